@@ -1,0 +1,99 @@
+/** What a {@link Heap} keeps: it writes each item's place into the item, to find it again. */
+export interface HeapItem {
+  /** Owned by the heap; −1 while the item is in none. */
+  heapIndex: number;
+}
+
+/** A binary heap whose items can be removed or moved from the middle, in O(log n). */
+export class Heap<T extends HeapItem> {
+  readonly #items: T[] = [];
+  readonly #before: (a: T, b: T) => boolean;
+
+  /** `before(a, b)` says whether `a` must come out ahead of `b`. */
+  constructor(before: (a: T, b: T) => boolean) {
+    this.#before = before;
+  }
+
+  get size(): number {
+    return this.#items.length;
+  }
+
+  /** The item that comes out next, left where it is. */
+  get first(): T | undefined {
+    return this.#items[0];
+  }
+
+  /** In no particular order. */
+  [Symbol.iterator](): IterableIterator<T> {
+    return this.#items.values();
+  }
+
+  add(item: T): void {
+    this.#rise(item, this.#items.push(item) - 1);
+  }
+
+  /** Takes the first item out. */
+  take(): T | undefined {
+    const first = this.#items[0];
+    if (first !== undefined) this.remove(first);
+    return first;
+  }
+
+  /** Takes `item` out, wherever it is; nothing happens when it is not in the heap. */
+  remove(item: T): void {
+    const at = item.heapIndex;
+    if (this.#items[at] !== item) return;
+    const last = this.#items.pop();
+    item.heapIndex = -1;
+    if (last === undefined || last === item) return;
+    this.#settle(last, at);
+  }
+
+  /** Puts `item` back in order after its key changed. */
+  moved(item: T): void {
+    if (this.#items[item.heapIndex] === item) this.#settle(item, item.heapIndex);
+  }
+
+  clear(): void {
+    for (const item of this.#items) item.heapIndex = -1;
+    this.#items.length = 0;
+  }
+
+  #settle(item: T, at: number): void {
+    this.#rise(item, at);
+    if (item.heapIndex === at) this.#sink(item, at);
+  }
+
+  #rise(item: T, from: number): void {
+    let at = from;
+    while (at > 0) {
+      const parentAt = (at - 1) >> 1;
+      const parent = this.#items[parentAt];
+      if (parent === undefined || !this.#before(item, parent)) break;
+      this.#put(parent, at);
+      at = parentAt;
+    }
+    this.#put(item, at);
+  }
+
+  #sink(item: T, from: number): void {
+    let at = from;
+    for (;;) {
+      const leftAt = 2 * at + 1;
+      const left = this.#items[leftAt];
+      if (left === undefined) break;
+      const right = this.#items[leftAt + 1];
+      const rightFirst = right !== undefined && this.#before(right, left);
+      const child = rightFirst ? right : left;
+      if (!this.#before(child, item)) break;
+      this.#put(child, at);
+      at = rightFirst ? leftAt + 1 : leftAt;
+    }
+    this.#put(item, at);
+  }
+
+  #put(item: T, at: number): void {
+    this.#items[at] = item;
+    item.heapIndex = at;
+  }
+}

@@ -1,0 +1,31 @@
+import type { Clock } from '../core/clock.ts';
+import type { Again, Granted, Ledger, Left, Shed } from '../ledger/ledger.ts';
+import type { Job } from './job.ts';
+
+/** How asking for a grant ended. */
+export type Admitted = Granted | Shed | Left;
+
+/**
+ * Asks the ledger for a grant, and owns the only wait of the walk. Answers without a promise when
+ * nothing has to be waited for.
+ */
+export type Admit = (job: Job, again: Again | undefined) => Admitted | Promise<Admitted>;
+
+export interface AdmitDependencies {
+  readonly ledger: Pick<Ledger, 'acquire'>;
+  readonly clock: Clock;
+}
+
+export function makeAdmit({ ledger, clock }: AdmitDependencies): Admit {
+  return function admit(job, again) {
+    const { call, ticket } = job;
+    if (call.gone) return { kind: 'left' };
+    const askedAt = clock.now();
+    const admission = ledger.acquire(ticket, call, again);
+    if (admission.kind !== 'waiting') return admission;
+    return admission.outcome.then((outcome) => {
+      call.waitMs += clock.now() - askedAt;
+      return outcome;
+    });
+  };
+}

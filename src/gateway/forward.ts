@@ -1,0 +1,64 @@
+import type { Clock } from '../core/clock.ts';
+import type { Grant } from '../ledger/ledger.ts';
+import type { Lane } from '../upstream/lane.ts';
+import type { Sent, Upstream } from '../upstream/upstream.ts';
+import type { Job } from './job.ts';
+
+/** What became of one attempt; `stale` was held back so long that its grant may be void. */
+export type Forwarded = Sent | { readonly kind: 'stale' };
+
+/** Sends a granted job to the API, once. Never rejects. */
+export type Forward = (job: Job, grant: Grant) => Promise<Forwarded>;
+
+export interface ForwardDependencies {
+  readonly upstream: Upstream;
+  readonly lane: Lane;
+  readonly clock: Clock;
+  /** The Authorization value for callers that sent none, as it is at this moment. */
+  readonly token: () => string | undefined;
+}
+
+/**
+ * A lease counts as spent after ten seconds; a request that the lane held for half of that goes
+ * back for a new grant rather than spend a slot twice.
+ */
+const GRANT_FRESH_MS = 5000;
+
+/**
+ * Requests that had to wait pass through their bucket's lane, so that what a reset releases does
+ * not take every socket at once. A request that was granted on the spot does not.
+ */
+export function makeForward({ upstream, lane, clock, token }: ForwardDependencies): Forward {
+  async function send(job: Job): Promise<Forwarded> {
+    const { call } = job;
+    const startedAt = clock.now();
+    call.attempts++;
+    const sent = await upstream.send(
+      {
+        method: job.method,
+        path: job.target,
+        headers: withToken(job, token),
+        body: job.body.take(),
+      },
+      call,
+      (status, rawHeaders) => forwardInformational(call.outgoing, status, rawHeaders),
+    );
+    const endedAt = sent.kind === 'answered' ? sent.receivedAt : clock.now();
+    call.upstreamMs += endedAt - startedAt;
+    return sent;
+  }
+
+  return async function forward(job, grant) {
+    if (!grant.waited) return send(job);
+    const { call, ticket } = job;
+    const ran = await lane.run(ticket.bucket.id, call, () => {
+      call.waitMs += clock.now() - grant.grantedAt;
+      if (clock.now() - grant.grantedAt <= GRANT_FRESH_MS) return send(job);
+      upstream.release();
+      return Promise.resolve<Forwarded>({ kind: 'stale' });
+    });
+    if (ran.kind === 'ran') return ran.value;
+    upstream.release();
+    return { kind: 'unsent', reason: 'aborted', error: new Error('the caller left the lane') };
+  };
+}

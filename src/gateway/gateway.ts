@@ -1,0 +1,109 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Clock } from '../core/clock.ts';
+import type { Again, Grant, Ledger, Shed } from '../ledger/ledger.ts';
+import type { Admit } from './admit.ts';
+import { Call } from './call.ts';
+import type { Forward } from './forward.ts';
+import type { Identify } from './identify.ts';
+import type { Job } from './job.ts';
+import { GatewayError, type ShedStatus } from './problem.ts';
+import type { RecordCall } from './record.ts';
+import type { Refuse, Respond } from './respond.ts';
+import type { Settle, Settled } from './settle.ts';
+
+/** Takes one call from its arrival to its log line. Never rejects. */
+export type Gateway = (incoming: IncomingMessage, outgoing: ServerResponse) => Promise<void>;
+
+export interface GatewayDependencies {
+  readonly identify: Identify;
+  readonly admit: Admit;
+  readonly forward: Forward;
+  readonly settle: Settle;
+  readonly respond: Respond;
+  readonly refuse: Refuse;
+  readonly record: RecordCall;
+  readonly ledger: Pick<Ledger, 'settle'>;
+  readonly clock: Clock;
+  readonly newId: () => string;
+  /** Further attempts after failures; what the API throttles is bounded by the deadline instead. */
+  readonly retries: number;
+  /** For refusals of calls of which too little is known to ask a caller rule. */
+  readonly shedStatus: ShedStatus;
+}
+
+/**
+ * The walk, and the only place that knows its order: identify → admit → forward → settle → respond
+ * → record. A throttled or a harmlessly failed attempt goes round again from admit; everything else
+ * passes once, and every call ends in record.
+ */
+export function makeGateway(steps: GatewayDependencies): Gateway {
+  const { identify, admit, forward, settle, respond, refuse, record } = steps;
+  const { ledger, clock, newId, retries, shedStatus } = steps;
+
+  async function attempt(job: Job, grant: Grant, retriesLeft: number): Promise<Settled> {
+    let settledHere = false;
+    try {
+      const forwarded = await forward(job, grant);
+      settledHere = true;
+      return settle(job, grant, forwarded, retriesLeft);
+    } catch (error) {
+      // Whatever went wrong in there, the slot may be spent, and the ledger must know.
+      if (!settledHere) ledger.settle(grant, { kind: 'lost' });
+      throw error;
+    }
+  }
+
+  async function walk(call: Call, job: Job): Promise<void> {
+    let again: Again | undefined;
+    let retriesLeft = retries;
+    for (;;) {
+      const asked = admit(job, again);
+      const admitted = asked instanceof Promise ? await asked : asked;
+      if (admitted.kind === 'left') return call.end('aborted');
+      if (admitted.kind === 'shed') throw shedError(admitted);
+      const settled = await attempt(job, admitted.grant, retriesLeft);
+      switch (settled.kind) {
+        case 'respond':
+          return respond(job, settled.response);
+        case 'left':
+          return call.end('aborted');
+        case 'failed':
+          throw settled.error;
+        case 'again':
+          again = settled.again;
+          if (settled.because === 'failed') retriesLeft--;
+          break;
+        default:
+          settled satisfies never;
+      }
+    }
+  }
+
+  return async function gateway(incoming, outgoing) {
+    const call = new Call(newId(), incoming, outgoing, clock.now());
+    let job: Job | undefined;
+    try {
+      const identified = identify(call);
+      const found = identified instanceof Promise ? await identified : identified;
+      if (found === 'left') {
+        call.end('aborted');
+      } else {
+        job = found;
+        await walk(call, job);
+      }
+    } catch (error) {
+      refuse(call, error, job?.shedStatus ?? shedStatus);
+    }
+    record(call);
+  };
+}
+
+function shedError({ code, retryAfterMs }: Shed): GatewayError {
+  const seconds = Math.max(1, Math.ceil(retryAfterMs / 1000));
+  const detail = {
+    'queue-full': `the queue of this budget is full; try again in ${seconds} s`,
+    'wait-too-long': `the budget comes back too late for this request; try again in ${seconds} s`,
+    draining: 'this replica is shutting down; try again, another one will answer',
+  }[code];
+  return new GatewayError(code, detail, { retryAfterMs });
+}

@@ -1,0 +1,104 @@
+import type { ServerResponse } from 'node:http';
+
+/** Every answer that is Headgate's own, by its stable code. docs/errors.md explains each. */
+export const PROBLEMS = {
+  'queue-full': { status: 'shed', title: 'Too many requests are waiting for this budget' },
+  'wait-too-long': { status: 'shed', title: 'The wait would outlast the deadline' },
+  draining: { status: 'shed', title: 'This replica is shutting down' },
+  'not-replayable': {
+    status: 'shed',
+    title: 'The API throttled a request whose body could not be kept for another attempt',
+  },
+  'upstream-unreachable': { status: 502, title: 'No connection to the API' },
+  'upstream-protocol': { status: 502, title: 'The API did not answer in HTTP' },
+  'upstream-timeout': { status: 504, title: 'The API did not answer in time' },
+  'bad-request': { status: 400, title: 'The request cannot be understood' },
+  'forbidden-target': { status: 403, title: 'The request is for another host' },
+  'method-not-supported': { status: 501, title: 'The method is not supported' },
+  internal: { status: 500, title: 'Headgate failed' },
+} as const satisfies Record<string, { status: number | 'shed'; title: string }>;
+
+export type ProblemCode = keyof typeof PROBLEMS;
+
+/** The statuses a shed may have: 429 is for clients that only understand that. */
+export type ShedStatus = 503 | 429;
+
+export interface GatewayErrorOptions {
+  /** How long the caller should wait before it asks again; absent where waiting does not help. */
+  readonly retryAfterMs?: number;
+  readonly cause?: unknown;
+}
+
+/** A failure with a stable code, which becomes a problem document. Anything else is a bug. */
+export class GatewayError extends Error {
+  override readonly name = 'GatewayError';
+  readonly code: ProblemCode;
+  readonly retryAfterMs: number | undefined;
+
+  /** `detail` is shown to the caller: it names what was wrong and what was expected. */
+  constructor(code: ProblemCode, detail: string, { retryAfterMs, cause }: GatewayErrorOptions = {}) {
+    super(detail, cause === undefined ? undefined : { cause });
+    this.code = code;
+    this.retryAfterMs = retryAfterMs;
+  }
+}
+
+/** A problem as it goes out (RFC 9457). */
+export interface Problem {
+  readonly status: number;
+  readonly headers: readonly string[];
+  readonly body: string;
+}
+
+/**
+ * The one way from an error to HTTP. `requestId` lets a caller's report be found in the log.
+ *
+ * Retry-After is whole seconds, rounded up and at least one: clients read it as an integer, and
+ * zero would have them ask again at once.
+ */
+export function toProblem(error: GatewayError, requestId: string, shedStatus: ShedStatus): Problem {
+  const { status: known, title } = PROBLEMS[error.code];
+  const status = known === 'shed' ? shedStatus : known;
+  const retryAfter =
+    error.retryAfterMs === undefined ? undefined : Math.max(1, Math.ceil(error.retryAfterMs / 1000));
+  const body = JSON.stringify({
+    type: 'about:blank',
+    title,
+    status,
+    detail: error.message,
+    code: error.code,
+    requestId,
+    ...(retryAfter === undefined ? {} : { retryAfter }),
+  });
+  return {
+    status,
+    headers: [
+      'Content-Type',
+      'application/problem+json',
+      'Content-Length',
+      String(Buffer.byteLength(body)),
+      'Headgate-Error',
+      error.code,
+      'Headgate-Request-Id',
+      requestId,
+      'Cache-Control',
+      'no-store',
+      ...(retryAfter === undefined ? [] : ['Retry-After', String(retryAfter)]),
+    ],
+    body,
+  };
+}
+
+/** Unknown errors are ours: the caller learns nothing of them but where to look. */
+export function asGatewayError(error: unknown): GatewayError {
+  if (error instanceof GatewayError) return error;
+  return new GatewayError('internal', 'An unexpected failure, logged under this request id', {
+    cause: error,
+  });
+}
+
+/** Writes a problem where nothing was written yet. */
+export function sendProblem(outgoing: ServerResponse, problem: Problem, extra: readonly string[]): void {
+  outgoing.writeHead(problem.status, [...problem.headers, ...extra]);
+  outgoing.end(problem.body);
+}

@@ -1,0 +1,126 @@
+import type { ClockOffset } from '../core/clock-offset.ts';
+import type { Chance, Clock } from '../core/clock.ts';
+import { readAge, readHttpDate, readRateLimit, type Reset } from '../core/rate-limit-headers.ts';
+import type { Again, Grant, Ledger } from '../ledger/ledger.ts';
+import type { Log } from '../telemetry/log.ts';
+import type { UpstreamResponse } from '../upstream/exchange.ts';
+import type { Sent } from '../upstream/upstream.ts';
+import type { Forwarded } from './forward.ts';
+import type { Job } from './job.ts';
+import { GatewayError } from './problem.ts';
+
+/** What comes after an attempt. */
+export type Settled =
+  | { readonly kind: 'respond'; readonly response: UpstreamResponse }
+  | { readonly kind: 'again'; readonly again: Again; readonly because: 'throttled' | 'stale' | 'failed' }
+  | { readonly kind: 'left' }
+  | { readonly kind: 'failed'; readonly error: GatewayError };
+
+/** Tells the ledger what became of a grant, and decides what comes next. Exactly once a grant. */
+export type Settle = (job: Job, grant: Grant, forwarded: Forwarded, retriesLeft: number) => Settled;
+
+export interface SettleDependencies {
+  readonly ledger: Pick<Ledger, 'settle'>;
+  readonly apiClock: ClockOffset;
+  readonly clock: Clock;
+  readonly chance: Chance;
+  readonly log: Log;
+}
+
+/** The first retry comes after up to this long; each further one after up to twice as long. */
+const RETRY_MS = { first: 250, last: 10_000 };
+
+export function makeSettle({ ledger, apiClock, clock, chance, log }: SettleDependencies): Settle {
+  /** Full jitter: replicas and callers that failed together do not come back together. */
+  function backoff(attempt: number): number {
+    return chance() * Math.min(RETRY_MS.first * 2 ** (attempt - 1), RETRY_MS.last);
+  }
+
+  function answered(job: Job, grant: Grant, sent: Sent & { kind: 'answered' }): Settled {
+    const { call, ticket } = job;
+    const { response, sentAt, receivedAt } = sent;
+    const { status, headers } = response;
+    const date = typeof headers['date'] === 'string' ? readHttpDate(headers['date']) : undefined;
+    const cached = (readAge(headers) ?? 0) > 0;
+    if (date !== undefined && !cached) apiClock.observe({ dateMs: date, sentAt, receivedAt });
+    const reading = cached ? {} : readRateLimit(headers);
+    ledger.settle(grant, { kind: 'answered', answer: { status, reading, sentAt, receivedAt } });
+    if (status !== 429) return { kind: 'respond', response };
+
+    response.discard();
+    const scope = (reading.remaining ?? 0) > 0 ? 'request' : 'bucket';
+    const retryAt = momentOf(reading.retryAfter, receivedAt);
+    log.warn(
+      {
+        id: call.id,
+        caller: ticket.caller,
+        bucket: ticket.bucket.id,
+        class: ticket.bucket.class,
+        attempt: call.attempts,
+        scope,
+        ...(reading.limit === undefined ? {} : { limit: reading.limit }),
+        ...(reading.remaining === undefined ? {} : { remaining: reading.remaining }),
+        ...(retryAt === undefined ? {} : { retryAfterMs: Math.round(retryAt - receivedAt) }),
+      },
+      'throttled',
+    );
+    if (!job.body.replayable) {
+      return {
+        kind: 'failed',
+        error: new GatewayError(
+          'not-replayable',
+          'the API throttled this request, and its body was too large to keep for another attempt',
+          { retryAfterMs: Math.max(1000, (retryAt ?? receivedAt) - receivedAt) },
+        ),
+      };
+    }
+    // The bucket is closed by now when it is the bucket's doing; else only this request waits.
+    const notBefore = scope === 'bucket' ? 0 : (retryAt ?? receivedAt + 1000 + backoff(call.attempts));
+    return { kind: 'again', because: 'throttled', again: { notBefore } };
+  }
+
+  function momentOf(retryAfter: Reset | undefined, receivedAt: number): number | undefined {
+    if (retryAfter === undefined) return undefined;
+    if (retryAfter.kind === 'delay') return receivedAt + retryAfter.afterMs;
+    return retryAfter.atMs - apiClock.bounds(receivedAt, clock.wallMs()).low;
+  }
+
+  return function settle(job, grant, forwarded, retriesLeft) {
+    if (forwarded.kind === 'answered') return answered(job, grant, forwarded);
+    if (forwarded.kind === 'stale') {
+      ledger.settle(grant, { kind: 'unsent' });
+      return { kind: 'again', because: 'stale', again: { notBefore: 0 } };
+    }
+    const { kind, reason, error } = forwarded;
+    ledger.settle(grant, { kind });
+    const { call } = job;
+    if (call.gone || reason === 'aborted') return { kind: 'left' };
+    log.warn({ id: call.id, attempt: call.attempts, sent: kind, reason, err: error }, 'attempt failed');
+    // What the API cannot have seen is safe to repeat; the rest only where repeating is harmless.
+    const harmless = (kind === 'unsent' || job.idempotent) && job.body.replayable;
+    if (harmless && retriesLeft > 0) {
+      const notBefore = clock.now() + backoff(call.attempts);
+      return { kind: 'again', because: 'failed', again: { notBefore } };
+    }
+    return { kind: 'failed', error: failure(forwarded) };
+  };
+}
+
+function failure({ kind, reason, error }: Sent & { kind: 'unsent' | 'lost' }): GatewayError {
+  const cause = { cause: error };
+  const executed = kind === 'lost' ? '; it may have executed the request' : '';
+  switch (reason) {
+    case 'timeout':
+      return new GatewayError('upstream-timeout', `the API sent no answer in time${executed}`, cause);
+    case 'protocol':
+      return new GatewayError('upstream-protocol', `the API's answer was not HTTP${executed}`, cause);
+    default:
+      return new GatewayError(
+        'upstream-unreachable',
+        kind === 'lost'
+          ? `the connection to the API broke before an answer came${executed}`
+          : 'no connection to the API could be made; the request was not sent',
+        cause,
+      );
+  }
+}

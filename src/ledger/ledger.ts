@@ -1,0 +1,132 @@
+import type { Priority } from '../core/fair-queue.ts';
+import type { Answer } from '../core/observation.ts';
+
+/** Names one budget at the API: a credential's hash and a class of routes. */
+export interface BucketName {
+  /** Stable, and says nothing about the credential to who does not hold the key. */
+  readonly id: string;
+  readonly class: string;
+}
+
+/** A request that asks for a slot. It is the same object through all its attempts. */
+export interface Ticket {
+  /** The call's id, unique over all replicas. */
+  readonly id: string;
+  readonly bucket: BucketName;
+  /** Who the queue is fair to: the caller's key, else its address. */
+  readonly owner: string;
+  /** What the caller calls itself; one owner gets a bounded number of flows whatever it says. */
+  readonly caller: string;
+  readonly priority: Priority;
+  /** The caller's share against others at the same priority; 1 unless a rule says otherwise. */
+  readonly weight: number;
+  /** On {@link Clock.now}; its age decides its place when it comes back for another attempt. */
+  readonly arrivedAt: number;
+  /** On {@link Clock.now}: the last moment at which an attempt may start. */
+  readonly deadlineAt: number;
+}
+
+/** A further attempt of a ticket that had a grant before. */
+export interface Again {
+  /** On {@link Clock.now}: not before then; for a 429 that was about this request alone. */
+  readonly notBefore: number;
+}
+
+/** The leave to send one request now. It must be settled, once. */
+export interface Grant {
+  readonly ticket: Ticket;
+  /** On {@link Clock.now}. */
+  readonly grantedAt: number;
+  /** Whether the ticket waited: such requests go through the lane. */
+  readonly waited: boolean;
+}
+
+/** Why a request was refused without being sent. */
+export type ShedCode = 'queue-full' | 'wait-too-long' | 'draining';
+
+/** A refusal, and how long the caller should wait before it asks again. */
+export interface Shed {
+  readonly kind: 'shed';
+  readonly code: ShedCode;
+  readonly retryAfterMs: number;
+}
+
+export interface Granted {
+  readonly kind: 'granted';
+  readonly grant: Grant;
+}
+
+/** The caller went away while its ticket waited. */
+export interface Left {
+  readonly kind: 'left';
+}
+
+export interface Waiting {
+  readonly kind: 'waiting';
+  /** Never rejects. */
+  readonly outcome: Promise<Granted | Shed | Left>;
+}
+
+export type Admission = Granted | Waiting | Shed;
+
+/** What became of a grant. `unsent`: the API cannot have seen it. `lost`: it may have. */
+export type Outcome =
+  | { readonly kind: 'answered'; readonly answer: Answer }
+  | { readonly kind: 'unsent' }
+  | { readonly kind: 'lost' };
+
+/** Lets a waiting caller leave; what `AbortSignal` is for, at a fraction of its cost. */
+export interface Leaving {
+  /** Whether the caller has gone already. */
+  readonly gone: boolean;
+  /** Sets what to call when the caller goes; the latest registration wins, `undefined` clears. */
+  onGone(run: (() => void) | undefined): void;
+}
+
+/** A bucket's numbers, for logs, metrics and people. */
+export interface BucketView {
+  readonly id: string;
+  readonly class: string;
+  readonly limit?: number;
+  readonly remaining?: number;
+  readonly resetInMs?: number;
+  readonly blockedForMs?: number;
+  readonly leases: number;
+  readonly waiting: number;
+}
+
+export interface BucketSnapshot extends BucketView {
+  /** Waiting tickets by caller: the busiest 100, the rest as `other`. */
+  readonly waitingByCaller: Readonly<Record<string, number>>;
+}
+
+/**
+ * Keeps the buckets and their queues: in this process, or in Redis for all replicas.
+ *
+ * Every grant is settled exactly once. Settling one twice, or one that this ledger did not give,
+ * throws: it is a bug of the caller's that would spend a slot twice.
+ */
+export interface Ledger {
+  /**
+   * Asks for a grant. Answers at once when it can; else the ticket waits in its flow until it is
+   * granted, shed, or its caller goes. `again` says that it had a grant before: it keeps its place
+   * by age and costs its flow nothing more.
+   */
+  acquire(ticket: Ticket, leaving: Leaving, again?: Again): Admission;
+  /** Tells what became of a grant. */
+  settle(grant: Grant, outcome: Outcome): void;
+  /** One bucket's numbers now; `undefined` when there is no such bucket. */
+  view(bucketId: string): BucketView | undefined;
+  snapshot(): BucketSnapshot[];
+  /** From now on nothing waits beyond `untilMs` on {@link Clock.now}: what would have to is shed. */
+  drain(untilMs: number): void;
+  close(): Promise<void>;
+}
+
+/** The sockets to the API, which all buckets share. A grant holds one until its answer ended. */
+export interface Places {
+  /** Takes a socket, or says that none is free. */
+  take(): boolean;
+  /** Sets what to call when a socket came free after {@link take} had said no. */
+  onFree(run: () => void): void;
+}

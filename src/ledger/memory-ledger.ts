@@ -1,0 +1,381 @@
+import { Bucket, type Lease } from '../core/bucket.ts';
+import type { ClockOffset } from '../core/clock-offset.ts';
+import type { Chance, Clock, Timer } from '../core/clock.ts';
+import { FairQueue, type Turn } from '../core/fair-queue.ts';
+import { observe } from '../core/observation.ts';
+import type {
+  Admission,
+  Again,
+  BucketName,
+  BucketSnapshot,
+  BucketView,
+  Grant,
+  Granted,
+  Leaving,
+  Ledger,
+  Left,
+  Outcome,
+  Places,
+  Shed,
+  Ticket,
+  Waiting,
+} from './ledger.ts';
+import { waitingByCaller } from './waiting-by-caller.ts';
+
+export interface MemoryLedgerOptions {
+  readonly clock: Clock;
+  readonly chance: Chance;
+  /** What is known of the API's clock; whoever reads the answers keeps it. */
+  readonly apiClock: ClockOffset;
+  readonly places: Places;
+  /** Waiting tickets per bucket. */
+  readonly maxQueue: number;
+  /** What to believe of an API that reports no limit. */
+  readonly belief?: { readonly limit: number; readonly periodMs: number } | undefined;
+  /** Buckets kept; beyond them idle ones are forgotten, the longest unused first. */
+  readonly maxBuckets?: number;
+}
+
+/** The ledger in this process: nothing to install, nothing shared. Grants at once when it can. */
+export class MemoryLedger implements Ledger {
+  readonly #options: MemoryLedgerOptions;
+  readonly #maxBuckets: number;
+  /** The longest unused first. */
+  readonly #entries = new Map<string, Entry>();
+  readonly #grants = new Map<Grant, Held>();
+  /** Buckets that could grant and found no socket free, in the order in which they asked. */
+  readonly #starved = new Set<Entry>();
+  #drainUntil = Number.POSITIVE_INFINITY;
+
+  constructor(options: MemoryLedgerOptions) {
+    this.#options = options;
+    this.#maxBuckets = options.maxBuckets ?? 10_000;
+    options.places.onFree(() => this.#serveStarved());
+  }
+
+  acquire(ticket: Ticket, leaving: Leaving, again?: Again): Admission {
+    const now = this.#options.clock.now();
+    const entry = this.#entryFor(ticket.bucket, now);
+    this.#advance(entry, now);
+    const parked = again !== undefined && again.notBefore > now;
+    if (entry.queue.size === 0 && !parked && entry.bucket.offer(now) !== undefined) {
+      if (this.#options.places.take()) return this.#grant(entry, ticket, now, false);
+    }
+    const refused = this.#refusal(entry, ticket, now, again);
+    return refused ?? this.#wait(entry, ticket, leaving, now, again);
+  }
+
+  settle(grant: Grant, outcome: Outcome): void {
+    const held = this.#grants.get(grant);
+    if (held === undefined) throw new Error('a grant was settled twice, or by the wrong ledger');
+    this.#grants.delete(grant);
+    const { entry, lease } = held;
+    const { clock, chance, apiClock } = this.#options;
+    const now = clock.now();
+    this.#advance(entry, now);
+    switch (outcome.kind) {
+      case 'answered': {
+        const observation = observe(outcome.answer, apiClock.bounds(now, clock.wallMs()));
+        entry.bucket.answered(lease, observation, now, chance);
+        break;
+      }
+      case 'lost':
+        entry.bucket.lost(lease, now);
+        break;
+      case 'unsent':
+        entry.bucket.unsent(lease);
+        break;
+      default:
+        outcome satisfies never;
+    }
+    if (entry.queue.size > 0) this.#serve(entry, now);
+  }
+
+  view(bucketId: string): BucketView | undefined {
+    const entry = this.#entries.get(bucketId);
+    if (entry === undefined) return undefined;
+    const now = this.#options.clock.now();
+    this.#advance(entry, now);
+    return {
+      id: entry.name.id,
+      class: entry.name.class,
+      ...entry.bucket.view(now),
+      waiting: entry.queue.size + entry.parked.size,
+    };
+  }
+
+  snapshot(): BucketSnapshot[] {
+    const snapshots: BucketSnapshot[] = [];
+    for (const [id, entry] of this.#entries) {
+      const view = this.view(id);
+      if (view === undefined) continue;
+      const callers = waitingByCaller([...entry.queue.tickets(), ...entry.parked]);
+      snapshots.push({ ...view, waitingByCaller: callers });
+    }
+    return snapshots;
+  }
+
+  drain(untilMs: number): void {
+    this.#drainUntil = untilMs;
+    const now = this.#options.clock.now();
+    for (const entry of this.#entries.values()) {
+      this.#advance(entry, now);
+      const inOrder: Waiter[] = [];
+      for (let next = entry.queue.take(); next !== undefined; next = entry.queue.take()) {
+        inOrder.push(next);
+      }
+      let rank = 0;
+      for (const waiter of inOrder) {
+        const eta = entry.bucket.eta(rank + 1, now);
+        if (eta !== undefined && eta > untilMs) {
+          this.#dismiss(waiter, this.#tooLate(waiter.ticket, eta, now));
+          continue;
+        }
+        rank++;
+        entry.queue.add(waiter);
+        this.#setDeadline(entry, waiter, now);
+      }
+      for (const waiter of entry.parked) this.#setDeadline(entry, waiter, now);
+    }
+  }
+
+  close(): Promise<void> {
+    const now = this.#options.clock.now();
+    this.#drainUntil = now;
+    for (const entry of this.#entries.values()) {
+      for (const waiter of [...entry.queue.tickets(), ...entry.parked]) {
+        this.#remove(entry, waiter, this.#tooLate(waiter.ticket, now, now));
+      }
+      entry.wake?.cancel();
+    }
+    this.#entries.clear();
+    this.#starved.clear();
+    return Promise.resolve();
+  }
+
+  #advance(entry: Entry, now: number): void {
+    const { apiClock, clock } = this.#options;
+    entry.bucket.advance(now, apiClock.bounds(now, clock.wallMs()));
+  }
+
+  #grant(entry: Entry, ticket: Ticket, now: number, waited: boolean): Granted {
+    const lease = entry.bucket.grant(now);
+    const grant: Grant = { ticket, grantedAt: now, waited };
+    this.#grants.set(grant, { entry, lease });
+    return { kind: 'granted', grant };
+  }
+
+  /** The last moment at which this ticket's attempt may start, here. */
+  #latest(ticket: Ticket): number {
+    return Math.min(ticket.deadlineAt, this.#drainUntil);
+  }
+
+  /** Refuses at once what waiting cannot help. */
+  #refusal(entry: Entry, ticket: Ticket, now: number, again: Again | undefined): Shed | undefined {
+    const latest = this.#latest(ticket);
+    if (latest <= now) return this.#tooLate(ticket, now, now);
+    if (again !== undefined && again.notBefore > latest) {
+      return this.#tooLate(ticket, again.notBefore, now);
+    }
+    // The walk over the flows is only worth its cost when the last place would be too late.
+    const last = entry.bucket.eta(entry.queue.size + 1, now);
+    if (last === undefined || last <= latest) return undefined;
+    const turn = { ...ticket, arrivedAt: ticket.arrivedAt };
+    const eta = entry.bucket.eta(entry.queue.ahead(turn) + 1, now);
+    return eta === undefined || eta <= latest ? undefined : this.#tooLate(ticket, eta, now);
+  }
+
+  #tooLate(ticket: Ticket, eta: number, now: number): Shed {
+    if (this.#drainUntil < ticket.deadlineAt) {
+      return { kind: 'shed', code: 'draining', retryAfterMs: DRAINING_RETRY_MS };
+    }
+    return { kind: 'shed', code: 'wait-too-long', retryAfterMs: Math.max(0, eta - now) };
+  }
+
+  #wait(entry: Entry, ticket: Ticket, leaving: Leaving, now: number, again?: Again): Waiting {
+    const outcome = new Promise<Granted | Shed | Left>((tell) => {
+      const { owner, caller, priority, weight, arrivedAt } = ticket;
+      const waiter: Waiter = {
+        owner,
+        caller,
+        priority,
+        weight,
+        arrivedAt,
+        ticket,
+        tell,
+        leaving,
+        timer: undefined,
+      };
+      leaving.onGone(() => this.#remove(entry, waiter, { kind: 'left' }));
+      this.#setDeadline(entry, waiter, now);
+      if (again !== undefined && again.notBefore > now) this.#park(entry, waiter, again, now);
+      else this.#enqueue(entry, waiter, now, again !== undefined);
+    });
+    return { kind: 'waiting', outcome };
+  }
+
+  /** Keeps a waiter out of the queue until the API lets this one request back in. */
+  #park(entry: Entry, waiter: Waiter, again: Again, now: number): void {
+    entry.parked.add(waiter);
+    waiter.parkedFor = this.#options.clock.after(again.notBefore - now, () => {
+      entry.parked.delete(waiter);
+      const then = this.#options.clock.now();
+      this.#advance(entry, then);
+      this.#enqueue(entry, waiter, then, true);
+    });
+  }
+
+  #enqueue(entry: Entry, waiter: Waiter, now: number, paid: boolean): void {
+    entry.queue.add(waiter, { paid });
+    if (entry.queue.size + entry.parked.size > this.#options.maxQueue) {
+      const last = entry.queue.last;
+      if (last !== undefined) {
+        const eta = entry.bucket.eta(entry.queue.size, now) ?? now;
+        const retryAfterMs = Math.max(0, eta - now);
+        this.#remove(entry, last, { kind: 'shed', code: 'queue-full', retryAfterMs });
+      }
+    }
+    this.#serve(entry, now);
+  }
+
+  #setDeadline(entry: Entry, waiter: Waiter, now: number): void {
+    waiter.timer?.cancel();
+    waiter.timer = this.#options.clock.after(this.#latest(waiter.ticket) - now, () => {
+      const then = this.#options.clock.now();
+      this.#advance(entry, then);
+      const eta = entry.bucket.eta(1, then) ?? then;
+      this.#remove(entry, waiter, this.#tooLate(waiter.ticket, eta, then));
+    });
+  }
+
+  #remove(entry: Entry, waiter: Waiter, outcome: Shed | Left): void {
+    entry.queue.remove(waiter);
+    entry.parked.delete(waiter);
+    this.#dismiss(waiter, outcome);
+  }
+
+  #dismiss(waiter: Waiter, outcome: Granted | Shed | Left): void {
+    waiter.timer?.cancel();
+    waiter.parkedFor?.cancel();
+    waiter.leaving.onGone(undefined);
+    waiter.tell(outcome);
+  }
+
+  /** Grants what may go now, and sets the alarm for what comes next. */
+  #serve(entry: Entry, now: number): void {
+    while (this.#wants(entry, now)) {
+      if (!this.#options.places.take()) {
+        this.#starved.add(entry);
+        return;
+      }
+      this.#grantHead(entry, now);
+    }
+    this.#setAlarm(entry, now);
+  }
+
+  /** A socket came free: one grant each, in turn, to the buckets that went without. */
+  #serveStarved(): void {
+    const now = this.#options.clock.now();
+    for (const entry of this.#starved) {
+      this.#advance(entry, now);
+      if (this.#wants(entry, now)) {
+        if (!this.#options.places.take()) return;
+        this.#grantHead(entry, now);
+      }
+      this.#starved.delete(entry);
+      // To the end of the line, which this loop reaches: a set is walked as it grows.
+      if (this.#wants(entry, now)) this.#starved.add(entry);
+      else this.#setAlarm(entry, now);
+    }
+  }
+
+  #wants(entry: Entry, now: number): boolean {
+    return entry.queue.size > 0 && entry.bucket.offer(now) !== undefined;
+  }
+
+  #grantHead(entry: Entry, now: number): void {
+    const waiter = entry.queue.take();
+    if (waiter !== undefined) this.#dismiss(waiter, this.#grant(entry, waiter.ticket, now, true));
+  }
+
+  #setAlarm(entry: Entry, now: number): void {
+    if (entry.queue.size === 0) {
+      entry.wake?.cancel();
+      entry.wake = undefined;
+      return;
+    }
+    const at = entry.bucket.nextWakeAt(now);
+    // An alarm that rings too early only looks and sets the next one.
+    if (entry.wake !== undefined && entry.wakeAt <= at) return;
+    entry.wake?.cancel();
+    entry.wakeAt = at;
+    entry.wake = this.#options.clock.after(at - now, () => {
+      entry.wake = undefined;
+      const then = this.#options.clock.now();
+      this.#advance(entry, then);
+      this.#serve(entry, then);
+    });
+  }
+
+  #entryFor(name: BucketName, now: number): Entry {
+    const known = this.#entries.get(name.id);
+    if (known !== undefined) {
+      // The order matters only once there are so many that some must go.
+      if (this.#entries.size * 2 > this.#maxBuckets) {
+        this.#entries.delete(name.id);
+        this.#entries.set(name.id, known);
+      }
+      return known;
+    }
+    if (this.#entries.size >= this.#maxBuckets) this.#forgetIdle();
+    const entry: Entry = {
+      name,
+      bucket: new Bucket(now, this.#options.belief),
+      queue: new FairQueue(),
+      parked: new Set(),
+      wake: undefined,
+      wakeAt: 0,
+    };
+    this.#entries.set(name.id, entry);
+    return entry;
+  }
+
+  /** Forgets the longest unused bucket in which nothing is out and nothing waits. */
+  #forgetIdle(): void {
+    for (const [id, entry] of this.#entries) {
+      if (entry.bucket.busy || entry.queue.size > 0 || entry.parked.size > 0) continue;
+      this.#entries.delete(id);
+      return;
+    }
+  }
+}
+
+/** A ticket that waits, and whom to tell. */
+interface Waiter extends Turn {
+  readonly ticket: Ticket;
+  readonly tell: (outcome: Granted | Shed | Left) => void;
+  readonly leaving: Leaving;
+  /** Rings at the deadline. */
+  timer: Timer | undefined;
+  /** Rings when a parked ticket may queue. */
+  parkedFor?: Timer;
+}
+
+/** A bucket, its queue, and the one alarm that serves both. */
+interface Entry {
+  readonly name: BucketName;
+  readonly bucket: Bucket;
+  readonly queue: FairQueue<Waiter>;
+  /** Tickets that may not queue yet: the API throttled them and not the bucket. */
+  readonly parked: Set<Waiter>;
+  wake: Timer | undefined;
+  wakeAt: number;
+}
+
+interface Held {
+  readonly entry: Entry;
+  readonly lease: Lease;
+}
+
+/** While this replica drains another one answers, or this one's successor, in a moment. */
+const DRAINING_RETRY_MS = 1000;

@@ -1,0 +1,133 @@
+import { Bucket, type Lease } from '../../src/core/bucket.ts';
+import { ClockOffset } from '../../src/core/clock-offset.ts';
+import type { Timer } from '../../src/core/clock.ts';
+import { observe } from '../../src/core/observation.ts';
+import { readRateLimit } from '../../src/core/rate-limit-headers.ts';
+import { renderHeaders, type Dialect } from './dialect.ts';
+import { FakeClock } from './fake-clock.ts';
+import { makeLimiter, type Limiter, type Semantics, type Verdict } from './limiter.ts';
+import { seededChance } from './seeded-chance.ts';
+
+export interface SimulationOptions {
+  readonly semantics: Semantics;
+  readonly dialect?: Dialect;
+  readonly limit?: number;
+  readonly periodMs?: number;
+  readonly windows?: number;
+  readonly skewMs?: number;
+  /** Operations per window that somebody else spends with the same token. */
+  readonly otherPerWindow?: number;
+  readonly inFlight?: number;
+  readonly seed?: number;
+  /** What the API does to one call instead of its usual; for hostile APIs. */
+  readonly meddle?: (call: Call) => Meddling | undefined;
+}
+
+export interface Call {
+  /** From 0, in the order of sending. */
+  readonly number: number;
+  readonly windowsPassed: number;
+  readonly limiter: Limiter;
+  readonly apiNow: number;
+  readonly chance: () => number;
+}
+
+export interface Meddling {
+  readonly status?: number;
+  readonly headers?: Record<string, string>;
+  /** Answered without asking the limiter. */
+  readonly uncounted?: boolean;
+  readonly latencyMs?: number;
+  /** Changes what the limiter said before it goes into headers. */
+  readonly report?: (verdict: Verdict) => Verdict;
+}
+
+export interface SimulationResult {
+  readonly sent: number;
+  readonly throttled: number;
+  readonly throttledShare: number;
+  /** What the API served, to us and to others, over what it could have served. */
+  readonly utilisation: number;
+  /** Served to us, by window: shows a bucket that died. */
+  readonly servedByWindow: readonly number[];
+}
+
+/**
+ * A saturated bucket against an API, event by event, on a clock that costs nothing to wait for.
+ * Round trips take 40 to 120 ms and answers overtake each other.
+ */
+export function simulate(options: SimulationOptions): SimulationResult {
+  const { semantics, dialect = {}, limit = 200, periodMs = 60_000, windows = 50 } = options;
+  const { skewMs = 0, otherPerWindow = 0, inFlight = 64, seed = 1, meddle } = options;
+  const clock = new FakeClock({ epochMs: Date.UTC(2026, 0, 1) + 12_345.678 });
+  const chance = seededChance(seed);
+  const limiter = makeLimiter(semantics, { limit, periodMs });
+  const apiClock = new ClockOffset();
+  const start = clock.now();
+  const end = start + windows * periodMs;
+  const bucket = new Bucket(start);
+  const servedByWindow = Array.from({ length: windows }, () => 0);
+  const oneWay = (): number => 20 + 40 * chance();
+  const apiNow = (): number => clock.wallMs() + skewMs;
+  let [out, sent, served, throttled] = [0, 0, 0, 0];
+  let alarm: Timer | undefined;
+
+  const countServed = (): void => {
+    served++;
+    const window = Math.floor((clock.now() - start) / periodMs);
+    servedByWindow[window] = (servedByWindow[window] ?? 0) + 1;
+  };
+
+  const atTheApi = (lease: Lease, sentAt: number, number: number): void => {
+    const windowsPassed = (clock.now() - start) / periodMs;
+    const meddling = meddle?.({ number, windowsPassed, limiter, apiNow: apiNow(), chance }) ?? {};
+    const verdict = meddling.uncounted === true ? undefined : limiter.take(apiNow());
+    if (verdict?.allowed === true) countServed();
+    const status = meddling.status ?? (verdict?.allowed === false ? 429 : 200);
+    const dateMs = Math.floor(apiNow() / 1000) * 1000;
+    const reported = verdict && (meddling.report?.(verdict) ?? verdict);
+    const headers = meddling.headers ?? (reported ? renderHeaders(reported, apiNow(), dialect) : {});
+    clock.after(meddling.latencyMs ?? oneWay(), () => {
+      const receivedAt = clock.now();
+      apiClock.observe({ dateMs, sentAt, receivedAt });
+      bucket.advance(receivedAt, offset());
+      const answer = { status, reading: readRateLimit(headers), sentAt, receivedAt };
+      bucket.answered(lease, observe(answer, offset()), receivedAt, chance);
+      out--;
+      if (status === 429) throttled++;
+      pump();
+    });
+  };
+
+  const offset = (): { low: number; high: number } => apiClock.bounds(clock.now(), clock.wallMs());
+
+  const pump = (): void => {
+    const now = clock.now();
+    bucket.advance(now, offset());
+    while (out < inFlight && bucket.offer(now) !== undefined) {
+      const lease = bucket.grant(now);
+      const number = sent++;
+      out++;
+      clock.after(oneWay(), () => atTheApi(lease, now, number));
+    }
+    alarm?.cancel();
+    if (out < inFlight) alarm = clock.after(bucket.nextWakeAt(now) - now, pump);
+  };
+
+  if (otherPerWindow > 0) {
+    const other = (): void => {
+      if (limiter.take(apiNow()).allowed) served++;
+      clock.after((2 * chance() * periodMs) / otherPerWindow, other);
+    };
+    clock.after(chance() * 1000, other);
+  }
+  pump();
+  clock.advance(end - start);
+  return {
+    sent,
+    throttled,
+    throttledShare: throttled / Math.max(1, sent),
+    utilisation: served / (limit * windows),
+    servedByWindow,
+  };
+}
