@@ -293,7 +293,8 @@ export class Bucket {
   }
 
   #takeSlotsBack(at: number): void {
-    const back = this.#slots.takeUntil(this.#reporting(at - this.#latenessMs));
+    // Up to the very number that is there: converted back and forth it might miss itself.
+    const back = this.#slots.takeUntil(this.#slots.first ?? at);
     this.#remaining = Math.min(this.#limit, this.#remaining + back);
     this.#cameBackAt = at;
   }

@@ -1,7 +1,9 @@
+import type { ServerResponse } from 'node:http';
 import type { Clock } from '../core/clock.ts';
 import type { Grant } from '../ledger/ledger.ts';
 import type { Lane } from '../upstream/lane.ts';
-import type { Sent, Upstream } from '../upstream/upstream.ts';
+import type { Sent } from '../upstream/exchange.ts';
+import type { Upstream } from '../upstream/upstream.ts';
 import type { Job } from './job.ts';
 
 /** What became of one attempt; `stale` was held back so long that its grant may be void. */
@@ -37,11 +39,11 @@ export function makeForward({ upstream, lane, clock, token }: ForwardDependencie
       {
         method: job.method,
         path: job.target,
-        headers: withToken(job, token),
+        headers: withToken(job, token()),
         body: job.body.take(),
       },
       call,
-      (status, rawHeaders) => forwardInformational(call.outgoing, status, rawHeaders),
+      (rawHeaders) => forwardInformational(call.outgoing, rawHeaders),
     );
     const endedAt = sent.kind === 'answered' ? sent.receivedAt : clock.now();
     call.upstreamMs += endedAt - startedAt;
@@ -61,4 +63,22 @@ export function makeForward({ upstream, lane, clock, token }: ForwardDependencie
     upstream.release();
     return { kind: 'unsent', reason: 'aborted', error: new Error('the caller left the lane') };
   };
+}
+
+/** The token goes in at the last moment, so that a rotated one serves requests that waited. */
+function withToken({ headers, takesToken }: Job, token: string | undefined): string[] {
+  if (!takesToken || token === undefined) return headers;
+  return [...headers, 'Authorization', `token ${token}`];
+}
+
+/** Passes early hints on while the answer is not there yet (RFC 8297). */
+function forwardInformational(outgoing: ServerResponse, rawHeaders: readonly string[]): void {
+  if (outgoing.headersSent || outgoing.destroyed) return;
+  const hints: { [name: string]: string[] } = {};
+  for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
+    const name = (rawHeaders[i] ?? '').toLowerCase();
+    hints[name] = [...(hints[name] ?? []), rawHeaders[i + 1] ?? ''];
+  }
+  const { link, ...rest } = hints;
+  if (link !== undefined) outgoing.writeEarlyHints({ link, ...rest });
 }

@@ -1,12 +1,12 @@
+import type { Socket } from 'node:net';
 import { ensureVersion } from '../core/accept.ts';
-import { matchCallerRule, type CallerRule } from '../core/caller-rules.ts';
+import { matchCallerRule, productOf, type CallerRule } from '../core/caller-rules.ts';
 import { classify, type ClassRule } from '../core/classify.ts';
 import { parseSecondsOrDuration } from '../core/duration.ts';
 import { PRIORITIES, type Priority } from '../core/fair-queue.ts';
-import { endToEnd } from '../core/hop-by-hop.ts';
+import { toTheApi } from '../core/hop-by-hop.ts';
 import { normaliseTarget } from '../core/target.ts';
-import type { Ticket } from '../ledger/ledger.ts';
-import { readBody, type RequestBody } from '../upstream/body.ts';
+import { readBody } from '../upstream/body.ts';
 import type { Call } from './call.ts';
 import type { CredentialHash } from './credential.ts';
 import type { Job } from './job.ts';
@@ -34,4 +34,162 @@ export interface IdentifyDependencies {
   readonly shedStatus: ShedStatus;
   readonly bodyLimitBytes: number;
   readonly credentialHash: CredentialHash;
+}
+
+/** Methods that may be repeated when nobody knows whether they were executed (RFC 9110 §9.2.2). */
+const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE']);
+const PRIORITY_NAMES: ReadonlyMap<string, Priority> = new Map(
+  PRIORITIES.map((priority) => [priority, priority]),
+);
+const CALLER_NAME = /^[A-Za-z0-9._/-]{1,64}$/;
+/** Ours to replace: the API's host, and the version that it wants. */
+const REPLACED = new Set(['host', 'accept']);
+const REPLACED_WITHOUT_VERSION = new Set(['host']);
+
+export function makeIdentify(dependencies: IdentifyDependencies): Identify {
+  const { upstream, apiVersion, hasToken, budgetPer, classes, callers, defaultCaller } =
+    dependencies;
+  const { maxWaitMs, shedStatus, bodyLimitBytes, credentialHash } = dependencies;
+  const upstreamHost = new URL(upstream.origin).host;
+
+  function bucketPrefix(authorization: string | undefined): string {
+    if (budgetPer === 'upstream') return 'upstream';
+    if (authorization !== undefined) return credentialHash(authorization);
+    return hasToken ? 'own' : 'anonymous';
+  }
+
+  function headersFor(call: Call, accept: string | undefined): string[] {
+    const { rawHeaders } = call.incoming;
+    if (apiVersion === 'off') return toTheApi(rawHeaders, REPLACED_WITHOUT_VERSION);
+    const headers = toTheApi(rawHeaders, REPLACED);
+    const lines = accept === undefined ? [] : [accept];
+    headers.push('Accept', ensureVersion(lines, apiVersion.mediaType, apiVersion.version));
+    return headers;
+  }
+
+  return function identify(call) {
+    const { incoming } = call;
+    const { method = 'GET', url = '', headers, socket } = incoming;
+    const target = normaliseTarget(url, {
+      isOurs: (authority) => authority === upstreamHost || isLocal(authority, socket),
+    });
+    if (target.kind === 'forbidden') throw new GatewayError('forbidden-target', target.reason);
+    if (target.kind === 'bad') throw new GatewayError('bad-request', target.reason);
+    call.path = target.path;
+    call.query = target.query;
+
+    const address = plainAddress(socket.remoteAddress ?? 'unknown');
+    const userAgent = headers['user-agent'];
+    const caller = callerName(
+      single(headers, 'headgate-caller'),
+      defaultCaller,
+      userAgent,
+      address,
+    );
+    call.caller = caller;
+    const rule = matchCallerRule(callers, caller, userAgent);
+    const priority = atMost(readPriority(single(headers, 'headgate-priority')), rule?.maxPriority);
+    call.priority = priority;
+    const waitMs = Math.min(
+      readMaxWait(single(headers, 'headgate-max-wait')) ?? Infinity,
+      rule?.maxWaitMs ?? Infinity,
+      maxWaitMs,
+    );
+
+    const authorization = oneAuthorization(incoming.headersDistinct['authorization']);
+    const className = classify(classes, method, target.path);
+    call.class = className;
+    call.bucket = `${bucketPrefix(authorization)}:${className}`;
+    const job: Omit<Job, 'body'> = {
+      call,
+      ticket: {
+        id: call.id,
+        bucket: { id: call.bucket, class: className },
+        owner: address,
+        caller,
+        priority,
+        weight: rule?.weight ?? 1,
+        arrivedAt: call.arrivedAt,
+        deadlineAt: call.arrivedAt + waitMs,
+      },
+      method,
+      target: upstream.basePath + target.path + (target.query === '' ? '' : `?${target.query}`),
+      headers: headersFor(call, headers.accept),
+      takesToken: hasToken && authorization === undefined,
+      idempotent: IDEMPOTENT.has(method),
+      shedStatus: rule?.shedStatus ?? shedStatus,
+    };
+
+    const body = readBody(incoming, bodyLimitBytes, call);
+    if (!(body instanceof Promise)) return { ...job, body };
+    return body.then((read) => (read.kind === 'gone' ? 'left' : { ...job, body: read }));
+  };
+}
+
+/** The header's one value; two lines with the same name are refused rather than guessed at. */
+function single(headers: NodeJS.Dict<string | string[]>, name: string): string | undefined {
+  const value = headers[name];
+  return Array.isArray(value) ? value.join(', ') : value;
+}
+
+function oneAuthorization(lines: readonly string[] | undefined): string | undefined {
+  if (lines === undefined) return undefined;
+  if (lines.length === 1) return lines[0];
+  throw new GatewayError('bad-request', `expected one Authorization header, got ${lines.length}`);
+}
+
+function readPriority(value: string | undefined): Priority {
+  if (value === undefined) return 'normal';
+  const priority = PRIORITY_NAMES.get(value);
+  if (priority !== undefined) return priority;
+  throw badHeader('Headgate-Priority', 'high, normal or low', value);
+}
+
+function readMaxWait(value: string | undefined): number | undefined {
+  if (value === undefined) return undefined;
+  const waitMs = parseSecondsOrDuration(value);
+  if (waitMs !== undefined) return waitMs;
+  throw badHeader('Headgate-Max-Wait', 'seconds, or a duration such as 45s', value);
+}
+
+/** A rule may cap what a caller claims for itself. */
+function atMost(priority: Priority, most: Priority | undefined): Priority {
+  if (most === undefined) return priority;
+  return PRIORITIES.indexOf(priority) < PRIORITIES.indexOf(most) ? most : priority;
+}
+
+/** The header, else the configured name, else the User-Agent's product, else the address. */
+function callerName(
+  header: string | undefined,
+  configured: string | undefined,
+  userAgent: string | undefined,
+  address: string,
+): string {
+  if (header !== undefined) {
+    if (CALLER_NAME.test(header)) return header;
+    throw badHeader('Headgate-Caller', 'at most 64 of A-Z a-z 0-9 . _ / -', header);
+  }
+  if (configured !== undefined) return configured;
+  const product = productOf(userAgent);
+  return product !== undefined && CALLER_NAME.test(product) ? product : address;
+}
+
+/** Whether an authority is the address at which this request came in. */
+function isLocal(authority: string, { localAddress = '', localPort }: Socket): boolean {
+  const address = plainAddress(localAddress);
+  const host = address.includes(':') ? `[${address}]` : address;
+  return authority === `${host}:${localPort}` || authority === `localhost:${localPort}`;
+}
+
+/** IPv4 in IPv6 clothing is the same address. */
+function plainAddress(address: string): string {
+  return address.startsWith('::ffff:') ? address.slice('::ffff:'.length) : address;
+}
+
+function badHeader(name: string, expected: string, got: string): GatewayError {
+  const shown = got.length > 80 ? `${got.slice(0, 80)}…` : got;
+  return new GatewayError(
+    'bad-request',
+    `${name}: expected ${expected}, got ${JSON.stringify(shown)}`,
+  );
 }

@@ -36,7 +36,11 @@ export class GatewayError extends Error {
   readonly retryAfterMs: number | undefined;
 
   /** `detail` is shown to the caller: it names what was wrong and what was expected. */
-  constructor(code: ProblemCode, detail: string, { retryAfterMs, cause }: GatewayErrorOptions = {}) {
+  constructor(
+    code: ProblemCode,
+    detail: string,
+    { retryAfterMs, cause }: GatewayErrorOptions = {},
+  ) {
     super(detail, cause === undefined ? undefined : { cause });
     this.code = code;
     this.retryAfterMs = retryAfterMs;
@@ -60,7 +64,9 @@ export function toProblem(error: GatewayError, requestId: string, shedStatus: Sh
   const { status: known, title } = PROBLEMS[error.code];
   const status = known === 'shed' ? shedStatus : known;
   const retryAfter =
-    error.retryAfterMs === undefined ? undefined : Math.max(1, Math.ceil(error.retryAfterMs / 1000));
+    error.retryAfterMs === undefined
+      ? undefined
+      : Math.max(1, Math.ceil(error.retryAfterMs / 1000));
   const body = JSON.stringify({
     type: 'about:blank',
     title,
@@ -98,7 +104,11 @@ export function asGatewayError(error: unknown): GatewayError {
 }
 
 /** Writes a problem where nothing was written yet. */
-export function sendProblem(outgoing: ServerResponse, problem: Problem, extra: readonly string[]): void {
+export function sendProblem(
+  outgoing: ServerResponse,
+  problem: Problem,
+  extra: readonly string[],
+): void {
   outgoing.writeHead(problem.status, [...problem.headers, ...extra]);
   outgoing.end(problem.body);
 }

@@ -92,11 +92,11 @@ function stream(call: Call, response: UpstreamResponse): Promise<void> {
         call.end('answered');
         resolve();
       },
-      fail(error) {
+      fail({ reason }) {
         // The status is out already: only a broken connection tells the caller the truth.
         outgoing.destroy();
         if (call.gone) call.end('aborted');
-        else call.end('failed', error.reason === 'timeout' ? 'upstream-timeout' : 'upstream-protocol');
+        else call.end('failed', reason === 'timeout' ? 'upstream-timeout' : 'upstream-protocol');
         resolve();
       },
     });

@@ -3,8 +3,7 @@ import type { Chance, Clock } from '../core/clock.ts';
 import { readAge, readHttpDate, readRateLimit, type Reset } from '../core/rate-limit-headers.ts';
 import type { Again, Grant, Ledger } from '../ledger/ledger.ts';
 import type { Log } from '../telemetry/log.ts';
-import type { UpstreamResponse } from '../upstream/exchange.ts';
-import type { Sent } from '../upstream/upstream.ts';
+import type { Sent, UpstreamResponse } from '../upstream/exchange.ts';
 import type { Forwarded } from './forward.ts';
 import type { Job } from './job.ts';
 import { GatewayError } from './problem.ts';
@@ -12,7 +11,11 @@ import { GatewayError } from './problem.ts';
 /** What comes after an attempt. */
 export type Settled =
   | { readonly kind: 'respond'; readonly response: UpstreamResponse }
-  | { readonly kind: 'again'; readonly again: Again; readonly because: 'throttled' | 'stale' | 'failed' }
+  | {
+      readonly kind: 'again';
+      readonly again: Again;
+      readonly because: 'throttled' | 'stale' | 'failed';
+    }
   | { readonly kind: 'left' }
   | { readonly kind: 'failed'; readonly error: GatewayError };
 
@@ -75,7 +78,8 @@ export function makeSettle({ ledger, apiClock, clock, chance, log }: SettleDepen
       };
     }
     // The bucket is closed by now when it is the bucket's doing; else only this request waits.
-    const notBefore = scope === 'bucket' ? 0 : (retryAt ?? receivedAt + 1000 + backoff(call.attempts));
+    const notBefore =
+      scope === 'bucket' ? 0 : (retryAt ?? receivedAt + 1000 + backoff(call.attempts));
     return { kind: 'again', because: 'throttled', again: { notBefore } };
   }
 
@@ -95,10 +99,13 @@ export function makeSettle({ ledger, apiClock, clock, chance, log }: SettleDepen
     ledger.settle(grant, { kind });
     const { call } = job;
     if (call.gone || reason === 'aborted') return { kind: 'left' };
-    log.warn({ id: call.id, attempt: call.attempts, sent: kind, reason, err: error }, 'attempt failed');
+    log.warn(
+      { id: call.id, attempt: call.attempts, sent: kind, reason, err: error },
+      'attempt failed',
+    );
     // What the API cannot have seen is safe to repeat; the rest only where repeating is harmless.
-    const harmless = (kind === 'unsent' || job.idempotent) && job.body.replayable;
-    if (harmless && retriesLeft > 0) {
+    const harmless = kind === 'unsent' ? reason !== 'invalid' : job.idempotent;
+    if (harmless && job.body.replayable && retriesLeft > 0) {
       const notBefore = clock.now() + backoff(call.attempts);
       return { kind: 'again', because: 'failed', again: { notBefore } };
     }
@@ -111,9 +118,23 @@ function failure({ kind, reason, error }: Sent & { kind: 'unsent' | 'lost' }): G
   const executed = kind === 'lost' ? '; it may have executed the request' : '';
   switch (reason) {
     case 'timeout':
-      return new GatewayError('upstream-timeout', `the API sent no answer in time${executed}`, cause);
+      return new GatewayError(
+        'upstream-timeout',
+        `the API sent no answer in time${executed}`,
+        cause,
+      );
+    case 'invalid':
+      return new GatewayError(
+        'bad-request',
+        'the request has a method or header that HTTP forbids',
+        cause,
+      );
     case 'protocol':
-      return new GatewayError('upstream-protocol', `the API's answer was not HTTP${executed}`, cause);
+      return new GatewayError(
+        'upstream-protocol',
+        `the API's answer was not HTTP${executed}`,
+        cause,
+      );
     default:
       return new GatewayError(
         'upstream-unreachable',

@@ -1,0 +1,95 @@
+import { createServer, STATUS_CODES, type IncomingMessage, type Server } from 'node:http';
+import type { Duplex } from 'node:stream';
+import type { Clock } from '../core/clock.ts';
+import type { Log } from '../telemetry/log.ts';
+import type { Gateway } from './gateway.ts';
+import { GatewayError, toProblem, type ShedStatus } from './problem.ts';
+
+export interface ListenerDependencies {
+  readonly gateway: Gateway;
+  readonly log: Log;
+  readonly clock: Clock;
+  readonly newId: () => string;
+  readonly shedStatus: ShedStatus;
+}
+
+/** Above the idle timeout of common load balancers (60 s), so that they close first. */
+const KEEP_ALIVE_MS = 75_000;
+
+/**
+ * The server that callers talk to. What Node answers before there is a request (a malformed line,
+ * CONNECT) gets a problem and a log line as well.
+ *
+ * It is Node's own server, with no router in front: every path goes the same way, and a framework
+ * that refuses a request before the walk would leave no line (docs/decisions/0005).
+ */
+export function makeListener({
+  gateway,
+  log,
+  clock,
+  newId,
+  shedStatus,
+}: ListenerDependencies): Server {
+  const server = createServer({ keepAliveTimeout: KEEP_ALIVE_MS }, (incoming, outgoing) => {
+    // The gateway answers for its own failures; there is nothing to wait for here.
+    void gateway(incoming, outgoing);
+  });
+
+  /** For sockets that never became a request: the whole answer is ours to write. */
+  function refuseSocket(socket: Duplex, error: GatewayError, method: string, target: string): void {
+    const id = newId();
+    const startedAt = clock.now();
+    const { status, headers, body } = toProblem(error, id, shedStatus);
+    const lines = [`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}`, 'Connection: close'];
+    for (let i = 0; i < headers.length; i += 2) lines.push(`${headers[i]}: ${headers[i + 1]}`);
+    if (socket.writable) socket.end(`${lines.join('\r\n')}\r\n\r\n${body}`);
+    else socket.destroy();
+    log.info(
+      {
+        id,
+        caller: '',
+        method,
+        path: target,
+        query: '',
+        status,
+        outcome: 'failed',
+        code: error.code,
+        attempts: 0,
+        waitMs: 0,
+        upstreamMs: 0,
+        totalMs: clock.now() - startedAt,
+        bytesIn: 0,
+        bytesOut: Buffer.byteLength(body),
+        waiting: 0,
+      },
+      'call',
+    );
+  }
+
+  server.on('connect', (incoming: IncomingMessage, socket: Duplex) => {
+    const error = new GatewayError(
+      'method-not-supported',
+      'CONNECT is not supported: Headgate is not a tunnel',
+    );
+    refuseSocket(socket, error, 'CONNECT', incoming.url ?? '');
+  });
+
+  server.on('clientError', (cause: Error & { code?: string }, socket: Duplex) => {
+    // A connection that just went away sent no request, so there is no call to answer or log.
+    if (cause.code === 'ECONNRESET' || !socket.writable) {
+      socket.destroy();
+      return;
+    }
+    refuseSocket(
+      socket,
+      new GatewayError(
+        'bad-request',
+        `not a valid HTTP/1.1 request (${cause.code ?? cause.message})`,
+        { cause },
+      ),
+      '',
+      '',
+    );
+  });
+  return server;
+}

@@ -1,0 +1,275 @@
+import type { Readable } from 'node:stream';
+import type { Dispatcher } from 'undici';
+import type { Clock } from '../core/clock.ts';
+import type { HeaderRecord } from '../core/rate-limit-headers.ts';
+import type { Leaving } from '../ledger/ledger.ts';
+
+/** Why there is no answer. */
+export type FailureReason =
+  | 'unreachable'
+  | 'invalid'
+  | 'timeout'
+  | 'reset'
+  | 'protocol'
+  | 'aborted';
+
+/** A body that broke off after its headers had come. */
+export interface BodyFailure {
+  readonly reason: FailureReason;
+  readonly error: Error;
+}
+
+/** What came of sending a request, known when its headers arrive or cannot arrive any more. */
+export type Sent =
+  | {
+      readonly kind: 'answered';
+      readonly response: UpstreamResponse;
+      /** On `Clock.now`: when the first byte of the request was about to be written. */
+      readonly sentAt: number;
+      /** On `Clock.now`: when the final headers had arrived. */
+      readonly receivedAt: number;
+    }
+  /** Not a byte of it can have reached the API. */
+  | { readonly kind: 'unsent'; readonly reason: FailureReason; readonly error: Error }
+  /** The API may have seen it, and may have executed it. */
+  | { readonly kind: 'lost'; readonly reason: FailureReason; readonly error: Error };
+
+export interface UpstreamRequest {
+  readonly method: string;
+  /** Path and query. */
+  readonly path: string;
+  /** Name, value, name, value …, without Host. */
+  readonly headers: string[];
+  readonly body: Buffer | Readable | null;
+}
+
+/** Where a response's body goes. */
+export interface BodySink {
+  /** Takes bytes; `false` asks to pause until {@link UpstreamResponse.resume}. */
+  chunk(bytes: Buffer): boolean;
+  /** The body is complete. Trailers come as name, value, name, value … */
+  end(trailers: readonly string[]): void;
+  /** The body broke off: what came is not all of it. */
+  fail(failure: BodyFailure): void;
+}
+
+/** Bytes kept while nobody has attached; what fits is usually the whole of a small answer. */
+const MOST_UNATTACHED = 256 * 1024;
+/** An unwanted body up to this is read to its end, to keep the socket; a larger one is cut off. */
+const MOST_DISCARDED = 64 * 1024;
+
+/**
+ * An answer of the API's, bytes as they came. Chunks that arrive before anybody attached are kept,
+ * so that nothing is lost and a small answer can leave in one write.
+ */
+export class UpstreamResponse {
+  readonly status: number;
+  /** By lower-case name, for reading. */
+  readonly headers: HeaderRecord;
+  /** Name, value, name, value …, as they came, for passing on. */
+  readonly rawHeaders: readonly string[];
+  readonly #controller: Dispatcher.DispatchController;
+  #chunks: Buffer[] = [];
+  #kept = 0;
+  #sink: BodySink | undefined;
+  #trailers: readonly string[] | undefined;
+  #failure: BodyFailure | undefined;
+
+  constructor(
+    status: number,
+    headers: HeaderRecord,
+    rawHeaders: readonly string[],
+    controller: Dispatcher.DispatchController,
+  ) {
+    this.status = status;
+    this.headers = headers;
+    this.rawHeaders = rawHeaders;
+    this.#controller = controller;
+  }
+
+  /** The body, if all of it is here already and there are no trailers; it is handed out once. */
+  whole(): Buffer[] | undefined {
+    if (this.#trailers?.length !== 0) return undefined;
+    const chunks = this.#chunks;
+    this.#chunks = [];
+    return chunks;
+  }
+
+  /** Hands the body to `sink`, from its first byte on. */
+  attach(sink: BodySink): void {
+    this.#sink = sink;
+    let paused = false;
+    for (const chunk of this.#chunks) paused = !sink.chunk(chunk) || paused;
+    this.#chunks = [];
+    this.#kept = 0;
+    if (this.#failure !== undefined) sink.fail(this.#failure);
+    else if (this.#trailers !== undefined) sink.end(this.#trailers);
+    else if (paused) this.#controller.pause();
+    else this.#controller.resume();
+  }
+
+  /** Lets the body flow again after a sink asked to pause. */
+  resume(): void {
+    this.#controller.resume();
+  }
+
+  /** Breaks the exchange off; the socket is lost. */
+  abort(error: Error): void {
+    this.#controller.abort(error);
+  }
+
+  /** Reads a small body to its end and forgets it, so that the socket can be used again. */
+  discard(): void {
+    let dropped = 0;
+    this.attach({
+      chunk: (bytes) => {
+        dropped += bytes.length;
+        if (dropped > MOST_DISCARDED) this.abort(new Error('an unwanted body was too long'));
+        return true;
+      },
+      end: () => undefined,
+      fail: () => undefined,
+    });
+  }
+
+  /** For the exchange: more of the body came. */
+  received(chunk: Buffer): void {
+    if (this.#sink !== undefined) {
+      if (!this.#sink.chunk(chunk)) this.#controller.pause();
+      return;
+    }
+    this.#chunks.push(chunk);
+    this.#kept += chunk.length;
+    if (this.#kept > MOST_UNATTACHED) this.#controller.pause();
+  }
+
+  /** For the exchange: the body is complete. */
+  complete(trailers: readonly string[]): void {
+    this.#trailers = trailers;
+    this.#sink?.end(trailers);
+  }
+
+  /** For the exchange: the body broke off. */
+  broke(failure: BodyFailure): void {
+    this.#failure = failure;
+    this.#sink?.fail(failure);
+  }
+}
+
+export interface ExchangeOptions {
+  readonly clock: Clock;
+  readonly leaving: Leaving;
+  /** Early hints (103) came. */
+  readonly onEarlyHints: (rawHeaders: string[]) => void;
+  readonly onSent: (sent: Sent) => void;
+  /** Called once, when nothing more can come: the socket is somebody else's. */
+  readonly onOver: () => void;
+}
+
+/**
+ * One request and its answer, as undici tells of it.
+ *
+ *   new ──onRequestStart──▶ written ──onResponseStart──▶ answered ──onResponseEnd──▶ over
+ *    │                         │                            │
+ *    └─error: unsent           └─error: lost                └─error: the body broke off
+ *
+ * undici calls onRequestStart right before it writes, so an error before it means that no byte
+ * left. On a lost HTTP/1 socket it fails the request it had written; only requests it had not
+ * started are sent on another socket. Should it ever start one twice, the second time is refused.
+ */
+export class Exchange implements Dispatcher.DispatchHandler {
+  readonly #options: ExchangeOptions;
+  #controller: Dispatcher.DispatchController | undefined;
+  #sentAt: number | undefined;
+  #response: UpstreamResponse | undefined;
+  #over = false;
+
+  constructor(options: ExchangeOptions) {
+    this.#options = options;
+    options.leaving.onGone(() => this.#abort());
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    const again = this.#sentAt !== undefined;
+    this.#controller = controller;
+    if (this.#options.leaving.gone) return this.#abort();
+    if (again) return controller.abort(new Error('undici tried to send a request twice'));
+    this.#sentAt = this.#options.clock.now();
+  }
+
+  onResponseStart(
+    controller: Dispatcher.DispatchController,
+    status: number,
+    headers: HeaderRecord,
+  ): void {
+    const rawHeaders = flatten(controller.rawHeaders);
+    if (status < 200) {
+      // Early hints are news for the caller; 100 and 102 concern this hop only (RFC 9110 §15.2).
+      if (status === 103) this.#options.onEarlyHints(rawHeaders);
+      return;
+    }
+    const receivedAt = this.#options.clock.now();
+    const response = new UpstreamResponse(status, headers, rawHeaders, controller);
+    this.#response = response;
+    this.#options.onSent({
+      kind: 'answered',
+      response,
+      sentAt: this.#sentAt ?? receivedAt,
+      receivedAt,
+    });
+  }
+
+  onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    this.#response?.received(chunk);
+  }
+
+  onResponseEnd(controller: Dispatcher.DispatchController): void {
+    this.#end();
+    this.#response?.complete(flatten(controller.rawTrailers));
+  }
+
+  onResponseError(_controller: Dispatcher.DispatchController | undefined, error: Error): void {
+    this.#end();
+    const reason = reasonOf(error, this.#sentAt !== undefined, this.#options.leaving.gone);
+    if (this.#response !== undefined) this.#response.broke({ reason, error });
+    else
+      this.#options.onSent({ kind: this.#sentAt === undefined ? 'unsent' : 'lost', reason, error });
+  }
+
+  #abort(): void {
+    const error = new Error('the caller is gone');
+    if (this.#controller !== undefined) return this.#controller.abort(error);
+    // undici still connects, and learns of it when it would start. The walk is told now, so that
+    // its log line does not wait for a connection; a promise hears only the first word.
+    this.#options.onSent({ kind: 'unsent', reason: 'aborted', error });
+  }
+
+  #end(): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#options.leaving.onGone(undefined);
+    this.#options.onOver();
+  }
+}
+
+/** Node's error codes and undici's, in the few kinds that make a difference. */
+function reasonOf(error: Error, started: boolean, gone: boolean): FailureReason {
+  if (gone) return 'aborted';
+  const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
+  if (code === 'UND_ERR_HEADERS_TIMEOUT' || code === 'UND_ERR_BODY_TIMEOUT') return 'timeout';
+  if (code.startsWith('HPE_') || PROTOCOL_CODES.has(code)) return 'protocol';
+  if (!started) return code === 'UND_ERR_INVALID_ARG' ? 'invalid' : 'unreachable';
+  return 'reset';
+}
+
+const PROTOCOL_CODES = new Set([
+  'UND_ERR_HEADERS_OVERFLOW',
+  'UND_ERR_RES_CONTENT_LENGTH_MISMATCH',
+  'UND_ERR_RESPONSE',
+]);
+
+/** Header bytes are Latin-1 on the wire and stay so. */
+function flatten(raw: Dispatcher.DispatchController['rawHeaders']): string[] {
+  if (!Array.isArray(raw)) return [];
+  return raw.map((part) => (typeof part === 'string' ? part : part.toString('latin1')));
+}
