@@ -1,30 +1,52 @@
-const UNIT_MS: Readonly<Record<string, number>> = {
-  ms: 1,
-  s: 1000,
-  m: 60_000,
-  h: 3_600_000,
-  d: 86_400_000,
-};
+const UNIT_MS = new Map([
+  ['d', 86_400_000],
+  ['h', 3_600_000],
+  ['m', 60_000],
+  ['s', 1000],
+  ['ms', 1],
+]);
 
-/** One number and unit of `1h30m`; sticky, so that the parts must follow each other. */
-const PART = /(\d{1,15}(?:\.\d{1,9})?)(ms|s|m|h|d)/y;
+/** A century: whoever says more made a slip, and so the sum stays exact. */
+const MAX_MS = 100 * 365.25 * 86_400_000;
+/** No sensible duration is longer; it bounds the work on a hostile one. */
+const MAX_LENGTH = 64;
+
+const DURATION = /^(?:\d+[dhms]+)*\d+(?:\.\d+)?[dhms]+$/;
+const PART = /([\d.]+)([dhms]+)/g;
+const SECONDS = /^\d+(?:\.\d+)?$/;
 
 /**
- * Reads a duration such as `250ms`, `45s`, `1m30s` or `0`, in milliseconds; `undefined` for
- * anything else, a bare number among it: nobody could tell its unit.
+ * Reads a duration, in milliseconds: `250ms`, `45s`, `2m`, `1h`, `1d`, `1m30s`, `7.66s` or `0`.
+ *
+ * Units come largest first, each at most once; only the last number may have a fraction. A number
+ * without a unit (but for `0`), a sign, a space, an unknown unit or more than a century gives
+ * `undefined`: whoever wrote that may have meant something else.
  */
 export function parseDuration(text: string): number | undefined {
   if (text === '0') return 0;
-  let totalMs = 0;
-  PART.lastIndex = 0;
-  for (let read = 0; ; read = PART.lastIndex) {
-    const part = PART.exec(text);
-    if (part === null) return read > 0 && read === text.length ? totalMs : undefined;
-    totalMs += Number(part[1]) * (UNIT_MS[part[2] ?? ''] ?? Number.NaN);
+  if (text.length > MAX_LENGTH || !DURATION.test(text)) return undefined;
+  let total = 0;
+  let smallest = Number.POSITIVE_INFINITY;
+  for (const [, amount, unit = ''] of text.matchAll(PART)) {
+    const unitMs = UNIT_MS.get(unit);
+    if (unitMs === undefined || unitMs >= smallest) return undefined;
+    smallest = unitMs;
+    total += Number(amount) * unitMs;
   }
+  return bounded(total);
 }
 
-/** Reads whole or decimal seconds, or a duration, as `Headgate-Max-Wait` allows; milliseconds. */
+/**
+ * Reads a plain number of seconds (`30`, `2.5`) or else a duration as {@link parseDuration} does, in
+ * milliseconds. For places such as `Headgate-Max-Wait`, whose documentation says that a plain number
+ * is seconds.
+ */
 export function parseSecondsOrDuration(text: string): number | undefined {
-  return /^\d{1,9}(?:\.\d{1,9})?$/.test(text) ? Number(text) * 1000 : parseDuration(text);
+  if (text.length <= MAX_LENGTH && SECONDS.test(text)) return bounded(Number(text) * 1000);
+  return parseDuration(text);
+}
+
+function bounded(ms: number): number | undefined {
+  // To the nanosecond, so that 1.1 s is 1100 ms and not 1100.0000000000002.
+  return ms <= MAX_MS ? Math.round(ms * 1e6) / 1e6 : undefined;
 }

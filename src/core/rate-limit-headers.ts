@@ -1,20 +1,8 @@
-import { parseDictionary, parseList } from 'structured-headers';
-import { readHttpDate, readReset, readRetryAfter } from './reset-value.ts';
+import { MAX_COUNT, readQuotaPolicies, readServiceLimits } from './rate-limit-fields.ts';
+import { readReset, readRetryAfter, type Reset } from './reset-value.ts';
 
-/** When something happens: at a moment the API's clock names, or a while after the answer. */
-export type Reset =
-  | {
-      readonly kind: 'instant';
-      /** Milliseconds since 1970, UTC, on the API's clock. */
-      readonly atMs: number;
-      /** How coarse the stamp is: 1000 for whole seconds, 0 when it carries a fraction. */
-      readonly resolutionMs: number;
-    }
-  | {
-      readonly kind: 'delay';
-      readonly afterMs: number;
-      readonly resolutionMs: number;
-    };
+export { readHttpDate } from './http-date.ts';
+export type { Reset } from './reset-value.ts';
 
 /** What one answer's headers say of the budget; a field that is absent was absent or doubtful. */
 export interface RateLimitReading {
@@ -26,166 +14,154 @@ export interface RateLimitReading {
   readonly doubtful?: readonly string[];
 }
 
-/** Headers by lower-case name, as HTTP libraries give them. */
+/** Headers by lower-case name, as Node and undici give them. */
 export type HeaderRecord = Readonly<Record<string, string | string[] | undefined>>;
 
-type Draft = { -readonly [Key in keyof RateLimitReading]: RateLimitReading[Key] } & {
-  doubtful?: string[];
-};
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
-/** The families of three headers, the most common first; an answer uses one of them. */
-const FAMILIES = ['x-ratelimit', 'x-rate-limit', 'ratelimit'].map((family) => ({
-  limit: `${family}-limit`,
-  remaining: `${family}-remaining`,
-  reset: `${family}-reset`,
-}));
+/** One budget as one group of headers reports it. */
+type Budget = Mutable<Pick<RateLimitReading, 'limit' | 'remaining' | 'reset'>>;
+
+/** The dialects of three headers each, the most used first. */
+const TRIPLES = [
+  { limit: 'x-ratelimit-limit', remaining: 'x-ratelimit-remaining', reset: 'x-ratelimit-reset' },
+  { limit: 'x-rate-limit-limit', remaining: 'x-rate-limit-remaining', reset: 'x-rate-limit-reset' },
+  { limit: 'ratelimit-limit', remaining: 'ratelimit-remaining', reset: 'ratelimit-reset' },
+] as const;
+
+/** The longest value that is looked at closely when it is not what it should be. */
+const MAX_LENGTH = 1024;
+const COUNT = /^\d{1,15}$/;
+const POLICY = /^\d{1,15}(?:; ?[a-z][a-z0-9_.-]*=[^,;]+)+$/;
 
 /**
- * Reads an answer's rate-limit headers: `X-RateLimit-*`, `X-Rate-Limit-*`, `RateLimit-*` (the older
- * IETF drafts), `RateLimit` with `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers), and
- * `Retry-After`. Only whole values of a known shape count; anything else is doubtful, and absent.
- * Never throws.
+ * Reads what an answer's headers say of the API's rate limit, in any of the dialects of design §5.
+ *
+ * Where an answer reports several budgets, the most binding one is given: the least remaining, then
+ * the later reset. Its numbers are never mixed with another's. What is doubtful is left out and its
+ * header named in `doubtful`: a number that is negative, broken, out of all reason or spelled as no
+ * API spells it, a date that does not exist, a header that was sent twice with different values.
+ * Never throws, whatever the bytes.
  */
 export function readRateLimit(headers: HeaderRecord): RateLimitReading {
-  const draft: Draft = {};
-  if (!readFamily(headers, draft)) readStructured(headers, draft);
-  const retryAfter = one(headers, 'retry-after', readRetryAfter, draft);
-  if (retryAfter !== undefined) draft.retryAfter = retryAfter;
-  return draft;
-}
-
-/** Seconds an answer spent in a cache (RFC 9111 §5.1); `undefined` when it says nothing. */
-export function readAge(headers: HeaderRecord): number | undefined {
-  const age = headers['age'];
-  return typeof age === 'string' && COUNT.test(age) ? Number(age) : undefined;
-}
-
-export { readHttpDate };
-
-const COUNT = /^\d{1,12}$/;
-/** Of `100, 100;w=60`, an older draft's limit with its policies, the limit is what comes first. */
-const COUNT_WITH_POLICIES = /^(\d{1,12})(?:\s*,.{0,500})?$/;
-
-function readFamily(headers: HeaderRecord, draft: Draft): boolean {
-  for (const family of FAMILIES) {
-    const { limit, remaining, reset } = family;
-    const present =
-      headers[remaining] !== undefined ||
-      headers[limit] !== undefined ||
-      headers[reset] !== undefined;
-    if (!present) continue;
-    assign(draft, 'limit', one(headers, limit, readLimit, draft));
-    assign(draft, 'remaining', one(headers, remaining, readCount, draft));
-    assign(draft, 'reset', one(headers, reset, readReset, draft));
-    return true;
+  const doubtful: string[] = [];
+  let budget: Budget | undefined;
+  for (const triple of TRIPLES) {
+    const limit = read(headers, triple.limit, readLimit, doubtful);
+    const remaining = read(headers, triple.remaining, readCount, doubtful);
+    const reset = read(headers, triple.reset, readReset, doubtful);
+    if (limit === undefined && remaining === undefined && reset === undefined) continue;
+    budget = moreBinding(budget, makeBudget(limit, remaining, reset));
   }
-  return false;
+  for (const structured of readFields(headers, doubtful)) budget = moreBinding(budget, structured);
+
+  const reading: Mutable<RateLimitReading> = budget ?? {};
+  const retryAfter = read(headers, 'retry-after', readRetryAfter, doubtful);
+  if (retryAfter !== undefined) reading.retryAfter = retryAfter;
+  if (doubtful.length > 0) reading.doubtful = doubtful;
+  return reading;
 }
 
-function assign<Key extends 'limit' | 'remaining' | 'reset'>(
-  draft: Draft,
-  key: Key,
-  value: Draft[Key] | undefined,
-): void {
-  if (value !== undefined) draft[key] = value;
+/**
+ * How many seconds the answer spent in caches; `undefined` if it says nothing, or nothing sensible.
+ * Of several values the first counts (RFC 9111 §5.1).
+ */
+export function readAge(headers: HeaderRecord): number | undefined {
+  const text = textOf(headers, 'age');
+  if (text === undefined) return undefined;
+  const comma = text.indexOf(',');
+  const first = comma === -1 ? text : text.slice(0, comma);
+  return readCount(first);
 }
 
-/** A header's one value, read; repeated lines must agree. Doubt is noted. */
-function one<T>(
+/** `RateLimit` with the limits that `RateLimit-Policy` states for it. */
+function readFields(headers: HeaderRecord, doubtful: string[]): readonly Budget[] {
+  if (headers['ratelimit'] === undefined && headers['ratelimit-policy'] === undefined) return [];
+  const limits = read(headers, 'ratelimit', readServiceLimits, doubtful);
+  const policies = read(headers, 'ratelimit-policy', readQuotaPolicies, doubtful) ?? [];
+  if (limits === undefined) {
+    // A single policy states the limit even where nothing tells how much of it is left.
+    const [only, ...others] = policies.filter((policy) => policy.countsOperations);
+    return only !== undefined && others.length === 0 ? [makeBudget(only.quota)] : [];
+  }
+  const budgets: Budget[] = [];
+  for (const { policy, limit, remaining, reset } of limits) {
+    const stated = policies.find(({ name }) => name !== undefined && name === policy);
+    if (stated?.countsOperations === false) continue;
+    budgets.push(makeBudget(limit ?? stated?.quota, remaining, reset));
+  }
+  return budgets;
+}
+
+function makeBudget(limit?: number, remaining?: number, reset?: Reset): Budget {
+  const budget: Budget = {};
+  if (limit !== undefined) budget.limit = limit;
+  if (remaining !== undefined) budget.remaining = remaining;
+  if (reset !== undefined) budget.reset = reset;
+  return budget;
+}
+
+/** Of two that cannot be compared (an instant and a delay) the first stays. */
+function moreBinding(first: Budget | undefined, second: Budget): Budget {
+  if (first === undefined) return second;
+  const { remaining: left = Number.POSITIVE_INFINITY, reset: a } = first;
+  const { remaining: right = Number.POSITIVE_INFINITY, reset: b } = second;
+  if (left !== right) return left < right ? first : second;
+  if (b === undefined) return first;
+  if (a === undefined) return second;
+  if (a.kind === 'instant') return b.kind === 'instant' && b.atMs > a.atMs ? second : first;
+  return b.kind === 'delay' && b.afterMs > a.afterMs ? second : first;
+}
+
+/** Reads one header; notes its name when it is there and cannot be understood. */
+function read<T>(
   headers: HeaderRecord,
   name: string,
-  read: (value: string) => T | undefined,
-  draft: Draft,
+  parse: (text: string) => T | undefined,
+  doubtful: string[],
 ): T | undefined {
+  const text = textOf(headers, name);
+  if (text === undefined) return undefined;
+  const value = parse(text) ?? parseRepeated(text, parse);
+  if (value === undefined) doubtful.push(name);
+  return value;
+}
+
+/** Lines of the same name are one list (RFC 9110 §5.3); Node joins them already, undici does not. */
+function textOf(headers: HeaderRecord, name: string): string | undefined {
   const value = headers[name];
-  if (value === undefined) return undefined;
-  const text = typeof value === 'string' ? value : new Set(value).size === 1 ? value[0] : undefined;
-  const found = text === undefined ? undefined : read(text);
-  if (found === undefined) doubt(draft, name);
-  return found;
+  if (value === undefined || typeof value === 'string') return value;
+  return value.length === 0 ? undefined : value.join(', ');
 }
 
-function doubt(draft: Draft, name: string): void {
-  draft.doubtful = [...(draft.doubtful ?? []), name];
-}
-
-function readCount(value: string): number | undefined {
-  const text = value.trim();
-  return COUNT.test(text) ? Number(text) : undefined;
-}
-
-function readLimit(value: string): number | undefined {
-  const match = COUNT_WITH_POLICIES.exec(value.trim());
-  return match === null ? undefined : Number(match[1]);
-}
-
-/** What one policy of a structured header says. */
-interface PolicyState {
-  readonly remaining: number;
-  readonly resetS: number | undefined;
-  readonly limit: number | undefined;
-}
-
-function readStructured(headers: HeaderRecord, draft: Draft): void {
-  const value = joined(headers['ratelimit']);
-  if (value === undefined) return;
-  const states = readItems(value, joined(headers['ratelimit-policy'])) ?? readDictionary(value);
-  if (states === undefined) {
-    doubt(draft, 'ratelimit');
-    return;
-  }
-  // The policy that binds is the one with the least left; of two, the one that lasts longer.
-  const [binding] = states.toSorted(
-    (a, b) => a.remaining - b.remaining || (b.resetS ?? 0) - (a.resetS ?? 0),
-  );
-  if (binding === undefined) return;
-  draft.remaining = binding.remaining;
-  if (binding.limit !== undefined) draft.limit = binding.limit;
-  if (binding.resetS !== undefined) {
-    draft.reset = { kind: 'delay', afterMs: binding.resetS * 1000, resolutionMs: 1000 };
-  }
-}
-
-/** The current draft: `"default";r=50;t=30`, with `"default";q=100;w=60` as its policy. */
-function readItems(value: string, policy: string | undefined): PolicyState[] | undefined {
-  try {
-    const quotas = new Map<unknown, unknown>();
-    if (policy !== undefined) {
-      for (const [name, parameters] of parseList(policy)) quotas.set(name, parameters.get('q'));
+/** A value that was sent several times, say by the API and again by its edge, if all are equal. */
+function parseRepeated<T>(text: string, parse: (text: string) => T | undefined): T | undefined {
+  if (text.length > MAX_LENGTH) return undefined;
+  for (let end = text.indexOf(', '); end !== -1; end = text.indexOf(', ', end + 1)) {
+    const times = (text.length + 2) / (end + 2);
+    const once = text.slice(0, end + 2);
+    if (Number.isInteger(times) && `${text}, ` === once.repeat(times)) {
+      return parse(text.slice(0, end));
     }
-    const states = parseList(value).map(([name, parameters]) => {
-      return state(parameters.get('r'), parameters.get('t'), quotas.get(name));
-    });
-    return states.every((found) => found !== undefined) && states.length > 0 ? states : undefined;
-  } catch {
-    // The library throws on what is not a structured field; the value may be of an older draft.
-    return undefined;
   }
+  return undefined;
 }
 
-/** An older draft: `limit=100, remaining=50, reset=30`. */
-function readDictionary(value: string): PolicyState[] | undefined {
-  try {
-    const fields = parseDictionary(value);
-    const item = (name: string): unknown => fields.get(name)?.[0];
-    const found = state(item('remaining'), item('reset'), item('limit'));
-    return found === undefined ? undefined : [found];
-  } catch {
-    // Not a structured field at all: the caller notes the doubt.
-    return undefined;
-  }
+function readCount(text: string): number | undefined {
+  if (!COUNT.test(text)) return undefined;
+  const value = Number(text);
+  return value <= MAX_COUNT ? value : undefined;
 }
 
-function state(remaining: unknown, resetS: unknown, limit: unknown): PolicyState | undefined {
-  if (!isCount(remaining)) return undefined;
-  if (resetS !== undefined && !isCount(resetS)) return undefined;
-  return { remaining, resetS, limit: isCount(limit) ? limit : undefined };
-}
-
-function isCount(value: unknown): value is number {
-  return typeof value === 'number' && Number.isInteger(value) && value >= 0;
-}
-
-function joined(value: string | string[] | undefined): string | undefined {
-  return typeof value === 'string' ? value : value?.join(', ');
+/**
+ * A limit may be followed by the policies that it comes from: `100, 100;w=60, 5000;w=3600` (IETF
+ * drafts up to 06, and Envoy in `x-ratelimit-limit`). The first number is the one that `remaining`
+ * is about; a further one without a policy's parameters would be another limit, and doubtful.
+ */
+function readLimit(text: string): number | undefined {
+  const limit = readCount(text);
+  if (limit !== undefined || text.length > MAX_LENGTH) return limit;
+  const [first = '', ...policies] = text.split(',').map((member) => member.trim());
+  if (!policies.every((policy) => policy === first || POLICY.test(policy))) return undefined;
+  return readCount(POLICY.test(first) ? first.slice(0, first.indexOf(';')) : first);
 }

@@ -1,124 +1,82 @@
-import type { Reset } from './rate-limit-headers.ts';
+import { parseDuration } from './duration.ts';
+import { readHttpDate } from './http-date.ts';
+import { hasFraction, looksLikeIsoStamp, readIsoStamp } from './iso-stamp.ts';
 
-const INTEGER = /^\d{1,16}$/;
-const DECIMAL = /^\d{1,16}\.\d{1,9}$/;
-const ISO =
-  /^(\d{4})-(\d{2})-(\d{2})[T ](\d{2}):(\d{2}):(\d{2})(?:\.(\d{1,9}))?(Z|z|[+-]\d{2}:?\d{2})?$/;
-const GO_DURATION =
-  /^(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,9}(?:\.\d{1,9})?)s)?(?:(\d{1,9}(?:\.\d{1,9})?)ms)?$/;
-const IMF_FIXDATE =
-  /^(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), (\d{2}) (\w{3}) (\d{4}) (\d{2}):(\d{2}):(\d{2}) GMT$/;
-const RFC_850 =
-  /^(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day, (\d{2})-(\w{3})-(\d{2}) (\d{2}):(\d{2}):(\d{2}) GMT$/;
-const ASCTIME =
-  /^(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) (\w{3}) ([ \d]\d) (\d{2}):(\d{2}):(\d{2}) (\d{4})$/;
-const MONTHS = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'];
-
-/** A number up to here is a delay: 40 days of seconds, longer than any window known. */
-const MOST_DELAY_S = 40 * 24 * 3600;
-/** Epoch seconds lie between 2001 and 2100, epoch milliseconds likewise. */
-const EPOCH_S = { first: 1_000_000_000, last: 4_102_444_800 };
+/** When something happens: at a moment the API's clock names, or a while after the answer. */
+export type Reset =
+  | {
+      readonly kind: 'instant';
+      /** Milliseconds since 1970, UTC, on the API's clock. */
+      readonly atMs: number;
+      /** How coarse the stamp is: 1000 for whole seconds, 0 when it carries a fraction. */
+      readonly resolutionMs: number;
+    }
+  | {
+      readonly kind: 'delay';
+      readonly afterMs: number;
+      readonly resolutionMs: number;
+    };
 
 /**
- * Reads when a limit resets, in any of the forms that APIs use, told apart by shape and magnitude:
- * ISO 8601 (without a zone it is UTC, never the host's), an HTTP date, epoch seconds or
- * milliseconds, seconds from now, or a duration such as `6m0s`. `undefined` on any doubt.
+ * The instants that a reset can name: 2001-09-09 to 2286-11-20, where epoch milliseconds have
+ * thirteen digits and epoch seconds ten. Everything else is a mistake or another unit.
  */
-export function readReset(value: string): Reset | undefined {
-  const text = value.trim();
-  if (INTEGER.test(text)) return readNumber(Number(text), 1000);
-  if (DECIMAL.test(text)) return readNumber(Number(text), 0);
-  return readIso(text) ?? readDuration(text) ?? readDate(text);
-}
+const ERA_MS = { from: 1e12, before: 1e13 };
+/** No budget takes longer than a year to come back. */
+const MAX_DELAY_MS = 366 * 86_400_000;
+/** Longer than any form below; bounds the work on a hostile value. */
+const MAX_LENGTH = 64;
+const WHOLE_SECONDS_MS = 1000;
 
-/** Reads Retry-After: seconds, perhaps with a fraction, or an HTTP date (RFC 9110 §10.2.3). */
-export function readRetryAfter(value: string): Reset | undefined {
-  const text = value.trim();
-  const whole = INTEGER.test(text);
-  if (!whole && !DECIMAL.test(text)) return readDate(text);
-  const seconds = Number(text);
-  if (seconds > MOST_DELAY_S) return undefined;
-  return { kind: 'delay', afterMs: seconds * 1000, resolutionMs: whole ? 1000 : 0 };
-}
+const NUMBER = /^\d+(?:\.\d+)?$/;
 
-/** Reads an HTTP date, the two obsolete forms included (RFC 9110 §5.6.7); ms since 1970. */
-export function readHttpDate(value: string): number | undefined {
-  const imf = IMF_FIXDATE.exec(value);
-  if (imf !== null) {
-    const [, day, month, year, hour, minute, second] = imf;
-    return utc([year, monthNumber(month), day, hour, minute, second]);
+/**
+ * Reads the value of a reset header, by its shape and, for plain numbers, by its magnitude:
+ *
+ * - up to a year: seconds from now; 10 digits: seconds since 1970; 13 digits: milliseconds since
+ *   1970. Each may have a fraction. Nothing lies between, so no number has two meanings.
+ * - `6m0s`, `12ms`: a duration from now.
+ * - `2017-11-02T12:31:28.675446`: ISO 8601 with T or a space, to the microsecond, with or without
+ *   `Z` or an offset. Without one it is UTC.
+ * - an HTTP-date.
+ *
+ * Gives `undefined` for anything else, for dates that do not exist, and for times out of all reason.
+ */
+export function readReset(text: string): Reset | undefined {
+  if (text.length > MAX_LENGTH) return undefined;
+  if (looksLikeIsoStamp(text)) return instant(readIsoStamp(text), hasFraction(text));
+  if (NUMBER.test(text)) return byMagnitude(Number(text), text.includes('.'));
+  const durationMs = parseDuration(text);
+  if (durationMs !== undefined) {
+    return delay(durationMs, text.includes('.') || text.endsWith('ms'));
   }
-  const rfc850 = RFC_850.exec(value);
-  if (rfc850 !== null) {
-    const [, day, month, year, hour, minute, second] = rfc850;
-    return utc([`20${year}`, monthNumber(month), day, hour, minute, second]);
-  }
-  const asctime = ASCTIME.exec(value);
-  if (asctime === null) return undefined;
-  const [, month, day, hour, minute, second, year] = asctime;
-  return utc([year, monthNumber(month), day?.trim(), hour, minute, second]);
+  return instant(readHttpDate(text), false);
 }
 
-function readNumber(number: number, resolutionMs: number): Reset | undefined {
-  if (number <= MOST_DELAY_S) return { kind: 'delay', afterMs: number * 1000, resolutionMs };
-  if (number >= EPOCH_S.first && number <= EPOCH_S.last) {
-    return { kind: 'instant', atMs: number * 1000, resolutionMs };
-  }
-  if (number >= EPOCH_S.first * 1000 && number <= EPOCH_S.last * 1000) {
-    return { kind: 'instant', atMs: number, resolutionMs: 0 };
-  }
-  return undefined;
+/** Reads a Retry-After: seconds, with a fraction or without, or an HTTP-date (RFC 9110 §10.2.3). */
+export function readRetryAfter(text: string): Reset | undefined {
+  if (text.length > MAX_LENGTH) return undefined;
+  if (NUMBER.test(text)) return delay(Number(text) * 1000, text.includes('.'));
+  return instant(readHttpDate(text), false);
 }
 
-function readIso(text: string): Reset | undefined {
-  const match = ISO.exec(text);
-  if (match === null) return undefined;
-  const [, year, month, day, hour, minute, second, fraction, zone] = match;
-  const whole = utc([year, month, day, hour, minute, second]);
-  const zoneMs = readZone(zone);
-  if (whole === undefined || zoneMs === undefined) return undefined;
-  const fractionMs = fraction === undefined ? 0 : Number(`0.${fraction}`) * 1000;
-  const resolutionMs = fraction === undefined ? 1000 : 0;
-  return { kind: 'instant', atMs: whole + fractionMs - zoneMs, resolutionMs };
+/** A whole number of seconds from now, when that is within reason. */
+export function delayOfSeconds(seconds: number): Reset | undefined {
+  return delay(seconds * 1000, false);
 }
 
-function readZone(zone: string | undefined): number | undefined {
-  if (zone === undefined || zone === 'Z' || zone === 'z') return 0;
-  const hours = Number(zone.slice(1, 3));
-  const minutes = Number(zone.slice(-2));
-  if (hours > 14 || minutes > 59) return undefined;
-  return (zone.startsWith('-') ? -1 : 1) * (hours * 60 + minutes) * 60_000;
+function byMagnitude(value: number, fine: boolean): Reset | undefined {
+  if (value * 1000 <= MAX_DELAY_MS) return delay(value * 1000, fine);
+  if (value < ERA_MS.before / 1000) return instant(value * 1000, fine);
+  return instant(value, true);
 }
 
-function readDuration(text: string): Reset | undefined {
-  const match = GO_DURATION.exec(text);
-  if (match === null || text === '') return undefined;
-  const [, hours = '0', minutes = '0', seconds, millis] = match;
-  const afterMs =
-    Number(hours) * 3_600_000 +
-    Number(minutes) * 60_000 +
-    Number(seconds ?? 0) * 1000 +
-    Number(millis ?? 0);
-  if (afterMs > MOST_DELAY_S * 1000) return undefined;
-  const fine = millis !== undefined || seconds?.includes('.') === true;
-  return { kind: 'delay', afterMs, resolutionMs: fine ? 0 : 1000 };
+function delay(afterMs: number, fine: boolean): Reset | undefined {
+  if (!(afterMs >= 0 && afterMs <= MAX_DELAY_MS)) return undefined;
+  return { kind: 'delay', afterMs, resolutionMs: fine ? 0 : WHOLE_SECONDS_MS };
 }
 
-function readDate(text: string): Reset | undefined {
-  const atMs = readHttpDate(text);
-  return atMs === undefined ? undefined : { kind: 'instant', atMs, resolutionMs: 1000 };
-}
-
-function monthNumber(name: string | undefined): string {
-  return String(MONTHS.indexOf(name ?? '') + 1);
-}
-
-/** A moment in UTC, if there was such a day and time; a leap second counts as the next one. */
-function utc(parts: readonly (string | undefined)[]): number | undefined {
-  const [year = 0, month = 0, day = 0, hour = 0, minute = 0, second = 0] = parts.map(Number);
-  if (month < 1 || month > 12 || hour > 23 || minute > 59 || second > 60) return undefined;
-  const at = Date.UTC(year, month - 1, day, hour, minute, second);
-  const midnight = new Date(Date.UTC(year, month - 1, day));
-  const exists = midnight.getUTCDate() === day && midnight.getUTCMonth() === month - 1;
-  return exists && year >= 1970 ? at : undefined;
+function instant(atMs: number | undefined, fine: boolean): Reset | undefined {
+  if (atMs === undefined || !(atMs >= ERA_MS.from && atMs < ERA_MS.before)) return undefined;
+  return { kind: 'instant', atMs, resolutionMs: fine ? 0 : WHOLE_SECONDS_MS };
 }

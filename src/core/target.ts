@@ -2,7 +2,10 @@
 export type Target =
   | {
       readonly kind: 'ok';
-      /** Starts with a slash; no query, no dot segments, unreserved characters not encoded. */
+      /**
+       * Starts with a slash; no query, no dot segments, unreserved characters not encoded. For
+       * `OPTIONS *`, and for nothing else, it is `*`, which names the API as a whole.
+       */
       readonly path: string;
       /** Without the question mark; empty when there is none. */
       readonly query: string;
@@ -11,78 +14,101 @@ export type Target =
   | { readonly kind: 'forbidden'; readonly reason: string };
 
 export interface TargetOptions {
-  /** Whether an authority names us or our API: an absolute target for any other is refused. */
+  /**
+   * Whether an authority (`host` or `host:port`, in lower case) names us or our API: an absolute
+   * target for any other is refused. Being equal to the request's `Host` proves nothing, since who
+   * takes us for a forward proxy sends any host in both (RFC 9112 §3.2.2).
+   */
   readonly isOurs: (authority: string) => boolean;
+  /** Only OPTIONS may have the target `*` (RFC 9112 §3.2.4). */
+  readonly method?: string;
   /** Longest target accepted, in characters. */
   readonly maxLength?: number;
 }
 
 const MAX_LENGTH = 16 * 1024;
-/** What may stand in a target (RFC 3986), less `#`, which never goes on the wire. */
-const ALLOWED = /^[A-Za-z0-9\-._~:/?[\]@!$&'()*+,;=%|{}^`"<>]*$/;
+/** Visible ASCII less the backslash, which some servers take for a slash, and `#`. */
+const ALLOWED = /^[\x21\x22\x24-\x5B\x5D-\x7E]*$/;
 const BAD_ESCAPE = /%(?![0-9A-Fa-f]{2})/;
-const ABSOLUTE = /^https?:\/\/([^/?#]*)(.*)$/i;
+const ESCAPE = /%[0-9A-Fa-f]{2}/g;
+const UNRESERVED = /[A-Za-z0-9\-._~]/;
+const ABSOLUTE = /^(https?):\/\/([^/?#]*)(.*)$/i;
 
 /**
  * Normalises a request-target once, so that what is classified, masked and logged is what is sent.
  *
- * Dot segments go, encoded ones too; escapes of unreserved characters are decoded and the others'
- * digits put in upper case (RFC 3986 §6.2.2), so that no spelling of a path dodges its class. An
- * encoded slash stays encoded. `//host` is a path with an empty segment, never a host. Nothing is
- * resolved against a base, and nothing is repaired: what is doubtful is refused.
+ * Dot segments go, encoded ones too; escapes of unreserved characters are decoded and the digits of
+ * the others put in upper case (RFC 3986 §6.2.2), so that no spelling of a path dodges its class. An
+ * encoded slash stays encoded, for it is data and not a separator. `//host` is a path with an empty
+ * segment, never a host. The query is checked but stays as it came. Nothing is resolved against a
+ * base, and nothing is repaired: what is doubtful is refused, with a reason that can be shown.
+ * Normalising the outcome again changes nothing. Never throws.
  */
 export function normaliseTarget(
   raw: string,
-  { isOurs, maxLength = MAX_LENGTH }: TargetOptions,
+  { isOurs, method, maxLength = MAX_LENGTH }: TargetOptions,
 ): Target {
   if (raw.length > maxLength) {
     return bad(`the request target is longer than ${maxLength} characters`);
   }
-  let target = raw;
-  if (!raw.startsWith('/')) {
-    const absolute = ABSOLUTE.exec(raw);
-    if (absolute === null) return bad('expected a request target that starts with a slash');
-    const [, authority = '', rest = ''] = absolute;
-    if (!isOurs(authority.toLowerCase()))
-      return { kind: 'forbidden', reason: 'the request target names another host' };
-    target = rest.startsWith('/') ? rest : `/${rest}`;
+  if (raw === '*' && method === 'OPTIONS') return { kind: 'ok', path: '*', query: '' };
+  if (!ALLOWED.test(raw)) {
+    return bad('the request target has characters in it that must be percent-encoded');
   }
-  if (PLAIN.test(target)) return { kind: 'ok', path: target, query: '' };
-  if (!ALLOWED.test(target)) {
-    return bad('the request target holds characters that must be percent-encoded');
+  if (BAD_ESCAPE.test(raw)) {
+    return bad('the request target has a % in it that two hexadecimal digits do not follow');
   }
-  if (BAD_ESCAPE.test(target)) return bad('the request target holds a broken percent-encoding');
+  if (raw.startsWith('/')) return split(raw);
+
+  const absolute = ABSOLUTE.exec(raw);
+  if (absolute === null) return bad('expected a request target that starts with a slash');
+  const [, scheme = '', authority = '', rest = ''] = absolute;
+  if (!namesUs(scheme.toLowerCase(), authority.toLowerCase(), isOurs)) {
+    return { kind: 'forbidden', reason: 'the request target names another host' };
+  }
+  return split(rest.startsWith('/') ? rest : `/${rest}`);
+}
+
+/** An authority with its scheme's own port is the authority without (RFC 9110 §4.2.3). */
+function namesUs(
+  scheme: string,
+  authority: string,
+  isOurs: (authority: string) => boolean,
+): boolean {
+  if (isOurs(authority)) return true;
+  const port = scheme === 'https' ? ':443' : ':80';
+  return authority.endsWith(port) && isOurs(authority.slice(0, -port.length));
+}
+
+function split(target: string): Target {
   const mark = target.indexOf('?');
-  const path = mark === -1 ? target : target.slice(0, mark);
-  const query = mark === -1 ? '' : target.slice(mark + 1);
-  return { kind: 'ok', path: withoutDots(path.replaceAll(ESCAPE, normalEscape)), query };
+  if (mark === -1) return { kind: 'ok', path: normalisePath(target), query: '' };
+  const path = normalisePath(target.slice(0, mark));
+  return { kind: 'ok', path, query: target.slice(mark + 1) };
 }
 
-/** A path in which there is nothing to normalise: the usual case, and half the cost. */
-const PLAIN = /^(?:\/[A-Za-z0-9_~-][A-Za-z0-9_~.-]*)+\/?$/;
-const ESCAPE = /%[0-9A-Fa-f]{2}/g;
-
-function normalEscape(escape: string): string {
-  const char = String.fromCharCode(Number.parseInt(escape.slice(1), 16));
-  return /[A-Za-z0-9\-._~]/.test(char) ? char : escape.toUpperCase();
+function normalisePath(path: string): string {
+  // Decoding comes first: it is what turns %2e%2e into a dot segment.
+  const decoded = path.includes('%') ? path.replaceAll(ESCAPE, normaliseEscape) : path;
+  return decoded.includes('/.') ? removeDotSegments(decoded) : decoded;
 }
 
-/** RFC 3986 §5.2.4. */
-function withoutDots(path: string): string {
-  const segments = path.split('/');
+function normaliseEscape(escape: string): string {
+  const character = String.fromCharCode(Number.parseInt(escape.slice(1), 16));
+  return UNRESERVED.test(character) ? character : escape.toUpperCase();
+}
+
+/** RFC 3986 §5.2.4. An empty segment is a segment: `..` after it removes only it. */
+function removeDotSegments(path: string): string {
   const kept: string[] = [];
-  segments.shift();
-  segments.forEach((segment, i) => {
-    const last = i === segments.length - 1;
-    if (segment === '.') {
-      if (last) kept.push('');
-    } else if (segment === '..') {
-      kept.pop();
-      if (last) kept.push('');
-    } else {
-      kept.push(segment);
-    }
-  });
+  const segments = path.split('/').slice(1);
+  const last = segments.at(-1);
+  for (const segment of segments) {
+    if (segment === '..') kept.pop();
+    else if (segment !== '.') kept.push(segment);
+  }
+  // A dot segment at the end leaves the slash before it.
+  if (last === '.' || last === '..') kept.push('');
   return `/${kept.join('/')}`;
 }
 
@@ -94,9 +120,12 @@ function bad(reason: string): Target {
 const HIDDEN = '***';
 
 /**
- * Hides the secret segments of a path, for logs. A mask is a path whose `*` segments are secret:
- * `/tokens/*` hides the second segment of `/tokens/abc` and of `/tokens/abc/def`. Case and empty
- * segments do not dodge it.
+ * Hides the secret segments of a normalised path, for logs. A mask is a path whose `*` segments are
+ * secret: `/tokens/*` hides the second segment of `/tokens/abc` and of `/tokens/abc/def`.
+ *
+ * A mask is not dodged by case, by empty segments, or by an encoded slash, which many servers decode
+ * before they route: a secret goes on to the next real slash, so that none with an encoded slash in
+ * it shows its end.
  */
 export function maskPath(path: string, masks: readonly string[]): string {
   let masked = path;
@@ -104,18 +133,17 @@ export function maskPath(path: string, masks: readonly string[]): string {
   return masked;
 }
 
+const SEPARATORS = /(?:\/|%2F)*/iy;
+const SEGMENT = /(?:(?!%2F)[^/])+/iy;
+
 function applyMask(path: string, mask: string): string {
-  const pattern = mask.split('/').filter((part) => part !== '');
-  const segments = path.split('/');
+  let masked = '';
   let at = 0;
-  const hidden: number[] = [];
-  for (const part of pattern) {
-    while (segments[at] === '') at++;
-    const segment = segments[at];
-    if (segment === undefined) return path;
-    if (part === '*') hidden.push(at);
-    else if (part.toLowerCase() !== segment.toLowerCase()) return path;
-    at++;
+  for (const part of mask.split('/')) {
+    if (part === '') continue;
+    at += match(SEPARATORS, path, at);
+    const slash = path.indexOf('/', at);
+    const secretEnd = slash === -1 ? path.length : slash;
   }
-  return segments.map((segment, i) => (hidden.includes(i) ? HIDDEN : segment)).join('/');
+  return masked;
 }

@@ -1,4 +1,10 @@
-import { createServer, STATUS_CODES, type IncomingMessage, type Server } from 'node:http';
+import {
+  createServer,
+  STATUS_CODES,
+  type IncomingMessage,
+  type Server,
+  type ServerResponse,
+} from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Clock } from '../core/clock.ts';
 import type { Log } from '../telemetry/log.ts';
@@ -16,23 +22,39 @@ export interface ListenerDependencies {
 /** Above the idle timeout of common load balancers (60 s), so that they close first. */
 const KEEP_ALIVE_MS = 75_000;
 
+/** The server that callers talk to. */
+export interface Listener {
+  readonly server: Server;
+  /** Calls that have not ended. */
+  readonly inFlight: number;
+  /** Accepts no more connections, ends the idle ones; resolves when the last call has ended. */
+  drain(): Promise<void>;
+}
+
 /**
- * The server that callers talk to. What Node answers before there is a request (a malformed line,
- * CONNECT) gets a problem and a log line as well.
+ * Makes the server that callers talk to. What Node answers before there is a request (a malformed
+ * line, CONNECT) gets a problem and a log line as well.
  *
  * It is Node's own server, with no router in front: every path goes the same way, and a framework
  * that refuses a request before the walk would leave no line (docs/decisions/0005).
  */
-export function makeListener({
-  gateway,
-  log,
-  clock,
-  newId,
-  shedStatus,
-}: ListenerDependencies): Server {
+export function makeListener(dependencies: ListenerDependencies): Listener {
+  const { gateway, log, clock, newId, shedStatus } = dependencies;
+  const calls = new Set<ServerResponse>();
+  let draining = false;
+  let onEmpty: (() => void) | undefined;
+
+  async function take(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
+    calls.add(outgoing);
+    if (draining) outgoing.shouldKeepAlive = false;
+    await gateway(incoming, outgoing);
+    calls.delete(outgoing);
+    if (calls.size === 0) onEmpty?.();
+  }
+
   const server = createServer({ keepAliveTimeout: KEEP_ALIVE_MS }, (incoming, outgoing) => {
     // The gateway answers for its own failures; there is nothing to wait for here.
-    void gateway(incoming, outgoing);
+    void take(incoming, outgoing);
   });
 
   /** For sockets that never became a request: the whole answer is ours to write. */
@@ -91,5 +113,21 @@ export function makeListener({
       '',
     );
   });
-  return server;
+  return {
+    server,
+    get inFlight() {
+      return calls.size;
+    },
+    drain() {
+      draining = true;
+      for (const outgoing of calls) {
+        if (!outgoing.headersSent) outgoing.shouldKeepAlive = false;
+      }
+      server.close();
+      return new Promise((resolve) => {
+        if (calls.size === 0) resolve();
+        else onEmpty = resolve;
+      });
+    },
+  };
 }

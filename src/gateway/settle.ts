@@ -3,10 +3,10 @@ import type { Chance, Clock } from '../core/clock.ts';
 import { readAge, readHttpDate, readRateLimit, type Reset } from '../core/rate-limit-headers.ts';
 import type { Again, Grant, Ledger } from '../ledger/ledger.ts';
 import type { Log } from '../telemetry/log.ts';
-import type { Sent, UpstreamResponse } from '../upstream/exchange.ts';
+import type { FailureReason, Sent, UpstreamResponse } from '../upstream/exchange.ts';
 import type { Forwarded } from './forward.ts';
 import type { Job } from './job.ts';
-import { GatewayError } from './problem.ts';
+import { GatewayError, type ProblemCode } from './problem.ts';
 
 /** What comes after an attempt. */
 export type Settled =
@@ -113,35 +113,18 @@ export function makeSettle({ ledger, apiClock, clock, chance, log }: SettleDepen
   };
 }
 
+/** Which problem a failed attempt is, and how the caller is told of it. */
+const FAILURES: Readonly<Record<FailureReason, { code: ProblemCode; detail: string }>> = {
+  timeout: { code: 'upstream-timeout', detail: 'the API sent no answer in time' },
+  protocol: { code: 'upstream-protocol', detail: "the API's answer was not HTTP" },
+  invalid: { code: 'bad-request', detail: 'the request has a method or header that HTTP forbids' },
+  unreachable: { code: 'upstream-unreachable', detail: 'no connection to the API could be made' },
+  reset: { code: 'upstream-unreachable', detail: 'the connection broke before an answer came' },
+  aborted: { code: 'upstream-unreachable', detail: 'the connection broke before an answer came' },
+};
+
 function failure({ kind, reason, error }: Sent & { kind: 'unsent' | 'lost' }): GatewayError {
-  const cause = { cause: error };
-  const executed = kind === 'lost' ? '; it may have executed the request' : '';
-  switch (reason) {
-    case 'timeout':
-      return new GatewayError(
-        'upstream-timeout',
-        `the API sent no answer in time${executed}`,
-        cause,
-      );
-    case 'invalid':
-      return new GatewayError(
-        'bad-request',
-        'the request has a method or header that HTTP forbids',
-        cause,
-      );
-    case 'protocol':
-      return new GatewayError(
-        'upstream-protocol',
-        `the API's answer was not HTTP${executed}`,
-        cause,
-      );
-    default:
-      return new GatewayError(
-        'upstream-unreachable',
-        kind === 'lost'
-          ? `the connection to the API broke before an answer came${executed}`
-          : 'no connection to the API could be made; the request was not sent',
-        cause,
-      );
-  }
+  const { code, detail } = FAILURES[reason];
+  const executed = kind === 'lost' ? 'it may have executed the request' : 'it saw no request';
+  return new GatewayError(code, `${detail}; ${executed}`, { cause: error });
 }

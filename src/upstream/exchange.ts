@@ -232,8 +232,9 @@ export class Exchange implements Dispatcher.DispatchHandler {
     this.#end();
     const reason = reasonOf(error, this.#sentAt !== undefined, this.#options.leaving.gone);
     if (this.#response !== undefined) this.#response.broke({ reason, error });
-    else
+    else {
       this.#options.onSent({ kind: this.#sentAt === undefined ? 'unsent' : 'lost', reason, error });
+    }
   }
 
   #abort(): void {

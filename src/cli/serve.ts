@@ -1,0 +1,50 @@
+import { hostname } from 'node:os';
+import { compose } from '../compose.ts';
+import type { Config } from '../config/config.ts';
+import { systemChance, systemClock } from '../system-clock.ts';
+import { makeLog, stdoutDestination } from '../telemetry/log.ts';
+
+/**
+ * Runs the gateway until it is told to stop. SIGTERM and SIGINT drain it; a second one ends the
+ * process at once. Resolves to the exit code.
+ */
+export async function serve(config: Config): Promise<number> {
+  const replica = `${hostname()}-${process.pid}`;
+  const destination = stdoutDestination();
+  const log = makeLog({ level: config.logLevel, replica, clock: systemClock, destination });
+  // Whatever ends the process, the lines that wait are written first.
+  process.on('exit', () => destination.flushSync());
+  process.on('uncaughtException', (err) => {
+    log.fatal({ err }, 'crash');
+    process.exit(1);
+  });
+  try {
+    const gateway = await compose({
+      config,
+      clock: systemClock,
+      chance: systemChance,
+      log,
+      replica,
+    });
+    await stopSignal();
+    await gateway.stop();
+    return 0;
+  } catch (err) {
+    log.fatal({ err }, 'cannot run');
+    return 1;
+  }
+}
+
+/** Resolves at the first signal to stop; the second ends the process, with a shell's exit code. */
+function stopSignal(): Promise<void> {
+  return new Promise((resolve) => {
+    let asked = false;
+    const onSignal = (_signal: NodeJS.Signals, code: number): void => {
+      if (asked) process.exit(128 + code);
+      asked = true;
+      resolve();
+    };
+    process.on('SIGTERM', onSignal);
+    process.on('SIGINT', onSignal);
+  });
+}

@@ -1,0 +1,170 @@
+import { randomBytes, randomUUID } from 'node:crypto';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { getRequestListener } from '@hono/node-server';
+import { makeAdminApp } from './admin/app.ts';
+import type { Config } from './config/config.ts';
+import type { ListenAddress } from './config/values.ts';
+import { ClockOffset } from './core/clock-offset.ts';
+import type { Chance, Clock } from './core/clock.ts';
+import { makeAdmit } from './gateway/admit.ts';
+import { makeCredentialHash } from './gateway/credential.ts';
+import { makeForward } from './gateway/forward.ts';
+import { makeGateway } from './gateway/gateway.ts';
+import { makeIdentify } from './gateway/identify.ts';
+import { makeListener } from './gateway/listener.ts';
+import { makeRecord } from './gateway/record.ts';
+import { makeRefuse, makeRespond } from './gateway/respond.ts';
+import { makeSettle } from './gateway/settle.ts';
+import { MemoryLedger } from './ledger/memory-ledger.ts';
+import type { Log } from './telemetry/log.ts';
+import { makeLane } from './upstream/lane.ts';
+import { makeTokenSource } from './upstream/token.ts';
+import { makeUpstream } from './upstream/upstream.ts';
+
+export interface ComposeOptions {
+  readonly config: Config;
+  readonly clock: Clock;
+  readonly chance: Chance;
+  readonly log: Log;
+  readonly replica: string;
+}
+
+/** A gateway that listens. */
+export interface RunningGateway {
+  /** Where callers connect: `http://127.0.0.1:8080`. */
+  readonly url: string;
+  /** Where operators connect; `undefined` when that is off. */
+  readonly adminUrl: string | undefined;
+  /**
+   * Stops accepting, lets what can finish within the drain timeout finish, sheds the rest, and
+   * closes everything. Resolves when nothing is open any more.
+   */
+  stop(): Promise<void>;
+}
+
+/** After the drain timeout, this long for the last refusals to go out. */
+const LAST_WORDS_MS = 500;
+
+/** Constructs every part, starts listening, and knows how to close it all in reverse order. */
+export async function compose(options: ComposeOptions): Promise<RunningGateway> {
+  const { config, clock, chance, log, replica } = options;
+  const closers: (() => unknown)[] = [];
+  const apiClock = new ClockOffset();
+
+  const upstream = makeUpstream({ ...config.upstream, clock });
+  closers.push(() => upstream.close());
+  const lane = makeLane(config.lane);
+  closers.push(() => lane.close());
+  const token = makeTokenSource(config.token, log);
+  closers.push(() => token.close());
+  const ledger = new MemoryLedger({
+    clock,
+    chance,
+    apiClock,
+    places: upstream,
+    maxQueue: config.maxQueue,
+    belief: config.limit,
+  });
+  closers.push(() => ledger.close());
+
+  const newId = randomUUID;
+  const { shedStatus } = config;
+  const gateway = makeGateway({
+    identify: makeIdentify({
+      ...config,
+      hasToken: config.token.kind !== 'none',
+      defaultCaller: config.caller,
+      credentialHash: makeCredentialHash(randomBytes(32)),
+    }),
+    admit: makeAdmit({ ledger, clock }),
+    forward: makeForward({ upstream, lane, clock, token: () => token.current() }),
+    settle: makeSettle({ ledger, apiClock, clock, chance, log }),
+    respond: makeRespond(),
+    refuse: makeRefuse({ log }),
+    record: makeRecord({ log, ledger, clock, pathMasks: config.pathMasks }),
+    ledger,
+    clock,
+    newId,
+    retries: config.retries,
+    shedStatus,
+  });
+  const listener = makeListener({ gateway, log, clock, newId, shedStatus });
+  closers.push(() => listener.server.closeAllConnections());
+
+  let draining = false;
+  let adminUrl: string | undefined;
+  try {
+    if (config.adminListen !== 'off') {
+      const app = makeAdminApp({ ledger, isDraining: () => draining, replica });
+      const answer = getRequestListener(app.fetch, { overrideGlobalObjects: false });
+      const server = createServer((incoming, outgoing) => void answer(incoming, outgoing));
+      adminUrl = await listen(server, config.adminListen);
+      closers.push(() => closeServer(server));
+    }
+    const url = await listen(listener.server, config.listen);
+    log.info(
+      { url, adminUrl, upstream: config.upstream.origin + config.upstream.basePath },
+      'listening',
+    );
+    return { url, adminUrl, stop };
+  } catch (error) {
+    await closeAll();
+    throw error;
+  }
+
+  async function closeAll(): Promise<void> {
+    for (const close of closers.toReversed()) await close();
+  }
+
+  async function stop(): Promise<void> {
+    draining = true;
+    const { drainTimeoutMs } = config;
+    log.info({ inFlight: listener.inFlight, drainTimeoutMs }, 'draining');
+    ledger.drain(clock.now() + drainTimeoutMs);
+    const finished = listener.drain();
+    const inTime = await within(clock, drainTimeoutMs, finished);
+    if (!inTime) {
+      // What the API still owes will not come: every caller hears so, and every line is written.
+      await upstream.close();
+      await within(clock, LAST_WORDS_MS, finished);
+    }
+    await closeAll();
+    log.info({ inTime }, 'stopped');
+  }
+}
+
+/** Resolves to whether `promise` was done within `ms`. */
+function within(clock: Clock, ms: number, promise: Promise<void>): Promise<boolean> {
+  return new Promise((resolve) => {
+    const timer = clock.after(ms, () => resolve(false));
+    void promise.then(() => {
+      timer.cancel();
+      resolve(true);
+    });
+  });
+}
+
+function listen(server: Server, { host, port }: ListenAddress): Promise<string> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(port, host, () => {
+      server.off('error', reject);
+      const address = server.address();
+      resolve(
+        urlOf(typeof address === 'object' && address !== null ? address : { address: host, port }),
+      );
+    });
+  });
+}
+
+function urlOf({ address, port }: Pick<AddressInfo, 'address' | 'port'>): string {
+  return `http://${address.includes(':') ? `[${address}]` : address}:${port}`;
+}
+
+function closeServer(server: Server): Promise<void> {
+  server.closeAllConnections();
+  return new Promise((resolve) => {
+    server.close(() => resolve());
+  });
+}

@@ -1,0 +1,259 @@
+import type { CallerRule } from '../core/caller-rules.ts';
+import type { ClassRule } from '../core/classify.ts';
+import { nonePreset } from '../presets/preset.ts';
+import { PRESETS } from '../presets/presets.ts';
+import { readConfigFile, type ConfigFile } from './file.ts';
+import { nearest } from './nearest.ts';
+import { SETTINGS, type LogLevel, type Setting } from './settings.ts';
+import { token, type Belief, type ListenAddress, type UpstreamAddress } from './values.ts';
+
+/** Everything Headgate can be told, understood and frozen; each part is one step's slice. */
+export interface Config {
+  readonly preset: string;
+  readonly upstream: UpstreamAddress & { readonly timeoutMs: number; readonly connections: number };
+  readonly listen: ListenAddress;
+  readonly adminListen: ListenAddress | 'off';
+  readonly apiVersion: { readonly version: string; readonly mediaType: string } | 'off';
+  readonly token:
+    | { readonly kind: 'none' }
+    | { readonly kind: 'value'; readonly value: string }
+    | { readonly kind: 'file'; readonly path: string };
+  readonly budgetPer: 'credential' | 'upstream';
+  readonly limit: Belief | undefined;
+  readonly maxWaitMs: number;
+  readonly maxQueue: number;
+  readonly shedStatus: 503 | 429;
+  readonly retries: number;
+  readonly bodyLimitBytes: number;
+  readonly lane: { readonly concurrency: number; readonly intervalMs: number };
+  readonly caller: string | undefined;
+  readonly drainTimeoutMs: number;
+  readonly logLevel: LogLevel;
+  readonly classes: readonly ClassRule[];
+  readonly pathMasks: readonly string[];
+  readonly callers: readonly CallerRule[];
+}
+
+/** Where a setting's value came from. */
+export type Source = 'environment' | 'file' | 'preset' | 'default' | 'nobody';
+
+/** A setting as it is in force, for people: secrets are masked. */
+export interface Shown {
+  readonly variable: string;
+  readonly value: string;
+  readonly source: Source;
+}
+
+export type Loaded =
+  | { readonly kind: 'ok'; readonly config: Config; readonly shown: readonly Shown[] }
+  /** One line per problem: it names the setting, what was expected, and what came. */
+  | { readonly kind: 'bad'; readonly problems: readonly string[] };
+
+export interface LoadOptions {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** `--config`; it goes before HEADGATE_CONFIG. */
+  readonly configPath?: string | undefined;
+  /** Throws when there is no such file. */
+  readonly readFile: (path: string) => string;
+}
+
+/** Variables with our prefix that are no settings: the file's own, and those of the test suite. */
+const NOT_SETTINGS = /^HEADGATE_(?:CONFIG|TEST_\w+)$/;
+/** A Kubernetes Service called headgate puts these into every pod beside it. */
+const SERVICE_LINKS =
+  /^HEADGATE_(?:SERVICE_(?:HOST|PORT)(?:_\w+)?|PORT(?:_\d+_(?:TCP|UDP|SCTP)(?:_(?:PORT|PROTO|ADDR))?)?)$/;
+const DEFAULT_MEDIA_TYPE = 'application/json';
+
+/** Reads the settings: environment over file over preset over defaults. All problems at once. */
+export function loadConfig({ env, configPath, readFile }: LoadOptions): Loaded {
+  const path = configPath ?? presentValue(env['HEADGATE_CONFIG']);
+  const file = path === undefined ? undefined : openConfigFile(path, readFile);
+  const problems = [...unknownVariables(env), ...(file?.problems ?? [])];
+  const shown: Shown[] = [];
+
+  /** The setting's value; `undefined` when nobody gave one, or when it was a problem. */
+  function optional<T>(setting: Setting<T>, fromPreset?: string): T | undefined {
+    const found = find(setting, env, file, fromPreset);
+    const { variable, kind, secret } = setting;
+    const display = secret === true && found.text !== undefined ? '(secret)' : (found.text ?? '');
+    shown.push({ variable, value: display, source: found.source });
+    if (found.text === undefined) return undefined;
+    const value = kind.parse(found.text);
+    if (value === undefined) {
+      const got =
+        secret === true ? `a value of ${found.text.length} characters` : JSON.stringify(found.text);
+      problems.push(`${found.place}: expected ${kind.expected}, got ${got}`);
+    }
+    return value;
+  }
+
+  /** For settings that have a default. After a problem it goes on with that, to find the rest. */
+  function required<T>(setting: Setting<T>): T {
+    const value = optional(setting) ?? setting.kind.parse(setting.fallback ?? '');
+    if (value === undefined) throw new Error(`the default of ${setting.variable} is not valid`);
+    return value;
+  }
+
+  const preset = required(SETTINGS.preset);
+  const known = PRESETS.get(preset) ?? nonePreset;
+  const upstream = optional(SETTINGS.upstreamUrl, known.upstreamUrl);
+  if (upstream === undefined && shown.at(-1)?.source === 'nobody') {
+    problems.push(
+      `HEADGATE_UPSTREAM_URL: expected ${SETTINGS.upstreamUrl.kind.expected}, got nothing, and the preset ${preset} names none`,
+    );
+  }
+  const version = optional(SETTINGS.apiVersion, known.apiVersion?.version) ?? 'off';
+  const mediaType = known.apiVersion?.mediaType ?? DEFAULT_MEDIA_TYPE;
+  const listen = required(SETTINGS.listen);
+  const adminListen = required(SETTINGS.adminListen);
+  problems.push(...addressProblems(listen, adminListen, upstream));
+  const tokenText = optional(SETTINGS.token);
+  const tokenFile = optional(SETTINGS.tokenFile);
+  problems.push(...tokenProblems(tokenText, tokenFile, readFile));
+
+  const config: Config = {
+    preset,
+    upstream: {
+      ...(upstream ?? { origin: '', basePath: '' }),
+      timeoutMs: required(SETTINGS.upstreamTimeout),
+      connections: required(SETTINGS.upstreamConnections),
+    },
+    listen,
+    adminListen,
+    apiVersion: version === 'off' ? 'off' : { version, mediaType },
+    token: tokenFrom(tokenText, tokenFile),
+    budgetPer: required(SETTINGS.budgetPer),
+    limit: optional(SETTINGS.limit),
+    maxWaitMs: required(SETTINGS.maxWait),
+    maxQueue: required(SETTINGS.maxQueue),
+    shedStatus: required(SETTINGS.shedStatus),
+    retries: required(SETTINGS.retries),
+    bodyLimitBytes: required(SETTINGS.bodyLimit),
+    lane: {
+      concurrency: required(SETTINGS.laneConcurrency),
+      intervalMs: required(SETTINGS.laneInterval),
+    },
+    caller: optional(SETTINGS.caller),
+    drainTimeoutMs: required(SETTINGS.drainTimeout),
+    logLevel: required(SETTINGS.logLevel),
+    classes: file?.lists.classes ?? known.classes,
+    pathMasks: [...known.pathMasks, ...(file?.lists.pathMasks ?? [])],
+    callers: [...(file?.lists.callers ?? []), ...known.callers],
+  };
+  return problems.length > 0
+    ? { kind: 'bad', problems }
+    : { kind: 'ok', config: deepFreeze(config), shown };
+}
+
+interface Found {
+  readonly text: string | undefined;
+  readonly source: Source;
+  /** What a problem with it is filed under. */
+  readonly place: string;
+}
+
+function find(
+  { variable, fallback }: Setting<unknown>,
+  env: LoadOptions['env'],
+  file: ConfigFile | undefined,
+  fromPreset: string | undefined,
+): Found {
+  const inEnvironment = presentValue(env[variable]);
+  if (inEnvironment !== undefined) {
+    return { text: inEnvironment, source: 'environment', place: variable };
+  }
+  const inFile = file?.settings.get(variable);
+  if (inFile !== undefined) return { text: inFile.text, source: 'file', place: inFile.place };
+  if (fromPreset !== undefined) return { text: fromPreset, source: 'preset', place: variable };
+  return { text: fallback, source: fallback === undefined ? 'nobody' : 'default', place: variable };
+}
+
+/** An empty variable is an unset one: it is how compose files and shells leave things out. */
+function presentValue(value: string | undefined): string | undefined {
+  return value === '' ? undefined : value;
+}
+
+function openConfigFile(path: string, readFile: LoadOptions['readFile']): ConfigFile {
+  try {
+    return readConfigFile(path, readFile(path));
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    return {
+      settings: new Map(),
+      lists: {},
+      problems: [`${path}: expected a readable file, got: ${why}`],
+    };
+  }
+}
+
+function unknownVariables(env: LoadOptions['env']): string[] {
+  const known = Object.values(SETTINGS).map(({ variable }): string => variable);
+  const problems: string[] = [];
+  for (const name of Object.keys(env)) {
+    if (!name.startsWith('HEADGATE_') || known.includes(name)) continue;
+    if (NOT_SETTINGS.test(name) || SERVICE_LINKS.test(name)) continue;
+    const meant = nearest(name, known);
+    const hint =
+      meant === undefined ? 'see the table of settings in the README' : `did you mean ${meant}?`;
+    problems.push(`${name}: expected a known setting, got an unknown one; ${hint}`);
+  }
+  return problems;
+}
+
+function addressProblems(
+  listen: ListenAddress,
+  adminListen: ListenAddress | 'off',
+  upstream: UpstreamAddress | undefined,
+): string[] {
+  const problems: string[] = [];
+  if (
+    adminListen !== 'off' &&
+    listen.port !== 0 &&
+    listen.port === adminListen.port &&
+    listen.host === adminListen.host
+  ) {
+    problems.push(
+      `HEADGATE_ADMIN_LISTEN: expected another address than HEADGATE_LISTEN, got the same, ${listen.host}:${listen.port}`,
+    );
+  }
+  const host = listen.host.includes(':') ? `[${listen.host}]` : listen.host;
+  if (upstream?.origin === `http://${host}:${listen.port}`) {
+    problems.push(
+      `HEADGATE_UPSTREAM_URL: expected the API, got our own HEADGATE_LISTEN, ${upstream.origin}`,
+    );
+  }
+  return problems;
+}
+
+function tokenProblems(
+  value: string | undefined,
+  path: string | undefined,
+  readFile: LoadOptions['readFile'],
+): string[] {
+  if (path === undefined) return [];
+  if (value !== undefined) {
+    return ['HEADGATE_TOKEN_FILE: expected to be alone, got HEADGATE_TOKEN as well'];
+  }
+  try {
+    const content = readFile(path).trim();
+    if (token.parse(content) !== undefined) return [];
+    return [
+      `HEADGATE_TOKEN_FILE: expected a file with a token of ${token.expected}, got ${content.length} characters that are not`,
+    ];
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    return [`HEADGATE_TOKEN_FILE: expected a readable file, got: ${why}`];
+  }
+}
+
+function tokenFrom(value: string | undefined, path: string | undefined): Config['token'] {
+  if (value !== undefined) return { kind: 'value', value };
+  return path === undefined ? { kind: 'none' } : { kind: 'file', path };
+}
+
+function deepFreeze<T extends object>(value: T): T {
+  for (const part of Object.values(value)) {
+    if (typeof part === 'object' && part !== null) deepFreeze(part);
+  }
+  return Object.freeze(value);
+}

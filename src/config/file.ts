@@ -1,0 +1,93 @@
+import { isMap, isScalar, LineCounter, parseDocument, type Document } from 'yaml';
+import type { z } from 'zod';
+import { LISTS, type ListKey } from './lists.ts';
+import { nearest } from './nearest.ts';
+import { fileKey, SETTINGS, type Setting } from './settings.ts';
+
+/** A configuration file's contents, read but not yet understood setting by setting. */
+export interface ConfigFile {
+  /** By variable: what stands there for a setting, and where: `headgate.yaml:12: maxWait`. */
+  readonly settings: ReadonlyMap<string, { readonly text: string; readonly place: string }>;
+  readonly lists: { readonly [Key in ListKey]?: z.output<(typeof LISTS)[Key]> };
+  readonly problems: readonly string[];
+}
+
+const SETTING_BY_KEY: ReadonlyMap<string, Setting<unknown>> = new Map(
+  Object.values(SETTINGS).map((setting) => [fileKey(setting.variable), setting]),
+);
+
+/** Beyond this a file is no configuration; it bounds what aliases can blow up to. */
+const MOST_CHARACTERS = 1024 * 1024;
+
+/** Reads a YAML configuration. `name` is what problems call the file. */
+export function readConfigFile(name: string, text: string): ConfigFile {
+  const settings = new Map<string, { text: string; place: string }>();
+  const lists: Record<string, unknown> = {};
+  const problems: string[] = [];
+  const result = { settings, lists, problems };
+  if (text.length > MOST_CHARACTERS) {
+    problems.push(`${name}: expected at most 1 MiB of YAML`);
+    return result;
+  }
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true });
+  const placeOf = (offset: number | undefined): string =>
+    offset === undefined ? name : `${name}:${lines.linePos(offset).line}`;
+  for (const { message, pos } of document.errors) {
+    problems.push(`${placeOf(pos[0])}: not valid YAML: ${message.split('\n', 1)[0]}`);
+  }
+  if (problems.length > 0 || document.contents === null) return result;
+  if (!isMap(document.contents)) {
+    problems.push(`${name}: expected settings, one a line, such as "maxWait: 2m"`);
+    return result;
+  }
+  for (const { key, value } of document.contents.items) {
+    const keyName = isScalar(key) ? String(key.value) : '';
+    const place = placeOf(isScalar(key) ? key.range?.[0] : undefined);
+    const setting = SETTING_BY_KEY.get(keyName);
+    if (isListKey(keyName)) {
+      problems.push(...readList(document, keyName, place, lists));
+    } else if (setting === undefined) {
+      const meant = nearest(keyName, [...SETTING_BY_KEY.keys(), ...Object.keys(LISTS)]);
+      const hint = meant === undefined ? '' : `; did you mean ${meant}?`;
+      problems.push(`${place}: ${keyName}: expected a known setting, got an unknown one${hint}`);
+    } else if (!isScalar(value) || value.value === null) {
+      const got = value === null || isScalar(value) ? 'nothing' : 'a list or a map';
+      problems.push(`${place}: ${keyName}: expected ${setting.kind.expected}, got ${got}`);
+    } else {
+      // As it was written: a token of digits is a text, and 1.10 is not 1.1.
+      const written = value.source ?? JSON.stringify(value.value);
+      settings.set(setting.variable, { text: written, place: `${place}: ${keyName}` });
+    }
+  }
+  return result;
+}
+
+function readList(
+  document: Document,
+  key: ListKey,
+  place: string,
+  into: Record<string, unknown>,
+): string[] {
+  let value: unknown;
+  try {
+    value = document.toJS({ maxAliasCount: 100 })[key];
+  } catch (error) {
+    return [`${place}: ${key}: ${error instanceof Error ? error.message : 'unreadable'}`];
+  }
+  const parsed = LISTS[key].safeParse(value);
+  if (parsed.success) {
+    into[key] = parsed.data;
+    return [];
+  }
+  return parsed.error.issues.map((issue) => {
+    const where = issue.path
+      .map((part) => (typeof part === 'number' ? `[${part}]` : `.${String(part)}`))
+      .join('');
+    return `${place}: ${key}${where}: ${issue.message}`;
+  });
+}
+
+function isListKey(key: string): key is ListKey {
+  return Object.hasOwn(LISTS, key);
+}

@@ -1,0 +1,78 @@
+import { z } from 'zod';
+import type { CallerRule } from '../core/caller-rules.ts';
+import type { ClassRule } from '../core/classify.ts';
+import { parseDuration } from '../core/duration.ts';
+
+/** The lists that only a file can hold. Zod says what is wrong with them, and where. */
+
+const NAME = /^[A-Za-z0-9._/-]{1,64}$/;
+const name = z.string().regex(NAME, 'expected at most 64 of A-Z a-z 0-9 . _ / -');
+const wait = z
+  .union([z.string(), z.literal(0)], 'expected a duration such as 45s or 2m')
+  .transform((value, context) => {
+    const ms = parseDuration(String(value));
+    if (ms !== undefined) return ms;
+    context.addIssue('expected a duration such as 45s or 2m');
+    return z.NEVER;
+  });
+
+const caller = z
+  .strictObject({
+    name: name.optional(),
+    userAgent: name.optional(),
+    maxWait: wait.optional(),
+    shedStatus: z.union([z.literal(503), z.literal(429)], 'expected 503 or 429').optional(),
+    weight: z
+      .number('expected a number above 0')
+      .positive('expected a number above 0')
+      .max(1000, 'expected at most 1000')
+      .optional(),
+    maxPriority: z.enum(['high', 'normal', 'low'], 'expected high, normal or low').optional(),
+    why: z.string('expected a text').optional(),
+  })
+  .refine(
+    (rule) => rule.name !== undefined || rule.userAgent !== undefined,
+    'expected name or userAgent, to know whom the rule is about',
+  )
+  .transform(({ maxWait, ...rule }): CallerRule => {
+    const known = Object.entries(rule).filter(([, value]) => value !== undefined);
+    return {
+      ...Object.fromEntries(known),
+      ...(maxWait === undefined ? {} : { maxWaitMs: maxWait }),
+    };
+  });
+
+const path = z
+  .string('expected a path')
+  .regex(/^\/[^?#*]*(?:\/\*)?$|^\/\*$/, 'expected a path such as /purge/wildcard or /purge/*');
+
+const classRule = z
+  .strictObject({
+    name,
+    methods: z
+      .array(
+        z.string().regex(/^[A-Z]+$/, 'expected a method such as GET'),
+        'expected a list of methods',
+      )
+      .min(1)
+      .optional(),
+    path: path.optional(),
+  })
+  .transform((rule): ClassRule => ({
+    name: rule.name,
+    ...(rule.methods === undefined ? {} : { methods: rule.methods }),
+    ...(rule.path === undefined ? {} : { path: rule.path }),
+  }));
+
+export const LISTS = {
+  callers: z.array(caller, 'expected a list of rules').max(1000),
+  classes: z.array(classRule, 'expected a list of rules').max(1000),
+  pathMasks: z
+    .array(
+      z.string('expected a path').regex(/^\/[^?#]*$/, 'expected a path such as /tokens/*'),
+      'expected a list of paths',
+    )
+    .max(1000),
+} as const;
+
+export type ListKey = keyof typeof LISTS;

@@ -1,0 +1,178 @@
+import * as kinds from './values.ts';
+import type { Kind } from './values.ts';
+
+export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
+
+/** One setting: its name, what it may be, what it is when nobody says, and what it does. */
+export interface Setting<T> {
+  /** The environment variable; the file's key is its camel case without the prefix. */
+  readonly variable: string;
+  readonly kind: Kind<T>;
+  /** As somebody would write it; absent when there is none, or when the preset has one. */
+  readonly fallback?: string;
+  /** Its value must not be shown. */
+  readonly secret?: true;
+  /** What the README says of it. */
+  readonly doc: string;
+}
+
+function setting<T>(
+  variable: string,
+  kind: Kind<T>,
+  fallback: string | undefined,
+  doc: string,
+  { secret = false } = {},
+): Setting<T> {
+  return {
+    variable,
+    kind,
+    doc,
+    ...(fallback === undefined ? {} : { fallback }),
+    ...(secret ? { secret: true } : {}),
+  };
+}
+
+/** Every setting there is, and the only place to add one. */
+export const SETTINGS = {
+  preset: setting(
+    'HEADGATE_PRESET',
+    kinds.choice('azion', 'none'),
+    'azion',
+    'What is known of the API: base URL, version, classes, path masks, caller rules; `none` for another API.',
+  ),
+  upstreamUrl: setting(
+    'HEADGATE_UPSTREAM_URL',
+    kinds.url,
+    undefined,
+    "The API's address; may carry a base path. Default: the preset's.",
+  ),
+  listen: setting(
+    'HEADGATE_LISTEN',
+    kinds.address,
+    '127.0.0.1:8080',
+    'Where callers connect: `host:port`, `[::]:port`; port 0 picks one and logs it.',
+  ),
+  adminListen: setting(
+    'HEADGATE_ADMIN_LISTEN',
+    kinds.orOff(kinds.address),
+    '127.0.0.1:8081',
+    'Where operators connect, or `off`.',
+  ),
+  apiVersion: setting(
+    'HEADGATE_API_VERSION',
+    kinds.orOff(kinds.version),
+    undefined,
+    "The version put into Accept, or `off`. Default: the preset's (azion: 3).",
+  ),
+  token: setting(
+    'HEADGATE_TOKEN',
+    kinds.token,
+    undefined,
+    'Sent as `Authorization: token …` when the caller sends no credential.',
+    { secret: true },
+  ),
+  tokenFile: setting(
+    'HEADGATE_TOKEN_FILE',
+    kinds.text,
+    undefined,
+    'A file that holds the token instead; re-read when it changes.',
+  ),
+  budgetPer: setting(
+    'HEADGATE_BUDGET_PER',
+    kinds.choice('credential', 'upstream'),
+    'credential',
+    '`upstream`: one budget for all credentials, where limits are per account.',
+  ),
+  limit: setting(
+    'HEADGATE_LIMIT',
+    kinds.limit,
+    undefined,
+    'What to believe of an API that sends no rate headers, such as `200/1m`.',
+  ),
+  maxWait: setting(
+    'HEADGATE_MAX_WAIT',
+    kinds.duration(),
+    '2m',
+    'The longest time from arrival to the last attempt.',
+  ),
+  maxQueue: setting(
+    'HEADGATE_MAX_QUEUE',
+    kinds.integer(1, 1_000_000),
+    '10000',
+    'Waiting tickets per bucket.',
+  ),
+  shedStatus: setting(
+    'HEADGATE_SHED_STATUS',
+    kinds.shedStatus,
+    '503',
+    '`503`, or `429` for clients that only understand that.',
+  ),
+  upstreamTimeout: setting(
+    'HEADGATE_UPSTREAM_TIMEOUT',
+    kinds.duration({ least: 1 }),
+    '60s',
+    'To response headers, and between body chunks.',
+  ),
+  upstreamConnections: setting(
+    'HEADGATE_UPSTREAM_CONNECTIONS',
+    kinds.integer(1, 10_000),
+    '128',
+    'Sockets to the API, and so requests in flight.',
+  ),
+  retries: setting(
+    'HEADGATE_RETRIES',
+    kinds.integer(0, 10),
+    '2',
+    'Further attempts after failures; 429s are bounded by the maximum wait instead.',
+  ),
+  bodyLimit: setting(
+    'HEADGATE_BODY_LIMIT',
+    kinds.bytes,
+    '1MiB',
+    'Request bodies up to this are kept and can be sent again; larger ones stream once.',
+  ),
+  laneConcurrency: setting(
+    'HEADGATE_LANE_CONCURRENCY',
+    kinds.integer(1, 10_000),
+    '32',
+    "How many of one bucket's requests that had to wait are out at once.",
+  ),
+  laneInterval: setting(
+    'HEADGATE_LANE_INTERVAL',
+    kinds.duration(),
+    '0',
+    'Least time between two starts of such requests.',
+  ),
+  caller: setting(
+    'HEADGATE_CALLER',
+    kinds.callerName,
+    undefined,
+    'Name for callers that send none: for a sidecar.',
+  ),
+  drainTimeout: setting(
+    'HEADGATE_DRAIN_TIMEOUT',
+    kinds.duration(),
+    '30s',
+    'How long what is in flight may take after SIGTERM.',
+  ),
+  logLevel: setting(
+    'HEADGATE_LOG_LEVEL',
+    kinds.choice('trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'),
+    'info',
+    'Call lines are `info`, 429s of the API `warn`.',
+  ),
+} as const;
+
+/** A setting's name in a file: `maxWait` for `HEADGATE_MAX_WAIT`. */
+export function fileKey(variable: string): string {
+  const words = variable.replace('HEADGATE_', '').toLowerCase();
+  return words.replaceAll(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
+}
+
+/** The settings table, in Markdown, as the README shows it. */
+export function settingsTable(): string {
+  const rows = Object.values(SETTINGS).map(({ variable, fallback, doc }) => {
+    return `| \`${variable}\` | ${fallback === undefined ? '–' : `\`${fallback}\``} | ${doc} |`;
+  });
+  return ['| setting | default | what it does |', '| --- | --- | --- |', ...rows].join('\n');
+}

@@ -1,0 +1,112 @@
+import { parseDictionary, parseList, Token, type Parameters } from 'structured-headers';
+import { delayOfSeconds, type Reset } from './reset-value.ts';
+
+/**
+ * The structured `RateLimit` and `RateLimit-Policy` fields of draft-ietf-httpapi-ratelimit-headers:
+ * draft 11 (`"default";r=50;t=30`, `"default";q=100;w=60`), and draft 07, which many servers still
+ * send (`limit=100, remaining=50, reset=30`, `100;w=60`).
+ */
+
+/** One member of `RateLimit`: what is left under one policy. */
+export interface ServiceLimit {
+  /** Which policy; `undefined` where there can be but one. */
+  readonly policy: string | undefined;
+  readonly limit?: number;
+  readonly remaining: number;
+  readonly reset?: Reset;
+}
+
+/** One member of `RateLimit-Policy`. */
+export interface QuotaPolicy {
+  /** `undefined` in the drafts before policies had names. */
+  readonly name: string | undefined;
+  readonly quota: number;
+  /** False for quotas of bytes or of concurrent requests, which are not budgets of operations. */
+  readonly countsOperations: boolean;
+}
+
+/** The largest count that is taken seriously; some servers say 2^63 − 1 for "no limit". */
+export const MAX_COUNT = 1e12;
+/** Room for dozens of policies; bounds the work on a hostile value. */
+const MAX_LENGTH = 2048;
+
+/** Reads a whole `RateLimit` field; `undefined` if any of its members is doubtful. Never throws. */
+export function readServiceLimits(text: string): readonly ServiceLimit[] | undefined {
+  // Draft 07 is a dictionary and the later ones are lists; no value is both.
+  if (/^[a-z]+=/.test(text)) return structured(text, readDraft07);
+  return structured(text, (value) => everyMember(value, readServiceLimit));
+}
+
+/** Reads a whole `RateLimit-Policy`; `undefined` if any of its members is doubtful. Never throws. */
+export function readQuotaPolicies(text: string): readonly QuotaPolicy[] | undefined {
+  return structured(text, (value) => everyMember(value, readQuotaPolicy));
+}
+
+function readDraft07(text: string): readonly ServiceLimit[] | undefined {
+  const members = parseDictionary(text);
+  // Of a name that is there twice, the parser keeps the last; which one the API meant is doubtful.
+  if (members.size !== text.split(',').length) return undefined;
+  const limit = count(members.get('limit')?.[0]);
+  const remaining = count(members.get('remaining')?.[0]);
+  const reset = seconds(members.get('reset')?.[0]);
+  if (limit === undefined || remaining === undefined || reset === undefined) return undefined;
+  return [{ policy: undefined, limit, remaining, reset }];
+}
+
+function readServiceLimit(item: unknown, parameters: Parameters): ServiceLimit | undefined {
+  const policy = name(item);
+  const remaining = count(parameters.get('r'));
+  if (policy === undefined || remaining === undefined) return undefined;
+  if (!parameters.has('t')) return { policy, remaining };
+  const reset = seconds(parameters.get('t'));
+  return reset && { policy, remaining, reset };
+}
+
+function readQuotaPolicy(item: unknown, parameters: Parameters): QuotaPolicy | undefined {
+  const unnamed = count(item);
+  const quota = unnamed ?? count(parameters.get('q'));
+  const known = unnamed === undefined ? name(item) : undefined;
+  if (quota === undefined || (unnamed === undefined && known === undefined)) return undefined;
+  const unit = parameters.get('qu') ?? 'requests';
+  return { name: known, quota, countsOperations: unit === 'requests' };
+}
+
+function everyMember<T>(
+  text: string,
+  read: (item: unknown, parameters: Parameters) => T | undefined,
+): readonly T[] | undefined {
+  const members: T[] = [];
+  for (const [item, parameters] of parseList(text)) {
+    const member = Array.isArray(item) ? undefined : read(item, parameters);
+    if (member === undefined) return undefined;
+    members.push(member);
+  }
+  // The draft has no empty lists.
+  return members.length === 0 ? undefined : members;
+}
+
+/** The parser of structured fields throws on bad input; here bad input is merely doubtful. */
+function structured<T>(text: string, read: (text: string) => T): T | undefined {
+  if (text.length > MAX_LENGTH) return undefined;
+  try {
+    return read(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** A policy's name: a string, but some servers and a proposed draft write a token. */
+function name(item: unknown): string | undefined {
+  if (item instanceof Token) return item.toString();
+  return typeof item === 'string' ? item : undefined;
+}
+
+function count(item: unknown): number | undefined {
+  if (typeof item !== 'number' || !Number.isInteger(item) || item > MAX_COUNT) return undefined;
+  return item > 0 || Object.is(item, 0) ? item : undefined;
+}
+
+function seconds(item: unknown): Reset | undefined {
+  const whole = count(item);
+  return whole === undefined ? undefined : delayOfSeconds(whole);
+}

@@ -1,0 +1,8 @@
+import { azionPreset } from './azion.ts';
+import { nonePreset, type Preset } from './preset.ts';
+
+/** The APIs that Headgate knows by name. */
+export const PRESETS: ReadonlyMap<string, Preset> = new Map([
+  ['azion', azionPreset],
+  ['none', nonePreset],
+]);
