@@ -133,17 +133,36 @@ export function maskPath(path: string, masks: readonly string[]): string {
   return masked;
 }
 
-const SEPARATORS = /(?:\/|%2F)*/iy;
-const SEGMENT = /(?:(?!%2F)[^/])+/iy;
-
 function applyMask(path: string, mask: string): string {
   let masked = '';
+  let copiedTo = 0;
   let at = 0;
   for (const part of mask.split('/')) {
     if (part === '') continue;
-    at += match(SEPARATORS, path, at);
-    const slash = path.indexOf('/', at);
-    const secretEnd = slash === -1 ? path.length : slash;
+    const from = skipSlashes(path, at);
+    if (part === '*') {
+      const slash = path.indexOf('/', from);
+      at = slash === -1 ? path.length : slash;
+      if (at === from) return path;
+      masked += path.slice(copiedTo, from) + HIDDEN;
+      copiedTo = at;
+    } else {
+      at = from + part.length;
+      if (path.slice(from, at).toLowerCase() !== part.toLowerCase()) return path;
+      if (at < path.length && slashWidth(path, at) === 0) return path;
+    }
   }
-  return masked;
+  return masked + path.slice(copiedTo);
+}
+
+function skipSlashes(path: string, from: number): number {
+  let at = from;
+  for (let width = slashWidth(path, at); width > 0; width = slashWidth(path, at)) at += width;
+  return at;
+}
+
+/** How long the slash is that stands at `at`, plain or encoded; 0 if there is none. */
+function slashWidth(path: string, at: number): number {
+  if (path.charAt(at) === '/') return 1;
+  return path.slice(at, at + 3).toUpperCase() === '%2F' ? 3 : 0;
 }

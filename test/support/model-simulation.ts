@@ -46,7 +46,7 @@ export interface SimulationResult {
   readonly sent: number;
   readonly throttled: number;
   readonly throttledShare: number;
-  /** What the API served, to us and to others, over what it could have served. */
+  /** How fast the API served, us and others, over how fast it can: whole budgets per period. */
   readonly utilisation: number;
   /** Served to us, by window: shows a bucket that died. */
   readonly servedByWindow: readonly number[];
@@ -70,10 +70,16 @@ export function simulate(options: SimulationOptions): SimulationResult {
   const oneWay = (): number => 20 + 40 * chance();
   const apiNow = (): number => clock.wallMs() + skewMs;
   let [out, sent, served, throttled] = [0, 0, 0, 0];
+  /** When half of each further budget had been served. */
+  const halfAt: number[] = [];
   let alarm: Timer | undefined;
 
   const countServed = (): void => {
-    served++;
+    if (++served % limit === limit / 2) halfAt.push(clock.now());
+  };
+
+  const countOurs = (): void => {
+    countServed();
     const window = Math.floor((clock.now() - start) / periodMs);
     servedByWindow[window] = (servedByWindow[window] ?? 0) + 1;
   };
@@ -82,11 +88,12 @@ export function simulate(options: SimulationOptions): SimulationResult {
     const windowsPassed = (clock.now() - start) / periodMs;
     const meddling = meddle?.({ number, windowsPassed, limiter, apiNow: apiNow(), chance }) ?? {};
     const verdict = meddling.uncounted === true ? undefined : limiter.take(apiNow());
-    if (verdict?.allowed === true) countServed();
+    if (verdict?.allowed === true) countOurs();
     const status = meddling.status ?? (verdict?.allowed === false ? 429 : 200);
     const dateMs = Math.floor(apiNow() / 1000) * 1000;
     const reported = verdict && (meddling.report?.(verdict) ?? verdict);
-    const headers = meddling.headers ?? (reported ? renderHeaders(reported, apiNow(), dialect) : {});
+    const headers =
+      meddling.headers ?? (reported ? renderHeaders(reported, apiNow(), dialect) : {});
     clock.after(meddling.latencyMs ?? oneWay(), () => {
       const receivedAt = clock.now();
       apiClock.observe({ dateMs, sentAt, receivedAt });
@@ -116,7 +123,7 @@ export function simulate(options: SimulationOptions): SimulationResult {
 
   if (otherPerWindow > 0) {
     const other = (): void => {
-      if (limiter.take(apiNow()).allowed) served++;
+      if (limiter.take(apiNow()).allowed) countServed();
       clock.after((2 * chance() * periodMs) / otherPerWindow, other);
     };
     clock.after(chance() * 1000, other);
@@ -127,7 +134,18 @@ export function simulate(options: SimulationOptions): SimulationResult {
     sent,
     throttled,
     throttledShare: throttled / Math.max(1, sent),
-    utilisation: served / (limit * windows),
+    utilisation: utilisationOf(halfAt, periodMs),
     servedByWindow,
   };
+}
+
+/**
+ * From the middle of the first budget to the middle of the last: wherever in its window a budget is
+ * spent, both lie at the same place, and no part of a window counts as a whole one.
+ */
+function utilisationOf(halfAt: readonly number[], periodMs: number): number {
+  const [first] = halfAt;
+  const last = halfAt.at(-1);
+  if (first === undefined || last === undefined || last === first) return 0;
+  return ((halfAt.length - 1) * periodMs) / (last - first);
 }
