@@ -1,0 +1,266 @@
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { play, UNCOUNTED, type Fault } from './azion-faults.ts';
+import { makeRoutes } from './azion-routes.ts';
+import { renderHeaders, type Dialect } from './dialect.ts';
+import { makeLimiter, type Limiter, type LimiterOptions, type Semantics } from './limiter.ts';
+
+export interface AzionOptions {
+  readonly semantics?: Semantics;
+  /** By class; the recorded limits unless a test says otherwise. */
+  readonly limits?: Readonly<Record<string, LimiterOptions>>;
+  readonly perAccount?: boolean;
+  readonly dialect?: Dialect;
+  /** The API's own clock less the host's. */
+  readonly skewMs?: number;
+  readonly dateHeader?: boolean;
+  /** Milliseconds before it answers. */
+  readonly latencyMs?: () => number;
+  /** Tokens that may call but nothing else: 403. */
+  readonly forbidden?: readonly string[];
+}
+
+/** One call that reached the API. */
+export interface SeenCall {
+  /** On the API's own clock. */
+  readonly atMs: number;
+  readonly class: string;
+  readonly method: string;
+  /** As it came, query included. */
+  readonly url: string;
+  readonly headers: IncomingMessage['headers'];
+  readonly rawHeaders: readonly string[];
+  readonly body: string;
+  readonly status: number;
+  readonly counted: boolean;
+}
+
+/** The API, as far as its documentation and recordings tell, on a port of its own. */
+export interface Azion {
+  readonly url: string;
+  /** The latest calls, oldest first; at most a hundred thousand. */
+  readonly seen: readonly SeenCall[];
+  /** 429s that it sent. */
+  readonly throttled: number;
+  /** Calls that it served and counted. */
+  readonly operations: number;
+  /** The next `count` calls meet this fault. */
+  failNext(fault: Fault, count?: number): void;
+  /** Somebody else spends `count` operations of a credential's budget. */
+  consume(authorization: string, className: string, count: number): void;
+  limiter(authorization: string, className: string): Limiter;
+  close(): Promise<void>;
+}
+
+/** GET 80/min, other methods 20/min, purge 200/min, wildcard purge 2000/day (recorded in 2018). */
+export const RECORDED_LIMITS: Readonly<Record<string, LimiterOptions>> = {
+  read: { limit: 80, periodMs: 60_000 },
+  write: { limit: 20, periodMs: 60_000 },
+  purge: { limit: 200, periodMs: 60_000 },
+  'purge-wildcard': { limit: 2000, periodMs: 86_400_000 },
+};
+
+const MOST_SEEN = 100_000;
+const MOST_LIMITERS = 200_000;
+const ACCEPTED = /application\/json\s*;\s*version=3/;
+const CREDENTIAL = /^(?:token|bearer) \S+$/i;
+const BASIC = /^basic \S+$/i;
+
+/** Starts the API on 127.0.0.1. It checks in the API's order: 406, 401, 403, 429, then the route. */
+export async function startAzion(options: AzionOptions = {}): Promise<Azion> {
+  const {
+    semantics = 'sliding',
+    limits = RECORDED_LIMITS,
+    perAccount = false,
+    dialect = {},
+  } = options;
+  const { skewMs = 0, dateHeader = true, latencyMs, forbidden = [] } = options;
+  const limiters = new Map<string, Limiter>();
+  const faults: Fault[] = [];
+  const seen: SeenCall[] = [];
+  const route = makeRoutes();
+  let throttled = 0;
+  let operations = 0;
+  let origin = '';
+  const now = (): number => performance.timeOrigin + performance.now() + skewMs;
+
+  function limiter(authorization: string, className: string): Limiter {
+    const key = `${perAccount ? '' : authorization.toLowerCase()} ${className}`;
+    const known = limiters.get(key);
+    if (known !== undefined) return known;
+    if (limiters.size >= MOST_LIMITERS) limiters.clear();
+    const made = makeLimiter(semantics, limits[className] ?? { limit: 80, periodMs: 60_000 });
+    limiters.set(key, made);
+    return made;
+  }
+
+  /** Refusals that come before the count; they carry no rate headers. */
+  function gate(path: string, { headers }: IncomingMessage): [number, string] | undefined {
+    if (!ACCEPTED.test(headers.accept ?? '')) {
+      return [406, 'Could not satisfy the request Accept header.'];
+    }
+    const credential = headers.authorization ?? '';
+    const wanted = path.startsWith('/tokens') ? BASIC : CREDENTIAL;
+    if (!wanted.test(credential)) return [401, 'Authentication credentials were not provided.'];
+    if (forbidden.includes(credential)) {
+      return [403, 'You do not have permission to perform this action.'];
+    }
+    return undefined;
+  }
+
+  function handle(incoming: IncomingMessage, outgoing: ServerResponse, body: string): void {
+    const { method = 'GET', url = '/', headers } = incoming;
+    const target = new URL(url, origin);
+    const className = classOf(method, target.pathname);
+    const fault = header(headers['x-sim-fault']) ?? faults.shift();
+    const at = now();
+    const note = (status: number, counted: boolean): void => {
+      if (status === 429) throttled++;
+      if (counted) operations++;
+      seen.push({
+        atMs: at,
+        class: className,
+        method,
+        url,
+        headers,
+        rawHeaders: incoming.rawHeaders,
+        body,
+        status,
+        counted,
+      });
+      if (seen.length > MOST_SEEN) seen.splice(0, MOST_SEEN / 10);
+    };
+    const send = (
+      status: number,
+      extra: Record<string, string>,
+      content: string | Buffer,
+    ): void => {
+      const bodiless = status === 204 || content.length === 0;
+      outgoing.writeHead(status, {
+        ...(bodiless
+          ? {}
+          : {
+              'content-type': 'application/json',
+              'content-length': String(Buffer.byteLength(content)),
+            }),
+        ...extra,
+      });
+      outgoing.end(bodiless || method === 'HEAD' ? undefined : content);
+    };
+    const date: Record<string, string> = dateHeader ? { date: new Date(at).toUTCString() } : {};
+    outgoing.sendDate = false;
+
+    const refused = gate(target.pathname, incoming);
+    if (refused !== undefined) {
+      note(refused[0], false);
+      send(refused[0], date, JSON.stringify({ detail: refused[1] }));
+      return;
+    }
+    if (fault !== undefined && UNCOUNTED.has(fault.split(':')[0] ?? '')) {
+      note(fault.startsWith('throttle') ? 429 : 0, false);
+      play(fault, {
+        incoming,
+        outgoing,
+        status: 200,
+        headers: date,
+        body: '',
+        answer: () => undefined,
+      });
+      return;
+    }
+    const verdict = limiter(headers.authorization ?? '', className).take(at);
+    const rates = { ...date, ...renderHeaders(verdict, at, dialect) };
+    if (!verdict.allowed) {
+      note(429, false);
+      const seconds = Math.ceil(Math.max(0, verdict.retryAtMs - at) / 1000);
+      send(
+        429,
+        rates,
+        JSON.stringify({
+          detail: `Request was throttled. Expected available in ${seconds} seconds.`,
+        }),
+      );
+      return;
+    }
+    const answer = route({
+      method,
+      path: target.pathname,
+      query: target.searchParams,
+      body,
+      origin,
+    });
+    const content = answer.body === undefined ? '' : JSON.stringify(answer.body);
+    note(answer.status, true);
+    if (fault === undefined) {
+      send(answer.status, rates, content);
+      return;
+    }
+    play(fault, {
+      incoming,
+      outgoing,
+      status: answer.status,
+      headers: rates,
+      body: content,
+      answer: (changes = {}) =>
+        send(
+          changes.status ?? answer.status,
+          { ...rates, ...changes.headers },
+          changes.body ?? content,
+        ),
+    });
+  }
+
+  const server = createServer({ keepAliveTimeout: 30_000 }, (incoming, outgoing) => {
+    const fault = header(incoming.headers['x-sim-fault']);
+    if (fault === 'reset-before-read') {
+      incoming.socket.resetAndDestroy();
+      return;
+    }
+    const chunks: Buffer[] = [];
+    incoming.on('data', (chunk: Buffer) => chunks.push(chunk));
+    incoming.on('end', () => {
+      const answer = (): void => handle(incoming, outgoing, Buffer.concat(chunks).toString());
+      if (latencyMs === undefined) answer();
+      else setTimeout(answer, latencyMs());
+    });
+  });
+  await new Promise<void>((resolve) => {
+    server.listen(0, '127.0.0.1', resolve);
+  });
+  const address = server.address();
+  if (address === null || typeof address === 'string') throw new Error('the API has no port');
+  origin = `http://127.0.0.1:${address.port}`;
+
+  return {
+    url: origin,
+    seen,
+    get throttled() {
+      return throttled;
+    },
+    get operations() {
+      return operations;
+    },
+    failNext(fault, count = 1) {
+      for (let i = 0; i < count; i++) faults.push(fault);
+    },
+    consume(authorization, className, count) {
+      for (let i = 0; i < count; i++) limiter(authorization, className).take(now());
+    },
+    limiter,
+    close() {
+      server.closeAllConnections();
+      return new Promise((resolve) => {
+        server.close(() => resolve());
+      });
+    },
+  };
+}
+
+function classOf(method: string, path: string): string {
+  if (method === 'POST' && path === '/purge/wildcard') return 'purge-wildcard';
+  if (method === 'POST' && path.startsWith('/purge/')) return 'purge';
+  return ['GET', 'HEAD', 'OPTIONS'].includes(method) ? 'read' : 'write';
+}
+
+function header(value: string | string[] | undefined): string | undefined {
+  return Array.isArray(value) ? value[0] : value;
+}
