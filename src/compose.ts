@@ -17,6 +17,7 @@ import { makeRecord } from './gateway/record.ts';
 import { makeRefuse, makeRespond } from './gateway/respond.ts';
 import { makeSettle } from './gateway/settle.ts';
 import { MemoryLedger } from './ledger/memory-ledger.ts';
+import { logCalls, toAll } from './telemetry/call-line.ts';
 import type { Log } from './telemetry/log.ts';
 import { makeLane } from './upstream/lane.ts';
 import { makeTokenSource } from './upstream/token.ts';
@@ -68,6 +69,7 @@ export async function compose(options: ComposeOptions): Promise<RunningGateway> 
   });
   closers.push(() => ledger.close());
 
+  const recorder = toAll([logCalls(log)]);
   const newId = randomUUID;
   const { shedStatus } = config;
   const gateway = makeGateway({
@@ -82,14 +84,14 @@ export async function compose(options: ComposeOptions): Promise<RunningGateway> 
     settle: makeSettle({ ledger, apiClock, clock, chance, log }),
     respond: makeRespond(),
     refuse: makeRefuse({ log }),
-    record: makeRecord({ log, ledger, clock, pathMasks: config.pathMasks }),
+    record: makeRecord({ recorder, ledger, clock, pathMasks: config.pathMasks }),
     ledger,
     clock,
     newId,
     retries: config.retries,
     shedStatus,
   });
-  const listener = makeListener({ gateway, log, clock, newId, shedStatus });
+  const listener = makeListener({ gateway, recorder, clock, newId, shedStatus });
   closers.push(() => listener.server.closeAllConnections());
 
   let draining = false;

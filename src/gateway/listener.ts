@@ -7,13 +7,13 @@ import {
 } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Clock } from '../core/clock.ts';
-import type { Log } from '../telemetry/log.ts';
+import type { CallRecorder } from '../telemetry/call-line.ts';
 import type { Gateway } from './gateway.ts';
 import { GatewayError, toProblem, type ShedStatus } from './problem.ts';
 
 export interface ListenerDependencies {
   readonly gateway: Gateway;
-  readonly log: Log;
+  readonly recorder: CallRecorder;
   readonly clock: Clock;
   readonly newId: () => string;
   readonly shedStatus: ShedStatus;
@@ -39,7 +39,7 @@ export interface Listener {
  * that refuses a request before the walk would leave no line (docs/decisions/0005).
  */
 export function makeListener(dependencies: ListenerDependencies): Listener {
-  const { gateway, log, clock, newId, shedStatus } = dependencies;
+  const { gateway, recorder, clock, newId, shedStatus } = dependencies;
   const calls = new Set<ServerResponse>();
   let draining = false;
   let onEmpty: (() => void) | undefined;
@@ -66,26 +66,29 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
     for (let i = 0; i < headers.length; i += 2) lines.push(`${headers[i]}: ${headers[i + 1]}`);
     if (socket.writable) socket.end(`${lines.join('\r\n')}\r\n\r\n${body}`);
     else socket.destroy();
-    log.info(
-      {
-        id,
-        caller: '',
-        method,
-        path: target,
-        query: '',
-        status,
-        outcome: 'failed',
-        code: error.code,
-        attempts: 0,
-        waitMs: 0,
-        upstreamMs: 0,
-        totalMs: clock.now() - startedAt,
-        bytesIn: 0,
-        bytesOut: Buffer.byteLength(body),
-        waiting: 0,
-      },
-      'call',
-    );
+    recorder({
+      id,
+      caller: '',
+      bucket: undefined,
+      class: undefined,
+      priority: undefined,
+      method,
+      path: target,
+      query: '',
+      status,
+      outcome: 'failed',
+      code: error.code,
+      attempts: 0,
+      waitMs: 0,
+      upstreamMs: 0,
+      totalMs: clock.now() - startedAt,
+      bytesIn: 0,
+      bytesOut: Buffer.byteLength(body),
+      limit: undefined,
+      remaining: undefined,
+      resetInMs: undefined,
+      waiting: 0,
+    });
   }
 
   server.on('connect', (incoming: IncomingMessage, socket: Duplex) => {
