@@ -1,4 +1,15 @@
 import type { Shown } from '../config/config.ts';
+import { CONFIG_OPTION, withSettings, type Command } from './command.ts';
+
+export const checkConfigCommand: Command = {
+  name: 'check-config',
+  summary: 'check the settings, print them, and end',
+  options: [CONFIG_OPTION],
+  run: withSettings(({ shown }, { stdout }) => {
+    stdout(describeSettings(shown));
+    return 0;
+  }),
+};
 
 /** Every setting in force and where it came from, secrets masked: what `check-config` prints. */
 export function describeSettings(shown: readonly Shown[]): string {

@@ -3,12 +3,21 @@ import { compose } from '../compose.ts';
 import type { Config } from '../config/config.ts';
 import { systemChance, systemClock } from '../system-clock.ts';
 import { makeLog, stdoutDestination } from '../telemetry/log.ts';
+import { CONFIG_OPTION, withSettings, type Command, type ExitCode } from './command.ts';
+import { describeListenFailure } from './listen-failure.ts';
+
+export const serveCommand: Command = {
+  name: 'serve',
+  summary: 'run the gateway',
+  options: [CONFIG_OPTION],
+  run: withSettings(({ config }, { stderr }) => serve(config, stderr)),
+};
 
 /**
  * Runs the gateway until it is told to stop. SIGTERM and SIGINT drain it; a second one ends the
  * process at once. Resolves to the exit code.
  */
-export async function serve(config: Config): Promise<number> {
+async function serve(config: Config, stderr: (text: string) => void): Promise<ExitCode> {
   const replica = `${hostname()}-${process.pid}`;
   const destination = stdoutDestination();
   const log = makeLog({ level: config.logLevel, replica, clock: systemClock, destination });
@@ -30,7 +39,9 @@ export async function serve(config: Config): Promise<number> {
     await gateway.stop();
     return 0;
   } catch (err) {
-    log.fatal({ err }, 'cannot run');
+    const known = describeListenFailure(err, config);
+    if (known === undefined) log.fatal({ err }, 'cannot run');
+    else stderr(`headgate: ${known}\n`);
     return 1;
   }
 }

@@ -1,0 +1,65 @@
+import { loadConfig, type Config, type LoadOptions, type Shown } from '../config/config.ts';
+
+/** What a command may touch of the process it runs in. */
+export interface Surroundings {
+  readonly env: LoadOptions['env'];
+  readonly readFile: LoadOptions['readFile'];
+  readonly stdout: (text: string) => void;
+  readonly stderr: (text: string) => void;
+  readonly version: string;
+}
+
+/** One option of a command line: `--name`, or `--name VALUE` when it has a `value`. */
+export interface Option {
+  readonly name: string;
+  /** What stands for the value in the help; absent: the option is there or not. */
+  readonly value?: string;
+  readonly summary: string;
+}
+
+/** What was asked of a command. */
+export interface Invocation extends Surroundings {
+  /** The values of options that take one, and `''` for those that are just there. */
+  readonly options: ReadonlyMap<string, string>;
+  /** What stands after the command's name; empty unless the command names its operands. */
+  readonly operands: readonly string[];
+}
+
+/** 0: well; 1: failed; 2: wrong use or settings. */
+export type ExitCode = number;
+
+/** One thing that Headgate does; an entry in COMMANDS is all it takes to add one. */
+export interface Command {
+  readonly name: string;
+  readonly summary: string;
+  readonly options: readonly Option[];
+  /** What stands for further words in the help, such as `[FILE…]`; absent: there may be none. */
+  readonly operands?: string;
+  readonly run: (invocation: Invocation) => ExitCode | Promise<ExitCode>;
+}
+
+/** For every command that reads the settings. */
+export const CONFIG_OPTION: Option = {
+  name: 'config',
+  value: 'FILE',
+  summary: 'a YAML file of settings; environment variables go before it',
+};
+
+/** The settings that a command works with. */
+export interface Settings {
+  readonly config: Config;
+  readonly shown: readonly Shown[];
+}
+
+/** Runs `run` with the settings in force; bad ones are told one a line, and the code is 2. */
+export function withSettings(
+  run: (settings: Settings, invocation: Invocation) => ExitCode | Promise<ExitCode>,
+): Command['run'] {
+  return (invocation) => {
+    const { env, readFile, stderr, options } = invocation;
+    const loaded = loadConfig({ env, configPath: options.get(CONFIG_OPTION.name), readFile });
+    if (loaded.kind === 'ok') return run(loaded, invocation);
+    stderr(loaded.problems.map((problem) => `headgate: ${problem}\n`).join(''));
+    return 2;
+  };
+}

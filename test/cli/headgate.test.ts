@@ -1,0 +1,146 @@
+import { readFileSync } from 'node:fs';
+import { createServer, type Server } from 'node:http';
+import { afterEach, describe, expect, test } from 'vitest';
+import { COMMANDS } from '../../src/cli/run.ts';
+import { headgate, ROOT, type Spawned, type SpawnedOptions } from '../support/spawned.ts';
+
+/** The process itself: what a shell, a container or an init system sees of it. */
+
+const running: Spawned[] = [];
+const servers: Server[] = [];
+afterEach(async () => {
+  await Promise.all(running.splice(0).map((spawned) => spawned.stop()));
+  for (const server of servers.splice(0)) {
+    server.closeAllConnections();
+    server.close();
+  }
+});
+
+function start(args: readonly string[], env: SpawnedOptions['env'] = {}): Spawned {
+  const spawned = headgate(args, { env });
+  running.push(spawned);
+  return spawned;
+}
+
+const ON_FREE_PORTS = { HEADGATE_LISTEN: '127.0.0.1:0', HEADGATE_ADMIN_LISTEN: '127.0.0.1:0' };
+
+/** An API on a port of its own that never answers. */
+async function silentApi(onRequest: () => void = () => undefined): Promise<string> {
+  const server = createServer(onRequest);
+  servers.push(server);
+  await new Promise<void>((resolve) => {
+    server.listen(0, '127.0.0.1', resolve);
+  });
+  const address = server.address();
+  if (address === null || typeof address === 'string') throw new Error('the API has no port');
+  return `127.0.0.1:${address.port}`;
+}
+
+describe('headgate', () => {
+  test('--version prints the package’s version and ends well', async () => {
+    const { version } = JSON.parse(readFileSync(`${ROOT}package.json`, 'utf8'));
+    expect(await start(['--version']).ended()).toMatchObject({
+      code: 0,
+      stdout: `${String(version)}\n`,
+      stderr: '',
+    });
+  });
+
+  test('--help names every command and option', async () => {
+    const { code, stdout } = await start(['--help']).ended();
+    expect(code).toBe(0);
+    for (const { name, options } of COMMANDS) {
+      expect(stdout).toContain(`  ${name} `);
+      for (const option of options) expect(stdout).toContain(`--${option.name}`);
+    }
+  });
+
+  test('a command or option that there is not ends it with 2, and a way on', async () => {
+    expect(await start(['chekc-config']).ended()).toMatchObject({
+      code: 2,
+      stdout: '',
+      stderr: expect.stringMatching(
+        /^headgate: expected one of .*, got chekc-config; did you mean check-config\?\nheadgate --help .*\n$/,
+      ),
+    });
+    expect(await start(['--port', '80']).ended()).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(/^headgate: expected one of --config.*, got --port\n/),
+    });
+  });
+
+  test.each([['check-config'], ['serve']])(
+    'bad settings end %s with 2 and one line per problem',
+    async (command) => {
+      const { code, stdout, stderr } = await start([command], {
+        HEADGATE_MAX_WAIT: 'soon',
+        HEADGATE_RETRYS: '3',
+        HEADGATE_TOKEN: 'with spaces',
+      }).ended();
+      expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+      expect(stderr.trimEnd().split('\n').toSorted()).toEqual([
+        'headgate: HEADGATE_MAX_WAIT: expected a duration such as 45s or 2m, got "soon"',
+        'headgate: HEADGATE_RETRYS: expected a known setting, got an unknown one; did you mean HEADGATE_RETRIES?',
+        'headgate: HEADGATE_TOKEN: expected printable ASCII without spaces, got a value of 11 characters',
+      ]);
+    },
+  );
+
+  test('a configuration file that is not there ends it with 2', async () => {
+    const { code, stderr } = await start(['--config', '/no/such.yaml']).ended();
+    expect(code).toBe(2);
+    expect(stderr).toMatch(/^headgate: \/no\/such\.yaml: expected a readable file, got: .*\n$/);
+  });
+
+  test('check-config prints the settings in force and their origin, but no secret', async () => {
+    const { code, stdout } = await start(['check-config'], {
+      HEADGATE_TOKEN: 'very-secret',
+      HEADGATE_MAX_WAIT: '45s',
+    }).ended();
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^HEADGATE_MAX_WAIT +45s {2}\(environment\)$/m);
+    expect(stdout).toMatch(/^HEADGATE_TOKEN +\(secret\) {2}\(environment\)$/m);
+    expect(stdout).toMatch(/^HEADGATE_UPSTREAM_URL +https:\/\/api\.azionapi\.net {2}\(preset\)$/m);
+    expect(stdout).not.toContain('very-secret');
+  });
+
+  test.each(['HEADGATE_LISTEN', 'HEADGATE_ADMIN_LISTEN'])(
+    'an address in %s that is taken ends it with 1 and one line',
+    async (variable) => {
+      const taken = await silentApi();
+      const ended = await start([], { ...ON_FREE_PORTS, [variable]: taken }).ended();
+      expect(ended).toMatchObject({
+        code: 1,
+        stderr: `headgate: ${variable}: expected a free address, got ${taken}, which another process has taken (EADDRINUSE)\n`,
+      });
+    },
+  );
+
+  test('a signal to stop ends an idle gateway at once, with 0', async () => {
+    const gateway = start([], ON_FREE_PORTS);
+    await gateway.printed(/"msg":"listening"/);
+    gateway.kill('SIGINT');
+    expect(await gateway.ended()).toMatchObject({
+      code: 0,
+      stdout: expect.stringContaining('"msg":"stopped"'),
+      stderr: '',
+    });
+  });
+
+  test('a second signal ends one that still drains, with the shell’s code for it', async () => {
+    let reached: () => void = () => undefined;
+    const atTheApi = new Promise<void>((resolve) => {
+      reached = resolve;
+    });
+    const api = await silentApi(() => reached());
+    const gateway = start([], { ...ON_FREE_PORTS, HEADGATE_UPSTREAM_URL: `http://${api}` });
+    const [, url = ''] = await gateway.printed(/"url":"([^"]+)"/);
+    const unanswered = fetch(`${url}/domains`).catch((error: unknown) => error);
+    await atTheApi;
+    gateway.kill('SIGTERM');
+    await gateway.printed(/"msg":"draining"/);
+    gateway.kill('SIGTERM');
+    expect(await gateway.ended()).toMatchObject({ code: 143, stderr: '' });
+    expect(await unanswered).toBeInstanceOf(TypeError);
+  });
+});
