@@ -3,10 +3,12 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { getRequestListener } from '@hono/node-server';
 import { makeAdminApp } from './admin/app.ts';
+import { makeAdminAuth } from './admin/auth.ts';
 import type { Config } from './config/config.ts';
 import type { ListenAddress } from './config/values.ts';
 import { ClockOffset } from './core/clock-offset.ts';
 import type { Chance, Clock } from './core/clock.ts';
+import { isLoopback, makeIsOurHost } from './core/site.ts';
 import { makeAdmit } from './gateway/admit.ts';
 import { makeCredentialHash } from './gateway/credential.ts';
 import { makeForward } from './gateway/forward.ts';
@@ -98,7 +100,12 @@ export async function compose(options: ComposeOptions): Promise<RunningGateway> 
   let adminUrl: string | undefined;
   try {
     if (config.adminListen !== 'off') {
-      const app = makeAdminApp({ ledger, isDraining: () => draining, replica });
+      const auth = makeAdminAuth({
+        token: () => config.adminToken,
+        beyondLoopback: !isLoopback(config.adminListen.host),
+        isOurHost: makeIsOurHost(config.hosts),
+      });
+      const app = makeAdminApp({ auth, ledger, isDraining: () => draining, replica });
       const answer = getRequestListener(app.fetch, { overrideGlobalObjects: false });
       const server = createServer((incoming, outgoing) => void answer(incoming, outgoing));
       adminUrl = await listen(server, config.adminListen);

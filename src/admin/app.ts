@@ -1,15 +1,18 @@
-import { Hono } from 'hono';
+import { Hono, type MiddlewareHandler } from 'hono';
 import type { BucketSnapshot, Ledger } from '../ledger/ledger.ts';
 
 export interface AdminDependencies {
+  /** Goes before every route; see `makeAdminAuth`. */
+  readonly auth: MiddlewareHandler;
   readonly ledger: Pick<Ledger, 'snapshot'>;
   readonly isDraining: () => boolean;
   readonly replica: string;
 }
 
 /** What operators and orchestrators ask: is it alive, should it get calls, how are the buckets. */
-export function makeAdminApp({ ledger, isDraining, replica }: AdminDependencies): Hono {
+export function makeAdminApp({ auth, ledger, isDraining, replica }: AdminDependencies): Hono {
   const app = new Hono();
+  app.use(auth);
   app.get('/health/live', (c) => c.json({ status: 'live', replica }));
   app.get('/health/ready', (c) => {
     const draining = isDraining();

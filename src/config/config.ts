@@ -27,6 +27,9 @@ export interface Config {
   readonly bodyLimitBytes: number;
   readonly lane: { readonly concurrency: number; readonly intervalMs: number };
   readonly caller: string | undefined;
+  /** Further names that a Host field may have for us. */
+  readonly hosts: readonly string[];
+  readonly adminToken: string | undefined;
   readonly drainTimeoutMs: number;
   readonly logLevel: LogLevel;
   readonly classes: readonly ClassRule[];
@@ -134,6 +137,8 @@ export function loadConfig({ env, configPath, readFile }: LoadOptions): Loaded {
       intervalMs: required(SETTINGS.laneInterval),
     },
     caller: optional(SETTINGS.caller),
+    hosts: optional(SETTINGS.hosts) ?? [],
+    adminToken: optional(SETTINGS.adminToken),
     drainTimeoutMs: required(SETTINGS.drainTimeout),
     logLevel: required(SETTINGS.logLevel),
     classes: file?.lists.classes ?? known.classes,

@@ -149,6 +149,19 @@ export const SETTINGS = {
     undefined,
     'Name for callers that send none: for a sidecar.',
   ),
+  hosts: setting(
+    'HEADGATE_HOSTS',
+    kinds.hostNames,
+    undefined,
+    'More names that we are reached by, comma-separated. IP addresses, names without a dot and `.svc`, `.cluster.local`, `.internal`, `.localhost` are known.',
+  ),
+  adminToken: setting(
+    'HEADGATE_ADMIN_TOKEN',
+    kinds.secret,
+    undefined,
+    'What operators show, as Bearer or as the password of Basic. Without it only /health and /metrics are open beyond loopback, and nothing can be changed.',
+    { secret: true },
+  ),
   drainTimeout: setting(
     'HEADGATE_DRAIN_TIMEOUT',
     kinds.duration(),

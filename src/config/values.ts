@@ -46,6 +46,21 @@ export const token: Kind<string> = {
   parse: (value) => (/^[\x21-\x7e]+$/.test(value) ? value : undefined),
 };
 
+/** What proves who somebody is: too long to be guessed, and fit for a header. */
+export const secret: Kind<string> = {
+  expected: 'at least 16 characters of printable ASCII without spaces',
+  parse: (value) => (/^[\x21-\x7e]{16,256}$/.test(value) ? value : undefined),
+};
+
+/** Host names as a Host field has them, without ports. */
+export const hostNames: Kind<readonly string[]> = {
+  expected: 'host names without ports, such as headgate.prod,gate.example.com',
+  parse(value) {
+    const names = value.split(',').map((name) => name.trim().toLowerCase());
+    return names.every((name) => /^[a-z0-9_-]+(?:\.[a-z0-9_-]+)*$/.test(name)) ? names : undefined;
+  },
+};
+
 export const url: Kind<UpstreamAddress> = {
   expected: 'an http:// or https:// URL without credentials, query or fragment',
   parse(value) {

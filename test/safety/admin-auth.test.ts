@@ -1,0 +1,171 @@
+import { createServer, request, type Server } from 'node:http';
+import { getRequestListener } from '@hono/node-server';
+import { Hono } from 'hono';
+import { afterEach, describe, expect, test } from 'vitest';
+import { makeAdminAuth } from '../../src/admin/auth.ts';
+import { makeIsOurHost } from '../../src/core/site.ts';
+
+const TOKEN = 'operators-only-0123456789';
+const BASIC = `Basic ${Buffer.from(`anybody:${TOKEN}`).toString('base64')}`;
+
+let server: Server | undefined;
+
+afterEach(async () => {
+  const closing = server;
+  server = undefined;
+  if (closing === undefined) return;
+  closing.closeAllConnections();
+  await new Promise((resolve) => {
+    closing.close(resolve);
+  });
+});
+
+interface Guarded {
+  readonly token?: string | undefined;
+  readonly beyondLoopback?: boolean;
+  readonly hosts?: readonly string[];
+}
+
+/** Serves a page, a change, health and metrics behind the guard; answers the port. */
+async function serve({ token, beyondLoopback = false, hosts = [] }: Guarded): Promise<number> {
+  const app = new Hono();
+  const isOurHost = makeIsOurHost(hosts);
+  app.use(makeAdminAuth({ token: () => token, beyondLoopback, isOurHost }));
+  for (const path of ['/health/ready', '/metrics', '/buckets']) app.get(path, (c) => c.text('ok'));
+  app.post('/pause', (c) => c.text('paused'));
+  const answer = getRequestListener(app.fetch, { overrideGlobalObjects: false });
+  const listening = createServer((incoming, outgoing) => void answer(incoming, outgoing));
+  server = listening;
+  await new Promise<void>((resolve) => {
+    listening.listen(0, '127.0.0.1', resolve);
+  });
+  const address = listening.address();
+  if (address === null || typeof address === 'string') throw new Error('no port');
+  return address.port;
+}
+
+interface Answer {
+  readonly status: number;
+  readonly text: string;
+  readonly challenge: string | undefined;
+}
+
+function ask(
+  port: number,
+  path: string,
+  headers: Record<string, string> = {},
+  method = 'GET',
+): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const asked = request({ port, host: '127.0.0.1', path, method, headers }, (response) => {
+      let text = '';
+      response.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
+      response.on('end', () => {
+        const { statusCode = 0, headers: answered } = response;
+        resolve({ status: statusCode, text, challenge: answered['www-authenticate'] });
+      });
+    });
+    asked.on('error', reject);
+    asked.end();
+  });
+}
+
+describe('an admin listener that other machines reach', () => {
+  test('opens health and metrics to everybody, and nothing else', async () => {
+    const port = await serve({ beyondLoopback: true, token: TOKEN });
+    expect((await ask(port, '/health/ready')).status).toBe(200);
+    expect((await ask(port, '/metrics', { host: 'metrics.example.com' })).status).toBe(200);
+    const refused = await ask(port, '/buckets');
+    expect(refused.status).toBe(401);
+    expect(refused.challenge).toContain('Basic');
+    expect((await ask(port, '/no-such-page')).status).toBe(401);
+  });
+
+  test('takes the token as Bearer, and as the password that a browser asks for', async () => {
+    const port = await serve({ beyondLoopback: true, token: TOKEN });
+    expect((await ask(port, '/buckets', { authorization: `Bearer ${TOKEN}` })).status).toBe(200);
+    expect((await ask(port, '/buckets', { authorization: `bearer ${TOKEN}` })).status).toBe(200);
+    expect((await ask(port, '/buckets', { authorization: BASIC })).status).toBe(200);
+  });
+
+  test.each([
+    ['another token', `Bearer ${TOKEN}x`],
+    ['a part of it', `Bearer ${TOKEN.slice(0, -1)}`],
+    ['an empty one', 'Bearer '],
+    ['another scheme', `token ${TOKEN}`],
+    ['Basic without a colon', `Basic ${Buffer.from(TOKEN).toString('base64')}`],
+    ['Basic with the token as the user', `Basic ${Buffer.from(`${TOKEN}:`).toString('base64')}`],
+    ['the token alone', TOKEN],
+  ])('refuses %s', async (_, authorization) => {
+    const port = await serve({ beyondLoopback: true, token: TOKEN });
+    expect((await ask(port, '/buckets', { authorization })).status).toBe(401);
+  });
+
+  test('answers 403 and says what is missing when no token is set', async () => {
+    const port = await serve({ beyondLoopback: true });
+    const refused = await ask(port, '/buckets');
+    expect(refused.status).toBe(403);
+    expect(refused.text).toContain('HEADGATE_ADMIN_TOKEN');
+    expect((await ask(port, '/metrics')).status).toBe(200);
+  });
+});
+
+describe('an admin listener on loopback', () => {
+  test('can be read without a token when none is set', async () => {
+    const port = await serve({});
+    expect((await ask(port, '/buckets')).status).toBe(200);
+  });
+
+  test('wants the token for reading as well once there is one', async () => {
+    const port = await serve({ token: TOKEN });
+    expect((await ask(port, '/buckets')).status).toBe(401);
+    expect((await ask(port, '/buckets', { authorization: BASIC })).status).toBe(200);
+  });
+
+  test('does not read out to a page that rebound its name to us', async () => {
+    const port = await serve({});
+    for (const path of ['/buckets', '/metrics']) {
+      const refused = await ask(port, path, { host: `evil.example.com:${port}` });
+      expect(refused.status).toBe(403);
+      expect(refused.text).toContain('HEADGATE_HOSTS');
+    }
+  });
+
+  test('is also known by the names in HEADGATE_HOSTS', async () => {
+    const port = await serve({ hosts: ['gate.example.com'] });
+    expect((await ask(port, '/buckets', { host: 'Gate.Example.Com:81' })).status).toBe(200);
+  });
+});
+
+describe('a change', () => {
+  test('needs the token on loopback too', async () => {
+    const open = await serve({});
+    const refused = await ask(open, '/pause', {}, 'POST');
+    expect(refused.status).toBe(403);
+    expect(refused.text).toContain('HEADGATE_ADMIN_TOKEN');
+  });
+
+  test('is made with the token', async () => {
+    const port = await serve({ token: TOKEN });
+    expect((await ask(port, '/pause', {}, 'POST')).status).toBe(401);
+    const made = await ask(port, '/pause', { authorization: `Bearer ${TOKEN}` }, 'POST');
+    expect(made).toMatchObject({ status: 200, text: 'paused' });
+  });
+
+  test('is refused to a page of another site, even with the credentials of its reader', async () => {
+    const port = await serve({ token: TOKEN });
+    const own = { authorization: BASIC, origin: `http://127.0.0.1:${port}` };
+    expect((await ask(port, '/pause', own, 'POST')).status).toBe(200);
+    const others = [
+      { origin: 'https://evil.example.com' },
+      { origin: 'http://127.0.0.1:3000' },
+      { origin: 'null' },
+      { 'sec-fetch-site': 'cross-site' },
+      { 'sec-fetch-site': 'same-site' },
+    ];
+    for (const fields of others) {
+      const refused = await ask(port, '/pause', { authorization: BASIC, ...fields }, 'POST');
+      expect(refused.status).toBe(403);
+    }
+  });
+});
