@@ -21,6 +21,7 @@ import { makeSettle } from './gateway/settle.ts';
 import { MemoryLedger } from './ledger/memory-ledger.ts';
 import { logCalls, toAll } from './telemetry/call-line.ts';
 import type { Log } from './telemetry/log.ts';
+import type { WalkObserver } from './telemetry/walk-observer.ts';
 import { makeLane } from './upstream/lane.ts';
 import { makeTokenSource } from './upstream/token.ts';
 import { makeUpstream } from './upstream/upstream.ts';
@@ -71,6 +72,7 @@ export async function compose(options: ComposeOptions): Promise<RunningGateway> 
   });
   closers.push(() => ledger.close());
 
+  const observer: WalkObserver = { throttled: () => undefined, again: () => undefined };
   const recorder = toAll([logCalls(log)]);
   const newId = randomUUID;
   const { shedStatus } = config;
@@ -83,11 +85,12 @@ export async function compose(options: ComposeOptions): Promise<RunningGateway> 
     }),
     admit: makeAdmit({ ledger, clock }),
     forward: makeForward({ upstream, lane, clock, token: () => token.current() }),
-    settle: makeSettle({ ledger, apiClock, clock, chance, log }),
+    settle: makeSettle({ ledger, apiClock, clock, chance, log, observer }),
     respond: makeRespond(),
     refuse: makeRefuse({ log }),
     record: makeRecord({ recorder, ledger, clock, pathMasks: config.pathMasks }),
     ledger,
+    observer,
     clock,
     newId,
     retries: config.retries,

@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Clock } from '../core/clock.ts';
 import type { Again, Grant, Ledger, Shed } from '../ledger/ledger.ts';
+import type { WalkObserver } from '../telemetry/walk-observer.ts';
 import type { Admit } from './admit.ts';
 import { Call } from './call.ts';
 import type { Forward } from './forward.ts';
@@ -23,6 +24,7 @@ export interface GatewayDependencies {
   readonly refuse: Refuse;
   readonly record: RecordCall;
   readonly ledger: Pick<Ledger, 'settle'>;
+  readonly observer: Pick<WalkObserver, 'again'>;
   readonly clock: Clock;
   readonly newId: () => string;
   /** Further attempts after failures; what the API throttles is bounded by the deadline instead. */
@@ -38,7 +40,7 @@ export interface GatewayDependencies {
  */
 export function makeGateway(steps: GatewayDependencies): Gateway {
   const { identify, admit, forward, settle, respond, refuse, record } = steps;
-  const { ledger, clock, newId, retries, shedStatus } = steps;
+  const { ledger, observer, clock, newId, retries, shedStatus } = steps;
 
   async function attempt(job: Job, grant: Grant, retriesLeft: number): Promise<Settled> {
     let settledHere = false;
@@ -71,6 +73,7 @@ export function makeGateway(steps: GatewayDependencies): Gateway {
           throw settled.error;
         case 'again':
           again = settled.again;
+          observer.again(settled.because);
           if (settled.because === 'failed') retriesLeft--;
           break;
         default:

@@ -3,6 +3,7 @@ import type { Chance, Clock } from '../core/clock.ts';
 import { readAge, readHttpDate, readRateLimit, type Reset } from '../core/rate-limit-headers.ts';
 import type { Again, Grant, Ledger } from '../ledger/ledger.ts';
 import type { Log } from '../telemetry/log.ts';
+import type { AgainCause, WalkObserver } from '../telemetry/walk-observer.ts';
 import type { FailureReason, Sent, UpstreamResponse } from '../upstream/exchange.ts';
 import type { Forwarded } from './forward.ts';
 import type { Job } from './job.ts';
@@ -14,7 +15,7 @@ export type Settled =
   | {
       readonly kind: 'again';
       readonly again: Again;
-      readonly because: 'throttled' | 'stale' | 'failed';
+      readonly because: AgainCause;
     }
   | { readonly kind: 'left' }
   | { readonly kind: 'failed'; readonly error: GatewayError };
@@ -28,12 +29,15 @@ export interface SettleDependencies {
   readonly clock: Clock;
   readonly chance: Chance;
   readonly log: Log;
+  readonly observer: Pick<WalkObserver, 'throttled'>;
 }
 
 /** The first retry comes after up to this long; each further one after up to twice as long. */
 const RETRY_MS = { first: 250, last: 10_000 };
 
-export function makeSettle({ ledger, apiClock, clock, chance, log }: SettleDependencies): Settle {
+export function makeSettle(dependencies: SettleDependencies): Settle {
+  const { ledger, apiClock, clock, chance, log, observer } = dependencies;
+
   /** Full jitter: replicas and callers that failed together do not come back together. */
   function backoff(attempt: number): number {
     return chance() * Math.min(RETRY_MS.first * 2 ** (attempt - 1), RETRY_MS.last);
@@ -51,6 +55,7 @@ export function makeSettle({ ledger, apiClock, clock, chance, log }: SettleDepen
     if (status !== 429) return { kind: 'respond', response };
 
     response.discard();
+    observer.throttled(ticket.bucket.class);
     const scope = (reading.remaining ?? 0) > 0 ? 'request' : 'bucket';
     const retryAt = momentOf(reading.retryAfter, receivedAt);
     log.warn(

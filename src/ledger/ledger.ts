@@ -93,9 +93,16 @@ export interface BucketView {
   readonly blockedForMs?: number;
   readonly leases: number;
   readonly waiting: number;
+  /** An operator holds its grants back, at this replica; absent when nobody does. */
+  readonly paused?: true;
 }
 
 export interface BucketSnapshot extends BucketView {
+  /**
+   * Milliseconds until the last waiting ticket can expect its grant; absent when nothing waits, or
+   * when too little is known to say.
+   */
+  readonly etaMs?: number;
   /** Waiting tickets by caller: the busiest 100, the rest as `other`. */
   readonly waitingByCaller: Readonly<Record<string, number>>;
 }
@@ -118,9 +125,27 @@ export interface Ledger {
   /** One bucket's numbers now; `undefined` when there is no such bucket. */
   view(bucketId: string): BucketView | undefined;
   snapshot(): BucketSnapshot[];
+  /**
+   * Gives no more grants of a bucket until {@link resume}; its tickets wait, and their deadlines
+   * hold. For this replica alone: others go on. Answers whether there is such a bucket.
+   */
+  pause(bucketId: string): boolean;
+  /** Ends a pause. Answers whether there is such a bucket. */
+  resume(bucketId: string): boolean;
   /** From now on nothing waits beyond `untilMs` on {@link Clock.now}: what would have to is shed. */
   drain(untilMs: number): void;
   close(): Promise<void>;
+}
+
+/** Where the buckets are kept: in this process alone, in Redis, or here because Redis is away. */
+export type LedgerMode = 'memory' | 'redis' | 'local';
+
+/** Hears what metrics want to know of a ledger at work. Must not throw. */
+export interface LedgerObserver {
+  /** A transition of the shared state is over: how long it took, and how many tickets were in it. */
+  step(durationMs: number, tickets: number): void;
+  /** The mode that is in force from now on. */
+  mode(mode: LedgerMode): void;
 }
 
 /** The sockets to the API, which all buckets share. A grant holds one until its answer ended. */

@@ -58,7 +58,8 @@ export class MemoryLedger implements Ledger {
     const entry = this.#entryFor(ticket.bucket, now);
     this.#advance(entry, now);
     const parked = again !== undefined && again.notBefore > now;
-    if (entry.queue.size === 0 && !parked && entry.bucket.offer(now) !== undefined) {
+    const free = entry.queue.size === 0 && !parked && !entry.paused;
+    if (free && entry.bucket.offer(now) !== undefined) {
       if (this.#options.places.take()) return this.#grant(entry, ticket, now, false);
     }
     const refused = this.#refusal(entry, ticket, now, again);
@@ -101,6 +102,7 @@ export class MemoryLedger implements Ledger {
       class: entry.name.class,
       ...entry.bucket.view(now),
       waiting: entry.queue.size + entry.parked.size,
+      ...(entry.paused ? { paused: true } : {}),
     };
   }
 
@@ -110,9 +112,34 @@ export class MemoryLedger implements Ledger {
       const view = this.view(id);
       if (view === undefined) continue;
       const callers = waitingByCaller([...entry.queue.tickets(), ...entry.parked]);
-      snapshots.push({ ...view, waitingByCaller: callers });
+      const now = this.#options.clock.now();
+      const eta = view.waiting === 0 ? undefined : this.#eta(entry, view.waiting, now);
+      snapshots.push({
+        ...view,
+        ...(eta === undefined ? {} : { etaMs: Math.max(0, eta - now) }),
+        waitingByCaller: callers,
+      });
     }
     return snapshots;
+  }
+
+  pause(bucketId: string): boolean {
+    const entry = this.#entries.get(bucketId);
+    if (entry === undefined) return false;
+    entry.paused = true;
+    entry.wake?.cancel();
+    entry.wake = undefined;
+    return true;
+  }
+
+  resume(bucketId: string): boolean {
+    const entry = this.#entries.get(bucketId);
+    if (entry === undefined) return false;
+    entry.paused = false;
+    const now = this.#options.clock.now();
+    this.#advance(entry, now);
+    this.#serve(entry, now);
+    return true;
   }
 
   drain(untilMs: number): void {
@@ -126,7 +153,7 @@ export class MemoryLedger implements Ledger {
       }
       let rank = 0;
       for (const waiter of inOrder) {
-        const eta = entry.bucket.eta(rank + 1, now);
+        const eta = this.#eta(entry, rank + 1, now);
         if (eta !== undefined && eta > untilMs) {
           this.#dismiss(waiter, this.#tooLate(waiter.ticket, eta, now));
           continue;
@@ -165,6 +192,11 @@ export class MemoryLedger implements Ledger {
     return { kind: 'granted', grant };
   }
 
+  /** When the `rank`th ticket can expect its grant; nobody knows how long a pause lasts. */
+  #eta(entry: Entry, rank: number, now: number): number | undefined {
+    return entry.paused ? undefined : entry.bucket.eta(rank, now);
+  }
+
   /** The last moment at which this ticket's attempt may start, here. */
   #latest(ticket: Ticket): number {
     return Math.min(ticket.deadlineAt, this.#drainUntil);
@@ -178,10 +210,10 @@ export class MemoryLedger implements Ledger {
       return this.#tooLate(ticket, again.notBefore, now);
     }
     // The walk over the flows is only worth its cost when the last place would be too late.
-    const last = entry.bucket.eta(entry.queue.size + 1, now);
+    const last = this.#eta(entry, entry.queue.size + 1, now);
     if (last === undefined || last <= latest) return undefined;
     const turn = { ...ticket, arrivedAt: ticket.arrivedAt };
-    const eta = entry.bucket.eta(entry.queue.ahead(turn) + 1, now);
+    const eta = this.#eta(entry, entry.queue.ahead(turn) + 1, now);
     return eta === undefined || eta <= latest ? undefined : this.#tooLate(ticket, eta, now);
   }
 
@@ -230,7 +262,7 @@ export class MemoryLedger implements Ledger {
     if (entry.queue.size + entry.parked.size > this.#options.maxQueue) {
       const last = entry.queue.last;
       if (last !== undefined) {
-        const eta = entry.bucket.eta(entry.queue.size, now) ?? now;
+        const eta = this.#eta(entry, entry.queue.size, now) ?? now;
         const retryAfterMs = Math.max(0, eta - now);
         this.#remove(entry, last, { kind: 'shed', code: 'queue-full', retryAfterMs });
       }
@@ -243,7 +275,7 @@ export class MemoryLedger implements Ledger {
     waiter.timer = this.#options.clock.after(this.#latest(waiter.ticket) - now, () => {
       const then = this.#options.clock.now();
       this.#advance(entry, then);
-      const eta = entry.bucket.eta(1, then) ?? then;
+      const eta = this.#eta(entry, 1, then) ?? then;
       this.#remove(entry, waiter, this.#tooLate(waiter.ticket, eta, then));
     });
   }
@@ -290,7 +322,7 @@ export class MemoryLedger implements Ledger {
   }
 
   #wants(entry: Entry, now: number): boolean {
-    return entry.queue.size > 0 && entry.bucket.offer(now) !== undefined;
+    return !entry.paused && entry.queue.size > 0 && entry.bucket.offer(now) !== undefined;
   }
 
   #grantHead(entry: Entry, now: number): void {
@@ -299,7 +331,7 @@ export class MemoryLedger implements Ledger {
   }
 
   #setAlarm(entry: Entry, now: number): void {
-    if (entry.queue.size === 0) {
+    if (entry.queue.size === 0 || entry.paused) {
       entry.wake?.cancel();
       entry.wake = undefined;
       return;
@@ -333,6 +365,7 @@ export class MemoryLedger implements Ledger {
       bucket: new Bucket(now, this.#options.belief),
       queue: new FairQueue(),
       parked: new Set(),
+      paused: false,
       wake: undefined,
       wakeAt: 0,
     };
@@ -340,10 +373,11 @@ export class MemoryLedger implements Ledger {
     return entry;
   }
 
-  /** Forgets the longest unused bucket in which nothing is out and nothing waits. */
+  /** Forgets the longest unused bucket in which nothing is out, nothing waits and nobody paused. */
   #forgetIdle(): void {
     for (const [id, entry] of this.#entries) {
-      if (entry.bucket.busy || entry.queue.size > 0 || entry.parked.size > 0) continue;
+      if (entry.bucket.busy || entry.paused) continue;
+      if (entry.queue.size > 0 || entry.parked.size > 0) continue;
       this.#entries.delete(id);
       return;
     }
@@ -368,6 +402,8 @@ interface Entry {
   readonly queue: FairQueue<Waiter>;
   /** Tickets that may not queue yet: the API throttled them and not the bucket. */
   readonly parked: Set<Waiter>;
+  /** An operator holds its grants back. */
+  paused: boolean;
   wake: Timer | undefined;
   wakeAt: number;
 }
