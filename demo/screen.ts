@@ -1,0 +1,67 @@
+import { frame, offer, plainLine, type Moment } from './view.ts';
+
+/** Where the show is seen. */
+export interface Screen {
+  open(first: Moment): void;
+  show(moment: Moment): void;
+  close(last: Moment, summary: readonly string[]): void;
+  /** Leaves the terminal as it was; harmless when it already is. */
+  restore(): void;
+}
+
+const HIDE_CURSOR = '\u001b[?25l';
+const SHOW_CURSOR = '\u001b[?25h';
+const CLEAR_BELOW = '\u001b[J';
+
+/** Draws in place on a terminal; anywhere else it writes a line every `plainEveryMs`. */
+export function makeScreen(out: NodeJS.WriteStream, plainEveryMs: number): Screen {
+  return out.isTTY ? drawnScreen(out) : plainScreen(out, plainEveryMs);
+}
+
+function drawnScreen(out: NodeJS.WriteStream): Screen {
+  let drawn = 0;
+  let hidden = false;
+  const show = (moment: Moment): void => {
+    // One column is left free: some terminals wrap when the last one is written.
+    const rows = frame(moment, Math.max(20, out.columns - 1)).slice(0, Math.max(1, out.rows - 1));
+    const up = drawn === 0 ? '' : `\u001b[${drawn}A`;
+    out.write(`${up}\r${CLEAR_BELOW}${rows.join('\n')}\n`);
+    drawn = rows.length;
+  };
+  return {
+    open(first) {
+      hidden = true;
+      out.write(HIDE_CURSOR);
+      show(first);
+    },
+    show,
+    close(last, summary) {
+      show(last);
+      out.write(`${summary.join('\n')}\n`);
+    },
+    restore() {
+      if (hidden) out.write(SHOW_CURSOR);
+      hidden = false;
+    },
+  };
+}
+
+function plainScreen(out: NodeJS.WriteStream, everyMs: number): Screen {
+  let nextAtMs = 0;
+  return {
+    open(first) {
+      out.write(`Headgate: ${offer(first)}\n`);
+    },
+    show(moment) {
+      if (moment.elapsedMs < nextAtMs) return;
+      nextAtMs = moment.elapsedMs + everyMs;
+      out.write(`${plainLine(moment)}\n`);
+    },
+    close(last, summary) {
+      out.write(`${plainLine(last)}\n${summary.join('\n')}\n`);
+    },
+    restore() {
+      // Nothing was changed.
+    },
+  };
+}

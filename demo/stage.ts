@@ -1,0 +1,95 @@
+import { z } from 'zod';
+import { compose } from '../src/compose.ts';
+import { loadConfig } from '../src/config/config.ts';
+import { systemChance, systemClock } from '../src/system-clock.ts';
+import { makeLog } from '../src/telemetry/log.ts';
+import { startAzion } from '../test/support/azion.ts';
+
+/** As much of `GET /buckets` as the show needs. */
+const bucketView = z.object({
+  limit: z.number().optional(),
+  remaining: z.number().optional(),
+  resetInMs: z.number().optional(),
+  leases: z.number(),
+  waiting: z.number(),
+});
+const bucketsAnswer = z.object({ buckets: z.array(bucketView) });
+
+export type BucketView = z.output<typeof bucketView>;
+
+/** What the show is played on: the API's simulator and a gateway, both on ports of their own. */
+export interface Stage {
+  readonly gatewayUrl: string;
+  /** 429s that the API sent, which the gateway keeps from callers. */
+  readonly throttledByApi: number;
+  /** Lines about calls that the gateway logged. */
+  readonly callLines: number;
+  /** The latest of them. */
+  readonly lastCallLine: string;
+  /** The budget as the gateway's admin listener tells it; `undefined` before the first call. */
+  bucket(): Promise<BucketView | undefined>;
+  close(): Promise<void>;
+}
+
+export interface Budget {
+  readonly limit: number;
+  readonly periodMs: number;
+}
+
+/** Starts both; the gateway is the one that `npm start` runs, its log is read here. */
+export async function setStage(budget: Budget): Promise<Stage> {
+  const azion = await startAzion({
+    semantics: 'fixed',
+    limits: { read: budget },
+    latencyMs: () => 20 + Math.random() * 60,
+  });
+  const loaded = loadConfig({
+    env: {
+      HEADGATE_UPSTREAM_URL: azion.url,
+      HEADGATE_LISTEN: '127.0.0.1:0',
+      HEADGATE_ADMIN_LISTEN: '127.0.0.1:0',
+      HEADGATE_MAX_WAIT: '15m',
+      HEADGATE_DRAIN_TIMEOUT: '1s',
+    },
+    readFile: (path) => {
+      throw new Error(`the demo reads no file, and not ${path}`);
+    },
+  });
+  if (loaded.kind === 'bad') throw new Error(loaded.problems.join('\n'));
+  let callLines = 0;
+  let lastCallLine = '';
+  const destination = {
+    write(line: string): void {
+      if (!line.includes('"msg":"call"')) return;
+      callLines++;
+      lastCallLine = line.trimEnd();
+    },
+  };
+  const gateway = await compose({
+    config: loaded.config,
+    clock: systemClock,
+    chance: systemChance,
+    log: makeLog({ level: 'info', replica: 'demo', clock: systemClock, destination }),
+    replica: 'demo',
+  });
+  return {
+    gatewayUrl: gateway.url,
+    get throttledByApi() {
+      return azion.throttled;
+    },
+    get callLines() {
+      return callLines;
+    },
+    get lastCallLine() {
+      return lastCallLine;
+    },
+    async bucket() {
+      const response = await fetch(`${gateway.adminUrl}/buckets`);
+      return bucketsAnswer.parse(await response.json()).buckets[0];
+    },
+    async close() {
+      await gateway.stop();
+      await azion.close();
+    },
+  };
+}
