@@ -1,0 +1,43 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { parseArgs } from 'node:util';
+import { measureLedger } from './scenarios/ledger.ts';
+import { measureProxies } from './scenarios/proxies.ts';
+import { measureQueue } from './scenarios/queue.ts';
+import { measureStart } from './scenarios/start.ts';
+import { reached, tableOf, type Figure } from './support/figures.ts';
+import { versions } from './support/versions.ts';
+
+/** Every scenario, by name; `quick` ones run under a minute together. */
+const SCENARIOS: Readonly<Record<string, (quick: boolean) => Promise<Figure[]>>> = {
+  proxies: (quick) => measureProxies(quick ? { rounds: 1, seconds: 2 } : { rounds: 5, seconds: 5 }),
+  ledger: () => measureLedger(),
+  start: () => measureStart(),
+  queue: () => measureQueue(),
+};
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { quick: { type: 'boolean', default: false } },
+});
+const names = positionals.length > 0 ? positionals : Object.keys(SCENARIOS);
+const figures: Figure[] = [];
+for (const name of names) {
+  const scenario = SCENARIOS[name];
+  if (scenario === undefined) {
+    console.error(`expected one of ${Object.keys(SCENARIOS).join(', ')}, got ${name}`);
+    process.exit(2);
+  }
+  console.log(`\n${name} …`);
+  const measured = await scenario(values.quick);
+  figures.push(...measured);
+  console.log(tableOf(values.quick ? measured.filter(({ goal }) => goal !== undefined) : measured));
+}
+if (!values.quick) {
+  const folder = new URL('results/', import.meta.url);
+  mkdirSync(folder, { recursive: true });
+  const day = new Date().toISOString().slice(0, 10);
+  const path = new URL(`${day}-${names.join('-')}.json`, folder);
+  writeFileSync(path, `${JSON.stringify({ versions: versions(), figures }, null, 2)}\n`);
+  console.log(`\nwritten to ${path.pathname}`);
+}
+process.exitCode = figures.every(reached) ? 0 : 1;

@@ -1,0 +1,123 @@
+import { ClockOffset } from '../../src/core/clock-offset.ts';
+import { MemoryLedger } from '../../src/ledger/memory-ledger.ts';
+import type { Grant, Leaving, Ticket } from '../../src/ledger/ledger.ts';
+import { systemClock } from '../../src/system-clock.ts';
+import type { Figure } from '../support/figures.ts';
+import { median } from '../support/statistics.ts';
+
+const OPERATIONS = 100_000;
+const ROUNDS = 7;
+const STAYS: Leaving = { gone: false, onGone: () => undefined };
+const HOUR_MS = 3_600_000;
+
+/** Whether an operation costs the same however many buckets there are and tickets wait. */
+export function measureLedger(): Promise<Figure[]> {
+  const few = median(rounds(() => perOperationUs(1)));
+  const many = median(rounds(() => perOperationUs(100_000)));
+  const empty = median(rounds(() => perQueuedUs(0)));
+  const long = median(rounds(() => perQueuedUs(50_000)));
+  const flat = (what: string, value: number): Figure => ({
+    what,
+    value,
+    unit: '×',
+    goal: { at: 'most', bound: 1.25 },
+  });
+  return Promise.resolve([
+    flat('memory ledger: cost with 100,000 buckets / with 1', many / few),
+    flat('memory ledger: cost with 50,000 waiting / with none', long / empty),
+    { what: 'memory ledger: granted at once and settled, 1 bucket', value: few, unit: ' µs' },
+    { what: 'memory ledger: queued and taken out again', value: empty, unit: ' µs' },
+  ]);
+}
+
+function rounds(run: () => number): number[] {
+  run();
+  return Array.from({ length: ROUNDS }, run);
+}
+
+function makeLedger(): MemoryLedger {
+  return new MemoryLedger({
+    clock: systemClock,
+    chance: () => 0.5,
+    apiClock: new ClockOffset(),
+    places: { take: () => true, onFree: () => undefined },
+    maxQueue: 1_000_000,
+    maxBuckets: 1_000_000,
+  });
+}
+
+function ticketFor(bucket: string, number: number): Ticket {
+  const now = systemClock.now();
+  return {
+    id: String(number),
+    bucket: { id: bucket, class: 'read' },
+    owner: '127.0.0.1',
+    caller: `caller-${number % 8}`,
+    priority: 'normal',
+    weight: 1,
+    arrivedAt: now,
+    deadlineAt: now + HOUR_MS,
+  };
+}
+
+/** Grants at once and settles with an answer, in turn over the buckets. */
+function perOperationUs(buckets: number): number {
+  const ledger = makeLedger();
+  for (let i = 0; i < buckets; i++) operate(ledger, ticketFor(`bucket-${i}`, i));
+  const tickets = Array.from({ length: OPERATIONS }, (_, i) =>
+    ticketFor(`bucket-${(i * 7919) % buckets}`, i),
+  );
+  const startedAt = performance.now();
+  for (const ticket of tickets) operate(ledger, ticket);
+  const us = ((performance.now() - startedAt) * 1000) / OPERATIONS;
+  void ledger.close();
+  return us;
+}
+
+function operate(ledger: MemoryLedger, ticket: Ticket): void {
+  const admission = ledger.acquire(ticket, STAYS);
+  if (admission.kind !== 'granted') throw new Error(`expected a grant, got ${admission.kind}`);
+  answer(ledger, admission.grant, 1_000_000_000);
+}
+
+function answer(ledger: MemoryLedger, grant: Grant, remaining: number): void {
+  const receivedAt = systemClock.now();
+  ledger.settle(grant, {
+    kind: 'answered',
+    answer: {
+      status: 200,
+      reading: {
+        limit: 1_000_000_001,
+        remaining,
+        reset: { kind: 'delay', afterMs: HOUR_MS, resolutionMs: 0 },
+      },
+      sentAt: receivedAt,
+      receivedAt,
+    },
+  });
+}
+
+/** A ticket joins a queue of `waiting` and its caller leaves again. */
+function perQueuedUs(waiting: number): number {
+  const ledger = makeLedger();
+  const first = ledger.acquire(ticketFor('bucket', 0), STAYS);
+  if (first.kind !== 'granted') throw new Error(`expected a grant, got ${first.kind}`);
+  answer(ledger, first.grant, 0);
+  for (let i = 0; i < waiting; i++) ledger.acquire(ticketFor('bucket', i), STAYS);
+  const count = OPERATIONS / 10;
+  const tickets = Array.from({ length: count }, (_, i) => ticketFor('bucket', i));
+  const startedAt = performance.now();
+  for (const ticket of tickets) {
+    let leave: (() => void) | undefined;
+    ledger.acquire(ticket, {
+      gone: false,
+      onGone: (run) => {
+        leave = run ?? leave;
+      },
+    });
+    leave?.();
+  }
+  const us = ((performance.now() - startedAt) * 1000) / count;
+  void ledger.close();
+  return us;
+}
