@@ -7,6 +7,7 @@ import { renderHeaders, type Dialect } from './dialect.ts';
 import { FakeClock } from './fake-clock.ts';
 import { makeLimiter, type Limiter, type Semantics, type Verdict } from './limiter.ts';
 import { seededChance } from './seeded-chance.ts';
+import { utilisationOf } from './utilisation.ts';
 
 export interface SimulationOptions {
   readonly semantics: Semantics;
@@ -137,15 +138,4 @@ export function simulate(options: SimulationOptions): SimulationResult {
     utilisation: utilisationOf(halfAt, periodMs),
     servedByWindow,
   };
-}
-
-/**
- * From the middle of the first budget to the middle of the last: wherever in its window a budget is
- * spent, both lie at the same place, and no part of a window counts as a whole one.
- */
-function utilisationOf(halfAt: readonly number[], periodMs: number): number {
-  const [first] = halfAt;
-  const last = halfAt.at(-1);
-  if (first === undefined || last === undefined || last === first) return 0;
-  return ((halfAt.length - 1) * periodMs) / (last - first);
 }
