@@ -10,6 +10,7 @@ import { ClockOffset } from './core/clock-offset.ts';
 import type { Chance, Clock } from './core/clock.ts';
 import { isLoopback, makeIsOurHost } from './core/site.ts';
 import { makeAdmit } from './gateway/admit.ts';
+import { makeCallerOfKey } from './gateway/caller-keys.ts';
 import { makeCredentialHash } from './gateway/credential.ts';
 import { makeForward } from './gateway/forward.ts';
 import { makeGateway } from './gateway/gateway.ts';
@@ -17,6 +18,7 @@ import { makeIdentify } from './gateway/identify.ts';
 import { makeListener } from './gateway/listener.ts';
 import { makeRecord } from './gateway/record.ts';
 import { makeRefuse, makeRespond } from './gateway/respond.ts';
+import { makeRefuseWebPages } from './gateway/same-site.ts';
 import { makeSettle } from './gateway/settle.ts';
 import { MemoryLedger } from './ledger/memory-ledger.ts';
 import { logCalls, toAll } from './telemetry/call-line.ts';
@@ -82,6 +84,17 @@ export async function compose(options: ComposeOptions): Promise<RunningGateway> 
       hasToken: config.token.kind !== 'none',
       defaultCaller: config.caller,
       credentialHash: makeCredentialHash(randomBytes(32)),
+      callerOfKey:
+        config.callerKeys.length === 0
+          ? undefined
+          : makeCallerOfKey(config.callerKeys, randomBytes(32)),
+      refuseWebPages: makeRefuseWebPages(
+        makeIsOurHost([
+          ...config.hosts,
+          config.listen.host,
+          new URL(config.upstream.origin).hostname,
+        ]),
+      ),
     }),
     admit: makeAdmit({ ledger, clock }),
     forward: makeForward({ upstream, lane, clock, token: () => token.current() }),

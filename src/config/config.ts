@@ -2,8 +2,10 @@ import type { CallerRule } from '../core/caller-rules.ts';
 import type { ClassRule } from '../core/classify.ts';
 import { nonePreset } from '../presets/preset.ts';
 import { PRESETS } from '../presets/presets.ts';
+import { readCallerKeysFile, type CallerKey } from './caller-keys.ts';
 import { readConfigFile, type ConfigFile } from './file.ts';
 import { nearest } from './nearest.ts';
+import { safetyProblems } from './safety.ts';
 import { SETTINGS, type LogLevel, type Setting } from './settings.ts';
 import { token, type Belief, type ListenAddress, type UpstreamAddress } from './values.ts';
 
@@ -27,9 +29,14 @@ export interface Config {
   readonly bodyLimitBytes: number;
   readonly lane: { readonly concurrency: number; readonly intervalMs: number };
   readonly caller: string | undefined;
+  /** Whom we serve; empty: everybody. */
+  readonly callerKeys: readonly CallerKey[];
+  /** Whether strangers may spend the token. */
+  readonly open: boolean;
   /** Further names that a Host field may have for us. */
   readonly hosts: readonly string[];
   readonly adminToken: string | undefined;
+  readonly drainDelayMs: number;
   readonly drainTimeoutMs: number;
   readonly logLevel: LogLevel;
   readonly classes: readonly ClassRule[];
@@ -113,6 +120,15 @@ export function loadConfig({ env, configPath, readFile }: LoadOptions): Loaded {
   const tokenText = optional(SETTINGS.token);
   const tokenFile = optional(SETTINGS.tokenFile);
   problems.push(...tokenProblems(tokenText, tokenFile, readFile));
+  const keysText = optional(SETTINGS.callerKeys);
+  const keysPath = optional(SETTINGS.callerKeysFile);
+  const keysInFile = keysPath === undefined ? undefined : readCallerKeysFile(keysPath, readFile);
+  problems.push(...(keysInFile?.problems ?? []));
+  if (keysText !== undefined && keysPath !== undefined) {
+    problems.push(
+      'HEADGATE_CALLER_KEYS_FILE: expected to be alone, got HEADGATE_CALLER_KEYS as well',
+    );
+  }
 
   const config: Config = {
     preset,
@@ -137,14 +153,19 @@ export function loadConfig({ env, configPath, readFile }: LoadOptions): Loaded {
       intervalMs: required(SETTINGS.laneInterval),
     },
     caller: optional(SETTINGS.caller),
+    callerKeys: keysText ?? keysInFile?.keys ?? [],
+    open: required(SETTINGS.open),
     hosts: optional(SETTINGS.hosts) ?? [],
     adminToken: optional(SETTINGS.adminToken),
+    drainDelayMs: required(SETTINGS.drainDelay),
     drainTimeoutMs: required(SETTINGS.drainTimeout),
     logLevel: required(SETTINGS.logLevel),
     classes: file?.lists.classes ?? known.classes,
     pathMasks: [...known.pathMasks, ...(file?.lists.pathMasks ?? [])],
     callers: [...(file?.lists.callers ?? []), ...known.callers],
   };
+  // Where keys were meant and could not be read, that is the problem to tell.
+  if (problems.length === 0) problems.push(...safetyProblems(config));
   return problems.length > 0
     ? { kind: 'bad', problems }
     : { kind: 'ok', config: deepFreeze(config), shown };

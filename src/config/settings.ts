@@ -1,3 +1,4 @@
+import { callerKeys } from './caller-keys.ts';
 import * as kinds from './values.ts';
 import type { Kind } from './values.ts';
 
@@ -149,6 +150,25 @@ export const SETTINGS = {
     undefined,
     'Name for callers that send none: for a sidecar.',
   ),
+  callerKeys: setting(
+    'HEADGATE_CALLER_KEYS',
+    callerKeys,
+    undefined,
+    'Known callers, `billing=KEY,web=KEY`: they show their key in `Headgate-Key`, everybody else gets a 401.',
+    { secret: true },
+  ),
+  callerKeysFile: setting(
+    'HEADGATE_CALLER_KEYS_FILE',
+    kinds.text,
+    undefined,
+    'A file that holds them instead, `billing: KEY` a line; re-read at SIGHUP.',
+  ),
+  open: setting(
+    'HEADGATE_OPEN',
+    kinds.yesOrNo,
+    'false',
+    '`true`: whoever can connect may spend the token, also from other machines and without a key.',
+  ),
   hosts: setting(
     'HEADGATE_HOSTS',
     kinds.hostNames,
@@ -162,11 +182,17 @@ export const SETTINGS = {
     'What operators show, as Bearer or as the password of Basic. Without it only /health and /metrics are open beyond loopback, and nothing can be changed.',
     { secret: true },
   ),
+  drainDelay: setting(
+    'HEADGATE_DRAIN_DELAY',
+    kinds.duration(),
+    '5s',
+    'How long after SIGTERM it still accepts, while load balancers learn that it is not ready; 0 in a sidecar.',
+  ),
   drainTimeout: setting(
     'HEADGATE_DRAIN_TIMEOUT',
     kinds.duration(),
     '30s',
-    'How long what is in flight may take after SIGTERM.',
+    'How long what is in flight may take after that.',
   ),
   logLevel: setting(
     'HEADGATE_LOG_LEVEL',

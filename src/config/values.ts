@@ -141,6 +141,11 @@ export function orOff<T>(kind: Kind<T>): Kind<T | 'off'> {
   };
 }
 
+export const yesOrNo: Kind<boolean> = {
+  expected: 'true or false',
+  parse: (value) => (value === 'true' ? true : value === 'false' ? false : undefined),
+};
+
 export const shedStatus: Kind<503 | 429> = {
   expected: '503 or 429',
   parse: (value) => (value === '503' ? 503 : value === '429' ? 429 : undefined),

@@ -8,9 +8,11 @@ import { toTheApi } from '../core/hop-by-hop.ts';
 import { normaliseTarget } from '../core/target.ts';
 import { readBody } from '../upstream/body.ts';
 import type { Call } from './call.ts';
+import type { CallerOfKey } from './caller-keys.ts';
 import type { CredentialHash } from './credential.ts';
 import type { Job } from './job.ts';
 import { GatewayError, type ShedStatus } from './problem.ts';
+import type { RefuseWebPages } from './same-site.ts';
 
 /** A job, or the news that the caller left while its body was still coming. */
 export type Identified = Job | 'left';
@@ -34,6 +36,9 @@ export interface IdentifyDependencies {
   readonly shedStatus: ShedStatus;
   readonly bodyLimitBytes: number;
   readonly credentialHash: CredentialHash;
+  /** Who shows which key; `undefined` when callers need none. */
+  readonly callerOfKey: CallerOfKey | undefined;
+  readonly refuseWebPages: RefuseWebPages;
 }
 
 /** Methods that may be repeated when nobody knows whether they were executed (RFC 9110 §9.2.2). */
@@ -49,7 +54,8 @@ const REPLACED_WITHOUT_VERSION = new Set(['host']);
 export function makeIdentify(dependencies: IdentifyDependencies): Identify {
   const { upstream, apiVersion, hasToken, budgetPer, classes, callers, defaultCaller } =
     dependencies;
-  const { maxWaitMs, shedStatus, bodyLimitBytes, credentialHash } = dependencies;
+  const { maxWaitMs, shedStatus, bodyLimitBytes, credentialHash, callerOfKey, refuseWebPages } =
+    dependencies;
   const upstreamHost = new URL(upstream.origin).host;
 
   function bucketPrefix(authorization: string | undefined): string {
@@ -80,12 +86,11 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
 
     const address = plainAddress(socket.remoteAddress ?? 'unknown');
     const userAgent = headers['user-agent'];
-    const caller = callerName(
-      single(headers, 'headgate-caller'),
-      defaultCaller,
-      userAgent,
-      address,
-    );
+    call.caller = address;
+    // With keys a caller is who its key says it is, and what it calls itself counts for nothing.
+    const known = callerOfKey?.(single(headers, 'headgate-key'));
+    const caller =
+      known ?? callerName(single(headers, 'headgate-caller'), defaultCaller, userAgent, address);
     call.caller = caller;
     const rule = matchCallerRule(callers, caller, userAgent);
     const priority = atMost(readPriority(single(headers, 'headgate-priority')), rule?.maxPriority);
@@ -97,6 +102,8 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
     );
 
     const authorization = oneAuthorization(incoming.headersDistinct['authorization']);
+    const takesToken = hasToken && authorization === undefined;
+    if (takesToken) refuseWebPages(headers);
     const className = classify(classes, method, target.path);
     call.class = className;
     call.bucket = `${bucketPrefix(authorization)}:${className}`;
@@ -105,7 +112,7 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
       ticket: {
         id: call.id,
         bucket: { id: call.bucket, class: className },
-        owner: address,
+        owner: known ?? address,
         caller,
         priority,
         weight: rule?.weight ?? 1,
@@ -115,7 +122,7 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
       method,
       target: upstream.basePath + target.path + (target.query === '' ? '' : `?${target.query}`),
       headers: headersFor(call, headers.accept),
-      takesToken: hasToken && authorization === undefined,
+      takesToken,
       idempotent: IDEMPOTENT.has(method),
       shedStatus: rule?.shedStatus ?? shedStatus,
     };

@@ -14,6 +14,9 @@ export const PROBLEMS = {
   'upstream-timeout': { status: 504, title: 'The API did not answer in time' },
   'bad-request': { status: 400, title: 'The request cannot be understood' },
   'forbidden-target': { status: 403, title: 'The request is for another host' },
+  'unknown-caller': { status: 401, title: 'The caller is not known here' },
+  'cross-site': { status: 403, title: 'A web page of another site sent the request' },
+  'foreign-host': { status: 403, title: 'The request is for a name that is not ours' },
   'method-not-supported': { status: 501, title: 'The method is not supported' },
   internal: { status: 500, title: 'Headgate failed' },
 } as const satisfies Record<string, { status: number | 'shed'; title: string }>;
@@ -89,6 +92,8 @@ export function toProblem(error: GatewayError, requestId: string, shedStatus: Sh
       requestId,
       'Cache-Control',
       'no-store',
+      // A 401 must say how to do better (RFC 9110 §15.5.2).
+      ...(status === 401 ? ['WWW-Authenticate', 'Headgate-Key'] : []),
       ...(retryAfter === undefined ? [] : ['Retry-After', String(retryAfter)]),
     ],
     body,

@@ -1,0 +1,91 @@
+import { parseDocument } from 'yaml';
+import { callerName, secret, type Kind } from './values.ts';
+
+/** A key that a caller shows, and the name that it proves. A name may have several keys. */
+export interface CallerKey {
+  readonly caller: string;
+  readonly key: string;
+}
+
+/** Beyond this a list of callers is a mistake. */
+const MOST_KEYS = 10_000;
+
+/** As an environment variable has them: `billing=KEY,web=KEY`. */
+export const callerKeys: Kind<readonly CallerKey[]> = {
+  expected: `name=key pairs with commas between, no key twice, each key ${secret.expected.replace('at least', 'of at least')} and commas`,
+  parse(value) {
+    const pairs = value.split(',').map((pair): CallerKey => {
+      const [, caller = '', key = ''] = /^\s*([^=]*)=(.*?)\s*$/s.exec(pair) ?? [];
+      return { caller, key };
+    });
+    return problemWith(pairs) === undefined ? pairs : undefined;
+  },
+};
+
+/**
+ * As a file has them: a YAML or JSON map from name to key, or to a list of keys while one replaces
+ * another. Problems name the caller, never a key.
+ */
+export function readCallerKeysFile(
+  path: string,
+  readFile: (path: string) => string,
+): { readonly keys: readonly CallerKey[]; readonly problems: readonly string[] } {
+  const bad = (why: string): ReturnType<typeof readCallerKeysFile> => ({
+    keys: [],
+    problems: [`HEADGATE_CALLER_KEYS_FILE: ${why}`],
+  });
+  let text: string;
+  try {
+    text = readFile(path);
+  } catch (error) {
+    return bad(
+      `expected a readable file, got: ${error instanceof Error ? error.message : String(error)}`,
+    );
+  }
+  // In this schema every scalar is a text: a key of digits is no number. The parser's own messages
+  // quote the file, so only their kind is told.
+  const document = parseDocument(text, { schema: 'failsafe', prettyErrors: false });
+  const [error] = document.errors;
+  if (error !== undefined) return bad(`expected valid YAML, got an error: ${error.code}`);
+  const content: unknown = document.toJS({ maxAliasCount: 0 });
+  if (typeof content !== 'object' || content === null || Array.isArray(content)) {
+    return bad('expected a map such as "billing: KEY", one caller a line');
+  }
+  const keys: CallerKey[] = [];
+  for (const [caller, value] of Object.entries(content)) {
+    const values: unknown[] = Array.isArray(value) ? value : [value];
+    for (const key of values) {
+      if (typeof key !== 'string') {
+        return bad(`${shorten(caller)}: expected a key or a list of keys`);
+      }
+      keys.push({ caller, key });
+    }
+  }
+  const problem = problemWith(keys);
+  return problem === undefined ? { keys, problems: [] } : bad(problem);
+}
+
+function problemWith(pairs: readonly CallerKey[]): string | undefined {
+  if (pairs.length === 0) return 'expected at least one caller, got none';
+  if (pairs.length > MOST_KEYS) return `expected at most ${MOST_KEYS} keys, got ${pairs.length}`;
+  const seen = new Map<string, string>();
+  for (const { caller, key } of pairs) {
+    if (callerName.parse(caller) === undefined) {
+      return `expected a name of ${callerName.expected}, got ${JSON.stringify(shorten(caller))}`;
+    }
+    if (secret.parse(key) === undefined || key.includes(',')) {
+      return `${shorten(caller)}: expected a key of ${secret.expected} and commas, got ${key.length} characters that are not`;
+    }
+    const other = seen.get(key);
+    if (other !== undefined) {
+      return `${shorten(caller)}: expected a key of its own, got that of ${shorten(other)}`;
+    }
+    seen.set(key, caller);
+  }
+  return undefined;
+}
+
+/** A name that is too long may be a key that was put in the wrong place. */
+function shorten(name: string): string {
+  return name.length > 12 ? `${name.slice(0, 12)}…` : name;
+}

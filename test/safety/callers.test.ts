@@ -1,0 +1,173 @@
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { startAzion, type Azion } from '../support/azion.ts';
+import { askFor, composeGateway, settingsOf, type Composed } from '../support/composed.ts';
+
+const BILLING = 'billing-key-0123456789';
+const BILLING_NEW = 'billing-key-new-987654';
+const WEB = 'web-key=with=signs+/==';
+const TOKEN = 'the-api-token-0123456789';
+
+let api: Azion;
+let gateway: Composed | undefined;
+
+beforeEach(async () => {
+  api = await startAzion();
+});
+
+afterEach(async () => {
+  await gateway?.stop();
+  gateway = undefined;
+  await api.close();
+});
+
+async function start(
+  env: Record<string, string>,
+  files?: Record<string, string>,
+): Promise<Composed> {
+  const basics = { HEADGATE_UPSTREAM_URL: api.url, HEADGATE_DRAIN_TIMEOUT: '200ms' };
+  gateway = await composeGateway({ ...basics, ...env }, files);
+  return gateway;
+}
+
+/** The fields of the log's call lines. */
+function calls({ lines }: Composed): Record<string, unknown>[] {
+  return lines.map((line) => JSON.parse(line)).filter(({ msg }) => msg === 'call');
+}
+
+describe('caller keys', () => {
+  test('make a caller who its key says it is, whatever it calls itself', async () => {
+    const running = await start({
+      HEADGATE_TOKEN: TOKEN,
+      HEADGATE_CALLER_KEYS: `billing=${BILLING}, web=${WEB}`,
+    });
+    const asWeb = { 'headgate-key': WEB, 'headgate-caller': 'billing' };
+    expect((await askFor(running.url, '/domains', asWeb)).status).toBe(200);
+    expect((await askFor(running.url, '/domains', { 'headgate-key': BILLING })).status).toBe(200);
+    expect(calls(running).map(({ caller }) => caller)).toEqual(['web', 'billing']);
+  });
+
+  test.each([
+    ['no key', {}],
+    ['an unknown key', { 'headgate-key': `${BILLING}x` }],
+    ['a part of a key', { 'headgate-key': BILLING.slice(0, -1) }],
+    ['two keys', { 'headgate-key': [BILLING, BILLING] }],
+    ['the name of a caller', { 'headgate-key': 'billing' }],
+  ])('refuse who shows %s, and the API hears nothing of it', async (_, headers) => {
+    const running = await start({
+      HEADGATE_TOKEN: TOKEN,
+      HEADGATE_CALLER_KEYS: `billing=${BILLING}`,
+    });
+    const refused = await askFor(running.url, '/domains', headers);
+    expect(refused.status).toBe(401);
+    expect(refused.headers['headgate-error']).toBe('unknown-caller');
+    expect(refused.headers['www-authenticate']).toBe('Headgate-Key');
+    expect(JSON.parse(refused.body)).toMatchObject({ code: 'unknown-caller', status: 401 });
+    expect(api.seen).toHaveLength(0);
+    expect(calls(running)).toMatchObject([
+      { caller: '127.0.0.1', code: 'unknown-caller', status: 401 },
+    ]);
+  });
+
+  test('come from a file as well, where one name may have two while one replaces the other', async () => {
+    const keys = `billing:\n  - ${BILLING}\n  - ${BILLING_NEW}\n12: "1234567890123456"\n`;
+    const running = await start({ HEADGATE_CALLER_KEYS_FILE: 'keys.yaml' }, { 'keys.yaml': keys });
+    const authorization = `token ${TOKEN}`;
+    for (const key of [BILLING, BILLING_NEW, '1234567890123456']) {
+      const answer = await askFor(running.url, '/domains', { authorization, 'headgate-key': key });
+      expect(answer.status).toBe(200);
+    }
+    expect(calls(running).map(({ caller }) => caller)).toEqual(['billing', 'billing', '12']);
+  });
+
+  test('reach neither the API nor the log', async () => {
+    const running = await start({
+      HEADGATE_TOKEN: TOKEN,
+      HEADGATE_CALLER_KEYS: `billing=${BILLING}`,
+    });
+    await askFor(running.url, '/domains', { 'headgate-key': BILLING });
+    await askFor(running.url, '/domains', { 'headgate-key': `${BILLING}-typo` });
+    expect(api.seen).toHaveLength(1);
+    expect(JSON.stringify(api.seen)).not.toContain(BILLING);
+    expect(running.lines.join('')).not.toContain(BILLING);
+    expect(running.lines.join('')).not.toContain(TOKEN);
+  });
+
+  test('choose the caller rule, so that nobody else can claim it', async () => {
+    const yaml = 'callers:\n  - name: batch\n    shedStatus: 429\n    maxWait: 0\n';
+    const running = await start(
+      { HEADGATE_TOKEN: TOKEN, HEADGATE_CALLER_KEYS: `batch=${WEB},billing=${BILLING}` },
+      { 'headgate.yaml': yaml },
+    );
+    api.consume(`token ${TOKEN}`, 'read', 80);
+    await askFor(running.url, '/domains', { 'headgate-key': WEB, 'headgate-max-wait': '0' });
+    const batch = await askFor(running.url, '/domains', { 'headgate-key': WEB });
+    const claimed = { 'headgate-key': BILLING, 'headgate-caller': 'batch', 'headgate-max-wait': 0 };
+    const billing = await askFor(running.url, '/domains', claimed);
+    expect([batch.status, billing.status]).toEqual([429, 503]);
+  });
+
+  test.each([
+    ['a short key', 'billing=short', 'at least 16 characters'],
+    ['a name alone', 'billing', 'name=key pairs'],
+    ['a name that is none', `bill ing=${BILLING}`, 'name=key pairs'],
+    ['one key for two', `a=${BILLING},b=${BILLING}`, 'no key twice'],
+  ])('are refused at the start when there is %s, and not shown', (_, keys, expected) => {
+    const loaded = settingsOf({ HEADGATE_CALLER_KEYS: keys });
+    expect(loaded).toMatchObject({ kind: 'bad', problems: [expect.stringContaining(expected)] });
+    expect(JSON.stringify(loaded)).not.toContain(BILLING);
+  });
+
+  test.each([
+    ['is not there', undefined, 'expected a readable file'],
+    ['is no map', '- a\n- b\n', 'expected a map'],
+    ['is empty', '', 'expected a map'],
+    ['is no YAML', `a: [${BILLING}\nb: }`, 'expected valid YAML'],
+    ['has a map for a key', `billing: { key: ${BILLING} }\n`, 'expected a key or a list of keys'],
+    ['has a short key', 'billing: short\n', 'billing: expected a key of at least 16 characters'],
+    ['has one key twice', `a: ${BILLING}\nb: ${BILLING}\n`, 'b: expected a key of its own'],
+    ['has the key first', `${BILLING}: billing\n`, 'expected a key of at least 16'],
+  ])('are refused at the start when their file %s, and not shown', (_, text, expected) => {
+    const files = text === undefined ? {} : { 'keys.yaml': text };
+    const loaded = settingsOf({ HEADGATE_CALLER_KEYS_FILE: 'keys.yaml' }, files);
+    expect(loaded).toMatchObject({ kind: 'bad', problems: [expect.stringContaining(expected)] });
+    expect(JSON.stringify(loaded)).not.toContain(BILLING);
+  });
+
+  test('are told in one place only', () => {
+    const loaded = settingsOf(
+      { HEADGATE_CALLER_KEYS: `a=${BILLING}`, HEADGATE_CALLER_KEYS_FILE: 'keys.yaml' },
+      { 'keys.yaml': `b: ${WEB}\n` },
+    );
+    expect(loaded).toMatchObject({
+      kind: 'bad',
+      problems: [expect.stringContaining('expected to be alone')],
+    });
+  });
+});
+
+describe('a token and a listener beyond loopback', () => {
+  const env = { HEADGATE_TOKEN: TOKEN, HEADGATE_LISTEN: '0.0.0.0:8080' };
+
+  test('do not start together', () => {
+    expect(settingsOf(env)).toMatchObject({
+      kind: 'bad',
+      problems: [
+        expect.stringMatching(/HEADGATE_CALLER_KEYS.*HEADGATE_OPEN=true.*0\.0\.0\.0:8080/),
+      ],
+    });
+    const file = { HEADGATE_TOKEN_FILE: 'token', HEADGATE_LISTEN: '[::]:8080' };
+    expect(settingsOf(file, { token: TOKEN })).toMatchObject({
+      kind: 'bad',
+      problems: [expect.stringContaining('HEADGATE_TOKEN_FILE')],
+    });
+  });
+
+  test('start with keys, or where it is said that everybody may', () => {
+    expect(settingsOf({ ...env, HEADGATE_CALLER_KEYS: `billing=${BILLING}` }).kind).toBe('ok');
+    expect(settingsOf({ ...env, HEADGATE_OPEN: 'true' }).kind).toBe('ok');
+    expect(settingsOf({ HEADGATE_LISTEN: '0.0.0.0:8080' }).kind).toBe('ok');
+    for (const listen of ['127.0.0.1:8080', '127.8.8.8:8080', '[::1]:8080', 'localhost:8080']) {
+      expect(settingsOf({ HEADGATE_TOKEN: TOKEN, HEADGATE_LISTEN: listen }).kind).toBe('ok');
+    }
+  });
+});

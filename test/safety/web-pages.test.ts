@@ -1,0 +1,112 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { startAzion, type Azion } from '../support/azion.ts';
+import { askFor, composeGateway, type Composed } from '../support/composed.ts';
+
+const TOKEN = 'the-api-token-0123456789';
+const OWN = 'token of-a-caller-of-its-own';
+
+let api: Azion;
+let gateway: Composed;
+let seenBefore = 0;
+
+beforeAll(async () => {
+  const limit = { limit: 10_000, periodMs: 60_000 };
+  api = await startAzion({ limits: { read: limit, write: limit } });
+  gateway = await composeGateway({
+    HEADGATE_UPSTREAM_URL: api.url,
+    HEADGATE_TOKEN: TOKEN,
+    HEADGATE_HOSTS: 'gate.example.com,headgate.prod',
+  });
+});
+
+beforeEach(() => {
+  seenBefore = api.seen.length;
+});
+
+afterAll(async () => {
+  await gateway.stop();
+  await api.close();
+});
+
+describe('with a token to spend, a web page', () => {
+  test.each([
+    ['of another site', { origin: 'https://evil.example.com' }],
+    ['of another port of this host', { origin: 'http://127.0.0.1:1' }],
+    ['in a sandbox', { origin: 'null' }],
+    ['that shows an image from here', { 'sec-fetch-site': 'cross-site' }],
+    ['of the same site and another origin', { 'sec-fetch-site': 'same-site' }],
+    ['with two origins', { origin: 'http://127.0.0.1, https://evil.example.com' }],
+  ])('%s spends nothing of it', async (_, headers) => {
+    for (const method of ['GET', 'POST', 'OPTIONS']) {
+      const refused = await askFor(gateway.url, '/domains', headers, method);
+      expect(refused.status).toBe(403);
+      expect(refused.headers['headgate-error']).toBe('cross-site');
+    }
+    expect(api.seen).toHaveLength(seenBefore);
+  });
+
+  test.each([
+    'evil.example.com',
+    'evil.example.com:8080',
+    'localhost.evil.example.com',
+    '127.0.0.1.evil.example.com',
+    'evil.internal.example.com',
+    'gate.example.com.evil.example.com',
+    '127.0.0.1@evil.example.com',
+  ])('that had %j resolve to this address spends nothing of it', async (host) => {
+    const refused = await askFor(gateway.url, '/domains', { host });
+    expect(refused.status).toBe(403);
+    expect(refused.headers['headgate-error']).toBe('foreign-host');
+    expect(JSON.parse(refused.body).detail).toContain('HEADGATE_HOSTS');
+    expect(api.seen).toHaveLength(seenBefore);
+  });
+
+  test('may do what its reader has credentials for', async () => {
+    const headers = { origin: 'https://app.example.com', authorization: OWN };
+    expect((await askFor(gateway.url, '/domains', headers)).status).toBe(200);
+  });
+});
+
+describe('with a token to spend, a service', () => {
+  test.each([
+    'localhost:8080',
+    'LOCALHOST',
+    'app.localhost:8080',
+    '127.0.0.1',
+    '10.1.2.3:8080',
+    '[::1]:8080',
+    '[fd00::1]',
+    'headgate',
+    'headgate:8080',
+    'headgate.platform.svc',
+    'headgate.platform.svc.cluster.local:8080',
+    'headgate.corp.internal',
+    'gate.example.com',
+    'Gate.Example.Com.:8080',
+    'headgate.prod',
+  ])('reaches us as %s', async (host) => {
+    expect((await askFor(gateway.url, '/domains', { host })).status).toBe(200);
+  });
+
+  test('is not taken for a page when a browser looks at us directly', async () => {
+    const { host } = new URL(gateway.url);
+    for (const headers of [
+      { 'sec-fetch-site': 'none' },
+      { 'sec-fetch-site': 'same-origin', origin: gateway.url },
+      { host, origin: `http://${host}` },
+    ]) {
+      expect((await askFor(gateway.url, '/domains', headers)).status).toBe(200);
+    }
+  });
+});
+
+test('without a token to spend, Host and Origin are nobody’s business', async () => {
+  const plain = await composeGateway({ HEADGATE_UPSTREAM_URL: api.url });
+  try {
+    const headers = { host: 'anything.example.com', origin: 'https://app.example.com' };
+    const answer = await askFor(plain.url, '/domains', { ...headers, authorization: OWN });
+    expect(answer.status).toBe(200);
+  } finally {
+    await plain.stop();
+  }
+});
