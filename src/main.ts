@@ -9,5 +9,8 @@ process.exitCode = await run(process.argv.slice(2), {
   readFile: (path) => readFileSync(path, 'utf8'),
   stdout: (text) => process.stdout.write(text),
   stderr: (text) => process.stderr.write(text),
+  stdin: () => process.stdin,
+  output: process.stdout,
+  errorsToTerminal: process.stderr.isTTY,
   version: String(version),
 });

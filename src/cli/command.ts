@@ -1,3 +1,4 @@
+import type { Readable, Writable } from 'node:stream';
 import { loadConfig, type Config, type LoadOptions, type Shown } from '../config/config.ts';
 
 /** What a command may touch of the process it runs in. */
@@ -6,7 +7,17 @@ export interface Surroundings {
   readonly readFile: LoadOptions['readFile'];
   readonly stdout: (text: string) => void;
   readonly stderr: (text: string) => void;
+  /** Opened only when asked for: a gateway has no use for its standard input. */
+  readonly stdin: () => Readable & MaybeTerminal;
+  /** Standard output as a stream, for what is too much to hold. */
+  readonly output: Writable & MaybeTerminal;
+  /** Whether somebody watches what goes to `stderr`. */
+  readonly errorsToTerminal: boolean;
   readonly version: string;
+}
+
+interface MaybeTerminal {
+  readonly isTTY?: boolean;
 }
 
 /** One option of a command line: `--name`, or `--name VALUE` when it has a `value`. */

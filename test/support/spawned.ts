@@ -27,7 +27,11 @@ export class Spawned {
   #stdout = '';
   #stderr = '';
 
-  constructor(command: string, args: readonly string[], { env = {}, cwd = ROOT }: SpawnedOptions) {
+  constructor(
+    command: string,
+    args: readonly string[],
+    { env = {}, cwd = ROOT }: SpawnedOptions = {},
+  ) {
     const { PATH = '', HOME = '' } = process.env;
     this.#child = spawn(command, args, {
       cwd,

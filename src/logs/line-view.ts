@@ -1,0 +1,77 @@
+import type { LoggedCall, LoggedThrottle } from './log-line.ts';
+import type { Colour, Paint } from './paint.ts';
+import { printable } from './printable.ts';
+import { readableDuration } from './readable-duration.ts';
+
+/** Above this a wait is worth a colour. */
+const LONG_WAIT_MS = 1000;
+
+/** What the columns of {@link showLine} are. */
+export const COLUMNS = row([
+  'time (UTC)'.padEnd(23),
+  'status',
+  'wait'.padStart(8),
+  'upstream'.padStart(8),
+  'budget'.padStart(9),
+  'caller'.padEnd(16),
+  'request',
+]);
+
+/** One call, or one 429 of the API, as a line for people; without its end. */
+export function showLine(line: LoggedCall | LoggedThrottle, paint: Paint): string {
+  const time = paint('dim', new Date(line.atMs).toISOString().slice(0, 23).replace('T', ' '));
+  const caller = printable(line.caller).padEnd(16);
+  if (line.kind === 'throttled') {
+    const after =
+      line.retryAfterMs === undefined ? '' : `, Retry-After ${readableDuration(line.retryAfterMs)}`;
+    const what = `the API throttled attempt ${line.attempt} (${printable(line.scope)}${after})`;
+    return row([
+      time,
+      paint('magenta', '429'.padEnd(6)),
+      ' '.repeat(8),
+      ' '.repeat(8),
+      ' '.repeat(9),
+      caller,
+      paint('magenta', what),
+      paint('dim', printable(line.id)),
+    ]);
+  }
+  const wait = readableDuration(line.waitMs).padStart(8);
+  return row([
+    time,
+    paint(colourOf(line), String(line.status === 0 ? '–' : line.status).padEnd(6)),
+    line.waitMs >= LONG_WAIT_MS ? paint('yellow', wait) : wait,
+    readableDuration(line.upstreamMs).padStart(8),
+    paint('cyan', budget(line).padStart(9)),
+    caller,
+    printable(`${line.method.padEnd(6)} ${line.path}${line.query === '' ? '' : `?${line.query}`}`),
+    ...ending(line, paint),
+    paint('dim', printable(line.id)),
+  ]);
+}
+
+function row(cells: readonly string[]): string {
+  return cells.join('  ');
+}
+
+function budget({ remaining, limit }: LoggedCall): string {
+  return limit === undefined ? '' : `${remaining ?? '?'}/${limit}`;
+}
+
+/** What an answer of the API's own does not say by its status. */
+function ending({ outcome, code, attempts }: LoggedCall, paint: Paint): string[] {
+  const words: string[] = [];
+  if (outcome !== 'answered') {
+    words.push(code === undefined ? outcome : `${outcome}: ${printable(code)}`);
+  }
+  if (attempts > 1) words.push(`${attempts} attempts`);
+  return words.length === 0
+    ? []
+    : [paint(outcome === 'failed' ? 'red' : 'yellow', words.join(', '))];
+}
+
+function colourOf({ status, outcome }: LoggedCall): Colour {
+  if (outcome === 'failed' || status >= 500) return 'red';
+  if (outcome !== 'answered' || status >= 400) return 'yellow';
+  return 'green';
+}

@@ -1,0 +1,160 @@
+/** How a call ended, as `outcome` says. */
+export const OUTCOMES = ['answered', 'shed', 'failed', 'aborted'] as const;
+export type Outcome = (typeof OUTCOMES)[number];
+
+/** A call line, understood. docs/logs.md says what each field means. */
+export interface LoggedCall {
+  readonly kind: 'call';
+  /** Milliseconds since 1970. */
+  readonly atMs: number;
+  readonly id: string;
+  readonly caller: string;
+  readonly bucket: string;
+  readonly method: string;
+  readonly path: string;
+  readonly query: string;
+  /** 0 when no answer went out. */
+  readonly status: number;
+  readonly outcome: Outcome;
+  readonly code: string | undefined;
+  readonly attempts: number;
+  readonly waitMs: number;
+  readonly upstreamMs: number;
+  readonly totalMs: number;
+  readonly limit: number | undefined;
+  readonly remaining: number | undefined;
+  readonly waiting: number;
+}
+
+/** The warning that the API sent a 429. */
+export interface LoggedThrottle {
+  readonly kind: 'throttled';
+  readonly atMs: number;
+  readonly id: string;
+  readonly caller: string;
+  readonly bucket: string;
+  readonly attempt: number;
+  readonly scope: string;
+  readonly retryAfterMs: number | undefined;
+}
+
+export type LogLine =
+  | LoggedCall
+  | LoggedThrottle
+  /** A whole line that is about something else: a start, a failed attempt. */
+  | { readonly kind: 'other' }
+  /** No JSON object, or a call line without what every call line has. */
+  | { readonly kind: 'broken' };
+
+const OTHER: LogLine = { kind: 'other' };
+const BROKEN: LogLine = { kind: 'broken' };
+
+/**
+ * Understands one line of the log. Never throws: what is not a line of ours, or was cut short when
+ * a process died or a disk was full, is `broken`.
+ */
+export function readLogLine(text: string): LogLine {
+  const fields = parseObject(text);
+  if (fields === undefined) return BROKEN;
+  switch (fields['msg']) {
+    case 'call':
+      return readCall(fields) ?? BROKEN;
+    case 'throttled':
+      return readThrottled(fields) ?? BROKEN;
+    default:
+      return OTHER;
+  }
+}
+
+type Fields = Readonly<Record<string, unknown>>;
+
+function parseObject(text: string): Fields | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    return isFields(value) ? value : undefined;
+  } catch {
+    // Whoever asks counts it; a log with a damaged line is still worth reading.
+    return undefined;
+  }
+}
+
+function isFields(value: unknown): value is Fields {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function readCall(fields: Fields): LoggedCall | undefined {
+  const atMs = readTime(fields);
+  const id = readText(fields, 'id');
+  const path = readText(fields, 'path');
+  const status = readNumber(fields, 'status');
+  const outcome = OUTCOMES.find((known) => known === fields['outcome']);
+  const waitMs = readNumber(fields, 'waitMs');
+  const upstreamMs = readNumber(fields, 'upstreamMs');
+  const totalMs = readNumber(fields, 'totalMs');
+  if (
+    atMs === undefined ||
+    id === undefined ||
+    path === undefined ||
+    status === undefined ||
+    outcome === undefined ||
+    waitMs === undefined ||
+    upstreamMs === undefined ||
+    totalMs === undefined
+  ) {
+    return undefined;
+  }
+  return {
+    kind: 'call',
+    atMs,
+    id,
+    caller: readText(fields, 'caller') ?? '',
+    bucket: readText(fields, 'bucket') ?? '',
+    method: readText(fields, 'method') ?? '',
+    path,
+    query: readText(fields, 'query') ?? '',
+    status,
+    outcome,
+    code: readText(fields, 'code'),
+    attempts: readNumber(fields, 'attempts') ?? 0,
+    waitMs,
+    upstreamMs,
+    totalMs,
+    limit: readNumber(fields, 'limit'),
+    remaining: readNumber(fields, 'remaining'),
+    waiting: readNumber(fields, 'waiting') ?? 0,
+  };
+}
+
+function readThrottled(fields: Fields): LoggedThrottle | undefined {
+  const atMs = readTime(fields);
+  const id = readText(fields, 'id');
+  const bucket = readText(fields, 'bucket');
+  if (atMs === undefined || id === undefined || bucket === undefined) return undefined;
+  return {
+    kind: 'throttled',
+    atMs,
+    id,
+    caller: readText(fields, 'caller') ?? '',
+    bucket,
+    attempt: readNumber(fields, 'attempt') ?? 1,
+    scope: readText(fields, 'scope') ?? '',
+    retryAfterMs: readNumber(fields, 'retryAfterMs'),
+  };
+}
+
+/** The log's stamps always carry their zone, so the host's makes no difference. */
+function readTime(fields: Fields): number | undefined {
+  const text = readText(fields, 'time');
+  const atMs = text === undefined || !text.endsWith('Z') ? Number.NaN : Date.parse(text);
+  return Number.isNaN(atMs) ? undefined : atMs;
+}
+
+function readText(fields: Fields, name: string): string | undefined {
+  const value = fields[name];
+  return typeof value === 'string' ? value : undefined;
+}
+
+function readNumber(fields: Fields, name: string): number | undefined {
+  const value = fields[name];
+  return typeof value === 'number' ? value : undefined;
+}

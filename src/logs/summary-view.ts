@@ -1,0 +1,127 @@
+import type { Paint } from './paint.ts';
+import { printable } from './printable.ts';
+import { readableDuration } from './readable-duration.ts';
+import type { Durations, GroupSummary, MinuteSummary, Summary } from './summary.ts';
+
+/** What was read beside the lines that count. */
+export interface Reading {
+  /** Lines of any kind. */
+  readonly lines: number;
+  /** Lines that were damaged, and skipped. */
+  readonly broken: number;
+}
+
+/** A summary for people. */
+export function showSummary(summary: Summary, { lines, broken }: Reading, paint: Paint): string {
+  const { all, throttled, quantileError } = summary;
+  const period = summary.from === undefined ? '' : `, ${summary.from} to ${summary.to}`;
+  const parts = [
+    `${count(all.calls)} calls in ${count(lines)} lines${period}`,
+    ...(broken === 0 ? [] : [paint('red', `${count(broken)} broken lines skipped`)]),
+    '',
+    heading('Outcomes'),
+    ...Object.entries(all.outcomes).map(([name, n]) => share(name, n, all.calls)),
+    ...Object.entries(summary.codes).map(([name, n]) => share(`  ${name}`, n, all.calls)),
+    '',
+    heading('Waiting'),
+    `  ${count(all.waited)} calls waited (${percent(all.waited, all.calls)}), ${readableDuration(all.lostMs)} all together`,
+    `  wait      ${spread(all.waitMs)}`,
+    `  upstream  ${spread(all.upstreamMs)}`,
+    '',
+    heading('429s of the API'),
+    throttled === 0 ? '  none' : paint('magenta', `  ${count(throttled)}`),
+    ...Object.entries(summary.throttledByBucket).map(([name, n]) => share(name, n, throttled)),
+    '',
+    heading('By caller'),
+    ...groupTable(summary.byCaller),
+    '',
+    heading('By path'),
+    ...groupTable(summary.byPath),
+    '',
+    heading('Busiest minutes'),
+    ...minuteTable(summary.busiestMinutes),
+    '',
+    paint('dim', `Quantiles are within ${(quantileError * 100).toFixed(1)} %; totals are exact.`),
+  ];
+  return `${parts.join('\n')}\n`;
+
+  function heading(text: string): string {
+    return paint('bold', text);
+  }
+}
+
+const GROUP_HEAD = [
+  '',
+  'calls',
+  'waited',
+  'shed',
+  'failed',
+  'lost to waiting',
+  'wait p50',
+  'p90',
+  'p99',
+  'upstream p50',
+  'p90',
+  'p99',
+];
+
+function groupTable(groups: readonly GroupSummary[]): string[] {
+  return table(
+    GROUP_HEAD,
+    groups.map((group) => [
+      printable(group.name),
+      count(group.calls),
+      percent(group.waited, group.calls),
+      count(group.outcomes.shed),
+      count(group.outcomes.failed),
+      readableDuration(group.lostMs),
+      ...quantiles(group.waitMs),
+      ...quantiles(group.upstreamMs),
+    ]),
+  );
+}
+
+function minuteTable(minutes: readonly MinuteSummary[]): string[] {
+  return table(
+    ['', 'calls', 'lost to waiting', '429s'],
+    minutes.map(({ minute, calls, waitMs, throttled }) => [
+      minute,
+      count(calls),
+      readableDuration(waitMs),
+      count(throttled),
+    ]),
+  );
+}
+
+/** Columns as wide as their widest cell: the first to the left, numbers to the right. */
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string[] {
+  const all = [head, ...rows];
+  const widths = head.map((_, i) => Math.max(...all.map((row) => (row[i] ?? '').length)));
+  return all.map((row) => {
+    const cells = row.map((cell, i) =>
+      i === 0 ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0),
+    );
+    return `  ${cells.join('  ')}`;
+  });
+}
+
+function quantiles({ p50, p90, p99 }: Durations): string[] {
+  return [p50, p90, p99].map(readableDuration);
+}
+
+function spread(durations: Durations): string {
+  const [p50, p90, p99] = quantiles(durations);
+  return `p50 ${p50}, p90 ${p90}, p99 ${p99}, longest ${readableDuration(durations.longest)}`;
+}
+
+function share(name: string, n: number, of: number): string {
+  return `  ${printable(name).padEnd(24)} ${count(n).padStart(10)}  ${percent(n, of)}`;
+}
+
+function percent(n: number, of: number): string {
+  return of === 0 ? '–' : `${((100 * n) / of).toFixed(1)} %`;
+}
+
+function count(n: number): string {
+  return n.toLocaleString('en-GB');
+}

@@ -1,0 +1,165 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, openSync, readFileSync, writeFileSync, writeSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { gzipSync } from 'node:zlib';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { logLines } from '../support/log-lines.ts';
+import { headgate, ROOT, Spawned } from '../support/spawned.ts';
+
+const COUNT = 3000;
+let folder: string;
+let file: string;
+let lines: string[];
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'headgate-logs-'));
+  file = join(folder, 'calls.log');
+  lines = logLines(COUNT);
+  writeFileSync(
+    file,
+    `${lines.slice(0, 100).join('\n')}\nnot a line\n{"msg":"listening"}\n${lines.slice(100).join('\n')}`,
+  );
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+/** The lines that a reader who knows nothing of the inspector would pick. */
+function picked(keep: (fields: Record<string, unknown>) => boolean): string[] {
+  return lines.filter((line) => {
+    const fields: unknown = JSON.parse(line);
+    return typeof fields === 'object' && fields !== null && keep({ ...fields });
+  });
+}
+
+describe('headgate logs', () => {
+  test('prints matching lines unchanged as JSON, and says how many were broken', async () => {
+    const asked = headgate(['logs', '--json', '--caller', 'service-1', '--min-wait=1s', file]);
+    const { code, stdout, stderr } = await asked.ended();
+    const expected = picked(
+      ({ caller, waitMs }) => caller === 'service-1' && Number(waitMs) >= 1000,
+    );
+    expect(expected.length).toBeGreaterThan(10);
+    expect(stdout).toBe(`${expected.join('\n')}\n`);
+    expect(stderr).toBe('headgate: 1 broken line skipped\n');
+    expect(code).toBe(0);
+  });
+
+  test('reads a pipe, several files and packed ones', async () => {
+    const packed = join(folder, 'calls.log.gz');
+    writeFileSync(packed, gzipSync(readFileSync(file)));
+    const piped = new Spawned('sh', [
+      '-c',
+      'cat "$0" | "$1" "$2" logs --json',
+      file,
+      process.execPath,
+      `${ROOT}src/main.ts`,
+    ]);
+    const both = headgate(['logs', '--json', file, packed]);
+    expect((await piped.ended()).stdout).toBe(`${lines.join('\n')}\n`);
+    const { code, stdout } = await both.ended();
+    expect(stdout.trimEnd().split('\n')).toEqual([...lines, ...lines]);
+    expect(code).toBe(0);
+  });
+
+  test('shows one line a call, without colour where no terminal is', async () => {
+    const { stdout } = await headgate(['logs', file]).ended();
+    expect(stdout.trimEnd().split('\n').length).toBe(COUNT);
+    expect(stdout).toMatch(/^2026-11-24 00:00:00\.000 {2}200 .* \/\S+ {2}00000000-0000/);
+    expect(stdout).not.toContain('\u001B');
+  });
+
+  test('is coloured, with named columns, on a terminal, unless NO_COLOR is set', async () => {
+    const command = `"${process.execPath}" "${ROOT}src/main.ts" logs "${file}"`;
+    const onTerminal = (env: Record<string, string>): Promise<string> =>
+      new Spawned('script', ['-qec', command, '/dev/null'], { env }).ended().then((e) => e.stdout);
+    const [withColour, without] = await Promise.all([
+      onTerminal({}),
+      onTerminal({ NO_COLOR: '1' }),
+    ]);
+    expect(withColour).toContain('time (UTC)');
+    expect(withColour).toContain('\u001B[32m200');
+    expect(without).toContain('time (UTC)');
+    expect(without).not.toContain('\u001B[');
+  });
+
+  test('adds up, for people and as one JSON object', async () => {
+    const calls = picked(({ msg }) => msg === 'call').length;
+    const shown = await headgate(['logs', '--summary', '--top', '3', file]).ended();
+    expect(shown.stdout).toContain(`${calls.toLocaleString('en-GB')} calls in`);
+    expect(shown.stdout).toContain('1 broken lines skipped');
+    const { stdout } = await headgate(['logs', '--summary', '--json', '--top=3', file]).ended();
+    expect(JSON.parse(stdout)).toMatchObject({
+      lines: COUNT + 2,
+      broken: 1,
+      all: { calls },
+      throttled: COUNT - calls,
+      byCaller: [{ name: 'service-0' }, {}, {}, { name: 'other' }],
+    });
+  });
+
+  test('follows a file as it grows', async () => {
+    const growing = join(folder, 'growing.log');
+    writeFileSync(growing, '');
+    const following = headgate(['logs', '--follow', '--json', growing]);
+    // It may look before or after this line is written, and shows it either way.
+    writeFileSync(growing, `${lines[0]}\n`);
+    await following.printed(/00000000-0000/);
+    writeFileSync(growing, `${lines[1]}\n`, { flag: 'a' });
+    await following.printed(/00000001-0000/);
+    following.kill('SIGINT');
+    const { stdout, signal } = await following.ended();
+    expect(stdout).toBe(`${lines[0]}\n${lines[1]}\n`);
+    expect(signal).toBe('SIGINT');
+  });
+
+  test('ends quietly when its reader has enough', async () => {
+    const { code, stdout, stderr } = await new Spawned('sh', [
+      '-c',
+      '"$0" "$1" logs --json "$2" "$2" "$2" "$2" | head -n 1; echo done',
+      process.execPath,
+      `${ROOT}src/main.ts`,
+      file,
+    ]).ended();
+    expect(stdout).toBe(`${lines[0]}\ndone\n`);
+    expect(stderr).not.toContain('EPIPE');
+    expect(code).toBe(0);
+  });
+
+  test('reads the other files when one cannot be read, and fails', async () => {
+    const { code, stdout, stderr } = await headgate(['logs', '--json', 'no-such', file]).ended();
+    expect(code).toBe(1);
+    expect(stderr).toContain('headgate: no-such: expected a readable file, got: ENOENT');
+    expect(stdout).toBe(`${lines.join('\n')}\n`);
+  });
+
+  test('refuses options that it does not understand', async () => {
+    const { code, stderr } = await headgate(['logs', '--outcome=lost', file]).ended();
+    expect(code).toBe(2);
+    expect(stderr).toBe(
+      'headgate: --outcome: expected some of answered, shed, failed, aborted, got lost\n',
+    );
+  });
+
+  test('adds up 20 MB of ever new names with 24 MB of heap', async () => {
+    const big = join(folder, 'big.log');
+    const to = openSync(big, 'w');
+    let written = 0;
+    for (const [n, line] of logLines(45_000, 2).entries()) {
+      const own = line.replace(/"path":"[^"]*"/, `"path":"/${n}-${'x'.repeat(100)}"`);
+      written += writeSync(to, `${own.replace(/"caller":"[^"]*"/, `"caller":"c-${n}"`)}\n`);
+    }
+    closeSync(to);
+    expect(written).toBeGreaterThan(20_000_000);
+    const child = spawn(
+      process.execPath,
+      ['--max-old-space-size=24', `${ROOT}src/main.ts`, 'logs', '--summary', '--json', big],
+      { stdio: ['ignore', 'pipe', 'inherit'] },
+    );
+    const [printed, [code]] = await Promise.all([text(child.stdout), once(child, 'close')]);
+    expect(code).toBe(0);
+    expect(JSON.parse(printed)).toMatchObject({ lines: 45_000, broken: 0 });
+  });
+});
