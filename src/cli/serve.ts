@@ -1,8 +1,6 @@
 import { hostname } from 'node:os';
-import { compose } from '../compose.ts';
 import type { Config } from '../config/config.ts';
 import { systemChance, systemClock } from '../system-clock.ts';
-import { makeLog, stdoutDestination } from '../telemetry/log.ts';
 import { CONFIG_OPTION, withSettings, type Command, type ExitCode } from './command.ts';
 import { describeListenFailure } from './listen-failure.ts';
 
@@ -18,6 +16,9 @@ export const serveCommand: Command = {
  * process at once. Resolves to the exit code.
  */
 async function serve(config: Config, stderr: (text: string) => void): Promise<ExitCode> {
+  // Only now: a probe, every few seconds, must not load what only the gateway needs.
+  const { compose } = await import('../compose.ts');
+  const { makeLog, stdoutDestination } = await import('../telemetry/log.ts');
   const replica = `${hostname()}-${process.pid}`;
   const destination = stdoutDestination();
   const log = makeLog({ level: config.logLevel, replica, clock: systemClock, destination });
