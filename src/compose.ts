@@ -1,10 +1,8 @@
 import { randomBytes, randomUUID } from 'node:crypto';
-import { createServer, type Server } from 'node:http';
+import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { getRequestListener } from '@hono/node-server';
-import { makeAdminApp } from './admin/app.ts';
-import { makeAdminAuth } from './admin/auth.ts';
-import type { Config } from './config/config.ts';
+import { composeAdmin } from './compose-admin.ts';
+import type { Config, Shown } from './config/config.ts';
 import type { ListenAddress } from './config/values.ts';
 import { ClockOffset } from './core/clock-offset.ts';
 import type { Chance, Clock } from './core/clock.ts';
@@ -12,7 +10,6 @@ import { isLoopback, makeIsOurHost } from './core/site.ts';
 import { makeAdmit } from './gateway/admit.ts';
 import { makeCallerOfKey } from './gateway/caller-keys.ts';
 import { makeCredentialHash } from './gateway/credential.ts';
-import { makeEndOfTurn } from './gateway/end-of-turn.ts';
 import { makeForward } from './gateway/forward.ts';
 import { makeGateway } from './gateway/gateway.ts';
 import { makeIdentify } from './gateway/identify.ts';
@@ -23,7 +20,10 @@ import { makeRefuseWebPages } from './gateway/same-site.ts';
 import { makeSettle } from './gateway/settle.ts';
 import { MemoryLedger } from './ledger/memory-ledger.ts';
 import { logCalls, toAll } from './telemetry/call-line.ts';
+import { Feed } from './telemetry/feed.ts';
+import { LedgerWatch } from './telemetry/ledger-watch.ts';
 import type { Log } from './telemetry/log.ts';
+import { makeMetrics } from './telemetry/metrics.ts';
 import type { WalkObserver } from './telemetry/walk-observer.ts';
 import { makeLane } from './upstream/lane.ts';
 import { makeTokenSource } from './upstream/token.ts';
@@ -35,6 +35,13 @@ export interface ComposeOptions {
   readonly chance: Chance;
   readonly log: Log;
   readonly replica: string;
+  /** The settings in force, secrets masked, for operators to see. */
+  readonly settings?: readonly Shown[];
+  readonly version?: string;
+  /** Log lines that were dropped because their reader stalled. */
+  readonly logLinesLost?: () => number;
+  /** Whether metrics watch the process too; once in a process, as that ends only with it. */
+  readonly processFigures?: boolean;
 }
 
 /** A gateway that listens. */
@@ -58,6 +65,7 @@ export async function compose(options: ComposeOptions): Promise<RunningGateway> 
   const { config, clock, chance, log, replica } = options;
   const closers: (() => unknown)[] = [];
   const apiClock = new ClockOffset();
+  const ledgerWatch = new LedgerWatch();
 
   const upstream = makeUpstream({ ...config.upstream, clock });
   closers.push(() => upstream.close());
@@ -75,8 +83,25 @@ export async function compose(options: ComposeOptions): Promise<RunningGateway> 
   });
   closers.push(() => ledger.close());
 
-  const observer: WalkObserver = { throttled: () => undefined, again: () => undefined };
-  const recorder = toAll([logCalls(log)]);
+  const { processFigures = false, settings = [], version = '', logLinesLost = () => 0 } = options;
+  const feed = new Feed(clock);
+  const metrics = makeMetrics({
+    clock,
+    apiClock,
+    ledger,
+    ledgerWatch,
+    laneQueued: () => lane.queued,
+    logLinesLost,
+    processFigures,
+  });
+  const observer: WalkObserver = {
+    throttled(className) {
+      metrics.throttled(className);
+      feed.throttled();
+    },
+    again: (because) => metrics.again(because),
+  };
+  const recorder = toAll([logCalls(log), metrics.record, feed.record]);
   const newId = randomUUID;
   const { shedStatus } = config;
   const gateway = makeGateway({
@@ -100,7 +125,7 @@ export async function compose(options: ComposeOptions): Promise<RunningGateway> 
     admit: makeAdmit({ ledger, clock }),
     forward: makeForward({ upstream, lane, clock, token: () => token.current() }),
     settle: makeSettle({ ledger, apiClock, clock, chance, log, observer }),
-    respond: makeRespond({ atEndOfTurn: makeEndOfTurn() }),
+    respond: makeRespond(),
     refuse: makeRefuse({ log }),
     record: makeRecord({ recorder, ledger, clock, pathMasks: config.pathMasks }),
     ledger,
@@ -117,16 +142,25 @@ export async function compose(options: ComposeOptions): Promise<RunningGateway> 
   let adminUrl: string | undefined;
   try {
     if (config.adminListen !== 'off') {
-      const auth = makeAdminAuth({
-        token: () => config.adminToken,
-        beyondLoopback: !isLoopback(config.adminListen.host),
-        isOurHost: makeIsOurHost(config.hosts),
+      const admin = composeAdmin({
+        auth: {
+          token: () => config.adminToken,
+          beyondLoopback: !isLoopback(config.adminListen.host),
+          isOurHost: makeIsOurHost(config.hosts),
+        },
+        clock,
+        ledger,
+        ledgerWatch,
+        metrics,
+        feed,
+        settings,
+        isDraining: () => draining,
+        replica,
+        version,
       });
-      const app = makeAdminApp({ auth, ledger, isDraining: () => draining, replica });
-      const answer = getRequestListener(app.fetch, { overrideGlobalObjects: false });
-      const server = createServer((incoming, outgoing) => void answer(incoming, outgoing));
-      adminUrl = await listen(server, config.adminListen);
-      closers.push(() => closeServer(server));
+      closers.push(() => admin.close());
+      adminUrl = await listen(admin.server, config.adminListen);
+      closers.push(() => closeServer(admin.server));
     }
     const url = await listen(listener.server, config.listen);
     log.info(

@@ -1,35 +1,124 @@
-import { Hono, type MiddlewareHandler } from 'hono';
-import type { BucketSnapshot, Ledger } from '../ledger/ledger.ts';
+import { Hono, type Context, type MiddlewareHandler } from 'hono';
+import type { Shown } from '../config/config.ts';
+import type { Ledger, LedgerMode } from '../ledger/ledger.ts';
+import type { Feed } from '../telemetry/feed.ts';
+import type { Metrics } from '../telemetry/metrics.ts';
+import { callAnswer, roundedBucket } from './answers.ts';
+import { readCallFilter } from './call-filter.ts';
+import { MOST_WATCHERS, type Events } from './events.ts';
+import { openApi } from './openapi.ts';
+import { PAGE_POLICY, type PageFile, type PageFiles } from './page-files.ts';
 
 export interface AdminDependencies {
   /** Goes before every route; see `makeAdminAuth`. */
   readonly auth: MiddlewareHandler;
-  readonly ledger: Pick<Ledger, 'snapshot'>;
+  readonly ledger: Pick<Ledger, 'snapshot' | 'pause' | 'resume'>;
+  readonly ledgerMode: () => LedgerMode;
+  readonly metrics: Pick<Metrics, 'expose'>;
+  readonly feed: Feed;
+  readonly events: Events;
+  readonly page: PageFiles;
+  /** The settings in force, secrets masked. */
+  readonly settings: readonly Shown[];
   readonly isDraining: () => boolean;
   readonly replica: string;
+  readonly version: string;
 }
 
-/** What operators and orchestrators ask: is it alive, should it get calls, how are the buckets. */
-export function makeAdminApp({ auth, ledger, isDraining, replica }: AdminDependencies): Hono {
+/** Calls in one answer of `/calls`, unless it asks for fewer; all that are kept. */
+const MOST_CALLS = 1000;
+
+/**
+ * What operators, orchestrators and scrapers ask of one replica. docs/admin-api.md explains it,
+ * `/openapi.json` describes it, and a test holds the two lists of routes against each other.
+ */
+export function makeAdminApp(dependencies: AdminDependencies): Hono {
+  const { auth, ledger, ledgerMode, metrics, feed, events, page, settings } = dependencies;
+  const { isDraining, replica, version } = dependencies;
   const app = new Hono();
   app.use(auth);
+
   app.get('/health/live', (c) => c.json({ status: 'live', replica }));
   app.get('/health/ready', (c) => {
     const draining = isDraining();
     const status = draining ? 'draining' : 'ready';
-    return c.json({ status, ledger: 'memory', replica }, draining ? 503 : 200);
+    return c.json({ status, ledger: ledgerMode(), replica }, draining ? 503 : 200);
   });
-  app.get('/buckets', (c) => c.json({ replica, buckets: ledger.snapshot().map(rounded) }));
-  app.notFound((c) => c.json({ error: 'there is /health/live, /health/ready and /buckets' }, 404));
+  app.get('/metrics', async (c) => {
+    const { contentType, text } = await metrics.expose(c.req.header('accept'));
+    return c.body(text, 200, { 'Content-Type': contentType });
+  });
+
+  app.get('/buckets', (c) => c.json({ replica, buckets: ledger.snapshot().map(roundedBucket) }));
+  app.get('/buckets/:id', (c) => oneBucket(c, c.req.param('id')));
+  app.post('/buckets/:id/pause', (c) => {
+    ledger.pause(c.req.param('id'));
+    return oneBucket(c, c.req.param('id'));
+  });
+  app.post('/buckets/:id/resume', (c) => {
+    ledger.resume(c.req.param('id'));
+    return oneBucket(c, c.req.param('id'));
+  });
+
+  app.get('/calls', (c) => {
+    const filter = readCallFilter((name) => c.req.query(name));
+    if (filter.kind === 'bad') return c.json({ error: filter.problem }, 400);
+    const most = readLimit(c.req.query('limit'));
+    if (most === undefined) {
+      return c.json({ error: `limit: expected a number from 1 to ${MOST_CALLS}` }, 400);
+    }
+    const { calls, skipped } = feed.since(0, most, filter.wanted);
+    return c.json({ replica, calls: calls.map(callAnswer), skipped });
+  });
+  app.get('/events', (c) => {
+    const filter = readCallFilter((name) => c.req.query(name));
+    if (filter.kind === 'bad') return c.json({ error: filter.problem }, 400);
+    const stream = events.watch(filter.wanted);
+    if (stream === undefined) {
+      const error = `there are ${MOST_WATCHERS} watchers already, as many as there may be`;
+      return c.json({ error }, 503, { 'Retry-After': '10' });
+    }
+    return c.body(stream, 200, {
+      'Content-Type': 'text/event-stream',
+      'Cache-Control': 'no-store',
+      // A proxy in between that gathers the stream would show nothing for minutes.
+      'X-Accel-Buffering': 'no',
+    });
+  });
+
+  app.get('/config', (c) => c.json({ replica, version, settings }));
+  app.get('/openapi.json', (c) => c.json(openApi(version)));
+  app.get('/', (c) => pageFile(c, page.index));
+  app.get('/page/:file', (c) => {
+    const file = page.others.get(c.req.param('file'));
+    return file === undefined ? c.notFound() : pageFile(c, file);
+  });
+  app.notFound((c) =>
+    c.json({ error: 'no such resource; /openapi.json lists what there is' }, 404),
+  );
+
+  function oneBucket(c: Context, id: string): Response {
+    const bucket = ledger.snapshot().find((each) => each.id === id);
+    if (bucket === undefined) {
+      return c.json({ error: `no bucket ${JSON.stringify(id)}; GET /buckets lists them` }, 404);
+    }
+    return c.json({ replica, bucket: roundedBucket(bucket) });
+  }
+
   return app;
 }
 
-/** Whole milliseconds: nobody reads more. */
-function rounded(bucket: BucketSnapshot): BucketSnapshot {
-  const { resetInMs, blockedForMs } = bucket;
-  return {
-    ...bucket,
-    ...(resetInMs === undefined ? {} : { resetInMs: Math.round(resetInMs) }),
-    ...(blockedForMs === undefined ? {} : { blockedForMs: Math.round(blockedForMs) }),
-  };
+function readLimit(text: string | undefined): number | undefined {
+  if (text === undefined || text === '') return MOST_CALLS;
+  const most = /^\d{1,4}$/.test(text) ? Number(text) : 0;
+  return most >= 1 && most <= MOST_CALLS ? most : undefined;
+}
+
+function pageFile(c: Context, { contentType, content }: PageFile): Response {
+  return c.body(content, 200, {
+    'Content-Type': contentType,
+    'Cache-Control': 'no-cache',
+    'Content-Security-Policy': PAGE_POLICY,
+    'Referrer-Policy': 'no-referrer',
+  });
 }

@@ -1,24 +1,32 @@
 import { hostname } from 'node:os';
-import type { Config } from '../config/config.ts';
+import { compose } from '../compose.ts';
 import { systemChance, systemClock } from '../system-clock.ts';
-import { CONFIG_OPTION, withSettings, type Command, type ExitCode } from './command.ts';
+import { makeLog, stdoutDestination } from '../telemetry/log.ts';
+import {
+  CONFIG_OPTION,
+  withSettings,
+  type Command,
+  type ExitCode,
+  type Settings,
+} from './command.ts';
 import { describeListenFailure } from './listen-failure.ts';
 
 export const serveCommand: Command = {
   name: 'serve',
   summary: 'run the gateway',
   options: [CONFIG_OPTION],
-  run: withSettings(({ config }, { stderr }) => serve(config, stderr)),
+  run: withSettings((settings, { stderr, version }) => serve(settings, version, stderr)),
 };
 
 /**
  * Runs the gateway until it is told to stop. SIGTERM and SIGINT drain it; a second one ends the
  * process at once. Resolves to the exit code.
  */
-async function serve(config: Config, stderr: (text: string) => void): Promise<ExitCode> {
-  // Only now: a probe, every few seconds, must not load what only the gateway needs.
-  const { compose } = await import('../compose.ts');
-  const { makeLog, stdoutDestination } = await import('../telemetry/log.ts');
+async function serve(
+  { config, shown }: Settings,
+  version: string,
+  stderr: (text: string) => void,
+): Promise<ExitCode> {
   const replica = `${hostname()}-${process.pid}`;
   const destination = stdoutDestination();
   const log = makeLog({ level: config.logLevel, replica, clock: systemClock, destination });
@@ -35,6 +43,10 @@ async function serve(config: Config, stderr: (text: string) => void): Promise<Ex
       chance: systemChance,
       log,
       replica,
+      settings: shown,
+      version,
+      logLinesLost: () => destination.dropped,
+      processFigures: true,
     });
     await stopSignal();
     await gateway.stop();

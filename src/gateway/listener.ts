@@ -5,7 +5,6 @@ import {
   type Server,
   type ServerResponse,
 } from 'node:http';
-import { Server as NetServer, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Clock } from '../core/clock.ts';
 import type { CallRecorder } from '../telemetry/call-line.ts';
@@ -42,7 +41,6 @@ export interface Listener {
 export function makeListener(dependencies: ListenerDependencies): Listener {
   const { gateway, recorder, clock, newId, shedStatus } = dependencies;
   const calls = new Set<ServerResponse>();
-  const sockets = new Set<Socket>();
   let draining = false;
   let onEmpty: (() => void) | undefined;
 
@@ -50,12 +48,6 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
     calls.add(outgoing);
     if (draining) outgoing.shouldKeepAlive = false;
     await gateway(incoming, outgoing);
-    // Not over before the last byte left: whoever drains would cut the answer off.
-    if (outgoing.writableFinished || outgoing.destroyed) over(outgoing);
-    else outgoing.once('close', () => over(outgoing));
-  }
-
-  function over(outgoing: ServerResponse): void {
     calls.delete(outgoing);
     if (calls.size === 0) onEmpty?.();
   }
@@ -64,12 +56,6 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
     // The gateway answers for its own failures; there is nothing to wait for here.
     void take(incoming, outgoing);
   });
-
-  /** Ends the connections on which nothing is asked or still on its way out. */
-  function endIdle(): void {
-    const busy = new Set([...calls].map(({ socket }) => socket));
-    for (const socket of sockets) if (!busy.has(socket)) socket.destroySoon();
-  }
 
   /** For sockets that never became a request: the whole answer is ours to write. */
   function refuseSocket(socket: Duplex, error: GatewayError, method: string, target: string): void {
@@ -104,11 +90,6 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
       waiting: 0,
     });
   }
-
-  server.on('connection', (socket: Socket) => {
-    sockets.add(socket);
-    socket.once('close', () => sockets.delete(socket));
-  });
 
   server.on('connect', (incoming: IncomingMessage, socket: Duplex) => {
     const error = new GatewayError(
@@ -145,10 +126,7 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
       for (const outgoing of calls) {
         if (!outgoing.headersSent) outgoing.shouldKeepAlive = false;
       }
-      // http.Server's own close destroys every socket whose answer was handed over, though its last
-      // bytes may still wait to be taken: stop listening, and end those that are idle in truth.
-      NetServer.prototype.close.call(server);
-      endIdle();
+      server.close();
       return new Promise((resolve) => {
         if (calls.size === 0) resolve();
         else onEmpty = resolve;

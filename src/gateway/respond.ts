@@ -3,7 +3,6 @@ import { endToEnd } from '../core/hop-by-hop.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { UpstreamResponse } from '../upstream/exchange.ts';
 import type { Call } from './call.ts';
-import type { EndOfTurn } from './end-of-turn.ts';
 import type { Job } from './job.ts';
 import { asGatewayError, GatewayError, PROBLEMS, toProblem, type ShedStatus } from './problem.ts';
 
@@ -13,11 +12,7 @@ export type Respond = (job: Job, response: UpstreamResponse) => Promise<void> | 
 /** Answers a call that gets no answer of the API's. Never throws. */
 export type Refuse = (call: Call, error: unknown, shedStatus: ShedStatus) => void;
 
-export interface RespondDependencies {
-  readonly atEndOfTurn: EndOfTurn;
-}
-
-export function makeRespond({ atEndOfTurn }: RespondDependencies): Respond {
+export function makeRespond(): Respond {
   return function respond({ call }, response) {
     const { outgoing } = call;
     if (call.gone) {
@@ -29,7 +24,7 @@ export function makeRespond({ atEndOfTurn }: RespondDependencies): Respond {
     if (whole !== undefined) {
       for (const chunk of whole) call.bytesOut += chunk.length;
       call.end('answered');
-      atEndOfTurn(() => endWith(outgoing, whole));
+      endWith(outgoing, whole);
       return undefined;
     }
     return stream(call, response);

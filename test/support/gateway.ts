@@ -59,7 +59,15 @@ export async function startGateway(options: GatewayOptions): Promise<TestGateway
     clock,
     destination: { write: (line) => captured.write(line) },
   });
-  const running = await compose({ config, clock, chance: systemChance, log, replica: 'test' });
+  const running = await compose({
+    config,
+    clock,
+    chance: systemChance,
+    log,
+    replica: 'test',
+    version: 'test',
+    settings: loaded.shown,
+  });
   return {
     url: running.url,
     adminUrl: running.adminUrl ?? '',

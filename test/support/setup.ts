@@ -7,18 +7,12 @@ export interface Setup {
   readonly gateway: TestGateway;
 }
 
-/**
- * An API and a gateway in front of it, for one test, which closes both when it ends. They share the
- * clock, if one is given.
- */
+/** An API and a gateway in front of it, for one test, which closes both when it ends. */
 export async function setUp(
   api: AzionOptions = {},
   options: Omit<GatewayOptions, 'upstream'> = {},
 ): Promise<Setup> {
-  const azion = await startAzion({
-    ...(options.clock === undefined ? {} : { clock: options.clock }),
-    ...api,
-  });
+  const azion = await startAzion(api);
   onTestFinished(() => azion.close());
   const gateway = await startGateway({ upstream: azion.url, ...options });
   onTestFinished(() => gateway.stop());

@@ -1,0 +1,55 @@
+import { parseSecondsOrDuration } from '../core/duration.ts';
+import type { CallLine } from '../telemetry/call-line.ts';
+import type { CallFilter } from '../telemetry/feed.ts';
+
+const OUTCOMES: ReadonlySet<string> = new Set<CallLine['outcome']>([
+  'answered',
+  'shed',
+  'failed',
+  'aborted',
+]);
+const STATUS = /^[0-5](?:\d\d|xx)$/;
+
+/** A filter, or what is wrong with the query that should have been one. */
+export type ReadFilter =
+  | { readonly kind: 'filter'; readonly wanted: CallFilter }
+  | { readonly kind: 'bad'; readonly problem: string };
+
+/**
+ * Reads which calls somebody wants to see: `caller` and `path` are parts of theirs, `status` is one
+ * or a class such as `4xx`, `outcome` is exact, `minWait` is seconds or a duration. What is absent
+ * or empty does not matter.
+ */
+export function readCallFilter(query: (name: string) => string | undefined): ReadFilter {
+  const given = (name: string): string | undefined => query(name) || undefined;
+  const [caller, path, status, outcome, minWait] = [
+    given('caller')?.toLowerCase(),
+    given('path'),
+    given('status')?.toLowerCase(),
+    given('outcome'),
+    given('minWait'),
+  ];
+  const tests: CallFilter[] = [];
+  if (caller !== undefined) tests.push((line) => line.caller.toLowerCase().includes(caller));
+  if (path !== undefined) tests.push((line) => line.path.includes(path));
+  if (status !== undefined) {
+    if (!STATUS.test(status)) return bad('status', 'a status such as 404, or 4xx', status);
+    const least = Number(status.replace('xx', '00'));
+    const most = status.endsWith('xx') ? least + 99 : least;
+    tests.push((line) => line.status >= least && line.status <= most);
+  }
+  if (outcome !== undefined) {
+    if (!OUTCOMES.has(outcome)) return bad('outcome', [...OUTCOMES].join(', '), outcome);
+    tests.push((line) => line.outcome === outcome);
+  }
+  if (minWait !== undefined) {
+    const leastMs = parseSecondsOrDuration(minWait);
+    if (leastMs === undefined) return bad('minWait', 'seconds, or a duration such as 2s', minWait);
+    tests.push((line) => line.waitMs >= leastMs);
+  }
+  return { kind: 'filter', wanted: (line) => tests.every((test) => test(line)) };
+}
+
+function bad(name: string, expected: string, got: string): ReadFilter {
+  return { kind: 'bad', problem: `${name}: expected ${expected}, got ${JSON.stringify(got)}` };
+}

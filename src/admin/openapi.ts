@@ -1,0 +1,170 @@
+import { SCHEMAS } from './openapi-schemas.ts';
+
+type Json = Readonly<Record<string, unknown>>;
+
+const BUCKET_ID = {
+  name: 'id',
+  in: 'path',
+  required: true,
+  description: "The bucket's id, as `/buckets` lists it.",
+  schema: { type: 'string' },
+};
+
+const CALL_FILTER = [
+  filter('caller', 'Part of the name of the caller, in any case.'),
+  filter('path', 'Part of the path.'),
+  filter('status', 'A status, `404`, or a class of them, `4xx`.'),
+  filter('outcome', '`answered`, `shed`, `failed` or `aborted`.'),
+  filter('minWait', 'Only calls that waited as long: seconds, or a duration such as `2s`.'),
+];
+
+const LIMIT = filter('limit', 'The most calls to answer with, up to 1000.');
+const TOKEN = [{ bearer: [] }, { basic: [] }];
+const TOKEN_WHERE_NEEDED = [{}, ...TOKEN];
+
+/** The description of the admin API, in OpenAPI 3.1. Every route is in it and nothing else. */
+export function openApi(version: string): Json {
+  return {
+    openapi: '3.1.0',
+    info: {
+      title: 'Headgate admin API',
+      version,
+      description:
+        'One replica of Headgate, for operators, orchestrators and scrapers. Health and metrics ' +
+        'are open; the rest needs HEADGATE_ADMIN_TOKEN beyond loopback or where one is set, and ' +
+        'whatever changes something always does.',
+    },
+    paths: {
+      '/': { get: page('The live page', 'text/html') },
+      '/page/{file}': {
+        get: {
+          ...page('A file of the live page', '*/*'),
+          parameters: [{ ...BUCKET_ID, name: 'file', description: "The file's name." }],
+        },
+      },
+      '/health/live': {
+        get: { summary: 'Whether the process is alive', responses: { 200: ok('Live') } },
+      },
+      '/health/ready': {
+        get: {
+          summary: 'Whether this replica should get calls',
+          responses: { 200: ok('Ready'), 503: answer('It drains: send calls elsewhere.', 'Ready') },
+        },
+      },
+      '/metrics': {
+        get: {
+          summary: 'Metrics for Prometheus',
+          description: 'OpenMetrics to who accepts `application/openmetrics-text`.',
+          responses: {
+            200: {
+              description: 'All metrics; docs/metrics.md lists them.',
+              content: {
+                'text/plain': { schema: { type: 'string' } },
+                'application/openmetrics-text': { schema: { type: 'string' } },
+              },
+            },
+          },
+        },
+      },
+      '/buckets': { get: guarded('All buckets', { 200: ok('Buckets') }) },
+      '/buckets/{id}': {
+        get: {
+          ...guarded('One bucket', {
+            200: ok('OneBucket'),
+            404: error('There is no such bucket.'),
+          }),
+          parameters: [BUCKET_ID],
+        },
+      },
+      '/buckets/{id}/pause': {
+        post: change('Hold back its grants, at this replica', 'What waits goes on waiting.'),
+      },
+      '/buckets/{id}/resume': {
+        post: change('Grant again', 'What waited and may go goes at once.'),
+      },
+      '/calls': {
+        get: {
+          ...guarded('The last calls, newest first', {
+            200: ok('Calls'),
+            400: error('The filter cannot be understood.'),
+          }),
+          parameters: [...CALL_FILTER, LIMIT],
+        },
+      },
+      '/events': {
+        get: {
+          ...guarded('What happens, as server-sent events', {
+            200: {
+              description:
+                'A `snapshot` event first, then a `tick` event a second. Of many calls it shows ' +
+                'the newest and says how many it left out.',
+              content: { 'text/event-stream': { schema: { type: 'string' } } },
+            },
+            400: error('The filter cannot be understood.'),
+            503: error('There are as many watchers as there may be.'),
+          }),
+          parameters: CALL_FILTER,
+        },
+      },
+      '/config': { get: guarded('The settings in force, secrets masked', { 200: ok('Config') }) },
+      '/openapi.json': {
+        get: guarded('This document', {
+          200: {
+            description: 'OpenAPI 3.1.',
+            content: { 'application/json': { schema: { type: 'object' } } },
+          },
+        }),
+      },
+    },
+    components: {
+      schemas: SCHEMAS,
+      securitySchemes: {
+        bearer: { type: 'http', scheme: 'bearer', description: 'HEADGATE_ADMIN_TOKEN' },
+        basic: { type: 'http', scheme: 'basic', description: 'The token as password' },
+      },
+    },
+  };
+}
+
+function filter(name: string, description: string): Json {
+  return { name, in: 'query', required: false, description, schema: { type: 'string' } };
+}
+
+function answer(description: string, schema: keyof typeof SCHEMAS): Json {
+  const content = { 'application/json': { schema: { $ref: `#/components/schemas/${schema}` } } };
+  return { description, content };
+}
+
+function ok(schema: keyof typeof SCHEMAS): Json {
+  return answer('The answer.', schema);
+}
+
+function error(description: string): Json {
+  return answer(description, 'Error');
+}
+
+/** Readable without a token on loopback when none is set. */
+function guarded(summary: string, responses: Json): Json {
+  return { summary, security: TOKEN_WHERE_NEEDED, responses: { ...responses, ...REFUSALS } };
+}
+
+function change(summary: string, description: string): Json {
+  return {
+    summary,
+    description,
+    security: TOKEN,
+    parameters: [BUCKET_ID],
+    responses: { 200: ok('OneBucket'), 404: error('There is no such bucket.'), ...REFUSALS },
+  };
+}
+
+function page(summary: string, type: string): Json {
+  const content = { [type]: { schema: { type: 'string' } } };
+  return guarded(summary, { 200: { description: 'The file.', content } });
+}
+
+const REFUSED = { content: { 'text/plain': { schema: { type: 'string' } } } };
+const REFUSALS = {
+  401: { description: 'The token is missing or wrong.', ...REFUSED },
+  403: { description: 'Not from there, or not without a token being set.', ...REFUSED },
+};

@@ -1,0 +1,42 @@
+import { readFileSync } from 'node:fs';
+
+/** A file of the live page, as it is served. */
+export interface PageFile {
+  readonly contentType: string;
+  readonly content: string;
+}
+
+const DIRECTORY = new URL('page/', import.meta.url);
+const PARTS = {
+  'icon.svg': 'image/svg+xml',
+};
+
+/** The page, which `/` serves, and what it is made of, under `/page/`. */
+export interface PageFiles {
+  readonly index: PageFile;
+  readonly others: ReadonlyMap<string, PageFile>;
+}
+
+/** Reads the live page; throws when a file of it is missing, which a broken build would be. */
+export function readPageFiles(): PageFiles {
+  const read = (name: string, type: string): PageFile => ({
+    contentType: `${type}; charset=utf-8`,
+    content: readFileSync(new URL(name, DIRECTORY), 'utf8'),
+  });
+  return {
+    index: read('index.html', 'text/html'),
+    others: new Map(Object.entries(PARTS).map(([name, type]) => [name, read(name, type)])),
+  };
+}
+
+/** Everything comes from this listener, nothing inline, nothing framed, nothing sent elsewhere. */
+export const PAGE_POLICY = [
+  "default-src 'none'",
+  "script-src 'self'",
+  "style-src 'self'",
+  "img-src 'self'",
+  "connect-src 'self'",
+  "base-uri 'none'",
+  "form-action 'none'",
+  "frame-ancestors 'none'",
+].join('; ');

@@ -1,0 +1,93 @@
+import { Counter, Histogram, type Registry } from '@prometheus-io/client';
+import { Busiest, OTHER } from './busiest.ts';
+import type { CallLine, CallRecorder } from './call-line.ts';
+import type { WalkObserver } from './walk-observer.ts';
+
+/** Callers with series of their own; the rest are `other`. */
+const CALLERS_NAMED = 100;
+const METHODS = new Set('GET HEAD POST PUT PATCH DELETE OPTIONS TRACE CONNECT'.split(' '));
+const STATUS_CLASSES = ['none', '1xx', '2xx', '3xx', '4xx', '5xx'];
+const OUTCOMES: readonly CallLine['outcome'][] = ['answered', 'shed', 'failed', 'aborted'];
+/** From the milliseconds of a good call to the minutes that one may wait. */
+const SECONDS = [
+  0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600,
+];
+
+/** Counts finished calls, and what happened within them. */
+export interface CallMetrics extends WalkObserver {
+  readonly record: CallRecorder;
+}
+
+/** Registers what is counted of calls. Its names are docs/metrics.md's and final. */
+export function makeCallMetrics(registry: Registry): CallMetrics {
+  const registers = [registry];
+  const calls = new Counter({
+    name: 'headgate_calls_total',
+    help: 'Finished calls.',
+    labelNames: ['method', 'status_class', 'outcome', 'caller'],
+    registers,
+  });
+  const wait = seconds('headgate_wait_seconds', 'Time a call spent in the queue and the lane.');
+  const upstream = seconds(
+    'headgate_upstream_seconds',
+    "Time a call spent between sending and the API's headers, over all attempts.",
+  );
+  const total = seconds('headgate_total_seconds', "Time from a call's arrival to its end.");
+  const throttled = new Counter({
+    name: 'headgate_upstream_throttled_total',
+    help: '429s that the API sent.',
+    labelNames: ['class'],
+    registers,
+  });
+  const sheds = new Counter({
+    name: 'headgate_sheds_total',
+    help: 'Calls refused because waiting could not succeed.',
+    labelNames: ['code'],
+    registers,
+  });
+  const retries = new Counter({
+    name: 'headgate_retries_total',
+    help: 'Further attempts, by what made them necessary.',
+    labelNames: ['because'],
+    registers,
+  });
+  // Alerts compare rates; a series that first appears with its first event has none to compare.
+  for (const code of ['queue-full', 'wait-too-long', 'draining']) sheds.inc({ code }, 0);
+  for (const because of ['throttled', 'stale', 'failed']) retries.inc({ because }, 0);
+
+  const callers = new Busiest(CALLERS_NAMED, (caller) => {
+    for (const method of [...METHODS, OTHER]) {
+      for (const statusClass of STATUS_CLASSES) {
+        for (const outcome of OUTCOMES) {
+          calls.remove({ method, status_class: statusClass, outcome, caller });
+        }
+      }
+    }
+  });
+
+  function seconds(name: string, help: string): Histogram {
+    return new Histogram({ name, help, buckets: SECONDS, registers });
+  }
+
+  return {
+    record({ method, status, outcome, caller, code, bucket, attempts, ...line }) {
+      calls.inc({
+        method: METHODS.has(method) ? method : OTHER,
+        status_class: STATUS_CLASSES[Math.floor(status / 100)] ?? OTHER,
+        outcome,
+        caller: callers.label(caller === '' ? 'unknown' : caller),
+      });
+      total.observe(line.totalMs / 1000);
+      // A call that was not understood neither waited nor went out.
+      if (bucket !== undefined) wait.observe(line.waitMs / 1000);
+      if (attempts > 0) upstream.observe(line.upstreamMs / 1000);
+      if (outcome === 'shed' && code !== undefined) sheds.inc({ code });
+    },
+    throttled(className) {
+      throttled.inc({ class: className });
+    },
+    again(because) {
+      retries.inc({ because });
+    },
+  };
+}

@@ -1,0 +1,138 @@
+import { Counter, Gauge, Histogram, type Registry } from '@prometheus-io/client';
+import type { ClockOffset } from '../core/clock-offset.ts';
+import type { Clock } from '../core/clock.ts';
+import type { BucketSnapshot, Ledger, LedgerMode } from '../ledger/ledger.ts';
+import { OTHER } from './busiest.ts';
+import type { LedgerWatch } from './ledger-watch.ts';
+
+export interface StateSources {
+  readonly clock: Clock;
+  readonly apiClock: ClockOffset;
+  readonly ledger: Pick<Ledger, 'snapshot'>;
+  readonly ledgerWatch: LedgerWatch;
+  /** Jobs that wait in the lanes. */
+  readonly laneQueued: () => number;
+  /** Bytes of request bodies that are kept, to be sent or sent again. */
+  readonly bufferedBytes?: () => number;
+  /** Log lines that were dropped because their reader stalled. */
+  readonly logLinesLost: () => number;
+}
+
+/** Buckets with series of their own; the rest are summed up by class as `other`. */
+const BUCKETS_NAMED = 100;
+const MODES: readonly LedgerMode[] = ['memory', 'redis', 'local'];
+const STEP_SECONDS = [0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1];
+const STEP_TICKETS = [0, 1, 2, 4, 8, 16, 32, 64, 128, 256];
+
+/**
+ * Registers what is read rather than counted: buckets, the API's clock, ledger, lane, buffers.
+ * Answers how to read it, which a scrape does first: between scrapes it costs nothing.
+ */
+export function makeStateMetrics(registry: Registry, sources: StateSources): () => void {
+  const registers = [registry];
+  const { clock, apiClock, ledger, ledgerWatch } = sources;
+  const gauge = (name: string, help: string): Gauge => new Gauge({ name, help, registers });
+  const ofBucket = (name: string, help: string): Gauge<'bucket' | 'class'> =>
+    new Gauge({ name, help, labelNames: ['bucket', 'class'], registers });
+
+  const limit = ofBucket('headgate_bucket_limit', 'Operations per period, as the API says.');
+  const remaining = ofBucket('headgate_bucket_remaining', 'Operations left until the reset.');
+  const waiting = ofBucket('headgate_bucket_waiting', 'Tickets that wait for a grant.');
+  const leases = ofBucket('headgate_bucket_leases', 'Grants whose answer is awaited.');
+  const reset = ofBucket('headgate_bucket_reset_seconds', 'Seconds until the reset.');
+  const offset = gauge('headgate_api_clock_offset_seconds', "The API's clock less the host's.");
+  const uncertainty = gauge(
+    'headgate_api_clock_uncertainty_seconds',
+    "Width of the interval in which the API's clock is known to be.",
+  );
+  const mode = new Gauge({
+    name: 'headgate_ledger_mode',
+    help: '1 for the mode in force: memory, redis, or local while Redis is away.',
+    labelNames: ['mode'],
+    registers,
+  });
+  const stepSeconds = new Histogram({
+    name: 'headgate_ledger_step_seconds',
+    help: 'Round trip of one step of the shared ledger.',
+    buckets: STEP_SECONDS,
+    registers,
+  });
+  const stepTickets = new Histogram({
+    name: 'headgate_ledger_step_tickets',
+    help: 'Tickets in one step of the shared ledger.',
+    buckets: STEP_TICKETS,
+    registers,
+  });
+  const laneQueued = gauge('headgate_lane_queued', 'Granted requests that wait for their lane.');
+  const buffered =
+    sources.bufferedBytes === undefined
+      ? undefined
+      : gauge('headgate_buffered_bytes', 'Bytes of request bodies that are kept.');
+  const lost = new Counter({
+    name: 'headgate_log_lines_lost_total',
+    help: 'Log lines dropped because their reader stalled.',
+    registers,
+  });
+  let lostSeen = 0;
+
+  ledgerWatch.onStep((durationMs, tickets) => {
+    stepSeconds.observe(durationMs / 1000);
+    stepTickets.observe(tickets);
+  });
+
+  function readBuckets(): void {
+    for (const each of [limit, remaining, waiting, leases, reset]) each.reset();
+    for (const bucket of bounded(ledger.snapshot())) {
+      const labels = { bucket: bucket.id, class: bucket.class };
+      waiting.set(labels, bucket.waiting);
+      leases.set(labels, bucket.leases);
+      if (bucket.limit !== undefined) limit.set(labels, bucket.limit);
+      if (bucket.remaining !== undefined) remaining.set(labels, bucket.remaining);
+      if (bucket.resetInMs !== undefined) reset.set(labels, bucket.resetInMs / 1000);
+    }
+  }
+
+  return () => {
+    readBuckets();
+    const now = clock.now();
+    const wallMs = clock.wallMs();
+    const { low, high } = apiClock.bounds(now, wallMs);
+    offset.set(((low + high) / 2 - (wallMs - now)) / 1000);
+    uncertainty.set((high - low) / 1000);
+    for (const each of MODES) mode.set({ mode: each }, ledgerWatch.current === each ? 1 : 0);
+    laneQueued.set(sources.laneQueued());
+    if (sources.bufferedBytes !== undefined) buffered?.set(sources.bufferedBytes());
+    const lostNow = sources.logLinesLost();
+    lost.inc(lostNow - lostSeen);
+    lostSeen = lostNow;
+  };
+}
+
+type Numbers = Pick<
+  BucketSnapshot,
+  'id' | 'class' | 'limit' | 'remaining' | 'resetInMs' | 'leases' | 'waiting'
+>;
+
+/** The buckets in which most is going on, and one per class for all the others together. */
+function bounded(buckets: readonly Numbers[]): readonly Numbers[] {
+  if (buckets.length <= BUCKETS_NAMED) return buckets;
+  const busiest = [...buckets].sort((a, b) => b.waiting - a.waiting || b.leases - a.leases);
+  const others = new Map<string, Numbers>();
+  for (const bucket of busiest.slice(BUCKETS_NAMED)) {
+    const sum = others.get(bucket.class);
+    others.set(bucket.class, sum === undefined ? { ...bucket, id: OTHER } : add(sum, bucket));
+  }
+  return [...busiest.slice(0, BUCKETS_NAMED), ...others.values()];
+}
+
+/** Sums, but of the resets the latest: only then are all of them over. */
+function add(sum: Numbers, bucket: Numbers): Numbers {
+  return {
+    ...sum,
+    limit: (sum.limit ?? 0) + (bucket.limit ?? 0),
+    remaining: (sum.remaining ?? 0) + (bucket.remaining ?? 0),
+    resetInMs: Math.max(sum.resetInMs ?? 0, bucket.resetInMs ?? 0),
+    leases: sum.leases + bucket.leases,
+    waiting: sum.waiting + bucket.waiting,
+  };
+}

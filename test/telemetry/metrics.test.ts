@@ -1,0 +1,199 @@
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { expect, test } from 'vitest';
+import { ClockOffset } from '../../src/core/clock-offset.ts';
+import type { BucketSnapshot } from '../../src/ledger/ledger.ts';
+import type { CallLine } from '../../src/telemetry/call-line.ts';
+import { LedgerWatch } from '../../src/telemetry/ledger-watch.ts';
+import { makeMetrics } from '../../src/telemetry/metrics.ts';
+import { callLine } from '../support/call-line.ts';
+import { FakeClock } from '../support/fake-clock.ts';
+
+function setUp({ processFigures = false } = {}) {
+  const clock = new FakeClock();
+  const apiClock = new ClockOffset();
+  const ledgerWatch = new LedgerWatch();
+  const buckets: BucketSnapshot[] = [];
+  const state = { laneQueued: 0, bufferedBytes: 0, lost: 0 };
+  const metrics = makeMetrics({
+    clock,
+    apiClock,
+    ledger: { snapshot: () => buckets },
+    ledgerWatch,
+    laneQueued: () => state.laneQueued,
+    bufferedBytes: () => state.bufferedBytes,
+    logLinesLost: () => state.lost,
+    processFigures,
+  });
+  const text = async (accept?: string): Promise<string> => (await metrics.expose(accept)).text;
+  const record = (said: Partial<CallLine>): void => metrics.record(callLine(said));
+  return { clock, apiClock, ledgerWatch, buckets, state, metrics, text, record };
+}
+
+test('calls are counted by method, status class, outcome and caller', async () => {
+  const { record, text } = setUp();
+  record({});
+  record({});
+  record({ method: 'POST', status: 503, outcome: 'shed', code: 'queue-full', attempts: 0 });
+  record({ status: 0, outcome: 'aborted', method: 'BREW' });
+  const lines = (await text()).split('\n');
+  expect(lines).toEqual(
+    expect.arrayContaining([
+      'headgate_calls_total{method="GET",status_class="2xx",outcome="answered",caller="reports"} 2',
+      'headgate_calls_total{method="POST",status_class="5xx",outcome="shed",caller="reports"} 1',
+      'headgate_calls_total{method="other",status_class="none",outcome="aborted",caller="reports"} 1',
+      'headgate_sheds_total{code="queue-full"} 1',
+      'headgate_sheds_total{code="wait-too-long"} 0',
+    ]),
+  );
+});
+
+test('a hundred callers have series, whatever number of names there is', async () => {
+  const { record, text } = setUp();
+  for (let i = 0; i < 5000; i++) record({ caller: `caller-${i}` });
+  const series = (await text())
+    .split('\n')
+    .filter((line) => line.startsWith('headgate_calls_total{'));
+  expect(series).toHaveLength(101);
+  expect(series.find((line) => line.includes('caller="other"'))).toMatch(/ 4900$/);
+});
+
+test('times are counted where there are any, in seconds, from milliseconds to minutes', async () => {
+  const { record, text } = setUp();
+  record({ waitMs: 90_000, upstreamMs: 3, totalMs: 90_004 });
+  record({ bucket: undefined, attempts: 0, outcome: 'failed', totalMs: 1 });
+  const lines = (await text()).split('\n');
+  expect(lines).toEqual(
+    expect.arrayContaining([
+      'headgate_wait_seconds_bucket{le="60"} 0',
+      'headgate_wait_seconds_bucket{le="120"} 1',
+      'headgate_wait_seconds_count 1',
+      'headgate_upstream_seconds_bucket{le="0.0025"} 0',
+      'headgate_upstream_seconds_bucket{le="0.005"} 1',
+      'headgate_upstream_seconds_count 1',
+      'headgate_total_seconds_count 2',
+    ]),
+  );
+});
+
+test('throttling and further attempts are counted when they happen', async () => {
+  const { metrics, text } = setUp();
+  metrics.throttled('write');
+  metrics.again('throttled');
+  metrics.again('failed');
+  const lines = (await text()).split('\n');
+  expect(lines).toEqual(
+    expect.arrayContaining([
+      'headgate_upstream_throttled_total{class="write"} 1',
+      'headgate_retries_total{because="throttled"} 1',
+      'headgate_retries_total{because="failed"} 1',
+      'headgate_retries_total{because="stale"} 0',
+    ]),
+  );
+});
+
+test("a bucket's numbers are those of the moment, and go when it goes", async () => {
+  const { buckets, text } = setUp();
+  buckets.push({
+    id: 'abc:read',
+    class: 'read',
+    limit: 80,
+    remaining: 12,
+    resetInMs: 1500,
+    leases: 3,
+    waiting: 7,
+    waitingByCaller: {},
+  });
+  const labels = '{bucket="abc:read",class="read"}';
+  const lines = (await text()).split('\n');
+  expect(lines).toEqual(
+    expect.arrayContaining([
+      `headgate_bucket_limit${labels} 80`,
+      `headgate_bucket_remaining${labels} 12`,
+      `headgate_bucket_reset_seconds${labels} 1.5`,
+      `headgate_bucket_leases${labels} 3`,
+      `headgate_bucket_waiting${labels} 7`,
+    ]),
+  );
+  buckets.length = 0;
+  expect(await text()).not.toContain('abc:read');
+});
+
+test('a hundred buckets have series, the busiest, and the others are summed up', async () => {
+  const { buckets, text } = setUp();
+  for (let i = 0; i < 1000; i++) {
+    buckets.push({
+      id: `b${i}:read`,
+      class: 'read',
+      limit: 80,
+      remaining: 1,
+      leases: 0,
+      waiting: i === 999 ? 5 : 0,
+      waitingByCaller: {},
+    });
+  }
+  const lines = (await text()).split('\n');
+  expect(lines.filter((line) => line.startsWith('headgate_bucket_limit{'))).toHaveLength(101);
+  expect(lines).toContain('headgate_bucket_waiting{bucket="b999:read",class="read"} 5');
+  expect(lines).toContain('headgate_bucket_remaining{bucket="other",class="read"} 900');
+});
+
+test("the API's clock, the ledger, the lane, buffers and lost lines are read", async () => {
+  const { clock, apiClock, ledgerWatch, state, text } = setUp();
+  const receivedAt = clock.now();
+  // The API is an hour ahead.
+  apiClock.observe({ dateMs: clock.wallMs() + 3_600_000, sentAt: receivedAt, receivedAt });
+  ledgerWatch.mode('local');
+  ledgerWatch.step(3, 17);
+  Object.assign(state, { laneQueued: 4, bufferedBytes: 1024, lost: 2 });
+  expect((await text()).split('\n')).toEqual(
+    expect.arrayContaining([
+      'headgate_api_clock_offset_seconds 3600.5',
+      'headgate_api_clock_uncertainty_seconds 1',
+      'headgate_ledger_mode{mode="memory"} 0',
+      'headgate_ledger_mode{mode="redis"} 0',
+      'headgate_ledger_mode{mode="local"} 1',
+      'headgate_ledger_step_seconds_bucket{le="0.005"} 1',
+      'headgate_ledger_step_tickets_bucket{le="16"} 0',
+      'headgate_ledger_step_tickets_bucket{le="32"} 1',
+      'headgate_lane_queued 4',
+      'headgate_buffered_bytes 1024',
+      'headgate_log_lines_lost_total 2',
+    ]),
+  );
+  state.lost = 5;
+  expect(await text()).toContain('headgate_log_lines_lost_total 5\n');
+});
+
+test('docs/metrics.md has every metric, and promtool has nothing to say against one', async () => {
+  const { record, text } = setUp();
+  record({});
+  const exposed = await text();
+  const names = [...exposed.matchAll(/^# TYPE (\S+) /gm)].map(([, name = '']) => name);
+  const docs = readFileSync(new URL('../../docs/metrics.md', import.meta.url), 'utf8');
+  const documented = [...docs.matchAll(/^\| `(headgate_\w+)`/gm)].map(([, name = '']) => name);
+  expect(documented.toSorted()).toEqual(names.toSorted());
+  const said = execFileSync('promtool', ['check', 'metrics'], { input: exposed, encoding: 'utf8' });
+  expect(said).toBe('');
+});
+
+test('process and event-loop figures are there for the gateway that the process is for', async () => {
+  const { text } = setUp({ processFigures: true });
+  const exposed = await text();
+  expect(exposed).toContain('\nprocess_cpu_seconds_total ');
+  expect(exposed).toContain('\nprocess_resident_memory_bytes ');
+  expect(exposed).toContain('\nnodejs_eventloop_lag_p99_seconds ');
+});
+
+test('a scraper that asks for OpenMetrics gets it, and the other format stays as it was', async () => {
+  const { metrics, record, text } = setUp();
+  record({});
+  const { contentType, text: open } = await metrics.expose(
+    'application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5',
+  );
+  expect(contentType).toMatch(/^application\/openmetrics-text/);
+  expect(open).toContain('# TYPE headgate_calls counter\nheadgate_calls_total{');
+  expect(open).toMatch(/\n# EOF\n$/);
+  expect(open).not.toContain('\n\n');
+  expect(await text()).toContain('# TYPE headgate_calls_total counter\nheadgate_calls_total{');
+});
