@@ -1,0 +1,153 @@
+import { execFile } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { Ajv2020 } from 'ajv/dist/2020.js';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { z } from 'zod';
+import { readLogLine } from '../../src/logs/log-line.ts';
+import { ask } from '../support/ask.ts';
+import { startAzion } from '../support/azion.ts';
+import type { CapturedLog } from '../support/captured-log.ts';
+import { startGateway } from '../support/gateway.ts';
+import { ROOT } from '../support/spawned.ts';
+
+const schemaText = readFileSync(`${ROOT}docs/logs.schema.json`, 'utf8');
+const page = readFileSync(`${ROOT}docs/logs.md`, 'utf8');
+const fields = z.record(z.string(), z.unknown());
+const schema = z
+  .object({
+    properties: fields,
+    $defs: z.object({
+      call: z.object({ properties: fields }),
+      throttled: z.object({ properties: fields }),
+    }),
+  })
+  .parse(JSON.parse(schemaText));
+const common = Object.keys(schema.properties);
+
+let log: CapturedLog;
+
+beforeAll(async () => {
+  log = await linesOfEveryKind();
+});
+
+/** What a gateway logs of calls that end in every way there is. */
+async function linesOfEveryKind(): Promise<CapturedLog> {
+  const azion = await startAzion({ limits: { read: { limit: 3, periodMs: 60_000 } } });
+  const gateway = await startGateway({ upstream: azion.url, settings: { HEADGATE_RETRIES: '0' } });
+  const credential = { authorization: 'token 1' };
+  const other = { authorization: 'token 2' };
+
+  const body = '{"name":"a"}';
+  await ask(`${gateway.url}/domains`, { method: 'POST', headers: credential, body });
+  azion.failNext('throttle-route:1');
+  await ask(`${gateway.url}/domains?page=1`, { headers: credential });
+  azion.failNext('reset-after-read');
+  await ask(`${gateway.url}/domains`, { headers: other });
+  const shed = { ...other, 'headgate-max-wait': '1s' };
+  for (let n = 0; n < 6; n++) await ask(`${gateway.url}/domains`, { headers: shed });
+  const leaving = new AbortController();
+  const seen = azion.seen.length;
+  azion.failNext('never-answer');
+  const left = ask(`${gateway.url}/domains`, {
+    method: 'DELETE',
+    headers: credential,
+    signal: leaving.signal,
+  });
+  while (azion.seen.length === seen) await new Promise(setImmediate);
+  leaving.abort();
+  await left.catch(() => undefined);
+  await ask(`${gateway.url}/domains`, { headers: { ...credential, 'headgate-priority': 'now' } });
+  const { hostname, port } = new URL(gateway.url);
+  await new Promise((resolve) => {
+    connect(Number(port), hostname).on('close', resolve).end('nonsense\r\n\r\n').resume();
+  });
+  await gateway.log.wait('call', 12);
+  await gateway.stop();
+  await azion.close();
+  return gateway.log;
+}
+
+describe('the log of a gateway', () => {
+  test('has a call of every outcome, and is nothing but lines', () => {
+    const outcomes = log.named('call').map((line) => line['outcome']);
+    expect(new Set(outcomes)).toEqual(new Set(['answered', 'shed', 'failed', 'aborted']));
+    expect(log.named('throttled').length).toBeGreaterThan(0);
+    expect(log.forged).toEqual([]);
+  });
+
+  test('fits its JSON Schema, line by line', () => {
+    const validate = new Ajv2020({ allErrors: true, strict: true }).compile(JSON.parse(schemaText));
+    const problems = log.lines.flatMap((line) =>
+      validate(line) ? [] : [{ line, errors: validate.errors }],
+    );
+    expect(problems).toEqual([]);
+    const damaged = { ...log.named('call')[0], waitMs: '1' };
+    expect(validate(damaged)).toBe(false);
+    expect(validate({ ...log.named('call')[0], password: 'x' })).toBe(false);
+  });
+
+  test('is understood by headgate logs', () => {
+    const kinds = log.lines.map((line) => [line['msg'], readLogLine(JSON.stringify(line)).kind]);
+    for (const [msg, kind] of kinds) {
+      expect(kind).toBe(msg === 'call' || msg === 'throttled' ? msg : 'other');
+    }
+  });
+
+  test.each(['call', 'throttled'] as const)('has every documented field of a %s', (msg) => {
+    const documented = Object.keys(schema.$defs[msg].properties);
+    const seen = new Set(log.named(msg).flatMap((line) => Object.keys(line)));
+    expect([...seen].sort()).toEqual([...documented].sort());
+  });
+});
+
+describe('docs/logs.md', () => {
+  /** The names in the first column of the table under a heading. */
+  function tableUnder(heading: string): string[] {
+    const [, section = ''] = page.split(`\n## ${heading}\n`);
+    const [own = ''] = section.split('\n## ');
+    return [...own.matchAll(/^\| `(\w+)` +\|/gm)].map(([, name = '']) => name);
+  }
+
+  test('describes exactly the fields of the schema', () => {
+    expect(tableUnder('Fields of every line').sort()).toEqual([...common].sort());
+    for (const [heading, msg] of [
+      ['A call', 'call'],
+      ['A 429 of the API', 'throttled'],
+    ] as const) {
+      const own = Object.keys(schema.$defs[msg].properties).filter(
+        (name) => !common.includes(name),
+      );
+      expect(tableUnder(heading).sort()).toEqual(own.sort());
+    }
+  });
+
+  test('shows a line that fits the schema', () => {
+    const [, example = ''] = /```jsonl\n(.*)\n```/.exec(page) ?? [];
+    expect(new Ajv2020().compile(JSON.parse(schemaText))(JSON.parse(example))).toBe(true);
+  });
+
+  describe('has jq examples that', () => {
+    let folder: string;
+    beforeAll(async () => {
+      folder = await mkdtemp(join(tmpdir(), 'headgate-jq-'));
+      writeFileSync(join(folder, 'calls.log'), log.text);
+    });
+    afterAll(() => rm(folder, { recursive: true }));
+
+    const examples = [...page.matchAll(/```sh\n(jq .*)\n```/g)].map(([, command = '']) => command);
+
+    test.each(examples)('work: %s', async (command) => {
+      const { stdout } = await promisify(execFile)('sh', ['-c', command], { cwd: folder });
+      expect(stdout.trim().length).toBeGreaterThan(2);
+    });
+
+    test('are there', () => {
+      expect(examples.length).toBe(4);
+    });
+  });
+});
