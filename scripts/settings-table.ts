@@ -1,0 +1,10 @@
+const START = '<!-- settings -->';
+const END = '<!-- /settings -->';
+
+/** `text` with `table` between its two settings marks; throws when they are not there. */
+export function withSettingsTable(text: string, table: string): string {
+  const start = text.indexOf(START);
+  const end = text.indexOf(END);
+  if (start === -1 || end < start) throw new Error(`expected ${START} and then ${END}`);
+  return `${text.slice(0, start + START.length)}\n\n${table}\n\n${text.slice(end)}`;
+}
