@@ -5,6 +5,8 @@ import { renderHeaders, type Dialect } from './dialect.ts';
 import { makeLimiter, type Limiter, type LimiterOptions, type Semantics } from './limiter.ts';
 
 export interface AzionOptions {
+  /** Where it listens on 127.0.0.1; a free port unless somebody says otherwise. */
+  readonly port?: number;
   readonly semantics?: Semantics;
   /** By class; the recorded limits unless a test says otherwise. */
   readonly limits?: Readonly<Record<string, LimiterOptions>>;
@@ -223,8 +225,9 @@ export async function startAzion(options: AzionOptions = {}): Promise<Azion> {
       else setTimeout(answer, latencyMs());
     });
   });
-  await new Promise<void>((resolve) => {
-    server.listen(0, '127.0.0.1', resolve);
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(options.port ?? 0, '127.0.0.1', resolve);
   });
   const address = server.address();
   if (address === null || typeof address === 'string') throw new Error('the API has no port');

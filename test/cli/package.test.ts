@@ -1,0 +1,68 @@
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { ROOT, Spawned } from '../support/spawned.ts';
+
+/**
+ * The package as somebody who installs it gets it. It is unpacked below node_modules, where it finds
+ * its dependencies.
+ */
+
+let folder = '';
+let files: readonly string[] = [];
+
+beforeAll(() => {
+  mkdirSync(`${ROOT}node_modules/.cache`, { recursive: true });
+  folder = mkdtempSync(`${ROOT}node_modules/.cache/package-`);
+  execFileSync('npm', ['pack', '--silent', '--pack-destination', folder], { cwd: ROOT });
+  const { version } = JSON.parse(readFileSync(`${ROOT}package.json`, 'utf8'));
+  execFileSync('tar', ['-xzf', `headgate-${String(version)}.tgz`], { cwd: folder });
+  files = execFileSync('tar', ['-tzf', `headgate-${String(version)}.tgz`], {
+    cwd: folder,
+    encoding: 'utf8',
+  })
+    .trim()
+    .split('\n')
+    .map((path) => path.replace(/^package\//, ''));
+});
+
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+describe('the package', () => {
+  test('holds the program, its documentation, and nothing of its workshop', () => {
+    for (const file of ['dist/main.js', 'package.json', 'README.md', 'LICENSE', 'CHANGELOG.md']) {
+      expect(files).toContain(file);
+    }
+    expect(
+      files.filter((file) => /^(?:src|test|demo|bench|scripts|node_modules)\//.test(file)),
+    ).toEqual([]);
+  });
+
+  test('has the compiled form of every source, and every file that the sources read', () => {
+    const sources = execFileSync('git', ['ls-files', 'src'], { cwd: ROOT, encoding: 'utf8' });
+    const expected = sources
+      .trim()
+      .split('\n')
+      .map((file) => file.replace(/^src/, 'dist').replace(/\.ts$/, '.js'));
+    expect(files).toEqual(expect.arrayContaining(expected));
+  });
+
+  test('runs on plain JavaScript: it knows its version, and serves', async () => {
+    const program = `${folder}/package/dist/main.js`;
+    const { version } = JSON.parse(readFileSync(`${ROOT}package.json`, 'utf8'));
+    const asked = new Spawned(process.execPath, [program, '--version'], {});
+    expect(await asked.ended()).toMatchObject({ code: 0, stdout: `${String(version)}\n` });
+
+    const serving = new Spawned(process.execPath, [program], {
+      env: { HEADGATE_LISTEN: '127.0.0.1:0', HEADGATE_ADMIN_LISTEN: '127.0.0.1:0' },
+    });
+    try {
+      const [, adminUrl = ''] = await serving.printed(/"adminUrl":"([^"]+)"/);
+      expect((await fetch(`${adminUrl}/health/ready`)).status).toBe(200);
+      serving.kill('SIGTERM');
+      expect(await serving.ended()).toMatchObject({ code: 0, stderr: '' });
+    } finally {
+      await serving.stop();
+    }
+  });
+});
