@@ -1,0 +1,33 @@
+import { readFileSync } from 'node:fs';
+import { ROOT } from '../support/spawned.ts';
+
+/** A file of the project, by its path from the top. */
+export function read(path: string): string {
+  return readFileSync(`${ROOT}${path}`, 'utf8');
+}
+
+/** The rows of the tables in `text`, cell by cell, without heads and rules. */
+export function tableRows(text: string): string[][] {
+  const rows = text.split('\n').map((line) => /^\|(.*)\|$/.exec(line)?.[1]);
+  const cells = rows.map((row) => row?.split('|').map((cell) => cell.trim()));
+  const isRule = (row: string[] | undefined): boolean =>
+    row?.every((cell) => /^-+$/.test(cell)) ?? false;
+  return cells.filter(
+    (row, i): row is string[] => row !== undefined && !isRule(row) && !isRule(cells[i + 1]),
+  );
+}
+
+/** The section under `heading`, up to the next one of its level or above. */
+export function section(text: string, heading: string): string {
+  const [marks = '#'] = heading.split(' ');
+  const start = text.indexOf(`\n${heading}\n`);
+  if (start === -1) throw new Error(`there is no section ${heading}`);
+  const rest = text.slice(start + heading.length + 2);
+  const end = rest.search(new RegExp(`^#{1,${marks.length}} `, 'm'));
+  return end === -1 ? rest : rest.slice(0, end);
+}
+
+/** The words that stand as `code` in `text`. */
+export function codeWords(text: string): string[] {
+  return [...text.matchAll(/`([^`]+)`/g)].map(([, word = '']) => word);
+}
