@@ -51,10 +51,11 @@ export interface RunningGateway {
   /** Where operators connect; `undefined` when that is off. */
   readonly adminUrl: string | undefined;
   /**
-   * Stops accepting, lets what can finish within the drain timeout finish, sheds the rest, and
-   * closes everything. Resolves when nothing is open any more.
+   * Is not ready from now on, and has every answer close its connection; after `delayMs`, in which
+   * load balancers learn of it, accepts no more. Lets what can finish within the drain timeout
+   * finish, sheds the rest, and closes everything. Resolves when nothing is open any more.
    */
-  stop(): Promise<void>;
+  stop(options?: { readonly delayMs?: number }): Promise<void>;
 }
 
 /** After the drain timeout, this long for the last refusals to go out. */
@@ -177,11 +178,13 @@ export async function compose(options: ComposeOptions): Promise<RunningGateway> 
     for (const close of closers.toReversed()) await close();
   }
 
-  async function stop(): Promise<void> {
+  async function stop({ delayMs = 0 } = {}): Promise<void> {
     draining = true;
+    listener.retire();
     const { drainTimeoutMs } = config;
-    log.info({ inFlight: listener.inFlight, drainTimeoutMs }, 'draining');
-    ledger.drain(clock.now() + drainTimeoutMs);
+    log.info({ inFlight: listener.inFlight, delayMs, drainTimeoutMs }, 'draining');
+    ledger.drain(clock.now() + delayMs + drainTimeoutMs);
+    if (delayMs > 0) await passed(clock, delayMs);
     const finished = listener.drain();
     const inTime = await within(clock, drainTimeoutMs, finished);
     if (!inTime) {
@@ -192,6 +195,12 @@ export async function compose(options: ComposeOptions): Promise<RunningGateway> 
     await closeAll();
     log.info({ inTime }, 'stopped');
   }
+}
+
+function passed(clock: Clock, ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    clock.after(ms, resolve);
+  });
 }
 
 /** Resolves to whether `promise` was done within `ms`. */

@@ -102,6 +102,7 @@ export async function startHeadgate(
     port,
     env: {
       HEADGATE_UPSTREAM_URL: upstream,
+      HEADGATE_DRAIN_DELAY: '0',
       HEADGATE_LISTEN: `127.0.0.1:${port}`,
       HEADGATE_ADMIN_LISTEN: '127.0.0.1:0',
       ...env,

@@ -27,6 +27,8 @@ export interface Listener {
   readonly server: Server;
   /** Calls that have not ended. */
   readonly inFlight: number;
+  /** From now on every answer says that its connection closes; calls are still taken. */
+  retire(): void;
   /** Accepts no more connections, ends the idle ones; resolves when the last call has ended. */
   drain(): Promise<void>;
 }
@@ -116,16 +118,22 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
       '',
     );
   });
+
+  function retire(): void {
+    draining = true;
+    for (const outgoing of calls) {
+      if (!outgoing.headersSent) outgoing.shouldKeepAlive = false;
+    }
+  }
+
   return {
     server,
     get inFlight() {
       return calls.size;
     },
+    retire,
     drain() {
-      draining = true;
-      for (const outgoing of calls) {
-        if (!outgoing.headersSent) outgoing.shouldKeepAlive = false;
-      }
+      retire();
       server.close();
       return new Promise((resolve) => {
         if (calls.size === 0) resolve();

@@ -34,6 +34,7 @@ function settingsFor({ upstream, settings = {} }: GatewayOptions): Record<string
     HEADGATE_UPSTREAM_URL: upstream,
     HEADGATE_LISTEN: '127.0.0.1:0',
     HEADGATE_ADMIN_LISTEN: '127.0.0.1:0',
+    HEADGATE_DRAIN_DELAY: '0',
     HEADGATE_DRAIN_TIMEOUT: DRAIN,
     ...settings,
   };

@@ -1,0 +1,56 @@
+import { hostname } from 'node:os';
+import { compose } from '../compose.ts';
+import { systemChance, systemClock } from '../system-clock.ts';
+import { makeLog, tellLostLines } from '../telemetry/log.ts';
+import { makeOutput } from '../telemetry/output.ts';
+import { stdoutSink } from '../telemetry/stdout.ts';
+import type { ExitCode, Invocation, Settings } from './command.ts';
+import { describeListenFailure } from './listen-failure.ts';
+import { listenToSignals } from './signals.ts';
+
+/**
+ * Runs the gateway until it is told to stop. SIGTERM and SIGINT drain it, SIGTERM after the drain
+ * delay; a second one ends the process at once. Resolves to the exit code. Whatever ends the
+ * process, the lines that wait are written first.
+ */
+export async function runGateway(
+  { config, shown }: Settings,
+  { stderr, version }: Pick<Invocation, 'stderr' | 'version'>,
+): Promise<ExitCode> {
+  const replica = `${hostname()}-${process.pid}`;
+  const clock = systemClock;
+  const output = makeOutput({ sink: stdoutSink(), clock });
+  const log = makeLog({ level: config.logLevel, replica, clock, destination: output });
+  tellLostLines(log, output);
+  process.on('exit', () => output.flushSync());
+  process.on('uncaughtException', (err) => {
+    log.fatal({ err }, 'crash');
+    process.exit(1);
+  });
+  const signals = listenToSignals();
+  signals.onImpatient((signal) => log.warn({ signal }, 'stopped at once'));
+  try {
+    const gateway = await compose({
+      config,
+      clock,
+      chance: systemChance,
+      log,
+      replica,
+      settings: shown,
+      version,
+      logLinesLost: () => output.linesLost,
+      processFigures: true,
+    });
+    const signal = await signals.stop;
+    // Who presses Ctrl-C has no load balancer that must first learn of it.
+    await gateway.stop({ delayMs: signal === 'SIGTERM' ? config.drainDelayMs : 0 });
+    return 0;
+  } catch (err) {
+    const known = describeListenFailure(err, config);
+    if (known === undefined) log.fatal({ err }, 'cannot run');
+    else stderr(`headgate: ${known}\n`);
+    return 1;
+  } finally {
+    output.close();
+  }
+}

@@ -1,0 +1,44 @@
+import { constants } from 'node:os';
+
+/** What the process is told from outside. */
+export interface Signals {
+  /** Resolves at the first SIGTERM or SIGINT. */
+  readonly stop: Promise<NodeJS.Signals>;
+  /** Sets what to call at a further one; the process ends right after, with a shell's exit code. */
+  onImpatient(run: (signal: NodeJS.Signals) => void): void;
+  /** Sets what to call at SIGHUP; one that came before that is called for at once. */
+  onReload(run: () => void): void;
+}
+
+/** Listens from now on, so that a signal that comes while the gateway starts is not lost. */
+export function listenToSignals(): Signals {
+  let impatient: ((signal: NodeJS.Signals) => void) | undefined;
+  let reload: (() => void) | undefined;
+  let reloadAsked = false;
+  let asked = false;
+
+  const stop = new Promise<NodeJS.Signals>((resolve) => {
+    const onStop = (signal: NodeJS.Signals): void => {
+      if (asked) {
+        impatient?.(signal);
+        process.exit(128 + constants.signals[signal]);
+      }
+      asked = true;
+      resolve(signal);
+    };
+    process.on('SIGTERM', onStop);
+    process.on('SIGINT', onStop);
+  });
+  process.on('SIGHUP', () => {
+    if (reload === undefined) reloadAsked = true;
+    else reload();
+  });
+  return {
+    stop,
+    onImpatient: (run) => (impatient = run),
+    onReload(run) {
+      reload = run;
+      if (reloadAsked) run();
+    },
+  };
+}
