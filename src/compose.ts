@@ -10,6 +10,7 @@ import { isLoopback, makeIsOurHost } from './core/site.ts';
 import { makeAdmit } from './gateway/admit.ts';
 import { makeCallerOfKey } from './gateway/caller-keys.ts';
 import { makeCredentialHash } from './gateway/credential.ts';
+import { makeEndOfTurn } from './gateway/end-of-turn.ts';
 import { makeForward } from './gateway/forward.ts';
 import { makeGateway } from './gateway/gateway.ts';
 import { makeIdentify } from './gateway/identify.ts';
@@ -126,7 +127,7 @@ export async function compose(options: ComposeOptions): Promise<RunningGateway> 
     admit: makeAdmit({ ledger, clock }),
     forward: makeForward({ upstream, lane, clock, token: () => token.current() }),
     settle: makeSettle({ ledger, apiClock, clock, chance, log, observer }),
-    respond: makeRespond(),
+    respond: makeRespond({ atEndOfTurn: makeEndOfTurn() }),
     refuse: makeRefuse({ log }),
     record: makeRecord({ recorder, ledger, clock, pathMasks: config.pathMasks }),
     ledger,

@@ -7,8 +7,8 @@ export const PRIORITIES: readonly Priority[] = ['high', 'normal', 'low'];
 
 const PRIORITY_WEIGHT: Readonly<Record<Priority, number>> = { high: 100, normal: 10, low: 1 };
 
-/** One owner's named flows; what it names beyond them shares one more. */
-const NAMED_FLOWS_PER_OWNER = 15;
+/** One owner's named flows; what it names beyond them shares one more at each priority. */
+const NAMED_FLOWS_PER_OWNER = 13;
 
 /** What decides a ticket's place. */
 export interface Turn {
@@ -30,9 +30,10 @@ export interface Turn {
  * caller with ten thousand waiting delays another's next ticket by at most one of its own, and a
  * ticket that leaves, or comes back for another attempt, costs its flow nothing.
  *
- * A name costs nothing to invent, so a new name does not start afresh: an owner's new flows start
- * one behind the other, at the finish of a flow that they share. Naming every ticket anew therefore
- * yields what one flow yields.
+ * A name costs nothing to invent, so a new name does not start afresh: an owner's new flows of one
+ * priority start one behind the other, at the finish of a flow that they share. Naming every ticket
+ * anew therefore yields what one flow yields. Each priority has its own such line: behind one low
+ * name a high one would otherwise stand for a hundred of its own shares.
  *
  * (Goyal, Vin, Cheng: Start-time Fair Queueing, 1996.)
  */
@@ -120,7 +121,7 @@ export class FairQueue<T extends Turn> {
     const own = this.#existingFlow(turn);
     const start =
       own === undefined
-        ? this.#startOfNew(turn.owner)
+        ? this.#startOfNew(turn)
         : Math.max(this.#virtualTime, own.length > 0 ? own.tag : own.finish);
     const tag = start + (own?.length ?? 0) / weightOf(turn);
     let count = own?.length ?? 0;
@@ -144,11 +145,11 @@ export class FairQueue<T extends Turn> {
     if (owner === undefined) return undefined;
     const named = owner.named.get(flowName(turn));
     if (named !== undefined) return named;
-    return owner.named.size >= NAMED_FLOWS_PER_OWNER ? owner.shared : undefined;
+    return owner.named.size >= NAMED_FLOWS_PER_OWNER ? owner.shared[turn.priority] : undefined;
   }
 
-  #startOfNew(ownerName: string): number {
-    return Math.max(this.#virtualTime, this.#owners.get(ownerName)?.shared.finish ?? 0);
+  #startOfNew({ owner, priority }: Turn): number {
+    return Math.max(this.#virtualTime, this.#owners.get(owner)?.shared[priority].finish ?? 0);
   }
 
   #flowFor(ticket: T): Flow<T> {
@@ -163,9 +164,10 @@ export class FairQueue<T extends Turn> {
       this.#owners.set(ticket.owner, owner);
     }
     const name = flowName(ticket);
-    const flow = makeFlow(owner, name, this.#startOfNew(ticket.owner));
-    owner.shared.finish = flow.finish + 1 / weightOf(ticket);
-    this.#idle.moved(owner.shared);
+    const flow = makeFlow(owner, name, this.#startOfNew(ticket));
+    const shared = owner.shared[ticket.priority];
+    shared.finish = flow.finish + 1 / weightOf(ticket);
+    this.#idle.moved(shared);
     owner.named.set(name, flow);
     return flow;
   }
@@ -221,12 +223,15 @@ export class FairQueue<T extends Turn> {
   #forget(flow: Flow<T> | undefined): void {
     if (flow === undefined) return;
     const { owner } = flow;
-    if (flow !== owner.shared) owner.named.delete(flow.name);
-    const sharedRests = owner.shared.length === 0 && owner.shared.finish <= this.#virtualTime;
-    if (owner.named.size === 0 && sharedRests) this.#owners.delete(owner.name);
-    else if (owner.named.size === 0 && owner.shared.length === 0 && owner.shared.heapIndex < 0) {
-      this.#idle.add(owner.shared);
+    if (owner.named.get(flow.name) === flow) owner.named.delete(flow.name);
+    if (owner.named.size > 0) return;
+    let ahead = false;
+    for (const shared of Object.values(owner.shared)) {
+      if (shared.length === 0 && shared.finish <= this.#virtualTime) continue;
+      ahead = true;
+      if (shared.length === 0 && shared.heapIndex < 0) this.#idle.add(shared);
     }
+    if (!ahead && this.#owners.get(owner.name) === owner) this.#owners.delete(owner.name);
   }
 }
 
@@ -256,11 +261,15 @@ class Owner<T extends Turn> {
   readonly name: string;
   readonly named = new Map<string, Flow<T>>();
   /** For the names beyond the bound; its finish is also where the owner's next new flow starts. */
-  readonly shared: Flow<T>;
+  readonly shared: Readonly<Record<Priority, Flow<T>>>;
 
   constructor(name: string) {
     this.name = name;
-    this.shared = makeFlow(this, '*', 0);
+    this.shared = {
+      high: makeFlow(this, '*', 0),
+      normal: makeFlow(this, '*', 0),
+      low: makeFlow(this, '*', 0),
+    };
   }
 }
 

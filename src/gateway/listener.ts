@@ -5,6 +5,7 @@ import {
   type Server,
   type ServerResponse,
 } from 'node:http';
+import { Server as NetServer, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Clock } from '../core/clock.ts';
 import type { CallRecorder } from '../telemetry/call-line.ts';
@@ -43,6 +44,7 @@ export interface Listener {
 export function makeListener(dependencies: ListenerDependencies): Listener {
   const { gateway, recorder, clock, newId, shedStatus } = dependencies;
   const calls = new Set<ServerResponse>();
+  const sockets = new Set<Socket>();
   let draining = false;
   let onEmpty: (() => void) | undefined;
 
@@ -50,6 +52,12 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
     calls.add(outgoing);
     if (draining) outgoing.shouldKeepAlive = false;
     await gateway(incoming, outgoing);
+    // Not over before the last byte left: whoever drains would cut the answer off.
+    if (outgoing.writableFinished || outgoing.destroyed) over(outgoing);
+    else outgoing.once('close', () => over(outgoing));
+  }
+
+  function over(outgoing: ServerResponse): void {
     calls.delete(outgoing);
     if (calls.size === 0) onEmpty?.();
   }
@@ -58,6 +66,12 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
     // The gateway answers for its own failures; there is nothing to wait for here.
     void take(incoming, outgoing);
   });
+
+  /** Ends the connections on which nothing is asked or still on its way out. */
+  function endIdle(): void {
+    const busy = new Set([...calls].map(({ socket }) => socket));
+    for (const socket of sockets) if (!busy.has(socket)) socket.destroySoon();
+  }
 
   /** For sockets that never became a request: the whole answer is ours to write. */
   function refuseSocket(socket: Duplex, error: GatewayError, method: string, target: string): void {
@@ -93,6 +107,11 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
     });
   }
 
+  server.on('connection', (socket: Socket) => {
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+  });
+
   server.on('connect', (incoming: IncomingMessage, socket: Duplex) => {
     const error = new GatewayError(
       'method-not-supported',
@@ -118,7 +137,6 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
       '',
     );
   });
-
   function retire(): void {
     draining = true;
     for (const outgoing of calls) {
@@ -134,7 +152,10 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
     retire,
     drain() {
       retire();
-      server.close();
+      // http.Server's own close destroys every socket whose answer was handed over, though its last
+      // bytes may still wait to be taken: stop listening, and end those that are idle in truth.
+      NetServer.prototype.close.call(server);
+      endIdle();
       return new Promise((resolve) => {
         if (calls.size === 0) resolve();
         else onEmpty = resolve;

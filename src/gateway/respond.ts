@@ -3,6 +3,7 @@ import { endToEnd } from '../core/hop-by-hop.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { UpstreamResponse } from '../upstream/exchange.ts';
 import type { Call } from './call.ts';
+import type { EndOfTurn } from './end-of-turn.ts';
 import type { Job } from './job.ts';
 import { asGatewayError, GatewayError, PROBLEMS, toProblem, type ShedStatus } from './problem.ts';
 
@@ -12,7 +13,11 @@ export type Respond = (job: Job, response: UpstreamResponse) => Promise<void> | 
 /** Answers a call that gets no answer of the API's. Never throws. */
 export type Refuse = (call: Call, error: unknown, shedStatus: ShedStatus) => void;
 
-export function makeRespond(): Respond {
+export interface RespondDependencies {
+  readonly atEndOfTurn: EndOfTurn;
+}
+
+export function makeRespond({ atEndOfTurn }: RespondDependencies): Respond {
   return function respond({ call }, response) {
     const { outgoing } = call;
     if (call.gone) {
@@ -24,7 +29,7 @@ export function makeRespond(): Respond {
     if (whole !== undefined) {
       for (const chunk of whole) call.bytesOut += chunk.length;
       call.end('answered');
-      endWith(outgoing, whole);
+      atEndOfTurn(() => endWith(outgoing, whole));
       return undefined;
     }
     return stream(call, response);

@@ -1,12 +1,19 @@
 import type { ClockOffset } from '../core/clock-offset.ts';
 import type { Chance, Clock } from '../core/clock.ts';
-import { readAge, readHttpDate, readRateLimit, type Reset } from '../core/rate-limit-headers.ts';
+import {
+  readAge,
+  readHttpDate,
+  readRateLimit,
+  type RateLimitReading,
+  type Reset,
+} from '../core/rate-limit-headers.ts';
 import type { Again, Grant, Ledger } from '../ledger/ledger.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { AgainCause, WalkObserver } from '../telemetry/walk-observer.ts';
 import type { FailureReason, Sent, UpstreamResponse } from '../upstream/exchange.ts';
 import type { Forwarded } from './forward.ts';
 import type { Job } from './job.ts';
+import { makeNoteDoubtful } from './doubtful.ts';
 import { GatewayError, type ProblemCode } from './problem.ts';
 
 /** What comes after an attempt. */
@@ -37,6 +44,7 @@ const RETRY_MS = { first: 250, last: 10_000 };
 
 export function makeSettle(dependencies: SettleDependencies): Settle {
   const { ledger, apiClock, clock, chance, log, observer } = dependencies;
+  const noteDoubtful = makeNoteDoubtful(log, clock);
 
   /** Full jitter: replicas and callers that failed together do not come back together. */
   function backoff(attempt: number): number {
@@ -50,7 +58,9 @@ export function makeSettle(dependencies: SettleDependencies): Settle {
     const date = typeof headers['date'] === 'string' ? readHttpDate(headers['date']) : undefined;
     const cached = (readAge(headers) ?? 0) > 0;
     if (date !== undefined && !cached) apiClock.observe({ dateMs: date, sentAt, receivedAt });
-    const reading = cached ? {} : readRateLimit(headers);
+    const reading: RateLimitReading = cached ? {} : readRateLimit(headers);
+    const { doubtful } = reading;
+    if (doubtful !== undefined) noteDoubtful(ticket.bucket.id, doubtful, headers);
     ledger.settle(grant, { kind: 'answered', answer: { status, reading, sentAt, receivedAt } });
     if (status !== 429) return { kind: 'respond', response };
 

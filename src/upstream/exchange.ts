@@ -258,7 +258,8 @@ function reasonOf(error: Error, started: boolean, gone: boolean): FailureReason 
   if (gone) return 'aborted';
   const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
   if (code === 'UND_ERR_HEADERS_TIMEOUT' || code === 'UND_ERR_BODY_TIMEOUT') return 'timeout';
-  if (code.startsWith('HPE_') || PROTOCOL_CODES.has(code)) return 'protocol';
+  // undici's parser error has a name and, depending on the parser, no code.
+  if (error.name === 'HTTPParserError' || PROTOCOL_CODES.has(code)) return 'protocol';
   if (!started) return code === 'UND_ERR_INVALID_ARG' ? 'invalid' : 'unreachable';
   return 'reset';
 }

@@ -13,6 +13,7 @@ import { gzipSync } from 'node:zlib';
  *   truncate            sends half the body under a whole Content-Length, then ends
  *   truncate-chunked    ends a chunked body without its last chunk
  *   not-http            answers with bytes that are not HTTP
+ *   bad-head            answers with a header that HTTP forbids
  *   garbage-rates       rate headers that mean nothing
  *   slow-chunks         sends the body a few bytes at a time
  *   reset-in-an-hour    reports a reset an hour later than it is
@@ -87,6 +88,9 @@ export function play(fault: Fault, context: FaultContext): void {
       return;
     case 'not-http':
       incoming.socket.end('SSH-2.0-OpenSSH_9.2\r\n\r\n');
+      return;
+    case 'bad-head':
+      incoming.socket.end('HTTP/1.1 200 OK\r\nX-Bad: a\u0000b\r\nContent-Length: 2\r\n\r\n{}');
       return;
     case 'garbage-rates':
       answer({

@@ -1,4 +1,5 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { Clock } from '../../src/core/clock.ts';
 import { play, UNCOUNTED, type Fault } from './azion-faults.ts';
 import { makeRoutes } from './azion-routes.ts';
 import { renderHeaders, type Dialect } from './dialect.ts';
@@ -12,7 +13,9 @@ export interface AzionOptions {
   readonly limits?: Readonly<Record<string, LimiterOptions>>;
   readonly perAccount?: boolean;
   readonly dialect?: Dialect;
-  /** The API's own clock less the host's. */
+  /** Where it takes the time from; the host's clock unless a test turns the hands. */
+  readonly clock?: Pick<Clock, 'now'>;
+  /** The API's own clock less that. */
   readonly skewMs?: number;
   readonly dateHeader?: boolean;
   /** Milliseconds before it answers. */
@@ -75,7 +78,7 @@ export async function startAzion(options: AzionOptions = {}): Promise<Azion> {
     perAccount = false,
     dialect = {},
   } = options;
-  const { skewMs = 0, dateHeader = true, latencyMs, forbidden = [] } = options;
+  const { clock = performance, skewMs = 0, dateHeader = true, latencyMs, forbidden = [] } = options;
   const limiters = new Map<string, Limiter>();
   const faults: Fault[] = [];
   const seen: SeenCall[] = [];
@@ -83,7 +86,7 @@ export async function startAzion(options: AzionOptions = {}): Promise<Azion> {
   let throttled = 0;
   let operations = 0;
   let origin = '';
-  const now = (): number => performance.timeOrigin + performance.now() + skewMs;
+  const now = (): number => performance.timeOrigin + clock.now() + skewMs;
 
   function limiter(authorization: string, className: string): Limiter {
     const key = `${perAccount ? '' : authorization.toLowerCase()} ${className}`;

@@ -7,12 +7,18 @@ export interface Setup {
   readonly gateway: TestGateway;
 }
 
-/** An API and a gateway in front of it, for one test, which closes both when it ends. */
+/**
+ * An API and a gateway in front of it, for one test, which closes both when it ends. They share the
+ * clock, if one is given.
+ */
 export async function setUp(
   api: AzionOptions = {},
   options: Omit<GatewayOptions, 'upstream'> = {},
 ): Promise<Setup> {
-  const azion = await startAzion(api);
+  const azion = await startAzion({
+    ...(options.clock === undefined ? {} : { clock: options.clock }),
+    ...api,
+  });
   onTestFinished(() => azion.close());
   const gateway = await startGateway({ upstream: azion.url, ...options });
   onTestFinished(() => gateway.stop());

@@ -1,0 +1,20 @@
+/** Runs what it is given once the events at hand are dealt with, in the order given. */
+export type EndOfTurn = (run: () => void) => void;
+
+/**
+ * Gathers small writes until the end of the event loop's turn, and then makes them one after the
+ * other. Each write wakes the process or device at the other end; made together, the first one wakes
+ * it and the rest find it awake, which bench/README.md shows to be a third of what a call costs. An
+ * idle gateway loses nothing by it: its turn ends at once.
+ */
+export function makeEndOfTurn(): EndOfTurn {
+  let gathered: (() => void)[] = [];
+  const flush = (): void => {
+    const runs = gathered;
+    gathered = [];
+    for (const run of runs) run();
+  };
+  return (run) => {
+    if (gathered.push(run) === 1) setImmediate(flush);
+  };
+}

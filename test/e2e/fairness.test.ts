@@ -1,0 +1,135 @@
+import { Agent } from 'node:http';
+import { expect, onTestFinished, test } from 'vitest';
+import { ask } from '../support/ask.ts';
+import type { Azion } from '../support/azion.ts';
+import { LeapingClock } from '../support/leaping-clock.ts';
+import { bucketsOf, setUp, until, type Setup } from '../support/setup.ts';
+
+const TOKEN = 'token shared';
+/** One socket to the API: calls reach it in the very order in which they were granted. */
+const ONE_SOCKET = { HEADGATE_UPSTREAM_CONNECTIONS: '1' };
+
+/** Calls that wait are hung up when the test ends, so that nobody serves them for nothing. */
+function makeCallers(gatewayUrl: string): {
+  readonly send: (
+    caller: string,
+    count: number,
+    options?: { from?: string; priority?: string },
+  ) => void;
+} {
+  const leave = new AbortController();
+  const agent = new Agent({ maxSockets: Infinity });
+  onTestFinished(() => leave.abort());
+  return {
+    send(caller, count, { from = '127.0.0.1', priority = 'normal' } = {}) {
+      for (let i = 0; i < count; i++) {
+        const name = caller.replace('*', String(i));
+        const headers = {
+          authorization: TOKEN,
+          'headgate-caller': name,
+          'headgate-priority': priority,
+        };
+        const url = `${gatewayUrl}/domains?by=${caller.replace('*', '')}`;
+        // It may be hung up; what the API saw is what counts.
+        ask(url, { headers, from, agent, signal: leave.signal }).catch(() => undefined);
+      }
+    },
+  };
+}
+
+const PERIOD_MS = 60_000;
+
+interface Empty extends Setup {
+  /** Lets the window end: the API has `grants` again. */
+  readonly refill: () => void;
+}
+
+/** A gateway whose bucket is empty, so that a queue can form. */
+async function emptyBucket(grants: number): Promise<Empty> {
+  const clock = new LeapingClock();
+  const { azion, gateway } = await setUp(
+    {
+      semantics: 'fixed',
+      limits: { read: { limit: grants, periodMs: PERIOD_MS } },
+      dialect: { reset: 'delta-float' },
+    },
+    { settings: { ...ONE_SOCKET, HEADGATE_MAX_WAIT: '1h' }, clock },
+  );
+  azion.consume(TOKEN, 'read', grants - 1);
+  const first = await ask(`${gateway.url}/domains?by=opener`, {
+    headers: { authorization: TOKEN },
+  });
+  expect(first.headers['x-ratelimit-remaining']).toBe('0');
+  return { azion, gateway, refill: () => clock.leap(PERIOD_MS) };
+}
+
+async function untilWaiting(gateway: Setup['gateway'], count: number): Promise<void> {
+  await until(`${count} wait`, async () => {
+    const [bucket] = await bucketsOf(gateway);
+    return bucket?.waiting === count;
+  });
+}
+
+/** Who was served, in the API's order, once `count` have been since the opener. */
+async function servedAfterOpening(azion: Azion, count: number): Promise<string[]> {
+  const served = (): string[] =>
+    azion.seen.slice(1).map(({ url }) => new URL(url, azion.url).searchParams.get('by') ?? '');
+  await until(`${count} were served`, () => served().length >= count);
+  return served();
+}
+
+test('a caller with 1,000 waiting delays another by at most one of its own per grant', async () => {
+  const { azion, gateway, refill } = await emptyBucket(60);
+  const callers = makeCallers(gateway.url);
+  callers.send('hog', 1000);
+  await untilWaiting(gateway, 1000);
+  callers.send('guest', 20, { from: '127.0.0.2' });
+  await untilWaiting(gateway, 1020);
+  refill();
+  const order = await servedAfterOpening(azion, 60);
+  const until20th = order.slice(0, order.lastIndexOf('guest') + 1);
+  expect(order.filter((by) => by === 'guest')).toHaveLength(20);
+  expect(until20th.length).toBeLessThanOrEqual(40);
+  expect(until20th.join(' ')).not.toContain('hog hog');
+});
+
+test('callers that want different amounts get the same while all of them wait', async () => {
+  const { azion, gateway, refill } = await emptyBucket(100);
+  const callers = makeCallers(gateway.url);
+  const wanted = { a: 300, b: 120, c: 80, d: 50, e: 30 };
+  for (const [index, [caller, count]] of Object.entries(wanted).entries()) {
+    callers.send(caller, count, { from: `127.0.0.${index + 2}` });
+  }
+  await untilWaiting(gateway, 580);
+  refill();
+  const order = await servedAfterOpening(azion, 100);
+  for (const caller of Object.keys(wanted)) {
+    // Five callers, a hundred grants: twenty each is a Jain index of 1, and it is exact.
+    expect(order.slice(0, 100).filter((by) => by === caller)).toHaveLength(20);
+  }
+});
+
+test('a caller that invents a name for each request gains nothing', async () => {
+  const { azion, gateway, refill } = await emptyBucket(100);
+  const callers = makeCallers(gateway.url);
+  callers.send('inventor-*', 300, { from: '127.0.0.2' });
+  await untilWaiting(gateway, 300);
+  callers.send('honest', 100, { from: '127.0.0.3' });
+  await untilWaiting(gateway, 400);
+  refill();
+  const order = await servedAfterOpening(azion, 100);
+  expect(order.slice(0, 100).filter((by) => by === 'honest').length).toBeGreaterThanOrEqual(49);
+});
+
+test('300 low calls delay a high one by at most one grant', async () => {
+  const { azion, gateway, refill } = await emptyBucket(40);
+  const callers = makeCallers(gateway.url);
+  callers.send('nightly', 300, { priority: 'low' });
+  await untilWaiting(gateway, 300);
+  callers.send('person', 1, { priority: 'high' });
+  await untilWaiting(gateway, 301);
+  refill();
+  const order = await servedAfterOpening(azion, 40);
+  expect(order.indexOf('person')).toBeLessThanOrEqual(1);
+  expect(order).toContain('nightly');
+});
