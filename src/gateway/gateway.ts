@@ -1,9 +1,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Clock } from '../core/clock.ts';
-import type { Again, Grant, Ledger, Shed } from '../ledger/ledger.ts';
+import type { Again, Grant, Ledger, Shed, Ticket } from '../ledger/ledger.ts';
 import type { WalkObserver } from '../telemetry/walk-observer.ts';
 import type { Admit } from './admit.ts';
 import { Call } from './call.ts';
+import { comeBackInMs } from './come-back.ts';
 import type { Forward } from './forward.ts';
 import type { Identify } from './identify.ts';
 import type { Job } from './job.ts';
@@ -62,7 +63,7 @@ export function makeGateway(steps: GatewayDependencies): Gateway {
       const asked = admit(job, again);
       const admitted = asked instanceof Promise ? await asked : asked;
       if (admitted.kind === 'left') return call.end('aborted');
-      if (admitted.kind === 'shed') throw shedError(admitted);
+      if (admitted.kind === 'shed') throw shedError(admitted, job.ticket);
       const settled = await attempt(job, admitted.grant, retriesLeft);
       switch (settled.kind) {
         case 'respond':
@@ -101,7 +102,9 @@ export function makeGateway(steps: GatewayDependencies): Gateway {
   };
 }
 
-function shedError({ code, retryAfterMs }: Shed): GatewayError {
+function shedError({ code, retryAfterMs: etaMs }: Shed, ticket: Ticket): GatewayError {
+  const retryAfterMs =
+    code === 'wait-too-long' ? comeBackInMs(etaMs, ticket.deadlineAt - ticket.arrivedAt) : etaMs;
   const seconds = Math.max(1, Math.ceil(retryAfterMs / 1000));
   const detail = {
     'queue-full': `the queue of this budget is full; try again in ${seconds} s`,
