@@ -18,7 +18,10 @@ import { makeListener } from './gateway/listener.ts';
 import { makeRecord } from './gateway/record.ts';
 import { makeRefuse, makeRespond } from './gateway/respond.ts';
 import { makeRefuseWebPages } from './gateway/same-site.ts';
+import { makeRewrite } from './gateway/rewrite.ts';
 import { makeSettle } from './gateway/settle.ts';
+import { makeTakeBody } from './gateway/take-body.ts';
+import { watchTls } from './gateway/tls.ts';
 import { MemoryLedger } from './ledger/memory-ledger.ts';
 import { logCalls, toAll } from './telemetry/call-line.ts';
 import { Feed } from './telemetry/feed.ts';
@@ -26,6 +29,7 @@ import { LedgerWatch } from './telemetry/ledger-watch.ts';
 import type { Log } from './telemetry/log.ts';
 import { makeMetrics } from './telemetry/metrics.ts';
 import type { WalkObserver } from './telemetry/walk-observer.ts';
+import { BodyMemory } from './upstream/body-memory.ts';
 import { makeLane } from './upstream/lane.ts';
 import { makeTokenSource } from './upstream/token.ts';
 import { makeUpstream } from './upstream/upstream.ts';
@@ -104,13 +108,18 @@ export async function compose(options: ComposeOptions): Promise<RunningGateway> 
     again: (because) => metrics.again(because),
   };
   const recorder = toAll([logCalls(log), metrics.record, feed.record]);
-  const newId = randomUUID;
   const { shedStatus } = config;
   const gateway = makeGateway({
     identify: makeIdentify({
       ...config,
       hasToken: config.token.kind !== 'none',
       defaultCaller: config.caller,
+      takeBody: makeTakeBody({
+        limits: { ...config.body, clock },
+        memory: new BodyMemory(config.body.memoryBytes),
+      }),
+      viaId: config.via === 'on' ? `headgate-${randomBytes(4).toString('hex')}` : undefined,
+      readsAnswers: config.links.rewrite === 'on' && config.links.jsonLinks.length > 0,
       credentialHash: makeCredentialHash(randomBytes(32)),
       callerOfKey:
         config.callerKeys.length === 0
@@ -127,17 +136,32 @@ export async function compose(options: ComposeOptions): Promise<RunningGateway> 
     admit: makeAdmit({ ledger, clock }),
     forward: makeForward({ upstream, lane, clock, token: () => token.current() }),
     settle: makeSettle({ ledger, apiClock, clock, chance, log, observer }),
-    respond: makeRespond({ atEndOfTurn: makeEndOfTurn() }),
+    respond: makeRespond({
+      atEndOfTurn: makeEndOfTurn(),
+      rewrite:
+        config.links.rewrite === 'off'
+          ? undefined
+          : makeRewrite({ ...config.upstream, jsonLinks: config.links.jsonLinks }),
+    }),
     refuse: makeRefuse({ log }),
     record: makeRecord({ recorder, ledger, clock, pathMasks: config.pathMasks }),
     ledger,
     observer,
-    clock,
-    newId,
     retries: config.retries,
     shedStatus,
   });
-  const listener = makeListener({ gateway, recorder, clock, newId, shedStatus });
+  const tls = config.tls === undefined ? undefined : watchTls(config.tls, log);
+  closers.push(() => tls?.close());
+  const { keepAliveTimeoutMs } = config;
+  const listener = makeListener({
+    gateway,
+    recorder,
+    clock,
+    newId: randomUUID,
+    shedStatus,
+    keepAliveTimeoutMs,
+    tls,
+  });
   closers.push(() => listener.server.closeAllConnections());
 
   let draining = false;
@@ -164,7 +188,7 @@ export async function compose(options: ComposeOptions): Promise<RunningGateway> 
       adminUrl = await listen(admin.server, config.adminListen);
       closers.push(() => closeServer(admin.server));
     }
-    const url = await listen(listener.server, config.listen);
+    const url = await listen(listener.server, config.listen, tls === undefined ? 'http' : 'https');
     log.info(
       { url, adminUrl, upstream: config.upstream.origin + config.upstream.basePath },
       'listening',
@@ -215,21 +239,25 @@ function within(clock: Clock, ms: number, promise: Promise<void>): Promise<boole
   });
 }
 
-function listen(server: Server, { host, port }: ListenAddress): Promise<string> {
+function listen(
+  server: Server,
+  { host, port }: ListenAddress,
+  scheme: 'http' | 'https' = 'http',
+): Promise<string> {
   return new Promise((resolve, reject) => {
     server.once('error', reject);
     server.listen(port, host, () => {
       server.off('error', reject);
       const address = server.address();
-      resolve(
-        urlOf(typeof address === 'object' && address !== null ? address : { address: host, port }),
-      );
+      const at =
+        typeof address === 'object' && address !== null ? address : { address: host, port };
+      resolve(`${scheme}://${authorityOf(at)}`);
     });
   });
 }
 
-function urlOf({ address, port }: Pick<AddressInfo, 'address' | 'port'>): string {
-  return `http://${address.includes(':') ? `[${address}]` : address}:${port}`;
+function authorityOf({ address, port }: Pick<AddressInfo, 'address' | 'port'>): string {
+  return `${address.includes(':') ? `[${address}]` : address}:${port}`;
 }
 
 function closeServer(server: Server): Promise<void> {
