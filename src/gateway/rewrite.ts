@@ -20,7 +20,7 @@ export interface Rewrite {
   /** Whether the body may hold links, so that all of it is wanted before any of it is sent. */
   wantsBody(response: UpstreamResponse, incoming: IncomingMessage): boolean;
   /**
-   * The body with its links rewritten, not encoded; `undefined` when there is none to rewrite, and
+   * The body with its links rewritten, encoded as it was; `undefined` when there is none to rewrite, and
    * the bytes are to go out as they came. Answers without a promise when nothing has to be decoded.
    */
   body(
@@ -35,27 +35,45 @@ export const MOST_REWRITTEN = 1024 * 1024;
 const JSON_TYPE = /^application\/(?:[\w.+-]+\+)?json(?:\s*;|$)/i;
 const NO_TRANSFORM = /(?:^|,)\s*no-transform\s*(?:,|$)/i;
 
-type Decode = (bytes: Buffer) => Promise<Buffer> | Buffer;
+/** How one content coding is undone and done again; absent where there is nothing to do. */
+interface Coding {
+  readonly decode: (bytes: Buffer) => Promise<Buffer>;
+  readonly encode: (bytes: Buffer) => Promise<Buffer>;
+}
+
 const limits = { maxOutputLength: MOST_REWRITTEN };
+const { BROTLI_PARAM_QUALITY } = zlib.constants;
+/** The default quality is for files that are packed once. */
+const fastBrotli = { params: { [BROTLI_PARAM_QUALITY]: 4 } };
 const gunzip = promisify<Buffer, zlib.ZlibOptions, Buffer>(zlib.gunzip);
+const gzip = promisify<Buffer, Buffer>(zlib.gzip);
 const inflate = promisify<Buffer, zlib.ZlibOptions, Buffer>(zlib.inflate);
+const deflate = promisify<Buffer, Buffer>(zlib.deflate);
 const unbrotli = promisify<Buffer, zlib.BrotliOptions, Buffer>(zlib.brotliDecompress);
+const brotli = promisify<Buffer, zlib.BrotliOptions, Buffer>(zlib.brotliCompress);
 const unzstd = promisify<Buffer, zlib.ZstdOptions, Buffer>(zlib.zstdDecompress);
-const DECODERS: ReadonlyMap<string, Decode> = new Map<string, Decode>([
-  ['', (bytes) => bytes],
-  ['identity', (bytes) => bytes],
-  ['gzip', (bytes) => gunzip(bytes, limits)],
-  ['x-gzip', (bytes) => gunzip(bytes, limits)],
-  ['deflate', (bytes) => inflate(bytes, limits)],
-  ['br', (bytes) => unbrotli(bytes, limits)],
-  ['zstd', (bytes) => unzstd(bytes, limits)],
+const zstd = promisify<Buffer, Buffer>(zlib.zstdCompress);
+const GZIP: Coding = { decode: (bytes) => gunzip(bytes, limits), encode: gzip };
+const CODINGS: ReadonlyMap<string, Coding | undefined> = new Map([
+  ['', undefined],
+  ['identity', undefined],
+  ['gzip', GZIP],
+  ['x-gzip', GZIP],
+  ['deflate', { decode: (bytes: Buffer) => inflate(bytes, limits), encode: deflate }],
+  [
+    'br',
+    {
+      decode: (bytes: Buffer) => unbrotli(bytes, limits),
+      encode: (bytes: Buffer) => brotli(bytes, fastBrotli),
+    },
+  ],
+  ['zstd', { decode: (bytes: Buffer) => unzstd(bytes, limits), encode: zstd }],
 ]);
 
 /** What describes the bytes that the API sent, and not those that the caller gets. */
 const OF_THE_BYTES: ReadonlySet<string> = new Set([
   'accept-ranges',
   'content-digest',
-  'content-encoding',
   'content-length',
   'content-md5',
   'digest',
@@ -94,8 +112,8 @@ export function makeRewrite({ origin, basePath, jsonLinks }: RewriteOptions): Re
     return { apiOrigin: origin, basePath, callerOrigin: own };
   }
 
-  function inPlain(plain: Buffer | undefined, incoming: IncomingMessage): Buffer | undefined {
-    if (plain === undefined || (basePath === '' && !plain.includes(host))) return undefined;
+  function inPlain(plain: Buffer, incoming: IncomingMessage): Buffer | undefined {
+    if (basePath === '' && !plain.includes(host)) return undefined;
     const map = mapFor(incoming);
     return map === undefined ? undefined : rewriteJson(plain, jsonLinks, map);
   }
@@ -120,15 +138,17 @@ export function makeRewrite({ origin, basePath, jsonLinks }: RewriteOptions): Re
       if (Number(headers['content-length'] ?? 0) > MOST_REWRITTEN) return false;
       // RFC 9110 §7.7: what says so must not be transformed.
       if (NO_TRANSFORM.test(text(headers['cache-control']))) return false;
-      return DECODERS.has(text(headers['content-encoding']).trim().toLowerCase());
+      return CODINGS.has(codingOf(headers));
     },
 
     body(bytes, { headers }, incoming) {
-      const decode = DECODERS.get(text(headers['content-encoding']).trim().toLowerCase());
-      const decoded = decode?.(bytes);
-      if (!(decoded instanceof Promise)) return inPlain(decoded, incoming);
-      return decoded.then(
-        (plain) => inPlain(plain, incoming),
+      const coding = CODINGS.get(codingOf(headers));
+      if (coding === undefined) return inPlain(bytes, incoming);
+      return coding.decode(bytes).then(
+        (plain) => {
+          const rewritten = inPlain(plain, incoming);
+          return rewritten === undefined ? undefined : coding.encode(rewritten);
+        },
         // What cannot be decoded, or only to too much, is the caller's to read.
         () => undefined,
       );
@@ -158,6 +178,10 @@ const ESCAPE = /\\./g;
 
 function bareSlash(escape: string): string {
   return escape === '\\/' ? '/' : escape;
+}
+
+function codingOf(headers: UpstreamResponse['headers']): string {
+  return text(headers['content-encoding']).trim().toLowerCase();
 }
 
 function text(value: string | string[] | undefined): string {
