@@ -46,7 +46,7 @@ export class Bucket {
   readonly #leases = new Set<Lease>();
   #observations = 0;
   /** What the newest observation said, to tell overlapping answers' order. */
-  #reported: { remaining: number; resetAt: number | undefined } | undefined;
+  #reported: { remaining: number; resetAt: number | undefined; sameWithinMs: number } | undefined;
 
   #blockedUntil: number | undefined;
   #blockedByRetryAfter = false;
@@ -355,14 +355,16 @@ export class Bucket {
     if (newest === undefined || lease.observation >= this.#observations) return true;
     if (resetAt !== undefined && newest.resetAt !== undefined) {
       const laterBy = resetAt - newest.resetAt;
-      if (laterBy > sameWithinMs) return true;
-      if (laterBy < -sameWithinMs) return false;
+      // The coarser of the two says how far apart they can be and still mean the same moment.
+      const withinMs = Math.max(sameWithinMs, newest.sameWithinMs);
+      if (laterBy > withinMs) return true;
+      if (laterBy < -withinMs) return false;
     }
     return remaining < newest.remaining;
   }
 
   #observe(lease: Lease, observation: Observation, now: number): void {
-    const { resetAt, uncertaintyMs, remaining: said = 0 } = observation;
+    const { resetAt, uncertaintyMs, sameWithinMs, remaining: said = 0 } = observation;
     const throttled = observation.status === 429;
     const first = this.#reported === undefined;
     const refilled = this.#heldUntil !== undefined;
@@ -377,7 +379,7 @@ export class Bucket {
 
     this.#phase = 'metered';
     this.#observations++;
-    this.#reported = { remaining: said, resetAt };
+    this.#reported = { remaining: said, resetAt, sameWithinMs };
     this.#limit = limit;
     this.#remaining = remaining;
     this.#uncertaintyMs = uncertaintyMs;
