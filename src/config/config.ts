@@ -74,7 +74,13 @@ export interface Shown {
 }
 
 export type Loaded =
-  | { readonly kind: 'ok'; readonly config: Config; readonly shown: readonly Shown[] }
+  | {
+      readonly kind: 'ok';
+      readonly config: Config;
+      readonly shown: readonly Shown[];
+      /** What was written for each variable, secrets included: to compare, never to print. */
+      readonly given: ReadonlyMap<string, string | undefined>;
+    }
   /** One line per problem: it names the setting, what was expected, and what came. */
   | { readonly kind: 'bad'; readonly problems: readonly string[] };
 
@@ -99,12 +105,14 @@ export function loadConfig({ env, configPath, readFile }: LoadOptions): Loaded {
   const file = path === undefined ? undefined : openConfigFile(path, readFile);
   const problems = [...unknownVariables(env), ...(file?.problems ?? [])];
   const shown: Shown[] = [];
+  const given = new Map<string, string | undefined>();
 
   /** The setting's value; `undefined` when nobody gave one, or when it was a problem. */
   function optional<T>(setting: Setting<T>, fromPreset?: string): T | undefined {
     const found = find(setting, env, file, fromPreset);
     const { variable, kind, secret } = setting;
     const display = secret === true && found.text !== undefined ? '(secret)' : (found.text ?? '');
+    given.set(variable, found.text);
     shown.push({ variable, value: display, source: found.source });
     if (found.text === undefined) return undefined;
     const value = kind.parse(found.text);
@@ -204,7 +212,7 @@ export function loadConfig({ env, configPath, readFile }: LoadOptions): Loaded {
   if (problems.length === 0) problems.push(...safetyProblems(config));
   return problems.length > 0
     ? { kind: 'bad', problems }
-    : { kind: 'ok', config: deepFreeze(config), shown };
+    : { kind: 'ok', config: deepFreeze(config), shown, given };
 }
 
 interface Found {

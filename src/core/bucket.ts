@@ -80,6 +80,21 @@ export class Bucket {
     this.#believedPeriodMs = belief.periodMs;
   }
 
+  /**
+   * Takes another limit from the configuration for the one that it was made with. What the API has
+   * reported is better than what anybody configures, so it changes nothing then.
+   */
+  believe(belief: { readonly limit: number; readonly periodMs: number }): void {
+    if (this.#observations > 0) return;
+    // Spent slots stay spent.
+    const spent = this.#phase === 'metered' ? this.#limit - this.#remaining : 0;
+    this.#phase = 'metered';
+    this.#limit = belief.limit;
+    this.#remaining = Math.max(0, belief.limit - spent);
+    this.#believedPeriodMs = belief.periodMs;
+    this.#slots.keepLast(this.#limit - this.#remaining);
+  }
+
   /** Whether answers are still awaited: such a bucket must not be forgotten. */
   get busy(): boolean {
     return this.#leases.size > 0;
