@@ -14,11 +14,11 @@ import type { Metrics } from './telemetry/metrics.ts';
 export interface ComposeAdminOptions {
   readonly auth: AdminAuthOptions;
   readonly clock: Clock;
-  readonly ledger: Ledger;
+  readonly ledger: Pick<Ledger, 'snapshot' | 'pause' | 'resume'>;
   readonly ledgerWatch: LedgerWatch;
-  readonly metrics: Metrics;
+  readonly metrics: Pick<Metrics, 'expose'>;
   readonly feed: Feed;
-  readonly settings: () => readonly Shown[];
+  readonly settings: readonly Shown[];
   readonly isDraining: () => boolean;
   readonly replica: string;
   readonly version: string;

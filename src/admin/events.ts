@@ -67,6 +67,7 @@ export function makeEvents(dependencies: EventsDependencies): Events {
       ledger: ledgerMode(),
       draining: isDraining(),
       total: feed.sequence,
+      step: feed.step,
       buckets: busiest.map(roundedBucket),
       bucketsHidden: all.length - busiest.length,
     };
@@ -142,6 +143,8 @@ interface WatchedState {
   readonly draining: boolean;
   /** Calls since the start. */
   readonly total: number;
+  /** The number of the point of the history that is now. */
+  readonly step: number;
   readonly buckets: readonly BucketSnapshot[];
   readonly bucketsHidden: number;
 }

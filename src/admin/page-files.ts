@@ -8,6 +8,13 @@ export interface PageFile {
 
 const DIRECTORY = new URL('page/', import.meta.url);
 const PARTS = {
+  'style.css': 'text/css',
+  'app.js': 'text/javascript',
+  'buckets.js': 'text/javascript',
+  'calls.js': 'text/javascript',
+  'charts.js': 'text/javascript',
+  'dom.js': 'text/javascript',
+  'format.js': 'text/javascript',
   'icon.svg': 'image/svg+xml',
 };
 

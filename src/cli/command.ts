@@ -1,6 +1,5 @@
 import type { Readable, Writable } from 'node:stream';
-import { loadConfig, type Loaded, type LoadOptions } from '../config/config.ts';
-import type { Settings } from '../config/live.ts';
+import { loadConfig, type Config, type LoadOptions, type Shown } from '../config/config.ts';
 
 /** What a command may touch of the process it runs in. */
 export interface Surroundings {
@@ -57,9 +56,10 @@ export const CONFIG_OPTION: Option = {
   summary: 'a YAML file of settings; environment variables go before it',
 };
 
-/** Reads the settings that an invocation names, now; they may be others than a minute ago. */
-export function readSettings({ env, readFile, options }: Invocation): Loaded {
-  return loadConfig({ env, configPath: options.get(CONFIG_OPTION.name), readFile });
+/** The settings that a command works with. */
+export interface Settings {
+  readonly config: Config;
+  readonly shown: readonly Shown[];
 }
 
 /** Runs `run` with the settings in force; bad ones are told one a line, and the code is 2. */
@@ -67,9 +67,10 @@ export function withSettings(
   run: (settings: Settings, invocation: Invocation) => ExitCode | Promise<ExitCode>,
 ): Command['run'] {
   return (invocation) => {
-    const loaded = readSettings(invocation);
+    const { env, readFile, stderr, options } = invocation;
+    const loaded = loadConfig({ env, configPath: options.get(CONFIG_OPTION.name), readFile });
     if (loaded.kind === 'ok') return run(loaded, invocation);
-    invocation.stderr(loaded.problems.map((problem) => `headgate: ${problem}\n`).join(''));
+    stderr(loaded.problems.map((problem) => `headgate: ${problem}\n`).join(''));
     return 2;
   };
 }

@@ -32,9 +32,7 @@ const GRANT_FRESH_MS = 5000;
  */
 export function makeForward({ upstream, lane, clock, token }: ForwardDependencies): Forward {
   async function send(job: Job): Promise<Forwarded> {
-    const { call, body } = job;
-    if (body.kind === 'stream') await body.probe();
-    if (call.gone) return neverSent();
+    const { call } = job;
     const startedAt = clock.now();
     call.attempts++;
     const sent = await upstream.send(
@@ -42,7 +40,7 @@ export function makeForward({ upstream, lane, clock, token }: ForwardDependencie
         method: job.method,
         path: job.target,
         headers: withToken(job, token()),
-        body: body.take(),
+        body: job.body.take(),
       },
       call,
       (rawHeaders) => forwardInformational(call.outgoing, rawHeaders),
@@ -61,13 +59,10 @@ export function makeForward({ upstream, lane, clock, token }: ForwardDependencie
       upstream.release();
       return Promise.resolve<Forwarded>({ kind: 'stale' });
     });
-    return ran.kind === 'ran' ? ran.value : neverSent();
-  };
-
-  function neverSent(): Forwarded {
+    if (ran.kind === 'ran') return ran.value;
     upstream.release();
-    return { kind: 'unsent', reason: 'aborted', error: new Error('the caller left before') };
-  }
+    return { kind: 'unsent', reason: 'aborted', error: new Error('the caller left the lane') };
+  };
 }
 
 /** The token goes in at the last moment, so that a rotated one serves requests that waited. */

@@ -55,6 +55,11 @@ export class Feed {
     return this.#history.stepMs;
   }
 
+  /** The number of the point that is now, whether or not anything happened in it yet. */
+  get step(): number {
+    return this.#history.step;
+  }
+
   readonly record: CallRecorder = (line) => {
     const sequence = ++this.#sequence;
     this.#calls[sequence % CALLS_KEPT] = { sequence, at: this.#clock.wallMs(), line };

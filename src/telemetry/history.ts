@@ -10,6 +10,8 @@ const BINS_PER_DOUBLING = 4;
 
 /** What happened in one step of time. */
 export interface HistoryPoint {
+  /** Counts the steps of time; the newest point is told again until its step is over. */
+  readonly step: number;
   /** When the step began, in milliseconds since 1970. */
   readonly at: number;
   readonly calls: number;
@@ -32,12 +34,17 @@ export class History {
 
   constructor(clock: Clock) {
     this.#clock = clock;
-    this.#current = this.#stepAt(Math.floor(clock.now() / STEP_MS));
+    this.#current = this.#stepAt(this.step);
   }
 
   /** Milliseconds that one point stands for. */
   get stepMs(): number {
     return STEP_MS;
+  }
+
+  /** The number of the step that is now. */
+  get step(): number {
+    return Math.floor(this.#clock.now() / STEP_MS);
   }
 
   add({ outcome, waitMs }: Pick<CallLine, 'outcome' | 'waitMs'>): void {
@@ -66,7 +73,7 @@ export class History {
   }
 
   #now(): Step {
-    const index = Math.floor(this.#clock.now() / STEP_MS);
+    const index = this.step;
     if (this.#current.index !== index) this.#current = this.#stepAt(index);
     return this.#current;
   }
@@ -96,6 +103,7 @@ function slotOf(index: number): number {
 
 function pointOf({ index, waits, ...counts }: Step, wallLessNow: number): HistoryPoint {
   return {
+    step: index,
     at: Math.round(index * STEP_MS + wallLessNow),
     ...counts,
     waitP50: quantile(waits, counts.calls, 0.5),

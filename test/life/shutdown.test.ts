@@ -85,14 +85,9 @@ describe('between SIGTERM and the end of the drain delay', () => {
       clock,
       destination: { write: () => undefined },
     });
-    const gateway = await compose({
-      settings: loaded,
-      clock,
-      chance: systemChance,
-      log,
-      replica: 'test',
-    });
-    const stopped = gateway.stop('after-delay');
+    const { config } = loaded;
+    const gateway = await compose({ config, clock, chance: systemChance, log, replica: 'test' });
+    const stopped = gateway.stop({ delayMs: config.drainDelayMs });
     clock.advance(4999);
     const answer = await askFor(gateway.url, '/domains', { authorization: TOKEN });
     expect(answer.status).toBe(200);

@@ -61,12 +61,13 @@ export async function startGateway(options: GatewayOptions): Promise<TestGateway
     destination: { write: (line) => captured.write(line) },
   });
   const running = await compose({
-    settings: loaded,
+    config,
     clock,
     chance: systemChance,
     log,
     replica: 'test',
     version: 'test',
+    settings: loaded.shown,
   });
   return {
     url: running.url,

@@ -1,0 +1,39 @@
+import { writeFileSync } from 'node:fs';
+import { launchBrowser } from '../test/support/browser.ts';
+import { playScene } from './scene.ts';
+
+/**
+ * Takes the pictures of the live page: docs/live-page.png in the light, and in the dark beside it.
+ *
+ *     node demo/live-page.ts [DIRECTORY]
+ */
+
+const directory = process.argv[2] ?? 'docs';
+const SIZE = { width: 1440, height: 900 };
+/** So long the page is watched before the picture, for ticks to come. */
+const WATCH_TICKS = 3;
+
+const { admin, play } = await playScene(Date.now());
+await new Promise<void>((resolve) => admin.server.listen(0, '127.0.0.1', resolve));
+const address = admin.server.address();
+const port = typeof address === 'object' ? address?.port : undefined;
+const browser = await launchBrowser();
+try {
+  for (const colorScheme of ['light', 'dark'] as const) {
+    const page = await browser.newPage({ viewport: SIZE, colorScheme, deviceScaleFactor: 1.5 });
+    await page.goto(`http://127.0.0.1:${port}/`);
+    for (let tick = 0; tick < WATCH_TICKS; tick++) {
+      await play(1000);
+      await page.waitForTimeout(700);
+    }
+    await page.locator('[data-connection="live"]').waitFor();
+    const name = colorScheme === 'light' ? 'live-page.png' : 'live-page-dark.png';
+    writeFileSync(`${directory}/${name}`, await page.screenshot());
+    await page.close();
+  }
+} finally {
+  await browser.close();
+  admin.close();
+  admin.server.closeAllConnections();
+  admin.server.close();
+}

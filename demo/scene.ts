@@ -1,0 +1,246 @@
+import { composeAdmin, type Admin } from '../src/compose-admin.ts';
+import { ClockOffset } from '../src/core/clock-offset.ts';
+import type { Priority } from '../src/core/fair-queue.ts';
+import type { Grant, Leaving, Ticket } from '../src/ledger/ledger.ts';
+import { MemoryLedger } from '../src/ledger/memory-ledger.ts';
+import type { CallLine } from '../src/telemetry/call-line.ts';
+import { Feed } from '../src/telemetry/feed.ts';
+import { LedgerWatch } from '../src/telemetry/ledger-watch.ts';
+import { makeMetrics } from '../src/telemetry/metrics.ts';
+import { FakeClock } from '../test/support/fake-clock.ts';
+import { makeLimiter, type Limiter } from '../test/support/limiter.ts';
+import { seededChance } from '../test/support/seeded-chance.ts';
+
+/** One caller's habit. */
+interface Habit {
+  readonly caller: string;
+  readonly credential: string;
+  readonly class: keyof typeof LIMITS;
+  readonly perMinute: number;
+  readonly method: string;
+  readonly paths: readonly string[];
+  readonly priority?: Priority;
+  /** Only in these minutes of the scene. */
+  readonly minutes?: readonly [from: number, to: number];
+  readonly maxWaitMs?: number;
+}
+
+const LIMITS = {
+  read: { limit: 80, periodMs: 60_000 },
+  write: { limit: 20, periodMs: 60_000 },
+  purge: { limit: 200, periodMs: 60_000 },
+} as const;
+
+const OWN = '4f6c0d7be12a9c03';
+const HABITS: readonly Habit[] = [
+  habit('dns-sync', 'read', 44, 'GET', ['/intelligent_dns', '/intelligent_dns/118/records']),
+  habit('console', 'read', 14, 'GET', ['/domains', '/edge_applications/4021'], {
+    priority: 'high',
+  }),
+  habit('nightly-audit', 'read', 52, 'GET', ['/domains/88', '/edge_applications', '/variables'], {
+    priority: 'low',
+    minutes: [5, 8],
+    maxWaitMs: 60_000,
+  }),
+  habit('terraform', 'read', 48, 'GET', ['/edge_applications/4021/origins', '/domains'], {
+    minutes: [12.2, 16],
+  }),
+  habit('terraform', 'write', 26, 'PUT', ['/edge_applications/4021/origins/7'], {
+    minutes: [12.6, 16],
+  }),
+  habit('deploy-bot', 'write', 9, 'POST', ['/domains', '/edge_firewall']),
+  habit('cms', 'purge', 70, 'POST', ['/purge/url', '/purge/cachekey']),
+  { ...habit('cms', 'purge', 150, 'POST', ['/purge/url']), credential: 'b81d20c4e97f3a56' },
+  {
+    ...habit('shop', 'read', 34, 'GET', ['/domains', '/domains/9']),
+    credential: 'b81d20c4e97f3a56',
+  },
+  {
+    ...habit('batch-import', 'read', 90, 'GET', ['/edge_functions'], { maxWaitMs: 30_000 }),
+    credential: 'b81d20c4e97f3a56',
+    minutes: [9, 10.2],
+  },
+];
+
+const STAYS: Leaving = { gone: false, onGone: () => undefined };
+const MINUTES = 15;
+const STEP_MS = 50;
+
+/** A replica with a lively quarter of an hour behind it, on its admin listener. */
+export interface Scene {
+  readonly admin: Admin;
+  /** Lets the scene go on. */
+  readonly play: (ms: number) => Promise<void>;
+}
+
+/**
+ * Plays a quarter of an hour through the real ledger and the real feed, against limiters as the
+ * API's, in a few seconds.
+ */
+export async function playScene(nowMs: number): Promise<Scene> {
+  const chance = seededChance(20_26);
+  const clock = new FakeClock({ startMs: 0, epochMs: nowMs - MINUTES * 60_000 });
+  const apiClock = new ClockOffset();
+  const ledgerWatch = new LedgerWatch();
+  const feed = new Feed(clock);
+  const ledger = new MemoryLedger({
+    clock,
+    chance,
+    apiClock,
+    places: { take: () => true, onFree: () => undefined },
+    maxQueue: 1000,
+  });
+  const limiters = new Map<string, Limiter>();
+  let ids = 0;
+
+  function limiterOf(bucket: string, className: keyof typeof LIMITS): Limiter {
+    const known = limiters.get(bucket) ?? makeLimiter('sliding', LIMITS[className]);
+    limiters.set(bucket, known);
+    return known;
+  }
+
+  function call(one: Habit): void {
+    const bucket = { id: `${one.credential}:${one.class}`, class: one.class };
+    const arrivedAt = clock.now();
+    const ticket: Ticket = {
+      id: `${(++ids).toString(16).padStart(8, '0')}-scene`,
+      bucket,
+      owner: one.caller,
+      caller: one.caller,
+      priority: one.priority ?? 'normal',
+      weight: 1,
+      arrivedAt,
+      deadlineAt: arrivedAt + (one.maxWaitMs ?? 120_000),
+    };
+    let waitMs = 0;
+    let attempts = 0;
+    let upstreamMs = 0;
+
+    function finish(said: Pick<CallLine, 'status' | 'outcome' | 'code' | 'path'>): void {
+      const view = ledger.view(bucket.id);
+      feed.record({
+        ...said,
+        id: ticket.id,
+        caller: one.caller,
+        bucket: bucket.id,
+        class: one.class,
+        priority: ticket.priority,
+        method: one.method,
+        query: '',
+        attempts,
+        waitMs,
+        upstreamMs,
+        totalMs: clock.now() - arrivedAt,
+        bytesIn: 0,
+        bytesOut: 640,
+        limit: view?.limit,
+        remaining: view?.remaining,
+        resetInMs: view?.resetInMs,
+        waiting: view?.waiting ?? 0,
+      });
+    }
+
+    function send(grant: Grant): void {
+      const sentAt = clock.now();
+      waitMs = sentAt - arrivedAt - upstreamMs;
+      attempts++;
+      const tookMs = 60 + chance() ** 4 * 900;
+      clock.after(tookMs, () => {
+        upstreamMs += tookMs;
+        const receivedAt = clock.now();
+        const verdict = limiterOf(bucket.id, one.class).take(clock.wallMs());
+        const dateMs = Math.floor(clock.wallMs() / 1000) * 1000;
+        apiClock.observe({ dateMs, sentAt, receivedAt });
+        const path = one.paths[Math.floor(chance() * one.paths.length)] ?? '/';
+        const status = !verdict.allowed ? 429 : path === '/domains/9' ? 404 : 200;
+        const reading = {
+          limit: verdict.limit,
+          remaining: verdict.remaining,
+          reset: { kind: 'instant', atMs: verdict.resetAtMs, resolutionMs: 0 },
+        } as const;
+        const answer = { status, reading, sentAt, receivedAt };
+        ledger.settle(grant, { kind: 'answered', answer });
+        if (status !== 429) return finish({ status, outcome: 'answered', code: undefined, path });
+        feed.throttled();
+        ask(true);
+      });
+    }
+
+    function ask(again: boolean): void {
+      const admission = ledger.acquire(ticket, STAYS, again ? { notBefore: 0 } : undefined);
+      if (admission.kind === 'granted') send(admission.grant);
+      else if (admission.kind === 'shed') shed(admission.code);
+      else {
+        void admission.outcome.then((outcome) => {
+          if (outcome.kind === 'granted') send(outcome.grant);
+          else if (outcome.kind === 'shed') shed(outcome.code);
+        });
+      }
+    }
+
+    function shed(code: string): void {
+      waitMs = clock.now() - arrivedAt;
+      finish({ status: 503, outcome: 'shed', code, path: one.paths[0] ?? '/' });
+    }
+
+    ask(false);
+  }
+
+  /** The next call of a habit comes at random, as often as it is wont to. */
+  function live(one: Habit): void {
+    clock.after((-Math.log(1 - chance()) * 60_000) / one.perMinute, () => {
+      const minute = clock.now() / 60_000;
+      const [from, to] = one.minutes ?? [0, Infinity];
+      if (minute >= from && minute < to) call(one);
+      live(one);
+    });
+  }
+
+  async function play(ms: number): Promise<void> {
+    for (let passed = 0; passed < ms; passed += STEP_MS) {
+      clock.advance(STEP_MS);
+      // Somebody outside spends the same budget for a while: that is where 429s come from.
+      const minute = clock.now() / 60_000;
+      if (minute > 6 && minute < 7.5 && chance() < 0.02) {
+        limiterOf(`${OWN}:read`, 'read').take(clock.wallMs());
+      }
+      await Promise.resolve();
+    }
+  }
+
+  for (const one of HABITS) live(one);
+  await play(MINUTES * 60_000);
+  const sources = { clock, apiClock, ledger, ledgerWatch, laneQueued: () => 0 };
+  const admin = composeAdmin({
+    auth: { token: () => undefined, beyondLoopback: false, isOurHost: () => true },
+    clock,
+    ledger,
+    ledgerWatch,
+    metrics: makeMetrics({ ...sources, logLinesLost: () => 0, processFigures: false }),
+    feed,
+    settings: [],
+    isDraining: () => false,
+    replica: 'gateway-7d9f-1',
+    version: '0.1.0',
+  });
+  return { admin, play };
+}
+
+function habit(
+  caller: string,
+  className: keyof typeof LIMITS,
+  perMinute: number,
+  method: string,
+  paths: readonly string[],
+  more: Partial<Habit> = {},
+): Habit {
+  return {
+    caller,
+    credential: OWN,
+    class: className,
+    perMinute,
+    method,
+    paths,
+    ...more,
+  };
+}

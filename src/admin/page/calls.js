@@ -1,0 +1,162 @@
+import { byId, element, setText } from './dom.js';
+import { formatClock, formatCount, formatTime } from './format.js';
+
+/**
+ * @typedef {object} Call
+ * @property {number} sequence
+ * @property {string} time
+ * @property {string} id
+ * @property {string} caller
+ * @property {string} method
+ * @property {string} path
+ * @property {string} query
+ * @property {number} status
+ * @property {'answered' | 'shed' | 'failed' | 'aborted'} outcome
+ * @property {string} [code]
+ * @property {number} attempts
+ * @property {number} waitMs
+ * @property {number} upstreamMs
+ * @property {number} totalMs
+ *
+ * @typedef {object} Calls
+ * @property {readonly Call[]} shown
+ * @property {number} sampledOut
+ * @property {number} missed
+ */
+
+const MOST_ROWS = 200;
+const FIELDS = ['caller', 'path', 'status', 'outcome', 'minWait'];
+
+/**
+ * The table of the last calls. `onFilter` hears the query for `/events` when the reader changed
+ * what to see; the server filters, so that a rare call is not lost among many.
+ *
+ * @param {(query: string) => void} onFilter
+ */
+export function makeCalls(onFilter) {
+  const rows = byId('rows');
+  const note = byId('calls-note');
+  const empty = byId('calls-empty');
+  const hold = byId('hold');
+  const form = byId('filter');
+  if (!(form instanceof HTMLFormElement)) throw new Error('#filter is no form');
+  /** What came while the list was held, newest first. @type {Call[]} */
+  let held = [];
+  let holding = false;
+
+  readAddress(form);
+  let query = queryOf(form);
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let pending;
+  const changed = () => {
+    clearTimeout(pending);
+    // Not at every key: each change is a new connection.
+    pending = setTimeout(() => {
+      if (!form.checkValidity()) return;
+      const now = queryOf(form);
+      if (now === query) return;
+      query = now;
+      history.replaceState(null, '', now === '' ? location.pathname : `?${now}`);
+      onFilter(now);
+    }, 250);
+  };
+  form.addEventListener('input', changed);
+  form.addEventListener('reset', () => setTimeout(changed));
+  form.addEventListener('submit', (event) => event.preventDefault());
+  document.addEventListener('keydown', (event) => {
+    const typing = event.target instanceof HTMLElement && event.target.closest('input, select');
+    if (event.key !== '/' || typing || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    form.querySelector('input')?.focus();
+  });
+
+  hold.addEventListener('click', () => {
+    holding = !holding;
+    hold.setAttribute('aria-pressed', String(holding));
+    if (!holding) {
+      add(held);
+      held = [];
+    }
+    setText(hold, holding ? 'Go on' : 'Hold the list');
+  });
+
+  /** @param {readonly Call[]} calls */
+  function add(calls) {
+    rows.prepend(...calls.map(rowOf));
+    while (rows.childElementCount > MOST_ROWS) rows.lastElementChild?.remove();
+    empty.hidden = rows.childElementCount > 0;
+  }
+
+  return {
+    /** The query for `/events` that the filter stands for. */
+    get query() {
+      return query;
+    },
+    /** @param {Calls} calls @param {boolean} afresh */
+    show({ shown, sampledOut, missed }, afresh) {
+      if (afresh) {
+        held = [];
+        if (!holding) rows.replaceChildren();
+      }
+      if (holding) held = [...shown, ...held].slice(0, MOST_ROWS);
+      else add(shown);
+      const leftOut = sampledOut + missed;
+      const filtered = query === '' ? '' : 'filtered';
+      const sample =
+        leftOut > 0 && !afresh
+          ? `a sample: ${formatCount(shown.length)} of ${formatCount(shown.length + leftOut)} this second`
+          : '';
+      const waiting = holding ? `held, ${formatCount(held.length)} new` : '';
+      setText(note, [filtered, sample, waiting].filter((part) => part !== '').join(' · '));
+    },
+  };
+}
+
+/** @param {HTMLFormElement} form */
+function queryOf(form) {
+  const query = new URLSearchParams();
+  for (const [name, value] of new FormData(form)) {
+    if (typeof value === 'string' && value.trim() !== '') query.set(name, value.trim());
+  }
+  return query.toString();
+}
+
+/** A filter is part of the page's address, so that it can be sent to a colleague. @param {HTMLFormElement} form */
+function readAddress(form) {
+  const query = new URLSearchParams(location.search);
+  for (const name of FIELDS) {
+    const field = form.elements.namedItem(name);
+    if (field instanceof HTMLInputElement || field instanceof HTMLSelectElement) {
+      field.value = query.get(name) ?? '';
+    }
+  }
+}
+
+/** @param {Call} call */
+function rowOf(call) {
+  const { caller, method, path, query, status, outcome, code, attempts } = call;
+  const request = element('td', 'request', element('span', 'method', method), ' ', path);
+  request.title = `${method} ${path}${query === '' ? '' : `?${query}`}\n${call.id}`;
+  const tries = attempts > 1 ? [' ', element('span', 'tries', `${attempts} attempts`)] : [];
+  const row = element(
+    'tr',
+    '',
+    element('td', 'time', formatClock(call.time)),
+    element('td', 'caller', caller === '' ? '–' : caller),
+    request,
+    element('td', 'number status', status === 0 ? '–' : String(status)),
+    element(
+      'td',
+      'outcome',
+      element('span', 'mark', outcome),
+      code === undefined ? '' : ` ${code}`,
+      ...tries,
+    ),
+    element('td', 'number', formatTime(call.waitMs)),
+    element('td', 'number', formatTime(call.upstreamMs)),
+    element('td', 'number', formatTime(call.totalMs)),
+  );
+  row.dataset['outcome'] = outcome;
+  row.dataset['status'] = `${Math.floor(status / 100)}xx`;
+  return row;
+}

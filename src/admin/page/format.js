@@ -1,0 +1,38 @@
+/** Numbers and times as people read them. */
+
+const count = new Intl.NumberFormat('en', { maximumFractionDigits: 0 });
+const clockTime = new Intl.DateTimeFormat('en-GB', { timeStyle: 'medium' });
+
+/** @param {number} value */
+export function formatCount(value) {
+  return count.format(value);
+}
+
+/** A rate: one decimal while it is small. @param {number} value */
+export function formatRate(value) {
+  return value >= 100 ? count.format(value) : value.toFixed(value >= 10 || value === 0 ? 0 : 1);
+}
+
+/** A measured time: `0`, `12 ms`, `1.2 s`, `45 s`, `2 min 05 s`. @param {number} ms */
+export function formatTime(ms) {
+  if (ms < 0.5) return '0';
+  if (ms < 999.5) return `${Math.round(ms)} ms`;
+  if (ms < 9_950) return `${(ms / 1000).toFixed(1)} s`;
+  return formatSpan(ms);
+}
+
+/** A time to come, which is counted down in whole seconds: `4 s`, `2 min 05 s`. @param {number} ms */
+export function formatSpan(ms) {
+  const seconds = Math.ceil(ms / 1000);
+  if (seconds < 60) return `${seconds} s`;
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 60) return `${minutes} min ${String(seconds % 60).padStart(2, '0')} s`;
+  const hours = Math.floor(minutes / 60);
+  if (hours < 48) return `${hours} h ${String(minutes % 60).padStart(2, '0')} min`;
+  return `${Math.round(hours / 24)} days`;
+}
+
+/** The time of day, here. @param {string | number} at */
+export function formatClock(at) {
+  return clockTime.format(new Date(at));
+}

@@ -1,0 +1,199 @@
+import axe from 'axe-core';
+import { type Browser, type Page } from 'playwright-core';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { z } from 'zod';
+import { composeAdmin } from '../../src/compose-admin.ts';
+import { systemClock } from '../../src/system-clock.ts';
+import { Feed } from '../../src/telemetry/feed.ts';
+import { LedgerWatch } from '../../src/telemetry/ledger-watch.ts';
+import { ask } from '../support/ask.ts';
+import { launchBrowser } from '../support/browser.ts';
+import { callLine } from '../support/call-line.ts';
+import { startGateway } from '../support/gateway.ts';
+import { startWatched, type Watched } from '../support/watched.ts';
+
+let browser: Browser;
+let watched: Watched;
+beforeAll(async () => {
+  browser = await launchBrowser();
+});
+afterAll(() => browser.close());
+beforeEach(async () => {
+  watched = await startWatched({}, { limits: { read: { limit: 4, periodMs: 60_000 } } });
+});
+afterEach(() => watched.close());
+
+/** A page, and everything that it complained about. */
+async function openPage(
+  url: string,
+  colorScheme: 'light' | 'dark' = 'light',
+): Promise<{ page: Page; complaints: string[]; asked: string[] }> {
+  const page = await browser.newPage({ colorScheme, viewport: { width: 1280, height: 800 } });
+  const complaints: string[] = [];
+  const asked: string[] = [];
+  page.on('console', (message) => {
+    if (['error', 'warning'].includes(message.type())) complaints.push(message.text());
+  });
+  page.on('pageerror', (error) => complaints.push(error.message));
+  page.on('request', (request) => asked.push(request.url()));
+  await page.goto(url);
+  await page.locator('[data-connection="live"]').waitFor();
+  return { page, complaints, asked };
+}
+
+/** What is serious or critical to who cannot see or use a mouse. */
+async function barriers(page: Page): Promise<string[]> {
+  await page.evaluate(axe.source);
+  const { violations } = z
+    .object({
+      violations: z.array(
+        z.object({
+          id: z.string(),
+          impact: z.string(),
+          nodes: z.array(z.object({ html: z.string() })),
+        }),
+      ),
+    })
+    .parse(await page.evaluate('axe.run(document)'));
+  return violations
+    .filter(({ impact }) => impact === 'serious' || impact === 'critical')
+    .map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`);
+}
+
+describe('the live page', () => {
+  test('shows the replica, the ledger, the buckets and the last calls, without a complaint', async () => {
+    await watched.call('/domains', 'reports');
+    const { adminUrl } = watched.gateway;
+    const { page, complaints, asked } = await openPage(adminUrl);
+    expect(await page.locator('#replica').textContent()).toBe('test');
+    expect(await page.locator('#ledger').textContent()).toBe('in this process');
+    const bucket = page.locator('.bucket');
+    expect(await bucket.count()).toBe(1);
+    expect(await bucket.locator('h3').textContent()).toBe('read');
+    expect(await bucket.locator('.remaining').textContent()).toBe('3 of 4 left');
+    expect(await bucket.locator('.reset').textContent()).toMatch(/^resets in /);
+    expect(await bucket.getByRole('meter').getAttribute('aria-valuetext')).toBe('3 of 4');
+    const row = page.locator('#rows tr').first();
+    expect(await row.locator('.caller').textContent()).toBe('reports');
+    expect(await row.locator('.request').textContent()).toBe('GET /domains');
+    expect(await row.locator('.status').textContent()).toBe('200');
+    const charts = page.getByRole('img', { name: /in the last 15 minutes/ });
+    expect(await charts.count()).toBe(3);
+    expect(complaints).toEqual([]);
+    expect(asked.every((url) => url.startsWith(`${adminUrl}/`))).toBe(true);
+    await page.close();
+  });
+
+  test('shows a call when it happens, and who waits for how long', async () => {
+    const { page, complaints } = await openPage(watched.gateway.adminUrl);
+    await watched.call('/edge_applications', 'cron');
+    await page.locator('#rows .request', { hasText: '/edge_applications' }).waitFor();
+
+    // The budget of 4 is spent; what comes after waits for most of a minute.
+    for (let i = 0; i < 3; i++) await watched.call('/domains', 'cron');
+    const leaving = new AbortController();
+    const held = ['billing', 'billing', 'reports'].map((caller) =>
+      ask(`${watched.gateway.url}/domains`, {
+        headers: { Authorization: 'token abc', 'Headgate-Caller': caller },
+        signal: leaving.signal,
+      }).catch(() => 'left'),
+    );
+    const bucket = page.locator('.bucket');
+    await bucket.getByText(/^3 waiting, the last goes in \d+ s/).waitFor();
+    await bucket.locator('.legend', { hasText: 'billing 2' }).waitFor();
+    await bucket.locator('.legend', { hasText: 'reports 1' }).waitFor();
+    expect(await bucket.getAttribute('data-state')).toBe('empty');
+    leaving.abort();
+    expect(await Promise.all(held)).toEqual(['left', 'left', 'left']);
+    await bucket.getByText('nobody waits').waitFor();
+    await page.locator('#rows tr[data-outcome="aborted"]').first().waitFor();
+    expect(complaints).toEqual([]);
+    await page.close();
+  });
+
+  test('shows only the calls that the filter asks for, and keeps it in its address', async () => {
+    const { adminUrl } = watched.gateway;
+    for (const caller of ['cron', 'reports', 'cron']) await watched.call('/domains', caller);
+    const { page } = await openPage(`${adminUrl}/?caller=cron`);
+    expect(await page.getByLabel('Caller', { exact: true }).inputValue()).toBe('cron');
+    expect(await page.locator('#rows .caller').allTextContents()).toEqual(['cron', 'cron']);
+    await page.keyboard.press('/');
+    await page.keyboard.press('Control+a');
+    await page.keyboard.type('reports');
+    await page.getByLabel('Outcome').selectOption('answered');
+    await expect.poll(() => page.locator('#rows .caller').allTextContents()).toEqual(['reports']);
+    expect(page.url()).toBe(`${adminUrl}/?caller=reports&outcome=answered`);
+    await page.getByRole('button', { name: 'Clear' }).click();
+    await expect.poll(() => page.locator('#rows tr').count()).toBe(3);
+    expect(page.url()).toBe(`${adminUrl}/`);
+    await page.close();
+  });
+
+  test.for(['light', 'dark'] as const)('puts up no barrier, in the %s', async (colorScheme) => {
+    await watched.call('/domains');
+    await watched.call('/nothing', 'cron', 'POST');
+    const { page } = await openPage(watched.gateway.adminUrl, colorScheme);
+    await page.getByRole('button', { name: 'Hold the list' }).click();
+    expect(await barriers(page)).toEqual([]);
+    await page.close();
+  });
+
+  test('says that the connection is lost, and goes on when the replica is back', async () => {
+    const settings = { HEADGATE_ADMIN_LISTEN: '127.0.0.1:0' };
+    const before = await startGateway({ upstream: watched.api.url, settings });
+    const { page } = await openPage(before.adminUrl);
+    await before.stop();
+    await page.locator('[data-connection="lost"]').waitFor();
+
+    settings.HEADGATE_ADMIN_LISTEN = before.adminUrl.replace('http://', '');
+    const after = await startGateway({ upstream: watched.api.url, settings });
+    await page.locator('[data-connection="live"]').waitFor();
+    await ask(`${after.url}/variables`, { headers: { Authorization: 'token other' } });
+    await page.locator('#rows .request', { hasText: '/variables' }).waitFor();
+    expect(await page.locator('#total').textContent()).toBe('1');
+    await page.close();
+    await after.stop();
+  });
+});
+
+test('a thousand calls a second are sampled, and the page says so and stays small', async () => {
+  const feed = new Feed(systemClock);
+  const nobody = { snapshot: () => [], pause: () => false, resume: () => false };
+  const admin = composeAdmin({
+    auth: { token: () => undefined, beyondLoopback: false, isOurHost: () => true },
+    clock: systemClock,
+    ledger: nobody,
+    ledgerWatch: new LedgerWatch(),
+    metrics: { expose: () => Promise.reject(new Error('nobody asks')) },
+    feed,
+    settings: [],
+    isDraining: () => false,
+    replica: 'busy',
+    version: '1',
+  });
+  await new Promise<void>((resolve) => admin.server.listen(0, '127.0.0.1', resolve));
+  const address = admin.server.address();
+  const port = typeof address === 'object' ? address?.port : undefined;
+  let calls = 0;
+  const load = setInterval(() => {
+    for (let i = 0; i < 100; i++) feed.record(callLine({ id: `c${++calls}`, path: `/${calls}` }));
+  }, 100);
+  const { page, complaints } = await openPage(`http://127.0.0.1:${port}`);
+  await page.getByText(/a sample: 50 of [\d,]+ this second/).waitFor();
+  const seen = await page.locator('#rows .request').first().textContent();
+  await page
+    .locator('#rows')
+    .filter({ hasNotText: seen ?? '' })
+    .waitFor();
+  expect(await page.locator('#rows tr').count()).toBe(200);
+
+  // Held, the list can be read in peace while calls go on.
+  await page.getByRole('button', { name: 'Hold the list' }).click();
+  await page.getByText(/held, [\d,]+ new/).waitFor();
+  expect(complaints).toEqual([]);
+  await page.close();
+  clearInterval(load);
+  admin.close();
+  admin.server.closeAllConnections();
+  await new Promise((resolve) => admin.server.close(resolve));
+});

@@ -1,0 +1,26 @@
+import { accessSync } from 'node:fs';
+import { chromium, type Browser } from 'playwright-core';
+
+const CHROMIUM = process.env['HEADGATE_TEST_CHROMIUM'] ?? '/usr/bin/chromium';
+
+/** Debian's browser, without a window. Where there is none it says what to install. */
+export async function launchBrowser(): Promise<Browser> {
+  try {
+    accessSync(CHROMIUM);
+  } catch {
+    throw new Error(
+      `no browser at ${CHROMIUM}: apt-get install chromium, or set HEADGATE_TEST_CHROMIUM to one`,
+    );
+  }
+  return chromium.launch({
+    executablePath: CHROMIUM,
+    args: [
+      '--no-sandbox',
+      '--disable-gpu',
+      '--disable-background-networking',
+      '--disable-component-update',
+      '--disable-sync',
+      '--no-first-run',
+    ],
+  });
+}
