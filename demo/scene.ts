@@ -218,7 +218,7 @@ export async function playScene(nowMs: number): Promise<Scene> {
     ledgerWatch,
     metrics: makeMetrics({ ...sources, logLinesLost: () => 0, processFigures: false }),
     feed,
-    settings: [],
+    settings: () => [],
     isDraining: () => false,
     replica: 'gateway-7d9f-1',
     version: '0.1.0',

@@ -66,7 +66,7 @@ export async function setStage(budget: Budget): Promise<Stage> {
     },
   };
   const gateway = await compose({
-    config: loaded.config,
+    settings: loaded,
     clock: systemClock,
     chance: systemChance,
     log: makeLog({ level: 'info', replica: 'demo', clock: systemClock, destination }),

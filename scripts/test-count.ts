@@ -2,11 +2,12 @@ import { readFileSync } from 'node:fs';
 import { z } from 'zod';
 
 /**
- * Reads Vitest's own report of its last run and prints "N passed, N failed". A file that could not
- * even be loaded counts as one failure. Ends with 1 when anything failed or nothing ran.
+ * Reads Vitest's own report, of its last run or in the file that it is given, and prints "N passed,
+ * N failed". A file that could not even be loaded counts as one failure. Ends with 1 when anything
+ * failed or nothing ran.
  */
 
-const REPORT = new URL('../node_modules/.cache/test-report.json', import.meta.url);
+const LAST_RUN = new URL('../node_modules/.cache/test-report.json', import.meta.url);
 
 const reportShape = z.object({
   success: z.boolean(),
@@ -19,7 +20,7 @@ const reportShape = z.object({
 
 function readReport(): z.output<typeof reportShape> | undefined {
   try {
-    return reportShape.parse(JSON.parse(readFileSync(REPORT, 'utf8')));
+    return reportShape.parse(JSON.parse(readFileSync(process.argv[2] ?? LAST_RUN, 'utf8')));
   } catch (error) {
     process.stderr.write(`no report of a test run: ${String(error)}\n`);
     return undefined;

@@ -18,7 +18,7 @@ export interface ComposeAdminOptions {
   readonly ledgerWatch: LedgerWatch;
   readonly metrics: Pick<Metrics, 'expose'>;
   readonly feed: Feed;
-  readonly settings: readonly Shown[];
+  readonly settings: () => readonly Shown[];
   readonly isDraining: () => boolean;
   readonly replica: string;
   readonly version: string;

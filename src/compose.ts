@@ -1,24 +1,17 @@
-import { randomBytes, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { composeAdmin } from './compose-admin.ts';
-import type { Config, Shown } from './config/config.ts';
+import { makeWalks } from './compose-walk.ts';
+import type { Loaded } from './config/config.ts';
+import { planReload, type Settings } from './config/live.ts';
 import type { ListenAddress } from './config/values.ts';
 import { ClockOffset } from './core/clock-offset.ts';
 import type { Chance, Clock } from './core/clock.ts';
 import { isLoopback, makeIsOurHost } from './core/site.ts';
-import { makeAdmit } from './gateway/admit.ts';
-import { makeCallerOfKey } from './gateway/caller-keys.ts';
-import { makeCredentialHash } from './gateway/credential.ts';
-import { makeEndOfTurn } from './gateway/end-of-turn.ts';
-import { makeForward } from './gateway/forward.ts';
-import { makeGateway } from './gateway/gateway.ts';
-import { makeIdentify } from './gateway/identify.ts';
+import type { Gateway } from './gateway/gateway.ts';
 import { makeListener } from './gateway/listener.ts';
-import { makeRecord } from './gateway/record.ts';
-import { makeRefuse, makeRespond } from './gateway/respond.ts';
-import { makeRefuseWebPages } from './gateway/same-site.ts';
-import { makeSettle } from './gateway/settle.ts';
+import { watchTls } from './gateway/tls.ts';
 import { MemoryLedger } from './ledger/memory-ledger.ts';
 import { logCalls, toAll } from './telemetry/call-line.ts';
 import { Feed } from './telemetry/feed.ts';
@@ -26,18 +19,17 @@ import { LedgerWatch } from './telemetry/ledger-watch.ts';
 import type { Log } from './telemetry/log.ts';
 import { makeMetrics } from './telemetry/metrics.ts';
 import type { WalkObserver } from './telemetry/walk-observer.ts';
+import { BodyMemory } from './upstream/body-memory.ts';
 import { makeLane } from './upstream/lane.ts';
 import { makeTokenSource } from './upstream/token.ts';
 import { makeUpstream } from './upstream/upstream.ts';
 
 export interface ComposeOptions {
-  readonly config: Config;
+  readonly settings: Settings;
   readonly clock: Clock;
   readonly chance: Chance;
   readonly log: Log;
   readonly replica: string;
-  /** The settings in force, secrets masked, for operators to see. */
-  readonly settings?: readonly Shown[];
   readonly version?: string;
   /** Log lines that were dropped because their reader stalled. */
   readonly logLinesLost?: () => number;
@@ -52,11 +44,17 @@ export interface RunningGateway {
   /** Where operators connect; `undefined` when that is off. */
   readonly adminUrl: string | undefined;
   /**
-   * Is not ready from now on, and has every answer close its connection; after `delayMs`, in which
-   * load balancers learn of it, accepts no more. Lets what can finish within the drain timeout
-   * finish, sheds the rest, and closes everything. Resolves when nothing is open any more.
+   * Is not ready from now on, and has every answer close its connection; accepts no more at once, or
+   * after the drain delay, in which load balancers learn of it. Lets what can finish within the
+   * drain timeout finish, sheds the rest, and closes everything. Resolves when nothing is open any
+   * more.
    */
-  stop(options?: { readonly delayMs?: number }): Promise<void>;
+  stop(pace?: 'at-once' | 'after-delay'): Promise<void>;
+  /**
+   * Takes over what can change of settings that were read again, for calls that arrive from now on,
+   * and logs what changed. Bad settings are refused as a whole, with a line for each problem.
+   */
+  reload(read: Loaded): void;
 }
 
 /** After the drain timeout, this long for the last refusals to go out. */
@@ -64,7 +62,9 @@ const LAST_WORDS_MS = 500;
 
 /** Constructs every part, starts listening, and knows how to close it all in reverse order. */
 export async function compose(options: ComposeOptions): Promise<RunningGateway> {
-  const { config, clock, chance, log, replica } = options;
+  const { clock, chance, log, replica } = options;
+  let { settings } = options;
+  const { config } = settings;
   const closers: (() => unknown)[] = [];
   const apiClock = new ClockOffset();
   const ledgerWatch = new LedgerWatch();
@@ -80,12 +80,16 @@ export async function compose(options: ComposeOptions): Promise<RunningGateway> 
     chance,
     apiClock,
     places: upstream,
-    maxQueue: config.maxQueue,
-    belief: config.limit,
+    get maxQueue() {
+      return settings.config.maxQueue;
+    },
+    get belief() {
+      return settings.config.limit;
+    },
   });
   closers.push(() => ledger.close());
 
-  const { processFigures = false, settings = [], version = '', logLinesLost = () => 0 } = options;
+  const { processFigures = false, version = '', logLinesLost = () => 0 } = options;
   const feed = new Feed(clock);
   const metrics = makeMetrics({
     clock,
@@ -104,58 +108,53 @@ export async function compose(options: ComposeOptions): Promise<RunningGateway> 
     again: (because) => metrics.again(because),
   };
   const recorder = toAll([logCalls(log), metrics.record, feed.record]);
-  const newId = randomUUID;
   const { shedStatus } = config;
-  const gateway = makeGateway({
-    identify: makeIdentify({
-      ...config,
-      hasToken: config.token.kind !== 'none',
-      defaultCaller: config.caller,
-      credentialHash: makeCredentialHash(randomBytes(32)),
-      callerOfKey:
-        config.callerKeys.length === 0
-          ? undefined
-          : makeCallerOfKey(config.callerKeys, randomBytes(32)),
-      refuseWebPages: makeRefuseWebPages(
-        makeIsOurHost([
-          ...config.hosts,
-          config.listen.host,
-          new URL(config.upstream.origin).hostname,
-        ]),
-      ),
-    }),
-    admit: makeAdmit({ ledger, clock }),
-    forward: makeForward({ upstream, lane, clock, token: () => token.current() }),
-    settle: makeSettle({ ledger, apiClock, clock, chance, log, observer }),
-    respond: makeRespond({ atEndOfTurn: makeEndOfTurn() }),
-    refuse: makeRefuse({ log }),
-    record: makeRecord({ recorder, ledger, clock, pathMasks: config.pathMasks }),
+  const walkUnder = makeWalks({
+    upstream,
+    lane,
+    token,
     ledger,
-    observer,
+    apiClock,
     clock,
-    newId,
-    retries: config.retries,
-    shedStatus,
+    chance,
+    log,
+    observer,
+    recorder,
+    bodyMemory: new BodyMemory(config.body.memoryBytes),
   });
-  const listener = makeListener({ gateway, recorder, clock, newId, shedStatus });
+  let walk = walkUnder(config);
+  const gateway: Gateway = (call) => walk(call);
+  const tls = config.tls === undefined ? undefined : watchTls(config.tls, log);
+  closers.push(() => tls?.close());
+  const { keepAliveTimeoutMs } = config;
+  const listener = makeListener({
+    gateway,
+    recorder,
+    clock,
+    newId: randomUUID,
+    shedStatus,
+    keepAliveTimeoutMs,
+    tls,
+  });
   closers.push(() => listener.server.closeAllConnections());
 
   let draining = false;
+  let isOurHost = makeIsOurHost(config.hosts);
   let adminUrl: string | undefined;
   try {
     if (config.adminListen !== 'off') {
       const admin = composeAdmin({
         auth: {
-          token: () => config.adminToken,
+          token: () => settings.config.adminToken,
           beyondLoopback: !isLoopback(config.adminListen.host),
-          isOurHost: makeIsOurHost(config.hosts),
+          isOurHost: (hostField) => isOurHost(hostField),
         },
         clock,
         ledger,
         ledgerWatch,
         metrics,
         feed,
-        settings,
+        settings: () => settings.shown,
         isDraining: () => draining,
         replica,
         version,
@@ -164,12 +163,12 @@ export async function compose(options: ComposeOptions): Promise<RunningGateway> 
       adminUrl = await listen(admin.server, config.adminListen);
       closers.push(() => closeServer(admin.server));
     }
-    const url = await listen(listener.server, config.listen);
+    const url = await listen(listener.server, config.listen, tls === undefined ? 'http' : 'https');
     log.info(
       { url, adminUrl, upstream: config.upstream.origin + config.upstream.basePath },
       'listening',
     );
-    return { url, adminUrl, stop };
+    return { url, adminUrl, stop, reload };
   } catch (error) {
     await closeAll();
     throw error;
@@ -179,10 +178,28 @@ export async function compose(options: ComposeOptions): Promise<RunningGateway> 
     for (const close of closers.toReversed()) await close();
   }
 
-  async function stop({ delayMs = 0 } = {}): Promise<void> {
+  function reload(read: Loaded): void {
+    const planned =
+      read.kind === 'ok'
+        ? planReload(settings, read)
+        : { kind: 'refused' as const, problems: read.problems };
+    if (planned.kind === 'refused') {
+      for (const problem of planned.problems) log.error({ problem }, 'reload refused');
+      return;
+    }
+    const { changed, needRestart } = planned;
+    log.info({ changed, needRestart }, 'reloaded');
+    settings = planned.settings;
+    log.level = settings.config.logLevel;
+    isOurHost = makeIsOurHost(settings.config.hosts);
+    walk = walkUnder(settings.config);
+  }
+
+  async function stop(pace: 'at-once' | 'after-delay' = 'at-once'): Promise<void> {
     draining = true;
     listener.retire();
-    const { drainTimeoutMs } = config;
+    const { drainTimeoutMs } = settings.config;
+    const delayMs = pace === 'after-delay' ? settings.config.drainDelayMs : 0;
     log.info({ inFlight: listener.inFlight, delayMs, drainTimeoutMs }, 'draining');
     ledger.drain(clock.now() + delayMs + drainTimeoutMs);
     if (delayMs > 0) await passed(clock, delayMs);
@@ -215,21 +232,25 @@ function within(clock: Clock, ms: number, promise: Promise<void>): Promise<boole
   });
 }
 
-function listen(server: Server, { host, port }: ListenAddress): Promise<string> {
+function listen(
+  server: Server,
+  { host, port }: ListenAddress,
+  scheme: 'http' | 'https' = 'http',
+): Promise<string> {
   return new Promise((resolve, reject) => {
     server.once('error', reject);
     server.listen(port, host, () => {
       server.off('error', reject);
       const address = server.address();
-      resolve(
-        urlOf(typeof address === 'object' && address !== null ? address : { address: host, port }),
-      );
+      const at =
+        typeof address === 'object' && address !== null ? address : { address: host, port };
+      resolve(`${scheme}://${authorityOf(at)}`);
     });
   });
 }
 
-function urlOf({ address, port }: Pick<AddressInfo, 'address' | 'port'>): string {
-  return `http://${address.includes(':') ? `[${address}]` : address}:${port}`;
+function authorityOf({ address, port }: Pick<AddressInfo, 'address' | 'port'>): string {
+  return `${address.includes(':') ? `[${address}]` : address}:${port}`;
 }
 
 function closeServer(server: Server): Promise<void> {

@@ -19,7 +19,7 @@ export interface AdminDependencies {
   readonly events: Events;
   readonly page: PageFiles;
   /** The settings in force, secrets masked. */
-  readonly settings: readonly Shown[];
+  readonly settings: () => readonly Shown[];
   readonly isDraining: () => boolean;
   readonly replica: string;
   readonly version: string;
@@ -86,7 +86,7 @@ export function makeAdminApp(dependencies: AdminDependencies): Hono {
     });
   });
 
-  app.get('/config', (c) => c.json({ replica, version, settings }));
+  app.get('/config', (c) => c.json({ replica, version, settings: settings() }));
   app.get('/openapi.json', (c) => c.json(openApi(version)));
   app.get('/', (c) => pageFile(c, page.index));
   app.get('/page/:file', (c) => {

@@ -1,5 +1,6 @@
 import type { Readable, Writable } from 'node:stream';
-import { loadConfig, type Config, type LoadOptions, type Shown } from '../config/config.ts';
+import { loadConfig, type Loaded, type LoadOptions } from '../config/config.ts';
+import type { Settings } from '../config/live.ts';
 
 /** What a command may touch of the process it runs in. */
 export interface Surroundings {
@@ -56,10 +57,9 @@ export const CONFIG_OPTION: Option = {
   summary: 'a YAML file of settings; environment variables go before it',
 };
 
-/** The settings that a command works with. */
-export interface Settings {
-  readonly config: Config;
-  readonly shown: readonly Shown[];
+/** Reads the settings that an invocation names, now; they may be others than a minute ago. */
+export function readSettings({ env, readFile, options }: Invocation): Loaded {
+  return loadConfig({ env, configPath: options.get(CONFIG_OPTION.name), readFile });
 }
 
 /** Runs `run` with the settings in force; bad ones are told one a line, and the code is 2. */
@@ -67,10 +67,9 @@ export function withSettings(
   run: (settings: Settings, invocation: Invocation) => ExitCode | Promise<ExitCode>,
 ): Command['run'] {
   return (invocation) => {
-    const { env, readFile, stderr, options } = invocation;
-    const loaded = loadConfig({ env, configPath: options.get(CONFIG_OPTION.name), readFile });
+    const loaded = readSettings(invocation);
     if (loaded.kind === 'ok') return run(loaded, invocation);
-    stderr(loaded.problems.map((problem) => `headgate: ${problem}\n`).join(''));
+    invocation.stderr(loaded.problems.map((problem) => `headgate: ${problem}\n`).join(''));
     return 2;
   };
 }

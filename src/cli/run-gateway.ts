@@ -1,22 +1,22 @@
 import { hostname } from 'node:os';
 import { compose } from '../compose.ts';
+import type { Settings } from '../config/live.ts';
 import { systemChance, systemClock } from '../system-clock.ts';
 import { makeLog, tellLostLines } from '../telemetry/log.ts';
 import { makeOutput } from '../telemetry/output.ts';
 import { stdoutSink } from '../telemetry/stdout.ts';
-import type { ExitCode, Invocation, Settings } from './command.ts';
+import { readSettings, type ExitCode, type Invocation } from './command.ts';
 import { describeListenFailure } from './listen-failure.ts';
 import { listenToSignals } from './signals.ts';
 
 /**
  * Runs the gateway until it is told to stop. SIGTERM and SIGINT drain it, SIGTERM after the drain
- * delay; a second one ends the process at once. Resolves to the exit code. Whatever ends the
- * process, the lines that wait are written first.
+ * delay; a second one ends the process at once. SIGHUP has it read its settings again. Resolves to
+ * the exit code. Whatever ends the process, the lines that wait are written first.
  */
-export async function runGateway(
-  { config, shown }: Settings,
-  { stderr, version }: Pick<Invocation, 'stderr' | 'version'>,
-): Promise<ExitCode> {
+export async function runGateway(settings: Settings, invocation: Invocation): Promise<ExitCode> {
+  const { config } = settings;
+  const { stderr, version } = invocation;
   const replica = `${hostname()}-${process.pid}`;
   const clock = systemClock;
   const output = makeOutput({ sink: stdoutSink(), clock });
@@ -31,19 +31,19 @@ export async function runGateway(
   signals.onImpatient((signal) => log.warn({ signal }, 'stopped at once'));
   try {
     const gateway = await compose({
-      config,
+      settings,
       clock,
       chance: systemChance,
       log,
       replica,
-      settings: shown,
       version,
       logLinesLost: () => output.linesLost,
       processFigures: true,
     });
+    signals.onReload(() => gateway.reload(readSettings(invocation)));
     const signal = await signals.stop;
     // Who presses Ctrl-C has no load balancer that must first learn of it.
-    await gateway.stop({ delayMs: signal === 'SIGTERM' ? config.drainDelayMs : 0 });
+    await gateway.stop(signal === 'SIGTERM' ? 'after-delay' : 'at-once');
     return 0;
   } catch (err) {
     const known = describeListenFailure(err, config);

@@ -6,14 +6,28 @@ import { readCallerKeysFile, type CallerKey } from './caller-keys.ts';
 import { readConfigFile, type ConfigFile } from './file.ts';
 import { nearest } from './nearest.ts';
 import { safetyProblems } from './safety.ts';
+import { direct, proxyFor, type ProxyAddress } from './proxy.ts';
+import { readCa, tlsPaths } from './pem-files.ts';
 import { SETTINGS, type LogLevel, type Setting } from './settings.ts';
 import { token, type Belief, type ListenAddress, type UpstreamAddress } from './values.ts';
 
 /** Everything Headgate can be told, understood and frozen; each part is one step's slice. */
 export interface Config {
   readonly preset: string;
-  readonly upstream: UpstreamAddress & { readonly timeoutMs: number; readonly connections: number };
+  readonly upstream: UpstreamAddress & {
+    readonly timeoutMs: number;
+    readonly connections: number;
+    readonly address: { readonly host: string; readonly port: number | undefined } | undefined;
+    readonly proxy: ProxyAddress | undefined;
+    readonly ca: string | undefined;
+  };
   readonly listen: ListenAddress;
+  readonly keepAliveTimeoutMs: number;
+  readonly tls: { readonly cert: string; readonly key: string } | undefined;
+  readonly via: 'on' | 'off';
+  readonly links:
+    | { readonly rewrite: 'off' }
+    | { readonly rewrite: 'on'; readonly jsonLinks: readonly string[] };
   readonly adminListen: ListenAddress | 'off';
   readonly apiVersion: { readonly version: string; readonly mediaType: string } | 'off';
   readonly token:
@@ -26,7 +40,12 @@ export interface Config {
   readonly maxQueue: number;
   readonly shedStatus: 503 | 429;
   readonly retries: number;
-  readonly bodyLimitBytes: number;
+  readonly body: {
+    readonly keepBytes: number;
+    readonly mostBytes: number;
+    readonly memoryBytes: number;
+    readonly idleTimeoutMs: number;
+  };
   readonly lane: { readonly concurrency: number; readonly intervalMs: number };
   readonly caller: string | undefined;
   /** Whom we serve; empty: everybody. */
@@ -55,7 +74,13 @@ export interface Shown {
 }
 
 export type Loaded =
-  | { readonly kind: 'ok'; readonly config: Config; readonly shown: readonly Shown[] }
+  | {
+      readonly kind: 'ok';
+      readonly config: Config;
+      readonly shown: readonly Shown[];
+      /** What was written for each variable, secrets included: to compare, never to print. */
+      readonly given: ReadonlyMap<string, string | undefined>;
+    }
   /** One line per problem: it names the setting, what was expected, and what came. */
   | { readonly kind: 'bad'; readonly problems: readonly string[] };
 
@@ -80,12 +105,14 @@ export function loadConfig({ env, configPath, readFile }: LoadOptions): Loaded {
   const file = path === undefined ? undefined : openConfigFile(path, readFile);
   const problems = [...unknownVariables(env), ...(file?.problems ?? [])];
   const shown: Shown[] = [];
+  const given = new Map<string, string | undefined>();
 
   /** The setting's value; `undefined` when nobody gave one, or when it was a problem. */
   function optional<T>(setting: Setting<T>, fromPreset?: string): T | undefined {
     const found = find(setting, env, file, fromPreset);
     const { variable, kind, secret } = setting;
     const display = secret === true && found.text !== undefined ? '(secret)' : (found.text ?? '');
+    given.set(variable, found.text);
     shown.push({ variable, value: display, source: found.source });
     if (found.text === undefined) return undefined;
     const value = kind.parse(found.text);
@@ -117,6 +144,8 @@ export function loadConfig({ env, configPath, readFile }: LoadOptions): Loaded {
   const listen = required(SETTINGS.listen);
   const adminListen = required(SETTINGS.adminListen);
   problems.push(...addressProblems(listen, adminListen, upstream));
+  const proxy = upstream === undefined ? direct : proxyFor(env, upstream.origin);
+  if (proxy.kind === 'bad') problems.push(proxy.problem);
   const tokenText = optional(SETTINGS.token);
   const tokenFile = optional(SETTINGS.tokenFile);
   problems.push(...tokenProblems(tokenText, tokenFile, readFile));
@@ -136,8 +165,18 @@ export function loadConfig({ env, configPath, readFile }: LoadOptions): Loaded {
       ...(upstream ?? { origin: '', basePath: '' }),
       timeoutMs: required(SETTINGS.upstreamTimeout),
       connections: required(SETTINGS.upstreamConnections),
+      address: optional(SETTINGS.upstreamAddress),
+      proxy: proxy.kind === 'proxy' ? proxy.proxy : undefined,
+      ca: readCa(optional(SETTINGS.upstreamCa), readFile, problems),
     },
     listen,
+    keepAliveTimeoutMs: required(SETTINGS.keepAliveTimeout),
+    tls: tlsPaths(optional(SETTINGS.tlsCert), optional(SETTINGS.tlsKey), readFile, problems),
+    via: required(SETTINGS.via),
+    links:
+      required(SETTINGS.rewriteLinks) === 'off'
+        ? { rewrite: 'off' }
+        : { rewrite: 'on', jsonLinks: known.jsonLinks },
     adminListen,
     apiVersion: version === 'off' ? 'off' : { version, mediaType },
     token: tokenFrom(tokenText, tokenFile),
@@ -147,7 +186,12 @@ export function loadConfig({ env, configPath, readFile }: LoadOptions): Loaded {
     maxQueue: required(SETTINGS.maxQueue),
     shedStatus: required(SETTINGS.shedStatus),
     retries: required(SETTINGS.retries),
-    bodyLimitBytes: required(SETTINGS.bodyLimit),
+    body: {
+      keepBytes: required(SETTINGS.bodyLimit),
+      mostBytes: required(SETTINGS.bodyMax),
+      memoryBytes: required(SETTINGS.bodyMemory),
+      idleTimeoutMs: required(SETTINGS.bodyIdleTimeout),
+    },
     lane: {
       concurrency: required(SETTINGS.laneConcurrency),
       intervalMs: required(SETTINGS.laneInterval),
@@ -168,7 +212,7 @@ export function loadConfig({ env, configPath, readFile }: LoadOptions): Loaded {
   if (problems.length === 0) problems.push(...safetyProblems(config));
   return problems.length > 0
     ? { kind: 'bad', problems }
-    : { kind: 'ok', config: deepFreeze(config), shown };
+    : { kind: 'ok', config: deepFreeze(config), shown, given };
 }
 
 interface Found {

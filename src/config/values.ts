@@ -82,6 +82,17 @@ export const address: Kind<ListenAddress> = {
   },
 };
 
+/** Where to connect; without a port, the one that a URL names. */
+export const dialAddress: Kind<{ readonly host: string; readonly port: number | undefined }> = {
+  expected: 'host:port or a host, such as 10.0.0.7:443, api.internal or [::1]:443',
+  parse(value) {
+    const withPort = address.parse(value);
+    if (withPort !== undefined) return withPort.port === 0 ? undefined : withPort;
+    const [, host] = /^\[?([0-9A-Fa-f:.]+|[A-Za-z0-9._-]+)\]?$/.exec(value) ?? [];
+    return host === undefined ? undefined : { host, port: undefined };
+  },
+};
+
 export const limit: Kind<Belief> = {
   expected: 'a count and a period, such as 200/1m',
   parse(value) {

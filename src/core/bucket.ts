@@ -46,7 +46,7 @@ export class Bucket {
   readonly #leases = new Set<Lease>();
   #observations = 0;
   /** What the newest observation said, to tell overlapping answers' order. */
-  #reported: { remaining: number; resetAt: number | undefined } | undefined;
+  #reported: { remaining: number; resetAt: number | undefined; sameWithinMs: number } | undefined;
 
   #blockedUntil: number | undefined;
   #blockedByRetryAfter = false;
@@ -78,6 +78,21 @@ export class Bucket {
     this.#limit = belief.limit;
     this.#remaining = belief.limit;
     this.#believedPeriodMs = belief.periodMs;
+  }
+
+  /**
+   * Takes another limit from the configuration for the one that it was made with. What the API has
+   * reported is better than what anybody configures, so it changes nothing then.
+   */
+  believe(belief: { readonly limit: number; readonly periodMs: number }): void {
+    if (this.#observations > 0) return;
+    // Spent slots stay spent.
+    const spent = this.#phase === 'metered' ? this.#limit - this.#remaining : 0;
+    this.#phase = 'metered';
+    this.#limit = belief.limit;
+    this.#remaining = Math.max(0, belief.limit - spent);
+    this.#believedPeriodMs = belief.periodMs;
+    this.#slots.keepLast(this.#limit - this.#remaining);
   }
 
   /** Whether answers are still awaited: such a bucket must not be forgotten. */
@@ -355,14 +370,16 @@ export class Bucket {
     if (newest === undefined || lease.observation >= this.#observations) return true;
     if (resetAt !== undefined && newest.resetAt !== undefined) {
       const laterBy = resetAt - newest.resetAt;
-      if (laterBy > sameWithinMs) return true;
-      if (laterBy < -sameWithinMs) return false;
+      // The coarser of the two says how far apart they can be and still mean the same moment.
+      const withinMs = Math.max(sameWithinMs, newest.sameWithinMs);
+      if (laterBy > withinMs) return true;
+      if (laterBy < -withinMs) return false;
     }
     return remaining < newest.remaining;
   }
 
   #observe(lease: Lease, observation: Observation, now: number): void {
-    const { resetAt, uncertaintyMs, remaining: said = 0 } = observation;
+    const { resetAt, uncertaintyMs, sameWithinMs, remaining: said = 0 } = observation;
     const throttled = observation.status === 429;
     const first = this.#reported === undefined;
     const refilled = this.#heldUntil !== undefined;
@@ -377,7 +394,7 @@ export class Bucket {
 
     this.#phase = 'metered';
     this.#observations++;
-    this.#reported = { remaining: said, resetAt };
+    this.#reported = { remaining: said, resetAt, sameWithinMs };
     this.#limit = limit;
     this.#remaining = remaining;
     this.#uncertaintyMs = uncertaintyMs;

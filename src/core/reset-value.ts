@@ -14,6 +14,7 @@ export type Reset =
   | {
       readonly kind: 'delay';
       readonly afterMs: number;
+      /** How coarse it is: 1000 for whole seconds, 1 for thousandths. */
       readonly resolutionMs: number;
     };
 
@@ -45,35 +46,41 @@ const NUMBER = /^\d+(?:\.\d+)?$/;
 export function readReset(text: string): Reset | undefined {
   if (text.length > MAX_LENGTH) return undefined;
   if (looksLikeIsoStamp(text)) return instant(readIsoStamp(text), hasFraction(text));
-  if (NUMBER.test(text)) return byMagnitude(Number(text), text.includes('.'));
+  if (NUMBER.test(text)) return byMagnitude(Number(text), resolutionOf(text));
   const durationMs = parseDuration(text);
-  if (durationMs !== undefined) {
-    return delay(durationMs, text.includes('.') || text.endsWith('ms'));
-  }
+  if (durationMs !== undefined) return delay(durationMs, resolutionOf(text));
   return instant(readHttpDate(text), false);
 }
 
 /** Reads a Retry-After: seconds, with a fraction or without, or an HTTP-date (RFC 9110 §10.2.3). */
 export function readRetryAfter(text: string): Reset | undefined {
   if (text.length > MAX_LENGTH) return undefined;
-  if (NUMBER.test(text)) return delay(Number(text) * 1000, text.includes('.'));
+  if (NUMBER.test(text)) return delay(Number(text) * 1000, resolutionOf(text));
   return instant(readHttpDate(text), false);
 }
 
 /** A whole number of seconds from now, when that is within reason. */
 export function delayOfSeconds(seconds: number): Reset | undefined {
-  return delay(seconds * 1000, false);
+  return delay(seconds * 1000, WHOLE_SECONDS_MS);
 }
 
-function byMagnitude(value: number, fine: boolean): Reset | undefined {
-  if (value * 1000 <= MAX_DELAY_MS) return delay(value * 1000, fine);
+/** How coarse a number of seconds is, or of milliseconds: its last digit is cut off or rounded. */
+function resolutionOf(text: string): number {
+  const unitMs = text.endsWith('ms') ? 1 : WHOLE_SECONDS_MS;
+  const [, digits = ''] = /\.(\d+)/.exec(text) ?? [];
+  return unitMs / 10 ** digits.length;
+}
+
+function byMagnitude(value: number, resolutionMs: number): Reset | undefined {
+  if (value * 1000 <= MAX_DELAY_MS) return delay(value * 1000, resolutionMs);
+  const fine = resolutionMs < WHOLE_SECONDS_MS;
   if (value < ERA_MS.before / 1000) return instant(value * 1000, fine);
   return instant(value, true);
 }
 
-function delay(afterMs: number, fine: boolean): Reset | undefined {
+function delay(afterMs: number, resolutionMs: number): Reset | undefined {
   if (!(afterMs >= 0 && afterMs <= MAX_DELAY_MS)) return undefined;
-  return { kind: 'delay', afterMs, resolutionMs: fine ? 0 : WHOLE_SECONDS_MS };
+  return { kind: 'delay', afterMs, resolutionMs };
 }
 
 function instant(atMs: number | undefined, fine: boolean): Reset | undefined {

@@ -26,7 +26,8 @@ export interface TargetOptions {
   readonly maxLength?: number;
 }
 
-const MAX_LENGTH = 16 * 1024;
+/** Longest target that is accepted unless somebody says otherwise, in characters. */
+export const MOST_TARGET = 16 * 1024;
 /** Visible ASCII less the backslash, which some servers take for a slash, and `#`. */
 const ALLOWED = /^[\x21\x22\x24-\x5B\x5D-\x7E]*$/;
 const BAD_ESCAPE = /%(?![0-9A-Fa-f]{2})/;
@@ -46,7 +47,7 @@ const ABSOLUTE = /^(https?):\/\/([^/?#]*)(.*)$/i;
  */
 export function normaliseTarget(
   raw: string,
-  { isOurs, method, maxLength = MAX_LENGTH }: TargetOptions,
+  { isOurs, method, maxLength = MOST_TARGET }: TargetOptions,
 ): Target {
   if (raw.length > maxLength) {
     return bad(`the request target is longer than ${maxLength} characters`);

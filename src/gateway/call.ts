@@ -1,7 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Priority } from '../core/fair-queue.ts';
 import type { Leaving } from '../ledger/ledger.ts';
-import type { ProblemCode } from './problem.ts';
+import type { Holding } from '../upstream/body-memory.ts';
+import type { GatewayError, ProblemCode } from './problem.ts';
 
 /**
  * How a call ended: `answered` with the API's answer, `shed` by us without sending, `failed` by us
@@ -40,7 +41,15 @@ export class Call implements Leaving {
   outcome: CallOutcome = 'failed';
   code: ProblemCode | undefined;
 
+  /** The caller waits for `100 Continue` before it sends its body, and nobody has said so yet. */
+  expectsContinue = false;
+  /** An attempt is out, so its body's bytes are needed. */
+  sending = false;
+  /** What it holds of the memory for bodies. */
+  holding: Holding | undefined;
+
   #gone = false;
+  #cut: GatewayError | undefined;
   #onGone: (() => void) | undefined;
 
   constructor(id: string, incoming: IncomingMessage, outgoing: ServerResponse, arrivedAt: number) {
@@ -48,19 +57,48 @@ export class Call implements Leaving {
     this.incoming = incoming;
     this.outgoing = outgoing;
     this.arrivedAt = arrivedAt;
-    outgoing.on('close', () => {
-      if (outgoing.writableFinished) return;
-      this.#gone = true;
-      this.#onGone?.();
-    });
+    const onClose = (): void => {
+      if (!outgoing.writableFinished) this.#leave();
+    };
+    outgoing.on('close', onClose);
+    // A pipelined request has no socket to answer on until its turn, and Node tells it nothing.
+    if (outgoing.socket === null) incoming.socket.once('close', onClose);
   }
 
   get gone(): boolean {
     return this.#gone;
   }
 
+  /** Why we ended the call ourselves while the caller was still there. */
+  get cut(): GatewayError | undefined {
+    return this.#cut;
+  }
+
+  /**
+   * Ends the call from our side, wherever it stands: it leaves its queue and is aborted upstream, as
+   * if its caller had gone, and `error` is what the caller is told. The first word counts.
+   */
+  cutOff(error: GatewayError): void {
+    if (this.#gone) return;
+    this.#cut = error;
+    this.#leave();
+  }
+
+  /** Lets a caller that waits for it send its body. */
+  letBodyCome(): void {
+    if (!this.expectsContinue) return;
+    this.expectsContinue = false;
+    this.outgoing.writeContinue();
+  }
+
   onGone(run: (() => void) | undefined): void {
     this.#onGone = run;
+  }
+
+  #leave(): void {
+    if (this.#gone) return;
+    this.#gone = true;
+    this.#onGone?.();
   }
 
   /** Notes how it ended; the first word counts, what follows a failure is its consequence. */

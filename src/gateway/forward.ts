@@ -32,7 +32,9 @@ const GRANT_FRESH_MS = 5000;
  */
 export function makeForward({ upstream, lane, clock, token }: ForwardDependencies): Forward {
   async function send(job: Job): Promise<Forwarded> {
-    const { call } = job;
+    const { call, body } = job;
+    if (body.kind === 'stream') await body.probe();
+    if (call.gone) return neverSent();
     const startedAt = clock.now();
     call.attempts++;
     const sent = await upstream.send(
@@ -40,7 +42,7 @@ export function makeForward({ upstream, lane, clock, token }: ForwardDependencie
         method: job.method,
         path: job.target,
         headers: withToken(job, token()),
-        body: job.body.take(),
+        body: body.take(),
       },
       call,
       (rawHeaders) => forwardInformational(call.outgoing, rawHeaders),
@@ -59,10 +61,13 @@ export function makeForward({ upstream, lane, clock, token }: ForwardDependencie
       upstream.release();
       return Promise.resolve<Forwarded>({ kind: 'stale' });
     });
-    if (ran.kind === 'ran') return ran.value;
-    upstream.release();
-    return { kind: 'unsent', reason: 'aborted', error: new Error('the caller left the lane') };
+    return ran.kind === 'ran' ? ran.value : neverSent();
   };
+
+  function neverSent(): Forwarded {
+    upstream.release();
+    return { kind: 'unsent', reason: 'aborted', error: new Error('the caller left before') };
+  }
 }
 
 /** The token goes in at the last moment, so that a rotated one serves requests that waited. */

@@ -1,9 +1,7 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Clock } from '../core/clock.ts';
 import type { Again, Grant, Ledger, Shed, Ticket } from '../ledger/ledger.ts';
 import type { WalkObserver } from '../telemetry/walk-observer.ts';
 import type { Admit } from './admit.ts';
-import { Call } from './call.ts';
+import type { Call } from './call.ts';
 import { comeBackInMs } from './come-back.ts';
 import type { Forward } from './forward.ts';
 import type { Identify } from './identify.ts';
@@ -14,7 +12,7 @@ import type { Refuse, Respond } from './respond.ts';
 import type { Settle, Settled } from './settle.ts';
 
 /** Takes one call from its arrival to its log line. Never rejects. */
-export type Gateway = (incoming: IncomingMessage, outgoing: ServerResponse) => Promise<void>;
+export type Gateway = (call: Call) => Promise<void>;
 
 export interface GatewayDependencies {
   readonly identify: Identify;
@@ -26,8 +24,6 @@ export interface GatewayDependencies {
   readonly record: RecordCall;
   readonly ledger: Pick<Ledger, 'settle'>;
   readonly observer: Pick<WalkObserver, 'again'>;
-  readonly clock: Clock;
-  readonly newId: () => string;
   /** Further attempts after failures; what the API throttles is bounded by the deadline instead. */
   readonly retries: number;
   /** For refusals of calls of which too little is known to ask a caller rule. */
@@ -41,11 +37,13 @@ export interface GatewayDependencies {
  */
 export function makeGateway(steps: GatewayDependencies): Gateway {
   const { identify, admit, forward, settle, respond, refuse, record } = steps;
-  const { ledger, observer, clock, newId, retries, shedStatus } = steps;
+  const { ledger, observer, retries, shedStatus } = steps;
 
   async function attempt(job: Job, grant: Grant, retriesLeft: number): Promise<Settled> {
     let settledHere = false;
+    const { call } = job;
     try {
+      call.sending = true;
       const forwarded = await forward(job, grant);
       settledHere = true;
       return settle(job, grant, forwarded, retriesLeft);
@@ -73,6 +71,7 @@ export function makeGateway(steps: GatewayDependencies): Gateway {
         case 'failed':
           throw settled.error;
         case 'again':
+          call.sending = false;
           again = settled.again;
           observer.again(settled.because);
           if (settled.because === 'failed') retriesLeft--;
@@ -83,8 +82,7 @@ export function makeGateway(steps: GatewayDependencies): Gateway {
     }
   }
 
-  return async function gateway(incoming, outgoing) {
-    const call = new Call(newId(), incoming, outgoing, clock.now());
+  return async function gateway(call) {
     let job: Job | undefined;
     try {
       const identified = identify(call);
@@ -95,9 +93,11 @@ export function makeGateway(steps: GatewayDependencies): Gateway {
         job = found;
         await walk(call, job);
       }
+      if (call.cut !== undefined && call.outcome === 'aborted') throw call.cut;
     } catch (error) {
       refuse(call, error, job?.shedStatus ?? shedStatus);
     }
+    call.holding?.release();
     record(call);
   };
 }

@@ -1,18 +1,21 @@
+import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
+import { readableOnly } from '../core/accept-encoding.ts';
 import { ensureVersion } from '../core/accept.ts';
 import { matchCallerRule, productOf, type CallerRule } from '../core/caller-rules.ts';
 import { classify, type ClassRule } from '../core/classify.ts';
 import { parseSecondsOrDuration } from '../core/duration.ts';
 import { PRIORITIES, type Priority } from '../core/fair-queue.ts';
 import { toTheApi } from '../core/hop-by-hop.ts';
-import { normaliseTarget } from '../core/target.ts';
-import { readBody } from '../upstream/body.ts';
+import { MOST_TARGET, normaliseTarget, type Target } from '../core/target.ts';
+import { viaOnward } from '../core/via.ts';
 import type { Call } from './call.ts';
 import type { CallerOfKey } from './caller-keys.ts';
 import type { CredentialHash } from './credential.ts';
 import type { Job } from './job.ts';
 import { GatewayError, type ShedStatus } from './problem.ts';
 import type { RefuseWebPages } from './same-site.ts';
+import type { TakeBody } from './take-body.ts';
 
 /** A job, or the news that the caller left while its body was still coming. */
 export type Identified = Job | 'left';
@@ -34,7 +37,11 @@ export interface IdentifyDependencies {
   readonly defaultCaller: string | undefined;
   readonly maxWaitMs: number;
   readonly shedStatus: ShedStatus;
-  readonly bodyLimitBytes: number;
+  readonly takeBody: TakeBody;
+  /** Our id for Via; `undefined` leaves the field out. */
+  readonly viaId: string | undefined;
+  /** Whether answers may have to be read, so that only encodings we know are asked for. */
+  readonly readsAnswers: boolean;
   readonly credentialHash: CredentialHash;
   /** Who shows which key; `undefined` when callers need none. */
   readonly callerOfKey: CallerOfKey | undefined;
@@ -47,16 +54,17 @@ const PRIORITY_NAMES: ReadonlyMap<string, Priority> = new Map(
   PRIORITIES.map((priority) => [priority, priority]),
 );
 const CALLER_NAME = /^[A-Za-z0-9._/-]{1,64}$/;
-/** Ours to replace: the API's host, and the version that it wants. */
-const REPLACED = new Set(['host', 'accept']);
-const REPLACED_WITHOUT_VERSION = new Set(['host']);
 
 export function makeIdentify(dependencies: IdentifyDependencies): Identify {
   const { upstream, apiVersion, hasToken, budgetPer, classes, callers, defaultCaller } =
     dependencies;
-  const { maxWaitMs, shedStatus, bodyLimitBytes, credentialHash, callerOfKey, refuseWebPages } =
-    dependencies;
+  const { maxWaitMs, shedStatus, takeBody, viaId, readsAnswers } = dependencies;
+  const { credentialHash, callerOfKey, refuseWebPages } = dependencies;
   const upstreamHost = new URL(upstream.origin).host;
+  /** Ours to replace: the API's host, the version that it wants, what we can read. */
+  const replaced = new Set(['host']);
+  if (apiVersion !== 'off') replaced.add('accept');
+  if (readsAnswers) replaced.add('accept-encoding');
 
   function bucketPrefix(authorization: string | undefined): string {
     if (budgetPer === 'upstream') return 'upstream';
@@ -64,25 +72,53 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
     return hasToken ? 'own' : 'anonymous';
   }
 
-  function headersFor(call: Call, accept: string | undefined): string[] {
-    const { rawHeaders } = call.incoming;
-    if (apiVersion === 'off') return toTheApi(rawHeaders, REPLACED_WITHOUT_VERSION);
-    const headers = toTheApi(rawHeaders, REPLACED);
-    const lines = accept === undefined ? [] : [accept];
-    headers.push('Accept', ensureVersion(lines, apiVersion.mediaType, apiVersion.version));
+  function headersFor({ incoming }: Call): string[] {
+    const { accept, via, 'accept-encoding': encodings } = incoming.headers;
+    const headers = toTheApi(incoming.rawHeaders, replaced);
+    if (apiVersion !== 'off') {
+      const lines = accept === undefined ? [] : [accept];
+      headers.push('Accept', ensureVersion(lines, apiVersion.mediaType, apiVersion.version));
+    }
+    if (readsAnswers && typeof encodings === 'string') {
+      headers.push('Accept-Encoding', readableOnly(encodings));
+    }
+    if (viaId !== undefined) {
+      const onward = viaOnward(via, incoming.httpVersion, viaId);
+      if (onward.kind === 'loop') {
+        throw new GatewayError('loop', 'the request has been through this gateway before');
+      }
+      headers.push('Via', onward.value);
+    }
     return headers;
   }
 
-  return function identify(call) {
-    const { incoming } = call;
-    const { method = 'GET', url = '', headers, socket } = incoming;
+  function targetOf({ incoming }: Call): Target & { kind: 'ok' } {
+    const { method = 'GET', url = '', socket } = incoming;
+    if (url.length > MOST_TARGET) {
+      throw new GatewayError(
+        'target-too-long',
+        `expected a request target of at most ${MOST_TARGET} characters, got ${url.length}`,
+      );
+    }
     const target = normaliseTarget(url, {
+      method,
       isOurs: (authority) => authority === upstreamHost || isLocal(authority, socket),
     });
     if (target.kind === 'forbidden') throw new GatewayError('forbidden-target', target.reason);
     if (target.kind === 'bad') throw new GatewayError('bad-request', target.reason);
+    if (target.path === '*') {
+      throw new GatewayError('bad-request', 'OPTIONS * asks a whole server: name a path');
+    }
+    return target;
+  }
+
+  return function identify(call) {
+    const { incoming } = call;
+    const { method = 'GET', headers, socket } = incoming;
+    const target = targetOf(call);
     call.path = target.path;
     call.query = target.query;
+    const authorization = oneOfEach(incoming);
 
     const address = plainAddress(socket.remoteAddress ?? 'unknown');
     const userAgent = headers['user-agent'];
@@ -101,7 +137,6 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
       maxWaitMs,
     );
 
-    const authorization = oneAuthorization(incoming.headersDistinct['authorization']);
     const takesToken = hasToken && authorization === undefined;
     if (takesToken) refuseWebPages(headers);
     const className = classify(classes, method, target.path);
@@ -121,13 +156,13 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
       },
       method,
       target: upstream.basePath + target.path + (target.query === '' ? '' : `?${target.query}`),
-      headers: headersFor(call, headers.accept),
+      headers: headersFor(call),
       takesToken,
       idempotent: IDEMPOTENT.has(method),
       shedStatus: rule?.shedStatus ?? shedStatus,
     };
 
-    const body = readBody(incoming, bodyLimitBytes, call);
+    const body = takeBody(call, address);
     if (!(body instanceof Promise)) return { ...job, body };
     return body.then((read) => (read.kind === 'gone' ? 'left' : { ...job, body: read }));
   };
@@ -139,11 +174,35 @@ function single(headers: NodeJS.Dict<string | string[]>, name: string): string |
   return Array.isArray(value) ? value.join(', ') : value;
 }
 
-function oneAuthorization(lines: readonly string[] | undefined): string | undefined {
-  if (lines === undefined) return undefined;
-  if (lines.length === 1) return lines[0];
-  throw new GatewayError('bad-request', `expected one Authorization header, got ${lines.length}`);
+/**
+ * The Authorization value. Node keeps the first of several lines and HTTP forbids a second Host
+ * (RFC 9112 §3.2): two that differ are two requests, and which one would be sent is for an attacker
+ * to choose.
+ */
+function oneOfEach({ rawHeaders, headers, httpVersionMinor }: IncomingMessage): string | undefined {
+  let hosts = 0;
+  let authorizations = 0;
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const { length } = rawHeaders[i] ?? '';
+    if (length === HOST.length && rawHeaders[i]?.toLowerCase() === HOST) hosts++;
+    else if (length === AUTHORIZATION.length && rawHeaders[i]?.toLowerCase() === AUTHORIZATION) {
+      authorizations++;
+    }
+  }
+  if (hosts > 1 || (hosts === 0 && httpVersionMinor > 0)) {
+    throw new GatewayError('bad-request', `expected one Host header, got ${hosts}`);
+  }
+  if (authorizations > 1) {
+    throw new GatewayError(
+      'bad-request',
+      `expected one Authorization header, got ${authorizations}`,
+    );
+  }
+  return headers.authorization;
 }
+
+const HOST = 'host';
+const AUTHORIZATION = 'authorization';
 
 function readPriority(value: string | undefined): Priority {
   if (value === undefined) return 'normal';

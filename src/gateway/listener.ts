@@ -3,14 +3,19 @@ import {
   STATUS_CODES,
   type IncomingMessage,
   type Server,
+  type ServerOptions,
   type ServerResponse,
 } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import { Server as NetServer, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Clock } from '../core/clock.ts';
 import type { CallRecorder } from '../telemetry/call-line.ts';
+import { Call } from './call.ts';
 import type { Gateway } from './gateway.ts';
+import { parserProblem } from './parser-problem.ts';
 import { GatewayError, toProblem, type ShedStatus } from './problem.ts';
+import type { Tls } from './tls.ts';
 
 export interface ListenerDependencies {
   readonly gateway: Gateway;
@@ -18,10 +23,16 @@ export interface ListenerDependencies {
   readonly clock: Clock;
   readonly newId: () => string;
   readonly shedStatus: ShedStatus;
+  /** How long a connection may be idle. */
+  readonly keepAliveTimeoutMs: number;
+  /** Speak TLS with these; `undefined` speaks cleartext. */
+  readonly tls: Tls | undefined;
 }
 
-/** Above the idle timeout of common load balancers (60 s), so that they close first. */
-const KEEP_ALIVE_MS = 75_000;
+/** The request line and all headers, in bytes; more is a 431. */
+export const MOST_HEADER_BYTES = 64 * 1024;
+/** A caller whose host vanished is found out after this long and some seconds. */
+const PROBE_IDLE_PEER_MS = 15_000;
 
 /** The server that callers talk to. */
 export interface Listener {
@@ -40,48 +51,97 @@ export interface Listener {
  *
  * It is Node's own server, with no router in front: every path goes the same way, and a framework
  * that refuses a request before the walk would leave no line (docs/decisions/0005).
+ *
+ * Nobody listens for `upgrade`, so Node takes a request that offers one for what it is without it
+ * (RFC 9110 §7.8): Java's default client offers h2c with every request.
  */
 export function makeListener(dependencies: ListenerDependencies): Listener {
-  const { gateway, recorder, clock, newId, shedStatus } = dependencies;
-  const calls = new Set<ServerResponse>();
+  const { gateway, recorder, clock, newId, shedStatus, keepAliveTimeoutMs, tls } = dependencies;
+  const calls = new Set<Call>();
   const sockets = new Set<Socket>();
   let draining = false;
   let onEmpty: (() => void) | undefined;
 
-  async function take(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
-    calls.add(outgoing);
+  async function take(call: Call): Promise<void> {
+    calls.add(call);
+    const { outgoing } = call;
     if (draining) outgoing.shouldKeepAlive = false;
-    await gateway(incoming, outgoing);
+    await gateway(call);
     // Not over before the last byte left: whoever drains would cut the answer off.
-    if (outgoing.writableFinished || outgoing.destroyed) over(outgoing);
-    else outgoing.once('close', () => over(outgoing));
+    if (outgoing.writableFinished || outgoing.destroyed) over(call);
+    else outgoing.once('close', () => over(call));
   }
 
-  function over(outgoing: ServerResponse): void {
-    calls.delete(outgoing);
+  function over(call: Call): void {
+    calls.delete(call);
     if (calls.size === 0) onEmpty?.();
   }
 
-  const server = createServer({ keepAliveTimeout: KEEP_ALIVE_MS }, (incoming, outgoing) => {
-    // The gateway answers for its own failures; there is nothing to wait for here.
-    void take(incoming, outgoing);
+  function callFor(incoming: IncomingMessage, outgoing: ServerResponse): Call {
+    return new Call(newId(), incoming, outgoing, clock.now());
+  }
+
+  const options: ServerOptions = {
+    keepAliveTimeout: keepAliveTimeoutMs,
+    maxHeaderSize: MOST_HEADER_BYTES,
+    // An upload may wait for its turn, and take its time: the body's own idle timeout ends it.
+    requestTimeout: 0,
+    // A missing Host is ours to refuse: Node's refusal would leave no line.
+    requireHostHeader: false,
+    keepAlive: true,
+    keepAliveInitialDelay: PROBE_IDLE_PEER_MS,
+  };
+  // The gateway answers for its own failures; there is nothing to wait for here.
+  const onRequest = (incoming: IncomingMessage, outgoing: ServerResponse): void =>
+    void take(callFor(incoming, outgoing));
+  const server: Server =
+    tls === undefined ? createServer(options, onRequest) : tlsServer(options, tls, onRequest);
+  // The size is bounded already; Node would drop the headers beyond a count without a word.
+  server.maxHeadersCount = 0;
+
+  server.on('checkContinue', (incoming: IncomingMessage, outgoing: ServerResponse) => {
+    const call = callFor(incoming, outgoing);
+    call.expectsContinue = true;
+    void take(call);
+  });
+
+  server.on('checkExpectation', (incoming: IncomingMessage, outgoing: ServerResponse) => {
+    const call = callFor(incoming, outgoing);
+    const got = JSON.stringify(incoming.headers.expect ?? '');
+    call.cutOff(
+      new GatewayError('expectation-failed', `Expect: expected 100-continue, got ${got}`),
+    );
+    void take(call);
+  });
+
+  // Timers run before sockets are read. A request that came just before the idle timeout ran out
+  // may lie unread, and closing its socket then would reset it: so one look at the socket first.
+  server.on('timeout', (socket) => {
+    const { bytesRead } = socket;
+    setImmediate(() => {
+      if (socket.bytesRead === bytesRead) socket.destroy();
+    });
   });
 
   /** Ends the connections on which nothing is asked or still on its way out. */
   function endIdle(): void {
-    const busy = new Set([...calls].map(({ socket }) => socket));
+    const busy = new Set([...calls].map(({ incoming }) => incoming.socket));
     for (const socket of sockets) if (!busy.has(socket)) socket.destroySoon();
   }
 
-  /** For sockets that never became a request: the whole answer is ours to write. */
+  /** For sockets on which there is no request to answer: the whole answer is ours to write. */
   function refuseSocket(socket: Duplex, error: GatewayError, method: string, target: string): void {
     const id = newId();
     const startedAt = clock.now();
     const { status, headers, body } = toProblem(error, id, shedStatus);
+    // Behind a request that is still being answered, an answer would be taken for that one's.
+    const answered = [...calls].filter((call) => call.incoming.socket === socket);
+    const writes = answered.length === 0 && socket.writable;
+    for (const { outgoing } of answered) outgoing.shouldKeepAlive = false;
     const lines = [`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}`, 'Connection: close'];
     for (let i = 0; i < headers.length; i += 2) lines.push(`${headers[i]}: ${headers[i + 1]}`);
-    if (socket.writable) socket.end(`${lines.join('\r\n')}\r\n\r\n${body}`);
-    else socket.destroy();
+    if (writes) socket.end(`${lines.join('\r\n')}\r\n\r\n${body}`);
+    else if (answered.length === 0) socket.destroy();
     recorder({
       id,
       caller: '',
@@ -91,7 +151,7 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
       method,
       path: target,
       query: '',
-      status,
+      status: writes ? status : 0,
       outcome: 'failed',
       code: error.code,
       attempts: 0,
@@ -99,7 +159,7 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
       upstreamMs: 0,
       totalMs: clock.now() - startedAt,
       bytesIn: 0,
-      bytesOut: Buffer.byteLength(body),
+      bytesOut: writes ? Buffer.byteLength(body) : 0,
       limit: undefined,
       remaining: undefined,
       resetInMs: undefined,
@@ -107,7 +167,7 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
     });
   }
 
-  server.on('connection', (socket: Socket) => {
+  server.on(tls === undefined ? 'connection' : 'secureConnection', (socket: Socket) => {
     sockets.add(socket);
     socket.once('close', () => sockets.delete(socket));
   });
@@ -121,25 +181,24 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
   });
 
   server.on('clientError', (cause: Error & { code?: string }, socket: Duplex) => {
+    const error = parserProblem(cause);
     // A connection that just went away sent no request, so there is no call to answer or log.
-    if (cause.code === 'ECONNRESET' || !socket.writable) {
+    if (error === undefined || !socket.writable) {
       socket.destroy();
       return;
     }
-    refuseSocket(
-      socket,
-      new GatewayError(
-        'bad-request',
-        `not a valid HTTP/1.1 request (${cause.code ?? cause.message})`,
-        { cause },
-      ),
-      '',
-      '',
-    );
+    // A body that is broken in its middle breaks the call that it belongs to, which has a line.
+    for (const call of calls) {
+      if (call.incoming.socket !== socket || call.incoming.complete) continue;
+      call.outgoing.shouldKeepAlive = false;
+      call.cutOff(error);
+      return;
+    }
+    refuseSocket(socket, error, '', '');
   });
   function retire(): void {
     draining = true;
-    for (const outgoing of calls) {
+    for (const { outgoing } of calls) {
       if (!outgoing.headersSent) outgoing.shouldKeepAlive = false;
     }
   }
@@ -162,4 +221,15 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
       });
     },
   };
+}
+
+/** New connections get the certificate as it is now; those that are open keep theirs. */
+function tlsServer(
+  options: ServerOptions,
+  tls: Tls,
+  onRequest: (incoming: IncomingMessage, outgoing: ServerResponse) => void,
+): Server {
+  const server = createTlsServer({ ...options, ...tls.files() }, onRequest);
+  tls.onChange((files) => server.setSecureContext(files));
+  return server;
 }

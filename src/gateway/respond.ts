@@ -1,13 +1,14 @@
 import type { ServerResponse } from 'node:http';
 import { endToEnd } from '../core/hop-by-hop.ts';
 import type { Log } from '../telemetry/log.ts';
-import type { UpstreamResponse } from '../upstream/exchange.ts';
+import type { BodyFailure, UpstreamResponse } from '../upstream/exchange.ts';
 import type { Call } from './call.ts';
 import type { EndOfTurn } from './end-of-turn.ts';
 import type { Job } from './job.ts';
 import { asGatewayError, GatewayError, PROBLEMS, toProblem, type ShedStatus } from './problem.ts';
+import { headersForRewritten, MOST_REWRITTEN, type Rewrite } from './rewrite.ts';
 
-/** Streams the API's answer to the caller, bytes untouched; resolves when it is over. */
+/** Streams the API's answer to the caller; resolves when it is over. */
 export type Respond = (job: Job, response: UpstreamResponse) => Promise<void> | void;
 
 /** Answers a call that gets no answer of the API's. Never throws. */
@@ -15,24 +16,57 @@ export type Refuse = (call: Call, error: unknown, shedStatus: ShedStatus) => voi
 
 export interface RespondDependencies {
   readonly atEndOfTurn: EndOfTurn;
+  /** Absent: nothing is rewritten, every byte passes. */
+  readonly rewrite: Rewrite | undefined;
 }
 
-export function makeRespond({ atEndOfTurn }: RespondDependencies): Respond {
+export function makeRespond({ atEndOfTurn, rewrite }: RespondDependencies): Respond {
+  function passOn(call: Call, response: UpstreamResponse): Promise<void> | void {
+    writeHead(call, response, rewrite);
+    const whole = response.whole();
+    return whole === undefined ? stream(call, response) : end(call, whole);
+  }
+
+  function end(call: Call, chunks: readonly Buffer[]): void {
+    for (const chunk of chunks) call.bytesOut += chunk.length;
+    call.end('answered');
+    atEndOfTurn(() => endWith(call.outgoing, chunks));
+  }
+
+  /** For a body of which some is still to come: once there is too much of it, it passes as it is. */
+  async function gather(call: Call, response: UpstreamResponse, through: Rewrite): Promise<void> {
+    const failure = await response.gather(MOST_REWRITTEN);
+    if (call.gone) return call.end('aborted');
+    // Nothing was sent yet, so the caller can still be told what happened.
+    if (failure !== undefined) throw brokenBody(failure);
+    return response.isWhole ? respondRewritten(call, response, through) : passOn(call, response);
+  }
+
+  /** Waits for the whole body, if it is small enough, and sends it with its links rewritten. */
+  function respondRewritten(
+    call: Call,
+    response: UpstreamResponse,
+    through: Rewrite,
+  ): Promise<void> | void {
+    const whole = response.whole();
+    if (whole === undefined) return gather(call, response, through);
+    const finish = (rewritten: Buffer | undefined): void => {
+      if (call.gone) return call.end('aborted');
+      writeHead(call, response, through, rewritten);
+      end(call, rewritten === undefined ? whole : [rewritten]);
+    };
+    const rewritten = through.body(asOne(whole), response, call.incoming);
+    return rewritten instanceof Promise ? rewritten.then(finish) : finish(rewritten);
+  }
+
   return function respond({ call }, response) {
-    const { outgoing } = call;
     if (call.gone) {
       response.abort(new Error('the caller is gone'));
       return call.end('aborted');
     }
-    writeHead(call, response);
-    const whole = response.whole();
-    if (whole !== undefined) {
-      for (const chunk of whole) call.bytesOut += chunk.length;
-      call.end('answered');
-      atEndOfTurn(() => endWith(outgoing, whole));
-      return undefined;
-    }
-    return stream(call, response);
+    return rewrite?.wantsBody(response, call.incoming) === true
+      ? respondRewritten(call, response, rewrite)
+      : passOn(call, response);
   };
 }
 
@@ -45,7 +79,8 @@ export function makeRefuse({ log }: RefuseDependencies): Refuse {
     const error = asGatewayError(thrown);
     const { outgoing } = call;
     const shed = PROBLEMS[error.code].status === 'shed';
-    call.end(call.gone ? 'aborted' : shed ? 'shed' : 'failed', error.code);
+    const left = call.gone && call.cut !== error;
+    call.end(left ? 'aborted' : shed ? 'shed' : 'failed', error.code);
     if (error.code === 'internal') log.error({ id: call.id, err: error.cause }, 'internal failure');
     if (outgoing.headersSent || outgoing.destroyed) {
       outgoing.destroy();
@@ -53,14 +88,26 @@ export function makeRefuse({ log }: RefuseDependencies): Refuse {
     }
     const { status, headers, body } = toProblem(error, call.id, shedStatus);
     call.bytesOut = Buffer.byteLength(body);
+    // A body that was not asked for will not come, and what follows would be taken for it.
+    if (call.expectsContinue) outgoing.shouldKeepAlive = false;
     outgoing.writeHead(status, [...headers, 'Server-Timing', timing(call)]);
     outgoing.end(body);
   };
 }
 
-/** What Headgate adds to the API's answer; everything else passes as it came. */
-function writeHead(call: Call, response: UpstreamResponse): void {
-  const headers = endToEnd(response.rawHeaders);
+/**
+ * What Headgate adds to the API's answer; everything else passes as it came, unless `rewritten`
+ * takes the body's place.
+ */
+function writeHead(
+  call: Call,
+  response: UpstreamResponse,
+  rewrite: Rewrite | undefined,
+  rewritten?: Buffer,
+): void {
+  const passing = endToEnd(response.rawHeaders);
+  const headers = rewritten === undefined ? passing : headersForRewritten(passing, rewritten);
+  rewrite?.headers(headers, response, call.incoming);
   headers.push('Server-Timing', timing(call), 'Headgate-Request-Id', call.id);
   try {
     call.outgoing.writeHead(response.status, headers);
@@ -77,9 +124,18 @@ function timing({ waitMs, upstreamMs }: Call): string {
 
 /** Head and body leave in one write when the body is one piece. */
 function endWith(outgoing: ServerResponse, chunks: readonly Buffer[]): void {
+  if (chunks.length === 0) outgoing.end();
+  else outgoing.end(asOne(chunks));
+}
+
+function asOne(chunks: readonly Buffer[]): Buffer {
   const [only] = chunks;
-  if (only === undefined) outgoing.end();
-  else outgoing.end(chunks.length === 1 ? only : Buffer.concat(chunks));
+  return chunks.length === 1 && only !== undefined ? only : Buffer.concat(chunks);
+}
+
+function brokenBody({ reason, error }: BodyFailure): GatewayError {
+  const code = reason === 'timeout' ? 'upstream-timeout' : 'upstream-protocol';
+  return new GatewayError(code, "the API's answer broke off", { cause: error });
 }
 
 function stream(call: Call, response: UpstreamResponse): Promise<void> {
@@ -97,11 +153,11 @@ function stream(call: Call, response: UpstreamResponse): Promise<void> {
         call.end('answered');
         resolve();
       },
-      fail({ reason }) {
+      fail(failure) {
         // The status is out already: only a broken connection tells the caller the truth.
         outgoing.destroy();
         if (call.gone) call.end('aborted');
-        else call.end('failed', reason === 'timeout' ? 'upstream-timeout' : 'upstream-protocol');
+        else call.end('failed', brokenBody(failure).code);
         resolve();
       },
     });

@@ -30,7 +30,7 @@ export interface MemoryLedgerOptions {
   readonly places: Places;
   /** Waiting tickets per bucket. */
   readonly maxQueue: number;
-  /** What to believe of an API that reports no limit. */
+  /** What to believe of an API that reports no limit; another one holds for old buckets too. */
   readonly belief?: { readonly limit: number; readonly periodMs: number } | undefined;
   /** Buckets kept; beyond them idle ones are forgotten, the longest unused first. */
   readonly maxBuckets?: number;
@@ -181,7 +181,9 @@ export class MemoryLedger implements Ledger {
   }
 
   #advance(entry: Entry, now: number): void {
-    const { apiClock, clock } = this.#options;
+    const { apiClock, clock, belief } = this.#options;
+    if (belief !== entry.belief && belief !== undefined) entry.bucket.believe(belief);
+    entry.belief = belief;
     entry.bucket.advance(now, apiClock.bounds(now, clock.wallMs()));
   }
 
@@ -363,6 +365,7 @@ export class MemoryLedger implements Ledger {
     const entry: Entry = {
       name,
       bucket: new Bucket(now, this.#options.belief),
+      belief: this.#options.belief,
       queue: new FairQueue(),
       parked: new Set(),
       paused: false,
@@ -399,6 +402,8 @@ interface Waiter extends Turn {
 interface Entry {
   readonly name: BucketName;
   readonly bucket: Bucket;
+  /** What the bucket was last told to believe. */
+  belief: MemoryLedgerOptions['belief'];
   readonly queue: FairQueue<Waiter>;
   /** Tickets that may not queue yet: the API throttled them and not the bucket. */
   readonly parked: Set<Waiter>;

@@ -12,6 +12,8 @@ export const azionPreset: Preset = {
   ],
   // DELETE /tokens/:token carries the token it revokes.
   pathMasks: ['/tokens/*'],
+  // The envelope of every list; what they hold is an absolute URL at the API's own address.
+  jsonLinks: ['/links/previous', '/links/next'],
   callers: [
     { userAgent: 'Azion_CLI', maxWaitMs: 45_000, why: 'it gives up after 50 s' },
     { userAgent: 'terraform', shedStatus: 429, why: 'it retries nothing but 429' },

@@ -11,9 +11,11 @@ export interface Preset {
   readonly classes: readonly ClassRule[];
   /** Paths whose `*` segments are secret. */
   readonly pathMasks: readonly string[];
+  /** Where its JSON answers carry links to itself, as JSON pointers: `/links/next`. */
+  readonly jsonLinks: readonly string[];
   /** What its known clients need. */
   readonly callers: readonly CallerRule[];
 }
 
 /** Any API that reports its limit in headers: one budget for all routes. */
-export const nonePreset: Preset = { classes: [], pathMasks: [], callers: [] };
+export const nonePreset: Preset = { classes: [], pathMasks: [], jsonLinks: [], callers: [] };

@@ -1,5 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { Transform, type Readable } from 'node:stream';
+import type { Clock, Timer } from '../core/clock.ts';
+import type { Leaving } from '../ledger/ledger.ts';
 
 /** A request's body on its way to the API. */
 export type RequestBody = NoBody | BufferedBody | StreamedBody;
@@ -21,6 +23,8 @@ export interface BufferedBody {
 export interface StreamedBody {
   readonly kind: 'stream';
   readonly replayable: boolean;
+  /** Resolves when it was looked whether the caller is still there, as far as that can be seen. */
+  probe(): Promise<void>;
   take(): Readable;
 }
 
@@ -29,86 +33,196 @@ export interface GoneBody {
   readonly kind: 'gone';
 }
 
-/** Where the bytes that came from the caller are counted. */
-export interface BytesIn {
-  bytesIn: number;
+/** The caller that a body comes from, and whom to tell what happens to it. */
+export interface BodySource extends Leaving {
+  readonly incoming: IncomingMessage;
+  /** So many bytes of it came. */
+  count(bytes: number): void;
+  /** Somebody reads now: a caller that waits for `100 Continue` may send. */
+  letBodyCome(): void;
+  /** So many more bytes are kept in memory for it. */
+  held(bytes: number): void;
+  /** Nothing came for the idle timeout although somebody was reading. */
+  stalled(): void;
+  /** More came than may. */
+  tooLarge(): void;
 }
 
-const NO_BODY: NoBody = { kind: 'none', replayable: true, take: () => null };
+export interface BodyLimits {
+  /** Up to this much is kept and can be sent again. */
+  readonly keepBytes: number;
+  /** More than this is not accepted. */
+  readonly mostBytes: number;
+  /** Milliseconds without a byte while we read. */
+  readonly idleTimeoutMs: number;
+  readonly clock: Clock;
+}
+
+export const NO_BODY: NoBody = { kind: 'none', replayable: true, take: () => null };
+
+/** How often it is looked whether a caller is still there whose body nobody reads yet. */
+const PROBE_EVERY_MS = 1000;
+
+/** Whether a request comes with a body (RFC 9112 §6.3); its length, as far as it is declared. */
+export function bodyLength({ headers }: IncomingMessage): number | 'unknown' {
+  if (headers['transfer-encoding'] !== undefined) return 'unknown';
+  return Number(headers['content-length'] ?? 0);
+}
 
 /**
- * Reads a request's body, up to `limitBytes` of it; what is larger is handed on as a stream, with
- * nothing lost. Answers without a promise when nothing has to be read.
- *
- * Node has answered `Expect: 100-continue` by now, as it does unless a server asks not to.
+ * Reads a request's body, up to `keepBytes` of it; what is larger is handed on as a stream, with
+ * nothing lost, and is not read, nor is its `100 Continue` said, before somebody takes it.
  */
 export function readBody(
-  incoming: IncomingMessage,
-  limitBytes: number,
-  count: BytesIn,
-): RequestBody | Promise<RequestBody | GoneBody> {
-  const { 'content-length': length, 'transfer-encoding': encoding } = incoming.headers;
-  if (encoding === undefined && (length === undefined || Number(length) === 0)) return NO_BODY;
-  if (encoding === undefined && Number(length) > limitBytes) return makeStream(incoming, [], count);
+  source: BodySource,
+  limits: BodyLimits,
+): StreamedBody | Promise<BufferedBody | StreamedBody | GoneBody> {
+  const { incoming } = source;
+  const { keepBytes } = limits;
+  const length = bodyLength(incoming);
+  if (length !== 'unknown' && length > keepBytes) return makeStream(source, limits, []);
+  if (source.gone) return Promise.resolve({ kind: 'gone' });
+  source.letBodyCome();
   return new Promise((resolve) => {
     const chunks: Buffer[] = [];
     let size = 0;
+    const idle = watchIdle(limits, source, () => true);
     const stop = (): void => {
-      incoming.off('data', onData).off('end', onEnd).off('close', onClose).off('error', onClose);
+      idle.stop();
+      source.onGone(undefined);
+      incoming.off('data', onData).off('end', onEnd).off('close', onGone).off('error', onGone);
     };
     const onData = (chunk: Buffer): void => {
+      idle.progress();
       chunks.push(chunk);
       size += chunk.length;
-      if (size <= limitBytes) return;
+      source.held(chunk.length);
+      if (size <= keepBytes || source.gone) return;
       incoming.pause();
       stop();
-      resolve(makeStream(incoming, chunks, count));
+      resolve(makeStream(source, limits, chunks));
     };
     const onEnd = (): void => {
       stop();
-      count.bytesIn += size;
+      source.count(size);
       const [only] = chunks;
       const bytes = chunks.length === 1 && only !== undefined ? only : Buffer.concat(chunks);
       resolve({ kind: 'buffered', replayable: true, take: () => bytes });
     };
-    const onClose = (): void => {
+    const onGone = (): void => {
       stop();
-      count.bytesIn += size;
+      source.count(size);
+      chunks.length = 0;
       resolve({ kind: 'gone' });
     };
-    incoming.on('data', onData).on('end', onEnd).on('close', onClose).on('error', onClose);
+    source.onGone(onGone);
+    incoming.on('data', onData).on('end', onEnd).on('close', onGone).on('error', onGone);
   });
 }
 
 /** `head` is what was read before the body turned out to be large. */
-function makeStream(
-  incoming: IncomingMessage,
-  head: readonly Buffer[],
-  count: BytesIn,
-): StreamedBody {
+function makeStream(source: BodySource, limits: BodyLimits, head: readonly Buffer[]): StreamedBody {
+  const { incoming } = source;
+  const { socket } = incoming;
+  const probing = every(limits.clock, PROBE_EVERY_MS, () => probeSocket(source));
+  incoming.once('close', probing.stop);
   let taken = false;
   return {
     kind: 'stream',
     get replayable() {
       return !taken;
     },
+    async probe() {
+      await probeSocket(source);
+    },
     take() {
       if (taken) throw new Error('a streamed body was sent twice');
       taken = true;
-      // A stream of its own in between: whoever destroys it must not take the caller's socket along.
-      const stream = new Transform({
-        transform(chunk: Buffer, _encoding, done) {
-          count.bytesIn += chunk.length;
-          done(null, chunk);
-        },
-      });
-      for (const chunk of head) stream.write(chunk);
-      incoming.once('close', () => {
-        if (!incoming.complete) stream.destroy(new Error('the caller stopped sending its body'));
-      });
-      incoming.on('error', (error) => stream.destroy(error));
-      incoming.pipe(stream);
-      return stream;
+      probing.stop();
+      source.letBodyCome();
+      return flow(source, limits, head);
     },
   };
+
+  /**
+   * A socket that nobody reads tells nothing. Writing no bytes sends nothing either, but finds out
+   * whether the other side has reset the connection or stopped answering keep-alive probes; Node
+   * then closes the socket, and the call hears of it. A caller that closed in good order behind
+   * bytes that we have not read yet cannot be seen before they are read.
+   */
+  function probeSocket({ gone }: BodySource): Promise<void> {
+    if (gone || socket.destroyed) return Promise.resolve();
+    return new Promise((resolve) => {
+      socket.write('', () => resolve());
+    });
+  }
+}
+
+/** The body from its first byte on, as fast as it is read. */
+function flow(source: BodySource, limits: BodyLimits, head: readonly Buffer[]): Readable {
+  const { incoming } = source;
+  let size = 0;
+  // A stream of its own in between: whoever destroys it must not take the caller's socket along.
+  const stream = new Transform({
+    transform(chunk: Buffer, _encoding, done) {
+      idle.progress();
+      size += chunk.length;
+      source.count(chunk.length);
+      if (size <= limits.mostBytes) return done(null, chunk);
+      source.tooLarge();
+      done(new Error('the body is longer than allowed'));
+    },
+  });
+  // While the API does not read, the caller is not to blame for sending nothing.
+  const idle = watchIdle(limits, source, () => !stream.writableNeedDrain);
+  stream.once('close', idle.stop);
+  for (const chunk of head) stream.write(chunk);
+  incoming.once('end', idle.stop);
+  incoming.once('close', () => {
+    if (!incoming.complete) stream.destroy(new Error('the caller stopped sending its body'));
+  });
+  incoming.on('error', (error) => stream.destroy(error));
+  incoming.pipe(stream);
+  return stream;
+}
+
+interface Watch {
+  readonly stop: () => void;
+}
+
+/** Tells the source when nothing came for the idle timeout while `reading` said that we read. */
+function watchIdle(
+  { clock, idleTimeoutMs }: BodyLimits,
+  source: BodySource,
+  reading: () => boolean,
+): Watch & { progress(): void } {
+  let lastAt = clock.now();
+  let timer: Timer | undefined = clock.after(idleTimeoutMs, look);
+  function look(): void {
+    if (!reading()) lastAt = clock.now();
+    const leftMs = lastAt + idleTimeoutMs - clock.now();
+    if (leftMs > 0) timer = clock.after(leftMs, look);
+    else {
+      timer = undefined;
+      source.stalled();
+    }
+  }
+  return {
+    progress() {
+      lastAt = clock.now();
+    },
+    stop() {
+      timer?.cancel();
+      timer = undefined;
+    },
+  };
+}
+
+function every(clock: Clock, ms: number, run: () => unknown): Watch {
+  let timer = clock.after(ms, again);
+  function again(): void {
+    timer = clock.after(ms, again);
+    run();
+  }
+  return { stop: () => timer.cancel() };
 }

@@ -74,6 +74,8 @@ export class UpstreamResponse {
   #sink: BodySink | undefined;
   #trailers: readonly string[] | undefined;
   #failure: BodyFailure | undefined;
+  #mostKept = MOST_UNATTACHED;
+  #onGathered: (() => void) | undefined;
 
   constructor(
     status: number,
@@ -87,12 +89,34 @@ export class UpstreamResponse {
     this.#controller = controller;
   }
 
+  /** Whether {@link whole} has something to hand out. */
+  get isWhole(): boolean {
+    return this.#trailers?.length === 0;
+  }
+
   /** The body, if all of it is here already and there are no trailers; it is handed out once. */
   whole(): Buffer[] | undefined {
-    if (this.#trailers?.length !== 0) return undefined;
+    if (!this.isWhole) return undefined;
     const chunks = this.#chunks;
     this.#chunks = [];
     return chunks;
+  }
+
+  /**
+   * Keeps up to `most` bytes of the body and resolves when all of it is here, or more than that, or
+   * when it broke off: then to the failure. Nothing is lost to whoever takes the body afterwards.
+   */
+  gather(most: number): Promise<BodyFailure | undefined> {
+    this.#mostKept = most;
+    return new Promise((resolve) => {
+      this.#onGathered = () => {
+        this.#onGathered = undefined;
+        resolve(this.#failure);
+      };
+      if (this.#kept > most || this.#trailers !== undefined || this.#failure !== undefined) {
+        this.#onGathered();
+      } else this.#controller.resume();
+    });
   }
 
   /** Hands the body to `sink`, from its first byte on. */
@@ -140,18 +164,22 @@ export class UpstreamResponse {
     }
     this.#chunks.push(chunk);
     this.#kept += chunk.length;
-    if (this.#kept > MOST_UNATTACHED) this.#controller.pause();
+    if (this.#kept <= this.#mostKept) return;
+    this.#controller.pause();
+    this.#onGathered?.();
   }
 
   /** For the exchange: the body is complete. */
   complete(trailers: readonly string[]): void {
     this.#trailers = trailers;
+    this.#onGathered?.();
     this.#sink?.end(trailers);
   }
 
   /** For the exchange: the body broke off. */
   broke(failure: BodyFailure): void {
     this.#failure = failure;
+    this.#onGathered?.();
     this.#sink?.fail(failure);
   }
 }
@@ -159,6 +187,8 @@ export class UpstreamResponse {
 export interface ExchangeOptions {
   readonly clock: Clock;
   readonly leaving: Leaving;
+  /** Whether a 407 can be a proxy's: it is about our credentials, and nothing for the caller. */
+  readonly throughProxy: boolean;
   /** Early hints (103) came. */
   readonly onEarlyHints: (rawHeaders: string[]) => void;
   readonly onSent: (sent: Sent) => void;
@@ -208,6 +238,9 @@ export class Exchange implements Dispatcher.DispatchHandler {
       if (status === 103) this.#options.onEarlyHints(rawHeaders);
       return;
     }
+    if (status === 407 && this.#options.throughProxy) {
+      return controller.abort(new Error('the proxy refused our credentials (407)'));
+    }
     const receivedAt = this.#options.clock.now();
     const response = new UpstreamResponse(status, headers, rawHeaders, controller);
     this.#response = response;
@@ -233,7 +266,8 @@ export class Exchange implements Dispatcher.DispatchHandler {
     const reason = reasonOf(error, this.#sentAt !== undefined, this.#options.leaving.gone);
     if (this.#response !== undefined) this.#response.broke({ reason, error });
     else {
-      this.#options.onSent({ kind: this.#sentAt === undefined ? 'unsent' : 'lost', reason, error });
+      const kind = this.#sentAt === undefined || isUnfinished(error) ? 'unsent' : 'lost';
+      this.#options.onSent({ kind, reason, error });
     }
   }
 
@@ -251,6 +285,14 @@ export class Exchange implements Dispatcher.DispatchHandler {
     this.#options.leaving.onGone(undefined);
     this.#options.onOver();
   }
+}
+
+/**
+ * EPIPE is what a write says when the other side has closed, and a whole request leaves nothing to
+ * write: the API has at most a part of it, which it must not execute (RFC 9112 §8).
+ */
+function isUnfinished(error: Error): boolean {
+  return 'code' in error && error.code === 'EPIPE';
 }
 
 /** Node's error codes and undici's, in the few kinds that make a difference. */

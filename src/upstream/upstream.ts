@@ -1,6 +1,7 @@
 import { Pool } from 'undici';
 import type { Clock } from '../core/clock.ts';
 import type { Leaving, Places } from '../ledger/ledger.ts';
+import { makeDial, type DialAddress, type ProxyAddress } from './dial.ts';
 import { Exchange, type Sent, type UpstreamRequest } from './exchange.ts';
 
 export interface UpstreamOptions {
@@ -9,6 +10,11 @@ export interface UpstreamOptions {
   readonly connections: number;
   /** Milliseconds to connect, to the headers of an answer, and between chunks of its body. */
   readonly timeoutMs: number;
+  /** Dialled instead of what the API's name points to. */
+  readonly address?: DialAddress | undefined;
+  readonly proxy?: ProxyAddress | undefined;
+  /** Certificates to trust instead of the usual ones, PEM. */
+  readonly ca?: string | undefined;
   readonly clock: Clock;
 }
 
@@ -30,20 +36,39 @@ export interface Upstream extends Places {
   close(): Promise<void>;
 }
 
-/** Idle sockets are kept for a little less than what common servers and balancers allow. */
-const KEEP_ALIVE_MS = 50_000;
+/**
+ * An idle socket is kept for less than the five seconds after which common servers close theirs,
+ * unless the API says how long it keeps it (`Keep-Alive: timeout=`): a request that is written while
+ * the other side closes may be lost, and only some can be repeated.
+ */
+const KEEP_ALIVE_MS = 4000;
+const MOST_CONNECT_MS = 10_000;
+/** What is believed of an API that says it keeps sockets for long. */
+const MOST_KEEP_ALIVE_MS = 600_000;
+const MOST_HEADER_BYTES = 64 * 1024;
 
-export function makeUpstream({ origin, connections, timeoutMs, clock }: UpstreamOptions): Upstream {
+export function makeUpstream(options: UpstreamOptions): Upstream {
+  const { origin, connections, timeoutMs, address, proxy, ca, clock } = options;
+  const dial = makeDial({
+    origin,
+    address,
+    proxy,
+    ca,
+    timeoutMs: Math.min(timeoutMs, MOST_CONNECT_MS),
+  });
+  const { pathPrefix } = dial;
   // Places bound what is out, not undici: a request must never queue where nobody sees it. A socket
   // that was broken off is still being closed when its place is taken again, hence the headroom.
-  const pool = new Pool(origin, {
+  const pool = new Pool(dial.origin, {
     connections: connections * 2,
     pipelining: 1,
     allowH2: false,
     headersTimeout: timeoutMs,
     bodyTimeout: timeoutMs,
-    connectTimeout: Math.min(timeoutMs, 10_000),
+    connect: dial.connect,
     keepAliveTimeout: KEEP_ALIVE_MS,
+    keepAliveMaxTimeout: MOST_KEEP_ALIVE_MS,
+    maxHeaderSize: MOST_HEADER_BYTES,
   });
   let inUse = 0;
   let refused = false;
@@ -74,11 +99,16 @@ export function makeUpstream({ origin, connections, timeoutMs, clock }: Upstream
         const exchange = new Exchange({
           clock,
           leaving,
+          throughProxy: pathPrefix !== '',
           onEarlyHints,
           onSent: resolve,
           onOver: release,
         });
-        pool.dispatch({ method, path, headers, body }, exchange);
+        if (pathPrefix === '') pool.dispatch({ method, path, headers, body }, exchange);
+        else {
+          const forProxy = { path: pathPrefix + path, headers: [...dial.headers, ...headers] };
+          pool.dispatch({ method, body, ...forProxy }, exchange);
+        }
       });
     },
     async close() {

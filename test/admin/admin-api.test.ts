@@ -56,7 +56,7 @@ function routes(): string[] {
     metrics: { expose: () => Promise.reject(new Error('nobody asks')) },
     events: makeEvents({ ...common, clock, feed, replica: '', version: '' }),
     page: readPageFiles(),
-    settings: [],
+    settings: () => [],
     replica: '',
     version: '',
   });

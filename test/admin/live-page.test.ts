@@ -166,7 +166,7 @@ test('a thousand calls a second are sampled, and the page says so and stays smal
     ledgerWatch: new LedgerWatch(),
     metrics: { expose: () => Promise.reject(new Error('nobody asks')) },
     feed,
-    settings: [],
+    settings: () => [],
     isDraining: () => false,
     replica: 'busy',
     version: '1',

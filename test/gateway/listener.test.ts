@@ -15,7 +15,7 @@ afterEach(() => {
 test('a drain does not end before the last byte of an answer was taken', async () => {
   const answer = Buffer.alloc(32 * 1024 * 1024, 'a');
   listener = makeListener({
-    gateway: (_incoming, outgoing) => {
+    gateway: ({ outgoing }) => {
       outgoing.end(answer);
       return Promise.resolve();
     },
@@ -23,6 +23,8 @@ test('a drain does not end before the last byte of an answer was taken', async (
     clock: new FakeClock(),
     newId: () => 'id',
     shedStatus: 503,
+    keepAliveTimeoutMs: 75_000,
+    tls: undefined,
   });
   listener.server.listen(0, '127.0.0.1');
   await once(listener.server, 'listening');

@@ -64,13 +64,20 @@ export class Child {
   }
 
   /** Resolves to the first line that says `message`; rejects when it ends without one. */
-  waitFor(message: string): Promise<Line> {
+  async waitFor(message: string): Promise<Line> {
+    await this.waitUntil(() => this.#text.includes(`"msg":"${message}"}\n`));
+    const [found] = this.said(message);
+    if (found === undefined) throw new Error(`no whole line says "${message}"`);
+    return found;
+  }
+
+  /** Resolves when its output has made `done` true; rejects when it ends without. */
+  waitUntil(done: () => boolean): Promise<void> {
     return new Promise((resolve, reject) => {
       const look = (): void => {
-        const [found] = this.#text.includes(`"msg":"${message}"`) ? this.said(message) : [];
-        if (found !== undefined) resolve(found);
+        if (done()) resolve();
         else if (this.#child.exitCode === null && this.#child.signalCode === null) return;
-        else reject(new Error(`ended without "${message}": ${this.#text}${this.#stderr}`));
+        else reject(new Error(`ended too soon: ${this.#text}${this.#stderr}`));
         this.#waiting.delete(look);
       };
       this.#waiting.add(look);

@@ -85,9 +85,14 @@ describe('between SIGTERM and the end of the drain delay', () => {
       clock,
       destination: { write: () => undefined },
     });
-    const { config } = loaded;
-    const gateway = await compose({ config, clock, chance: systemChance, log, replica: 'test' });
-    const stopped = gateway.stop({ delayMs: config.drainDelayMs });
+    const gateway = await compose({
+      settings: loaded,
+      clock,
+      chance: systemChance,
+      log,
+      replica: 'test',
+    });
+    const stopped = gateway.stop('after-delay');
     clock.advance(4999);
     const answer = await askFor(gateway.url, '/domains', { authorization: TOKEN });
     expect(answer.status).toBe(200);

@@ -102,7 +102,11 @@ export function play(fault: Fault, context: FaultContext): void {
       });
       return;
     case 'slow-chunks':
-      outgoing.writeHead(status, { ...headers, 'content-length': String(body.length) });
+      outgoing.writeHead(status, {
+        ...headers,
+        'content-type': 'application/json',
+        'content-length': String(body.length),
+      });
       drip(outgoing, body);
       return;
     case 'reset-in-an-hour':

@@ -43,7 +43,7 @@ export async function composeGateway(
     destination: { write: (line) => void lines.push(line) },
   });
   const running = await compose({
-    config: loaded.config,
+    settings: loaded,
     clock: systemClock,
     chance: systemChance,
     log,

@@ -61,13 +61,12 @@ export async function startGateway(options: GatewayOptions): Promise<TestGateway
     destination: { write: (line) => captured.write(line) },
   });
   const running = await compose({
-    config,
+    settings: loaded,
     clock,
     chance: systemChance,
     log,
     replica: 'test',
     version: 'test',
-    settings: loaded.shown,
   });
   return {
     url: running.url,

@@ -1,0 +1,189 @@
+import type { IncomingMessage } from 'node:http';
+import { promisify } from 'node:util';
+import * as zlib from 'node:zlib';
+import { findStrings } from '../core/json-strings.ts';
+import { callerOrigin, rewriteLink, rewriteLinkField, type LinkMap } from '../core/links.ts';
+import type { UpstreamResponse } from '../upstream/exchange.ts';
+
+export interface RewriteOptions {
+  /** The API's origin and base path; links elsewhere are nobody's business. */
+  readonly origin: string;
+  readonly basePath: string;
+  /** Where in a JSON answer links stand, as JSON pointers: `/links/next`. */
+  readonly jsonLinks: readonly string[];
+}
+
+/** Leads links of the API's answers back through the gateway, so that pagination stays on it. */
+export interface Rewrite {
+  /** Rewrites Location and Link in place, in a flat list of name, value, name, value … */
+  headers(headers: string[], response: UpstreamResponse, incoming: IncomingMessage): void;
+  /** Whether the body may hold links, so that all of it is wanted before any of it is sent. */
+  wantsBody(response: UpstreamResponse, incoming: IncomingMessage): boolean;
+  /**
+   * The body with its links rewritten, encoded as it was; `undefined` when there is none to rewrite, and
+   * the bytes are to go out as they came. Answers without a promise when nothing has to be decoded.
+   */
+  body(
+    bytes: Buffer,
+    response: UpstreamResponse,
+    incoming: IncomingMessage,
+  ): Buffer | undefined | Promise<Buffer | undefined>;
+}
+
+/** Bodies beyond this pass as they are; encoded ones that would grow beyond it, too. */
+export const MOST_REWRITTEN = 1024 * 1024;
+const JSON_TYPE = /^application\/(?:[\w.+-]+\+)?json(?:\s*;|$)/i;
+const NO_TRANSFORM = /(?:^|,)\s*no-transform\s*(?:,|$)/i;
+
+/** How one content coding is undone and done again; absent where there is nothing to do. */
+interface Coding {
+  readonly decode: (bytes: Buffer) => Promise<Buffer>;
+  readonly encode: (bytes: Buffer) => Promise<Buffer>;
+}
+
+const limits = { maxOutputLength: MOST_REWRITTEN };
+const { BROTLI_PARAM_QUALITY } = zlib.constants;
+/** The default quality is for files that are packed once. */
+const fastBrotli = { params: { [BROTLI_PARAM_QUALITY]: 4 } };
+const gunzip = promisify<Buffer, zlib.ZlibOptions, Buffer>(zlib.gunzip);
+const gzip = promisify<Buffer, Buffer>(zlib.gzip);
+const inflate = promisify<Buffer, zlib.ZlibOptions, Buffer>(zlib.inflate);
+const deflate = promisify<Buffer, Buffer>(zlib.deflate);
+const unbrotli = promisify<Buffer, zlib.BrotliOptions, Buffer>(zlib.brotliDecompress);
+const brotli = promisify<Buffer, zlib.BrotliOptions, Buffer>(zlib.brotliCompress);
+const unzstd = promisify<Buffer, zlib.ZstdOptions, Buffer>(zlib.zstdDecompress);
+const zstd = promisify<Buffer, Buffer>(zlib.zstdCompress);
+const GZIP: Coding = { decode: (bytes) => gunzip(bytes, limits), encode: gzip };
+const CODINGS: ReadonlyMap<string, Coding | undefined> = new Map([
+  ['', undefined],
+  ['identity', undefined],
+  ['gzip', GZIP],
+  ['x-gzip', GZIP],
+  ['deflate', { decode: (bytes: Buffer) => inflate(bytes, limits), encode: deflate }],
+  [
+    'br',
+    {
+      decode: (bytes: Buffer) => unbrotli(bytes, limits),
+      encode: (bytes: Buffer) => brotli(bytes, fastBrotli),
+    },
+  ],
+  ['zstd', { decode: (bytes: Buffer) => unzstd(bytes, limits), encode: zstd }],
+]);
+
+/** What describes the bytes that the API sent, and not those that the caller gets. */
+const OF_THE_BYTES: ReadonlySet<string> = new Set([
+  'accept-ranges',
+  'content-digest',
+  'content-length',
+  'content-md5',
+  'digest',
+  'repr-digest',
+]);
+
+/**
+ * An answer's headers, name, value, name, value …, when its body is `rewritten` instead. A strong
+ * validator becomes a weak one: caches go on, and no byte range is asked for that means other bytes.
+ */
+export function headersForRewritten(headers: readonly string[], rewritten: Buffer): string[] {
+  const kept: string[] = [];
+  for (let i = 0; i + 1 < headers.length; i += 2) {
+    const name = headers[i] ?? '';
+    const value = headers[i + 1] ?? '';
+    const lower = name.toLowerCase();
+    if (OF_THE_BYTES.has(lower)) continue;
+    kept.push(name, lower === 'etag' && value.startsWith('"') ? `W/${value}` : value);
+  }
+  kept.push('Content-Length', String(rewritten.length));
+  return kept;
+}
+
+export function makeRewrite({ origin, basePath, jsonLinks }: RewriteOptions): Rewrite {
+  const { host } = new URL(origin);
+
+  function mapFor({ headers, socket }: IncomingMessage): LinkMap | undefined {
+    const proto = headers['x-forwarded-proto'];
+    const own = callerOrigin(
+      headers.host,
+      typeof proto === 'string' ? proto : undefined,
+      'encrypted' in socket,
+    );
+    // A caller that was led here by DNS uses the API's own origin: there is nothing to rewrite.
+    if (own === undefined || (own === origin && basePath === '')) return undefined;
+    return { apiOrigin: origin, basePath, callerOrigin: own };
+  }
+
+  function inPlain(plain: Buffer, incoming: IncomingMessage): Buffer | undefined {
+    if (basePath === '' && !plain.includes(host)) return undefined;
+    const map = mapFor(incoming);
+    return map === undefined ? undefined : rewriteJson(plain, jsonLinks, map);
+  }
+
+  return {
+    headers(headers, response, incoming) {
+      const { location, link } = response.headers;
+      if (location === undefined && link === undefined) return;
+      const map = mapFor(incoming);
+      if (map === undefined) return;
+      for (let i = 0; i + 1 < headers.length; i += 2) {
+        const name = headers[i]?.toLowerCase();
+        const value = headers[i + 1] ?? '';
+        if (name === 'location') headers[i + 1] = rewriteLink(value, map);
+        else if (name === 'link') headers[i + 1] = rewriteLinkField(value, map);
+      }
+    },
+
+    wantsBody({ status, headers }, incoming) {
+      if (jsonLinks.length === 0 || status !== 200 || incoming.method !== 'GET') return false;
+      if (!JSON_TYPE.test(text(headers['content-type']))) return false;
+      if (Number(headers['content-length'] ?? 0) > MOST_REWRITTEN) return false;
+      // RFC 9110 §7.7: what says so must not be transformed.
+      if (NO_TRANSFORM.test(text(headers['cache-control']))) return false;
+      return CODINGS.has(codingOf(headers));
+    },
+
+    body(bytes, { headers }, incoming) {
+      const coding = CODINGS.get(codingOf(headers));
+      if (coding === undefined) return inPlain(bytes, incoming);
+      return coding.decode(bytes).then(
+        (plain) => {
+          const rewritten = inPlain(plain, incoming);
+          return rewritten === undefined ? undefined : coding.encode(rewritten);
+        },
+        // What cannot be decoded, or only to too much, is the caller's to read.
+        () => undefined,
+      );
+    },
+  };
+}
+
+/**
+ * Latin-1 keeps every byte what it was, whatever the text's own encoding, and of a string only the
+ * escapes of slashes are undone: what follows the origin stays as it is written.
+ */
+function rewriteJson(plain: Buffer, pointers: readonly string[], map: LinkMap): Buffer | undefined {
+  const json = plain.toString('latin1');
+  let rewritten = '';
+  let copiedTo = 0;
+  for (const { start, end } of findStrings(json, pointers)) {
+    const link = json.slice(start + 1, end - 1).replaceAll(ESCAPE, bareSlash);
+    const through = rewriteLink(link, map);
+    if (through === link) continue;
+    rewritten += `${json.slice(copiedTo, start)}"${through}"`;
+    copiedTo = end;
+  }
+  return copiedTo === 0 ? undefined : Buffer.from(rewritten + json.slice(copiedTo), 'latin1');
+}
+
+const ESCAPE = /\\./g;
+
+function bareSlash(escape: string): string {
+  return escape === '\\/' ? '/' : escape;
+}
+
+function codingOf(headers: UpstreamResponse['headers']): string {
+  return text(headers['content-encoding']).trim().toLowerCase();
+}
+
+function text(value: string | string[] | undefined): string {
+  return typeof value === 'string' ? value : (value?.join(', ') ?? '');
+}

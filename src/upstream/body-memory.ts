@@ -1,0 +1,126 @@
+/** A body that is kept in memory, and who can be told to let it go. */
+export interface BodyHolder {
+  /** Who the queue is fair to. */
+  readonly owner: string;
+  /** One caller at one priority. */
+  readonly flow: string;
+  /** Whether it only waits: what is on its way to the API must keep its bytes. */
+  readonly waits: boolean;
+  /** Refuses the call; its bytes are counted no more. */
+  evict(): void;
+}
+
+/** What one call holds. */
+export interface Holding {
+  grow(bytes: number): void;
+  /** Gives everything back; harmless when it was given back already. */
+  release(): void;
+}
+
+interface Held {
+  readonly holder: BodyHolder;
+  bytes: number;
+  given: boolean;
+}
+
+/** What one flow holds, its calls in the order in which they came. */
+interface Flow {
+  bytes: number;
+  readonly calls: Set<Held>;
+}
+
+interface Owner {
+  bytes: number;
+  readonly flows: Map<string, Flow>;
+}
+
+/**
+ * Bounds the bytes of all bodies that are kept, together. When they are too many, the longest flow
+ * pays: the last call of the flow that holds most bytes is refused, and the next, until they fit.
+ *
+ * Longest is meant in bytes and not in tickets, because bytes are what ran out: a thousand small
+ * bodies must not pay for one caller's large ones. The owner with most bytes is looked for first and
+ * its longest flow then, so that a caller gains nothing by giving each of its calls another name.
+ */
+export class BodyMemory {
+  readonly #limitBytes: number;
+  readonly #owners = new Map<string, Owner>();
+  #bytes = 0;
+
+  constructor(limitBytes: number) {
+    this.#limitBytes = limitBytes;
+  }
+
+  /** Bytes that are kept now. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  hold(holder: BodyHolder): Holding {
+    const held: Held = { holder, bytes: 0, given: false };
+    return {
+      grow: (bytes) => {
+        if (held.given) return;
+        this.#add(held, bytes);
+        while (this.#bytes > this.#limitBytes && this.#evictOne());
+      },
+      release: () => this.#release(held),
+    };
+  }
+
+  #add(held: Held, bytes: number): void {
+    const { owner: ownerName, flow: flowName } = held.holder;
+    const owner: Owner = this.#owners.get(ownerName) ?? { bytes: 0, flows: new Map() };
+    const flow: Flow = owner.flows.get(flowName) ?? { bytes: 0, calls: new Set() };
+    this.#owners.set(ownerName, owner);
+    owner.flows.set(flowName, flow);
+    flow.calls.add(held);
+    for (const sum of [held, flow, owner]) sum.bytes += bytes;
+    this.#bytes += bytes;
+  }
+
+  #release(held: Held): void {
+    held.given = true;
+    const { owner: ownerName, flow: flowName } = held.holder;
+    const owner = this.#owners.get(ownerName);
+    const flow = owner?.flows.get(flowName);
+    if (owner === undefined || flow === undefined || !flow.calls.delete(held)) return;
+    for (const sum of [flow, owner]) sum.bytes -= held.bytes;
+    this.#bytes -= held.bytes;
+    if (flow.calls.size === 0) owner.flows.delete(flowName);
+    if (owner.flows.size === 0) this.#owners.delete(ownerName);
+  }
+
+  /** Says whether there was anybody to evict. */
+  #evictOne(): boolean {
+    const last = longest(this.#owners.values(), ({ flows }) =>
+      longest(flows.values(), ({ calls }) => lastThatWaits(calls)),
+    );
+    if (last === undefined) return false;
+    this.#release(last);
+    last.holder.evict();
+    return true;
+  }
+}
+
+/** What `pick` finds in the one that holds most bytes, among those in which it finds anything. */
+function longest<T extends { readonly bytes: number }>(
+  all: Iterable<T>,
+  pick: (one: T) => Held | undefined,
+): Held | undefined {
+  let most = 0;
+  let found: Held | undefined;
+  for (const one of all) {
+    const picked = one.bytes > most ? pick(one) : undefined;
+    if (picked === undefined) continue;
+    most = one.bytes;
+    found = picked;
+  }
+  return found;
+}
+
+function lastThatWaits(calls: Iterable<Held>): Held | undefined {
+  let last: Held | undefined;
+  for (const held of calls) if (held.holder.waits) last = held;
+  return last;
+}

@@ -1,0 +1,57 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, describe, expect, test } from 'vitest';
+import { ROOT, Spawned, type Ended } from '../support/spawned.ts';
+
+const folders: string[] = [];
+afterEach(() => {
+  for (const folder of folders.splice(0)) rmSync(folder, { recursive: true });
+});
+
+/** A report of these test files: the statuses of each one's tests, none when it did not load. */
+function report(...files: readonly ('passed' | 'failed')[][]): string {
+  const all = files.flat();
+  const failed = all.filter((status) => status === 'failed').length;
+  const testResults = files.map((statuses) => ({
+    status: statuses.length === 0 || statuses.includes('failed') ? 'failed' : 'passed',
+    assertionResults: statuses.map((status) => ({ status })),
+  }));
+  return JSON.stringify({
+    success: testResults.every(({ status }) => status === 'passed'),
+    numPassedTests: all.length - failed,
+    numFailedTests: failed,
+    testResults,
+  });
+}
+
+function count(content: string): Promise<Ended> {
+  const folder = mkdtempSync(join(tmpdir(), 'headgate-'));
+  folders.push(folder);
+  const path = join(folder, 'report.json');
+  writeFileSync(path, content);
+  return new Spawned(process.execPath, [`${ROOT}scripts/test-count.ts`, path], {}).ended();
+}
+
+describe('the closing line of a check', () => {
+  test('counts a run in which all passed as good', async () => {
+    const ended = await count(report(['passed', 'passed'], ['passed']));
+    expect(ended).toMatchObject({ code: 0, stdout: '3 passed, 0 failed\n', stderr: '' });
+  });
+
+  test('is bad for a failed test, and for a file that did not load', async () => {
+    expect(await count(report(['passed', 'failed'], []))).toMatchObject({
+      code: 1,
+      stdout: '1 passed, 2 failed\n',
+    });
+  });
+
+  test('is bad when no test ran, and when there is no report', async () => {
+    expect(await count(report())).toMatchObject({ code: 1, stdout: '0 passed, 0 failed\n' });
+    expect(await count('')).toMatchObject({
+      code: 1,
+      stdout: '0 passed, 0 failed\n',
+      stderr: expect.stringMatching(/^no report of a test run: /),
+    });
+  });
+});

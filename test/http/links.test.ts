@@ -1,0 +1,200 @@
+import { brotliCompressSync, brotliDecompressSync, gunzipSync, gzipSync } from 'node:zlib';
+import { afterEach, describe, expect, test } from 'vitest';
+import { startApi, type Api } from '../support/api.ts';
+import { ask } from '../support/ask.ts';
+import { startGateway, type TestGateway } from '../support/gateway.ts';
+
+const open: { stop?: () => Promise<void>; close?: () => Promise<void> }[] = [];
+
+afterEach(async () => {
+  for (const one of open.splice(0).toReversed()) await (one.stop ?? one.close)?.();
+});
+
+/** What the API answers, given its own origin. */
+interface Reply {
+  readonly status?: number;
+  readonly headers?: Record<string, string>;
+  readonly body?: string | Buffer;
+}
+
+async function setUp(
+  reply: (origin: string) => Reply,
+  { base = '', settings = {} }: { base?: string; settings?: Record<string, string> } = {},
+): Promise<{ api: Api; gateway: TestGateway }> {
+  const api: Api = await startApi((_incoming, outgoing) => {
+    const { status = 200, headers = {}, body = '' } = reply(api.url);
+    outgoing.writeHead(status, { 'content-type': 'application/json', ...headers });
+    outgoing.end(body);
+  });
+  open.push(api);
+  const gateway = await startGateway({ upstream: api.url + base, settings });
+  open.push(gateway);
+  return { api, gateway };
+}
+
+const list = (next: string | null): string =>
+  `{ "count":1, "schema_version" : 3,"links":{"previous":null, "next":${JSON.stringify(next)}},\n` +
+  `  "results":[{"id":12345678901234567890,"name":"\u00e9\u4e2d","url":"https://elsewhere.example/"}]}`;
+
+describe('links to the API lead through the gateway', () => {
+  test('in Location and in every target of Link, and nowhere else', async () => {
+    const { gateway } = await setUp((origin) => ({
+      status: 201,
+      headers: {
+        location: `${origin}/domains/7?x=1#part`,
+        link: `<${origin}/domains?page=2>; rel="next", <https://elsewhere.example/a>; rel="help"`,
+        'x-note': `${origin}/domains/7`,
+      },
+    }));
+    const { headers } = await ask(`${gateway.url}/domains`);
+    expect(headers.location).toBe(`${gateway.url}/domains/7?x=1#part`);
+    expect(headers['link']).toBe(
+      `<${gateway.url}/domains?page=2>; rel="next", <https://elsewhere.example/a>; rel="help"`,
+    );
+    expect(headers['x-note']).toContain('/domains/7');
+    expect(headers['x-note']).not.toContain(gateway.url);
+  });
+
+  test('to the name that the caller used, over TLS where a proxy in front says so', async () => {
+    const { gateway } = await setUp((origin) => ({ headers: { location: `${origin}/a` } }));
+    const { port } = new URL(gateway.url);
+    const called = await ask(`${gateway.url}/a`, { headers: { host: `gate.internal:${port}` } });
+    expect(called.headers.location).toBe(`http://gate.internal:${port}/a`);
+    const tls = await ask(`${gateway.url}/a`, {
+      headers: { host: 'gate.internal', 'x-forwarded-proto': 'https' },
+    });
+    expect(tls.headers.location).toBe('https://gate.internal/a');
+  });
+
+  test('less the base path, which the gateway puts in front again', async () => {
+    const { api, gateway } = await setUp(
+      (origin) => ({
+        headers: { location: '/v4/domains/7', link: `<${origin}/other>; rel="up"` },
+        body: list(`${origin}/v4/domains?page=2`),
+      }),
+      { base: '/v4' },
+    );
+    const { headers, text } = await ask(`${gateway.url}/domains`);
+    expect(headers.location).toBe('/domains/7');
+    // Outside the base path there is no way through the gateway.
+    expect(headers['link']).toBe(`<${api.url}/other>; rel="up"`);
+    expect(text).toBe(list(`${gateway.url}/domains?page=2`));
+    expect(api.seen.at(-1)?.url).toBe('/v4/domains');
+  });
+
+  test('in the links of a JSON list, every other byte as it was', async () => {
+    const { gateway } = await setUp((origin) => ({
+      headers: { etag: '"abc"', 'content-md5': 'x' },
+      body: list(`${origin}/domains?page=2&q=%C3%A9`),
+    }));
+    const { headers, text, complete } = await ask(`${gateway.url}/domains`);
+    expect(complete).toBe(true);
+    expect(text).toBe(list(`${gateway.url}/domains?page=2&q=%C3%A9`));
+    expect(headers['content-length']).toBe(String(Buffer.byteLength(text)));
+    // The bytes are others: what vouches for them byte by byte must not be kept.
+    expect(headers.etag).toBe('W/"abc"');
+    expect(headers['content-md5']).toBeUndefined();
+  });
+
+  test('in links with escaped slashes', async () => {
+    const { gateway } = await setUp((origin) => ({
+      body: `{"links":{"next":${JSON.stringify(`${origin}/a`).replaceAll('/', '\\/')}}}`,
+    }));
+    const { text } = await ask(`${gateway.url}/a`);
+    expect(JSON.parse(text)).toEqual({ links: { next: `${gateway.url}/a` } });
+  });
+
+  test.each([
+    ['gzip', gzipSync, gunzipSync],
+    ['br', brotliCompressSync, brotliDecompressSync],
+  ])('in a list that comes as %s, and leaves so', async (coding, encode, decode) => {
+    const { gateway } = await setUp((origin) => ({
+      headers: { 'content-encoding': coding },
+      body: encode(list(`${origin}/domains?page=2`)),
+    }));
+    const { headers, body } = await ask(`${gateway.url}/domains`, {
+      headers: { 'accept-encoding': coding },
+    });
+    expect(headers['content-encoding']).toBe(coding);
+    expect(headers['content-length']).toBe(String(body.length));
+    expect(decode(body).toString()).toBe(list(`${gateway.url}/domains?page=2`));
+  });
+
+  test('and the API is asked for nothing that the gateway cannot read', async () => {
+    const { api, gateway } = await setUp(() => ({}));
+    const asked = async (value: string): Promise<unknown> => {
+      await ask(`${gateway.url}/a`, { headers: { 'accept-encoding': value } });
+      return api.seen.at(-1)?.headers['accept-encoding'];
+    };
+    expect(await asked('gzip, deflate, br, zstd')).toBe('gzip, deflate, br, zstd');
+    expect(await asked('gzip;q=0.8, dcb, *;q=0.1')).toBe('gzip;q=0.8');
+    expect(await asked('compress')).toBe('identity');
+  });
+});
+
+describe('bytes pass untouched', () => {
+  const cases: [string, (origin: string) => Reply][] = [
+    ['without a link to the API', () => ({ body: list('https://elsewhere.example/a') })],
+    ['of a name that only begins like ours', (o) => ({ body: list(`${o}0/a`) })],
+    ['under another pointer', (o) => ({ body: `{"next":"${o}/a","links":["${o}/a"]}` })],
+    ['that are no JSON', (o) => ({ body: `links {"links":{"next":"${o}/a"}}` })],
+    [
+      'of another type',
+      (o) => ({ headers: { 'content-type': 'text/plain' }, body: list(`${o}/a`) }),
+    ],
+    [
+      'that must not be transformed',
+      (o) => ({ headers: { 'cache-control': 'private, no-transform' }, body: list(`${o}/a`) }),
+    ],
+    ['of an error', (o) => ({ status: 400, body: list(`${o}/a`) })],
+    ['of more than 1 MiB', (o) => ({ body: list(`${o}/a`) + ' '.repeat(1024 * 1024) })],
+    [
+      'that are not what Content-Encoding says',
+      (o) => ({ headers: { 'content-encoding': 'gzip' }, body: list(`${o}/a`) }),
+    ],
+    [
+      'that grow beyond 1 MiB when decoded',
+      (o) => ({
+        headers: { 'content-encoding': 'gzip' },
+        body: gzipSync(list(`${o}/a`) + ' '.repeat(2 * 1024 * 1024)),
+      }),
+    ],
+  ];
+
+  test.each(cases)('%s', async (_name, reply) => {
+    const { api, gateway } = await setUp(reply);
+    const { body, complete, headers } = await ask(`${gateway.url}/a`, {
+      headers: { 'accept-encoding': 'gzip' },
+    });
+    const sent = reply(api.url);
+    expect(complete).toBe(true);
+    expect(body.equals(Buffer.from(sent.body ?? ''))).toBe(true);
+    expect(headers['content-encoding']).toBe(sent.headers?.['content-encoding']);
+  });
+
+  test('and so do headers, when HEADGATE_REWRITE_LINKS is off', async () => {
+    const { api, gateway } = await setUp(
+      (origin) => ({ headers: { location: `${origin}/a` }, body: list(`${origin}/a`) }),
+      { settings: { HEADGATE_REWRITE_LINKS: 'off' } },
+    );
+    const { headers, text } = await ask(`${gateway.url}/a`, {
+      headers: { 'accept-encoding': 'dcb' },
+    });
+    expect(headers.location).toBe(`${api.url}/a`);
+    expect(text).toBe(list(`${api.url}/a`));
+    expect(api.seen.at(-1)?.headers['accept-encoding']).toBe('dcb');
+  });
+
+  test('in a list that breaks off before any of it was sent, which is told as such', async () => {
+    const api = await startApi((_incoming, outgoing) => {
+      outgoing.writeHead(200, { 'content-type': 'application/json', 'content-length': '100' });
+      outgoing.write('{"links":', () => outgoing.destroy());
+    });
+    open.push(api);
+    const gateway = await startGateway({ upstream: api.url });
+    open.push(gateway);
+    const { status, headers } = await ask(`${gateway.url}/a`);
+    expect(status).toBe(502);
+    expect(headers['headgate-error']).toBe('upstream-protocol');
+  });
+});

@@ -1,0 +1,68 @@
+import { once } from 'node:events';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
+
+export interface ApiOptions {
+  /** Speaks TLS with these. */
+  readonly tls?: { readonly cert: string | Buffer; readonly key: string | Buffer };
+  readonly keepAliveTimeoutMs?: number;
+}
+
+/** What a request was when it came. */
+export interface SeenRequest {
+  readonly method: string;
+  readonly url: string;
+  readonly headers: IncomingMessage['headers'];
+  readonly rawHeaders: readonly string[];
+  /** The name in its TLS handshake. */
+  readonly servername: string | false | undefined;
+}
+
+export interface Api {
+  readonly url: string;
+  readonly seen: readonly SeenRequest[];
+  /** Connections so far. */
+  readonly connections: number;
+  close(): Promise<void>;
+}
+
+/** An API that answers as a test says, and remembers what it was asked. */
+export async function startApi(
+  answer: (incoming: IncomingMessage, outgoing: ServerResponse) => unknown,
+  { tls, keepAliveTimeoutMs = 30_000 }: ApiOptions = {},
+): Promise<Api> {
+  const seen: SeenRequest[] = [];
+  let connections = 0;
+  const options = { keepAliveTimeout: keepAliveTimeoutMs };
+  const onRequest = (incoming: IncomingMessage, outgoing: ServerResponse): void => {
+    const { method = '', url = '', headers, rawHeaders, socket } = incoming;
+    const servername =
+      'servername' in socket &&
+      (typeof socket.servername === 'string' || socket.servername === false)
+        ? socket.servername
+        : undefined;
+    seen.push({ method, url, headers, rawHeaders, servername });
+    answer(incoming, outgoing);
+  };
+  const server =
+    tls === undefined
+      ? createServer(options, onRequest)
+      : createTlsServer({ ...options, ...tls }, onRequest);
+  server.on('connection', () => connections++);
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  if (address === null || typeof address === 'string') throw new Error('the API has no port');
+  return {
+    url: `${tls === undefined ? 'http' : 'https'}://127.0.0.1:${address.port}`,
+    seen,
+    get connections() {
+      return connections;
+    },
+    async close() {
+      server.closeAllConnections();
+      server.close();
+      await once(server, 'close');
+    },
+  };
+}
