@@ -58,12 +58,12 @@ export type StepSettled = readonly [
 /** An answer as a step takes it: durations from now, each at its latest. */
 export interface StepObservation {
   readonly status: number;
-  readonly limit?: number;
-  readonly remaining?: number;
-  readonly resetIn?: number;
-  readonly retryIn?: number;
+  readonly limit?: number | undefined;
+  readonly remaining?: number | undefined;
+  readonly resetIn?: number | undefined;
+  readonly retryIn?: number | undefined;
   /** The API's own moment of the reset, which tells the order of overlapping answers. */
-  readonly stamp?: number;
+  readonly stamp?: number | undefined;
   readonly sameWithin: number;
   readonly uncertainty: number;
   /** From 0 up to but without 1: spreads the retries of an API that says no time. */
@@ -78,7 +78,7 @@ export type StepTicket = readonly [
   weight: number,
   ageMs: number,
   waitsMs: number,
-  how: 'new' | 'again' | 'kept',
+  how: 'new' | 'again' | 'kept' | 'kept-again',
 ];
 
 /** Lua has one kind of table: an empty list comes as an empty object. */

@@ -42,6 +42,8 @@ end
 
 local function flowDrop(flow)
   redis.call('HDEL', key.flows, flow.key)
+  redis.call('ZREM', key.lengths, flow.key)
+  redis.call('ZREM', key.idle, flow.key)
   flowCache[flow.key], flowDirty[flow.key] = false, nil
 end
 
@@ -99,7 +101,7 @@ end
 
 local function ticketFind(id)
   local packed = redis.call('HGET', key.tickets, id)
-  return packed and cmsgpack.unpack(packed)
+  return packed and cmsgpack.unpack(packed) or nil
 end
 
 local function headChanged(queue, flow)

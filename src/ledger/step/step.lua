@@ -19,7 +19,8 @@
 --             offered to it and that it took
 --   settled   [[id, kind, observation, trusted, 'answered' | 'unsent' | 'lost', observation], …]
 --   gone      [id, …]: tickets that no longer wait
---   tickets   [[id, owner, caller, priority, weight, age, waits, 'new' | 'again' | 'kept'], …]
+--   tickets   [[id, owner, caller, priority, weight, age, waits, how], …]
+--             how: 'new', 'again' for a further attempt, or 'kept…' for one that waited already
 -- ARGV[2] what the name of a replica's channel starts with
 --
 -- Output, JSON: { status = 'ok', lineage, revision, granted = [[id, kind, observation, trusted]],
@@ -315,10 +316,12 @@ local function arrive(id, owner, caller, priority, weight, age, waits, how)
   end
   local ticket = {
     owner = owner, caller = caller, priority = priority, weight = weight, arrivedAt = now - age,
-    deadlineAt = now + waits, paid = how == 'again', replica = me, epoch = batch.epoch,
+    deadlineAt = now + waits, paid = how == 'again' or how == 'kept-again', replica = me,
+    epoch = batch.epoch,
   }
   if queue.size == 0 and mine.free > 0 and offer(b, now) then return grantNow(id, ticket) end
-  local waitMs = how ~= 'kept' and tooLong(ticket) or nil
+  local isNew = how == 'new' or how == 'again'
+  local waitMs = isNew and tooLong(ticket) or nil
   if waitMs then
     table.insert(shed, { id, 'wait-too-long', waitMs })
     return
@@ -357,7 +360,8 @@ for _, held in ipairs(batch.held) do hold(unpack(held)) end
 for _, settled in ipairs(batch.settled) do settle(unpack(settled)) end
 for _, id in ipairs(batch.gone) do dropTicket(id) end
 repeatOffers()
-serve()
+-- What is being declared is not served before it is: it would count as left behind.
+if not batch.declares then serve() end
 for _, ticket in ipairs(batch.tickets) do arrive(unpack(ticket)) end
 serve()
 
