@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Priority } from '../../src/core/fair-queue.ts';
 import {
@@ -10,16 +10,13 @@ import {
   type StepSettled,
   type StepTicket,
 } from '../../src/ledger/step-protocol.ts';
-import { bucketKeys, STEP_KEYS, stepScript } from '../../src/ledger/step-script.ts';
 import { startRedis, type RedisServer } from '../support/redis-server.ts';
+import { CHANNEL, makeTimedStep } from '../support/redis-step.ts';
 import { ReferenceStep, type StepOutcome } from '../support/reference-step.ts';
 
-/** The script on a clock that the test holds. */
-const SCRIPT = stepScript('local function serverTime() return tonumber(ARGV[3]) end');
 const REPLICAS = ['r1', 'r2', 'r3'];
 const START_MS = 1_790_000_000_000;
 const MAX_QUEUE = 6;
-const CHANNEL = 'h:replica:';
 const OFFER_MS = 2000;
 
 /** What happens before one step, and what the step brings; numbers choose among what is there. */
@@ -51,7 +48,13 @@ const happening = fc.record({
   settled: fc.array(
     fc.record({
       which: fc.nat(),
-      outcome: fc.constantFrom<StepSettled[4]>('answered', 'answered', 'answered', 'unsent', 'lost'),
+      outcome: fc.constantFrom<StepSettled[4]>(
+        'answered',
+        'answered',
+        'answered',
+        'unsent',
+        'lost',
+      ),
       status: fc.constantFrom(200, 200, 200, 200, 429, 429, 404, 502),
       limit: fc.option(fc.integer({ min: 1, max: 8 }), { nil: undefined, freq: 5 }),
       remaining: fc.option(fc.nat(8), { nil: undefined, freq: 5 }),
@@ -70,13 +73,14 @@ type Happening = typeof happening extends fc.Arbitrary<infer T> ? T : never;
 
 describe('the step in Redis and the model in this process', () => {
   let redis: RedisServer;
+  let timedStep: ReturnType<typeof makeTimedStep>;
   let subscriber: RedisServer['client'];
   let published: [channel: string, text: string][] = [];
   let world = 0;
 
   beforeAll(async () => {
     redis = await startRedis();
-    redis.client.defineCommand('step', { numberOfKeys: STEP_KEYS, lua: SCRIPT });
+    timedStep = makeTimedStep(redis.client);
     subscriber = redis.client.duplicate();
     await subscriber.psubscribe(`${CHANNEL}*`);
     subscriber.on('pmessage', (_pattern: string, channel: string, text: string) =>
@@ -91,15 +95,7 @@ describe('the step in Redis and the model in this process', () => {
 
   async function stepInRedis(bucket: string, batch: StepBatch, at: number) {
     published = [];
-    const run: unknown = Reflect.get(redis.client, 'step');
-    if (typeof run !== 'function') throw new Error('no step');
-    const text: unknown = await run.call(
-      redis.client,
-      ...bucketKeys('h', bucket),
-      JSON.stringify(batch),
-      CHANNEL,
-      String(at),
-    );
+    const text = await timedStep(bucket, JSON.stringify(batch), at);
     // What the step published stands before this reply on the subscriber's connection.
     await subscriber.ping();
     const reply = readReply(text);
@@ -156,7 +152,7 @@ describe('the step in Redis and the model in this process', () => {
           fleet.heard(batch.replica, outcome, lineage, revision, now);
         }
       }),
-      { numRuns: Number(process.env['HEADGATE_TEST_RUNS'] ?? 60) },
+      { numRuns: Number(process.env['HEADGATE_TEST_RUNS'] ?? 300) },
     );
   });
 });

@@ -1,4 +1,12 @@
-import type { Granted, Grant, Leaving, Ledger, Left, Shed, Ticket } from '../../src/ledger/ledger.ts';
+import type {
+  Granted,
+  Grant,
+  Leaving,
+  Ledger,
+  Left,
+  Shed,
+  Ticket,
+} from '../../src/ledger/ledger.ts';
 import type { Places } from '../../src/ledger/ledger.ts';
 import type { Priority } from '../../src/core/fair-queue.ts';
 import type { FakeClock } from './fake-clock.ts';
@@ -14,6 +22,7 @@ export class FakePlaces implements Places {
   }
 
   get free(): number {
+    this.#refused ||= this.#free === 0;
     return this.#free;
   }
 

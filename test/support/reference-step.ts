@@ -1,6 +1,11 @@
 import { Bucket, type Lease } from '../../src/core/bucket.ts';
 import { FairQueue, type Priority, type Turn } from '../../src/core/fair-queue.ts';
-import type { StepBatch, StepGranted, StepObservation, StepShed } from '../../src/ledger/step-protocol.ts';
+import type {
+  StepBatch,
+  StepGranted,
+  StepObservation,
+  StepShed,
+} from '../../src/ledger/step-protocol.ts';
 
 /** What a step says, in the terms of both the script and this model of it. */
 export interface StepOutcome {

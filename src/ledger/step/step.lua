@@ -31,7 +31,7 @@
 
 local LAYOUT = 1
 local MAX_DROPPED, MAX_OFFERS, MAX_HEADS, MAX_LOOK_AHEAD = 256, 256, 32, 8
-local UNHEARD_MS, FORGOTTEN_MS = 10000, 600000
+local UNHEARD_MS, FORGOTTEN_MS, MESSAGE_MS = 10000, 600000, 500
 local TTL_MARGIN_MS, TTL_MAX_MS = 120000, 3600000000
 
 local batch = cjson.decode(ARGV[1])
@@ -345,17 +345,17 @@ end
 -- The transition.
 endOffers()
 advance(b, slots, now)
--- A shed that was told of before this replica's last step and has not arrived by now is lost.
+-- A shed that was told of so long before and has not arrived by now is lost.
 local mustDeclare = not batch.declares and batch.sheds < mine.shedsBefore
 if batch.declares then
   forgetReplicas()
   discardUndeclared()
-  mine = { epoch = batch.epoch, sheds = 0 }
+  mine = { epoch = batch.epoch, sheds = 0, shedsBefore = 0, shedsAt = now }
   replicas[me] = mine
   if batch.known then takeKnown(batch.known) end
 end
 mine.sequence, mine.heardAt, mine.free, mine.dirty = batch.sequence, now, batch.free, true
-mine.shedsBefore = mine.sheds
+if now - mine.shedsAt >= MESSAGE_MS then mine.shedsBefore, mine.shedsAt = mine.sheds, now end
 for _, held in ipairs(batch.held) do hold(unpack(held)) end
 for _, settled in ipairs(batch.settled) do settle(unpack(settled)) end
 for _, id in ipairs(batch.gone) do dropTicket(id) end
