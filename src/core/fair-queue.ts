@@ -266,9 +266,9 @@ class Owner<T extends Turn> {
   constructor(name: string) {
     this.name = name;
     this.shared = {
-      high: makeFlow(this, '*', 0),
-      normal: makeFlow(this, '*', 0),
-      low: makeFlow(this, '*', 0),
+      high: makeFlow(this, '*high', 0),
+      normal: makeFlow(this, '*normal', 0),
+      low: makeFlow(this, '*low', 0),
     };
   }
 }

@@ -4,7 +4,7 @@ import type { Handover, HeldGrant, Waiter } from './handover.ts';
 import { inTime } from './in-time.ts';
 import { KnownBucket } from './known-bucket.ts';
 import type { Admission, Again, BucketName, Grant, Outcome, Places } from './ledger.ts';
-import type { Granted, Leaving, Left, Shed, ShedCode, Ticket } from './ledger.ts';
+import type { Granted, Leaving, LedgerObserver, Left, Shed, ShedCode, Ticket } from './ledger.ts';
 import {
   observeLocally,
   remember,
@@ -48,6 +48,7 @@ export interface RedisBucketOptions {
   /** Tickets wait and no socket is free: {@link RedisBucket.step} when one is. */
   readonly onStarved: (bucket: RedisBucket) => void;
   readonly onGranted: (grant: Grant, bucket: RedisBucket) => void;
+  readonly observer?: Pick<LedgerObserver, 'step'> | undefined;
 }
 
 /**
@@ -91,6 +92,7 @@ export class RedisBucket {
   #refusals = 0;
   #numbers: StepNumbers = { uncertainty: 0, leases: 0, waiting: 0 };
   #numbersAt = 0;
+  #paused = false;
   #closed = false;
 
   constructor(name: BucketName, options: RedisBucketOptions) {
@@ -107,7 +109,11 @@ export class RedisBucket {
   get idle(): boolean {
     const untold = this.#settled.length + this.#gone.length;
     const here = this.#waiting.size + this.#parked.size + this.#held.size;
-    return untold + here === 0 && this.#flight === undefined;
+    return untold + here === 0 && this.#flight === undefined && !this.#paused;
+  }
+
+  get paused(): boolean {
+    return this.#paused;
   }
 
   get tickets(): Ticket[] {
@@ -178,6 +184,17 @@ export class RedisBucket {
     for (const entry of message.granted) this.#take(entry, true);
     this.#stepWithin(CONFIRM_MS);
     this.#lookForPlaces();
+  }
+
+  /** Has no sockets for this bucket until {@link resume}: its tickets here wait, others' do not. */
+  pause(): void {
+    this.#paused = true;
+    this.step();
+  }
+
+  resume(): void {
+    this.#paused = false;
+    this.step();
   }
 
   /** Asks anew for everything that waits, now that there is less time for it. */
@@ -309,7 +326,7 @@ export class RedisBucket {
     }
     this.#waiting.delete(id);
     this.#toSend.delete(id);
-    if (!this.#options.places.take()) {
+    if (this.#paused || !this.#options.places.take()) {
       this.#giveBack(lease);
       forgetTimers(waiter);
       this.#wait({ ...waiter, isAgain: true, notBefore: 0 }, true);
@@ -380,7 +397,7 @@ export class RedisBucket {
       lineage,
       revision,
       declares: this.#declares,
-      free: places.free,
+      free: this.#paused ? 0 : places.free,
       maxQueue,
       sheds: this.#sheds,
       ...(belief === undefined ? {} : { belief: [belief.limit, belief.periodMs] }),
@@ -430,6 +447,7 @@ export class RedisBucket {
   #apply(flight: Flight, done: StepDone): void {
     const { clock } = this.#options;
     const known = this.#known;
+    this.#options.observer?.step(clock.now() - flight.sentAt, flight.tickets.length);
     if (done.lineage !== known.lineage) {
       for (const lease of this.#held.values()) lease.observation = -1;
     }
@@ -495,7 +513,8 @@ export class RedisBucket {
 
   /** The script grants us nothing while it believes that no socket is free here. */
   #lookForPlaces(): void {
-    if (this.#freeByScript > 0 || this.#waiting.size === 0 || this.#closed) return;
+    if (this.#freeByScript > 0 || this.#waiting.size === 0) return;
+    if (this.#paused || this.#closed) return;
     if (this.#options.places.free > 0) this.step();
     else this.#options.onStarved(this);
   }

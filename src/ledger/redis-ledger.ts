@@ -74,6 +74,7 @@ export class RedisLedger implements Ledger, Succession {
       ...(blockedForMs > 0 ? { blockedForMs } : {}),
       leases,
       waiting,
+      ...(bucket.paused ? { paused: true } : {}),
     };
   }
 
@@ -81,10 +82,28 @@ export class RedisLedger implements Ledger, Succession {
   snapshot(): BucketSnapshot[] {
     return [...this.#buckets].flatMap(([id, bucket]) => {
       const view = this.view(id);
-      return view === undefined
-        ? []
-        : [{ ...view, waitingByCaller: waitingByCaller(bucket.tickets) }];
+      if (view === undefined) return [];
+      const { numbers, ageMs } = bucket.numbers;
+      return [
+        {
+          ...view,
+          ...(numbers.etaIn === undefined ? {} : { etaMs: Math.max(0, numbers.etaIn - ageMs) }),
+          waitingByCaller: waitingByCaller(bucket.tickets),
+        },
+      ];
     });
+  }
+
+  pause(bucketId: string): boolean {
+    const bucket = this.#buckets.get(bucketId);
+    bucket?.pause();
+    return bucket !== undefined;
+  }
+
+  resume(bucketId: string): boolean {
+    const bucket = this.#buckets.get(bucketId);
+    bucket?.resume();
+    return bucket !== undefined;
   }
 
   drain(untilMs: number): void {
@@ -147,8 +166,16 @@ export class RedisLedger implements Ledger, Succession {
       return known;
     }
     if (this.#buckets.size >= this.#maxBuckets) this.#forgetIdle();
+    const options = this.#options;
     const bucket = new RedisBucket(name, {
-      ...this.#options,
+      ...options,
+      // These may change while a bucket lives.
+      get maxQueue() {
+        return options.maxQueue;
+      },
+      get belief() {
+        return options.belief;
+      },
       nextEpoch: () => ++this.#epoch,
       nextId: () => `${this.#options.replica}.${(++this.#ids).toString(36)}`,
       drainUntil: () => this.#drainUntil,

@@ -105,6 +105,7 @@ const numbers = z.object({
   stamp: z.number().optional(),
   leases: z.number(),
   waiting: z.number(),
+  etaIn: z.number().optional(),
 });
 
 const reply = z.discriminatedUnion('status', [

@@ -309,6 +309,21 @@ export function ledgerTests(
       ]);
     });
 
+    test('grants nothing of a paused bucket until it is resumed', async () => {
+      await opened(10, 9);
+      expect(made.ledger.pause('unknown')).toBe(false);
+      expect(made.ledger.pause('b')).toBe(true);
+      await made.quiet();
+      const held = await ask();
+      await pass(5000);
+      expect(held.state.kind).toBe('waiting');
+      expect(made.ledger.view('b')).toMatchObject({ waiting: 1, paused: true });
+      expect(made.ledger.resume('b')).toBe(true);
+      await made.quiet();
+      expect(held.state.kind).toBe('granted');
+      expect(made.ledger.view('b')).not.toHaveProperty('paused');
+    });
+
     test('lets wait what can be served while it drains, and sheds the rest', async () => {
       await opened(2, 0);
       const waiting = [await ask(), await ask(), await ask()];

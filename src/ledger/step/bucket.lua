@@ -30,6 +30,15 @@ local function bucketNew(now, belief)
   return b
 end
 
+-- Takes another limit from the configuration, as long as the API has reported none.
+local function believe(b, slots, belief)
+  if b.observations > 0 or (b.limit == belief[1] and b.believedPeriod == belief[2]) then return end
+  local spent = b.phase == 'metered' and b.limit - b.remaining or 0
+  b.phase, b.limit, b.believedPeriod = 'metered', belief[1], belief[2]
+  b.remaining = math.max(0, b.limit - spent)
+  slotsKeepLast(slots, b.limit - b.remaining)
+end
+
 -- core/largest-seen.ts
 local function periodAdd(b, value, span)
   b.periodCurrent = math.max(value, b.periodCurrent or value)
@@ -177,8 +186,9 @@ local function isNewer(b, lease, o)
   local laterBy
   if o.stamp and b.reportedStamp then laterBy = o.stamp - b.reportedStamp
   elseif o.resetAt and b.reportedResetAt then laterBy = o.resetAt - b.reportedResetAt end
-  if laterBy and laterBy > o.sameWithin then return true end
-  if laterBy and laterBy < -o.sameWithin then return false end
+  local within = math.max(o.sameWithin, b.reportedWithin or 0)
+  if laterBy and laterBy > within then return true end
+  if laterBy and laterBy < -within then return false end
   return (o.remaining or 0) < b.reportedRemaining
 end
 
@@ -197,6 +207,7 @@ local function observe(b, slots, lease, o, now)
   b.observations = b.observations + 1
   b.observedAt = now
   b.reportedRemaining, b.reportedResetAt, b.reportedStamp = said, o.resetAt, o.stamp
+  b.reportedWithin = o.sameWithin
   b.limit, b.remaining, b.uncertainty = limit, remaining, o.uncertainty
   b.heldUntil = otherLimit and now + o.uncertainty + HOLD_MS or nil
   b.canaryDue = false

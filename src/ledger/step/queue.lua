@@ -1,9 +1,9 @@
 -- Whose turn it is: core/fair-queue.ts in Lua. A flow's key is `owner \1 priority caller`, or
--- `owner \1 *` for the flow that an owner's surplus names share. A ticket's place in its flow is
+-- `owner \1 *priority` for the flow that an owner's surplus names share. A ticket's place in its flow is
 -- `arrival order`, both of fixed width, so that Redis keeps the order.
 
 local PRIORITY_WEIGHT = { high = 100, normal = 10, low = 1 }
-local NAMED_FLOWS_PER_OWNER = 15
+local NAMED_FLOWS_PER_OWNER = 13
 local EPSILON = 1e-9
 local MAX_IDLE_FLOWS = 4096
 -- Flows looked at in forecasts, per ticket and per step; beyond them no forecast is made.
@@ -16,8 +16,8 @@ local function weightOf(ticket)
   return PRIORITY_WEIGHT[ticket.priority] * ticket.weight
 end
 
-local function sharedKey(owner)
-  return owner .. '\1*'
+local function sharedKey(owner, priority)
+  return owner .. '\1*' .. priority
 end
 
 local function flowLoad(flowKey)
@@ -35,9 +35,10 @@ local function flowMake(owner, flowKey, finish)
   return flow
 end
 
--- An owner's shared flow; it exists as long as the owner is remembered.
-local function sharedOf(owner)
-  return flowLoad(sharedKey(owner)) or flowMake(owner, sharedKey(owner), 0)
+-- The flow that an owner's surplus names of one priority share.
+local function sharedOf(turn)
+  local flowKey = sharedKey(turn.owner, turn.priority)
+  return flowLoad(flowKey) or flowMake(turn.owner, flowKey, 0)
 end
 
 local function flowDrop(flow)
@@ -62,11 +63,11 @@ local function flowExisting(turn)
   local named = flowLoad(turn.owner .. '\1' .. turn.priority .. ' ' .. turn.caller)
   if named then return named end
   local count = tonumber(redis.call('HGET', key.owners, turn.owner) or 0)
-  return count >= NAMED_FLOWS_PER_OWNER and sharedOf(turn.owner) or nil
+  return count >= NAMED_FLOWS_PER_OWNER and sharedOf(turn) or nil
 end
 
-local function startOfNew(queue, owner)
-  local shared = flowLoad(sharedKey(owner))
+local function startOfNew(queue, turn)
+  local shared = flowLoad(sharedKey(turn.owner, turn.priority))
   return math.max(queue.virtualTime, shared and shared.finish or 0)
 end
 
@@ -76,13 +77,16 @@ local function flowFor(queue, ticket)
     redis.call('ZREM', key.idle, existing.key)
     return existing
   end
-  local start = startOfNew(queue, ticket.owner)
-  local shared = sharedOf(ticket.owner)
+  local start = startOfNew(queue, ticket)
+  local shared = sharedOf(ticket)
   shared.finish = start + 1 / weightOf(ticket)
   flowDirty[shared.key] = true
   redis.call('ZADD', key.idle, 'XX', exact(shared.finish), shared.key)
   redis.call('HINCRBY', key.owners, ticket.owner, 1)
-  return flowMake(ticket.owner, ticket.owner .. '\1' .. ticket.priority .. ' ' .. ticket.caller, start)
+  local flow = flowMake(ticket.owner,
+    ticket.owner .. '\1' .. ticket.priority .. ' ' .. ticket.caller, start)
+  flow.named = true
+  return flow
 end
 
 -- The first (or last) member of a flow in the sorted set of waiting tickets.
@@ -120,22 +124,26 @@ local function headChanged(queue, flow)
 end
 
 local function flowForget(queue, flow)
-  local shared = sharedOf(flow.owner)
-  local named
-  if flow ~= shared then
-    named = redis.call('HINCRBY', key.owners, flow.owner, -1)
+  local owner = flow.owner
+  if flow.named then
+    redis.call('HINCRBY', key.owners, owner, -1)
     flowDrop(flow)
-  else
-    named = tonumber(redis.call('HGET', key.owners, flow.owner) or 0)
   end
-  if named > 0 or shared.length > 0 then return end
-  if shared.finish <= queue.virtualTime then
-    redis.call('HDEL', key.owners, flow.owner)
-    flowDrop(shared)
-  else
-    flowDirty[shared.key] = true
-    redis.call('ZADD', key.idle, exact(shared.finish), shared.key)
+  if tonumber(redis.call('HGET', key.owners, owner) or 0) > 0 then return end
+  local isAhead = false
+  local shared = {}
+  for priority in pairs(PRIORITY_WEIGHT) do
+    shared[#shared + 1] = flowLoad(sharedKey(owner, priority)) or nil
   end
+  for _, each in ipairs(shared) do
+    if each.length > 0 or each.finish > queue.virtualTime then
+      isAhead = true
+      if each.length == 0 then redis.call('ZADD', key.idle, exact(each.finish), each.key) end
+    end
+  end
+  if isAhead then return end
+  redis.call('HDEL', key.owners, owner)
+  for _, each in ipairs(shared) do flowDrop(each) end
 end
 
 -- An empty flow is remembered only while it is ahead of its share.
@@ -225,7 +233,7 @@ end
 local function queueAhead(queue, turn)
   local own = flowExisting(turn)
   local start
-  if not own then start = startOfNew(queue, turn.owner)
+  if not own then start = startOfNew(queue, turn)
   else start = math.max(queue.virtualTime, own.length > 0 and own.tag or own.finish) end
   local length = own and own.length or 0
   local tag = start + length / weightOf(turn)

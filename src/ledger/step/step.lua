@@ -117,7 +117,7 @@ local function takeKnown(known)
     b.uncertainty, b.heldUntil = known.uncertainty, now + known.uncertainty + HOLD_MS
     b.resetAt = known.resetIn and known.resetIn > 0 and now + known.resetIn or nil
     b.reportedRemaining, b.reportedStamp = known.remaining, known.stamp
-    b.reportedResetAt = b.resetAt
+    b.reportedResetAt, b.reportedWithin = b.resetAt, 0
     if known.period then periodAdd(b, known.period, math.max(64, 2 * known.limit)) end
     if not b.resetAt then canaryLater(b, now) end
   end
@@ -355,6 +355,7 @@ if batch.declares then
   if batch.known then takeKnown(batch.known) end
 end
 mine.sequence, mine.heardAt, mine.free, mine.dirty = batch.sequence, now, batch.free, true
+if batch.belief then believe(b, slots, batch.belief) end
 if now - mine.shedsAt >= MESSAGE_MS then mine.shedsBefore, mine.shedsAt = mine.sheds, now end
 for _, held in ipairs(batch.held) do hold(unpack(held)) end
 for _, settled in ipairs(batch.settled) do settle(unpack(settled)) end
@@ -392,6 +393,7 @@ for name, message in pairs(outbox) do
 end
 
 local wakeAt = queue.size > 0 and (dropped >= MAX_DROPPED and now or nextWakeAt(b, slots, now))
+local lastAt = queue.size > 0 and eta(b, slots, queue.size, now) or nil
 local metered = b.phase == 'metered'
 return cjson.encode({
   status = 'ok', lineage = state.lineage, revision = revision, granted = granted, shed = shed,
@@ -402,6 +404,6 @@ return cjson.encode({
     blockedFor = b.blockedUntil and b.blockedUntil - now or nil,
     observedAgo = b.observedAt and now - b.observedAt or nil, uncertainty = b.uncertainty,
     period = period(b), stamp = b.reportedStamp,
-    leases = leaseCount, waiting = queue.size,
+    leases = leaseCount, waiting = queue.size, etaIn = lastAt and math.max(0, lastAt - now) or nil,
   },
 })
