@@ -194,7 +194,9 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
     for (const call of calls) {
       if (call.incoming.socket !== socket || call.incoming.complete) continue;
       call.outgoing.shouldKeepAlive = false;
-      call.cutOff(error);
+      // A caller that ends its side in the middle of its body has left.
+      if (cause.code === 'HPE_INVALID_EOF_STATE') socket.destroy();
+      else call.cutOff(error);
       return;
     }
     refuseSocket(socket, error, '', '');
