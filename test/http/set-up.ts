@@ -36,7 +36,7 @@ export interface HeldApi {
   readonly api: Api;
   readonly gateway: TestGateway;
   /** Lets the request at `/held` go. */
-  release(): void;
+  readonly release: () => void;
 }
 
 /** One socket to the API, and a request that keeps it: whatever comes now has to wait. */

@@ -21,7 +21,7 @@ describe('a caller that expects 100-continue', () => {
     const raw = await post(gateway.url, 2, EXPECT);
     await raw.until((text) => text === 'HTTP/1.1 100 Continue\r\n\r\n');
     raw.write('hi');
-    await raw.until((text) => text.endsWith('ok'));
+    expect(await raw.until((text) => text.endsWith('ok'))).toContain('HTTP/1.1 200 OK');
     raw.socket.destroy();
   });
 
