@@ -1,0 +1,49 @@
+import { describe, expect, test } from 'vitest';
+import { z } from 'zod';
+import { LIVE_SETTINGS } from '../../src/config/live.ts';
+import { codeWords, read, section, tableRows } from '../docs/markdown.ts';
+
+const lock = z
+  .object({
+    packages: z.record(
+      z.string(),
+      z.object({
+        dev: z.boolean().optional(),
+        license: z.string().optional(),
+        hasInstallScript: z.boolean().optional(),
+        integrity: z.string().optional(),
+      }),
+    ),
+  })
+  .parse(JSON.parse(read('package-lock.json')));
+
+const production = Object.entries(lock.packages)
+  .filter(([path, { dev }]) => path !== '' && dev !== true)
+  .map(([path, facts]) => ({ facts, name: path.replace(/^.*node_modules\//, '') }));
+
+describe('the production dependencies', () => {
+  test('are all in docs/security.md, each with its reason, and nothing else is', () => {
+    const rows = tableRows(section(read('docs/security.md'), '## Production dependencies'));
+    const listed = rows.map(([name = '']) => codeWords(name).join(' '));
+    expect(listed.toSorted()).toEqual([...new Set(production.map(({ name }) => name))].toSorted());
+    expect(rows.filter(([, why = '']) => why === '')).toEqual([]);
+  });
+
+  test('run nothing when they are installed, and are pinned to their bytes', () => {
+    expect(production.filter(({ facts }) => facts.hasInstallScript === true)).toEqual([]);
+    expect(
+      production.filter(({ facts }) => facts.integrity?.startsWith('sha512-') !== true),
+    ).toEqual([]);
+  });
+
+  test('have the licences that docs/security.md says', () => {
+    const licences = new Set(production.map(({ facts }) => facts.license ?? 'none'));
+    const told = section(read('docs/security.md'), '## Production dependencies');
+    expect([...licences].filter((licence) => !told.includes(licence))).toEqual([]);
+  });
+});
+
+test('docs/operating.md lists exactly the settings that can change while it runs', () => {
+  const [, list = ''] = /<!-- live -->(.*)<!-- \/live -->/s.exec(read('docs/operating.md')) ?? [];
+  expect(codeWords(list).toSorted()).toEqual(Object.values(LIVE_SETTINGS).toSorted());
+});
