@@ -5,6 +5,7 @@ COPY package.json package-lock.json ./
 # The compiler and the parts of the project that the build needs; the image has a Node already.
 RUN npm ci --no-audit --no-fund
 COPY tsconfig.json tsconfig.build.json ./
+COPY scripts/build.ts scripts/build.ts
 COPY src src
 RUN npm run build && find dist -name '*.map' -delete
 

@@ -8,6 +8,7 @@ import { nearest } from './nearest.ts';
 import { safetyProblems } from './safety.ts';
 import { direct, proxyFor, type ProxyAddress } from './proxy.ts';
 import { readCa, tlsPaths } from './pem-files.ts';
+import { makeIsServiceLink } from './service-links.ts';
 import { SETTINGS, type LogLevel, type Setting } from './settings.ts';
 import { token, type Belief, type ListenAddress, type UpstreamAddress } from './values.ts';
 
@@ -94,9 +95,6 @@ export interface LoadOptions {
 
 /** Variables with our prefix that are no settings: the file's own, and those of the test suite. */
 const NOT_SETTINGS = /^HEADGATE_(?:CONFIG|TEST_\w+)$/;
-/** A Kubernetes Service called headgate puts these into every pod beside it. */
-const SERVICE_LINKS =
-  /^HEADGATE_(?:SERVICE_(?:HOST|PORT)(?:_\w+)?|PORT(?:_\d+_(?:TCP|UDP|SCTP)(?:_(?:PORT|PROTO|ADDR))?)?)$/;
 const DEFAULT_MEDIA_TYPE = 'application/json';
 
 /** Reads the settings: environment over file over preset over defaults. All problems at once. */
@@ -258,10 +256,11 @@ function openConfigFile(path: string, readFile: LoadOptions['readFile']): Config
 
 function unknownVariables(env: LoadOptions['env']): string[] {
   const known = Object.values(SETTINGS).map(({ variable }): string => variable);
+  const isServiceLink = makeIsServiceLink(Object.keys(env));
   const problems: string[] = [];
   for (const name of Object.keys(env)) {
     if (!name.startsWith('HEADGATE_') || known.includes(name)) continue;
-    if (NOT_SETTINGS.test(name) || SERVICE_LINKS.test(name)) continue;
+    if (NOT_SETTINGS.test(name) || isServiceLink(name)) continue;
     const meant = nearest(name, known);
     const hint =
       meant === undefined ? 'see the table of settings in the README' : `did you mean ${meant}?`;

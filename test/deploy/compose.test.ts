@@ -1,0 +1,123 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { describe, expect, test } from 'vitest';
+import { loadConfig } from '../../src/config/config.ts';
+import { parseDuration } from '../../src/core/duration.ts';
+import { ROOT } from '../support/spawned.ts';
+import { readTree, type Tree } from '../support/tree.ts';
+
+const compose = readTree('deploy/compose.yaml');
+const services = new Map(compose.get('services').entries());
+const haproxy = readFileSync(`${ROOT}deploy/haproxy/haproxy.cfg`, 'utf8');
+
+function service(name: string): Tree {
+  const found = services.get(name);
+  if (found === undefined) throw new Error(`no service ${name}`);
+  return found;
+}
+
+function environment(name: string): Record<string, string> {
+  const entries = service(name).get('environment').entries();
+  return Object.fromEntries(entries.map(([key, value]) => [key, value.text()]));
+}
+
+/** Milliseconds of a setting; no number when it is not there. */
+function ms(text: string | undefined): number {
+  return parseDuration(text ?? '') ?? Number.NaN;
+}
+
+describe('deploy/compose.yaml', () => {
+  test('has two gateways, Redis, a load balancer, Prometheus and Grafana', () => {
+    expect([...services.keys()].sort()).toEqual(
+      ['balancer', 'grafana', 'headgate-1', 'headgate-2', 'prometheus', 'redis'].sort(),
+    );
+  });
+
+  test.each(['headgate-1', 'headgate-2'])('%s accepts its settings', (name) => {
+    const env = environment(name);
+    const loaded = loadConfig({ env, readFile: () => '' });
+    expect(loaded.kind === 'bad' ? loaded.problems : []).toEqual([]);
+    expect(env['HEADGATE_REDIS_URL']).toBe('redis://redis:6379');
+  });
+
+  test.each(['headgate-1', 'headgate-2'])('%s is left the time that its calls may take', (name) => {
+    const env = environment(name);
+    const graceMs = ms(service(name).get('stop_grace_period').text());
+    const timeoutMs = ms(env['HEADGATE_DRAIN_TIMEOUT']);
+    expect(timeoutMs).toBeGreaterThanOrEqual(ms(env['HEADGATE_MAX_WAIT']));
+    expect(graceMs).toBeGreaterThan(timeoutMs + ms(env['HEADGATE_DRAIN_DELAY']));
+  });
+
+  test('gives no service capabilities or new privileges, and bounds every log', () => {
+    for (const [name, one] of services) {
+      expect([name, one.get('cap_drop').value]).toEqual([name, ['ALL']]);
+      expect([name, one.get('security_opt').value]).toEqual([name, ['no-new-privileges:true']]);
+      expect(one.get('logging', 'options', 'max-size').text()).toMatch(/^\d+m$/);
+    }
+    for (const name of ['headgate-1', 'headgate-2', 'redis']) {
+      expect(service(name).get('read_only').value).toBe(true);
+    }
+  });
+
+  test('publishes on this machine only', () => {
+    const ports = [...services.values()].flatMap((one) => one.maybe('ports')?.items() ?? []);
+    expect(ports.map((port) => port.text().split(':')[0])).toEqual([
+      '127.0.0.1',
+      '127.0.0.1',
+      '127.0.0.1',
+    ]);
+  });
+
+  test('mounts files that are there', () => {
+    const mounts = [...services.values()]
+      .flatMap((one) => one.maybe('volumes')?.items() ?? [])
+      .map((mount) => mount.text().split(':')[0] ?? '');
+    const volumes = new Set(
+      compose
+        .get('volumes')
+        .entries()
+        .map(([name]) => name),
+    );
+    for (const mount of mounts) {
+      expect(
+        mount.startsWith('./') ? existsSync(`${ROOT}deploy/${mount}`) : volumes.has(mount),
+      ).toBe(true);
+    }
+  });
+
+  test('has services that find each other', () => {
+    const balanced = [...haproxy.matchAll(/^ *server (\S+) (\S+):8080$/gm)].map(
+      ([, , host]) => host,
+    );
+    const [job] = readTree('deploy/prometheus/prometheus.yml').get('scrape_configs').items();
+    const scraped = job
+      ?.get('static_configs', 0, 'targets')
+      .items()
+      .map((target) => target.text());
+    expect(balanced).toEqual(['headgate-1', 'headgate-2']);
+    expect(scraped).toEqual(['headgate-1:8081', 'headgate-2:8081']);
+    const source = readTree('deploy/grafana/provisioning/datasources/prometheus.yaml');
+    expect(source.get('datasources', 0, 'url').text()).toBe('http://prometheus:9090');
+    const provider = readTree('deploy/grafana/provisioning/dashboards/headgate.yaml');
+    const dashboards = provider.get('providers', 0, 'options', 'path').text();
+    expect(
+      service('grafana')
+        .get('volumes')
+        .items()
+        .map((mount) => mount.text()),
+    ).toContain(`./grafana/dashboards:${dashboards}:ro`);
+  });
+
+  test('has a balancer that is more patient than any call, and learns at once of a draining gateway', () => {
+    const loaded = loadConfig({ env: environment('headgate-1'), readFile: () => '' });
+    if (loaded.kind === 'bad') throw new Error(loaded.problems.join('\n'));
+    const { maxWaitMs, upstream, drainDelayMs } = loaded.config;
+    const timeoutMs = (name: string): number =>
+      ms(new RegExp(`^ *timeout ${name} (\\S+)$`, 'm').exec(haproxy)?.[1]);
+    expect(timeoutMs('server')).toBeGreaterThan(maxWaitMs + upstream.timeoutMs);
+    expect(timeoutMs('client')).toBeGreaterThan(maxWaitMs + upstream.timeoutMs);
+    const [, inter = '', fall = ''] = /inter (\S+) fall (\d+)/.exec(haproxy) ?? [];
+    expect(ms(inter) * (Number(fall) + 1)).toBeLessThan(drainDelayMs);
+    expect(haproxy).toContain('option httpchk GET /health/ready');
+    expect(haproxy).toContain('retry-on conn-failure\n');
+  });
+});

@@ -1,0 +1,87 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { describe, expect, test } from 'vitest';
+import { loadConfig } from '../../src/config/config.ts';
+import { COMMANDS } from '../../src/cli/run.ts';
+import { ROOT } from '../support/spawned.ts';
+import { readTree } from '../support/tree.ts';
+
+const text = readFileSync(`${ROOT}Dockerfile`, 'utf8').replaceAll('\\\n', ' ');
+const stages = text.split(/^(?=FROM )/m).slice(1);
+const image = stages.at(-1) ?? '';
+const project = readTree('package.json');
+
+/** The arguments of an instruction of the image itself. */
+function instruction(name: string): string {
+  const found = new RegExp(`^${name} +(.+)$`, 'm').exec(image);
+  if (found === null) throw new Error(`the image has no ${name}`);
+  return found[1] ?? '';
+}
+
+/** A command in the form that starts no shell. */
+function exec(text: string): string[] {
+  const words: unknown = JSON.parse(text);
+  if (!Array.isArray(words)) throw new Error(`expected a list, got ${text}`);
+  return words.map(String);
+}
+
+describe('the Dockerfile', () => {
+  test('builds on the Node that the tests run on', () => {
+    const major = project.get('devDependencies', 'node').text().split('.')[0];
+    for (const stage of stages) expect(stage).toContain(`FROM node:${major}-bookworm-slim`);
+  });
+
+  test('takes production dependencies alone into the image', () => {
+    const [, dependencies = ''] = stages;
+    expect(dependencies).toContain('npm ci --omit=dev');
+    const sources = [...image.matchAll(/^COPY (.+)$/gm)].map(([, what]) => what);
+    expect(sources).toEqual([
+      '--from=dependencies /app/node_modules node_modules',
+      '--from=build /app/dist dist',
+      'package.json ./',
+    ]);
+  });
+
+  test('copies what is there, and what the builder is let see', () => {
+    const ignored = readFileSync(`${ROOT}.dockerignore`, 'utf8');
+    const seen = new Set([...ignored.matchAll(/^!(.+)$/gm)].map(([, path]) => path));
+    const copied = [...text.matchAll(/^COPY (?!--from)(.+) \S+$/gm)].flatMap(([, what = '']) =>
+      what.split(' '),
+    );
+    expect(copied).toContain('src');
+    expect(copied.filter((path) => !existsSync(`${ROOT}${path}`))).toEqual([]);
+    expect(copied.filter((path) => !seen.has(path))).toEqual([]);
+    const [, script = ''] = /node (\S+)/.exec(project.get('scripts', 'build').text()) ?? [];
+    expect(copied).toContain(script);
+  });
+
+  test('runs as a user without a name to look up, and ends at the signal that drains', () => {
+    expect(instruction('USER')).toMatch(/^[1-9]\d*:[1-9]\d*$/);
+    expect(instruction('STOPSIGNAL')).toBe('SIGTERM');
+  });
+
+  test('starts and checks itself by commands that there are', () => {
+    const names = COMMANDS.map(({ name }) => name);
+    expect(exec(instruction('ENTRYPOINT'))).toEqual(['node', '/app/dist/main.js']);
+    expect(names).toContain(exec(instruction('CMD'))[0]);
+    const [, check = ''] = instruction('HEALTHCHECK').split('CMD ');
+    const [node, main, command = ''] = exec(check);
+    expect([node, main]).toEqual(['node', '/app/dist/main.js']);
+    expect(names).toContain(command);
+  });
+
+  test('sets nothing that the gateway would refuse, and listens for others', () => {
+    const pairs = instruction('ENV')
+      .split(/\s+/)
+      .map((pair) => pair.split('='));
+    const env = Object.fromEntries(pairs.map(([name = '', value = '']) => [name, value]));
+    const loaded = loadConfig({ env, readFile: () => '' });
+    if (loaded.kind === 'bad') throw new Error(loaded.problems.join('\n'));
+    expect(loaded.config.listen).toEqual({ host: '::', port: 8080 });
+    expect(loaded.config.adminListen).toEqual({ host: '::', port: 8081 });
+  });
+
+  test('is labelled with the version and the license of the project', () => {
+    expect(image).toContain(`ARG VERSION=${project.get('version').text()}\n`);
+    expect(image).toContain(`image.licenses="${project.get('license').text()}"`);
+  });
+});

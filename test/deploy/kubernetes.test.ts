@@ -1,0 +1,223 @@
+import { existsSync, globSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { parseDuration } from '../../src/core/duration.ts';
+import { loadConfig } from '../../src/config/config.ts';
+import { ROOT } from '../support/spawned.ts';
+import { readTree, readTrees, type Tree } from '../support/tree.ts';
+
+const HOME = 'deploy/kubernetes';
+const files = globSync(`${HOME}/**/*.yaml`, { cwd: ROOT });
+const central = readTree(`${HOME}/central/deployment.yaml`).get('spec', 'template', 'spec');
+const sidecar = readTree(`${HOME}/sidecar/sidecar.yaml`).get('spec', 'template', 'spec');
+const application = readTree(`${HOME}/sidecar/application.yaml`).get('spec', 'template', 'spec');
+const [redis, redisService] = readTrees(`${HOME}/redis/redis.yaml`);
+/** As the image sets it, unless a pod says otherwise. */
+const IMAGE_ENV = { HEADGATE_LISTEN: '[::]:8080', HEADGATE_ADMIN_LISTEN: '[::]:8081' };
+
+const centralContainer = central.get('containers').named('headgate');
+const sidecarContainer = sidecar.get('initContainers').named('headgate');
+const centralEnv = literals(
+  readTree(`${HOME}/central/kustomization.yaml`).get('configMapGenerator').named('headgate'),
+);
+const sidecarEnv = Object.fromEntries(
+  sidecarContainer
+    .get('env')
+    .items()
+    // What only a cluster knows, such as the name of the application.
+    .map((item) => [item.get('name').text(), item.maybe('value')?.text() ?? 'from-the-pod']),
+);
+
+function literals(generator: Tree): Record<string, string> {
+  const pairs = generator.get('literals').items();
+  return Object.fromEntries(
+    pairs.map((pair) => {
+      const [name = '', ...value] = pair.text().split('=');
+      return [name, value.join('=')];
+    }),
+  );
+}
+
+function portsOf(container: Tree): string[] {
+  return container
+    .get('ports')
+    .items()
+    .map((port) => port.get('name').text());
+}
+
+describe('the Kubernetes manifests', () => {
+  test('parse, and each is named by a kustomization that names nothing else', () => {
+    const used = new Set<string>();
+    for (const file of files.filter((name) => name.endsWith('kustomization.yaml'))) {
+      const kustomization = readTree(file);
+      const patches = kustomization.maybe('patches')?.items() ?? [];
+      const named = [
+        ...(kustomization.maybe('resources')?.items() ?? []),
+        ...patches.flatMap((patch) => patch.maybe('path') ?? []),
+      ].map((item) => join(dirname(file), item.text()));
+      expect(named.filter((path) => !existsSync(`${ROOT}${path}`))).toEqual([]);
+      for (const path of named) used.add(path);
+    }
+    for (const file of files) expect(readTrees(file).length).toBeGreaterThan(0);
+    const unused = files.filter((file) => !file.endsWith('kustomization.yaml') && !used.has(file));
+    expect(unused).toEqual([]);
+  });
+
+  test.each([
+    ['central', centralEnv],
+    ['sidecar', sidecarEnv],
+  ])('%s: the gateway accepts the settings', (_name, env) => {
+    const loaded = loadConfig({
+      env: { ...IMAGE_ENV, ...env },
+      readFile: (path) => {
+        throw new Error(`no file ${path}`);
+      },
+    });
+    expect(loaded.kind === 'bad' ? loaded.problems : []).toEqual([]);
+    expect(
+      loaded.kind === 'ok' && loaded.shown.filter(({ source }) => source === 'environment').length,
+    ).toBe(Object.keys({ ...IMAGE_ENV, ...env }).length);
+  });
+
+  test.each([
+    ['central', central, centralEnv],
+    ['sidecar', sidecar, sidecarEnv],
+  ])('%s: the pod is left the time that its calls may take', (_name, pod, env) => {
+    const graceMs = pod.get('terminationGracePeriodSeconds').number() * 1000;
+    const ms = (variable: string): number => parseDuration(env[variable] ?? '') ?? Number.NaN;
+    expect(ms('HEADGATE_DRAIN_TIMEOUT')).toBeGreaterThanOrEqual(ms('HEADGATE_MAX_WAIT'));
+    expect(graceMs).toBeGreaterThan(ms('HEADGATE_DRAIN_DELAY') + ms('HEADGATE_DRAIN_TIMEOUT'));
+  });
+
+  test.each([
+    ['central', central, centralContainer],
+    ['sidecar', sidecar, sidecarContainer],
+    ['the application', application, application.get('containers').named('application')],
+    [
+      'redis',
+      redis?.get('spec', 'template', 'spec'),
+      redis?.get('spec', 'template', 'spec', 'containers').named('redis'),
+    ],
+  ])('%s: fits the restricted profile, with a read-only file system', (_name, pod, container) => {
+    const own = container?.get('securityContext');
+    expect(own?.value).toMatchObject({
+      allowPrivilegeEscalation: false,
+      readOnlyRootFilesystem: true,
+      capabilities: { drop: ['ALL'] },
+    });
+    const of = (key: string): unknown =>
+      own?.maybe(key)?.value ?? pod?.get('securityContext', key).value;
+    expect(of('runAsNonRoot')).toBe(true);
+    expect(of('runAsUser')).toBeGreaterThan(0);
+    expect(of('seccompProfile')).toEqual({ type: 'RuntimeDefault' });
+    expect(container?.get('resources', 'requests').value).toMatchObject({
+      cpu: expect.any(String),
+      memory: expect.any(String),
+    });
+    expect(container?.get('resources', 'limits', 'memory').text()).toMatch(/^\d+Mi$/);
+  });
+
+  test('central: probes ask what the admin listener answers, at a port that there is', () => {
+    for (const [probe, path] of [
+      ['startupProbe', '/health/ready'],
+      ['readinessProbe', '/health/ready'],
+      ['livenessProbe', '/health/live'],
+    ] as const) {
+      expect(centralContainer.get(probe, 'httpGet').value).toEqual({ path, port: 'admin' });
+    }
+    expect(portsOf(centralContainer)).toEqual(['http', 'admin']);
+  });
+
+  test('central: Services, autoscaler, disruption budget and policy are about its pods', () => {
+    const labels = readTree(`${HOME}/central/deployment.yaml`).get(
+      'spec',
+      'template',
+      'metadata',
+      'labels',
+    );
+    const own = { 'app.kubernetes.io/name': 'headgate' };
+    expect(labels.value).toMatchObject(own);
+    for (const service of readTrees(`${HOME}/central/service.yaml`)) {
+      expect(service.get('spec', 'selector').value).toEqual(own);
+      for (const port of service.get('spec', 'ports').items()) {
+        expect(portsOf(centralContainer)).toContain(port.get('targetPort').text());
+      }
+    }
+    const [autoscaler, disruption] = readTrees(`${HOME}/central/scaling.yaml`);
+    expect(autoscaler?.get('spec', 'scaleTargetRef', 'name').text()).toBe('headgate');
+    expect(autoscaler?.get('spec', 'minReplicas').number()).toBeGreaterThanOrEqual(2);
+    expect(disruption?.get('spec', 'selector', 'matchLabels').value).toEqual(own);
+    const policy = readTree(`${HOME}/central/network-policy.yaml`).get('spec');
+    expect(policy.get('podSelector', 'matchLabels').value).toEqual(own);
+    const ports = policy
+      .get('egress')
+      .items()
+      .flatMap((rule) => rule.get('ports').items());
+    expect(new Set(ports.map((port) => port.get('port').number()))).toEqual(
+      new Set([53, 6379, 443]),
+    );
+  });
+
+  test('central: nobody who may call may reach the admin port', () => {
+    const [callers, monitoring] = readTree(`${HOME}/central/network-policy.yaml`)
+      .get('spec', 'ingress')
+      .items();
+    expect(callers?.get('ports').value).toEqual([{ port: 'http', protocol: 'TCP' }]);
+    expect(monitoring?.get('ports').value).toEqual([{ port: 'admin', protocol: 'TCP' }]);
+    expect(monitoring?.get('from').items().length).toBe(1);
+  });
+
+  test('sidecar: is native, reached from its own pod alone, and probed by its own command', () => {
+    expect(sidecarContainer.get('restartPolicy').text()).toBe('Always');
+    expect(sidecarEnv['HEADGATE_LISTEN']).toBe('127.0.0.1:8080');
+    expect(sidecarEnv['HEADGATE_DRAIN_DELAY']).toBe('0');
+    const health = ['node', '/app/dist/main.js', 'health'];
+    for (const [probe, command] of [
+      ['startupProbe', health],
+      ['readinessProbe', health],
+      ['livenessProbe', [...health, '--live']],
+    ] as const) {
+      expect(sidecarContainer.get(probe, 'exec', 'command').value).toEqual(command);
+      expect(sidecarContainer.get(probe, 'timeoutSeconds').number()).toBeGreaterThanOrEqual(3);
+    }
+    const asked = application.get('containers').named('application').get('env').named('API_URL');
+    expect(asked.get('value').text()).toBe(`http://${sidecarEnv['HEADGATE_LISTEN']}`);
+  });
+
+  test('pods take no service links, whose variables look like settings', () => {
+    for (const pod of [central, sidecar]) expect(pod.get('enableServiceLinks').value).toBe(false);
+  });
+
+  test('Redis is found under the name that gateways ask for, and lets them in', () => {
+    const url = `redis://${redisService?.get('metadata', 'name').text()}:6379`;
+    expect([centralEnv['HEADGATE_REDIS_URL'], sidecarEnv['HEADGATE_REDIS_URL']]).toEqual([
+      url,
+      url,
+    ]);
+    const policy = readTrees(`${HOME}/redis/redis.yaml`)[2];
+    const allowed = policy?.get(
+      'spec',
+      'ingress',
+      0,
+      'from',
+      0,
+      'podSelector',
+      'matchLabels',
+    ).value;
+    for (const file of ['central/deployment.yaml', 'sidecar/sidecar.yaml']) {
+      const labels = readTree(`${HOME}/${file}`).get('spec', 'template', 'metadata', 'labels');
+      expect(labels.value).toMatchObject({ ...Object(allowed) });
+    }
+  });
+
+  test('monitors find the ports of both kinds of gateway', () => {
+    const [services, pods] = readTrees(`${HOME}/monitoring/service-monitor.yaml`);
+    const wanted = services?.get('spec', 'selector', 'matchLabels').value;
+    const admin = readTrees(`${HOME}/central/service.yaml`)[1];
+    expect(admin?.get('metadata', 'labels').value).toMatchObject({ ...Object(wanted) });
+    expect(services?.get('spec', 'endpoints', 0, 'port').text()).toBe('admin');
+    expect(portsOf(sidecarContainer)).toContain(
+      pods?.get('spec', 'podMetricsEndpoints', 0, 'port').text(),
+    );
+  });
+});
