@@ -45,11 +45,17 @@ export class Bucket {
   /** Out and not yet answered, in the order they were granted. */
   readonly #leases = new Set<Lease>();
   #observations = 0;
+  /** Grants that were spent without an answer: what an answer on its way cannot have counted. */
+  #losses = 0;
   /** What the newest observation said, to tell overlapping answers' order. */
   #reported: { remaining: number; resetAt: number | undefined; sameWithinMs: number } | undefined;
 
+  /** What came back by then is in the newest observation's number. */
+  #countedUntil = Number.NEGATIVE_INFINITY;
+
   #blockedUntil: number | undefined;
   #blockedByRetryAfter = false;
+  #blockedAt = Number.NEGATIVE_INFINITY;
   /** How many observations there were when the block began. */
   #blockObservation = 0;
   #heldUntil: number | undefined;
@@ -115,11 +121,12 @@ export class Bucket {
     }
     if (this.#blockedUntil !== undefined && this.#blockedUntil <= now) {
       this.#blockedUntil = undefined;
-      this.#canaryDue = true;
+      // What came back by the clock is test enough; a canary goes only where nothing did.
+      this.#canaryDue = this.#available <= 0;
     }
     if (this.#canaryDueAt !== undefined && this.#canaryDueAt <= now) {
       this.#canaryDueAt = undefined;
-      this.#canaryDue = true;
+      this.#canaryDue = this.#available <= 0;
     }
   }
 
@@ -137,14 +144,18 @@ export class Bucket {
       kind,
       grantedAt: now,
       observation: this.#observations,
+      losses: this.#losses,
+      loss: 0,
+      recorded: false,
       trustedClock: this.#available > 0 && soonAfterComeback,
       state: 'out',
     };
     this.#leases.add(lease);
     this.#lastGrantAt = now;
+    // Whatever goes now tells as much as a canary would.
+    this.#canaryDue = false;
     if (kind === 'canary') {
       this.#canary = lease;
-      this.#canaryDue = false;
     } else if (kind === 'probe') {
       this.#probeAt = now + this.#probeEveryMs;
       this.#probeEveryMs = Math.min(this.#probeEveryMs * 2, PROBE_MS.last);
@@ -171,12 +182,20 @@ export class Bucket {
     this.#useBasis(observation);
     const resetPassed = resetAt !== undefined && this.#local(resetAt) <= now;
     const othersAhead = this.#resetAt !== undefined && this.#local(this.#resetAt) > now;
-    if (resetPassed && othersAhead) return;
+    const refused = throttled && (observation.remaining ?? 0) === 0;
+    if (resetPassed && othersAhead) {
+      // Its numbers are stale, but an instruction is obeyed.
+      if (refused && (observation.retryAt ?? now) > now) {
+        this.#throttled(lease, observation, now, chance);
+      }
+      return;
+    }
 
-    if (wasOut && !throttled && resetAt !== undefined && !resetPassed) this.#addSlot(resetAt, now);
+    const unrecorded = (wasOut || !lease.recorded) && !throttled;
+    if (unrecorded && resetAt !== undefined && !resetPassed) this.#addSlot(resetAt, now);
     if (!this.#isNewer(lease, observation)) return;
     this.#observe(lease, observation, now);
-    if (throttled && (observation.remaining ?? 0) === 0) {
+    if (refused) {
       this.#throttled(lease, observation, now, chance);
     } else {
       this.#accepted(lease);
@@ -186,7 +205,7 @@ export class Bucket {
   /** The request was never sent: it cost nothing. */
   unsent(lease: Lease): void {
     if (!this.#end(lease)) return;
-    if (lease.kind === 'canary') this.#canaryDue = true;
+    if (lease.kind === 'canary') this.#canaryDue = this.#available <= 0;
     if (lease.kind === 'probe') this.#probeAt = Number.NEGATIVE_INFINITY;
   }
 
@@ -249,7 +268,7 @@ export class Bucket {
     }
     const canaryFree = this.#canary === undefined;
     if (this.#heldUntil !== undefined && now < this.#heldUntil) {
-      return canaryFree && this.#available > 0 ? 'canary' : undefined;
+      return canaryFree && (this.#available > 0 || this.#canaryDue) ? 'canary' : undefined;
     }
     if (this.#available > 0) return 'slot';
     return this.#canaryDue && canaryFree ? 'canary' : undefined;
@@ -301,7 +320,8 @@ export class Bucket {
     for (const lease of this.#leases) {
       this.#end(lease);
       lease.state = 'expired';
-      this.#spend(now);
+      lease.loss = 1;
+      lease.recorded = this.#spend(now);
       if (lease.kind === 'canary') this.#canaryLater(now);
       return;
     }
@@ -315,9 +335,14 @@ export class Bucket {
   }
 
   #refill(at: number): void {
-    this.#remaining = this.#limit;
+    // What was spent without an answer after the newest observation may still be out: in a sliding
+    // log it is, in a window it is not. The canary's answer tells; until then it counts.
+    if (this.#resetAt !== undefined) this.#slots.takeUntil(this.#resetAt);
+    const later = this.#slots.countBefore(this.#reporting(at + (this.#periodMs ?? 0) + 1));
     this.#slots.clear();
+    this.#remaining = Math.max(0, this.#limit - later);
     this.#resetAt = undefined;
+    this.#canaryDue = this.#available <= 0;
     this.#heldUntil = at + this.#uncertaintyMs + HOLD_MS;
     this.#cameBackAt = at;
   }
@@ -332,16 +357,25 @@ export class Bucket {
     return wasOut;
   }
 
-  #spend(now: number): void {
-    if (this.#phase !== 'metered') return;
+  /** Books an operation that nobody told of; says whether anything tells when it comes back. */
+  #spend(now: number): boolean {
+    this.#losses++;
+    if (this.#phase !== 'metered') return false;
     this.#remaining = Math.max(0, this.#remaining - 1);
-    const periodMs = this.#periodMs;
-    if (this.#resetAt !== undefined) this.#addSlot(this.#resetAt, now);
-    else if (periodMs !== undefined) this.#addSlot(this.#reporting(now + periodMs), now);
+    const known = this.#resetAt !== undefined || this.#believedPeriodMs !== undefined;
+    if (known) {
+      // Its own reset, which we did not get to see, may lie behind the newest that we saw.
+      const periodOn = this.#reporting(now + (this.#periodMs ?? 0));
+      this.#addSlot(Math.max(this.#resetAt ?? periodOn, periodOn), now);
+    }
     this.#slots.keepLast(this.#limit - this.#remaining);
+    if (!known && this.#remaining === 0 && this.#leases.size === 0) this.#canaryLater(now);
+    return known;
   }
 
   #addSlot(at: number, now: number): void {
+    // The API had it back before it said the number that we go by.
+    if (this.#local(at) <= this.#countedUntil) return;
     this.#slots.add(at, Math.max(this.#periodMs ?? 0, this.#local(at) - now));
   }
 
@@ -389,7 +423,10 @@ export class Bucket {
       if (said === limit) this.#countsBefore = true;
       else if (said === limit - 1) this.#countsBefore = false;
     }
-    const remaining = Math.max(0, said - (this.#countsBefore && !throttled ? 1 : 0));
+    const counted = Math.max(0, said - (this.#countsBefore && !throttled ? 1 : 0));
+    // What was spent without an answer while this one was out may not be in its number yet.
+    const missing = this.#losses - lease.losses - lease.loss;
+    const remaining = Math.max(0, counted - missing);
     const otherLimit = !first && limit !== this.#limit && remaining > this.#remaining;
 
     this.#phase = 'metered';
@@ -409,7 +446,9 @@ export class Bucket {
     const resetLocal = resetAt === undefined ? undefined : this.#local(resetAt);
     if (resetAt !== undefined && resetLocal !== undefined && resetLocal > now) {
       this.#resetAt = resetAt;
-      this.#period.add(resetLocal - now, Math.max(64, 2 * limit));
+      // From when the API counted the call at the earliest; a slow answer does not make it longer.
+      const countedAt = Math.max(lease.grantedAt, now - MAX_COUNTING_MS);
+      this.#period.add(resetLocal - countedAt, Math.max(64, 2 * limit));
       this.#unknownResetMs = UNKNOWN_RESET_MS.first;
       this.#canaryDueAt = undefined;
     } else {
@@ -418,8 +457,9 @@ export class Bucket {
       this.#canaryLater(now);
     }
     // Slots that may be back at the API already are in its number.
-    this.#slots.takeUntil(this.#reporting(now + uncertaintyMs));
-    this.#slots.keepLast(limit - remaining);
+    this.#countedUntil = now + uncertaintyMs;
+    this.#slots.takeUntil(this.#reporting(this.#countedUntil));
+    this.#slots.keepLast(limit - counted);
   }
 
   #accepted(lease: Lease): void {
@@ -435,10 +475,15 @@ export class Bucket {
       this.#latenessMs = Math.min(Math.max(raised, FIRST_LATENESS_MS), most);
     }
     if (lease.kind === 'canary') this.#stuckMs = Math.min(this.#stuckMs * 2, STUCK_MS.last);
+    // What was out together when the API first refused is one refusal, however many answers it has.
+    const sameRefusal = this.#blockedUntil !== undefined && lease.grantedAt <= this.#blockedAt;
+    const told = observation.retryAt !== undefined && observation.retryAt > now;
+    if (sameRefusal && !told && this.#blockedByRetryAfter) return;
     this.#canaryDueAt = undefined;
     this.#blockObservation = this.#observations;
-    this.#blockedByRetryAfter = observation.retryAt !== undefined && observation.retryAt > now;
-    if (this.#blockedByRetryAfter) {
+    this.#blockedByRetryAfter = told;
+    if (!sameRefusal) this.#blockedAt = now;
+    if (told) {
       this.#blockedUntil = observation.retryAt;
       this.#throttlesInARow = 0;
       return;
@@ -449,6 +494,7 @@ export class Bucket {
       this.#throttlesInARow = 0;
       return;
     }
+    if (sameRefusal) return;
     const most = Math.min(
       UNKNOWN_RESET_MS.first * 2 ** this.#throttlesInARow,
       UNKNOWN_RESET_MS.last,
@@ -493,6 +539,12 @@ export interface Lease {
   readonly grantedAt: number;
   /** How many observations there were: an answer to it is newer than all of them. */
   readonly observation: number;
+  /** How many had been spent without an answer: its answer may miss those that came after. */
+  readonly losses: number;
+  /** 1 when it is one of them itself. */
+  loss: 0 | 1;
+  /** Whether its slot is on the books, though its answer is not. */
+  recorded: boolean;
   /** Whether it relied on our reading of the API's clock: a 429 to it says that we were early. */
   readonly trustedClock: boolean;
   /** `expired`: counted as spent without an answer, which may still come. */
@@ -511,6 +563,8 @@ export interface BucketNumbers {
 const LEASE_MS = 10_000;
 /** How long past the uncertainty of a reset the rest waits for the canary's answer. */
 const HOLD_MS = 1000;
+/** How long before its answer a call was counted, at most. */
+const MAX_COUNTING_MS = 1000;
 const UNKNOWN_RESET_MS = { first: 1000, last: 60_000 };
 const PROBE_MS = { first: 1000, last: 60_000 };
 const STUCK_MS = { usual: 60_000, underRetryAfter: 600_000, last: 900_000 };
