@@ -45,17 +45,17 @@ export async function bucketsOf({ adminUrl }: { adminUrl: string }): Promise<Buc
   return buckets;
 }
 
-/** Resolves when `done` says so; it is asked every few milliseconds, for at most ten seconds. */
+/** Resolves when `done` says so; it is asked again and again, for at most ten seconds. */
 export async function until(
   what: string,
   done: () => boolean | Promise<boolean>,
-  withinMs = 10_000,
+  { withinMs = 10_000, everyMs = 5 } = {},
 ): Promise<void> {
   const giveUpAt = performance.now() + withinMs;
   while (!(await done())) {
     if (performance.now() > giveUpAt) throw new Error(`waited in vain until ${what}`);
     await new Promise((resolve) => {
-      setTimeout(resolve, 5);
+      setTimeout(resolve, everyMs);
     });
   }
 }
