@@ -40,7 +40,7 @@ function makeLedger(): MemoryLedger {
     clock: systemClock,
     chance: () => 0.5,
     apiClock: new ClockOffset(),
-    places: { take: () => true, onFree: () => undefined },
+    places: { free: 1, take: () => true, onFree: () => undefined },
     maxQueue: 1_000_000,
     maxBuckets: 1_000_000,
   });

@@ -7,31 +7,53 @@ const ALWAYS: readonly Option[] = [
 
 /** What `--help` prints, from the commands there are. */
 export function helpText(commands: readonly Command[]): string {
-  const options = new Map(
-    [...commands.flatMap((command) => command.options), ...ALWAYS].map((option) => [
-      option.name,
-      option,
-    ]),
-  );
   const commandRows = commands.map(({ name, operands, summary }, i): Row => [
     operands === undefined ? name : `${name} ${operands}`,
     i === 0 ? `${summary} (the default)` : summary,
   ]);
-  const optionRows = [...options.values()].map(({ name, value, summary }): Row => [
-    value === undefined ? `--${name}` : `--${name} ${value}`,
-    summary,
-  ]);
+  const sections = optionGroups(commands).map(
+    ({ owners, options }) =>
+      `Options of ${owners.join(', ')}\n${table(options.map(optionRow))}\n\n`,
+  );
   return `Usage: headgate [command] [options]
 
 Commands
 ${table(commandRows)}
 
-Options
-${table(optionRows)}
+${sections.join('')}Options of all
+${table(ALWAYS.map(optionRow))}
 
 Settings are environment variables (HEADGATE_…) or the file's keys; the README lists them.
 Exit codes: 0 well, 1 failed, 2 wrong use or settings.
 `;
+}
+
+interface OptionGroup {
+  /** The names of the commands that take these options. */
+  readonly owners: readonly string[];
+  readonly options: Option[];
+}
+
+/** Options that the same commands take stand together. */
+function optionGroups(commands: readonly Command[]): OptionGroup[] {
+  const groups = new Map<string, OptionGroup>();
+  const seen = new Set<string>();
+  for (const option of commands.flatMap(({ options }) => options)) {
+    if (seen.has(option.name)) continue;
+    seen.add(option.name);
+    const owners = commands
+      .filter(({ options }) => options.some(({ name }) => name === option.name))
+      .map(({ name }) => name);
+    const key = owners.join();
+    const group = groups.get(key) ?? { owners, options: [] };
+    group.options.push(option);
+    groups.set(key, group);
+  }
+  return [...groups.values()];
+}
+
+function optionRow({ name, value, summary }: Option): Row {
+  return [value === undefined ? `--${name}` : `--${name} ${value}`, summary];
 }
 
 type Row = readonly [left: string, right: string];

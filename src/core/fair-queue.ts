@@ -107,11 +107,11 @@ export class FairQueue<T extends Turn> {
     return true;
   }
 
-  /** The last ticket of the longest flow: who leaves when the queue is full. */
+  /** The last ticket of the longest flow, of several the last by name: who leaves a full queue. */
   get last(): T | undefined {
     let longest: Flow<T> | undefined;
     for (const flow of this.#active) {
-      if (longest === undefined || flow.length > longest.length) longest = flow;
+      if (longest === undefined || isLonger(flow, longest)) longest = flow;
     }
     return longest?.tail?.ticket;
   }
@@ -266,9 +266,9 @@ class Owner<T extends Turn> {
   constructor(name: string) {
     this.name = name;
     this.shared = {
-      high: makeFlow(this, '*', 0),
-      normal: makeFlow(this, '*', 0),
-      low: makeFlow(this, '*', 0),
+      high: makeFlow(this, '*high', 0),
+      normal: makeFlow(this, '*normal', 0),
+      low: makeFlow(this, '*low', 0),
     };
   }
 }
@@ -296,6 +296,11 @@ function makeFlow<T extends Turn>(owner: Owner<T>, name: string, finish: number)
     tail: undefined,
     heapIndex: -1,
   };
+}
+
+function isLonger<T extends Turn>(a: Flow<T>, b: Flow<T>): boolean {
+  if (a.length !== b.length) return a.length > b.length;
+  return a.owner.name === b.owner.name ? a.name > b.name : a.owner.name > b.owner.name;
 }
 
 function headGoesFirst<T extends Turn>(a: Flow<T>, b: Flow<T>): boolean {

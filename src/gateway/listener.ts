@@ -31,6 +31,8 @@ export interface ListenerDependencies {
 
 /** The request line and all headers, in bytes; more is a 431. */
 export const MOST_HEADER_BYTES = 64 * 1024;
+/** From the first byte of a request to the end of its headers. */
+const HEADERS_TIMEOUT_MS = 60_000;
 /** A caller whose host vanished is found out after this long and some seconds. */
 const PROBE_IDLE_PEER_MS = 15_000;
 
@@ -86,6 +88,7 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
     maxHeaderSize: MOST_HEADER_BYTES,
     // An upload may wait for its turn, and take its time: the body's own idle timeout ends it.
     requestTimeout: 0,
+    headersTimeout: HEADERS_TIMEOUT_MS,
     // A missing Host is ours to refuse: Node's refusal would leave no line.
     requireHostHeader: false,
     keepAlive: true,
@@ -191,7 +194,9 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
     for (const call of calls) {
       if (call.incoming.socket !== socket || call.incoming.complete) continue;
       call.outgoing.shouldKeepAlive = false;
-      call.cutOff(error);
+      // A caller that ends its side in the middle of its body has left.
+      if (cause.code === 'HPE_INVALID_EOF_STATE') socket.destroy();
+      else call.cutOff(error);
       return;
     }
     refuseSocket(socket, error, '', '');

@@ -150,8 +150,10 @@ export interface LedgerObserver {
 
 /** The sockets to the API, which all buckets share. A grant holds one until its answer ended. */
 export interface Places {
+  /** How many are free now. */
+  readonly free: number;
   /** Takes a socket, or says that none is free. */
   take(): boolean;
-  /** Sets what to call when a socket came free after {@link take} had said no. */
+  /** Sets what to call when a socket came free after {@link take} or {@link free} had said none. */
   onFree(run: () => void): void;
 }

@@ -85,6 +85,10 @@ export function makeUpstream(options: UpstreamOptions): Upstream {
     get inUse() {
       return inUse;
     },
+    get free() {
+      refused ||= inUse >= connections;
+      return connections - inUse;
+    },
     take() {
       refused = inUse >= connections;
       if (!refused) inUse++;

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { withSettingsTable } from '../../scripts/settings-table.ts';
+import { COMMANDS } from '../../src/cli/run.ts';
 import { loadConfig } from '../../src/config/config.ts';
 import { settingsTable } from '../../src/config/settings.ts';
 import { headgate } from '../support/spawned.ts';
@@ -21,6 +22,12 @@ describe('the README', () => {
     const named = [...README.matchAll(/npm run ([a-z:-]+)/g)].map(([, name = '']) => name);
     expect(named).toContain('demo');
     expect(named.filter((name) => !Object.hasOwn(scripts, name))).toEqual([]);
+  });
+
+  test('names every command', () => {
+    const rows = tableRows(section(README, '### On the command line'));
+    const named = rows.flatMap(([command = '']) => codeWords(command));
+    expect(named.toSorted()).toEqual(COMMANDS.map(({ name }) => name).toSorted());
   });
 
   test('explains every field of a call’s line, and shows no other', async () => {

@@ -1,14 +1,9 @@
 import { brotliCompressSync, brotliDecompressSync, gunzipSync, gzipSync } from 'node:zlib';
-import { afterEach, describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { startApi, type Api } from '../support/api.ts';
 import { ask } from '../support/ask.ts';
-import { startGateway, type TestGateway } from '../support/gateway.ts';
-
-const open: { stop?: () => Promise<void>; close?: () => Promise<void> }[] = [];
-
-afterEach(async () => {
-  for (const one of open.splice(0).toReversed()) await (one.stop ?? one.close)?.();
-});
+import type { TestGateway } from '../support/gateway.ts';
+import { gatewayTo, setUp } from './set-up.ts';
 
 /** What the API answers, given its own origin. */
 interface Reply {
@@ -17,7 +12,7 @@ interface Reply {
   readonly body?: string | Buffer;
 }
 
-async function setUp(
+async function apiOf(
   reply: (origin: string) => Reply,
   { base = '', settings = {} }: { base?: string; settings?: Record<string, string> } = {},
 ): Promise<{ api: Api; gateway: TestGateway }> {
@@ -26,10 +21,8 @@ async function setUp(
     outgoing.writeHead(status, { 'content-type': 'application/json', ...headers });
     outgoing.end(body);
   });
-  open.push(api);
-  const gateway = await startGateway({ upstream: api.url + base, settings });
-  open.push(gateway);
-  return { api, gateway };
+  onTestFinished(() => api.close());
+  return { api, gateway: await gatewayTo(api.url + base, settings) };
 }
 
 const list = (next: string | null): string =>
@@ -38,7 +31,7 @@ const list = (next: string | null): string =>
 
 describe('links to the API lead through the gateway', () => {
   test('in Location and in every target of Link, and nowhere else', async () => {
-    const { gateway } = await setUp((origin) => ({
+    const { gateway } = await apiOf((origin) => ({
       status: 201,
       headers: {
         location: `${origin}/domains/7?x=1#part`,
@@ -56,7 +49,7 @@ describe('links to the API lead through the gateway', () => {
   });
 
   test('to the name that the caller used, over TLS where a proxy in front says so', async () => {
-    const { gateway } = await setUp((origin) => ({ headers: { location: `${origin}/a` } }));
+    const { gateway } = await apiOf((origin) => ({ headers: { location: `${origin}/a` } }));
     const { port } = new URL(gateway.url);
     const called = await ask(`${gateway.url}/a`, { headers: { host: `gate.internal:${port}` } });
     expect(called.headers.location).toBe(`http://gate.internal:${port}/a`);
@@ -67,7 +60,7 @@ describe('links to the API lead through the gateway', () => {
   });
 
   test('less the base path, which the gateway puts in front again', async () => {
-    const { api, gateway } = await setUp(
+    const { api, gateway } = await apiOf(
       (origin) => ({
         headers: { location: '/v4/domains/7', link: `<${origin}/other>; rel="up"` },
         body: list(`${origin}/v4/domains?page=2`),
@@ -83,7 +76,7 @@ describe('links to the API lead through the gateway', () => {
   });
 
   test('in the links of a JSON list, every other byte as it was', async () => {
-    const { gateway } = await setUp((origin) => ({
+    const { gateway } = await apiOf((origin) => ({
       headers: { etag: '"abc"', 'content-md5': 'x' },
       body: list(`${origin}/domains?page=2&q=%C3%A9`),
     }));
@@ -97,7 +90,7 @@ describe('links to the API lead through the gateway', () => {
   });
 
   test('in links with escaped slashes', async () => {
-    const { gateway } = await setUp((origin) => ({
+    const { gateway } = await apiOf((origin) => ({
       body: `{"links":{"next":${JSON.stringify(`${origin}/a`).replaceAll('/', '\\/')}}}`,
     }));
     const { text } = await ask(`${gateway.url}/a`);
@@ -108,7 +101,7 @@ describe('links to the API lead through the gateway', () => {
     ['gzip', gzipSync, gunzipSync],
     ['br', brotliCompressSync, brotliDecompressSync],
   ])('in a list that comes as %s, and leaves so', async (coding, encode, decode) => {
-    const { gateway } = await setUp((origin) => ({
+    const { gateway } = await apiOf((origin) => ({
       headers: { 'content-encoding': coding },
       body: encode(list(`${origin}/domains?page=2`)),
     }));
@@ -121,7 +114,7 @@ describe('links to the API lead through the gateway', () => {
   });
 
   test('and the API is asked for nothing that the gateway cannot read', async () => {
-    const { api, gateway } = await setUp(() => ({}));
+    const { api, gateway } = await apiOf(() => ({}));
     const asked = async (value: string): Promise<unknown> => {
       await ask(`${gateway.url}/a`, { headers: { 'accept-encoding': value } });
       return api.seen.at(-1)?.headers['accept-encoding'];
@@ -162,7 +155,7 @@ describe('bytes pass untouched', () => {
   ];
 
   test.each(cases)('%s', async (_name, reply) => {
-    const { api, gateway } = await setUp(reply);
+    const { api, gateway } = await apiOf(reply);
     const { body, complete, headers } = await ask(`${gateway.url}/a`, {
       headers: { 'accept-encoding': 'gzip' },
     });
@@ -173,7 +166,7 @@ describe('bytes pass untouched', () => {
   });
 
   test('and so do headers, when HEADGATE_REWRITE_LINKS is off', async () => {
-    const { api, gateway } = await setUp(
+    const { api, gateway } = await apiOf(
       (origin) => ({ headers: { location: `${origin}/a` }, body: list(`${origin}/a`) }),
       { settings: { HEADGATE_REWRITE_LINKS: 'off' } },
     );
@@ -186,13 +179,10 @@ describe('bytes pass untouched', () => {
   });
 
   test('in a list that breaks off before any of it was sent, which is told as such', async () => {
-    const api = await startApi((_incoming, outgoing) => {
+    const { gateway } = await setUp((_incoming, outgoing) => {
       outgoing.writeHead(200, { 'content-type': 'application/json', 'content-length': '100' });
       outgoing.write('{"links":', () => outgoing.destroy());
     });
-    open.push(api);
-    const gateway = await startGateway({ upstream: api.url });
-    open.push(gateway);
     const { status, headers } = await ask(`${gateway.url}/a`);
     expect(status).toBe(502);
     expect(headers['headgate-error']).toBe('upstream-protocol');

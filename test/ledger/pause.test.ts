@@ -13,7 +13,7 @@ function setUp() {
     clock,
     chance: () => 0.5,
     apiClock: new ClockOffset(),
-    places: { take: () => true, onFree: () => undefined },
+    places: { free: 1, take: () => true, onFree: () => undefined },
     maxQueue: 100,
     belief: { limit: 10, periodMs: 60_000 },
   });

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { compose } from '../../src/compose.ts';
 import { loadConfig } from '../../src/config/config.ts';
-import type { Clock } from '../../src/core/clock.ts';
+import type { Chance, Clock } from '../../src/core/clock.ts';
 import { systemChance, systemClock } from '../../src/system-clock.ts';
 import { makeLog } from '../../src/telemetry/log.ts';
 import { CapturedLog } from './captured-log.ts';
@@ -16,6 +16,7 @@ export interface GatewayOptions {
   /** A configuration file's text, for what only a file can hold. */
   readonly yaml?: string;
   readonly clock?: Clock;
+  readonly chance?: Chance;
 }
 
 export interface TestGateway {
@@ -42,7 +43,7 @@ function settingsFor({ upstream, settings = {} }: GatewayOptions): Record<string
 
 /** Starts a gateway in this process, composed as the program composes it. */
 export async function startGateway(options: GatewayOptions): Promise<TestGateway> {
-  const { yaml, clock = systemClock } = options;
+  const { yaml, clock = systemClock, chance = systemChance } = options;
   const loaded = loadConfig({
     env: settingsFor(options),
     configPath: yaml === undefined ? undefined : 'headgate.yaml',
@@ -63,7 +64,7 @@ export async function startGateway(options: GatewayOptions): Promise<TestGateway
   const running = await compose({
     settings: loaded,
     clock,
-    chance: systemChance,
+    chance,
     log,
     replica: 'test',
     version: 'test',

@@ -1,0 +1,561 @@
+import type { ClockOffset } from '../core/clock-offset.ts';
+import type { Chance, Clock, Timer } from '../core/clock.ts';
+import type { Handover, HeldGrant, Waiter } from './handover.ts';
+import { inTime } from './in-time.ts';
+import { KnownBucket } from './known-bucket.ts';
+import type { Admission, Again, BucketName, Grant, Outcome, Places } from './ledger.ts';
+import type { Granted, Leaving, LedgerObserver, Left, Shed, ShedCode, Ticket } from './ledger.ts';
+import {
+  observeLocally,
+  remember,
+  toHeld,
+  toKnown,
+  toSettled,
+  toTicket,
+  type RemoteLease,
+  type Settlement,
+} from './step-batch.ts';
+import { readReply } from './step-protocol.ts';
+import type {
+  StepBatch,
+  StepDone,
+  StepGranted,
+  StepMessage,
+  StepNumbers,
+  StepReply,
+  StepShed,
+} from './step-protocol.ts';
+
+export interface RedisBucketOptions {
+  readonly clock: Clock;
+  readonly chance: Chance;
+  readonly apiClock: ClockOffset;
+  readonly places: Places;
+  readonly maxQueue: number;
+  readonly belief?: { readonly limit: number; readonly periodMs: number } | undefined;
+  readonly replica: string;
+  readonly timeoutMs: number;
+  /** Runs one step; resolves to its reply as text. */
+  readonly step: (bucketId: string, batch: string) => Promise<unknown>;
+  /** Greater each time, over all buckets. */
+  readonly nextEpoch: () => number;
+  /** Unique within this replica. */
+  readonly nextId: () => string;
+  /** Nothing waits beyond this moment. */
+  readonly drainUntil: () => number;
+  /** A step failed. The bucket tries again by itself unless it is handed over. */
+  readonly onTrouble: (error: Error) => void;
+  /** Tickets wait and no socket is free: {@link RedisBucket.step} when one is. */
+  readonly onStarved: (bucket: RedisBucket) => void;
+  readonly onGranted: (grant: Grant, bucket: RedisBucket) => void;
+  readonly observer?: Pick<LedgerObserver, 'step'> | undefined;
+}
+
+/**
+ * One bucket as one replica sees it: what waits and what is held here, and the steps that keep the
+ * shared state informed. One step is under way at a time; what happens meanwhile goes with the next,
+ * so that the cost per request falls as load rises.
+ *
+ *            a step fails or times out, the server forgot or went back
+ *     ┌───────────┐ ◀─────────────────────────────────── ┌──────────┐
+ *     │ declaring │                                      │ in touch │
+ *     └───────────┘ ───────────────────────────────────▶ └──────────┘
+ *            the first step of a new epoch is answered
+ */
+export class RedisBucket {
+  readonly #options: RedisBucketOptions;
+  #known: KnownBucket;
+  #epoch: number;
+  #sequence = 0;
+  #declares = true;
+  /** Sheds of this epoch that other replicas' steps told us of. */
+  #sheds = 0;
+
+  /** By ticket id, in the order of arrival here. */
+  readonly #waiting = new Map<string, RemoteWaiter>();
+  /** Those that no step has carried in this epoch. */
+  readonly #toSend = new Set<string>();
+  readonly #parked = new Set<RemoteWaiter>();
+  readonly #held = new Map<Grant, RemoteLease>();
+  readonly #toConfirm = new Set<RemoteLease>();
+  #settled: Settlement[] = [];
+  #gone: string[] = [];
+
+  #flight: Flight | undefined;
+  #stepDue = false;
+  #timer: Timer | undefined;
+  #timerAt = 0;
+  /** When the last step that was answered had been sent. */
+  #stepAt = Number.NEGATIVE_INFINITY;
+  /** Sockets that the script believes are free here. */
+  #freeByScript = 0;
+  #refusals = 0;
+  #numbers: StepNumbers = { uncertainty: 0, leases: 0, waiting: 0 };
+  #numbersAt = 0;
+  #paused = false;
+  #closed = false;
+
+  constructor(name: BucketName, options: RedisBucketOptions) {
+    this.#options = options;
+    this.#known = new KnownBucket(name);
+    this.#epoch = options.nextEpoch();
+  }
+
+  get name(): BucketName {
+    return this.#known.name;
+  }
+
+  /** Whether nothing waits, is held, or is still to be told. */
+  get idle(): boolean {
+    const untold = this.#settled.length + this.#gone.length;
+    const here = this.#waiting.size + this.#parked.size + this.#held.size;
+    return untold + here === 0 && this.#flight === undefined && !this.#paused;
+  }
+
+  get paused(): boolean {
+    return this.#paused;
+  }
+
+  get tickets(): Ticket[] {
+    return [...this.#waiting.values(), ...this.#parked].map(({ ticket }) => ticket);
+  }
+
+  /** The numbers of the last step, and how old they are. */
+  get numbers(): { readonly numbers: StepNumbers; readonly ageMs: number } {
+    return { numbers: this.#numbers, ageMs: this.#options.clock.now() - this.#numbersAt };
+  }
+
+  acquire(ticket: Ticket, leaving: Leaving, again?: Again): Admission {
+    const now = this.#options.clock.now();
+    const latest = this.#latest(ticket);
+    if (latest <= now || (again !== undefined && again.notBefore > latest)) {
+      return this.#tooLate(ticket, again === undefined ? 0 : again.notBefore - now);
+    }
+    // The shared queue has its own bound; this one is for what has not got there yet.
+    if (this.#waiting.size + this.#parked.size >= 2 * this.#options.maxQueue) {
+      return { kind: 'shed', code: 'queue-full', retryAfterMs: this.#guessMs() };
+    }
+    const outcome = new Promise<Granted | Shed | Left>((tell) => {
+      const notBefore = again?.notBefore ?? 0;
+      this.#wait({ ticket, leaving, tell, isAgain: again !== undefined, notBefore }, false);
+    });
+    this.#send();
+    return { kind: 'waiting', outcome };
+  }
+
+  settle(grant: Grant, outcome: Outcome): void {
+    const lease = this.#held.get(grant);
+    if (lease === undefined) throw new Error('a grant was settled twice, or by the wrong ledger');
+    this.#held.delete(grant);
+    this.#toConfirm.delete(lease);
+    const { clock, apiClock, chance } = this.#options;
+    const now = clock.now();
+    const said =
+      outcome.kind === 'answered'
+        ? observeLocally(outcome.answer, apiClock.bounds(now, clock.wallMs()), chance())
+        : undefined;
+    this.#settled.push({ lease, outcome: outcome.kind, said });
+    const backAt = said?.resetAt;
+    if (backAt !== undefined && backAt > now && said?.status !== 429) {
+      this.#known.spent(backAt, now, true);
+    }
+    // While nobody waits for what this changes, it goes with the next step for free.
+    const isNews = lease.kind !== 'slot' || said === undefined || said.status === 429;
+    if (isNews || this.#waiting.size > 0 || this.#numbers.waiting > 0) this.#send();
+    else this.#stepWithin(LINGER_MS);
+  }
+
+  /** Takes a step although nothing happened here: to hear what did elsewhere. */
+  step(): void {
+    this.#stepDue = true;
+    this.#send();
+  }
+
+  /** Something that another replica's step published for us. */
+  hear(message: StepMessage): void {
+    if (message.epoch !== this.#epoch || this.#closed) return;
+    this.#sheds += message.shed.length;
+    for (const entry of message.shed) this.#shed(entry);
+    this.#freeByScript = message.free;
+    if (message.granted.length === 0) return;
+    // An offer is good for two seconds from when it was made, which was after our last step. Where
+    // that was long ago, we may have slept, and only a step can say whether it still stands.
+    if (this.#options.clock.now() - this.#stepAt >= FRESH_MS) return this.step();
+    for (const entry of message.granted) this.#take(entry, true);
+    this.#stepWithin(CONFIRM_MS);
+    this.#lookForPlaces();
+  }
+
+  /** Has no sockets for this bucket until {@link resume}: its tickets here wait, others' do not. */
+  pause(): void {
+    this.#paused = true;
+    this.step();
+  }
+
+  resume(): void {
+    this.#paused = false;
+    this.step();
+  }
+
+  /** Asks anew for everything that waits, now that there is less time for it. */
+  drain(): void {
+    for (const waiter of this.#waiting.values()) {
+      if (!this.#toSend.has(waiter.id)) this.#gone.push(waiter.id);
+    }
+    const all = [...this.#waiting.values(), ...this.#parked];
+    this.#forgetWaiting();
+    for (const waiter of all) this.#wait(waiter, false);
+    this.#send();
+  }
+
+  handOver(): Handover {
+    this.#closed = true;
+    this.#timer?.cancel();
+    const waiting = [...this.#waiting.values(), ...this.#parked];
+    this.#forgetWaiting();
+    const held = [...this.#held].map(([grant, { kind }]): HeldGrant => ({ grant, kind }));
+    const { said } = this.#known;
+    if (said !== undefined) {
+      this.#known.said = { ...said, remaining: Math.max(0, said.remaining - this.#unshared()) };
+    }
+    return { waiting, held, known: [this.#known] };
+  }
+
+  /** Goes on with what another ledger held; {@link step} then declares it. */
+  takeOver({ waiting, held, known }: Handover): void {
+    for (const bucket of known) this.#known = bucket;
+    for (const { grant, kind } of held) {
+      const lease: RemoteLease = {
+        id: this.#options.nextId(),
+        kind,
+        observation: -1,
+        trusted: false,
+        grantedAt: grant.grantedAt,
+      };
+      this.#held.set(grant, lease);
+      this.#options.onGranted(grant, this);
+    }
+    for (const waiter of waiting) this.#wait(waiter, true);
+  }
+
+  /** Sheds what waits, tells the shared state of it, and ends. */
+  async close(): Promise<void> {
+    for (const waiter of [...this.#waiting.values(), ...this.#parked]) {
+      this.#leave(waiter, this.#tooLate(waiter.ticket, 0));
+    }
+    // Nothing is tried twice any more: what cannot be told now is found out by its age.
+    await this.#flight?.over;
+    if (this.#settled.length + this.#gone.length > 0 && !this.#closed) {
+      this.#send();
+      await this.#flight?.over;
+    }
+    this.#closed = true;
+    this.#timer?.cancel();
+  }
+
+  #latest(ticket: Ticket): number {
+    return Math.min(ticket.deadlineAt, this.#options.drainUntil());
+  }
+
+  #tooLate(ticket: Ticket, retryAfterMs: number): Shed {
+    const draining = this.#options.drainUntil() < ticket.deadlineAt;
+    return draining
+      ? { kind: 'shed', code: 'draining', retryAfterMs: DRAINING_RETRY_MS }
+      : { kind: 'shed', code: 'wait-too-long', retryAfterMs: Math.max(0, retryAfterMs) };
+  }
+
+  /** About how long until there is budget again, by the last numbers. */
+  #guessMs(): number {
+    const { numbers, ageMs } = this.numbers;
+    return Math.max(0, (numbers.blockedFor ?? numbers.resetIn ?? ageMs) - ageMs);
+  }
+
+  #wait(from: Waiter, hasWaited: boolean): void {
+    const { clock, nextId } = this.#options;
+    const now = clock.now();
+    const waiter: RemoteWaiter = { ...from, id: nextId(), hasWaited };
+    waiter.leaving.onGone(() => this.#leave(waiter, { kind: 'left' }));
+    waiter.deadline = clock.after(this.#latest(waiter.ticket) - now, () => {
+      this.#leave(waiter, this.#tooLate(waiter.ticket, this.#guessMs()));
+    });
+    if (waiter.notBefore <= now) return this.#enqueue(waiter);
+    // The API throttled this one request: it stays out of the queue until it may come back.
+    this.#parked.add(waiter);
+    waiter.parkedFor = clock.after(waiter.notBefore - now, () => {
+      this.#parked.delete(waiter);
+      this.#enqueue(waiter);
+      this.#send();
+    });
+  }
+
+  #enqueue(waiter: RemoteWaiter): void {
+    this.#waiting.set(waiter.id, waiter);
+    this.#toSend.add(waiter.id);
+  }
+
+  #leave(waiter: RemoteWaiter, outcome: Granted | Shed | Left): void {
+    const known = this.#waiting.delete(waiter.id);
+    if (known && !this.#toSend.delete(waiter.id)) this.#gone.push(waiter.id);
+    this.#parked.delete(waiter);
+    this.#dismiss(waiter, outcome);
+    if (!this.#closed) this.#send();
+  }
+
+  #dismiss(waiter: RemoteWaiter, outcome: Granted | Shed | Left): void {
+    forgetTimers(waiter);
+    waiter.leaving.onGone(undefined);
+    waiter.tell(outcome);
+  }
+
+  #forgetWaiting(): void {
+    for (const waiter of [...this.#waiting.values(), ...this.#parked]) forgetTimers(waiter);
+    this.#waiting.clear();
+    this.#toSend.clear();
+    this.#parked.clear();
+  }
+
+  #take([id, kind, observation, trusted]: StepGranted, isOffer: boolean): void {
+    const waiter = this.#waiting.get(id);
+    const now = this.#options.clock.now();
+    const lease: RemoteLease = { id, kind, observation, trusted, grantedAt: now };
+    if (waiter === undefined) {
+      // Granted twice over, by message and by step; or its caller left before the grant came.
+      const known = [...this.#held.values(), ...this.#settled.map((one) => one.lease)];
+      if (!known.some((one) => one.id === id)) this.#giveBack(lease);
+      return;
+    }
+    this.#waiting.delete(id);
+    this.#toSend.delete(id);
+    if (this.#paused || !this.#options.places.take()) {
+      this.#giveBack(lease);
+      forgetTimers(waiter);
+      this.#wait({ ...waiter, isAgain: true, notBefore: 0 }, true);
+      this.#freeByScript = 0;
+      return;
+    }
+    const { ticket } = waiter;
+    const grant: Grant = { ticket, grantedAt: now, waited: waiter.hasWaited || isOffer };
+    this.#held.set(grant, lease);
+    if (isOffer) this.#toConfirm.add(lease);
+    this.#options.onGranted(grant, this);
+    this.#dismiss(waiter, { kind: 'granted', grant });
+  }
+
+  #giveBack(lease: RemoteLease): void {
+    this.#settled.push({ lease, outcome: 'unsent', said: undefined });
+    this.#stepDue = true;
+  }
+
+  #shed([id, code, retryAfterMs]: StepShed): void {
+    const waiter = this.#waiting.get(id);
+    if (waiter === undefined) return;
+    this.#waiting.delete(id);
+    this.#toSend.delete(id);
+    this.#dismiss(waiter, this.#shedOutcome(waiter.ticket, code, retryAfterMs));
+  }
+
+  #shedOutcome(ticket: Ticket, code: ShedCode, retryAfterMs: number): Shed {
+    return code === 'queue-full'
+      ? { kind: 'shed', code, retryAfterMs }
+      : this.#tooLate(ticket, retryAfterMs);
+  }
+
+  /** Operations that were spent here and that no step has told of. */
+  #unshared(): number {
+    const all = [...(this.#flight?.settled ?? []), ...this.#settled];
+    return all.filter(({ outcome }) => outcome !== 'unsent').length;
+  }
+
+  /** Takes a step now, or as soon as the one under way is answered. */
+  #send(): void {
+    if (this.#flight !== undefined || this.#closed) return;
+    const pending = this.#toSend.size + this.#settled.length + this.#gone.length;
+    if (pending === 0 && !this.#stepDue) return;
+    const { clock, timeoutMs, step } = this.#options;
+    const flight = this.#collect();
+    const sent = step(this.name.id, JSON.stringify(flight.batch)).then(readReply);
+    flight.over = inTime(sent, timeoutMs, clock).then(
+      (reply) => this.#answered(flight, reply),
+      (error: unknown) => this.#failed(flight, toError(error)),
+    );
+    this.#flight = flight;
+  }
+
+  #collect(): Flight {
+    const { clock, places, maxQueue, belief, replica } = this.#options;
+    const now = clock.now();
+    const tickets = [...this.#toSend].slice(0, MOST_TICKETS);
+    const settled = this.#settled.splice(0, MOST_SETTLED);
+    const gone = this.#gone.splice(0, MOST_SETTLED);
+    const held = this.#declares ? this.#held.values() : this.#toConfirm.values();
+    const { lineage, revision } = this.#known;
+    const batch: StepBatch = {
+      bucket: this.name.id,
+      replica,
+      epoch: this.#epoch,
+      sequence: ++this.#sequence,
+      lineage,
+      revision,
+      declares: this.#declares,
+      free: this.#paused ? 0 : places.free,
+      maxQueue,
+      sheds: this.#sheds,
+      ...(belief === undefined ? {} : { belief: [belief.limit, belief.periodMs] }),
+      ...(this.#declares ? { known: toKnown(this.#known, 0, now) } : {}),
+      held: [...held].map((lease) => toHeld(lease, now)),
+      settled: settled.map((one) => toSettled(one, now)),
+      gone,
+      tickets: tickets.flatMap((id) => {
+        const waiter = this.#waiting.get(id);
+        if (waiter === undefined) return [];
+        return [toTicket(id, waiter, waiter.hasWaited, this.#latest(waiter.ticket), now)];
+      }),
+    };
+    for (const id of tickets) this.#toSend.delete(id);
+    this.#toConfirm.clear();
+    this.#stepDue = false;
+    return {
+      batch,
+      tickets,
+      settled,
+      gone,
+      sentAt: now,
+      declares: this.#declares,
+      over: Promise.resolve(),
+    };
+  }
+
+  #answered(flight: Flight, reply: StepReply): void {
+    if (flight !== this.#flight || this.#closed) return;
+    if (reply.status === 'ok') {
+      this.#flight = undefined;
+      this.#refusals = 0;
+      this.#apply(flight, reply);
+    } else if (reply.status === 'layout') {
+      this.#failed(
+        flight,
+        new Error(`the state has layout ${reply.found}, unknown to this version`),
+      );
+    } else if (++this.#refusals > MOST_REFUSALS) {
+      this.#failed(flight, new Error(`the step was refused ${this.#refusals} times in a row`));
+    } else {
+      this.#begin(flight);
+      this.step();
+    }
+  }
+
+  #apply(flight: Flight, done: StepDone): void {
+    const { clock } = this.#options;
+    const known = this.#known;
+    this.#options.observer?.step(clock.now() - flight.sentAt, flight.tickets.length);
+    if (done.lineage !== known.lineage) {
+      for (const lease of this.#held.values()) lease.observation = -1;
+    }
+    known.lineage = done.lineage;
+    known.revision = done.revision;
+    if (flight.declares) known.since.clear();
+    this.#declares &&= !flight.declares;
+    this.#stepAt = flight.sentAt;
+    this.#numbers = done.numbers;
+    this.#numbersAt = clock.now();
+    this.#freeByScript = done.free;
+    remember(known, done.numbers, this.#numbersAt);
+    for (const entry of done.granted) this.#take(entry, false);
+    for (const entry of done.shed) this.#shed(entry);
+    // Whoever comes after its own first step did wait.
+    for (const id of flight.tickets) {
+      const waiter = this.#waiting.get(id);
+      if (waiter !== undefined) waiter.hasWaited = true;
+    }
+    if (done.declare === true) {
+      this.#begin(undefined);
+      this.#stepDue = true;
+    }
+    this.#send();
+    if (this.#waiting.size > 0) this.#stepWithin(Math.min(HEARTBEAT_MS, done.wakeIn ?? Infinity));
+    this.#lookForPlaces();
+  }
+
+  #failed(flight: Flight, error: Error): void {
+    if (flight !== this.#flight || this.#closed) return;
+    this.#begin(flight);
+    this.#refusals = 0;
+    this.#stepDue = true;
+    this.#stepWithin(RETRY_MS);
+    this.#options.onTrouble(error);
+  }
+
+  /** Begins a new epoch: steps under way are void from now on, and the next declares everything. */
+  #begin(flight: Flight | undefined): void {
+    this.#flight = undefined;
+    this.#epoch = this.#options.nextEpoch();
+    this.#sequence = 0;
+    this.#declares = true;
+    this.#sheds = 0;
+    if (flight !== undefined) {
+      this.#settled.unshift(...flight.settled);
+      this.#gone.unshift(...flight.gone);
+    }
+    for (const id of this.#waiting.keys()) this.#toSend.add(id);
+  }
+
+  #stepWithin(delayMs: number): void {
+    const { clock } = this.#options;
+    const at = clock.now() + delayMs;
+    if (this.#timer !== undefined && this.#timerAt <= at) return;
+    this.#timer?.cancel();
+    this.#timerAt = at;
+    this.#timer = clock.after(delayMs, () => {
+      this.#timer = undefined;
+      this.step();
+    });
+  }
+
+  /** The script grants us nothing while it believes that no socket is free here. */
+  #lookForPlaces(): void {
+    if (this.#freeByScript > 0 || this.#waiting.size === 0) return;
+    if (this.#paused || this.#closed) return;
+    if (this.#options.places.free > 0) this.step();
+    else this.#options.onStarved(this);
+  }
+}
+
+interface RemoteWaiter extends Waiter {
+  readonly id: string;
+  /** Whether it was in the queue before: then the forecast does not judge it again. */
+  hasWaited: boolean;
+  deadline?: Timer;
+  parkedFor?: Timer;
+}
+
+/** A step under way. */
+interface Flight {
+  readonly batch: StepBatch;
+  readonly tickets: readonly string[];
+  readonly settled: readonly Settlement[];
+  readonly gone: readonly string[];
+  readonly sentAt: number;
+  readonly declares: boolean;
+  over: Promise<void>;
+}
+
+const MOST_TICKETS = 256;
+const MOST_SETTLED = 1024;
+/** While anything waits, a step at least this often returns what messages lost. */
+const HEARTBEAT_MS = 1000;
+/** How old the last step may be for an offer to be taken without asking. */
+const FRESH_MS = 1500;
+const CONFIRM_MS = 500;
+const LINGER_MS = 20;
+const RETRY_MS = 500;
+const MOST_REFUSALS = 3;
+const DRAINING_RETRY_MS = 1000;
+
+function forgetTimers(waiter: RemoteWaiter): void {
+  waiter.deadline?.cancel();
+  waiter.parkedFor?.cancel();
+}
+
+function toError(thrown: unknown): Error {
+  return thrown instanceof Error ? thrown : new Error(String(thrown));
+}

@@ -1,0 +1,210 @@
+import type { Handover, Succession } from './handover.ts';
+import type {
+  Admission,
+  Again,
+  BucketName,
+  BucketSnapshot,
+  BucketView,
+  Grant,
+  Leaving,
+  Ledger,
+  Outcome,
+  Ticket,
+} from './ledger.ts';
+import { RedisBucket, type RedisBucketOptions } from './redis-bucket.ts';
+import { readMessage } from './step-protocol.ts';
+import { waitingByCaller } from './waiting-by-caller.ts';
+
+export interface RedisLedgerOptions extends Omit<
+  RedisBucketOptions,
+  'nextEpoch' | 'nextId' | 'drainUntil' | 'onTrouble' | 'onStarved' | 'onGranted'
+> {
+  /** A step failed; called once for each that does. */
+  readonly onTrouble?: (error: Error, bucketId: string) => void;
+  /** Buckets kept; beyond them idle ones are forgotten, the longest unused first. */
+  readonly maxBuckets?: number;
+}
+
+/**
+ * The ledger that all replicas share. It never grants at once: a grant is the answer to a step, one
+ * round trip away. What it cannot do while Redis is away is the insured ledger's business.
+ */
+export class RedisLedger implements Ledger, Succession {
+  readonly #options: RedisLedgerOptions;
+  readonly #maxBuckets: number;
+  /** The longest unused first. */
+  readonly #buckets = new Map<string, RedisBucket>();
+  readonly #grants = new Map<Grant, RedisBucket>();
+  readonly #starved = new Set<RedisBucket>();
+  #epoch = 0;
+  #ids = 0;
+  #drainUntil = Number.POSITIVE_INFINITY;
+
+  constructor(options: RedisLedgerOptions) {
+    this.#options = options;
+    this.#maxBuckets = options.maxBuckets ?? 10_000;
+    options.places.onFree(() => this.#serveStarved());
+  }
+
+  acquire(ticket: Ticket, leaving: Leaving, again?: Again): Admission {
+    return this.#bucketFor(ticket.bucket).acquire(ticket, leaving, again);
+  }
+
+  settle(grant: Grant, outcome: Outcome): void {
+    const bucket = this.#grants.get(grant);
+    if (bucket === undefined) throw new Error('a grant was settled twice, or by the wrong ledger');
+    this.#grants.delete(grant);
+    bucket.settle(grant, outcome);
+  }
+
+  /** The numbers of this bucket's last step here, a step's age old. */
+  view(bucketId: string): BucketView | undefined {
+    const bucket = this.#buckets.get(bucketId);
+    if (bucket === undefined) return undefined;
+    const { numbers, ageMs } = bucket.numbers;
+    const { limit, remaining, leases, waiting } = numbers;
+    const resetInMs = (numbers.resetIn ?? 0) - ageMs;
+    const blockedForMs = (numbers.blockedFor ?? 0) - ageMs;
+    return {
+      id: bucket.name.id,
+      class: bucket.name.class,
+      ...(limit === undefined ? {} : { limit }),
+      ...(remaining === undefined ? {} : { remaining }),
+      ...(resetInMs > 0 ? { resetInMs } : {}),
+      ...(blockedForMs > 0 ? { blockedForMs } : {}),
+      leases,
+      waiting,
+      ...(bucket.paused ? { paused: true } : {}),
+    };
+  }
+
+  /** `waiting` counts all replicas' tickets, `waitingByCaller` those of this one. */
+  snapshot(): BucketSnapshot[] {
+    return [...this.#buckets].flatMap(([id, bucket]) => {
+      const view = this.view(id);
+      if (view === undefined) return [];
+      const { numbers, ageMs } = bucket.numbers;
+      return [
+        {
+          ...view,
+          ...(numbers.etaIn === undefined ? {} : { etaMs: Math.max(0, numbers.etaIn - ageMs) }),
+          waitingByCaller: waitingByCaller(bucket.tickets),
+        },
+      ];
+    });
+  }
+
+  pause(bucketId: string): boolean {
+    const bucket = this.#buckets.get(bucketId);
+    bucket?.pause();
+    return bucket !== undefined;
+  }
+
+  resume(bucketId: string): boolean {
+    const bucket = this.#buckets.get(bucketId);
+    bucket?.resume();
+    return bucket !== undefined;
+  }
+
+  drain(untilMs: number): void {
+    this.#drainUntil = untilMs;
+    for (const bucket of this.#buckets.values()) bucket.drain();
+  }
+
+  async close(): Promise<void> {
+    this.#drainUntil = Math.min(this.#drainUntil, this.#options.clock.now());
+    await Promise.all([...this.#buckets.values()].map((bucket) => bucket.close()));
+    this.#buckets.clear();
+    this.#starved.clear();
+  }
+
+  /** What another replica's step published to our channel. */
+  hear(text: string): void {
+    const message = readMessage(text);
+    if (message !== undefined) this.#buckets.get(message.bucket)?.hear(message);
+  }
+
+  handOver(): Handover {
+    const all = [...this.#buckets.values()].map((bucket) => bucket.handOver());
+    this.#buckets.clear();
+    this.#grants.clear();
+    this.#starved.clear();
+    return {
+      waiting: all
+        .flatMap(({ waiting }) => waiting)
+        .sort((a, b) => a.ticket.arrivedAt - b.ticket.arrivedAt),
+      held: all.flatMap(({ held }) => held),
+      known: all.flatMap(({ known }) => known),
+    };
+  }
+
+  takeOver({ waiting, held, known }: Handover): void {
+    const byBucket = new Map<string, { name: BucketName } & Writable>();
+    const partOf = (name: BucketName): Writable => {
+      const part = byBucket.get(name.id) ?? { name, waiting: [], held: [], known: [] };
+      byBucket.set(name.id, part);
+      return part;
+    };
+    for (const waiter of waiting) partOf(waiter.ticket.bucket).waiting.push(waiter);
+    for (const one of held) partOf(one.grant.ticket.bucket).held.push(one);
+    for (const bucket of known) partOf(bucket.name).known.push(bucket);
+    for (const part of byBucket.values()) {
+      const bucket = this.#bucketFor(part.name);
+      bucket.takeOver(part);
+      bucket.step();
+    }
+  }
+
+  #bucketFor(name: BucketName): RedisBucket {
+    const known = this.#buckets.get(name.id);
+    if (known !== undefined) {
+      // The order matters only once there are so many that some must go.
+      if (this.#buckets.size * 2 > this.#maxBuckets) {
+        this.#buckets.delete(name.id);
+        this.#buckets.set(name.id, known);
+      }
+      return known;
+    }
+    if (this.#buckets.size >= this.#maxBuckets) this.#forgetIdle();
+    const options = this.#options;
+    const bucket = new RedisBucket(name, {
+      ...options,
+      // These may change while a bucket lives.
+      get maxQueue() {
+        return options.maxQueue;
+      },
+      get belief() {
+        return options.belief;
+      },
+      nextEpoch: () => ++this.#epoch,
+      nextId: () => `${this.#options.replica}.${(++this.#ids).toString(36)}`,
+      drainUntil: () => this.#drainUntil,
+      onTrouble: (error) => this.#options.onTrouble?.(error, name.id),
+      onStarved: (starved) => this.#starved.add(starved),
+      onGranted: (grant, from) => this.#grants.set(grant, from),
+    });
+    this.#buckets.set(name.id, bucket);
+    return bucket;
+  }
+
+  #forgetIdle(): void {
+    for (const [id, bucket] of this.#buckets) {
+      if (!bucket.idle) continue;
+      this.#buckets.delete(id);
+      return;
+    }
+  }
+
+  /** Sockets came free: a step each, in turn, for the buckets that went without. */
+  #serveStarved(): void {
+    let free = this.#options.places.free;
+    // A bucket that is still without goes to the end of the line; it has its turn next time.
+    for (const bucket of Array.from(this.#starved)) {
+      if (free-- <= 0) break;
+      this.#starved.delete(bucket);
+      bucket.step();
+    }
+  }
+}
+
+type Writable = { -readonly [Part in keyof Handover]: Handover[Part][number][] };

@@ -1,0 +1,139 @@
+import type { GrantKind } from '../core/bucket.ts';
+import type { OffsetBounds } from '../core/clock-offset.ts';
+import { observe, type Answer, type Observation } from '../core/observation.ts';
+import type { Slots } from '../core/slots.ts';
+import type { Waiter } from './handover.ts';
+import type { KnownBucket } from './known-bucket.ts';
+import type { Outcome } from './ledger.ts';
+import type {
+  StepHeld,
+  StepKnown,
+  StepNumbers,
+  StepObservation,
+  StepSettled,
+  StepTicket,
+} from './step-protocol.ts';
+
+/** A lease as this replica keeps it, until it is settled. */
+export interface RemoteLease {
+  readonly id: string;
+  readonly kind: GrantKind;
+  /** How many observations there were, counted within a lineage; −1 for one of another lineage. */
+  observation: number;
+  readonly trusted: boolean;
+  readonly grantedAt: number;
+}
+
+/** A settlement that waits for its step. Times are on our clock until it is sent. */
+export interface Settlement {
+  readonly lease: RemoteLease;
+  readonly outcome: Outcome['kind'];
+  readonly said: LocalObservation | undefined;
+}
+
+/** An observation all of whose times are on our clock: no other would mean the same elsewhere. */
+export interface LocalObservation extends Omit<Observation, 'basis'> {
+  /** The API's own moment of the reset. */
+  readonly stamp: number | undefined;
+  readonly chance: number;
+}
+
+/** Reads an answer, and converts its reset to our clock with what is known of the API's by now. */
+export function observeLocally(
+  answer: Answer,
+  offset: OffsetBounds,
+  chance: number,
+): LocalObservation {
+  const { basis, resetAt, ...rest } = observe(answer, offset);
+  if (resetAt === undefined || basis === 'delay') {
+    return { ...rest, ...(resetAt === undefined ? {} : { resetAt }), stamp: undefined, chance };
+  }
+  return { ...rest, resetAt: resetAt - offset.low, stamp: resetAt, chance };
+}
+
+export function toSettled({ lease, outcome, said }: Settlement, now: number): StepSettled {
+  const { id, kind, observation, trusted } = lease;
+  if (said === undefined) return [id, kind, observation, trusted, outcome];
+  return [id, kind, observation, trusted, outcome, toStepObservation(said, now)];
+}
+
+function toStepObservation(said: LocalObservation, now: number): StepObservation {
+  return {
+    status: said.status,
+    limit: said.limit,
+    remaining: said.remaining,
+    resetIn: said.resetAt === undefined ? undefined : said.resetAt - now,
+    retryIn: said.retryAt === undefined ? undefined : said.retryAt - now,
+    stamp: said.stamp,
+    sameWithin: said.sameWithinMs,
+    uncertainty: said.uncertaintyMs,
+    chance: said.chance,
+  };
+}
+
+export function toHeld({ id, kind, observation, trusted, grantedAt }: RemoteLease, now: number) {
+  return [id, kind, observation, trusted, now - grantedAt] satisfies StepHeld;
+}
+
+/** `latest` is the last moment at which an attempt may start here. */
+export function toTicket(
+  id: string,
+  { ticket, isAgain }: Waiter,
+  isKept: boolean,
+  latest: number,
+  now: number,
+): StepTicket {
+  const { owner, caller, priority, weight, arrivedAt } = ticket;
+  const how = isKept ? (isAgain ? 'kept-again' : 'kept') : isAgain ? 'again' : 'new';
+  return [id, name(owner), name(caller), priority, weight, now - arrivedAt, latest - now, how];
+}
+
+/** Control characters separate names in the queue's keys. */
+function name(text: string): string {
+  // oxlint-disable-next-line no-control-regex
+  return text.replaceAll(/[\0-\x1f]/g, '?');
+}
+
+export function toKnown(known: KnownBucket, unsharedSpent: number, now: number): StepKnown {
+  const { said, blockedUntil, own, since } = known;
+  const blockedFor = blockedUntil === undefined ? 0 : blockedUntil - now;
+  return {
+    slots: fromNow(own, now),
+    since: fromNow(since, now),
+    ...(blockedFor > 0 ? { blockedFor } : {}),
+    ...(said === undefined
+      ? {}
+      : {
+          limit: said.limit,
+          remaining: Math.max(0, said.remaining - unsharedSpent),
+          ago: now - said.at,
+          uncertainty: said.uncertaintyMs,
+          ...(said.resetAt === undefined ? {} : { resetIn: said.resetAt - now }),
+          ...(said.stamp === undefined ? {} : { stamp: said.stamp }),
+          ...(said.periodMs === undefined ? {} : { period: said.periodMs }),
+        }),
+  };
+}
+
+function fromNow(slots: Slots, now: number): [number, number][] {
+  return slots
+    .entries()
+    .filter(([at]) => at > now)
+    .map(([at, count]) => [at - now, count]);
+}
+
+/** Keeps what a step said of the bucket, for when nobody else remembers it. */
+export function remember(known: KnownBucket, numbers: StepNumbers, now: number): void {
+  const { limit, remaining, resetIn, blockedFor, observedAgo, uncertainty } = numbers;
+  known.blockedUntil = blockedFor === undefined ? undefined : now + blockedFor;
+  if (limit === undefined || remaining === undefined || observedAgo === undefined) return;
+  known.said = {
+    limit,
+    remaining,
+    resetAt: resetIn === undefined ? undefined : now + resetIn,
+    at: now - observedAgo,
+    uncertaintyMs: uncertainty,
+    periodMs: numbers.period,
+    stamp: numbers.stamp,
+  };
+}

@@ -1,0 +1,335 @@
+-- The bucket model: core/bucket.ts in Lua, over the same fields and in the same order, for
+-- observations whose times are delays. The differential test holds the two together. Where a field
+-- is nil here it is undefined or infinitely far there.
+--
+--   b.phase      'unopened' | 'unmetered' | 'metered'
+--   b.…At, b.…Until   milliseconds on the step's clock
+
+local LEASE_MS = 10000
+local HOLD_MS = 1000
+local UNKNOWN_RESET_FIRST_MS, UNKNOWN_RESET_LAST_MS = 1000, 60000
+local PROBE_FIRST_MS, PROBE_LAST_MS = 1000, 60000
+local STUCK_USUAL_MS, STUCK_RETRY_AFTER_MS, STUCK_LAST_MS = 60000, 600000, 900000
+local FIRST_LATENESS_MS, MAX_LATENESS_MS, LATENESS_DECAY = 50, 2000, 0.99
+local MAX_WINDOW = 1024
+local HUGE = math.huge
+-- Leases that may expire in one step; the rest stay out until the next, which is the careful side.
+local MAX_EXPIRED = 256
+
+local function bucketNew(now, belief)
+  local b = {
+    phase = 'unopened', limit = 0, remaining = 0, uncertainty = 0, countsBefore = false,
+    observations = 0, blockedByRetryAfter = false, blockObservation = 0, canaryDue = false,
+    unknownReset = UNKNOWN_RESET_FIRST_MS, throttlesInARow = 0, lastGrantAt = now,
+    stuck = STUCK_USUAL_MS, probeAt = 0, probeEvery = PROBE_FIRST_MS, window = 1, lateness = 0,
+    periodCount = 0,
+  }
+  if belief then
+    b.phase, b.limit, b.remaining, b.believedPeriod = 'metered', belief[1], belief[1], belief[2]
+  end
+  return b
+end
+
+-- Takes another limit from the configuration, as long as the API has reported none.
+local function believe(b, slots, belief)
+  if b.observations > 0 or (b.limit == belief[1] and b.believedPeriod == belief[2]) then return end
+  local spent = b.phase == 'metered' and b.limit - b.remaining or 0
+  b.phase, b.limit, b.believedPeriod = 'metered', belief[1], belief[2]
+  b.remaining = math.max(0, b.limit - spent)
+  slotsKeepLast(slots, b.limit - b.remaining)
+end
+
+-- core/largest-seen.ts
+local function periodAdd(b, value, span)
+  b.periodCurrent = math.max(value, b.periodCurrent or value)
+  b.periodCount = b.periodCount + 1
+  if b.periodCount < span then return end
+  b.periodPrevious, b.periodCurrent, b.periodCount = b.periodCurrent, nil, 0
+end
+
+local function period(b)
+  if not b.periodPrevious then return b.periodCurrent or b.believedPeriod end
+  return b.periodCurrent and math.max(b.periodPrevious, b.periodCurrent) or b.periodPrevious
+end
+
+local function available(b)
+  return b.phase == 'metered' and b.remaining - leaseCount or 0
+end
+
+local function slotBackAt(b, slots)
+  local first = slotsFirst(slots)
+  return first and first + b.lateness
+end
+
+local function refillAt(b)
+  return b.resetAt and b.resetAt + b.lateness
+end
+
+-- Nothing says when something comes back: ask after a while, and less and less often.
+local function canaryLater(b, now)
+  if b.canaryDueAt then return end
+  b.canaryDueAt = now + b.unknownReset
+  b.unknownReset = math.min(b.unknownReset * 2, UNKNOWN_RESET_LAST_MS)
+end
+
+local function addSlot(b, slots, at, now)
+  slotsAdd(slots, at, math.max(period(b) or 0, at - now), 1)
+end
+
+local function spend(b, slots, now)
+  if b.phase ~= 'metered' then return end
+  b.remaining = math.max(0, b.remaining - 1)
+  if b.resetAt then addSlot(b, slots, b.resetAt, now)
+  elseif period(b) then addSlot(b, slots, now + period(b), now) end
+  slotsKeepLast(slots, b.limit - b.remaining)
+end
+
+-- Takes a lease off the books.
+local function endLease(b, id, lease)
+  leaseRemove(id, lease)
+  if b.canary == id then b.canary = nil end
+end
+
+local function expireOldest(b, slots, now)
+  local id = leaseOldest()
+  local lease = leaseFind(id)
+  endLease(b, id, lease)
+  spend(b, slots, now)
+  if lease.kind == 'canary' then canaryLater(b, now) end
+end
+
+-- Lets time pass: leases expire, slots come back, the reset and the block end.
+local function advance(b, slots, now)
+  local expired = 0
+  while true do
+    local _, grantedAt = leaseOldest()
+    local leaseAt = grantedAt and expired < MAX_EXPIRED and grantedAt + LEASE_MS or HUGE
+    local slotAt, refill = slotBackAt(b, slots) or HUGE, refillAt(b) or HUGE
+    if math.min(leaseAt, slotAt, refill) > now then break end
+    if leaseAt <= slotAt and leaseAt <= refill then
+      expireOldest(b, slots, now)
+      expired = expired + 1
+    elseif refill <= slotAt then
+      b.remaining = b.limit
+      slotsClear(slots)
+      b.resetAt = nil
+      b.heldUntil = refill + b.uncertainty + HOLD_MS
+      b.cameBackAt = refill
+    else
+      b.remaining = math.min(b.limit, b.remaining + slotsTakeUntil(slots, slotsFirst(slots)))
+      b.cameBackAt = slotAt
+    end
+  end
+  if b.blockedUntil and b.blockedUntil <= now then b.blockedUntil, b.canaryDue = nil, true end
+  if b.canaryDueAt and b.canaryDueAt <= now then b.canaryDueAt, b.canaryDue = nil, true end
+end
+
+local function usualOffer(b, now)
+  if b.blockedUntil then return nil end
+  if b.phase == 'unopened' then
+    return (leaseCount == 0 or now >= b.probeAt) and 'probe' or nil
+  end
+  if b.phase == 'unmetered' then return leaseCount < b.window and 'slot' or nil end
+  if b.heldUntil and now < b.heldUntil then
+    return not b.canary and available(b) > 0 and 'canary' or nil
+  end
+  if available(b) > 0 then return 'slot' end
+  return b.canaryDue and not b.canary and 'canary' or nil
+end
+
+-- The time after which one request goes whatever we believe: no belief may last for ever.
+local function stuckAt(b)
+  local told = b.blockedUntil and b.blockedByRetryAfter
+  return b.lastGrantAt + math.max(b.stuck, told and STUCK_RETRY_AFTER_MS or STUCK_USUAL_MS)
+end
+
+-- Whether a request may go now, and as what; nil when it must wait.
+local function offer(b, now)
+  return usualOffer(b, now) or (now >= stuckAt(b) and 'canary') or nil
+end
+
+-- Lets one request go, which `offer` must have said may. The caller keeps the lease.
+local function grant(b, now, id, replica)
+  local kind = offer(b, now)
+  local soonAfter = b.cameBackAt and now - b.cameBackAt <= b.uncertainty + MAX_LATENESS_MS
+  local lease = {
+    kind = kind, grantedAt = now, observation = b.observations, replica = replica,
+    trusted = available(b) > 0 and soonAfter or false,
+  }
+  leaseAdd(id, lease)
+  b.lastGrantAt = now
+  if kind == 'canary' then
+    b.canary, b.canaryDue = id, false
+  elseif kind == 'probe' then
+    b.probeAt = now + b.probeEvery
+    b.probeEvery = math.min(b.probeEvery * 2, PROBE_LAST_MS)
+  end
+  return lease
+end
+
+local function headerless(b, slots, status, now)
+  if b.phase == 'metered' then
+    local uncounted = b.observations > 0 and status >= 400 and status < 500
+    if not uncounted then spend(b, slots, now) end
+    return
+  end
+  if b.phase == 'unopened' then b.probeAt = 0 end
+  if status < 200 or status >= 300 then return end
+  b.phase = 'unmetered'
+  b.window = math.min(b.window + 1, MAX_WINDOW)
+end
+
+-- Whether an answer was given after the one we believe. Causality first, stamps second: the API's
+-- own where both answers have one, else the resets as far as they tell two apart.
+local function isNewer(b, lease, o)
+  if b.reportedRemaining == nil or lease.observation >= b.observations then return true end
+  local laterBy
+  if o.stamp and b.reportedStamp then laterBy = o.stamp - b.reportedStamp
+  elseif o.resetAt and b.reportedResetAt then laterBy = o.resetAt - b.reportedResetAt end
+  local within = math.max(o.sameWithin, b.reportedWithin or 0)
+  if laterBy and laterBy > within then return true end
+  if laterBy and laterBy < -within then return false end
+  return (o.remaining or 0) < b.reportedRemaining
+end
+
+local function observe(b, slots, lease, o, now)
+  local throttled, said = o.status == 429, o.remaining or 0
+  local first, refilled = b.reportedRemaining == nil, b.heldUntil ~= nil
+  local limit = math.max(o.limit or b.limit, said, 1)
+  if not throttled and (first or refilled) and lease.kind ~= 'slot' then
+    if said == limit then b.countsBefore = true
+    elseif said == limit - 1 then b.countsBefore = false end
+  end
+  local remaining = math.max(0, said - ((b.countsBefore and not throttled) and 1 or 0))
+  local otherLimit = not first and limit ~= b.limit and remaining > b.remaining
+
+  b.phase = 'metered'
+  b.observations = b.observations + 1
+  b.observedAt = now
+  b.reportedRemaining, b.reportedResetAt, b.reportedStamp = said, o.resetAt, o.stamp
+  b.reportedWithin = o.sameWithin
+  b.limit, b.remaining, b.uncertainty = limit, remaining, o.uncertainty
+  b.heldUntil = otherLimit and now + o.uncertainty + HOLD_MS or nil
+  b.canaryDue = false
+  local overruled = not b.blockedByRetryAfter or lease.observation >= b.blockObservation
+  if remaining > 0 and overruled then b.blockedUntil = nil end
+
+  if o.resetAt and o.resetAt > now then
+    b.resetAt = o.resetAt
+    periodAdd(b, o.resetAt - now, math.max(64, 2 * limit))
+    b.unknownReset = UNKNOWN_RESET_FIRST_MS
+    b.canaryDueAt = nil
+  else
+    b.resetAt = nil
+    if remaining > 0 then b.unknownReset = UNKNOWN_RESET_FIRST_MS end
+    canaryLater(b, now)
+  end
+  -- Slots that may be back at the API already are in its number.
+  slotsTakeUntil(slots, now + o.uncertainty)
+  slotsKeepLast(slots, limit - remaining)
+end
+
+local function throttled(b, slots, lease, o, now)
+  if lease.trusted then
+    local most = o.uncertainty + MAX_LATENESS_MS
+    b.lateness = math.min(math.max(b.lateness * 2, FIRST_LATENESS_MS), most)
+  end
+  if lease.kind == 'canary' then b.stuck = math.min(b.stuck * 2, STUCK_LAST_MS) end
+  b.canaryDueAt = nil
+  b.blockObservation = b.observations
+  b.blockedByRetryAfter = o.retryAt ~= nil and o.retryAt > now
+  if b.blockedByRetryAfter then
+    b.blockedUntil, b.throttlesInARow = o.retryAt, 0
+    return
+  end
+  local backAt = math.min(slotBackAt(b, slots) or HUGE, refillAt(b) or HUGE)
+  if backAt > now and backAt < HUGE then
+    b.blockedUntil, b.throttlesInARow = backAt, 0
+    return
+  end
+  local most = math.min(UNKNOWN_RESET_FIRST_MS * 2 ^ b.throttlesInARow, UNKNOWN_RESET_LAST_MS)
+  b.throttlesInARow = math.min(b.throttlesInARow + 1, 16)
+  b.blockedUntil = now + math.max(50, most * o.chance)
+end
+
+-- The response's headers arrived. `wasOut`: the lease had not expired before.
+local function answered(b, slots, lease, wasOut, o, now)
+  if lease.kind == 'probe' then b.probeEvery = PROBE_FIRST_MS end
+  local isThrottle = o.status == 429
+  if o.remaining == nil and not isThrottle then
+    if wasOut then headerless(b, slots, o.status, now) end
+    return
+  end
+  if o.remaining == nil and o.resetAt == nil then
+    b.window, b.remaining = 1, 0
+    throttled(b, slots, lease, o, now)
+    return
+  end
+  local resetPassed = o.resetAt ~= nil and o.resetAt <= now
+  local othersAhead = b.resetAt ~= nil and b.resetAt > now
+  if resetPassed and othersAhead then return end
+
+  if wasOut and not isThrottle and o.resetAt and not resetPassed then
+    addSlot(b, slots, o.resetAt, now)
+  end
+  if not isNewer(b, lease, o) then return end
+  observe(b, slots, lease, o, now)
+  if isThrottle and (o.remaining or 0) == 0 then
+    throttled(b, slots, lease, o, now)
+  else
+    b.stuck, b.throttlesInARow = STUCK_USUAL_MS, 0
+    if lease.trusted then b.lateness = b.lateness * LATENESS_DECAY end
+  end
+end
+
+local function unsent(b, lease)
+  if lease.kind == 'canary' then b.canaryDue = true end
+  if lease.kind == 'probe' then b.probeAt = 0 end
+end
+
+local function lost(b, slots, lease, now)
+  spend(b, slots, now)
+  if lease.kind == 'canary' then canaryLater(b, now) end
+end
+
+-- When `offer` may next say something else than it does now; never infinitely far.
+local function nextWakeAt(b, slots, now)
+  local at = stuckAt(b)
+  local function consider(time)
+    if time and time > now and time < at then at = time end
+  end
+  consider(b.blockedUntil)
+  consider(slotBackAt(b, slots))
+  consider(refillAt(b))
+  consider(b.heldUntil)
+  consider(b.canaryDueAt)
+  if b.phase == 'unopened' then consider(b.probeAt) end
+  if b.canary or b.phase ~= 'metered' then
+    local _, grantedAt = leaseOldest()
+    consider(grantedAt and grantedAt + LEASE_MS)
+  end
+  return math.max(at, now)
+end
+
+local function etaUnblocked(b, slots, rank, now)
+  if b.phase ~= 'metered' then return nil end
+  local free = math.max(0, available(b))
+  if rank <= free then return now end
+  local refill = refillAt(b)
+  local beforeRefill = refill and slotsCountBefore(slots, refill - b.lateness) or slots.size
+  local index = rank - free - 1
+  local periods, place = math.floor(index / b.limit), index % b.limit
+  local slotAt = place < beforeRefill and slotsNth(slots, place) or nil
+  local at = slotAt and slotAt + b.lateness or refill
+  if at == nil then return nil end
+  if periods == 0 then return at end
+  return period(b) and at + periods * period(b)
+end
+
+-- When the rank-th waiting ticket (from 1) can expect its grant; nil when too little is known.
+local function eta(b, slots, rank, now)
+  local start = math.max(now, b.blockedUntil or now)
+  local known = etaUnblocked(b, slots, rank, now)
+  if known == nil then return b.blockedUntil and start or nil end
+  return math.max(start, known)
+end

@@ -1,0 +1,143 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { ask } from '../support/ask.ts';
+import { LeapingClock } from '../support/leaping-clock.ts';
+import { bucketsOf, setUp, until } from '../support/setup.ts';
+
+const ONE_A_MINUTE = { read: { limit: 1, periodMs: 60_000 } };
+
+describe('the configured token', () => {
+  test('goes in when the caller sends no credential, and only then', async () => {
+    const { azion, gateway } = await setUp({}, { settings: { HEADGATE_TOKEN: 'configured' } });
+    await ask(`${gateway.url}/domains`);
+    await ask(`${gateway.url}/domains`, { headers: { authorization: 'token of-the-caller' } });
+    expect(azion.seen.map(({ headers }) => headers.authorization)).toEqual([
+      'token configured',
+      'token of-the-caller',
+    ]);
+    expect(gateway.log.text).not.toContain('configured');
+    expect(gateway.log.text).not.toContain('of-the-caller');
+  });
+
+  test('is read again when its file changes, for requests that wait as well', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'headgate-'));
+    onTestFinished(() => rmSync(folder, { recursive: true }));
+    const file = join(folder, 'token');
+    writeFileSync(file, 'first\n');
+    const clock = new LeapingClock();
+    const { azion, gateway } = await setUp(
+      { semantics: 'fixed', limits: ONE_A_MINUTE },
+      { settings: { HEADGATE_TOKEN_FILE: file }, clock },
+    );
+    await ask(`${gateway.url}/domains`);
+    const waiting = ask(`${gateway.url}/domains`);
+    await until('it waits', async () => (await bucketsOf(gateway))[0]?.waiting === 1);
+    writeFileSync(file, 'second, and longer\n');
+    await gateway.log.wait('token file unusable: keeping the last token', 1);
+    writeFileSync(file, 'second\n');
+    await gateway.log.wait('token file re-read', 1);
+    clock.leap(62_000);
+    expect((await waiting).status).toBe(200);
+    expect(azion.seen.map(({ headers }) => headers.authorization)).toEqual([
+      'token first',
+      'token second',
+    ]);
+    // Another token, and still the same budget as far as we are told.
+    const buckets = await bucketsOf(gateway);
+    expect(buckets.map(({ id }) => id)).toEqual(['own:read']);
+    expect(gateway.log.text).not.toMatch(/first|second/);
+  });
+});
+
+describe('whose budget it is', () => {
+  test('each credential and class has its own, however the scheme is spelled', async () => {
+    const { gateway } = await setUp();
+    const get = (authorization: string, method = 'GET') =>
+      ask(`${gateway.url}/domains`, {
+        method,
+        headers: { authorization },
+        ...(method === 'POST' ? { body: '{}' } : {}),
+      });
+    await get('token one');
+    await get('Token one');
+    await get('TOKEN one');
+    await get('token two');
+    await get('token one', 'POST');
+    const lines = await gateway.log.wait('call', 5);
+    const [first, second, third, other, write] = lines.map(({ bucket }) => bucket);
+    expect([second, third]).toEqual([first, first]);
+    expect(other).not.toBe(first);
+    expect(write).not.toBe(first);
+    expect(String(write).split(':')[0]).toBe(String(first).split(':')[0]);
+    expect(lines.map((line) => line['class'])).toEqual(['read', 'read', 'read', 'read', 'write']);
+    expect(gateway.log.text).not.toMatch(/token one|token two/i);
+  });
+
+  test.each([
+    ['GET', '/domains', 'read'],
+    ['HEAD', '/domains', 'read'],
+    ['OPTIONS', '/domains', 'read'],
+    ['PUT', '/domains/1', 'write'],
+    ['PATCH', '/domains/1', 'write'],
+    ['DELETE', '/domains/1', 'write'],
+    ['POST', '/domains', 'write'],
+    ['POST', '/purge/url', 'purge'],
+    ['POST', '/purge/cachekey', 'purge'],
+    ['POST', '/purge/wildcard', 'purge-wildcard'],
+    ['POST', '//purge//wildcard/', 'purge-wildcard'],
+    ['GET', '/purge/wildcard', 'read'],
+  ])('%s %s is of the class %s', async (method, path, className) => {
+    const { gateway } = await setUp();
+    await ask(`${gateway.url}${path}`, { method, headers: { authorization: 'token one' } });
+    const [line] = await gateway.log.wait('call', 1);
+    expect(line).toMatchObject({ class: className });
+  });
+
+  test('one class that is empty does not hold another', async () => {
+    const limits = { ...ONE_A_MINUTE, write: { limit: 5, periodMs: 60_000 } };
+    const settings = { HEADGATE_MAX_WAIT: '1s' };
+    const { gateway } = await setUp({ semantics: 'fixed', limits }, { settings });
+    const headers = { authorization: 'token one' };
+    const get = () => ask(`${gateway.url}/domains`, { headers });
+    expect([(await get()).status, (await get()).status]).toEqual([200, 503]);
+    const post = await ask(`${gateway.url}/domains`, {
+      method: 'POST',
+      headers,
+      body: '{"name":"a"}',
+    });
+    expect(post.status).toBe(201);
+  });
+
+  test('HEADGATE_BUDGET_PER=upstream: all credentials share one', async () => {
+    const clock = new LeapingClock();
+    const { azion, gateway } = await setUp(
+      { semantics: 'fixed', limits: ONE_A_MINUTE, perAccount: true },
+      { settings: { HEADGATE_BUDGET_PER: 'upstream' }, clock },
+    );
+    await ask(`${gateway.url}/domains`, { headers: { authorization: 'token one' } });
+    const other = ask(`${gateway.url}/domains`, { headers: { authorization: 'token two' } });
+    await until('it waits', async () => (await bucketsOf(gateway))[0]?.waiting === 1);
+    clock.leap(62_000);
+    expect((await other).status).toBe(200);
+    expect((await bucketsOf(gateway)).map(({ id }) => id)).toEqual(['upstream:read']);
+    expect(azion.throttled).toBe(0);
+  });
+
+  test('HEADGATE_LIMIT is believed of an API that reports none', async () => {
+    const clock = new LeapingClock();
+    const settings = { HEADGATE_LIMIT: '2/1m', HEADGATE_MAX_WAIT: '10m' };
+    const { azion, gateway } = await setUp({}, { settings, clock });
+    azion.failNext('no-rates', 3);
+    const headers = { authorization: 'token one' };
+    const first = [await ask(`${gateway.url}/domains`, { headers })];
+    first.push(await ask(`${gateway.url}/domains`, { headers }));
+    expect(first.map(({ status }) => status)).toEqual([200, 200]);
+    const third = ask(`${gateway.url}/domains`, { headers });
+    await until('it waits', async () => (await bucketsOf(gateway))[0]?.waiting === 1);
+    expect(azion.seen).toHaveLength(2);
+    clock.leap(61_000);
+    expect((await third).status).toBe(200);
+  });
+});

@@ -1,0 +1,177 @@
+import { connect } from 'node:net';
+import { describe, expect, test } from 'vitest';
+import { ask, type Answer } from '../support/ask.ts';
+import { bucketsOf, setUp, until } from '../support/setup.ts';
+
+const AUTHORIZATION = 'token secret-of-the-test';
+const headers = { authorization: AUTHORIZATION };
+
+interface Problem {
+  readonly status: number;
+  readonly title: string;
+  readonly detail: string;
+  readonly code: string;
+  readonly requestId: string;
+  readonly retryAfter?: number;
+}
+
+/** Every own answer looks like this, whatever it says. */
+function expectProblem(answer: Answer, status: number, code: string): Problem {
+  expect(answer.status).toBe(status);
+  expect(answer.headers).toMatchObject({
+    'content-type': 'application/problem+json',
+    'content-length': String(answer.body.length),
+    'headgate-error': code,
+    'cache-control': 'no-store',
+  });
+  expect(String(answer.headers['server-timing'])).toMatch(
+    /^queue;dur=\d+\.\d, upstream;dur=\d+\.\d$/,
+  );
+  const problem: Problem = JSON.parse(answer.text);
+  expect(problem).toMatchObject({ status, code });
+  expect(problem.requestId).toBe(answer.headers['headgate-request-id']);
+  expect(problem.detail.length).toBeGreaterThan(10);
+  return problem;
+}
+
+/** Shed answers say when to come back, in whole seconds, as clients read it. */
+function expectRetryAfter(answer: Answer, problem: Problem): void {
+  expect(answer.headers['retry-after']).toMatch(/^[1-9]\d*$/);
+  expect(problem.retryAfter).toBe(Number(answer.headers['retry-after']));
+}
+
+describe('Headgate answers for itself', () => {
+  test('forbidden-target, when the request is for another host', async () => {
+    const { azion, gateway } = await setUp();
+    const { host } = new URL(gateway.url);
+    const raw = await exchange(
+      gateway.url,
+      `GET http://other.example/domains HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`,
+    );
+    expect(raw).toMatch(/^HTTP\/1\.1 403 /);
+    expect(raw).toMatch(/^headgate-error: forbidden-target\r$/im);
+    expect(azion.seen).toEqual([]);
+    const [line] = await gateway.log.wait('call', 1);
+    expect(line).toMatchObject({ status: 403, outcome: 'failed', code: 'forbidden-target' });
+  });
+
+  test('method-not-supported, to CONNECT', async () => {
+    const { gateway } = await setUp();
+    const raw = await exchange(
+      gateway.url,
+      'CONNECT api.example:443 HTTP/1.1\r\nHost: api.example:443\r\n\r\n',
+    );
+    expect(raw).toMatch(/^HTTP\/1\.1 501 /);
+    expect(raw).toMatch(/^headgate-error: method-not-supported\r$/im);
+    const [line] = await gateway.log.wait('call', 1);
+    expect(line).toMatchObject({ status: 501, method: 'CONNECT', code: 'method-not-supported' });
+  });
+
+  test('bad-request, to what is not HTTP', async () => {
+    const { gateway } = await setUp();
+    const raw = await exchange(gateway.url, 'EHLO mail.example\r\n\r\n');
+    expect(raw).toMatch(/^HTTP\/1\.1 400 /);
+    expect(raw).toMatch(/^headgate-error: bad-request\r$/im);
+    const [line] = await gateway.log.wait('call', 1);
+    expect(line).toMatchObject({ status: 400, outcome: 'failed', code: 'bad-request' });
+  });
+
+  test('wait-too-long, when the budget comes back after the deadline', async () => {
+    const limits = { read: { limit: 1, periodMs: 60_000 } };
+    const settings = { HEADGATE_MAX_WAIT: '1s' };
+    const { gateway } = await setUp({ semantics: 'fixed', limits }, { settings });
+    await ask(`${gateway.url}/domains`, { headers });
+    const answer = await ask(`${gateway.url}/domains`, { headers });
+    const problem = expectProblem(answer, 503, 'wait-too-long');
+    expectRetryAfter(answer, problem);
+    // A whole second of doubt about the API's clock, at most, on top of its window.
+    expect(problem.retryAfter).toBeGreaterThanOrEqual(55);
+    expect(problem.retryAfter).toBeLessThanOrEqual(61);
+  });
+
+  test('queue-full, to the last of who has most waiting', async () => {
+    const limits = { read: { limit: 1, periodMs: 60_000 } };
+    const settings = { HEADGATE_MAX_QUEUE: '3', HEADGATE_MAX_WAIT: '1h' };
+    const { gateway } = await setUp({ semantics: 'fixed', limits }, { settings });
+    await ask(`${gateway.url}/domains`, { headers });
+    const send = (caller: string): Promise<Answer> =>
+      ask(`${gateway.url}/domains`, { headers: { ...headers, 'headgate-caller': caller } });
+    const waiting = async (): Promise<number> => (await bucketsOf(gateway))[0]?.waiting ?? 0;
+    const hog: Promise<Answer>[] = [];
+    for (let i = 1; i <= 3; i++) {
+      hog.push(send('hog'));
+      await until(`${i} wait`, async () => (await waiting()) === i);
+    }
+    const guest = send('guest');
+    const answer = await hog[2];
+    if (answer === undefined) throw new Error('three were sent');
+    expectRetryAfter(answer, expectProblem(answer, 503, 'queue-full'));
+    expect((await bucketsOf(gateway))[0]).toMatchObject({
+      waiting: 3,
+      waitingByCaller: { hog: 2, guest: 1 },
+    });
+    const [, line] = await gateway.log.wait('call', 2);
+    expect(line).toMatchObject({ caller: 'hog', outcome: 'shed', code: 'queue-full' });
+    await gateway.stop();
+    const drained = [await guest, await hog[0], await hog[1]];
+    for (const one of drained) {
+      if (one !== undefined) expectRetryAfter(one, expectProblem(one, 503, 'draining'));
+    }
+  });
+
+  test('internal, to a failure of its own: the stack is in the log and not in the answer', async () => {
+    const chance = (): number => {
+      throw new Error('no more luck');
+    };
+    const { azion, gateway } = await setUp({}, { chance });
+    azion.failNext('reset-before-read');
+    const answer = await ask(`${gateway.url}/domains`, { headers });
+    const problem = expectProblem(answer, 500, 'internal');
+    expect(problem.detail).not.toContain('luck');
+    const [line] = await gateway.log.wait('call', 1);
+    expect(line).toMatchObject({ status: 500, outcome: 'failed', code: 'internal' });
+    expect(gateway.log.named('internal failure')).toMatchObject([
+      { level: 'error', id: problem.requestId, err: { message: 'no more luck' } },
+    ]);
+    // It cost nobody a slot for ever: the next call goes through.
+    expect((await ask(`${gateway.url}/domains`, { headers })).status).toBe(200);
+    expect((await bucketsOf(gateway))[0]).toMatchObject({ leases: 0, waiting: 0 });
+  });
+});
+
+test("the API's own answers pass as they are", async () => {
+  const { azion, gateway } = await setUp({ forbidden: ['token forbidden'] });
+  const answers = [
+    await ask(`${gateway.url}/nothing-here`, { headers }),
+    await ask(`${gateway.url}/domains`),
+    await ask(`${gateway.url}/domains`, { headers: { authorization: 'token forbidden' } }),
+    await ask(`${gateway.url}/purge/url`, { method: 'DELETE', headers }),
+    await ask(`${gateway.url}/domains?page=0`, { headers }),
+    await ask(`${gateway.url}/domains`, { method: 'POST', headers, body: '{"name":"a"}' }),
+    await ask(`${gateway.url}/domains`, { method: 'POST', headers, body: '{"name":"a"}' }),
+    await ask(`${gateway.url}/domains/3`, { method: 'DELETE', headers }),
+    await ask(`${gateway.url}/purge/url`, { method: 'POST', headers, body: '{"urls":["a.b/c"]}' }),
+  ];
+  expect(answers.map(({ status }) => status)).toEqual([
+    404, 401, 403, 405, 400, 201, 409, 204, 207,
+  ]);
+  for (const answer of answers) {
+    expect(answer.headers['headgate-error']).toBeUndefined();
+    expect(answer.headers['headgate-request-id']).toMatch(/^[0-9a-f-]{36}$/);
+  }
+  expect(azion.seen).toHaveLength(answers.length);
+  const lines = await gateway.log.wait('call', answers.length);
+  expect(lines.map(({ outcome }) => outcome)).toEqual(answers.map(() => 'answered'));
+});
+
+/** Sends bytes and resolves to all that came back until the connection closed. */
+function exchange(url: string, bytes: string): Promise<string> {
+  const { hostname, port } = new URL(url);
+  return new Promise((resolve, reject) => {
+    const socket = connect(Number(port), hostname, () => socket.write(bytes));
+    let came = '';
+    socket.setEncoding('latin1').on('data', (chunk: string) => (came += chunk));
+    socket.on('error', reject);
+    socket.on('close', () => resolve(came));
+  });
+}

@@ -1,0 +1,282 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { request, type IncomingMessage } from 'node:http';
+import { pipeline } from 'node:stream/promises';
+import { Readable } from 'node:stream';
+import { brotliCompressSync, gzipSync } from 'node:zlib';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { startApi } from '../support/api.ts';
+import { ask } from '../support/ask.ts';
+import { startGatewayProcess } from '../support/gateway.ts';
+import { exchangeRaw, openRaw, startRawServer } from '../support/raw-socket.ts';
+import { gatewayTo, ok, setUp } from './set-up.ts';
+
+describe('an answer passes byte for byte', () => {
+  const noise = randomBytes(100_000);
+  const bodies: [string, number, Record<string, string>, Buffer][] = [
+    ['gzip', 200, { 'content-encoding': 'gzip' }, gzipSync(noise)],
+    ['br', 200, { 'content-encoding': 'br' }, brotliCompressSync(noise)],
+    ['an unknown coding', 200, { 'content-encoding': 'x-own' }, noise],
+    ['207', 207, {}, Buffer.from('[{"status":"HTTP/1.1 403 FORBIDDEN"}]')],
+    ['an error', 422, {}, Buffer.from('{"errors":["\u00e9"]}')],
+    ['none', 200, {}, Buffer.alloc(0)],
+  ];
+
+  test.each(bodies)('%s', async (_name, status, headers, body) => {
+    for (const framing of ['content-length', 'chunked']) {
+      const { gateway } = await setUp((_incoming, outgoing) => {
+        outgoing.writeHead(status, {
+          'content-type': 'application/json',
+          ...headers,
+          ...(framing === 'chunked'
+            ? { 'transfer-encoding': 'chunked' }
+            : { 'content-length': String(body.length) }),
+        });
+        outgoing.end(body);
+      });
+      const answer = await ask(`${gateway.url}/a`);
+      expect(answer.status).toBe(status);
+      expect(answer.complete).toBe(true);
+      expect(answer.body.equals(body)).toBe(true);
+      expect(answer.headers['content-encoding']).toBe(headers['content-encoding']);
+    }
+  });
+
+  test.each([204, 304])('%d has no body, and the connection goes on', async (status) => {
+    const { gateway } = await setUp((_incoming, outgoing) => {
+      outgoing.writeHead(status, { etag: '"a"' }).end();
+    });
+    const raw = await openRaw(gateway.url);
+    for (const count of [2, 3]) {
+      raw.write('GET /a HTTP/1.1\r\nHost: a\r\n\r\n');
+      await raw.until((text) => text.split(`HTTP/1.1 ${status}`).length === count);
+      expect(raw.received.endsWith('\r\n\r\n')).toBe(true);
+    }
+    expect(raw.received.toLowerCase()).not.toContain('transfer-encoding');
+    raw.socket.destroy();
+  });
+
+  test('HEAD has the length of what GET would have, and no body', async () => {
+    const { gateway } = await setUp((_incoming, outgoing) => {
+      outgoing.writeHead(200, { 'content-length': '12345', 'content-type': 'application/json' });
+      outgoing.end();
+    });
+    const raw = await openRaw(gateway.url);
+    raw.write('HEAD /a HTTP/1.1\r\nHost: a\r\n\r\n');
+    await raw.until((text) => text.includes('\r\n\r\n'));
+    expect(raw.received).toContain('12345');
+    raw.write('HEAD /a HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n');
+    await raw.end();
+    expect(raw.received.split('HTTP/1.1 200')).toHaveLength(3);
+    expect(raw.received.endsWith('\r\n\r\n')).toBe(true);
+  });
+
+  test('with headers that repeat, keep their case, and hold any byte', async () => {
+    const api = await startRawServer((raw) => {
+      void raw
+        .until((text) => text.includes('\r\n\r\n'))
+        .then(() =>
+          raw.write(
+            'HTTP/1.1 200 OK\r\nContent-Length: 2\r\nSet-Cookie: a=1\r\nset-cookie: b=2\r\n' +
+              'X-MiXeD: caf\xe9\r\nX-Empty:\r\nVary: a\r\nVary: b\r\n\r\nok',
+          ),
+        );
+    });
+    try {
+      const gateway = await gatewayTo(api.url);
+      const raw = await openRaw(gateway.url);
+      raw.write('GET /a HTTP/1.1\r\nHost: a\r\nX-Caller: na\xefve\r\nX-R: 1\r\nX-R: 2\r\n\r\n');
+      await raw.until((text) => text.endsWith('ok'));
+      expect(raw.received).toContain(
+        'Set-Cookie: a=1\r\nset-cookie: b=2\r\nX-MiXeD: caf\xe9\r\nX-Empty: \r\nVary: a\r\nVary: b\r\n',
+      );
+      expect(api.connections[0]?.received).toContain('X-Caller: na\xefve\r\nX-R: 1\r\nX-R: 2\r\n');
+      raw.socket.destroy();
+    } finally {
+      await api.close();
+    }
+  });
+
+  test('with trailers', async () => {
+    const { gateway } = await setUp((_incoming, outgoing) => {
+      outgoing.writeHead(200, { trailer: 'X-Sum' });
+      outgoing.write('half');
+      outgoing.addTrailers({ 'X-Sum': 'abc' });
+      outgoing.end('half');
+    });
+    const { text, trailers, complete } = await ask(`${gateway.url}/a`);
+    expect({ text, complete }).toEqual({ text: 'halfhalf', complete: true });
+    expect(trailers).toEqual({ 'x-sum': 'abc' });
+  });
+
+  test('to a caller of HTTP/1.0, without chunks', async () => {
+    const { gateway } = await setUp((_incoming, outgoing) => {
+      outgoing.write('one');
+      outgoing.end('two');
+    });
+    const received = await exchangeRaw(gateway.url, 'GET /a HTTP/1.0\r\n\r\n');
+    expect(received.endsWith('\r\n\r\nonetwo')).toBe(true);
+    expect(received.toLowerCase()).not.toContain('transfer-encoding');
+  });
+});
+
+test('pipelined requests are answered in their order', async () => {
+  const { api, gateway } = await setUp((incoming, outgoing) => {
+    // The first answer is the last to come.
+    const delay = incoming.url === '/1' ? 50 : 0;
+    setTimeout(() => outgoing.end(`<${incoming.url}>`), delay);
+  });
+  const ask3 = [1, 2, 3].map((n) => `GET /${n} HTTP/1.1\r\nHost: a\r\n`);
+  const received = await exchangeRaw(
+    gateway.url,
+    `${ask3.slice(0, 2).join('\r\n')}\r\n${ask3[2]}Connection: close\r\n\r\n`,
+  );
+  expect(received.match(/<\/\d>/g)).toEqual(['</1>', '</2>', '</3>']);
+  expect(api.seen).toHaveLength(3);
+});
+
+describe('a failure after the headers went out', () => {
+  test.each([
+    ['a length', 'Content-Length: 10\r\n\r\nabc'],
+    ['chunks', 'Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n'],
+    ['wrong chunks', 'Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nxyz\r\n'],
+  ])('of an answer with %s makes reading it fail', async (_name, rest) => {
+    const api = await startRawServer((raw) => {
+      void raw
+        .until((text) => text.includes('\r\n\r\n'))
+        .then(() => {
+          raw.write(`HTTP/1.1 200 OK\r\n${rest}`);
+          setTimeout(() => raw.socket.destroy(), 50);
+        });
+    });
+    try {
+      const gateway = await gatewayTo(api.url);
+      const { status, complete, text } = await ask(`${gateway.url}/a`);
+      expect({ status, complete, text }).toEqual({ status: 200, complete: false, text: 'abc' });
+      const [line] = await gateway.log.wait('call', 1);
+      expect(line).toMatchObject({ status: 200, outcome: 'failed', code: 'upstream-protocol' });
+    } finally {
+      await api.close();
+    }
+  });
+});
+
+describe('informational answers', () => {
+  test('of an early hint pass, of the hop only do not', async () => {
+    const { gateway } = await setUp((_incoming, outgoing) => {
+      outgoing.writeProcessing();
+      outgoing.writeEarlyHints({ link: '</a.css>; rel=preload', 'x-hint': 'b' });
+      outgoing.end('ok');
+    });
+    const { early, text } = await ask(`${gateway.url}/a`);
+    expect(text).toBe('ok');
+    expect(early.map(({ status }) => status)).toEqual([103]);
+    expect(early[0]?.headers).toMatchObject({ link: '</a.css>; rel=preload', 'x-hint': 'b' });
+  });
+});
+
+describe('large bodies', () => {
+  const MIB = 1024 * 1024;
+  const BLOCKS = 300;
+  const SIZE = BLOCKS * MIB;
+  const block = randomBytes(MIB);
+  const expected = createHash('sha256');
+  for (let i = 0; i < BLOCKS; i++) expected.update(block);
+  const EXPECTED = expected.digest('hex');
+
+  function* blocks(): Generator<Buffer> {
+    for (let i = 0; i < BLOCKS; i++) yield block;
+  }
+
+  async function hashOf(incoming: IncomingMessage): Promise<string> {
+    const hash = createHash('sha256');
+    for await (const chunk of incoming) hash.update(chunk);
+    return hash.digest('hex');
+  }
+
+  /** Most memory that a process has had so far, in bytes. */
+  function mostMemory(pid: number): number {
+    const [, kib = ''] =
+      /^VmHWM:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? [];
+    return Number(kib) * 1024;
+  }
+
+  test('stream both ways in bounded memory', async () => {
+    const api = await startApi((incoming, outgoing) => {
+      if (incoming.method === 'GET') {
+        outgoing.writeHead(200, { 'content-length': String(SIZE) });
+        void pipeline(Readable.from(blocks()), outgoing);
+      } else void hashOf(incoming).then((hash) => outgoing.end(hash));
+    });
+    onTestFinished(() => api.close());
+    const gateway = await startGatewayProcess({ upstream: api.url });
+    onTestFinished(() => gateway.stop());
+    const { hostname, port } = new URL(gateway.url);
+    await ask(`${gateway.url}/small`, { method: 'POST', body: 'a' });
+    const before = mostMemory(gateway.pid);
+
+    const up = request({ hostname, port, method: 'POST', path: '/up', agent: false });
+    const answered = new Promise<IncomingMessage>((resolve) => up.once('response', resolve));
+    await pipeline(Readable.from(blocks()), up);
+    let text = '';
+    for await (const chunk of await answered) text += String(chunk);
+    expect(text).toBe(EXPECTED);
+
+    const down = request({ hostname, port, path: '/down', agent: false }).end();
+    const incoming = await new Promise<IncomingMessage>((resolve) => {
+      down.once('response', resolve);
+    });
+    expect(await hashOf(incoming)).toBe(EXPECTED);
+    // Freed buffers lie about for a while; what is kept whole would be twice as much.
+    expect(mostMemory(gateway.pid) - before).toBeLessThan(150 * MIB);
+    const lines = await gateway.log.wait('call', 3);
+    expect(lines.slice(1)).toMatchObject([{ bytesIn: SIZE }, { bytesOut: SIZE }]);
+  });
+
+  test('do not pile up behind a caller that reads slowly', async () => {
+    let written = 0;
+    const { gateway } = await setUp((_incoming, outgoing) => {
+      const more = (): void => {
+        while (written < SIZE && outgoing.write(block)) written += MIB;
+      };
+      outgoing.on('drain', more);
+      more();
+    });
+    const raw = await openRaw(gateway.url);
+    raw.write('GET /a HTTP/1.1\r\nHost: a\r\n\r\n');
+    await raw.until((text) => text.length > 0);
+    raw.socket.pause();
+    let before = -1;
+    while (before !== written) {
+      before = written;
+      await new Promise((resolve) => {
+        setTimeout(resolve, 200);
+      });
+    }
+    // The rest is in the kernel's socket buffers.
+    expect(written).toBeLessThan(40 * MIB);
+    raw.socket.destroy();
+  });
+});
+
+test('requests keep what is between caller and API, and lose what is for the hop', async () => {
+  const { api, gateway } = await setUp(ok);
+  await exchangeRaw(
+    gateway.url,
+    'POST /a?b=%20c HTTP/1.1\r\nHost: gate\r\nConnection: close, X-Hop\r\nX-Hop: 1\r\nKeep-Alive: a\r\n' +
+      'TE: trailers\r\nUpgrade: h2c\r\nHTTP2-Settings: x\r\nProxy-Authorization: Basic x\r\n' +
+      'X-Forwarded-For: 10.0.0.1\r\nForwarded: for=10.0.0.1\r\nHeadgate-Caller: me\r\n' +
+      'X-End: 2\r\nContent-Length: 2\r\n\r\nhi',
+  );
+  const [seen] = api.seen;
+  expect(seen?.url).toBe('/a?b=%20c');
+  expect(Object.keys(seen?.headers ?? {}).sort()).toEqual([
+    'accept',
+    'connection',
+    'content-length',
+    'host',
+    'via',
+    'x-end',
+  ]);
+  expect(seen?.headers.host).toBe(new URL(api.url).host);
+});

@@ -1,0 +1,179 @@
+import { describe, expect, test } from 'vitest';
+import { parserProblem } from '../../src/gateway/parser-problem.ts';
+import { exchangeRaw, openRaw } from '../support/raw-socket.ts';
+import { ok, setUp } from './set-up.ts';
+
+/** The one answer in what came: its status, its problem, and that nothing follows. */
+function refusalIn(received: string): { status: number; code: string; title: string } {
+  const [head = '', body = '', ...rest] = received.split('\r\n\r\n');
+  expect(rest).toEqual([]);
+  const problem = JSON.parse(body);
+  expect(head).toMatch(/^content-type: application\/problem\+json$/im);
+  expect(head).toMatch(/^connection: close$/im);
+  expect(head.toLowerCase()).toContain(`headgate-error: ${problem.code}`);
+  expect(head).toContain(`HTTP/1.1 ${problem.status} `);
+  return problem;
+}
+
+const CLOSE = 'Connection: close\r\n\r\n';
+
+describe('what is no request is refused with a problem and one line', () => {
+  const cases: [string, string, number, string][] = [
+    ['a request line that is none', 'hello\r\n\r\n', 400, 'bad-request'],
+    ['an unknown protocol', 'GET / HTTP/9.9\r\nHost: a\r\n\r\n', 400, 'bad-request'],
+    [
+      'TLS to a cleartext listener',
+      '\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03',
+      400,
+      'bad-request',
+    ],
+    [
+      'Content-Length and Transfer-Encoding together',
+      'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n',
+      400,
+      'bad-request',
+    ],
+    [
+      'two lengths',
+      'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nabcd',
+      400,
+      'bad-request',
+    ],
+    [
+      'chunked that is not the last coding',
+      'POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n',
+      400,
+      'bad-request',
+    ],
+    [
+      'a space before the colon',
+      'GET / HTTP/1.1\r\nHost: a\r\nContent-Length : 4\r\n\r\n',
+      400,
+      'bad-request',
+    ],
+    ['a folded header', 'GET / HTTP/1.1\r\nHost: a\r\nX-A: b\r\n\tc\r\n\r\n', 400, 'bad-request'],
+    [
+      'a bare line feed in the headers',
+      'GET / HTTP/1.1\r\nHost: a\nX: b\r\n\r\n',
+      400,
+      'bad-request',
+    ],
+    ['a backslash in the target', `GET /a\\b HTTP/1.1\r\nHost: a\r\n${CLOSE}`, 400, 'bad-request'],
+    [
+      'OPTIONS of the whole server',
+      `OPTIONS * HTTP/1.1\r\nHost: a\r\n${CLOSE}`,
+      400,
+      'bad-request',
+    ],
+    ['no Host', `GET / HTTP/1.1\r\n${CLOSE}`, 400, 'bad-request'],
+    ['two Hosts', `GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n${CLOSE}`, 400, 'bad-request'],
+    [
+      'two credentials',
+      `GET / HTTP/1.1\r\nHost: a\r\nAuthorization: token a\r\nauthorization: token b\r\n${CLOSE}`,
+      400,
+      'bad-request',
+    ],
+    [
+      'CONNECT',
+      'CONNECT evil.example:443 HTTP/1.1\r\nHost: a\r\n\r\n',
+      501,
+      'method-not-supported',
+    ],
+    [
+      'another host',
+      `GET http://evil.example/ HTTP/1.1\r\nHost: evil.example\r\n${CLOSE}`,
+      403,
+      'forbidden-target',
+    ],
+    [
+      'an expectation that nobody knows',
+      `GET / HTTP/1.1\r\nHost: a\r\nExpect: tea\r\n${CLOSE}`,
+      417,
+      'expectation-failed',
+    ],
+    [
+      'a target that is too long',
+      `GET /${'a'.repeat(16_384)} HTTP/1.1\r\nHost: a\r\n${CLOSE}`,
+      414,
+      'target-too-long',
+    ],
+    [
+      'headers that are too large',
+      `GET / HTTP/1.1\r\nHost: a\r\nX: ${'a'.repeat(70_000)}\r\n\r\n`,
+      431,
+      'headers-too-large',
+    ],
+    [
+      'a body that is too large',
+      `POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5000\r\n${CLOSE}`,
+      413,
+      'body-too-large',
+    ],
+  ];
+
+  test.each(cases)('%s', async (_name, bytes, status, code) => {
+    const { api, gateway } = await setUp(ok, { HEADGATE_BODY_MAX: '4KiB' });
+    const problem = refusalIn(await exchangeRaw(gateway.url, bytes));
+    expect(problem).toMatchObject({ status, code });
+    const lines = await gateway.log.wait('call', 1);
+    expect(lines).toHaveLength(1);
+    expect(lines[0]).toMatchObject({ status, code, outcome: 'failed', attempts: 0 });
+    expect(api.seen).toEqual([]);
+  });
+});
+
+describe('a body that turns out to be wrong', () => {
+  test('in its framing ends its call with a problem and one line', async () => {
+    const { gateway } = await setUp(ok);
+    const raw = await openRaw(gateway.url);
+    raw.write(
+      'POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\nnot hex\r\n',
+    );
+    await raw.end();
+    expect(refusalIn(raw.received)).toMatchObject({ status: 400, code: 'bad-request' });
+    const lines = await gateway.log.wait('call', 1);
+    expect(lines).toMatchObject([{ status: 400, code: 'bad-request', method: 'POST', bytesIn: 2 }]);
+  });
+
+  test('in its length, when none was declared, is cut off and never whole at the API', async () => {
+    const { gateway, api } = await setUp(ok, {
+      HEADGATE_BODY_LIMIT: '1KiB',
+      HEADGATE_BODY_MAX: '4KiB',
+    });
+    const raw = await openRaw(gateway.url);
+    raw.write('POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n');
+    for (let i = 0; i < 8; i++) raw.write(`400\r\n${'a'.repeat(1024)}\r\n`);
+    await raw.until((text) => text.includes('requestId'));
+    expect(raw.received).toMatch(/^HTTP\/1\.1 413 /);
+    const [line] = await gateway.log.wait('call', 1);
+    expect(line).toMatchObject({ status: 413, code: 'body-too-large', outcome: 'failed' });
+    expect(api.seen.length).toBeLessThanOrEqual(1);
+    raw.socket.destroy();
+  });
+});
+
+describe('bytes that are no request, behind one that is', () => {
+  test('do not disturb its answer, and have a line of their own', async () => {
+    const { gateway } = await setUp(ok);
+    const received = await exchangeRaw(
+      gateway.url,
+      'GET / HTTP/1.1\r\nHost: a\r\n\r\nnonsense\r\n\r\n',
+    );
+    expect(received).toMatch(/^HTTP\/1\.1 200 OK\r\n/);
+    expect(received.split('HTTP/1.1')).toHaveLength(2);
+    expect(received.endsWith('ok')).toBe(true);
+    const lines = await gateway.log.wait('call', 2);
+    expect(lines.map(({ status, code }) => [status, code])).toEqual(
+      expect.arrayContaining([
+        [0, 'bad-request'],
+        [200, undefined],
+      ]),
+    );
+  });
+});
+
+test('headers that do not come to an end are a 408, a broken connection is nobody to answer', () => {
+  const timeout = Object.assign(new Error('late'), { code: 'ERR_HTTP_REQUEST_TIMEOUT' });
+  expect(parserProblem(timeout)?.code).toBe('request-timeout');
+  expect(parserProblem(Object.assign(new Error('gone'), { code: 'ECONNRESET' }))).toBeUndefined();
+});

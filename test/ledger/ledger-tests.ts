@@ -1,0 +1,346 @@
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import type { Ledger } from '../../src/ledger/ledger.ts';
+import { FakeClock } from '../support/fake-clock.ts';
+import { Desk, FakePlaces, type Asked } from '../support/ledger-desk.ts';
+
+export interface LedgerParts {
+  readonly clock: FakeClock;
+  readonly places: FakePlaces;
+  readonly maxQueue: number;
+  readonly belief?: { readonly limit: number; readonly periodMs: number };
+}
+
+export interface LedgerUnderTest {
+  readonly ledger: Ledger;
+  /** Lets everything finish that is under way at this moment of the clock. */
+  quiet(): Promise<void>;
+}
+
+const MAX_QUEUE = 20;
+const MINUTE_MS = 60_000;
+
+/** What every ledger promises, whatever keeps it. */
+export function ledgerTests(
+  name: string,
+  make: (parts: LedgerParts) => Promise<LedgerUnderTest> | LedgerUnderTest,
+): void {
+  describe(`the ${name} ledger`, () => {
+    let clock: FakeClock;
+    let places: FakePlaces;
+    let made: LedgerUnderTest;
+    let desk: Desk;
+
+    async function open(options: { places?: number; belief?: LedgerParts['belief'] } = {}) {
+      clock = new FakeClock();
+      places = new FakePlaces(options.places ?? 1000);
+      made = await make({
+        clock,
+        places,
+        maxQueue: MAX_QUEUE,
+        ...(options.belief === undefined ? {} : { belief: options.belief }),
+      });
+      desk = new Desk(made.ledger, clock, places);
+    }
+
+    /** Moves the clock, timer by timer, with everything done in between that a timer started. */
+    async function pass(ms: number): Promise<void> {
+      const end = clock.now() + ms;
+      for (;;) {
+        await made.quiet();
+        const next = clock.nextAt();
+        if (next === undefined || next > end) break;
+        clock.advance(Math.max(0, next - clock.now()));
+      }
+      clock.advance(end - clock.now());
+      await made.quiet();
+    }
+
+    async function ask(options: Parameters<Desk['ask']>[0] = {}): Promise<Asked> {
+      const asked = desk.ask(options);
+      await made.quiet();
+      return asked;
+    }
+
+    /** A bucket whose first answer says `remaining` of `limit`, all back in a minute. */
+    async function opened(limit: number, remaining: number, bucket = 'b'): Promise<void> {
+      const first = await ask({ bucket, caller: 'opener' });
+      desk.answer(first, { limit, remaining, resetInMs: MINUTE_MS });
+      await made.quiet();
+      desk.granted.length = 0;
+    }
+
+    function kinds(all: readonly Asked[]): string[] {
+      return all.map(({ state }) => state.kind);
+    }
+
+    beforeEach(() => open());
+    afterEach(() => made.ledger.close());
+
+    test('opens an unknown bucket with one probe, and the rest waits for its answer', async () => {
+      const [first, second, third] = [await ask(), await ask(), await ask()];
+      expect(kinds([first, second, third])).toEqual(['granted', 'waiting', 'waiting']);
+      desk.answer(first, { limit: 10, remaining: 9, resetInMs: MINUTE_MS });
+      await made.quiet();
+      expect(kinds([second, third])).toEqual(['granted', 'granted']);
+    });
+
+    test('spends exactly what remains, and goes on when the reset brings it back', async () => {
+      await opened(5, 3);
+      const asked = [];
+      for (let i = 0; i < 6; i++) asked.push(await ask());
+      expect(kinds(asked)).toEqual([...Array(3).fill('granted'), ...Array(3).fill('waiting')]);
+      let remaining = 3;
+      for (const one of asked.slice(0, 3)) {
+        desk.answer(one, { limit: 5, remaining: --remaining, resetInMs: MINUTE_MS });
+      }
+      await pass(MINUTE_MS - 1);
+      expect(kinds(asked.slice(3))).toEqual(['waiting', 'waiting', 'waiting']);
+      await pass(1);
+      const canaries = asked.slice(3).filter(({ state }) => state.kind === 'granted');
+      expect(canaries).toHaveLength(1);
+      for (const one of canaries) {
+        desk.answer(one, { limit: 5, remaining: 4, resetInMs: MINUTE_MS });
+      }
+      await made.quiet();
+      expect(kinds(asked)).toEqual(Array(6).fill('granted'));
+    });
+
+    test('counts a grant as spent until it is known to be unsent', async () => {
+      await opened(2, 1);
+      const first = await ask();
+      const second = await ask();
+      expect(kinds([first, second])).toEqual(['granted', 'waiting']);
+      desk.unsent(first);
+      await made.quiet();
+      expect(second.state.kind).toBe('granted');
+    });
+
+    test('counts a lost request as spent', async () => {
+      await opened(2, 1);
+      const first = await ask();
+      desk.lost(first);
+      const second = await ask();
+      expect(second.state.kind).toBe('waiting');
+      await pass(MINUTE_MS);
+      expect(second.state.kind).toBe('granted');
+    });
+
+    test('counts a grant whose answer takes ten seconds as spent, and its late answer as news', async () => {
+      await opened(3, 1);
+      const slow = await ask();
+      const waiting = await ask();
+      expect(made.ledger.view('b')).toMatchObject({ remaining: 1, leases: 1 });
+      await pass(11_000);
+      expect(made.ledger.view('b')).toMatchObject({ remaining: 0, leases: 0 });
+      desk.answer(slow, { limit: 3, remaining: 2, resetInMs: 45_000 });
+      await made.quiet();
+      expect(waiting.state.kind).toBe('granted');
+    });
+
+    test('holds everything back for as long as a 429 says', async () => {
+      await opened(10, 9);
+      const throttled = await ask();
+      desk.answer(throttled, { status: 429, remaining: 0, retryInMs: 5000, limit: 10 });
+      const waiting = await ask();
+      await pass(4999);
+      expect(waiting.state.kind).toBe('waiting');
+      await pass(1);
+      expect(waiting.state.kind).toBe('granted');
+    });
+
+    test('lets only the one request wait when a 429 says that there is budget left', async () => {
+      await opened(10, 9);
+      const throttled = await ask();
+      desk.answer(throttled, { status: 429, limit: 10, remaining: 8, resetInMs: MINUTE_MS });
+      await made.quiet();
+      const retry = desk.again(throttled, clock.now() + 2000);
+      const other = await ask();
+      expect(kinds([retry, other])).toEqual(['waiting', 'granted']);
+      await pass(2000);
+      expect(retry.state.kind).toBe('granted');
+    });
+
+    test('gives a caller with few tickets its turn between those of one with many', async () => {
+      await opened(3, 0);
+      for (let i = 0; i < 6; i++) await ask({ caller: 'flood' });
+      await ask({ caller: 'small' });
+      await pass(MINUTE_MS);
+      const [canary] = desk.granted;
+      expect(canary).toBe('flood-2');
+      await pass(2000);
+      expect(desk.granted.indexOf('small-8')).toBeLessThanOrEqual(2);
+    });
+
+    test('serves one caller in the order in which it came, and a retry before all of that', async () => {
+      await opened(10, 1);
+      const first = await ask();
+      await pass(5);
+      const later = [await ask(), await ask()];
+      desk.answer(first, { status: 429, limit: 10, remaining: 0, retryInMs: 1000 });
+      await made.quiet();
+      const retry = desk.again(first);
+      await made.quiet();
+      desk.granted.length = 0;
+      await pass(1000);
+      expect(desk.granted).toEqual([first.ticket.id]);
+      desk.answer(retry, { limit: 10, remaining: 2, resetInMs: MINUTE_MS });
+      await made.quiet();
+      expect(desk.granted).toEqual([first, ...later].map(({ ticket }) => ticket.id));
+    });
+
+    test('gives a high priority its turn before a normal one, and starves nobody', async () => {
+      await opened(30, 0);
+      for (let i = 0; i < 3; i++) await ask({ priority: 'low', caller: 'slow' });
+      for (let i = 0; i < 3; i++) await ask({ priority: 'normal', caller: 'usual' });
+      for (let i = 0; i < 12; i++) await ask({ priority: 'high', caller: 'fast' });
+      await pass(MINUTE_MS + 2000);
+      const order = desk.granted.map((id) => id.split('-')[0]);
+      expect(order.filter((caller) => caller === 'fast')).toHaveLength(12);
+      expect(order.indexOf('usual')).toBeLessThan(4);
+      expect(order.lastIndexOf('fast')).toBeLessThan(order.lastIndexOf('slow'));
+      expect(order).toHaveLength(18);
+    });
+
+    test('sheds at once what cannot be served in time, and says when to come back', async () => {
+      await opened(2, 0);
+      const hasty = await ask({ maxWaitMs: 30_000 });
+      expect(hasty.state).toMatchObject({ kind: 'shed', code: 'wait-too-long' });
+      if (hasty.state.kind !== 'shed') throw new Error('not shed');
+      expect(hasty.state.retryAfterMs).toBeCloseTo(MINUTE_MS, -1);
+      const patient = await ask({ maxWaitMs: 90_000 });
+      expect(patient.state.kind).toBe('waiting');
+    });
+
+    test('sheds at the deadline what the forecast could not foresee', async () => {
+      const probe = await ask();
+      const waiting = await ask({ maxWaitMs: 500 });
+      await pass(499);
+      expect(kinds([probe, waiting])).toEqual(['granted', 'waiting']);
+      await pass(1);
+      expect(waiting.state).toMatchObject({ kind: 'shed', code: 'wait-too-long' });
+    });
+
+    test('sheds the last ticket of the longest flow when the queue is full', async () => {
+      await opened(100, 0);
+      const flood = [];
+      for (let i = 0; i < MAX_QUEUE; i++) flood.push(await ask({ caller: 'flood' }));
+      const newcomer = await ask({ caller: 'newcomer' });
+      expect(newcomer.state.kind).toBe('waiting');
+      expect(flood.at(-1)?.state).toMatchObject({ kind: 'shed', code: 'queue-full' });
+      expect(kinds(flood.slice(0, -1))).toEqual(Array(MAX_QUEUE - 1).fill('waiting'));
+      expect(made.ledger.view('b')?.waiting).toBe(MAX_QUEUE);
+    });
+
+    test('forgets a ticket whose caller leaves, and gives its turn to the next', async () => {
+      await opened(1, 0);
+      const [gone, next] = [await ask(), await ask()];
+      gone.leave();
+      await made.quiet();
+      expect(gone.state.kind).toBe('left');
+      expect(made.ledger.view('b')?.waiting).toBe(1);
+      await pass(MINUTE_MS);
+      expect(next.state.kind).toBe('granted');
+    });
+
+    test('grants nothing without a free socket, and goes on as soon as one is free', async () => {
+      await made.ledger.close();
+      await open({ places: 2 });
+      await opened(10, 9);
+      const [first, second, third] = [await ask(), await ask(), await ask()];
+      expect(kinds([first, second, third])).toEqual(['granted', 'granted', 'waiting']);
+      desk.answer(first, { limit: 10, remaining: 8, resetInMs: MINUTE_MS });
+      await made.quiet();
+      expect(third.state.kind).toBe('granted');
+    });
+
+    test('shares sockets between buckets that go without', async () => {
+      await made.ledger.close();
+      await open({ places: 1 });
+      await opened(10, 9, 'a');
+      await opened(10, 9, 'b');
+      const holder = await ask({ bucket: 'a' });
+      const inA = [await ask({ bucket: 'a' }), await ask({ bucket: 'a' })];
+      const inB = await ask({ bucket: 'b' });
+      desk.answer(holder, { limit: 10, remaining: 8, resetInMs: MINUTE_MS });
+      await made.quiet();
+      const second = [...inA, inB].find(({ state }) => state.kind === 'granted');
+      if (second === undefined) throw new Error('nobody got the free socket');
+      desk.answer(second, { limit: 10, remaining: 7, resetInMs: MINUTE_MS });
+      await made.quiet();
+      expect([...inA, inB].filter(({ state }) => state.kind === 'granted')).toHaveLength(2);
+      expect(inB.state.kind).toBe('granted');
+    });
+
+    test('says whether a grant had to wait', async () => {
+      await opened(10, 1);
+      const [atOnce, later] = [await ask(), await ask()];
+      desk.unsent(atOnce);
+      await made.quiet();
+      expect(atOnce.state).toMatchObject({ kind: 'granted', grant: { waited: false } });
+      expect(later.state).toMatchObject({ kind: 'granted', grant: { waited: true } });
+    });
+
+    test('refuses to settle a grant twice', async () => {
+      const asked = await ask();
+      desk.unsent(asked);
+      expect(() => desk.unsent(asked)).toThrow(/settled twice/);
+    });
+
+    test('starts from the configured limit where the API reports none', async () => {
+      await made.ledger.close();
+      await open({ belief: { limit: 2, periodMs: 1000 } });
+      const asked = [await ask(), await ask(), await ask()];
+      expect(kinds(asked)).toEqual(['granted', 'granted', 'waiting']);
+      for (const one of asked.slice(0, 2)) desk.answer(one);
+      await pass(1001);
+      expect(asked[2]?.state.kind).toBe('granted');
+    });
+
+    test('tells its numbers, and who waits', async () => {
+      await opened(10, 0);
+      await ask({ caller: 'x' });
+      await ask({ caller: 'x' });
+      await ask({ caller: 'y' });
+      expect(made.ledger.view('b')).toMatchObject({ limit: 10, remaining: 0, waiting: 3 });
+      expect(made.ledger.view('b')?.resetInMs).toBeCloseTo(MINUTE_MS, -1);
+      expect(made.ledger.view('unknown')).toBeUndefined();
+      expect(made.ledger.snapshot()).toMatchObject([
+        { id: 'b', class: 'read', waitingByCaller: { x: 2, y: 1 } },
+      ]);
+    });
+
+    test('grants nothing of a paused bucket until it is resumed', async () => {
+      await opened(10, 9);
+      expect(made.ledger.pause('unknown')).toBe(false);
+      expect(made.ledger.pause('b')).toBe(true);
+      await made.quiet();
+      const held = await ask();
+      await pass(5000);
+      expect(held.state.kind).toBe('waiting');
+      expect(made.ledger.view('b')).toMatchObject({ waiting: 1, paused: true });
+      expect(made.ledger.resume('b')).toBe(true);
+      await made.quiet();
+      expect(held.state.kind).toBe('granted');
+      expect(made.ledger.view('b')).not.toHaveProperty('paused');
+    });
+
+    test('lets wait what can be served while it drains, and sheds the rest', async () => {
+      await opened(2, 0);
+      const waiting = [await ask(), await ask(), await ask()];
+      made.ledger.drain(clock.now() + MINUTE_MS + 5000);
+      await made.quiet();
+      expect(kinds(waiting)).toEqual(['waiting', 'waiting', 'shed']);
+      expect(waiting[2]?.state).toMatchObject({ code: 'draining' });
+      await pass(MINUTE_MS + 2000);
+      expect(kinds(waiting)).toEqual(['granted', 'granted', 'shed']);
+    });
+
+    test('sheds all that waits when it is closed', async () => {
+      await opened(2, 0);
+      const waiting = [await ask(), await ask()];
+      await made.ledger.close();
+      await made.quiet();
+      expect(kinds(waiting)).toEqual(['shed', 'shed']);
+    });
+  });
+}

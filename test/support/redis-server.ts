@@ -1,0 +1,130 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Redis } from 'ioredis';
+import { findRedisServer } from './redis-binary.ts';
+
+export interface RedisServerOptions {
+  /** A port to listen on; a free one unless given. */
+  readonly port?: number;
+  /** Further arguments, such as `--cluster-enabled yes`. */
+  readonly args?: readonly string[];
+  /** Runs as a Sentinel with this configuration instead. */
+  readonly sentinel?: string;
+}
+
+/** A real server in a process of its own, with an empty directory and no persistence. */
+export interface RedisServer {
+  readonly port: number;
+  readonly pid: number;
+  readonly url: string;
+  /** A connection for the test's own questions, closed with the server. */
+  readonly client: Redis;
+  signal(signal: NodeJS.Signals): void;
+  /** Ends the process the hard way and waits until it is gone. */
+  kill(): Promise<void>;
+  /** Ends the process if it runs, closes the client and removes the directory. */
+  stop(): Promise<void>;
+}
+
+const START_TRIES = 5;
+
+/** Starts a server and makes sure that the one that answers on the port is this process. */
+export async function startRedis(options: RedisServerOptions = {}): Promise<RedisServer> {
+  for (let i = 1; ; i++) {
+    try {
+      return await startOnce(options.port ?? (await freePort()), options);
+    } catch (error) {
+      // Another process may have taken the port between our asking for one and the server's start.
+      if (options.port !== undefined || i === START_TRIES) throw error;
+    }
+  }
+}
+
+async function startOnce(port: number, options: RedisServerOptions): Promise<RedisServer> {
+  const directory = await mkdtemp(join(tmpdir(), 'headgate-redis-'));
+  const common = ['--port', String(port), '--bind', '127.0.0.1', '--dir', directory];
+  const quiet = ['--save', '', '--appendonly', 'no', '--loglevel', 'warning'];
+  let args = [...common, ...quiet, ...(options.args ?? [])];
+  if (options.sentinel !== undefined) {
+    const file = join(directory, 'sentinel.conf');
+    await writeFile(file, options.sentinel);
+    args = [file, '--sentinel', ...common];
+  }
+  const child = spawn(findRedisServer(), args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  const said: string[] = [];
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.on('data', (chunk: Buffer) => {
+      said.push(chunk.toString());
+      if (said.length > 100) said.shift();
+    });
+  }
+  const client = new Redis({
+    host: '127.0.0.1',
+    port,
+    lazyConnect: true,
+    maxRetriesPerRequest: 0,
+    retryStrategy: (times) => Math.min(times * 20, 200),
+  });
+  client.on('error', () => undefined);
+  const stop = async (): Promise<void> => {
+    client.disconnect();
+    await end(child);
+    await rm(directory, { recursive: true, force: true });
+  };
+  try {
+    await answers(client, child);
+  } catch (cause) {
+    await stop();
+    throw new Error(`redis-server did not start on port ${port}: ${said.join('')}`, { cause });
+  }
+  return {
+    port,
+    pid: child.pid ?? 0,
+    url: `redis://127.0.0.1:${port}`,
+    client,
+    signal: (signal) => void child.kill(signal),
+    kill: () => end(child),
+    stop,
+  };
+}
+
+/** Waits until the server answers, and as the process that we started. */
+async function answers(client: Redis, child: ChildProcess): Promise<void> {
+  const giveUpAt = performance.now() + 10_000;
+  for (;;) {
+    try {
+      const info = await client.info('server');
+      const pid = Number(/process_id:(\d+)/.exec(info)?.[1]);
+      if (pid !== child.pid) throw new Error(`process ${pid} answers, expected ${child.pid}`);
+      return;
+    } catch (error) {
+      if (child.exitCode !== null || performance.now() > giveUpAt) throw error;
+      await new Promise((resolve) => {
+        setTimeout(resolve, 10);
+      });
+    }
+  }
+}
+
+async function end(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const gone = once(child, 'exit');
+  child.kill('SIGKILL');
+  await gone;
+}
+
+/** A port that was free a moment ago. */
+export async function freePort(): Promise<number> {
+  const server = createServer();
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  server.close();
+  await once(server, 'close');
+  if (address === null || typeof address === 'string') throw new Error('no port');
+  return address.port;
+}

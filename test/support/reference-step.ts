@@ -1,0 +1,262 @@
+import { Bucket, type Lease } from '../../src/core/bucket.ts';
+import { FairQueue, type Priority, type Turn } from '../../src/core/fair-queue.ts';
+import type {
+  StepBatch,
+  StepGranted,
+  StepObservation,
+  StepShed,
+} from '../../src/ledger/step-protocol.ts';
+
+/** What a step says, in the terms of both the script and this model of it. */
+export interface StepOutcome {
+  readonly granted: StepGranted[];
+  readonly shed: StepShed[];
+  readonly published: Record<string, { granted: StepGranted[]; shed: StepShed[] }>;
+  readonly limit: number | undefined;
+  readonly remaining: number | undefined;
+  readonly resetIn: number | undefined;
+  readonly blockedFor: number | undefined;
+  readonly leases: number;
+  readonly waiting: number;
+  readonly wakeIn: number | undefined;
+}
+
+interface Waiting extends Turn {
+  readonly id: string;
+  readonly replica: string;
+  readonly deadlineAt: number;
+  /** Of its replica, when it was last declared. */
+  epoch: number;
+}
+
+interface Held {
+  readonly lease: Lease;
+  readonly replica: string;
+  /** While it is an offer: until when, and the ticket that queues again after that. */
+  offer?: { readonly endsAt: number; readonly ticket: Waiting } | undefined;
+}
+
+const OFFER_MS = 2000;
+const UNHEARD_MS = 10_000;
+const ANY_TIME = { low: 0, high: 0 };
+
+/** The step of step.lua, written over the bucket and the queue of the memory ledger. */
+export class ReferenceStep {
+  readonly #bucket: Bucket;
+  readonly #queue = new FairQueue<Waiting>();
+  readonly #tickets = new Map<string, Waiting>();
+  readonly #held = new Map<string, Held>();
+  readonly #heardAt = new Map<string, number>();
+  readonly #epochs = new Map<string, number>();
+  readonly #maxQueue: number;
+  /** Replicas some of whose tickets were dropped: they must declare what they have. */
+  readonly mustDeclare = new Set<string>();
+  #now = 0;
+  #outcome: Pick<StepOutcome, 'granted' | 'shed' | 'published'> = {
+    granted: [],
+    shed: [],
+    published: {},
+  };
+
+  constructor(now: number, maxQueue: number, belief?: { limit: number; periodMs: number }) {
+    this.#bucket = new Bucket(now, belief);
+    this.#maxQueue = maxQueue;
+  }
+
+  run(batch: StepBatch, now: number): StepOutcome {
+    this.#now = now;
+    this.#outcome = { granted: [], shed: [], published: {} };
+    this.#endOffers();
+    this.#bucket.advance(now, ANY_TIME);
+    this.#heardAt.set(batch.replica, now);
+    if (batch.declares) this.mustDeclare.delete(batch.replica);
+    this.#epochs.set(batch.replica, batch.epoch);
+    for (const [id] of batch.held) {
+      const held = this.#held.get(id);
+      if (held !== undefined) held.offer = undefined;
+    }
+    for (const [id, , , , outcome, said] of batch.settled) this.#settle(id, outcome, said);
+    for (const id of batch.gone) this.#drop(id);
+    this.#repeatOffers(batch.replica);
+    if (!batch.declares) this.#serve(batch.replica);
+    for (const ticket of batch.tickets) this.#arrive(batch.replica, ticket);
+    this.#serve(batch.replica);
+    const { limit, remaining, resetInMs, blockedForMs, leases } = this.#bucket.view(now);
+    const waiting = this.#queue.size;
+    return {
+      ...this.#outcome,
+      limit,
+      remaining,
+      resetIn: resetInMs,
+      blockedFor: blockedForMs,
+      leases,
+      waiting,
+      wakeIn: waiting === 0 ? undefined : this.#bucket.nextWakeAt(now) - now,
+    };
+  }
+
+  #endOffers(): void {
+    const ended = [...this.#held]
+      .filter(([, { offer }]) => offer !== undefined && offer.endsAt <= this.#now)
+      .sort(inOrderOfEnds);
+    for (const [id, { lease, offer }] of ended) {
+      this.#held.delete(id);
+      this.#bucket.unsent(lease);
+      if (offer === undefined) continue;
+      this.#queue.add(offer.ticket, { paid: true });
+      this.#tickets.set(id, offer.ticket);
+    }
+  }
+
+  #settle(id: string, outcome: string, said: StepObservation | undefined): void {
+    const held = this.#held.get(id);
+    if (held === undefined) throw new Error(`nobody holds ${id}`);
+    this.#held.delete(id);
+    const { lease } = held;
+    const now = this.#now;
+    if (outcome === 'unsent') this.#bucket.unsent(lease);
+    if (outcome === 'lost') this.#bucket.lost(lease, now);
+    if (outcome !== 'answered' || said === undefined) return;
+    const { status, limit, remaining, resetIn, retryIn, sameWithin, uncertainty, chance } = said;
+    this.#bucket.answered(
+      lease,
+      {
+        status,
+        ...(limit === undefined ? {} : { limit }),
+        ...(remaining === undefined ? {} : { remaining }),
+        ...(resetIn === undefined ? {} : { resetAt: now + resetIn }),
+        ...(retryIn === undefined ? {} : { retryAt: now + retryIn }),
+        basis: 'delay',
+        sameWithinMs: sameWithin,
+        uncertaintyMs: uncertainty,
+        receivedAt: now,
+      },
+      now,
+      () => chance,
+    );
+  }
+
+  #drop(id: string): void {
+    const ticket = this.#tickets.get(id);
+    if (ticket === undefined) return;
+    this.#tickets.delete(id);
+    this.#queue.remove(ticket);
+  }
+
+  #repeatOffers(replica: string): void {
+    const mine = [...this.#held].filter(
+      ([, held]) => held.replica === replica && held.offer !== undefined,
+    );
+    for (const [id, held] of mine.sort(inOrderOfEnds)) {
+      held.offer = undefined;
+      this.#outcome.granted.push(entryOf(id, held.lease));
+    }
+  }
+
+  #arrive(replica: string, ticket: StepBatch['tickets'][number]): void {
+    const [id, owner, caller, priority, weight, age, waits, how] = ticket;
+    const epoch = this.#epochs.get(replica) ?? 0;
+    const known = this.#tickets.get(id);
+    if (known !== undefined) {
+      known.epoch = epoch;
+      return;
+    }
+    const now = this.#now;
+    const waiting: Waiting = {
+      id,
+      owner,
+      caller,
+      priority: priorityOf(priority),
+      weight,
+      replica,
+      arrivedAt: now - age,
+      deadlineAt: now + waits,
+      epoch,
+    };
+    if (this.#queue.size === 0 && this.#bucket.offer(now) !== undefined) {
+      this.#grant(waiting, replica);
+      return;
+    }
+    const waitMs = how.startsWith('kept') ? undefined : this.#tooLong(waiting);
+    if (waitMs !== undefined) {
+      this.#outcome.shed.push([id, 'wait-too-long', waitMs]);
+      return;
+    }
+    this.#queue.add(waiting, { paid: how.endsWith('again') });
+    this.#tickets.set(id, waiting);
+    if (this.#queue.size > this.#maxQueue) this.#shedLast(replica);
+  }
+
+  #tooLong(ticket: Waiting): number | undefined {
+    const now = this.#now;
+    if (ticket.deadlineAt <= now) return 0;
+    const last = this.#bucket.eta(this.#queue.size + 1, now);
+    if (last === undefined || last <= ticket.deadlineAt) return undefined;
+    const eta = this.#bucket.eta(this.#queue.ahead(ticket) + 1, now);
+    return eta !== undefined && eta > ticket.deadlineAt ? eta - now : undefined;
+  }
+
+  #shedLast(stepping: string): void {
+    const last = this.#queue.last;
+    if (last === undefined) return;
+    const now = this.#now;
+    const eta = this.#bucket.eta(this.#queue.size, now) ?? now;
+    this.#drop(last.id);
+    if (this.#isDead(last)) return;
+    const entry: StepShed = [last.id, 'queue-full', Math.max(0, eta - now)];
+    if (last.replica === stepping) this.#outcome.shed.push(entry);
+    else this.#messageFor(last.replica).shed.push(entry);
+  }
+
+  #serve(stepping: string): void {
+    while (this.#queue.size > 0 && this.#bucket.offer(this.#now) !== undefined) {
+      const { head } = this.#queue;
+      if (head === undefined) break;
+      if (this.#isDead(head)) {
+        this.#drop(head.id);
+        continue;
+      }
+      this.#queue.take();
+      this.#tickets.delete(head.id);
+      this.#grant(head, stepping);
+    }
+  }
+
+  #isDead({ replica, epoch }: Waiting): boolean {
+    if (this.#epochs.get(replica) !== epoch) return true;
+    const unheardMs = this.#now - (this.#heardAt.get(replica) ?? Number.NEGATIVE_INFINITY);
+    if (unheardMs > UNHEARD_MS) this.mustDeclare.add(replica);
+    return unheardMs > UNHEARD_MS;
+  }
+
+  #grant(ticket: Waiting, stepping: string): void {
+    const lease = this.#bucket.grant(this.#now);
+    const held: Held = { lease, replica: ticket.replica };
+    this.#held.set(ticket.id, held);
+    const entry = entryOf(ticket.id, lease);
+    if (ticket.replica === stepping) {
+      this.#outcome.granted.push(entry);
+    } else {
+      held.offer = { endsAt: this.#now + OFFER_MS, ticket };
+      this.#messageFor(ticket.replica).granted.push(entry);
+    }
+  }
+
+  #messageFor(replica: string): { granted: StepGranted[]; shed: StepShed[] } {
+    return (this.#outcome.published[replica] ??= { granted: [], shed: [] });
+  }
+}
+
+/** By when the offers end, and by name where they end together: as a sorted set has it. */
+function inOrderOfEnds([a, x]: [string, Held], [b, y]: [string, Held]): number {
+  const apart = (x.offer?.endsAt ?? 0) - (y.offer?.endsAt ?? 0);
+  return apart !== 0 ? apart : `${x.replica}\0${a}` < `${y.replica}\0${b}` ? -1 : 1;
+}
+
+function entryOf(id: string, { kind, observation, trustedClock }: Lease): StepGranted {
+  return [id, kind, observation, trustedClock];
+}
+
+function priorityOf(text: string): Priority {
+  return text === 'high' || text === 'low' ? text : 'normal';
+}
