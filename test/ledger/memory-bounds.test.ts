@@ -11,7 +11,7 @@ import { FakeClock } from '../support/fake-clock.ts';
 import { seededChance } from '../support/seeded-chance.ts';
 
 const STAYS: Leaving = { gone: false, onGone: () => undefined };
-const ANY_PLACE: Places = { take: () => true, onFree: () => undefined };
+const ANY_PLACE: Places = { free: 1, take: () => true, onFree: () => undefined };
 
 function makeLedger(): { ledger: MemoryLedger; clock: FakeClock } {
   const clock = new FakeClock();
