@@ -1,0 +1,98 @@
+import { copyFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { request } from 'node:https';
+import { TLSSocket } from 'node:tls';
+import { afterAll, expect, test } from 'vitest';
+import { Certificates } from '../support/certificates.ts';
+import { openRaw } from '../support/raw-socket.ts';
+import { until } from '../support/setup.ts';
+import { gatewayTo, ok, setUp } from './set-up.ts';
+
+const certificates = new Certificates();
+const first = certificates.make('DNS:api.example', 'IP:127.0.0.1');
+const second = certificates.make('DNS:api.example', 'IP:127.0.0.1');
+afterAll(() => certificates.remove());
+
+interface TlsAnswer {
+  readonly status: number;
+  readonly location: string | undefined;
+  readonly fingerprint: string;
+}
+
+function askTls(url: string, ca: string, host: string): Promise<TlsAnswer> {
+  return new Promise((resolve, reject) => {
+    const outgoing = request(url, { ca, agent: false, servername: host, headers: { host } });
+    outgoing.on('error', reject);
+    outgoing.on('response', (incoming) => {
+      const { socket } = incoming;
+      if (!(socket instanceof TLSSocket)) throw new Error('the connection is not TLS');
+      const fingerprint = socket.getPeerCertificate().fingerprint256;
+      incoming.resume().on('end', () => {
+        resolve({
+          status: incoming.statusCode ?? 0,
+          location: incoming.headers.location,
+          fingerprint,
+        });
+      });
+    });
+    outgoing.end();
+  });
+}
+
+test('callers with a hard-coded https URL are served under that name', async () => {
+  const { gateway } = await setUp(
+    (incoming, outgoing) => {
+      outgoing.setHeader('location', `http://${incoming.headers.host}/b`);
+      ok(incoming, outgoing);
+    },
+    { HEADGATE_TLS_CERT: first.certPath, HEADGATE_TLS_KEY: first.keyPath },
+  );
+  expect(gateway.url).toMatch(/^https:/);
+  const answer = await askTls(gateway.url, first.cert, 'api.example');
+  expect(answer).toMatchObject({ status: 200, location: 'https://api.example/b' });
+});
+
+test('what is no request over TLS is refused with a problem and one line', async () => {
+  const { gateway } = await setUp(ok, {
+    HEADGATE_TLS_CERT: first.certPath,
+    HEADGATE_TLS_KEY: first.keyPath,
+  });
+  const raw = await openRaw(gateway.url, { ca: first.cert });
+  raw.write('nonsense\r\n\r\n');
+  await raw.end();
+  expect(raw.received).toMatch(/^HTTP\/1\.1 400 /);
+  expect(await gateway.log.wait('call', 1)).toMatchObject([{ code: 'bad-request' }]);
+});
+
+test('a new certificate is taken up, and an unusable one is not', async () => {
+  const certPath = join(certificates.folder, 'live.crt');
+  const keyPath = join(certificates.folder, 'live.key');
+  copyFileSync(first.certPath, certPath);
+  copyFileSync(first.keyPath, keyPath);
+  const { gateway } = await setUp(ok, { HEADGATE_TLS_CERT: certPath, HEADGATE_TLS_KEY: keyPath });
+  const ca = first.cert + second.cert;
+  const before = await askTls(gateway.url, ca, 'api.example');
+
+  writeFileSync(certPath, 'nonsense');
+  await gateway.log.wait('certificate unusable: keeping the last one', 1);
+  expect((await askTls(gateway.url, ca, 'api.example')).fingerprint).toBe(before.fingerprint);
+
+  copyFileSync(second.certPath, certPath);
+  copyFileSync(second.keyPath, keyPath);
+  await until('the new certificate is shown', async () => {
+    const { fingerprint } = await askTls(gateway.url, ca, 'api.example');
+    return fingerprint !== before.fingerprint;
+  });
+});
+
+test('a certificate without its key, or with another one’s, is refused at the start', async () => {
+  await expect(
+    gatewayTo('http://127.0.0.1:1', { HEADGATE_TLS_CERT: first.certPath }),
+  ).rejects.toThrow('HEADGATE_TLS_KEY: expected a file beside HEADGATE_TLS_CERT');
+  await expect(
+    gatewayTo('http://127.0.0.1:1', {
+      HEADGATE_TLS_CERT: first.certPath,
+      HEADGATE_TLS_KEY: second.keyPath,
+    }),
+  ).rejects.toThrow('HEADGATE_TLS_CERT: expected a certificate that fits HEADGATE_TLS_KEY');
+});

@@ -1,0 +1,171 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, describe, expect, onTestFinished, test } from 'vitest';
+import { proxyFor } from '../../src/config/proxy.ts';
+import { startApi, type Api, type ApiOptions } from '../support/api.ts';
+import { ask } from '../support/ask.ts';
+import { Certificates } from '../support/certificates.ts';
+import { startForwardProxy, type ForwardProxy } from '../support/forward-proxy.ts';
+import { gatewayTo, ok } from './set-up.ts';
+
+const certificates = new Certificates();
+const certificate = certificates.make('DNS:api.example');
+afterAll(() => certificates.remove());
+
+const TLS: ApiOptions = { tls: certificate };
+const CREDENTIALS = `Basic ${Buffer.from('user:p w').toString('base64')}`;
+
+async function apiWith(options: ApiOptions = {}): Promise<Api & { address: string }> {
+  const api = await startApi(ok, options);
+  onTestFinished(() => api.close());
+  return Object.assign(api, { address: new URL(api.url).host });
+}
+
+async function proxyTo(api: Api, authorization?: string): Promise<ForwardProxy> {
+  const proxy = await startForwardProxy({
+    to: api.url,
+    ...(authorization === undefined ? {} : { authorization }),
+  });
+  onTestFinished(() => proxy.close());
+  return proxy;
+}
+
+describe('HEADGATE_UPSTREAM_ADDRESS', () => {
+  test('is dialled while Host, SNI and the certificate stay the API’s', async () => {
+    const api = await apiWith(TLS);
+    const gateway = await gatewayTo('https://api.example', {
+      HEADGATE_UPSTREAM_ADDRESS: api.address,
+      HEADGATE_UPSTREAM_CA: certificate.certPath,
+    });
+    expect(await ask(`${gateway.url}/a`)).toMatchObject({ status: 200, text: 'ok' });
+    expect(api.seen).toMatchObject([
+      { servername: 'api.example', headers: { host: 'api.example' } },
+    ]);
+  });
+
+  test('takes the port of the URL when it names none', async () => {
+    const api = await apiWith();
+    const { port } = new URL(api.url);
+    const gateway = await gatewayTo(`http://api.example:${port}`, {
+      HEADGATE_UPSTREAM_ADDRESS: '127.0.0.1',
+    });
+    expect(await ask(`${gateway.url}/a`)).toMatchObject({ status: 200 });
+    expect(api.seen).toMatchObject([{ headers: { host: `api.example:${port}` } }]);
+  });
+
+  test('does not make another certificate good', async () => {
+    const other = certificates.make('DNS:other.example');
+    const api = await apiWith({ tls: other });
+    const gateway = await gatewayTo('https://api.example', {
+      HEADGATE_UPSTREAM_ADDRESS: api.address,
+      HEADGATE_UPSTREAM_CA: other.certPath,
+      HEADGATE_RETRIES: '0',
+    });
+    const answer = await ask(`${gateway.url}/a`);
+    expect(answer.headers['headgate-error']).toBe('upstream-unreachable');
+    expect(api.seen).toEqual([]);
+  });
+});
+
+describe('HEADGATE_UPSTREAM_CA', () => {
+  test('is needed for an API that the usual authorities do not know', async () => {
+    const api = await apiWith(TLS);
+    const gateway = await gatewayTo('https://api.example', {
+      HEADGATE_UPSTREAM_ADDRESS: api.address,
+      HEADGATE_RETRIES: '0',
+    });
+    expect((await ask(`${gateway.url}/a`)).status).toBe(502);
+    expect(api.seen).toEqual([]);
+  });
+
+  test('must be a file with certificates', async () => {
+    const path = join(certificates.folder, 'empty.pem');
+    writeFileSync(path, 'nothing\n');
+    await expect(gatewayTo('https://api.example', { HEADGATE_UPSTREAM_CA: path })).rejects.toThrow(
+      'HEADGATE_UPSTREAM_CA: expected certificates in PEM',
+    );
+  });
+});
+
+describe('a proxy that the environment names', () => {
+  test('tunnels to an https API, which sees its own name', async () => {
+    const api = await apiWith(TLS);
+    const proxy = await proxyTo(api, CREDENTIALS);
+    const gateway = await gatewayTo('https://api.example', {
+      HTTPS_PROXY: proxy.url.replace('//', '//user:p%20w@'),
+      HEADGATE_UPSTREAM_CA: certificate.certPath,
+    });
+    for (let i = 0; i < 3; i++) {
+      const answer = await ask(`${gateway.url}/a`, { method: 'POST', body: 'hi' });
+      expect(answer).toMatchObject({ status: 200, text: 'ok' });
+    }
+    expect(proxy.asked).toEqual(['CONNECT api.example:443']);
+    expect(api.seen[0]).toMatchObject({
+      servername: 'api.example',
+      headers: { host: 'api.example' },
+    });
+    expect(api.seen[0]?.headers['proxy-authorization']).toBeUndefined();
+  });
+
+  test('forwards to an http API, every header once and in place', async () => {
+    const api = await apiWith();
+    const proxy = await proxyTo(api, CREDENTIALS);
+    const gateway = await gatewayTo('http://api.example/v4', {
+      http_proxy: proxy.url.replace('//', '//user:p%20w@'),
+    });
+    const answer = await ask(`${gateway.url}/a?b=1`, {
+      method: 'POST',
+      body: 'hi',
+      headers: ['X-R', '1', 'X-R', '2', 'Content-Length', '2'],
+    });
+    expect(answer).toMatchObject({ status: 200, text: 'ok' });
+    expect(proxy.asked).toEqual(['POST http://api.example/v4/a?b=1']);
+    expect(api.seen[0]).toMatchObject({
+      url: '/v4/a?b=1',
+      headers: { host: 'api.example', 'x-r': '1, 2' },
+    });
+  });
+
+  test.each(['http', 'https'])('that refuses our credentials is no answer (%s)', async (scheme) => {
+    const api = await apiWith(scheme === 'https' ? TLS : {});
+    const proxy = await proxyTo(api, CREDENTIALS);
+    const gateway = await gatewayTo(`${scheme}://api.example`, {
+      [`${scheme.toUpperCase()}_PROXY`]: proxy.url,
+      HEADGATE_RETRIES: '0',
+    });
+    const answer = await ask(`${gateway.url}/a`, { method: 'POST', body: 'hi' });
+    expect(answer.status).toBe(502);
+    expect(answer.headers['headgate-error']).toBe('upstream-unreachable');
+    expect(api.seen).toEqual([]);
+    expect(gateway.log.text).toContain('407');
+  });
+
+  test('is passed by for what NO_PROXY names', async () => {
+    const api = await apiWith();
+    const proxy = await proxyTo(api);
+    const gateway = await gatewayTo(api.url, {
+      HTTP_PROXY: proxy.url,
+      NO_PROXY: 'localhost, 127.0.0.1',
+    });
+    expect(await ask(`${gateway.url}/a`)).toMatchObject({ status: 200 });
+    expect(proxy.asked).toEqual([]);
+  });
+
+  test.each([
+    ['https://api.example', { HTTPS_PROXY: 'p:1' }, 'proxy'],
+    ['https://api.example', { HTTP_PROXY: 'p:1' }, 'direct'],
+    ['http://api.example', { HTTPS_PROXY: 'p:1' }, 'direct'],
+    ['https://api.example', { HTTPS_PROXY: '' }, 'direct'],
+    ['https://api.example', { HTTPS_PROXY: 'p:1', NO_PROXY: '*' }, 'direct'],
+    ['https://api.example', { HTTPS_PROXY: 'p:1', NO_PROXY: 'example' }, 'direct'],
+    ['https://api.example', { HTTPS_PROXY: 'p:1', NO_PROXY: '.example' }, 'direct'],
+    ['https://api.example', { HTTPS_PROXY: 'p:1', NO_PROXY: 'pi.example' }, 'proxy'],
+    ['https://api.example', { HTTPS_PROXY: 'p:1', NO_PROXY: 'api.example:443' }, 'direct'],
+    ['https://api.example', { HTTPS_PROXY: 'p:1', NO_PROXY: 'api.example:80' }, 'proxy'],
+    ['http://[::1]:9', { HTTP_PROXY: 'p:1', NO_PROXY: '::1' }, 'direct'],
+    ['http://[::1]:9', { HTTP_PROXY: 'p:1', NO_PROXY: '[::1]:9' }, 'direct'],
+    ['http://a.example', { HTTP_PROXY: 'socks5://p:1' }, 'bad'],
+  ])('%s with %j: %s', (origin, env, kind) => {
+    expect(proxyFor(env, origin).kind).toBe(kind);
+  });
+});
