@@ -92,6 +92,15 @@ describe('caller keys', () => {
     expect(running.lines.join('')).not.toContain(TOKEN);
   });
 
+  test('are shown to nobody who asks for the settings in force', async () => {
+    const keys = `billing: ${WEB}\n`;
+    const running = await start({ HEADGATE_CALLER_KEYS_FILE: 'keys.yaml' }, { 'keys.yaml': keys });
+    expect((await askFor(running.adminUrl ?? '', '/config')).body).not.toContain(WEB);
+    const loaded = settingsOf({ HEADGATE_CALLER_KEYS: `billing=${BILLING}` });
+    expect(JSON.stringify(loaded.kind === 'ok' ? loaded.shown : [])).toContain('(secret)');
+    expect(JSON.stringify(loaded.kind === 'ok' ? loaded.shown : [])).not.toContain(BILLING);
+  });
+
   test('choose the caller rule, so that nobody else can claim it', async () => {
     const yaml = 'callers:\n  - name: batch\n    shedStatus: 429\n    maxWait: 0\n';
     const running = await start(

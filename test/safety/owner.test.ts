@@ -1,0 +1,59 @@
+import { createServer } from 'node:http';
+import { expect, onTestFinished, test } from 'vitest';
+import { Call } from '../../src/gateway/call.ts';
+import { makeCallerOfKey } from '../../src/gateway/caller-keys.ts';
+import { makeIdentify } from '../../src/gateway/identify.ts';
+import { NO_BODY } from '../../src/upstream/body.ts';
+import { askFor, settingsOf } from '../support/composed.ts';
+
+const KEYS = [
+  { caller: 'billing', key: 'billing-key-0123456789' },
+  { caller: 'web', key: 'web-key-0123456789' },
+];
+
+/** Answers each request with whom the queue would be fair to, and under which name. */
+async function startIdentifying(withKeys: boolean): Promise<string> {
+  const settings = settingsOf({});
+  if (settings.kind === 'bad') throw new Error(settings.problems.join('\n'));
+  const identify = makeIdentify({
+    ...settings.config,
+    hasToken: false,
+    defaultCaller: undefined,
+    takeBody: () => NO_BODY,
+    viaId: undefined,
+    readsAnswers: false,
+    credentialHash: (authorization) => authorization,
+    callerOfKey: withKeys ? makeCallerOfKey(KEYS, Buffer.from('random')) : undefined,
+    refuseWebPages: () => undefined,
+  });
+  const server = createServer((incoming, outgoing) => {
+    const job = identify(new Call('id', incoming, outgoing, 0));
+    if (job instanceof Promise || job === 'left') throw new Error('there is no body to wait for');
+    outgoing.end(`${job.ticket.owner} ${job.ticket.caller}`);
+  });
+  await new Promise<void>((resolve) => {
+    server.listen(0, '127.0.0.1', resolve);
+  });
+  onTestFinished(() => void server.close());
+  const address = server.address();
+  if (address === null || typeof address === 'string') throw new Error('no port');
+  return `http://127.0.0.1:${address.port}`;
+}
+
+async function ownerOf(url: string, headers: Record<string, string>): Promise<string> {
+  return (await askFor(url, '/domains', headers)).body;
+}
+
+test('with keys the queue is fair to keys, whatever callers call themselves', async () => {
+  const url = await startIdentifying(true);
+  const key = { 'headgate-key': 'billing-key-0123456789' };
+  expect(await ownerOf(url, key)).toBe('billing billing');
+  expect(await ownerOf(url, { ...key, 'headgate-caller': 'web' })).toBe('billing billing');
+  expect(await ownerOf(url, { 'headgate-key': 'web-key-0123456789' })).toBe('web web');
+});
+
+test('without keys the queue is fair to addresses, and names are what callers say', async () => {
+  const url = await startIdentifying(false);
+  const named = { 'headgate-caller': 'web', 'headgate-key': 'billing-key-0123456789' };
+  expect(await ownerOf(url, named)).toBe('127.0.0.1 web');
+});
