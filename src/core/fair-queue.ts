@@ -121,7 +121,7 @@ export class FairQueue<T extends Turn> {
     const own = this.#existingFlow(turn);
     const start =
       own === undefined
-        ? this.#startOfNew(turn)
+        ? this.#startOf(turn)
         : Math.max(this.#virtualTime, own.length > 0 ? own.tag : own.finish);
     const tag = start + (own?.length ?? 0) / weightOf(turn);
     let count = own?.length ?? 0;
@@ -148,8 +148,11 @@ export class FairQueue<T extends Turn> {
     return owner.named.size >= NAMED_FLOWS_PER_OWNER ? owner.shared[turn.priority] : undefined;
   }
 
-  #startOfNew({ owner, priority }: Turn): number {
-    return Math.max(this.#virtualTime, this.#owners.get(owner)?.shared[priority].finish ?? 0);
+  /** Where a flow would start that is not remembered. A name that was here before is no new one. */
+  #startOf(turn: Turn): number {
+    const owner = this.#owners.get(turn.owner);
+    if (owner === undefined || owner.known.has(flowName(turn))) return this.#virtualTime;
+    return Math.max(this.#virtualTime, owner.shared[turn.priority].finish);
   }
 
   #flowFor(ticket: T): Flow<T> {
@@ -164,10 +167,12 @@ export class FairQueue<T extends Turn> {
       this.#owners.set(ticket.owner, owner);
     }
     const name = flowName(ticket);
-    const flow = makeFlow(owner, name, this.#startOfNew(ticket));
-    const shared = owner.shared[ticket.priority];
-    shared.finish = flow.finish + 1 / weightOf(ticket);
-    this.#idle.moved(shared);
+    const flow = makeFlow(owner, name, this.#startOf(ticket));
+    if (!owner.recognise(name)) {
+      const shared = owner.shared[ticket.priority];
+      shared.finish = flow.finish + 1 / weightOf(ticket);
+      this.#idle.moved(shared);
+    }
     owner.named.set(name, flow);
     return flow;
   }
@@ -205,7 +210,8 @@ export class FairQueue<T extends Turn> {
       this.#owners.clear();
     } else if (flow.finish > this.#virtualTime) {
       this.#idle.add(flow);
-      if (this.#idle.size > MAX_IDLE_FLOWS) this.#forget(this.#idle.take());
+      // Each is dropped for good, an owner's shared one after its last named one.
+      while (this.#idle.size > MAX_IDLE_FLOWS) this.#forget(this.#idle.take());
     } else {
       this.#forget(flow);
     }
@@ -227,7 +233,8 @@ export class FairQueue<T extends Turn> {
     if (owner.named.size > 0) return;
     let ahead = false;
     for (const shared of Object.values(owner.shared)) {
-      if (shared.length === 0 && shared.finish <= this.#virtualTime) continue;
+      const dropped = shared === flow || shared.finish <= this.#virtualTime;
+      if (shared.length === 0 && dropped) continue;
       ahead = true;
       if (shared.length === 0 && shared.heapIndex < 0) this.#idle.add(shared);
     }
@@ -260,6 +267,8 @@ interface Flow<T extends Turn> extends HeapItem {
 class Owner<T extends Turn> {
   readonly name: string;
   readonly named = new Map<string, Flow<T>>();
+  /** The names it used last, the longest unused first; a flow is forgotten sooner than its name. */
+  readonly known = new Set<string>();
   /** For the names beyond the bound; its finish is also where the owner's next new flow starts. */
   readonly shared: Readonly<Record<Priority, Flow<T>>>;
 
@@ -270,6 +279,17 @@ class Owner<T extends Turn> {
       normal: makeFlow(this, '*normal', 0),
       low: makeFlow(this, '*low', 0),
     };
+  }
+
+  /** Says whether the name was known; it is now. */
+  recognise(name: string): boolean {
+    const known = this.known.delete(name);
+    this.known.add(name);
+    for (const oldest of this.known) {
+      if (this.known.size <= NAMED_FLOWS_PER_OWNER) break;
+      this.known.delete(oldest);
+    }
+    return known;
   }
 }
 
