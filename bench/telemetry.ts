@@ -24,6 +24,7 @@ const metrics = makeMetrics({
   ledger: { snapshot: () => [] },
   ledgerWatch: new LedgerWatch(),
   laneQueued: () => 0,
+  bufferedBytes: () => 0,
   logLinesLost: () => 0,
   processFigures: false,
 });

@@ -210,7 +210,14 @@ export async function playScene(nowMs: number): Promise<Scene> {
 
   for (const one of HABITS) live(one);
   await play(MINUTES * 60_000);
-  const sources = { clock, apiClock, ledger, ledgerWatch, laneQueued: () => 0 };
+  const sources = {
+    clock,
+    apiClock,
+    ledger,
+    ledgerWatch,
+    laneQueued: () => 0,
+    bufferedBytes: () => 0,
+  };
   const admin = composeAdmin({
     auth: { token: () => undefined, beyondLoopback: false, isOurHost: () => true },
     clock,

@@ -90,6 +90,7 @@ export async function compose(options: ComposeOptions): Promise<RunningGateway> 
   closers.push(() => ledger.close());
 
   const { processFigures = false, version = '', logLinesLost = () => 0 } = options;
+  const bodyMemory = new BodyMemory(config.body.memoryBytes);
   const feed = new Feed(clock);
   const metrics = makeMetrics({
     clock,
@@ -97,6 +98,7 @@ export async function compose(options: ComposeOptions): Promise<RunningGateway> 
     ledger,
     ledgerWatch,
     laneQueued: () => lane.queued,
+    bufferedBytes: () => bodyMemory.bytes,
     logLinesLost,
     processFigures,
   });
@@ -120,7 +122,7 @@ export async function compose(options: ComposeOptions): Promise<RunningGateway> 
     log,
     observer,
     recorder,
-    bodyMemory: new BodyMemory(config.body.memoryBytes),
+    bodyMemory,
   });
   let walk = walkUnder(config);
   const gateway: Gateway = (call) => walk(call);

@@ -13,7 +13,7 @@ export interface StateSources {
   /** Jobs that wait in the lanes. */
   readonly laneQueued: () => number;
   /** Bytes of request bodies that are kept, to be sent or sent again. */
-  readonly bufferedBytes?: () => number;
+  readonly bufferedBytes: () => number;
   /** Log lines that were dropped because their reader stalled. */
   readonly logLinesLost: () => number;
 }
@@ -64,10 +64,7 @@ export function makeStateMetrics(registry: Registry, sources: StateSources): () 
     registers,
   });
   const laneQueued = gauge('headgate_lane_queued', 'Granted requests that wait for their lane.');
-  const buffered =
-    sources.bufferedBytes === undefined
-      ? undefined
-      : gauge('headgate_buffered_bytes', 'Bytes of request bodies that are kept.');
+  const buffered = gauge('headgate_buffered_bytes', 'Bytes of request bodies that are kept.');
   const lost = new Counter({
     name: 'headgate_log_lines_lost_total',
     help: 'Log lines dropped because their reader stalled.',
@@ -101,7 +98,7 @@ export function makeStateMetrics(registry: Registry, sources: StateSources): () 
     uncertainty.set((high - low) / 1000);
     for (const each of MODES) mode.set({ mode: each }, ledgerWatch.current === each ? 1 : 0);
     laneQueued.set(sources.laneQueued());
-    if (sources.bufferedBytes !== undefined) buffered?.set(sources.bufferedBytes());
+    buffered.set(sources.bufferedBytes());
     const lostNow = sources.logLinesLost();
     lost.inc(lostNow - lostSeen);
     lostSeen = lostNow;
