@@ -18,6 +18,7 @@ import { Feed } from './telemetry/feed.ts';
 import { LedgerWatch } from './telemetry/ledger-watch.ts';
 import type { Log } from './telemetry/log.ts';
 import { makeMetrics } from './telemetry/metrics.ts';
+import { startTracing, type Environment } from './telemetry/tracing.ts';
 import type { WalkObserver } from './telemetry/walk-observer.ts';
 import { BodyMemory } from './upstream/body-memory.ts';
 import { makeLane } from './upstream/lane.ts';
@@ -35,6 +36,8 @@ export interface ComposeOptions {
   readonly logLinesLost?: () => number;
   /** Whether metrics watch the process too; once in a process, as that ends only with it. */
   readonly processFigures?: boolean;
+  /** Where the standard OTEL_* variables are looked for; without them nothing is traced. */
+  readonly env?: Environment;
 }
 
 /** A gateway that listens. */
@@ -109,13 +112,16 @@ export async function compose(options: ComposeOptions): Promise<RunningGateway> 
     },
     again: (because) => metrics.again(because),
   };
-  const recorder = toAll([logCalls(log), metrics.record, feed.record]);
+  const { env = {} } = options;
+  const tracing = await startTracing({ env, clock, log, replica, version });
+  closers.push(() => tracing?.close());
+  const recorders = [logCalls(log), metrics.record, feed.record];
+  const recorder = toAll(tracing === undefined ? recorders : [...recorders, tracing.record]);
   const { shedStatus } = config;
+  const parts = { upstream, lane, ledger };
   const walkUnder = makeWalks({
-    upstream,
-    lane,
+    ...(tracing?.watch(parts) ?? parts),
     token,
-    ledger,
     apiClock,
     clock,
     chance,
@@ -125,7 +131,10 @@ export async function compose(options: ComposeOptions): Promise<RunningGateway> 
     bodyMemory,
   });
   let walk = walkUnder(config);
-  const gateway: Gateway = (call) => walk(call);
+  const gateway: Gateway = (call) => {
+    tracing?.begin(call);
+    return walk(call);
+  };
   const tls = config.tls === undefined ? undefined : watchTls(config.tls, log);
   closers.push(() => tls?.close());
   const { keepAliveTimeoutMs } = config;

@@ -39,6 +39,7 @@ export async function runGateway(settings: Settings, invocation: Invocation): Pr
       version,
       logLinesLost: () => output.linesLost,
       processFigures: true,
+      env: invocation.env,
     });
     signals.onReload(() => gateway.reload(readSettings(invocation)));
     const signal = await signals.stop;

@@ -1,0 +1,220 @@
+import {
+  defaultTextMapGetter,
+  ROOT_CONTEXT,
+  SpanKind,
+  SpanStatusCode,
+  trace,
+  type Attributes,
+  type Context,
+  type Span,
+  type TextMapSetter,
+  type Tracer,
+} from '@opentelemetry/api';
+import { W3CTraceContextPropagator } from '@opentelemetry/core';
+import type { Clock } from '../core/clock.ts';
+import type { Admission, Granted, Ledger, Leaving, Left, Shed } from '../ledger/ledger.ts';
+import type { Sent } from '../upstream/exchange.ts';
+import type { Lane } from '../upstream/lane.ts';
+import type { Upstream } from '../upstream/upstream.ts';
+import type { CallLine } from './call-line.ts';
+import type { TracedCall, Tracing } from './tracing.ts';
+
+export interface TracingDependencies {
+  readonly tracer: Tracer;
+  readonly clock: Clock;
+  readonly close: () => Promise<void>;
+}
+
+/** A call under way: its server span, and the context that makes other spans its children. */
+interface CallTrace {
+  readonly span: Span;
+  readonly context: Context;
+  attempts: number;
+}
+
+const propagator = new W3CTraceContextPropagator();
+const headerSetter: TextMapSetter<string[]> = {
+  set: (headers, name, value) => void headers.push(name, value),
+};
+
+/** Spans at the doors of the parts that a call walks through; the walk itself knows nothing of it. */
+export function makeTracing({ tracer, clock, close }: TracingDependencies): Tracing {
+  // Spans are told apart by milliseconds on one clock that does not jump.
+  const origin = clock.wallMs() - clock.now();
+  const wall = (at: number): number => origin + at;
+  /** As many as there are calls under way. */
+  const byId = new Map<string, CallTrace>();
+  const byCall = new WeakMap<Leaving, CallTrace>();
+
+  function child(of: CallTrace, name: string, from: number, to: number, said: Attributes): void {
+    const span = tracer.startSpan(name, { startTime: wall(from), attributes: said }, of.context);
+    span.end(wall(to));
+  }
+
+  /** What asking took and what waiting took; which it was is only known at the end. */
+  function watchLedger(ledger: Ledger): Ledger {
+    return {
+      acquire(ticket, leaving, again): Admission {
+        const from = clock.now();
+        const admission = ledger.acquire(ticket, leaving, again);
+        const call = byId.get(ticket.id);
+        if (call === undefined) return admission;
+        const bucket = { 'headgate.bucket': ticket.bucket.id };
+        if (admission.kind !== 'waiting') {
+          child(call, 'ledger', from, clock.now(), { ...bucket, ...saysOf(admission) });
+          return admission;
+        }
+        const outcome = admission.outcome.then((ended) => {
+          const waited = ended.kind !== 'granted' || ended.grant.waited;
+          const name = waited ? 'queue' : 'ledger';
+          child(call, name, from, clock.now(), { ...bucket, ...saysOf(ended) });
+          return ended;
+        });
+        return { kind: 'waiting', outcome };
+      },
+      settle: (grant, outcome) => ledger.settle(grant, outcome),
+      view: (bucketId) => ledger.view(bucketId),
+      snapshot: () => ledger.snapshot(),
+      pause: (bucketId) => ledger.pause(bucketId),
+      resume: (bucketId) => ledger.resume(bucketId),
+      drain: (untilMs) => ledger.drain(untilMs),
+      close: () => ledger.close(),
+    };
+  }
+
+  function watchLane(lane: Lane): Lane {
+    return {
+      get queued() {
+        return lane.queued;
+      },
+      run(bucketId, leaving, job) {
+        const from = clock.now();
+        const call = byCall.get(leaving);
+        return lane.run(bucketId, leaving, () => {
+          if (call !== undefined) child(call, 'lane', from, clock.now(), {});
+          return job();
+        });
+      },
+      close: () => lane.close(),
+    };
+  }
+
+  function watchUpstream(upstream: Upstream): Upstream {
+    return {
+      get inUse() {
+        return upstream.inUse;
+      },
+      take: () => upstream.take(),
+      onFree: (run) => upstream.onFree(run),
+      release: () => upstream.release(),
+      close: () => upstream.close(),
+      send(request, leaving, onEarlyHints) {
+        const call = byCall.get(leaving);
+        if (call === undefined) return upstream.send(request, leaving, onEarlyHints);
+        const resent = call.attempts++;
+        const span = tracer.startSpan(
+          `attempt ${request.method}`,
+          {
+            kind: SpanKind.CLIENT,
+            startTime: wall(clock.now()),
+            attributes: {
+              'http.request.method': request.method,
+              ...(resent > 0 ? { 'http.request.resend_count': resent } : {}),
+            },
+          },
+          call.context,
+        );
+        const headers = withoutTraceContext(request.headers);
+        propagator.inject(trace.setSpan(call.context, span), headers, headerSetter);
+        return upstream.send({ ...request, headers }, leaving, onEarlyHints).then((sent) => {
+          endAttempt(span, sent, wall(clock.now()));
+          return sent;
+        });
+      },
+    };
+  }
+
+  function begin(call: TracedCall): void {
+    const { method = 'GET', headers } = call.incoming;
+    const parent = propagator.extract(ROOT_CONTEXT, headers, defaultTextMapGetter);
+    const span = tracer.startSpan(
+      method,
+      { kind: SpanKind.SERVER, startTime: wall(call.arrivedAt) },
+      parent,
+    );
+    const traced = { span, context: trace.setSpan(parent, span), attempts: 0 };
+    byId.set(call.id, traced);
+    byCall.set(call, traced);
+  }
+
+  return {
+    begin,
+    watch: ({ ledger, lane, upstream }) => ({
+      ledger: watchLedger(ledger),
+      lane: watchLane(lane),
+      upstream: watchUpstream(upstream),
+    }),
+    record(line) {
+      const call = byId.get(line.id);
+      // What Node's parser refused was never a call with a beginning.
+      if (call === undefined) return;
+      byId.delete(line.id);
+      endCall(call.span, line, wall(clock.now()));
+    },
+    close,
+  };
+}
+
+function saysOf(admission: Granted | Shed | Left): Attributes {
+  return admission.kind === 'shed'
+    ? { 'headgate.admission': 'shed', 'error.type': admission.code }
+    : { 'headgate.admission': admission.kind };
+}
+
+/** The attempt ends with the API's headers; its body passes through afterwards. */
+function endAttempt(span: Span, sent: Sent, at: number): void {
+  if (sent.kind === 'answered') {
+    const { status } = sent.response;
+    span.setAttribute('http.response.status_code', status);
+    // A client's span has an error from 400 on (OpenTelemetry's conventions for HTTP).
+    if (status >= 400) fail(span, String(status));
+  } else {
+    span.setAttribute('headgate.sent', sent.kind);
+    fail(span, sent.reason);
+  }
+  span.end(at);
+}
+
+function endCall(span: Span, line: CallLine, at: number): void {
+  if (line.class !== undefined) span.updateName(`${line.method} ${line.class}`);
+  span.setAttributes({
+    'http.request.method': line.method,
+    'url.path': line.path,
+    ...(line.status === 0 ? {} : { 'http.response.status_code': line.status }),
+    'headgate.request_id': line.id,
+    'headgate.caller': line.caller,
+    ...(line.bucket === undefined ? {} : { 'headgate.bucket': line.bucket }),
+    ...(line.priority === undefined ? {} : { 'headgate.priority': line.priority }),
+    'headgate.outcome': line.outcome,
+    'headgate.attempts': line.attempts,
+    'headgate.wait_ms': line.waitMs,
+  });
+  if (line.outcome === 'failed' || line.status >= 500) fail(span, line.code ?? String(line.status));
+  span.end(at);
+}
+
+function fail(span: Span, type: string): void {
+  span.setAttribute('error.type', type);
+  span.setStatus({ code: SpanStatusCode.ERROR });
+}
+
+/** The API gets the context of our own span instead of the caller's, whose child that is. */
+function withoutTraceContext(headers: readonly string[]): string[] {
+  const kept: string[] = [];
+  for (let i = 0; i + 1 < headers.length; i += 2) {
+    const name = headers[i] ?? '';
+    if (/^trace(?:parent|state)$/i.test(name)) continue;
+    kept.push(name, headers[i + 1] ?? '');
+  }
+  return kept;
+}

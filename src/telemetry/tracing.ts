@@ -1,0 +1,108 @@
+import type { Clock } from '../core/clock.ts';
+import type { Ledger, Leaving } from '../ledger/ledger.ts';
+import type { Lane } from '../upstream/lane.ts';
+import type { Upstream } from '../upstream/upstream.ts';
+import type { CallRecorder } from './call-line.ts';
+import type { Log } from './log.ts';
+
+/** The environment, in which the standard OTEL_* variables are. */
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+/** How spans are encoded on their way out. */
+export type OtlpProtocol = 'http/protobuf' | 'http/json';
+
+/** Whether there is anywhere to send traces, by the standard variables. */
+export type TracingPlan =
+  | { readonly kind: 'off' }
+  /** Somebody wants traces and asks for what we cannot do. */
+  | { readonly kind: 'refused'; readonly problem: string }
+  | { readonly kind: 'on'; readonly protocol: OtlpProtocol };
+
+/** What a trace needs of a call. */
+export interface TracedCall extends Leaving {
+  readonly id: string;
+  readonly arrivedAt: number;
+  readonly incoming: {
+    readonly method?: string | undefined;
+    readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+  };
+}
+
+/** The parts of a gateway at whose doors spans begin and end. */
+export interface TracedParts {
+  readonly ledger: Ledger;
+  readonly lane: Lane;
+  readonly upstream: Upstream;
+}
+
+/** Traces calls: a server span each, and children for ledger, queue, lane and each attempt. */
+export interface Tracing {
+  /** The same parts, watched. */
+  watch(parts: TracedParts): TracedParts;
+  /** The call's span begins; it is its own parent, or the caller's `traceparent` is. */
+  begin(call: TracedCall): void;
+  /** The call's span ends. */
+  readonly record: CallRecorder;
+  /** Sends what has not been sent, for a moment. */
+  close(): Promise<void>;
+}
+
+/**
+ * Reads the standard variables: traces are on when there is an OTLP endpoint for them and nobody
+ * switched them off. Where they go, sampling, batching and the service's name, the OpenTelemetry
+ * libraries read from the environment themselves.
+ */
+export function planTracing(env: Environment): TracingPlan {
+  const given = (name: string): string | undefined => env[name]?.trim() || undefined;
+  const endpoint =
+    given('OTEL_EXPORTER_OTLP_TRACES_ENDPOINT') ?? given('OTEL_EXPORTER_OTLP_ENDPOINT');
+  const exporter = given('OTEL_TRACES_EXPORTER') ?? 'otlp';
+  const disabled = given('OTEL_SDK_DISABLED')?.toLowerCase() === 'true';
+  if (endpoint === undefined || disabled || exporter === 'none') return { kind: 'off' };
+  if (exporter !== 'otlp') {
+    return refused('OTEL_TRACES_EXPORTER', 'otlp or none', exporter);
+  }
+  const protocol =
+    given('OTEL_EXPORTER_OTLP_TRACES_PROTOCOL') ??
+    given('OTEL_EXPORTER_OTLP_PROTOCOL') ??
+    'http/protobuf';
+  if (protocol === 'http/protobuf' || protocol === 'http/json') return { kind: 'on', protocol };
+  return refused('OTEL_EXPORTER_OTLP_PROTOCOL', 'http/protobuf or http/json', protocol);
+}
+
+function refused(variable: string, expected: string, got: string): TracingPlan {
+  return {
+    kind: 'refused',
+    problem: `${variable}: expected ${expected}, got ${JSON.stringify(got)}`,
+  };
+}
+
+export interface StartTracingOptions {
+  readonly env: Environment;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly replica: string;
+  readonly version: string;
+}
+
+/**
+ * Starts tracing if the environment asks for it. The libraries are only loaded then: without traces
+ * they cost neither memory nor time. What cannot be done is logged and leaves tracing off, because
+ * these variables are often set for a whole cluster, and a gateway without traces is one all the
+ * same.
+ */
+export async function startTracing(options: StartTracingOptions): Promise<Tracing | undefined> {
+  const plan = planTracing(options.env);
+  if (plan.kind === 'off') return undefined;
+  if (plan.kind === 'refused') {
+    options.log.error({ problem: plan.problem }, 'tracing is off');
+    return undefined;
+  }
+  const [{ makeProvider }, { makeTracing }] = await Promise.all([
+    import('./tracing-provider.ts'),
+    import('./tracing-spans.ts'),
+  ]);
+  const { tracer, close } = makeProvider({ ...options, protocol: plan.protocol });
+  options.log.info({ protocol: plan.protocol }, 'tracing is on');
+  return makeTracing({ tracer, clock: options.clock, close });
+}
