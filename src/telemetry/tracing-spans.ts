@@ -104,6 +104,9 @@ export function makeTracing({ tracer, clock, close }: TracingDependencies): Trac
       get inUse() {
         return upstream.inUse;
       },
+      get free() {
+        return upstream.free;
+      },
       take: () => upstream.take(),
       onFree: (run) => upstream.onFree(run),
       release: () => upstream.release(),
