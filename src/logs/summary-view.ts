@@ -95,6 +95,7 @@ function minuteTable(minutes: readonly MinuteSummary[]): string[] {
 
 /** Columns as wide as their widest cell: the first to the left, numbers to the right. */
 function table(head: readonly string[], rows: readonly (readonly string[])[]): string[] {
+  if (rows.length === 0) return ['  none'];
   const all = [head, ...rows];
   const widths = head.map((_, i) => Math.max(...all.map((row) => (row[i] ?? '').length)));
   return all.map((row) => {

@@ -117,7 +117,9 @@ describe('deploy/compose.yaml', () => {
     expect(timeoutMs('client')).toBeGreaterThan(maxWaitMs + upstream.timeoutMs);
     const [, inter = '', fall = ''] = /inter (\S+) fall (\d+)/.exec(haproxy) ?? [];
     expect(ms(inter) * (Number(fall) + 1)).toBeLessThan(drainDelayMs);
-    expect(haproxy).toContain('option httpchk GET /health/ready');
+    expect(haproxy).toMatch(
+      /http-check send meth GET uri \/health\/ready ver HTTP\/1\.1 hdr Host \S+\n/,
+    );
     expect(haproxy).toContain('retry-on conn-failure\n');
   });
 });

@@ -157,6 +157,8 @@ describe('a summary', () => {
   test('of nothing says so', () => {
     const empty = new Summing().result(10);
     expect(empty.from).toBe(undefined);
-    expect(showSummary(empty, { lines: 0, broken: 0 }, plain)).toContain('0 calls in 0 lines\n');
+    const text = showSummary(empty, { lines: 0, broken: 0 }, plain);
+    expect(text).toContain('0 calls in 0 lines\n');
+    expect(text).toContain('By caller\n  none\n');
   });
 });
