@@ -1,0 +1,114 @@
+import { describe, expect, test } from 'vitest';
+import { ask, askMany, type Answer } from '../support/ask.ts';
+import type { AzionOptions } from '../support/azion.ts';
+import type { Dialect, Family, ResetFormat, RetryAfterFormat } from '../support/dialect.ts';
+import { LeapingClock } from '../support/leaping-clock.ts';
+import { bucketsOf, setUp, until, type Setup } from '../support/setup.ts';
+
+const HOUR_MS = 3_600_000;
+const PERIOD_MS = 60_000;
+const LIMIT = 4;
+const HEADERS = { authorization: 'token shared' };
+
+const FAMILIES: readonly Family[] = ['x-ratelimit', 'x-rate-limit', 'ratelimit', 'structured'];
+const RESETS: readonly ResetFormat[] = [
+  'iso-micros',
+  'iso-zone',
+  'iso-seconds',
+  'iso-space',
+  'epoch-ceil',
+  'epoch-floor',
+  'epoch-float',
+  'epoch-ms',
+  'delta-ceil',
+  'delta-floor',
+  'delta-float',
+  'duration',
+  'http-date',
+];
+
+interface Spent extends Setup {
+  readonly clock: LeapingClock;
+}
+
+/** A gateway that has spent the whole budget of an API that speaks this dialect. */
+async function spendAll(dialect: Dialect, api: AzionOptions = {}): Promise<Spent> {
+  const clock = new LeapingClock();
+  const limits = { read: { limit: LIMIT, periodMs: PERIOD_MS } };
+  const setup = await setUp({ semantics: 'fixed', limits, dialect, ...api }, { clock });
+  const answers = await askMany(LIMIT, () => get(setup));
+  expect(answers.map(({ status }) => status)).toEqual([200, 200, 200, 200]);
+  return { ...setup, clock };
+}
+
+function get({ gateway }: Setup): Promise<Answer> {
+  return ask(`${gateway.url}/domains`, { headers: HEADERS });
+}
+
+/**
+ * Another call waits until the window is over: the bucket knows that nothing is left and when it
+ * comes back, give or take what the dialect leaves open.
+ */
+async function expectKnowsTheReset(spent: Spent, doubtMs: number): Promise<void> {
+  const { azion, gateway, clock } = spent;
+  const waiting = get(spent);
+  await until('it waits', async () => (await bucketsOf(gateway))[0]?.waiting === 1);
+  const [bucket] = await bucketsOf(gateway);
+  expect(bucket).toMatchObject({ limit: LIMIT, remaining: 0, leases: 0 });
+  expect(bucket?.resetInMs).toBeGreaterThan(PERIOD_MS - 5000);
+  expect(bucket?.resetInMs).toBeLessThanOrEqual(PERIOD_MS + doubtMs);
+  clock.leap(PERIOD_MS + doubtMs);
+  expect((await waiting).status).toBe(200);
+  expect(azion.throttled).toBe(0);
+}
+
+/** A whole second of doubt about the API's clock, one or two of the stamp's own. */
+const DOUBT_MS = 3000;
+
+describe.each(FAMILIES)('%s headers', (family) => {
+  test.each(family === 'structured' ? (['delta-ceil'] as const) : RESETS)(
+    'with the reset as %s',
+    async (reset) => {
+      await expectKnowsTheReset(await spendAll({ family, reset }), DOUBT_MS);
+    },
+  );
+});
+
+describe('an API whose clock is an hour off', () => {
+  test.each<[number, ResetFormat]>([
+    [-HOUR_MS, 'iso-micros'],
+    [HOUR_MS, 'iso-micros'],
+    [-HOUR_MS, 'epoch-ceil'],
+    [HOUR_MS, 'epoch-floor'],
+  ])('(%d ms) and says so in its Date', async (skewMs, reset) => {
+    await expectKnowsTheReset(await spendAll({ reset }, { skewMs }), DOUBT_MS);
+  });
+});
+
+test('an API without a Date header is taken to have our clock, give or take a second', async () => {
+  await expectKnowsTheReset(await spendAll({}, { dateHeader: false }), DOUBT_MS);
+});
+
+describe('a 429 that says when to come back', () => {
+  test.each<RetryAfterFormat>(['none', 'delta-ceil', 'delta-float', 'http-date'])(
+    '(Retry-After: %s) is followed',
+    async (retryAfter) => {
+      const clock = new LeapingClock();
+      const limits = { read: { limit: LIMIT, periodMs: PERIOD_MS } };
+      const setup = await setUp({ semantics: 'fixed', limits, dialect: { retryAfter } }, { clock });
+      await get(setup);
+      setup.azion.consume(HEADERS.authorization, 'read', LIMIT - 1);
+      const waiting = get(setup);
+      await until('it is throttled and waits', async () => {
+        const [bucket] = await bucketsOf(setup.gateway);
+        return setup.azion.throttled === 1 && bucket?.waiting === 1;
+      });
+      const [bucket] = await bucketsOf(setup.gateway);
+      expect(bucket?.blockedForMs).toBeGreaterThan(PERIOD_MS - 5000);
+      expect(bucket?.blockedForMs).toBeLessThanOrEqual(PERIOD_MS + DOUBT_MS);
+      clock.leap(PERIOD_MS + DOUBT_MS);
+      expect((await waiting).status).toBe(200);
+      expect(setup.azion.throttled).toBe(1);
+    },
+  );
+});
