@@ -6,7 +6,7 @@ import { comeBackInMs } from './come-back.ts';
 import type { Forward } from './forward.ts';
 import type { Identify } from './identify.ts';
 import type { Job } from './job.ts';
-import { GatewayError, type ShedStatus } from './problem.ts';
+import { GatewayError, retryAfterSeconds, type ShedStatus } from './problem.ts';
 import type { RecordCall } from './record.ts';
 import type { Refuse, Respond } from './respond.ts';
 import type { Settle, Settled } from './settle.ts';
@@ -105,7 +105,7 @@ export function makeGateway(steps: GatewayDependencies): Gateway {
 function shedError({ code, retryAfterMs: etaMs }: Shed, ticket: Ticket): GatewayError {
   const retryAfterMs =
     code === 'wait-too-long' ? comeBackInMs(etaMs, ticket.deadlineAt - ticket.arrivedAt) : etaMs;
-  const seconds = Math.max(1, Math.ceil(retryAfterMs / 1000));
+  const seconds = retryAfterSeconds(retryAfterMs);
   const detail = {
     'queue-full': `the queue of this budget is full; try again in ${seconds} s`,
     'wait-too-long': `the budget comes back too late for this request; try again in ${seconds} s`,

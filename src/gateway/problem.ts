@@ -69,6 +69,14 @@ export interface Problem {
 }
 
 /**
+ * A wait as Retry-After says it. It is a difference of two times, whose last bits are noise: what is
+ * seven seconds but for a billionth is not eight.
+ */
+export function retryAfterSeconds(waitMs: number): number {
+  return Math.max(1, Math.ceil(Math.round(waitMs) / 1000));
+}
+
+/**
  * The one way from an error to HTTP. `requestId` lets a caller's report be found in the log.
  *
  * Retry-After is whole seconds, rounded up and at least one: clients read it as an integer, and
@@ -78,9 +86,7 @@ export function toProblem(error: GatewayError, requestId: string, shedStatus: Sh
   const { status: known, title } = PROBLEMS[error.code];
   const status = known === 'shed' ? shedStatus : known;
   const retryAfter =
-    error.retryAfterMs === undefined
-      ? undefined
-      : Math.max(1, Math.ceil(error.retryAfterMs / 1000));
+    error.retryAfterMs === undefined ? undefined : retryAfterSeconds(error.retryAfterMs);
   const body = JSON.stringify({
     type: 'about:blank',
     title,

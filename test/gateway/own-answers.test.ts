@@ -1,5 +1,6 @@
 import { connect } from 'node:net';
 import { describe, expect, test } from 'vitest';
+import { retryAfterSeconds } from '../../src/gateway/problem.ts';
 import { ask, type Answer } from '../support/ask.ts';
 import { bucketsOf, setUp, until } from '../support/setup.ts';
 
@@ -137,6 +138,18 @@ describe('Headgate answers for itself', () => {
     expect((await ask(`${gateway.url}/domains`, { headers })).status).toBe(200);
     expect((await bucketsOf(gateway))[0]).toMatchObject({ leases: 0, waiting: 0 });
   });
+});
+
+test.each([
+  [0, 1],
+  [1, 1],
+  [1000, 1],
+  [1001, 2],
+  // (1234.567 + 7000) - 1234.567, and the like.
+  [7000.000000000001, 7],
+  [6999.999999999999, 7],
+])('a wait of %d ms is a Retry-After of %d', (waitMs, seconds) => {
+  expect(retryAfterSeconds(waitMs)).toBe(seconds);
 });
 
 test("the API's own answers pass as they are", async () => {
