@@ -25,6 +25,8 @@ export async function runGateway(settings: Settings, invocation: Invocation): Pr
   process.on('exit', () => output.flushSync());
   process.on('uncaughtException', (err) => {
     log.fatal({ err }, 'crash');
+    // A log that is off must not hide why the process ended.
+    if (!log.isLevelEnabled('fatal')) stderr(`headgate: ${describeCrash(err)}\n`);
     process.exit(1);
   });
   const signals = listenToSignals();
@@ -54,4 +56,8 @@ export async function runGateway(settings: Settings, invocation: Invocation): Pr
   } finally {
     output.close();
   }
+}
+
+function describeCrash(err: unknown): string {
+  return err instanceof Error ? (err.stack ?? err.message) : String(err);
 }

@@ -4,7 +4,7 @@ import { chromium, type Browser } from 'playwright-core';
 const CHROMIUM = process.env['HEADGATE_TEST_CHROMIUM'] ?? '/usr/bin/chromium';
 
 /** Debian's browser, without a window. Where there is none it says what to install. */
-export async function launchBrowser(): Promise<Browser> {
+export async function launchBrowser(further: readonly string[] = []): Promise<Browser> {
   try {
     accessSync(CHROMIUM);
   } catch {
@@ -21,6 +21,7 @@ export async function launchBrowser(): Promise<Browser> {
       '--disable-component-update',
       '--disable-sync',
       '--no-first-run',
+      ...further,
     ],
   });
 }
