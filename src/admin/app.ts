@@ -73,17 +73,18 @@ export function makeAdminApp(dependencies: AdminDependencies): Hono {
   app.get('/events', (c) => {
     const filter = readCallFilter((name) => c.req.query(name));
     if (filter.kind === 'bad') return c.json({ error: filter.problem }, 400);
-    const stream = events.watch(filter.wanted);
-    if (stream === undefined) {
-      const error = `there are ${MOST_WATCHERS} watchers already, as many as there may be`;
-      return c.json({ error }, 503, { 'Retry-After': '10' });
-    }
-    return c.body(stream, 200, {
+    const headers = {
       'Content-Type': 'text/event-stream',
       'Cache-Control': 'no-store',
       // A proxy in between that gathers the stream would show nothing for minutes.
       'X-Accel-Buffering': 'no',
-    });
+    };
+    // Nobody would read the stream of a HEAD, so it is not opened.
+    if (c.req.method === 'HEAD') return c.body(null, 200, headers);
+    const stream = events.watch(filter.wanted);
+    if (stream !== undefined) return c.body(stream, 200, headers);
+    const error = `there are ${MOST_WATCHERS} watchers already, as many as there may be`;
+    return c.json({ error }, 503, { 'Retry-After': '10' });
   });
 
   app.get('/config', (c) => c.json({ replica, version, settings: settings() }));

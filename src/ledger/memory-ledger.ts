@@ -111,13 +111,17 @@ export class MemoryLedger implements Ledger {
     for (const [id, entry] of this.#entries) {
       const view = this.view(id);
       if (view === undefined) continue;
-      const callers = waitingByCaller([...entry.queue.tickets(), ...entry.parked]);
+      // Most buckets are idle, and there may be thousands.
+      if (view.waiting === 0) {
+        snapshots.push({ ...view, waitingByCaller: {} });
+        continue;
+      }
       const now = this.#options.clock.now();
-      const eta = view.waiting === 0 ? undefined : this.#eta(entry, view.waiting, now);
+      const eta = this.#eta(entry, view.waiting, now);
       snapshots.push({
         ...view,
         ...(eta === undefined ? {} : { etaMs: Math.max(0, eta - now) }),
-        waitingByCaller: callers,
+        waitingByCaller: waitingByCaller([...entry.queue.tickets(), ...entry.parked]),
       });
     }
     return snapshots;

@@ -198,3 +198,27 @@ test('an unknown path says where to look', async () => {
   expect(status).toBe(404);
   expect(text).toContain('/openapi.json');
 });
+
+test('watchers that go away, and requests for the head alone, take no place from others', async () => {
+  const url = `${watched.gateway.adminUrl}/events`;
+  for (let i = 0; i < 20; i++) {
+    const { status, headers } = await admin('/events', 'HEAD');
+    expect(status).toBe(200);
+    expect(headers['content-type']).toBe('text/event-stream');
+  }
+  const leaving = new AbortController();
+  const { signal } = leaving;
+  const watchers = Array.from({ length: 16 }, () => fetch(url, { headers: AUTHORIZATION, signal }));
+  for (const { status } of await Promise.all(watchers)) expect(status).toBe(200);
+  const refused = await admin('/events');
+  expect(refused.status).toBe(503);
+  expect(refused.headers['retry-after']).toBe('10');
+  leaving.abort();
+  const statusOfOne = async (): Promise<number> => {
+    const one = new AbortController();
+    const { status } = await fetch(url, { headers: AUTHORIZATION, signal: one.signal });
+    one.abort();
+    return status;
+  };
+  await expect.poll(statusOfOne, { timeout: 15_000 }).toBe(200);
+});
