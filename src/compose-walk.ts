@@ -5,7 +5,7 @@ import type { Chance, Clock } from './core/clock.ts';
 import { makeIsOurHost } from './core/site.ts';
 import { makeAdmit } from './gateway/admit.ts';
 import { makeCallerOfKey } from './gateway/caller-keys.ts';
-import { makeCredentialHash } from './gateway/credential.ts';
+import type { CredentialHash } from './gateway/credential.ts';
 import { makeEndOfTurn } from './gateway/end-of-turn.ts';
 import { makeForward } from './gateway/forward.ts';
 import { makeGateway, type Gateway } from './gateway/gateway.ts';
@@ -29,6 +29,8 @@ import type { Upstream } from './upstream/upstream.ts';
 export interface WalkParts {
   readonly upstream: Upstream;
   readonly lane: Lane;
+  /** Names credentials; made once, for the names must outlast changed settings. */
+  readonly credentialHash: CredentialHash;
   readonly token: TokenSource;
   readonly ledger: Ledger;
   readonly apiClock: ClockOffset;
@@ -47,7 +49,7 @@ export interface WalkParts {
  */
 export function makeWalks(parts: WalkParts): (config: Config) => Gateway {
   const { upstream, lane, token, ledger, apiClock, clock, chance, log, observer, recorder } = parts;
-  const credentialHash = makeCredentialHash(randomBytes(32));
+  const { credentialHash } = parts;
   const keyHashKey = randomBytes(32);
   const ownId = `headgate-${randomBytes(4).toString('hex')}`;
   const atEndOfTurn = makeEndOfTurn();

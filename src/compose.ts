@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { composeAdmin } from './compose-admin.ts';
+import { composeLedger } from './compose-ledger.ts';
 import { makeWalks } from './compose-walk.ts';
 import type { Loaded } from './config/config.ts';
 import { planReload, type Settings } from './config/live.ts';
@@ -12,7 +13,6 @@ import { isLoopback, makeIsOurHost } from './core/site.ts';
 import type { Gateway } from './gateway/gateway.ts';
 import { makeListener } from './gateway/listener.ts';
 import { watchTls } from './gateway/tls.ts';
-import { MemoryLedger } from './ledger/memory-ledger.ts';
 import { logCalls, toAll } from './telemetry/call-line.ts';
 import { Feed } from './telemetry/feed.ts';
 import { LedgerWatch } from './telemetry/ledger-watch.ts';
@@ -78,19 +78,19 @@ export async function compose(options: ComposeOptions): Promise<RunningGateway> 
   closers.push(() => lane.close());
   const token = makeTokenSource(config.token, log);
   closers.push(() => token.close());
-  const ledger = new MemoryLedger({
+  const composed = await composeLedger({
+    redis: config.redis,
+    secret: config.secret,
+    live: () => settings.config,
     clock,
     chance,
     apiClock,
     places: upstream,
-    get maxQueue() {
-      return settings.config.maxQueue;
-    },
-    get belief() {
-      return settings.config.limit;
-    },
+    log,
+    observer: ledgerWatch,
   });
-  closers.push(() => ledger.close());
+  closers.push(() => composed.close());
+  const { ledger, credentialHash } = composed;
 
   const { processFigures = false, version = '', logLinesLost = () => 0 } = options;
   const bodyMemory = new BodyMemory(config.body.memoryBytes);
@@ -121,6 +121,7 @@ export async function compose(options: ComposeOptions): Promise<RunningGateway> 
   const parts = { upstream, lane, ledger };
   const walkUnder = makeWalks({
     ...(tracing?.watch(parts) ?? parts),
+    credentialHash,
     token,
     apiClock,
     clock,

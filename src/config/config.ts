@@ -8,6 +8,7 @@ import { nearest } from './nearest.ts';
 import { safetyProblems } from './safety.ts';
 import { direct, proxyFor, type ProxyAddress } from './proxy.ts';
 import { readCa, tlsPaths } from './pem-files.ts';
+import { redisConfig, readSecret, type RedisConfig } from './redis.ts';
 import { makeIsServiceLink } from './service-links.ts';
 import { SETTINGS, type LogLevel, type Setting } from './settings.ts';
 import { token, type Belief, type ListenAddress, type UpstreamAddress } from './values.ts';
@@ -56,6 +57,10 @@ export interface Config {
   /** Further names that a Host field may have for us. */
   readonly hosts: readonly string[];
   readonly adminToken: string | undefined;
+  /** Where the ledger is shared; `undefined`: it is kept in this process. */
+  readonly redis: RedisConfig | undefined;
+  /** Key of the bucket names. */
+  readonly secret: string | undefined;
   readonly drainDelayMs: number;
   readonly drainTimeoutMs: number;
   readonly logLevel: LogLevel;
@@ -199,6 +204,25 @@ export function loadConfig({ env, configPath, readFile }: LoadOptions): Loaded {
     open: required(SETTINGS.open),
     hosts: optional(SETTINGS.hosts) ?? [],
     adminToken: optional(SETTINGS.adminToken),
+    redis: redisConfig(
+      {
+        address: optional(SETTINGS.redisUrl),
+        prefix: required(SETTINGS.redisPrefix),
+        timeoutMs: required(SETTINGS.redisTimeout),
+        authPath: optional(SETTINGS.redisAuthFile),
+        caPath: optional(SETTINGS.redisCa),
+        certPath: optional(SETTINGS.redisCert),
+        keyPath: optional(SETTINGS.redisKey),
+      },
+      readFile,
+      problems,
+    ),
+    secret: readSecret(
+      optional(SETTINGS.secret),
+      optional(SETTINGS.secretFile),
+      readFile,
+      problems,
+    ),
     drainDelayMs: required(SETTINGS.drainDelay),
     drainTimeoutMs: required(SETTINGS.drainTimeout),
     logLevel: required(SETTINGS.logLevel),

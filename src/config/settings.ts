@@ -1,4 +1,5 @@
 import { callerKeys } from './caller-keys.ts';
+import { redisUrl } from './redis-url.ts';
 import * as kinds from './values.ts';
 import type { Kind } from './values.ts';
 
@@ -248,6 +249,62 @@ export const SETTINGS = {
     kinds.duration(),
     '30s',
     'How long what is in flight may take after that.',
+  ),
+  redisUrl: setting(
+    'HEADGATE_REDIS_URL',
+    redisUrl,
+    undefined,
+    'Where all replicas share their budgets and queues; unset: each process keeps its own. `redis://`, `rediss://`, `redis+sentinel://host,host/master`, `redis+cluster://host,host`.',
+    { secret: true },
+  ),
+  redisPrefix: setting(
+    'HEADGATE_REDIS_PREFIX',
+    kinds.keyPrefix,
+    'headgate',
+    'What the names of its keys and channels start with.',
+  ),
+  redisTimeout: setting(
+    'HEADGATE_REDIS_TIMEOUT',
+    kinds.duration({ least: 1 }),
+    '100ms',
+    'A slower answer counts as an outage, during which each replica spends its share alone.',
+  ),
+  redisAuthFile: setting(
+    'HEADGATE_REDIS_AUTH_FILE',
+    kinds.text,
+    undefined,
+    'A file that holds `user:password` or a password, in place of those in the URL.',
+  ),
+  redisCa: setting(
+    'HEADGATE_REDIS_CA',
+    kinds.text,
+    undefined,
+    'A PEM file of the certificates to trust in place of the public ones.',
+  ),
+  redisCert: setting(
+    'HEADGATE_REDIS_CERT',
+    kinds.text,
+    undefined,
+    'A PEM file of the certificate to show to Redis.',
+  ),
+  redisKey: setting(
+    'HEADGATE_REDIS_KEY',
+    kinds.text,
+    undefined,
+    'A PEM file of the key of that certificate.',
+  ),
+  secret: setting(
+    'HEADGATE_SECRET',
+    kinds.secret,
+    undefined,
+    'Key of the hashes that name credentials in logs and in Redis; the same for all replicas. Unset: they agree on one through Redis.',
+    { secret: true },
+  ),
+  secretFile: setting(
+    'HEADGATE_SECRET_FILE',
+    kinds.text,
+    undefined,
+    'A file that holds that key instead.',
   ),
   logLevel: setting(
     'HEADGATE_LOG_LEVEL',

@@ -52,6 +52,12 @@ export const secret: Kind<string> = {
   parse: (value) => (/^[\x21-\x7e]{16,256}$/.test(value) ? value : undefined),
 };
 
+/** No braces: those mark what a cluster places a key by. */
+export const keyPrefix: Kind<string> = {
+  expected: 'at most 64 of A-Z a-z 0-9 . _ : / -',
+  parse: (value) => (/^[A-Za-z0-9._:/-]{1,64}$/.test(value) ? value : undefined),
+};
+
 /** Host names as a Host field has them, without ports. */
 export const hostNames: Kind<readonly string[]> = {
   expected: 'host names without ports, such as headgate.prod,gate.example.com',

@@ -74,6 +74,8 @@ export class Bucket {
   #window = 1;
 
   #latenessMs = 0;
+  /** How many replicas each have an equal part of what the API reports. */
+  #replicas = 1;
   #cameBackAt = Number.NEGATIVE_INFINITY;
 
   /** `belief` is a limit from the configuration, for APIs that report none. */
@@ -99,6 +101,49 @@ export class Bucket {
     this.#remaining = Math.max(0, belief.limit - spent);
     this.#believedPeriodMs = belief.periodMs;
     this.#slots.keepLast(this.#limit - this.#remaining);
+  }
+
+  /**
+   * Takes on what is known of the budget from elsewhere, and a share of it: one of `replicas` equal
+   * parts, of this and of all that the API will say. Slots are our own and come back whole.
+   */
+  assume(known: KnownBudget, replicas: number, now: number): void {
+    const { said, blockedUntil, slots } = known;
+    this.#replicas = replicas;
+    if (blockedUntil !== undefined && blockedUntil > now) {
+      this.#blockedUntil = blockedUntil;
+      this.#blockedByRetryAfter = true;
+    }
+    if (said === undefined) return;
+    this.#phase = 'metered';
+    this.#basis = 'delay';
+    this.#limit = this.#share(said.limit, 1);
+    this.#remaining = this.#share(said.remaining, 0);
+    this.#resetAt = said.resetAt;
+    this.#uncertaintyMs = said.uncertaintyMs;
+    if (said.periodMs !== undefined) this.#period.add(said.periodMs, Math.max(64, 2 * said.limit));
+    for (const [at, count] of slots) {
+      for (let i = 0; i < count; i++) if (at > now) this.#addSlot(at, now);
+    }
+    this.#slots.keepLast(this.#limit - this.#remaining);
+    if (said.resetAt === undefined || said.resetAt <= now) this.#canaryLater(now);
+  }
+
+  /** Takes on a grant that was given elsewhere and has no answer yet. Oldest first. */
+  adopt(kind: GrantKind, grantedAt: number): Lease {
+    const lease: Lease = {
+      kind,
+      grantedAt,
+      observation: this.#observations,
+      losses: this.#losses,
+      loss: 0,
+      recorded: false,
+      trustedClock: false,
+      state: 'out',
+    };
+    this.#leases.add(lease);
+    if (kind === 'canary') this.#canary = lease;
+    return lease;
   }
 
   /** Whether answers are still awaited: such a bucket must not be forgotten. */
@@ -417,13 +462,14 @@ export class Bucket {
     const throttled = observation.status === 429;
     const first = this.#reported === undefined;
     const refilled = this.#heldUntil !== undefined;
-    const limit = Math.max(observation.limit ?? this.#limit, said, 1);
+    const whole = Math.max(observation.limit ?? this.#limit * this.#replicas, said, 1);
     if (!throttled && (first || refilled) && lease.kind !== 'slot') {
       // A lone answer after a full refill: it says whether this call is in its number.
-      if (said === limit) this.#countsBefore = true;
-      else if (said === limit - 1) this.#countsBefore = false;
+      if (said === whole) this.#countsBefore = true;
+      else if (said === whole - 1) this.#countsBefore = false;
     }
-    const counted = Math.max(0, said - (this.#countsBefore && !throttled ? 1 : 0));
+    const limit = this.#share(whole, 1);
+    const counted = this.#share(said - (this.#countsBefore && !throttled ? 1 : 0), 0);
     // What was spent without an answer while this one was out may not be in its number yet.
     const missing = this.#losses - lease.losses - lease.loss;
     const remaining = Math.max(0, counted - missing);
@@ -460,6 +506,10 @@ export class Bucket {
     this.#countedUntil = now + uncertaintyMs;
     this.#slots.takeUntil(this.#reporting(this.#countedUntil));
     this.#slots.keepLast(limit - counted);
+  }
+
+  #share(count: number, least: number): number {
+    return Math.max(least, Math.floor(count / this.#replicas));
   }
 
   #accepted(lease: Lease): void {
@@ -532,6 +582,24 @@ export class Bucket {
 
 /** What a grant is: an ordinary slot, a first look at an unknown bucket, or a test of a belief. */
 export type GrantKind = 'slot' | 'probe' | 'canary';
+
+/** What somebody else knows of a budget. Every time is on our clock. */
+export interface KnownBudget {
+  /** What the API said last; `undefined` when it never did. */
+  readonly said:
+    | {
+        readonly limit: number;
+        readonly remaining: number;
+        readonly resetAt?: number | undefined;
+        readonly uncertaintyMs: number;
+        readonly periodMs?: number | undefined;
+      }
+    | undefined;
+  /** Until when the API told us to stay away. */
+  readonly blockedUntil: number | undefined;
+  /** Operations that come back, by when. */
+  readonly slots: Iterable<readonly [at: number, count: number]>;
+}
 
 /** A grant that has no answer yet. */
 export interface Lease {

@@ -1,5 +1,6 @@
 import { Slots } from '../core/slots.ts';
 import type { BucketName } from './ledger.ts';
+import type { LocalObservation } from './local-times.ts';
 
 /**
  * What one replica knows of a bucket by itself. It outlives an outage, a flush or a failover of
@@ -23,14 +24,35 @@ export class KnownBucket {
     this.name = name;
   }
 
-  /** One operation of ours, which the API gives back at `backAt`. */
-  spent(backAt: number, now: number, isShared: boolean): void {
-    const spanMs = Math.max(this.said?.periodMs ?? 0, backAt - now);
-    this.own.takeUntil(now);
-    this.own.add(backAt, spanMs);
-    if (isShared) return;
-    this.since.takeUntil(now);
-    this.since.add(backAt, spanMs);
+  /** An answer to one of our operations came. `isShared`: a step will tell the shared state. */
+  learn(observation: LocalObservation, now: number, isShared: boolean): void {
+    const { status, resetAt } = observation;
+    const comesBack = status !== 429 && resetAt !== undefined && resetAt > now;
+    if (comesBack) {
+      const spanMs = Math.max(this.said?.periodMs ?? 0, resetAt - now);
+      for (const slots of isShared ? [this.own] : [this.own, this.since]) {
+        slots.takeUntil(now);
+        slots.add(resetAt, spanMs);
+      }
+    }
+    // What the shared state makes of it comes back with the step's numbers.
+    if (!isShared) this.#hear(observation, now);
+  }
+
+  #hear(observation: LocalObservation, now: number): void {
+    const { limit, remaining, resetAt, retryAt, status, uncertaintyMs, stamp } = observation;
+    if (status === 429 && retryAt !== undefined && retryAt > now) this.blockedUntil = retryAt;
+    if (remaining === undefined) return;
+    const isAhead = resetAt !== undefined && resetAt > now;
+    this.said = {
+      limit: Math.max(limit ?? this.said?.limit ?? 1, remaining, 1),
+      remaining,
+      resetAt: isAhead ? resetAt : undefined,
+      at: now,
+      uncertaintyMs,
+      periodMs: isAhead ? Math.max(this.said?.periodMs ?? 0, resetAt - now) : this.said?.periodMs,
+      stamp,
+    };
   }
 }
 

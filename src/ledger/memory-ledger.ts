@@ -3,6 +3,9 @@ import type { ClockOffset } from '../core/clock-offset.ts';
 import type { Chance, Clock, Timer } from '../core/clock.ts';
 import { FairQueue, type Turn } from '../core/fair-queue.ts';
 import { observe } from '../core/observation.ts';
+import type { Handover, HeldGrant, Succession, Waiter } from './handover.ts';
+import { KnownBucket } from './known-bucket.ts';
+import { localTimes } from './local-times.ts';
 import type {
   Admission,
   Again,
@@ -32,12 +35,17 @@ export interface MemoryLedgerOptions {
   readonly maxQueue: number;
   /** What to believe of an API that reports no limit; another one holds for old buckets too. */
   readonly belief?: { readonly limit: number; readonly periodMs: number } | undefined;
+  /**
+   * Whether it stands in for the shared ledger: over how many replicas each budget is divided, and
+   * what it learns is kept for when the other comes back.
+   */
+  readonly standIn?: { readonly replicas: () => number } | undefined;
   /** Buckets kept; beyond them idle ones are forgotten, the longest unused first. */
   readonly maxBuckets?: number;
 }
 
 /** The ledger in this process: nothing to install, nothing shared. Grants at once when it can. */
-export class MemoryLedger implements Ledger {
+export class MemoryLedger implements Ledger, Succession {
   readonly #options: MemoryLedgerOptions;
   readonly #maxBuckets: number;
   /** The longest unused first. */
@@ -78,6 +86,11 @@ export class MemoryLedger implements Ledger {
       case 'answered': {
         const observation = observe(outcome.answer, apiClock.bounds(now, clock.wallMs()));
         entry.bucket.answered(lease, observation, now, chance);
+        entry.known?.learn(
+          localTimes(observation, apiClock.bounds(now, clock.wallMs())),
+          now,
+          false,
+        );
         break;
       }
       case 'lost':
@@ -151,7 +164,7 @@ export class MemoryLedger implements Ledger {
     const now = this.#options.clock.now();
     for (const entry of this.#entries.values()) {
       this.#advance(entry, now);
-      const inOrder: Waiter[] = [];
+      const inOrder: QueuedWaiter[] = [];
       for (let next = entry.queue.take(); next !== undefined; next = entry.queue.take()) {
         inOrder.push(next);
       }
@@ -167,6 +180,54 @@ export class MemoryLedger implements Ledger {
         this.#setDeadline(entry, waiter, now);
       }
       for (const waiter of entry.parked) this.#setDeadline(entry, waiter, now);
+    }
+  }
+
+  handOver(): Handover {
+    const waiting: Waiter[] = [];
+    const known: KnownBucket[] = [];
+    for (const entry of this.#entries.values()) {
+      for (const waiter of [...entry.queue.tickets(), ...entry.parked]) {
+        forgetTimers(waiter);
+        waiting.push(waiter);
+      }
+      entry.wake?.cancel();
+      if (entry.known !== undefined) known.push(entry.known);
+    }
+    const held = [...this.#grants].map(([grant, { lease }]): HeldGrant => {
+      return { grant, kind: lease.kind };
+    });
+    this.#entries.clear();
+    this.#grants.clear();
+    this.#starved.clear();
+    return {
+      waiting: waiting.sort((a, b) => a.ticket.arrivedAt - b.ticket.arrivedAt),
+      held,
+      known,
+    };
+  }
+
+  takeOver({ waiting, held, known }: Handover): void {
+    const now = this.#options.clock.now();
+    const replicas = this.#options.standIn?.replicas() ?? 1;
+    for (const each of known) {
+      const entry = this.#entryFor(each.name, now, each);
+      const { said, blockedUntil, own } = each;
+      entry.bucket.assume({ said, blockedUntil, slots: own.entries() }, replicas, now);
+    }
+    for (const { grant, kind } of [...held].sort(byGrantTime)) {
+      const entry = this.#entryFor(grant.ticket.bucket, now);
+      this.#grants.set(grant, { entry, lease: entry.bucket.adopt(kind, grant.grantedAt) });
+    }
+    for (const from of waiting) {
+      const entry = this.#entryFor(from.ticket.bucket, now);
+      const waiter = this.#expect(entry, from, now);
+      if (from.notBefore > now) this.#park(entry, waiter, now);
+      else entry.queue.add(waiter, { paid: from.isAgain });
+    }
+    for (const entry of this.#entries.values()) {
+      this.#advance(entry, now);
+      this.#serve(entry, now);
     }
   }
 
@@ -232,39 +293,38 @@ export class MemoryLedger implements Ledger {
 
   #wait(entry: Entry, ticket: Ticket, leaving: Leaving, now: number, again?: Again): Waiting {
     const outcome = new Promise<Granted | Shed | Left>((tell) => {
-      const { owner, caller, priority, weight, arrivedAt } = ticket;
-      const waiter: Waiter = {
-        owner,
-        caller,
-        priority,
-        weight,
-        arrivedAt,
-        ticket,
-        tell,
-        leaving,
-        timer: undefined,
-      };
-      leaving.onGone(() => this.#remove(entry, waiter, { kind: 'left' }));
-      this.#setDeadline(entry, waiter, now);
-      if (again !== undefined && again.notBefore > now) this.#park(entry, waiter, again, now);
-      else this.#enqueue(entry, waiter, now, again !== undefined);
+      const notBefore = again?.notBefore ?? 0;
+      const isAgain = again !== undefined;
+      const waiter = this.#expect(entry, { ticket, leaving, tell, isAgain, notBefore }, now);
+      if (notBefore > now) this.#park(entry, waiter, now);
+      else this.#enqueue(entry, waiter, now);
     });
     return { kind: 'waiting', outcome };
   }
 
+  /** Makes sure that a waiter ends when its caller leaves, and at its deadline. */
+  #expect(entry: Entry, from: Waiter, now: number): QueuedWaiter {
+    const { owner, caller, priority, weight, arrivedAt } = from.ticket;
+    const turn: Turn = { owner, caller, priority, weight, arrivedAt };
+    const waiter: QueuedWaiter = { ...from, ...turn, timer: undefined };
+    waiter.leaving.onGone(() => this.#remove(entry, waiter, { kind: 'left' }));
+    this.#setDeadline(entry, waiter, now);
+    return waiter;
+  }
+
   /** Keeps a waiter out of the queue until the API lets this one request back in. */
-  #park(entry: Entry, waiter: Waiter, again: Again, now: number): void {
+  #park(entry: Entry, waiter: QueuedWaiter, now: number): void {
     entry.parked.add(waiter);
-    waiter.parkedFor = this.#options.clock.after(again.notBefore - now, () => {
+    waiter.parkedFor = this.#options.clock.after(waiter.notBefore - now, () => {
       entry.parked.delete(waiter);
       const then = this.#options.clock.now();
       this.#advance(entry, then);
-      this.#enqueue(entry, waiter, then, true);
+      this.#enqueue(entry, waiter, then);
     });
   }
 
-  #enqueue(entry: Entry, waiter: Waiter, now: number, paid: boolean): void {
-    entry.queue.add(waiter, { paid });
+  #enqueue(entry: Entry, waiter: QueuedWaiter, now: number): void {
+    entry.queue.add(waiter, { paid: waiter.isAgain });
     if (entry.queue.size + entry.parked.size > this.#options.maxQueue) {
       const last = entry.queue.last;
       if (last !== undefined) {
@@ -276,7 +336,7 @@ export class MemoryLedger implements Ledger {
     this.#serve(entry, now);
   }
 
-  #setDeadline(entry: Entry, waiter: Waiter, now: number): void {
+  #setDeadline(entry: Entry, waiter: QueuedWaiter, now: number): void {
     waiter.timer?.cancel();
     waiter.timer = this.#options.clock.after(this.#latest(waiter.ticket) - now, () => {
       const then = this.#options.clock.now();
@@ -286,15 +346,14 @@ export class MemoryLedger implements Ledger {
     });
   }
 
-  #remove(entry: Entry, waiter: Waiter, outcome: Shed | Left): void {
+  #remove(entry: Entry, waiter: QueuedWaiter, outcome: Shed | Left): void {
     entry.queue.remove(waiter);
     entry.parked.delete(waiter);
     this.#dismiss(waiter, outcome);
   }
 
-  #dismiss(waiter: Waiter, outcome: Granted | Shed | Left): void {
-    waiter.timer?.cancel();
-    waiter.parkedFor?.cancel();
+  #dismiss(waiter: QueuedWaiter, outcome: Granted | Shed | Left): void {
+    forgetTimers(waiter);
     waiter.leaving.onGone(undefined);
     waiter.tell(outcome);
   }
@@ -355,20 +414,22 @@ export class MemoryLedger implements Ledger {
     });
   }
 
-  #entryFor(name: BucketName, now: number): Entry {
-    const known = this.#entries.get(name.id);
-    if (known !== undefined) {
+  #entryFor(name: BucketName, now: number, known?: KnownBucket): Entry {
+    const existing = this.#entries.get(name.id);
+    if (existing !== undefined) {
       // The order matters only once there are so many that some must go.
       if (this.#entries.size * 2 > this.#maxBuckets) {
         this.#entries.delete(name.id);
-        this.#entries.set(name.id, known);
+        this.#entries.set(name.id, existing);
       }
-      return known;
+      return existing;
     }
     if (this.#entries.size >= this.#maxBuckets) this.#forgetIdle();
+    const { standIn } = this.#options;
     const entry: Entry = {
       name,
       bucket: new Bucket(now, this.#options.belief),
+      known: standIn === undefined ? undefined : (known ?? new KnownBucket(name)),
       belief: this.#options.belief,
       queue: new FairQueue(),
       parked: new Set(),
@@ -391,11 +452,7 @@ export class MemoryLedger implements Ledger {
   }
 }
 
-/** A ticket that waits, and whom to tell. */
-interface Waiter extends Turn {
-  readonly ticket: Ticket;
-  readonly tell: (outcome: Granted | Shed | Left) => void;
-  readonly leaving: Leaving;
+interface QueuedWaiter extends Waiter, Turn {
   /** Rings at the deadline. */
   timer: Timer | undefined;
   /** Rings when a parked ticket may queue. */
@@ -406,11 +463,13 @@ interface Waiter extends Turn {
 interface Entry {
   readonly name: BucketName;
   readonly bucket: Bucket;
+  /** What this replica learns of the bucket, for the ledger that it stands in for. */
+  readonly known: KnownBucket | undefined;
   /** What the bucket was last told to believe. */
   belief: MemoryLedgerOptions['belief'];
-  readonly queue: FairQueue<Waiter>;
+  readonly queue: FairQueue<QueuedWaiter>;
   /** Tickets that may not queue yet: the API throttled them and not the bucket. */
-  readonly parked: Set<Waiter>;
+  readonly parked: Set<QueuedWaiter>;
   /** An operator holds its grants back. */
   paused: boolean;
   wake: Timer | undefined;
@@ -420,6 +479,15 @@ interface Entry {
 interface Held {
   readonly entry: Entry;
   readonly lease: Lease;
+}
+
+function byGrantTime(a: HeldGrant, b: HeldGrant): number {
+  return a.grant.grantedAt - b.grant.grantedAt;
+}
+
+function forgetTimers(waiter: QueuedWaiter): void {
+  waiter.timer?.cancel();
+  waiter.parkedFor?.cancel();
 }
 
 /** While this replica drains another one answers, or this one's successor, in a moment. */

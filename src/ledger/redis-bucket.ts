@@ -1,12 +1,13 @@
 import type { ClockOffset } from '../core/clock-offset.ts';
 import type { Chance, Clock, Timer } from '../core/clock.ts';
+import { observe } from '../core/observation.ts';
 import type { Handover, HeldGrant, Waiter } from './handover.ts';
 import { inTime } from './in-time.ts';
 import { KnownBucket } from './known-bucket.ts';
+import { localTimes, type LocalObservation } from './local-times.ts';
 import type { Admission, Again, BucketName, Grant, Outcome, Places } from './ledger.ts';
 import type { Granted, Leaving, LedgerObserver, Left, Shed, ShedCode, Ticket } from './ledger.ts';
 import {
-  observeLocally,
   remember,
   toHeld,
   toKnown,
@@ -150,15 +151,13 @@ export class RedisBucket {
     this.#toConfirm.delete(lease);
     const { clock, apiClock, chance } = this.#options;
     const now = clock.now();
-    const said =
-      outcome.kind === 'answered'
-        ? observeLocally(outcome.answer, apiClock.bounds(now, clock.wallMs()), chance())
-        : undefined;
-    this.#settled.push({ lease, outcome: outcome.kind, said });
-    const backAt = said?.resetAt;
-    if (backAt !== undefined && backAt > now && said?.status !== 429) {
-      this.#known.spent(backAt, now, true);
+    let said: LocalObservation | undefined;
+    if (outcome.kind === 'answered') {
+      const offset = apiClock.bounds(now, clock.wallMs());
+      said = localTimes(observe(outcome.answer, offset), offset);
+      this.#known.learn(said, now, true);
     }
+    this.#settled.push({ lease, outcome: outcome.kind, said, chance: chance() });
     // While nobody waits for what this changes, it goes with the next step for free.
     const isNews = lease.kind !== 'slot' || said === undefined || said.status === 429;
     if (isNews || this.#waiting.size > 0 || this.#numbers.waiting > 0) this.#send();
@@ -342,7 +341,7 @@ export class RedisBucket {
   }
 
   #giveBack(lease: RemoteLease): void {
-    this.#settled.push({ lease, outcome: 'unsent', said: undefined });
+    this.#settled.push({ lease, outcome: 'unsent', said: undefined, chance: 0 });
     this.#stepDue = true;
   }
 

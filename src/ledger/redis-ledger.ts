@@ -1,4 +1,5 @@
 import type { Handover, Succession } from './handover.ts';
+import { inTime } from './in-time.ts';
 import type {
   Admission,
   Again,
@@ -12,7 +13,7 @@ import type {
   Ticket,
 } from './ledger.ts';
 import { RedisBucket, type RedisBucketOptions } from './redis-bucket.ts';
-import { readMessage } from './step-protocol.ts';
+import { readMessage, readReply, type StepBatch } from './step-protocol.ts';
 import { waitingByCaller } from './waiting-by-caller.ts';
 
 export interface RedisLedgerOptions extends Omit<
@@ -122,6 +123,30 @@ export class RedisLedger implements Ledger, Succession {
   hear(text: string): void {
     const message = readMessage(text);
     if (message !== undefined) this.#buckets.get(message.bucket)?.hear(message);
+  }
+
+  /** Resolves when a step on the bucket succeeds, one that changes nothing; rejects when not. */
+  async probe(bucketId: string): Promise<void> {
+    const { step, replica, clock, timeoutMs, maxQueue } = this.#options;
+    const batch: StepBatch = {
+      bucket: bucketId,
+      replica,
+      epoch: ++this.#epoch,
+      sequence: 1,
+      lineage: '',
+      revision: 0,
+      declares: true,
+      free: 0,
+      maxQueue,
+      sheds: 0,
+      held: [],
+      settled: [],
+      gone: [],
+      tickets: [],
+    };
+    const text = await inTime(step(bucketId, JSON.stringify(batch)), timeoutMs, clock);
+    const { status } = readReply(text);
+    if (status !== 'ok') throw new Error(`the probe of a step was answered ${status}`);
   }
 
   handOver(): Handover {

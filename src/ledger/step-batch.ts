@@ -1,10 +1,9 @@
 import type { GrantKind } from '../core/bucket.ts';
-import type { OffsetBounds } from '../core/clock-offset.ts';
-import { observe, type Answer, type Observation } from '../core/observation.ts';
 import type { Slots } from '../core/slots.ts';
 import type { Waiter } from './handover.ts';
 import type { KnownBucket } from './known-bucket.ts';
 import type { Outcome } from './ledger.ts';
+import type { LocalObservation } from './local-times.ts';
 import type {
   StepHeld,
   StepKnown,
@@ -29,35 +28,17 @@ export interface Settlement {
   readonly lease: RemoteLease;
   readonly outcome: Outcome['kind'];
   readonly said: LocalObservation | undefined;
-}
-
-/** An observation all of whose times are on our clock: no other would mean the same elsewhere. */
-export interface LocalObservation extends Omit<Observation, 'basis'> {
-  /** The API's own moment of the reset. */
-  readonly stamp: number | undefined;
+  /** From 0 up to but without 1: spreads the retries of an API that says no time. */
   readonly chance: number;
 }
 
-/** Reads an answer, and converts its reset to our clock with what is known of the API's by now. */
-export function observeLocally(
-  answer: Answer,
-  offset: OffsetBounds,
-  chance: number,
-): LocalObservation {
-  const { basis, resetAt, ...rest } = observe(answer, offset);
-  if (resetAt === undefined || basis === 'delay') {
-    return { ...rest, ...(resetAt === undefined ? {} : { resetAt }), stamp: undefined, chance };
-  }
-  return { ...rest, resetAt: resetAt - offset.low, stamp: resetAt, chance };
-}
-
-export function toSettled({ lease, outcome, said }: Settlement, now: number): StepSettled {
+export function toSettled({ lease, outcome, said, chance }: Settlement, now: number): StepSettled {
   const { id, kind, observation, trusted } = lease;
   if (said === undefined) return [id, kind, observation, trusted, outcome];
-  return [id, kind, observation, trusted, outcome, toStepObservation(said, now)];
+  return [id, kind, observation, trusted, outcome, toStepObservation(said, chance, now)];
 }
 
-function toStepObservation(said: LocalObservation, now: number): StepObservation {
+function toStepObservation(said: LocalObservation, chance: number, now: number): StepObservation {
   return {
     status: said.status,
     limit: said.limit,
@@ -67,7 +48,7 @@ function toStepObservation(said: LocalObservation, now: number): StepObservation
     stamp: said.stamp,
     sameWithin: said.sameWithinMs,
     uncertainty: said.uncertaintyMs,
-    chance: said.chance,
+    chance,
   };
 }
 

@@ -16,6 +16,7 @@ const KEY_ENDS = [
   'leases',
   'held',
   'offers',
+  'expired',
   'replicas',
 ] as const;
 

@@ -184,7 +184,7 @@ export class ReferenceStep {
     }
     this.#queue.add(waiting, { paid: how.endsWith('again') });
     this.#tickets.set(id, waiting);
-    if (this.#queue.size > this.#maxQueue) this.#shedLast(replica);
+    if (!how.startsWith('kept') && this.#queue.size > this.#maxQueue) this.#shedLast(replica);
   }
 
   #tooLong(ticket: Waiting): number | undefined {

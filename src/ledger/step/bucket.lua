@@ -10,6 +10,7 @@ local HOLD_MS = 1000
 local UNKNOWN_RESET_FIRST_MS, UNKNOWN_RESET_LAST_MS = 1000, 60000
 local PROBE_FIRST_MS, PROBE_LAST_MS = 1000, 60000
 local STUCK_USUAL_MS, STUCK_RETRY_AFTER_MS, STUCK_LAST_MS = 60000, 600000, 900000
+local MAX_COUNTING_MS = 1000
 local FIRST_LATENESS_MS, MAX_LATENESS_MS, LATENESS_DECAY = 50, 2000, 0.99
 local MAX_WINDOW = 1024
 local HUGE = math.huge
@@ -19,7 +20,7 @@ local MAX_EXPIRED = 256
 local function bucketNew(now, belief)
   local b = {
     phase = 'unopened', limit = 0, remaining = 0, uncertainty = 0, countsBefore = false,
-    observations = 0, blockedByRetryAfter = false, blockObservation = 0, canaryDue = false,
+    observations = 0, losses = 0, blockedByRetryAfter = false, blockObservation = 0, canaryDue = false,
     unknownReset = UNKNOWN_RESET_FIRST_MS, throttlesInARow = 0, lastGrantAt = now,
     stuck = STUCK_USUAL_MS, probeAt = 0, probeEvery = PROBE_FIRST_MS, window = 1, lateness = 0,
     periodCount = 0,
@@ -73,15 +74,25 @@ local function canaryLater(b, now)
 end
 
 local function addSlot(b, slots, at, now)
+  -- The API had it back before it said the number that we go by.
+  if b.countedUntil and at <= b.countedUntil then return end
   slotsAdd(slots, at, math.max(period(b) or 0, at - now), 1)
 end
 
+-- Books an operation that nobody told of; says whether anything tells when it comes back.
 local function spend(b, slots, now)
-  if b.phase ~= 'metered' then return end
+  b.losses = b.losses + 1
+  if b.phase ~= 'metered' then return false end
   b.remaining = math.max(0, b.remaining - 1)
-  if b.resetAt then addSlot(b, slots, b.resetAt, now)
-  elseif period(b) then addSlot(b, slots, now + period(b), now) end
+  local known = b.resetAt ~= nil or b.believedPeriod ~= nil
+  if known then
+    -- Its own reset, which we did not get to see, may lie behind the newest that we saw.
+    local periodOn = now + (period(b) or 0)
+    addSlot(b, slots, math.max(b.resetAt or periodOn, periodOn), now)
+  end
   slotsKeepLast(slots, b.limit - b.remaining)
+  if not known and b.remaining == 0 and leaseCount == 0 then canaryLater(b, now) end
+  return known
 end
 
 -- Takes a lease off the books.
@@ -94,7 +105,8 @@ local function expireOldest(b, slots, now)
   local id = leaseOldest()
   local lease = leaseFind(id)
   endLease(b, id, lease)
-  spend(b, slots, now)
+  lease.loss, lease.recorded = 1, spend(b, slots, now)
+  leaseExpire(id, lease, now)
   if lease.kind == 'canary' then canaryLater(b, now) end
 end
 
@@ -110,9 +122,13 @@ local function advance(b, slots, now)
       expireOldest(b, slots, now)
       expired = expired + 1
     elseif refill <= slotAt then
-      b.remaining = b.limit
+      -- What was spent without an answer after the newest observation may still be out.
+      slotsTakeUntil(slots, b.resetAt)
+      local later = slotsCountBefore(slots, refill + (period(b) or 0) + 1)
       slotsClear(slots)
+      b.remaining = math.max(0, b.limit - later)
       b.resetAt = nil
+      b.canaryDue = available(b) <= 0
       b.heldUntil = refill + b.uncertainty + HOLD_MS
       b.cameBackAt = refill
     else
@@ -120,8 +136,13 @@ local function advance(b, slots, now)
       b.cameBackAt = slotAt
     end
   end
-  if b.blockedUntil and b.blockedUntil <= now then b.blockedUntil, b.canaryDue = nil, true end
-  if b.canaryDueAt and b.canaryDueAt <= now then b.canaryDueAt, b.canaryDue = nil, true end
+  -- What came back by the clock is test enough; a canary goes only where nothing did.
+  if b.blockedUntil and b.blockedUntil <= now then
+    b.blockedUntil, b.canaryDue = nil, available(b) <= 0
+  end
+  if b.canaryDueAt and b.canaryDueAt <= now then
+    b.canaryDueAt, b.canaryDue = nil, available(b) <= 0
+  end
 end
 
 local function usualOffer(b, now)
@@ -131,7 +152,7 @@ local function usualOffer(b, now)
   end
   if b.phase == 'unmetered' then return leaseCount < b.window and 'slot' or nil end
   if b.heldUntil and now < b.heldUntil then
-    return not b.canary and available(b) > 0 and 'canary' or nil
+    return not b.canary and (available(b) > 0 or b.canaryDue) and 'canary' or nil
   end
   if available(b) > 0 then return 'slot' end
   return b.canaryDue and not b.canary and 'canary' or nil
@@ -154,12 +175,15 @@ local function grant(b, now, id, replica)
   local soonAfter = b.cameBackAt and now - b.cameBackAt <= b.uncertainty + MAX_LATENESS_MS
   local lease = {
     kind = kind, grantedAt = now, observation = b.observations, replica = replica,
+    losses = b.losses, loss = 0, recorded = false,
     trusted = available(b) > 0 and soonAfter or false,
   }
   leaseAdd(id, lease)
   b.lastGrantAt = now
+  -- Whatever goes now tells as much as a canary would.
+  b.canaryDue = false
   if kind == 'canary' then
-    b.canary, b.canaryDue = id, false
+    b.canary = id
   elseif kind == 'probe' then
     b.probeAt = now + b.probeEvery
     b.probeEvery = math.min(b.probeEvery * 2, PROBE_LAST_MS)
@@ -200,7 +224,9 @@ local function observe(b, slots, lease, o, now)
     if said == limit then b.countsBefore = true
     elseif said == limit - 1 then b.countsBefore = false end
   end
-  local remaining = math.max(0, said - ((b.countsBefore and not throttled) and 1 or 0))
+  local counted = math.max(0, said - ((b.countsBefore and not throttled) and 1 or 0))
+  -- What was spent without an answer while this one was out may not be in its number yet.
+  local remaining = math.max(0, counted - (b.losses - lease.losses - lease.loss))
   local otherLimit = not first and limit ~= b.limit and remaining > b.remaining
 
   b.phase = 'metered'
@@ -216,7 +242,9 @@ local function observe(b, slots, lease, o, now)
 
   if o.resetAt and o.resetAt > now then
     b.resetAt = o.resetAt
-    periodAdd(b, o.resetAt - now, math.max(64, 2 * limit))
+    -- From when the API counted the call at the earliest; a slow answer does not make it longer.
+    local countedAt = math.max(lease.grantedAt, now - MAX_COUNTING_MS)
+    periodAdd(b, o.resetAt - countedAt, math.max(64, 2 * limit))
     b.unknownReset = UNKNOWN_RESET_FIRST_MS
     b.canaryDueAt = nil
   else
@@ -225,8 +253,9 @@ local function observe(b, slots, lease, o, now)
     canaryLater(b, now)
   end
   -- Slots that may be back at the API already are in its number.
-  slotsTakeUntil(slots, now + o.uncertainty)
-  slotsKeepLast(slots, limit - remaining)
+  b.countedUntil = now + o.uncertainty
+  slotsTakeUntil(slots, b.countedUntil)
+  slotsKeepLast(slots, limit - counted)
 end
 
 local function throttled(b, slots, lease, o, now)
@@ -235,10 +264,15 @@ local function throttled(b, slots, lease, o, now)
     b.lateness = math.min(math.max(b.lateness * 2, FIRST_LATENESS_MS), most)
   end
   if lease.kind == 'canary' then b.stuck = math.min(b.stuck * 2, STUCK_LAST_MS) end
+  -- What was out together when the API first refused is one refusal, however many answers it has.
+  local sameRefusal = b.blockedUntil and b.blockedAt and lease.grantedAt <= b.blockedAt
+  local told = o.retryAt ~= nil and o.retryAt > now
+  if sameRefusal and not told and b.blockedByRetryAfter then return end
   b.canaryDueAt = nil
   b.blockObservation = b.observations
-  b.blockedByRetryAfter = o.retryAt ~= nil and o.retryAt > now
-  if b.blockedByRetryAfter then
+  b.blockedByRetryAfter = told
+  if not sameRefusal then b.blockedAt = now end
+  if told then
     b.blockedUntil, b.throttlesInARow = o.retryAt, 0
     return
   end
@@ -247,6 +281,7 @@ local function throttled(b, slots, lease, o, now)
     b.blockedUntil, b.throttlesInARow = backAt, 0
     return
   end
+  if sameRefusal then return end
   local most = math.min(UNKNOWN_RESET_FIRST_MS * 2 ^ b.throttlesInARow, UNKNOWN_RESET_LAST_MS)
   b.throttlesInARow = math.min(b.throttlesInARow + 1, 16)
   b.blockedUntil = now + math.max(50, most * o.chance)
@@ -267,14 +302,20 @@ local function answered(b, slots, lease, wasOut, o, now)
   end
   local resetPassed = o.resetAt ~= nil and o.resetAt <= now
   local othersAhead = b.resetAt ~= nil and b.resetAt > now
-  if resetPassed and othersAhead then return end
+  local refused = isThrottle and (o.remaining or 0) == 0
+  if resetPassed and othersAhead then
+    -- Its numbers are stale, but an instruction is obeyed.
+    if refused and o.retryAt and o.retryAt > now then throttled(b, slots, lease, o, now) end
+    return
+  end
 
-  if wasOut and not isThrottle and o.resetAt and not resetPassed then
+  local unrecorded = (wasOut or not lease.recorded) and not isThrottle
+  if unrecorded and o.resetAt and not resetPassed then
     addSlot(b, slots, o.resetAt, now)
   end
   if not isNewer(b, lease, o) then return end
   observe(b, slots, lease, o, now)
-  if isThrottle and (o.remaining or 0) == 0 then
+  if refused then
     throttled(b, slots, lease, o, now)
   else
     b.stuck, b.throttlesInARow = STUCK_USUAL_MS, 0
@@ -283,7 +324,7 @@ local function answered(b, slots, lease, wasOut, o, now)
 end
 
 local function unsent(b, lease)
-  if lease.kind == 'canary' then b.canaryDue = true end
+  if lease.kind == 'canary' then b.canaryDue = available(b) <= 0 end
   if lease.kind == 'probe' then b.probeAt = 0 end
 end
 

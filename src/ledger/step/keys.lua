@@ -12,7 +12,8 @@ local key = {
   leases = KEYS[9],   -- sorted set: leases by the time of their grant
   held = KEYS[10],    -- hash: what is known of a lease, by id
   offers = KEYS[11],  -- sorted set: leases that their replica has not confirmed, by when they end
-  replicas = KEYS[12] -- hash: epoch, sequence, places and tickets of each replica
+  expired = KEYS[12], -- sorted set: leases that count as spent and whose answer may still come
+  replicas = KEYS[13] -- hash: epoch, sequence, places and tickets of each replica
 }
 
 -- Every digit of a number: Lua's own conversion keeps fourteen of the seventeen that matter.

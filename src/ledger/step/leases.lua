@@ -3,6 +3,8 @@
 -- it took it; a third key holds the offers by the time at which they end.
 
 local OFFER_MS = 2000
+-- Expired leases whose late answer is still made sense of.
+local MAX_EXPIRED_KEPT = 1024
 
 local leaseCount = redis.call('ZCARD', key.leases)
 local oldestLease = false
@@ -20,6 +22,16 @@ local function leaseAdd(id, lease)
   oldestLease = false
 end
 
+-- An expired lease is no longer out, but its answer may still come, and is then judged by it.
+local function leaseExpire(id, lease, now)
+  lease.expired, lease.ticket = true, nil
+  redis.call('HSET', key.held, id, cmsgpack.pack(lease))
+  redis.call('ZADD', key.expired, exact(now), id)
+  if redis.call('ZCARD', key.expired) > MAX_EXPIRED_KEPT then
+    redis.call('HDEL', key.held, redis.call('ZPOPMIN', key.expired)[1])
+  end
+end
+
 local function leaseFind(id)
   local packed = redis.call('HGET', key.held, id)
   return packed and cmsgpack.unpack(packed) or nil
@@ -33,6 +45,7 @@ local function leaseRemove(id, lease)
   redis.call('HDEL', key.held, id)
   leaseCount = leaseCount - redis.call('ZREM', key.leases, id)
   if lease.ticket then redis.call('ZREM', key.offers, offerMember(lease, id)) end
+  if lease.expired then redis.call('ZREM', key.expired, id) end
   oldestLease = false
 end
 

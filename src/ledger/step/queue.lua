@@ -10,6 +10,7 @@ local MAX_IDLE_FLOWS = 4096
 local MAX_FLOWS_WALKED, MAX_WALKED_PER_STEP = 512, 8192
 
 local flowCache, flowDirty = {}, {}
+local ownerCache = {}
 local walked = 0
 
 local function weightOf(ticket)
@@ -35,6 +36,36 @@ local function flowMake(owner, flowKey, finish)
   return flow
 end
 
+-- An owner's record: how many named flows it has, and the names that it used last, the longest
+-- unused first. A flow is forgotten sooner than its name.
+local function ownerLoad(name)
+  if ownerCache[name] == nil then
+    local packed = redis.call('HGET', key.owners, name)
+    ownerCache[name] = packed and cmsgpack.unpack(packed) or false
+  end
+  return ownerCache[name]
+end
+
+local function flowName(turn)
+  return turn.priority .. ' ' .. turn.caller
+end
+
+local function knows(owner, name)
+  for i, known in ipairs(owner.known) do
+    if known == name then return i end
+  end
+  return nil
+end
+
+-- Says whether the name was known; it is now.
+local function recognise(owner, name)
+  local at = knows(owner, name)
+  if at then table.remove(owner.known, at) end
+  table.insert(owner.known, name)
+  while #owner.known > NAMED_FLOWS_PER_OWNER do table.remove(owner.known, 1) end
+  return at ~= nil
+end
+
 -- The flow that an owner's surplus names of one priority share.
 local function sharedOf(turn)
   local flowKey = sharedKey(turn.owner, turn.priority)
@@ -56,17 +87,26 @@ local function flowsSave()
     else redis.call('ZREM', key.lengths, flowKey) end
   end
   flowDirty = {}
+  for name, owner in pairs(ownerCache) do
+    if owner and owner.dirty then
+      owner.dirty = nil
+      redis.call('HSET', key.owners, name, cmsgpack.pack(owner))
+    end
+  end
 end
 
 -- The flow that a ticket would join if it exists already.
 local function flowExisting(turn)
-  local named = flowLoad(turn.owner .. '\1' .. turn.priority .. ' ' .. turn.caller)
+  local named = flowLoad(turn.owner .. '\1' .. flowName(turn))
   if named then return named end
-  local count = tonumber(redis.call('HGET', key.owners, turn.owner) or 0)
-  return count >= NAMED_FLOWS_PER_OWNER and sharedOf(turn) or nil
+  local owner = ownerLoad(turn.owner)
+  return owner and owner.named >= NAMED_FLOWS_PER_OWNER and sharedOf(turn) or nil
 end
 
-local function startOfNew(queue, turn)
+-- Where a flow would start that is not remembered. A name that was here before is no new one.
+local function startOf(queue, turn)
+  local owner = ownerLoad(turn.owner)
+  if not owner or knows(owner, flowName(turn)) then return queue.virtualTime end
   local shared = flowLoad(sharedKey(turn.owner, turn.priority))
   return math.max(queue.virtualTime, shared and shared.finish or 0)
 end
@@ -77,14 +117,18 @@ local function flowFor(queue, ticket)
     redis.call('ZREM', key.idle, existing.key)
     return existing
   end
-  local start = startOfNew(queue, ticket)
-  local shared = sharedOf(ticket)
-  shared.finish = start + 1 / weightOf(ticket)
-  flowDirty[shared.key] = true
-  redis.call('ZADD', key.idle, 'XX', exact(shared.finish), shared.key)
-  redis.call('HINCRBY', key.owners, ticket.owner, 1)
-  local flow = flowMake(ticket.owner,
-    ticket.owner .. '\1' .. ticket.priority .. ' ' .. ticket.caller, start)
+  local start = startOf(queue, ticket)
+  local owner = ownerLoad(ticket.owner) or { named = 0, known = {} }
+  ownerCache[ticket.owner] = owner
+  local name = flowName(ticket)
+  if not recognise(owner, name) then
+    local shared = sharedOf(ticket)
+    shared.finish = start + 1 / weightOf(ticket)
+    flowDirty[shared.key] = true
+    redis.call('ZADD', key.idle, 'XX', exact(shared.finish), shared.key)
+  end
+  owner.named, owner.dirty = owner.named + 1, true
+  local flow = flowMake(ticket.owner, ticket.owner .. '\1' .. name, start)
   flow.named = true
   return flow
 end
@@ -124,25 +168,28 @@ local function headChanged(queue, flow)
 end
 
 local function flowForget(queue, flow)
-  local owner = flow.owner
-  if flow.named then
-    redis.call('HINCRBY', key.owners, owner, -1)
+  local name = flow.owner
+  local owner = ownerLoad(name)
+  if flow.named and owner then
+    owner.named, owner.dirty = owner.named - 1, true
     flowDrop(flow)
   end
-  if tonumber(redis.call('HGET', key.owners, owner) or 0) > 0 then return end
+  if owner and owner.named > 0 then return end
   local isAhead = false
   local shared = {}
   for priority in pairs(PRIORITY_WEIGHT) do
-    shared[#shared + 1] = flowLoad(sharedKey(owner, priority)) or nil
+    shared[#shared + 1] = flowLoad(sharedKey(name, priority)) or nil
   end
   for _, each in ipairs(shared) do
-    if each.length > 0 or each.finish > queue.virtualTime then
+    local dropped = each == flow or each.finish <= queue.virtualTime
+    if each.length > 0 or not dropped then
       isAhead = true
       if each.length == 0 then redis.call('ZADD', key.idle, exact(each.finish), each.key) end
     end
   end
   if isAhead then return end
-  redis.call('HDEL', key.owners, owner)
+  redis.call('HDEL', key.owners, name)
+  ownerCache[name] = false
   for _, each in ipairs(shared) do flowDrop(each) end
 end
 
@@ -150,10 +197,11 @@ end
 local function flowRest(queue, flow)
   if queue.size == 0 then
     redis.call('DEL', key.idle, key.owners, key.flows, key.active, key.lengths)
-    flowCache, flowDirty = {}, {}
+    flowCache, flowDirty, ownerCache = {}, {}, {}
   elseif flow.finish > queue.virtualTime then
     redis.call('ZADD', key.idle, exact(flow.finish), flow.key)
-    if redis.call('ZCARD', key.idle) > MAX_IDLE_FLOWS then
+    -- Each is dropped for good, an owner's shared one after its last named one.
+    while redis.call('ZCARD', key.idle) > MAX_IDLE_FLOWS do
       local first = redis.call('ZPOPMIN', key.idle)[1]
       flowForget(queue, flowLoad(first))
     end
@@ -233,7 +281,7 @@ end
 local function queueAhead(queue, turn)
   local own = flowExisting(turn)
   local start
-  if not own then start = startOfNew(queue, turn)
+  if not own then start = startOf(queue, turn)
   else start = math.max(queue.virtualTime, own.length > 0 and own.tag or own.finish) end
   local length = own and own.length or 0
   local tag = start + length / weightOf(turn)

@@ -138,7 +138,7 @@ local function discardUndeclared()
     local lease = cmsgpack.unpack(all[i + 1])
     if lease.replica == me and not declared[all[i]] then
       endLease(b, all[i], lease)
-      unsent(b, lease)
+      if not lease.expired then unsent(b, lease) end
     end
   end
 end
@@ -182,7 +182,7 @@ local function hold(id, kind, observation, trusted, age)
   if age >= LEASE_MS then return end
   leaseAdd(id, {
     kind = kind, grantedAt = now - age, observation = numberOf(observation), trusted = trusted,
-    replica = me,
+    losses = b.losses, loss = 0, recorded = false, replica = me,
   })
   if kind == 'canary' then b.canary = b.canary or id end
 end
@@ -198,13 +198,16 @@ end
 
 local function settle(id, kind, observation, trusted, outcome, said)
   local lease = leaseFind(id)
-  local wasOut = lease ~= nil
+  local wasOut = lease ~= nil and not lease.expired
   if lease then
     endLease(b, id, lease)
   else
     -- An offer that ended before its replica could say that it took it did cost its slot.
     wasOut = dropTicket(id) ~= nil
-    lease = { kind = kind, observation = numberOf(observation), trusted = trusted }
+    lease = {
+      kind = kind, grantedAt = now - LEASE_MS, observation = numberOf(observation),
+      trusted = trusted, losses = b.losses, loss = 0, recorded = not wasOut,
+    }
   end
   if outcome == 'answered' then
     answered(b, slots, lease, wasOut, observationOf(said), now)
@@ -327,7 +330,8 @@ local function arrive(id, owner, caller, priority, weight, age, waits, how)
     return
   end
   queueAdd(queue, id, ticket)
-  if queue.size > batch.maxQueue then shedLast() end
+  -- Whoever waited already stays, so replicas that come back can overfill it by what they bring.
+  if isNew and queue.size > batch.maxQueue then shedLast() end
 end
 
 -- Offers to this replica that it has not taken yet: a message may have been lost.

@@ -1,0 +1,100 @@
+import type { RedisAddress } from './redis-url.ts';
+import { secret } from './values.ts';
+
+/** The shared ledger's settings, with what the files that they name hold. */
+export interface RedisConfig {
+  readonly address: RedisAddress;
+  readonly prefix: string;
+  /** Milliseconds; a slower answer counts as an outage. */
+  readonly timeoutMs: number;
+  readonly ca: string | undefined;
+  readonly cert: string | undefined;
+  readonly key: string | undefined;
+}
+
+export interface RedisSettings {
+  readonly address: RedisAddress | undefined;
+  readonly prefix: string;
+  readonly timeoutMs: number;
+  readonly caPath: string | undefined;
+  readonly certPath: string | undefined;
+  readonly keyPath: string | undefined;
+  readonly authPath: string | undefined;
+}
+
+/** Puts the settings together and reads their files; what is wrong is added to `problems`. */
+export function redisConfig(
+  settings: RedisSettings,
+  readFile: (path: string) => string,
+  problems: string[],
+): RedisConfig | undefined {
+  const { address, prefix, timeoutMs, caPath, certPath, keyPath, authPath } = settings;
+  function read(variable: string, path: string | undefined): string | undefined {
+    if (path === undefined) return undefined;
+    try {
+      return readFile(path);
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      problems.push(`${variable}: expected a readable file, got: ${why}`);
+      return undefined;
+    }
+  }
+  if ((certPath === undefined) !== (keyPath === undefined)) {
+    const [missing, given] = certPath === undefined ? ['CERT', 'KEY'] : ['KEY', 'CERT'];
+    problems.push(
+      `HEADGATE_REDIS_${missing}: expected a file beside HEADGATE_REDIS_${given}, got nothing`,
+    );
+  }
+  const ca = read('HEADGATE_REDIS_CA', caPath);
+  const cert = read('HEADGATE_REDIS_CERT', certPath);
+  const key = read('HEADGATE_REDIS_KEY', keyPath);
+  const auth = read('HEADGATE_REDIS_AUTH_FILE', authPath);
+  if (address === undefined) return undefined;
+  if ((ca ?? cert) !== undefined && !address.tls) {
+    problems.push('HEADGATE_REDIS_URL: expected rediss:// beside TLS files, got one without TLS');
+  }
+  if (auth !== undefined && address.password !== undefined) {
+    problems.push('HEADGATE_REDIS_AUTH_FILE: expected no password in HEADGATE_REDIS_URL beside it');
+  }
+  return {
+    address: auth === undefined ? address : { ...address, ...loginFrom(auth) },
+    prefix,
+    timeoutMs,
+    ca,
+    cert,
+    key,
+  };
+}
+
+/** The key of the bucket names, from the setting or its file. */
+export function readSecret(
+  value: string | undefined,
+  path: string | undefined,
+  readFile: (path: string) => string,
+  problems: string[],
+): string | undefined {
+  if (path === undefined) return value;
+  if (value !== undefined) {
+    problems.push('HEADGATE_SECRET_FILE: expected to be alone, got HEADGATE_SECRET as well');
+    return value;
+  }
+  try {
+    const content = readFile(path).trim();
+    if (secret.parse(content) !== undefined) return content;
+    problems.push(
+      `HEADGATE_SECRET_FILE: expected a file with ${secret.expected}, got ${content.length} characters that are not`,
+    );
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    problems.push(`HEADGATE_SECRET_FILE: expected a readable file, got: ${why}`);
+  }
+  return undefined;
+}
+
+/** `user:password`, or a password alone. */
+function loginFrom(text: string): Pick<RedisAddress, 'username' | 'password'> {
+  const line = text.trim();
+  const colon = line.indexOf(':');
+  if (colon <= 0) return { username: undefined, password: line.slice(colon + 1) };
+  return { username: line.slice(0, colon), password: line.slice(colon + 1) };
+}
