@@ -70,7 +70,8 @@ export function makeCallMetrics(registry: Registry): CallMetrics {
   }
 
   return {
-    record({ method, status, outcome, caller, code, bucket, attempts, ...line }) {
+    record(line) {
+      const { method, status, outcome, caller, code } = line;
       calls.inc({
         method: METHODS.has(method) ? method : OTHER,
         status_class: STATUS_CLASSES[Math.floor(status / 100)] ?? OTHER,
@@ -79,8 +80,8 @@ export function makeCallMetrics(registry: Registry): CallMetrics {
       });
       total.observe(line.totalMs / 1000);
       // A call that was not understood neither waited nor went out.
-      if (bucket !== undefined) wait.observe(line.waitMs / 1000);
-      if (attempts > 0) upstream.observe(line.upstreamMs / 1000);
+      if (line.bucket !== undefined) wait.observe(line.waitMs / 1000);
+      if (line.attempts > 0) upstream.observe(line.upstreamMs / 1000);
       if (outcome === 'shed' && code !== undefined) sheds.inc({ code });
     },
     throttled(className) {

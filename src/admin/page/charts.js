@@ -75,7 +75,7 @@ export function makeCharts() {
     makeChart({
       id: 'chart-wait',
       title: 'Wait',
-      unit: 'at most',
+      unit: '',
       series: [
         {
           name: '95 of 100 calls',
@@ -84,7 +84,7 @@ export function makeCharts() {
           value: ({ calls, waitP95 }) => (calls === 0 ? undefined : waitP95),
         },
         {
-          name: 'half of them',
+          name: 'half',
           shape: 'dashed',
           colour: 3,
           value: ({ calls, waitP50 }) => (calls === 0 ? undefined : waitP50),
@@ -97,13 +97,13 @@ export function makeCharts() {
     }),
     makeChart({
       id: 'chart-throttled',
-      title: '429s of the API',
+      title: 'API 429s',
       unit: 'kept from callers',
       series: [{ name: '429s', shape: 'bars', colour: 1, value: ({ throttled }) => throttled }],
       scale: (most) => roundUp(Math.max(4, most)),
       format: formatCount,
       headline: (all) => all.reduce((sum, { throttled }) => sum + throttled, 0),
-      headlineNote: 'in 15 minutes',
+      headlineNote: 'in 15 min',
     }),
   ];
 
@@ -177,7 +177,9 @@ function makeChart({ id, title, unit, series, scale, format, headline, headlineN
     return [{ one, fill, stroke }];
   });
   const cursor = element('div', 'cursor');
+  const readout = element('p', 'readout');
   cursor.hidden = true;
+  readout.hidden = true;
   plot.append(svg, cursor);
   const axis = element(
     'div',
@@ -191,11 +193,11 @@ function makeChart({ id, title, unit, series, scale, format, headline, headlineN
       '',
       element('h2', '', title),
       element('p', 'value', number, ' ', element('span', 'when', headlineNote)),
-      element('p', 'unit', unit),
-      ...(series.length > 1 ? [legend] : []),
+      element('div', 'below', element('p', 'unit', unit), ...(series.length > 1 ? [legend] : [])),
     ),
     plot,
     axis,
+    readout,
   );
 
   /** @type {{ all: readonly Point[], newest: number, stepSeconds: number }} */
@@ -204,18 +206,23 @@ function makeChart({ id, title, unit, series, scale, format, headline, headlineN
     const { left, width } = plot.getBoundingClientRect();
     const back = Math.round((1 - (event.clientX - left) / width) * (STEPS - 1));
     const point = last.all.find(({ step }) => step === last.newest - back);
-    cursor.hidden = point === undefined;
+    pointTo(point !== undefined);
     if (point === undefined) return;
     const said = series.map(({ name, value }) => {
       const at = value(point, last.stepSeconds);
       return `${name} ${at === undefined ? '–' : format(at)}`;
     });
-    setText(cursor, `${formatClock(point.at)}: ${said.join(', ')}`);
-    const share = 1 - back / (STEPS - 1);
-    cursor.style.left = `${share * 100}%`;
-    cursor.dataset['side'] = share > 0.5 ? 'left' : 'right';
+    setText(readout, `${formatClock(point.at)} · ${said.join(' · ')}`);
+    cursor.style.left = `${(1 - back / (STEPS - 1)) * 100}%`;
   });
-  plot.addEventListener('pointerleave', () => (cursor.hidden = true));
+  plot.addEventListener('pointerleave', () => pointTo(false));
+
+  /** What is pointed to is told where the axis was. @param {boolean} at */
+  function pointTo(at) {
+    cursor.hidden = !at;
+    readout.hidden = !at;
+    axis.hidden = at;
+  }
 
   return {
     /** @param {readonly Point[]} all @param {number} newest @param {number} stepSeconds */
@@ -231,7 +238,7 @@ function makeChart({ id, title, unit, series, scale, format, headline, headlineN
       setText(top, format(height));
       svg.setAttribute(
         'aria-label',
-        `${title}, ${unit}: ${now} ${headlineNote}, at most ${format(most)} in the last 15 minutes`,
+        `${title}: ${now} ${headlineNote}, at most ${format(most)} in the last 15 minutes`,
       );
       drawn.forEach(({ one, fill, stroke }, index) => {
         const line = runsOf(values[index] ?? [], newest, height);
