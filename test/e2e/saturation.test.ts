@@ -7,9 +7,9 @@ import { startGateway, type TestGateway } from '../support/gateway.ts';
 import type { Semantics } from '../support/limiter.ts';
 import { utilisationOf } from '../support/utilisation.ts';
 
-const LIMIT = 80;
-const PERIOD_MS = 4000;
-const BUDGETS = 7;
+const LIMIT = 60;
+const PERIOD_MS = 5000;
+const BUDGETS = 6;
 const CALLERS = ['billing', 'console', 'dns-sync', 'purger', 'reports'];
 const SEMANTICS: readonly Semantics[] = ['fixed', 'aligned', 'sliding', 'leaky'];
 const TOKEN = 'token one-for-all';
