@@ -1,8 +1,9 @@
 import { constants } from 'node:os';
+import { isatty } from 'node:tty';
 
 /** What the process is told from outside. */
 export interface Signals {
-  /** Resolves at the first SIGTERM or SIGINT. */
+  /** Resolves at the first SIGTERM or SIGINT, or at the SIGHUP of a terminal that was closed. */
   readonly stop: Promise<NodeJS.Signals>;
   /** Sets what to call at a further one; the process ends right after, with a shell's exit code. */
   onImpatient(run: (signal: NodeJS.Signals) => void): void;
@@ -16,6 +17,7 @@ export function listenToSignals(): Signals {
   let reload: (() => void) | undefined;
   let reloadAsked = false;
   let asked = false;
+  const terminals = [0, 1, 2].filter(isatty);
 
   const stop = new Promise<NodeJS.Signals>((resolve) => {
     const onStop = (signal: NodeJS.Signals): void => {
@@ -28,10 +30,13 @@ export function listenToSignals(): Signals {
     };
     process.on('SIGTERM', onStop);
     process.on('SIGINT', onStop);
-  });
-  process.on('SIGHUP', () => {
-    if (reload === undefined) reloadAsked = true;
-    else reload();
+    process.on('SIGHUP', () => {
+      // The kernel says it, too, when somebody closes the terminal that we run in: that is no wish
+      // for other settings, and nobody is left to stop us. A terminal that hung up is none any more.
+      if (terminals.length > 0 && !terminals.some(isatty)) onStop('SIGHUP');
+      else if (reload === undefined) reloadAsked = true;
+      else reload();
+    });
   });
   return {
     stop,

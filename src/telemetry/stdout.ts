@@ -1,16 +1,13 @@
-import { writeSync } from 'node:fs';
+import { constants, openSync, writeSync } from 'node:fs';
+import { isatty } from 'node:tty';
 import type { Sink } from './output.ts';
 
 /** What a full pipe says, and what a full disk says: try again. */
 const FULL = new Set(['EAGAIN', 'EWOULDBLOCK', 'EINTR', 'EBUSY', 'ENOSPC']);
 
-/**
- * Standard output as a sink that does not wait: asking for the stream makes Node put its pipe or
- * socket into non-blocking mode, and a write to that says EAGAIN where it would have stood still.
- * The stream itself is not written to, for it would keep what does not go out, without a bound.
- */
+/** Standard output as a sink that does not wait. */
 export function stdoutSink(): Sink {
-  const { fd } = process.stdout;
+  const fd = nonBlockingStdout();
   const never = new Int32Array(new SharedArrayBuffer(4));
   return {
     write(bytes) {
@@ -22,6 +19,23 @@ export function stdoutSink(): Sink {
     },
     pause: (ms) => void Atomics.wait(never, 0, 0, ms),
   };
+}
+
+/**
+ * A descriptor on which a write says EAGAIN where it would have stood still. Asking for the stream
+ * makes Node put a pipe or a socket into that mode; the stream itself is not written to, for it
+ * would keep what does not go out, without a bound. A terminal stays blocking there, and stands
+ * still at Ctrl-S, so it is opened once more, in a mode of our own.
+ */
+function nonBlockingStdout(): number {
+  const { fd } = process.stdout;
+  if (!isatty(fd)) return fd;
+  try {
+    return openSync('/dev/stdout', constants.O_WRONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
+  } catch {
+    // Not ours to open again, as a terminal of another user's: it blocks, as terminals do.
+    return fd;
+  }
 }
 
 function codeOf(error: unknown): string {
