@@ -138,6 +138,19 @@ describe('the live page', () => {
     await page.close();
   });
 
+  test('works where a token is needed, which the browser asks for', async () => {
+    const settings = { HEADGATE_ADMIN_TOKEN: 'an-operator-s-token' };
+    const guarded = await startGateway({ upstream: watched.api.url, settings });
+    const httpCredentials = { username: 'me', password: settings.HEADGATE_ADMIN_TOKEN };
+    const context = await browser.newContext({ httpCredentials });
+    const page = await context.newPage();
+    await page.goto(guarded.adminUrl);
+    await page.locator('[data-connection="live"]').waitFor();
+    expect(await page.locator('#replica').textContent()).toBe('test');
+    await context.close();
+    await guarded.stop();
+  });
+
   test('says that the connection is lost, and goes on when the replica is back', async () => {
     const settings = { HEADGATE_ADMIN_LISTEN: '127.0.0.1:0' };
     const before = await startGateway({ upstream: watched.api.url, settings });

@@ -138,20 +138,25 @@ function rowOf(call) {
   const request = element('td', 'request', element('span', 'method', method), ' ', path);
   request.title = `${method} ${path}${query === '' ? '' : `?${query}`}\n${call.id}`;
   const tries = attempts > 1 ? [' ', element('span', 'tries', `${attempts} attempts`)] : [];
+  const who = element('td', 'caller', caller === '' ? '–' : caller);
+  const how = element(
+    'td',
+    'outcome',
+    element('span', 'mark', outcome),
+    code === undefined ? '' : ` ${code}`,
+    ...tries,
+  );
+  // Long ones are cut off; the whole of them is in the title.
+  who.title = caller;
+  how.title = how.textContent;
   const row = element(
     'tr',
     '',
     element('td', 'time', formatClock(call.time)),
-    element('td', 'caller', caller === '' ? '–' : caller),
+    who,
     request,
     element('td', 'number status', status === 0 ? '–' : String(status)),
-    element(
-      'td',
-      'outcome',
-      element('span', 'mark', outcome),
-      code === undefined ? '' : ` ${code}`,
-      ...tries,
-    ),
+    how,
     element('td', 'number', formatTime(call.waitMs)),
     element('td', 'number', formatTime(call.upstreamMs)),
     element('td', 'number', formatTime(call.totalMs)),
