@@ -1,12 +1,9 @@
 import { randomUUID } from 'node:crypto';
-import type { Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { composeAdmin } from './compose-admin.ts';
 import { composeLedger } from './compose-ledger.ts';
 import { makeWalks } from './compose-walk.ts';
 import type { Loaded } from './config/config.ts';
 import { planReload, type Settings } from './config/live.ts';
-import type { ListenAddress } from './config/values.ts';
 import { ClockOffset } from './core/clock-offset.ts';
 import type { Chance, Clock } from './core/clock.ts';
 import { isLoopback, makeIsOurHost } from './core/site.ts';
@@ -24,6 +21,7 @@ import { BodyMemory } from './upstream/body-memory.ts';
 import { makeLane } from './upstream/lane.ts';
 import { makeTokenSource } from './upstream/token.ts';
 import { makeUpstream } from './upstream/upstream.ts';
+import { closeServer, listen } from './listen.ts';
 
 export interface ComposeOptions {
   readonly settings: Settings;
@@ -241,33 +239,5 @@ function within(clock: Clock, ms: number, promise: Promise<void>): Promise<boole
       timer.cancel();
       resolve(true);
     });
-  });
-}
-
-function listen(
-  server: Server,
-  { host, port }: ListenAddress,
-  scheme: 'http' | 'https' = 'http',
-): Promise<string> {
-  return new Promise((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(port, host, () => {
-      server.off('error', reject);
-      const address = server.address();
-      const at =
-        typeof address === 'object' && address !== null ? address : { address: host, port };
-      resolve(`${scheme}://${authorityOf(at)}`);
-    });
-  });
-}
-
-function authorityOf({ address, port }: Pick<AddressInfo, 'address' | 'port'>): string {
-  return `${address.includes(':') ? `[${address}]` : address}:${port}`;
-}
-
-function closeServer(server: Server): Promise<void> {
-  server.closeAllConnections();
-  return new Promise((resolve) => {
-    server.close(() => resolve());
   });
 }
