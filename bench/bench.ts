@@ -3,23 +3,34 @@ import { parseArgs } from 'node:util';
 import { measureLedger } from './scenarios/ledger.ts';
 import { measureProxies } from './scenarios/proxies.ts';
 import { measureQueue } from './scenarios/queue.ts';
+import { measureReplicas } from './scenarios/replicas.ts';
 import { measureStart } from './scenarios/start.ts';
 import { reached, tableOf, type Figure } from './support/figures.ts';
 import { versions } from './support/versions.ts';
 
-/** Every scenario, by name; `quick` ones run under a minute together. */
-const SCENARIOS: Readonly<Record<string, (quick: boolean) => Promise<Figure[]>>> = {
-  proxies: (quick) => measureProxies(quick ? { rounds: 1, seconds: 2 } : { rounds: 5, seconds: 5 }),
-  ledger: () => measureLedger(),
-  start: () => measureStart(),
-  queue: () => measureQueue(),
+interface Scenario {
+  /** Whether the quick mode, of under a minute, has it. */
+  readonly quick: boolean;
+  readonly run: (quick: boolean) => Promise<Figure[]>;
+}
+
+const SCENARIOS: Readonly<Record<string, Scenario>> = {
+  proxies: {
+    quick: true,
+    run: (quick) => measureProxies(quick ? { rounds: 1, seconds: 2 } : { rounds: 5, seconds: 5 }),
+  },
+  ledger: { quick: true, run: () => measureLedger() },
+  start: { quick: true, run: () => measureStart() },
+  queue: { quick: false, run: () => measureQueue() },
+  replicas: { quick: false, run: () => measureReplicas({ windows: 6 }) },
 };
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: { quick: { type: 'boolean', default: false } },
 });
-const names = positionals.length > 0 ? positionals : Object.keys(SCENARIOS);
+const wanted = Object.keys(SCENARIOS).filter((name) => !values.quick || SCENARIOS[name]?.quick);
+const names = positionals.length > 0 ? positionals : wanted;
 const figures: Figure[] = [];
 for (const name of names) {
   const scenario = SCENARIOS[name];
@@ -28,7 +39,7 @@ for (const name of names) {
     process.exit(2);
   }
   console.log(`\n${name} …`);
-  const measured = await scenario(values.quick);
+  const measured = await scenario.run(values.quick);
   figures.push(...measured);
   console.log(tableOf(values.quick ? measured.filter(({ goal }) => goal !== undefined) : measured));
 }

@@ -5,6 +5,7 @@ import {
   startHeadgate,
   startHonoProxy,
   startNginxProxy,
+  startRedis,
   startUndiciProxy,
   startUpstream,
   type Server,
@@ -42,12 +43,15 @@ export async function measureProxies({ rounds, seconds }: ProxiesOptions): Promi
   };
   try {
     const upstream = await up(startUpstream(folder.path));
+    const redis = await up(startRedis(folder.path));
+    const shared = { HEADGATE_REDIS_URL: redis.url.replace('http:', 'redis:') };
     const servers = [
       await up(startNginxProxy(folder.path, upstream.url)),
       await up(startHaproxy(folder.path, upstream.url)),
       await up(startHonoProxy(upstream.url)),
       await up(startUndiciProxy(upstream.url)),
       await up(startHeadgate('memory', upstream.url)),
+      await up(startHeadgate('redis', upstream.url, shared)),
     ];
     const direct: Round[] = [];
     const seen = new Map<string, Round[]>(servers.map(({ name }) => [name, []]));
@@ -104,6 +108,7 @@ function figuresOf(
     ratio('CPU per request: memory / hono/proxy', cpu('memory') / cpu('hono/proxy'), 0.3),
     ratio('CPU per request: memory / undici dispatch', cpu('memory') / cpu('undici dispatch'), 1.5),
     ratio('CPU per request: memory / haproxy', cpu('memory') / cpu('haproxy')),
+    ratio('CPU per request: redis / memory', cpu('redis') / cpu('memory'), 1.2),
     ratio(
       'p50 added at 1: memory / nginx',
       added('memory', 'p50At1Ms') / added('nginx', 'p50At1Ms'),
