@@ -74,6 +74,8 @@ export function makeWalks(parts: WalkParts): (config: Config) => Gateway {
       settle: makeSettle({ ledger, apiClock, clock, chance, log, observer }),
       respond: makeRespond({
         atEndOfTurn,
+        clock,
+        idleTimeoutMs: config.body.idleTimeoutMs,
         rewrite:
           links.rewrite === 'off'
             ? undefined

@@ -149,7 +149,7 @@ export const SETTINGS = {
     'HEADGATE_BODY_IDLE_TIMEOUT',
     kinds.duration({ least: 1 }),
     '30s',
-    'How long an upload may send nothing while it is read.',
+    'How long an upload may send nothing while it is read, and an answer may be left unread.',
   ),
   keepAliveTimeout: setting(
     'HEADGATE_KEEPALIVE_TIMEOUT',

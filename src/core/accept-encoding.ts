@@ -8,11 +8,15 @@ const READABLE: ReadonlySet<string> = new Set([
   'zstd',
 ]);
 
+/** What nearly every client asks for: nothing but codings that we know. */
+const USUAL = /^\s*(?:(?:gzip|deflate|br|zstd|identity)\s*(?:;\s*q=[\d.]+\s*)?(?:,\s*|$))+$/;
+
 /**
  * An Accept-Encoding value that asks for nothing which we cannot read: `value` less its other
  * codings. `*` stands for codings that nobody names, so it goes too, unless it refuses them.
  */
 export function readableOnly(value: string): string {
+  if (USUAL.test(value)) return value;
   const elements = value.split(',').map((element) => element.trim());
   const kept = elements.filter((element) => {
     const [coding = '', weight = ''] = element.split(';', 2);

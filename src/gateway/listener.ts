@@ -33,6 +33,8 @@ export interface ListenerDependencies {
 export const MOST_HEADER_BYTES = 64 * 1024;
 /** From the first byte of a request to the end of its headers. */
 const HEADERS_TIMEOUT_MS = 60_000;
+/** For a refusal to arrive. */
+const LINGER_MS = 2000;
 /** A caller whose host vanished is found out after this long and some seconds. */
 const PROBE_IDLE_PEER_MS = 15_000;
 
@@ -61,6 +63,8 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
   const { gateway, recorder, clock, newId, shedStatus, keepAliveTimeoutMs, tls } = dependencies;
   const calls = new Set<Call>();
   const sockets = new Set<Socket>();
+  /** They have had their answer; what else the parser says of their bytes is the same again. */
+  const refused = new WeakSet<Duplex>();
   let draining = false;
   let onEmpty: (() => void) | undefined;
 
@@ -132,8 +136,19 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
     for (const socket of sockets) if (!busy.has(socket)) socket.destroySoon();
   }
 
+  /**
+   * Lets a refused caller read why before the socket goes, and keeps it no longer: what it still
+   * sends is not read, and it may never close its side.
+   */
+  function linger(socket: Duplex): void {
+    refused.add(socket);
+    const timer = clock.after(LINGER_MS, () => socket.destroy());
+    socket.once('close', () => timer.cancel());
+    socket.resume();
+  }
+
   /** For sockets on which there is no request to answer: the whole answer is ours to write. */
-  function refuseSocket(socket: Duplex, error: GatewayError, method: string, target: string): void {
+  function refuseSocket(socket: Duplex, error: GatewayError, method: string): void {
     const id = newId();
     const startedAt = clock.now();
     const { status, headers, body } = toProblem(error, id, shedStatus);
@@ -143,8 +158,11 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
     for (const { outgoing } of answered) outgoing.shouldKeepAlive = false;
     const lines = [`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}`, 'Connection: close'];
     for (let i = 0; i < headers.length; i += 2) lines.push(`${headers[i]}: ${headers[i + 1]}`);
-    if (writes) socket.end(`${lines.join('\r\n')}\r\n\r\n${body}`);
-    else if (answered.length === 0) socket.destroy();
+    if (writes) {
+      socket.end(`${lines.join('\r\n')}\r\n\r\n${body}`);
+      linger(socket);
+    }
+    if (!writes && answered.length === 0) socket.destroy();
     recorder({
       id,
       caller: '',
@@ -152,7 +170,7 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
       class: undefined,
       priority: undefined,
       method,
-      path: target,
+      path: '',
       query: '',
       status: writes ? status : 0,
       outcome: 'failed',
@@ -175,15 +193,19 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
     socket.once('close', () => sockets.delete(socket));
   });
 
-  server.on('connect', (incoming: IncomingMessage, socket: Duplex) => {
+  server.on('connect', (_incoming: IncomingMessage, socket: Duplex) => {
     const error = new GatewayError(
       'method-not-supported',
       'CONNECT is not supported: Headgate is not a tunnel',
     );
-    refuseSocket(socket, error, 'CONNECT', incoming.url ?? '');
+    // Node hands the socket over bare: without this a reset would end the process.
+    socket.on('error', () => socket.destroy());
+    // Its target is not normalised, so its secret parts cannot be hidden: the line goes without.
+    refuseSocket(socket, error, 'CONNECT');
   });
 
   server.on('clientError', (cause: Error & { code?: string }, socket: Duplex) => {
+    if (refused.has(socket)) return;
     const error = parserProblem(cause);
     // A connection that just went away sent no request, so there is no call to answer or log.
     if (error === undefined || !socket.writable) {
@@ -199,7 +221,7 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
       else call.cutOff(error);
       return;
     }
-    refuseSocket(socket, error, '', '');
+    refuseSocket(socket, error, '');
   });
   function retire(): void {
     draining = true;

@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http';
+import type { Clock, Timer } from '../core/clock.ts';
 import { endToEnd } from '../core/hop-by-hop.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { BodyFailure, UpstreamResponse } from '../upstream/exchange.ts';
@@ -18,13 +19,20 @@ export interface RespondDependencies {
   readonly atEndOfTurn: EndOfTurn;
   /** Absent: nothing is rewritten, every byte passes. */
   readonly rewrite: Rewrite | undefined;
+  readonly clock: Clock;
+  /** Milliseconds that a caller may leave an answer unread, which keeps a socket to the API. */
+  readonly idleTimeoutMs: number;
 }
 
-export function makeRespond({ atEndOfTurn, rewrite }: RespondDependencies): Respond {
+export function makeRespond(dependencies: RespondDependencies): Respond {
+  const { atEndOfTurn, rewrite, clock, idleTimeoutMs } = dependencies;
+
   function passOn(call: Call, response: UpstreamResponse): Promise<void> | void {
     writeHead(call, response, rewrite);
     const whole = response.whole();
-    return whole === undefined ? stream(call, response) : end(call, whole);
+    return whole === undefined
+      ? stream(call, response, { clock, idleTimeoutMs })
+      : end(call, whole);
   }
 
   function end(call: Call, chunks: readonly Buffer[]): void {
@@ -138,14 +146,30 @@ function brokenBody({ reason, error }: BodyFailure): GatewayError {
   return new GatewayError(code, "the API's answer broke off", { cause: error });
 }
 
-function stream(call: Call, response: UpstreamResponse): Promise<void> {
+function stream(
+  call: Call,
+  response: UpstreamResponse,
+  { clock, idleTimeoutMs }: Pick<RespondDependencies, 'clock' | 'idleTimeoutMs'>,
+): Promise<void> {
   const { outgoing } = call;
   return new Promise((resolve) => {
-    outgoing.on('drain', () => response.resume());
+    let unread: Timer | undefined;
+    const leave = (): void => {
+      const why = `the caller read nothing of the answer for ${idleTimeoutMs / 1000} s`;
+      call.cutOff(new GatewayError('body-timeout', why));
+    };
+    outgoing.on('drain', () => {
+      unread?.cancel();
+      unread = undefined;
+      response.resume();
+    });
+    outgoing.once('close', () => unread?.cancel());
     response.attach({
       chunk(bytes) {
         call.bytesOut += bytes.length;
-        return outgoing.write(bytes);
+        if (outgoing.write(bytes)) return true;
+        unread ??= clock.after(idleTimeoutMs, leave);
+        return false;
       },
       end(trailers) {
         if (trailers.length > 0) outgoing.addTrailers(pairs(trailers));

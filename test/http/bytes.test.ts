@@ -9,6 +9,7 @@ import { startApi } from '../support/api.ts';
 import { ask } from '../support/ask.ts';
 import { startGatewayProcess } from '../support/gateway.ts';
 import { exchangeRaw, openRaw, startRawServer } from '../support/raw-socket.ts';
+import { until } from '../support/setup.ts';
 import { gatewayTo, ok, setUp } from './set-up.ts';
 
 describe('an answer passes byte for byte', () => {
@@ -257,6 +258,31 @@ describe('large bodies', () => {
     expect(written).toBeLessThan(40 * MIB);
     raw.socket.destroy();
   });
+});
+
+test('a caller that leaves its answer unread does not keep a socket to the API for ever', async () => {
+  let aborted = false;
+  const { gateway } = await setUp(
+    (_incoming, outgoing) => {
+      const block = Buffer.alloc(1024 * 1024);
+      const more = (): void => {
+        while (outgoing.write(block));
+      };
+      outgoing.on('drain', more).on('close', () => {
+        aborted = true;
+      });
+      more();
+    },
+    { HEADGATE_BODY_IDLE_TIMEOUT: '200ms' },
+  );
+  const raw = await openRaw(gateway.url);
+  raw.write('GET /a HTTP/1.1\r\nHost: a\r\n\r\n');
+  await raw.until((text) => text.length > 0);
+  raw.socket.pause();
+  const [line] = await gateway.log.wait('call', 1);
+  expect(line).toMatchObject({ status: 200, code: 'body-timeout', outcome: 'failed' });
+  await until('the API is left', () => aborted);
+  raw.socket.destroy();
 });
 
 test('requests keep what is between caller and API, and lose what is for the hop', async () => {

@@ -1,4 +1,6 @@
-import { describe, expect, test } from 'vitest';
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { parserProblem } from '../../src/gateway/parser-problem.ts';
 import { exchangeRaw, openRaw } from '../support/raw-socket.ts';
 import { ok, setUp } from './set-up.ts';
@@ -172,8 +174,40 @@ describe('bytes that are no request, behind one that is', () => {
   });
 });
 
+test('a caller that resets a refused CONNECT does no harm, and one that stays is let go', async () => {
+  const { gateway } = await setUp(ok);
+  const resets = await openRaw(gateway.url);
+  resets.write('CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n');
+  await resets.until((text) => text.includes('requestId'));
+  resets.socket.resetAndDestroy();
+  const stays = connect({ port: Number(new URL(gateway.url).port), allowHalfOpen: true });
+  onTestFinished(() => void stays.destroy());
+  stays.write('CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n');
+  stays.resume();
+  await once(stays, 'end');
+  // Our side stays open: only a failing write can tell that the gateway has let go.
+  const letGo = new Promise<void>((resolve) => {
+    stays.on('error', () => undefined).on('close', () => resolve());
+  });
+  const writing = setInterval(() => stays.write('more'), 50);
+  await letGo;
+  clearInterval(writing);
+  expect(await gateway.log.wait('call', 2)).toMatchObject([{ status: 501 }, { status: 501 }]);
+});
+
 test('headers that do not come to an end are a 408, a broken connection is nobody to answer', () => {
   const timeout = Object.assign(new Error('late'), { code: 'ERR_HTTP_REQUEST_TIMEOUT' });
   expect(parserProblem(timeout)?.code).toBe('request-timeout');
   expect(parserProblem(Object.assign(new Error('gone'), { code: 'ECONNRESET' }))).toBeUndefined();
+});
+
+test('a request that is refused before it has come whole can be sent to its end', async () => {
+  const { gateway } = await setUp(ok);
+  const raw = await openRaw(gateway.url);
+  raw.write(`GET / HTTP/1.1\r\nHost: a\r\nX: ${'a'.repeat(70_000)}`);
+  await raw.until((text) => text.includes('requestId'));
+  for (let i = 0; i < 50; i++) raw.write('a'.repeat(20_000));
+  expect(await raw.end()).toBe('end');
+  expect(refusalIn(raw.received)).toMatchObject({ status: 431 });
+  expect(await gateway.log.wait('call', 1)).toHaveLength(1);
 });
