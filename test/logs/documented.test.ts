@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { globSync, readFileSync, writeFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -105,6 +105,22 @@ describe('the log of a gateway', () => {
   });
 });
 
+/** Level and message of every call of a log in a source. */
+function messagesIn(source: string): [level: string, msg: string][] {
+  const found: [string, string][] = [];
+  for (const start of source.matchAll(/\blog\.(trace|debug|info|warn|error|fatal)\(/g)) {
+    let end = start.index + start[0].length;
+    for (let depth = 1; depth > 0; end++) {
+      if (source[end] === '(') depth++;
+      if (source[end] === ')') depth--;
+    }
+    const [, msg] = /'([^']+)',?\s*\)$/.exec(source.slice(start.index, end)) ?? [];
+    if (msg === undefined) throw new Error(`no message: ${source.slice(start.index, end)}`);
+    found.push([start[1] ?? '', msg]);
+  }
+  return found;
+}
+
 describe('docs/logs.md', () => {
   /** The names in the first column of the table under a heading. */
   function tableUnder(heading: string): string[] {
@@ -124,6 +140,31 @@ describe('docs/logs.md', () => {
       );
       expect(tableUnder(heading).sort()).toEqual(own.sort());
     }
+  });
+
+  test('explains every message that the sources log, and no other', () => {
+    const logged = new Map<string, Set<string>>([
+      ['call', new Set(['info'])],
+      ['throttled', new Set(['warn'])],
+    ]);
+    for (const file of globSync('src/**/*.ts', { cwd: ROOT })) {
+      for (const [level, msg] of messagesIn(readFileSync(`${ROOT}${file}`, 'utf8'))) {
+        logged.set(msg, (logged.get(msg) ?? new Set()).add(level));
+      }
+    }
+    const [, section = ''] = page.split('\n## Other lines\n');
+    const [own = ''] = section.split('\n## ');
+    const explained = new Map([
+      ['call', 'info'],
+      ['throttled', 'warn'],
+    ]);
+    for (const [, names = '', levels = ''] of own.matchAll(/^\| (`.+?`) +\| ([a-z, ]+?) +\|/gm)) {
+      for (const [, name = ''] of names.matchAll(/`([^`]+)`/g)) explained.set(name, levels);
+    }
+    explained.delete('msg');
+    const plain = [...logged].map(([msg, levels]) => [msg, [...levels].sort().join(', ')]);
+    const told = [...explained].map(([msg, levels]) => [msg, levels.split(', ').sort().join(', ')]);
+    expect(Object.fromEntries(told)).toEqual(Object.fromEntries(plain));
   });
 
   test('shows a line that fits the schema', () => {
