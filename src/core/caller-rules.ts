@@ -31,7 +31,7 @@ export function matchCallerRule(
   });
 }
 
-/** `Azion_CLI` of `Azion_CLI/1.2.3 (linux)`; `undefined` when there is none. */
+/** `curl` of `curl/8.11.0 (linux)`; `undefined` when there is none. */
 export function productOf(userAgent: string | undefined): string | undefined {
   const product = userAgent?.split(/[\s/(]/, 1)[0];
   return product === '' ? undefined : product;

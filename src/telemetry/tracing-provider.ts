@@ -10,7 +10,7 @@ import {
 import { BasicTracerProvider, BatchSpanProcessor } from '@opentelemetry/sdk-trace-base';
 import type { Clock, Timer } from '../core/clock.ts';
 import type { Log } from './log.ts';
-import type { Environment, OtlpProtocol } from './tracing.ts';
+import type { Environment, OtlpProtocol } from './traced.ts';
 
 export interface ProviderOptions {
   readonly env: Environment;

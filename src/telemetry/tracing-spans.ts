@@ -17,7 +17,7 @@ import type { Sent } from '../upstream/exchange.ts';
 import type { Lane } from '../upstream/lane.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import type { CallLine } from './call-line.ts';
-import type { TracedCall, Tracing } from './tracing.ts';
+import type { TracedCall, Tracing } from './traced.ts';
 
 export interface TracingDependencies {
   readonly tracer: Tracer;
