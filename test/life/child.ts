@@ -59,6 +59,11 @@ export class Child {
     return this.lines.filter(({ msg }) => msg === message);
   }
 
+  /** How many lines say `message`; cheaper than to read them all. */
+  count(message: string): number {
+    return this.#text.split(`"msg":"${message}"}\n`).length - 1;
+  }
+
   get stderr(): string {
     return this.#stderr;
   }
