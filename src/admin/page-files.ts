@@ -12,6 +12,7 @@ const PARTS = {
   'app.js': 'text/javascript',
   'buckets.js': 'text/javascript',
   'calls.js': 'text/javascript',
+  'chart.js': 'text/javascript',
   'charts.js': 'text/javascript',
   'dom.js': 'text/javascript',
   'format.js': 'text/javascript',

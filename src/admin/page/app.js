@@ -14,7 +14,7 @@ import { formatCount } from './format.js';
  * @property {number} step
  * @property {readonly import('./buckets.js').Bucket[]} buckets
  * @property {number} bucketsHidden
- * @property {readonly import('./charts.js').Point[]} points
+ * @property {readonly import('./chart.js').Point[]} points
  * @property {number} [stepMs]
  * @property {import('./calls.js').Calls} calls
  */

@@ -1,0 +1,54 @@
+import { expect, onTestFinished, test } from 'vitest';
+import { z } from 'zod';
+import { ask } from '../support/ask.ts';
+import { startOtlpReceiver } from '../support/otlp-receiver.ts';
+import { startRedis } from '../support/redis-server.ts';
+import { startAzion } from '../support/azion.ts';
+import { startGatewayProcess } from '../support/gateway.ts';
+
+const ready = z.object({ ledger: z.string() });
+
+test('with Redis, health, metrics, events and traces tell of the shared ledger', async () => {
+  const redis = await startRedis();
+  onTestFinished(() => redis.stop());
+  const api = await startAzion();
+  onTestFinished(() => api.close());
+  const receiver = await startOtlpReceiver();
+  onTestFinished(() => receiver.close());
+  const gateway = await startGatewayProcess({
+    upstream: api.url,
+    settings: {
+      HEADGATE_REDIS_URL: redis.url,
+      OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url,
+      OTEL_EXPORTER_OTLP_PROTOCOL: 'http/json',
+      OTEL_BSP_SCHEDULE_DELAY: '50',
+    },
+  });
+  onTestFinished(() => gateway.stop());
+  const { url, adminUrl } = gateway;
+  const call = () => ask(`${url}/domains`, { headers: { Authorization: 'token abc' } });
+  const ledger = async () => ready.parse(JSON.parse((await ask(`${adminUrl}/health/ready`)).text));
+
+  expect((await call()).status).toBe(200);
+  expect(await ledger()).toEqual({ ledger: 'redis' });
+  const metrics = (await ask(`${adminUrl}/metrics`)).text;
+  expect(metrics).toContain('headgate_ledger_mode{mode="redis"} 1\n');
+  expect(metrics).toMatch(/^headgate_ledger_step_seconds_count [1-9]/m);
+  expect(metrics).toMatch(/^headgate_ledger_step_tickets_sum [1-9]/m);
+
+  // Asking took a round trip; nobody had to wait for it.
+  const named = (name: string) => receiver.spans.find((span) => span.name === name);
+  await expect.poll(() => named('GET read')?.name, { timeout: 15_000 }).toBe('GET read');
+  const asked = receiver.spans.filter(
+    ({ parentSpanId, name }) => parentSpanId === named('GET read')?.spanId && name === 'ledger',
+  );
+  expect(asked).toHaveLength(1);
+  expect(named('queue')).toBeUndefined();
+
+  await redis.kill();
+  await expect.poll(async () => (await call()).status).toBe(200);
+  await expect.poll(ledger, { timeout: 15_000 }).toEqual({ ledger: 'local' });
+  expect((await ask(`${adminUrl}/metrics`)).text).toContain(
+    'headgate_ledger_mode{mode="local"} 1\n',
+  );
+});
