@@ -32,7 +32,7 @@ export interface OutputOptions {
 }
 
 /** Lines are gathered up to this many characters, or for this long, before they are written. */
-const GATHER = 8192;
+const GATHER = 32_768;
 const GATHER_MS = 100;
 /** A pipe tells nobody when it has room again, so a full one is tried again after this. */
 const RETRY_MS = { first: 2, last: 50 };
