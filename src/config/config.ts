@@ -3,15 +3,15 @@ import type { ClassRule } from '../core/classify.ts';
 import { nonePreset } from '../presets/preset.ts';
 import { PRESETS } from '../presets/presets.ts';
 import { readCallerKeysFile, type CallerKey } from './caller-keys.ts';
-import { readConfigFile, type ConfigFile } from './file.ts';
-import { nearest } from './nearest.ts';
+import { addressProblems, tokenProblems } from './checks.ts';
+import { find, openConfigFile, presentValue, type Source } from './find.ts';
 import { safetyProblems } from './safety.ts';
 import { direct, proxyFor, type ProxyAddress } from './proxy.ts';
 import { readCa, tlsPaths } from './pem-files.ts';
 import { redisConfig, readSecret, type RedisConfig } from './redis.ts';
-import { makeIsServiceLink } from './service-links.ts';
 import { SETTINGS, type LogLevel, type Setting } from './settings.ts';
-import { token, type Belief, type ListenAddress, type UpstreamAddress } from './values.ts';
+import { unknownVariables } from './unknown-variables.ts';
+import { type Belief, type ListenAddress, type UpstreamAddress } from './values.ts';
 
 /** Everything Headgate can be told, understood and frozen; each part is one step's slice. */
 export interface Config {
@@ -69,9 +69,6 @@ export interface Config {
   readonly callers: readonly CallerRule[];
 }
 
-/** Where a setting's value came from. */
-export type Source = 'environment' | 'file' | 'preset' | 'default' | 'nobody';
-
 /** A setting as it is in force, for people: secrets are masked. */
 export interface Shown {
   readonly variable: string;
@@ -98,8 +95,6 @@ export interface LoadOptions {
   readonly readFile: (path: string) => string;
 }
 
-/** Variables with our prefix that are no settings: the file's own, and those of the test suite. */
-const NOT_SETTINGS = /^HEADGATE_(?:CONFIG|TEST_\w+)$/;
 const DEFAULT_MEDIA_TYPE = 'application/json';
 
 /** Reads the settings: environment over file over preset over defaults. All problems at once. */
@@ -235,108 +230,6 @@ export function loadConfig({ env, configPath, readFile }: LoadOptions): Loaded {
   return problems.length > 0
     ? { kind: 'bad', problems }
     : { kind: 'ok', config: deepFreeze(config), shown, given };
-}
-
-interface Found {
-  readonly text: string | undefined;
-  readonly source: Source;
-  /** What a problem with it is filed under. */
-  readonly place: string;
-}
-
-function find(
-  { variable, fallback }: Setting<unknown>,
-  env: LoadOptions['env'],
-  file: ConfigFile | undefined,
-  fromPreset: string | undefined,
-): Found {
-  const inEnvironment = presentValue(env[variable]);
-  if (inEnvironment !== undefined) {
-    return { text: inEnvironment, source: 'environment', place: variable };
-  }
-  const inFile = file?.settings.get(variable);
-  if (inFile !== undefined) return { text: inFile.text, source: 'file', place: inFile.place };
-  if (fromPreset !== undefined) return { text: fromPreset, source: 'preset', place: variable };
-  return { text: fallback, source: fallback === undefined ? 'nobody' : 'default', place: variable };
-}
-
-/** An empty variable is an unset one: it is how compose files and shells leave things out. */
-function presentValue(value: string | undefined): string | undefined {
-  return value === '' ? undefined : value;
-}
-
-function openConfigFile(path: string, readFile: LoadOptions['readFile']): ConfigFile {
-  try {
-    return readConfigFile(path, readFile(path));
-  } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    return {
-      settings: new Map(),
-      lists: {},
-      problems: [`${path}: expected a readable file, got: ${why}`],
-    };
-  }
-}
-
-function unknownVariables(env: LoadOptions['env']): string[] {
-  const known = Object.values(SETTINGS).map(({ variable }): string => variable);
-  const isServiceLink = makeIsServiceLink(Object.keys(env));
-  const problems: string[] = [];
-  for (const name of Object.keys(env)) {
-    if (!name.startsWith('HEADGATE_') || known.includes(name)) continue;
-    if (NOT_SETTINGS.test(name) || isServiceLink(name)) continue;
-    const meant = nearest(name, known);
-    const hint =
-      meant === undefined ? 'see the table of settings in the README' : `did you mean ${meant}?`;
-    problems.push(`${name}: expected a known setting, got an unknown one; ${hint}`);
-  }
-  return problems;
-}
-
-function addressProblems(
-  listen: ListenAddress,
-  adminListen: ListenAddress | 'off',
-  upstream: UpstreamAddress | undefined,
-): string[] {
-  const problems: string[] = [];
-  if (
-    adminListen !== 'off' &&
-    listen.port !== 0 &&
-    listen.port === adminListen.port &&
-    listen.host === adminListen.host
-  ) {
-    problems.push(
-      `HEADGATE_ADMIN_LISTEN: expected another address than HEADGATE_LISTEN, got the same, ${listen.host}:${listen.port}`,
-    );
-  }
-  const host = listen.host.includes(':') ? `[${listen.host}]` : listen.host;
-  if (upstream?.origin === `http://${host}:${listen.port}`) {
-    problems.push(
-      `HEADGATE_UPSTREAM_URL: expected the API, got our own HEADGATE_LISTEN, ${upstream.origin}`,
-    );
-  }
-  return problems;
-}
-
-function tokenProblems(
-  value: string | undefined,
-  path: string | undefined,
-  readFile: LoadOptions['readFile'],
-): string[] {
-  if (path === undefined) return [];
-  if (value !== undefined) {
-    return ['HEADGATE_TOKEN_FILE: expected to be alone, got HEADGATE_TOKEN as well'];
-  }
-  try {
-    const content = readFile(path).trim();
-    if (token.parse(content) !== undefined) return [];
-    return [
-      `HEADGATE_TOKEN_FILE: expected a file with a token of ${token.expected}, got ${content.length} characters that are not`,
-    ];
-  } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    return [`HEADGATE_TOKEN_FILE: expected a readable file, got: ${why}`];
-  }
 }
 
 function tokenFrom(value: string | undefined, path: string | undefined): Config['token'] {
