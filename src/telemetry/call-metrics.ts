@@ -10,7 +10,8 @@ const STATUS_CLASSES = ['none', '1xx', '2xx', '3xx', '4xx', '5xx'];
 const OUTCOMES: readonly CallLine['outcome'][] = ['answered', 'shed', 'failed', 'aborted'];
 /** From the milliseconds of a good call to the minutes that one may wait. */
 const SECONDS = [
-  0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600,
+  0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 45, 60, 90, 120,
+  300, 600,
 ];
 
 /** Counts finished calls, and what happened within them. */
