@@ -93,7 +93,14 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
   }
 
   function targetOf({ incoming }: Call): Target & { kind: 'ok' } {
-    const { method = 'GET', url = '', socket } = incoming;
+    const { method = 'GET', url = '', socket, httpVersionMajor, httpVersion } = incoming;
+    // Node's parser takes a line without a version for HTTP/0.9, with headers and all.
+    if (httpVersionMajor !== 1) {
+      throw new GatewayError(
+        'bad-request',
+        `expected HTTP/1.1 or HTTP/1.0, got HTTP/${httpVersion}`,
+      );
+    }
     if (url.length > MOST_TARGET) {
       throw new GatewayError(
         'target-too-long',

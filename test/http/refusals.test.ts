@@ -22,6 +22,8 @@ const CLOSE = 'Connection: close\r\n\r\n';
 describe('what is no request is refused with a problem and one line', () => {
   const cases: [string, string, number, string][] = [
     ['a request line that is none', 'hello\r\n\r\n', 400, 'bad-request'],
+    ['no protocol', `GET /a\r\nHost: a\r\n${CLOSE}`, 400, 'bad-request'],
+    ['another protocol', `GET /a HTTP/2.0\r\nHost: a\r\n${CLOSE}`, 400, 'bad-request'],
     ['an unknown protocol', 'GET / HTTP/9.9\r\nHost: a\r\n\r\n', 400, 'bad-request'],
     [
       'TLS to a cleartext listener',
