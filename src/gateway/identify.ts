@@ -1,5 +1,3 @@
-import type { IncomingMessage } from 'node:http';
-import type { Socket } from 'node:net';
 import { readableOnly } from '../core/accept-encoding.ts';
 import { ensureVersion } from '../core/accept.ts';
 import { matchCallerRule, productOf, type CallerRule } from '../core/caller-rules.ts';
@@ -7,7 +5,6 @@ import { classify, type ClassRule } from '../core/classify.ts';
 import { parseSecondsOrDuration } from '../core/duration.ts';
 import { PRIORITIES, type Priority } from '../core/fair-queue.ts';
 import { toTheApi } from '../core/hop-by-hop.ts';
-import { MOST_TARGET, normaliseTarget, type Target } from '../core/target.ts';
 import { viaOnward } from '../core/via.ts';
 import type { Call } from './call.ts';
 import type { CallerOfKey } from './caller-keys.ts';
@@ -16,6 +13,7 @@ import type { Job } from './job.ts';
 import { GatewayError, type ShedStatus } from './problem.ts';
 import type { RefuseWebPages } from './same-site.ts';
 import type { TakeBody } from './take-body.ts';
+import { authorizationOf, plainAddress, targetOf } from './well-formed.ts';
 
 /** A job, or the news that the caller left while its body was still coming. */
 export type Identified = Job | 'left';
@@ -92,40 +90,13 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
     return headers;
   }
 
-  function targetOf({ incoming }: Call): Target & { kind: 'ok' } {
-    const { method = 'GET', url = '', socket, httpVersionMajor, httpVersion } = incoming;
-    // Node's parser takes a line without a version for HTTP/0.9, with headers and all.
-    if (httpVersionMajor !== 1) {
-      throw new GatewayError(
-        'bad-request',
-        `expected HTTP/1.1 or HTTP/1.0, got HTTP/${httpVersion}`,
-      );
-    }
-    if (url.length > MOST_TARGET) {
-      throw new GatewayError(
-        'target-too-long',
-        `expected a request target of at most ${MOST_TARGET} characters, got ${url.length}`,
-      );
-    }
-    const target = normaliseTarget(url, {
-      method,
-      isOurs: (authority) => authority === upstreamHost || isLocal(authority, socket),
-    });
-    if (target.kind === 'forbidden') throw new GatewayError('forbidden-target', target.reason);
-    if (target.kind === 'bad') throw new GatewayError('bad-request', target.reason);
-    if (target.path === '*') {
-      throw new GatewayError('bad-request', 'OPTIONS * asks a whole server: name a path');
-    }
-    return target;
-  }
-
   return function identify(call) {
     const { incoming } = call;
     const { method = 'GET', headers, socket } = incoming;
-    const target = targetOf(call);
+    const target = targetOf(incoming, upstreamHost);
     call.path = target.path;
     call.query = target.query;
-    const authorization = oneOfEach(incoming);
+    const authorization = authorizationOf(incoming);
 
     const address = plainAddress(socket.remoteAddress ?? 'unknown');
     const userAgent = headers['user-agent'];
@@ -181,36 +152,6 @@ function single(headers: NodeJS.Dict<string | string[]>, name: string): string |
   return Array.isArray(value) ? value.join(', ') : value;
 }
 
-/**
- * The Authorization value. Node keeps the first of several lines and HTTP forbids a second Host
- * (RFC 9112 §3.2): two that differ are two requests, and which one would be sent is for an attacker
- * to choose.
- */
-function oneOfEach({ rawHeaders, headers, httpVersionMinor }: IncomingMessage): string | undefined {
-  let hosts = 0;
-  let authorizations = 0;
-  for (let i = 0; i < rawHeaders.length; i += 2) {
-    const { length } = rawHeaders[i] ?? '';
-    if (length === HOST.length && rawHeaders[i]?.toLowerCase() === HOST) hosts++;
-    else if (length === AUTHORIZATION.length && rawHeaders[i]?.toLowerCase() === AUTHORIZATION) {
-      authorizations++;
-    }
-  }
-  if (hosts > 1 || (hosts === 0 && httpVersionMinor > 0)) {
-    throw new GatewayError('bad-request', `expected one Host header, got ${hosts}`);
-  }
-  if (authorizations > 1) {
-    throw new GatewayError(
-      'bad-request',
-      `expected one Authorization header, got ${authorizations}`,
-    );
-  }
-  return headers.authorization;
-}
-
-const HOST = 'host';
-const AUTHORIZATION = 'authorization';
-
 function readPriority(value: string | undefined): Priority {
   if (value === undefined) return 'normal';
   const priority = PRIORITY_NAMES.get(value);
@@ -245,18 +186,6 @@ function callerName(
   if (configured !== undefined) return configured;
   const product = productOf(userAgent);
   return product !== undefined && CALLER_NAME.test(product) ? product : address;
-}
-
-/** Whether an authority is the address at which this request came in. */
-function isLocal(authority: string, { localAddress = '', localPort }: Socket): boolean {
-  const address = plainAddress(localAddress);
-  const host = address.includes(':') ? `[${address}]` : address;
-  return authority === `${host}:${localPort}` || authority === `localhost:${localPort}`;
-}
-
-/** IPv4 in IPv6 clothing is the same address. */
-function plainAddress(address: string): string {
-  return address.startsWith('::ffff:') ? address.slice('::ffff:'.length) : address;
 }
 
 function badHeader(name: string, expected: string, got: string): GatewayError {

@@ -1,6 +1,5 @@
 import {
   createServer,
-  STATUS_CODES,
   type IncomingMessage,
   type Server,
   type ServerOptions,
@@ -14,7 +13,8 @@ import type { CallRecorder } from '../telemetry/call-line.ts';
 import { Call } from './call.ts';
 import type { Gateway } from './gateway.ts';
 import { parserProblem } from './parser-problem.ts';
-import { GatewayError, toProblem, type ShedStatus } from './problem.ts';
+import { GatewayError, type ShedStatus } from './problem.ts';
+import { makeRefuseSocket } from './refuse-socket.ts';
 import type { Tls } from './tls.ts';
 
 export interface ListenerDependencies {
@@ -33,8 +33,6 @@ export interface ListenerDependencies {
 export const MOST_HEADER_BYTES = 64 * 1024;
 /** From the first byte of a request to the end of its headers. */
 const HEADERS_TIMEOUT_MS = 60_000;
-/** For a refusal to arrive. */
-const LINGER_MS = 2000;
 /** A caller whose host vanished is found out after this long and some seconds. */
 const PROBE_IDLE_PEER_MS = 15_000;
 
@@ -60,7 +58,8 @@ export interface Listener {
  * (RFC 9110 §7.8): Java's default client offers h2c with every request.
  */
 export function makeListener(dependencies: ListenerDependencies): Listener {
-  const { gateway, recorder, clock, newId, shedStatus, keepAliveTimeoutMs, tls } = dependencies;
+  const { gateway, clock, newId, keepAliveTimeoutMs, tls } = dependencies;
+  const refuseSocket = makeRefuseSocket(dependencies);
   const calls = new Set<Call>();
   const sockets = new Set<Socket>();
   /** They have had their answer; what else the parser says of their bytes is the same again. */
@@ -136,56 +135,15 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
     for (const socket of sockets) if (!busy.has(socket)) socket.destroySoon();
   }
 
-  /**
-   * Lets a refused caller read why before the socket goes, and keeps it no longer: what it still
-   * sends is not read, and it may never close its side.
-   */
-  function linger(socket: Duplex): void {
+  function refuseOnce(socket: Duplex, error: GatewayError, method: string): void {
     refused.add(socket);
-    const timer = clock.after(LINGER_MS, () => socket.destroy());
-    socket.once('close', () => timer.cancel());
-    socket.resume();
-  }
-
-  /** For sockets on which there is no request to answer: the whole answer is ours to write. */
-  function refuseSocket(socket: Duplex, error: GatewayError, method: string): void {
-    const id = newId();
-    const startedAt = clock.now();
-    const { status, headers, body } = toProblem(error, id, shedStatus);
-    // Behind a request that is still being answered, an answer would be taken for that one's.
-    const answered = [...calls].filter((call) => call.incoming.socket === socket);
-    const writes = answered.length === 0 && socket.writable;
-    for (const { outgoing } of answered) outgoing.shouldKeepAlive = false;
-    const lines = [`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}`, 'Connection: close'];
-    for (let i = 0; i < headers.length; i += 2) lines.push(`${headers[i]}: ${headers[i + 1]}`);
-    if (writes) {
-      socket.end(`${lines.join('\r\n')}\r\n\r\n${body}`);
-      linger(socket);
+    let busy = false;
+    for (const { incoming, outgoing } of calls) {
+      if (incoming.socket !== socket) continue;
+      busy = true;
+      outgoing.shouldKeepAlive = false;
     }
-    if (!writes && answered.length === 0) socket.destroy();
-    recorder({
-      id,
-      caller: '',
-      bucket: undefined,
-      class: undefined,
-      priority: undefined,
-      method,
-      path: '',
-      query: '',
-      status: writes ? status : 0,
-      outcome: 'failed',
-      code: error.code,
-      attempts: 0,
-      waitMs: 0,
-      upstreamMs: 0,
-      totalMs: clock.now() - startedAt,
-      bytesIn: 0,
-      bytesOut: writes ? Buffer.byteLength(body) : 0,
-      limit: undefined,
-      remaining: undefined,
-      resetInMs: undefined,
-      waiting: 0,
-    });
+    refuseSocket(socket, error, { method, busy });
   }
 
   server.on(tls === undefined ? 'connection' : 'secureConnection', (socket: Socket) => {
@@ -200,8 +158,7 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
     );
     // Node hands the socket over bare: without this a reset would end the process.
     socket.on('error', () => socket.destroy());
-    // Its target is not normalised, so its secret parts cannot be hidden: the line goes without.
-    refuseSocket(socket, error, 'CONNECT');
+    refuseOnce(socket, error, 'CONNECT');
   });
 
   server.on('clientError', (cause: Error & { code?: string }, socket: Duplex) => {
@@ -221,7 +178,7 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
       else call.cutOff(error);
       return;
     }
-    refuseSocket(socket, error, '');
+    refuseOnce(socket, error, '');
   });
   function retire(): void {
     draining = true;

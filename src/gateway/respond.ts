@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http';
 import type { Clock, Timer } from '../core/clock.ts';
 import { endToEnd } from '../core/hop-by-hop.ts';
 import type { Log } from '../telemetry/log.ts';
-import type { BodyFailure, UpstreamResponse } from '../upstream/exchange.ts';
+import type { BodyFailure, UpstreamResponse } from '../upstream/response.ts';
 import type { Call } from './call.ts';
 import type { EndOfTurn } from './end-of-turn.ts';
 import type { Job } from './job.ts';

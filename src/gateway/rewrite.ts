@@ -3,7 +3,7 @@ import { promisify } from 'node:util';
 import * as zlib from 'node:zlib';
 import { findStrings } from '../core/json-strings.ts';
 import { callerOrigin, rewriteLink, rewriteLinkField, type LinkMap } from '../core/links.ts';
-import type { UpstreamResponse } from '../upstream/exchange.ts';
+import type { UpstreamResponse } from '../upstream/response.ts';
 
 export interface RewriteOptions {
   /** The API's origin and base path; links elsewhere are nobody's business. */

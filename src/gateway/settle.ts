@@ -10,7 +10,8 @@ import {
 import type { Again, Grant, Ledger } from '../ledger/ledger.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { AgainCause, WalkObserver } from '../telemetry/walk-observer.ts';
-import type { FailureReason, Sent, UpstreamResponse } from '../upstream/exchange.ts';
+import type { Sent } from '../upstream/exchange.ts';
+import type { FailureReason, UpstreamResponse } from '../upstream/response.ts';
 import type { Forwarded } from './forward.ts';
 import type { Job } from './job.ts';
 import { makeNoteDoubtful } from './doubtful.ts';
