@@ -234,7 +234,7 @@ export class RedisBucket {
       this.#held.set(grant, lease);
       this.#options.onGranted(grant, this);
     }
-    for (const waiter of waiting) this.#wait(waiter, true);
+    for (const waiter of waiting) this.#wait(waiter, true, waiter.id);
   }
 
   /** Sheds what waits, tells the shared state of it, and ends. */
@@ -269,10 +269,10 @@ export class RedisBucket {
     return Math.max(0, (numbers.blockedFor ?? numbers.resetIn ?? ageMs) - ageMs);
   }
 
-  #wait(from: Waiter, hasWaited: boolean): void {
-    const { clock, nextId } = this.#options;
+  #wait(from: Waiter, hasWaited: boolean, id = this.#options.nextId()): void {
+    const { clock } = this.#options;
     const now = clock.now();
-    const waiter: RemoteWaiter = { ...from, id: nextId(), hasWaited };
+    const waiter: RemoteWaiter = { ...from, id, hasWaited };
     waiter.leaving.onGone(() => this.#leave(waiter, { kind: 'left' }));
     waiter.deadline = clock.after(this.#latest(waiter.ticket) - now, () => {
       this.#leave(waiter, this.#tooLate(waiter.ticket, this.#guessMs()));

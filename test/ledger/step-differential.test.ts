@@ -139,7 +139,7 @@ describe('the step in Redis and the model in this process', () => {
         let shift = 0;
         let now = START_MS;
         const introductions = REPLICAS.map((_, replica) => ({ ...NOTHING, replica }));
-        for (const it of [...introductions, ...story]) {
+        const happen = async (it: Happening): Promise<void> => {
           server += it.passMs - it.clockBackMs;
           // The script's rule, said once more: a clock that goes back stands still.
           shift += Math.max(0, now - (server + shift));
@@ -150,6 +150,14 @@ describe('the step in Redis and the model in this process', () => {
           const { outcome, lineage, revision } = await stepInRedis(bucket, batch, server);
           expect(comparable(outcome)).toEqual(comparable(expected));
           fleet.heard(batch.replica, outcome, lineage, revision, now);
+        };
+        for (const it of [...introductions, ...story]) {
+          // A replica that lets an offer end gets no other until it steps, which needs a queue that
+          // can be walked past its head; here only the one that steps lets offers end.
+          for (const replica of fleet.losers(it.replica, now + it.passMs)) {
+            await happen({ ...NOTHING, replica, confirms: true });
+          }
+          await happen(it);
         }
       }),
       { numRuns: Number(process.env['HEADGATE_TEST_RUNS'] ?? 300) },
@@ -252,6 +260,14 @@ class Fleet {
       gone,
       tickets: declares ? [...kept, ...fresh] : fresh,
     };
+  }
+
+  /** Other replicas than the one that steps, whose offers would end by then. */
+  losers(stepping: number, by: number): number[] {
+    return REPLICAS.flatMap((name, replica) => {
+      const ends = [...of(this.#offers, name).values()];
+      return replica !== stepping && ends.some((endsAt) => endsAt <= by) ? [replica] : [];
+    });
   }
 
   heard(replica: string, said: StepOutcome, lineage: string, revision: number, now: number): void {

@@ -152,6 +152,7 @@ local function forgetReplicas()
 end
 
 -- Offers that nobody took in time: the slot is free again, and the ticket keeps its place by age.
+-- Nothing more is offered to their replica until it steps: it may be asleep, and others are not.
 local function endOffers()
   local ended = redis.call('ZRANGEBYSCORE', key.offers, '-inf', exact(now), 'LIMIT', 0, MAX_OFFERS)
   for _, member in ipairs(ended) do
@@ -161,6 +162,8 @@ local function endOffers()
     unsent(b, lease)
     lease.ticket.paid = true
     queueAdd(queue, id, lease.ticket)
+    local replica = replicaOf(lease.replica)
+    if replica then replica.free, replica.dirty = 0, true end
   end
 end
 

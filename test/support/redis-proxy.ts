@@ -1,0 +1,84 @@
+import { connect, createServer, type Socket } from 'node:net';
+import { once } from 'node:events';
+
+/** A wire to a server that a test can harm. */
+export interface FaultProxy {
+  readonly port: number;
+  /** Cuts every connection, after letting through the first `bytes` of the next reply of each. */
+  cutMidReply(bytes: number): void;
+  /** While set, nothing that was published reaches anybody. */
+  dropMessages(drop: boolean): void;
+  /** How many published messages were dropped. */
+  readonly dropped: number;
+  close(): Promise<void>;
+}
+
+interface Wire {
+  readonly client: Socket;
+  readonly server: Socket;
+  /** The next reply breaks off after so many bytes. */
+  cutAfter: number | undefined;
+}
+
+/** What a published message starts with, in both versions of the protocol. */
+const MESSAGE = /^(?:>|\*)3\r\n\$7\r\nmessage\r\n/;
+
+/** Passes bytes between its own port and a server's. */
+export async function startFaultProxy(serverPort: number): Promise<FaultProxy> {
+  const pairs = new Set<Wire>();
+  let drop = false;
+  let dropped = 0;
+  const listener = createServer((client) => {
+    const server = connect(serverPort, '127.0.0.1');
+    const pair: Wire = { client, server, cutAfter: undefined };
+    pairs.add(pair);
+    const end = (): void => {
+      pairs.delete(pair);
+      client.destroy();
+      server.destroy();
+    };
+    for (const socket of [client, server]) {
+      socket.setNoDelay(true);
+      socket.on('error', end);
+      socket.on('close', end);
+    }
+    client.on('data', (bytes) => server.write(bytes));
+    server.on('data', (bytes: Buffer) => {
+      if (drop && MESSAGE.test(bytes.toString('latin1'))) {
+        dropped++;
+        return;
+      }
+      if (pair.cutAfter === undefined) {
+        client.write(bytes);
+      } else {
+        client.write(bytes.subarray(0, pair.cutAfter));
+        client.end();
+        server.destroy();
+      }
+    });
+  });
+  listener.listen(0, '127.0.0.1');
+  await once(listener, 'listening');
+  const address = listener.address();
+  if (address === null || typeof address === 'string') throw new Error('the proxy has no port');
+  return {
+    port: address.port,
+    cutMidReply(bytes) {
+      for (const pair of pairs) pair.cutAfter = bytes;
+    },
+    dropMessages(value) {
+      drop = value;
+    },
+    get dropped() {
+      return dropped;
+    },
+    async close() {
+      for (const { client, server } of pairs) {
+        client.destroy();
+        server.destroy();
+      }
+      listener.close();
+      await once(listener, 'close');
+    },
+  };
+}

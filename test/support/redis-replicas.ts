@@ -1,0 +1,145 @@
+import { ClockOffset } from '../../src/core/clock-offset.ts';
+import { RedisLedger } from '../../src/ledger/redis-ledger.ts';
+import type { StepBatch } from '../../src/ledger/step-protocol.ts';
+import { FakeClock } from './fake-clock.ts';
+import { Desk, FakePlaces } from './ledger-desk.ts';
+import { startRedis, type RedisServer } from './redis-server.ts';
+import { CHANNEL, makeTimedStep } from './redis-step.ts';
+import { seededChance } from './seeded-chance.ts';
+
+export interface Replica {
+  readonly name: string;
+  readonly ledger: RedisLedger;
+  readonly desk: Desk;
+  readonly places: FakePlaces;
+  /** How many steps it has taken. */
+  readonly steps: number;
+  readonly troubles: readonly Error[];
+  /** What happens to its next step instead; answers what the step is to resolve to. */
+  meddle: ((run: () => Promise<unknown>, batch: StepBatch) => Promise<unknown>) | undefined;
+  /** While set, nothing that others publish reaches it. */
+  deaf: boolean;
+  /** While set, its steps reach nobody. */
+  mute: boolean;
+}
+
+const NEVER = new Promise<never>(() => undefined);
+
+/**
+ * Replicas in this process on one real server, all on one clock that the test turns: what takes
+ * minutes takes none, and nothing depends on how fast the machine is.
+ */
+export class Replicas {
+  readonly redis: RedisServer;
+  readonly clock = new FakeClock();
+  /** The server's clock less ours. */
+  serverAheadMs = 0;
+  readonly #subscriber: RedisServer['client'];
+  readonly #all = new Map<string, Replica>();
+  readonly #underWay = new Set<symbol>();
+
+  private constructor(redis: RedisServer, subscriber: RedisServer['client']) {
+    this.redis = redis;
+    this.#subscriber = subscriber;
+    subscriber.on('pmessage', (_pattern: string, channel: string, text: string) => {
+      const replica = this.#all.get(channel.slice(CHANNEL.length));
+      if (replica !== undefined && !replica.deaf) replica.ledger.hear(text);
+    });
+  }
+
+  static async start(): Promise<Replicas> {
+    const redis = await startRedis();
+    const subscriber = redis.client.duplicate();
+    await subscriber.psubscribe(`${CHANNEL}*`);
+    return new Replicas(redis, subscriber);
+  }
+
+  add(name: string, { places = 100, maxQueue = 100 } = {}): Replica {
+    const timedStep = makeTimedStep(this.redis.client);
+    const fakePlaces = new FakePlaces(places);
+    const troubles: Error[] = [];
+    let steps = 0;
+    const ledger = new RedisLedger({
+      clock: this.clock,
+      chance: seededChance(1),
+      apiClock: new ClockOffset(),
+      places: fakePlaces,
+      maxQueue,
+      replica: name,
+      timeoutMs: 100,
+      onTrouble: (error) => troubles.push(error),
+      step: (bucketId, batch) => {
+        steps++;
+        const at = this.clock.now() + this.serverAheadMs;
+        const run = async (): Promise<unknown> => {
+          const mark = Symbol(name);
+          this.#underWay.add(mark);
+          try {
+            return await timedStep(bucketId, batch, at);
+          } finally {
+            this.#underWay.delete(mark);
+          }
+        };
+        if (replica.mute) return NEVER;
+        const { meddle } = replica;
+        replica.meddle = undefined;
+        return meddle === undefined ? run() : meddle(run, JSON.parse(batch));
+      },
+    });
+    const desk = new Desk(ledger, this.clock, fakePlaces);
+    const replica: Replica = {
+      name,
+      ledger,
+      desk,
+      places: fakePlaces,
+      troubles,
+      meddle: undefined,
+      deaf: false,
+      mute: false,
+      get steps() {
+        return steps;
+      },
+    };
+    this.#all.set(name, replica);
+    return replica;
+  }
+
+  /** Lets everything finish that is under way at this moment of the clock. */
+  async quiet(): Promise<void> {
+    do {
+      await this.#subscriber.ping();
+      await new Promise((resolve) => {
+        setImmediate(resolve);
+      });
+    } while (this.#underWay.size > 0);
+  }
+
+  /** Moves the clock, timer by timer, with everything done in between that a timer started. */
+  async pass(ms: number): Promise<void> {
+    const end = this.clock.now() + ms;
+    for (;;) {
+      await this.quiet();
+      const next = this.clock.nextAt();
+      if (next === undefined || next > end) break;
+      this.clock.advance(Math.max(0, next - this.clock.now()));
+    }
+    this.clock.advance(end - this.clock.now());
+    await this.quiet();
+  }
+
+  /** Ends all replicas and forgets what they left. */
+  async clear(): Promise<void> {
+    const closed = Promise.all([...this.#all.values()].map(({ ledger }) => ledger.close()));
+    // A step that reaches nobody is waited for until it times out.
+    await this.pass(1000);
+    await closed;
+    this.#all.clear();
+    this.serverAheadMs = 0;
+    await this.redis.client.flushall();
+  }
+
+  async stop(): Promise<void> {
+    this.#subscriber.disconnect();
+    await this.redis.stop();
+  }
+}
