@@ -21,7 +21,7 @@ import { BodyMemory } from './upstream/body-memory.ts';
 import { makeLane } from './upstream/lane.ts';
 import { makeTokenSource } from './upstream/token.ts';
 import { makeUpstream } from './upstream/upstream.ts';
-import { closeServer, listen } from './listen.ts';
+import { closeServer, listen } from './compose-listen.ts';
 
 export interface ComposeOptions {
   readonly settings: Settings;
