@@ -4,7 +4,7 @@ import { nonePreset } from '../presets/preset.ts';
 import { PRESETS } from '../presets/presets.ts';
 import { readCallerKeysFile, type CallerKey } from './caller-keys.ts';
 import { addressProblems, tokenProblems } from './checks.ts';
-import { find, openConfigFile, presentValue, type Source } from './find.ts';
+import { find, openConfigFile, presentValue, type Source, quoted } from './find.ts';
 import { safetyProblems } from './safety.ts';
 import { direct, proxyFor, type ProxyAddress } from './proxy.ts';
 import { readCa, tlsPaths } from './pem-files.ts';
@@ -116,7 +116,7 @@ export function loadConfig({ env, configPath, readFile }: LoadOptions): Loaded {
     const value = kind.parse(found.text);
     if (value === undefined) {
       const got =
-        secret === true ? `a value of ${found.text.length} characters` : JSON.stringify(found.text);
+        secret === true ? `a value of ${found.text.length} characters` : quoted(found.text);
       problems.push(`${found.place}: expected ${kind.expected}, got ${got}`);
     }
     return value;

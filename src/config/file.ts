@@ -1,4 +1,5 @@
-import { isMap, isScalar, LineCounter, parseDocument, type Document } from 'yaml';
+import { inspect } from 'node:util';
+import { isMap, isNode, isScalar, LineCounter, parseDocument, type Document } from 'yaml';
 import type { z } from 'zod';
 import { LISTS, type ListKey } from './lists.ts';
 import { nearest } from './nearest.ts';
@@ -19,6 +20,9 @@ const SETTING_BY_KEY: ReadonlyMap<string, Setting<unknown>> = new Map(
 /** Beyond this a file is no configuration; it bounds what aliases can blow up to. */
 const MOST_CHARACTERS = 1024 * 1024;
 
+/** Characters of what is wrong that a problem shows. */
+const MOST_SHOWN = 200;
+
 /** Reads a YAML configuration. `name` is what problems call the file. */
 export function readConfigFile(name: string, text: string): ConfigFile {
   const settings = new Map<string, { text: string; place: string }>();
@@ -34,7 +38,7 @@ export function readConfigFile(name: string, text: string): ConfigFile {
   const placeOf = (offset: number | undefined): string =>
     offset === undefined ? name : `${name}:${lines.linePos(offset).line}`;
   for (const { message, pos } of document.errors) {
-    problems.push(`${placeOf(pos[0])}: not valid YAML: ${message.split('\n', 1)[0]}`);
+    problems.push(`${placeOf(pos[0])}: not valid YAML: ${firstSentence(message)}`);
   }
   if (problems.length > 0 || document.contents === null) return result;
   if (!isMap(document.contents)) {
@@ -42,15 +46,24 @@ export function readConfigFile(name: string, text: string): ConfigFile {
     return result;
   }
   for (const { key, value } of document.contents.items) {
-    const keyName = isScalar(key) ? String(key.value) : '';
-    const place = placeOf(isScalar(key) ? key.range?.[0] : undefined);
+    if (!isScalar(key)) {
+      const place = placeOf(isNode(key) ? key.range?.[0] : undefined);
+      problems.push(`${place}: expected the name of a setting, got a list or a map`);
+      continue;
+    }
+    const keyName = String(key.value);
+    const place = placeOf(key.range?.[0]);
     const setting = SETTING_BY_KEY.get(keyName);
     if (isListKey(keyName)) {
       problems.push(...readList(document, keyName, place, lists));
     } else if (setting === undefined) {
-      const meant = nearest(keyName, [...SETTING_BY_KEY.keys(), ...Object.keys(LISTS)]);
+      const spelling = keyName.startsWith('HEADGATE_') ? fileKey(keyName) : keyName;
+      const meant = nearest(spelling, [...SETTING_BY_KEY.keys(), ...Object.keys(LISTS)]);
       const hint = meant === undefined ? '' : `; did you mean ${meant}?`;
-      problems.push(`${place}: ${keyName}: expected a known setting, got an unknown one${hint}`);
+      const shown = /^[\w.-]{1,64}$/.test(keyName)
+        ? keyName
+        : JSON.stringify(keyName.slice(0, MOST_SHOWN));
+      problems.push(`${place}: ${shown}: expected a known setting, got an unknown one${hint}`);
     } else if (!isScalar(value) || value.value === null) {
       const got = value === null || isScalar(value) ? 'nothing' : 'a list or a map';
       problems.push(`${place}: ${keyName}: expected ${setting.kind.expected}, got ${got}`);
@@ -84,8 +97,34 @@ function readList(
     const where = issue.path
       .map((part) => (typeof part === 'number' ? `[${part}]` : `.${String(part)}`))
       .join('');
-    return `${place}: ${key}${where}: ${issue.message}`;
+    const got = issue.code === 'unrecognized_keys' ? issue.keys : valueAt(value, issue.path);
+    return `${place}: ${key}${where}: ${issue.message}, got ${shownInList(got)}`;
   });
+}
+
+function valueAt(value: unknown, path: readonly PropertyKey[]): unknown {
+  let at = value;
+  for (const part of path) {
+    at = typeof at === 'object' && at !== null ? Reflect.get(at, part) : undefined;
+  }
+  return at;
+}
+
+/** The parser tells the place once more, and a way out that is none for whoever writes a file. */
+function firstSentence(message: string): string {
+  const [line = ''] = message.split('\n', 1);
+  return line.replace(/(?:; please use .*)? at line \d+, column \d+:?$/, '');
+}
+
+/** On one line and not without end, whatever it is. */
+function shownInList(value: unknown): string {
+  if (value === undefined || value === null) return 'nothing';
+  if (Array.isArray(value) && value.length === 0) return 'an empty list';
+  const text =
+    typeof value === 'string'
+      ? JSON.stringify(value)
+      : inspect(value, { breakLength: Infinity, compact: true, depth: 2 });
+  return text.length > MOST_SHOWN ? `${text.slice(0, MOST_SHOWN)}…` : text;
 }
 
 function isListKey(key: string): key is ListKey {

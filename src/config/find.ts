@@ -47,3 +47,12 @@ export function openConfigFile(path: string, readFile: (path: string) => string)
     };
   }
 }
+
+/** Characters of a wrong value that a problem shows. */
+const MOST_SHOWN = 200;
+
+/** A value as problems show it: on one line, without the credentials that a URL may hold. */
+export function quoted(text: string): string {
+  const shown = text.length > MOST_SHOWN ? `${text.slice(0, MOST_SHOWN)}…` : text;
+  return JSON.stringify(shown.replaceAll(/\/\/[^/?#]*@/g, '//(secret)@'));
+}

@@ -6,7 +6,8 @@ import { parseDuration } from '../core/duration.ts';
 /** The lists that only a file can hold. Zod says what is wrong with them, and where. */
 
 const NAME = /^[A-Za-z0-9._/-]{1,64}$/;
-const name = z.string().regex(NAME, 'expected at most 64 of A-Z a-z 0-9 . _ / -');
+const NAME_EXPECTED = 'expected at most 64 of A-Z a-z 0-9 . _ / -';
+const name = z.string(NAME_EXPECTED).regex(NAME, NAME_EXPECTED);
 const wait = z
   .union([z.string(), z.literal(0)], 'expected a duration such as 45s or 2m')
   .transform((value, context) => {
@@ -17,19 +18,22 @@ const wait = z
   });
 
 const caller = z
-  .strictObject({
-    name: name.optional(),
-    userAgent: name.optional(),
-    maxWait: wait.optional(),
-    shedStatus: z.union([z.literal(503), z.literal(429)], 'expected 503 or 429').optional(),
-    weight: z
-      .number('expected a number above 0')
-      .positive('expected a number above 0')
-      .max(1000, 'expected at most 1000')
-      .optional(),
-    maxPriority: z.enum(['high', 'normal', 'low'], 'expected high, normal or low').optional(),
-    why: z.string('expected a text').optional(),
-  })
+  .strictObject(
+    {
+      name: name.optional(),
+      userAgent: name.optional(),
+      maxWait: wait.optional(),
+      shedStatus: z.union([z.literal(503), z.literal(429)], 'expected 503 or 429').optional(),
+      weight: z
+        .number('expected a number above 0')
+        .positive('expected a number above 0')
+        .max(1000, 'expected at most 1000')
+        .optional(),
+      maxPriority: z.enum(['high', 'normal', 'low'], 'expected high, normal or low').optional(),
+      why: z.string('expected a text').optional(),
+    },
+    'expected a rule of name, userAgent, maxWait, shedStatus, weight, maxPriority and why',
+  )
   .refine(
     (rule) => rule.name !== undefined || rule.userAgent !== undefined,
     'expected name or userAgent, to know whom the rule is about',
@@ -46,18 +50,22 @@ const path = z
   .string('expected a path')
   .regex(/^\/[^?#*]*(?:\/\*)?$|^\/\*$/, 'expected a path such as /purge/wildcard or /purge/*');
 
+const METHOD_EXPECTED = 'expected a method such as GET';
 const classRule = z
-  .strictObject({
-    name,
-    methods: z
-      .array(
-        z.string().regex(/^[A-Z]+$/, 'expected a method such as GET'),
-        'expected a list of methods',
-      )
-      .min(1)
-      .optional(),
-    path: path.optional(),
-  })
+  .strictObject(
+    {
+      name,
+      methods: z
+        .array(
+          z.string(METHOD_EXPECTED).regex(/^[A-Z]+$/, METHOD_EXPECTED),
+          'expected a list of methods',
+        )
+        .min(1, 'expected at least one method')
+        .optional(),
+      path: path.optional(),
+    },
+    'expected a rule of name, methods and path',
+  )
   .transform((rule): ClassRule => ({
     name: rule.name,
     ...(rule.methods === undefined ? {} : { methods: rule.methods }),
@@ -65,14 +73,16 @@ const classRule = z
   }));
 
 export const LISTS = {
-  callers: z.array(caller, 'expected a list of rules').max(1000),
-  classes: z.array(classRule, 'expected a list of rules').max(1000),
+  callers: z.array(caller, 'expected a list of rules').max(1000, 'expected at most 1000 entries'),
+  classes: z
+    .array(classRule, 'expected a list of rules')
+    .max(1000, 'expected at most 1000 entries'),
   pathMasks: z
     .array(
       z.string('expected a path').regex(/^\/[^?#]*$/, 'expected a path such as /tokens/*'),
       'expected a list of paths',
     )
-    .max(1000),
+    .max(1000, 'expected at most 1000 entries'),
 } as const;
 
 export type ListKey = keyof typeof LISTS;

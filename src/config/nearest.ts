@@ -1,11 +1,15 @@
 /** The known word that `word` was probably meant to be; `undefined` when none is close. */
 export function nearest(word: string, known: readonly string[]): string | undefined {
   let best: { readonly word: string; readonly distance: number } | undefined;
+  const start = known.find((candidate) => candidate.startsWith(`${word}_`));
+  if (start !== undefined) return start;
   for (const candidate of known) {
     const distance = editDistance(word, candidate);
     if (best === undefined || distance < best.distance) best = { word: candidate, distance };
   }
-  return best !== undefined && best.distance <= Math.max(2, word.length / 4)
+  return best !== undefined &&
+    best.distance <= Math.max(2, word.length / 4) &&
+    best.distance < word.length
     ? best.word
     : undefined;
 }

@@ -111,7 +111,7 @@ export const limit: Kind<Belief> = {
 
 export function duration({ least = 0 }: { least?: number } = {}): Kind<number> {
   return {
-    expected: `a duration such as 45s or 2m${least > 0 ? `, at least ${least}ms` : ''}`,
+    expected: `a duration such as 45s or 2m, at most 24d${least > 0 ? `, at least ${least}ms` : ''}`,
     parse(value) {
       const ms = parseDuration(value);
       return ms === undefined || ms < least || ms > MOST_DURATION_MS ? undefined : ms;
@@ -119,8 +119,8 @@ export function duration({ least = 0 }: { least?: number } = {}): Kind<number> {
   };
 }
 
-/** What a timer can hold. */
-const MOST_DURATION_MS = 2 ** 31 - 1;
+/** Whole days that a timer can hold. */
+const MOST_DURATION_MS = 24 * 86_400_000;
 
 export function integer(least: number, most: number): Kind<number> {
   return {

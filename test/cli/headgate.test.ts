@@ -79,7 +79,7 @@ describe('headgate', () => {
       }).ended();
       expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
       expect(stderr.trimEnd().split('\n').toSorted()).toEqual([
-        'headgate: HEADGATE_MAX_WAIT: expected a duration such as 45s or 2m, got "soon"',
+        'headgate: HEADGATE_MAX_WAIT: expected a duration such as 45s or 2m, at most 24d, got "soon"',
         'headgate: HEADGATE_RETRYS: expected a known setting, got an unknown one; did you mean HEADGATE_RETRIES?',
         'headgate: HEADGATE_TOKEN: expected printable ASCII without spaces, got a value of 11 characters',
       ]);

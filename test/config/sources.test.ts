@@ -1,0 +1,215 @@
+import * as fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { describeSettings } from '../../src/cli/check-config.ts';
+import { loadConfig, type Config, type Shown } from '../../src/config/config.ts';
+import { fileKey, SETTINGS } from '../../src/config/settings.ts';
+
+type Environment = Readonly<Record<string, string>>;
+
+function load(env: Environment, file?: string): { config: Config; shown: readonly Shown[] } {
+  const loaded = loadConfig({
+    env,
+    ...(file === undefined ? {} : { configPath: 'headgate.yaml' }),
+    readFile: () => file ?? '',
+  });
+  if (loaded.kind === 'bad') throw new Error(loaded.problems.join('\n'));
+  return loaded;
+}
+
+function problemsOf(env: Environment): readonly string[] {
+  const loaded = loadConfig({ env, readFile: () => '' });
+  return loaded.kind === 'bad' ? loaded.problems : [];
+}
+
+function sourceOf(shown: readonly Shown[], variable: string): string | undefined {
+  return shown.find((one) => one.variable === variable)?.source;
+}
+
+describe('a setting', () => {
+  test('is taken from the environment, else the file, else the preset, else its default', () => {
+    const file = 'maxWait: 3m\nshedStatus: 429\nupstreamUrl: https://file.example/base/';
+    const { config, shown } = load({ HEADGATE_MAX_WAIT: '5s' }, file);
+    expect(config).toMatchObject({ maxWaitMs: 5000, shedStatus: 429, maxQueue: 10_000 });
+    expect(config.upstream).toMatchObject({ origin: 'https://file.example', basePath: '/base' });
+    expect(config.apiVersion).toEqual({ version: '3', mediaType: 'application/json' });
+    expect(sourceOf(shown, 'HEADGATE_MAX_WAIT')).toBe('environment');
+    expect(sourceOf(shown, 'HEADGATE_SHED_STATUS')).toBe('file');
+    expect(sourceOf(shown, 'HEADGATE_API_VERSION')).toBe('preset');
+    expect(sourceOf(shown, 'HEADGATE_MAX_QUEUE')).toBe('default');
+    expect(sourceOf(shown, 'HEADGATE_TOKEN')).toBe('nobody');
+  });
+
+  test('that is empty is not set', () => {
+    const { config } = load({ HEADGATE_MAX_WAIT: '', HEADGATE_CONFIG: '', HEADGATE_TOKEN: '' });
+    expect(config.maxWaitMs).toBe(120_000);
+    expect(config.token).toEqual({ kind: 'none' });
+  });
+
+  test('in a file keeps the spelling that it has there', () => {
+    const { config } = load({}, 'token: 0123456789\napiVersion: 1.10');
+    expect(config.token).toEqual({ kind: 'value', value: '0123456789' });
+    expect(config.apiVersion).toMatchObject({ version: '1.10' });
+  });
+
+  test('of the file that HEADGATE_CONFIG names gives way to that of --config', () => {
+    const asked: string[] = [];
+    loadConfig({
+      env: { HEADGATE_CONFIG: 'from-environment.yaml' },
+      configPath: 'from-command-line.yaml',
+      readFile(path) {
+        asked.push(path);
+        return '';
+      },
+    });
+    expect(asked).toEqual(['from-command-line.yaml']);
+  });
+
+  test('cannot be changed once it is read', () => {
+    const { config } = load({});
+    expect(Object.isFrozen(config) && Object.isFrozen(config.upstream)).toBe(true);
+    expect(Object.isFrozen(config.classes[0])).toBe(true);
+  });
+
+  test('has a name in a file that no other has', () => {
+    const keys = Object.values(SETTINGS).map(({ variable }) => fileKey(variable));
+    expect(new Set(keys).size).toBe(keys.length);
+  });
+
+  test('has a default that is valid, and something to say in the README', () => {
+    for (const { variable, kind, fallback, doc } of Object.values(SETTINGS)) {
+      const isValid = fallback === undefined || kind.parse(fallback) !== undefined;
+      expect([variable, isValid]).toEqual([variable, true]);
+      expect(doc).toMatch(/\.$/);
+    }
+  });
+});
+
+describe('the preset’s lists', () => {
+  test('of callers come after the file’s own, of path masks beside them, of classes instead', () => {
+    const { config } = load(
+      {},
+      'callers: [{name: mine, weight: 2}]\npathMasks: [/mine/*]\nclasses: [{name: everything}]',
+    );
+    expect(config.callers[0]).toEqual({ name: 'mine', weight: 2 });
+    expect(config.callers.length).toBeGreaterThan(1);
+    expect(config.pathMasks).toEqual(['/tokens/*', '/mine/*']);
+    expect(config.classes).toEqual([{ name: 'everything' }]);
+  });
+
+  test('are empty for another API', () => {
+    const env = { HEADGATE_PRESET: 'none', HEADGATE_UPSTREAM_URL: 'http://api.example' };
+    const { config } = load(env);
+    expect(config).toMatchObject({ classes: [], pathMasks: [], callers: [], apiVersion: 'off' });
+  });
+});
+
+describe('an environment variable', () => {
+  test.each([
+    ['HEADGATE_MAX_WIAT', /did you mean HEADGATE_MAX_WAIT\?$/],
+    ['HEADGATE_REDIS', /did you mean HEADGATE_REDIS_\w+\?$/],
+    ['HEADGATE_COLOUR_OF_THE_SKY', /see the table of settings in the README$/],
+  ])('%s is no setting, and a hint says so', (name, hint) => {
+    const [problem, ...others] = problemsOf({ [name]: '1' });
+    expect(problem).toMatch(new RegExp(`^${name}: expected a known setting, got an unknown one; `));
+    expect(problem).toMatch(hint);
+    expect(others).toEqual([]);
+  });
+
+  test('that is not ours is none of our business', () => {
+    expect(problemsOf({ HEADGATES: '1', PATH: '/bin', headgate_max_wait: '1' })).toEqual([]);
+  });
+
+  test('with a mistake does not hide the next one', () => {
+    expect(
+      problemsOf({ HEADGATE_MAX_WAIT: 'x', HEADGATE_RETRIES: 'y', HEADGATE_LIMIT: 'z' }),
+    ).toHaveLength(3);
+  });
+});
+
+describe('a secret', () => {
+  const secrets = Object.values(SETTINGS).filter((setting) => 'secret' in setting);
+
+  test.each(secrets.map(({ variable }) => variable))('%s is never shown', (variable) => {
+    // Refused by every kind of secret, for its spaces, or shown by none.
+    for (const value of ['hunter2 hunter2', 'hunter2hunter2hunter2']) {
+      const loaded = loadConfig({ env: { [variable]: value }, readFile: () => '' });
+      const said =
+        loaded.kind === 'bad' ? loaded.problems.join('\n') : describeSettings(loaded.shown);
+      expect(said).toContain(variable);
+      expect(said).not.toContain('hunter2');
+    }
+  });
+
+  test('within a URL is not shown either', () => {
+    for (const variable of ['HEADGATE_UPSTREAM_URL', 'HEADGATE_REDIS_URL']) {
+      for (const scheme of ['https', 'redis', 'gopher']) {
+        const said = problemsOf({ [variable]: `${scheme}://me:hunter2@host:x` }).join('\n');
+        expect(said).toContain(`${variable}: expected`);
+        expect(said).not.toContain('hunter2');
+      }
+    }
+  });
+
+  test('in a file that holds no token is told by its length alone', () => {
+    const loaded = loadConfig({
+      env: { HEADGATE_TOKEN_FILE: '/run/token' },
+      readFile: () => 'hunter2 hunter2\n',
+    });
+    expect(loaded).toEqual({
+      kind: 'bad',
+      problems: [expect.stringMatching(/^HEADGATE_TOKEN_FILE: expected .*got 15 characters/)],
+    });
+  });
+});
+
+describe('any file at all', () => {
+  test('is either understood or told of, one line a problem, and nothing is thrown', () => {
+    const scalar = fc.oneof(fc.string(), fc.integer(), fc.boolean(), fc.constant(null));
+    const keys = [
+      ...Object.values(SETTINGS).map(({ variable }) => fileKey(variable)),
+      'callers',
+      'classes',
+      'pathMasks',
+    ];
+    const documents = fc.oneof(
+      fc.string(),
+      fc
+        .dictionary(fc.oneof(fc.constantFrom(...keys), fc.string()), fc.anything({ maxDepth: 3 }))
+        .map((value) => JSON.stringify(value)),
+      fc
+        .array(fc.tuple(fc.constantFrom(...keys), scalar), { maxLength: 8 })
+        .map((lines) => lines.map(([key, value]) => `${key}: ${String(value)}`).join('\n')),
+    );
+    fc.assert(
+      fc.property(documents, (file) => {
+        const loaded = loadConfig({
+          env: {},
+          configPath: 'headgate.yaml',
+          readFile(path) {
+            if (path === 'headgate.yaml') return file;
+            throw new Error('no such file');
+          },
+        });
+        const problems = loaded.kind === 'bad' ? loaded.problems : [];
+        expect(problems.filter((problem) => /[\n\r]/.test(problem) || problem === '')).toEqual([]);
+      }),
+      { numRuns: 300 },
+    );
+  });
+});
+
+describe('check-config', () => {
+  test('shows every setting, where it came from, and columns that line up', () => {
+    const { shown } = load({ HEADGATE_MAX_WAIT: '5s', HEADGATE_TOKEN: 'hunter2' });
+    const lines = describeSettings(shown).trimEnd().split('\n');
+    expect(lines).toHaveLength(Object.keys(SETTINGS).length);
+    expect(lines.find((line) => line.startsWith('HEADGATE_MAX_WAIT '))).toMatch(
+      /^HEADGATE_MAX_WAIT +5s {2}\(environment\)$/,
+    );
+    expect(lines.find((line) => line.startsWith('HEADGATE_TOKEN '))).toMatch(
+      /^HEADGATE_TOKEN +\(secret\) {2}\(environment\)$/,
+    );
+    const columns = new Set(lines.map((line) => /^\S+ +/.exec(line)?.[0].length));
+    expect(columns.size).toBe(1);
+  });
+});
