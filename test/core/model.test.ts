@@ -31,6 +31,16 @@ describe.each(SEMANTICS)('a saturated bucket in front of a %s limit', (semantics
       },
     );
 
+    test.each([-400, 400])(
+      'is used to the full without a Date header, API clock off by %d ms',
+      (skewMs) => {
+        const options = { dialect: { reset }, skewMs, hasDate: false, windows: WINDOWS };
+        const result = simulate({ semantics, ...options });
+        expect(result.throttledShare).toBeLessThanOrEqual(EXACT.has(reset) ? 0 : 0.01);
+        expect(result.utilisation).toBeGreaterThanOrEqual(0.96);
+      },
+    );
+
     test.each(SKEWS_MS)('shares it with another consumer, API clock off by %d ms', (skewMs) => {
       const other = { otherPerWindow: OTHER_PER_WINDOW, windows: WINDOWS };
       const result = simulate({ semantics, dialect: { reset }, skewMs, ...other });
@@ -40,11 +50,19 @@ describe.each(SEMANTICS)('a saturated bucket in front of a %s limit', (semantics
   });
 });
 
+interface Hostile extends Omit<SimulationOptions, 'semantics'> {
+  readonly semantics?: Semantics;
+  /** What a bucket that recovered is served a window; 200 unless said. */
+  readonly tailPerWindow?: number;
+}
+
 describe('a bucket in front of a hostile API', () => {
   const DAY_MS = 24 * HOUR_MS;
   const edgeError: Meddling = { status: 502, headers: {}, uncounted: true };
-  const hostile: [string, Omit<SimulationOptions, 'semantics'> & { semantics?: Semantics }][] = [
-    ['that counts with two weighed windows', { semantics: 'window-counter' }],
+  const EVERY = ['fixed', 'aligned', 'sliding', 'leaky'] as const;
+  const hostile: [string, Hostile][] = [
+    // It reports the end of a window, and gives half back by then.
+    ['that counts with two weighed windows', { semantics: 'window-counter', tailPerWindow: 100 }],
     ['that resets when its oldest call comes back', { semantics: 'oldest-plus-period' }],
     ['that resets when its next token comes', { semantics: 'next-token' }],
     ['that reports what was left before the call', { semantics: 'remaining-before' }],
@@ -79,12 +97,11 @@ describe('a bucket in front of a hostile API', () => {
     ],
     [
       'that raises the limit while nothing is left',
-      {
-        meddle: ({ number, limiter }) => {
-          if (number === 500) limiter.setLimit(400);
-          return undefined;
-        },
-      },
+      { change: { atWindow: 5.5, run: (limiter) => limiter.setLimit(400) }, tailPerWindow: 400 },
+    ],
+    [
+      'that lowers the limit in the middle of a window',
+      { change: { atWindow: 5.5, run: (limiter) => limiter.setLimit(50) }, tailPerWindow: 50 },
     ],
     [
       'that mixes a day-long budget of another route into the answers',
@@ -98,25 +115,56 @@ describe('a bucket in front of a hostile API', () => {
     ],
   ];
 
-  test.each(
-    hostile.flatMap(([name, options]) =>
-      (['fixed', 'sliding'] as const).map((usual): [string, Semantics, typeof options] => [
-        name,
-        options.semantics ?? usual,
-        options,
-      ]),
+  const cases = hostile.flatMap(([name, options]) =>
+    (options.semantics === undefined ? EVERY : [options.semantics]).map(
+      (semantics): [string, Semantics, Hostile] => [name, semantics, options],
     ),
-  )(
+  );
+
+  test.each(cases)(
     '%s (%s) overruns it in at most four calls of a hundred and recovers',
     (_name, semantics, options) => {
       const result = simulate({ windows: WINDOWS, ...options, semantics });
       expect(result.throttledShare).toBeLessThanOrEqual(0.04);
-      // A bucket that recovered serves in every later window what an API in its senses would let it.
-      const later = result.servedByWindow.slice(5);
-      for (let i = 0; i + 2 < later.length; i += 3) {
-        const inThree = (later[i] ?? 0) + (later[i + 1] ?? 0) + (later[i + 2] ?? 0);
-        expect(inThree).toBeGreaterThan(100);
-      }
+      // A bucket that recovered spends in its last windows what there is to spend.
+      const tail = result.servedByWindow.slice(-10);
+      expect(tail).toHaveLength(10);
+      const served = tail.reduce((sum, count) => sum + count, 0);
+      expect(served / 10).toBeGreaterThanOrEqual(0.9 * (options.tailPerWindow ?? 200));
     },
   );
+
+  test('a purge with a day’s reset beside reads asks seldom, and is served anew each day', () => {
+    const options = { semantics: 'fixed', limit: 2000, periodMs: DAY_MS } as const;
+    const days = simulate({ ...options, windows: 3 });
+    expect(days.servedByWindow.slice(0, 2)).toEqual([2000, 2000]);
+    // Somebody waits all day, so a canary goes each quarter of an hour.
+    expect(days.throttled / 3).toBeLessThanOrEqual(100);
+    // In the time of fifty windows of reads, over both budgets.
+    const reads = simulate({ semantics: 'fixed', windows: WINDOWS });
+    const purges = simulate({ ...options, windows: WINDOWS / 1440 });
+    const share = (reads.throttled + purges.throttled) / (reads.sent + purges.sent);
+    expect(purges.sent).toBeGreaterThanOrEqual(2000);
+    expect(reads.throttled).toBe(0);
+    expect(share).toBeLessThanOrEqual(0.04);
+  });
+});
+
+describe('the measure of utilisation', () => {
+  const DEAD: Omit<SimulationOptions, 'semantics'> = {
+    // From then on nothing is ever left, and no answer says when that will be otherwise.
+    change: { atWindow: 10, run: (limiter) => limiter.setLimit(0) },
+  };
+
+  test.each(['fixed', 'aligned', 'sliding'] as const)(
+    'tells of a %s budget that dies',
+    (semantics) => {
+      expect(simulate({ semantics, windows: WINDOWS, ...DEAD }).utilisation).toBeLessThan(0.3);
+    },
+  );
+
+  test('tells of a limit of which half is used', () => {
+    const result = simulate({ semantics: 'fixed', windows: WINDOWS, inFlight: 1, limit: 2000 });
+    expect(result.utilisation).toBeLessThan(0.5);
+  });
 });

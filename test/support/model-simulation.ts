@@ -20,6 +20,10 @@ export interface SimulationOptions {
   readonly otherPerWindow?: number;
   readonly inFlight?: number;
   readonly seed?: number;
+  /** Whether the API's answers carry a `Date`; without, our clocks are taken for equal. */
+  readonly hasDate?: boolean;
+  /** What happens to the limiter at a moment, in windows from the start, whoever calls or not. */
+  readonly change?: { readonly atWindow: number; readonly run: (limiter: Limiter) => void };
   /** What the API does to one call instead of its usual; for hostile APIs. */
   readonly meddle?: (call: Call) => Meddling | undefined;
 }
@@ -60,6 +64,7 @@ export interface SimulationResult {
 export function simulate(options: SimulationOptions): SimulationResult {
   const { semantics, dialect = {}, limit = 200, periodMs = 60_000, windows = 50 } = options;
   const { skewMs = 0, otherPerWindow = 0, inFlight = 64, seed = 1, meddle } = options;
+  const { hasDate = true, change } = options;
   const clock = new FakeClock({ epochMs: Date.UTC(2026, 0, 1) + 12_345.678 });
   const chance = seededChance(seed);
   const limiter = makeLimiter(semantics, { limit, periodMs });
@@ -97,7 +102,7 @@ export function simulate(options: SimulationOptions): SimulationResult {
       meddling.headers ?? (reported ? renderHeaders(reported, apiNow(), dialect) : {});
     clock.after(meddling.latencyMs ?? oneWay(), () => {
       const receivedAt = clock.now();
-      apiClock.observe({ dateMs, sentAt, receivedAt });
+      if (hasDate) apiClock.observe({ dateMs, sentAt, receivedAt });
       bucket.advance(receivedAt, offset());
       const answer = { status, reading: readRateLimit(headers), sentAt, receivedAt };
       bucket.answered(lease, observe(answer, offset()), receivedAt, chance);
@@ -129,13 +134,16 @@ export function simulate(options: SimulationOptions): SimulationResult {
     };
     clock.after(chance() * 1000, other);
   }
+  if (change !== undefined) {
+    clock.after(change.atWindow * periodMs, () => change.run(limiter));
+  }
   pump();
   clock.advance(end - start);
   return {
     sent,
     throttled,
     throttledShare: throttled / Math.max(1, sent),
-    utilisation: utilisationOf(halfAt, periodMs),
+    utilisation: utilisationOf(halfAt, periodMs, end),
     servedByWindow,
   };
 }
