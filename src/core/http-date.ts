@@ -22,6 +22,19 @@ export function readHttpDate(value: string): number | undefined {
   return value.charCodeAt(3) === COMMA ? readImfFixdate(value) : readObsolete(value);
 }
 
+/** Reads as {@link readHttpDate} does, and remembers the last value: a busy API repeats it. */
+export function makeHttpDateReader(): (value: string) => number | undefined {
+  let last = '';
+  let lastMs: number | undefined;
+  return (value) => {
+    if (value !== last) {
+      lastMs = readHttpDate(value);
+      last = value;
+    }
+    return lastMs;
+  };
+}
+
 /** `Sun, 06 Nov 1994 08:49:37 GMT`, by position: the `Date` of every answer is read here. */
 function readImfFixdate(value: string): number | undefined {
   const shaped =

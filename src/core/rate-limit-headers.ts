@@ -1,7 +1,7 @@
 import { MAX_COUNT, readQuotaPolicies, readServiceLimits } from './rate-limit-fields.ts';
 import { readReset, readRetryAfter, type Reset } from './reset-value.ts';
 
-export { readHttpDate } from './http-date.ts';
+export { makeHttpDateReader } from './http-date.ts';
 export type { Reset } from './reset-value.ts';
 
 /** What one answer's headers say of the budget; a field that is absent was absent or doubtful. */

@@ -1,8 +1,8 @@
 import type { ClockOffset } from '../core/clock-offset.ts';
 import type { Chance, Clock } from '../core/clock.ts';
 import {
+  makeHttpDateReader,
   readAge,
-  readHttpDate,
   readRateLimit,
   type RateLimitReading,
   type Reset,
@@ -47,6 +47,8 @@ export function makeSettle(dependencies: SettleDependencies): Settle {
   const { ledger, apiClock, clock, chance, log, observer } = dependencies;
   const noteDoubtful = makeNoteDoubtful(log, clock);
 
+  const readDate = makeHttpDateReader();
+
   /** Full jitter: replicas and callers that failed together do not come back together. */
   function backoff(attempt: number): number {
     return chance() * Math.min(RETRY_MS.first * 2 ** (attempt - 1), RETRY_MS.last);
@@ -56,7 +58,7 @@ export function makeSettle(dependencies: SettleDependencies): Settle {
     const { call, ticket } = job;
     const { response, sentAt, receivedAt } = sent;
     const { status, headers } = response;
-    const date = typeof headers['date'] === 'string' ? readHttpDate(headers['date']) : undefined;
+    const date = typeof headers['date'] === 'string' ? readDate(headers['date']) : undefined;
     const cached = (readAge(headers) ?? 0) > 0;
     if (date !== undefined && !cached) apiClock.observe({ dateMs: date, sentAt, receivedAt });
     const reading: RateLimitReading = cached ? {} : readRateLimit(headers);

