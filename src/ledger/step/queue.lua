@@ -7,7 +7,7 @@ local NAMED_FLOWS_PER_OWNER = 13
 local EPSILON = 1e-9
 local MAX_IDLE_FLOWS = 4096
 -- Flows looked at in forecasts, per ticket and per step; beyond them no forecast is made.
-local MAX_FLOWS_WALKED, MAX_WALKED_PER_STEP = 512, 8192
+local MAX_FLOWS_WALKED, MAX_WALKED_PER_STEP = 512, 2048
 
 local flowCache, flowDirty = {}, {}
 local ownerCache = {}

@@ -30,6 +30,8 @@
 --   'layout'   the state was written by a version that keeps it differently
 
 local LAYOUT = 1
+-- Grants of one step; each ticket that comes in with it takes away a third of one.
+local MAX_GRANTED = 128
 local MAX_DROPPED, MAX_OFFERS, MAX_HEADS, MAX_LOOK_AHEAD = 256, 256, 32, 8
 local UNHEARD_MS, FORGOTTEN_MS, MESSAGE_MS = 10000, 600000, 500
 local TTL_MARGIN_MS, TTL_MAX_MS = 120000, 3600000000
@@ -92,6 +94,7 @@ local b, queue = state.bucket, state.queue
 local slots = packedSlots and not rebuilt and slotsFrom(cmsgpack.unpack(packedSlots)) or slotsEmpty()
 
 local granted, shed, outbox = {}, {}, {}
+local grantsLeft = MAX_GRANTED - math.floor(#batch.tickets / 3)
 
 local function messageFor(replica)
   local message = outbox[replica]
@@ -222,6 +225,7 @@ local function settle(id, kind, observation, trusted, outcome, said)
 end
 
 local function grantNow(id, ticket)
+  grantsLeft = grantsLeft - 1
   local replica = replicaOf(ticket.replica)
   replica.free, replica.dirty = replica.free - 1, true
   local lease = grant(b, now, id, ticket.replica)
@@ -278,7 +282,7 @@ local function nextTicket()
 end
 
 local function serve()
-  while queue.size > 0 and offer(b, now) do
+  while queue.size > 0 and grantsLeft > 0 and offer(b, now) do
     local id, ticket = nextTicket()
     if not id then break end
     queueTake(queue, id, ticket)
@@ -325,7 +329,8 @@ local function arrive(id, owner, caller, priority, weight, age, waits, how)
     deadlineAt = now + waits, paid = how == 'again' or how == 'kept-again', replica = me,
     epoch = batch.epoch,
   }
-  if queue.size == 0 and mine.free > 0 and offer(b, now) then return grantNow(id, ticket) end
+  local isFree = queue.size == 0 and mine.free > 0 and grantsLeft > 0
+  if isFree and offer(b, now) then return grantNow(id, ticket) end
   local isNew = how == 'new' or how == 'again'
   local waitMs = isNew and tooLong(ticket) or nil
   if waitMs then
@@ -399,7 +404,9 @@ for name, message in pairs(outbox) do
   }))
 end
 
-local wakeAt = queue.size > 0 and (dropped >= MAX_DROPPED and now or nextWakeAt(b, slots, now))
+-- Where a bound ended the step, the next one goes on at once.
+local isUnfinished = dropped >= MAX_DROPPED or grantsLeft <= 0
+local wakeAt = queue.size > 0 and (isUnfinished and now or nextWakeAt(b, slots, now))
 local lastAt = queue.size > 0 and eta(b, slots, queue.size, now) or nil
 local metered = b.phase == 'metered'
 return cjson.encode({
