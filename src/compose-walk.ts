@@ -52,7 +52,7 @@ export function makeWalks(parts: WalkParts): (config: Config) => Gateway {
   const { credentialHash } = parts;
   const keyHashKey = randomBytes(32);
   const ownId = `headgate-${randomBytes(4).toString('hex')}`;
-  const atEndOfTurn = makeEndOfTurn();
+  const atEndOfTurn = makeEndOfTurn({ busy: () => upstream.inUse > 0 });
 
   return (config) => {
     const { body, links, callerKeys, hosts, listen } = config;
