@@ -51,6 +51,7 @@ export function connectRedis(options: RedisConnectionOptions): RedisClient {
     ...(password === undefined ? {} : { password }),
     ...(address.tls ? { tls } : {}),
     connectionName: 'headgate',
+    disableClientInfo: true,
     connectTimeout: CONNECT_MS,
     socketTimeout: Math.max(DEAF_MS, 2 * timeoutMs),
     autoResendUnfulfilledCommands: false,

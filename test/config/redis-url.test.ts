@@ -1,0 +1,105 @@
+import { describe, expect, test } from 'vitest';
+import { redisConfig } from '../../src/config/redis.ts';
+import { redisUrl } from '../../src/config/redis-url.ts';
+
+const PLAIN = { tls: false, username: undefined, password: undefined, db: 0 };
+
+describe('HEADGATE_REDIS_URL', () => {
+  test.each([
+    ['redis://one', { topology: { kind: 'single', at: { host: 'one', port: 6379 } } }],
+    [
+      'redis://[::1]:7000/3',
+      { topology: { kind: 'single', at: { host: '::1', port: 7000 } }, db: 3 },
+    ],
+    [
+      'rediss://me:s%40y@one:1/',
+      {
+        topology: { kind: 'single', at: { host: 'one', port: 1 } },
+        tls: true,
+        username: 'me',
+        password: 's@y',
+      },
+    ],
+    [
+      'redis+sentinel://:pw@one,two:7/main/2',
+      {
+        topology: {
+          kind: 'sentinel',
+          sentinels: [
+            { host: 'one', port: 26_379 },
+            { host: 'two', port: 7 },
+          ],
+          master: 'main',
+        },
+        password: 'pw',
+        db: 2,
+      },
+    ],
+    [
+      'rediss+cluster://one,two:7',
+      {
+        topology: {
+          kind: 'cluster',
+          nodes: [
+            { host: 'one', port: 6379 },
+            { host: 'two', port: 7 },
+          ],
+        },
+        tls: true,
+      },
+    ],
+  ])('reads %s', (url, expected) => {
+    expect(redisUrl.parse(url)).toEqual({ ...PLAIN, ...expected });
+  });
+
+  test.each([
+    'one:6379',
+    'http://one',
+    'redis://',
+    'redis://one,two',
+    'redis://one/zero',
+    'redis://one/0/1',
+    'redis://one:0',
+    'redis://one:70000',
+    'redis://a:%zz@one',
+    'redis+sentinel://one',
+    'redis+sentinel://one/main/x',
+    'redis+cluster://one/1',
+    'redis+cluster://one,,two',
+    'redis://one?x=1',
+  ])('refuses %s', (url) => {
+    expect(redisUrl.parse(url)).toBeUndefined();
+  });
+});
+
+describe('the files beside it', () => {
+  const settings = {
+    address: redisUrl.parse('rediss://one'),
+    prefix: 'headgate',
+    timeoutMs: 100,
+    caPath: undefined,
+    certPath: undefined,
+    keyPath: undefined,
+    authPath: 'auth',
+  };
+
+  test.each([
+    ['me:pass:word\n', { username: 'me', password: 'pass:word' }],
+    ['password\n', { username: undefined, password: 'password' }],
+    [':password', { username: undefined, password: 'password' }],
+  ])('hold a login: %j', (content, expected) => {
+    const problems: string[] = [];
+    expect(redisConfig(settings, () => content, problems)?.address).toMatchObject(expected);
+    expect(problems).toEqual([]);
+  });
+
+  test('do not go with a password in the URL, nor TLS files with a URL without TLS', () => {
+    const problems: string[] = [];
+    const address = redisUrl.parse('redis://me:pw@one');
+    redisConfig({ ...settings, address, caPath: 'ca' }, () => 'text', problems);
+    expect(problems).toEqual([
+      'HEADGATE_REDIS_URL: expected rediss:// beside TLS files, got one without TLS',
+      'HEADGATE_REDIS_AUTH_FILE: expected no password in HEADGATE_REDIS_URL beside it',
+    ]);
+  });
+});

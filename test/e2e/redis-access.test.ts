@@ -1,0 +1,63 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { Certificates } from '../support/certificates.ts';
+import { read, section } from '../docs/markdown.ts';
+import { startFleet, load, statuses } from '../support/redis-fleet.ts';
+import { freePort, startRedis } from '../support/redis-server.ts';
+
+/** The rules that docs/redis.md tells operators to give the gateway, and no more. */
+function documentedRules(): string[] {
+  const [, rules = ''] =
+    /```text\n([\s\S]*?)```/.exec(section(read('docs/redis.md'), '## Access')) ?? [];
+  return rules.trim().split(/\s+/);
+}
+
+test('TLS with our own certificate and a user with the documented rules suffice', async ({
+  onTestFinished,
+}) => {
+  const certificates = new Certificates();
+  onTestFinished(() => certificates.remove());
+  const server = certificates.make('IP:127.0.0.1');
+  const client = certificates.make('DNS:headgate');
+  const tlsPort = await freePort();
+  const redis = await startRedis({
+    args: [
+      ...['--tls-port', String(tlsPort), '--tls-cert-file', server.certPath],
+      ...['--tls-key-file', server.keyPath, '--tls-ca-cert-file', client.certPath],
+    ],
+  });
+  onTestFinished(() => redis.stop());
+  await redis.client.call('ACL', 'SETUSER', 'headgate', 'on', '>let-me-in', ...documentedRules());
+  const authFile = join(certificates.folder, 'auth');
+  writeFileSync(authFile, 'headgate:let-me-in\n');
+  const fleet = await startFleet({
+    redisUrl: `rediss://127.0.0.1:${tlsPort}`,
+    replicas: 2,
+    settings: {
+      HEADGATE_REDIS_CA: server.certPath,
+      HEADGATE_REDIS_CERT: client.certPath,
+      HEADGATE_REDIS_KEY: client.keyPath,
+      HEADGATE_REDIS_AUTH_FILE: authFile,
+    },
+  });
+  onTestFinished(() => fleet.close());
+  expect(statuses(await load(fleet, { calls: 80, pressure: 4 }))).toEqual({ 200: 80 });
+  for (const { log } of fleet.replicas) expect(log.text).not.toContain('"ledger":"local"');
+  const denied = await redis.client.call('ACL', 'LOG');
+  expect(denied).toEqual([]);
+  expect(await redis.client.keys('headgate:*:state')).toHaveLength(1);
+});
+
+test('replicas with the same secret name a credential alike, without asking', async ({
+  onTestFinished,
+}) => {
+  const redis = await startRedis();
+  onTestFinished(() => redis.stop());
+  const settings = { HEADGATE_SECRET: 'sixteen-characters' };
+  const fleet = await startFleet({ redisUrl: redis.url, replicas: 2, settings });
+  onTestFinished(() => fleet.close());
+  await load(fleet, { calls: 4 });
+  expect(await redis.client.keys('*:state')).toHaveLength(1);
+  expect(await redis.client.exists('headgate:{replicas}:key')).toBe(0);
+});
