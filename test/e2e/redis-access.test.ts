@@ -23,9 +23,11 @@ test('TLS with our own certificate and a user with the documented rules suffice'
   const tlsPort = await freePort();
   const redis = await startRedis({
     args: [
-      ...['--tls-port', String(tlsPort), '--tls-cert-file', server.certPath],
-      ...['--tls-key-file', server.keyPath, '--tls-ca-cert-file', client.certPath],
-    ],
+      `--tls-port ${tlsPort}`,
+      `--tls-cert-file ${server.certPath}`,
+      `--tls-key-file ${server.keyPath}`,
+      `--tls-ca-cert-file ${client.certPath}`,
+    ].flatMap((argument) => argument.split(' ')),
   });
   onTestFinished(() => redis.stop());
   await redis.client.call('ACL', 'SETUSER', 'headgate', 'on', '>let-me-in', ...documentedRules());
