@@ -72,6 +72,8 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
     const { outgoing } = call;
     if (draining) outgoing.shouldKeepAlive = false;
     await gateway(call);
+    // What was not read of the body must not lie in the way of the next request.
+    if (!call.incoming.complete) call.incoming.resume();
     // Not over before the last byte left: whoever drains would cut the answer off.
     if (outgoing.writableFinished || outgoing.destroyed) over(call);
     else outgoing.once('close', () => over(call));

@@ -53,6 +53,9 @@ export function makeTakeBody({ limits, memory }: TakeBodyDependencies): TakeBody
       get gone() {
         return call.gone;
       },
+      get over() {
+        return call.gone || call.outgoing.writableEnded;
+      },
       onGone: (run: (() => void) | undefined) => call.onGone(run),
       count(bytes: number) {
         call.bytesIn += bytes;

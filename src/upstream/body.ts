@@ -36,6 +36,8 @@ export interface GoneBody {
 /** The caller that a body comes from, and whom to tell what happens to it. */
 export interface BodySource extends Leaving {
   readonly incoming: IncomingMessage;
+  /** The call has had its answer, or nobody is left to have one. */
+  readonly over: boolean;
   /** So many bytes of it came. */
   count(bytes: number): void;
   /** Somebody reads now: a caller that waits for `100 Continue` may send. */
@@ -124,7 +126,11 @@ export function readBody(
 function makeStream(source: BodySource, limits: BodyLimits, head: readonly Buffer[]): StreamedBody {
   const { incoming } = source;
   const { socket } = incoming;
-  const probing = every(limits.clock, PROBE_EVERY_MS, () => probeSocket(source));
+  const probing = every(limits.clock, PROBE_EVERY_MS, () => {
+    if (source.over || socket.destroyed) return false;
+    void probeSocket(source);
+    return true;
+  });
   incoming.once('close', probing.stop);
   let taken = false;
   return {
@@ -150,8 +156,8 @@ function makeStream(source: BodySource, limits: BodyLimits, head: readonly Buffe
    * then closes the socket, and the call hears of it. A caller that closed in good order behind
    * bytes that we have not read yet cannot be seen before they are read.
    */
-  function probeSocket({ gone }: BodySource): Promise<void> {
-    if (gone || socket.destroyed) return Promise.resolve();
+  function probeSocket({ over }: BodySource): Promise<void> {
+    if (over || socket.destroyed) return Promise.resolve();
     return new Promise((resolve) => {
       socket.write('', () => resolve());
     });
@@ -175,7 +181,11 @@ function flow(source: BodySource, limits: BodyLimits, head: readonly Buffer[]): 
   });
   // While the API does not read, the caller is not to blame for sending nothing.
   const idle = watchIdle(limits, source, () => !stream.writableNeedDrain);
-  stream.once('close', idle.stop);
+  stream.once('close', () => {
+    idle.stop();
+    // What the API did not want to read must not lie in the way of the caller's next request.
+    incoming.unpipe(stream).resume();
+  });
   for (const chunk of head) stream.write(chunk);
   incoming.once('end', idle.stop);
   incoming.once('close', () => {
@@ -218,11 +228,11 @@ function watchIdle(
   };
 }
 
-function every(clock: Clock, ms: number, run: () => unknown): Watch {
+/** Runs `run` again and again, until it is stopped or says `false`. */
+function every(clock: Clock, ms: number, run: () => boolean): Watch {
   let timer = clock.after(ms, again);
   function again(): void {
-    timer = clock.after(ms, again);
-    run();
+    if (run()) timer = clock.after(ms, again);
   }
   return { stop: () => timer.cancel() };
 }

@@ -188,6 +188,35 @@ describe('an upload that stalls', () => {
   });
 });
 
+describe('an upload that is answered before it has come leaves its connection good for more', () => {
+  /** How many answers of this status an upload and the request behind it get. */
+  async function answersTo(url: string, status: number): Promise<number> {
+    const raw = await openRaw(url);
+    raw.write('POST /up HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n');
+    raw.write(`800\r\n${'a'.repeat(2 * KIB)}\r\n`);
+    await raw.until((text) => text.startsWith(`HTTP/1.1 ${status} `));
+    for (let i = 0; i < 200; i++) raw.write(`4000\r\n${'a'.repeat(16 * KIB)}\r\n`);
+    raw.write('0\r\n\r\nGET /next HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n');
+    await raw.end();
+    return raw.received.split(`HTTP/1.1 ${status} `).length - 1;
+  }
+
+  test('when the API does not read it', async () => {
+    const { gateway } = await setUp((_incoming, outgoing) => outgoing.end('no'), {
+      HEADGATE_BODY_LIMIT: '1KiB',
+    });
+    expect(await answersTo(gateway.url, 200)).toBe(2);
+  });
+
+  test('when it is refused', async () => {
+    const { gateway } = await setUpHeld({
+      HEADGATE_BODY_LIMIT: '1KiB',
+      HEADGATE_MAX_WAIT: '100ms',
+    });
+    expect(await answersTo(gateway.url, 503)).toBe(2);
+  });
+});
+
 describe('the bodies that wait', () => {
   test('are bounded together, and the flow that holds most pays', async () => {
     const { gateway, release } = await setUpHeld({ HEADGATE_BODY_MEMORY: '64KiB' });
