@@ -1,7 +1,7 @@
 import type { ClockOffset } from '../core/clock-offset.ts';
 import type { Chance, Clock, Timer } from '../core/clock.ts';
 import { observe } from '../core/observation.ts';
-import type { Handover, HeldGrant, Waiter } from './handover.ts';
+import type { Handover, HeldGrant } from './handover.ts';
 import { inTime } from './in-time.ts';
 import { KnownBucket } from './known-bucket.ts';
 import { localTimes, type LocalObservation } from './local-times.ts';
@@ -26,6 +26,7 @@ import type {
   StepReply,
   StepShed,
 } from './step-protocol.ts';
+import { WaitingHere, type RemoteWaiter } from './waiting-here.ts';
 
 export interface RedisBucketOptions {
   readonly clock: Clock;
@@ -46,6 +47,10 @@ export interface RedisBucketOptions {
   readonly drainUntil: () => number;
   /** A step failed. The bucket tries again by itself unless it is handed over. */
   readonly onTrouble: (error: Error) => void;
+  /** Whether a step may be taken now; when not, {@link RedisBucket.proceed} is called later. */
+  readonly mayStep: (bucket: RedisBucket) => boolean;
+  /** A step that might be taken is over. */
+  readonly stepOver: () => void;
   /** Tickets wait and no socket is free: {@link RedisBucket.step} when one is. */
   readonly onStarved: (bucket: RedisBucket) => void;
   readonly onGranted: (grant: Grant, bucket: RedisBucket) => void;
@@ -72,15 +77,10 @@ export class RedisBucket {
   /** Sheds of this epoch that other replicas' steps told us of. */
   #sheds = 0;
 
-  /** By ticket id, in the order of arrival here. */
-  readonly #waiting = new Map<string, RemoteWaiter>();
-  /** Those that no step has carried in this epoch. */
-  readonly #toSend = new Set<string>();
-  readonly #parked = new Set<RemoteWaiter>();
+  readonly #waiting: WaitingHere;
   readonly #held = new Map<Grant, RemoteLease>();
   readonly #toConfirm = new Set<RemoteLease>();
   #settled: Settlement[] = [];
-  #gone: string[] = [];
 
   #flight: Flight | undefined;
   #stepDue = false;
@@ -100,6 +100,12 @@ export class RedisBucket {
     this.#options = options;
     this.#known = new KnownBucket(name);
     this.#epoch = options.nextEpoch();
+    this.#waiting = new WaitingHere({
+      clock: options.clock,
+      latest: (ticket) => this.#latest(ticket),
+      tooLate: (ticket) => this.#tooLate(ticket, this.#guessMs()),
+      onNews: () => this.#send(),
+    });
   }
 
   get name(): BucketName {
@@ -108,8 +114,8 @@ export class RedisBucket {
 
   /** Whether nothing waits, is held, or is still to be told. */
   get idle(): boolean {
-    const untold = this.#settled.length + this.#gone.length;
-    const here = this.#waiting.size + this.#parked.size + this.#held.size;
+    const untold = this.#settled.length + this.#waiting.untold;
+    const here = this.#waiting.size + this.#held.size;
     return untold + here === 0 && this.#flight === undefined && !this.#paused;
   }
 
@@ -118,7 +124,7 @@ export class RedisBucket {
   }
 
   get tickets(): Ticket[] {
-    return [...this.#waiting.values(), ...this.#parked].map(({ ticket }) => ticket);
+    return this.#waiting.all.map(({ ticket }) => ticket);
   }
 
   /** The numbers of the last step, and how old they are. */
@@ -133,12 +139,13 @@ export class RedisBucket {
       return this.#tooLate(ticket, again === undefined ? 0 : again.notBefore - now);
     }
     // The shared queue has its own bound; this one is for what has not got there yet.
-    if (this.#waiting.size + this.#parked.size >= 2 * this.#options.maxQueue) {
+    if (this.#waiting.size >= 2 * this.#options.maxQueue) {
       return { kind: 'shed', code: 'queue-full', retryAfterMs: this.#guessMs() };
     }
     const outcome = new Promise<Granted | Shed | Left>((tell) => {
       const notBefore = again?.notBefore ?? 0;
-      this.#wait({ ticket, leaving, tell, isAgain: again !== undefined, notBefore }, false);
+      const waiter = { ticket, leaving, tell, isAgain: again !== undefined, notBefore };
+      this.#waiting.add(waiter, this.#options.nextId(), false);
     });
     this.#send();
     return { kind: 'waiting', outcome };
@@ -160,7 +167,7 @@ export class RedisBucket {
     this.#settled.push({ lease, outcome: outcome.kind, said, chance: chance() });
     // While nobody waits for what this changes, it goes with the next step for free.
     const isNews = lease.kind !== 'slot' || said === undefined || said.status === 429;
-    if (isNews || this.#waiting.size > 0 || this.#numbers.waiting > 0) this.#send();
+    if (isNews || this.#waiting.queued > 0 || this.#numbers.waiting > 0) this.#send();
     else this.#stepWithin(LINGER_MS);
   }
 
@@ -168,6 +175,12 @@ export class RedisBucket {
   step(): void {
     this.#stepDue = true;
     this.#send();
+  }
+
+  /** Takes the step that had to wait for others, if it is still wanted; says whether it did. */
+  proceed(): boolean {
+    this.#send();
+    return this.#flight !== undefined;
   }
 
   /** Something that another replica's step published for us. */
@@ -198,20 +211,16 @@ export class RedisBucket {
 
   /** Asks anew for everything that waits, now that there is less time for it. */
   drain(): void {
-    for (const waiter of this.#waiting.values()) {
-      if (!this.#toSend.has(waiter.id)) this.#gone.push(waiter.id);
+    for (const waiter of this.#waiting.empty({ leaves: true })) {
+      this.#waiting.add(waiter, this.#options.nextId(), false);
     }
-    const all = [...this.#waiting.values(), ...this.#parked];
-    this.#forgetWaiting();
-    for (const waiter of all) this.#wait(waiter, false);
     this.#send();
   }
 
   handOver(): Handover {
     this.#closed = true;
     this.#timer?.cancel();
-    const waiting = [...this.#waiting.values(), ...this.#parked];
-    this.#forgetWaiting();
+    const waiting = this.#waiting.empty({ leaves: false });
     const held = [...this.#held].map(([grant, { kind }]): HeldGrant => ({ grant, kind }));
     const { said } = this.#known;
     if (said !== undefined) {
@@ -234,17 +243,19 @@ export class RedisBucket {
       this.#held.set(grant, lease);
       this.#options.onGranted(grant, this);
     }
-    for (const waiter of waiting) this.#wait(waiter, true, waiter.id);
+    for (const waiter of waiting) {
+      this.#waiting.add(waiter, waiter.id ?? this.#options.nextId(), true);
+    }
   }
 
   /** Sheds what waits, tells the shared state of it, and ends. */
   async close(): Promise<void> {
-    for (const waiter of [...this.#waiting.values(), ...this.#parked]) {
-      this.#leave(waiter, this.#tooLate(waiter.ticket, 0));
+    for (const waiter of this.#waiting.all) {
+      this.#waiting.leave(waiter, this.#tooLate(waiter.ticket, 0));
     }
     // Nothing is tried twice any more: what cannot be told now is found out by its age.
     await this.#flight?.over;
-    if (this.#settled.length + this.#gone.length > 0 && !this.#closed) {
+    if (this.#settled.length + this.#waiting.untold > 0 && !this.#closed) {
       this.#send();
       await this.#flight?.over;
     }
@@ -269,52 +280,8 @@ export class RedisBucket {
     return Math.max(0, (numbers.blockedFor ?? numbers.resetIn ?? ageMs) - ageMs);
   }
 
-  #wait(from: Waiter, hasWaited: boolean, id = this.#options.nextId()): void {
-    const { clock } = this.#options;
-    const now = clock.now();
-    const waiter: RemoteWaiter = { ...from, id, hasWaited };
-    waiter.leaving.onGone(() => this.#leave(waiter, { kind: 'left' }));
-    waiter.deadline = clock.after(this.#latest(waiter.ticket) - now, () => {
-      this.#leave(waiter, this.#tooLate(waiter.ticket, this.#guessMs()));
-    });
-    if (waiter.notBefore <= now) return this.#enqueue(waiter);
-    // The API throttled this one request: it stays out of the queue until it may come back.
-    this.#parked.add(waiter);
-    waiter.parkedFor = clock.after(waiter.notBefore - now, () => {
-      this.#parked.delete(waiter);
-      this.#enqueue(waiter);
-      this.#send();
-    });
-  }
-
-  #enqueue(waiter: RemoteWaiter): void {
-    this.#waiting.set(waiter.id, waiter);
-    this.#toSend.add(waiter.id);
-  }
-
-  #leave(waiter: RemoteWaiter, outcome: Granted | Shed | Left): void {
-    const known = this.#waiting.delete(waiter.id);
-    if (known && !this.#toSend.delete(waiter.id)) this.#gone.push(waiter.id);
-    this.#parked.delete(waiter);
-    this.#dismiss(waiter, outcome);
-    if (!this.#closed) this.#send();
-  }
-
-  #dismiss(waiter: RemoteWaiter, outcome: Granted | Shed | Left): void {
-    forgetTimers(waiter);
-    waiter.leaving.onGone(undefined);
-    waiter.tell(outcome);
-  }
-
-  #forgetWaiting(): void {
-    for (const waiter of [...this.#waiting.values(), ...this.#parked]) forgetTimers(waiter);
-    this.#waiting.clear();
-    this.#toSend.clear();
-    this.#parked.clear();
-  }
-
   #take([id, kind, observation, trusted]: StepGranted, isOffer: boolean): void {
-    const waiter = this.#waiting.get(id);
+    const waiter = this.#waiting.take(id);
     const now = this.#options.clock.now();
     const lease: RemoteLease = { id, kind, observation, trusted, grantedAt: now };
     if (waiter === undefined) {
@@ -323,12 +290,10 @@ export class RedisBucket {
       if (!known.some((one) => one.id === id)) this.#giveBack(lease);
       return;
     }
-    this.#waiting.delete(id);
-    this.#toSend.delete(id);
     if (this.#paused || !this.#options.places.take()) {
       this.#giveBack(lease);
-      forgetTimers(waiter);
-      this.#wait({ ...waiter, isAgain: true, notBefore: 0 }, true);
+      const again = { ...waiter, isAgain: true, notBefore: 0 };
+      this.#waiting.add(again, this.#options.nextId(), true);
       this.#freeByScript = 0;
       return;
     }
@@ -337,7 +302,7 @@ export class RedisBucket {
     this.#held.set(grant, lease);
     if (isOffer) this.#toConfirm.add(lease);
     this.#options.onGranted(grant, this);
-    this.#dismiss(waiter, { kind: 'granted', grant });
+    this.#waiting.tell(waiter, { kind: 'granted', grant });
   }
 
   #giveBack(lease: RemoteLease): void {
@@ -346,11 +311,9 @@ export class RedisBucket {
   }
 
   #shed([id, code, retryAfterMs]: StepShed): void {
-    const waiter = this.#waiting.get(id);
+    const waiter = this.#waiting.take(id);
     if (waiter === undefined) return;
-    this.#waiting.delete(id);
-    this.#toSend.delete(id);
-    this.#dismiss(waiter, this.#shedOutcome(waiter.ticket, code, retryAfterMs));
+    this.#waiting.tell(waiter, this.#shedOutcome(waiter.ticket, code, retryAfterMs));
   }
 
   #shedOutcome(ticket: Ticket, code: ShedCode, retryAfterMs: number): Shed {
@@ -368,8 +331,9 @@ export class RedisBucket {
   /** Takes a step now, or as soon as the one under way is answered. */
   #send(): void {
     if (this.#flight !== undefined || this.#closed) return;
-    const pending = this.#toSend.size + this.#settled.length + this.#gone.length;
+    const pending = this.#settled.length + this.#waiting.untold;
     if (pending === 0 && !this.#stepDue) return;
+    if (!this.#options.mayStep(this)) return;
     const { clock, timeoutMs, step } = this.#options;
     const flight = this.#collect();
     const sent = step(this.name.id, JSON.stringify(flight.batch)).then(readReply);
@@ -378,14 +342,15 @@ export class RedisBucket {
       (error: unknown) => this.#failed(flight, toError(error)),
     );
     this.#flight = flight;
+    void flight.over.finally(() => this.#options.stepOver());
   }
 
   #collect(): Flight {
     const { clock, places, maxQueue, belief, replica } = this.#options;
     const now = clock.now();
-    const tickets = [...this.#toSend].slice(0, MOST_TICKETS);
+    const tickets = this.#waiting.nextTickets(MOST_TICKETS);
     const settled = this.#settled.splice(0, MOST_SETTLED);
-    const gone = this.#gone.splice(0, MOST_SETTLED);
+    const gone = this.#waiting.nextGone(MOST_SETTLED);
     const held = this.#declares ? this.#held.values() : this.#toConfirm.values();
     const { lineage, revision } = this.#known;
     const batch: StepBatch = {
@@ -404,13 +369,10 @@ export class RedisBucket {
       held: [...held].map((lease) => toHeld(lease, now)),
       settled: settled.map((one) => toSettled(one, now)),
       gone,
-      tickets: tickets.flatMap((id) => {
-        const waiter = this.#waiting.get(id);
-        if (waiter === undefined) return [];
-        return [toTicket(id, waiter, waiter.hasWaited, this.#latest(waiter.ticket), now)];
+      tickets: tickets.map((waiter) => {
+        return toTicket(waiter.id, waiter, waiter.hasWaited, this.#latest(waiter.ticket), now);
       }),
     };
-    for (const id of tickets) this.#toSend.delete(id);
     this.#toConfirm.clear();
     this.#stepDue = false;
     return {
@@ -461,17 +423,13 @@ export class RedisBucket {
     remember(known, done.numbers, this.#numbersAt);
     for (const entry of done.granted) this.#take(entry, false);
     for (const entry of done.shed) this.#shed(entry);
-    // Whoever comes after its own first step did wait.
-    for (const id of flight.tickets) {
-      const waiter = this.#waiting.get(id);
-      if (waiter !== undefined) waiter.hasWaited = true;
-    }
+    this.#waiting.haveWaited(flight.tickets);
     if (done.declare === true) {
       this.#begin(undefined);
       this.#stepDue = true;
     }
     this.#send();
-    if (this.#waiting.size > 0) this.#stepWithin(Math.min(HEARTBEAT_MS, done.wakeIn ?? Infinity));
+    if (this.#waiting.queued > 0) this.#stepWithin(Math.min(HEARTBEAT_MS, done.wakeIn ?? Infinity));
     this.#lookForPlaces();
   }
 
@@ -493,9 +451,8 @@ export class RedisBucket {
     this.#sheds = 0;
     if (flight !== undefined) {
       this.#settled.unshift(...flight.settled);
-      this.#gone.unshift(...flight.gone);
     }
-    for (const id of this.#waiting.keys()) this.#toSend.add(id);
+    this.#waiting.tellAnew(flight?.gone ?? []);
   }
 
   #stepWithin(delayMs: number): void {
@@ -512,25 +469,17 @@ export class RedisBucket {
 
   /** The script grants us nothing while it believes that no socket is free here. */
   #lookForPlaces(): void {
-    if (this.#freeByScript > 0 || this.#waiting.size === 0) return;
+    if (this.#freeByScript > 0 || this.#waiting.queued === 0) return;
     if (this.#paused || this.#closed) return;
     if (this.#options.places.free > 0) this.step();
     else this.#options.onStarved(this);
   }
 }
 
-interface RemoteWaiter extends Waiter {
-  readonly id: string;
-  /** Whether it was in the queue before: then the forecast does not judge it again. */
-  hasWaited: boolean;
-  deadline?: Timer;
-  parkedFor?: Timer;
-}
-
 /** A step under way. */
 interface Flight {
   readonly batch: StepBatch;
-  readonly tickets: readonly string[];
+  readonly tickets: readonly RemoteWaiter[];
   readonly settled: readonly Settlement[];
   readonly gone: readonly string[];
   readonly sentAt: number;
@@ -549,11 +498,6 @@ const LINGER_MS = 20;
 const RETRY_MS = 500;
 const MOST_REFUSALS = 3;
 const DRAINING_RETRY_MS = 1000;
-
-function forgetTimers(waiter: RemoteWaiter): void {
-  waiter.deadline?.cancel();
-  waiter.parkedFor?.cancel();
-}
 
 function toError(thrown: unknown): Error {
   return thrown instanceof Error ? thrown : new Error(String(thrown));

@@ -18,7 +18,14 @@ import { waitingByCaller } from './waiting-by-caller.ts';
 
 export interface RedisLedgerOptions extends Omit<
   RedisBucketOptions,
-  'nextEpoch' | 'nextId' | 'drainUntil' | 'onTrouble' | 'onStarved' | 'onGranted'
+  | 'nextEpoch'
+  | 'nextId'
+  | 'drainUntil'
+  | 'onTrouble'
+  | 'mayStep'
+  | 'stepOver'
+  | 'onStarved'
+  | 'onGranted'
 > {
   /** A step failed; called once for each that does. */
   readonly onTrouble?: (error: Error, bucketId: string) => void;
@@ -37,6 +44,9 @@ export class RedisLedger implements Ledger, Succession {
   readonly #buckets = new Map<string, RedisBucket>();
   readonly #grants = new Map<Grant, RedisBucket>();
   readonly #starved = new Set<RedisBucket>();
+  /** Buckets that want to take a step and wait for others' to be over, in the order of asking. */
+  readonly #atGate = new Set<RedisBucket>();
+  #stepsUnderWay = 0;
   #epoch = 0;
   #ids = 0;
   #drainUntil = Number.POSITIVE_INFINITY;
@@ -114,7 +124,11 @@ export class RedisLedger implements Ledger, Succession {
 
   async close(): Promise<void> {
     this.#drainUntil = Math.min(this.#drainUntil, this.#options.clock.now());
-    await Promise.all([...this.#buckets.values()].map((bucket) => bucket.close()));
+    const buckets = [...this.#buckets.values()];
+    // A few at a time: each has a last step to take.
+    for (let i = 0; i < buckets.length; i += MOST_STEPS) {
+      await Promise.all(buckets.slice(i, i + MOST_STEPS).map((bucket) => bucket.close()));
+    }
     this.#buckets.clear();
     this.#starved.clear();
   }
@@ -154,6 +168,7 @@ export class RedisLedger implements Ledger, Succession {
     this.#buckets.clear();
     this.#grants.clear();
     this.#starved.clear();
+    this.#atGate.clear();
     return {
       waiting: all
         .flatMap(({ waiting }) => waiting)
@@ -176,7 +191,9 @@ export class RedisLedger implements Ledger, Succession {
     for (const part of byBucket.values()) {
       const bucket = this.#bucketFor(part.name);
       bucket.takeOver(part);
-      bucket.step();
+      // What holds nothing declares what it knows when it is next asked for.
+      const news = part.known.some(({ since }) => since.size > 0);
+      if (news || part.waiting.length + part.held.length > 0) bucket.step();
     }
   }
 
@@ -205,6 +222,8 @@ export class RedisLedger implements Ledger, Succession {
       nextId: () => `${this.#options.replica}.${(++this.#ids).toString(36)}`,
       drainUntil: () => this.#drainUntil,
       onTrouble: (error) => this.#options.onTrouble?.(error, name.id),
+      mayStep: (asking) => this.#mayStep(asking),
+      stepOver: () => this.#stepOver(),
       onStarved: (starved) => this.#starved.add(starved),
       onGranted: (grant, from) => this.#grants.set(grant, from),
     });
@@ -220,6 +239,24 @@ export class RedisLedger implements Ledger, Succession {
     }
   }
 
+  #mayStep(bucket: RedisBucket): boolean {
+    if (this.#stepsUnderWay >= MOST_STEPS) {
+      this.#atGate.add(bucket);
+      return false;
+    }
+    this.#stepsUnderWay++;
+    this.#atGate.delete(bucket);
+    return true;
+  }
+
+  #stepOver(): void {
+    this.#stepsUnderWay--;
+    for (const bucket of this.#atGate) {
+      this.#atGate.delete(bucket);
+      if (bucket.proceed()) break;
+    }
+  }
+
   /** Sockets came free: a step each, in turn, for the buckets that went without. */
   #serveStarved(): void {
     let free = this.#options.places.free;
@@ -231,5 +268,11 @@ export class RedisLedger implements Ledger, Succession {
     }
   }
 }
+
+/**
+ * Steps of this replica that may be under way at once. A thousand buckets that all have something
+ * to say in one moment would else wait for each other in the server, and take that for an outage.
+ */
+const MOST_STEPS = 64;
 
 type Writable = { -readonly [Part in keyof Handover]: Handover[Part][number][] };

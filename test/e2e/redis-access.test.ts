@@ -63,3 +63,21 @@ test('replicas with the same secret name a credential alike, without asking', as
   expect(await redis.client.keys('*:state')).toHaveLength(1);
   expect(await redis.client.exists('headgate:{replicas}:key')).toBe(0);
 });
+
+test('a gateway starts without Redis, works alone, and joins when Redis comes', async ({
+  onTestFinished,
+}) => {
+  const port = await freePort();
+  const fleet = await startFleet({ redisUrl: `redis://127.0.0.1:${port}`, replicas: 1 });
+  onTestFinished(() => fleet.close());
+  const [replica] = fleet.replicas;
+  expect(statuses(await load(fleet, { calls: 5 }))).toEqual({ 200: 5 });
+  const redis = await startRedis({ port });
+  onTestFinished(() => redis.stop());
+  const lines = await replica?.log.wait('ledger', 2);
+  expect(lines?.map(({ level, ledger }) => [level, ledger])).toEqual([
+    ['warn', 'local'],
+    ['info', 'redis'],
+  ]);
+  expect(statuses(await load(fleet, { calls: 5 }))).toEqual({ 200: 5 });
+});

@@ -119,6 +119,27 @@ describe('replicas that share a ledger', () => {
     expect(a.steps - before).toBe(2);
   });
 
+  test('take so few steps at once that a thousand buckets do not wait for each other', async () => {
+    let most = 0;
+    let underWay = 0;
+    const many = Array.from({ length: 300 }, (_, i) => `bucket-${i}`);
+    a.everyStep = async (run) => {
+      most = Math.max(most, ++underWay);
+      try {
+        return await run();
+      } finally {
+        underWay--;
+      }
+    };
+    const asked = many.map((bucket) => a.desk.ask({ bucket }));
+    await fleet.quiet();
+    await settled(() => granted(asked) > 99);
+    expect(most).toBe(64);
+    expect(a.troubles).toEqual([]);
+    // There are a hundred sockets; whoever got none waits for one.
+    expect(granted(asked)).toBe(100);
+  });
+
   test('learn by heartbeat of grants whose message was lost', async () => {
     await opened(10, 1);
     const holder = await ask(a);

@@ -17,6 +17,8 @@ export interface Replica {
   readonly troubles: readonly Error[];
   /** What happens to its next step instead; answers what the step is to resolve to. */
   meddle: ((run: () => Promise<unknown>, batch: StepBatch) => Promise<unknown>) | undefined;
+  /** What happens around each of its steps. */
+  everyStep: ((run: () => Promise<unknown>) => Promise<unknown>) | undefined;
   /** While set, nothing that others publish reaches it. */
   deaf: boolean;
   /** While set, its steps reach nobody. */
@@ -81,8 +83,9 @@ export class Replicas {
           }
         };
         if (replica.mute) return NEVER;
-        const { meddle } = replica;
+        const { meddle, everyStep } = replica;
         replica.meddle = undefined;
+        if (everyStep !== undefined) return everyStep(run);
         return meddle === undefined ? run() : meddle(run, JSON.parse(batch));
       },
     });
@@ -94,6 +97,7 @@ export class Replicas {
       places: fakePlaces,
       troubles,
       meddle: undefined,
+      everyStep: undefined,
       deaf: false,
       mute: false,
       get steps() {
