@@ -1,0 +1,68 @@
+import { expect, test } from 'vitest';
+import { BodyMemory, type Holding } from '../../src/upstream/body-memory.ts';
+
+/** A memory of 100 bytes, and a way to hold some of it under a name. */
+function setUp(): {
+  memory: BodyMemory;
+  evicted: string[];
+  hold: (name: string, bytes: number, options?: { owner?: string; waits?: boolean }) => Holding;
+} {
+  const memory = new BodyMemory(100);
+  const evicted: string[] = [];
+  return {
+    memory,
+    evicted,
+    hold(name, bytes, { owner = name[0] ?? '', waits = true } = {}) {
+      const flow = name.slice(0, 2);
+      const holding = memory.hold({ owner, flow, waits, evict: () => evicted.push(name) });
+      holding.grow(bytes);
+      return holding;
+    },
+  };
+}
+
+test('the last call of the flow with most bytes goes, though another flow has more calls', () => {
+  const { memory, evicted, hold } = setUp();
+  hold('a1-first', 40);
+  hold('a1-last', 30);
+  for (let i = 0; i < 5; i++) hold(`b1-${i}`, 5);
+  expect(evicted).toEqual([]);
+  hold('c1', 10);
+  expect(evicted).toEqual(['a1-last']);
+  expect(memory.bytes).toBe(75);
+});
+
+test('an owner gains nothing by many names', () => {
+  const { evicted, hold } = setUp();
+  for (let i = 0; i < 6; i++) hold(`a${i}`, 10, { owner: 'inventive' });
+  hold('b1', 39);
+  hold('c1', 10);
+  expect(evicted).toEqual(['a0']);
+});
+
+test('what is on its way to the API keeps its bytes, and the next one pays', () => {
+  const { evicted, hold } = setUp();
+  hold('a1-sent', 60, { waits: false });
+  hold('b1', 30);
+  hold('c1', 20);
+  expect(evicted).toEqual(['b1']);
+});
+
+test('bytes come back once, when a call is over, and a call that is over holds no more', () => {
+  const { memory, evicted, hold } = setUp();
+  const holding = hold('a1', 90);
+  holding.release();
+  holding.release();
+  holding.grow(1000);
+  expect(memory.bytes).toBe(0);
+  hold('b1', 100);
+  expect(evicted).toEqual([]);
+});
+
+test('as many go as it takes', () => {
+  const { memory, evicted, hold } = setUp();
+  for (let i = 0; i < 5; i++) hold(`a1-${i}`, 20);
+  hold('b1', 50);
+  expect(evicted).toEqual(['a1-4', 'a1-3', 'a1-2']);
+  expect(memory.bytes).toBe(90);
+});
