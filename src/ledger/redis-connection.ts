@@ -82,8 +82,6 @@ export function connectRedis(options: RedisConnectionOptions): RedisClient {
           sentinels: [...topology.sentinels],
           sentinelRetryStrategy: retry,
           ...(address.tls ? { enableTLSForSentinelMode: true, sentinelTLS: tls } : {}),
-          // Sentinels tell of a failover sooner than the old master's socket does.
-          failoverDetector: true,
           enableOfflineQueue: false,
           retryStrategy: retry,
         });
@@ -102,4 +100,10 @@ export function connectRedis(options: RedisConnectionOptions): RedisClient {
         return topology satisfies never;
     }
   }
+}
+
+/** A client that gave up for good, as it does in the middle of some failovers, begins anew. */
+export function revive(client: RedisClient, log: Log): void {
+  if (client.status !== 'end') return;
+  client.connect().catch((err: unknown) => log.debug({ err }, 'redis connection'));
 }

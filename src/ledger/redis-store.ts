@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import type { Result } from 'ioredis';
 import { z } from 'zod';
-import { connectRedis, type RedisConnectionOptions } from './redis-connection.ts';
+import { connectRedis, revive, type RedisConnectionOptions } from './redis-connection.ts';
 import { bucketKeys, STEP_KEYS, stepScript } from './step-script.ts';
 
 declare module 'ioredis' {
@@ -46,12 +46,11 @@ export function openRedisStore(options: RedisStoreOptions): RedisStore {
   const channels = `${prefix}:replica:`;
   const subscriber = connectRedis(options);
   const listen = (): void => {
-    // A subscription that is lost is made again by the client once it is connected.
     subscriber.subscribe(channels + replica).catch((err: unknown) => {
       log.debug({ err }, 'redis subscription');
     });
   };
-  subscriber.once('ready', listen);
+  subscriber.on('ready', listen);
   subscriber.on('message', (_channel: string, text: string) => onMessage(text));
 
   return {
@@ -59,6 +58,7 @@ export function openRedisStore(options: RedisStoreOptions): RedisStore {
       return client.headgateStep(...bucketKeys(prefix, bucketId), batch, channels);
     },
     async presence(proposal) {
+      for (const each of [client, subscriber]) revive(each, log);
       // A subscriber whose socket went deaf notices by this that it did.
       subscriber.ping().catch((err: unknown) => log.debug({ err }, 'redis subscription'));
       const keys = [`${prefix}:{replicas}:seen`, `${prefix}:{replicas}:key`];
