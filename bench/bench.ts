@@ -5,6 +5,7 @@ import { measureProxies } from './scenarios/proxies.ts';
 import { measureQueue } from './scenarios/queue.ts';
 import { measureReplicas } from './scenarios/replicas.ts';
 import { measureStart } from './scenarios/start.ts';
+import { measureSteps } from './scenarios/steps.ts';
 import { reached, tableOf, type Figure } from './support/figures.ts';
 import { versions } from './support/versions.ts';
 
@@ -21,6 +22,7 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
   },
   ledger: { quick: true, run: () => measureLedger() },
   start: { quick: true, run: () => measureStart() },
+  steps: { quick: true, run: () => measureSteps() },
   queue: { quick: false, run: () => measureQueue() },
   replicas: { quick: false, run: () => measureReplicas({ windows: 6 }) },
 };

@@ -32,7 +32,7 @@
 local LAYOUT = 1
 -- Grants of one step; each ticket that comes in with it takes away a third of one.
 local MAX_GRANTED = 128
-local MAX_DROPPED, MAX_OFFERS, MAX_HEADS, MAX_LOOK_AHEAD = 256, 256, 32, 8
+local MAX_DROPPED, MAX_OFFERS, MAX_HEADS, MAX_LOOK_AHEAD = 256, 256, 16, 4
 local UNHEARD_MS, FORGOTTEN_MS, MESSAGE_MS = 10000, 600000, 500
 local TTL_MARGIN_MS, TTL_MAX_MS = 120000, 3600000000
 

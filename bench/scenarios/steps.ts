@@ -1,0 +1,155 @@
+import { Redis } from 'ioredis';
+import { ClockOffset } from '../../src/core/clock-offset.ts';
+import type { Grant, Leaving, Ticket } from '../../src/ledger/ledger.ts';
+import { RedisLedger } from '../../src/ledger/redis-ledger.ts';
+import { readReply, type StepBatch, type StepTicket } from '../../src/ledger/step-protocol.ts';
+import { bucketKeys, STEP_KEYS, stepScript } from '../../src/ledger/step-script.ts';
+import { systemClock } from '../../src/system-clock.ts';
+import type { Figure } from '../support/figures.ts';
+import { scratch } from '../support/processes.ts';
+import { startRedis } from '../support/servers.ts';
+
+const WAITING = 100_000;
+const STEPS = 50;
+const OPERATIONS = 4000;
+const STAYS: Leaving = { gone: false, onGone: () => undefined };
+/** So much that nobody waits: what is measured is the way there. */
+const ENOUGH = { limit: 1_000_000_000, periodMs: 60_000 };
+
+type Step = (bucketId: string, batch: string) => Promise<unknown>;
+
+/** What a step of the shared ledger takes in Redis, and how many a request needs. */
+export async function measureSteps(): Promise<Figure[]> {
+  const folder = scratch();
+  const server = await startRedis(folder.path);
+  const client = new Redis(server.url.replace('http:', 'redis:'));
+  client.defineCommand('benchStep', { numberOfKeys: STEP_KEYS, lua: stepScript() });
+  const run: unknown = Reflect.get(client, 'benchStep');
+  if (typeof run !== 'function') throw new Error('the client has no such command');
+  const step: Step = (bucketId, batch) =>
+    run.call(client, ...bucketKeys('bench', bucketId), batch, 'bench:replica:');
+  try {
+    return [...(await longQueue(client, step)), ...(await batching(step))];
+  } finally {
+    client.disconnect();
+    await server.stop();
+    folder.remove();
+  }
+}
+
+async function longQueue(client: Redis, step: Step): Promise<Figure[]> {
+  const empty: StepBatch = {
+    bucket: 'long',
+    replica: 'bench',
+    epoch: 1,
+    sequence: 0,
+    lineage: '',
+    revision: 0,
+    declares: false,
+    free: 0,
+    maxQueue: 2 * WAITING,
+    sheds: 0,
+    held: [],
+    settled: [],
+    gone: [],
+    tickets: [],
+  };
+  let [sequence, lineage, revision, ids] = [0, '', 0, 0];
+  const take = async (tickets: StepTicket[]): Promise<number> => {
+    const declares = sequence === 0;
+    const batch = { ...empty, sequence: ++sequence, lineage, revision, declares, tickets };
+    const reply = readReply(await step('long', JSON.stringify(batch)));
+    if (reply.status !== 'ok') throw new Error(`the step said ${reply.status}`);
+    ({ lineage, revision } = reply);
+    return reply.numbers.waiting;
+  };
+  const tickets = (count: number): StepTicket[] =>
+    Array.from({ length: count }, () => {
+      const flow = ++ids % 20;
+      return [`b.${ids}`, `10.0.0.${flow}`, `caller-${flow}`, 'normal', 1, 0, 1e9, 'new'];
+    });
+  while ((await take(tickets(256))) < WAITING);
+  const perStepMs = async (count: number): Promise<number> => {
+    await client.config('RESETSTAT');
+    for (let i = 0; i < STEPS; i++) await take(tickets(count));
+    const [, calls, us] =
+      /cmdstat_evalsha:calls=(\d+),usec=(\d+)/.exec(await client.info('commandstats')) ?? [];
+    return Number(us) / Number(calls) / 1000;
+  };
+  const what = `step in Redis, ${WAITING} tickets waiting`;
+  const goal = { at: 'most', bound: 5 } as const;
+  return [
+    { what: `${what}, nothing new`, value: await perStepMs(0), unit: ' ms', goal },
+    { what: `${what}, 1 new`, value: await perStepMs(1), unit: ' ms', goal },
+    { what: `${what}, 256 new`, value: await perStepMs(256), unit: ' ms', goal },
+  ];
+}
+
+/** So many callers, each asking again as soon as it is answered. */
+async function batching(step: Step): Promise<Figure[]> {
+  const figures: Figure[] = [];
+  for (const callers of [1, 16, 128]) {
+    let steps = 0;
+    const ledger = new RedisLedger({
+      clock: systemClock,
+      chance: () => 0.5,
+      apiClock: new ClockOffset(),
+      places: { free: 1000, take: () => true, onFree: () => undefined },
+      maxQueue: 10_000,
+      belief: ENOUGH,
+      replica: `bench-${callers}`,
+      timeoutMs: 1000,
+      step(bucketId, batch) {
+        steps++;
+        return step(bucketId, batch);
+      },
+    });
+    let left = OPERATIONS;
+    const caller = async (): Promise<void> => {
+      while (left-- > 0) {
+        const grant = await granted(ledger, ticketFor(`batch-${callers}`, left));
+        const at = systemClock.now();
+        const answer = { status: 200, reading: {}, sentAt: at, receivedAt: at };
+        ledger.settle(grant, { kind: 'answered', answer });
+      }
+    };
+    const startedAt = systemClock.now();
+    await Promise.all(Array.from({ length: callers }, caller));
+    const tookMs = systemClock.now() - startedAt;
+    await ledger.close();
+    figures.push(
+      {
+        what: `${callers} callers at once: requests per step`,
+        value: OPERATIONS / steps,
+        unit: '',
+      },
+      {
+        what: `${callers} callers at once: requests per second, one bucket`,
+        value: (OPERATIONS / tookMs) * 1000,
+        unit: '/s',
+      },
+    );
+  }
+  return figures;
+}
+
+async function granted(ledger: RedisLedger, ticket: Ticket): Promise<Grant> {
+  const admission = ledger.acquire(ticket, STAYS);
+  const outcome = admission.kind === 'waiting' ? await admission.outcome : admission;
+  if (outcome.kind === 'granted') return outcome.grant;
+  throw new Error(`expected a grant, got ${outcome.kind}`);
+}
+
+function ticketFor(bucket: string, number: number): Ticket {
+  const now = systemClock.now();
+  return {
+    id: String(number),
+    bucket: { id: bucket, class: 'read' },
+    owner: '127.0.0.1',
+    caller: `caller-${number % 8}`,
+    priority: 'normal',
+    weight: 1,
+    arrivedAt: now,
+    deadlineAt: now + 60_000,
+  };
+}
