@@ -1,4 +1,5 @@
 import { pino, type DestinationStream, type Logger } from 'pino';
+import { describeError } from './error-description.ts';
 import type { Clock } from '../core/clock.ts';
 import type { Output } from './output.ts';
 
@@ -31,6 +32,7 @@ export function makeLog({ level, replica, clock, destination }: LogOptions): Log
       level,
       base: { replica },
       formatters: { level: (label) => ({ level: label }) },
+      serializers: { err: describeError },
       timestamp: () => `,"time":"${stamp()}"`,
     },
     destination,
