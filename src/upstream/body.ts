@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import { Transform, type Readable } from 'node:stream';
 import type { Clock, Timer } from '../core/clock.ts';
 import type { Leaving } from '../ledger/ledger.ts';
+import { Pieces } from './pieces.ts';
 
 /** A request's body on its way to the API. */
 export type RequestBody = NoBody | BufferedBody | StreamedBody;
@@ -86,7 +87,7 @@ export function readBody(
   if (source.gone) return Promise.resolve({ kind: 'gone' });
   source.letBodyCome();
   return new Promise((resolve) => {
-    const chunks: Buffer[] = [];
+    const pieces = new Pieces();
     let size = 0;
     const idle = watchIdle(limits, source, () => true);
     const stop = (): void => {
@@ -96,25 +97,25 @@ export function readBody(
     };
     const onData = (chunk: Buffer): void => {
       idle.progress();
-      chunks.push(chunk);
+      pieces.add(chunk);
       size += chunk.length;
       source.held(chunk.length);
       if (size <= keepBytes || source.gone) return;
       incoming.pause();
       stop();
-      resolve(makeStream(source, limits, chunks));
+      resolve(makeStream(source, limits, pieces.all()));
     };
     const onEnd = (): void => {
       stop();
       source.count(size);
-      const [only] = chunks;
-      const bytes = chunks.length === 1 && only !== undefined ? only : Buffer.concat(chunks);
+      const all = pieces.all();
+      const [only] = all;
+      const bytes = all.length === 1 && only !== undefined ? only : Buffer.concat(all);
       resolve({ kind: 'buffered', replayable: true, take: () => bytes });
     };
     const onGone = (): void => {
       stop();
       source.count(size);
-      chunks.length = 0;
       resolve({ kind: 'gone' });
     };
     source.onGone(onGone);
@@ -186,6 +187,8 @@ function flow(source: BodySource, limits: BodyLimits, head: readonly Buffer[]): 
     // What the API did not want to read must not lie in the way of the caller's next request.
     incoming.unpipe(stream).resume();
   });
+  // Who reads it listens, too. When nobody does any more, nobody is left to be told.
+  stream.on('error', idle.stop);
   for (const chunk of head) stream.write(chunk);
   incoming.once('end', idle.stop);
   incoming.once('close', () => {

@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream';
 import { Pool } from 'undici';
 import type { Clock } from '../core/clock.ts';
 import type { Leaving, Places } from '../ledger/ledger.ts';
@@ -106,7 +107,11 @@ export function makeUpstream(options: UpstreamOptions): Upstream {
           throughProxy: pathPrefix !== '',
           onEarlyHints,
           onSent: resolve,
-          onOver: release,
+          onOver() {
+            // undici leaves a body alone that it never began to send.
+            if (body instanceof Readable) body.destroy();
+            release();
+          },
         });
         if (pathPrefix === '') pool.dispatch({ method, path, headers, body }, exchange);
         else {
