@@ -1,9 +1,10 @@
-import type { ServerResponse } from 'node:http';
 import type { Clock } from '../core/clock.ts';
+import { endToEnd } from '../core/hop-by-hop.ts';
 import type { Grant } from '../ledger/ledger.ts';
 import type { Lane } from '../upstream/lane.ts';
 import type { Sent } from '../upstream/exchange.ts';
 import type { Upstream } from '../upstream/upstream.ts';
+import type { Call } from './call.ts';
 import type { Job } from './job.ts';
 
 /** What became of one attempt; `stale` was held back so long that its grant may be void. */
@@ -45,7 +46,7 @@ export function makeForward({ upstream, lane, clock, token }: ForwardDependencie
         body: body.take(),
       },
       call,
-      (rawHeaders) => forwardInformational(call.outgoing, rawHeaders),
+      (rawHeaders) => forwardInformational(call, rawHeaders),
     );
     const endedAt = sent.kind === 'answered' ? sent.receivedAt : clock.now();
     call.upstreamMs += endedAt - startedAt;
@@ -76,14 +77,14 @@ function withToken({ headers, takesToken }: Job, token: string | undefined): str
   return [...headers, 'Authorization', `token ${token}`];
 }
 
-/** Passes early hints on while the answer is not there yet (RFC 8297). */
-function forwardInformational(outgoing: ServerResponse, rawHeaders: readonly string[]): void {
-  if (outgoing.headersSent || outgoing.destroyed) return;
-  const hints: { [name: string]: string[] } = {};
-  for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
-    const name = (rawHeaders[i] ?? '').toLowerCase();
-    hints[name] = [...(hints[name] ?? []), rawHeaders[i + 1] ?? ''];
-  }
-  const { link, ...rest } = hints;
-  if (link !== undefined) outgoing.writeEarlyHints({ link, ...rest });
+/**
+ * Passes early hints on while the answer is not there yet (RFC 8297). HTTP/1.0 knows no news ahead
+ * of an answer, and would take them for it (RFC 9110 §15.2). Not by Node's `writeEarlyHints`, which
+ * throws at a Link field that lists several links or quotes a word, as RFC 8288 allows.
+ */
+function forwardInformational({ incoming, outgoing }: Call, rawHeaders: readonly string[]): void {
+  if (outgoing.headersSent || outgoing.destroyed || incoming.httpVersionMinor === 0) return;
+  const hints = endToEnd(rawHeaders);
+  // Older Nodes cannot say it: a hint that does not come is none that anybody misses.
+  if (hints.length > 0) outgoing.writeInformation?.(103, hints);
 }

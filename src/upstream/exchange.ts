@@ -117,6 +117,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
   }
 
   #abort(): void {
+    if (this.#over) return;
     const error = new Error('the caller is gone');
     if (this.#controller !== undefined) return this.#controller.abort(error);
     // undici still connects, and learns of it when it would start. The walk is told now, so that
@@ -127,7 +128,8 @@ export class Exchange implements Dispatcher.DispatchHandler {
   #end(): void {
     if (this.#over) return;
     this.#over = true;
-    this.#options.leaving.onGone(undefined);
+    // What to do when the caller leaves stays set: it does nothing from now on, and by now it may be
+    // somebody else's. The body of an answer that nobody wanted ends while the next attempt waits.
     this.#options.onOver();
   }
 }
