@@ -61,8 +61,13 @@ export class Call implements Leaving {
       if (!outgoing.writableFinished) this.#leave();
     };
     outgoing.on('close', onClose);
-    // A pipelined request has no socket to answer on until its turn, and Node tells it nothing.
-    if (outgoing.socket === null) incoming.socket.once('close', onClose);
+    // A pipelined request has no socket to answer on until its turn, and Node tells it nothing. The
+    // socket outlives it, and as many listen there as the caller pipelines.
+    if (outgoing.socket === null) {
+      const { socket } = incoming;
+      socket.setMaxListeners(0).once('close', onClose);
+      outgoing.once('close', () => socket.off('close', onClose));
+    }
   }
 
   get gone(): boolean {

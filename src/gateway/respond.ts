@@ -91,7 +91,7 @@ export function makeRefuse({ log }: RefuseDependencies): Refuse {
     call.end(left ? 'aborted' : shed ? 'shed' : 'failed', error.code);
     if (error.code === 'internal') log.error({ id: call.id, err: error.cause }, 'internal failure');
     if (outgoing.headersSent || outgoing.destroyed) {
-      outgoing.destroy();
+      breakOff(call);
       return;
     }
     const { status, headers, body } = toProblem(error, call.id, shedStatus);
@@ -179,13 +179,25 @@ function stream(
       },
       fail(failure) {
         // The status is out already: only a broken connection tells the caller the truth.
-        outgoing.destroy();
+        breakOff(call);
         if (call.gone) call.end('aborted');
         else call.end('failed', brokenBody(failure).code);
         resolve();
       },
     });
   });
+}
+
+/**
+ * Ends an answer so that what came of it cannot pass for all of it. The end of a connection is how
+ * HTTP/1.0 ends an answer of unknown length (RFC 9112 §6.3), so there only a reset says that some is
+ * missing; under TLS it is the missing close_notify that does.
+ */
+function breakOff({ incoming, outgoing }: Call): void {
+  const { socket } = outgoing;
+  const closes = incoming.httpVersionMinor === 0 && socket !== null && !('encrypted' in socket);
+  if (closes) socket.resetAndDestroy();
+  outgoing.destroy();
 }
 
 function pairs(flat: readonly string[]): [string, string][] {
