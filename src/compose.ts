@@ -146,7 +146,7 @@ export async function compose(options: ComposeOptions): Promise<RunningGateway> 
     keepAliveTimeoutMs,
     tls,
   });
-  closers.push(() => listener.server.closeAllConnections());
+  closers.push(() => listener.close());
 
   let draining = false;
   let isOurHost = makeIsOurHost(config.hosts);
@@ -218,6 +218,7 @@ export async function compose(options: ComposeOptions): Promise<RunningGateway> 
     if (!inTime) {
       // What the API still owes will not come: every caller hears so, and every line is written.
       await upstream.close();
+      listener.refuseRest();
       await within(clock, LAST_WORDS_MS, finished);
     }
     await closeAll();

@@ -36,6 +36,10 @@ const HEADERS_TIMEOUT_MS = 60_000;
 /** A caller whose host vanished is found out after this long and some seconds. */
 const PROBE_IDLE_PEER_MS = 15_000;
 
+/** How long the rest of a body may come whose call has its answer. */
+const MOST_DROPPING_MS = 30_000;
+const DRAINING_RETRY_MS = 1000;
+
 /** The server that callers talk to. */
 export interface Listener {
   readonly server: Server;
@@ -45,6 +49,10 @@ export interface Listener {
   retire(): void;
   /** Accepts no more connections, ends the idle ones; resolves when the last call has ended. */
   drain(): Promise<void>;
+  /** Refuses what has no answer yet, wherever it stands. */
+  refuseRest(): void;
+  /** Breaks every connection, those too on which nothing was asked yet. */
+  close(): void;
 }
 
 /**
@@ -62,6 +70,8 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
   const refuseSocket = makeRefuseSocket(dependencies);
   const calls = new Set<Call>();
   const sockets = new Set<Socket>();
+  /** As they were accepted: with TLS each carries one of `sockets`, from its handshake on. */
+  const accepted = new Set<Socket>();
   /** They have had their answer; what else the parser says of their bytes is the same again. */
   const refused = new WeakSet<Duplex>();
   let draining = false;
@@ -72,11 +82,29 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
     const { outgoing } = call;
     if (draining) outgoing.shouldKeepAlive = false;
     await gateway(call);
-    // What was not read of the body must not lie in the way of the next request.
-    if (!call.incoming.complete) call.incoming.resume();
+    if (!call.incoming.complete) dropRest(call.incoming);
     // Not over before the last byte left: whoever drains would cut the answer off.
     if (outgoing.writableFinished || outgoing.destroyed) over(call);
     else outgoing.once('close', () => over(call));
+  }
+
+  /**
+   * An answer may come before all of the body has. Its rest is read and forgotten, for a while: it
+   * stands before the next request on the connection, and a connection that is closed with something
+   * unread takes the answer with it.
+   */
+  function dropRest(incoming: IncomingMessage): void {
+    const { socket } = incoming;
+    const timer = clock.after(MOST_DROPPING_MS, () => socket.destroy());
+    // A request whose answer is out hears nothing of its socket's end.
+    const stop = (): void => {
+      timer.cancel();
+      socket.off('close', stop);
+    };
+    socket.once('close', stop);
+    incoming.once('end', stop);
+    incoming.unpipe();
+    incoming.resume();
   }
 
   function over(call: Call): void {
@@ -153,6 +181,11 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
     socket.once('close', () => sockets.delete(socket));
   });
 
+  server.on('connection', (socket: Socket) => {
+    accepted.add(socket);
+    socket.once('close', () => accepted.delete(socket));
+  });
+
   server.on('connect', (_incoming: IncomingMessage, socket: Duplex) => {
     const error = new GatewayError(
       'method-not-supported',
@@ -205,6 +238,15 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
         if (calls.size === 0) resolve();
         else onEmpty = resolve;
       });
+    },
+    refuseRest() {
+      const why = 'this replica is shutting down; try again, another one will answer';
+      for (const call of calls) {
+        call.cutOff(new GatewayError('draining', why, { retryAfterMs: DRAINING_RETRY_MS }));
+      }
+    },
+    close() {
+      for (const socket of accepted) socket.destroy();
     },
   };
 }

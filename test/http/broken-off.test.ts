@@ -1,0 +1,175 @@
+import { connect } from 'node:net';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { ask } from '../support/ask.ts';
+import { exchangeRaw, openRaw, startRawServer, type RawSocket } from '../support/raw-socket.ts';
+import { Certificates } from '../support/certificates.ts';
+import { FakeClock } from '../support/fake-clock.ts';
+import { startGateway } from '../support/gateway.ts';
+import { until } from '../support/setup.ts';
+import { gatewayTo, ok, setUp, waiting } from './set-up.ts';
+
+const NO_RETRIES = { HEADGATE_RETRIES: '0' };
+
+/** A gateway to an API that says these bytes, whatever it is asked. */
+async function setUpBytes(answer: (raw: RawSocket) => void) {
+  const api = await startRawServer((raw) => {
+    raw.socket.once('data', () => answer(raw));
+  });
+  onTestFinished(() => api.close());
+  return gatewayTo(api.url, NO_RETRIES);
+}
+
+describe('an early hint', () => {
+  const ANSWER = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok';
+
+  test.each([
+    ['several links', '</a>; rel=preload, </b>; rel=preload'],
+    ['a quoted title', '</a>; rel=preload; title="a b"'],
+  ])('with %s passes, and the answer after it', async (_name, link) => {
+    const gateway = await setUpBytes((raw) =>
+      raw.write(
+        `HTTP/1.1 103 Early Hints\r\nLink: ${link}\r\nKeep-Alive: timeout=1\r\n\r\n${ANSWER}`,
+      ),
+    );
+    const { status, text, early } = await ask(`${gateway.url}/a`);
+    expect({ status, text }).toEqual({ status: 200, text: 'ok' });
+    expect(early).toEqual([{ status: 103, headers: { link } }]);
+  });
+
+  test('does not pass to HTTP/1.0, which would take it for the answer', async () => {
+    const gateway = await setUpBytes((raw) =>
+      raw.write(`HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\n\r\n${ANSWER}`),
+    );
+    expect(await exchangeRaw(gateway.url, 'GET /a HTTP/1.0\r\n\r\n')).toMatch(/^HTTP\/1\.1 200 /);
+  });
+});
+
+test('an answer of unknown length that breaks off is reset for HTTP/1.0, and not just ended', async () => {
+  const gateway = await setUpBytes((raw) =>
+    raw.write('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nnot a chunk\r\n'),
+  );
+  const raw = await openRaw(gateway.url);
+  raw.write('GET /a HTTP/1.0\r\n\r\n');
+  expect(await raw.end()).toBe('reset');
+});
+
+test('a caller that leaves while its next attempt waits is gone at once, though the last answer ended late', async () => {
+  let finish: (() => void) | undefined;
+  const { gateway } = await setUp((_incoming, outgoing) => {
+    outgoing.writeHead(429, { 'X-RateLimit-Remaining': '0', 'Retry-After': '60' });
+    outgoing.write('slow');
+    finish = () => outgoing.end('down');
+  });
+  const raw = await openRaw(gateway.url);
+  raw.write('GET /a HTTP/1.1\r\nHost: a\r\n\r\n');
+  await waiting(gateway, 1);
+  finish?.();
+  // The socket to the API is free again once the answer has ended, and another call takes it.
+  await until('the answer ended', async () => {
+    const other = await ask(`${gateway.url}/b`, { headers: { 'headgate-max-wait': '1' } });
+    return other.status === 503;
+  });
+  raw.socket.destroy();
+  await until('nobody waits', () =>
+    gateway.log.named('call').some((line) => line['path'] === '/a'),
+  );
+  expect(gateway.log.named('call').find((line) => line['path'] === '/a')).toMatchObject({
+    outcome: 'aborted',
+    attempts: 1,
+    waiting: 0,
+  });
+});
+
+test('a request behind a body that the API did not wait for is answered', async () => {
+  const { gateway } = await setUp(
+    (incoming, outgoing) => {
+      outgoing.end(incoming.url);
+      if (incoming.method === 'POST') outgoing.on('finish', () => incoming.socket.destroySoon());
+    },
+    { ...NO_RETRIES, HEADGATE_BODY_LIMIT: '1KiB' },
+  );
+  const raw = await openRaw(gateway.url);
+  const body = 'a'.repeat(400_000);
+  raw.write(`POST /1 HTTP/1.1\r\nHost: a\r\nContent-Length: ${2 * body.length}\r\n\r\n${body}`);
+  await raw.until((text) => text.includes('/1') || text.includes('502'));
+  raw.write(`${body}GET /2 HTTP/1.1\r\nHost: a\r\n\r\n`);
+  expect(await raw.until((text) => text.endsWith('/2'))).toContain('200 OK');
+  raw.socket.destroy();
+});
+
+test('an upload that failed leaves no timer behind when its caller goes', async () => {
+  const nobody = await startRawServer(() => undefined);
+  await nobody.close();
+  const clock = new FakeClock();
+  const settings = { ...NO_RETRIES, HEADGATE_BODY_LIMIT: '1KiB' };
+  const gateway = await startGateway({ upstream: nobody.url, settings, clock });
+  const raw = await openRaw(gateway.url);
+  const body = 'a'.repeat(500_000);
+  raw.write(`POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n${body}`);
+  await raw.until((text) => text.startsWith('HTTP/1.1 502 '));
+  raw.socket.destroy();
+  await gateway.stop();
+  // What waited for bytes that cannot come looks once more at most.
+  clock.advance(60_000);
+  expect(clock.pending).toBe(0);
+});
+
+test('what the API said that was no HTTP is not in the log', async () => {
+  const gateway = await setUpBytes((raw) =>
+    raw.write('HTTP/1.1 200 OK\r\nBad Field: x\r\nSet-Cookie: hush\r\n\r\n{"token":"hush"}'),
+  );
+  expect((await ask(`${gateway.url}/a`)).status).toBe(502);
+  await gateway.log.wait('attempt failed', 1);
+  expect(gateway.log.text).not.toContain('hush');
+});
+
+test('as many requests as a caller pipelines leave nothing on its socket', async () => {
+  const warnings: Error[] = [];
+  const onWarning = (warning: Error): void => void warnings.push(warning);
+  process.on('warning', onWarning);
+  onTestFinished(() => void process.off('warning', onWarning));
+  const { gateway } = await setUp(ok);
+  const raw = await openRaw(gateway.url);
+  raw.write('GET /a HTTP/1.1\r\nHost: a\r\n\r\n'.repeat(30));
+  await raw.until((text) => text.split('HTTP/1.1 200').length === 31);
+  raw.socket.destroy();
+  await gateway.log.wait('call', 30);
+  expect(warnings).toEqual([]);
+});
+
+describe('when the drain timeout is over', () => {
+  test('a call whose body is still coming is refused and logged', async () => {
+    const { gateway } = await setUp(ok);
+    const raw = await openRaw(gateway.url);
+    raw.write('POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nabc');
+    raw.write('');
+    await ask(`${gateway.url}/b`);
+    await gateway.stop();
+    await raw.end();
+    expect(raw.received).toMatch(/^HTTP\/1\.1 503 [^]*Headgate-Error: draining/);
+    expect(gateway.log.named('call')).toMatchObject([
+      { path: '/b', outcome: 'answered' },
+      { path: '/a', outcome: 'shed', code: 'draining' },
+    ]);
+  });
+
+  test('a connection in its TLS handshake is broken', async () => {
+    const certificates = new Certificates();
+    onTestFinished(() => certificates.remove());
+    const { certPath, keyPath } = certificates.make('IP:127.0.0.1');
+    const { gateway } = await setUp(ok, {
+      HEADGATE_TLS_CERT: certPath,
+      HEADGATE_TLS_KEY: keyPath,
+    });
+    const { port } = new URL(gateway.url);
+    const socket = connect(Number(port), '127.0.0.1');
+    const closed = new Promise((resolve) => {
+      socket.on('error', () => undefined).on('close', () => resolve('closed'));
+    });
+    await new Promise((resolve) => {
+      socket.on('connect', resolve);
+    });
+    await gateway.stop();
+    expect(await closed).toBe('closed');
+  });
+});
