@@ -38,6 +38,7 @@ interface Held {
 
 const OFFER_MS = 2000;
 const UNHEARD_MS = 10_000;
+const FORGOTTEN_MS = 600_000;
 const ANY_TIME = { low: 0, high: 0 };
 
 /** The step of step.lua, written over the bucket and the queue of the memory ledger. */
@@ -68,6 +69,7 @@ export class ReferenceStep {
     this.#outcome = { granted: [], shed: [], published: {} };
     this.#endOffers();
     this.#bucket.advance(now, ANY_TIME);
+    if (batch.declares) this.#forgetReplicas();
     this.#heardAt.set(batch.replica, now);
     if (batch.declares) this.mustDeclare.delete(batch.replica);
     this.#epochs.set(batch.replica, batch.epoch);
@@ -93,6 +95,12 @@ export class ReferenceStep {
       waiting,
       wakeIn: waiting === 0 ? undefined : this.#bucket.nextWakeAt(now) - now,
     };
+  }
+
+  #forgetReplicas(): void {
+    for (const [replica, heardAt] of this.#heardAt) {
+      if (this.#now - heardAt > FORGOTTEN_MS) this.mustDeclare.add(replica);
+    }
   }
 
   #endOffers(): void {
