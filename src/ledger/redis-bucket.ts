@@ -1,10 +1,11 @@
 import type { ClockOffset } from '../core/clock-offset.ts';
 import type { Chance, Clock, Timer } from '../core/clock.ts';
 import { observe } from '../core/observation.ts';
-import type { Handover, HeldGrant } from './handover.ts';
+import type { Handover } from './handover.ts';
 import { inTime } from './in-time.ts';
 import { KnownBucket } from './known-bucket.ts';
 import { localTimes, type LocalObservation } from './local-times.ts';
+import { LeasesHere } from './leases-here.ts';
 import type { Admission, Again, BucketName, Grant, Outcome, Places } from './ledger.ts';
 import type { Granted, Leaving, LedgerObserver, Left, Shed, ShedCode, Ticket } from './ledger.ts';
 import {
@@ -78,9 +79,7 @@ export class RedisBucket {
   #sheds = 0;
 
   readonly #waiting: WaitingHere;
-  readonly #held = new Map<Grant, RemoteLease>();
-  readonly #toConfirm = new Set<RemoteLease>();
-  #settled: Settlement[] = [];
+  readonly #leases = new LeasesHere();
 
   #flight: Flight | undefined;
   #stepDue = false;
@@ -114,8 +113,8 @@ export class RedisBucket {
 
   /** Whether nothing waits, is held, or is still to be told. */
   get idle(): boolean {
-    const untold = this.#settled.length + this.#waiting.untold;
-    const here = this.#waiting.size + this.#held.size;
+    const untold = this.#leases.untold + this.#waiting.untold;
+    const here = this.#waiting.size + this.#leases.held;
     return untold + here === 0 && this.#flight === undefined && !this.#paused;
   }
 
@@ -152,19 +151,15 @@ export class RedisBucket {
   }
 
   settle(grant: Grant, outcome: Outcome): void {
-    const lease = this.#held.get(grant);
-    if (lease === undefined) throw new Error('a grant was settled twice, or by the wrong ledger');
-    this.#held.delete(grant);
-    this.#toConfirm.delete(lease);
     const { clock, apiClock, chance } = this.#options;
     const now = clock.now();
     let said: LocalObservation | undefined;
     if (outcome.kind === 'answered') {
       const offset = apiClock.bounds(now, clock.wallMs());
       said = localTimes(observe(outcome.answer, offset), offset);
-      this.#known.learn(said, now, true);
     }
-    this.#settled.push({ lease, outcome: outcome.kind, said, chance: chance() });
+    const lease = this.#leases.settle(grant, outcome.kind, said, chance());
+    if (said !== undefined) this.#known.learn(said, now, true);
     // While nobody waits for what this changes, it goes with the next step for free.
     const isNews = lease.kind !== 'slot' || said === undefined || said.status === 429;
     if (isNews || this.#waiting.queued > 0 || this.#numbers.waiting > 0) this.#send();
@@ -221,12 +216,12 @@ export class RedisBucket {
     this.#closed = true;
     this.#timer?.cancel();
     const waiting = this.#waiting.empty({ leaves: false });
-    const held = [...this.#held].map(([grant, { kind }]): HeldGrant => ({ grant, kind }));
     const { said } = this.#known;
     if (said !== undefined) {
-      this.#known.said = { ...said, remaining: Math.max(0, said.remaining - this.#unshared()) };
+      const unshared = this.#leases.unshared(this.#flight?.settled ?? []);
+      this.#known.said = { ...said, remaining: Math.max(0, said.remaining - unshared) };
     }
-    return { waiting, held, known: [this.#known] };
+    return { waiting, held: this.#leases.handOver(), known: [this.#known] };
   }
 
   /** Goes on with what another ledger held; {@link step} then declares it. */
@@ -240,7 +235,7 @@ export class RedisBucket {
         trusted: false,
         grantedAt: grant.grantedAt,
       };
-      this.#held.set(grant, lease);
+      this.#leases.hold(grant, lease);
       this.#options.onGranted(grant, this);
     }
     for (const waiter of waiting) {
@@ -255,7 +250,7 @@ export class RedisBucket {
     }
     // Nothing is tried twice any more: what cannot be told now is found out by its age.
     await this.#flight?.over;
-    if (this.#settled.length + this.#waiting.untold > 0 && !this.#closed) {
+    if (this.#leases.untold + this.#waiting.untold > 0 && !this.#closed) {
       this.#send();
       await this.#flight?.over;
     }
@@ -286,8 +281,7 @@ export class RedisBucket {
     const lease: RemoteLease = { id, kind, observation, trusted, grantedAt: now };
     if (waiter === undefined) {
       // Granted twice over, by message and by step; or its caller left before the grant came.
-      const known = [...this.#held.values(), ...this.#settled.map((one) => one.lease)];
-      if (!known.some((one) => one.id === id)) this.#giveBack(lease);
+      if (!this.#leases.has(id)) this.#giveBack(lease);
       return;
     }
     if (this.#paused || !this.#options.places.take()) {
@@ -299,14 +293,13 @@ export class RedisBucket {
     }
     const { ticket } = waiter;
     const grant: Grant = { ticket, grantedAt: now, waited: waiter.hasWaited || isOffer };
-    this.#held.set(grant, lease);
-    if (isOffer) this.#toConfirm.add(lease);
+    this.#leases.hold(grant, lease, { isOffer });
     this.#options.onGranted(grant, this);
     this.#waiting.tell(waiter, { kind: 'granted', grant });
   }
 
   #giveBack(lease: RemoteLease): void {
-    this.#settled.push({ lease, outcome: 'unsent', said: undefined, chance: 0 });
+    this.#leases.giveBack(lease);
     this.#stepDue = true;
   }
 
@@ -322,16 +315,10 @@ export class RedisBucket {
       : this.#tooLate(ticket, retryAfterMs);
   }
 
-  /** Operations that were spent here and that no step has told of. */
-  #unshared(): number {
-    const all = [...(this.#flight?.settled ?? []), ...this.#settled];
-    return all.filter(({ outcome }) => outcome !== 'unsent').length;
-  }
-
   /** Takes a step now, or as soon as the one under way is answered. */
   #send(): void {
     if (this.#flight !== undefined || this.#closed) return;
-    const pending = this.#settled.length + this.#waiting.untold;
+    const pending = this.#leases.untold + this.#waiting.untold;
     if (pending === 0 && !this.#stepDue) return;
     if (!this.#options.mayStep(this)) return;
     const { clock, timeoutMs, step } = this.#options;
@@ -349,9 +336,9 @@ export class RedisBucket {
     const { clock, places, maxQueue, belief, replica } = this.#options;
     const now = clock.now();
     const tickets = this.#waiting.nextTickets(MOST_TICKETS);
-    const settled = this.#settled.splice(0, MOST_SETTLED);
+    const settled = this.#leases.nextSettled(MOST_SETTLED);
     const gone = this.#waiting.nextGone(MOST_SETTLED);
-    const held = this.#declares ? this.#held.values() : this.#toConfirm.values();
+    const held = this.#leases.nextHeld(this.#declares ? 'all' : 'to confirm');
     const { lineage, revision } = this.#known;
     const batch: StepBatch = {
       bucket: this.name.id,
@@ -366,14 +353,13 @@ export class RedisBucket {
       sheds: this.#sheds,
       ...(belief === undefined ? {} : { belief: [belief.limit, belief.periodMs] }),
       ...(this.#declares ? { known: toKnown(this.#known, 0, now) } : {}),
-      held: [...held].map((lease) => toHeld(lease, now)),
+      held: held.map((lease) => toHeld(lease, now)),
       settled: settled.map((one) => toSettled(one, now)),
       gone,
       tickets: tickets.map((waiter) => {
         return toTicket(waiter.id, waiter, waiter.hasWaited, this.#latest(waiter.ticket), now);
       }),
     };
-    this.#toConfirm.clear();
     this.#stepDue = false;
     return {
       batch,
@@ -410,7 +396,7 @@ export class RedisBucket {
     const known = this.#known;
     this.#options.observer?.step(clock.now() - flight.sentAt, flight.tickets.length);
     if (done.lineage !== known.lineage) {
-      for (const lease of this.#held.values()) lease.observation = -1;
+      this.#leases.changeLineage();
     }
     known.lineage = done.lineage;
     known.revision = done.revision;
@@ -449,9 +435,7 @@ export class RedisBucket {
     this.#sequence = 0;
     this.#declares = true;
     this.#sheds = 0;
-    if (flight !== undefined) {
-      this.#settled.unshift(...flight.settled);
-    }
+    this.#leases.tellAnew(flight?.settled ?? []);
     this.#waiting.tellAnew(flight?.gone ?? []);
   }
 

@@ -234,6 +234,7 @@ export class RedisLedger implements Ledger, Succession {
   #forgetIdle(): void {
     for (const [id, bucket] of this.#buckets) {
       if (!bucket.idle) continue;
+      bucket.handOver();
       this.#buckets.delete(id);
       return;
     }
