@@ -1,6 +1,6 @@
--- The bucket model: core/bucket.ts in Lua, over the same fields and in the same order, for
--- observations whose times are delays. The differential test holds the two together. Where a field
--- is nil here it is undefined or infinitely far there.
+-- The bucket model: core/bucket.ts and its parts in Lua, as one record, for observations whose times
+-- are delays. The differential test holds the two together. Where a field is nil here it is
+-- undefined or infinitely far there. What is in one of the parts there says so.
 --
 --   b.phase      'unopened' | 'unmetered' | 'metered'
 --   b.…At, b.…Until   milliseconds on the step's clock
@@ -57,6 +57,7 @@ local function available(b)
   return b.phase == 'metered' and b.remaining - leaseCount or 0
 end
 
+-- core/comebacks.ts: slotAt and refillAt
 local function slotBackAt(b, slots)
   local first = slotsFirst(slots)
   return first and first + b.lateness
@@ -66,13 +67,14 @@ local function refillAt(b)
   return b.resetAt and b.resetAt + b.lateness
 end
 
--- Nothing says when something comes back: ask after a while, and less and less often.
+-- core/canary.ts. Nothing says when something comes back: ask after a while, and less and less often.
 local function canaryLater(b, now)
   if b.canaryDueAt then return end
   b.canaryDueAt = now + b.unknownReset
   b.unknownReset = math.min(b.unknownReset * 2, UNKNOWN_RESET_LAST_MS)
 end
 
+-- core/comebacks.ts
 local function addSlot(b, slots, at, now)
   -- The API had it back before it said the number that we go by.
   if b.countedUntil and at <= b.countedUntil then return end
@@ -158,7 +160,8 @@ local function usualOffer(b, now)
   return b.canaryDue and not b.canary and 'canary' or nil
 end
 
--- The time after which one request goes whatever we believe: no belief may last for ever.
+-- core/canary.ts. The time after which one request goes whatever we believe: no belief may last for
+-- ever.
 local function stuckAt(b)
   local told = b.blockedUntil and b.blockedByRetryAfter
   return b.lastGrantAt + math.max(b.stuck, told and STUCK_RETRY_AFTER_MS or STUCK_USUAL_MS)
@@ -203,8 +206,9 @@ local function headerless(b, slots, status, now)
   b.window = math.min(b.window + 1, MAX_WINDOW)
 end
 
--- Whether an answer was given after the one we believe. Causality first, stamps second: the API's
--- own where both answers have one, else the resets as far as they tell two apart.
+-- core/newest-observation.ts, isBefore: whether an answer was given after the one we believe.
+-- Causality first, stamps second: the API's own where both answers have one, else the resets as far
+-- as they tell two apart.
 local function isNewer(b, lease, o)
   if b.reportedRemaining == nil or lease.observation >= b.observations then return true end
   local laterBy
@@ -258,6 +262,7 @@ local function observe(b, slots, lease, o, now)
   slotsKeepLast(slots, limit - counted)
 end
 
+-- Lateness is core/comebacks.ts, being stuck core/canary.ts, the rest core/block.ts: refused.
 local function throttled(b, slots, lease, o, now)
   if lease.trusted then
     local most = o.uncertainty + MAX_LATENESS_MS
@@ -352,6 +357,7 @@ local function nextWakeAt(b, slots, now)
   return math.max(at, now)
 end
 
+-- core/comebacks.ts: nth
 local function etaUnblocked(b, slots, rank, now)
   if b.phase ~= 'metered' then return nil end
   local free = math.max(0, available(b))

@@ -1,0 +1,183 @@
+import { LargestSeen } from './largest-seen.ts';
+import type { Lease } from './leases.ts';
+import type { Observation } from './observation.ts';
+import type { ReportingClock } from './reporting-clock.ts';
+import { Slots } from './slots.ts';
+
+/** How long before its answer a call was counted, at most. */
+const MAX_COUNTING_MS = 1000;
+const FIRST_LATENESS_MS = 50;
+const MAX_LATENESS_MS = 2000;
+const LATENESS_DECAY = 0.99;
+
+/**
+ * When what was spent comes back: the slots that are out, the reset that clears them all, and how
+ * long a period is.
+ *
+ * Slots and reset are kept on the reporting clock, so that they get sharper as it becomes known.
+ * A 429 right after something came back says that our reading of that clock is early; everything
+ * comes back later then, and less and less so while nothing of the kind is refused.
+ */
+export class Comebacks {
+  readonly #clock: ReportingClock;
+  readonly #slots = new Slots();
+  /** What the newest observation said, until it passes. On the reporting clock. */
+  #resetAt: number | undefined;
+  readonly #period = new LargestSeen();
+  /** What a configured limit says its period is; an observed one takes its place. */
+  #believedPeriodMs: number | undefined;
+  /** What came back by then, on our clock, is in the newest observation's number. */
+  #countedUntil = Number.NEGATIVE_INFINITY;
+  #lastAt = Number.NEGATIVE_INFINITY;
+  #latenessMs = 0;
+
+  constructor(clock: ReportingClock) {
+    this.#clock = clock;
+  }
+
+  /** The newest observation's reset until it has passed, on our clock, as it was said. */
+  get resetAt(): number | undefined {
+    return this.#resetAt === undefined ? undefined : this.#clock.local(this.#resetAt);
+  }
+
+  /** When the next slot comes back, on our clock; infinitely far when none is known to. */
+  get slotAt(): number {
+    const { first } = this.#slots;
+    return first === undefined ? Infinity : this.#clock.local(first) + this.#latenessMs;
+  }
+
+  /** When the reset gives everything back, on our clock; infinitely far when none is known. */
+  get refillAt(): number {
+    return this.#resetAt === undefined
+      ? Infinity
+      : this.#clock.local(this.#resetAt) + this.#latenessMs;
+  }
+
+  /** When anything comes back next, on our clock; infinitely far when nothing is known to. */
+  get nextAt(): number {
+    return Math.min(this.slotAt, this.refillAt);
+  }
+
+  /** Takes on what a configured limit says, of which all but the last `out` slots are back. */
+  believe(periodMs: number, out: number): void {
+    this.#believedPeriodMs = periodMs;
+    this.#slots.keepLast(out);
+  }
+
+  /** Takes on a reset that somebody else was told of. */
+  assume(resetAt: number | undefined, periodMs: number | undefined, limit: number): void {
+    this.#resetAt = resetAt;
+    if (periodMs !== undefined) this.#period.add(periodMs, periodsToRemember(limit));
+  }
+
+  /** Adds a slot that comes back at `at` on the reporting clock. */
+  addSlot(at: number, now: number): void {
+    const local = this.#clock.local(at);
+    // The API had it back before it said the number that we go by.
+    if (local <= this.#countedUntil) return;
+    this.#slots.add(at, Math.max(this.#periodMs ?? 0, local - now));
+  }
+
+  /**
+   * Adds the slot of an operation whose own reset we did not get to see. Says whether there is one:
+   * where no reset and no limit's period is known, nothing tells when it comes back.
+   */
+  addLost(now: number): boolean {
+    if (this.#resetAt === undefined && this.#believedPeriodMs === undefined) return false;
+    // Its own reset may lie behind the newest that we saw.
+    const periodOn = this.#clock.reporting(now + (this.#periodMs ?? 0));
+    this.addSlot(Math.max(this.#resetAt ?? periodOn, periodOn), now);
+    return true;
+  }
+
+  /** Keeps at most `out` slots: the API has the earlier ones back already. */
+  keepLast(out: number): void {
+    this.#slots.keepLast(out);
+  }
+
+  /** Takes the slots back whose time came at {@link slotAt}; says how many. */
+  takeSlots(): number {
+    const at = this.slotAt;
+    this.#lastAt = at;
+    // Up to the very number that is there: converted back and forth it might miss itself.
+    return this.#slots.takeUntil(this.#slots.first ?? at);
+  }
+
+  /** The reset passed, at {@link refillAt}: takes everything back but what it says is still out. */
+  refill(): number {
+    const at = this.refillAt;
+    this.#lastAt = at;
+    // What was spent without an answer after the newest observation may still be out: in a sliding
+    // log it is, in a window it is not. The canary's answer tells; until then it counts.
+    if (this.#resetAt !== undefined) this.#slots.takeUntil(this.#resetAt);
+    const later = this.#slots.countBefore(this.#clock.reporting(at + (this.#periodMs ?? 0) + 1));
+    this.#slots.clear();
+    this.#resetAt = undefined;
+    return later;
+  }
+
+  /** Takes on the newest observation, the answer to `lease`. Says whether it tells of a reset. */
+  observed(lease: Lease, observation: Observation, limit: number, now: number): boolean {
+    const { resetAt, uncertaintyMs } = observation;
+    // Slots that may be back at the API already are in its number.
+    this.#countedUntil = now + uncertaintyMs;
+    this.#slots.takeUntil(this.#clock.reporting(this.#countedUntil));
+    const localAt = resetAt === undefined ? now : this.#clock.local(resetAt);
+    this.#resetAt = localAt > now ? resetAt : undefined;
+    if (this.#resetAt === undefined) return false;
+    // From when the API counted the call at the earliest; a slow answer does not make it longer.
+    const countedAt = Math.max(lease.grantedAt, now - MAX_COUNTING_MS);
+    this.#period.add(localAt - countedAt, periodsToRemember(limit));
+    return true;
+  }
+
+  /** Whether something came back so recently that a 429 would say that we took it for back early. */
+  isRecent(now: number, uncertaintyMs: number): boolean {
+    return now - this.#lastAt <= uncertaintyMs + MAX_LATENESS_MS;
+  }
+
+  /** Something was refused that relied on what had just come back. */
+  early(uncertaintyMs: number): void {
+    const mostMs = uncertaintyMs + MAX_LATENESS_MS;
+    this.#latenessMs = Math.min(Math.max(this.#latenessMs * 2, FIRST_LATENESS_MS), mostMs);
+  }
+
+  /** Something was accepted that relied on what had just come back. */
+  inTime(): void {
+    this.#latenessMs *= LATENESS_DECAY;
+  }
+
+  /**
+   * When the `n`th operation from now (from 0) comes back, if everything that does is spent at once:
+   * the slots by their times, then `limit` at each reset. `undefined` when too little is known.
+   */
+  nth(n: number, limit: number): number | undefined {
+    const { refillAt } = this;
+    const place = n % limit;
+    const periods = Math.floor(n / limit);
+    const beforeRefill =
+      refillAt === Infinity
+        ? this.#slots.size
+        : this.#slots.countBefore(this.#clock.reporting(refillAt - this.#latenessMs));
+    const slotAt = place < beforeRefill ? this.#slots.nth(place) : undefined;
+    const at = slotAt === undefined ? refillAt : this.#clock.local(slotAt) + this.#latenessMs;
+    if (at === Infinity) return undefined;
+    if (periods === 0) return at;
+    return this.#periodMs === undefined ? undefined : at + periods * this.#periodMs;
+  }
+
+  /** The reporting clock changed by `ms`. */
+  move(ms: number): void {
+    this.#slots.move(ms);
+    if (this.#resetAt !== undefined) this.#resetAt += ms;
+  }
+
+  get #periodMs(): number | undefined {
+    return this.#period.value ?? this.#believedPeriodMs;
+  }
+}
+
+/** Enough for one freak period to be outlived, and few enough for a changed one to be noticed. */
+function periodsToRemember(limit: number): number {
+  return Math.max(64, 2 * limit);
+}
