@@ -66,7 +66,9 @@ export class MemoryLedger implements Ledger, Succession {
     const entry = this.#entryFor(ticket.bucket, now);
     this.#advance(entry, now);
     const parked = again !== undefined && again.notBefore > now;
-    const free = entry.queue.size === 0 && !parked && !entry.paused;
+    // A call may be older than its deadline by its first grant, but not by a further one.
+    const late = again !== undefined && this.#latest(ticket) <= now;
+    const free = entry.queue.size === 0 && !parked && !late && !entry.paused;
     if (free && entry.bucket.offer(now) !== undefined) {
       if (this.#options.places.take()) return this.#grant(entry, ticket, now, false);
     }
@@ -276,6 +278,11 @@ export class MemoryLedger implements Ledger, Succession {
     if (again !== undefined && again.notBefore > latest) {
       return this.#tooLate(ticket, again.notBefore, now);
     }
+    // What is kept out of the queue takes as much room as what is in it.
+    const waiting = entry.queue.size + entry.parked.size;
+    if (again !== undefined && again.notBefore > now && waiting >= this.#options.maxQueue) {
+      return { kind: 'shed', code: 'queue-full', retryAfterMs: again.notBefore - now };
+    }
     // The walk over the flows is only worth its cost when the last place would be too late.
     const last = this.#eta(entry, entry.queue.size + 1, now);
     if (last === undefined || last <= latest) return undefined;
@@ -349,7 +356,15 @@ export class MemoryLedger implements Ledger, Succession {
   #remove(entry: Entry, waiter: QueuedWaiter, outcome: Shed | Left): void {
     entry.queue.remove(waiter);
     entry.parked.delete(waiter);
+    if (entry.queue.size === 0) this.#rest(entry);
     this.#dismiss(waiter, outcome);
+  }
+
+  /** Nobody waits for a grant: the bucket may be forgotten, and must not be held by what it was. */
+  #rest(entry: Entry): void {
+    entry.wake?.cancel();
+    entry.wake = undefined;
+    this.#starved.delete(entry);
   }
 
   #dismiss(waiter: QueuedWaiter, outcome: Granted | Shed | Left): void {
@@ -396,11 +411,7 @@ export class MemoryLedger implements Ledger, Succession {
   }
 
   #setAlarm(entry: Entry, now: number): void {
-    if (entry.queue.size === 0 || entry.paused) {
-      entry.wake?.cancel();
-      entry.wake = undefined;
-      return;
-    }
+    if (entry.queue.size === 0 || entry.paused) return this.#rest(entry);
     const at = entry.bucket.nextWakeAt(now);
     // An alarm that rings too early only looks and sets the next one.
     if (entry.wake !== undefined && entry.wakeAt <= at) return;
