@@ -3,6 +3,8 @@ import { LRUCache } from 'lru-cache';
 
 /** Credentials whose hash is remembered; a miss costs a few microseconds. */
 const REMEMBERED = 10_000;
+/** Longer ones are hashed anew each time: they may have 64 KiB, and so many of them half a gigabyte. */
+const MOST_REMEMBERED_LENGTH = 4096;
 
 /** Turns an Authorization header into a name that tells nothing to who does not hold the key. */
 export type CredentialHash = (authorization: string) => string;
@@ -21,7 +23,7 @@ export function makeCredentialHash(key: Buffer): CredentialHash {
       .update(`${scheme.toLowerCase()} ${rest}`)
       .digest('hex')
       .slice(0, 16);
-    remembered.set(authorization, hash);
+    if (authorization.length <= MOST_REMEMBERED_LENGTH) remembered.set(authorization, hash);
     return hash;
   };
 }

@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http';
 import {
   bodyLength,
   NO_BODY,
@@ -21,6 +22,17 @@ export interface TakeBodyDependencies {
   readonly memory: BodyMemory;
 }
 
+/**
+ * Node undoes the chunks and nothing else. What else was done to the body for this hop would reach
+ * the API undone by nobody and named by nothing (RFC 9112 §6.1).
+ */
+function refuseOtherCodings({ headers }: IncomingMessage): void {
+  const codings = headers['transfer-encoding']?.trim().toLowerCase();
+  if (codings === 'chunked') return;
+  const got = JSON.stringify(codings?.slice(0, 80));
+  throw new GatewayError('bad-request', `Transfer-Encoding: expected chunked, got ${got}`);
+}
+
 /** Bodies come and go in about the time of a call. */
 const MEMORY_RETRY_MS = 1000;
 
@@ -35,6 +47,7 @@ export function makeTakeBody({ limits, memory }: TakeBodyDependencies): TakeBody
     const { incoming } = call;
     const length = bodyLength(incoming);
     if (length === 0) return NO_BODY;
+    if (length === 'unknown') refuseOtherCodings(incoming);
     if (length !== 'unknown' && length > mostBytes) throw tooLarge();
     const holding = memory.hold({
       owner,

@@ -58,7 +58,7 @@ export function makeCallMetrics(registry: Registry): CallMetrics {
 
   const callers = new Busiest(CALLERS_NAMED, (caller) => {
     for (const method of [...METHODS, OTHER]) {
-      for (const statusClass of STATUS_CLASSES) {
+      for (const statusClass of [...STATUS_CLASSES, OTHER]) {
         for (const outcome of OUTCOMES) {
           calls.remove({ method, status_class: statusClass, outcome, caller });
         }

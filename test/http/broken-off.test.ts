@@ -123,6 +123,16 @@ test('what the API said that was no HTTP is not in the log', async () => {
   expect(gateway.log.text).not.toContain('hush');
 });
 
+test('a body that was coded for this hop beyond its chunks is refused', async () => {
+  const { api, gateway } = await setUp(ok);
+  const received = await exchangeRaw(
+    gateway.url,
+    'POST /a HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: gzip, chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n',
+  );
+  expect(received).toMatch(/^HTTP\/1\.1 400 [^]*expected chunked, got \\"gzip, chunked\\"/);
+  expect(api.seen).toEqual([]);
+});
+
 test('as many requests as a caller pipelines leave nothing on its socket', async () => {
   const warnings: Error[] = [];
   const onWarning = (warning: Error): void => void warnings.push(warning);
