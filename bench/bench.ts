@@ -1,6 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { measureLedger } from './scenarios/ledger.ts';
+import { measureOutage } from './scenarios/outage.ts';
 import { measureProxies } from './scenarios/proxies.ts';
 import { measureQueue } from './scenarios/queue.ts';
 import { measureReplicas } from './scenarios/replicas.ts';
@@ -24,6 +25,7 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
   start: { quick: true, run: () => measureStart() },
   steps: { quick: true, run: () => measureSteps() },
   queue: { quick: false, run: () => measureQueue() },
+  outage: { quick: false, run: () => measureOutage() },
   replicas: { quick: false, run: () => measureReplicas({ windows: 6 }) },
 };
 
