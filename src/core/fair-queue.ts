@@ -1,25 +1,9 @@
-import { Heap, type HeapItem } from './heap.ts';
+import { type Flow, headGoesFirst, insert, isLonger, type Node, unlink } from './flow.ts';
+import { FlowsByOwner } from './flows-by-owner.ts';
+import { Heap } from './heap.ts';
+import { type Turn, weightOf } from './turn.ts';
 
-/** How urgent a call is; a weight, so nothing starves. */
-export type Priority = 'high' | 'normal' | 'low';
-
-export const PRIORITIES: readonly Priority[] = ['high', 'normal', 'low'];
-
-const PRIORITY_WEIGHT: Readonly<Record<Priority, number>> = { high: 100, normal: 10, low: 1 };
-
-/** One owner's named flows; what it names beyond them shares one more at each priority. */
-const NAMED_FLOWS_PER_OWNER = 13;
-
-/** What decides a ticket's place. */
-export interface Turn {
-  /** Who the queue is fair to in the end: a key, else an address. */
-  readonly owner: string;
-  readonly caller: string;
-  readonly priority: Priority;
-  /** The caller's share against others at the same priority. */
-  readonly weight: number;
-  readonly arrivedAt: number;
-}
+export { PRIORITIES, type Priority, type Turn } from './turn.ts';
 
 /**
  * Whose turn it is: start-time fair queueing over flows, a flow being one caller's tickets at one
@@ -30,10 +14,8 @@ export interface Turn {
  * caller with ten thousand waiting delays another's next ticket by at most one of its own, and a
  * ticket that leaves, or comes back for another attempt, costs its flow nothing.
  *
- * A name costs nothing to invent, so a new name does not start afresh: an owner's new flows of one
- * priority start one behind the other, at the finish of a flow that they share. Naming every ticket
- * anew therefore yields what one flow yields. Each priority has its own such line: behind one low
- * name a high one would otherwise stand for a hundred of its own shares.
+ * A name costs nothing to invent, so a new one does not start afresh: naming every ticket anew
+ * yields what one flow yields ({@link FlowsByOwner}).
  *
  * (Goyal, Vin, Cheng: Start-time Fair Queueing, 1996.)
  */
@@ -41,12 +23,10 @@ export class FairQueue<T extends Turn> {
   #virtualTime = 0;
   #size = 0;
   #order = 0;
-  readonly #owners = new Map<string, Owner<T>>();
   readonly #nodes = new Map<T, Node<T>>();
   /** Flows in which tickets wait, by whose head goes first. */
   readonly #active = new Heap<Flow<T>>(headGoesFirst);
-  /** Flows in which none waits but which have had more than their share so far. */
-  readonly #idle = new Heap<Flow<T>>((a, b) => a.finish < b.finish);
+  readonly #flows = new FlowsByOwner<T>();
 
   /** How many tickets wait. */
   get size(): number {
@@ -55,7 +35,7 @@ export class FairQueue<T extends Turn> {
 
   /** How many flows are remembered, waiting or ahead of their share. */
   get flows(): number {
-    return this.#active.size + this.#idle.size;
+    return this.#active.size + this.#flows.idle;
   }
 
   has(ticket: T): boolean {
@@ -67,7 +47,7 @@ export class FairQueue<T extends Turn> {
    * and comes back for another attempt: its turn comes at once and costs nothing more.
    */
   add(ticket: T, { paid = false } = {}): void {
-    const flow = this.#flowFor(ticket);
+    const flow = this.#flows.join(ticket, this.#virtualTime);
     const node: Node<T> = {
       ticket,
       paid,
@@ -94,8 +74,8 @@ export class FairQueue<T extends Turn> {
     if (flow === undefined || node === undefined) return undefined;
     this.#virtualTime = Math.max(this.#virtualTime, flow.tag);
     if (!node.paid) flow.finish = flow.tag + 1 / weightOf(node.ticket);
-    this.#unlink(node);
-    this.#forgetIdle();
+    this.#remove(node);
+    this.#flows.advance(this.#virtualTime);
     return node.ticket;
   }
 
@@ -103,7 +83,7 @@ export class FairQueue<T extends Turn> {
   remove(ticket: T): boolean {
     const node = this.#nodes.get(ticket);
     if (node === undefined) return false;
-    this.#unlink(node);
+    this.#remove(node);
     return true;
   }
 
@@ -118,10 +98,10 @@ export class FairQueue<T extends Turn> {
 
   /** How many waiting tickets would go before `turn` if it came now. */
   ahead(turn: Turn): number {
-    const own = this.#existingFlow(turn);
+    const own = this.#flows.find(turn);
     const start =
       own === undefined
-        ? this.#startOf(turn)
+        ? this.#flows.startOf(turn, this.#virtualTime)
         : Math.max(this.#virtualTime, own.length > 0 ? own.tag : own.finish);
     const tag = start + (own?.length ?? 0) / weightOf(turn);
     let count = own?.length ?? 0;
@@ -140,43 +120,6 @@ export class FairQueue<T extends Turn> {
     }
   }
 
-  #existingFlow(turn: Turn): Flow<T> | undefined {
-    const owner = this.#owners.get(turn.owner);
-    if (owner === undefined) return undefined;
-    const named = owner.named.get(flowName(turn));
-    if (named !== undefined) return named;
-    return owner.named.size >= NAMED_FLOWS_PER_OWNER ? owner.shared[turn.priority] : undefined;
-  }
-
-  /** Where a flow would start that is not remembered. A name that was here before is no new one. */
-  #startOf(turn: Turn): number {
-    const owner = this.#owners.get(turn.owner);
-    if (owner === undefined || owner.known.has(flowName(turn))) return this.#virtualTime;
-    return Math.max(this.#virtualTime, owner.shared[turn.priority].finish);
-  }
-
-  #flowFor(ticket: T): Flow<T> {
-    const existing = this.#existingFlow(ticket);
-    if (existing !== undefined) {
-      this.#idle.remove(existing);
-      return existing;
-    }
-    let owner = this.#owners.get(ticket.owner);
-    if (owner === undefined) {
-      owner = new Owner<T>(ticket.owner);
-      this.#owners.set(ticket.owner, owner);
-    }
-    const name = flowName(ticket);
-    const flow = makeFlow(owner, name, this.#startOf(ticket));
-    if (!owner.recognise(name)) {
-      const shared = owner.shared[ticket.priority];
-      shared.finish = flow.finish + 1 / weightOf(ticket);
-      this.#idle.moved(shared);
-    }
-    owner.named.set(name, flow);
-    return flow;
-  }
-
   #headChanged(flow: Flow<T>): void {
     const { head } = flow;
     if (head === undefined) {
@@ -188,160 +131,17 @@ export class FairQueue<T extends Turn> {
     else this.#active.add(flow);
   }
 
-  #unlink(node: Node<T>): void {
-    const { flow, previous, next } = node;
+  #remove(node: Node<T>): void {
+    const { flow } = node;
     const wasHead = flow.head === node;
-    if (previous === undefined) flow.head = next;
-    else previous.next = next;
-    if (next === undefined) flow.tail = previous;
-    else next.previous = previous;
-    flow.length--;
+    unlink(node);
     this.#nodes.delete(node.ticket);
     this.#size--;
     if (wasHead) this.#headChanged(flow);
-    if (flow.length === 0) this.#rest(flow);
-  }
-
-  /** An empty flow is remembered only while it is ahead of its share. */
-  #rest(flow: Flow<T>): void {
-    if (this.#size === 0) {
-      // Nobody waits, so nobody can be ahead of anybody.
-      this.#idle.clear();
-      this.#owners.clear();
-    } else if (flow.finish > this.#virtualTime) {
-      this.#idle.add(flow);
-      // Each is dropped for good, an owner's shared one after its last named one.
-      while (this.#idle.size > MAX_IDLE_FLOWS) this.#forget(this.#idle.take());
-    } else {
-      this.#forget(flow);
-    }
-  }
-
-  #forgetIdle(): void {
-    for (;;) {
-      const first = this.#idle.first;
-      if (first === undefined || first.finish > this.#virtualTime) break;
-      this.#idle.remove(first);
-      this.#forget(first);
-    }
-  }
-
-  #forget(flow: Flow<T> | undefined): void {
-    if (flow === undefined) return;
-    const { owner } = flow;
-    if (owner.named.get(flow.name) === flow) owner.named.delete(flow.name);
-    if (owner.named.size > 0) return;
-    let ahead = false;
-    for (const shared of Object.values(owner.shared)) {
-      const dropped = shared === flow || shared.finish <= this.#virtualTime;
-      if (shared.length === 0 && dropped) continue;
-      ahead = true;
-      if (shared.length === 0 && shared.heapIndex < 0) this.#idle.add(shared);
-    }
-    if (!ahead && this.#owners.get(owner.name) === owner) this.#owners.delete(owner.name);
-  }
-}
-
-interface Node<T extends Turn> {
-  readonly ticket: T;
-  readonly paid: boolean;
-  readonly flow: Flow<T>;
-  /** Breaks ties between tickets that arrived in the same instant. */
-  readonly order: number;
-  previous: Node<T> | undefined;
-  next: Node<T> | undefined;
-}
-
-interface Flow<T extends Turn> extends HeapItem {
-  readonly owner: Owner<T>;
-  readonly name: string;
-  /** The head's place in virtual time; meaningless while none waits. */
-  tag: number;
-  /** Where the flow's next head starts. */
-  finish: number;
-  length: number;
-  head: Node<T> | undefined;
-  tail: Node<T> | undefined;
-}
-
-class Owner<T extends Turn> {
-  readonly name: string;
-  readonly named = new Map<string, Flow<T>>();
-  /** The names it used last, the longest unused first; a flow is forgotten sooner than its name. */
-  readonly known = new Set<string>();
-  /** For the names beyond the bound; its finish is also where the owner's next new flow starts. */
-  readonly shared: Readonly<Record<Priority, Flow<T>>>;
-
-  constructor(name: string) {
-    this.name = name;
-    this.shared = {
-      high: makeFlow(this, '*high', 0),
-      normal: makeFlow(this, '*normal', 0),
-      low: makeFlow(this, '*low', 0),
-    };
-  }
-
-  /** Says whether the name was known; it is now. */
-  recognise(name: string): boolean {
-    const known = this.known.delete(name);
-    this.known.add(name);
-    for (const oldest of this.known) {
-      if (this.known.size <= NAMED_FLOWS_PER_OWNER) break;
-      this.known.delete(oldest);
-    }
-    return known;
+    if (this.#size === 0) this.#flows.clear();
+    else if (flow.length === 0) this.#flows.rest(flow, this.#virtualTime);
   }
 }
 
 /** Tags are sums of fractions; two that differ by less are the same. */
 const EPSILON = 1e-9;
-const MAX_IDLE_FLOWS = 4096;
-
-function weightOf({ priority, weight }: Turn): number {
-  return PRIORITY_WEIGHT[priority] * weight;
-}
-
-function flowName({ caller, priority }: Turn): string {
-  return `${priority} ${caller}`;
-}
-
-function makeFlow<T extends Turn>(owner: Owner<T>, name: string, finish: number): Flow<T> {
-  return {
-    owner,
-    name,
-    tag: finish,
-    finish,
-    length: 0,
-    head: undefined,
-    tail: undefined,
-    heapIndex: -1,
-  };
-}
-
-function isLonger<T extends Turn>(a: Flow<T>, b: Flow<T>): boolean {
-  if (a.length !== b.length) return a.length > b.length;
-  return a.owner.name === b.owner.name ? a.name > b.name : a.owner.name > b.owner.name;
-}
-
-function headGoesFirst<T extends Turn>(a: Flow<T>, b: Flow<T>): boolean {
-  if (a.tag !== b.tag) return a.tag < b.tag;
-  return a.head !== undefined && b.head !== undefined && cameFirst(a.head, b.head);
-}
-
-function cameFirst<T extends Turn>(a: Node<T>, b: Node<T>): boolean {
-  const apart = a.ticket.arrivedAt - b.ticket.arrivedAt;
-  return apart < 0 || (apart === 0 && a.order < b.order);
-}
-
-/** Nearly always at the tail; a ticket that comes back stands nearer to the head. */
-function insert<T extends Turn>(flow: Flow<T>, node: Node<T>): void {
-  let after = flow.tail;
-  while (after !== undefined && !cameFirst(after, node)) after = after.previous;
-  node.previous = after;
-  node.next = after === undefined ? flow.head : after.next;
-  if (node.previous === undefined) flow.head = node;
-  else node.previous.next = node;
-  if (node.next === undefined) flow.tail = node;
-  else node.next.previous = node;
-  flow.length++;
-}

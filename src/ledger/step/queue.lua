@@ -1,6 +1,7 @@
--- Whose turn it is: core/fair-queue.ts in Lua. A flow's key is `owner \1 priority caller`, or
--- `owner \1 *priority` for the flow that an owner's surplus names share. A ticket's place in its flow is
--- `arrival order`, both of fixed width, so that Redis keeps the order.
+-- Whose turn it is: core/fair-queue.ts and core/flows-by-owner.ts in Lua. A flow's key is
+-- `owner \1 priority caller`, or `owner \1 *priority` for the flow that an owner's surplus names
+-- share. A ticket's place in its flow is `arrival order`, both of fixed width, so that Redis keeps
+-- the order.
 
 local PRIORITY_WEIGHT = { high = 100, normal = 10, low = 1 }
 local NAMED_FLOWS_PER_OWNER = 13
