@@ -1,7 +1,18 @@
 import { readFileSync } from 'node:fs';
 
 /** The parts of the step, in the order in which each needs those before it. */
-const PARTS = ['keys', 'server-time', 'slots', 'leases', 'bucket', 'queue', 'step'] as const;
+const PARTS = [
+  'keys',
+  'server-time',
+  'slots',
+  'leases',
+  'bucket',
+  'queue',
+  'begin',
+  'held',
+  'serve',
+  'step',
+] as const;
 
 /** What the script's keys end in, in the order in which keys.lua names them. */
 const KEY_ENDS = [

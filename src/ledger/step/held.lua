@@ -1,0 +1,106 @@
+-- What a replica says of its leases and of what it knows: declared, confirmed, settled.
+
+local FORGOTTEN_MS = 600000
+
+-- Once the bucket is known to be as full as it is, its own rule decides; before, one canary goes.
+local function takeKnown(known)
+  local all = (rebuilt or not sameLineage) and known.slots or known.since
+  for _, slot in ipairs(all or {}) do
+    if slot[1] > 0 then
+      slotsAdd(slots, now + slot[1], math.max(period(b) or 0, slot[1]), slot[2])
+    end
+  end
+  local at = known.ago and now - known.ago
+  if at and (not b.observedAt or at > b.observedAt) then
+    b.phase, b.limit, b.remaining = 'metered', known.limit, known.remaining
+    b.observations, b.observedAt = b.observations + 1, at
+    b.uncertainty, b.heldUntil = known.uncertainty, now + known.uncertainty + HOLD_MS
+    b.resetAt = known.resetIn and known.resetIn > 0 and now + known.resetIn or nil
+    b.reportedRemaining, b.reportedStamp = known.remaining, known.stamp
+    b.reportedResetAt, b.reportedWithin = b.resetAt, 0
+    if known.period then periodAdd(b, known.period, math.max(64, 2 * known.limit)) end
+    if not b.resetAt then canaryLater(b, now) end
+  end
+  if known.blockedFor then
+    b.blockedUntil, b.blockedByRetryAfter = now + known.blockedFor, true
+    b.blockObservation = b.observations
+  end
+  if b.phase == 'metered' then slotsKeepLast(slots, b.limit - b.remaining) end
+end
+
+-- What this replica holds by the state and does not hold by its own word never was.
+local function discardUndeclared()
+  local declared = {}
+  for _, held in ipairs(batch.held) do declared[held[1]] = true end
+  for _, settled in ipairs(batch.settled) do declared[settled[1]] = true end
+  local all = redis.call('HGETALL', key.held)
+  for i = 1, #all, 2 do
+    local lease = cmsgpack.unpack(all[i + 1])
+    if lease.replica == me and not declared[all[i]] then
+      endLease(b, all[i], lease)
+      if not lease.expired then unsent(b, lease) end
+    end
+  end
+end
+
+local function forgetReplicas()
+  local all = redis.call('HGETALL', key.replicas)
+  for i = 1, #all, 2 do
+    local replica = cmsgpack.unpack(all[i + 1])
+    if now - replica.heardAt > FORGOTTEN_MS then redis.call('HDEL', key.replicas, all[i]) end
+  end
+end
+
+local function dropTicket(id)
+  local ticket = ticketFind(id)
+  if ticket then queueRemove(queue, id, ticket) end
+  return ticket
+end
+
+-- Observations are counted within a lineage; a lease from another is older than all of them.
+local function numberOf(observation)
+  return sameLineage and not rebuilt and observation or -1
+end
+
+local function hold(id, kind, observation, trusted, age)
+  local lease = leaseFind(id)
+  if lease then return leaseConfirm(id, lease) end
+  dropTicket(id)
+  if age >= LEASE_MS then return end
+  leaseAdd(id, {
+    kind = kind, grantedAt = now - age, observation = numberOf(observation), trusted = trusted,
+    losses = b.losses, loss = 0, recorded = false, replica = me,
+  })
+  if kind == 'canary' then b.canary = b.canary or id end
+end
+
+local function observationOf(said)
+  return {
+    status = said.status, limit = said.limit, remaining = said.remaining,
+    resetAt = said.resetIn and now + said.resetIn, stamp = said.stamp,
+    sameWithin = said.sameWithin, uncertainty = said.uncertainty,
+    retryAt = said.retryIn and now + said.retryIn, chance = said.chance,
+  }
+end
+
+local function settle(id, kind, observation, trusted, outcome, said)
+  local lease = leaseFind(id)
+  local wasOut = lease ~= nil and not lease.expired
+  if lease then
+    endLease(b, id, lease)
+  else
+    -- An offer that ended before its replica could say that it took it did cost its slot.
+    wasOut = dropTicket(id) ~= nil
+    lease = {
+      kind = kind, grantedAt = now - LEASE_MS, observation = numberOf(observation),
+      trusted = trusted, losses = b.losses, loss = 0, recorded = not wasOut,
+    }
+  end
+  if outcome == 'answered' then
+    answered(b, slots, lease, wasOut, observationOf(said), now)
+  elseif wasOut and outcome == 'lost' then
+    lost(b, slots, lease, now)
+  elseif wasOut then
+    unsent(b, lease)
+  end
+end
