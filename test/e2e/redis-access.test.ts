@@ -13,7 +13,7 @@ function documentedRules(): string[] {
   return rules.trim().split(/\s+/);
 }
 
-test('TLS with our own certificate and a user with the documented rules suffice', async ({
+test.concurrent('TLS with our own certificate and a user with the documented rules suffice', async ({
   onTestFinished,
 }) => {
   const certificates = new Certificates();
@@ -51,7 +51,7 @@ test('TLS with our own certificate and a user with the documented rules suffice'
   expect(await redis.client.keys('headgate:*:state')).toHaveLength(1);
 });
 
-test('replicas with the same secret name a credential alike, without asking', async ({
+test.concurrent('replicas with the same secret name a credential alike, without asking', async ({
   onTestFinished,
 }) => {
   const redis = await startRedis();
@@ -64,7 +64,7 @@ test('replicas with the same secret name a credential alike, without asking', as
   expect(await redis.client.exists('headgate:{replicas}:key')).toBe(0);
 });
 
-test('a gateway starts without Redis, works alone, and joins when Redis comes', async ({
+test.concurrent('a gateway starts without Redis, works alone, and joins when Redis comes', async ({
   onTestFinished,
 }) => {
   const port = await freePort();
