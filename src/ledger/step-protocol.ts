@@ -142,7 +142,8 @@ export type StepMessage = z.output<typeof message>;
 
 /** Reads what a step returned; throws when it is not a step's reply. */
 export function readReply(text: unknown): StepReply {
-  return reply.parse(JSON.parse(z.string().parse(text)));
+  if (typeof text !== 'string') throw new TypeError(`expected a step's reply, got ${typeof text}`);
+  return reply.parse(JSON.parse(text));
 }
 
 /** Reads what another replica's step published; `undefined` when it is not ours to understand. */
