@@ -122,6 +122,16 @@ export class RedisBucket {
     return this.#paused;
   }
 
+  /** Tickets here that may not queue yet; the shared queue knows nothing of them. */
+  get parked(): number {
+    return this.#waiting.size - this.#waiting.queued;
+  }
+
+  /** Whether a ticket is here that could use a socket. */
+  get wantsPlace(): boolean {
+    return this.#waiting.queued > 0 && !this.#paused && !this.#closed;
+  }
+
   get tickets(): Ticket[] {
     return this.#waiting.all.map(({ ticket }) => ticket);
   }
@@ -136,6 +146,11 @@ export class RedisBucket {
     const latest = this.#latest(ticket);
     if (latest <= now || (again !== undefined && again.notBefore > latest)) {
       return this.#tooLate(ticket, again === undefined ? 0 : again.notBefore - now);
+    }
+    // What is kept out of the queue takes as much room as what is in it.
+    const waiting = Math.max(this.#waiting.size, this.#numbers.waiting + this.parked);
+    if (again !== undefined && again.notBefore > now && waiting >= this.#options.maxQueue) {
+      return { kind: 'shed', code: 'queue-full', retryAfterMs: again.notBefore - now };
     }
     // The shared queue has its own bound; this one is for what has not got there yet.
     if (this.#waiting.size >= 2 * this.#options.maxQueue) {
@@ -349,7 +364,7 @@ export class RedisBucket {
       revision,
       declares: this.#declares,
       free: this.#paused ? 0 : places.free,
-      maxQueue,
+      maxQueue: Math.max(0, maxQueue - this.parked),
       sheds: this.#sheds,
       ...(belief === undefined ? {} : { belief: [belief.limit, belief.periodMs] }),
       ...(this.#declares ? { known: toKnown(this.#known, 0, now) } : {}),
@@ -453,8 +468,7 @@ export class RedisBucket {
 
   /** The script grants us nothing while it believes that no socket is free here. */
   #lookForPlaces(): void {
-    if (this.#freeByScript > 0 || this.#waiting.queued === 0) return;
-    if (this.#paused || this.#closed) return;
+    if (this.#freeByScript > 0 || !this.wantsPlace) return;
     if (this.#options.places.free > 0) this.step();
     else this.#options.onStarved(this);
   }

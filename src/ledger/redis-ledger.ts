@@ -84,7 +84,7 @@ export class RedisLedger implements Ledger, Succession {
       ...(resetInMs > 0 ? { resetInMs } : {}),
       ...(blockedForMs > 0 ? { blockedForMs } : {}),
       leases,
-      waiting,
+      waiting: waiting + bucket.parked,
       ...(bucket.paused ? { paused: true } : {}),
     };
   }
@@ -236,6 +236,8 @@ export class RedisLedger implements Ledger, Succession {
       if (!bucket.idle) continue;
       bucket.handOver();
       this.#buckets.delete(id);
+      this.#starved.delete(bucket);
+      this.#atGate.delete(bucket);
       return;
     }
   }
@@ -263,8 +265,10 @@ export class RedisLedger implements Ledger, Succession {
     let free = this.#options.places.free;
     // A bucket that is still without goes to the end of the line; it has its turn next time.
     for (const bucket of Array.from(this.#starved)) {
-      if (free-- <= 0) break;
+      if (free <= 0) break;
       this.#starved.delete(bucket);
+      if (!bucket.wantsPlace) continue;
+      free--;
       bucket.step();
     }
   }

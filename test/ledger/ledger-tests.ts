@@ -309,6 +309,55 @@ export function ledgerTests(
       ]);
     });
 
+    test('counts what the API throttled by itself for the bound of the queue', async () => {
+      await opened(100, 90);
+      const retries = [];
+      for (let i = 0; i < MAX_QUEUE + 5; i++) {
+        const throttled = await ask();
+        desk.answer(throttled, { status: 429, limit: 100, remaining: 80, resetInMs: MINUTE_MS });
+        await made.quiet();
+        retries.push(desk.again(throttled, clock.now() + 30_000));
+      }
+      await made.quiet();
+      expect(kinds(retries.slice(0, MAX_QUEUE))).toEqual(Array(MAX_QUEUE).fill('waiting'));
+      expect(retries.at(-1)?.state).toMatchObject({ kind: 'shed', code: 'queue-full' });
+      expect(kinds(retries.slice(MAX_QUEUE))).toEqual(Array(5).fill('shed'));
+      expect(made.ledger.view('b')?.waiting).toBe(MAX_QUEUE);
+    });
+
+    test('starts no further attempt after the deadline', async () => {
+      await opened(10, 9);
+      const throttled = await ask({ maxWaitMs: 5000 });
+      desk.answer(throttled, { status: 429, limit: 10, remaining: 8, resetInMs: MINUTE_MS });
+      await pass(5000);
+      const late = desk.again(throttled);
+      await made.quiet();
+      expect(late.state).toMatchObject({ kind: 'shed', code: 'wait-too-long' });
+    });
+
+    test('sets no alarm for a bucket in which nobody waits any more', async () => {
+      const probe = await ask();
+      const waiting = await ask();
+      waiting.leave();
+      await pass(2000);
+      expect(kinds([probe, waiting])).toEqual(['granted', 'left']);
+      expect(clock.pending).toBe(0);
+    });
+
+    test('gives no turn at a socket to a bucket whose caller left', async () => {
+      await made.ledger.close();
+      await open({ places: 1 });
+      for (const bucket of ['a', 'b', 'c']) await opened(10, 9, bucket);
+      const holder = await ask({ bucket: 'a' });
+      const gone = await ask({ bucket: 'b' });
+      const next = await ask({ bucket: 'c' });
+      gone.leave();
+      await made.quiet();
+      desk.answer(holder, { limit: 10, remaining: 8, resetInMs: MINUTE_MS });
+      await made.quiet();
+      expect(kinds([gone, next])).toEqual(['left', 'granted']);
+    });
+
     test('grants nothing of a paused bucket until it is resumed', async () => {
       await opened(10, 9);
       expect(made.ledger.pause('unknown')).toBe(false);

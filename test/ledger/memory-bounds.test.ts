@@ -90,41 +90,6 @@ test('a bucket in which something is out or waits outlasts all that are idle', (
   expect(ledger.snapshot().length).toBeLessThanOrEqual(10_000);
 });
 
-function throttledOnce(ledger: MemoryLedger, clock: FakeClock, ticket: Ticket): void {
-  const admission = ledger.acquire(ticket, STAYS);
-  if (admission.kind !== 'granted') throw new Error(`expected a grant, got ${admission.kind}`);
-  clock.advance(1);
-  const reading = readRateLimit({ 'x-ratelimit-limit': '80', 'x-ratelimit-remaining': '79' });
-  const at = clock.now();
-  ledger.settle(admission.grant, {
-    kind: 'answered',
-    answer: { status: 429, reading, sentAt: at - 1, receivedAt: at },
-  });
-}
-
-test('what the API throttles by itself waits in no larger number than what queues', () => {
-  const { ledger, clock } = makeLedger();
-  const kinds = Array.from({ length: 150 }, () => {
-    const ticket = ticketFor('throttled', clock);
-    throttledOnce(ledger, clock, ticket);
-    return ledger.acquire(ticket, STAYS, { notBefore: clock.now() + 60_000 });
-  });
-  expect(kinds.filter(({ kind }) => kind === 'waiting')).toHaveLength(100);
-  expect(kinds.at(-1)).toMatchObject({ kind: 'shed', code: 'queue-full' });
-  expect(ledger.view('throttled')?.waiting).toBe(100);
-});
-
-test('no further attempt starts after the deadline', () => {
-  const { ledger, clock } = makeLedger();
-  const ticket = ticketFor('late', clock);
-  throttledOnce(ledger, clock, ticket);
-  clock.advance(120_000);
-  expect(ledger.acquire(ticket, STAYS, { notBefore: 0 })).toMatchObject({
-    kind: 'shed',
-    code: 'wait-too-long',
-  });
-});
-
 test('a bucket whose last waiting caller left sets no alarm', () => {
   const { ledger, clock } = makeLedger();
   let leave: (() => void) | undefined;

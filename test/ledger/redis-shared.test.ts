@@ -315,6 +315,21 @@ describe('replicas that share a ledger', () => {
     expect(a.troubles[0]?.message).toMatch(/layout 99/);
   });
 
+  test('do not ask without end for what only a socket can change', async () => {
+    await opened(10, 5);
+    a.ledger.pause('b');
+    const waiting = await ask(a, { maxWaitMs: 10 * MINUTE_MS });
+    await fleet.pass(59_000);
+    const before = a.steps;
+    // A minute after the last grant the bucket lets one go whatever it believes, if anybody can.
+    for (let i = 0; i < 300; i++) {
+      fleet.clock.advance(10);
+      await fleet.quiet();
+    }
+    expect(waiting.state.kind).toBe('waiting');
+    expect(a.steps - before).toBeLessThan(6);
+  });
+
   test('leave keys that all end by themselves', async () => {
     await opened(10, 1);
     await ask(a);

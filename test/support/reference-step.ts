@@ -93,7 +93,10 @@ export class ReferenceStep {
       blockedFor: blockedForMs,
       leases,
       waiting,
-      wakeIn: waiting === 0 ? undefined : this.#bucket.nextWakeAt(now) - now,
+      wakeIn:
+        waiting === 0 || this.#bucket.offer(now) !== undefined
+          ? undefined
+          : this.#bucket.nextWakeAt(now) - now,
     };
   }
 
