@@ -1,159 +1,28 @@
 import { createHash, randomBytes } from 'node:crypto';
-import type { RedisConfig } from './config/redis.ts';
-import type { ClockOffset } from './core/clock-offset.ts';
-import type { Chance, Clock, Timer } from './core/clock.ts';
-import { makeCredentialHash, type CredentialHash } from './gateway/credential.ts';
-import { inTime } from './ledger/in-time.ts';
-import { InsuredLedger } from './ledger/insured-ledger.ts';
-import type { Ledger, LedgerObserver, Places } from './ledger/ledger.ts';
+import type { ComposedLedger, LedgerParts } from './composed-ledger.ts';
+import { makeCredentialHash } from './gateway/credential.ts';
 import { MemoryLedger } from './ledger/memory-ledger.ts';
-import { RedisLedger } from './ledger/redis-ledger.ts';
-import { openRedisStore } from './ledger/redis-store.ts';
-import { splitPlaces } from './ledger/split-places.ts';
-import type { Log } from './telemetry/log.ts';
 
-export interface LedgerParts {
-  readonly redis: RedisConfig | undefined;
-  /** Key of the bucket names; `undefined`: replicas agree on one, or it is random. */
-  readonly secret: string | undefined;
-  /** Read anew each time: these may change while it runs. */
-  readonly live: () => {
-    readonly maxQueue: number;
-    readonly limit: { readonly limit: number; readonly periodMs: number } | undefined;
-  };
-  readonly clock: Clock;
-  readonly chance: Chance;
-  readonly apiClock: ClockOffset;
-  readonly places: Places;
-  readonly log: Log;
-  readonly observer: LedgerObserver;
-}
-
-export interface ComposedLedger {
-  readonly ledger: Ledger;
-  /** Names credentials in logs and in Redis: the same name at every replica. */
-  readonly credentialHash: CredentialHash;
-  close(): Promise<void>;
-}
-
-const PRESENCE_EVERY_MS = 2000;
-/** How long the start may wait for Redis; without it we start all the same, locally. */
-const START_MS = 2000;
-const START_EVERY_MS = 20;
-
-/** Constructs the ledger that the settings ask for: this process's own, or the shared one, insured. */
+/** Constructs the ledger that the settings ask for: this process's own, or the shared one. */
 export async function composeLedger(parts: LedgerParts): Promise<ComposedLedger> {
-  const { redis, secret, clock, chance, apiClock, places, live, log, observer } = parts;
+  const { redis, secret, clock, chance, apiClock, places, live } = parts;
+  if (redis !== undefined) {
+    // Read only where it is wanted: the client of Redis is a tenth of what a start takes.
+    const { composeSharedLedger } = await import('./compose-shared-ledger.ts');
+    return composeSharedLedger(parts, redis);
+  }
   const key = secret === undefined ? randomBytes(32) : createHash('sha256').update(secret).digest();
-  let hash = makeCredentialHash(key);
-  const credentialHash: CredentialHash = (authorization) => hash(authorization);
-  if (redis === undefined) {
-    const ledger = new MemoryLedger({
-      clock,
-      chance,
-      apiClock,
-      places,
-      get maxQueue() {
-        return live().maxQueue;
-      },
-      get belief() {
-        return live().limit;
-      },
-    });
-    return { ledger, credentialHash, close: () => ledger.close() };
-  }
-
-  const [sharedPlaces, localPlaces] = splitPlaces(places);
-  const replica = randomBytes(6).toString('base64url');
-  let replicas = 1;
-  const store = openRedisStore({ ...redis, replica, log, onMessage: (text) => shared.hear(text) });
-  const shared: RedisLedger = new RedisLedger({
+  const ledger = new MemoryLedger({
     clock,
     chance,
     apiClock,
-    places: sharedPlaces,
+    places,
     get maxQueue() {
       return live().maxQueue;
     },
     get belief() {
       return live().limit;
     },
-    replica,
-    timeoutMs: redis.timeoutMs,
-    step: (bucketId, batch) => store.step(bucketId, batch),
-    observer,
-    onTrouble: (error, bucketId) => insured.trouble(error, bucketId),
   });
-  const local = new MemoryLedger({
-    clock,
-    chance,
-    apiClock,
-    places: localPlaces,
-    get maxQueue() {
-      return live().maxQueue;
-    },
-    get belief() {
-      return live().limit;
-    },
-    standIn: { replicas: () => replicas },
-  });
-  const insured: InsuredLedger = new InsuredLedger({
-    shared,
-    local,
-    replicas: () => replicas,
-    async probe(bucketId) {
-      await present();
-      if (bucketId !== undefined) await shared.probe(bucketId);
-    },
-    clock,
-    chance,
-    log,
-    observer,
-  });
-
-  /** Who holds the same key names the same buckets; a key that others agreed on wins. */
-  let agreed = key.toString('base64url');
-  async function present(): Promise<void> {
-    const proposal = secret === undefined ? agreed : '';
-    const presence = await inTime(store.presence(proposal), redis?.timeoutMs ?? 0, clock);
-    replicas = Math.max(1, presence.replicas);
-    if (presence.agreedKey === undefined || presence.agreedKey === agreed) return;
-    agreed = presence.agreedKey;
-    hash = makeCredentialHash(Buffer.from(agreed, 'base64url'));
-  }
-
-  let timer: Timer | undefined;
-  function presentAgain(): void {
-    timer = clock.after(PRESENCE_EVERY_MS, () => {
-      const due = insured.mode === 'redis' ? present() : Promise.resolve();
-      void due.catch((error: Error) => insured.trouble(error)).finally(presentAgain);
-    });
-  }
-
-  const giveUpAt = clock.now() + START_MS;
-  for (;;) {
-    try {
-      await present();
-      break;
-    } catch (error) {
-      if (clock.now() >= giveUpAt) {
-        insured.trouble(error instanceof Error ? error : new Error(String(error)));
-        break;
-      }
-      await new Promise<void>((resolve) => {
-        clock.after(START_EVERY_MS, resolve);
-      });
-    }
-  }
-  presentAgain();
-  return {
-    ledger: insured,
-    credentialHash,
-    async close() {
-      timer?.cancel();
-      await insured.close();
-      timer?.cancel();
-      store.close();
-    },
-  };
+  return { ledger, credentialHash: makeCredentialHash(key), close: () => ledger.close() };
 }

@@ -10,6 +10,7 @@ import {
   startUpstream,
   type Server,
 } from '../support/servers.ts';
+import { roundTripMs } from '../support/round-trip.ts';
 import { median } from '../support/statistics.ts';
 import { wrk } from '../support/wrk.ts';
 
@@ -53,14 +54,16 @@ export async function measureProxies({ rounds, seconds }: ProxiesOptions): Promi
       await up(startHeadgate('memory', upstream.url)),
       await up(startHeadgate('redis', upstream.url, shared)),
     ];
+    const trips: number[] = [];
     const direct: Round[] = [];
     const seen = new Map<string, Round[]>(servers.map(({ name }) => [name, []]));
     for (const { url } of servers) await wrk({ url, connections: 64, seconds: 1 });
     for (let round = 0; round < rounds; round++) {
       direct.push(await measure(upstream, seconds));
+      trips.push(await roundTripMs(shared.HEADGATE_REDIS_URL));
       for (const server of servers) seen.get(server.name)?.push(await measure(server, seconds));
     }
-    return figuresOf(direct, seen);
+    return figuresOf(direct, seen, median(trips));
   } finally {
     for (const server of open.toReversed()) await server.stop();
     folder.remove();
@@ -91,6 +94,7 @@ async function measure(server: Server, seconds: number): Promise<Round> {
 function figuresOf(
   direct: readonly Round[],
   seen: ReadonlyMap<string, readonly Round[]>,
+  tripMs: number,
 ): Figure[] {
   const of = (name: string, what: keyof Round): number =>
     median((seen.get(name) ?? []).map((round) => round[what]));
@@ -109,6 +113,13 @@ function figuresOf(
     ratio('CPU per request: memory / undici dispatch', cpu('memory') / cpu('undici dispatch'), 1.5),
     ratio('CPU per request: memory / haproxy', cpu('memory') / cpu('haproxy')),
     ratio('CPU per request: redis / memory', cpu('redis') / cpu('memory'), 1.2),
+    {
+      what: 'p50 at 1: redis over memory, less one round trip',
+      value: of('redis', 'p50At1Ms') - of('memory', 'p50At1Ms') - tripMs,
+      unit: ' ms',
+      goal: { at: 'most', bound: 0.15 },
+    },
+    { what: 'one round trip to Redis', value: tripMs, unit: ' ms' },
     ratio(
       'p50 added at 1: memory / nginx',
       added('memory', 'p50At1Ms') / added('nginx', 'p50At1Ms'),
