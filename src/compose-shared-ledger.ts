@@ -87,7 +87,10 @@ export async function composeSharedLedger(
   }
 
   let timer: Timer | undefined;
+  let closed = false;
   function presentAgain(): void {
+    // An answer that was still owed when we closed must not begin it all anew.
+    if (closed) return;
     timer = clock.after(PRESENCE_EVERY_MS, () => {
       const due = insured.mode === 'redis' ? present() : Promise.resolve();
       void due.catch((error: Error) => insured.trouble(error)).finally(presentAgain);
@@ -114,9 +117,9 @@ export async function composeSharedLedger(
     ledger: insured,
     credentialHash,
     async close() {
+      closed = true;
       timer?.cancel();
       await insured.close();
-      timer?.cancel();
       store.close();
     },
   };

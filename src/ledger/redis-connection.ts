@@ -53,9 +53,14 @@ export function connectRedis(options: RedisConnectionOptions): RedisClient {
     connectionName: 'headgate',
     disableClientInfo: true,
     connectTimeout: CONNECT_MS,
+    // Nobody waits for what a connection that we end may still say.
+    disconnectTimeout: timeoutMs,
     socketTimeout: Math.max(DEAF_MS, 2 * timeoutMs),
     autoResendUnfulfilledCommands: false,
     maxRetriesPerRequest: 0,
+    // Whoever subscribes does so anew on each connection, and hears when that fails; where the
+    // client does it by itself, a refusal or a cut at that moment is a rejection nobody handles.
+    autoResubscribe: false,
     // After a failover the old master may still be there, and refuse to write.
     reconnectOnError: ({ message }: Error) => message.startsWith('READONLY'),
   } satisfies RedisOptions;
