@@ -204,7 +204,9 @@ export class RedisBucket {
     // that was long ago, we may have slept, and only a step can say whether it still stands.
     if (this.#options.clock.now() - this.#stepAt >= FRESH_MS) return this.step();
     for (const entry of message.granted) this.#take(entry, true);
-    this.#stepWithin(CONFIRM_MS);
+    // What could not be used here others may use now; what was taken is confirmed in time.
+    if (this.#stepDue) this.#send();
+    else this.#stepWithin(CONFIRM_MS);
     this.#lookForPlaces();
   }
 

@@ -69,10 +69,10 @@ export function toTicket(
   return [id, name(owner), name(caller), priority, weight, now - arrivedAt, latest - now, how];
 }
 
-/** Control characters separate names in the queue's keys. */
+/** Control characters separate names in the queue's keys, and the script reads whole ones only. */
 function name(text: string): string {
   // oxlint-disable-next-line no-control-regex
-  return text.replaceAll(/[\0-\x1f]/g, '?');
+  return text.toWellFormed().replaceAll(/[\0-\x1f]/g, '?');
 }
 
 export function toKnown(known: KnownBucket, unsharedSpent: number, now: number): StepKnown {

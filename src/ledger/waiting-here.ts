@@ -126,7 +126,10 @@ export class WaitingHere {
   empty({ leaves }: { leaves: boolean }): RemoteWaiter[] {
     const { all } = this;
     for (const waiter of all) forgetTimers(waiter);
-    if (leaves) this.#gone.push(...[...this.#queued.keys()].filter((id) => !this.#toSend.has(id)));
+    // One by one: there may be more of them than a call takes arguments.
+    for (const id of leaves ? this.#queued.keys() : []) {
+      if (!this.#toSend.has(id)) this.#gone.push(id);
+    }
     this.#queued.clear();
     this.#toSend.clear();
     this.#parked.clear();

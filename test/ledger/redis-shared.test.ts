@@ -330,6 +330,25 @@ describe('replicas that share a ledger', () => {
     expect(a.steps - before).toBeLessThan(6);
   });
 
+  test('pass on at once what was offered to one that has no socket any more', async () => {
+    const full = fleet.add('full', { places: 1 });
+    await opened(10, 1);
+    const holder = await ask(a);
+    const offered = await ask(full);
+    const next = await ask(a);
+    await fleet.pass(1100);
+    // Its only socket goes to another bucket, and the script has not heard of that.
+    expect(full.places.take()).toBe(true);
+    a.desk.answer(holder, { limit: 10, remaining: 1, resetInMs: MINUTE_MS });
+    await fleet.pass(50);
+    expect([offered.state.kind, next.state.kind]).toEqual(['waiting', 'granted']);
+  });
+
+  test('take a name for what it is, however broken its text', async () => {
+    const asked = await ask(a, { caller: 'half a \ud83d pair', owner: '\udc00' });
+    expect([asked.state.kind, a.troubles]).toEqual(['granted', []]);
+  });
+
   test('leave keys that all end by themselves', async () => {
     await opened(10, 1);
     await ask(a);
