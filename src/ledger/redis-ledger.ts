@@ -139,7 +139,7 @@ export class RedisLedger implements Ledger, Succession {
     if (message !== undefined) this.#buckets.get(message.bucket)?.hear(message);
   }
 
-  /** Resolves when a step on the bucket succeeds, one that changes nothing; rejects when not. */
+  /** Resolves when a step on the bucket succeeds, one that serves nobody; rejects when not. */
   async probe(bucketId: string): Promise<void> {
     const { step, replica, clock, timeoutMs, maxQueue } = this.#options;
     const batch: StepBatch = {
@@ -150,6 +150,7 @@ export class RedisLedger implements Ledger, Succession {
       lineage: '',
       revision: 0,
       declares: true,
+      probes: true,
       free: 0,
       maxQueue,
       sheds: 0,

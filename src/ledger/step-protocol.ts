@@ -10,6 +10,7 @@ export interface StepBatch {
   readonly lineage: string;
   readonly revision: number;
   readonly declares: boolean;
+  readonly probes?: true;
   readonly free: number;
   readonly maxQueue: number;
   readonly sheds: number;

@@ -349,6 +349,18 @@ describe('replicas that share a ledger', () => {
     expect([asked.state.kind, a.troubles]).toEqual(['granted', []]);
   });
 
+  test('keep what is out at one that only asks whether the server is back', async () => {
+    await opened(10, 2);
+    const out = [await ask(a), await ask(a)];
+    const other = await ask(b);
+    expect([granted(out), other.state.kind]).toEqual([2, 'waiting']);
+    await a.ledger.probe('b');
+    await fleet.quiet();
+    expect(other.state.kind).toBe('waiting');
+    expect(await fleet.redis.client.zcard('h:{b}:leases')).toBe(2);
+    expect(await fleet.redis.client.hlen('h:{b}:tickets')).toBe(1);
+  });
+
   test('leave keys that all end by themselves', async () => {
     await opened(10, 1);
     await ask(a);

@@ -8,6 +8,8 @@
 --   replica, epoch, sequence   who, since which of its interruptions, and which step of it
 --   lineage, revision          the state that the replica saw last; '' and 0 when it saw none
 --   declares  true: `held`, `kept` tickets and `known` are all that it has; nothing else counts
+--   probes    with declares: the replica only asks whether a step succeeds, and nobody is served;
+--             it says later what it holds; may be absent
 --   free      sockets to the API that are free at the replica
 --   maxQueue  tickets that may wait
 --   sheds     how many tickets of this epoch it was told are shed by others' arrival
@@ -38,7 +40,7 @@ advance(b, slots, now)
 local mustDeclare = not batch.declares and batch.sheds < mine.shedsBefore
 if batch.declares then
   forgetReplicas()
-  discardUndeclared()
+  if not batch.probes then discardUndeclared() end
   mine = { epoch = batch.epoch, sheds = 0, shedsBefore = 0, shedsAt = now }
   replicas[me] = mine
   if batch.known then takeKnown(batch.known) end
@@ -49,11 +51,11 @@ if now - mine.shedsAt >= MESSAGE_MS then mine.shedsBefore, mine.shedsAt = mine.s
 for _, held in ipairs(batch.held) do hold(unpack(held)) end
 for _, settled in ipairs(batch.settled) do settle(unpack(settled)) end
 for _, id in ipairs(batch.gone) do dropTicket(id) end
-repeatOffers()
+if not batch.probes then repeatOffers() end
 -- What is being declared is not served before it is: it would count as left behind.
 if not batch.declares then serve() end
 for _, ticket in ipairs(batch.tickets) do arrive(unpack(ticket)) end
-serve()
+if not batch.probes then serve() end
 
 -- What is left for later: save, set the lifetime, tell.
 revision = revision + 1
