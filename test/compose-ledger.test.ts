@@ -1,12 +1,10 @@
-import { expect, test } from 'vitest';
-import { composeLedger } from '../src/compose-ledger.ts';
-import { ClockOffset } from '../src/core/clock-offset.ts';
+import type { Redis } from 'ioredis';
+import { expect, test, vi } from 'vitest';
 import type { Clock } from '../src/core/clock.ts';
 import { systemClock } from '../src/system-clock.ts';
-import { makeLog } from '../src/telemetry/log.ts';
-import { FakePlaces } from './support/ledger-desk.ts';
+import { composeSharedLedgerOn } from './support/composed-shared-ledger.ts';
+import { Desk } from './support/ledger-desk.ts';
 import { startRedis } from './support/redis-server.ts';
-import { seededChance } from './support/seeded-chance.ts';
 
 const TIMEOUT_MS = 10_000;
 
@@ -39,32 +37,54 @@ test('a ledger that is closed while Redis owes it an answer leaves nothing runni
   const redis = await startRedis();
   onTestFinished(() => redis.stop());
   const { clock, delays } = hastyClock();
-  const composed = await composeLedger({
-    redis: {
-      address: {
-        topology: { kind: 'single', at: { host: '127.0.0.1', port: redis.port } },
-        db: 0,
-        tls: false,
-        username: undefined,
-        password: undefined,
-      },
-      prefix: 'h',
-      timeoutMs: TIMEOUT_MS,
-      ca: undefined,
-      cert: undefined,
-      key: undefined,
-    },
-    secret: undefined,
-    live: () => ({ maxQueue: 10, limit: undefined }),
-    clock,
-    chance: seededChance(1),
-    apiClock: new ClockOffset(),
-    places: new FakePlaces(10),
-    log: makeLog({ level: 'silent', replica: 'r', clock, destination: { write: () => undefined } }),
-    observer: { step: () => undefined, mode: () => undefined },
-  });
+  const composed = await composeSharedLedgerOn(redis, { clock, timeoutMs: TIMEOUT_MS });
   redis.signal('SIGSTOP');
   await expect.poll(delays, { interval: 1 }).toEqual([TIMEOUT_MS]);
   await composed.close();
   await expect.poll(delays, { interval: 1 }).toEqual([]);
 });
+
+type Harm = readonly [what: string, why: RegExp, harm: (client: Redis) => Promise<unknown>];
+const HARMS: Harm[] = [
+  ...['state', 'tickets', 'leases', 'held', 'offers', 'replicas'].map((end): Harm => {
+    const key = `h:{b}:${end}`;
+    return [`has a text at ${key}`, /WRONGTYPE/, (client) => client.set(key, 'nonsense')];
+  }),
+  [
+    'has a state that nobody wrote',
+    /attempt to index/,
+    (client) => client.hset('h:{b}:state', 'layout', 1, 'revision', 'x', 'bucket', 'nonsense'),
+  ],
+  ['has no memory left', /OOM/, (client) => client.config('SET', 'maxmemory', '1')],
+  ['is only a copy', /READONLY/, (client) => client.replicaof('127.0.0.1', 1)],
+  [
+    'lets us run no script',
+    /NOPERM/,
+    (client) => client.call('ACL', 'SETUSER', 'default', '-evalsha', '-eval'),
+  ],
+  [
+    'does not let us at our keys',
+    /NOPERM/,
+    (client) => client.call('ACL', 'SETUSER', 'default', 'resetkeys', '~other:*'),
+  ],
+];
+
+test.concurrent.each(HARMS)(
+  'a Redis that %s is done without, and the log says why',
+  async (_what, why, harm) => {
+    const redis = await startRedis();
+    const composed = await composeSharedLedgerOn(redis, { clock: systemClock, timeoutMs: 5000 });
+    try {
+      await harm(redis.client);
+      const desk = new Desk(composed.ledger, systemClock, composed.places);
+      const asked = desk.ask();
+      await vi.waitFor(() => expect(asked.state.kind).toBe('granted'));
+      desk.answer(asked);
+      expect(composed.log.named('ledger')[0]).toMatchObject({ level: 'warn', ledger: 'local' });
+      expect(composed.log.named('ledger')[0]?.['reason']).toMatch(why);
+    } finally {
+      await composed.close();
+      await redis.stop();
+    }
+  },
+);

@@ -9,7 +9,7 @@ import type {
 } from '../../src/ledger/ledger.ts';
 import type { Places } from '../../src/ledger/ledger.ts';
 import type { Priority } from '../../src/core/fair-queue.ts';
-import type { FakeClock } from './fake-clock.ts';
+import type { Clock } from '../../src/core/clock.ts';
 
 /** Sockets that a test hands out. */
 export class FakePlaces implements Places {
@@ -73,13 +73,13 @@ export interface SaidByTheApi {
 /** Asks a ledger for grants and answers them, as the gateway would. */
 export class Desk {
   readonly ledger: Ledger;
-  readonly #clock: FakeClock;
+  readonly #clock: Pick<Clock, 'now'>;
   readonly #places: FakePlaces;
   #count = 0;
   /** In the order in which they were granted. */
   readonly granted: string[] = [];
 
-  constructor(ledger: Ledger, clock: FakeClock, places: FakePlaces) {
+  constructor(ledger: Ledger, clock: Pick<Clock, 'now'>, places: FakePlaces) {
     this.ledger = ledger;
     this.#clock = clock;
     this.#places = places;

@@ -1,0 +1,48 @@
+import { composeLedger } from '../../src/compose-ledger.ts';
+import type { ComposedLedger } from '../../src/composed-ledger.ts';
+import { ClockOffset } from '../../src/core/clock-offset.ts';
+import type { Clock } from '../../src/core/clock.ts';
+import { makeLog } from '../../src/telemetry/log.ts';
+import { CapturedLog } from './captured-log.ts';
+import { FakePlaces } from './ledger-desk.ts';
+import type { RedisServer } from './redis-server.ts';
+import { seededChance } from './seeded-chance.ts';
+
+export interface ComposedSharedLedger extends ComposedLedger {
+  readonly log: CapturedLog;
+  readonly places: FakePlaces;
+}
+
+/** The insured ledger on this server, as the program composes it. Its keys begin with `h`. */
+export async function composeSharedLedgerOn(
+  redis: RedisServer,
+  { clock, timeoutMs }: { readonly clock: Clock; readonly timeoutMs: number },
+): Promise<ComposedSharedLedger> {
+  const log = new CapturedLog();
+  const places = new FakePlaces(10);
+  const composed = await composeLedger({
+    redis: {
+      address: {
+        topology: { kind: 'single', at: { host: '127.0.0.1', port: redis.port } },
+        db: 0,
+        tls: false,
+        username: undefined,
+        password: undefined,
+      },
+      prefix: 'h',
+      timeoutMs,
+      ca: undefined,
+      cert: undefined,
+      key: undefined,
+    },
+    secret: undefined,
+    live: () => ({ maxQueue: 10, limit: { limit: 5, periodMs: 60_000 } }),
+    clock,
+    chance: seededChance(1),
+    apiClock: new ClockOffset(),
+    places,
+    log: makeLog({ level: 'debug', replica: 'r', clock, destination: log }),
+    observer: { step: () => undefined, mode: () => undefined },
+  });
+  return { ...composed, log, places };
+}
