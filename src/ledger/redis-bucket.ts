@@ -127,6 +127,11 @@ export class RedisBucket {
     return this.#waiting.size - this.#waiting.queued;
   }
 
+  /** Whether a step is under way. */
+  get stepping(): boolean {
+    return this.#flight !== undefined;
+  }
+
   /** Whether a ticket is here that could use a socket. */
   get wantsPlace(): boolean {
     return this.#waiting.queued > 0 && !this.#paused && !this.#closed;

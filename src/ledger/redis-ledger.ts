@@ -44,6 +44,8 @@ export class RedisLedger implements Ledger, Succession {
   readonly #buckets = new Map<string, RedisBucket>();
   readonly #grants = new Map<Grant, RedisBucket>();
   readonly #starved = new Set<RedisBucket>();
+  /** Those of them that take a step now because a socket is free. */
+  readonly #turns = new Set<RedisBucket>();
   /** Buckets that want to take a step and wait for others' to be over, in the order of asking. */
   readonly #atGate = new Set<RedisBucket>();
   #stepsUnderWay = 0;
@@ -131,6 +133,7 @@ export class RedisLedger implements Ledger, Succession {
     }
     this.#buckets.clear();
     this.#starved.clear();
+    this.#turns.clear();
   }
 
   /** What another replica's step published to our channel. */
@@ -169,6 +172,7 @@ export class RedisLedger implements Ledger, Succession {
     this.#buckets.clear();
     this.#grants.clear();
     this.#starved.clear();
+    this.#turns.clear();
     this.#atGate.clear();
     return {
       waiting: all
@@ -210,7 +214,7 @@ export class RedisLedger implements Ledger, Succession {
     }
     if (this.#buckets.size >= this.#maxBuckets) this.#forgetIdle();
     const options = this.#options;
-    const bucket = new RedisBucket(name, {
+    const bucket: RedisBucket = new RedisBucket(name, {
       ...options,
       // These may change while a bucket lives.
       get maxQueue() {
@@ -224,7 +228,7 @@ export class RedisLedger implements Ledger, Succession {
       drainUntil: () => this.#drainUntil,
       onTrouble: (error) => this.#options.onTrouble?.(error, name.id),
       mayStep: (asking) => this.#mayStep(asking),
-      stepOver: () => this.#stepOver(),
+      stepOver: () => this.#stepOver(bucket),
       onStarved: (starved) => this.#starved.add(starved),
       onGranted: (grant, from) => this.#grants.set(grant, from),
     });
@@ -237,8 +241,7 @@ export class RedisLedger implements Ledger, Succession {
       if (!bucket.idle) continue;
       bucket.handOver();
       this.#buckets.delete(id);
-      this.#starved.delete(bucket);
-      this.#atGate.delete(bucket);
+      for (const all of [this.#starved, this.#turns, this.#atGate]) all.delete(bucket);
       return;
     }
   }
@@ -253,23 +256,27 @@ export class RedisLedger implements Ledger, Succession {
     return true;
   }
 
-  #stepOver(): void {
+  #stepOver(bucketOver: RedisBucket): void {
     this.#stepsUnderWay--;
     for (const bucket of this.#atGate) {
       this.#atGate.delete(bucket);
       if (bucket.proceed()) break;
     }
+    if (bucketOver.stepping || !this.#turns.delete(bucketOver)) return;
+    // It may have had no budget for the socket that it had its turn at: on to the next.
+    if (this.#starved.size > 0) this.#serveStarved();
   }
 
   /** Sockets came free: a step each, in turn, for the buckets that went without. */
   #serveStarved(): void {
-    let free = this.#options.places.free;
+    let free = this.#options.places.free - this.#turns.size;
     // A bucket that is still without goes to the end of the line; it has its turn next time.
     for (const bucket of Array.from(this.#starved)) {
       if (free <= 0) break;
       this.#starved.delete(bucket);
       if (!bucket.wantsPlace) continue;
       free--;
+      this.#turns.add(bucket);
       bucket.step();
     }
   }

@@ -358,6 +358,21 @@ export function ledgerTests(
       expect(kinds([gone, next])).toEqual(['left', 'granted']);
     });
 
+    test('passes a free socket on to who can use it, past those without budget', async () => {
+      await made.ledger.close();
+      await open({ places: 1 });
+      await opened(10, 9, 'a');
+      for (const bucket of ['empty-1', 'empty-2', 'empty-3']) await opened(10, 0, bucket);
+      await opened(10, 9, 'b');
+      const holder = await ask({ bucket: 'a' });
+      const without = [];
+      for (let i = 1; i <= 3; i++) without.push(await ask({ bucket: `empty-${i}` }));
+      const next = await ask({ bucket: 'b' });
+      desk.answer(holder, { limit: 10, remaining: 8, resetInMs: MINUTE_MS });
+      await made.quiet();
+      expect(kinds([...without, next])).toEqual(['waiting', 'waiting', 'waiting', 'granted']);
+    });
+
     test('grants nothing of a paused bucket until it is resumed', async () => {
       await opened(10, 9);
       expect(made.ledger.pause('unknown')).toBe(false);
