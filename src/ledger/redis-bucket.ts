@@ -102,6 +102,7 @@ export class RedisBucket {
     this.#waiting = new WaitingHere({
       clock: options.clock,
       latest: (ticket) => this.#latest(ticket),
+      answerMs: 2 * options.timeoutMs,
       tooLate: (ticket) => this.#tooLate(ticket, this.#guessMs()),
       onNews: () => this.#send(),
     });
@@ -149,7 +150,9 @@ export class RedisBucket {
   acquire(ticket: Ticket, leaving: Leaving, again?: Again): Admission {
     const now = this.#options.clock.now();
     const latest = this.#latest(ticket);
-    if (latest <= now || (again !== undefined && again.notBefore > latest)) {
+    // A call may be older than its deadline by its first grant: the step grants or sheds it at once.
+    const mayStart = again === undefined ? this.#options.drainUntil() > now : latest > now;
+    if (!mayStart || (again !== undefined && again.notBefore > latest)) {
       return this.#tooLate(ticket, again === undefined ? 0 : again.notBefore - now);
     }
     // What is kept out of the queue takes as much room as what is in it.

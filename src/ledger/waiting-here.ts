@@ -16,6 +16,8 @@ export interface WaitingHereOptions {
   readonly clock: Clock;
   /** The last moment at which an attempt may start here. */
   readonly latest: (ticket: Ticket) => number;
+  /** How long a ticket that may not wait waits all the same: a step has to answer it. */
+  readonly answerMs: number;
   /** What to tell a ticket whose moment passed. */
   readonly tooLate: (ticket: Ticket) => Shed;
   /** Something is there for the next step: a ticket, or the news that one left. */
@@ -59,11 +61,13 @@ export class WaitingHere {
   }
 
   add(from: Waiter, id: string, hasWaited: boolean): void {
-    const { clock, latest, tooLate, onNews } = this.#options;
+    const { clock, latest, answerMs, tooLate, onNews } = this.#options;
     const now = clock.now();
     const waiter: RemoteWaiter = { ...from, id, hasWaited };
     waiter.leaving.onGone(() => this.leave(waiter, { kind: 'left' }));
-    waiter.deadline = clock.after(latest(waiter.ticket) - now, () => {
+    const leftMs = latest(waiter.ticket) - now;
+    const isFirst = !hasWaited && !waiter.isAgain;
+    waiter.deadline = clock.after(leftMs <= 0 && isFirst ? answerMs : leftMs, () => {
       this.leave(waiter, tooLate(waiter.ticket));
     });
     if (waiter.notBefore <= now) return this.#enqueue(waiter);

@@ -373,6 +373,12 @@ export function ledgerTests(
       expect(kinds([...without, next])).toEqual(['waiting', 'waiting', 'waiting', 'granted']);
     });
 
+    test('grants to one that may not wait at all what can be granted at once', async () => {
+      await opened(10, 1);
+      const [first, second] = [await ask({ maxWaitMs: 0 }), await ask({ maxWaitMs: 0 })];
+      expect(kinds([first, second])).toEqual(['granted', 'shed']);
+    });
+
     test('grants nothing of a paused bucket until it is resumed', async () => {
       await opened(10, 9);
       expect(made.ledger.pause('unknown')).toBe(false);

@@ -7,6 +7,7 @@ test('the tickets of a queue of any length are given away, and the shared queue 
   const waiting = new WaitingHere({
     clock,
     latest: ({ deadlineAt }) => deadlineAt,
+    answerMs: 200,
     tooLate: () => ({ kind: 'shed', code: 'wait-too-long', retryAfterMs: 0 }),
     onNews: () => undefined,
   });
