@@ -8,15 +8,15 @@ export interface Answered {
 
 /** Callers of a gateway: each call on a socket of its own, kept for the next. */
 export function makeClient(): {
-  call(url: string, headers?: Readonly<Record<string, string>>): Promise<Answered>;
+  call(url: string, headers?: Readonly<Record<string, string>>, method?: string): Promise<Answered>;
   close(): void;
 } {
   const agent = new Agent({ keepAlive: true, maxSockets: Number.POSITIVE_INFINITY });
   return {
-    call(url, headers = {}) {
+    call(url, headers = {}, method = 'GET') {
       const startedAt = performance.now();
       return new Promise((resolve, reject) => {
-        const outgoing = request(url, { agent, headers }, (incoming) => {
+        const outgoing = request(url, { agent, headers, method }, (incoming) => {
           incoming.resume();
           incoming.once('end', () =>
             resolve({ status: incoming.statusCode ?? 0, ms: performance.now() - startedAt }),

@@ -9,7 +9,7 @@ export function versions(): Readonly<Record<string, string>> {
   );
   return {
     node: process.version,
-    cpu: `${cpus().length} × ${cpus()[0]?.model ?? 'unknown'}`,
+    cores: String(cpus().length),
     nginx: firstLine('nginx', '-v'),
     haproxy: firstLine('haproxy', '-v'),
     redis: firstLine('redis-server', '--version'),
