@@ -3,6 +3,7 @@ import type { ClockOffset } from '../core/clock-offset.ts';
 import type { Chance, Clock, Timer } from '../core/clock.ts';
 import { FairQueue, type Turn } from '../core/fair-queue.ts';
 import { observe } from '../core/observation.ts';
+import { BucketMap } from './bucket-map.ts';
 import type { Handover, HeldGrant, Succession, Waiter } from './handover.ts';
 import { KnownBucket } from './known-bucket.ts';
 import { localTimes } from './local-times.ts';
@@ -47,9 +48,7 @@ export interface MemoryLedgerOptions {
 /** The ledger in this process: nothing to install, nothing shared. Grants at once when it can. */
 export class MemoryLedger implements Ledger, Succession {
   readonly #options: MemoryLedgerOptions;
-  readonly #maxBuckets: number;
-  /** The longest unused first. */
-  readonly #entries = new Map<string, Entry>();
+  readonly #entries: BucketMap<Entry>;
   readonly #grants = new Map<Grant, Held>();
   /** Buckets that could grant and found no socket free, in the order in which they asked. */
   readonly #starved = new Set<Entry>();
@@ -57,7 +56,7 @@ export class MemoryLedger implements Ledger, Succession {
 
   constructor(options: MemoryLedgerOptions) {
     this.#options = options;
-    this.#maxBuckets = options.maxBuckets ?? 10_000;
+    this.#entries = new BucketMap({ most: options.maxBuckets, isIdle });
     options.places.onFree(() => this.#serveStarved());
   }
 
@@ -426,16 +425,8 @@ export class MemoryLedger implements Ledger, Succession {
   }
 
   #entryFor(name: BucketName, now: number, known?: KnownBucket): Entry {
-    const existing = this.#entries.get(name.id);
-    if (existing !== undefined) {
-      // The order matters only once there are so many that some must go.
-      if (this.#entries.size * 2 > this.#maxBuckets) {
-        this.#entries.delete(name.id);
-        this.#entries.set(name.id, existing);
-      }
-      return existing;
-    }
-    if (this.#entries.size >= this.#maxBuckets) this.#forgetIdle();
+    const existing = this.#entries.use(name.id);
+    if (existing !== undefined) return existing;
     const { standIn } = this.#options;
     const entry: Entry = {
       name,
@@ -448,18 +439,8 @@ export class MemoryLedger implements Ledger, Succession {
       wake: undefined,
       wakeAt: 0,
     };
-    this.#entries.set(name.id, entry);
+    this.#entries.add(name.id, entry);
     return entry;
-  }
-
-  /** Forgets the longest unused bucket in which nothing is out, nothing waits and nobody paused. */
-  #forgetIdle(): void {
-    for (const [id, entry] of this.#entries) {
-      if (entry.bucket.busy || entry.paused) continue;
-      if (entry.queue.size > 0 || entry.parked.size > 0) continue;
-      this.#entries.delete(id);
-      return;
-    }
   }
 }
 
@@ -503,3 +484,8 @@ function forgetTimers(waiter: QueuedWaiter): void {
 
 /** While this replica drains another one answers, or this one's successor, in a moment. */
 const DRAINING_RETRY_MS = 1000;
+
+/** Nothing is out, nothing waits, and nobody paused it. */
+function isIdle({ bucket, paused, queue, parked }: Entry): boolean {
+  return !bucket.busy && !paused && queue.size === 0 && parked.size === 0;
+}

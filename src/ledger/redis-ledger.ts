@@ -1,3 +1,4 @@
+import { BucketMap } from './bucket-map.ts';
 import type { Handover, Succession } from './handover.ts';
 import { inTime } from './in-time.ts';
 import type {
@@ -39,9 +40,7 @@ export interface RedisLedgerOptions extends Omit<
  */
 export class RedisLedger implements Ledger, Succession {
   readonly #options: RedisLedgerOptions;
-  readonly #maxBuckets: number;
-  /** The longest unused first. */
-  readonly #buckets = new Map<string, RedisBucket>();
+  readonly #buckets: BucketMap<RedisBucket>;
   readonly #grants = new Map<Grant, RedisBucket>();
   readonly #starved = new Set<RedisBucket>();
   /** Those of them that take a step now because a socket is free. */
@@ -55,7 +54,11 @@ export class RedisLedger implements Ledger, Succession {
 
   constructor(options: RedisLedgerOptions) {
     this.#options = options;
-    this.#maxBuckets = options.maxBuckets ?? 10_000;
+    this.#buckets = new BucketMap({
+      most: options.maxBuckets,
+      isIdle: (bucket) => bucket.idle,
+      onForgotten: (bucket) => this.#forget(bucket),
+    });
     options.places.onFree(() => this.#serveStarved());
   }
 
@@ -203,16 +206,8 @@ export class RedisLedger implements Ledger, Succession {
   }
 
   #bucketFor(name: BucketName): RedisBucket {
-    const known = this.#buckets.get(name.id);
-    if (known !== undefined) {
-      // The order matters only once there are so many that some must go.
-      if (this.#buckets.size * 2 > this.#maxBuckets) {
-        this.#buckets.delete(name.id);
-        this.#buckets.set(name.id, known);
-      }
-      return known;
-    }
-    if (this.#buckets.size >= this.#maxBuckets) this.#forgetIdle();
+    const known = this.#buckets.use(name.id);
+    if (known !== undefined) return known;
     const options = this.#options;
     const bucket: RedisBucket = new RedisBucket(name, {
       ...options,
@@ -232,18 +227,13 @@ export class RedisLedger implements Ledger, Succession {
       onStarved: (starved) => this.#starved.add(starved),
       onGranted: (grant, from) => this.#grants.set(grant, from),
     });
-    this.#buckets.set(name.id, bucket);
+    this.#buckets.add(name.id, bucket);
     return bucket;
   }
 
-  #forgetIdle(): void {
-    for (const [id, bucket] of this.#buckets) {
-      if (!bucket.idle) continue;
-      bucket.handOver();
-      this.#buckets.delete(id);
-      for (const all of [this.#starved, this.#turns, this.#atGate]) all.delete(bucket);
-      return;
-    }
+  #forget(bucket: RedisBucket): void {
+    bucket.handOver();
+    for (const all of [this.#starved, this.#turns, this.#atGate]) all.delete(bucket);
   }
 
   #mayStep(bucket: RedisBucket): boolean {
