@@ -1,5 +1,3 @@
-import type { ServerResponse } from 'node:http';
-
 /** Every answer that is Headgate's own, by its stable code. docs/errors.md explains each. */
 export const PROBLEMS = {
   'queue-full': { status: 'shed', title: 'Too many requests are waiting for this budget' },
@@ -123,14 +121,4 @@ export function asGatewayError(error: unknown): GatewayError {
   return new GatewayError('internal', 'An unexpected failure, logged under this request id', {
     cause: error,
   });
-}
-
-/** Writes a problem where nothing was written yet. */
-export function sendProblem(
-  outgoing: ServerResponse,
-  problem: Problem,
-  extra: readonly string[],
-): void {
-  outgoing.writeHead(problem.status, [...problem.headers, ...extra]);
-  outgoing.end(problem.body);
 }
