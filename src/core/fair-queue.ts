@@ -1,8 +1,17 @@
-import { type Flow, headGoesFirst, insert, isLonger, type Node, unlink } from './flow.ts';
+import {
+  type Flow,
+  headGoesFirst,
+  insert,
+  isLonger,
+  type Node,
+  type Queued,
+  unlink,
+} from './flow.ts';
 import { FlowsByOwner } from './flows-by-owner.ts';
 import { Heap } from './heap.ts';
 import { type Turn, weightOf } from './turn.ts';
 
+export type { Queued } from './flow.ts';
 export { PRIORITIES, type Priority, type Turn } from './turn.ts';
 
 /**
@@ -19,11 +28,10 @@ export { PRIORITIES, type Priority, type Turn } from './turn.ts';
  *
  * (Goyal, Vin, Cheng: Start-time Fair Queueing, 1996.)
  */
-export class FairQueue<T extends Turn> {
+export class FairQueue<T extends Queued<T>> {
   #virtualTime = 0;
   #size = 0;
   #order = 0;
-  readonly #nodes = new Map<T, Node<T>>();
   /** Flows in which tickets wait, by whose head goes first. */
   readonly #active = new Heap<Flow<T>>(headGoesFirst);
   readonly #flows = new FlowsByOwner<T>();
@@ -36,10 +44,6 @@ export class FairQueue<T extends Turn> {
   /** How many flows are remembered, waiting or ahead of their share. */
   get flows(): number {
     return this.#active.size + this.#flows.idle;
-  }
-
-  has(ticket: T): boolean {
-    return this.#nodes.has(ticket);
   }
 
   /**
@@ -57,7 +61,7 @@ export class FairQueue<T extends Turn> {
       next: undefined,
     };
     insert(flow, node);
-    this.#nodes.set(ticket, node);
+    ticket.place = node;
     this.#size++;
     if (flow.head === node) this.#headChanged(flow);
   }
@@ -81,9 +85,9 @@ export class FairQueue<T extends Turn> {
 
   /** Takes a ticket out, wherever it stands, at no cost to its flow; says whether it was there. */
   remove(ticket: T): boolean {
-    const node = this.#nodes.get(ticket);
-    if (node === undefined) return false;
-    this.#remove(node);
+    const { place } = ticket;
+    if (place === undefined) return false;
+    this.#remove(place);
     return true;
   }
 
@@ -135,7 +139,7 @@ export class FairQueue<T extends Turn> {
     const { flow } = node;
     const wasHead = flow.head === node;
     unlink(node);
-    this.#nodes.delete(node.ticket);
+    node.ticket.place = undefined;
     this.#size--;
     if (wasHead) this.#headChanged(flow);
     if (this.#size === 0) this.#flows.clear();

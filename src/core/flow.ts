@@ -4,6 +4,12 @@ import type { Priority, Turn } from './turn.ts';
 /** One owner's named flows; what it names beyond them shares one more at each priority. */
 export const NAMED_FLOWS_PER_OWNER = 13;
 
+/** What waits in a fair queue, which writes each ticket's place into it, to find it again. */
+export interface Queued<T extends Turn> extends Turn {
+  /** Owned by the queue; `undefined` while the ticket is in none. */
+  place: Node<T> | undefined;
+}
+
 /** A ticket's place in its flow. */
 export interface Node<T extends Turn> {
   readonly ticket: T;
@@ -102,10 +108,14 @@ export function insert<T extends Turn>(flow: Flow<T>, node: Node<T>): void {
 }
 
 /** Takes a node out, wherever it stands. */
-export function unlink<T extends Turn>({ flow, previous, next }: Node<T>): void {
+export function unlink<T extends Turn>(node: Node<T>): void {
+  const { flow, previous, next } = node;
   if (previous === undefined) flow.head = next;
   else previous.next = next;
   if (next === undefined) flow.tail = previous;
   else next.previous = previous;
+  // What left must not lead to what comes after it, which it would outlive (see Roll).
+  node.previous = undefined;
+  node.next = undefined;
   flow.length--;
 }

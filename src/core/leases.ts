@@ -1,8 +1,10 @@
+import { Roll, type RollItem } from './roll.ts';
+
 /** What a grant is: an ordinary slot, a first look at an unknown bucket, or a test of a belief. */
 export type GrantKind = 'slot' | 'probe' | 'canary';
 
 /** A grant that has no answer yet. */
-export interface Lease {
+export interface Lease extends RollItem<Lease> {
   readonly kind: GrantKind;
   readonly grantedAt: number;
   /** How many observations there were: an answer to it is newer than all of them. */
@@ -30,7 +32,7 @@ const LEASE_MS = 10_000;
  */
 export class Leases {
   /** In the order in which they were granted. */
-  readonly #out = new Set<Lease>();
+  readonly #out = new Roll<Lease>();
   #losses = 0;
 
   /** How many are out. */
@@ -40,8 +42,8 @@ export class Leases {
 
   /** When the oldest expires, on our clock; infinitely far when none is out. */
   get expireAt(): number {
-    for (const lease of this.#out) return lease.grantedAt + LEASE_MS;
-    return Number.POSITIVE_INFINITY;
+    const oldest = this.#out.first;
+    return oldest === undefined ? Number.POSITIVE_INFINITY : oldest.grantedAt + LEASE_MS;
   }
 
   /** `observation` is how many observations there were. Oldest first. */
@@ -55,6 +57,9 @@ export class Leases {
       recorded: false,
       trustedClock,
       state: 'out',
+      onRoll: false,
+      previous: undefined,
+      next: undefined,
     };
     this.#out.add(lease);
     return lease;
@@ -71,13 +76,12 @@ export class Leases {
 
   /** Takes the oldest off the books as one that is lost; its answer may still {@link end} it. */
   expireOldest(): Lease | undefined {
-    for (const lease of this.#out) {
-      this.#out.delete(lease);
-      lease.state = 'expired';
-      lease.loss = 1;
-      return lease;
-    }
-    return undefined;
+    const lease = this.#out.first;
+    if (lease === undefined) return undefined;
+    this.#out.delete(lease);
+    lease.state = 'expired';
+    lease.loss = 1;
+    return lease;
   }
 
   /** Counts an operation that was spent without an answer that tells of it. */

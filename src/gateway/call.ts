@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Priority } from '../core/fair-queue.ts';
+import type { RollItem } from '../core/roll.ts';
 import type { Leaving } from '../ledger/ledger.ts';
 import type { Holding } from '../upstream/body-memory.ts';
 import type { GatewayError, ProblemCode } from './problem.ts';
@@ -15,12 +16,16 @@ export type CallOutcome = 'answered' | 'shed' | 'failed' | 'aborted';
  *
  * It is also the caller's presence: steps that wait ask it whether anybody is still there.
  */
-export class Call implements Leaving {
+export class Call implements Leaving, RollItem<Call> {
   readonly id: string;
   readonly incoming: IncomingMessage;
   readonly outgoing: ServerResponse;
   /** On `Clock.now`. */
   readonly arrivedAt: number;
+
+  onRoll = false;
+  previous: Call | undefined;
+  next: Call | undefined;
 
   caller = '';
   path = '';

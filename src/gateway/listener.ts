@@ -9,6 +9,7 @@ import { createServer as createTlsServer } from 'node:https';
 import { Server as NetServer, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Clock } from '../core/clock.ts';
+import { Roll } from '../core/roll.ts';
 import type { CallRecorder } from '../telemetry/call-line.ts';
 import { Call } from './call.ts';
 import type { Gateway } from './gateway.ts';
@@ -68,7 +69,7 @@ export interface Listener {
 export function makeListener(dependencies: ListenerDependencies): Listener {
   const { gateway, clock, newId, keepAliveTimeoutMs, tls } = dependencies;
   const refuseSocket = makeRefuseSocket(dependencies);
-  const calls = new Set<Call>();
+  const calls = new Roll<Call>();
   const sockets = new Set<Socket>();
   /** As they were accepted: with TLS each carries one of `sockets`, from its handshake on. */
   const accepted = new Set<Socket>();
@@ -161,14 +162,14 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
 
   /** Ends the connections on which nothing is asked or still on its way out. */
   function endIdle(): void {
-    const busy = new Set([...calls].map(({ incoming }) => incoming.socket));
+    const busy = new Set(calls.all.map(({ incoming }) => incoming.socket));
     for (const socket of sockets) if (!busy.has(socket)) socket.destroySoon();
   }
 
   function refuseOnce(socket: Duplex, error: GatewayError, method: string): void {
     refused.add(socket);
     let busy = false;
-    for (const { incoming, outgoing } of calls) {
+    for (const { incoming, outgoing } of calls.all) {
       if (incoming.socket !== socket) continue;
       busy = true;
       outgoing.shouldKeepAlive = false;
@@ -205,7 +206,7 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
       return;
     }
     // A body that is broken in its middle breaks the call that it belongs to, which has a line.
-    for (const call of calls) {
+    for (const call of calls.all) {
       if (call.incoming.socket !== socket || call.incoming.complete) continue;
       call.outgoing.shouldKeepAlive = false;
       // A caller that ends its side in the middle of its body has left.
@@ -217,7 +218,7 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
   });
   function retire(): void {
     draining = true;
-    for (const { outgoing } of calls) {
+    for (const { outgoing } of calls.all) {
       if (!outgoing.headersSent) outgoing.shouldKeepAlive = false;
     }
   }
@@ -241,7 +242,7 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
     },
     refuseRest() {
       const why = 'this replica is shutting down; try again, another one will answer';
-      for (const call of calls) {
+      for (const call of calls.all) {
         call.cutOff(new GatewayError('draining', why, { retryAfterMs: DRAINING_RETRY_MS }));
       }
     },

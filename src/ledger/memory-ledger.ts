@@ -1,7 +1,7 @@
 import { Bucket, type Lease } from '../core/bucket.ts';
 import type { ClockOffset } from '../core/clock-offset.ts';
 import type { Chance, Clock, Timer } from '../core/clock.ts';
-import { FairQueue, type Turn } from '../core/fair-queue.ts';
+import { FairQueue, type Queued, type Turn } from '../core/fair-queue.ts';
 import { observe } from '../core/observation.ts';
 import { BucketMap } from './bucket-map.ts';
 import type { Handover, HeldGrant, Succession, Waiter } from './handover.ts';
@@ -312,7 +312,7 @@ export class MemoryLedger implements Ledger, Succession {
   #expect(entry: Entry, from: Waiter, now: number): QueuedWaiter {
     const { owner, caller, priority, weight, arrivedAt } = from.ticket;
     const turn: Turn = { owner, caller, priority, weight, arrivedAt };
-    const waiter: QueuedWaiter = { ...from, ...turn, timer: undefined };
+    const waiter: QueuedWaiter = { ...from, ...turn, place: undefined, timer: undefined };
     waiter.leaving.onGone(() => this.#remove(entry, waiter, { kind: 'left' }));
     this.#setDeadline(entry, waiter, now);
     return waiter;
@@ -444,7 +444,7 @@ export class MemoryLedger implements Ledger, Succession {
   }
 }
 
-interface QueuedWaiter extends Waiter, Turn {
+interface QueuedWaiter extends Waiter, Queued<QueuedWaiter> {
   /** Rings at the deadline. */
   timer: Timer | undefined;
   /** Rings when a parked ticket may queue. */

@@ -1,9 +1,10 @@
 import type { Clock, Timer } from '../core/clock.ts';
 import type { Waiter } from './handover.ts';
-import type { Granted, Left, Shed, Ticket } from './ledger.ts';
+import type { Granted, Leaving, Left, Shed, Ticket } from './ledger.ts';
 
 /** A ticket that waits in the shared queue, or is on its way there. */
 export interface RemoteWaiter extends Waiter {
+  leaving: Leaving;
   /** How the shared ledger knows it. */
   readonly id: string;
   /** Whether it was in the queue before: then the forecast does not judge it again. */
@@ -101,6 +102,8 @@ export class WaitingHere {
   tell(waiter: RemoteWaiter, outcome: Granted | Shed | Left): void {
     forgetTimers(waiter);
     waiter.leaving.onGone(undefined);
+    // The call must not live as long as what is left of the waiter in outgrown tables (see Roll).
+    waiter.leaving = NOBODY;
     waiter.tell(outcome);
   }
 
@@ -153,6 +156,8 @@ export class WaitingHere {
     this.#toSend.add(waiter.id);
   }
 }
+
+const NOBODY: Leaving = { gone: true, onGone: () => undefined };
 
 function forgetTimers(waiter: RemoteWaiter): void {
   waiter.deadline?.cancel();

@@ -1,9 +1,9 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { FairQueue, type Priority, type Turn } from '../../src/core/fair-queue.ts';
+import { FairQueue, type Priority, type Queued, type Turn } from '../../src/core/fair-queue.ts';
 import { NaiveFairQueue } from '../support/naive-fair-queue.ts';
 
-interface Ticket extends Turn {
+interface Ticket extends Queued<Ticket> {
   readonly id: number;
 }
 
@@ -11,7 +11,7 @@ let ids = 0;
 function ticket(turn: Partial<Turn> = {}): Ticket {
   const id = ids++;
   const { owner = 'o', caller = 'c', priority = 'normal', weight = 1, arrivedAt = id } = turn;
-  return { id, owner, caller, priority, weight, arrivedAt };
+  return { id, owner, caller, priority, weight, arrivedAt, place: undefined };
 }
 
 type Step =

@@ -2,6 +2,7 @@ import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Heap, type HeapItem } from '../../src/core/heap.ts';
 import { LargestSeen } from '../../src/core/largest-seen.ts';
+import { Roll, type RollItem } from '../../src/core/roll.ts';
 import { Slots } from '../../src/core/slots.ts';
 
 describe('the slots', () => {
@@ -155,5 +156,53 @@ describe('the largest seen', () => {
 
   test('is nothing before the first', () => {
     expect(new LargestSeen().value).toBeUndefined();
+  });
+});
+
+describe('the roll', () => {
+  interface Item extends RollItem<Item> {
+    readonly name: number;
+  }
+  const itemOf = (name: number): Item => {
+    return { name, onRoll: false, previous: undefined, next: undefined };
+  };
+
+  test('is a set in the order of coming', () => {
+    const step = fc.record({ kind: fc.constantFrom('add', 'leave', 'first'), nth: fc.nat(8) });
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 60 }), (plan) => {
+        const roll = new Roll<Item>();
+        const set = new Set<Item>();
+        const items = Array.from({ length: 9 }, (_, i) => itemOf(i));
+        for (const { kind, nth } of plan) {
+          const item = kind === 'first' ? roll.first : items[nth];
+          if (item === undefined) continue;
+          if (kind !== 'add') expect(roll.delete(item)).toBe(set.delete(item));
+          else if (!item.onRoll) {
+            roll.add(item);
+            set.add(item);
+          }
+          expect(roll.size).toBe(set.size);
+          expect(roll.first).toBe([...set][0]);
+          expect(roll.all).toEqual([...set]);
+        }
+      }),
+    );
+  });
+
+  test('leaves nothing in who left that leads to who came later', () => {
+    const roll = new Roll<Item>();
+    const items = [itemOf(1), itemOf(2), itemOf(3)];
+    for (const item of items) roll.add(item);
+    for (const item of items) roll.delete(item);
+    expect(items).toEqual([itemOf(1), itemOf(2), itemOf(3)]);
+  });
+
+  test('takes nobody twice', () => {
+    const roll = new Roll<Item>();
+    const item = itemOf(1);
+    roll.add(item);
+    expect(() => roll.add(item)).toThrow('roll');
+    expect(() => new Roll<Item>().add(item)).toThrow('roll');
   });
 });

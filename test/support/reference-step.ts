@@ -1,5 +1,5 @@
 import { Bucket, type Lease } from '../../src/core/bucket.ts';
-import { FairQueue, type Priority, type Turn } from '../../src/core/fair-queue.ts';
+import { FairQueue, type Priority, type Queued } from '../../src/core/fair-queue.ts';
 import type {
   StepBatch,
   StepGranted,
@@ -21,7 +21,7 @@ export interface StepOutcome {
   readonly wakeIn: number | undefined;
 }
 
-interface Waiting extends Turn {
+interface Waiting extends Queued<Waiting> {
   readonly id: string;
   readonly replica: string;
   readonly deadlineAt: number;
@@ -183,6 +183,7 @@ export class ReferenceStep {
       arrivedAt: now - age,
       deadlineAt: now + waits,
       epoch,
+      place: undefined,
     };
     if (this.#queue.size === 0 && this.#bucket.offer(now) !== undefined) {
       this.#grant(waiting, replica);
