@@ -163,6 +163,7 @@ describe('the roll', () => {
   interface Item extends RollItem<Item> {
     readonly name: number;
   }
+  const nameOf = ({ name }: Item): number => name;
   const itemOf = (name: number): Item => {
     return { name, onRoll: false, previous: undefined, next: undefined };
   };
@@ -174,18 +175,23 @@ describe('the roll', () => {
         const roll = new Roll<Item>();
         const set = new Set<Item>();
         const items = Array.from({ length: 9 }, (_, i) => itemOf(i));
+        const said: unknown[] = [];
+        const expected: unknown[] = [];
         for (const { kind, nth } of plan) {
           const item = kind === 'first' ? roll.first : items[nth];
           if (item === undefined) continue;
-          if (kind !== 'add') expect(roll.delete(item)).toBe(set.delete(item));
-          else if (!item.onRoll) {
+          if (kind !== 'add') {
+            said.push(roll.delete(item));
+            expected.push(set.delete(item));
+          } else if (!item.onRoll) {
             roll.add(item);
             set.add(item);
           }
-          expect(roll.size).toBe(set.size);
-          expect(roll.first).toBe([...set][0]);
-          expect(roll.all).toEqual([...set]);
+          said.push(roll.size, roll.first?.name, roll.all.map(nameOf));
+          const all = [...set].map(nameOf);
+          expected.push(set.size, all[0], all);
         }
+        expect(said).toEqual(expected);
       }),
     );
   });
