@@ -23,7 +23,7 @@ export async function composeSharedLedger(
   parts: LedgerParts,
   redis: RedisConfig,
 ): Promise<ComposedLedger> {
-  const { secret, clock, chance, apiClock, places, live, log, observer } = parts;
+  const { secret, clock, chance, apiClock, places, live, log, observer, atEndOfTurn } = parts;
   const key = secret === undefined ? randomBytes(32) : createHash('sha256').update(secret).digest();
   let hash = makeCredentialHash(key);
   const credentialHash: CredentialHash = (authorization) => hash(authorization);
@@ -44,6 +44,7 @@ export async function composeSharedLedger(
     },
     replica,
     timeoutMs: redis.timeoutMs,
+    atEndOfTurn,
     step: (bucketId, batch) => store.step(bucketId, batch),
     observer,
     onTrouble: (error, bucketId) => insured.trouble(error, bucketId),

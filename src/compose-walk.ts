@@ -1,12 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import type { Config } from './config/config.ts';
 import type { ClockOffset } from './core/clock-offset.ts';
-import type { Chance, Clock } from './core/clock.ts';
+import type { Chance, Clock, EndOfTurn } from './core/clock.ts';
 import { makeIsOurHost } from './core/site.ts';
 import { makeAdmit } from './gateway/admit.ts';
 import { makeCallerOfKey } from './gateway/caller-keys.ts';
 import type { CredentialHash } from './gateway/credential.ts';
-import { makeEndOfTurn } from './gateway/end-of-turn.ts';
 import { makeForward } from './gateway/forward.ts';
 import { makeGateway, type Gateway } from './gateway/gateway.ts';
 import { makeIdentify } from './gateway/identify.ts';
@@ -35,6 +34,7 @@ export interface WalkParts {
   readonly ledger: Ledger;
   readonly apiClock: ClockOffset;
   readonly clock: Clock;
+  readonly atEndOfTurn: EndOfTurn;
   readonly chance: Chance;
   readonly log: Log;
   readonly observer: WalkObserver;
@@ -49,10 +49,9 @@ export interface WalkParts {
  */
 export function makeWalks(parts: WalkParts): (config: Config) => Gateway {
   const { upstream, lane, token, ledger, apiClock, clock, chance, log, observer, recorder } = parts;
-  const { credentialHash } = parts;
+  const { credentialHash, atEndOfTurn } = parts;
   const keyHashKey = randomBytes(32);
   const ownId = `headgate-${randomBytes(4).toString('hex')}`;
-  const atEndOfTurn = makeEndOfTurn({ busy: () => upstream.inUse > 0 });
 
   return (config) => {
     const { body, links, callerKeys, hosts, listen } = config;

@@ -22,6 +22,7 @@ import { makeLane } from './upstream/lane.ts';
 import { makeTokenSource } from './upstream/token.ts';
 import { makeUpstream } from './upstream/upstream.ts';
 import { closeServer, listen } from './compose-listen.ts';
+import { makeEndOfTurn } from './end-of-turn.ts';
 
 export interface ComposeOptions {
   readonly settings: Settings;
@@ -72,6 +73,7 @@ export async function compose(options: ComposeOptions): Promise<RunningGateway> 
 
   const upstream = makeUpstream({ ...config.upstream, clock });
   closers.push(() => upstream.close());
+  const atEndOfTurn = makeEndOfTurn({ busy: () => upstream.inUse > 0 });
   const lane = makeLane(config.lane);
   closers.push(() => lane.close());
   const token = makeTokenSource(config.token, log);
@@ -81,6 +83,7 @@ export async function compose(options: ComposeOptions): Promise<RunningGateway> 
     secret: config.secret,
     live: () => settings.config,
     clock,
+    atEndOfTurn,
     chance,
     apiClock,
     places: upstream,
@@ -123,6 +126,7 @@ export async function compose(options: ComposeOptions): Promise<RunningGateway> 
     token,
     apiClock,
     clock,
+    atEndOfTurn,
     chance,
     log,
     observer,

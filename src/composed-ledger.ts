@@ -1,6 +1,6 @@
 import type { RedisConfig } from './config/redis.ts';
 import type { ClockOffset } from './core/clock-offset.ts';
-import type { Chance, Clock } from './core/clock.ts';
+import type { Chance, Clock, EndOfTurn } from './core/clock.ts';
 import type { CredentialHash } from './gateway/credential.ts';
 import type { Ledger, LedgerObserver, Places } from './ledger/ledger.ts';
 import type { Log } from './telemetry/log.ts';
@@ -16,6 +16,7 @@ export interface LedgerParts {
     readonly limit: { readonly limit: number; readonly periodMs: number } | undefined;
   };
   readonly clock: Clock;
+  readonly atEndOfTurn: EndOfTurn;
   readonly chance: Chance;
   readonly apiClock: ClockOffset;
   readonly places: Places;

@@ -98,6 +98,7 @@ async function batching(step: Step): Promise<Figure[]> {
       maxQueue: 10_000,
       belief: ENOUGH,
       replica: `bench-${callers}`,
+      atEndOfTurn: (run) => void setImmediate(run),
       timeoutMs: 1000,
       step(bucketId, batch) {
         steps++;

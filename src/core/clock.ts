@@ -21,3 +21,6 @@ export interface Timer {
 
 /** A number from 0 up to but without 1, like `Math.random`. */
 export type Chance = () => number;
+
+/** Runs what it is given once the events at hand are dealt with, in the order given. */
+export type EndOfTurn = (run: () => void) => void;

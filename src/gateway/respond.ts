@@ -1,10 +1,9 @@
 import type { ServerResponse } from 'node:http';
-import type { Clock, Timer } from '../core/clock.ts';
+import type { Clock, EndOfTurn, Timer } from '../core/clock.ts';
 import { endToEnd } from '../core/hop-by-hop.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { BodyFailure, UpstreamResponse } from '../upstream/response.ts';
 import type { Call } from './call.ts';
-import type { EndOfTurn } from './end-of-turn.ts';
 import type { Job } from './job.ts';
 import { asGatewayError, GatewayError, PROBLEMS, toProblem, type ShedStatus } from './problem.ts';
 import { headersForRewritten, MOST_REWRITTEN, type Rewrite } from './rewrite.ts';

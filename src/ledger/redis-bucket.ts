@@ -1,5 +1,5 @@
 import type { ClockOffset } from '../core/clock-offset.ts';
-import type { Chance, Clock, Timer } from '../core/clock.ts';
+import type { Chance, Clock, EndOfTurn, Timer } from '../core/clock.ts';
 import { observe } from '../core/observation.ts';
 import type { Handover } from './handover.ts';
 import { inTime } from './in-time.ts';
@@ -55,6 +55,8 @@ export interface RedisBucketOptions {
   /** Tickets wait and no socket is free: {@link RedisBucket.step} when one is. */
   readonly onStarved: (bucket: RedisBucket) => void;
   readonly onGranted: (grant: Grant, bucket: RedisBucket) => void;
+  /** What one turn of the event loop brings goes with one step. */
+  readonly atEndOfTurn: EndOfTurn;
   readonly observer?: Pick<LedgerObserver, 'step'> | undefined;
 }
 
@@ -83,6 +85,10 @@ export class RedisBucket {
 
   #flight: Flight | undefined;
   #stepDue = false;
+  /** A step is taken when this turn of the event loop ends. */
+  #sending = false;
+  /** Rings when settlements have waited long enough for a step that goes for another reason. */
+  #lingerTimer: Timer | undefined;
   #timer: Timer | undefined;
   #timerAt = 0;
   /** When the last step that was answered had been sent. */
@@ -183,10 +189,11 @@ export class RedisBucket {
     }
     const lease = this.#leases.settle(grant, outcome.kind, said, chance());
     if (said !== undefined) this.#known.learn(said, now, true);
-    // While nobody waits for what this changes, it goes with the next step for free.
     const isNews = lease.kind !== 'slot' || said === undefined || said.status === 429;
-    if (isNews || this.#waiting.queued > 0 || this.#numbers.waiting > 0) this.#send();
-    else this.#stepWithin(LINGER_MS);
+    const isMuch = this.#leases.untold >= MOST_SETTLED;
+    // While nobody waits for what this changes, it goes with the next step for free.
+    if (isNews || isMuch || this.#numbers.waiting > 0) this.step();
+    else this.#linger();
   }
 
   /** Takes a step although nothing happened here: to hear what did elsewhere. */
@@ -197,7 +204,7 @@ export class RedisBucket {
 
   /** Takes the step that had to wait for others, if it is still wanted; says whether it did. */
   proceed(): boolean {
-    this.#send();
+    this.#sendNow();
     return this.#flight !== undefined;
   }
 
@@ -239,7 +246,7 @@ export class RedisBucket {
 
   handOver(): Handover {
     this.#closed = true;
-    this.#timer?.cancel();
+    this.#forgetTimers();
     const waiting = this.#waiting.empty({ leaves: false });
     const { said } = this.#known;
     if (said !== undefined) {
@@ -276,11 +283,12 @@ export class RedisBucket {
     // Nothing is tried twice any more: what cannot be told now is found out by its age.
     await this.#flight?.over;
     if (this.#leases.untold + this.#waiting.untold > 0 && !this.#closed) {
-      this.#send();
+      this.#stepDue = true;
+      this.#sendNow();
       await this.#flight?.over;
     }
     this.#closed = true;
-    this.#timer?.cancel();
+    this.#forgetTimers();
   }
 
   #latest(ticket: Ticket): number {
@@ -340,12 +348,23 @@ export class RedisBucket {
       : this.#tooLate(ticket, retryAfterMs);
   }
 
-  /** Takes a step now, or as soon as the one under way is answered. */
+  get #wantsStep(): boolean {
+    if (this.#flight !== undefined || this.#closed) return false;
+    return this.#stepDue || this.#waiting.untold > 0;
+  }
+
+  /** Takes a step with all that this turn brings, or as soon as the one under way is answered. */
   #send(): void {
-    if (this.#flight !== undefined || this.#closed) return;
-    const pending = this.#leases.untold + this.#waiting.untold;
-    if (pending === 0 && !this.#stepDue) return;
-    if (!this.#options.mayStep(this)) return;
+    if (this.#sending || !this.#wantsStep) return;
+    this.#sending = true;
+    this.#options.atEndOfTurn(() => {
+      this.#sending = false;
+      this.#sendNow();
+    });
+  }
+
+  #sendNow(): void {
+    if (!this.#wantsStep || !this.#options.mayStep(this)) return;
     const { clock, timeoutMs, step } = this.#options;
     const flight = this.#collect();
     const sent = step(this.name.id, JSON.stringify(flight.batch)).then(readReply);
@@ -474,6 +493,18 @@ export class RedisBucket {
       this.#timer = undefined;
       this.step();
     });
+  }
+
+  #linger(): void {
+    this.#lingerTimer ??= this.#options.clock.after(LINGER_MS, () => {
+      this.#lingerTimer = undefined;
+      if (this.#leases.untold > 0) this.step();
+    });
+  }
+
+  #forgetTimers(): void {
+    this.#timer?.cancel();
+    this.#lingerTimer?.cancel();
   }
 
   /** The script grants us nothing while it believes that no socket is free here. */

@@ -31,6 +31,7 @@ ledgerTests('Redis', async (parts) => {
     chance: seededChance(1),
     apiClock: new ClockOffset(),
     replica: 'r1',
+    atEndOfTurn: (run) => run(),
     timeoutMs: 100,
     async step(bucketId, batch) {
       const step = Symbol(bucketId);

@@ -119,6 +119,44 @@ describe('replicas that share a ledger', () => {
     expect(a.steps - before).toBe(2);
   });
 
+  test('gather what one turn of the event loop brings into one step', async () => {
+    await opened(100, 90);
+    let endTurn = (): void => undefined;
+    const atEndOfTurn = (run: () => void): void => {
+      endTurn = run;
+    };
+    const c = fleet.add('c', { atEndOfTurn });
+    const asked = Array.from({ length: 50 }, () => c.desk.ask());
+    expect(c.steps).toBe(0);
+    endTurn();
+    await fleet.quiet();
+    expect(granted(asked)).toBe(50);
+    expect(c.steps).toBe(1);
+    // Whoever leaves takes a step of its own only when its turn ends.
+    for (const one of asked) c.desk.unsent(one);
+    endTurn();
+    await fleet.quiet();
+    expect(c.steps).toBe(2);
+  });
+
+  test('take no step only to tell of answers while others are granted, and one soon after', async () => {
+    await opened(100, 90);
+    const before = a.steps;
+    const first = await ask(a);
+    const second = a.desk.ask();
+    a.desk.answer(first, { limit: 100, remaining: 88, resetInMs: MINUTE_MS });
+    await fleet.quiet();
+    expect(second.state.kind).toBe('granted');
+    expect(a.steps - before).toBe(2);
+    a.desk.answer(second, { limit: 100, remaining: 87, resetInMs: MINUTE_MS });
+    await fleet.pass(19);
+    expect(a.steps - before).toBe(2);
+    await fleet.pass(10_000);
+    expect(a.steps - before).toBe(3);
+    await ask(b);
+    expect(b.ledger.view('b')).toMatchObject({ remaining: 87, leases: 1 });
+  });
+
   test('take so few steps at once that a thousand buckets do not wait for each other', async () => {
     let most = 0;
     let underWay = 0;

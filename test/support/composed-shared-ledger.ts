@@ -35,6 +35,7 @@ export async function composeSharedLedgerOn(
       cert: undefined,
       key: undefined,
     },
+    atEndOfTurn: (run) => run(),
     secret: undefined,
     live: () => ({ maxQueue: 10, limit: { limit: 5, periodMs: 60_000 } }),
     clock,

@@ -1,4 +1,5 @@
 import { ClockOffset } from '../../src/core/clock-offset.ts';
+import type { EndOfTurn } from '../../src/core/clock.ts';
 import { RedisLedger } from '../../src/ledger/redis-ledger.ts';
 import type { StepBatch } from '../../src/ledger/step-protocol.ts';
 import { FakeClock } from './fake-clock.ts';
@@ -23,6 +24,13 @@ export interface Replica {
   deaf: boolean;
   /** While set, its steps reach nobody. */
   mute: boolean;
+}
+
+export interface ReplicaOptions {
+  readonly places?: number;
+  readonly maxQueue?: number;
+  /** Steps are taken at once unless a test says otherwise. */
+  readonly atEndOfTurn?: EndOfTurn;
 }
 
 const NEVER = new Promise<never>(() => undefined);
@@ -56,7 +64,8 @@ export class Replicas {
     return new Replicas(redis, subscriber);
   }
 
-  add(name: string, { places = 100, maxQueue = 100 } = {}): Replica {
+  add(name: string, options: ReplicaOptions = {}): Replica {
+    const { places = 100, maxQueue = 100, atEndOfTurn = (run) => run() } = options;
     const timedStep = makeTimedStep(this.redis.client);
     const fakePlaces = new FakePlaces(places);
     const troubles: Error[] = [];
@@ -68,6 +77,7 @@ export class Replicas {
       places: fakePlaces,
       maxQueue,
       replica: name,
+      atEndOfTurn,
       timeoutMs: 100,
       onTrouble: (error) => troubles.push(error),
       step: (bucketId, batch) => {

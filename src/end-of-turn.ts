@@ -1,5 +1,4 @@
-/** Runs what it is given once the events at hand are dealt with, in the order given. */
-export type EndOfTurn = (run: () => void) => void;
+import type { EndOfTurn } from './core/clock.ts';
 
 export interface EndOfTurnDependencies {
   /** Whether other calls are on their way, with which there may be something to gather. */

@@ -1,6 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { expect, test } from 'vitest';
-import { makeEndOfTurn } from '../../src/gateway/end-of-turn.ts';
+import { makeEndOfTurn } from '../src/end-of-turn.ts';
 
 test('a lone call is written at once', () => {
   const atEndOfTurn = makeEndOfTurn({ busy: () => false });
