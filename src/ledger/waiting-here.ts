@@ -1,16 +1,18 @@
 import type { Clock, Timer } from '../core/clock.ts';
+import { Roll, type RollItem } from '../core/roll.ts';
+import { Deadlines, type Due } from './deadlines.ts';
 import type { Waiter } from './handover.ts';
 import type { Granted, Leaving, Left, Shed, Ticket } from './ledger.ts';
 
 /** A ticket that waits in the shared queue, or is on its way there. */
-export interface RemoteWaiter extends Waiter {
+export interface RemoteWaiter extends Waiter, RollItem<RemoteWaiter>, Due {
   leaving: Leaving;
   /** How the shared ledger knows it. */
   readonly id: string;
   /** Whether it was in the queue before: then the forecast does not judge it again. */
   hasWaited: boolean;
-  deadline?: Timer;
-  parkedFor?: Timer;
+  /** Rings when a parked ticket may queue. */
+  parkedFor: Timer | undefined;
 }
 
 export interface WaitingHereOptions {
@@ -34,13 +36,17 @@ export class WaitingHere {
   /** By id, in the order of arrival here. */
   readonly #queued = new Map<string, RemoteWaiter>();
   /** Those that no step has carried in this epoch. */
-  readonly #toSend = new Set<string>();
+  readonly #toSend = new Roll<RemoteWaiter>();
   /** Tickets that may not queue yet: the API throttled them and not the bucket. */
   readonly #parked = new Set<RemoteWaiter>();
   #gone: string[] = [];
+  readonly #deadlines: Deadlines<RemoteWaiter>;
 
   constructor(options: WaitingHereOptions) {
     this.#options = options;
+    this.#deadlines = new Deadlines(options.clock, (waiter) => {
+      this.leave(waiter, options.tooLate(waiter.ticket));
+    });
   }
 
   /** How many wait in the queue; those that may not queue yet are none of them. */
@@ -62,18 +68,31 @@ export class WaitingHere {
   }
 
   add(from: Waiter, id: string, hasWaited: boolean): void {
-    const { clock, latest, answerMs, tooLate, onNews } = this.#options;
+    const { clock, latest, answerMs, onNews } = this.#options;
+    const { ticket, leaving, tell, isAgain, notBefore } = from;
     const now = clock.now();
-    const waiter: RemoteWaiter = { ...from, id, hasWaited };
-    waiter.leaving.onGone(() => this.leave(waiter, { kind: 'left' }));
-    const leftMs = latest(waiter.ticket) - now;
-    const isFirst = !hasWaited && !waiter.isAgain;
-    waiter.deadline = clock.after(leftMs <= 0 && isFirst ? answerMs : leftMs, () => {
-      this.leave(waiter, tooLate(waiter.ticket));
-    });
-    if (waiter.notBefore <= now) return this.#enqueue(waiter);
+    const latestAt = latest(ticket);
+    const isFirst = !hasWaited && !isAgain;
+    const waiter: RemoteWaiter = {
+      ticket,
+      leaving,
+      tell,
+      isAgain,
+      notBefore,
+      id,
+      hasWaited,
+      parkedFor: undefined,
+      dueAt: latestAt <= now && isFirst ? now + answerMs : latestAt,
+      heapIndex: -1,
+      onRoll: false,
+      previous: undefined,
+      next: undefined,
+    };
+    leaving.onGone(() => this.leave(waiter, { kind: 'left' }));
+    this.#deadlines.add(waiter);
+    if (notBefore <= now) return this.#enqueue(waiter);
     this.#parked.add(waiter);
-    waiter.parkedFor = clock.after(waiter.notBefore - now, () => {
+    waiter.parkedFor = clock.after(notBefore - now, () => {
       this.#parked.delete(waiter);
       this.#enqueue(waiter);
       onNews();
@@ -83,7 +102,7 @@ export class WaitingHere {
   /** Ends the wait of one that the shared queue may still hold, and has it told so. */
   leave(waiter: RemoteWaiter, outcome: Shed | Left): void {
     const wasQueued = this.#queued.delete(waiter.id);
-    if (wasQueued && !this.#toSend.delete(waiter.id)) this.#gone.push(waiter.id);
+    if (wasQueued && !this.#toSend.delete(waiter)) this.#gone.push(waiter.id);
     this.#parked.delete(waiter);
     this.tell(waiter, outcome);
     this.#options.onNews();
@@ -94,13 +113,13 @@ export class WaitingHere {
     const waiter = this.#queued.get(id);
     if (waiter === undefined) return undefined;
     this.#queued.delete(id);
-    this.#toSend.delete(id);
-    forgetTimers(waiter);
+    this.#toSend.delete(waiter);
+    this.#forgetTimers(waiter);
     return waiter;
   }
 
   tell(waiter: RemoteWaiter, outcome: Granted | Shed | Left): void {
-    forgetTimers(waiter);
+    this.#forgetTimers(waiter);
     waiter.leaving.onGone(undefined);
     // The call must not live as long as what is left of the waiter in outgrown tables (see Roll).
     waiter.leaving = NOBODY;
@@ -110,11 +129,11 @@ export class WaitingHere {
   /** What the next step carries; from then on it has been told. */
   nextTickets(most: number): RemoteWaiter[] {
     const next: RemoteWaiter[] = [];
-    for (const id of this.#toSend) {
-      if (next.length === most) break;
-      this.#toSend.delete(id);
-      const waiter = this.#queued.get(id);
-      if (waiter !== undefined) next.push(waiter);
+    while (next.length < most) {
+      const waiter = this.#toSend.first;
+      if (waiter === undefined) break;
+      this.#toSend.delete(waiter);
+      next.push(waiter);
     }
     return next;
   }
@@ -126,20 +145,21 @@ export class WaitingHere {
   /** Everything has to be told anew, and first what a step that is void now would have told. */
   tellAnew(gone: readonly string[]): void {
     this.#gone.unshift(...gone);
-    for (const id of this.#queued.keys()) this.#toSend.add(id);
+    for (const waiter of this.#queued.values()) if (!waiter.onRoll) this.#toSend.add(waiter);
   }
 
   /** Gives all away. `leaves`: the shared queue is told that they are gone. */
   empty({ leaves }: { leaves: boolean }): RemoteWaiter[] {
     const { all } = this;
-    for (const waiter of all) forgetTimers(waiter);
+    for (const waiter of this.#parked) waiter.parkedFor?.cancel();
     // One by one: there may be more of them than a call takes arguments.
-    for (const id of leaves ? this.#queued.keys() : []) {
-      if (!this.#toSend.has(id)) this.#gone.push(id);
+    for (const waiter of this.#queued.values()) {
+      const wasSent = !this.#toSend.delete(waiter);
+      if (leaves && wasSent) this.#gone.push(waiter.id);
     }
     this.#queued.clear();
-    this.#toSend.clear();
     this.#parked.clear();
+    this.#deadlines.clear();
     return all;
   }
 
@@ -153,13 +173,13 @@ export class WaitingHere {
 
   #enqueue(waiter: RemoteWaiter): void {
     this.#queued.set(waiter.id, waiter);
-    this.#toSend.add(waiter.id);
+    this.#toSend.add(waiter);
+  }
+
+  #forgetTimers(waiter: RemoteWaiter): void {
+    this.#deadlines.delete(waiter);
+    waiter.parkedFor?.cancel();
   }
 }
 
 const NOBODY: Leaving = { gone: true, onGone: () => undefined };
-
-function forgetTimers(waiter: RemoteWaiter): void {
-  waiter.deadline?.cancel();
-  waiter.parkedFor?.cancel();
-}
