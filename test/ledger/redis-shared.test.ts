@@ -409,6 +409,39 @@ describe('replicas that share a ledger', () => {
     expect(Math.min(...ttls)).toBeGreaterThan(MINUTE_MS);
     expect(Math.max(...ttls)).toBeLessThan(4 * MINUTE_MS);
   });
+
+  test('keep every key alive for as long as what is in it may matter', async () => {
+    const { client } = fleet.redis;
+    /** Lets the server's lifetimes pass as the clock of the test does. */
+    async function pass(ms: number): Promise<number> {
+      await fleet.pass(ms);
+      let shortest = Infinity;
+      for (const key of await client.keys('h:*')) {
+        const left = (await client.pttl(key)) - ms;
+        shortest = Math.min(shortest, left);
+        await client.pexpire(key, Math.max(1, left));
+      }
+      return shortest;
+    }
+    await opened(10, 3);
+    const [holder, late] = [await ask(a), await ask(b)];
+    const patient = a.desk.ask({ maxWaitMs: 60 * MINUTE_MS, caller: 'patient' });
+    await ask(a, { maxWaitMs: 60 * MINUTE_MS });
+    let shortest = Infinity;
+    for (let i = 0; i < 20; i++) {
+      shortest = Math.min(shortest, await pass(45_000));
+      const one = await ask(b, { maxWaitMs: 1000 });
+      if (one.state.kind === 'granted') {
+        b.desk.answer(one, { limit: 10, remaining: 0, resetInMs: 2 * MINUTE_MS });
+      }
+      await fleet.quiet();
+    }
+    expect(shortest).toBeGreaterThan(10_000);
+    a.desk.answer(holder, { limit: 10, remaining: 5, resetInMs: MINUTE_MS });
+    b.desk.answer(late, { limit: 10, remaining: 4, resetInMs: MINUTE_MS });
+    await pass(2000);
+    expect(patient.state.kind).toBe('granted');
+  });
 });
 
 function theFirst(all: readonly Asked[]): Asked {

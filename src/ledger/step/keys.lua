@@ -16,6 +16,9 @@ local key = {
   replicas = KEYS[13] -- hash: epoch, sequence, places and tickets of each replica
 }
 
+-- Those of them that this step may have made anew, without a lifetime.
+local fresh = {}
+
 -- Every digit of a number: Lua's own conversion keeps fourteen of the seventeen that matter.
 local function exact(number)
   return string.format('%.17g', number)

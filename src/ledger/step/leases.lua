@@ -17,6 +17,7 @@ local function leaseOldest()
 end
 
 local function leaseAdd(id, lease)
+  fresh.leases, fresh.held = true, true
   leaseCount = leaseCount + redis.call('ZADD', key.leases, exact(lease.grantedAt), id)
   redis.call('HSET', key.held, id, cmsgpack.pack(lease))
   oldestLease = false
@@ -25,6 +26,7 @@ end
 -- An expired lease is no longer out, but its answer may still come, and is then judged by it.
 local function leaseExpire(id, lease, now)
   lease.expired, lease.ticket = true, nil
+  fresh.held, fresh.expired = true, true
   redis.call('HSET', key.held, id, cmsgpack.pack(lease))
   redis.call('ZADD', key.expired, exact(now), id)
   if redis.call('ZCARD', key.expired) > MAX_EXPIRED_KEPT then
@@ -52,6 +54,7 @@ end
 -- The lease keeps its ticket for as long as it is an offer, in case it has to queue again.
 local function leaseOffer(id, lease, ticket, now)
   lease.ticket = ticket
+  fresh.offers = true
   redis.call('HSET', key.held, id, cmsgpack.pack(lease))
   redis.call('ZADD', key.offers, exact(now + OFFER_MS), offerMember(lease, id))
 end

@@ -220,8 +220,16 @@ local function forgetIdle(queue)
   end
 end
 
+-- What was emptied may be made anew.
+local function freshQueue()
+  for _, name in ipairs({ 'queue', 'tickets', 'active', 'idle', 'flows', 'owners', 'lengths' }) do
+    fresh[name] = true
+  end
+end
+
 -- Puts a ticket into its flow by the time of its arrival.
 local function queueAdd(queue, id, ticket)
+  freshQueue()
   local flow = flowFor(queue, ticket)
   queue.order = queue.order + 1
   ticket.flow, ticket.taken = flow.key, nil
@@ -237,6 +245,7 @@ end
 
 -- Takes a ticket out, wherever it stands, at no cost to its flow.
 local function queueRemove(queue, id, ticket)
+  freshQueue()
   local flow = flowLoad(ticket.flow)
   redis.call('ZREM', key.queue, ticket.member)
   redis.call('HDEL', key.tickets, id)

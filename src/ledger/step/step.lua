@@ -67,13 +67,18 @@ for name, replica in pairs(replicas) do
   end
 end
 state.bucket, state.queue = b, queue
+
+local last = math.max(now, b.resetAt or 0, b.blockedUntil or 0, b.heldUntil or 0, b.canaryDueAt or 0,
+  slots.times[#slots.times] or 0, leaseCount > 0 and now + LEASE_MS or 0) + b.lateness
+-- All that is there lives until then at least. It is moved on before it comes near, and not each time.
+local isNear = last + TTL_MARGIN_MS / 2 > (state.livesUntil or 0)
+local ttl = math.ceil(math.min(last - now + TTL_MARGIN_MS, TTL_MAX_MS))
+if isNear then state.livesUntil = now + ttl end
+
 redis.call('HSET', key.state, 'layout', LAYOUT, 'revision', revision, 'bucket', cmsgpack.pack(state))
 if slots.dirty then redis.call('HSET', key.state, 'slots', slotsPack(slots)) end
 
-local last = math.max(now, b.resetAt or 0, b.blockedUntil or 0, b.heldUntil or 0, b.canaryDueAt or 0,
-  slots.times[#slots.times] or 0, leaseCount > 0 and now + LEASE_MS or 0)
-local ttl = math.ceil(math.min(last - now + b.lateness + TTL_MARGIN_MS, TTL_MAX_MS))
-for _, name in pairs(key) do redis.call('PEXPIRE', name, ttl) end
+for name in pairs(isNear and key or fresh) do redis.call('PEXPIRE', key[name], ttl) end
 
 for name, message in pairs(outbox) do
   local replica = replicaOf(name)
