@@ -48,7 +48,7 @@ function toStepObservation(said: LocalObservation, chance: number, now: number):
     stamp: said.stamp,
     sameWithin: said.sameWithinMs,
     uncertainty: said.uncertaintyMs,
-    chance,
+    ...(said.status === 429 ? { chance } : {}),
   };
 }
 
@@ -71,9 +71,13 @@ export function toTicket(
 
 /** Control characters separate names in the queue's keys, and the script reads whole ones only. */
 function name(text: string): string {
-  // oxlint-disable-next-line no-control-regex
-  return text.toWellFormed().replaceAll(/[\0-\x1f]/g, '?');
+  const whole = text.toWellFormed();
+  return CONTROL.test(whole) ? whole.replaceAll(CONTROLS, '?') : whole;
 }
+
+// oxlint-disable-next-line no-control-regex
+const CONTROL = /[\0-\x1f]/;
+const CONTROLS = new RegExp(CONTROL, 'g');
 
 export function toKnown(known: KnownBucket, unsharedSpent: number, now: number): StepKnown {
   const { said, blockedUntil, own, since } = known;

@@ -67,8 +67,8 @@ export interface StepObservation {
   readonly stamp?: number | undefined;
   readonly sameWithin: number;
   readonly uncertainty: number;
-  /** From 0 up to but without 1: spreads the retries of an API that says no time. */
-  readonly chance: number;
+  /** From 0 up to but without 1, with a 429: spreads the retries of an API that says no time. */
+  readonly chance?: number;
 }
 
 export type StepTicket = readonly [

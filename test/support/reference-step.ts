@@ -143,7 +143,7 @@ export class ReferenceStep {
         receivedAt: now,
       },
       now,
-      () => chance,
+      () => chance ?? Number.NaN,
     );
   }
 

@@ -34,7 +34,9 @@
 local MESSAGE_MS = 500
 local TTL_MARGIN_MS, TTL_MAX_MS = 120000, 3600000000
 
-endOffers()
+-- Offers are made to other replicas only: often there are none.
+local anyOffers = redis.call('EXISTS', key.offers) == 1
+if anyOffers then endOffers() end
 advance(b, slots, now)
 -- A shed that was told of so long before and has not arrived by now is lost.
 local mustDeclare = not batch.declares and batch.sheds < mine.shedsBefore
@@ -51,7 +53,7 @@ if now - mine.shedsAt >= MESSAGE_MS then mine.shedsBefore, mine.shedsAt = mine.s
 for _, held in ipairs(batch.held) do hold(unpack(held)) end
 for _, settled in ipairs(batch.settled) do settle(unpack(settled)) end
 for _, id in ipairs(batch.gone) do dropTicket(id) end
-if not batch.probes then repeatOffers() end
+if anyOffers and not batch.probes then repeatOffers() end
 -- What is being declared is not served before it is: it would count as left behind.
 if not batch.declares then serve() end
 for _, ticket in ipairs(batch.tickets) do arrive(unpack(ticket)) end
