@@ -1,5 +1,5 @@
-import { spawn, type ChildProcess } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { closeSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -28,18 +28,19 @@ const PAGE_BYTES = 4096;
 const START_TIMEOUT_MS = 10_000;
 
 /**
- * Starts a server and waits until its port takes connections. Its output is piped to a process that
- * throws it away, as a container's runtime would read it: a file or /dev/null is cheaper to write.
+ * Starts a server and waits until its port takes connections. Its output goes through a pipe to a
+ * process that throws it away, as a container's runtime would read it: a file or /dev/null is cheaper
+ * to write. This process takes no part in it, which would take its time from what is measured.
  */
 export async function start({ command, args, env = {}, port }: StartOptions): Promise<Running> {
+  const out = openDrain();
   const child = spawn(command, args, {
     env: { ...process.env, ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: ['ignore', out, 'pipe'],
   });
-  const reader = spawn('cat', [], { stdio: ['pipe', 'ignore', 'ignore'] });
-  child.stdout.pipe(reader.stdin);
+  closeSync(out);
   let errors = '';
-  child.stderr.on('data', (chunk: Buffer) => {
+  child.stderr?.on('data', (chunk: Buffer) => {
     errors = (errors + chunk.toString()).slice(-4000);
   });
   const pid = await pidOf(child);
@@ -56,9 +57,24 @@ export async function start({ command, args, env = {}, port }: StartOptions): Pr
         child.kill('SIGTERM');
         await ended;
       }
-      reader.kill();
     },
   };
+}
+
+/** The writing end of a pipe whose reader throws everything away, and ends with the last writer. */
+function openDrain(): number {
+  const folder = scratch();
+  const path = join(folder.path, 'out');
+  execFileSync('mkfifo', [path]);
+  // Either end would wait for the other one to be opened, but for this one, which is both.
+  const both = openSync(path, 'r+');
+  const reading = openSync(path, 'r');
+  const writing = openSync(path, 'w');
+  closeSync(both);
+  folder.remove();
+  spawn('cat', [], { stdio: [reading, 'ignore', 'ignore'] });
+  closeSync(reading);
+  return writing;
 }
 
 /** A port that was free a moment ago. */
