@@ -54,7 +54,6 @@ export interface RedisBucketOptions {
   readonly stepOver: () => void;
   /** Tickets wait and no socket is free: {@link RedisBucket.step} when one is. */
   readonly onStarved: (bucket: RedisBucket) => void;
-  readonly onGranted: (grant: Grant, bucket: RedisBucket) => void;
   /** What one turn of the event loop brings goes with one step. */
   readonly atEndOfTurn: EndOfTurn;
   readonly observer?: Pick<LedgerObserver, 'step'> | undefined;
@@ -268,7 +267,6 @@ export class RedisBucket {
         grantedAt: grant.grantedAt,
       };
       this.#leases.hold(grant, lease);
-      this.#options.onGranted(grant, this);
     }
     for (const waiter of waiting) {
       this.#waiting.add(waiter, waiter.id ?? this.#options.nextId(), true);
@@ -327,7 +325,6 @@ export class RedisBucket {
     const { ticket } = waiter;
     const grant: Grant = { ticket, grantedAt: now, waited: waiter.hasWaited || isOffer };
     this.#leases.hold(grant, lease, { isOffer });
-    this.#options.onGranted(grant, this);
     this.#waiting.tell(waiter, { kind: 'granted', grant });
   }
 

@@ -19,14 +19,7 @@ import { waitingByCaller } from './waiting-by-caller.ts';
 
 export interface RedisLedgerOptions extends Omit<
   RedisBucketOptions,
-  | 'nextEpoch'
-  | 'nextId'
-  | 'drainUntil'
-  | 'onTrouble'
-  | 'mayStep'
-  | 'stepOver'
-  | 'onStarved'
-  | 'onGranted'
+  'nextEpoch' | 'nextId' | 'drainUntil' | 'onTrouble' | 'mayStep' | 'stepOver' | 'onStarved'
 > {
   /** A step failed; called once for each that does. */
   readonly onTrouble?: (error: Error, bucketId: string) => void;
@@ -41,7 +34,6 @@ export interface RedisLedgerOptions extends Omit<
 export class RedisLedger implements Ledger, Succession {
   readonly #options: RedisLedgerOptions;
   readonly #buckets: BucketMap<RedisBucket>;
-  readonly #grants = new Map<Grant, RedisBucket>();
   readonly #starved = new Set<RedisBucket>();
   /** Those of them that take a step now because a socket is free. */
   readonly #turns = new Set<RedisBucket>();
@@ -67,9 +59,8 @@ export class RedisLedger implements Ledger, Succession {
   }
 
   settle(grant: Grant, outcome: Outcome): void {
-    const bucket = this.#grants.get(grant);
-    if (bucket === undefined) throw new Error('a grant was settled twice, or by the wrong ledger');
-    this.#grants.delete(grant);
+    const bucket = this.#buckets.get(grant.ticket.bucket.id);
+    if (bucket === undefined) throw new Error('a grant was settled by the wrong ledger');
     bucket.settle(grant, outcome);
   }
 
@@ -134,7 +125,6 @@ export class RedisLedger implements Ledger, Succession {
     for (let i = 0; i < buckets.length; i += MOST_STEPS) {
       await Promise.all(buckets.slice(i, i + MOST_STEPS).map((bucket) => bucket.close()));
     }
-    this.#buckets.clear();
     this.#starved.clear();
     this.#turns.clear();
   }
@@ -173,7 +163,6 @@ export class RedisLedger implements Ledger, Succession {
   handOver(): Handover {
     const all = [...this.#buckets.values()].map((bucket) => bucket.handOver());
     this.#buckets.clear();
-    this.#grants.clear();
     this.#starved.clear();
     this.#turns.clear();
     this.#atGate.clear();
@@ -225,7 +214,6 @@ export class RedisLedger implements Ledger, Succession {
       mayStep: (asking) => this.#mayStep(asking),
       stepOver: () => this.#stepOver(bucket),
       onStarved: (starved) => this.#starved.add(starved),
-      onGranted: (grant, from) => this.#grants.set(grant, from),
     });
     this.#buckets.add(name.id, bucket);
     return bucket;
