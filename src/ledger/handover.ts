@@ -11,8 +11,8 @@ export interface Waiter {
   readonly isAgain: boolean;
   /** On `Clock.now`: not before then. */
   readonly notBefore: number;
-  /** Under what name the shared ledger knows it, if it does. */
-  readonly id?: string;
+  /** Under what number the shared ledger knows it, if it does. */
+  readonly number?: number;
 }
 
 export interface HeldGrant {

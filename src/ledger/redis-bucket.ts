@@ -2,6 +2,7 @@ import type { ClockOffset } from '../core/clock-offset.ts';
 import type { Chance, Clock, EndOfTurn, Timer } from '../core/clock.ts';
 import { observe } from '../core/observation.ts';
 import type { Handover } from './handover.ts';
+import type { Ids } from './ids.ts';
 import { inTime } from './in-time.ts';
 import { KnownBucket } from './known-bucket.ts';
 import { localTimes, type LocalObservation } from './local-times.ts';
@@ -42,8 +43,7 @@ export interface RedisBucketOptions {
   readonly step: (bucketId: string, batch: string) => Promise<unknown>;
   /** Greater each time, over all buckets. */
   readonly nextEpoch: () => number;
-  /** Unique within this replica. */
-  readonly nextId: () => string;
+  readonly ids: Ids;
   /** Nothing waits beyond this moment. */
   readonly drainUntil: () => number;
   /** A step failed. The bucket tries again by itself unless it is handed over. */
@@ -172,7 +172,7 @@ export class RedisBucket {
     const outcome = new Promise<Granted | Shed | Left>((tell) => {
       const notBefore = again?.notBefore ?? 0;
       const waiter = { ticket, leaving, tell, isAgain: again !== undefined, notBefore };
-      this.#waiting.add(waiter, this.#options.nextId(), false);
+      this.#waiting.add(waiter, this.#options.ids.next(), false);
     });
     this.#send();
     return { kind: 'waiting', outcome };
@@ -238,7 +238,7 @@ export class RedisBucket {
   /** Asks anew for everything that waits, now that there is less time for it. */
   drain(): void {
     for (const waiter of this.#waiting.empty({ leaves: true })) {
-      this.#waiting.add(waiter, this.#options.nextId(), false);
+      this.#waiting.add(waiter, this.#options.ids.next(), false);
     }
     this.#send();
   }
@@ -257,10 +257,11 @@ export class RedisBucket {
 
   /** Goes on with what another ledger held; {@link step} then declares it. */
   takeOver({ waiting, held, known }: Handover): void {
+    const { ids } = this.#options;
     for (const bucket of known) this.#known = bucket;
     for (const { grant, kind } of held) {
       const lease: RemoteLease = {
-        id: this.#options.nextId(),
+        id: ids.idOf(ids.next()),
         kind,
         observation: -1,
         trusted: false,
@@ -269,7 +270,7 @@ export class RedisBucket {
       this.#leases.hold(grant, lease);
     }
     for (const waiter of waiting) {
-      this.#waiting.add(waiter, waiter.id ?? this.#options.nextId(), true);
+      this.#waiting.add(waiter, waiter.number ?? ids.next(), true);
     }
   }
 
@@ -307,7 +308,7 @@ export class RedisBucket {
   }
 
   #take([id, kind, observation, trusted]: StepGranted, isOffer: boolean): void {
-    const waiter = this.#waiting.take(id);
+    const waiter = this.#waiting.take(this.#options.ids.numberOf(id));
     const now = this.#options.clock.now();
     const lease: RemoteLease = { id, kind, observation, trusted, grantedAt: now };
     if (waiter === undefined) {
@@ -318,7 +319,7 @@ export class RedisBucket {
     if (this.#paused || !this.#options.places.take()) {
       this.#giveBack(lease);
       const again = { ...waiter, isAgain: true, notBefore: 0 };
-      this.#waiting.add(again, this.#options.nextId(), true);
+      this.#waiting.add(again, this.#options.ids.next(), true);
       this.#freeByScript = 0;
       return;
     }
@@ -334,7 +335,7 @@ export class RedisBucket {
   }
 
   #shed([id, code, retryAfterMs]: StepShed): void {
-    const waiter = this.#waiting.take(id);
+    const waiter = this.#waiting.take(this.#options.ids.numberOf(id));
     if (waiter === undefined) return;
     this.#waiting.tell(waiter, this.#shedOutcome(waiter.ticket, code, retryAfterMs));
   }
@@ -374,7 +375,7 @@ export class RedisBucket {
   }
 
   #collect(): Flight {
-    const { clock, places, maxQueue, belief, replica } = this.#options;
+    const { clock, places, maxQueue, belief, replica, ids } = this.#options;
     const now = clock.now();
     const tickets = this.#waiting.nextTickets(MOST_TICKETS);
     const settled = this.#leases.nextSettled(MOST_SETTLED);
@@ -396,9 +397,10 @@ export class RedisBucket {
       ...(this.#declares ? { known: toKnown(this.#known, 0, now) } : {}),
       held: held.map((lease) => toHeld(lease, now)),
       settled: settled.map((one) => toSettled(one, now)),
-      gone,
+      gone: gone.map((number) => ids.idOf(number)),
       tickets: tickets.map((waiter) => {
-        return toTicket(waiter.id, waiter, waiter.hasWaited, this.#latest(waiter.ticket), now);
+        const id = ids.idOf(waiter.number);
+        return toTicket(id, waiter, waiter.hasWaited, this.#latest(waiter.ticket), now);
       }),
     };
     this.#stepDue = false;
@@ -517,7 +519,7 @@ interface Flight {
   readonly batch: StepBatch;
   readonly tickets: readonly RemoteWaiter[];
   readonly settled: readonly Settlement[];
-  readonly gone: readonly string[];
+  readonly gone: readonly number[];
   readonly sentAt: number;
   readonly declares: boolean;
   over: Promise<void>;

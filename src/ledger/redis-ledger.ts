@@ -1,5 +1,6 @@
 import { BucketMap } from './bucket-map.ts';
 import type { Handover, Succession } from './handover.ts';
+import { makeIds, type Ids } from './ids.ts';
 import { inTime } from './in-time.ts';
 import type {
   Admission,
@@ -19,7 +20,7 @@ import { waitingByCaller } from './waiting-by-caller.ts';
 
 export interface RedisLedgerOptions extends Omit<
   RedisBucketOptions,
-  'nextEpoch' | 'nextId' | 'drainUntil' | 'onTrouble' | 'mayStep' | 'stepOver' | 'onStarved'
+  'nextEpoch' | 'ids' | 'drainUntil' | 'onTrouble' | 'mayStep' | 'stepOver' | 'onStarved'
 > {
   /** A step failed; called once for each that does. */
   readonly onTrouble?: (error: Error, bucketId: string) => void;
@@ -34,6 +35,7 @@ export interface RedisLedgerOptions extends Omit<
 export class RedisLedger implements Ledger, Succession {
   readonly #options: RedisLedgerOptions;
   readonly #buckets: BucketMap<RedisBucket>;
+  readonly #ids: Ids;
   readonly #starved = new Set<RedisBucket>();
   /** Those of them that take a step now because a socket is free. */
   readonly #turns = new Set<RedisBucket>();
@@ -41,11 +43,11 @@ export class RedisLedger implements Ledger, Succession {
   readonly #atGate = new Set<RedisBucket>();
   #stepsUnderWay = 0;
   #epoch = 0;
-  #ids = 0;
   #drainUntil = Number.POSITIVE_INFINITY;
 
   constructor(options: RedisLedgerOptions) {
     this.#options = options;
+    this.#ids = makeIds(options.replica);
     this.#buckets = new BucketMap({
       most: options.maxBuckets,
       isIdle: (bucket) => bucket.idle,
@@ -208,7 +210,7 @@ export class RedisLedger implements Ledger, Succession {
         return options.belief;
       },
       nextEpoch: () => ++this.#epoch,
-      nextId: () => `${this.#options.replica}.${(++this.#ids).toString(36)}`,
+      ids: this.#ids,
       drainUntil: () => this.#drainUntil,
       onTrouble: (error) => this.#options.onTrouble?.(error, name.id),
       mayStep: (asking) => this.#mayStep(asking),

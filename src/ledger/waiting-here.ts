@@ -7,8 +7,8 @@ import type { Granted, Leaving, Left, Shed, Ticket } from './ledger.ts';
 /** A ticket that waits in the shared queue, or is on its way there. */
 export interface RemoteWaiter extends Waiter, RollItem<RemoteWaiter>, Due {
   leaving: Leaving;
-  /** How the shared ledger knows it. */
-  readonly id: string;
+  /** How the shared ledger knows it (see Ids). */
+  readonly number: number;
   /** Whether it was in the queue before: then the forecast does not judge it again. */
   hasWaited: boolean;
   /** Rings when a parked ticket may queue. */
@@ -33,13 +33,13 @@ export interface WaitingHereOptions {
  */
 export class WaitingHere {
   readonly #options: WaitingHereOptions;
-  /** By id, in the order of arrival here. */
-  readonly #queued = new Map<string, RemoteWaiter>();
+  /** By number, in the order of arrival here. */
+  readonly #queued = new Map<number, RemoteWaiter>();
   /** Those that no step has carried in this epoch. */
   readonly #toSend = new Roll<RemoteWaiter>();
   /** Tickets that may not queue yet: the API throttled them and not the bucket. */
   readonly #parked = new Set<RemoteWaiter>();
-  #gone: string[] = [];
+  #gone: number[] = [];
   readonly #deadlines: Deadlines<RemoteWaiter>;
 
   constructor(options: WaitingHereOptions) {
@@ -67,7 +67,7 @@ export class WaitingHere {
     return [...this.#queued.values(), ...this.#parked];
   }
 
-  add(from: Waiter, id: string, hasWaited: boolean): void {
+  add(from: Waiter, number: number, hasWaited: boolean): void {
     const { clock, latest, answerMs, onNews } = this.#options;
     const { ticket, leaving, tell, isAgain, notBefore } = from;
     const now = clock.now();
@@ -79,7 +79,7 @@ export class WaitingHere {
       tell,
       isAgain,
       notBefore,
-      id,
+      number,
       hasWaited,
       parkedFor: undefined,
       dueAt: latestAt <= now && isFirst ? now + answerMs : latestAt,
@@ -101,18 +101,18 @@ export class WaitingHere {
 
   /** Ends the wait of one that the shared queue may still hold, and has it told so. */
   leave(waiter: RemoteWaiter, outcome: Shed | Left): void {
-    const wasQueued = this.#queued.delete(waiter.id);
-    if (wasQueued && !this.#toSend.delete(waiter)) this.#gone.push(waiter.id);
+    const wasQueued = this.#queued.delete(waiter.number);
+    if (wasQueued && !this.#toSend.delete(waiter)) this.#gone.push(waiter.number);
     this.#parked.delete(waiter);
     this.tell(waiter, outcome);
     this.#options.onNews();
   }
 
   /** Takes out one that the shared queue no longer holds; its caller is not told yet. */
-  take(id: string): RemoteWaiter | undefined {
-    const waiter = this.#queued.get(id);
+  take(number: number): RemoteWaiter | undefined {
+    const waiter = this.#queued.get(number);
     if (waiter === undefined) return undefined;
-    this.#queued.delete(id);
+    this.#queued.delete(number);
     this.#toSend.delete(waiter);
     this.#forgetTimers(waiter);
     return waiter;
@@ -138,12 +138,12 @@ export class WaitingHere {
     return next;
   }
 
-  nextGone(most: number): string[] {
+  nextGone(most: number): number[] {
     return this.#gone.splice(0, most);
   }
 
   /** Everything has to be told anew, and first what a step that is void now would have told. */
-  tellAnew(gone: readonly string[]): void {
+  tellAnew(gone: readonly number[]): void {
     this.#gone.unshift(...gone);
     for (const waiter of this.#queued.values()) if (!waiter.onRoll) this.#toSend.add(waiter);
   }
@@ -155,7 +155,7 @@ export class WaitingHere {
     // One by one: there may be more of them than a call takes arguments.
     for (const waiter of this.#queued.values()) {
       const wasSent = !this.#toSend.delete(waiter);
-      if (leaves && wasSent) this.#gone.push(waiter.id);
+      if (leaves && wasSent) this.#gone.push(waiter.number);
     }
     this.#queued.clear();
     this.#parked.clear();
@@ -165,14 +165,14 @@ export class WaitingHere {
 
   /** Whoever comes after its own first step did wait. */
   haveWaited(waiters: readonly RemoteWaiter[]): void {
-    for (const { id } of waiters) {
-      const waiter = this.#queued.get(id);
+    for (const { number } of waiters) {
+      const waiter = this.#queued.get(number);
       if (waiter !== undefined) waiter.hasWaited = true;
     }
   }
 
   #enqueue(waiter: RemoteWaiter): void {
-    this.#queued.set(waiter.id, waiter);
+    this.#queued.set(waiter.number, waiter);
     this.#toSend.add(waiter);
   }
 

@@ -25,7 +25,7 @@ test('the tickets of a queue of any length are given away, and the shared queue 
   const leaving = { gone: false, onGone: () => undefined };
   for (let i = 0; i < count; i++) {
     const waiter = { ticket, leaving, tell: () => undefined, isAgain: false, notBefore: 0 };
-    waiting.add(waiter, String(i), false);
+    waiting.add(waiter, i, false);
   }
   expect(waiting.nextTickets(count)).toHaveLength(count);
   expect(waiting.empty({ leaves: true })).toHaveLength(count);
