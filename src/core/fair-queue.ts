@@ -32,9 +32,8 @@ export class FairQueue<T extends Queued<T>> {
   #virtualTime = 0;
   #size = 0;
   #order = 0;
-  /** Flows in which tickets wait, by whose head goes first. */
-  readonly #active = new Heap<Flow<T>>(headGoesFirst);
-  readonly #flows = new FlowsByOwner<T>();
+  /** Made anew when somebody comes: there may be thousands of queues, and few in which any wait. */
+  #lines: Lines<T> | undefined;
 
   /** How many tickets wait. */
   get size(): number {
@@ -43,7 +42,7 @@ export class FairQueue<T extends Queued<T>> {
 
   /** How many flows are remembered, waiting or ahead of their share. */
   get flows(): number {
-    return this.#active.size + this.#flows.idle;
+    return this.#lines === undefined ? 0 : this.#lines.active.size + this.#lines.flows.idle;
   }
 
   /**
@@ -51,7 +50,11 @@ export class FairQueue<T extends Queued<T>> {
    * and comes back for another attempt: its turn comes at once and costs nothing more.
    */
   add(ticket: T, { paid = false } = {}): void {
-    const flow = this.#flows.join(ticket, this.#virtualTime);
+    const lines = (this.#lines ??= {
+      active: new Heap<Flow<T>>(headGoesFirst),
+      flows: new FlowsByOwner<T>(),
+    });
+    const flow = lines.flows.join(ticket, this.#virtualTime);
     const node: Node<T> = {
       ticket,
       paid,
@@ -63,23 +66,23 @@ export class FairQueue<T extends Queued<T>> {
     insert(flow, node);
     ticket.place = node;
     this.#size++;
-    if (flow.head === node) this.#headChanged(flow);
+    if (flow.head === node) this.#headChanged(flow, lines);
   }
 
   /** The ticket whose turn it is, left where it is. */
   get head(): T | undefined {
-    return this.#active.first?.head?.ticket;
+    return this.#lines?.active.first?.head?.ticket;
   }
 
   /** Takes out the ticket whose turn it is, and charges its flow. */
   take(): T | undefined {
-    const flow = this.#active.first;
+    const flow = this.#lines?.active.first;
     const node = flow?.head;
     if (flow === undefined || node === undefined) return undefined;
     this.#virtualTime = Math.max(this.#virtualTime, flow.tag);
     if (!node.paid) flow.finish = flow.tag + 1 / weightOf(node.ticket);
     this.#remove(node);
-    this.#flows.advance(this.#virtualTime);
+    this.#lines?.flows.advance(this.#virtualTime);
     return node.ticket;
   }
 
@@ -94,7 +97,7 @@ export class FairQueue<T extends Queued<T>> {
   /** The last ticket of the longest flow, of several the last by name: who leaves a full queue. */
   get last(): T | undefined {
     let longest: Flow<T> | undefined;
-    for (const flow of this.#active) {
+    for (const flow of this.#lines?.active ?? []) {
       if (longest === undefined || isLonger(flow, longest)) longest = flow;
     }
     return longest?.tail?.ticket;
@@ -102,14 +105,16 @@ export class FairQueue<T extends Queued<T>> {
 
   /** How many waiting tickets would go before `turn` if it came now. */
   ahead(turn: Turn): number {
-    const own = this.#flows.find(turn);
+    if (this.#lines === undefined) return 0;
+    const { active, flows } = this.#lines;
+    const own = flows.find(turn);
     const start =
       own === undefined
-        ? this.#flows.startOf(turn, this.#virtualTime)
+        ? flows.startOf(turn, this.#virtualTime)
         : Math.max(this.#virtualTime, own.length > 0 ? own.tag : own.finish);
     const tag = start + (own?.length ?? 0) / weightOf(turn);
     let count = own?.length ?? 0;
-    for (const flow of this.#active) {
+    for (const flow of active) {
       if (flow === own || flow.head === undefined || flow.tag > tag + EPSILON) continue;
       const sharesBefore = Math.floor((tag - flow.tag) * weightOf(flow.head.ticket) + EPSILON) + 1;
       count += Math.min(flow.length, sharesBefore);
@@ -119,20 +124,20 @@ export class FairQueue<T extends Queued<T>> {
 
   /** Every waiting ticket, flow by flow. */
   *tickets(): IterableIterator<T> {
-    for (const flow of this.#active) {
+    for (const flow of this.#lines?.active ?? []) {
       for (let node = flow.head; node !== undefined; node = node.next) yield node.ticket;
     }
   }
 
-  #headChanged(flow: Flow<T>): void {
+  #headChanged(flow: Flow<T>, { active }: Lines<T>): void {
     const { head } = flow;
     if (head === undefined) {
-      this.#active.remove(flow);
+      active.remove(flow);
       return;
     }
     flow.tag = head.paid ? this.#virtualTime : Math.max(this.#virtualTime, flow.finish);
-    if (flow.heapIndex >= 0) this.#active.moved(flow);
-    else this.#active.add(flow);
+    if (flow.heapIndex >= 0) active.moved(flow);
+    else active.add(flow);
   }
 
   #remove(node: Node<T>): void {
@@ -141,10 +146,18 @@ export class FairQueue<T extends Queued<T>> {
     unlink(node);
     node.ticket.place = undefined;
     this.#size--;
-    if (wasHead) this.#headChanged(flow);
-    if (this.#size === 0) this.#flows.clear();
-    else if (flow.length === 0) this.#flows.rest(flow, this.#virtualTime);
+    // Nobody waits, so nobody can be ahead of anybody.
+    if (this.#size === 0) this.#lines = undefined;
+    if (this.#lines === undefined) return;
+    if (wasHead) this.#headChanged(flow, this.#lines);
+    if (flow.length === 0) this.#lines.flows.rest(flow, this.#virtualTime);
   }
+}
+
+interface Lines<T extends Turn> {
+  /** Flows in which tickets wait, by whose head goes first. */
+  readonly active: Heap<Flow<T>>;
+  readonly flows: FlowsByOwner<T>;
 }
 
 /** Tags are sums of fractions; two that differ by less are the same. */

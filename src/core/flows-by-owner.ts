@@ -84,12 +84,6 @@ export class FlowsByOwner<T extends Turn> {
     }
   }
 
-  /** Nobody waits, so nobody can be ahead of anybody. */
-  clear(): void {
-    this.#idle.clear();
-    this.#owners.clear();
-  }
-
   #forget(flow: Flow<T> | undefined, virtualTime: number): void {
     if (flow === undefined) return;
     const { owner } = flow;

@@ -3,6 +3,7 @@ import type { ClockOffset } from '../core/clock-offset.ts';
 import type { Chance, Clock, Timer } from '../core/clock.ts';
 import { FairQueue, type Queued, type Turn } from '../core/fair-queue.ts';
 import { observe } from '../core/observation.ts';
+import { Roll, type RollItem } from '../core/roll.ts';
 import { BucketMap } from './bucket-map.ts';
 import type { Handover, HeldGrant, Succession, Waiter } from './handover.ts';
 import { KnownBucket } from './known-bucket.ts';
@@ -135,7 +136,7 @@ export class MemoryLedger implements Ledger, Succession {
       snapshots.push({
         ...view,
         ...(eta === undefined ? {} : { etaMs: Math.max(0, eta - now) }),
-        waitingByCaller: waitingByCaller([...entry.queue.tickets(), ...entry.parked]),
+        waitingByCaller: waitingByCaller([...entry.queue.tickets(), ...entry.parked.all]),
       });
     }
     return snapshots;
@@ -180,7 +181,7 @@ export class MemoryLedger implements Ledger, Succession {
         entry.queue.add(waiter);
         this.#setDeadline(entry, waiter, now);
       }
-      for (const waiter of entry.parked) this.#setDeadline(entry, waiter, now);
+      for (const waiter of entry.parked.all) this.#setDeadline(entry, waiter, now);
     }
   }
 
@@ -188,7 +189,7 @@ export class MemoryLedger implements Ledger, Succession {
     const waiting: Waiter[] = [];
     const known: KnownBucket[] = [];
     for (const entry of this.#entries.values()) {
-      for (const waiter of [...entry.queue.tickets(), ...entry.parked]) {
+      for (const waiter of [...entry.queue.tickets(), ...entry.parked.all]) {
         forgetTimers(waiter);
         waiting.push(waiter);
       }
@@ -236,7 +237,7 @@ export class MemoryLedger implements Ledger, Succession {
     const now = this.#options.clock.now();
     this.#drainUntil = now;
     for (const entry of this.#entries.values()) {
-      for (const waiter of [...entry.queue.tickets(), ...entry.parked]) {
+      for (const waiter of [...entry.queue.tickets(), ...entry.parked.all]) {
         this.#remove(entry, waiter, this.#tooLate(waiter.ticket, now, now));
       }
       entry.wake?.cancel();
@@ -312,7 +313,15 @@ export class MemoryLedger implements Ledger, Succession {
   #expect(entry: Entry, from: Waiter, now: number): QueuedWaiter {
     const { owner, caller, priority, weight, arrivedAt } = from.ticket;
     const turn: Turn = { owner, caller, priority, weight, arrivedAt };
-    const waiter: QueuedWaiter = { ...from, ...turn, place: undefined, timer: undefined };
+    const waiter: QueuedWaiter = {
+      ...from,
+      ...turn,
+      place: undefined,
+      timer: undefined,
+      onRoll: false,
+      previous: undefined,
+      next: undefined,
+    };
     waiter.leaving.onGone(() => this.#remove(entry, waiter, { kind: 'left' }));
     this.#setDeadline(entry, waiter, now);
     return waiter;
@@ -434,7 +443,7 @@ export class MemoryLedger implements Ledger, Succession {
       known: standIn === undefined ? undefined : (known ?? new KnownBucket(name)),
       belief: this.#options.belief,
       queue: new FairQueue(),
-      parked: new Set(),
+      parked: new Roll(),
       paused: false,
       wake: undefined,
       wakeAt: 0,
@@ -444,7 +453,7 @@ export class MemoryLedger implements Ledger, Succession {
   }
 }
 
-interface QueuedWaiter extends Waiter, Queued<QueuedWaiter> {
+interface QueuedWaiter extends Waiter, Queued<QueuedWaiter>, RollItem<QueuedWaiter> {
   /** Rings at the deadline. */
   timer: Timer | undefined;
   /** Rings when a parked ticket may queue. */
@@ -461,7 +470,7 @@ interface Entry {
   belief: MemoryLedgerOptions['belief'];
   readonly queue: FairQueue<QueuedWaiter>;
   /** Tickets that may not queue yet: the API throttled them and not the bucket. */
-  readonly parked: Set<QueuedWaiter>;
+  readonly parked: Roll<QueuedWaiter>;
   /** An operator holds its grants back. */
   paused: boolean;
   wake: Timer | undefined;
