@@ -1,6 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { measureLedger } from './scenarios/ledger.ts';
+import { measureOpen } from './scenarios/open.ts';
 import { measureOutage } from './scenarios/outage.ts';
 import { measureProxies } from './scenarios/proxies.ts';
 import { measureQueue } from './scenarios/queue.ts';
@@ -21,6 +22,7 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
     quick: true,
     run: (quick) => measureProxies(quick ? { rounds: 1, seconds: 2 } : { rounds: 5, seconds: 5 }),
   },
+  open: { quick: false, run: () => measureOpen({ rounds: 3, seconds: 3 }) },
   ledger: { quick: true, run: () => measureLedger() },
   start: { quick: true, run: () => measureStart() },
   steps: { quick: true, run: () => measureSteps() },
@@ -51,7 +53,8 @@ if (!values.quick) {
   const folder = new URL('results/', import.meta.url);
   mkdirSync(folder, { recursive: true });
   const day = new Date().toISOString().slice(0, 10);
-  const path = new URL(`${day}-${names.join('-')}.json`, folder);
+  const what = positionals.length > 0 ? `-${names.join('-')}` : '';
+  const path = new URL(`${day}${what}.json`, folder);
   writeFileSync(path, `${JSON.stringify({ versions: versions(), figures }, null, 2)}\n`);
   console.log(`\nwritten to ${path.pathname}`);
 }

@@ -14,6 +14,8 @@ const HOUR_MS = 3_600_000;
 export function measureLedger(): Promise<Figure[]> {
   const few = median(rounds(() => perOperationUs(1)));
   const many = median(rounds(() => perOperationUs(100_000)));
+  const fewBare = median(rounds(() => perBareUs(1)));
+  const manyBare = median(rounds(() => perBareUs(100_000)));
   const empty = median(rounds(() => perQueuedUs(0)));
   const long = median(rounds(() => perQueuedUs(50_000)));
   const flat = (what: string, value: number): Figure => ({
@@ -26,6 +28,8 @@ export function measureLedger(): Promise<Figure[]> {
     flat('memory ledger: cost with 100,000 buckets / with 1', many / few),
     flat('memory ledger: cost with 50,000 waiting / with none', long / empty),
     { what: 'memory ledger: granted at once and settled, 1 bucket', value: few, unit: ' µs' },
+    { what: 'memory ledger: … more with 100,000 buckets', value: many - few, unit: ' µs' },
+    { what: 'a bare Map: … more with 100,000 entries', value: manyBare - fewBare, unit: ' µs' },
     { what: 'memory ledger: queued and taken out again', value: empty, unit: ' µs' },
   ]);
 }
@@ -58,6 +62,26 @@ function ticketFor(bucket: string, number: number): Ticket {
     arrivedAt: now,
     deadlineAt: now + HOUR_MS,
   };
+}
+
+/**
+ * What a ledger of nothing but a Map and two objects a bucket would take, that looks a bucket up
+ * twice: the part of the cost of many buckets that no ledger can save.
+ */
+function perBareUs(buckets: number): number {
+  const all = new Map<string, { grants: number; readonly told: { answers: number } }>();
+  for (let i = 0; i < buckets; i++) all.set(`bucket-${i}`, { grants: 0, told: { answers: 0 } });
+  const tickets = Array.from({ length: OPERATIONS }, (_, i) =>
+    ticketFor(`bucket-${(i * 7919) % buckets}`, i),
+  );
+  const startedAt = performance.now();
+  for (const { bucket } of tickets) {
+    const granting = all.get(bucket.id);
+    if (granting !== undefined) granting.grants++;
+    const settling = all.get(bucket.id);
+    if (settling !== undefined) settling.told.answers++;
+  }
+  return ((performance.now() - startedAt) * 1000) / OPERATIONS;
 }
 
 /** Grants at once and settles with an answer, in turn over the buckets. */

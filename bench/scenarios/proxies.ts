@@ -111,6 +111,10 @@ function figuresOf(
     ratio('CPU per request: memory / nginx', cpu('memory') / cpu('nginx'), 6),
     ratio('CPU per request: memory / hono/proxy', cpu('memory') / cpu('hono/proxy'), 0.3),
     ratio('CPU per request: memory / undici dispatch', cpu('memory') / cpu('undici dispatch'), 1.5),
+    ratio(
+      'CPU per request: undici dispatch / hono/proxy',
+      cpu('undici dispatch') / cpu('hono/proxy'),
+    ),
     ratio('CPU per request: memory / haproxy', cpu('memory') / cpu('haproxy')),
     ratio('CPU per request: redis / memory', cpu('redis') / cpu('memory'), 1.2),
     {
@@ -124,6 +128,10 @@ function figuresOf(
       'p50 added at 1: memory / nginx',
       added('memory', 'p50At1Ms') / added('nginx', 'p50At1Ms'),
       2.5,
+    ),
+    ratio(
+      'p50 added at 1: undici dispatch / nginx',
+      added('undici dispatch', 'p50At1Ms') / added('nginx', 'p50At1Ms'),
     ),
     ratio(
       'throughput at 64: memory / undici dispatch',

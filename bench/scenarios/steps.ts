@@ -10,8 +10,27 @@ import { scratch } from '../support/processes.ts';
 import { startRedis } from '../support/servers.ts';
 
 const WAITING = 100_000;
+const BUCKETS = 100_000;
+/** Steps that are sent without waiting for each other's answers. */
+const AT_ONCE = 500;
 const STEPS = 50;
 const OPERATIONS = 4000;
+const FIRST_STEP: StepBatch = {
+  bucket: '',
+  replica: 'bench',
+  epoch: 1,
+  sequence: 1,
+  lineage: '',
+  revision: 0,
+  declares: true,
+  free: 1000,
+  maxQueue: 2 * WAITING,
+  sheds: 0,
+  held: [],
+  settled: [],
+  gone: [],
+  tickets: [],
+};
 const STAYS: Leaving = { gone: false, onGone: () => undefined };
 /** So much that nobody waits: what is measured is the way there. */
 const ENOUGH = { limit: 1_000_000_000, periodMs: 60_000 };
@@ -29,7 +48,11 @@ export async function measureSteps(): Promise<Figure[]> {
   const step: Step = (bucketId, batch) =>
     run.call(client, ...bucketKeys('bench', bucketId), batch, 'bench:replica:');
   try {
-    return [...(await longQueue(client, step)), ...(await batching(step))];
+    return [
+      ...(await longQueue(client, step)),
+      ...(await manyBuckets(client, step)),
+      ...(await batching(step)),
+    ];
   } finally {
     client.disconnect();
     await server.stop();
@@ -38,22 +61,7 @@ export async function measureSteps(): Promise<Figure[]> {
 }
 
 async function longQueue(client: Redis, step: Step): Promise<Figure[]> {
-  const empty: StepBatch = {
-    bucket: 'long',
-    replica: 'bench',
-    epoch: 1,
-    sequence: 0,
-    lineage: '',
-    revision: 0,
-    declares: false,
-    free: 0,
-    maxQueue: 2 * WAITING,
-    sheds: 0,
-    held: [],
-    settled: [],
-    gone: [],
-    tickets: [],
-  };
+  const empty: StepBatch = { ...FIRST_STEP, bucket: 'long', free: 0 };
   let [sequence, lineage, revision, ids] = [0, '', 0, 0];
   const take = async (tickets: StepTicket[]): Promise<number> => {
     const declares = sequence === 0;
@@ -72,9 +80,7 @@ async function longQueue(client: Redis, step: Step): Promise<Figure[]> {
   const perStepMs = async (count: number): Promise<number> => {
     await client.config('RESETSTAT');
     for (let i = 0; i < STEPS; i++) await take(tickets(count));
-    const [, calls, us] =
-      /cmdstat_evalsha:calls=(\d+),usec=(\d+)/.exec(await client.info('commandstats')) ?? [];
-    return Number(us) / Number(calls) / 1000;
+    return (await perStepUs(client)) / 1000;
   };
   const what = `step in Redis, ${WAITING} tickets waiting`;
   const goal = { at: 'most', bound: 5 } as const;
@@ -82,6 +88,55 @@ async function longQueue(client: Redis, step: Step): Promise<Figure[]> {
     { what: `${what}, nothing new`, value: await perStepMs(0), unit: ' ms', goal },
     { what: `${what}, 1 new`, value: await perStepMs(1), unit: ' ms', goal },
     { what: `${what}, 256 new`, value: await perStepMs(256), unit: ' ms', goal },
+  ];
+}
+
+/** Microseconds of the server's own time that a step took since its statistics were reset. */
+async function perStepUs(client: Redis): Promise<number> {
+  const [, calls, us] =
+    /cmdstat_evalsha:calls=(\d+),usec=(\d+)/.exec(await client.info('commandstats')) ?? [];
+  return Number(us) / Number(calls);
+}
+
+/** Whether a step that grants one request costs the same however many buckets there are. */
+async function manyBuckets(client: Redis, step: Step): Promise<Figure[]> {
+  const perBucket = async (prefix: string, buckets: number): Promise<number> => {
+    let epoch = 0;
+    const grantOne = async (nth: number): Promise<void> => {
+      const bucket = `${prefix}-${nth % buckets}`;
+      const id = `b.${prefix}.${++epoch}`;
+      const ticket: StepTicket = [id, '10.0.0.1', 'caller', 'normal', 1, 0, 1e9, 'new'];
+      // In an epoch of its own each is a first step, which says anew what the replica holds: nothing.
+      const batch = { ...FIRST_STEP, bucket, epoch, belief: [1e9, 60_000], tickets: [ticket] };
+      const reply = readReply(await step(bucket, JSON.stringify(batch)));
+      const isGranted = reply.status === 'ok' && reply.granted.length === 1;
+      if (!isGranted) throw new Error('nothing was granted');
+    };
+    const many = async (count: number): Promise<void> => {
+      for (let from = 0; from < count; from += AT_ONCE) {
+        await Promise.all(Array.from({ length: AT_ONCE }, (_, i) => grantOne((from + i) * 7919)));
+      }
+    };
+    await many(Math.max(buckets, 10 * AT_ONCE));
+    await client.config('RESETSTAT');
+    await many(20 * AT_ONCE);
+    return perStepUs(client);
+  };
+  const one = await perBucket('one', 1);
+  const all = await perBucket('many', BUCKETS);
+  await client.flushall();
+  return [
+    {
+      what: `step in Redis: cost with ${BUCKETS} buckets / with 1`,
+      value: all / one,
+      unit: '×',
+      goal: { at: 'most', bound: 1.25 },
+    },
+    {
+      what: 'step in Redis that declares and grants one request, 1 bucket',
+      value: one,
+      unit: ' µs',
+    },
   ];
 }
 
