@@ -17,6 +17,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'presets',
     'core',
     'listen',
+    'end-of-turn',
   ],
   admin: ['ledger', 'upstream', 'telemetry', 'config', 'core'],
   gateway: ['ledger', 'upstream', 'telemetry', 'core'],
@@ -28,6 +29,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   presets: ['core'],
   logs: ['core'],
   'system-clock': ['core'],
+  'end-of-turn': ['core'],
   listen: ['config'],
   core: [],
 };

@@ -35,7 +35,7 @@ local MESSAGE_MS = 500
 local TTL_MARGIN_MS, TTL_MAX_MS = 120000, 3600000000
 
 -- Offers are made to other replicas only: often there are none.
-local anyOffers = redis.call('EXISTS', key.offers) == 1
+local anyOffers = redis.call('ZCARD', key.offers) > 0
 if anyOffers then endOffers() end
 advance(b, slots, now)
 -- A shed that was told of so long before and has not arrived by now is lost.
