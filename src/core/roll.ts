@@ -10,10 +10,9 @@ export interface RollItem<T> {
  * Who is there, in the order of coming; whoever leaves does so in O(1), from anywhere. An item is on
  * one roll at a time.
  *
- * It is there for what comes and goes with every call, where a Set or a Map costs a third of a call:
- * each table that a Set outgrows leads on to the next one, and once an old one has been moved to where
- * the garbage collector seldom looks, everything that was ever in any of them stays until it does.
- * Here nothing that left leads anywhere.
+ * It is there for what comes and goes with every call, where a Set costs a quarter of a call: the
+ * tables that it outgrows lead on to one another, and what was in them is garbage only when all are.
+ * Here nothing that left leads anywhere (docs/decisions/0009).
  */
 export class Roll<T extends RollItem<T>> {
   #first: T | undefined;
