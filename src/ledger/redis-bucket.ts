@@ -189,9 +189,8 @@ export class RedisBucket {
     const lease = this.#leases.settle(grant, outcome.kind, said, chance());
     if (said !== undefined) this.#known.learn(said, now, true);
     const isNews = lease.kind !== 'slot' || said === undefined || said.status === 429;
-    const isMuch = this.#leases.untold >= MOST_SETTLED;
     // While nobody waits for what this changes, it goes with the next step for free.
-    if (isNews || isMuch || this.#numbers.waiting > 0) this.step();
+    if (isNews || this.#numbers.waiting > 0) this.step();
     else this.#linger();
   }
 
@@ -348,7 +347,8 @@ export class RedisBucket {
 
   get #wantsStep(): boolean {
     if (this.#flight !== undefined || this.#closed) return false;
-    return this.#stepDue || this.#waiting.untold > 0;
+    // While there are steps at all answers are told soon: what nobody told an outage would spend again.
+    return this.#stepDue || this.#waiting.untold + this.#leases.untold > 0;
   }
 
   /** Takes a step with all that this turn brings, or as soon as the one under way is answered. */
