@@ -25,7 +25,10 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
   open: { quick: false, run: () => measureOpen({ rounds: 3, seconds: 3 }) },
   ledger: { quick: true, run: () => measureLedger() },
   start: { quick: true, run: () => measureStart() },
-  steps: { quick: true, run: () => measureSteps() },
+  steps: {
+    quick: true,
+    run: (quick) => measureSteps({ buckets: quick ? 10_000 : 100_000 }),
+  },
   queue: { quick: false, run: () => measureQueue() },
   outage: { quick: false, run: () => measureOutage() },
   replicas: { quick: false, run: () => measureReplicas({ windows: 6 }) },

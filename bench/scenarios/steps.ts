@@ -10,7 +10,6 @@ import { scratch } from '../support/processes.ts';
 import { startRedis } from '../support/servers.ts';
 
 const WAITING = 100_000;
-const BUCKETS = 100_000;
 /** Steps that are sent without waiting for each other's answers. */
 const AT_ONCE = 500;
 const STEPS = 50;
@@ -38,7 +37,7 @@ const ENOUGH = { limit: 1_000_000_000, periodMs: 60_000 };
 type Step = (bucketId: string, batch: string) => Promise<unknown>;
 
 /** What a step of the shared ledger takes in Redis, and how many a request needs. */
-export async function measureSteps(): Promise<Figure[]> {
+export async function measureSteps({ buckets }: { buckets: number }): Promise<Figure[]> {
   const folder = scratch();
   const server = await startRedis(folder.path);
   const client = new Redis(server.url.replace('http:', 'redis:'));
@@ -50,7 +49,7 @@ export async function measureSteps(): Promise<Figure[]> {
   try {
     return [
       ...(await longQueue(client, step)),
-      ...(await manyBuckets(client, step)),
+      ...(await manyBuckets(client, step, buckets)),
       ...(await batching(step)),
     ];
   } finally {
@@ -99,7 +98,7 @@ async function perStepUs(client: Redis): Promise<number> {
 }
 
 /** Whether a step that grants one request costs the same however many buckets there are. */
-async function manyBuckets(client: Redis, step: Step): Promise<Figure[]> {
+async function manyBuckets(client: Redis, step: Step, most: number): Promise<Figure[]> {
   const perBucket = async (prefix: string, buckets: number): Promise<number> => {
     let epoch = 0;
     const grantOne = async (nth: number): Promise<void> => {
@@ -123,11 +122,11 @@ async function manyBuckets(client: Redis, step: Step): Promise<Figure[]> {
     return perStepUs(client);
   };
   const one = await perBucket('one', 1);
-  const all = await perBucket('many', BUCKETS);
+  const all = await perBucket('many', most);
   await client.flushall();
   return [
     {
-      what: `step in Redis: cost with ${BUCKETS} buckets / with 1`,
+      what: `step in Redis: cost with ${most} buckets / with 1`,
       value: all / one,
       unit: '×',
       goal: { at: 'most', bound: 1.25 },
