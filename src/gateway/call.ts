@@ -23,6 +23,7 @@ export class Call implements Leaving, RollItem<Call> {
   /** On `Clock.now`. */
   readonly arrivedAt: number;
 
+  /** These three are the roll's that it stands on. */
   onRoll = false;
   previous: Call | undefined;
   next: Call | undefined;

@@ -190,7 +190,7 @@ export class RedisBucket {
     if (said !== undefined) this.#known.learn(said, now, true);
     const isNews = lease.kind !== 'slot' || said === undefined || said.status === 429;
     // While nobody waits for what this changes, it goes with the next step for free.
-    if (isNews || this.#numbers.waiting > 0) this.step();
+    if (isNews || this.#numbers.waiting > 0) this.#send();
     else this.#linger();
   }
 
@@ -281,7 +281,6 @@ export class RedisBucket {
     // Nothing is tried twice any more: what cannot be told now is found out by its age.
     await this.#flight?.over;
     if (this.#leases.untold + this.#waiting.untold > 0 && !this.#closed) {
-      this.#stepDue = true;
       this.#sendNow();
       await this.#flight?.over;
     }
@@ -495,9 +494,10 @@ export class RedisBucket {
   }
 
   #linger(): void {
+    if (this.#closed) return;
     this.#lingerTimer ??= this.#options.clock.after(LINGER_MS, () => {
       this.#lingerTimer = undefined;
-      if (this.#leases.untold > 0) this.step();
+      this.#send();
     });
   }
 

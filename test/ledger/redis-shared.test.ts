@@ -145,6 +145,7 @@ describe('replicas that share a ledger', () => {
     const first = await ask(a);
     a.desk.answer(first, { limit: 100, remaining: 88, resetInMs: MINUTE_MS });
     const second = await ask(a);
+    await fleet.pass(1000);
     expect(a.steps - before).toBe(2);
     a.desk.answer(second, { limit: 100, remaining: 87, resetInMs: MINUTE_MS });
     await fleet.pass(19);
@@ -406,6 +407,17 @@ describe('replicas that share a ledger', () => {
     const ttls = await Promise.all(keys.map((key) => fleet.redis.client.pttl(key)));
     expect(Math.min(...ttls)).toBeGreaterThan(MINUTE_MS);
     expect(Math.max(...ttls)).toBeLessThan(4 * MINUTE_MS);
+  });
+
+  test('leave no key without an end that a replica made anew', async () => {
+    const first = await ask(a);
+    a.desk.answer(first, { limit: 10, remaining: 5, resetInMs: 30 * MINUTE_MS });
+    await fleet.pass(11 * MINUTE_MS);
+    // Whoever was not heard of for ten minutes is forgotten, and here that is everybody else.
+    await ask(fleet.add('c'));
+    const keys = await fleet.redis.client.keys('h:*');
+    const ttls = await Promise.all(keys.map((key) => fleet.redis.client.pttl(key)));
+    expect(Math.min(...ttls)).toBeGreaterThan(MINUTE_MS);
   });
 
   test('keep every key alive for as long as what is in it may matter', async () => {

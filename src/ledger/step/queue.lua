@@ -222,6 +222,7 @@ end
 
 -- What was emptied may be made anew.
 local function freshQueue()
+  if fresh.queue then return end
   for _, name in ipairs({ 'queue', 'tickets', 'active', 'idle', 'flows', 'owners', 'lengths' }) do
     fresh[name] = true
   end

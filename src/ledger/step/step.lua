@@ -72,8 +72,9 @@ state.bucket, state.queue = b, queue
 
 local last = math.max(now, b.resetAt or 0, b.blockedUntil or 0, b.heldUntil or 0, b.canaryDueAt or 0,
   slots.times[#slots.times] or 0, leaseCount > 0 and now + LEASE_MS or 0) + b.lateness
--- All that is there lives until then at least. It is moved on before it comes near, and not each time.
-local isNear = last + TTL_MARGIN_MS / 2 > (state.livesUntil or 0)
+-- All that is there lives until then at least. It is moved on before it comes near, and not each time;
+-- and whenever somebody declares, since then replicas are forgotten and keys may have been evicted.
+local isNear = batch.declares or last + TTL_MARGIN_MS / 2 > (state.livesUntil or 0)
 local ttl = math.ceil(math.min(last - now + TTL_MARGIN_MS, TTL_MAX_MS))
 if isNear then state.livesUntil = now + ttl end
 
