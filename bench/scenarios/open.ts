@@ -1,14 +1,7 @@
 import type { Figure } from '../support/figures.ts';
+import { withLineUp } from '../support/line-up.ts';
 import { openLoop } from '../support/open-loop.ts';
-import { scratch } from '../support/processes.ts';
-import {
-  startHeadgate,
-  startNginxProxy,
-  startRedis,
-  startUndiciProxy,
-  startUpstream,
-  type Server,
-} from '../support/servers.ts';
+import { startHeadgate, startNginxProxy, startUndiciProxy } from '../support/servers.ts';
 import { median, quantile } from '../support/statistics.ts';
 
 /** A rate that all of them, and the generator, carry with ease. */
@@ -22,23 +15,13 @@ export interface OpenOptions {
 
 /** What callers wait for who come at their own pace, and far below what a server could carry. */
 export async function measureOpen({ rounds, seconds }: OpenOptions): Promise<Figure[]> {
-  const folder = scratch();
-  const open: Server[] = [];
-  const up = async (starting: Promise<Server>): Promise<Server> => {
-    const server = await starting;
-    open.push(server);
-    return server;
-  };
-  try {
-    const upstream = await up(startUpstream(folder.path));
-    const redis = await up(startRedis(folder.path));
-    const shared = { HEADGATE_REDIS_URL: redis.url.replace('http:', 'redis:') };
+  return withLineUp(async ({ folder, upstream, redisUrl, up }) => {
     const servers = [
       upstream,
-      await up(startNginxProxy(folder.path, upstream.url)),
+      await up(startNginxProxy(folder, upstream.url)),
       await up(startUndiciProxy(upstream.url)),
       await up(startHeadgate('memory', upstream.url)),
-      await up(startHeadgate('redis', upstream.url, shared)),
+      await up(startHeadgate('redis', upstream.url, { HEADGATE_REDIS_URL: redisUrl })),
     ];
     const seen = new Map<string, { p50: number[]; p99: number[] }>(
       servers.map(({ name }) => [name, { p50: [], p99: [] }]),
@@ -55,10 +38,7 @@ export async function measureOpen({ rounds, seconds }: OpenOptions): Promise<Fig
       }
     }
     return figuresOf(seen);
-  } finally {
-    for (const server of open.toReversed()) await server.stop();
-    folder.remove();
-  }
+  });
 }
 
 function figuresOf(seen: ReadonlyMap<string, { p50: number[]; p99: number[] }>): Figure[] {

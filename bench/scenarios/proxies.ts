@@ -1,15 +1,14 @@
 import type { Figure } from '../support/figures.ts';
-import { pause, scratch } from '../support/processes.ts';
+import { pause } from '../support/processes.ts';
 import {
   startHaproxy,
   startHeadgate,
   startHonoProxy,
   startNginxProxy,
-  startRedis,
   startUndiciProxy,
-  startUpstream,
   type Server,
 } from '../support/servers.ts';
+import { withLineUp } from '../support/line-up.ts';
 import { roundTripMs } from '../support/round-trip.ts';
 import { median } from '../support/statistics.ts';
 import { wrk } from '../support/wrk.ts';
@@ -35,24 +34,14 @@ export interface ProxiesOptions {
  * whatever disturbs the machine disturbs all. Each figure is the median over the rounds.
  */
 export async function measureProxies({ rounds, seconds }: ProxiesOptions): Promise<Figure[]> {
-  const folder = scratch();
-  const open: Server[] = [];
-  const up = async (starting: Promise<Server>): Promise<Server> => {
-    const server = await starting;
-    open.push(server);
-    return server;
-  };
-  try {
-    const upstream = await up(startUpstream(folder.path));
-    const redis = await up(startRedis(folder.path));
-    const shared = { HEADGATE_REDIS_URL: redis.url.replace('http:', 'redis:') };
+  return withLineUp(async ({ folder, upstream, redisUrl, up }) => {
     const servers = [
-      await up(startNginxProxy(folder.path, upstream.url)),
-      await up(startHaproxy(folder.path, upstream.url)),
+      await up(startNginxProxy(folder, upstream.url)),
+      await up(startHaproxy(folder, upstream.url)),
       await up(startHonoProxy(upstream.url)),
       await up(startUndiciProxy(upstream.url)),
       await up(startHeadgate('memory', upstream.url)),
-      await up(startHeadgate('redis', upstream.url, shared)),
+      await up(startHeadgate('redis', upstream.url, { HEADGATE_REDIS_URL: redisUrl })),
     ];
     const trips: number[] = [];
     const direct: Round[] = [];
@@ -60,14 +49,11 @@ export async function measureProxies({ rounds, seconds }: ProxiesOptions): Promi
     for (const { url } of servers) await wrk({ url, connections: 64, seconds: 1 });
     for (let round = 0; round < rounds; round++) {
       direct.push(await measure(upstream, seconds));
-      trips.push(await roundTripMs(shared.HEADGATE_REDIS_URL));
+      trips.push(await roundTripMs(redisUrl));
       for (const server of servers) seen.get(server.name)?.push(await measure(server, seconds));
     }
     return figuresOf(direct, seen, median(trips));
-  } finally {
-    for (const server of open.toReversed()) await server.stop();
-    folder.remove();
-  }
+  });
 }
 
 async function measure(server: Server, seconds: number): Promise<Round> {
