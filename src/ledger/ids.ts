@@ -1,7 +1,7 @@
 /**
  * What a replica calls its tickets and leases: numbers here, and `replica.number` in the shared state,
- * where all replicas' are. Numbers, because to find anything in a Map by a new string, V8 first has to
- * make that string the only one of its kind.
+ * where all replicas' are. Numbers, because to find anything by a new string, V8 first has to make that
+ * string the only one of its kind.
  */
 export interface Ids {
   /** Never the same twice. */

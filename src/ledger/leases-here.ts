@@ -1,11 +1,12 @@
 import type { HeldGrant } from './handover.ts';
+import { HeldGrants } from './held-grants.ts';
 import type { LocalObservation } from './local-times.ts';
 import type { Grant, Outcome } from './ledger.ts';
 import type { RemoteLease, Settlement } from './step-batch.ts';
 
 /** One bucket's grants that this replica holds, and what became of those that it held. */
 export class LeasesHere {
-  readonly #held = new Map<Grant, RemoteLease>();
+  readonly #held = new HeldGrants<RemoteLease>();
   /** Taken from another replica's step, which does not know yet that they were. */
   readonly #toConfirm = new Set<RemoteLease>();
   /** Ended, and not yet told to the shared state. */
@@ -20,13 +21,13 @@ export class LeasesHere {
   }
 
   hold(grant: Grant, lease: RemoteLease, { isOffer = false } = {}): void {
-    this.#held.set(grant, lease);
+    this.#held.hold(grant, lease);
     if (isOffer) this.#toConfirm.add(lease);
   }
 
   /** Whether it is held here, or was until a moment ago. */
   has(id: string): boolean {
-    for (const lease of this.#held.values()) if (lease.id === id) return true;
+    if (this.#held.all.some(({ known }) => known.id === id)) return true;
     return this.#settled.some(({ lease }) => lease.id === id);
   }
 
@@ -37,9 +38,7 @@ export class LeasesHere {
     said: LocalObservation | undefined,
     chance: number,
   ): RemoteLease {
-    const lease = this.#held.get(grant);
-    if (lease === undefined) throw new Error('a grant was settled twice, or by the wrong ledger');
-    this.#held.delete(grant);
+    const lease = this.#held.take(grant);
     this.#toConfirm.delete(lease);
     this.#settled.push({ lease, outcome, said, chance });
     return lease;
@@ -56,7 +55,7 @@ export class LeasesHere {
 
   /** What the next step confirms, or all there is. */
   nextHeld(which: 'all' | 'to confirm'): RemoteLease[] {
-    const next = which === 'all' ? [...this.#held.values()] : [...this.#toConfirm];
+    const next = which === 'all' ? this.#held.all.map(({ known }) => known) : [...this.#toConfirm];
     this.#toConfirm.clear();
     return next;
   }
@@ -68,7 +67,7 @@ export class LeasesHere {
 
   /** Observations are counted within a lineage; in another one these are older than all of them. */
   changeLineage(): void {
-    for (const lease of this.#held.values()) lease.observation = -1;
+    for (const { known } of this.#held.all) known.observation = -1;
   }
 
   /** Operations that were spent here and that no step has told of, beside those under way. */
@@ -78,6 +77,6 @@ export class LeasesHere {
   }
 
   handOver(): HeldGrant[] {
-    return [...this.#held].map(([grant, { kind }]) => ({ grant, kind }));
+    return this.#held.all.map(({ grant, known }) => ({ grant, kind: known.kind }));
   }
 }

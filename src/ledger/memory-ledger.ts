@@ -5,6 +5,7 @@ import { FairQueue, type Queued, type Turn } from '../core/fair-queue.ts';
 import { observe } from '../core/observation.ts';
 import { Roll, type RollItem } from '../core/roll.ts';
 import { BucketMap } from './bucket-map.ts';
+import { HeldGrants } from './held-grants.ts';
 import type { Handover, HeldGrant, Succession, Waiter } from './handover.ts';
 import { KnownBucket } from './known-bucket.ts';
 import { localTimes } from './local-times.ts';
@@ -50,7 +51,7 @@ export interface MemoryLedgerOptions {
 export class MemoryLedger implements Ledger, Succession {
   readonly #options: MemoryLedgerOptions;
   readonly #entries: BucketMap<Entry>;
-  readonly #grants = new Map<Grant, Held>();
+  readonly #grants = new HeldGrants<Held>();
   /** Buckets that could grant and found no socket free, in the order in which they asked. */
   readonly #starved = new Set<Entry>();
   #drainUntil = Number.POSITIVE_INFINITY;
@@ -77,10 +78,7 @@ export class MemoryLedger implements Ledger, Succession {
   }
 
   settle(grant: Grant, outcome: Outcome): void {
-    const held = this.#grants.get(grant);
-    if (held === undefined) throw new Error('a grant was settled twice, or by the wrong ledger');
-    this.#grants.delete(grant);
-    const { entry, lease } = held;
+    const { entry, lease } = this.#grants.take(grant);
     const { clock, chance, apiClock } = this.#options;
     const now = clock.now();
     this.#advance(entry, now);
@@ -196,7 +194,7 @@ export class MemoryLedger implements Ledger, Succession {
       entry.wake?.cancel();
       if (entry.known !== undefined) known.push(entry.known);
     }
-    const held = [...this.#grants].map(([grant, { lease }]): HeldGrant => {
+    const held = this.#grants.all.map(({ grant, known: { lease } }): HeldGrant => {
       return { grant, kind: lease.kind };
     });
     this.#entries.clear();
@@ -219,7 +217,7 @@ export class MemoryLedger implements Ledger, Succession {
     }
     for (const { grant, kind } of [...held].sort(byGrantTime)) {
       const entry = this.#entryFor(grant.ticket.bucket, now);
-      this.#grants.set(grant, { entry, lease: entry.bucket.adopt(kind, grant.grantedAt) });
+      this.#grants.hold(grant, { entry, lease: entry.bucket.adopt(kind, grant.grantedAt) });
     }
     for (const from of waiting) {
       const entry = this.#entryFor(from.ticket.bucket, now);
@@ -257,7 +255,7 @@ export class MemoryLedger implements Ledger, Succession {
   #grant(entry: Entry, ticket: Ticket, now: number, waited: boolean): Granted {
     const lease = entry.bucket.grant(now);
     const grant: Grant = { ticket, grantedAt: now, waited };
-    this.#grants.set(grant, { entry, lease });
+    this.#grants.hold(grant, { entry, lease });
     return { kind: 'granted', grant };
   }
 

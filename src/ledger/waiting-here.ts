@@ -1,4 +1,5 @@
 import type { Clock, Timer } from '../core/clock.ts';
+import { Numbered } from '../core/numbered.ts';
 import { Roll, type RollItem } from '../core/roll.ts';
 import { Deadlines, type Due } from './deadlines.ts';
 import type { Waiter } from './handover.ts';
@@ -33,8 +34,7 @@ export interface WaitingHereOptions {
  */
 export class WaitingHere {
   readonly #options: WaitingHereOptions;
-  /** By number, in the order of arrival here. */
-  readonly #queued = new Map<number, RemoteWaiter>();
+  readonly #queued = new Numbered<RemoteWaiter>();
   /** Those that no step has carried in this epoch. */
   readonly #toSend = new Roll<RemoteWaiter>();
   /** Tickets that may not queue yet: the API throttled them and not the bucket. */
@@ -64,7 +64,7 @@ export class WaitingHere {
   }
 
   get all(): RemoteWaiter[] {
-    return [...this.#queued.values(), ...this.#parked];
+    return [...this.#queued.all, ...this.#parked];
   }
 
   add(from: Waiter, number: number, hasWaited: boolean): void {
@@ -101,7 +101,7 @@ export class WaitingHere {
 
   /** Ends the wait of one that the shared queue may still hold, and has it told so. */
   leave(waiter: RemoteWaiter, outcome: Shed | Left): void {
-    const wasQueued = this.#queued.delete(waiter.number);
+    const wasQueued = this.#queued.delete(waiter);
     if (wasQueued && !this.#toSend.delete(waiter)) this.#gone.push(waiter.number);
     this.#parked.delete(waiter);
     this.tell(waiter, outcome);
@@ -112,7 +112,7 @@ export class WaitingHere {
   take(number: number): RemoteWaiter | undefined {
     const waiter = this.#queued.get(number);
     if (waiter === undefined) return undefined;
-    this.#queued.delete(number);
+    this.#queued.delete(waiter);
     this.#toSend.delete(waiter);
     this.#forgetTimers(waiter);
     return waiter;
@@ -145,7 +145,7 @@ export class WaitingHere {
   /** Everything has to be told anew, and first what a step that is void now would have told. */
   tellAnew(gone: readonly number[]): void {
     this.#gone.unshift(...gone);
-    for (const waiter of this.#queued.values()) if (!waiter.onRoll) this.#toSend.add(waiter);
+    for (const waiter of this.#queued.all) if (!waiter.onRoll) this.#toSend.add(waiter);
   }
 
   /** Gives all away. `leaves`: the shared queue is told that they are gone. */
@@ -153,7 +153,7 @@ export class WaitingHere {
     const { all } = this;
     for (const waiter of this.#parked) waiter.parkedFor?.cancel();
     // One by one: there may be more of them than a call takes arguments.
-    for (const waiter of this.#queued.values()) {
+    for (const waiter of this.#queued.all) {
       const wasSent = !this.#toSend.delete(waiter);
       if (leaves && wasSent) this.#gone.push(waiter.number);
     }
@@ -165,14 +165,13 @@ export class WaitingHere {
 
   /** Whoever comes after its own first step did wait. */
   haveWaited(waiters: readonly RemoteWaiter[]): void {
-    for (const { number } of waiters) {
-      const waiter = this.#queued.get(number);
-      if (waiter !== undefined) waiter.hasWaited = true;
+    for (const waiter of waiters) {
+      if (this.#queued.get(waiter.number) === waiter) waiter.hasWaited = true;
     }
   }
 
   #enqueue(waiter: RemoteWaiter): void {
-    this.#queued.set(waiter.number, waiter);
+    this.#queued.add(waiter);
     this.#toSend.add(waiter);
   }
 

@@ -2,6 +2,7 @@ import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Heap, type HeapItem } from '../../src/core/heap.ts';
 import { LargestSeen } from '../../src/core/largest-seen.ts';
+import { Numbered } from '../../src/core/numbered.ts';
 import { Roll, type RollItem } from '../../src/core/roll.ts';
 import { Slots } from '../../src/core/slots.ts';
 
@@ -210,5 +211,61 @@ describe('the roll', () => {
     roll.add(item);
     expect(() => roll.add(item)).toThrow('roll');
     expect(() => new Roll<Item>().add(item)).toThrow('roll');
+  });
+});
+
+describe('what is numbered', () => {
+  interface Item {
+    readonly number: number;
+  }
+  /** Before, at and after where the lower 32 bits begin anew. */
+  const numbers = [1, 2, 77, 2 ** 32 - 2, 2 ** 32 - 1, 2 ** 32 + 3, 2 ** 40 + 9];
+  const items = numbers.map((number): Item => ({ number }));
+
+  test('is found by its number, as in a Map', () => {
+    const step = fc.record({ kind: fc.constantFrom('add', 'delete'), nth: fc.nat(6) });
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 40 }), (plan) => {
+        const numbered = new Numbered<Item>();
+        const map = new Map<number, Item>();
+        const said: unknown[] = [];
+        const expected: unknown[] = [];
+        for (const { kind, nth } of plan) {
+          const item = items[nth];
+          if (item === undefined) continue;
+          if (kind === 'delete') {
+            said.push(numbered.delete(item));
+            expected.push(map.delete(item.number));
+          } else if (!map.has(item.number)) {
+            numbered.add(item);
+            map.set(item.number, item);
+          }
+          said.push(
+            numbered.size,
+            new Set(numbered.all),
+            numbers.map((one) => numbered.get(one)),
+          );
+          expected.push(
+            map.size,
+            new Set(map.values()),
+            numbers.map((one) => map.get(one)),
+          );
+        }
+        expect(said).toEqual(expected);
+        numbered.clear();
+        expect([numbered.size, numbered.all]).toEqual([0, []]);
+      }),
+    );
+  });
+
+  test('is not taken for another one, nor found by what is no number of ours', () => {
+    const numbered = new Numbered<Item>();
+    numbered.add({ number: 5 });
+    for (const other of [2 ** 32 + 5, Number.NaN, 5.5, -1]) {
+      expect(numbered.get(other)).toBeUndefined();
+    }
+    expect(numbered.delete({ number: 5 })).toBe(false);
+    expect(() => numbered.add({ number: 5 })).toThrow('5 came again');
+    expect(numbered.size).toBe(1);
   });
 });

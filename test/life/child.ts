@@ -12,6 +12,9 @@ export interface ChildOptions {
 
 type Line = Readonly<Record<string, unknown>>;
 
+/** How a line of V8's own traces begins: `[pid:isolate]`. */
+const NODES_OWN = '[';
+
 /** The gateway as a process whose output a test reads, stops reading, or closes. */
 export class Child {
   readonly #child: ChildProcess;
@@ -48,10 +51,14 @@ export class Child {
     });
   }
 
-  /** The whole lines that came so far. */
+  /** The whole lines that came so far, but for what Node itself says (`nodeArgs` may ask it to). */
   get lines(): Line[] {
     const whole = this.#text.slice(0, this.#text.lastIndexOf('\n') + 1);
-    return whole.split('\n').flatMap((line) => (line === '' ? [] : [JSON.parse(line)]));
+    const isOurs = (line: string): boolean => line !== '' && !line.startsWith(NODES_OWN);
+    return whole
+      .split('\n')
+      .filter(isOurs)
+      .map((line): Line => JSON.parse(line));
   }
 
   /** Those that say `message`. */
@@ -62,6 +69,11 @@ export class Child {
   /** How many lines say `message`; cheaper than to read them all. */
   count(message: string): number {
     return this.#text.split(`"msg":"${message}"}\n`).length - 1;
+  }
+
+  /** All that came on stdout, for what is no line of ours. */
+  get output(): string {
+    return this.#text;
   }
 
   get stderr(): string {

@@ -1,45 +1,9 @@
-import { Pool } from 'undici';
 import { expect, onTestFinished, test } from 'vitest';
 import { startAzion, type Azion } from '../support/azion.ts';
 import { startChild, type Child } from './child.ts';
+import { putLoadOn, type Load } from './load.ts';
 
 const PLENTY = { limit: 1_000_000, periodMs: 60_000 };
-
-interface Load {
-  /** Calls that were answered so far, by status; broken ones are `broken`. */
-  readonly answers: ReadonlyMap<number | 'broken', number>;
-  /** Sends no further call, and resolves when the last is answered. */
-  stop(): Promise<void>;
-}
-
-/** Eight callers that each ask for the next thing as soon as they have the last one. */
-function putLoadOn(url: string): Load {
-  const pool = new Pool(url, { connections: 8 });
-  const answers = new Map<number | 'broken', number>();
-  const headers = { authorization: 'token under-load' };
-  const stopping = new AbortController();
-  const caller = async (): Promise<void> => {
-    while (!stopping.signal.aborted) {
-      const status = await pool
-        .request({ path: '/domains', method: 'GET', headers })
-        .then(async ({ statusCode, body }) => {
-          await body.dump();
-          return statusCode;
-        })
-        .catch(() => 'broken' as const);
-      answers.set(status, (answers.get(status) ?? 0) + 1);
-    }
-  };
-  const all = Promise.all(Array.from({ length: 8 }, caller));
-  return {
-    answers,
-    async stop() {
-      stopping.abort();
-      await all;
-      await pool.destroy();
-    },
-  };
-}
 
 async function start(
   env: Record<string, string> = {},
@@ -48,7 +12,7 @@ async function start(
   onTestFinished(() => api.close());
   const gateway = await startChild({ env: { HEADGATE_UPSTREAM_URL: api.url, ...env } });
   onTestFinished(() => gateway.stop());
-  const load = putLoadOn(gateway.url);
+  const load = putLoadOn(gateway.url, { callers: 8 });
   onTestFinished(() => load.stop());
   await gateway.waitUntil(() => gateway.count('call') >= 50);
   return { api, gateway, load };
