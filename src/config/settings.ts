@@ -192,7 +192,7 @@ export const SETTINGS = {
     'HEADGATE_LANE_CONCURRENCY',
     kinds.integer(1, 10_000),
     '32',
-    "How many of one bucket's requests that had to wait are out at once.",
+    "How many of one bucket's requests that waited for the budget are out at once.",
   ),
   laneInterval: setting(
     'HEADGATE_LANE_INTERVAL',

@@ -28,8 +28,9 @@ export interface ForwardDependencies {
 const GRANT_FRESH_MS = 5000;
 
 /**
- * Requests that had to wait pass through their bucket's lane, so that what a reset releases does
- * not take every socket at once. A request that was granted on the spot does not.
+ * Requests that waited for the budget pass through their bucket's lane, so that what a reset
+ * releases does not take every socket at once. A request that was granted on the spot does not, nor
+ * one that waited for a socket: those come one by one.
  */
 export function makeForward({ upstream, lane, clock, token }: ForwardDependencies): Forward {
   async function send(job: Job): Promise<Forwarded> {
@@ -54,7 +55,7 @@ export function makeForward({ upstream, lane, clock, token }: ForwardDependencie
   }
 
   return async function forward(job, grant) {
-    if (!grant.waited) return send(job);
+    if (grant.waitedFor !== 'budget') return send(job);
     const { call, ticket } = job;
     const ran = await lane.run(ticket.bucket.id, call, () => {
       call.waitMs += clock.now() - grant.grantedAt;

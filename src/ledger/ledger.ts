@@ -37,8 +37,11 @@ export interface Grant {
   readonly ticket: Ticket;
   /** On {@link Clock.now}. */
   readonly grantedAt: number;
-  /** Whether the ticket waited: such requests go through the lane. */
-  readonly waited: boolean;
+  /**
+   * What kept its ticket, last. What waited for the budget goes through the lane, as much of it may
+   * be granted in one moment; sockets come free one by one.
+   */
+  readonly waitedFor: 'nothing' | 'socket' | 'budget';
 }
 
 /** Why a request was refused without being sent. */

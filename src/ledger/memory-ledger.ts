@@ -71,7 +71,7 @@ export class MemoryLedger implements Ledger, Succession {
     const late = again !== undefined && this.#latest(ticket) <= now;
     const free = entry.queue.size === 0 && !parked && !late && !entry.paused;
     if (free && entry.bucket.offer(now) !== undefined) {
-      if (this.#options.places.take()) return this.#grant(entry, ticket, now, false);
+      if (this.#options.places.take()) return this.#grant(entry, ticket, now, 'nothing');
     }
     const refused = this.#refusal(entry, ticket, now, again);
     return refused ?? this.#wait(entry, ticket, leaving, now, again);
@@ -252,9 +252,9 @@ export class MemoryLedger implements Ledger, Succession {
     entry.bucket.advance(now, apiClock.bounds(now, clock.wallMs()));
   }
 
-  #grant(entry: Entry, ticket: Ticket, now: number, waited: boolean): Granted {
+  #grant(entry: Entry, ticket: Ticket, now: number, waitedFor: Grant['waitedFor']): Granted {
     const lease = entry.bucket.grant(now);
-    const grant: Grant = { ticket, grantedAt: now, waited };
+    const grant: Grant = { ticket, grantedAt: now, waitedFor };
     this.#grants.hold(grant, { entry, lease });
     return { kind: 'granted', grant };
   }
@@ -413,7 +413,9 @@ export class MemoryLedger implements Ledger, Succession {
 
   #grantHead(entry: Entry, now: number): void {
     const waiter = entry.queue.take();
-    if (waiter !== undefined) this.#dismiss(waiter, this.#grant(entry, waiter.ticket, now, true));
+    if (waiter === undefined) return;
+    const waitedFor = this.#starved.has(entry) ? 'socket' : 'budget';
+    this.#dismiss(waiter, this.#grant(entry, waiter.ticket, now, waitedFor));
   }
 
   #setAlarm(entry: Entry, now: number): void {

@@ -94,6 +94,8 @@ export class RedisBucket {
   #stepAt = Number.NEGATIVE_INFINITY;
   /** Sockets that the script believes are free here. */
   #freeByScript = 0;
+  /** What keeps those who wait, by the last step. */
+  #keptBy: 'socket' | 'budget' = 'budget';
   #refusals = 0;
   #numbers: StepNumbers = { uncertainty: 0, leases: 0, waiting: 0 };
   #numbersAt = 0;
@@ -322,9 +324,19 @@ export class RedisBucket {
       return;
     }
     const { ticket } = waiter;
-    const grant: Grant = { ticket, grantedAt: now, waited: waiter.hasWaited || isOffer };
+    const waitedFor = waiter.hasWaited || isOffer ? this.#keptBy : 'nothing';
+    const grant: Grant = { ticket, grantedAt: now, waitedFor };
     this.#leases.hold(grant, lease, { isOffer });
     this.#waiting.tell(waiter, { kind: 'granted', grant });
+  }
+
+  #whatKeeps({ wakeIn }: StepDone): 'socket' | 'budget' {
+    // What a pause holds back comes all at once, as after a reset.
+    if (this.#paused) return 'budget';
+    // Where only a socket is missing no time tells when there is one.
+    if (wakeIn === undefined) return 'socket';
+    // No more fitted into the step: the rest waits for what it waited for before.
+    return wakeIn > 0 ? 'budget' : this.#keptBy;
   }
 
   #giveBack(lease: RemoteLease): void {
@@ -450,6 +462,7 @@ export class RedisBucket {
     this.#freeByScript = done.free;
     remember(known, done.numbers, this.#numbersAt);
     for (const entry of done.granted) this.#take(entry, false);
+    this.#keptBy = this.#whatKeeps(done);
     for (const entry of done.shed) this.#shed(entry);
     this.#waiting.haveWaited(flight.tickets);
     if (done.declare === true) {

@@ -65,7 +65,7 @@ export function makeTracing({ tracer, clock, close }: TracingDependencies): Trac
           return admission;
         }
         const outcome = admission.outcome.then((ended) => {
-          const waited = ended.kind !== 'granted' || ended.grant.waited;
+          const waited = ended.kind !== 'granted' || ended.grant.waitedFor !== 'nothing';
           const name = waited ? 'queue' : 'ledger';
           child(call, name, from, clock.now(), { ...bucket, ...saysOf(ended) });
           return ended;

@@ -54,3 +54,15 @@ test('a request that the lane held so long that its slot counts as spent asks fo
   expect(lines.map(({ attempts }) => attempts)).toEqual([1, 1, 1, 1, 1, 1, 1]);
   expect((await bucketsOf(gateway))[0]).toMatchObject({ leases: 0, waiting: 0, remaining: 1 });
 });
+
+test('what waited for a socket alone does not go through the lane', async () => {
+  const settings = { HEADGATE_UPSTREAM_CONNECTIONS: '2', HEADGATE_LANE_INTERVAL: '10m' };
+  const plenty = { ...API, limits: { read: { limit: 100, periodMs: 60_000 } }, latencyMs: () => 5 };
+  const { azion, gateway } = await setUp(plenty, { settings });
+  const get = (): Promise<Answer> => ask(`${gateway.url}/domains`, { headers: HEADERS });
+  // The rest of an unknown bucket waits for what this one is told, and so for the budget.
+  await get();
+  const answers = await askMany(12, get);
+  expect(answers.map(({ status }) => status)).toEqual(Array(12).fill(200));
+  expect(azion.throttled).toBe(0);
+});

@@ -271,13 +271,54 @@ export function ledgerTests(
       expect(inB.state.kind).toBe('granted');
     });
 
-    test('says whether a grant had to wait', async () => {
+    test('says whether a grant had to wait for the budget', async () => {
       await opened(10, 1);
       const [atOnce, later] = [await ask(), await ask()];
       desk.unsent(atOnce);
       await made.quiet();
-      expect(atOnce.state).toMatchObject({ kind: 'granted', grant: { waited: false } });
-      expect(later.state).toMatchObject({ kind: 'granted', grant: { waited: true } });
+      expect(desk.grantOf(atOnce).waitedFor).toBe('nothing');
+      expect(desk.grantOf(later).waitedFor).toBe('budget');
+    });
+
+    test('says whether a grant had to wait for a socket alone', async () => {
+      await made.ledger.close();
+      await open({ places: 1 });
+      await opened(10, 9);
+      const [holder, second, third] = [await ask(), await ask(), await ask()];
+      for (const one of [holder, second]) {
+        desk.answer(one, { limit: 10, remaining: 8, resetInMs: MINUTE_MS });
+        await made.quiet();
+      }
+      expect(desk.grantOf(holder).waitedFor).toBe('nothing');
+      expect(desk.grantOf(second).waitedFor).toBe('socket');
+      expect(desk.grantOf(third).waitedFor).toBe('socket');
+    });
+
+    test('says of what a reset releases that it waited for the budget, up to the last socket', async () => {
+      await made.ledger.close();
+      await open({ places: 2 });
+      await opened(10, 0);
+      const waiting = [await ask(), await ask(), await ask(), await ask()];
+      await pass(MINUTE_MS);
+      const waitedFor: string[] = [];
+      for (const [i, one] of waiting.entries()) {
+        waitedFor.push(desk.grantOf(one).waitedFor);
+        desk.answer(one, { limit: 10, remaining: 9 - i, resetInMs: MINUTE_MS });
+        await made.quiet();
+      }
+      // The canary; what goes to the other socket at its answer; what waits for the first two to end.
+      expect(waitedFor).toEqual(['budget', 'budget', 'socket', 'socket']);
+    });
+
+    test('counts a pause with the budget: what it held back comes all at once as well', async () => {
+      await opened(10, 9);
+      made.ledger.pause('b');
+      await made.quiet();
+      const held = await ask();
+      await pass(3000);
+      made.ledger.resume('b');
+      await made.quiet();
+      expect(desk.grantOf(held).waitedFor).toBe('budget');
     });
 
     test('refuses to settle a grant twice', async () => {

@@ -79,7 +79,7 @@ describe('replicas that share a ledger', () => {
     expect([canary, small.state.kind]).toEqual([1, 'waiting']);
     await fleet.pass(1001);
     expect(small.state.kind).toBe('granted');
-    expect(small.state).toMatchObject({ grant: { waited: true } });
+    expect(small.state).toMatchObject({ grant: { waitedFor: 'budget' } });
   });
 
   test('give a high priority at one its turn before a normal one at the other', async () => {
@@ -104,7 +104,7 @@ describe('replicas that share a ledger', () => {
     const before = a.steps;
     for (let i = 0; i < 5; i++) {
       const asked = await ask(a);
-      expect(asked.state).toMatchObject({ kind: 'granted', grant: { waited: false } });
+      expect(asked.state).toMatchObject({ kind: 'granted', grant: { waitedFor: 'nothing' } });
       a.desk.answer(asked, { limit: 100, remaining: 89 - i, resetInMs: MINUTE_MS });
     }
     expect(a.steps - before).toBe(5);
