@@ -1,9 +1,8 @@
 import type { ClockOffset } from '../core/clock-offset.ts';
-import type { Chance, Clock, EndOfTurn, Timer } from '../core/clock.ts';
+import type { Chance, Clock, EndOfTurn } from '../core/clock.ts';
 import { observe } from '../core/observation.ts';
 import type { Handover } from './handover.ts';
 import type { Ids } from './ids.ts';
-import { inTime } from './in-time.ts';
 import { KnownBucket } from './known-bucket.ts';
 import { localTimes, type LocalObservation } from './local-times.ts';
 import { LeasesHere } from './leases-here.ts';
@@ -18,16 +17,15 @@ import {
   type RemoteLease,
   type Settlement,
 } from './step-batch.ts';
-import { readReply } from './step-protocol.ts';
 import type {
   StepBatch,
   StepDone,
   StepGranted,
   StepMessage,
   StepNumbers,
-  StepReply,
   StepShed,
 } from './step-protocol.ts';
+import { Steps, type Load, type StepHead } from './steps.ts';
 import { WaitingHere, type RemoteWaiter } from './waiting-here.ts';
 
 export interface RedisBucketOptions {
@@ -60,43 +58,19 @@ export interface RedisBucketOptions {
 }
 
 /**
- * One bucket as one replica sees it: what waits and what is held here, and the steps that keep the
- * shared state informed. One step is under way at a time; what happens meanwhile goes with the next,
- * so that the cost per request falls as load rises.
- *
- *            a step fails or times out, the server forgot or went back
- *     ┌───────────┐ ◀─────────────────────────────────── ┌──────────┐
- *     │ declaring │                                      │ in touch │
- *     └───────────┘ ───────────────────────────────────▶ └──────────┘
- *            the first step of a new epoch is answered
+ * One bucket as one replica sees it: what waits and what is held here, and what the steps say that
+ * keep the shared state informed.
  */
 export class RedisBucket {
   readonly #options: RedisBucketOptions;
   #known: KnownBucket;
-  #epoch: number;
-  #sequence = 0;
-  #declares = true;
-  /** Sheds of this epoch that other replicas' steps told us of. */
-  #sheds = 0;
-
   readonly #waiting: WaitingHere;
   readonly #leases = new LeasesHere();
-
-  #flight: Flight | undefined;
-  #stepDue = false;
-  /** A step is taken when this turn of the event loop ends. */
-  #sending = false;
-  /** Rings when settlements have waited long enough for a step that goes for another reason. */
-  #lingerTimer: Timer | undefined;
-  #timer: Timer | undefined;
-  #timerAt = 0;
-  /** When the last step that was answered had been sent. */
-  #stepAt = Number.NEGATIVE_INFINITY;
+  readonly #steps: Steps<Carried>;
   /** Sockets that the script believes are free here. */
   #freeByScript = 0;
   /** What keeps those who wait, by the last step. */
   #keptBy: 'socket' | 'budget' = 'budget';
-  #refusals = 0;
   #numbers: StepNumbers = { uncertainty: 0, leases: 0, waiting: 0 };
   #numbersAt = 0;
   #paused = false;
@@ -105,13 +79,27 @@ export class RedisBucket {
   constructor(name: BucketName, options: RedisBucketOptions) {
     this.#options = options;
     this.#known = new KnownBucket(name);
-    this.#epoch = options.nextEpoch();
     this.#waiting = new WaitingHere({
       clock: options.clock,
       latest: (ticket) => this.#latest(ticket),
       answerMs: 2 * options.timeoutMs,
       tooLate: (ticket) => this.#tooLate(ticket, this.#guessMs()),
-      onNews: () => this.#send(),
+      onNews: () => this.#steps.send(),
+    });
+    this.#steps = new Steps({
+      clock: options.clock,
+      timeoutMs: options.timeoutMs,
+      atEndOfTurn: options.atEndOfTurn,
+      run: (batch) => options.step(name.id, batch),
+      nextEpoch: options.nextEpoch,
+      hasNews: () => this.#untold > 0,
+      mayStep: () => options.mayStep(this),
+      stepOver: options.stepOver,
+      load: (head) => this.#load(head),
+      apply: (carried, done, sentAt) => this.#apply(carried, done, sentAt),
+      applied: (done) => this.#applied(done),
+      revoke: (carried) => this.#revoke(carried),
+      onTrouble: options.onTrouble,
     });
   }
 
@@ -121,9 +109,8 @@ export class RedisBucket {
 
   /** Whether nothing waits, is held, or is still to be told. */
   get idle(): boolean {
-    const untold = this.#leases.untold + this.#waiting.untold;
     const here = this.#waiting.size + this.#leases.held;
-    return untold + here === 0 && this.#flight === undefined && !this.#paused;
+    return this.#untold + here === 0 && !this.stepping && !this.#paused;
   }
 
   get paused(): boolean {
@@ -137,7 +124,7 @@ export class RedisBucket {
 
   /** Whether a step is under way. */
   get stepping(): boolean {
-    return this.#flight !== undefined;
+    return this.#steps.underWay !== undefined;
   }
 
   /** Whether a ticket is here that could use a socket. */
@@ -176,7 +163,7 @@ export class RedisBucket {
       const waiter = { ticket, leaving, tell, isAgain: again !== undefined, notBefore };
       this.#waiting.add(waiter, this.#options.ids.next(), false);
     });
-    this.#send();
+    this.#steps.send();
     return { kind: 'waiting', outcome };
   }
 
@@ -192,36 +179,34 @@ export class RedisBucket {
     if (said !== undefined) this.#known.learn(said, now, true);
     const isNews = lease.kind !== 'slot' || said === undefined || said.status === 429;
     // While nobody waits for what this changes, it goes with the next step for free.
-    if (isNews || this.#numbers.waiting > 0) this.#send();
-    else this.#linger();
+    if (isNews || this.#numbers.waiting > 0) this.#steps.send();
+    else this.#steps.linger();
   }
 
   /** Takes a step although nothing happened here: to hear what did elsewhere. */
   step(): void {
-    this.#stepDue = true;
-    this.#send();
+    this.#steps.take();
   }
 
   /** Takes the step that had to wait for others, if it is still wanted; says whether it did. */
   proceed(): boolean {
-    this.#sendNow();
-    return this.#flight !== undefined;
+    return this.#steps.proceed();
   }
 
   /** Something that another replica's step published for us. */
   hear(message: StepMessage): void {
-    if (message.epoch !== this.#epoch || this.#closed) return;
-    this.#sheds += message.shed.length;
+    if (message.epoch !== this.#steps.epoch || this.#closed) return;
+    this.#steps.heardOfSheds(message.shed.length);
     for (const entry of message.shed) this.#shed(entry);
     this.#freeByScript = message.free;
     if (message.granted.length === 0) return;
     // An offer is good for two seconds from when it was made, which was after our last step. Where
     // that was long ago, we may have slept, and only a step can say whether it still stands.
-    if (this.#options.clock.now() - this.#stepAt >= FRESH_MS) return this.step();
+    if (this.#options.clock.now() - this.#steps.lastSentAt >= FRESH_MS) return this.step();
     for (const entry of message.granted) this.#take(entry, true);
     // What could not be used here others may use now; what was taken is confirmed in time.
-    if (this.#stepDue) this.#send();
-    else this.#stepWithin(CONFIRM_MS);
+    if (this.#steps.isDue) this.#steps.send();
+    else this.#steps.takeWithin(CONFIRM_MS);
     this.#lookForPlaces();
   }
 
@@ -241,16 +226,16 @@ export class RedisBucket {
     for (const waiter of this.#waiting.empty({ leaves: true })) {
       this.#waiting.add(waiter, this.#options.ids.next(), false);
     }
-    this.#send();
+    this.#steps.send();
   }
 
   handOver(): Handover {
     this.#closed = true;
-    this.#forgetTimers();
+    this.#steps.close();
     const waiting = this.#waiting.empty({ leaves: false });
     const { said } = this.#known;
     if (said !== undefined) {
-      const unshared = this.#leases.unshared(this.#flight?.settled ?? []);
+      const unshared = this.#leases.unshared(this.#steps.underWay?.settled ?? []);
       this.#known.said = { ...said, remaining: Math.max(0, said.remaining - unshared) };
     }
     return { waiting, held: this.#leases.handOver(), known: [this.#known] };
@@ -280,14 +265,13 @@ export class RedisBucket {
     for (const waiter of this.#waiting.all) {
       this.#waiting.leave(waiter, this.#tooLate(waiter.ticket, 0));
     }
-    // Nothing is tried twice any more: what cannot be told now is found out by its age.
-    await this.#flight?.over;
-    if (this.#leases.untold + this.#waiting.untold > 0 && !this.#closed) {
-      this.#sendNow();
-      await this.#flight?.over;
-    }
+    await this.#steps.finish();
     this.#closed = true;
-    this.#forgetTimers();
+  }
+
+  /** How much the next step has to tell. */
+  get #untold(): number {
+    return this.#leases.untold + this.#waiting.untold;
   }
 
   #latest(ticket: Ticket): number {
@@ -341,7 +325,7 @@ export class RedisBucket {
 
   #giveBack(lease: RemoteLease): void {
     this.#leases.giveBack(lease);
-    this.#stepDue = true;
+    this.#steps.want();
   }
 
   #shed([id, code, retryAfterMs]: StepShed): void {
@@ -356,56 +340,24 @@ export class RedisBucket {
       : this.#tooLate(ticket, retryAfterMs);
   }
 
-  get #wantsStep(): boolean {
-    if (this.#flight !== undefined || this.#closed) return false;
-    // While there are steps at all answers are told soon: what nobody told an outage would spend again.
-    return this.#stepDue || this.#waiting.untold + this.#leases.untold > 0;
-  }
-
-  /** Takes a step with all that this turn brings, or as soon as the one under way is answered. */
-  #send(): void {
-    if (this.#sending || !this.#wantsStep) return;
-    this.#sending = true;
-    this.#options.atEndOfTurn(() => {
-      this.#sending = false;
-      this.#sendNow();
-    });
-  }
-
-  #sendNow(): void {
-    if (!this.#wantsStep || !this.#options.mayStep(this)) return;
-    const { clock, timeoutMs, step } = this.#options;
-    const flight = this.#collect();
-    const sent = step(this.name.id, JSON.stringify(flight.batch)).then(readReply);
-    flight.over = inTime(sent, timeoutMs, clock).then(
-      (reply) => this.#answered(flight, reply),
-      (error: unknown) => this.#failed(flight, toError(error)),
-    );
-    this.#flight = flight;
-    void flight.over.finally(() => this.#options.stepOver());
-  }
-
-  #collect(): Flight {
+  #load(head: StepHead): Carried {
     const { clock, places, maxQueue, belief, replica, ids } = this.#options;
     const now = clock.now();
     const tickets = this.#waiting.nextTickets(MOST_TICKETS);
     const settled = this.#leases.nextSettled(MOST_SETTLED);
     const gone = this.#waiting.nextGone(MOST_SETTLED);
-    const held = this.#leases.nextHeld(this.#declares ? 'all' : 'to confirm');
+    const held = this.#leases.nextHeld(head.declares ? 'all' : 'to confirm');
     const { lineage, revision } = this.#known;
     const batch: StepBatch = {
+      ...head,
       bucket: this.name.id,
       replica,
-      epoch: this.#epoch,
-      sequence: ++this.#sequence,
       lineage,
       revision,
-      declares: this.#declares,
       free: this.#paused ? 0 : places.free,
       maxQueue: Math.max(0, maxQueue - this.parked),
-      sheds: this.#sheds,
       ...(belief === undefined ? {} : { belief: [belief.limit, belief.periodMs] }),
-      ...(this.#declares ? { known: toKnown(this.#known, 0, now) } : {}),
+      ...(head.declares ? { known: toKnown(this.#known, 0, now) } : {}),
       held: held.map((lease) => toHeld(lease, now)),
       settled: settled.map((one) => toSettled(one, now)),
       gone: gone.map((number) => ids.idOf(number)),
@@ -414,49 +366,19 @@ export class RedisBucket {
         return toTicket(id, waiter, waiter.hasWaited, this.#latest(waiter.ticket), now);
       }),
     };
-    this.#stepDue = false;
-    return {
-      batch,
-      tickets,
-      settled,
-      gone,
-      sentAt: now,
-      declares: this.#declares,
-      over: Promise.resolve(),
-    };
+    return { batch, tickets, settled, gone };
   }
 
-  #answered(flight: Flight, reply: StepReply): void {
-    if (flight !== this.#flight || this.#closed) return;
-    if (reply.status === 'ok') {
-      this.#flight = undefined;
-      this.#refusals = 0;
-      this.#apply(flight, reply);
-    } else if (reply.status === 'layout') {
-      this.#failed(
-        flight,
-        new Error(`the state has layout ${reply.found}, unknown to this version`),
-      );
-    } else if (++this.#refusals > MOST_REFUSALS) {
-      this.#failed(flight, new Error(`the step was refused ${this.#refusals} times in a row`));
-    } else {
-      this.#begin(flight);
-      this.step();
-    }
-  }
-
-  #apply(flight: Flight, done: StepDone): void {
+  #apply({ batch, tickets }: Carried, done: StepDone, sentAt: number): void {
     const { clock } = this.#options;
     const known = this.#known;
-    this.#options.observer?.step(clock.now() - flight.sentAt, flight.tickets.length);
+    this.#options.observer?.step(clock.now() - sentAt, tickets.length);
     if (done.lineage !== known.lineage) {
       this.#leases.changeLineage();
     }
     known.lineage = done.lineage;
     known.revision = done.revision;
-    if (flight.declares) known.since.clear();
-    this.#declares &&= !flight.declares;
-    this.#stepAt = flight.sentAt;
+    if (batch.declares) known.since.clear();
     this.#numbers = done.numbers;
     this.#numbersAt = clock.now();
     this.#freeByScript = done.free;
@@ -464,59 +386,17 @@ export class RedisBucket {
     for (const entry of done.granted) this.#take(entry, false);
     this.#keptBy = this.#whatKeeps(done);
     for (const entry of done.shed) this.#shed(entry);
-    this.#waiting.haveWaited(flight.tickets);
-    if (done.declare === true) {
-      this.#begin(undefined);
-      this.#stepDue = true;
-    }
-    this.#send();
-    if (this.#waiting.queued > 0) this.#stepWithin(Math.min(HEARTBEAT_MS, done.wakeIn ?? Infinity));
+    this.#waiting.haveWaited(tickets);
+  }
+
+  #applied({ wakeIn = Infinity }: StepDone): void {
+    if (this.#waiting.queued > 0) this.#steps.takeWithin(Math.min(HEARTBEAT_MS, wakeIn));
     this.#lookForPlaces();
   }
 
-  #failed(flight: Flight, error: Error): void {
-    if (flight !== this.#flight || this.#closed) return;
-    this.#begin(flight);
-    this.#refusals = 0;
-    this.#stepDue = true;
-    this.#stepWithin(RETRY_MS);
-    this.#options.onTrouble(error);
-  }
-
-  /** Begins a new epoch: steps under way are void from now on, and the next declares everything. */
-  #begin(flight: Flight | undefined): void {
-    this.#flight = undefined;
-    this.#epoch = this.#options.nextEpoch();
-    this.#sequence = 0;
-    this.#declares = true;
-    this.#sheds = 0;
-    this.#leases.tellAnew(flight?.settled ?? []);
-    this.#waiting.tellAnew(flight?.gone ?? []);
-  }
-
-  #stepWithin(delayMs: number): void {
-    const { clock } = this.#options;
-    const at = clock.now() + delayMs;
-    if (this.#timer !== undefined && this.#timerAt <= at) return;
-    this.#timer?.cancel();
-    this.#timerAt = at;
-    this.#timer = clock.after(delayMs, () => {
-      this.#timer = undefined;
-      this.step();
-    });
-  }
-
-  #linger(): void {
-    if (this.#closed) return;
-    this.#lingerTimer ??= this.#options.clock.after(LINGER_MS, () => {
-      this.#lingerTimer = undefined;
-      this.#send();
-    });
-  }
-
-  #forgetTimers(): void {
-    this.#timer?.cancel();
-    this.#lingerTimer?.cancel();
+  #revoke(carried: Carried | undefined): void {
+    this.#leases.tellAnew(carried?.settled ?? []);
+    this.#waiting.tellAnew(carried?.gone ?? []);
   }
 
   /** The script grants us nothing while it believes that no socket is free here. */
@@ -527,15 +407,10 @@ export class RedisBucket {
   }
 }
 
-/** A step under way. */
-interface Flight {
-  readonly batch: StepBatch;
+interface Carried extends Load {
   readonly tickets: readonly RemoteWaiter[];
   readonly settled: readonly Settlement[];
   readonly gone: readonly number[];
-  readonly sentAt: number;
-  readonly declares: boolean;
-  over: Promise<void>;
 }
 
 const MOST_TICKETS = 256;
@@ -545,11 +420,4 @@ const HEARTBEAT_MS = 1000;
 /** How old the last step may be for an offer to be taken without asking. */
 const FRESH_MS = 1500;
 const CONFIRM_MS = 500;
-const LINGER_MS = 20;
-const RETRY_MS = 500;
-const MOST_REFUSALS = 3;
 const DRAINING_RETRY_MS = 1000;
-
-function toError(thrown: unknown): Error {
-  return thrown instanceof Error ? thrown : new Error(String(thrown));
-}
