@@ -12,7 +12,7 @@ export interface Waiter {
   /** On `Clock.now`: not before then. */
   readonly notBefore: number;
   /** Under what number the shared ledger knows it, if it does. */
-  readonly number?: number;
+  readonly number?: number | undefined;
 }
 
 export interface HeldGrant {

@@ -1,0 +1,441 @@
+import { Bucket, type Lease } from '../core/bucket.ts';
+import type { ClockOffset } from '../core/clock-offset.ts';
+import type { Chance, Clock, Timer } from '../core/clock.ts';
+import { FairQueue, type Queued, type Turn } from '../core/fair-queue.ts';
+import { observe } from '../core/observation.ts';
+import { Roll, type RollItem } from '../core/roll.ts';
+import type { Waiter } from './handover.ts';
+import type { HeldGrants } from './held-grants.ts';
+import type { KnownBucket } from './known-bucket.ts';
+import { localTimes } from './local-times.ts';
+import type {
+  Admission,
+  Again,
+  BucketName,
+  BucketSnapshot,
+  BucketView,
+  Grant,
+  Granted,
+  Leaving,
+  Left,
+  Outcome,
+  Places,
+  Shed,
+  Ticket,
+  Waiting,
+} from './ledger.ts';
+import { waitingByCaller } from './waiting-by-caller.ts';
+
+export interface MemoryBucketOptions {
+  readonly clock: Clock;
+  readonly chance: Chance;
+  /** What is known of the API's clock; whoever reads the answers keeps it. */
+  readonly apiClock: ClockOffset;
+  readonly places: Places;
+  /** Waiting tickets per bucket. */
+  readonly maxQueue: number;
+  /** What to believe of an API that reports no limit; another one holds for old buckets too. */
+  readonly belief?: { readonly limit: number; readonly periodMs: number } | undefined;
+}
+
+/** What all buckets of one ledger have in common. */
+export interface MemoryCommons {
+  /** Some of them change while a bucket lives. */
+  readonly options: MemoryBucketOptions;
+  /** Nothing waits beyond this moment. */
+  drainUntil: number;
+  readonly grants: HeldGrants<HeldHere>;
+  /** Buckets that could grant and found no socket free, in the order in which they asked. */
+  readonly starved: Set<MemoryBucket>;
+}
+
+/** A grant that is out. */
+export interface HeldHere {
+  readonly bucket: MemoryBucket;
+  readonly lease: Lease;
+}
+
+/** One bucket's budget, its queue, and the one alarm that serves both. */
+export class MemoryBucket {
+  readonly name: BucketName;
+  readonly #commons: MemoryCommons;
+  readonly #budget: Bucket;
+  /** What this replica learns of the bucket, for the ledger that it stands in for. */
+  readonly known: KnownBucket | undefined;
+  /** What the budget was last told to believe. */
+  #belief: MemoryBucketOptions['belief'];
+  readonly #queue = new FairQueue<QueuedWaiter>();
+  /** Tickets that may not queue yet: the API throttled them and not the bucket. */
+  readonly #parked = new Roll<QueuedWaiter>();
+  /** An operator holds its grants back. */
+  #paused = false;
+  #wake: Timer | undefined;
+  #wakeAt = 0;
+
+  constructor(name: BucketName, commons: MemoryCommons, known: KnownBucket | undefined) {
+    this.name = name;
+    this.#commons = commons;
+    this.#belief = commons.options.belief;
+    this.#budget = new Bucket(commons.options.clock.now(), this.#belief);
+    this.known = known;
+  }
+
+  /** Nothing is out, nothing waits, and nobody paused it. */
+  get idle(): boolean {
+    return !this.#budget.busy && !this.#paused && this.#waiting === 0;
+  }
+
+  acquire(ticket: Ticket, leaving: Leaving, again?: Again): Admission {
+    const now = this.#advance();
+    const parked = again !== undefined && again.notBefore > now;
+    // A call may be older than its deadline by its first grant, but not by a further one.
+    const late = again !== undefined && this.#latest(ticket) <= now;
+    const free = this.#queue.size === 0 && !parked && !late && !this.#paused;
+    if (free && this.#budget.offer(now) !== undefined) {
+      if (this.#commons.options.places.take()) return this.#grant(ticket, now, 'nothing');
+    }
+    const refused = this.#refusal(ticket, now, again);
+    return refused ?? this.#wait(ticket, leaving, now, again);
+  }
+
+  settle(lease: Lease, outcome: Outcome): void {
+    const { clock, chance, apiClock } = this.#commons.options;
+    const now = this.#advance();
+    switch (outcome.kind) {
+      case 'answered': {
+        const offset = apiClock.bounds(now, clock.wallMs());
+        const observation = observe(outcome.answer, offset);
+        this.#budget.answered(lease, observation, now, chance);
+        this.known?.learn(localTimes(observation, offset), now, false);
+        break;
+      }
+      case 'lost':
+        this.#budget.lost(lease, now);
+        break;
+      case 'unsent':
+        this.#budget.unsent(lease);
+        break;
+      default:
+        outcome satisfies never;
+    }
+    if (this.#queue.size > 0) this.#serve(now);
+  }
+
+  view(): BucketView {
+    const now = this.#advance();
+    return {
+      id: this.name.id,
+      class: this.name.class,
+      ...this.#budget.view(now),
+      waiting: this.#waiting,
+      ...(this.#paused ? { paused: true } : {}),
+    };
+  }
+
+  snapshot(): BucketSnapshot {
+    const view = this.view();
+    // Most buckets are idle, and there may be thousands.
+    if (view.waiting === 0) return { ...view, waitingByCaller: {} };
+    const now = this.#commons.options.clock.now();
+    const eta = this.#eta(view.waiting, now);
+    return {
+      ...view,
+      ...(eta === undefined ? {} : { etaMs: Math.max(0, eta - now) }),
+      waitingByCaller: waitingByCaller(this.#waiters),
+    };
+  }
+
+  pause(): void {
+    this.#paused = true;
+    this.#forgetAlarm();
+  }
+
+  resume(): void {
+    this.#paused = false;
+    this.serve();
+  }
+
+  /** Asks anew for everything that waits, now that there is less time for it. */
+  drain(): void {
+    const { drainUntil } = this.#commons;
+    const now = this.#advance();
+    const inOrder: QueuedWaiter[] = [];
+    for (let next = this.#queue.take(); next !== undefined; next = this.#queue.take()) {
+      inOrder.push(next);
+    }
+    let rank = 0;
+    for (const waiter of inOrder) {
+      const eta = this.#eta(rank + 1, now);
+      if (eta !== undefined && eta > drainUntil) {
+        this.#dismiss(waiter, this.#tooLate(waiter.ticket, eta, now));
+        continue;
+      }
+      rank++;
+      this.#queue.add(waiter);
+      this.#setDeadline(waiter, now);
+    }
+    for (const waiter of this.#parked.all) this.#setDeadline(waiter, now);
+  }
+
+  /** Gives away what waits, and rings no more; nobody is told anything. */
+  handOver(): Waiter[] {
+    this.#forgetAlarm();
+    const waiters = this.#waiters;
+    for (const waiter of waiters) forgetTimers(waiter);
+    return waiters;
+  }
+
+  /** Goes on with what another ledger knew, of which this is one of so many replicas. */
+  assume({ said, blockedUntil, own }: KnownBucket, replicas: number, now: number): void {
+    this.#budget.assume({ said, blockedUntil, slots: own.entries() }, replicas, now);
+  }
+
+  /** Goes on with a grant that another ledger gave. */
+  adopt(grant: Grant, kind: Lease['kind']): void {
+    const lease = this.#budget.adopt(kind, grant.grantedAt);
+    this.#commons.grants.hold(grant, { bucket: this, lease });
+  }
+
+  /** Goes on with one that waited elsewhere; {@link serve} then grants what may go. */
+  takeIn(from: Waiter, now: number): void {
+    const waiter = this.#expect(from, now);
+    if (from.notBefore > now) this.#park(waiter, now);
+    else this.#queue.add(waiter, { paid: from.isAgain });
+  }
+
+  /** Grants what may go now. */
+  serve(): void {
+    this.#serve(this.#advance());
+  }
+
+  /** A socket came free and it is this bucket's turn. Answers whether one was free. */
+  serveOne(): boolean {
+    const { options, starved } = this.#commons;
+    const now = this.#advance();
+    if (this.#wants(now)) {
+      if (!options.places.take()) return false;
+      this.#grantHead(now);
+    }
+    starved.delete(this);
+    if (this.#wants(now)) starved.add(this);
+    else this.#setAlarm(now);
+    return true;
+  }
+
+  /** Sheds what waits. */
+  close(): void {
+    const { clock } = this.#commons.options;
+    const now = clock.now();
+    for (const waiter of this.#waiters) {
+      this.#remove(waiter, this.#tooLate(waiter.ticket, now, now));
+    }
+    this.#forgetAlarm();
+  }
+
+  /** What is kept out of the queue takes as much room as what is in it. */
+  get #waiting(): number {
+    return this.#queue.size + this.#parked.size;
+  }
+
+  get #waiters(): QueuedWaiter[] {
+    return [...this.#queue.tickets(), ...this.#parked.all];
+  }
+
+  /** Brings the budget up to now, which it returns. */
+  #advance(): number {
+    const { apiClock, clock, belief } = this.#commons.options;
+    const now = clock.now();
+    if (belief !== this.#belief && belief !== undefined) this.#budget.believe(belief);
+    this.#belief = belief;
+    this.#budget.advance(now, apiClock.bounds(now, clock.wallMs()));
+    return now;
+  }
+
+  #grant(ticket: Ticket, now: number, waitedFor: Grant['waitedFor']): Granted {
+    const lease = this.#budget.grant(now);
+    const grant: Grant = { ticket, grantedAt: now, waitedFor };
+    this.#commons.grants.hold(grant, { bucket: this, lease });
+    return { kind: 'granted', grant };
+  }
+
+  /** When the `rank`th ticket can expect its grant; nobody knows how long a pause lasts. */
+  #eta(rank: number, now: number): number | undefined {
+    return this.#paused ? undefined : this.#budget.eta(rank, now);
+  }
+
+  /** The last moment at which this ticket's attempt may start, here. */
+  #latest(ticket: Ticket): number {
+    return Math.min(ticket.deadlineAt, this.#commons.drainUntil);
+  }
+
+  /** Refuses at once what waiting cannot help. */
+  #refusal(ticket: Ticket, now: number, again: Again | undefined): Shed | undefined {
+    const latest = this.#latest(ticket);
+    if (latest <= now) return this.#tooLate(ticket, now, now);
+    if (again !== undefined && again.notBefore > latest) {
+      return this.#tooLate(ticket, again.notBefore, now);
+    }
+    const { maxQueue } = this.#commons.options;
+    if (again !== undefined && again.notBefore > now && this.#waiting >= maxQueue) {
+      return { kind: 'shed', code: 'queue-full', retryAfterMs: again.notBefore - now };
+    }
+    // The walk over the flows is only worth its cost when the last place would be too late.
+    const last = this.#eta(this.#queue.size + 1, now);
+    if (last === undefined || last <= latest) return undefined;
+    const turn = { ...ticket, arrivedAt: ticket.arrivedAt };
+    const eta = this.#eta(this.#queue.ahead(turn) + 1, now);
+    return eta === undefined || eta <= latest ? undefined : this.#tooLate(ticket, eta, now);
+  }
+
+  #tooLate(ticket: Ticket, eta: number, now: number): Shed {
+    if (this.#commons.drainUntil < ticket.deadlineAt) {
+      return { kind: 'shed', code: 'draining', retryAfterMs: DRAINING_RETRY_MS };
+    }
+    return { kind: 'shed', code: 'wait-too-long', retryAfterMs: Math.max(0, eta - now) };
+  }
+
+  #wait(ticket: Ticket, leaving: Leaving, now: number, again?: Again): Waiting {
+    const outcome = new Promise<Granted | Shed | Left>((tell) => {
+      const notBefore = again?.notBefore ?? 0;
+      const isAgain = again !== undefined;
+      const waiter = this.#expect({ ticket, leaving, tell, isAgain, notBefore }, now);
+      if (notBefore > now) this.#park(waiter, now);
+      else this.#enqueue(waiter, now);
+    });
+    return { kind: 'waiting', outcome };
+  }
+
+  /** Makes sure that a waiter ends when its caller leaves, and at its deadline. */
+  #expect(
+    { ticket, leaving, tell, isAgain, notBefore, number }: Waiter,
+    now: number,
+  ): QueuedWaiter {
+    const { owner, caller, priority, weight, arrivedAt } = ticket;
+    const turn: Turn = { owner, caller, priority, weight, arrivedAt };
+    const waiter: QueuedWaiter = {
+      ticket,
+      leaving,
+      tell,
+      isAgain,
+      notBefore,
+      number,
+      ...turn,
+      place: undefined,
+      timer: undefined,
+      parkedFor: undefined,
+      onRoll: false,
+      previous: undefined,
+      next: undefined,
+    };
+    leaving.onGone(() => this.#remove(waiter, { kind: 'left' }));
+    this.#setDeadline(waiter, now);
+    return waiter;
+  }
+
+  /** Keeps a waiter out of the queue until the API lets this one request back in. */
+  #park(waiter: QueuedWaiter, now: number): void {
+    this.#parked.add(waiter);
+    waiter.parkedFor = this.#commons.options.clock.after(waiter.notBefore - now, () => {
+      this.#parked.delete(waiter);
+      this.#enqueue(waiter, this.#advance());
+    });
+  }
+
+  #enqueue(waiter: QueuedWaiter, now: number): void {
+    this.#queue.add(waiter, { paid: waiter.isAgain });
+    const isTooMany = this.#waiting > this.#commons.options.maxQueue;
+    const last = isTooMany ? this.#queue.last : undefined;
+    if (last !== undefined) {
+      const eta = this.#eta(this.#queue.size, now) ?? now;
+      const retryAfterMs = Math.max(0, eta - now);
+      this.#remove(last, { kind: 'shed', code: 'queue-full', retryAfterMs });
+    }
+    this.#serve(now);
+  }
+
+  #setDeadline(waiter: QueuedWaiter, now: number): void {
+    waiter.timer?.cancel();
+    const inMs = this.#latest(waiter.ticket) - now;
+    waiter.timer = this.#commons.options.clock.after(inMs, () => {
+      const then = this.#advance();
+      const eta = this.#eta(1, then) ?? then;
+      this.#remove(waiter, this.#tooLate(waiter.ticket, eta, then));
+    });
+  }
+
+  #remove(waiter: QueuedWaiter, outcome: Shed | Left): void {
+    this.#queue.remove(waiter);
+    this.#parked.delete(waiter);
+    if (this.#queue.size === 0) this.#rest();
+    this.#dismiss(waiter, outcome);
+  }
+
+  /** Nobody waits for a grant: the bucket may be forgotten, and must not be held by what it was. */
+  #rest(): void {
+    this.#forgetAlarm();
+    this.#commons.starved.delete(this);
+  }
+
+  #dismiss(waiter: QueuedWaiter, outcome: Granted | Shed | Left): void {
+    forgetTimers(waiter);
+    waiter.leaving.onGone(undefined);
+    waiter.tell(outcome);
+  }
+
+  /** Grants what may go now, and sets the alarm for what comes next. */
+  #serve(now: number): void {
+    const { options, starved } = this.#commons;
+    while (this.#wants(now)) {
+      if (!options.places.take()) {
+        starved.add(this);
+        return;
+      }
+      this.#grantHead(now);
+    }
+    this.#setAlarm(now);
+  }
+
+  #wants(now: number): boolean {
+    return !this.#paused && this.#queue.size > 0 && this.#budget.offer(now) !== undefined;
+  }
+
+  #grantHead(now: number): void {
+    const waiter = this.#queue.take();
+    if (waiter === undefined) return;
+    const waitedFor = this.#commons.starved.has(this) ? 'socket' : 'budget';
+    this.#dismiss(waiter, this.#grant(waiter.ticket, now, waitedFor));
+  }
+
+  #setAlarm(now: number): void {
+    if (this.#queue.size === 0 || this.#paused) return this.#rest();
+    const at = this.#budget.nextWakeAt(now);
+    // An alarm that rings too early only looks and sets the next one.
+    if (this.#wake !== undefined && this.#wakeAt <= at) return;
+    this.#wake?.cancel();
+    this.#wakeAt = at;
+    this.#wake = this.#commons.options.clock.after(at - now, () => {
+      this.#wake = undefined;
+      this.serve();
+    });
+  }
+
+  #forgetAlarm(): void {
+    this.#wake?.cancel();
+    this.#wake = undefined;
+  }
+}
+
+interface QueuedWaiter extends Waiter, Queued<QueuedWaiter>, RollItem<QueuedWaiter> {
+  /** Rings at the deadline. */
+  timer: Timer | undefined;
+  /** Rings when a parked ticket may queue. */
+  parkedFor: Timer | undefined;
+}
+
+function forgetTimers(waiter: QueuedWaiter): void {
+  waiter.timer?.cancel();
+  waiter.parkedFor?.cancel();
+}
+
+/** While this replica drains another one answers, or this one's successor, in a moment. */
+const DRAINING_RETRY_MS = 1000;
