@@ -23,7 +23,7 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
     run: (quick) => measureProxies(quick ? { rounds: 1, seconds: 2 } : { rounds: 5, seconds: 5 }),
   },
   open: { quick: false, run: () => measureOpen({ rounds: 3, seconds: 3 }) },
-  ledger: { quick: true, run: () => measureLedger() },
+  ledger: { quick: true, run: (quick) => measureLedger({ rounds: quick ? 3 : 7 }) },
   start: { quick: true, run: () => measureStart() },
   steps: {
     quick: true,

@@ -6,12 +6,19 @@ import type { Figure } from '../support/figures.ts';
 import { median } from '../support/statistics.ts';
 
 const OPERATIONS = 100_000;
-const ROUNDS = 7;
 const STAYS: Leaving = { gone: false, onGone: () => undefined };
 const HOUR_MS = 3_600_000;
 
+export interface LedgerOptions {
+  readonly rounds: number;
+}
+
 /** Whether an operation costs the same however many buckets there are and tickets wait. */
-export function measureLedger(): Promise<Figure[]> {
+export function measureLedger({ rounds: count }: LedgerOptions): Promise<Figure[]> {
+  const rounds = (run: () => number): number[] => {
+    run();
+    return Array.from({ length: count }, run);
+  };
   const few = median(rounds(() => perOperationUs(1)));
   const many = median(rounds(() => perOperationUs(100_000)));
   const fewBare = median(rounds(() => perBareUs(1)));
@@ -32,11 +39,6 @@ export function measureLedger(): Promise<Figure[]> {
     { what: 'a bare Map: … more with 100,000 entries', value: manyBare - fewBare, unit: ' µs' },
     { what: 'memory ledger: queued and taken out again', value: empty, unit: ' µs' },
   ]);
-}
-
-function rounds(run: () => number): number[] {
-  run();
-  return Array.from({ length: ROUNDS }, run);
 }
 
 function makeLedger(): MemoryLedger {

@@ -11,7 +11,7 @@ import {
 import { withLineUp } from '../support/line-up.ts';
 import { roundTripMs } from '../support/round-trip.ts';
 import { median } from '../support/statistics.ts';
-import { wrk } from '../support/wrk.ts';
+import { wrk, type Load } from '../support/wrk.ts';
 
 /** What one server showed in one round. */
 interface Round {
@@ -21,6 +21,10 @@ interface Round {
   readonly p99At1Ms: number;
   readonly p50At64Ms: number;
   readonly p99At64Ms: number;
+  /** With twice as many callers as Headgate has sockets to the API. */
+  readonly cpuUsAt256: number;
+  readonly perSecondAt256: number;
+  readonly p99At256Ms: number;
   readonly rssMiB: number;
 }
 
@@ -57,24 +61,36 @@ export async function measureProxies({ rounds, seconds }: ProxiesOptions): Promi
 }
 
 async function measure(server: Server, seconds: number): Promise<Round> {
-  const url = `${server.url}/domains`;
-  const one = await wrk({ url, connections: 1, seconds });
-  const before = server.cpuMs();
-  const many = await wrk({ url, connections: 64, seconds });
-  // What was begun when wrk hung up is finished, and its processor time counted.
-  await pause(50);
-  const cpuMs = server.cpuMs() - before;
-  const errors = one.errors + many.errors;
-  if (errors > 0) throw new Error(`${server.name}: ${errors} of its answers were errors`);
+  // The largest first: code that is new is compiled by then.
+  const crowd = await put(server, 256, Math.ceil(seconds / 2));
+  const many = await put(server, 64, seconds);
+  const one = await put(server, 1, seconds);
   return {
-    cpuUsPerRequest: (cpuMs * 1000) / many.requests,
+    cpuUsPerRequest: many.cpuUs,
     perSecond: many.perSecond,
     p50At1Ms: one.p50Ms,
     p99At1Ms: one.p99Ms,
     p50At64Ms: many.p50Ms,
     p99At64Ms: many.p99Ms,
+    cpuUsAt256: crowd.cpuUs,
+    perSecondAt256: crowd.perSecond,
+    p99At256Ms: crowd.p99Ms,
     rssMiB: server.rssBytes() / 1024 ** 2,
   };
+}
+
+async function put(
+  server: Server,
+  connections: number,
+  seconds: number,
+): Promise<Load & { readonly cpuUs: number }> {
+  const before = server.cpuMs();
+  const result = await wrk({ url: `${server.url}/domains`, connections, seconds });
+  // What was begun when wrk hung up is finished, and its processor time counted.
+  await pause(50);
+  const cpuMs = server.cpuMs() - before;
+  if (result.errors > 0) throw new Error(`${server.name}: ${result.errors} answers were errors`);
+  return { ...result, cpuUs: (cpuMs * 1000) / result.requests };
 }
 
 function figuresOf(
@@ -103,6 +119,11 @@ function figuresOf(
     ),
     ratio('CPU per request: memory / haproxy', cpu('memory') / cpu('haproxy')),
     ratio('CPU per request: redis / memory', cpu('redis') / cpu('memory'), 1.2),
+    ratio(
+      'CPU per request at 256: redis / memory',
+      of('redis', 'cpuUsAt256') / of('memory', 'cpuUsAt256'),
+      1.2,
+    ),
     {
       what: 'p50 at 1: redis over memory, less one round trip',
       value: of('redis', 'p50At1Ms') - of('memory', 'p50At1Ms') - tripMs,
@@ -119,6 +140,12 @@ function figuresOf(
       'p50 added at 1: undici dispatch / nginx',
       added('undici dispatch', 'p50At1Ms') / added('nginx', 'p50At1Ms'),
     ),
+    ...['memory', 'redis'].map((name): Figure => ({
+      what: `throughput at 256 / at 64: ${name}`,
+      value: of(name, 'perSecondAt256') / of(name, 'perSecond'),
+      unit: '×',
+      goal: { at: 'least', bound: 0.5 },
+    })),
     ratio(
       'throughput at 64: memory / undici dispatch',
       of('memory', 'perSecond') / of('undici dispatch', 'perSecond'),
@@ -145,6 +172,9 @@ function figuresOf(
       tell('p99 added at 1', added(name, 'p99At1Ms'), ' ms'),
       tell('p50 added at 64', added(name, 'p50At64Ms'), ' ms'),
       tell('p99 added at 64', added(name, 'p99At64Ms'), ' ms'),
+      tell('CPU per request at 256', of(name, 'cpuUsAt256'), ' µs'),
+      tell('throughput at 256', of(name, 'perSecondAt256'), '/s'),
+      tell('p99 at 256', of(name, 'p99At256Ms'), ' ms'),
       tell('RSS', of(name, 'rssMiB'), ' MiB'),
     );
   }
