@@ -96,10 +96,14 @@ const NONE: ReadonlySet<string> = new Set();
 
 /**
  * The fields of the API's answer that go to the caller: the end-to-end ones, in their order, with
- * their case and their repetitions. `rawHeaders` is flat, name, value, name, value …, as Node's.
+ * their case and their repetitions, less those whose lower-case names are in `dropped`. `rawHeaders`
+ * is flat, name, value, name, value …, as Node's.
  */
-export function endToEnd(rawHeaders: readonly string[]): string[] {
-  return keep(rawHeaders, NONE, false);
+export function endToEnd(
+  rawHeaders: readonly string[],
+  dropped: ReadonlySet<string> = NONE,
+): string[] {
+  return keep(rawHeaders, dropped, false);
 }
 
 /**

@@ -6,7 +6,7 @@ import { comeBackInMs } from './come-back.ts';
 import type { Forward } from './forward.ts';
 import type { Identify } from './identify.ts';
 import type { Job } from './job.ts';
-import { GatewayError, retryAfterSeconds, type ShedStatus } from './problem.ts';
+import { DRAINING_DETAIL, GatewayError, retryAfterSeconds, type ShedStatus } from './problem.ts';
 import type { RecordCall } from './record.ts';
 import type { Refuse, Respond } from './respond.ts';
 import type { Settle, Settled } from './settle.ts';
@@ -109,7 +109,7 @@ function shedError({ code, retryAfterMs: etaMs }: Shed, ticket: Ticket): Gateway
   const detail = {
     'queue-full': `the queue of this budget is full; try again in ${seconds} s`,
     'wait-too-long': `the budget comes back too late for this request; try again in ${seconds} s`,
-    draining: 'this replica is shutting down; try again, another one will answer',
+    draining: DRAINING_DETAIL,
   }[code];
   return new GatewayError(code, detail, { retryAfterMs });
 }

@@ -10,11 +10,12 @@ import { Server as NetServer, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Clock } from '../core/clock.ts';
 import { Roll } from '../core/roll.ts';
+import { DRAINING_RETRY_MS } from '../ledger/too-late.ts';
 import type { CallRecorder } from '../telemetry/call-line.ts';
 import { Call } from './call.ts';
 import type { Gateway } from './gateway.ts';
 import { parserProblem } from './parser-problem.ts';
-import { GatewayError, type ShedStatus } from './problem.ts';
+import { DRAINING_DETAIL, GatewayError, type ShedStatus } from './problem.ts';
 import { makeRefuseSocket } from './refuse-socket.ts';
 import type { Tls } from './tls.ts';
 
@@ -39,7 +40,6 @@ const PROBE_IDLE_PEER_MS = 15_000;
 
 /** How long the rest of a body may come whose call has its answer. */
 const MOST_DROPPING_MS = 30_000;
-const DRAINING_RETRY_MS = 1000;
 
 /** The server that callers talk to. */
 export interface Listener {
@@ -241,9 +241,9 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
       });
     },
     refuseRest() {
-      const why = 'this replica is shutting down; try again, another one will answer';
+      const retry = { retryAfterMs: DRAINING_RETRY_MS };
       for (const call of calls.all) {
-        call.cutOff(new GatewayError('draining', why, { retryAfterMs: DRAINING_RETRY_MS }));
+        call.cutOff(new GatewayError('draining', DRAINING_DETAIL, retry));
       }
     },
     close() {

@@ -59,6 +59,9 @@ export class GatewayError extends Error {
   }
 }
 
+/** What whoever is sent away by a replica that stops is told. */
+export const DRAINING_DETAIL = 'this replica is shutting down; try again, another one will answer';
+
 /** A problem as it goes out (RFC 9457). */
 export interface Problem {
   readonly status: number;

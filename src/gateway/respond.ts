@@ -112,7 +112,16 @@ function writeHead(
   rewrite: Rewrite | undefined,
   rewritten?: Buffer,
 ): void {
-  const passing = endToEnd(response.rawHeaders);
+  const coding = response.headers['transfer-encoding'];
+  // Chunks are taken off and made anew. Of any other coding the bytes would pass, and its name would not.
+  if (coding !== undefined && !CHUNKED.test(String(coding))) {
+    response.abort(new Error('a transfer coding that is not passed on'));
+    throw new GatewayError(
+      'upstream-protocol',
+      `the API's answer is in a transfer coding that cannot be passed on: ${String(coding)}`,
+    );
+  }
+  const passing = endToEnd(response.rawHeaders, response.status === 204 ? LENGTH : undefined);
   const headers = rewritten === undefined ? passing : headersForRewritten(passing, rewritten);
   rewrite?.headers(headers, response, call.incoming);
   headers.push('Server-Timing', timing(call), 'Headgate-Request-Id', call.id);
@@ -123,6 +132,10 @@ function writeHead(
     throw new GatewayError('upstream-protocol', "the API's answer has unusable headers", { cause });
   }
 }
+
+const CHUNKED = /^chunked$/i;
+/** A 204 must not have one (RFC 9110 §8.6); a 304 may have that of what it stands for. */
+const LENGTH: ReadonlySet<string> = new Set(['content-length']);
 
 /** RFC-free but common: durations in milliseconds (W3C Server Timing). */
 function timing({ waitMs, upstreamMs }: Call): string {

@@ -24,6 +24,7 @@ import type {
   Ticket,
   Waiting,
 } from './ledger.ts';
+import { tooLate } from './too-late.ts';
 import { waitingByCaller } from './waiting-by-caller.ts';
 
 export interface MemoryBucketOptions {
@@ -288,10 +289,7 @@ export class MemoryBucket {
   }
 
   #tooLate(ticket: Ticket, eta: number, now: number): Shed {
-    if (this.#commons.drainUntil < ticket.deadlineAt) {
-      return { kind: 'shed', code: 'draining', retryAfterMs: DRAINING_RETRY_MS };
-    }
-    return { kind: 'shed', code: 'wait-too-long', retryAfterMs: Math.max(0, eta - now) };
+    return tooLate(ticket, this.#commons.drainUntil, eta - now);
   }
 
   #wait(ticket: Ticket, leaving: Leaving, now: number, again?: Again): Waiting {
@@ -436,6 +434,3 @@ function forgetTimers(waiter: QueuedWaiter): void {
   waiter.timer?.cancel();
   waiter.parkedFor?.cancel();
 }
-
-/** While this replica drains another one answers, or this one's successor, in a moment. */
-const DRAINING_RETRY_MS = 1000;

@@ -26,6 +26,7 @@ import type {
   StepShed,
 } from './step-protocol.ts';
 import { Steps, type Load, type StepHead } from './steps.ts';
+import { tooLate } from './too-late.ts';
 import { WaitingHere, type RemoteWaiter } from './waiting-here.ts';
 
 export interface RedisBucketOptions {
@@ -279,10 +280,7 @@ export class RedisBucket {
   }
 
   #tooLate(ticket: Ticket, retryAfterMs: number): Shed {
-    const draining = this.#options.drainUntil() < ticket.deadlineAt;
-    return draining
-      ? { kind: 'shed', code: 'draining', retryAfterMs: DRAINING_RETRY_MS }
-      : { kind: 'shed', code: 'wait-too-long', retryAfterMs: Math.max(0, retryAfterMs) };
+    return tooLate(ticket, this.#options.drainUntil(), retryAfterMs);
   }
 
   /** About how long until there is budget again, by the last numbers. */
@@ -420,4 +418,3 @@ const HEARTBEAT_MS = 1000;
 /** How old the last step may be for an offer to be taken without asking. */
 const FRESH_MS = 1500;
 const CONFIRM_MS = 500;
-const DRAINING_RETRY_MS = 1000;

@@ -44,6 +44,16 @@ describe('an early hint', () => {
   });
 });
 
+test('an answer in a transfer coding that we would take off is refused, and not passed on in it', async () => {
+  const gateway = await setUpBytes((raw) =>
+    raw.write('HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n'),
+  );
+  const { status, text } = await ask(`${gateway.url}/a`);
+  expect(status).toBe(502);
+  expect(JSON.parse(text)).toMatchObject({ code: 'upstream-protocol' });
+  expect(text).toContain('gzip, chunked');
+});
+
 test('an answer of unknown length that breaks off is reset for HTTP/1.0, and not just ended', async () => {
   const gateway = await setUpBytes((raw) =>
     raw.write('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nnot a chunk\r\n'),

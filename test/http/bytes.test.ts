@@ -57,6 +57,16 @@ describe('an answer passes byte for byte', () => {
     raw.socket.destroy();
   });
 
+  test('204 has no length either, whatever the API says (RFC 9110 §8.6)', async () => {
+    const { gateway } = await setUp((_incoming, outgoing) => {
+      outgoing.writeHead(204, { 'content-length': '0', etag: '"a"' }).end();
+    });
+    const { status, headers } = await ask(`${gateway.url}/a`);
+    expect(status).toBe(204);
+    expect(headers).toMatchObject({ etag: '"a"' });
+    expect(headers).not.toHaveProperty('content-length');
+  });
+
   test('HEAD has the length of what GET would have, and no body', async () => {
     const { gateway } = await setUp((_incoming, outgoing) => {
       outgoing.writeHead(200, { 'content-length': '12345', 'content-type': 'application/json' });
