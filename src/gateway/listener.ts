@@ -9,7 +9,7 @@ import { createServer as createTlsServer } from 'node:https';
 import { Server as NetServer, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Clock } from '../core/clock.ts';
-import { Roll } from '../core/roll.ts';
+import { Roll, type RollItem } from '../core/roll.ts';
 import { DRAINING_RETRY_MS } from '../ledger/too-late.ts';
 import type { CallRecorder } from '../telemetry/call-line.ts';
 import { Call } from './call.ts';
@@ -70,9 +70,6 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
   const { gateway, clock, newId, keepAliveTimeoutMs, tls } = dependencies;
   const refuseSocket = makeRefuseSocket(dependencies);
   const calls = new Roll<Call>();
-  const sockets = new Set<Socket>();
-  /** As they were accepted: with TLS each carries one of `sockets`, from its handshake on. */
-  const accepted = new Set<Socket>();
   /** They have had their answer; what else the parser says of their bytes is the same again. */
   const refused = new WeakSet<Duplex>();
   let draining = false;
@@ -133,6 +130,9 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
     void take(callFor(incoming, outgoing));
   const server: Server =
     tls === undefined ? createServer(options, onRequest) : tlsServer(options, tls, onRequest);
+  const connections = follow(server, tls === undefined ? 'connection' : 'secureConnection');
+  /** As they were accepted: with TLS each carries one of the `connections`, from its handshake on. */
+  const accepted = tls === undefined ? connections : follow(server, 'connection');
   // The size is bounded already; Node would drop the headers beyond a count without a word.
   server.maxHeadersCount = 0;
 
@@ -163,7 +163,7 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
   /** Ends the connections on which nothing is asked or still on its way out. */
   function endIdle(): void {
     const busy = new Set(calls.all.map(({ incoming }) => incoming.socket));
-    for (const socket of sockets) if (!busy.has(socket)) socket.destroySoon();
+    for (const { socket } of connections.all) if (!busy.has(socket)) socket.destroySoon();
   }
 
   function refuseOnce(socket: Duplex, error: GatewayError, method: string): void {
@@ -176,16 +176,6 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
     }
     refuseSocket(socket, error, { method, busy });
   }
-
-  server.on(tls === undefined ? 'connection' : 'secureConnection', (socket: Socket) => {
-    sockets.add(socket);
-    socket.once('close', () => sockets.delete(socket));
-  });
-
-  server.on('connection', (socket: Socket) => {
-    accepted.add(socket);
-    socket.once('close', () => accepted.delete(socket));
-  });
 
   server.on('connect', (_incoming: IncomingMessage, socket: Duplex) => {
     const error = new GatewayError(
@@ -247,9 +237,24 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
       }
     },
     close() {
-      for (const socket of accepted) socket.destroy();
+      for (const { socket } of accepted.all) socket.destroy();
     },
   };
+}
+
+interface Connection extends RollItem<Connection> {
+  readonly socket: Socket;
+}
+
+/** The connections that are open, from the event on that tells of each. */
+function follow(server: Server, event: 'connection' | 'secureConnection'): Roll<Connection> {
+  const open = new Roll<Connection>();
+  server.on(event, (socket: Socket) => {
+    const connection = { socket, onRoll: false, previous: undefined, next: undefined };
+    open.add(connection);
+    socket.once('close', () => open.delete(connection));
+  });
+  return open;
 }
 
 /** New connections get the certificate as it is now; those that are open keep theirs. */
