@@ -20,7 +20,12 @@ interface Scenario {
 const SCENARIOS: Readonly<Record<string, Scenario>> = {
   proxies: {
     quick: true,
-    run: (quick) => measureProxies(quick ? { rounds: 1, seconds: 2 } : { rounds: 5, seconds: 5 }),
+    run: (quick) =>
+      measureProxies({
+        rounds: quick ? 1 : 5,
+        seconds: quick ? 2 : 5,
+        warmUpSeconds: quick ? 0 : 2,
+      }),
   },
   open: { quick: false, run: () => measureOpen({ rounds: 3, seconds: 3 }) },
   ledger: { quick: true, run: (quick) => measureLedger({ rounds: quick ? 3 : 7 }) },

@@ -6,6 +6,8 @@ import type { Figure } from '../support/figures.ts';
 import { median } from '../support/statistics.ts';
 
 const OPERATIONS = 100_000;
+/** So often, that of an operation's cost little is left that only the first one has. */
+const IN_A_ROW = 20;
 const STAYS: Leaving = { gone: false, onGone: () => undefined };
 const HOUR_MS = 3_600_000;
 
@@ -21,6 +23,7 @@ export function measureLedger({ rounds: count }: LedgerOptions): Promise<Figure[
   };
   const few = median(rounds(() => perOperationUs(1)));
   const many = median(rounds(() => perOperationUs(100_000)));
+  const inARow = median(rounds(() => perOperationUs(100_000, IN_A_ROW)));
   const fewBare = median(rounds(() => perBareUs(1)));
   const manyBare = median(rounds(() => perBareUs(100_000)));
   const empty = median(rounds(() => perQueuedUs(0)));
@@ -36,6 +39,11 @@ export function measureLedger({ rounds: count }: LedgerOptions): Promise<Figure[
     flat('memory ledger: cost with 50,000 waiting / with none', long / empty),
     { what: 'memory ledger: granted at once and settled, 1 bucket', value: few, unit: ' µs' },
     { what: 'memory ledger: … more with 100,000 buckets', value: many - few, unit: ' µs' },
+    {
+      what: `memory ledger: … more where each of them is used ${IN_A_ROW} times in a row`,
+      value: inARow - few,
+      unit: ' µs',
+    },
     { what: 'a bare Map: … more with 100,000 entries', value: manyBare - fewBare, unit: ' µs' },
     { what: 'memory ledger: queued and taken out again', value: empty, unit: ' µs' },
   ]);
@@ -86,12 +94,12 @@ function perBareUs(buckets: number): number {
   return ((performance.now() - startedAt) * 1000) / OPERATIONS;
 }
 
-/** Grants at once and settles with an answer, in turn over the buckets. */
-function perOperationUs(buckets: number): number {
+/** Grants at once and settles with an answer, in turn over the buckets, each so often in a row. */
+function perOperationUs(buckets: number, inARow = 1): number {
   const ledger = makeLedger();
   for (let i = 0; i < buckets; i++) operate(ledger, ticketFor(`bucket-${i}`, i));
   const tickets = Array.from({ length: OPERATIONS }, (_, i) =>
-    ticketFor(`bucket-${(i * 7919) % buckets}`, i),
+    ticketFor(`bucket-${(Math.floor(i / inARow) * 7919) % buckets}`, i),
   );
   const startedAt = performance.now();
   for (const ticket of tickets) operate(ledger, ticket);

@@ -31,13 +31,16 @@ interface Round {
 export interface ProxiesOptions {
   readonly rounds: number;
   readonly seconds: number;
+  /** Under load before each round: who idled while it was others' turn has let go of much. */
+  readonly warmUpSeconds: number;
 }
 
 /**
  * The cost of standing in between: Headgate against what else could stand there, in turns, so that
  * whatever disturbs the machine disturbs all. Each figure is the median over the rounds.
  */
-export async function measureProxies({ rounds, seconds }: ProxiesOptions): Promise<Figure[]> {
+export async function measureProxies(options: ProxiesOptions): Promise<Figure[]> {
+  const { rounds } = options;
   return withLineUp(async ({ folder, upstream, redisUrl, up }) => {
     const servers = [
       await up(startNginxProxy(folder, upstream.url)),
@@ -52,15 +55,16 @@ export async function measureProxies({ rounds, seconds }: ProxiesOptions): Promi
     const seen = new Map<string, Round[]>(servers.map(({ name }) => [name, []]));
     for (const { url } of servers) await wrk({ url, connections: 64, seconds: 1 });
     for (let round = 0; round < rounds; round++) {
-      direct.push(await measure(upstream, seconds));
+      direct.push(await measure(upstream, options));
       trips.push(await roundTripMs(redisUrl));
-      for (const server of servers) seen.get(server.name)?.push(await measure(server, seconds));
+      for (const server of servers) seen.get(server.name)?.push(await measure(server, options));
     }
     return figuresOf(direct, seen, median(trips));
   });
 }
 
-async function measure(server: Server, seconds: number): Promise<Round> {
+async function measure(server: Server, { seconds, warmUpSeconds }: ProxiesOptions): Promise<Round> {
+  if (warmUpSeconds > 0) await put(server, 64, warmUpSeconds);
   // The largest first: code that is new is compiled by then.
   const crowd = await put(server, 256, Math.ceil(seconds / 2));
   const many = await put(server, 64, seconds);

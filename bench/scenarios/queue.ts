@@ -26,7 +26,7 @@ async function slotToWire(): Promise<Figure[]> {
     { semantics: 'sliding', limits: { read: { limit, periodMs }, write: PLENTY } },
     async (gateway, api) => {
       await learnTheTime(gateway);
-      await saturate(gateway, 12 * limit);
+      await saturate(gateway, 24 * limit);
       const arrivals = api.seen
         .filter((call) => call.counted && call.class === 'read')
         .map(({ atMs }) => atMs);
