@@ -114,7 +114,7 @@ function writeHead(
 ): void {
   const coding = response.headers['transfer-encoding'];
   // Chunks are taken off and made anew. Of any other coding the bytes would pass, and its name would not.
-  if (coding !== undefined && !CHUNKED.test(String(coding))) {
+  if (coding !== undefined && !PASSABLE.test(String(coding))) {
     response.abort(new Error('a transfer coding that is not passed on'));
     throw new GatewayError(
       'upstream-protocol',
@@ -133,7 +133,8 @@ function writeHead(
   }
 }
 
-const CHUNKED = /^chunked$/i;
+/** `identity`, which is none, was given up with RFC 7230, and there are older servers. */
+const PASSABLE = /^(?:chunked|identity)$/i;
 /** A 204 must not have one (RFC 9110 §8.6); a 304 may have that of what it stands for. */
 const LENGTH: ReadonlySet<string> = new Set(['content-length']);
 

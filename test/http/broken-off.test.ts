@@ -54,6 +54,15 @@ test('an answer in a transfer coding that we would take off is refused, and not 
   expect(text).toContain('gzip, chunked');
 });
 
+test('an answer that says that it is in no transfer coding passes', async () => {
+  const gateway = await setUpBytes((raw) => {
+    raw.write('HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\nConnection: close\r\n\r\nok');
+    raw.socket.end();
+  });
+  const { status, text } = await ask(`${gateway.url}/a`);
+  expect([status, text]).toEqual([200, 'ok']);
+});
+
 test('an answer of unknown length that breaks off is reset for HTTP/1.0, and not just ended', async () => {
   const gateway = await setUpBytes((raw) =>
     raw.write('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nnot a chunk\r\n'),
