@@ -128,17 +128,12 @@ export function measured({ azion }: Fleet): SeenCall[] {
   return azion.seen.filter(({ headers }) => headers.authorization === TOKEN);
 }
 
-/**
- * On the API's side, from the middle of one budget to that of the next, the best of them: a window in
- * which a busy machine stood still says nothing of what is lost in each. The first begins with the
- * second budget, as by then somebody always waits.
- */
+/** On the API's side, from the middle of the second budget: by then somebody always waits. */
 export function utilisation(fleet: Fleet): number {
   const counted = measured(fleet).filter((call) => call.counted);
   const halfAt: number[] = [];
   for (let i = LIMIT * 1.5; i < counted.length; i += LIMIT) halfAt.push(counted[i]?.atMs ?? 0);
-  const each = halfAt.slice(1).map((at, i) => utilisationOf([halfAt[i] ?? at, at], PERIOD_MS));
-  return Math.max(...each);
+  return utilisationOf(halfAt, PERIOD_MS);
 }
 
 /** How many answers had each status: `{ 200: 360 }`. */
