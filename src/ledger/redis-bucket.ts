@@ -75,7 +75,6 @@ export class RedisBucket {
   #numbers: StepNumbers = { uncertainty: 0, leases: 0, waiting: 0 };
   #numbersAt = 0;
   #paused = false;
-  #closed = false;
 
   constructor(name: BucketName, options: RedisBucketOptions) {
     this.#options = options;
@@ -130,7 +129,7 @@ export class RedisBucket {
 
   /** Whether a ticket is here that could use a socket. */
   get wantsPlace(): boolean {
-    return this.#waiting.queued > 0 && !this.#paused && !this.#closed;
+    return this.#waiting.queued > 0 && !this.#paused && !this.#steps.closed;
   }
 
   get tickets(): Ticket[] {
@@ -196,7 +195,7 @@ export class RedisBucket {
 
   /** Something that another replica's step published for us. */
   hear(message: StepMessage): void {
-    if (message.epoch !== this.#steps.epoch || this.#closed) return;
+    if (message.epoch !== this.#steps.epoch || this.#steps.closed) return;
     this.#steps.heardOfSheds(message.shed.length);
     for (const entry of message.shed) this.#shed(entry);
     this.#freeByScript = message.free;
@@ -231,7 +230,6 @@ export class RedisBucket {
   }
 
   handOver(): Handover {
-    this.#closed = true;
     this.#steps.close();
     const waiting = this.#waiting.empty({ leaves: false });
     const { said } = this.#known;
@@ -267,7 +265,6 @@ export class RedisBucket {
       this.#waiting.leave(waiter, this.#tooLate(waiter.ticket, 0));
     }
     await this.#steps.finish();
-    this.#closed = true;
   }
 
   /** How much the next step has to tell. */

@@ -93,6 +93,11 @@ export class Steps<Carried extends Load> {
     return this.#isDue;
   }
 
+  /** Whether the last step was taken. */
+  get closed(): boolean {
+    return this.#closed;
+  }
+
   /** Another replica's step told us of sheds; the next of ours says that it did. */
   heardOfSheds(count: number): void {
     this.#sheds += count;
