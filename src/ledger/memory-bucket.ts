@@ -1,9 +1,9 @@
 import { Bucket, type Lease } from '../core/bucket.ts';
-import type { ClockOffset } from '../core/clock-offset.ts';
-import type { Chance, Clock, Timer } from '../core/clock.ts';
+import type { Timer } from '../core/clock.ts';
 import { FairQueue, type Queued, type Turn } from '../core/fair-queue.ts';
 import { observe } from '../core/observation.ts';
 import { Roll, type RollItem } from '../core/roll.ts';
+import type { BucketOptions } from './bucket-options.ts';
 import type { Waiter } from './handover.ts';
 import type { HeldGrants } from './held-grants.ts';
 import type { KnownBucket } from './known-bucket.ts';
@@ -19,7 +19,6 @@ import type {
   Leaving,
   Left,
   Outcome,
-  Places,
   Shed,
   Ticket,
   Waiting,
@@ -27,22 +26,10 @@ import type {
 import { tooLate } from './too-late.ts';
 import { waitingByCaller } from './waiting-by-caller.ts';
 
-export interface MemoryBucketOptions {
-  readonly clock: Clock;
-  readonly chance: Chance;
-  /** What is known of the API's clock; whoever reads the answers keeps it. */
-  readonly apiClock: ClockOffset;
-  readonly places: Places;
-  /** Waiting tickets per bucket. */
-  readonly maxQueue: number;
-  /** What to believe of an API that reports no limit; another one holds for old buckets too. */
-  readonly belief?: { readonly limit: number; readonly periodMs: number } | undefined;
-}
-
 /** What all buckets of one ledger have in common. */
 export interface MemoryCommons {
   /** Some of them change while a bucket lives. */
-  readonly options: MemoryBucketOptions;
+  readonly options: BucketOptions;
   /** Nothing waits beyond this moment. */
   drainUntil: number;
   readonly grants: HeldGrants<HeldHere>;
@@ -64,7 +51,7 @@ export class MemoryBucket {
   /** What this replica learns of the bucket, for the ledger that it stands in for. */
   readonly known: KnownBucket | undefined;
   /** What the budget was last told to believe. */
-  #belief: MemoryBucketOptions['belief'];
+  #belief: BucketOptions['belief'];
   readonly #queue = new FairQueue<QueuedWaiter>();
   /** Tickets that may not queue yet: the API throttled them and not the bucket. */
   readonly #parked = new Roll<QueuedWaiter>();

@@ -1,4 +1,5 @@
 import { BucketMap } from './bucket-map.ts';
+import type { BucketOptions } from './bucket-options.ts';
 import type { Handover, HeldGrant, Succession } from './handover.ts';
 import { HeldGrants } from './held-grants.ts';
 import { KnownBucket } from './known-bucket.ts';
@@ -14,9 +15,9 @@ import type {
   Outcome,
   Ticket,
 } from './ledger.ts';
-import { MemoryBucket, type MemoryBucketOptions, type MemoryCommons } from './memory-bucket.ts';
+import { MemoryBucket, type MemoryCommons } from './memory-bucket.ts';
 
-export interface MemoryLedgerOptions extends MemoryBucketOptions {
+export interface MemoryLedgerOptions extends BucketOptions {
   /**
    * Whether it stands in for the shared ledger: over how many replicas each budget is divided, and
    * what it learns is kept for when the other comes back.

@@ -1,12 +1,12 @@
-import type { ClockOffset } from '../core/clock-offset.ts';
-import type { Chance, Clock, EndOfTurn } from '../core/clock.ts';
+import type { EndOfTurn } from '../core/clock.ts';
 import { observe } from '../core/observation.ts';
+import type { BucketOptions } from './bucket-options.ts';
 import type { Handover } from './handover.ts';
 import type { Ids } from './ids.ts';
 import { KnownBucket } from './known-bucket.ts';
 import { localTimes, type LocalObservation } from './local-times.ts';
 import { LeasesHere } from './leases-here.ts';
-import type { Admission, Again, BucketName, Grant, Outcome, Places } from './ledger.ts';
+import type { Admission, Again, BucketName, Grant, Outcome } from './ledger.ts';
 import type { Granted, Leaving, LedgerObserver, Left, Shed, ShedCode, Ticket } from './ledger.ts';
 import {
   remember,
@@ -29,13 +29,7 @@ import { Steps, type Load, type StepHead } from './steps.ts';
 import { tooLate } from './too-late.ts';
 import { WaitingHere, type RemoteWaiter } from './waiting-here.ts';
 
-export interface RedisBucketOptions {
-  readonly clock: Clock;
-  readonly chance: Chance;
-  readonly apiClock: ClockOffset;
-  readonly places: Places;
-  readonly maxQueue: number;
-  readonly belief?: { readonly limit: number; readonly periodMs: number } | undefined;
+export interface RedisBucketOptions extends BucketOptions {
   readonly replica: string;
   readonly timeoutMs: number;
   /** Runs one step; resolves to its reply as text. */

@@ -1,0 +1,16 @@
+import type { ClockOffset } from '../core/clock-offset.ts';
+import type { Chance, Clock } from '../core/clock.ts';
+import type { Places } from './ledger.ts';
+
+/** What a bucket needs, wherever it is kept. */
+export interface BucketOptions {
+  readonly clock: Clock;
+  readonly chance: Chance;
+  /** What is known of the API's clock; whoever reads the answers keeps it. */
+  readonly apiClock: ClockOffset;
+  readonly places: Places;
+  /** Waiting tickets per bucket. */
+  readonly maxQueue: number;
+  /** What to believe of an API that reports no limit; another one holds for old buckets too. */
+  readonly belief?: { readonly limit: number; readonly periodMs: number } | undefined;
+}
