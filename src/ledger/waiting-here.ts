@@ -3,11 +3,10 @@ import { Numbered } from '../core/numbered.ts';
 import { Roll, type RollItem } from '../core/roll.ts';
 import { Deadlines, type Due } from './deadlines.ts';
 import type { Waiter } from './handover.ts';
-import type { Granted, Leaving, Left, Shed, Ticket } from './ledger.ts';
+import type { Granted, Left, Shed, Ticket } from './ledger.ts';
 
 /** A ticket that waits in the shared queue, or is on its way there. */
 export interface RemoteWaiter extends Waiter, RollItem<RemoteWaiter>, Due {
-  leaving: Leaving;
   /** How the shared ledger knows it (see Ids). */
   readonly number: number;
   /** Whether it was in the queue before: then the forecast does not judge it again. */
@@ -38,7 +37,7 @@ export class WaitingHere {
   /** Those that no step has carried in this epoch. */
   readonly #toSend = new Roll<RemoteWaiter>();
   /** Tickets that may not queue yet: the API throttled them and not the bucket. */
-  readonly #parked = new Set<RemoteWaiter>();
+  readonly #parked = new Roll<RemoteWaiter>();
   #gone: number[] = [];
   readonly #deadlines: Deadlines<RemoteWaiter>;
 
@@ -64,7 +63,7 @@ export class WaitingHere {
   }
 
   get all(): RemoteWaiter[] {
-    return [...this.#queued.all, ...this.#parked];
+    return [...this.#queued.all, ...this.#parked.all];
   }
 
   add(from: Waiter, number: number, hasWaited: boolean): void {
@@ -121,8 +120,6 @@ export class WaitingHere {
   tell(waiter: RemoteWaiter, outcome: Granted | Shed | Left): void {
     this.#forgetTimers(waiter);
     waiter.leaving.onGone(undefined);
-    // The call must not live as long as what is left of the waiter in outgrown tables (see Roll).
-    waiter.leaving = NOBODY;
     waiter.tell(outcome);
   }
 
@@ -151,14 +148,16 @@ export class WaitingHere {
   /** Gives all away. `leaves`: the shared queue is told that they are gone. */
   empty({ leaves }: { leaves: boolean }): RemoteWaiter[] {
     const { all } = this;
-    for (const waiter of this.#parked) waiter.parkedFor?.cancel();
+    for (const waiter of this.#parked.all) {
+      waiter.parkedFor?.cancel();
+      this.#parked.delete(waiter);
+    }
     // One by one: there may be more of them than a call takes arguments.
     for (const waiter of this.#queued.all) {
       const wasSent = !this.#toSend.delete(waiter);
       if (leaves && wasSent) this.#gone.push(waiter.number);
     }
     this.#queued.clear();
-    this.#parked.clear();
     this.#deadlines.clear();
     return all;
   }
@@ -180,5 +179,3 @@ export class WaitingHere {
     waiter.parkedFor?.cancel();
   }
 }
-
-const NOBODY: Leaving = { gone: true, onGone: () => undefined };
