@@ -5,7 +5,7 @@ import type { Chance } from './clock.ts';
 import { Comebacks } from './comebacks.ts';
 import { Counting } from './counting.ts';
 import type { Belief, KnownBudget } from './known-budget.ts';
-import { type GrantKind, type Lease, Leases } from './leases.ts';
+import { type Granted, type GrantKind, type Lease, Leases } from './leases.ts';
 import { NewestObservation } from './newest-observation.ts';
 import type { Observation } from './observation.ts';
 import { Opening } from './opening.ts';
@@ -31,8 +31,8 @@ export type { GrantKind, Lease } from './leases.ts';
  * While metered, three things hold grants back beyond `available`:
  *   blocked    until a 429's Retry-After, or until something comes back ({@link Block})
  *   held       a refill by the clock is a belief: one canary goes, the rest waits for its answer
- *   exhausted  nothing available and nothing known to come back: a canary after a while
- *              ({@link Canary} for both)
+ *   exhausted  nothing available and nothing known to come back: a canary after a while, or at
+ *              once for what may have come back uncounted ({@link Canary} and {@link Comebacks})
  *
  * Here is what the answers and the clock do to `remaining`; each of the parts owns one thing more.
  * Times named `…At` are on our clock.
@@ -97,7 +97,7 @@ export class Bucket {
 
   /** Takes on a grant that was given elsewhere and has no answer yet. Oldest first. */
   adopt(kind: GrantKind, grantedAt: number): Lease {
-    const lease = this.#leases.add(kind, grantedAt, this.#newest.count, false);
+    const lease = this.#leases.add(this.#granted(kind, grantedAt, false));
     if (kind === 'canary') this.#canary.adopt(lease);
     return lease;
   }
@@ -134,7 +134,7 @@ export class Bucket {
     const kind = this.offer(now);
     if (kind === undefined) throw new Error('a grant was taken that was not on offer');
     const trustsClock = this.#available > 0 && this.#comebacks.isRecent(now, this.#uncertaintyMs);
-    const lease = this.#leases.add(kind, now, this.#newest.count, trustsClock);
+    const lease = this.#leases.add(this.#granted(kind, now, trustsClock));
     this.#canary.granted(lease, now);
     if (kind === 'probe') this.#opening.probed(now);
     return lease;
@@ -169,7 +169,10 @@ export class Bucket {
 
     const unrecorded = (wasOut || !lease.recorded) && !throttled;
     if (unrecorded && resetAt !== undefined && !resetPassed) this.#comebacks.addSlot(resetAt, now);
-    if (!this.#newest.isBefore(lease, observation)) return;
+    if (!this.#newest.isBefore(lease, observation)) {
+      this.#comebacks.overtaken();
+      return;
+    }
     this.#observe(lease, observation, now);
     if (refused) this.#throttled(lease, observation, now, chance);
     else this.#accepted(lease);
@@ -198,10 +201,13 @@ export class Bucket {
     consider(this.#block.until);
     consider(this.#comebacks.slotAt);
     consider(this.#comebacks.refillAt);
+    const { askAt } = this.#comebacks;
+    if (!this.busy) consider(askAt);
     consider(this.#canary.heldUntil);
     consider(this.#canary.dueAt);
     if (this.#phase === 'unopened') consider(this.#opening.probeAt);
-    if (this.#canary.isOut || this.#phase !== 'metered') consider(this.#leases.expireAt);
+    const isKeptByLeases = this.#canary.isOut || this.#phase !== 'metered' || askAt < Infinity;
+    if (isKeptByLeases) consider(this.#leases.expireAt);
     return Math.max(at, now);
   }
 
@@ -232,6 +238,11 @@ export class Bucket {
     return this.#phase === 'metered' ? this.#remaining - this.#leases.size : 0;
   }
 
+  #granted(kind: GrantKind, grantedAt: number, trustedClock: boolean): Granted {
+    const { returns } = this.#comebacks;
+    return { kind, grantedAt, observation: this.#newest.count, returns, trustedClock };
+  }
+
   #usualOffer(now: number): GrantKind | undefined {
     if (this.#block.until !== undefined) return undefined;
     const out = this.#leases.size;
@@ -241,7 +252,9 @@ export class Bucket {
     if (this.#phase === 'unmetered') return out < this.#opening.window ? 'slot' : undefined;
     const available = this.#remaining - out;
     if (available > 0 && !this.#canary.holds(now)) return 'slot';
-    return this.#canary.mayGo(available) ? 'canary' : undefined;
+    // Whatever is out will tell what one would ask.
+    const asks = out === 0 && now >= this.#comebacks.askAt;
+    return asks || this.#canary.mayGo(available) ? 'canary' : undefined;
   }
 
   get #stuckAt(): number {
@@ -329,8 +342,12 @@ export class Bucket {
     if (otherLimit) this.#canary.hold(now, uncertaintyMs);
     if (remaining > 0) this.#block.overrule(lease);
 
-    const tells = this.#comebacks.observed(lease, observation, limit, now);
-    this.#comebacks.keepLast(limit - counted);
+    const tells = this.#comebacks.observed(
+      lease,
+      observation,
+      { limit, out: limit - counted, inFlight: this.#leases.size },
+      now,
+    );
     if (tells || remaining > 0) this.#canary.hopeful();
     if (tells) this.#canary.notLater();
     else this.#canary.later(now);

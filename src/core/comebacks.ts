@@ -1,3 +1,4 @@
+import { Doubt } from './doubt.ts';
 import { LargestSeen } from './largest-seen.ts';
 import type { Lease } from './leases.ts';
 import type { Observation } from './observation.ts';
@@ -26,8 +27,10 @@ export class Comebacks {
   readonly #period = new LargestSeen();
   /** What a configured limit says its period is; an observed one takes its place. */
   #believedPeriodMs: number | undefined;
-  /** What came back by then, on our clock, is in the newest observation's number. */
+  /** What comes back by then, on our clock, is taken for counted by the newest observation. */
   #countedUntil = Number.NEGATIVE_INFINITY;
+  readonly #doubt = new Doubt();
+  #returns = 0;
   #lastAt = Number.NEGATIVE_INFINITY;
   #latenessMs = 0;
 
@@ -58,6 +61,21 @@ export class Comebacks {
     return Math.min(this.slotAt, this.refillAt);
   }
 
+  /** How many slots came back by the clock so far: what did since a grant may miss in its answer. */
+  get returns(): number {
+    return this.#returns;
+  }
+
+  /**
+   * From when on one should ask whether slots that we take for counted came back only afterwards, on
+   * our clock. Infinitely far when there are none, or something else comes back soon and will tell.
+   */
+  get askAt(): number {
+    if (this.#doubt.count === 0) return Infinity;
+    const at = this.#doubt.until + this.#latenessMs;
+    return this.nextAt - at > this.#doubt.lengthMs ? at : Infinity;
+  }
+
   /** Takes on what a configured limit says, of which all but the last `out` slots are back. */
   believe(periodMs: number, out: number): void {
     this.#believedPeriodMs = periodMs;
@@ -67,7 +85,7 @@ export class Comebacks {
   /** Takes on a reset that somebody else was told of. */
   assume(resetAt: number | undefined, periodMs: number | undefined, limit: number): void {
     this.#resetAt = resetAt;
-    if (periodMs !== undefined) this.#period.add(periodMs, periodsToRemember(limit));
+    if (periodMs !== undefined) this.#period.add(periodMs, observationsToRemember(limit));
   }
 
   /** Adds a slot that comes back at `at` on the reporting clock. */
@@ -100,13 +118,16 @@ export class Comebacks {
     const at = this.slotAt;
     this.#lastAt = at;
     // Up to the very number that is there: converted back and forth it might miss itself.
-    return this.#slots.takeUntil(this.#slots.first ?? at);
+    const count = this.#slots.takeUntil(this.#slots.first ?? at);
+    this.#returns += count;
+    return count;
   }
 
   /** The reset passed, at {@link refillAt}: takes everything back but what it says is still out. */
   refill(): number {
     const at = this.refillAt;
     this.#lastAt = at;
+    this.#returns += this.#slots.size;
     // What was spent without an answer after the newest observation may still be out: in a sliding
     // log it is, in a window it is not. The canary's answer tells; until then it counts.
     if (this.#resetAt !== undefined) this.#slots.takeUntil(this.#resetAt);
@@ -117,18 +138,29 @@ export class Comebacks {
   }
 
   /** Takes on the newest observation, the answer to `lease`. Says whether it tells of a reset. */
-  observed(lease: Lease, observation: Observation, limit: number, now: number): boolean {
+  observed(lease: Lease, observation: Observation, counted: Counted, now: number): boolean {
     const { resetAt, uncertaintyMs } = observation;
-    // Slots that may be back at the API already are in its number.
-    this.#countedUntil = now + uncertaintyMs;
-    this.#slots.takeUntil(this.#clock.reporting(this.#countedUntil));
+    const { limit, out, inFlight } = counted;
+    // From when the API counted the call at the earliest; a slow answer does not make it longer.
+    const countedAt = Math.max(lease.grantedAt, now - MAX_COUNTING_MS);
+    const countedUntil = now + uncertaintyMs;
+    const returning = this.#slots.takeUntil(this.#clock.reporting(countedUntil));
+    this.#slots.keepLast(out);
+    const between = this.#returns - lease.returns + returning;
+    const unknown = out - this.#slots.size;
+    const span = observationsToRemember(limit);
+    this.#doubt.observed({ countedAt, countedUntil, between, unknown, inFlight }, span);
+    this.#countedUntil = countedUntil;
     const localAt = resetAt === undefined ? now : this.#clock.local(resetAt);
     this.#resetAt = localAt > now ? resetAt : undefined;
     if (this.#resetAt === undefined) return false;
-    // From when the API counted the call at the earliest; a slow answer does not make it longer.
-    const countedAt = Math.max(lease.grantedAt, now - MAX_COUNTING_MS);
-    this.#period.add(localAt - countedAt, periodsToRemember(limit));
+    this.#period.add(localAt - countedAt, span);
     return true;
+  }
+
+  /** An answer came that was given before the newest observation. */
+  overtaken(): void {
+    this.#doubt.overtaken();
   }
 
   /** Whether something came back so recently that a 429 would say that we took it for back early. */
@@ -152,9 +184,11 @@ export class Comebacks {
    * the slots by their times, then `limit` at each reset. `undefined` when too little is known.
    */
   nth(n: number, limit: number): number | undefined {
-    const { refillAt } = this;
-    const place = n % limit;
-    const periods = Math.floor(n / limit);
+    const { refillAt, askAt } = this;
+    const askedFor = askAt === Infinity ? 0 : this.#doubt.count;
+    if (n < askedFor) return askAt;
+    const place = (n - askedFor) % limit;
+    const periods = Math.floor((n - askedFor) / limit);
     const beforeRefill =
       refillAt === Infinity
         ? this.#slots.size
@@ -177,7 +211,16 @@ export class Comebacks {
   }
 }
 
-/** Enough for one freak period to be outlived, and few enough for a changed one to be noticed. */
-function periodsToRemember(limit: number): number {
+/** What an observation says of the budget. */
+export interface Counted {
+  readonly limit: number;
+  /** Operations that are not back. */
+  readonly out: number;
+  /** Grants that have no answer yet, and may be among them. */
+  readonly inFlight: number;
+}
+
+/** Enough for one freak value to be outlived, and few enough for a change to be noticed. */
+function observationsToRemember(limit: number): number {
   return Math.max(64, 2 * limit);
 }

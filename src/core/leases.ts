@@ -3,20 +3,25 @@ import { Roll, type RollItem } from './roll.ts';
 /** What a grant is: an ordinary slot, a first look at an unknown bucket, or a test of a belief. */
 export type GrantKind = 'slot' | 'probe' | 'canary';
 
-/** A grant that has no answer yet. */
-export interface Lease extends RollItem<Lease> {
+export interface Granted {
   readonly kind: GrantKind;
   readonly grantedAt: number;
   /** How many observations there were: an answer to it is newer than all of them. */
   readonly observation: number;
+  /** How many slots had come back by the clock: its answer may miss those that came after. */
+  readonly returns: number;
+  /** Whether it relied on our reading of the API's clock: a 429 to it says that we were early. */
+  readonly trustedClock: boolean;
+}
+
+/** A grant that has no answer yet. */
+export interface Lease extends Granted, RollItem<Lease> {
   /** How many had been spent without an answer: its answer may miss those that came after. */
   readonly losses: number;
   /** 1 when it is one of them itself. */
   loss: 0 | 1;
   /** Whether its slot is on the books, though its answer is not. */
   recorded: boolean;
-  /** Whether it relied on our reading of the API's clock: a 429 to it says that we were early. */
-  readonly trustedClock: boolean;
   /** `expired`: counted as spent without an answer, which may still come. */
   state: 'out' | 'expired' | 'ended';
 }
@@ -46,13 +51,15 @@ export class Leases {
     return oldest === undefined ? Number.POSITIVE_INFINITY : oldest.grantedAt + LEASE_MS;
   }
 
-  /** `observation` is how many observations there were. Oldest first. */
-  add(kind: GrantKind, grantedAt: number, observation: number, trustedClock: boolean): Lease {
+  /** Oldest first. */
+  add(grant: Granted): Lease {
+    const { kind, grantedAt, observation, returns, trustedClock } = grant;
     const lease: Lease = {
       kind,
       grantedAt,
       observation,
       losses: this.#losses,
+      returns,
       loss: 0,
       recorded: false,
       trustedClock,

@@ -84,6 +84,25 @@ describe.each(EXACT)('a bucket in front of an exact %s limit', (semantics) => {
   });
 });
 
+describe('a bucket in front of an exact sliding limit that nobody else spends', () => {
+  test('spends each slot soon after it is back, however close to one another they come', () => {
+    const fates = fatesOf(['answered'], quick, quick);
+    fc.assert(
+      fc.property(world('sliding', fates, 20_000), (options) => {
+        const { limit, periodMs, belowMs = 0, aboveMs = 0 } = options;
+        const { atTheApi } = runWorld({ ...options, inFlight: limit, demandMs: [] });
+        const arrivals = atTheApi.filter(({ accepted }) => accepted).map(({ at }) => at);
+        // The doubt about an answer's number lasts for a round trip and twice the uncertainty; as
+        // long again something else is waited for. Then the canary's round trip, and the way there.
+        const doubtMs = 900 + 2 * (belowMs + aboveMs);
+        const lateMs = arrivals.slice(limit).map((at, i) => at - ((arrivals[i] ?? 0) + periodMs));
+        expect(Math.max(...lateMs)).toBeLessThanOrEqual(2 * doubtMs + 2 * 900);
+      }),
+      { numRuns: 60 },
+    );
+  });
+});
+
 describe('a bucket in front of an API that says anything at all', () => {
   const count = fc.oneof(fc.integer({ min: 0, max: 30 }), fc.integer({ min: 0, max: 1e12 }));
   const ahead = fc.oneof(

@@ -189,6 +189,61 @@ describe('a metered bucket', () => {
     expect(bucket.view(T0 + 50)).toMatchObject({ remaining: 4 });
   });
 
+  describe('whose slots come back close to one another', () => {
+    const uncertaintyMs = 10;
+    /** Of 3 a minute, spent at T0, T0+3 and T0+6; the first is back, was spent again and answered. */
+    function clustered(): { bucket: Bucket; now: number } {
+      const bucket = new Bucket(T0);
+      const out = { limit: 3, uncertaintyMs };
+      for (const [at, remaining] of [
+        [0, 2],
+        [3, 1],
+        [6, 0],
+        [60_000, 0],
+      ] as const) {
+        const [lease, ...others] = grantAll(bucket, T0 + at);
+        if (lease === undefined) throw new Error('expected a grant');
+        for (const other of others) bucket.unsent(other);
+        const now = T0 + at + 2;
+        answerAll(bucket, [lease], now, { ...out, remaining, resetAt: T0 + at + 60_000 });
+      }
+      return { bucket, now: T0 + 60_002 };
+    }
+
+    test('asks with a canary whether those that may be in an answer’s number came back after it', () => {
+      const { bucket, now } = clustered();
+      const soonest = now + uncertaintyMs;
+      expect(grantAll(bucket, soonest - 1)).toEqual([]);
+      expect(bucket.nextWakeAt(now)).toBe(soonest);
+      expect(bucket.eta(1, now)).toBe(soonest);
+      expect(bucket.eta(2, now)).toBe(soonest);
+      expect(bucket.eta(3, now)).toBe(T0 + 120_000);
+      const [canary, ...more] = grantAll(bucket, soonest);
+      if (canary === undefined) throw new Error('expected a canary');
+      expect([canary.kind, more]).toEqual(['canary', []]);
+      const said = { limit: 3, remaining: 1, resetAt: soonest + 60_001, uncertaintyMs };
+      answerAll(bucket, [canary], soonest + 2, said);
+      expect(grantAll(bucket, soonest + 2)).toHaveLength(1);
+    });
+
+    test('asks once, and waits for the next slot when they were in it', () => {
+      const { bucket, now } = clustered();
+      const soonest = now + uncertaintyMs;
+      const said = { status: 429, limit: 3, remaining: 0, resetAt: T0 + 120_000, uncertaintyMs };
+      answerAll(bucket, grantAll(bucket, soonest), soonest + 2, said);
+      expect(grantAll(bucket, T0 + 119_999)).toEqual([]);
+      expect(grantAll(bucket, T0 + 120_000)).not.toEqual([]);
+    });
+
+    test('does not ask while an answer is awaited, which will tell', () => {
+      const { bucket, now } = clustered();
+      const later = now + uncertaintyMs;
+      const [canary] = grantAll(bucket, later);
+      expect(canary).toBeDefined();
+      expect(grantAll(bucket, later + 5000)).toEqual([]);
+    });
+  });
+
   test('does not let one bogus reset freeze it', () => {
     const { bucket, now } = opened(9);
     const [first, second] = grantAll(bucket, now);

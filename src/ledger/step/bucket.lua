@@ -23,7 +23,7 @@ local function bucketNew(now, belief)
     observations = 0, losses = 0, blockedByRetryAfter = false, blockObservation = 0, canaryDue = false,
     unknownReset = UNKNOWN_RESET_FIRST_MS, throttlesInARow = 0, lastGrantAt = now,
     stuck = STUCK_USUAL_MS, probeAt = 0, probeEvery = PROBE_FIRST_MS, window = 1, lateness = 0,
-    periodCount = 0,
+    periodCount = 0, othersCount = 0, returns = 0, doubtful = 0, unknown = 0,
   }
   if belief then
     b.phase, b.limit, b.remaining, b.believedPeriod = 'metered', belief[1], belief[1], belief[2]
@@ -40,7 +40,7 @@ local function believe(b, slots, belief)
   slotsKeepLast(slots, b.limit - b.remaining)
 end
 
--- core/largest-seen.ts
+-- core/largest-seen.ts, of which there are two
 local function periodAdd(b, value, span)
   b.periodCurrent = math.max(value, b.periodCurrent or value)
   b.periodCount = b.periodCount + 1
@@ -51,6 +51,21 @@ end
 local function period(b)
   if not b.periodPrevious then return b.periodCurrent or b.believedPeriod end
   return b.periodCurrent and math.max(b.periodPrevious, b.periodCurrent) or b.periodPrevious
+end
+
+local function othersAdd(b, value, span)
+  b.othersCurrent = math.max(value, b.othersCurrent or value)
+  b.othersCount = b.othersCount + 1
+  if b.othersCount < span then return end
+  b.othersPrevious, b.othersCurrent, b.othersCount = b.othersCurrent, nil, 0
+end
+
+local function others(b)
+  return math.max(b.othersPrevious or 0, b.othersCurrent or 0)
+end
+
+local function observationsToRemember(limit)
+  return math.max(64, 2 * limit)
 end
 
 local function available(b)
@@ -65,6 +80,28 @@ end
 
 local function refillAt(b)
   return b.resetAt and b.resetAt + b.lateness
+end
+
+-- core/doubt.ts
+local function doubtCount(b)
+  return math.max(0, math.min(b.doubtful, b.unknown - others(b)))
+end
+
+local function doubtObserved(b, countedAt, countedUntil, between, unknown, span)
+  if not b.doubtUntil or countedAt >= b.doubtUntil then b.doubtful = 0 end
+  if between > 0 then
+    b.doubtful, b.doubtFrom, b.doubtUntil = b.doubtful + between, countedAt, countedUntil
+  end
+  b.unknown = unknown
+  othersAdd(b, math.max(0, unknown - leaseCount - b.doubtful), span)
+end
+
+-- core/comebacks.ts
+local function askAt(b, slots)
+  if doubtCount(b) == 0 then return nil end
+  local at = b.doubtUntil + b.lateness
+  local nextAt = math.min(slotBackAt(b, slots) or HUGE, refillAt(b) or HUGE)
+  return nextAt - at > b.doubtUntil - b.doubtFrom and at or nil
 end
 
 -- core/canary.ts. Nothing says when something comes back: ask after a while, and less and less often.
@@ -124,6 +161,7 @@ local function advance(b, slots, now)
       expireOldest(b, slots, now)
       expired = expired + 1
     elseif refill <= slotAt then
+      b.returns = b.returns + slots.size
       -- What was spent without an answer after the newest observation may still be out.
       slotsTakeUntil(slots, b.resetAt)
       local later = slotsCountBefore(slots, refill + (period(b) or 0) + 1)
@@ -134,7 +172,9 @@ local function advance(b, slots, now)
       b.heldUntil = refill + b.uncertainty + HOLD_MS
       b.cameBackAt = refill
     else
-      b.remaining = math.min(b.limit, b.remaining + slotsTakeUntil(slots, slotsFirst(slots)))
+      local count = slotsTakeUntil(slots, slotsFirst(slots))
+      b.returns = b.returns + count
+      b.remaining = math.min(b.limit, b.remaining + count)
       b.cameBackAt = slotAt
     end
   end
@@ -147,17 +187,18 @@ local function advance(b, slots, now)
   end
 end
 
-local function usualOffer(b, now)
+local function usualOffer(b, slots, now)
   if b.blockedUntil then return nil end
   if b.phase == 'unopened' then
     return (leaseCount == 0 or now >= b.probeAt) and 'probe' or nil
   end
   if b.phase == 'unmetered' then return leaseCount < b.window and 'slot' or nil end
-  if b.heldUntil and now < b.heldUntil then
-    return not b.canary and (available(b) > 0 or b.canaryDue) and 'canary' or nil
-  end
-  if available(b) > 0 then return 'slot' end
-  return b.canaryDue and not b.canary and 'canary' or nil
+  local isHeld = b.heldUntil and now < b.heldUntil
+  if available(b) > 0 and not isHeld then return 'slot' end
+  if not b.canary and (available(b) > 0 or b.canaryDue) then return 'canary' end
+  -- Whatever is out will tell what one would ask.
+  local at = leaseCount == 0 and askAt(b, slots)
+  return at and now >= at and 'canary' or nil
 end
 
 -- core/canary.ts. The time after which one request goes whatever we believe: no belief may last for
@@ -168,17 +209,17 @@ local function stuckAt(b)
 end
 
 -- Whether a request may go now, and as what; nil when it must wait.
-local function offer(b, now)
-  return usualOffer(b, now) or (now >= stuckAt(b) and 'canary') or nil
+local function offer(b, slots, now)
+  return usualOffer(b, slots, now) or (now >= stuckAt(b) and 'canary') or nil
 end
 
 -- Lets one request go, which `offer` must have said may. The caller keeps the lease.
-local function grant(b, now, id, replica)
-  local kind = offer(b, now)
+local function grant(b, slots, now, id, replica)
+  local kind = offer(b, slots, now)
   local soonAfter = b.cameBackAt and now - b.cameBackAt <= b.uncertainty + MAX_LATENESS_MS
   local lease = {
     kind = kind, grantedAt = now, observation = b.observations, replica = replica,
-    losses = b.losses, loss = 0, recorded = false,
+    losses = b.losses, loss = 0, returns = b.returns, recorded = false,
     trusted = available(b) > 0 and soonAfter or false,
   }
   leaseAdd(id, lease)
@@ -244,11 +285,18 @@ local function observe(b, slots, lease, o, now)
   local overruled = not b.blockedByRetryAfter or lease.observation >= b.blockObservation
   if remaining > 0 and overruled then b.blockedUntil = nil end
 
+  -- From when the API counted the call at the earliest; a slow answer does not make it longer.
+  local countedAt = math.max(lease.grantedAt, now - MAX_COUNTING_MS)
+  local span = observationsToRemember(limit)
+  b.countedUntil = now + o.uncertainty
+  local returning = slotsTakeUntil(slots, b.countedUntil)
+  slotsKeepLast(slots, limit - counted)
+  local between, unknown = b.returns - lease.returns + returning, limit - counted - slots.size
+  doubtObserved(b, countedAt, b.countedUntil, between, unknown, span)
+
   if o.resetAt and o.resetAt > now then
     b.resetAt = o.resetAt
-    -- From when the API counted the call at the earliest; a slow answer does not make it longer.
-    local countedAt = math.max(lease.grantedAt, now - MAX_COUNTING_MS)
-    periodAdd(b, o.resetAt - countedAt, math.max(64, 2 * limit))
+    periodAdd(b, o.resetAt - countedAt, span)
     b.unknownReset = UNKNOWN_RESET_FIRST_MS
     b.canaryDueAt = nil
   else
@@ -256,10 +304,6 @@ local function observe(b, slots, lease, o, now)
     if remaining > 0 then b.unknownReset = UNKNOWN_RESET_FIRST_MS end
     canaryLater(b, now)
   end
-  -- Slots that may be back at the API already are in its number.
-  b.countedUntil = now + o.uncertainty
-  slotsTakeUntil(slots, b.countedUntil)
-  slotsKeepLast(slots, limit - counted)
 end
 
 -- Lateness is core/comebacks.ts, being stuck core/canary.ts, the rest core/block.ts: refused.
@@ -318,7 +362,10 @@ local function answered(b, slots, lease, wasOut, o, now)
   if unrecorded and o.resetAt and not resetPassed then
     addSlot(b, slots, o.resetAt, now)
   end
-  if not isNewer(b, lease, o) then return end
+  if not isNewer(b, lease, o) then
+    b.unknown = b.unknown - 1
+    return
+  end
   observe(b, slots, lease, o, now)
   if refused then
     throttled(b, slots, lease, o, now)
@@ -347,10 +394,12 @@ local function nextWakeAt(b, slots, now)
   consider(b.blockedUntil)
   consider(slotBackAt(b, slots))
   consider(refillAt(b))
+  local ask = askAt(b, slots)
+  if leaseCount == 0 then consider(ask) end
   consider(b.heldUntil)
   consider(b.canaryDueAt)
   if b.phase == 'unopened' then consider(b.probeAt) end
-  if b.canary or b.phase ~= 'metered' then
+  if b.canary or b.phase ~= 'metered' or ask then
     local _, grantedAt = leaseOldest()
     consider(grantedAt and grantedAt + LEASE_MS)
   end
@@ -364,7 +413,12 @@ local function etaUnblocked(b, slots, rank, now)
   if rank <= free then return now end
   local refill = refillAt(b)
   local beforeRefill = refill and slotsCountBefore(slots, refill - b.lateness) or slots.size
-  local index = rank - free - 1
+  local index, ask = rank - free - 1, askAt(b, slots)
+  if ask then
+    local asked = doubtCount(b)
+    if index < asked then return ask end
+    index = index - asked
+  end
   local periods, place = math.floor(index / b.limit), index % b.limit
   local slotAt = place < beforeRefill and slotsNth(slots, place) or nil
   local at = slotAt and slotAt + b.lateness or refill

@@ -18,7 +18,7 @@ local function takeKnown(known)
     b.resetAt = known.resetIn and known.resetIn > 0 and now + known.resetIn or nil
     b.reportedRemaining, b.reportedStamp = known.remaining, known.stamp
     b.reportedResetAt, b.reportedWithin = b.resetAt, 0
-    if known.period then periodAdd(b, known.period, math.max(64, 2 * known.limit)) end
+    if known.period then periodAdd(b, known.period, observationsToRemember(known.limit)) end
     if not b.resetAt then canaryLater(b, now) end
   end
   if known.blockedFor then
@@ -69,7 +69,7 @@ local function hold(id, kind, observation, trusted, age)
   if age >= LEASE_MS then return end
   leaseAdd(id, {
     kind = kind, grantedAt = now - age, observation = numberOf(observation), trusted = trusted,
-    losses = b.losses, loss = 0, recorded = false, replica = me,
+    losses = b.losses, loss = 0, returns = b.returns, recorded = false, replica = me,
   })
   if kind == 'canary' then b.canary = b.canary or id end
 end
@@ -93,7 +93,7 @@ local function settle(id, kind, observation, trusted, outcome, said)
     wasOut = dropTicket(id) ~= nil
     lease = {
       kind = kind, grantedAt = now - LEASE_MS, observation = numberOf(observation),
-      trusted = trusted, losses = b.losses, loss = 0, recorded = not wasOut,
+      trusted = trusted, losses = b.losses, loss = 0, returns = b.returns, recorded = not wasOut,
     }
   end
   if outcome == 'answered' then

@@ -7,7 +7,7 @@ local function grantNow(id, ticket)
   grantsLeft = grantsLeft - 1
   local replica = replicaOf(ticket.replica)
   replica.free, replica.dirty = replica.free - 1, true
-  local lease = grant(b, now, id, ticket.replica)
+  local lease = grant(b, slots, now, id, ticket.replica)
   local entry = { id, lease.kind, lease.observation, lease.trusted }
   if ticket.replica == me then
     table.insert(granted, entry)
@@ -61,7 +61,7 @@ local function nextTicket()
 end
 
 local function serve()
-  while queue.size > 0 and grantsLeft > 0 and offer(b, now) do
+  while queue.size > 0 and grantsLeft > 0 and offer(b, slots, now) do
     local id, ticket = nextTicket()
     if not id then break end
     queueTake(queue, id, ticket)
@@ -109,7 +109,7 @@ local function arrive(id, owner, caller, priority, weight, age, waits, how)
     epoch = batch.epoch,
   }
   local isFree = queue.size == 0 and mine.free > 0 and grantsLeft > 0
-  if isFree and offer(b, now) then return grantNow(id, ticket) end
+  if isFree and offer(b, slots, now) then return grantNow(id, ticket) end
   local isNew = how == 'new' or how == 'again'
   local waitMs = isNew and tooLong(ticket) or nil
   if waitMs then

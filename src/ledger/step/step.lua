@@ -96,7 +96,7 @@ local isUnfinished = dropped >= MAX_DROPPED or grantsLeft <= 0
 local wakeAt
 if queue.size > 0 and isUnfinished then wakeAt = now
 -- Where one may go already, only a socket is missing, and no time tells when that is free.
-elseif queue.size > 0 and not offer(b, now) then wakeAt = nextWakeAt(b, slots, now) end
+elseif queue.size > 0 and not offer(b, slots, now) then wakeAt = nextWakeAt(b, slots, now) end
 local lastAt = queue.size > 0 and eta(b, slots, queue.size, now) or nil
 local metered = b.phase == 'metered'
 return cjson.encode({
