@@ -27,7 +27,8 @@ export interface Lane {
 }
 
 /**
- * Bottleneck does the counting and the spacing, and nothing else of it is used
+ * Bottleneck does the counting, the spacing and the queueing, and nothing else of it is used. It
+ * takes two milliseconds to start a job, one after the other, so what has room does not wait for it
  * (docs/decisions/0002). A limiter lives as long as it has jobs, so there are as many as there are
  * busy buckets.
  */
@@ -50,11 +51,21 @@ export function makeLane({ concurrency, intervalMs }: LaneOptions): Lane {
 
   function forgetOneIdle(): void {
     for (const [bucketId, limiter] of limiters) {
-      const { RECEIVED, QUEUED, RUNNING, EXECUTING } = limiter.counts();
-      if (RECEIVED + QUEUED + RUNNING + EXECUTING > 0) continue;
+      if (jobsOf(limiter) > 0) continue;
       limiters.delete(bucketId);
       return;
     }
+  }
+
+  /** Runs a job now, with a job of Bottleneck's beside it that lasts as long and counts for it. */
+  async function runNow<T>(limiter: Bottleneck, job: () => Promise<T>): Promise<Ran<T>> {
+    const running = job();
+    const over = running.then(
+      () => undefined,
+      () => undefined,
+    );
+    void limiter.schedule(() => over);
+    return { kind: 'ran', value: await running };
   }
 
   return {
@@ -62,6 +73,8 @@ export function makeLane({ concurrency, intervalMs }: LaneOptions): Lane {
       return queued;
     },
     run(bucketId, leaving, job) {
+      const limiter = limiterFor(bucketId);
+      if (intervalMs === 0 && jobsOf(limiter) < concurrency) return runNow(limiter, job);
       return new Promise((resolve, reject) => {
         queued++;
         let waiting = true;
@@ -74,7 +87,7 @@ export function makeLane({ concurrency, intervalMs }: LaneOptions): Lane {
         leaving.onGone(() => {
           if (stopWaiting()) resolve({ kind: 'left' });
         });
-        limiterFor(bucketId)
+        limiter
           .schedule(async () => {
             // Bottleneck cannot take a job out of its queue: whoever left is passed over here.
             if (!stopWaiting()) return;
@@ -88,4 +101,9 @@ export function makeLane({ concurrency, intervalMs }: LaneOptions): Lane {
       limiters.clear();
     },
   };
+}
+
+function jobsOf(limiter: Bottleneck): number {
+  const { RECEIVED, QUEUED, RUNNING, EXECUTING } = limiter.counts();
+  return RECEIVED + QUEUED + RUNNING + EXECUTING;
 }

@@ -50,6 +50,16 @@ describe('a lane', () => {
     expect([jobs.most, lane.queued]).toEqual([3, 0]);
   });
 
+  test('starts a job at once while there is room, and counts it all the same', async () => {
+    const lane = open();
+    const jobs = new Jobs();
+    for (let i = 0; i < 5; i++) jobs.start(lane);
+    expect([jobs.out, lane.queued]).toEqual([3, 2]);
+    jobs.endOne();
+    await until('the next one is out', () => lane.queued === 1);
+    expect([jobs.out, jobs.most]).toEqual([3, 3]);
+  });
+
   test('of one bucket does not keep another one waiting', async () => {
     const lane = open({ concurrency: 1 });
     const jobs = new Jobs();
