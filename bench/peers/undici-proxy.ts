@@ -1,8 +1,13 @@
 import { createServer } from 'node:http';
+import { Redis } from 'ioredis';
 import { Pool, type Dispatcher } from 'undici';
 
-/** The other afternoon: undici's dispatch straight into Node's response, and nothing else. */
-const [, , upstream = '', port = ''] = process.argv;
+/**
+ * The other afternoon: undici's dispatch straight into Node's response, and nothing else. With a
+ * Redis, each call is counted there first, which is the least that a shared limit can cost.
+ */
+const [, , upstream = '', port = '', redisUrl] = process.argv;
+const counter = redisUrl === undefined ? undefined : new Redis(redisUrl);
 const pool = new Pool(upstream, { connections: 128, pipelining: 1, allowH2: false });
 
 createServer((incoming, outgoing) => {
@@ -25,5 +30,11 @@ createServer((incoming, outgoing) => {
     onResponseEnd: () => void outgoing.end(),
     onResponseError: () => void outgoing.destroy(),
   };
-  pool.dispatch({ method, path: url, headers, body: hasBody ? incoming : null }, handler);
+  const dispatch = (): void => {
+    pool.dispatch({ method, path: url, headers, body: hasBody ? incoming : null }, handler);
+  };
+  if (counter === undefined) return dispatch();
+  counter.incr('calls').then(dispatch, () => outgoing.destroy());
 }).listen(Number(port), '127.0.0.1');
+
+process.once('SIGTERM', () => process.exit());

@@ -10,10 +10,16 @@ import {
 } from '../support/servers.ts';
 import { withLineUp } from '../support/line-up.ts';
 import { roundTripMs } from '../support/round-trip.ts';
-import { median } from '../support/statistics.ts';
-import { wrk, type Load } from '../support/wrk.ts';
+import { median, sum } from '../support/statistics.ts';
+import { wrkAtAll, type Load } from '../support/wrk.ts';
 
-/** What one server showed in one round. */
+/** What stands in between: one process, or several that share the load and the budget. */
+interface Contender {
+  readonly name: string;
+  readonly servers: readonly Server[];
+}
+
+/** What a contender showed in one round. */
 interface Round {
   readonly cpuUsPerRequest: number;
   readonly perSecond: number;
@@ -25,14 +31,20 @@ interface Round {
   readonly cpuUsAt256: number;
   readonly perSecondAt256: number;
   readonly p99At256Ms: number;
+  /** Of each of its processes. */
   readonly rssMiB: number;
 }
+
+const FLEET = 'redis, 3 replicas';
+const COUNTING = 'undici dispatch and INCR';
 
 export interface ProxiesOptions {
   readonly rounds: number;
   readonly seconds: number;
   /** Under load before each round: who idled while it was others' turn has let go of much. */
   readonly warmUpSeconds: number;
+  /** With more ways to share a limit: three replicas, and what counts each call in Redis. */
+  readonly sharing: boolean;
 }
 
 /**
@@ -40,35 +52,60 @@ export interface ProxiesOptions {
  * whatever disturbs the machine disturbs all. Each figure is the median over the rounds.
  */
 export async function measureProxies(options: ProxiesOptions): Promise<Figure[]> {
-  const { rounds } = options;
+  const { rounds, sharing } = options;
   return withLineUp(async ({ folder, upstream, redisUrl, up }) => {
-    const servers = [
+    const shared = (prefix: string): Promise<Server> =>
+      up(
+        startHeadgate('redis', upstream.url, {
+          HEADGATE_REDIS_URL: redisUrl,
+          HEADGATE_REDIS_PREFIX: prefix,
+        }),
+      );
+    const alone = [
       await up(startNginxProxy(folder, upstream.url)),
       await up(startHaproxy(folder, upstream.url)),
       await up(startHonoProxy(upstream.url)),
       await up(startUndiciProxy(upstream.url)),
       await up(startHeadgate('memory', upstream.url)),
-      await up(startHeadgate('redis', upstream.url, { HEADGATE_REDIS_URL: redisUrl })),
+      await shared('one'),
     ];
+    const contenders: Contender[] = alone.map((server) => ({
+      name: server.name,
+      servers: [server],
+    }));
+    if (sharing) {
+      const servers = [await shared('three'), await shared('three'), await shared('three')];
+      contenders.push({ name: FLEET, servers });
+      const counting = await up(startUndiciProxy(upstream.url, redisUrl));
+      contenders.push({ name: counting.name, servers: [counting] });
+    }
+    const api: Contender = { name: 'upstream', servers: [upstream] };
     const trips: number[] = [];
     const direct: Round[] = [];
-    const seen = new Map<string, Round[]>(servers.map(({ name }) => [name, []]));
-    for (const { url } of servers) await wrk({ url, connections: 64, seconds: 1 });
+    const seen = new Map<string, Round[]>(contenders.map(({ name }) => [name, []]));
+    // Each process by as much, where several share the load.
+    for (const contender of contenders) await put(contender, 64, contender.servers.length);
     for (let round = 0; round < rounds; round++) {
-      direct.push(await measure(upstream, options));
+      direct.push(await measure(api, options));
       trips.push(await roundTripMs(redisUrl));
-      for (const server of servers) seen.get(server.name)?.push(await measure(server, options));
+      for (const contender of contenders) {
+        seen.get(contender.name)?.push(await measure(contender, options));
+      }
     }
     return figuresOf(direct, seen, median(trips));
   });
 }
 
-async function measure(server: Server, { seconds, warmUpSeconds }: ProxiesOptions): Promise<Round> {
-  if (warmUpSeconds > 0) await put(server, 64, warmUpSeconds);
+async function measure(
+  contender: Contender,
+  { seconds, warmUpSeconds }: ProxiesOptions,
+): Promise<Round> {
+  if (warmUpSeconds > 0) await put(contender, 64, warmUpSeconds);
   // The largest first: code that is new is compiled by then.
-  const crowd = await put(server, 256, Math.ceil(seconds / 2));
-  const many = await put(server, 64, seconds);
-  const one = await put(server, 1, seconds);
+  const crowd = await put(contender, 256, Math.ceil(seconds / 2));
+  const many = await put(contender, 64, seconds);
+  const one = await put(contender, 1, seconds);
+  const { servers } = contender;
   return {
     cpuUsPerRequest: many.cpuUs,
     perSecond: many.perSecond,
@@ -79,22 +116,23 @@ async function measure(server: Server, { seconds, warmUpSeconds }: ProxiesOption
     cpuUsAt256: crowd.cpuUs,
     perSecondAt256: crowd.perSecond,
     p99At256Ms: crowd.p99Ms,
-    rssMiB: server.rssBytes() / 1024 ** 2,
+    rssMiB: sum(servers.map((server) => server.rssBytes())) / servers.length / 1024 ** 2,
   };
 }
 
 async function put(
-  server: Server,
+  { name, servers }: Contender,
   connections: number,
   seconds: number,
 ): Promise<Load & { readonly cpuUs: number }> {
-  const before = server.cpuMs();
-  const result = await wrk({ url: `${server.url}/domains`, connections, seconds });
+  const cpuMs = (): number => sum(servers.map((server) => server.cpuMs()));
+  const before = cpuMs();
+  const urls = servers.map(({ url }) => `${url}/domains`);
+  const result = await wrkAtAll(urls, { connections, seconds });
   // What was begun when wrk hung up is finished, and its processor time counted.
   await pause(50);
-  const cpuMs = server.cpuMs() - before;
-  if (result.errors > 0) throw new Error(`${server.name}: ${result.errors} answers were errors`);
-  return { ...result, cpuUs: (cpuMs * 1000) / result.requests };
+  if (result.errors > 0) throw new Error(`${name}: ${result.errors} answers were errors`);
+  return { ...result, cpuUs: ((cpuMs() - before) * 1000) / result.requests };
 }
 
 function figuresOf(
@@ -128,6 +166,25 @@ function figuresOf(
       of('redis', 'cpuUsAt256') / of('memory', 'cpuUsAt256'),
       1.2,
     ),
+    ...(seen.has(FLEET)
+      ? [
+          ratio(`CPU per request: ${FLEET} / memory`, cpu(FLEET) / cpu('memory'), 1.2),
+          ratio(
+            `CPU per request at 256: ${FLEET} / memory`,
+            of(FLEET, 'cpuUsAt256') / of('memory', 'cpuUsAt256'),
+            1.2,
+          ),
+          ratio(
+            `CPU per request: ${COUNTING} / undici dispatch`,
+            cpu(COUNTING) / cpu('undici dispatch'),
+          ),
+          {
+            what: `p50 at 1: ${COUNTING} over undici dispatch`,
+            value: of(COUNTING, 'p50At1Ms') - of('undici dispatch', 'p50At1Ms'),
+            unit: ' ms',
+          },
+        ]
+      : []),
     {
       what: 'p50 at 1: redis over memory, less one round trip',
       value: of('redis', 'p50At1Ms') - of('memory', 'p50At1Ms') - tripMs,

@@ -80,13 +80,12 @@ export async function startHonoProxy(upstream: string): Promise<Server> {
   );
 }
 
-export async function startUndiciProxy(upstream: string): Promise<Server> {
+/** With `redisUrl`, it counts each call in Redis before it passes it on. */
+export async function startUndiciProxy(upstream: string, redisUrl?: string): Promise<Server> {
   const port = await freePort();
-  return named(
-    'undici dispatch',
-    port,
-    await start({ command: NODE, args: [UNDICI, upstream, String(port)], port }),
-  );
+  const args = [UNDICI, upstream, String(port), ...(redisUrl === undefined ? [] : [redisUrl])];
+  const name = redisUrl === undefined ? 'undici dispatch' : 'undici dispatch and INCR';
+  return named(name, port, await start({ command: NODE, args, port }));
 }
 
 /** Headgate as users run it: logs and metrics on. */

@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
+import { median, sum } from './statistics.ts';
 
 /** What one run of wrk saw. */
 export interface Load {
@@ -36,14 +37,34 @@ export async function wrk({ url, connections, seconds }: LoadOptions): Promise<L
   return {
     requests: Number(part(stdout, /(\d+) requests in/)),
     perSecond: Number(part(stdout, /Requests\/sec:\s+([\d.]+)/)),
-    p50Ms: milliseconds(part(stdout, /50%\s+(\S+)/)),
-    p99Ms: milliseconds(part(stdout, /99%\s+(\S+)/)),
+    p50Ms: milliseconds(part(stdout, /^\s+50%\s+(\S+)/m)),
+    p99Ms: milliseconds(part(stdout, /^\s+99%\s+(\S+)/m)),
     errors:
       Number(/Non-2xx or 3xx responses: (\d+)/.exec(stdout)?.[1] ?? 0) +
-      [...(/Socket errors:(.*)/.exec(stdout)?.[1] ?? '').matchAll(/\d+/g)].reduce(
-        (total, [count]) => total + Number(count),
-        0,
-      ),
+      sum([...(/Socket errors:(.*)/.exec(stdout)?.[1] ?? '').matchAll(/\d+/g)].map(Number)),
+  };
+}
+
+/**
+ * The same at several servers at once, `connections` being dealt out among them. The times are the
+ * middle one of their medians, and the worst of their 99th percentiles.
+ */
+export async function wrkAtAll(
+  urls: readonly string[],
+  load: Omit<LoadOptions, 'url'>,
+): Promise<Load> {
+  const { connections, seconds } = load;
+  const shares = urls.map((url, i) => {
+    const rest = i < connections % urls.length ? 1 : 0;
+    return { url, connections: Math.floor(connections / urls.length) + rest, seconds };
+  });
+  const loads = await Promise.all(shares.filter((share) => share.connections > 0).map(wrk));
+  return {
+    requests: sum(loads.map(({ requests }) => requests)),
+    perSecond: sum(loads.map(({ perSecond }) => perSecond)),
+    p50Ms: median(loads.map(({ p50Ms }) => p50Ms)),
+    p99Ms: Math.max(...loads.map(({ p99Ms }) => p99Ms)),
+    errors: sum(loads.map(({ errors }) => errors)),
   };
 }
 
@@ -55,5 +76,7 @@ function part(text: string, pattern: RegExp): string {
 
 function milliseconds(text: string): number {
   const [, amount = '', unit = ''] = /^([\d.]+)([a-z]+)$/.exec(text) ?? [];
-  return Number(amount) * (UNIT_MS[unit] ?? Number.NaN);
+  const unitMs = UNIT_MS[unit];
+  if (unitMs === undefined) throw new Error(`expected a time from wrk, got ${text}`);
+  return Number(amount) * unitMs;
 }
