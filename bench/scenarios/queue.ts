@@ -9,6 +9,8 @@ const TOKEN = { authorization: 'token bench' };
 const PLENTY = { limit: 1_000_000, periodMs: 60_000 };
 const LEARNING_CALLS = 700;
 const LEARNING_EVERY_MS = 6;
+/** No part of a second, so that in time there is an answer at every part of one. */
+const RELEARNING_EVERY_MS = 17;
 
 /** How soon what waits goes out once it may, and what it costs to let it wait. */
 export async function measureQueue(): Promise<Figure[]> {
@@ -25,8 +27,12 @@ async function slotToWire(): Promise<Figure[]> {
   return withGateway(
     { semantics: 'sliding', limits: { read: { limit, periodMs }, write: PLENTY } },
     async (gateway, api) => {
-      await learnTheTime(gateway);
+      const over = new AbortController();
+      await learnTheTime(gateway, LEARNING_EVERY_MS, (calls) => calls < LEARNING_CALLS);
+      const learning = learnTheTime(gateway, RELEARNING_EVERY_MS, () => !over.signal.aborted);
       await saturate(gateway, 24 * limit);
+      over.abort();
+      await learning;
       const arrivals = api.seen
         .filter((call) => call.counted && call.class === 'read')
         .map(({ atMs }) => atMs);
@@ -106,13 +112,19 @@ async function memoryPerWaiting(): Promise<Figure[]> {
 
 /**
  * The API's whole-second dates tell its clock to a round trip once answers have come at all parts of
- * a second. A budget of its own pays for them.
+ * a second, and no longer so precisely when none have for a while: clocks drift. What saturates a
+ * window of whole seconds is answered at the same parts again and again, so others go on meanwhile. A
+ * budget of its own pays for them.
  */
-async function learnTheTime(gateway: Server): Promise<void> {
+async function learnTheTime(
+  gateway: Server,
+  everyMs: number,
+  goesOn: (calls: number) => boolean,
+): Promise<void> {
   const client = makeClient();
-  for (let call = 0; call < LEARNING_CALLS; call++) {
+  for (let calls = 0; goesOn(calls); calls++) {
     await client.call(`${gateway.url}/domains/0`, TOKEN, 'DELETE');
-    await pause(LEARNING_EVERY_MS);
+    await pause(everyMs);
   }
   client.close();
 }
