@@ -342,12 +342,9 @@ export class Bucket {
     if (otherLimit) this.#canary.hold(now, uncertaintyMs);
     if (remaining > 0) this.#block.overrule(lease);
 
-    const tells = this.#comebacks.observed(
-      lease,
-      observation,
-      { limit, out: limit - counted, inFlight: this.#leases.size },
-      now,
-    );
+    const out = { limit, out: limit - counted, inFlight: this.#leases.size };
+    const isPart = this.#counting.replicas > 1;
+    const tells = this.#comebacks.observed(lease, observation, { ...out, isPart }, now);
     if (tells || remaining > 0) this.#canary.hopeful();
     if (tells) this.#canary.notLater();
     else this.#canary.later(now);

@@ -140,14 +140,15 @@ export class Comebacks {
   /** Takes on the newest observation, the answer to `lease`. Says whether it tells of a reset. */
   observed(lease: Lease, observation: Observation, counted: Counted, now: number): boolean {
     const { resetAt, uncertaintyMs } = observation;
-    const { limit, out, inFlight } = counted;
+    const { limit, out, inFlight, isPart } = counted;
     // From when the API counted the call at the earliest; a slow answer does not make it longer.
     const countedAt = Math.max(lease.grantedAt, now - MAX_COUNTING_MS);
     const countedUntil = now + uncertaintyMs;
     const returning = this.#slots.takeUntil(this.#clock.reporting(countedUntil));
     this.#slots.keepLast(out);
     const between = this.#returns - lease.returns + returning;
-    const unknown = out - this.#slots.size;
+    // In a part, what is out and unknown says nothing of our own: others are sure to spend.
+    const unknown = isPart ? 0 : out - this.#slots.size;
     const span = observationsToRemember(limit);
     this.#doubt.observed({ countedAt, countedUntil, between, unknown, inFlight }, span);
     this.#countedUntil = countedUntil;
@@ -218,6 +219,8 @@ export interface Counted {
   readonly out: number;
   /** Grants that have no answer yet, and may be among them. */
   readonly inFlight: number;
+  /** Whether these are a replica's part of the numbers, the other parts being spent as well. */
+  readonly isPart: boolean;
 }
 
 /** Enough for one freak value to be outlived, and few enough for a change to be noticed. */

@@ -192,9 +192,13 @@ describe('a metered bucket', () => {
   describe('whose slots come back close to one another', () => {
     const uncertaintyMs = 10;
     /** Of 3 a minute, spent at T0, T0+3 and T0+6; the first is back, was spent again and answered. */
-    function clustered(): { bucket: Bucket; now: number } {
+    function clustered(replicas = 1): { bucket: Bucket; now: number } {
       const bucket = new Bucket(T0);
-      const out = { limit: 3, uncertaintyMs };
+      if (replicas > 1) {
+        const unknown = { slots: [], said: undefined, blockedUntil: undefined };
+        bucket.assume(unknown, replicas, T0);
+      }
+      const out = { limit: 3 * replicas, uncertaintyMs };
       for (const [at, remaining] of [
         [0, 2],
         [3, 1],
@@ -205,7 +209,8 @@ describe('a metered bucket', () => {
         if (lease === undefined) throw new Error('expected a grant');
         for (const other of others) bucket.unsent(other);
         const now = T0 + at + 2;
-        answerAll(bucket, [lease], now, { ...out, remaining, resetAt: T0 + at + 60_000 });
+        const said = { ...out, remaining: remaining * replicas, resetAt: T0 + at + 60_000 };
+        answerAll(bucket, [lease], now, said);
       }
       return { bucket, now: T0 + 60_002 };
     }
@@ -233,6 +238,11 @@ describe('a metered bucket', () => {
       answerAll(bucket, grantAll(bucket, soonest), soonest + 2, said);
       expect(grantAll(bucket, T0 + 119_999)).toEqual([]);
       expect(grantAll(bucket, T0 + 120_000)).not.toEqual([]);
+    });
+
+    test('does not ask for a part of a budget, of which other replicas spend theirs', () => {
+      const { bucket, now } = clustered(2);
+      expect(grantAll(bucket, now + 1000)).toEqual([]);
     });
 
     test('does not ask while an answer is awaited, which will tell', () => {
