@@ -3,6 +3,7 @@ import { closeSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } f
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { sum } from './statistics.ts';
 
 /** A server under measurement: a process of ours, with its children. */
 export interface Running {
@@ -47,8 +48,8 @@ export async function start({ command, args, env = {}, port }: StartOptions): Pr
   await portAnswers(port, child, () => errors);
   return {
     pid,
-    cpuMs: () => sum(familyOf(pid), cpuOf),
-    rssBytes: () => sum(familyOf(pid), rssOf),
+    cpuMs: () => sum(familyOf(pid).map(cpuOf)),
+    rssBytes: () => sum(familyOf(pid).map(rssOf)),
     async stop() {
       const ended = new Promise((resolve) => {
         child.once('exit', resolve);
@@ -162,8 +163,4 @@ function cpuOf(pid: number): number {
 
 function rssOf(pid: number): number {
   return Number(statOf(pid)?.[21] ?? 0) * PAGE_BYTES;
-}
-
-function sum(pids: readonly number[], of: (pid: number) => number): number {
-  return pids.reduce((total, pid) => total + of(pid), 0);
 }

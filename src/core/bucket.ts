@@ -342,9 +342,9 @@ export class Bucket {
     if (otherLimit) this.#canary.hold(now, uncertaintyMs);
     if (remaining > 0) this.#block.overrule(lease);
 
-    const out = { limit, out: limit - counted, inFlight: this.#leases.size };
-    const isPart = this.#counting.replicas > 1;
-    const tells = this.#comebacks.observed(lease, observation, { ...out, isPart }, now);
+    const { isPart } = this.#counting;
+    const numbers = { limit, out: limit - counted, inFlight: this.#leases.size, isPart };
+    const tells = this.#comebacks.observed(lease, observation, numbers, now);
     if (tells || remaining > 0) this.#canary.hopeful();
     if (tells) this.#canary.notLater();
     else this.#canary.later(now);

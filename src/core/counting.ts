@@ -7,6 +7,11 @@ export class Counting {
   /** How many replicas each have an equal part of what the API reports. */
   replicas = 1;
 
+  /** Whether others are sure to spend of what the API reports. */
+  get isPart(): boolean {
+    return this.replicas > 1;
+  }
+
   /** Our part of `count`, at least `least`. */
   share(count: number, least: number): number {
     return Math.max(least, Math.floor(count / this.replicas));

@@ -60,10 +60,8 @@ export function makeLane({ concurrency, intervalMs }: LaneOptions): Lane {
   /** Runs a job now, with a job of Bottleneck's beside it that lasts as long and counts for it. */
   async function runNow<T>(limiter: Bottleneck, job: () => Promise<T>): Promise<Ran<T>> {
     const running = job();
-    const over = running.then(
-      () => undefined,
-      () => undefined,
-    );
+    // What it failed with is for who waits for it.
+    const over = running.catch(() => undefined);
     void limiter.schedule(() => over);
     return { kind: 'ran', value: await running };
   }

@@ -1,7 +1,8 @@
 -- How a step begins: whether it may run at all, and on which state. What it finds is for the files
 -- after it to work on; step.lua has the contract.
 
-local LAYOUT = 1
+-- One more with each version that keeps the state so that it and the one before cannot share it.
+local LAYOUT = 2
 -- Grants of one step; each ticket that comes in with it takes away a third of one.
 local MAX_GRANTED = 128
 

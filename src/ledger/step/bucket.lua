@@ -23,7 +23,7 @@ local function bucketNew(now, belief)
     observations = 0, losses = 0, blockedByRetryAfter = false, blockObservation = 0, canaryDue = false,
     unknownReset = UNKNOWN_RESET_FIRST_MS, throttlesInARow = 0, lastGrantAt = now,
     stuck = STUCK_USUAL_MS, probeAt = 0, probeEvery = PROBE_FIRST_MS, window = 1, lateness = 0,
-    periodCount = 0, othersCount = 0, returns = 0, doubtful = 0, unknown = 0,
+    periods = { count = 0 }, others = { count = 0 }, returns = 0, doubtful = 0, unknown = 0,
   }
   if belief then
     b.phase, b.limit, b.remaining, b.believedPeriod = 'metered', belief[1], belief[1], belief[2]
@@ -40,28 +40,21 @@ local function believe(b, slots, belief)
   slotsKeepLast(slots, b.limit - b.remaining)
 end
 
--- core/largest-seen.ts, of which there are two
-local function periodAdd(b, value, span)
-  b.periodCurrent = math.max(value, b.periodCurrent or value)
-  b.periodCount = b.periodCount + 1
-  if b.periodCount < span then return end
-  b.periodPrevious, b.periodCurrent, b.periodCount = b.periodCurrent, nil, 0
+-- core/largest-seen.ts
+local function largestAdd(seen, value, span)
+  seen.current = math.max(value, seen.current or value)
+  seen.count = seen.count + 1
+  if seen.count < span then return end
+  seen.previous, seen.current, seen.count = seen.current, nil, 0
+end
+
+local function largest(seen)
+  if not seen.previous then return seen.current end
+  return seen.current and math.max(seen.previous, seen.current) or seen.previous
 end
 
 local function period(b)
-  if not b.periodPrevious then return b.periodCurrent or b.believedPeriod end
-  return b.periodCurrent and math.max(b.periodPrevious, b.periodCurrent) or b.periodPrevious
-end
-
-local function othersAdd(b, value, span)
-  b.othersCurrent = math.max(value, b.othersCurrent or value)
-  b.othersCount = b.othersCount + 1
-  if b.othersCount < span then return end
-  b.othersPrevious, b.othersCurrent, b.othersCount = b.othersCurrent, nil, 0
-end
-
-local function others(b)
-  return math.max(b.othersPrevious or 0, b.othersCurrent or 0)
+  return largest(b.periods) or b.believedPeriod
 end
 
 local function observationsToRemember(limit)
@@ -84,7 +77,7 @@ end
 
 -- core/doubt.ts
 local function doubtCount(b)
-  return math.max(0, math.min(b.doubtful, b.unknown - others(b)))
+  return math.max(0, math.min(b.doubtful, b.unknown - (largest(b.others) or 0)))
 end
 
 local function doubtObserved(b, countedAt, countedUntil, between, unknown, span)
@@ -93,7 +86,7 @@ local function doubtObserved(b, countedAt, countedUntil, between, unknown, span)
     b.doubtful, b.doubtFrom, b.doubtUntil = b.doubtful + between, countedAt, countedUntil
   end
   b.unknown = unknown
-  othersAdd(b, math.max(0, unknown - leaseCount - b.doubtful), span)
+  largestAdd(b.others, math.max(0, unknown - leaseCount - b.doubtful), span)
 end
 
 -- core/comebacks.ts
@@ -296,7 +289,7 @@ local function observe(b, slots, lease, o, now)
 
   if o.resetAt and o.resetAt > now then
     b.resetAt = o.resetAt
-    periodAdd(b, o.resetAt - countedAt, span)
+    largestAdd(b.periods, o.resetAt - countedAt, span)
     b.unknownReset = UNKNOWN_RESET_FIRST_MS
     b.canaryDueAt = nil
   else

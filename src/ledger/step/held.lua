@@ -18,7 +18,7 @@ local function takeKnown(known)
     b.resetAt = known.resetIn and known.resetIn > 0 and now + known.resetIn or nil
     b.reportedRemaining, b.reportedStamp = known.remaining, known.stamp
     b.reportedResetAt, b.reportedWithin = b.resetAt, 0
-    if known.period then periodAdd(b, known.period, observationsToRemember(known.limit)) end
+    if known.period then largestAdd(b.periods, known.period, observationsToRemember(known.limit)) end
     if not b.resetAt then canaryLater(b, now) end
   end
   if known.blockedFor then
