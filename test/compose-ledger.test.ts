@@ -53,7 +53,7 @@ const HARMS: Harm[] = [
   [
     'has a state that nobody wrote',
     /attempt to index/,
-    (client) => client.hset('h:{b}:state', 'layout', 2, 'revision', 'x', 'bucket', 'nonsense'),
+    (client) => client.hset('h:{b}:state', 'layout', 3, 'revision', 'x', 'bucket', 'nonsense'),
   ],
   ['has no memory left', /OOM/, (client) => client.config('SET', 'maxmemory', '1')],
   ['is only a copy', /READONLY/, (client) => client.replicaof('127.0.0.1', 1)],

@@ -27,6 +27,8 @@ const FIRST_STEP: StepBatch = {
   sheds: 0,
   held: [],
   settled: [],
+  stock: 0,
+  wants: 0,
   gone: [],
   tickets: [],
 };

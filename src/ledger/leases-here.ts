@@ -11,6 +11,7 @@ export class LeasesHere {
   readonly #toConfirm = new Set<RemoteLease>();
   /** Ended, and not yet told to the shared state. */
   #settled: Settlement[] = [];
+  #fromStock = 0;
 
   get held(): number {
     return this.#held.size;
@@ -20,9 +21,15 @@ export class LeasesHere {
     return this.#settled.length;
   }
 
+  /** How many of both came from stock and were not told of. */
+  get fromStock(): number {
+    return this.#fromStock;
+  }
+
   hold(grant: Grant, lease: RemoteLease, { isOffer = false } = {}): void {
     this.#held.hold(grant, lease);
     if (isOffer) this.#toConfirm.add(lease);
+    if (lease.fromStock !== undefined) this.#fromStock++;
   }
 
   /** Whether it is held here, or was until a moment ago. */
@@ -50,19 +57,41 @@ export class LeasesHere {
   }
 
   nextSettled(most: number): Settlement[] {
-    return this.#settled.splice(0, most);
+    const next = this.#settled.splice(0, most);
+    this.#fromStock -= howManyFromStock(next);
+    return next;
   }
 
-  /** What the next step confirms, or all there is. */
-  nextHeld(which: 'all' | 'to confirm'): RemoteLease[] {
-    const next = which === 'all' ? this.#held.all.map(({ known }) => known) : [...this.#toConfirm];
+  /** What the next step declares: all there is. */
+  all(): RemoteLease[] {
     this.#toConfirm.clear();
+    return this.#held.all.map(({ known }) => known);
+  }
+
+  /** What the next step confirms, and what came from stock by `until` and is still out. */
+  nextHeld(until: number): RemoteLease[] {
+    const next = [...this.#toConfirm];
+    this.#toConfirm.clear();
+    if (this.#fromStock === 0) return next;
+    for (const { known } of this.#held.all) {
+      if (known.fromStock !== undefined && known.grantedAt <= until) next.push(known);
+    }
     return next;
+  }
+
+  /** These are in the step that goes now, as leases like any other. */
+  told(held: readonly RemoteLease[]): void {
+    for (const lease of held) {
+      if (lease.fromStock === undefined) continue;
+      lease.fromStock = undefined;
+      this.#fromStock--;
+    }
   }
 
   /** The step that told these is void. */
   tellAnew(settled: readonly Settlement[]): void {
     this.#settled.unshift(...settled);
+    this.#fromStock += howManyFromStock(settled);
   }
 
   /** Observations are counted within a lineage; in another one these are older than all of them. */
@@ -79,4 +108,8 @@ export class LeasesHere {
   handOver(): HeldGrant[] {
     return this.#held.all.map(({ grant, known }) => ({ grant, kind: known.kind }));
   }
+}
+
+function howManyFromStock(settled: readonly Settlement[]): number {
+  return settled.reduce((sum, { lease }) => sum + (lease.fromStock === undefined ? 0 : 1), 0);
 }

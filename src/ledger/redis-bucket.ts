@@ -25,7 +25,8 @@ import type {
   StepNumbers,
   StepShed,
 } from './step-protocol.ts';
-import { Steps, type Load, type StepHead } from './steps.ts';
+import { LINGER_MS, Steps, type Load, type StepHead } from './steps.ts';
+import { StockHere } from './stock-here.ts';
 import { tooLate } from './too-late.ts';
 import { WaitingHere, type RemoteWaiter } from './waiting-here.ts';
 
@@ -61,6 +62,7 @@ export class RedisBucket {
   #known: KnownBucket;
   readonly #waiting: WaitingHere;
   readonly #leases = new LeasesHere();
+  readonly #stock = new StockHere();
   readonly #steps: Steps<Carried>;
   /** Sockets that the script believes are free here. */
   #freeByScript = 0;
@@ -69,6 +71,8 @@ export class RedisBucket {
   #numbers: StepNumbers = { uncertainty: 0, leases: 0, waiting: 0 };
   #numbersAt = 0;
   #paused = false;
+  /** What settled since the last step changes something for others. */
+  #isPressing = false;
 
   constructor(name: BucketName, options: RedisBucketOptions) {
     this.#options = options;
@@ -86,7 +90,8 @@ export class RedisBucket {
       atEndOfTurn: options.atEndOfTurn,
       run: (batch) => options.step(name.id, batch),
       nextEpoch: options.nextEpoch,
-      hasNews: () => this.#untold > 0,
+      hasNews: () => this.#untold + this.#stock.count > 0,
+      isPressing: () => this.#presses(),
       mayStep: () => options.mayStep(this),
       stepOver: options.stepOver,
       load: (head) => this.#load(head),
@@ -103,7 +108,7 @@ export class RedisBucket {
 
   /** Whether nothing waits, is held, or is still to be told. */
   get idle(): boolean {
-    const here = this.#waiting.size + this.#leases.held;
+    const here = this.#waiting.size + this.#leases.held + this.#stock.count;
     return this.#untold + here === 0 && !this.stepping && !this.#paused;
   }
 
@@ -143,6 +148,10 @@ export class RedisBucket {
     if (!mayStart || (again !== undefined && again.notBefore > latest)) {
       return this.#tooLate(ticket, again === undefined ? 0 : again.notBefore - now);
     }
+    this.#stock.called();
+    const isFirst = this.#waiting.queued === 0 && (again?.notBefore ?? 0) <= now;
+    const grant = isFirst ? this.#grantFromStock(ticket, now) : undefined;
+    if (grant !== undefined) return { kind: 'granted', grant };
     // What is kept out of the queue takes as much room as what is in it.
     const waiting = Math.max(this.#waiting.size, this.#numbers.waiting + this.parked);
     if (again !== undefined && again.notBefore > now && waiting >= this.#options.maxQueue) {
@@ -171,9 +180,13 @@ export class RedisBucket {
     }
     const lease = this.#leases.settle(grant, outcome.kind, said, chance());
     if (said !== undefined) this.#known.learn(said, now, true);
-    const isNews = lease.kind !== 'slot' || said === undefined || said.status === 429;
+    const refused = said?.status === 429;
+    // What was given before this was known is no longer to be counted on.
+    if (refused) this.#stock.recall();
     // While nobody waits for what this changes, it goes with the next step for free.
-    if (isNews || this.#numbers.waiting > 0) this.#steps.send();
+    this.#isPressing ||= lease.kind !== 'slot' || said === undefined || refused;
+    this.#isPressing ||= this.#numbers.waiting > 0;
+    if (this.#isPressing || this.#leases.untold >= MOST_GATHERED) this.#steps.send();
     else this.#steps.linger();
   }
 
@@ -193,10 +206,9 @@ export class RedisBucket {
     this.#steps.heardOfSheds(message.shed.length);
     for (const entry of message.shed) this.#shed(entry);
     this.#freeByScript = message.free;
+    if (message.recall === true) this.#giveBackStock();
     if (message.granted.length === 0) return;
-    // An offer is good for two seconds from when it was made, which was after our last step. Where
-    // that was long ago, we may have slept, and only a step can say whether it still stands.
-    if (this.#options.clock.now() - this.#steps.lastSentAt >= FRESH_MS) return this.step();
+    if (!this.#isInTouch) return this.step();
     for (const entry of message.granted) this.#take(entry, true);
     // What could not be used here others may use now; what was taken is confirmed in time.
     if (this.#steps.isDue) this.#steps.send();
@@ -225,6 +237,7 @@ export class RedisBucket {
 
   handOver(): Handover {
     this.#steps.close();
+    this.#stock.forget();
     const waiting = this.#waiting.empty({ leaves: false });
     const { said } = this.#known;
     if (said !== undefined) {
@@ -245,6 +258,7 @@ export class RedisBucket {
         observation: -1,
         trusted: false,
         grantedAt: grant.grantedAt,
+        fromStock: undefined,
       };
       this.#leases.hold(grant, lease);
     }
@@ -266,6 +280,12 @@ export class RedisBucket {
     return this.#leases.untold + this.#waiting.untold;
   }
 
+  /** While there is stock no call waits for a step, and answers gather. */
+  #presses(): boolean {
+    const gathers = this.#stock.count > 0 && !this.#isPressing;
+    return this.#waiting.untold > 0 || this.#leases.untold >= (gathers ? MOST_GATHERED : 1);
+  }
+
   #latest(ticket: Ticket): number {
     return Math.min(ticket.deadlineAt, this.#options.drainUntil());
   }
@@ -283,7 +303,8 @@ export class RedisBucket {
   #take([id, kind, observation, trusted]: StepGranted, isOffer: boolean): void {
     const waiter = this.#waiting.take(this.#options.ids.numberOf(id));
     const now = this.#options.clock.now();
-    const lease: RemoteLease = { id, kind, observation, trusted, grantedAt: now };
+    const fromStock = undefined;
+    const lease: RemoteLease = { id, kind, observation, trusted, grantedAt: now, fromStock };
     if (waiter === undefined) {
       // Granted twice over, by message and by step; or its caller left before the grant came.
       if (!this.#leases.has(id)) this.#giveBack(lease);
@@ -301,6 +322,53 @@ export class RedisBucket {
     const grant: Grant = { ticket, grantedAt: now, waitedFor };
     this.#leases.hold(grant, lease, { isOffer });
     this.#waiting.tell(waiter, { kind: 'granted', grant });
+  }
+
+  #grantFromStock(ticket: Ticket, now: number): Grant | undefined {
+    if (this.#stock.count === 0 || this.#paused || !this.#isInTouch) return undefined;
+    if (!this.#options.places.take()) return undefined;
+    const { ids } = this.#options;
+    const { observation, trusted, losses, returns } = this.#stock.take();
+    const id = ids.idOf(ids.next());
+    const fromStock = { losses, returns };
+    const lease: RemoteLease = {
+      id,
+      kind: 'slot',
+      observation,
+      trusted,
+      grantedAt: now,
+      fromStock,
+    };
+    const grant: Grant = { ticket, grantedAt: now, waitedFor: 'nothing' };
+    this.#leases.hold(grant, lease);
+    if (this.#stock.isLow && !this.stepping) this.#steps.take();
+    return grant;
+  }
+
+  /** Those who came while a step was under way need none of their own if it brought stock. */
+  #serveFromStock(): void {
+    const now = this.#options.clock.now();
+    let waiter = this.#waiting.firstUntold;
+    while (waiter !== undefined) {
+      const grant = this.#grantFromStock(waiter.ticket, now);
+      if (grant === undefined) return;
+      this.#waiting.take(waiter.number);
+      this.#waiting.tell(waiter, { kind: 'granted', grant });
+      waiter = this.#waiting.firstUntold;
+    }
+  }
+
+  #giveBackStock(): void {
+    this.#stock.recall();
+    if (this.#stock.count > 0) this.#steps.take();
+  }
+
+  /**
+   * Whether the last step is so recent that what it gave still stands. It was given later than the
+   * step was sent, for two seconds; where that is long ago, we may have slept, and only a step can say.
+   */
+  get #isInTouch(): boolean {
+    return this.#options.clock.now() - this.#steps.lastSentAt < FRESH_MS;
   }
 
   #whatKeeps({ wakeIn }: StepDone): 'socket' | 'budget' {
@@ -332,10 +400,14 @@ export class RedisBucket {
   #load(head: StepHead): Carried {
     const { clock, places, maxQueue, belief, replica, ids } = this.#options;
     const now = clock.now();
+    const keeps = !head.declares && this.#waiting.queued === 0 && !this.#paused && this.#isInTouch;
+    const wants = this.#stock.ask(now, { keeps });
+    const stock = this.#stock.count + this.#leases.fromStock;
     const tickets = this.#waiting.nextTickets(MOST_TICKETS);
     const settled = this.#leases.nextSettled(MOST_SETTLED);
     const gone = this.#waiting.nextGone(MOST_SETTLED);
-    const held = this.#leases.nextHeld(head.declares ? 'all' : 'to confirm');
+    const held = head.declares ? this.#leases.all() : this.#leases.nextHeld(now - LINGER_MS);
+    this.#isPressing = false;
     const { lineage, revision } = this.#known;
     const batch: StepBatch = {
       ...head,
@@ -349,12 +421,15 @@ export class RedisBucket {
       ...(head.declares ? { known: toKnown(this.#known, 0, now) } : {}),
       held: held.map((lease) => toHeld(lease, now)),
       settled: settled.map((one) => toSettled(one, now)),
+      stock,
+      wants: head.declares || this.#paused ? 0 : wants,
       gone: gone.map((number) => ids.idOf(number)),
       tickets: tickets.map((waiter) => {
         const id = ids.idOf(waiter.number);
         return toTicket(id, waiter, waiter.hasWaited, this.#latest(waiter.ticket), now);
       }),
     };
+    this.#leases.told(held);
     return { batch, tickets, settled, gone };
   }
 
@@ -376,14 +451,20 @@ export class RedisBucket {
     this.#keptBy = this.#whatKeeps(done);
     for (const entry of done.shed) this.#shed(entry);
     this.#waiting.haveWaited(tickets);
+    this.#stock.heard(done.stock);
+    this.#serveFromStock();
+    if (done.recall === true) this.#giveBackStock();
   }
 
   #applied({ wakeIn = Infinity }: StepDone): void {
     if (this.#waiting.queued > 0) this.#steps.takeWithin(Math.min(HEARTBEAT_MS, wakeIn));
+    // What nobody calls for goes back, and what takes long has to be told of.
+    if (this.#stock.count + this.#leases.fromStock > 0) this.#steps.takeWithin(STOCK_IDLE_MS);
     this.#lookForPlaces();
   }
 
   #revoke(carried: Carried | undefined): void {
+    this.#stock.forget();
     this.#leases.tellAnew(carried?.settled ?? []);
     this.#waiting.tellAnew(carried?.gone ?? []);
   }
@@ -409,3 +490,6 @@ const HEARTBEAT_MS = 1000;
 /** How old the last step may be for an offer to be taken without asking. */
 const FRESH_MS = 1500;
 const CONFIRM_MS = 500;
+const STOCK_IDLE_MS = 100;
+/** Answers that a step tells of, while calls need none. */
+const MOST_GATHERED = 64;

@@ -154,6 +154,8 @@ export class RedisLedger implements Ledger, Succession {
       sheds: 0,
       held: [],
       settled: [],
+      stock: 0,
+      wants: 0,
       gone: [],
       tickets: [],
     };

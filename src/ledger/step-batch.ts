@@ -12,6 +12,7 @@ import type {
   StepSettled,
   StepTicket,
 } from './step-protocol.ts';
+import type { StockMark } from './stock-here.ts';
 
 /** A lease as this replica keeps it, until it is settled. */
 export interface RemoteLease {
@@ -21,6 +22,8 @@ export interface RemoteLease {
   observation: number;
   readonly trusted: boolean;
   readonly grantedAt: number;
+  /** Where it came from stock, and until the shared state is told so: how things stood there. */
+  fromStock: Pick<StockMark, 'losses' | 'returns'> | undefined;
 }
 
 /** A settlement that waits for its step. Times are on our clock until it is sent. */
@@ -33,9 +36,15 @@ export interface Settlement {
 }
 
 export function toSettled({ lease, outcome, said, chance }: Settlement, now: number): StepSettled {
-  const { id, kind, observation, trusted } = lease;
-  if (said === undefined) return [id, kind, observation, trusted, outcome];
-  return [id, kind, observation, trusted, outcome, toStepObservation(said, chance, now)];
+  const { id, kind, observation, trusted, fromStock, grantedAt } = lease;
+  const observed = said === undefined ? null : toStepObservation(said, chance, now);
+  if (fromStock !== undefined) {
+    const { losses, returns } = fromStock;
+    const age = now - grantedAt;
+    return [id, kind, observation, trusted, outcome, observed, losses, returns, age];
+  }
+  if (observed === null) return [id, kind, observation, trusted, outcome];
+  return [id, kind, observation, trusted, outcome, observed];
 }
 
 function toStepObservation(said: LocalObservation, chance: number, now: number): StepObservation {
@@ -52,8 +61,11 @@ function toStepObservation(said: LocalObservation, chance: number, now: number):
   };
 }
 
-export function toHeld({ id, kind, observation, trusted, grantedAt }: RemoteLease, now: number) {
-  return [id, kind, observation, trusted, now - grantedAt] satisfies StepHeld;
+export function toHeld(lease: RemoteLease, now: number): StepHeld {
+  const { id, kind, observation, trusted, fromStock, grantedAt } = lease;
+  const age = now - grantedAt;
+  if (fromStock === undefined) return [id, kind, observation, trusted, age];
+  return [id, kind, observation, trusted, age, fromStock.losses, fromStock.returns];
 }
 
 /** `latest` is the last moment at which an attempt may start here. */

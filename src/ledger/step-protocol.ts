@@ -18,6 +18,8 @@ export interface StepBatch {
   readonly known?: StepKnown;
   readonly held: readonly StepHeld[];
   readonly settled: readonly StepSettled[];
+  readonly stock: number;
+  readonly wants: number;
   readonly gone: readonly string[];
   readonly tickets: readonly StepTicket[];
 }
@@ -45,6 +47,7 @@ export type StepHeld = readonly [
   observation: number,
   trusted: boolean,
   ageMs: number,
+  ...fromStock: [] | [losses: number, returns: number],
 ];
 
 export type StepSettled = readonly [
@@ -53,8 +56,11 @@ export type StepSettled = readonly [
   observation: number,
   trusted: boolean,
   outcome: 'answered' | 'unsent' | 'lost',
-  said?: StepObservation,
+  ...rest: [] | [said: StepObservation] | [said: StepObservation | null, ...FromStock],
 ];
+
+/** How it stood when the stock was given that the lease came from, and how long ago it came. */
+type FromStock = [losses: number, returns: number, ageMs: number];
 
 /** An answer as a step takes it: durations from now, each at its latest. */
 export interface StepObservation {
@@ -95,6 +101,8 @@ const grantedEntry = z.tuple([
 ]);
 const shedEntry = z.tuple([z.string(), z.enum(['queue-full', 'wait-too-long']), z.number()]);
 
+const stock = z.tuple([z.number(), z.number(), z.boolean(), z.number(), z.number()]);
+
 const numbers = z.object({
   limit: z.number().optional(),
   remaining: z.number().optional(),
@@ -119,6 +127,8 @@ const reply = z.discriminatedUnion('status', [
     declare: z.boolean().optional(),
     wakeIn: z.number().optional(),
     free: z.number(),
+    recall: z.boolean().optional(),
+    stock: stock.optional(),
     numbers,
   }),
   z.object({ status: z.literal('stale') }),
@@ -132,6 +142,7 @@ const message = z.object({
   free: z.number(),
   granted: list(grantedEntry),
   shed: list(shedEntry),
+  recall: z.boolean().optional(),
 });
 
 export type StepReply = z.output<typeof reply>;
@@ -139,6 +150,7 @@ export type StepDone = Extract<StepReply, { status: 'ok' }>;
 export type StepNumbers = z.output<typeof numbers>;
 export type StepGranted = z.output<typeof grantedEntry>;
 export type StepShed = z.output<typeof shedEntry>;
+export type StepStock = z.output<typeof stock>;
 export type StepMessage = z.output<typeof message>;
 
 /** Reads what a step returned; throws when it is not a step's reply. */

@@ -9,6 +9,7 @@ const PARTS = [
   'bucket',
   'queue',
   'begin',
+  'stock',
   'held',
   'serve',
   'step',

@@ -22,6 +22,8 @@ export interface StepsOptions<Carried extends Load> {
   readonly nextEpoch: () => number;
   /** Whether there is something to tell. */
   readonly hasNews: () => boolean;
+  /** Whether it has to be told now. */
+  readonly isPressing: () => boolean;
   /** Whether a step may be taken now; when not, {@link Steps.proceed} is called later. */
   readonly mayStep: () => boolean;
   /** A step that might be taken is over. */
@@ -143,12 +145,12 @@ export class Steps<Carried extends Load> {
     });
   }
 
-  /** Tells what there is with the next step, or alone after a little while. */
+  /** Tells what there is with the next step, or after a little while if there is none. */
   linger(): void {
     if (this.#closed) return;
     this.#lingerTimer ??= this.#options.clock.after(LINGER_MS, () => {
       this.#lingerTimer = undefined;
-      this.send();
+      if (this.#options.hasNews()) this.take();
     });
   }
 
@@ -157,6 +159,7 @@ export class Steps<Carried extends Load> {
     // Nothing is tried twice any more: what cannot be told now is found out by its age.
     await this.#flight?.over;
     if (this.#options.hasNews() && !this.#closed) {
+      this.#isDue = true;
       this.#sendNow();
       await this.#flight?.over;
     }
@@ -172,8 +175,7 @@ export class Steps<Carried extends Load> {
 
   get #isWanted(): boolean {
     if (this.#flight !== undefined || this.#closed) return false;
-    // While there are steps at all answers are told soon: what nobody told an outage would spend again.
-    return this.#isDue || this.#options.hasNews();
+    return this.#isDue || this.#options.isPressing();
   }
 
   #sendNow(): void {
@@ -186,6 +188,8 @@ export class Steps<Carried extends Load> {
       sheds: this.#sheds,
     });
     this.#isDue = false;
+    this.#lingerTimer?.cancel();
+    this.#lingerTimer = undefined;
     const flight: Flight<Carried> = { carried, sentAt: clock.now(), over: Promise.resolve() };
     const sent = run(JSON.stringify(carried.batch)).then(readReply);
     flight.over = inTime(sent, timeoutMs, clock).then(
@@ -254,7 +258,8 @@ interface Flight<Carried> {
   over: Promise<void>;
 }
 
-const LINGER_MS = 20;
+/** How long what does not press may wait for a step. */
+export const LINGER_MS = 20;
 const RETRY_MS = 500;
 const MOST_REFUSALS = 3;
 

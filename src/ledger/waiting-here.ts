@@ -107,6 +107,11 @@ export class WaitingHere {
     this.#options.onNews();
   }
 
+  /** The first of those that wait, if the shared queue knows of none of them. */
+  get firstUntold(): RemoteWaiter | undefined {
+    return this.#toSend.size === this.#queued.size ? this.#toSend.first : undefined;
+  }
+
   /** Takes out one that the shared queue no longer holds; its caller is not told yet. */
   take(number: number): RemoteWaiter | undefined {
     const waiter = this.#queued.get(number);

@@ -50,6 +50,8 @@ describe('what a step costs', () => {
       sheds: 0,
       held: [],
       settled: [],
+      stock: 0,
+      wants: 0,
       gone: [],
       tickets: [],
       ...more,

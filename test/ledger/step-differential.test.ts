@@ -257,6 +257,8 @@ class Fleet {
         return lease === undefined ? [] : [[...lease.granted, now - lease.since]];
       }),
       settled,
+      stock: 0,
+      wants: 0,
       gone,
       tickets: declares ? [...kept, ...fresh] : fresh,
     };

@@ -119,7 +119,7 @@ export class ReferenceStep {
     }
   }
 
-  #settle(id: string, outcome: string, said: StepObservation | undefined): void {
+  #settle(id: string, outcome: string, said: StepObservation | null | undefined): void {
     const held = this.#held.get(id);
     if (held === undefined) throw new Error(`nobody holds ${id}`);
     this.#held.delete(id);
@@ -127,7 +127,7 @@ export class ReferenceStep {
     const now = this.#now;
     if (outcome === 'unsent') this.#bucket.unsent(lease);
     if (outcome === 'lost') this.#bucket.lost(lease, now);
-    if (outcome !== 'answered' || said === undefined) return;
+    if (outcome !== 'answered' || said === undefined || said === null) return;
     const { status, limit, remaining, resetIn, retryIn, sameWithin, uncertainty, chance } = said;
     this.#bucket.answered(
       lease,

@@ -2,7 +2,7 @@
 -- after it to work on; step.lua has the contract.
 
 -- One more with each version that keeps the state so that it and the one before cannot share it.
-local LAYOUT = 2
+local LAYOUT = 3
 -- Grants of one step; each ticket that comes in with it takes away a third of one.
 local MAX_GRANTED = 128
 
@@ -56,6 +56,7 @@ if not state then
     clockShift = 0,
     bucket = bucketNew(now, batch.belief),
     queue = { virtualTime = 0, size = 0, order = 0 },
+    stocks = {},
   }
 end
 if rebuilt then state.lineage = me .. ':' .. batch.epoch end

@@ -206,19 +206,27 @@ local function offer(b, slots, now)
   return usualOffer(b, slots, now) or (now >= stuckAt(b) and 'canary') or nil
 end
 
+-- Whether what goes now tests the clock: it goes since something came back by it.
+local function trusts(b, now)
+  local soonAfter = b.cameBackAt and now - b.cameBackAt <= b.uncertainty + MAX_LATENESS_MS
+  return available(b) > 0 and soonAfter or false
+end
+
+-- Something goes, and tells as much as a canary would.
+local function granting(b, now)
+  b.lastGrantAt = now
+  b.canaryDue = false
+end
+
 -- Lets one request go, which `offer` must have said may. The caller keeps the lease.
 local function grant(b, slots, now, id, replica)
   local kind = offer(b, slots, now)
-  local soonAfter = b.cameBackAt and now - b.cameBackAt <= b.uncertainty + MAX_LATENESS_MS
   local lease = {
     kind = kind, grantedAt = now, observation = b.observations, replica = replica,
-    losses = b.losses, loss = 0, returns = b.returns, recorded = false,
-    trusted = available(b) > 0 and soonAfter or false,
+    losses = b.losses, loss = 0, returns = b.returns, recorded = false, trusted = trusts(b, now),
   }
   leaseAdd(id, lease)
-  b.lastGrantAt = now
-  -- Whatever goes now tells as much as a canary would.
-  b.canaryDue = false
+  granting(b, now)
   if kind == 'canary' then
     b.canary = id
   elseif kind == 'probe' then

@@ -62,7 +62,23 @@ local function numberOf(observation)
   return sameLineage and not rebuilt and observation or -1
 end
 
-local function hold(id, kind, observation, trusted, age)
+-- A lease that this replica took from its stock, as it says: we hear of it for the first time.
+local function fromStock(observation, trusted, losses, returns, age)
+  stockUse()
+  local isKnown = sameLineage and not rebuilt
+  return {
+    kind = 'slot', grantedAt = now - age, observation = numberOf(observation), trusted = trusted,
+    losses = isKnown and losses or b.losses, loss = 0, returns = isKnown and returns or b.returns,
+    recorded = false, replica = me,
+  }
+end
+
+local function hold(id, kind, observation, trusted, age, losses, returns)
+  if losses then
+    local lease = fromStock(observation, trusted, losses, returns, age)
+    if age < LEASE_MS then leaseAdd(id, lease) end
+    return
+  end
   local lease = leaseFind(id)
   if lease then return leaseConfirm(id, lease) end
   dropTicket(id)
@@ -83,10 +99,12 @@ local function observationOf(said)
   }
 end
 
-local function settle(id, kind, observation, trusted, outcome, said)
-  local lease = leaseFind(id)
-  local wasOut = lease ~= nil and not lease.expired
-  if lease then
+local function settle(id, kind, observation, trusted, outcome, said, losses, returns, age)
+  local lease = not losses and leaseFind(id) or nil
+  local wasOut = losses or lease ~= nil and not lease.expired
+  if losses then
+    lease = fromStock(observation, trusted, losses, returns, age)
+  elseif lease then
     endLease(b, id, lease)
   else
     -- An offer that ended before its replica could say that it took it did cost its slot.

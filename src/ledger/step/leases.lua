@@ -6,6 +6,7 @@ local OFFER_MS = 2000
 -- Expired leases whose late answer is still made sense of.
 local MAX_EXPIRED_KEPT = 1024
 
+-- How many are out; stock.lua counts in what replicas hold ahead of their calls.
 local leaseCount = redis.call('ZCARD', key.leases)
 local oldestLease = false
 

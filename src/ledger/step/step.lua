@@ -17,16 +17,20 @@
 --   known     with declares: { limit, remaining, resetIn, ago, uncertainty, stamp, period,
 --             blockedFor, slots = all of its own, since = those that the lineage does not know },
 --             slots being [[in, count], …]; may be absent
---   held      [[id, kind, observation, trusted, age], …]: leases that it declares, or that were
---             offered to it and that it took
---   settled   [[id, kind, observation, trusted, 'answered' | 'unsent' | 'lost', observation], …]
+--   held      [[id, kind, observation, trusted, age, losses, returns], …]: leases that it declares,
+--             that were offered to it and that it took, or, with the last two, that it took from stock
+--   settled   [[id, kind, observation, trusted, 'answered' | 'unsent' | 'lost', observation,
+--             losses, returns, age], …], the last three where it took the lease from stock
+--   stock     what it has, with all that it used and that no step before this one told of
+--   wants     so much more of it
 --   gone      [id, …]: tickets that no longer wait
 --   tickets   [[id, owner, caller, priority, weight, age, waits, how], …]
 --             how: 'new', 'again' for a further attempt, or 'kept…' for one that waited already
 -- ARGV[2] what the name of a replica's channel starts with
 --
 -- Output, JSON: { status = 'ok', lineage, revision, granted = [[id, kind, observation, trusted]],
---   shed = [[id, code, retryIn]], wakeIn, numbers, declare }, or nothing done and status
+--   shed = [[id, code, retryIn]], wakeIn, numbers, declare, recall, stock = { added, observation,
+--   trusted, losses, returns } }, or nothing done and status
 --   'stale'    a later step of this replica ran before this one
 --   'declare'  the replica must begin a new epoch and declare what it holds
 --   'layout'   the state was written by a version that keeps it differently
@@ -37,6 +41,7 @@ local TTL_MARGIN_MS, TTL_MAX_MS = 120000, 3600000000
 -- Offers are made to other replicas only: often there are none.
 local anyOffers = redis.call('ZCARD', key.offers) > 0
 if anyOffers then endOffers() end
+stocksEnd()
 advance(b, slots, now)
 -- A shed that was told of so long before and has not arrived by now is lost.
 local mustDeclare = not batch.declares and batch.sheds < mine.shedsBefore
@@ -50,6 +55,7 @@ end
 mine.sequence, mine.heardAt, mine.free, mine.dirty = batch.sequence, now, batch.free, true
 if batch.belief then believe(b, slots, batch.belief) end
 if now - mine.shedsAt >= MESSAGE_MS then mine.shedsBefore, mine.shedsAt = mine.sheds, now end
+if not batch.probes then stockSet(batch.stock) end
 for _, held in ipairs(batch.held) do hold(unpack(held)) end
 for _, settled in ipairs(batch.settled) do settle(unpack(settled)) end
 for _, id in ipairs(batch.gone) do dropTicket(id) end
@@ -58,6 +64,8 @@ if anyOffers and not batch.probes then repeatOffers() end
 if not batch.declares then serve() end
 for _, ticket in ipairs(batch.tickets) do arrive(unpack(ticket)) end
 if not batch.probes then serve() end
+local stockAdded = stockAdd(batch.wants)
+stocksRecall()
 
 -- What is left for later: save, set the lifetime, tell.
 revision = revision + 1
@@ -87,7 +95,7 @@ for name, message in pairs(outbox) do
   local replica = replicaOf(name)
   redis.call('PUBLISH', ARGV[2] .. name, cjson.encode({
     bucket = batch.bucket, epoch = replica.epoch, free = replica.free,
-    granted = message.granted, shed = message.shed,
+    granted = message.granted, shed = message.shed, recall = message.recall,
   }))
 end
 
@@ -96,12 +104,17 @@ local isUnfinished = dropped >= MAX_DROPPED or grantsLeft <= 0
 local wakeAt
 if queue.size > 0 and isUnfinished then wakeAt = now
 -- Where one may go already, only a socket is missing, and no time tells when that is free.
-elseif queue.size > 0 and not offer(b, slots, now) then wakeAt = nextWakeAt(b, slots, now) end
+elseif queue.size > 0 and not offer(b, slots, now) then
+  wakeAt = math.min(nextWakeAt(b, slots, now), stocksEndAt())
+end
 local lastAt = queue.size > 0 and eta(b, slots, queue.size, now) or nil
 local metered = b.phase == 'metered'
+local stock = state.stocks[me]
 return cjson.encode({
   status = 'ok', lineage = state.lineage, revision = revision, granted = granted, shed = shed,
   declare = mustDeclare or nil, wakeIn = wakeAt and wakeAt - now or nil, free = mine.free,
+  recall = stock and stock.recalled,
+  stock = stock and { stockAdded, b.observations, trusts(b, now), b.losses, b.returns },
   numbers = {
     limit = metered and b.limit or nil, remaining = metered and b.remaining or nil,
     resetIn = b.resetAt and b.resetAt > now and b.resetAt - now or nil,

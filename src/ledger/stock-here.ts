@@ -1,0 +1,85 @@
+import type { StepStock } from './step-protocol.ts';
+
+/** What the shared state was like when it gave stock, for the leases that come from it. */
+export interface StockMark {
+  /** How many observations there were, counted within a lineage. */
+  readonly observation: number;
+  readonly trusted: boolean;
+  readonly losses: number;
+  readonly returns: number;
+}
+
+/**
+ * Leave to send that this replica holds ahead of its calls, so that a call need not wait for a step
+ * (docs/decisions/0022). The shared state gives it while nobody waits and the budget is wide; it is
+ * asked for by how many calls come, and given back when they stop.
+ */
+export class StockHere {
+  #count = 0;
+  /** How many there were after the last step. */
+  #filled = 0;
+  #mark: StockMark | undefined;
+  /** Calls of late, those of longer ago counting for less. */
+  #demand = 0;
+  #demandAt = 0;
+  #isRecalled = false;
+
+  /** How many calls may go without asking. */
+  get count(): number {
+    return this.#count;
+  }
+
+  /** Whether it is time to ask for more. */
+  get isLow(): boolean {
+    return this.#count <= this.#filled / 2;
+  }
+
+  /** A call came, whether or not there is something for it. */
+  called(): void {
+    this.#demand++;
+  }
+
+  /** Takes one; there must be one. */
+  take(): StockMark {
+    if (this.#count === 0 || this.#mark === undefined) throw new Error('there is no stock');
+    this.#count--;
+    return this.#mark;
+  }
+
+  /** None of it is to be used any more: the next step gives it back. */
+  recall(): void {
+    this.#isRecalled = true;
+  }
+
+  /** Says what to ask for with a step that is taken now; all that is not kept is given back. */
+  ask(now: number, { keeps }: { keeps: boolean }): number {
+    this.#demand *= Math.exp((this.#demandAt - now) / AHEAD_MS);
+    this.#demandAt = now;
+    const target = this.#demand < LEAST_DEMAND ? 0 : Math.min(MOST_STOCK, Math.ceil(this.#demand));
+    if (!keeps || this.#isRecalled || target === 0) this.#count = 0;
+    this.#isRecalled = false;
+    return Math.max(0, target - this.#count);
+  }
+
+  /** A step was answered. What is kept from before counts as given now: its calls come later. */
+  heard(said: StepStock | undefined): void {
+    if (said === undefined) return this.forget();
+    const [added, observation, trusted, losses, returns] = said;
+    this.#count += added;
+    this.#filled = this.#count;
+    this.#mark = { observation, trusted, losses, returns };
+  }
+
+  /** There is none any more. */
+  forget(): void {
+    this.#count = 0;
+    this.#filled = 0;
+    this.#mark = undefined;
+  }
+}
+
+/** So much of the near future's calls are asked for. */
+const AHEAD_MS = 20;
+const MOST_STOCK = 128;
+/** Fewer calls than this in {@link AHEAD_MS} ask one by one. */
+const LEAST_DEMAND = 4;
