@@ -148,7 +148,7 @@ export class RedisBucket {
     if (!mayStart || (again !== undefined && again.notBefore > latest)) {
       return this.#tooLate(ticket, again === undefined ? 0 : again.notBefore - now);
     }
-    this.#stock.called();
+    this.#stock.called(now);
     const isFirst = this.#waiting.queued === 0 && (again?.notBefore ?? 0) <= now;
     const grant = isFirst ? this.#grantFromStock(ticket, now) : undefined;
     if (grant !== undefined) return { kind: 'granted', grant };
@@ -237,7 +237,6 @@ export class RedisBucket {
 
   handOver(): Handover {
     this.#steps.close();
-    this.#stock.forget();
     const waiting = this.#waiting.empty({ leaves: false });
     const { said } = this.#known;
     if (said !== undefined) {
@@ -272,6 +271,7 @@ export class RedisBucket {
     for (const waiter of this.#waiting.all) {
       this.#waiting.leave(waiter, this.#tooLate(waiter.ticket, 0));
     }
+    this.#stock.recall();
     await this.#steps.finish();
   }
 
@@ -325,7 +325,7 @@ export class RedisBucket {
   }
 
   #grantFromStock(ticket: Ticket, now: number): Grant | undefined {
-    if (this.#stock.count === 0 || this.#paused || !this.#isInTouch) return undefined;
+    if (!this.#stock.isUsable || this.#paused || !this.#isInTouch) return undefined;
     if (!this.#options.places.take()) return undefined;
     const { ids } = this.#options;
     const { observation, trusted, losses, returns } = this.#stock.take();
@@ -400,8 +400,8 @@ export class RedisBucket {
   #load(head: StepHead): Carried {
     const { clock, places, maxQueue, belief, replica, ids } = this.#options;
     const now = clock.now();
-    const keeps = !head.declares && this.#waiting.queued === 0 && !this.#paused && this.#isInTouch;
-    const wants = this.#stock.ask(now, { keeps });
+    if (this.#paused) this.#stock.recall();
+    const wants = this.#stock.ask(now);
     const stock = this.#stock.count + this.#leases.fromStock;
     const tickets = this.#waiting.nextTickets(MOST_TICKETS);
     const settled = this.#leases.nextSettled(MOST_SETTLED);
@@ -422,7 +422,7 @@ export class RedisBucket {
       held: held.map((lease) => toHeld(lease, now)),
       settled: settled.map((one) => toSettled(one, now)),
       stock,
-      wants: head.declares || this.#paused ? 0 : wants,
+      wants,
       gone: gone.map((number) => ids.idOf(number)),
       tickets: tickets.map((waiter) => {
         const id = ids.idOf(waiter.number);
@@ -452,8 +452,8 @@ export class RedisBucket {
     for (const entry of done.shed) this.#shed(entry);
     this.#waiting.haveWaited(tickets);
     this.#stock.heard(done.stock);
-    this.#serveFromStock();
     if (done.recall === true) this.#giveBackStock();
+    this.#serveFromStock();
   }
 
   #applied({ wakeIn = Infinity }: StepDone): void {

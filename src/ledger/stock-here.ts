@@ -24,9 +24,14 @@ export class StockHere {
   #demandAt = 0;
   #isRecalled = false;
 
-  /** How many calls may go without asking. */
+  /** How many there are, whether or not they may be used. */
   get count(): number {
     return this.#count;
+  }
+
+  /** Whether a call may go without asking. */
+  get isUsable(): boolean {
+    return this.#count > 0 && !this.#isRecalled;
   }
 
   /** Whether it is time to ask for more. */
@@ -35,7 +40,8 @@ export class StockHere {
   }
 
   /** A call came, whether or not there is something for it. */
-  called(): void {
+  called(now: number): void {
+    this.#fade(now);
     this.#demand++;
   }
 
@@ -51,14 +57,16 @@ export class StockHere {
     this.#isRecalled = true;
   }
 
-  /** Says what to ask for with a step that is taken now; all that is not kept is given back. */
-  ask(now: number, { keeps }: { keeps: boolean }): number {
-    this.#demand *= Math.exp((this.#demandAt - now) / AHEAD_MS);
-    this.#demandAt = now;
-    const target = this.#demand < LEAST_DEMAND ? 0 : Math.min(MOST_STOCK, Math.ceil(this.#demand));
-    if (!keeps || this.#isRecalled || target === 0) this.#count = 0;
+  /** Says how much to ask for with a step that is taken now; what is not kept is given back. */
+  ask(now: number): number {
+    this.#fade(now);
+    const isWanted = this.#demand >= LEAST_DEMAND && !this.#isRecalled;
     this.#isRecalled = false;
-    return Math.max(0, target - this.#count);
+    if (isWanted) {
+      return Math.max(0, Math.min(MOST_STOCK, Math.ceil(this.#demand)) - this.#count);
+    }
+    this.#count = 0;
+    return 0;
   }
 
   /** A step was answered. What is kept from before counts as given now: its calls come later. */
@@ -76,10 +84,19 @@ export class StockHere {
     this.#filled = 0;
     this.#mark = undefined;
   }
+
+  #fade(now: number): void {
+    const passedMs = now - this.#demandAt;
+    if (passedMs < FADING_MS) return;
+    this.#demand *= Math.exp(-passedMs / AHEAD_MS);
+    this.#demandAt = now;
+  }
 }
 
 /** So much of the near future's calls are asked for. */
 const AHEAD_MS = 20;
+/** Less than this changes little, and not every call need reckon. */
+const FADING_MS = 1;
 const MOST_STOCK = 128;
 /** Fewer calls than this in {@link AHEAD_MS} ask one by one. */
 const LEAST_DEMAND = 4;

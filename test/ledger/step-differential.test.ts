@@ -8,16 +8,20 @@ import {
   type StepGranted,
   type StepHeld,
   type StepSettled,
+  type StepStock,
   type StepTicket,
 } from '../../src/ledger/step-protocol.ts';
 import { startRedis, type RedisServer } from '../support/redis-server.ts';
 import { CHANNEL, makeTimedStep } from '../support/redis-step.ts';
-import { ReferenceStep, type StepOutcome } from '../support/reference-step.ts';
+import { ReferenceStep, type StepOutcome, type StockUsed } from '../support/reference-step.ts';
 
 const REPLICAS = ['r1', 'r2', 'r3'];
 const START_MS = 1_790_000_000_000;
 const MAX_QUEUE = 6;
 const OFFER_MS = 2000;
+const STOCK_MS = 2000;
+/** Leases of stock would expire in the model, and do not in the script; no replica keeps any so long. */
+const OLDEST_STOCK_MS = 5000;
 
 /** What happens before one step, and what the step brings; numbers choose among what is there. */
 const happening = fc.record({
@@ -67,6 +71,10 @@ const happening = fc.record({
     { maxLength: 3 },
   ),
   gone: fc.array(fc.nat(), { maxLength: 1 }),
+  /** Calls that go from stock before the step. */
+  uses: fc.nat(3),
+  keepsStock: fc.boolean(),
+  wants: fc.constantFrom<number>(0, 3, 200),
 });
 
 type Happening = typeof happening extends fc.Arbitrary<infer T> ? T : never;
@@ -104,14 +112,21 @@ describe('the step in Redis and the model in this process', () => {
     for (const [channel, said] of published) {
       const message = readMessage(said);
       if (message === undefined) throw new Error(`not a message: ${said}`);
-      messages[channel.slice(CHANNEL.length)] = { granted: message.granted, shed: message.shed };
+      const { recall = false } = message;
+      messages[channel.slice(CHANNEL.length)] = {
+        granted: message.granted,
+        shed: message.shed,
+        recall,
+      };
     }
-    const { granted, shed, numbers, wakeIn } = reply;
+    const { granted, shed, numbers, wakeIn, stock, recall = false } = reply;
     const { limit, remaining, resetIn, blockedFor, leases, waiting } = numbers;
     const outcome: StepOutcome = {
       granted,
       shed,
       published: messages,
+      stockAdded: stock?.[0] ?? 0,
+      recall,
       limit,
       remaining,
       resetIn,
@@ -120,21 +135,23 @@ describe('the step in Redis and the model in this process', () => {
       waiting,
       wakeIn,
     };
-    return { outcome, lineage: reply.lineage, revision: reply.revision };
+    return { outcome, stock, lineage: reply.lineage, revision: reply.revision };
   }
 
   test('agree on every grant, shed and number', { timeout: 120_000 }, async () => {
     const stories = fc.array(happening, { minLength: 5, maxLength: 40 });
+    // The second: as much as makes stock, with the same few left at times.
+    const scales = fc.constantFrom(1, 1, 60);
     const beliefs = fc.constantFrom<StepBatch['belief']>(undefined, undefined, [3, 2000]);
     await fc.assert(
-      fc.asyncProperty(stories, beliefs, async (story, belief) => {
+      fc.asyncProperty(stories, beliefs, scales, async (story, belief, scale) => {
         const bucket = `b${++world}`;
         const model = new ReferenceStep(
           START_MS,
           MAX_QUEUE,
           belief && { limit: belief[0], periodMs: belief[1] },
         );
-        const fleet = new Fleet(bucket, belief);
+        const fleet = new Fleet(bucket, belief, scale);
         let server = START_MS;
         let shift = 0;
         let now = START_MS;
@@ -145,11 +162,12 @@ describe('the step in Redis and the model in this process', () => {
           shift += Math.max(0, now - (server + shift));
           now = server + shift;
           const replica = REPLICAS[it.replica] ?? '';
-          const batch = fleet.batch(replica, it, now, model.mustDeclare.has(replica));
-          const expected = model.run(batch, now);
-          const { outcome, lineage, revision } = await stepInRedis(bucket, batch, server);
+          const declares = model.mustDeclare.has(replica);
+          const { batch, ...stock } = fleet.batch(replica, it, now, declares);
+          const expected = model.run(batch, stock, now);
+          const { outcome, ...said } = await stepInRedis(bucket, batch, server);
           expect(comparable(outcome)).toEqual(comparable(expected));
-          fleet.heard(batch.replica, outcome, lineage, revision, now);
+          fleet.heard(batch, outcome, said, now);
         };
         for (const it of [...introductions, ...story]) {
           // A replica that lets an offer end gets no other until it steps, which needs a queue that
@@ -160,7 +178,7 @@ describe('the step in Redis and the model in this process', () => {
           await happen(it);
         }
       }),
-      { numRuns: Number(process.env['HEADGATE_TEST_RUNS'] ?? 300) },
+      { numRuns: Number(process.env['HEADGATE_TEST_RUNS'] ?? 450) },
     );
   });
 });
@@ -173,13 +191,26 @@ const NOTHING = {
   tickets: [],
   settled: [],
   gone: [],
+  uses: 0,
+  keepsStock: true,
+  wants: 0,
 };
+
+/** One that a replica may use without asking: how things stood when it was given. */
+interface InStock {
+  readonly mark: StepStock;
+  /** The sequence number of the step that gave it, and when that was. */
+  readonly givenBy: number;
+  readonly since: number;
+}
 
 interface HeldHere {
   readonly granted: StepGranted;
   readonly since: number;
   /** What it was granted for, in case the offer ends. */
   readonly waited: WaitingHere | undefined;
+  /** Where it came from stock, until a step tells of it. */
+  readonly fromStock?: InStock;
 }
 
 interface WaitingHere {
@@ -192,6 +223,9 @@ interface WaitingHere {
 class Fleet {
   readonly #bucket: string;
   readonly #belief: StepBatch['belief'];
+  readonly #scale: number;
+  readonly #stock = new Map(REPLICAS.map((name) => [name, [] as InStock[]]));
+  readonly #stockEndsAt = new Map<string, number>();
   readonly #held = new Map(REPLICAS.map((name) => [name, new Map<string, HeldHere>()]));
   readonly #waiting = new Map(REPLICAS.map((name) => [name, new Map<string, WaitingHere>()]));
   /** Offers not yet confirmed, and when they end. */
@@ -201,13 +235,22 @@ class Fleet {
   #ids = 0;
   #sequence = 0;
 
-  constructor(bucket: string, belief: StepBatch['belief']) {
+  /** `scale`: what numbers of the budget are multiplied by. */
+  constructor(bucket: string, belief: StepBatch['belief'], scale: number) {
     this.#bucket = bucket;
     this.#belief = belief;
+    this.#scale = scale;
   }
 
-  batch(replica: string, it: Happening, now: number, declares: boolean): StepBatch {
+  batch(
+    replica: string,
+    it: Happening,
+    now: number,
+    declares: boolean,
+  ): { batch: StepBatch } & StockUsed {
     this.#endOffers(now);
+    this.#use(replica, it.uses, now);
+    const returned = this.#giveBack(replica, it.keepsStock && !declares, now);
     const held = of(this.#held, replica);
     const waiting = of(this.#waiting, replica);
     const offers = of(this.#offers, replica);
@@ -216,13 +259,24 @@ class Fleet {
     this.#epochs.set(replica, epoch);
     const confirmed = it.confirms || declares ? [...offers.keys()] : [];
     for (const id of confirmed) offers.delete(id);
+    const stock = of(this.#stock, replica).length + untold(held).length;
+    const givenBy = new Map<string, number>();
     const settled: StepSettled[] = [];
-    for (const { which, outcome, ...said } of it.settled) {
+    for (const { which, outcome, limit, remaining, ...rest } of it.settled) {
       const ids = [...held.keys()].filter((id) => !offers.has(id));
-      const lease = held.get(ids[which % Math.max(1, ids.length)] ?? '')?.granted;
+      const lease = held.get(ids[which % Math.max(1, ids.length)] ?? '');
       if (lease === undefined) continue;
-      held.delete(lease[0]);
-      settled.push(outcome === 'answered' ? [...lease, outcome, said] : [...lease, outcome]);
+      const { granted, fromStock } = lease;
+      held.delete(granted[0]);
+      const said = { limit: this.#scaled(limit), remaining: this.#scaled(remaining), ...rest };
+      const observed = outcome === 'answered' ? said : null;
+      if (fromStock !== undefined) {
+        const [, , , losses, returns] = fromStock.mark;
+        givenBy.set(granted[0], fromStock.givenBy);
+        settled.push([...granted, outcome, observed, losses, returns, now - fromStock.since]);
+      } else {
+        settled.push(observed === null ? [...granted, outcome] : [...granted, outcome, observed]);
+      }
     }
     const ids = [...waiting.keys()];
     const gone = it.gone.flatMap((which) => ids[which % Math.max(1, ids.length)] ?? []);
@@ -239,8 +293,9 @@ class Fleet {
       return [id, `o${owner}`, `c${caller}`, priority, weight, ageMs, waitsMs, how];
     });
     for (const ticket of fresh) waiting.set(ticket[0], { ticket, since: now });
-    const holding = declares ? [...held.keys()] : confirmed;
-    return {
+    const told = it.confirms ? [...confirmed, ...untold(held)] : confirmed;
+    const holding = declares ? [...held.keys()] : told;
+    const batch: StepBatch = {
       bucket: this.#bucket,
       replica,
       epoch,
@@ -254,26 +309,74 @@ class Fleet {
       ...(this.#belief === undefined ? {} : { belief: this.#belief }),
       held: holding.flatMap((id): StepHeld[] => {
         const lease = held.get(id);
-        return lease === undefined ? [] : [[...lease.granted, now - lease.since]];
+        if (lease === undefined) return [];
+        const { fromStock, ...plain } = lease;
+        held.set(id, plain);
+        if (fromStock === undefined) return [[...lease.granted, now - lease.since]];
+        const [, , , losses, returns] = fromStock.mark;
+        givenBy.set(id, fromStock.givenBy);
+        return [[...lease.granted, now - fromStock.since, losses, returns]];
       }),
       settled,
-      stock: 0,
-      wants: 0,
+      stock,
+      wants: it.wants,
       gone,
       tickets: declares ? [...kept, ...fresh] : fresh,
     };
+    this.#stockEndsAt.set(replica, now + STOCK_MS);
+    return { batch, returned, givenBy };
   }
 
-  /** Other replicas than the one that steps, whose offers would end by then. */
+  #scaled(number: number | undefined): number | undefined {
+    return number === undefined ? undefined : number * this.#scale;
+  }
+
+  #use(replica: string, most: number, now: number): void {
+    const stock = of(this.#stock, replica);
+    if ((this.#stockEndsAt.get(replica) ?? 0) <= now) stock.length = 0;
+    for (const one of stock.splice(0, most)) {
+      const id = `s${++this.#ids}`;
+      const [, observation, trusted] = one.mark;
+      const granted: StepGranted = [id, 'slot', observation, trusted];
+      const { since } = one;
+      of(this.#held, replica).set(id, { granted, since, waited: undefined, fromStock: one });
+    }
+  }
+
+  /** Gives back what is not kept; says which steps gave it. */
+  #giveBack(replica: string, keeps: boolean, now: number): number[] {
+    const stock = of(this.#stock, replica);
+    const returned: number[] = [];
+    const kept: InStock[] = [];
+    for (const one of stock) {
+      if (keeps && now - one.since < OLDEST_STOCK_MS) kept.push(one);
+      else returned.push(one.givenBy);
+    }
+    stock.splice(0, stock.length, ...kept);
+    return returned;
+  }
+
+  /** Whose used stock would end by then, and, of others than the one that steps, whose offers. */
   losers(stepping: number, by: number): number[] {
     return REPLICAS.flatMap((name, replica) => {
-      const ends = [...of(this.#offers, name).values()];
-      return replica !== stepping && ends.some((endsAt) => endsAt <= by) ? [replica] : [];
+      const ends = replica === stepping ? [] : [...of(this.#offers, name).values()];
+      if (untold(of(this.#held, name)).length > 0) ends.push(this.#stockEndsAt.get(name) ?? 0);
+      return ends.some((endsAt) => endsAt <= by) ? [replica] : [];
     });
   }
 
-  heard(replica: string, said: StepOutcome, lineage: string, revision: number, now: number): void {
+  heard(
+    { replica, sequence }: StepBatch,
+    said: StepOutcome,
+    state: { lineage: string; revision: number; stock: StepStock | undefined },
+    now: number,
+  ): void {
+    const { lineage, revision, stock } = state;
     this.#known.set(replica, { lineage, revision });
+    if (stock !== undefined) {
+      const given = () => ({ mark: stock, givenBy: sequence, since: now });
+      of(this.#stock, replica).push(...Array.from({ length: stock[0] }, given));
+    }
     for (const entry of said.granted) {
       this.#granted(replica, entry, now);
       of(this.#offers, replica).delete(entry[0]);
@@ -310,6 +413,11 @@ class Fleet {
       }
     }
   }
+}
+
+/** Those of a replica's leases that came from stock and that no step told of. */
+function untold(held: ReadonlyMap<string, HeldHere>): string[] {
+  return [...held].flatMap(([id, { fromStock }]) => (fromStock === undefined ? [] : [id]));
 }
 
 function of<T>(map: ReadonlyMap<string, T>, name: string): T {

@@ -46,6 +46,11 @@ export class FakeClock implements Clock {
     return this.#pending.first?.at;
   }
 
+  /** Moves the time on by `ms` and fires nothing, as for a process that was stopped so long. */
+  oversleep(ms: number): void {
+    this.#now += ms;
+  }
+
   /** Moves the time on by `ms`, firing every timer that becomes due on the way. */
   advance(ms: number): void {
     const end = this.#now + ms;

@@ -11,7 +11,10 @@ import type {
 export interface StepOutcome {
   readonly granted: StepGranted[];
   readonly shed: StepShed[];
-  readonly published: Record<string, { granted: StepGranted[]; shed: StepShed[] }>;
+  readonly published: Record<string, Message>;
+  /** How much stock was added, and whether there is some that is to be given back. */
+  readonly stockAdded: number;
+  readonly recall: boolean;
   readonly limit: number | undefined;
   readonly remaining: number | undefined;
   readonly resetIn: number | undefined;
@@ -19,6 +22,28 @@ export interface StepOutcome {
   readonly leases: number;
   readonly waiting: number;
   readonly wakeIn: number | undefined;
+}
+
+/** What a step says to another replica. */
+interface Message {
+  readonly granted: StepGranted[];
+  readonly shed: StepShed[];
+  recall: boolean;
+}
+
+/** Which stock it is, by the sequence numbers of the steps that gave it. */
+export interface StockUsed {
+  /** What the batch no longer counts. */
+  readonly returned: readonly number[];
+  /** Where those leases came from that the batch tells of, by id. */
+  readonly givenBy: ReadonlyMap<string, number>;
+}
+
+/** What a replica holds ahead of its calls, with what it used and has not told of. */
+interface Stock {
+  readonly all: { readonly lease: Lease; readonly givenBy: number }[];
+  endsAt: number;
+  isRecalled: boolean;
 }
 
 interface Waiting extends Queued<Waiting> {
@@ -37,6 +62,7 @@ interface Held {
 }
 
 const OFFER_MS = 2000;
+const STOCK_MS = 2000;
 const UNHEARD_MS = 10_000;
 const FORGOTTEN_MS = 600_000;
 const ANY_TIME = { low: 0, high: 0 };
@@ -47,6 +73,7 @@ export class ReferenceStep {
   readonly #queue = new FairQueue<Waiting>();
   readonly #tickets = new Map<string, Waiting>();
   readonly #held = new Map<string, Held>();
+  readonly #stocks = new Map<string, Stock>();
   readonly #heardAt = new Map<string, number>();
   readonly #epochs = new Map<string, number>();
   readonly #maxQueue: number;
@@ -64,15 +91,23 @@ export class ReferenceStep {
     this.#maxQueue = maxQueue;
   }
 
-  run(batch: StepBatch, now: number): StepOutcome {
+  run(batch: StepBatch, { returned, givenBy }: StockUsed, now: number): StepOutcome {
     this.#now = now;
     this.#outcome = { granted: [], shed: [], published: {} };
     this.#endOffers();
+    this.#endStocks();
     this.#bucket.advance(now, ANY_TIME);
     if (batch.declares) this.#forgetReplicas();
     this.#heardAt.set(batch.replica, now);
     if (batch.declares) this.mustDeclare.delete(batch.replica);
     this.#epochs.set(batch.replica, batch.epoch);
+    const stock = this.#stockOf(batch.replica);
+    stock.endsAt = now + STOCK_MS;
+    stock.isRecalled = false;
+    for (const step of returned) this.#bucket.unsent(takeStock(stock, step));
+    for (const [id, step] of givenBy) {
+      this.#held.set(id, { lease: takeStock(stock, step), replica: batch.replica });
+    }
     for (const [id] of batch.held) {
       const held = this.#held.get(id);
       if (held !== undefined) held.offer = undefined;
@@ -83,10 +118,14 @@ export class ReferenceStep {
     if (!batch.declares) this.#serve(batch.replica);
     for (const ticket of batch.tickets) this.#arrive(batch.replica, ticket);
     this.#serve(batch.replica);
+    const stockAdded = this.#addStock(stock, batch);
+    this.#recallStocks(batch.replica);
     const { limit, remaining, resetInMs, blockedForMs, leases } = this.#bucket.view(now);
     const waiting = this.#queue.size;
     return {
       ...this.#outcome,
+      stockAdded,
+      recall: stock.isRecalled,
       limit,
       remaining,
       resetIn: resetInMs,
@@ -96,8 +135,53 @@ export class ReferenceStep {
       wakeIn:
         waiting === 0 || this.#bucket.offer(now) !== undefined
           ? undefined
-          : this.#bucket.nextWakeAt(now) - now,
+          : Math.min(this.#bucket.nextWakeAt(now), ...this.#stockEnds) - now,
     };
+  }
+
+  /** All stock together counts as leases; what follows is the rules of stock.lua. */
+  get #stocked(): number {
+    return [...this.#stocks.values()].reduce((sum, { all }) => sum + all.length, 0);
+  }
+
+  get #stockEnds(): number[] {
+    const stocks = [...this.#stocks.values()].filter(({ all }) => all.length > 0);
+    return stocks.map(({ endsAt }) => endsAt);
+  }
+
+  #stockOf(replica: string): Stock {
+    const stock = this.#stocks.get(replica) ?? { all: [], endsAt: 0, isRecalled: false };
+    this.#stocks.set(replica, stock);
+    return stock;
+  }
+
+  #endStocks(): void {
+    for (const { all, endsAt } of this.#stocks.values()) {
+      if (endsAt > this.#now) continue;
+      for (const { lease } of all.splice(0)) this.#bucket.unsent(lease);
+    }
+  }
+
+  #addStock({ all }: Stock, { wants, sequence }: StepBatch): number {
+    const { limit, remaining, leases: out } = this.#bucket.view(this.#now);
+    if (limit === undefined || remaining === undefined || this.#queue.size > 0) return 0;
+    if (this.#bucket.offer(this.#now) !== 'slot') return 0;
+    const most = Math.floor((remaining - out + this.#stocked) / 16);
+    if (most < 8) return 0;
+    const added = Math.max(0, Math.min(wants, most - this.#stocked, remaining - out, 128));
+    for (let i = 0; i < added; i++) {
+      all.push({ lease: this.#bucket.grant(this.#now), givenBy: sequence });
+    }
+    return added;
+  }
+
+  #recallStocks(stepping: string): void {
+    if (this.#bucket.offer(this.#now) === 'slot') return;
+    for (const [replica, stock] of this.#stocks) {
+      if (stock.all.length === 0 || stock.isRecalled) continue;
+      stock.isRecalled = true;
+      if (replica !== stepping) this.#messageFor(replica).recall = true;
+    }
   }
 
   #forgetReplicas(): void {
@@ -254,8 +338,8 @@ export class ReferenceStep {
     }
   }
 
-  #messageFor(replica: string): { granted: StepGranted[]; shed: StepShed[] } {
-    return (this.#outcome.published[replica] ??= { granted: [], shed: [] });
+  #messageFor(replica: string): Message {
+    return (this.#outcome.published[replica] ??= { granted: [], shed: [], recall: false });
   }
 }
 
@@ -263,6 +347,14 @@ export class ReferenceStep {
 function inOrderOfEnds([a, x]: [string, Held], [b, y]: [string, Held]): number {
   const apart = (x.offer?.endsAt ?? 0) - (y.offer?.endsAt ?? 0);
   return apart !== 0 ? apart : `${x.replica}\0${a}` < `${y.replica}\0${b}` ? -1 : 1;
+}
+
+/** Those that one step gave are all alike. */
+function takeStock({ all }: Stock, step: number): Lease {
+  const at = all.findIndex(({ givenBy }) => givenBy === step);
+  const [taken] = all.splice(at, at < 0 ? 0 : 1);
+  if (taken === undefined) throw new Error(`there is no stock of step ${step}`);
+  return taken.lease;
 }
 
 function entryOf(id: string, { kind, observation, trustedClock }: Lease): StepGranted {
