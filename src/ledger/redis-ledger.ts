@@ -29,8 +29,9 @@ export interface RedisLedgerOptions extends Omit<
 }
 
 /**
- * The ledger that all replicas share. It never grants at once: a grant is the answer to a step, one
- * round trip away. What it cannot do while Redis is away is the insured ledger's business.
+ * The ledger that all replicas share. A grant is the answer to a step, one round trip away, but for
+ * those that a replica has in stock. What it cannot do while Redis is away is the insured ledger's
+ * business.
  */
 export class RedisLedger implements Ledger, Succession {
   readonly #options: RedisLedgerOptions;
