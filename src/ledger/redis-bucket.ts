@@ -5,18 +5,10 @@ import type { Handover } from './handover.ts';
 import type { Ids } from './ids.ts';
 import { KnownBucket } from './known-bucket.ts';
 import { localTimes, type LocalObservation } from './local-times.ts';
-import { LeasesHere } from './leases-here.ts';
+import { LeasesHere, type LeasesTold } from './leases-here.ts';
 import type { Admission, Again, BucketName, Grant, Outcome } from './ledger.ts';
 import type { Granted, Leaving, LedgerObserver, Left, Shed, ShedCode, Ticket } from './ledger.ts';
-import {
-  remember,
-  toHeld,
-  toKnown,
-  toSettled,
-  toTicket,
-  type RemoteLease,
-  type Settlement,
-} from './step-batch.ts';
+import { remember, toKnown, toSettled, toTicket } from './step-batch.ts';
 import type {
   StepBatch,
   StepDone,
@@ -25,7 +17,7 @@ import type {
   StepNumbers,
   StepShed,
 } from './step-protocol.ts';
-import { LINGER_MS, Steps, type Load, type StepHead } from './steps.ts';
+import { Steps, type Load, type StepHead } from './steps.ts';
 import { StockHere } from './stock-here.ts';
 import { tooLate } from './too-late.ts';
 import { WaitingHere, type RemoteWaiter } from './waiting-here.ts';
@@ -48,6 +40,8 @@ export interface RedisBucketOptions extends BucketOptions {
   readonly stepOver: () => void;
   /** Tickets wait and no socket is free: {@link RedisBucket.step} when one is. */
   readonly onStarved: (bucket: RedisBucket) => void;
+  /** Whether the next socket that comes free is some bucket's already. */
+  readonly someStarve: () => boolean;
   /** What one turn of the event loop brings goes with one step. */
   readonly atEndOfTurn: EndOfTurn;
   readonly observer?: Pick<LedgerObserver, 'step'> | undefined;
@@ -61,7 +55,7 @@ export class RedisBucket {
   readonly #options: RedisBucketOptions;
   #known: KnownBucket;
   readonly #waiting: WaitingHere;
-  readonly #leases = new LeasesHere();
+  readonly #leases: LeasesHere;
   readonly #stock = new StockHere();
   readonly #steps: Steps<Carried>;
   /** Sockets that the script believes are free here. */
@@ -71,12 +65,13 @@ export class RedisBucket {
   #numbers: StepNumbers = { uncertainty: 0, leases: 0, waiting: 0 };
   #numbersAt = 0;
   #paused = false;
-  /** What settled since the last step changes something for others. */
-  #isPressing = false;
+  /** What settled since the last step changes something for others, who should hear of it now. */
+  #isUrgent = false;
 
   constructor(name: BucketName, options: RedisBucketOptions) {
     this.#options = options;
     this.#known = new KnownBucket(name);
+    this.#leases = new LeasesHere(options.ids);
     this.#waiting = new WaitingHere({
       clock: options.clock,
       latest: (ticket) => this.#latest(ticket),
@@ -90,7 +85,7 @@ export class RedisBucket {
       atEndOfTurn: options.atEndOfTurn,
       run: (batch) => options.step(name.id, batch),
       nextEpoch: options.nextEpoch,
-      hasNews: () => this.#untold + this.#stock.count > 0,
+      hasNews: () => this.#untold + this.#stock.count + this.#leases.fromStock > 0,
       isPressing: () => this.#presses(),
       mayStep: () => options.mayStep(this),
       stepOver: options.stepOver,
@@ -184,9 +179,9 @@ export class RedisBucket {
     // What was given before this was known is no longer to be counted on.
     if (refused) this.#stock.recall();
     // While nobody waits for what this changes, it goes with the next step for free.
-    this.#isPressing ||= lease.kind !== 'slot' || said === undefined || refused;
-    this.#isPressing ||= this.#numbers.waiting > 0;
-    if (this.#isPressing || this.#leases.untold >= MOST_GATHERED) this.#steps.send();
+    this.#isUrgent ||= lease.kind !== 'slot' || said === undefined || refused;
+    this.#isUrgent ||= this.#numbers.waiting > 0;
+    if (this.#isUrgent || this.#leases.untold >= MOST_GATHERED) this.#steps.send();
     else this.#steps.linger();
   }
 
@@ -240,7 +235,7 @@ export class RedisBucket {
     const waiting = this.#waiting.empty({ leaves: false });
     const { said } = this.#known;
     if (said !== undefined) {
-      const unshared = this.#leases.unshared(this.#steps.underWay?.settled ?? []);
+      const unshared = this.#leases.unshared(this.#steps.underWay?.told.settled ?? []);
       this.#known.said = { ...said, remaining: Math.max(0, said.remaining - unshared) };
     }
     return { waiting, held: this.#leases.handOver(), known: [this.#known] };
@@ -248,21 +243,10 @@ export class RedisBucket {
 
   /** Goes on with what another ledger held; {@link step} then declares it. */
   takeOver({ waiting, held, known }: Handover): void {
-    const { ids } = this.#options;
     for (const bucket of known) this.#known = bucket;
-    for (const { grant, kind } of held) {
-      const lease: RemoteLease = {
-        id: ids.idOf(ids.next()),
-        kind,
-        observation: -1,
-        trusted: false,
-        grantedAt: grant.grantedAt,
-        fromStock: undefined,
-      };
-      this.#leases.hold(grant, lease);
-    }
+    for (const { grant, kind } of held) this.#leases.adopt(grant, kind);
     for (const waiter of waiting) {
-      this.#waiting.add(waiter, waiter.number ?? ids.next(), true);
+      this.#waiting.add(waiter, waiter.number ?? this.#options.ids.next(), true);
     }
   }
 
@@ -282,7 +266,7 @@ export class RedisBucket {
 
   /** While there is stock no call waits for a step, and answers gather. */
   #presses(): boolean {
-    const gathers = this.#stock.count > 0 && !this.#isPressing;
+    const gathers = this.#stock.count > 0 && !this.#isUrgent;
     return this.#waiting.untold > 0 || this.#leases.untold >= (gathers ? MOST_GATHERED : 1);
   }
 
@@ -300,18 +284,16 @@ export class RedisBucket {
     return Math.max(0, (numbers.blockedFor ?? numbers.resetIn ?? ageMs) - ageMs);
   }
 
-  #take([id, kind, observation, trusted]: StepGranted, isOffer: boolean): void {
+  #take(entry: StepGranted, isOffer: boolean): void {
+    const [id] = entry;
     const waiter = this.#waiting.take(this.#options.ids.numberOf(id));
-    const now = this.#options.clock.now();
-    const fromStock = undefined;
-    const lease: RemoteLease = { id, kind, observation, trusted, grantedAt: now, fromStock };
     if (waiter === undefined) {
       // Granted twice over, by message and by step; or its caller left before the grant came.
-      if (!this.#leases.has(id)) this.#giveBack(lease);
+      if (!this.#leases.has(id)) this.#giveBack(entry);
       return;
     }
     if (this.#paused || !this.#options.places.take()) {
-      this.#giveBack(lease);
+      this.#giveBack(entry);
       const again = { ...waiter, isAgain: true, notBefore: 0 };
       this.#waiting.add(again, this.#options.ids.next(), true);
       this.#freeByScript = 0;
@@ -319,29 +301,20 @@ export class RedisBucket {
     }
     const { ticket } = waiter;
     const waitedFor = waiter.hasWaited || isOffer ? this.#keptBy : 'nothing';
-    const grant: Grant = { ticket, grantedAt: now, waitedFor };
-    this.#leases.hold(grant, lease, { isOffer });
+    const grant: Grant = { ticket, grantedAt: this.#options.clock.now(), waitedFor };
+    this.#leases.hold(grant, entry, { isOffer });
     this.#waiting.tell(waiter, { kind: 'granted', grant });
   }
 
   #grantFromStock(ticket: Ticket, now: number): Grant | undefined {
+    const { places, someStarve } = this.#options;
     if (!this.#stock.isUsable || this.#paused || !this.#isInTouch) return undefined;
-    if (!this.#options.places.take()) return undefined;
-    const { ids } = this.#options;
-    const { observation, trusted, losses, returns } = this.#stock.take();
-    const id = ids.idOf(ids.next());
-    const fromStock = { losses, returns };
-    const lease: RemoteLease = {
-      id,
-      kind: 'slot',
-      observation,
-      trusted,
-      grantedAt: now,
-      fromStock,
-    };
+    // A socket that came free is theirs who waited for it; here a step says who goes next.
+    if (someStarve() || !places.take()) return undefined;
     const grant: Grant = { ticket, grantedAt: now, waitedFor: 'nothing' };
-    this.#leases.hold(grant, lease);
+    this.#leases.holdFromStock(grant, this.#stock.take());
     if (this.#stock.isLow && !this.stepping) this.#steps.take();
+    else this.#steps.linger();
     return grant;
   }
 
@@ -360,7 +333,8 @@ export class RedisBucket {
 
   #giveBackStock(): void {
     this.#stock.recall();
-    if (this.#stock.count > 0) this.#steps.take();
+    // A step under way may bring more.
+    if (this.#stock.count > 0 || this.stepping) this.#steps.take();
   }
 
   /**
@@ -380,8 +354,8 @@ export class RedisBucket {
     return wakeIn > 0 ? 'budget' : this.#keptBy;
   }
 
-  #giveBack(lease: RemoteLease): void {
-    this.#leases.giveBack(lease);
+  #giveBack(entry: StepGranted): void {
+    this.#leases.giveBack(entry, this.#options.clock.now());
     this.#steps.want();
   }
 
@@ -402,12 +376,10 @@ export class RedisBucket {
     const now = clock.now();
     if (this.#paused) this.#stock.recall();
     const wants = this.#stock.ask(now);
-    const stock = this.#stock.count + this.#leases.fromStock;
+    const told = this.#leases.tell(head.declares ? 'all' : 'news', MOST_SETTLED, now);
     const tickets = this.#waiting.nextTickets(MOST_TICKETS);
-    const settled = this.#leases.nextSettled(MOST_SETTLED);
     const gone = this.#waiting.nextGone(MOST_SETTLED);
-    const held = head.declares ? this.#leases.all() : this.#leases.nextHeld(now - LINGER_MS);
-    this.#isPressing = false;
+    this.#isUrgent = false;
     const { lineage, revision } = this.#known;
     const batch: StepBatch = {
       ...head,
@@ -419,9 +391,9 @@ export class RedisBucket {
       maxQueue: Math.max(0, maxQueue - this.parked),
       ...(belief === undefined ? {} : { belief: [belief.limit, belief.periodMs] }),
       ...(head.declares ? { known: toKnown(this.#known, 0, now) } : {}),
-      held: held.map((lease) => toHeld(lease, now)),
-      settled: settled.map((one) => toSettled(one, now)),
-      stock,
+      held: told.held,
+      settled: told.settled.map((one) => toSettled(one, now)),
+      stock: this.#stock.count + this.#leases.fromStock,
       wants,
       gone: gone.map((number) => ids.idOf(number)),
       tickets: tickets.map((waiter) => {
@@ -429,17 +401,14 @@ export class RedisBucket {
         return toTicket(id, waiter, waiter.hasWaited, this.#latest(waiter.ticket), now);
       }),
     };
-    this.#leases.told(held);
-    return { batch, tickets, settled, gone };
+    return { batch, told, tickets, gone };
   }
 
   #apply({ batch, tickets }: Carried, done: StepDone, sentAt: number): void {
     const { clock } = this.#options;
     const known = this.#known;
     this.#options.observer?.step(clock.now() - sentAt, tickets.length);
-    if (done.lineage !== known.lineage) {
-      this.#leases.changeLineage();
-    }
+    if (done.lineage !== known.lineage) this.#leases.changeLineage();
     known.lineage = done.lineage;
     known.revision = done.revision;
     if (batch.declares) known.since.clear();
@@ -458,14 +427,15 @@ export class RedisBucket {
 
   #applied({ wakeIn = Infinity }: StepDone): void {
     if (this.#waiting.queued > 0) this.#steps.takeWithin(Math.min(HEARTBEAT_MS, wakeIn));
-    // What nobody calls for goes back, and what takes long has to be told of.
-    if (this.#stock.count + this.#leases.fromStock > 0) this.#steps.takeWithin(STOCK_IDLE_MS);
+    // What nobody calls for goes back, and what was used is told of even when no answer comes.
+    if (this.#stock.count > 0) this.#steps.takeWithin(STOCK_IDLE_MS);
+    if (this.#leases.fromStock > 0) this.#steps.linger();
     this.#lookForPlaces();
   }
 
   #revoke(carried: Carried | undefined): void {
     this.#stock.forget();
-    this.#leases.tellAnew(carried?.settled ?? []);
+    if (carried !== undefined) this.#leases.tellAnew(carried.told);
     this.#waiting.tellAnew(carried?.gone ?? []);
   }
 
@@ -478,8 +448,8 @@ export class RedisBucket {
 }
 
 interface Carried extends Load {
+  readonly told: LeasesTold;
   readonly tickets: readonly RemoteWaiter[];
-  readonly settled: readonly Settlement[];
   readonly gone: readonly number[];
 }
 

@@ -20,7 +20,14 @@ import { waitingByCaller } from './waiting-by-caller.ts';
 
 export interface RedisLedgerOptions extends Omit<
   RedisBucketOptions,
-  'nextEpoch' | 'ids' | 'drainUntil' | 'onTrouble' | 'mayStep' | 'stepOver' | 'onStarved'
+  | 'nextEpoch'
+  | 'ids'
+  | 'drainUntil'
+  | 'onTrouble'
+  | 'mayStep'
+  | 'stepOver'
+  | 'onStarved'
+  | 'someStarve'
 > {
   /** A step failed; called once for each that does. */
   readonly onTrouble?: (error: Error, bucketId: string) => void;
@@ -219,6 +226,7 @@ export class RedisLedger implements Ledger, Succession {
       mayStep: (asking) => this.#mayStep(asking),
       stepOver: () => this.#stepOver(bucket),
       onStarved: (starved) => this.#starved.add(starved),
+      someStarve: () => this.#starved.size + this.#turns.size > 0,
     });
     this.#buckets.add(name.id, bucket);
     return bucket;

@@ -22,9 +22,12 @@ export interface RemoteLease {
   observation: number;
   readonly trusted: boolean;
   readonly grantedAt: number;
-  /** Where it came from stock, and until the shared state is told so: how things stood there. */
-  fromStock: Pick<StockMark, 'losses' | 'returns'> | undefined;
+  /** Where it came from stock, and until the shared state is told so. */
+  fromStock: FromStock | undefined;
 }
+
+/** How things stood at the bucket when a lease came from stock. */
+export type FromStock = Pick<StockMark, 'losses' | 'returns'>;
 
 /** A settlement that waits for its step. Times are on our clock until it is sent. */
 export interface Settlement {

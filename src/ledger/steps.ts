@@ -258,8 +258,7 @@ interface Flight<Carried> {
   over: Promise<void>;
 }
 
-/** How long what does not press may wait for a step. */
-export const LINGER_MS = 20;
+const LINGER_MS = 20;
 const RETRY_MS = 500;
 const MOST_REFUSALS = 3;
 

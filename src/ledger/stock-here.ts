@@ -61,12 +61,10 @@ export class StockHere {
   ask(now: number): number {
     this.#fade(now);
     const isWanted = this.#demand >= LEAST_DEMAND && !this.#isRecalled;
+    const target = isWanted ? Math.min(MOST_STOCK, Math.ceil(this.#demand)) : 0;
     this.#isRecalled = false;
-    if (isWanted) {
-      return Math.max(0, Math.min(MOST_STOCK, Math.ceil(this.#demand)) - this.#count);
-    }
-    this.#count = 0;
-    return 0;
+    this.#count = Math.min(this.#count, target);
+    return target - this.#count;
   }
 
   /** A step was answered. What is kept from before counts as given now: its calls come later. */

@@ -259,7 +259,6 @@ class Fleet {
     this.#epochs.set(replica, epoch);
     const confirmed = it.confirms || declares ? [...offers.keys()] : [];
     for (const id of confirmed) offers.delete(id);
-    const stock = of(this.#stock, replica).length + untold(held).length;
     const givenBy = new Map<string, number>();
     const settled: StepSettled[] = [];
     for (const { which, outcome, limit, remaining, ...rest } of it.settled) {
@@ -295,6 +294,17 @@ class Fleet {
     for (const ticket of fresh) waiting.set(ticket[0], { ticket, since: now });
     const told = it.confirms ? [...confirmed, ...untold(held)] : confirmed;
     const holding = declares ? [...held.keys()] : told;
+    const telling = holding.flatMap((id): StepHeld[] => {
+      const lease = held.get(id);
+      if (lease === undefined) return [];
+      const { fromStock, ...plain } = lease;
+      held.set(id, plain);
+      if (fromStock === undefined) return [[...lease.granted, now - lease.since]];
+      const [, , , losses, returns] = fromStock.mark;
+      givenBy.set(id, fromStock.givenBy);
+      return [[...lease.granted, now - fromStock.since, losses, returns]];
+    });
+    const stock = of(this.#stock, replica).length + untold(held).length;
     const batch: StepBatch = {
       bucket: this.#bucket,
       replica,
@@ -307,16 +317,7 @@ class Fleet {
       maxQueue: MAX_QUEUE,
       sheds: Number.MAX_SAFE_INTEGER,
       ...(this.#belief === undefined ? {} : { belief: this.#belief }),
-      held: holding.flatMap((id): StepHeld[] => {
-        const lease = held.get(id);
-        if (lease === undefined) return [];
-        const { fromStock, ...plain } = lease;
-        held.set(id, plain);
-        if (fromStock === undefined) return [[...lease.granted, now - lease.since]];
-        const [, , , losses, returns] = fromStock.mark;
-        givenBy.set(id, fromStock.givenBy);
-        return [[...lease.granted, now - fromStock.since, losses, returns]];
-      }),
+      held: telling,
       settled,
       stock,
       wants: it.wants,

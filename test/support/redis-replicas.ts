@@ -29,6 +29,7 @@ export interface Replica {
 export interface ReplicaOptions {
   readonly places?: number;
   readonly maxQueue?: number;
+  readonly maxBuckets?: number;
   /** Steps are taken at once unless a test says otherwise. */
   readonly atEndOfTurn?: EndOfTurn;
 }
@@ -65,7 +66,7 @@ export class Replicas {
   }
 
   add(name: string, options: ReplicaOptions = {}): Replica {
-    const { places = 100, maxQueue = 100, atEndOfTurn = (run) => run() } = options;
+    const { places = 100, maxQueue = 100, maxBuckets, atEndOfTurn = (run) => run() } = options;
     const timedStep = makeTimedStep(this.redis.client);
     const fakePlaces = new FakePlaces(places);
     const troubles: Error[] = [];
@@ -76,6 +77,7 @@ export class Replicas {
       apiClock: new ClockOffset(),
       places: fakePlaces,
       maxQueue,
+      ...(maxBuckets === undefined ? {} : { maxBuckets }),
       replica: name,
       atEndOfTurn,
       timeoutMs: 100,

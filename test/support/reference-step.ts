@@ -104,7 +104,6 @@ export class ReferenceStep {
     const stock = this.#stockOf(batch.replica);
     stock.endsAt = now + STOCK_MS;
     stock.isRecalled = false;
-    for (const step of returned) this.#bucket.unsent(takeStock(stock, step));
     for (const [id, step] of givenBy) {
       this.#held.set(id, { lease: takeStock(stock, step), replica: batch.replica });
     }
@@ -114,6 +113,7 @@ export class ReferenceStep {
     }
     for (const [id, , , , outcome, said] of batch.settled) this.#settle(id, outcome, said);
     for (const id of batch.gone) this.#drop(id);
+    for (const step of returned) this.#bucket.unsent(takeStock(stock, step));
     this.#repeatOffers(batch.replica);
     if (!batch.declares) this.#serve(batch.replica);
     for (const ticket of batch.tickets) this.#arrive(batch.replica, ticket);
@@ -158,7 +158,7 @@ export class ReferenceStep {
   #endStocks(): void {
     for (const { all, endsAt } of this.#stocks.values()) {
       if (endsAt > this.#now) continue;
-      for (const { lease } of all.splice(0)) this.#bucket.unsent(lease);
+      for (const { lease } of all.splice(0)) this.#bucket.lost(lease, this.#now);
     }
   }
 
@@ -286,17 +286,25 @@ export class ReferenceStep {
   #tooLong(ticket: Waiting): number | undefined {
     const now = this.#now;
     if (ticket.deadlineAt <= now) return 0;
-    const last = this.#bucket.eta(this.#queue.size + 1, now);
+    const last = this.#eta(this.#queue.size + 1);
     if (last === undefined || last <= ticket.deadlineAt) return undefined;
-    const eta = this.#bucket.eta(this.#queue.ahead(ticket) + 1, now);
+    const eta = this.#eta(this.#queue.ahead(ticket) + 1);
     return eta !== undefined && eta > ticket.deadlineAt ? eta - now : undefined;
+  }
+
+  /** Stock is given back when somebody waits, so it is as good as there. */
+  #eta(rank: number): number | undefined {
+    const { remaining = 0, leases } = this.#bucket.view(this.#now);
+    const free = remaining - leases;
+    const back = Math.max(0, free + this.#stocked) - Math.max(0, free);
+    return this.#bucket.eta(rank - back, this.#now);
   }
 
   #shedLast(stepping: string): void {
     const last = this.#queue.last;
     if (last === undefined) return;
     const now = this.#now;
-    const eta = this.#bucket.eta(this.#queue.size, now) ?? now;
+    const eta = this.#eta(this.#queue.size) ?? now;
     this.#drop(last.id);
     if (this.#isDead(last)) return;
     const entry: StepShed = [last.id, 'queue-full', Math.max(0, eta - now)];

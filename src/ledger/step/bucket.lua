@@ -407,10 +407,10 @@ local function nextWakeAt(b, slots, now)
   return math.max(at, now)
 end
 
--- core/comebacks.ts: nth
+-- core/comebacks.ts: nth. What replicas hold in stock they give back when somebody waits.
 local function etaUnblocked(b, slots, rank, now)
   if b.phase ~= 'metered' then return nil end
-  local free = math.max(0, available(b))
+  local free = math.max(0, available(b) + stocked)
   if rank <= free then return now end
   local refill = refillAt(b)
   local beforeRefill = refill and slotsCountBefore(slots, refill - b.lateness) or slots.size

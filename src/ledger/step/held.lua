@@ -62,30 +62,23 @@ local function numberOf(observation)
   return sameLineage and not rebuilt and observation or -1
 end
 
--- A lease that this replica took from its stock, as it says: we hear of it for the first time.
-local function fromStock(observation, trusted, losses, returns, age)
-  stockUse()
-  local isKnown = sameLineage and not rebuilt
-  return {
-    kind = 'slot', grantedAt = now - age, observation = numberOf(observation), trusted = trusted,
-    losses = isKnown and losses or b.losses, loss = 0, returns = isKnown and returns or b.returns,
-    recorded = false, replica = me,
-  }
+-- Whether marks that a replica had of the state are about this one.
+local function isOurs(marks)
+  return marks and sameLineage and not rebuilt
 end
 
 local function hold(id, kind, observation, trusted, age, losses, returns)
-  if losses then
-    local lease = fromStock(observation, trusted, losses, returns, age)
-    if age < LEASE_MS then leaseAdd(id, lease) end
-    return
-  end
   local lease = leaseFind(id)
   if lease then return leaseConfirm(id, lease) end
   dropTicket(id)
   if age >= LEASE_MS then return end
+  local ours = isOurs(losses)
+  -- Of a stock that ended all counts as spent; what it was used for is an answer's to tell.
+  if ours and not stockUse() then return end
   leaseAdd(id, {
     kind = kind, grantedAt = now - age, observation = numberOf(observation), trusted = trusted,
-    losses = b.losses, loss = 0, returns = b.returns, recorded = false, replica = me,
+    losses = ours and losses or b.losses, loss = 0, returns = ours and returns or b.returns,
+    recorded = false, replica = me,
   })
   if kind == 'canary' then b.canary = b.canary or id end
 end
@@ -100,18 +93,19 @@ local function observationOf(said)
 end
 
 local function settle(id, kind, observation, trusted, outcome, said, losses, returns, age)
-  local lease = not losses and leaseFind(id) or nil
-  local wasOut = losses or lease ~= nil and not lease.expired
-  if losses then
-    lease = fromStock(observation, trusted, losses, returns, age)
-  elseif lease then
+  -- What comes from stock is told of for the first time, unless a step told of it that is void.
+  local lease = (not losses or batch.declares) and leaseFind(id) or nil
+  local wasOut = lease ~= nil and not lease.expired
+  if lease then
     endLease(b, id, lease)
   else
+    local ours = isOurs(losses)
     -- An offer that ended before its replica could say that it took it did cost its slot.
-    wasOut = dropTicket(id) ~= nil
+    if ours then wasOut = stockUse() else wasOut = dropTicket(id) ~= nil end
     lease = {
-      kind = kind, grantedAt = now - LEASE_MS, observation = numberOf(observation),
-      trusted = trusted, losses = b.losses, loss = 0, returns = b.returns, recorded = not wasOut,
+      kind = kind, grantedAt = now - (ours and age or LEASE_MS), trusted = trusted,
+      observation = numberOf(observation), losses = ours and losses or b.losses, loss = 0,
+      returns = ours and returns or b.returns, recorded = not wasOut,
     }
   end
   if outcome == 'answered' then

@@ -6,8 +6,8 @@ local OFFER_MS = 2000
 -- Expired leases whose late answer is still made sense of.
 local MAX_EXPIRED_KEPT = 1024
 
--- How many are out; stock.lua counts in what replicas hold ahead of their calls.
-local leaseCount = redis.call('ZCARD', key.leases)
+-- How many are out, and how many of them replicas hold ahead of their calls (stock.lua).
+local leaseCount, stocked = redis.call('ZCARD', key.leases), 0
 local oldestLease = false
 
 -- The oldest lease's id and the time at which it was granted; nil when none is out.

@@ -21,7 +21,7 @@
 --             that were offered to it and that it took, or, with the last two, that it took from stock
 --   settled   [[id, kind, observation, trusted, 'answered' | 'unsent' | 'lost', observation,
 --             losses, returns, age], …], the last three where it took the lease from stock
---   stock     what it has, with all that it used and that no step before this one told of
+--   stock     what it has, with all that it used and that neither this step nor one before tells of
 --   wants     so much more of it
 --   gone      [id, …]: tickets that no longer wait
 --   tickets   [[id, owner, caller, priority, weight, age, waits, how], …]
@@ -55,10 +55,10 @@ end
 mine.sequence, mine.heardAt, mine.free, mine.dirty = batch.sequence, now, batch.free, true
 if batch.belief then believe(b, slots, batch.belief) end
 if now - mine.shedsAt >= MESSAGE_MS then mine.shedsBefore, mine.shedsAt = mine.sheds, now end
-if not batch.probes then stockSet(batch.stock) end
 for _, held in ipairs(batch.held) do hold(unpack(held)) end
 for _, settled in ipairs(batch.settled) do settle(unpack(settled)) end
 for _, id in ipairs(batch.gone) do dropTicket(id) end
+if not batch.probes then stockSet(batch.stock) end
 if anyOffers and not batch.probes then repeatOffers() end
 -- What is being declared is not served before it is: it would count as left behind.
 if not batch.declares then serve() end

@@ -1,6 +1,6 @@
 -- Stock: leave to send that a replica holds ahead of its calls, so that it need not ask for each
 -- (docs/decisions/0022). All of it counts as leases that are out, as it may have been used by now; a
--- replica says later what it used. Of one that is not heard of in time it ends, as offers do.
+-- replica says later what it used. Of one that is not heard of in time it ends.
 --
 --   state.stocks  { [replica] = { count, endsAt, recalled } }
 
@@ -9,7 +9,6 @@ local STOCK_MS = 2000
 -- none: what is scarce is granted one by one, in the one order.
 local STOCK_PART, MIN_STOCK = 16, 8
 
-local stocked = 0
 for _, stock in pairs(state.stocks) do stocked = stocked + stock.count end
 leaseCount = leaseCount + stocked
 
@@ -21,16 +20,23 @@ local function stockSet(count)
   state.stocks[me] = count > 0 and stock or nil
 end
 
--- One of this replica's became a lease, or is over already.
+-- One of this replica's became a lease, or is over already; says whether it had one.
 local function stockUse()
   local stock = state.stocks[me]
   if stock then stockSet(stock.count - 1) end
+  return stock ~= nil
 end
 
+-- What nobody tells of any more may have been used, and counts as spent, as leases do that expire.
 local function stocksEnd()
+  local ended = 0
   for name, stock in pairs(state.stocks) do
-    if stock.endsAt <= now then
-      stocked, leaseCount = stocked - stock.count, leaseCount - stock.count
+    if stock.endsAt <= now and ended < MAX_EXPIRED then
+      for _ = 1, stock.count do
+        stocked, leaseCount = stocked - 1, leaseCount - 1
+        spend(b, slots, now)
+      end
+      ended = ended + stock.count
       state.stocks[name] = nil
     end
   end
@@ -55,7 +61,7 @@ local function stocksRecall()
   for name, stock in pairs(state.stocks) do
     if not stock.recalled then
       stock.recalled = true
-      if name ~= me then messageFor(name).recall = true end
+      if name ~= me and replicaOf(name) then messageFor(name).recall = true end
     end
   end
 end
