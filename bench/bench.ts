@@ -25,7 +25,7 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
         rounds: quick ? 1 : 5,
         seconds: quick ? 2 : 5,
         warmUpSeconds: quick ? 0 : 2,
-        sharing: !quick,
+        few: quick,
       }),
   },
   open: { quick: false, run: () => measureOpen({ rounds: 3, seconds: 3 }) },

@@ -5,6 +5,7 @@ import {
   startHeadgate,
   startHonoProxy,
   startNginxProxy,
+  startRelay,
   startUndiciProxy,
   type Server,
 } from '../support/servers.ts';
@@ -45,8 +46,8 @@ export interface ProxiesOptions {
   readonly seconds: number;
   /** Under load before each round: who idled while it was others' turn has let go of much. */
   readonly warmUpSeconds: number;
-  /** With more ways to share a limit: three replicas, and what counts each call in Redis. */
-  readonly sharing: boolean;
+  /** Without the relay, the three replicas and what they are held against: takes half the time. */
+  readonly few: boolean;
 }
 
 /**
@@ -54,7 +55,7 @@ export interface ProxiesOptions {
  * whatever disturbs the machine disturbs all. Each figure is the median over the rounds.
  */
 export async function measureProxies(options: ProxiesOptions): Promise<Figure[]> {
-  const { rounds, sharing } = options;
+  const { rounds, few } = options;
   return withLineUp(async ({ folder, upstream, redisUrl, up }) => {
     const shared = (prefix: string): Promise<Server> =>
       up(
@@ -75,7 +76,7 @@ export async function measureProxies(options: ProxiesOptions): Promise<Figure[]>
       name: server.name,
       servers: [server],
     }));
-    if (sharing) {
+    if (!few) {
       const separate = (): Promise<Server> => up(startHeadgate('memory', upstream.url));
       contenders.push(
         { name: SEPARATE, servers: [await separate(), await separate(), await separate()] },
@@ -84,8 +85,10 @@ export async function measureProxies(options: ProxiesOptions): Promise<Figure[]>
           servers: [await shared('three'), await shared('three'), await shared('three')],
         },
       );
-      const counting = await up(startUndiciProxy(upstream.url, redisUrl));
-      contenders.push({ name: counting.name, servers: [counting] });
+      for (const starting of [startUndiciProxy(upstream.url, redisUrl), startRelay(upstream.url)]) {
+        const server = await up(starting);
+        contenders.push({ name: server.name, servers: [server] });
+      }
     }
     const api: Contender = { name: 'upstream', servers: [upstream] };
     const trips: number[] = [];
@@ -185,6 +188,10 @@ function figuresOf(
           ratio(
             `CPU per request: ${COUNTING} / undici dispatch`,
             cpu(COUNTING) / cpu('undici dispatch'),
+          ),
+          ratio(
+            'p50 added at 1: relay of bytes / nginx',
+            added('relay', 'p50At1Ms') / added('nginx', 'p50At1Ms'),
           ),
           {
             what: `p50 at 1: ${COUNTING} over undici dispatch`,

@@ -12,6 +12,7 @@ export interface Server extends Running {
 const NODE = process.execPath;
 const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 const HONO = fileURLToPath(new URL('../peers/hono-proxy.ts', import.meta.url));
+const RELAY = fileURLToPath(new URL('../peers/relay.ts', import.meta.url));
 const UNDICI = fileURLToPath(new URL('../peers/undici-proxy.ts', import.meta.url));
 
 /** The answer of the API: 280 bytes of JSON. */
@@ -78,6 +79,12 @@ export async function startHonoProxy(upstream: string): Promise<Server> {
     port,
     await start({ command: NODE, args: [HONO, upstream, String(port)], port }),
   );
+}
+
+export async function startRelay(upstream: string): Promise<Server> {
+  const port = await freePort();
+  const args = [RELAY, upstream, String(port)];
+  return named('relay', port, await start({ command: NODE, args, port }));
 }
 
 /** With `redisUrl`, it counts each call in Redis before it passes it on. */
