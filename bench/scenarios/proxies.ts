@@ -85,8 +85,9 @@ export async function measureProxies(options: ProxiesOptions): Promise<Figure[]>
           servers: [await shared('three'), await shared('three'), await shared('three')],
         },
       );
-      for (const starting of [startUndiciProxy(upstream.url, redisUrl), startRelay(upstream.url)]) {
-        const server = await up(starting);
+      const counting = await up(startUndiciProxy(upstream.url, redisUrl));
+      const relay = await up(startRelay(upstream.url));
+      for (const server of [counting, relay]) {
         contenders.push({ name: server.name, servers: [server] });
       }
     }

@@ -101,6 +101,7 @@ const grantedEntry = z.tuple([
 ]);
 const shedEntry = z.tuple([z.string(), z.enum(['queue-full', 'wait-too-long']), z.number()]);
 
+/** How much was added, and how things stand: observations, trust in the clock, losses, returns. */
 const stock = z.tuple([z.number(), z.number(), z.boolean(), z.number(), z.number()]);
 
 const numbers = z.object({

@@ -4,7 +4,9 @@ import type { StepStock } from './step-protocol.ts';
 export interface StockMark {
   /** How many observations there were, counted within a lineage. */
   readonly observation: number;
+  /** Whether something had just come back by the clock, which an answer then tests. */
   readonly trusted: boolean;
+  /** How many operations had been spent without an answer, and how many slots had come back. */
   readonly losses: number;
   readonly returns: number;
 }
