@@ -372,7 +372,7 @@ export class RedisBucket {
   }
 
   #load(head: StepHead): Carried {
-    const { clock, places, maxQueue, belief, replica, ids } = this.#options;
+    const { clock, timeoutMs, places, maxQueue, belief, replica, ids } = this.#options;
     const now = clock.now();
     if (this.#paused) this.#stock.recall();
     const wants = this.#stock.ask(now);
@@ -392,7 +392,7 @@ export class RedisBucket {
       ...(belief === undefined ? {} : { belief: [belief.limit, belief.periodMs] }),
       ...(head.declares ? { known: toKnown(this.#known, 0, now) } : {}),
       held: told.held,
-      settled: told.settled.map((one) => toSettled(one, now)),
+      settled: told.settled.map((one) => toSettled(one, now, timeoutMs)),
       stock: this.#stock.count + this.#leases.fromStock,
       wants,
       gone: gone.map((number) => ids.idOf(number)),

@@ -38,9 +38,14 @@ export interface Settlement {
   readonly chance: number;
 }
 
-export function toSettled({ lease, outcome, said, chance }: Settlement, now: number): StepSettled {
+/** `mostOnWayMs` is how long the step may be on its way before it is void. */
+export function toSettled(
+  { lease, outcome, said, chance }: Settlement,
+  now: number,
+  mostOnWayMs: number,
+): StepSettled {
   const { id, kind, observation, trusted, fromStock, grantedAt } = lease;
-  const observed = said === undefined ? null : toStepObservation(said, chance, now);
+  const observed = said === undefined ? null : toStepObservation(said, chance, now, mostOnWayMs);
   if (fromStock !== undefined) {
     const { losses, returns } = fromStock;
     const age = now - grantedAt;
@@ -50,7 +55,12 @@ export function toSettled({ lease, outcome, said, chance }: Settlement, now: num
   return [id, kind, observation, trusted, outcome, observed];
 }
 
-function toStepObservation(said: LocalObservation, chance: number, now: number): StepObservation {
+function toStepObservation(
+  said: LocalObservation,
+  chance: number,
+  now: number,
+  mostOnWayMs: number,
+): StepObservation {
   return {
     status: said.status,
     limit: said.limit,
@@ -58,7 +68,9 @@ function toStepObservation(said: LocalObservation, chance: number, now: number):
     resetIn: said.resetAt === undefined ? undefined : said.resetAt - now,
     retryIn: said.retryAt === undefined ? undefined : said.retryAt - now,
     stamp: said.stamp,
-    sameWithin: said.sameWithinMs,
+    // One and the same reset seems so much later to the server by a step that was longer on its way;
+    // where the API names a moment, that is what is compared.
+    sameWithin: said.sameWithinMs + (said.stamp === undefined ? mostOnWayMs : 0),
     uncertainty: said.uncertaintyMs,
     ...(said.status === 429 ? { chance } : {}),
   };

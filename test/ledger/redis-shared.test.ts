@@ -177,6 +177,24 @@ describe('replicas that share a ledger', () => {
     expect(granted(asked)).toBe(100);
   });
 
+  test('do not take an answer for a newer one because its step was long on its way', async () => {
+    await opened(100, 50);
+    const [first, second] = [await ask(a), await ask(a)];
+    const resetAt = fleet.clock.now() + MINUTE_MS;
+    const say = (remaining: number) => ({
+      limit: 100,
+      remaining,
+      resetInMs: resetAt - fleet.clock.now(),
+    });
+    a.desk.answer(second, say(48));
+    await fleet.pass(25);
+    // What the step says comes this much later, as far as the server can tell.
+    fleet.serverAheadMs = 60;
+    a.desk.answer(first, say(49));
+    await fleet.pass(25);
+    expect(a.ledger.view('b')).toMatchObject({ remaining: 48, leases: 0 });
+  });
+
   test('learn by heartbeat of grants whose message was lost', async () => {
     await opened(10, 1);
     const holder = await ask(a);
