@@ -95,7 +95,7 @@ export class LeasesHere {
   tell(which: 'all' | 'news', most: number, now: number): LeasesTold {
     const settled = this.#settled.splice(0, most);
     for (const { lease } of settled) if (lease.fromStock !== undefined) this.#fromStock--;
-    const leases = which === 'all' ? this.#all : this.#news(now - LINGER_MS);
+    const leases = which === 'all' ? this.#all : this.#news(now - SHORT_MS);
     this.#toConfirm.clear();
     const held = leases.map((lease) => toHeld(lease, now));
     const fromStock: [RemoteLease, FromStock][] = [];
@@ -153,8 +153,8 @@ export class LeasesHere {
   }
 }
 
-/** What ends within this time is told of as ended, and not as held before. */
-export const LINGER_MS = 20;
+/** What came from stock and ends within this time is told of as ended, and not as held before. */
+const SHORT_MS = 20;
 
 function toLease([id, kind, observation, trusted]: StepGranted, grantedAt: number): RemoteLease {
   return { id, kind, observation, trusted, grantedAt, fromStock: undefined };

@@ -47,6 +47,13 @@ describe('stock that replicas hold ahead of their calls', () => {
     return asked;
   }
 
+  /** A replica whose turns of the event loop end when the test says so. */
+  function addWithTurns(): { c: Replica; endTurn: () => void } {
+    let end = (): void => undefined;
+    const c = fleet.add('c', { places: 1000, atEndOfTurn: (run) => (end = run) });
+    return { c, endTurn: () => end() };
+  }
+
   /** How many calls are granted before the ledger has had time for a step. */
   function grantedAtOnce(replica: Replica, calls: number): Asked[] {
     const asked = Array.from({ length: calls }, () => replica.desk.ask());
@@ -196,8 +203,7 @@ describe('stock that replicas hold ahead of their calls', () => {
   });
 
   test('is not used in the moment before a step tells of a refusal', async () => {
-    let endTurn = (): void => undefined;
-    const c = fleet.add('c', { places: 1000, atEndOfTurn: (run) => (endTurn = run) });
+    const { c, endTurn } = addWithTurns();
     await opened(5000);
     const asked = Array.from({ length: 20 }, () => c.desk.ask());
     endTurn();
@@ -319,8 +325,7 @@ describe('stock that replicas hold ahead of their calls', () => {
   });
 
   test('is not used on the word of a step that found it spent', async () => {
-    let endTurn = (): void => undefined;
-    const c = fleet.add('c', { places: 1000, atEndOfTurn: (run) => (endTurn = run) });
+    const { c, endTurn } = addWithTurns();
     await opened(1000);
     Array.from({ length: 20 }, () => c.desk.ask());
     endTurn();
@@ -531,8 +536,7 @@ describe('stock that replicas hold ahead of their calls', () => {
   });
 
   test('serves those who came while the step that brought it was under way', async () => {
-    let endTurn = (): void => undefined;
-    const c = fleet.add('c', { places: 1000, atEndOfTurn: (run) => (endTurn = run) });
+    const { c, endTurn } = addWithTurns();
     await opened(5000);
     const introduction = c.desk.ask();
     endTurn();
