@@ -9,6 +9,7 @@ import { type Granted, type GrantKind, type Lease, Leases } from './leases.ts';
 import { NewestObservation } from './newest-observation.ts';
 import type { Observation } from './observation.ts';
 import { Opening } from './opening.ts';
+import { Part } from './part.ts';
 import { ReportingClock } from './reporting-clock.ts';
 
 export type { KnownBudget } from './known-budget.ts';
@@ -33,6 +34,8 @@ export type { GrantKind, Lease } from './leases.ts';
  *   held       a refill by the clock is a belief: one canary goes, the rest waits for its answer
  *   exhausted  nothing available and nothing known to come back: a canary after a while, or at
  *              once for what may have come back uncounted ({@link Canary} and {@link Comebacks})
+ * Where several replicas have a part each, `available` is of our own, and what the others leave of
+ * theirs goes after it ({@link Part}).
  *
  * Here is what the answers and the clock do to `remaining`; each of the parts owns one thing more.
  * Times named `…At` are on our clock.
@@ -45,6 +48,7 @@ export class Bucket {
   #uncertaintyMs = 0;
 
   readonly #counting = new Counting();
+  readonly #part = new Part();
   readonly #clock = new ReportingClock();
   readonly #leases = new Leases();
   readonly #newest = new NewestObservation();
@@ -68,8 +72,8 @@ export class Bucket {
     // Spent slots stay spent.
     const spent = this.#phase === 'metered' ? this.#limit - this.#remaining : 0;
     this.#phase = 'metered';
-    this.#limit = limit;
-    this.#remaining = Math.max(0, limit - spent);
+    this.#limit = this.#part.ofLimit(limit);
+    this.#remaining = Math.max(0, this.#limit - spent);
     this.#comebacks.believe(periodMs, this.#limit - this.#remaining);
   }
 
@@ -79,19 +83,24 @@ export class Bucket {
    */
   assume(known: KnownBudget, replicas: number, now: number): void {
     const { said, blockedUntil, slots } = known;
-    this.#counting.replicas = replicas;
+    this.#part.divide(replicas, now);
     if (blockedUntil !== undefined && blockedUntil > now) this.#block.adopt(blockedUntil);
+    if (said === undefined && this.#phase === 'metered') {
+      this.#limit = this.#part.ofLimit(this.#limit);
+      this.#remaining = Math.min(this.#remaining, this.#limit);
+    }
     if (said === undefined) return;
     this.#phase = 'metered';
-    this.#limit = this.#counting.share(said.limit, 1);
-    this.#remaining = this.#counting.share(said.remaining, 0);
+    this.#limit = this.#part.ofLimit(said.limit);
+    this.#remaining = this.#part.of(said.remaining);
     this.#uncertaintyMs = said.uncertaintyMs;
     this.#clock.use('delay');
     this.#comebacks.assume(said.resetAt, said.periodMs, said.limit);
     for (const [at, count] of slots) {
       for (let i = 0; i < count; i++) if (at > now) this.#comebacks.addSlot(at, now);
     }
-    this.#comebacks.keepLast(this.#limit - this.#remaining);
+    this.#comebacks.keepLast(said.limit - said.remaining);
+    if (this.#own > 1) this.#part.keepOne(now);
     if (said.resetAt === undefined || said.resetAt <= now) this.#canary.later(now);
   }
 
@@ -110,6 +119,7 @@ export class Bucket {
   /** Lets time pass: leases expire, slots come back, the reset and the block end. Call it first. */
   advance(now: number, offset: OffsetBounds): void {
     this.#clock.offset = offset;
+    this.#part.advance(now);
     for (;;) {
       const leaseAt = this.#leases.expireAt;
       const { slotAt, refillAt } = this.#comebacks;
@@ -133,8 +143,13 @@ export class Bucket {
   grant(now: number): Lease {
     const kind = this.offer(now);
     if (kind === undefined) throw new Error('a grant was taken that was not on offer');
-    const trustsClock = this.#available > 0 && this.#comebacks.isRecent(now, this.#uncertaintyMs);
+    const isOwn = this.#available > 0;
+    const trustsClock = isOwn && this.#comebacks.isRecent(now, this.#uncertaintyMs);
     const lease = this.#leases.add(this.#granted(kind, now, trustsClock));
+    if (this.#part.isPart) {
+      const paceMs = this.#comebacks.paceMs(this.#part.whole(this.#limit));
+      this.#part.granted(now, isOwn, paceMs);
+    }
     this.#canary.granted(lease, now);
     if (kind === 'probe') this.#opening.probed(now);
     return lease;
@@ -204,6 +219,8 @@ export class Bucket {
     const { askAt } = this.#comebacks;
     if (!this.busy) consider(askAt);
     consider(this.#canary.heldUntil);
+    consider(this.#beyondAt);
+    consider(this.#part.keptUntil);
     consider(this.#canary.dueAt);
     if (this.#phase === 'unopened') consider(this.#opening.probeAt);
     const isKeptByLeases = this.#canary.isOut || this.#phase !== 'metered' || askAt < Infinity;
@@ -227,7 +244,7 @@ export class Bucket {
     const { resetAt } = this.#comebacks;
     const blockedUntil = this.#block.until;
     return {
-      ...(metered ? { limit: this.#limit, remaining: this.#remaining } : {}),
+      ...(metered ? { limit: this.#limit, remaining: Math.max(0, this.#own) } : {}),
       ...(resetAt === undefined || resetAt <= now ? {} : { resetInMs: resetAt - now }),
       ...(blockedUntil === undefined ? {} : { blockedForMs: blockedUntil - now }),
       leases: this.#leases.size,
@@ -235,7 +252,17 @@ export class Bucket {
   }
 
   get #available(): number {
-    return this.#phase === 'metered' ? this.#remaining - this.#leases.size : 0;
+    return this.#phase === 'metered' ? this.#own - this.#leases.size : 0;
+  }
+
+  /** What remains of our own part of the budget. */
+  get #own(): number {
+    return this.#part.own(this.#remaining, this.#limit, this.#comebacks.out);
+  }
+
+  /** When one may go of what the others leave of their parts; infinitely far when they leave nothing. */
+  get #beyondAt(): number {
+    return this.#remaining > this.#leases.size ? this.#part.beyondAt : Infinity;
   }
 
   #granted(kind: GrantKind, grantedAt: number, trustedClock: boolean): Granted {
@@ -250,8 +277,9 @@ export class Bucket {
       return out === 0 || now >= this.#opening.probeAt ? 'probe' : undefined;
     }
     if (this.#phase === 'unmetered') return out < this.#opening.window ? 'slot' : undefined;
-    const available = this.#remaining - out;
-    if (available > 0 && !this.#canary.holds(now)) return 'slot';
+    const available = this.#own - out;
+    const mayGo = available > 0 || now >= this.#beyondAt;
+    if (mayGo && !this.#canary.holds(now)) return 'slot';
     // Whatever is out will tell what one would ask.
     const asks = out === 0 && now >= this.#comebacks.askAt;
     return asks || this.#canary.mayGo(available) ? 'canary' : undefined;
@@ -281,6 +309,7 @@ export class Bucket {
   /** The reset passed, so we believe; a canary tells. */
   #refill(at: number): void {
     this.#remaining = Math.max(0, this.#limit - this.#comebacks.refill());
+    if (this.#own > 1) this.#part.keepOne(at);
     this.#canary.dueUnless(this.#available);
     this.#canary.hold(at, this.#uncertaintyMs);
   }
@@ -322,13 +351,13 @@ export class Bucket {
     const throttled = observation.status === 429;
     const first = this.#newest.count === 0;
     const refilled = this.#canary.heldUntil !== undefined;
-    const whole = Math.max(observation.limit ?? this.#limit * this.#counting.replicas, said, 1);
+    const whole = Math.max(observation.limit ?? this.#part.whole(this.#limit), said, 1);
     const isLone = (first || refilled) && lease.kind !== 'slot';
     if (isLone && !throttled) this.#counting.learn(said, whole);
-    const limit = this.#counting.share(whole, 1);
-    const counted = this.#counting.left(said, throttled);
+    const limit = this.#part.ofLimit(whole);
+    const left = this.#counting.left(said, throttled);
     // What was spent without an answer while this one was out may not be in its number yet.
-    const remaining = Math.max(0, counted - this.#leases.lostDuring(lease));
+    const remaining = Math.max(0, this.#part.of(left) - this.#leases.lostDuring(lease));
     const otherLimit = !first && limit !== this.#limit && remaining > this.#remaining;
 
     this.#phase = 'metered';
@@ -342,8 +371,8 @@ export class Bucket {
     if (otherLimit) this.#canary.hold(now, uncertaintyMs);
     if (remaining > 0) this.#block.overrule(lease);
 
-    const { isPart } = this.#counting;
-    const numbers = { limit, out: limit - counted, inFlight: this.#leases.size, isPart };
+    const { isPart } = this.#part;
+    const numbers = { limit: whole, out: whole - left, inFlight: this.#leases.size, isPart };
     const tells = this.#comebacks.observed(lease, observation, numbers, now);
     if (tells || remaining > 0) this.#canary.hopeful();
     if (tells) this.#canary.notLater();

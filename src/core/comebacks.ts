@@ -9,6 +9,7 @@ import { Slots } from './slots.ts';
 const MAX_COUNTING_MS = 1000;
 const FIRST_LATENESS_MS = 50;
 const MAX_LATENESS_MS = 2000;
+const UNKNOWN_PACE_MS = 1000;
 const LATENESS_DECAY = 0.99;
 
 /**
@@ -41,6 +42,11 @@ export class Comebacks {
   /** The newest observation's reset until it has passed, on our clock, as it was said. */
   get resetAt(): number | undefined {
     return this.#resetAt === undefined ? undefined : this.#clock.local(this.#resetAt);
+  }
+
+  /** How many slots are out. */
+  get out(): number {
+    return this.#slots.size;
   }
 
   /** When the next slot comes back, on our clock; infinitely far when none is known to. */
@@ -199,6 +205,11 @@ export class Comebacks {
     if (at === Infinity) return undefined;
     if (periods === 0) return at;
     return this.#periodMs === undefined ? undefined : at + periods * this.#periodMs;
+  }
+
+  /** How far apart operations are where `limit` of them are spent evenly. */
+  paceMs(limit: number): number {
+    return this.#periodMs === undefined ? UNKNOWN_PACE_MS : this.#periodMs / limit;
   }
 
   /** The reporting clock changed by `ms`. */

@@ -60,12 +60,21 @@ export class MemoryBucket {
   #wake: Timer | undefined;
   #wakeAt = 0;
 
-  constructor(name: BucketName, commons: MemoryCommons, known: KnownBucket | undefined) {
+  /** `standsIn`: it goes on with what another ledger knew, at one of so many replicas. */
+  constructor(
+    name: BucketName,
+    commons: MemoryCommons,
+    standsIn?: { readonly known: KnownBucket; readonly replicas: number },
+  ) {
+    const now = commons.options.clock.now();
     this.name = name;
     this.#commons = commons;
     this.#belief = commons.options.belief;
-    this.#budget = new Bucket(commons.options.clock.now(), this.#belief);
-    this.known = known;
+    this.#budget = new Bucket(now, this.#belief);
+    this.known = standsIn?.known;
+    if (standsIn === undefined) return;
+    const { said, blockedUntil, own } = standsIn.known;
+    this.#budget.assume({ said, blockedUntil, slots: own.entries() }, standsIn.replicas, now);
   }
 
   /** Nothing is out, nothing waits, and nobody paused it. */
@@ -171,11 +180,6 @@ export class MemoryBucket {
     const waiters = this.#waiters;
     for (const waiter of waiters) forgetTimers(waiter);
     return waiters;
-  }
-
-  /** Goes on with what another ledger knew, of which this is one of so many replicas. */
-  assume({ said, blockedUntil, own }: KnownBucket, replicas: number, now: number): void {
-    this.#budget.assume({ said, blockedUntil, slots: own.entries() }, replicas, now);
   }
 
   /** Goes on with a grant that another ledger gave. */

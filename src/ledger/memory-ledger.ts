@@ -97,9 +97,9 @@ export class MemoryLedger implements Ledger, Succession {
   }
 
   takeOver({ waiting, held, known }: Handover): void {
-    const now = this.#options.clock.now();
-    const replicas = this.#options.standIn?.replicas() ?? 1;
-    for (const each of known) this.#bucketFor(each.name, each).assume(each, replicas, now);
+    const { clock } = this.#options;
+    const now = clock.now();
+    for (const each of known) this.#bucketFor(each.name, each);
     for (const { grant, kind } of [...held].sort(byGrantTime)) {
       this.#bucketFor(grant.ticket.bucket).adopt(grant, kind);
     }
@@ -124,9 +124,15 @@ export class MemoryLedger implements Ledger, Succession {
   #bucketFor(name: BucketName, known?: KnownBucket): MemoryBucket {
     const existing = this.#buckets.use(name.id);
     if (existing !== undefined) return existing;
-    const isStandIn = this.#options.standIn !== undefined;
-    const learnt = isStandIn ? (known ?? new KnownBucket(name)) : undefined;
-    const bucket = new MemoryBucket(name, this.#commons, learnt);
+    const { standIn } = this.#options;
+    const bucket = new MemoryBucket(
+      name,
+      this.#commons,
+      standIn && {
+        known: known ?? new KnownBucket(name),
+        replicas: standIn.replicas(),
+      },
+    );
     this.#buckets.add(name.id, bucket);
     return bucket;
   }

@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import type { Belief } from '../../src/core/known-budget.ts';
 import { ClockOffset } from '../../src/core/clock-offset.ts';
 import { inTime } from '../../src/ledger/in-time.ts';
 import { InsuredLedger } from '../../src/ledger/insured-ledger.ts';
@@ -21,6 +22,7 @@ describe('an insured ledger', () => {
   let desk: Desk;
   let lines: string[];
   let modes: string[];
+  let belief: Belief | undefined;
   /** Whether the server is away, as far as this replica can tell. */
   let isAway: boolean;
 
@@ -34,6 +36,7 @@ describe('an insured ledger', () => {
     lines = [];
     modes = [];
     isAway = false;
+    belief = undefined;
     shared = fleet.add('r1');
     const places = new FakePlaces(100);
     const local = new MemoryLedger({
@@ -42,6 +45,9 @@ describe('an insured ledger', () => {
       apiClock: new ClockOffset(),
       places,
       maxQueue: 100,
+      get belief() {
+        return belief;
+      },
       standIn: { replicas: () => REPLICAS },
     });
     insured = new InsuredLedger({
@@ -98,8 +104,28 @@ describe('an insured ledger', () => {
     await opened(90, 60);
     lose();
     const asked = Array.from({ length: 30 }, () => desk.ask());
-    expect(asked.filter(({ state }) => state.kind === 'granted')).toHaveLength(20);
-    expect(insured.view('b')).toMatchObject({ limit: 30, remaining: 20, waiting: 10 });
+    // The last of them goes when the others had their turn: its answer says what they leave.
+    expect(granted(asked)).toBe(19);
+    expect(insured.view('b')).toMatchObject({ limit: 30, remaining: 19, waiting: 11 });
+    await fleet.pass(1000);
+    expect(granted(asked)).toBe(20);
+  });
+
+  test('has a share of a budget that it meets only then', async () => {
+    lose();
+    const probe = desk.ask();
+    desk.answer(probe, { limit: 90, remaining: 89, resetInMs: MINUTE_MS });
+    const asked = Array.from({ length: 40 }, () => desk.ask());
+    expect(granted(asked)).toBe(29);
+  });
+
+  test('has a share of a configured limit where the API reports none', async () => {
+    belief = { limit: 90, periodMs: MINUTE_MS };
+    lose();
+    const asked = Array.from({ length: 40 }, () => desk.ask());
+    expect(granted(asked)).toBe(30);
+    belief = { limit: 60, periodMs: MINUTE_MS };
+    expect(insured.view('b')).toMatchObject({ limit: 20 });
   });
 
   test('takes along who waits, in the order of age, and tells nobody', async () => {
