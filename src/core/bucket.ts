@@ -9,7 +9,7 @@ import { type Granted, type GrantKind, type Lease, Leases } from './leases.ts';
 import { NewestObservation } from './newest-observation.ts';
 import type { Observation } from './observation.ts';
 import { Opening } from './opening.ts';
-import { Part } from './part.ts';
+import { Part, WHOLE } from './part.ts';
 import { ReportingClock } from './reporting-clock.ts';
 
 export type { KnownBudget } from './known-budget.ts';
@@ -48,7 +48,7 @@ export class Bucket {
   #uncertaintyMs = 0;
 
   readonly #counting = new Counting();
-  readonly #part = new Part();
+  #part = WHOLE;
   readonly #clock = new ReportingClock();
   readonly #leases = new Leases();
   readonly #newest = new NewestObservation();
@@ -83,7 +83,7 @@ export class Bucket {
    */
   assume(known: KnownBudget, replicas: number, now: number): void {
     const { said, blockedUntil, slots } = known;
-    this.#part.divide(replicas, now);
+    this.#part = new Part(replicas, now);
     if (blockedUntil !== undefined && blockedUntil > now) this.#block.adopt(blockedUntil);
     if (said === undefined && this.#phase === 'metered') {
       this.#limit = this.#part.ofLimit(this.#limit);

@@ -9,12 +9,12 @@ const OTHERS_MS = 1000;
  * the API gives back over a period. At once it would be taken before the others had their part.
  */
 export class Part {
-  #replicas = 1;
-  #beyondAt = Number.NEGATIVE_INFINITY;
+  readonly #replicas: number;
+  #beyondAt: number;
   #keptUntil: number | undefined;
 
   /** From now on so many replicas have a part each. */
-  divide(replicas: number, now: number): void {
+  constructor(replicas: number, now: number) {
     this.#replicas = replicas;
     this.#beyondAt = now + OTHERS_MS;
   }
@@ -66,6 +66,9 @@ export class Part {
 
   /** One of our own part is granted, or one that goes beyond it, of which one goes each `paceMs`. */
   granted(now: number, isOwn: boolean, paceMs: number): void {
-    this.#beyondAt = now + (isOwn ? OTHERS_MS : paceMs);
+    if (this.isPart) this.#beyondAt = now + (isOwn ? OTHERS_MS : paceMs);
   }
 }
+
+/** All of a budget that is nobody else's: what it is for most buckets, so they have it in common. */
+export const WHOLE = new Part(1, 0);
