@@ -1,8 +1,6 @@
 import { Bucket, type Lease } from '../core/bucket.ts';
 import type { Timer } from '../core/clock.ts';
-import { FairQueue, type Queued, type Turn } from '../core/fair-queue.ts';
 import { observe } from '../core/observation.ts';
-import { Roll, type RollItem } from '../core/roll.ts';
 import type { BucketOptions } from './bucket-options.ts';
 import type { Waiter } from './handover.ts';
 import type { HeldGrants } from './held-grants.ts';
@@ -25,6 +23,7 @@ import type {
 } from './ledger.ts';
 import { tooLate } from './too-late.ts';
 import { waitingByCaller } from './waiting-by-caller.ts';
+import { WaitingInLine } from './waiting-in-line.ts';
 
 /** What all buckets of one ledger have in common. */
 export interface MemoryCommons {
@@ -52,9 +51,8 @@ export class MemoryBucket {
   readonly known: KnownBucket | undefined;
   /** What the budget was last told to believe. */
   #belief: BucketOptions['belief'];
-  readonly #queue = new FairQueue<QueuedWaiter>();
-  /** Tickets that may not queue yet: the API throttled them and not the bucket. */
-  readonly #parked = new Roll<QueuedWaiter>();
+  /** Made when somebody first waits: there may be thousands of buckets, and few in which any do. */
+  #line: WaitingInLine | undefined;
   /** An operator holds its grants back. */
   #paused = false;
   #wake: Timer | undefined;
@@ -87,7 +85,7 @@ export class MemoryBucket {
     const parked = again !== undefined && again.notBefore > now;
     // A call may be older than its deadline by its first grant, but not by a further one.
     const late = again !== undefined && this.#latest(ticket) <= now;
-    const free = this.#queue.size === 0 && !parked && !late && !this.#paused;
+    const free = this.#queued === 0 && !parked && !late && !this.#paused;
     if (free && this.#budget.offer(now) !== undefined) {
       if (this.#commons.options.places.take()) return this.#grant(ticket, now, 'nothing');
     }
@@ -115,7 +113,7 @@ export class MemoryBucket {
       default:
         outcome satisfies never;
     }
-    if (this.#queue.size > 0) this.#serve(now);
+    if (this.#queued > 0) this.#serve(now);
   }
 
   view(): BucketView {
@@ -138,7 +136,7 @@ export class MemoryBucket {
     return {
       ...view,
       ...(eta === undefined ? {} : { etaMs: Math.max(0, eta - now) }),
-      waitingByCaller: waitingByCaller(this.#waiters),
+      waitingByCaller: waitingByCaller(this.#line?.all ?? []),
     };
   }
 
@@ -156,30 +154,16 @@ export class MemoryBucket {
   drain(): void {
     const { drainUntil } = this.#commons;
     const now = this.#advance();
-    const inOrder: QueuedWaiter[] = [];
-    for (let next = this.#queue.take(); next !== undefined; next = this.#queue.take()) {
-      inOrder.push(next);
-    }
-    let rank = 0;
-    for (const waiter of inOrder) {
-      const eta = this.#eta(rank + 1, now);
-      if (eta !== undefined && eta > drainUntil) {
-        this.#dismiss(waiter, this.#tooLate(waiter.ticket, eta, now));
-        continue;
-      }
-      rank++;
-      this.#queue.add(waiter);
-      this.#setDeadline(waiter, now);
-    }
-    for (const waiter of this.#parked.all) this.#setDeadline(waiter, now);
+    this.#line?.judgeAnew((ticket, rank) => {
+      const eta = this.#eta(rank, now);
+      return eta !== undefined && eta > drainUntil ? this.#tooLate(ticket, eta, now) : undefined;
+    });
   }
 
   /** Gives away what waits, and rings no more; nobody is told anything. */
   handOver(): Waiter[] {
     this.#forgetAlarm();
-    const waiters = this.#waiters;
-    for (const waiter of waiters) forgetTimers(waiter);
-    return waiters;
+    return this.#line?.handOver() ?? [];
   }
 
   /** Goes on with a grant that another ledger gave. */
@@ -189,10 +173,8 @@ export class MemoryBucket {
   }
 
   /** Goes on with one that waited elsewhere; {@link serve} then grants what may go. */
-  takeIn(from: Waiter, now: number): void {
-    const waiter = this.#expect(from, now);
-    if (from.notBefore > now) this.#park(waiter, now);
-    else this.#queue.add(waiter, { paid: from.isAgain });
+  takeIn(from: Waiter): void {
+    this.#lineUp().add(from);
   }
 
   /** Grants what may go now. */
@@ -218,19 +200,31 @@ export class MemoryBucket {
   close(): void {
     const { clock } = this.#commons.options;
     const now = clock.now();
-    for (const waiter of this.#waiters) {
-      this.#remove(waiter, this.#tooLate(waiter.ticket, now, now));
+    for (const waiter of this.#line?.all ?? []) {
+      this.#line?.remove(waiter, this.#tooLate(waiter.ticket, now, now));
     }
     this.#forgetAlarm();
   }
 
-  /** What is kept out of the queue takes as much room as what is in it. */
   get #waiting(): number {
-    return this.#queue.size + this.#parked.size;
+    return this.#line?.size ?? 0;
   }
 
-  get #waiters(): QueuedWaiter[] {
-    return [...this.#queue.tickets(), ...this.#parked.all];
+  get #queued(): number {
+    return this.#line?.queued ?? 0;
+  }
+
+  #lineUp(): WaitingInLine {
+    return (this.#line ??= new WaitingInLine({
+      clock: this.#commons.options.clock,
+      latest: (ticket) => this.#latest(ticket),
+      tooLate: (ticket) => {
+        const now = this.#advance();
+        return this.#tooLate(ticket, this.#eta(1, now) ?? now, now);
+      },
+      onUnparked: () => this.#queuedOneMore(this.#advance()),
+      onNobody: () => this.#rest(),
+    }));
   }
 
   /** Brings the budget up to now, which it returns. */
@@ -272,10 +266,9 @@ export class MemoryBucket {
       return { kind: 'shed', code: 'queue-full', retryAfterMs: again.notBefore - now };
     }
     // The walk over the flows is only worth its cost when the last place would be too late.
-    const last = this.#eta(this.#queue.size + 1, now);
+    const last = this.#eta(this.#queued + 1, now);
     if (last === undefined || last <= latest) return undefined;
-    const turn = { ...ticket, arrivedAt: ticket.arrivedAt };
-    const eta = this.#eta(this.#queue.ahead(turn) + 1, now);
+    const eta = this.#eta((this.#line?.ahead(ticket) ?? 0) + 1, now);
     return eta === undefined || eta <= latest ? undefined : this.#tooLate(ticket, eta, now);
   }
 
@@ -287,88 +280,27 @@ export class MemoryBucket {
     const outcome = new Promise<Granted | Shed | Left>((tell) => {
       const notBefore = again?.notBefore ?? 0;
       const isAgain = again !== undefined;
-      const waiter = this.#expect({ ticket, leaving, tell, isAgain, notBefore }, now);
-      if (notBefore > now) this.#park(waiter, now);
-      else this.#enqueue(waiter, now);
+      const isQueued = this.#lineUp().add({ ticket, leaving, tell, isAgain, notBefore });
+      if (isQueued) this.#queuedOneMore(now);
     });
     return { kind: 'waiting', outcome };
   }
 
-  /** Makes sure that a waiter ends when its caller leaves, and at its deadline. */
-  #expect(
-    { ticket, leaving, tell, isAgain, notBefore, number }: Waiter,
-    now: number,
-  ): QueuedWaiter {
-    const { owner, caller, priority, weight, arrivedAt } = ticket;
-    const turn: Turn = { owner, caller, priority, weight, arrivedAt };
-    const waiter: QueuedWaiter = {
-      ticket,
-      leaving,
-      tell,
-      isAgain,
-      notBefore,
-      number,
-      ...turn,
-      place: undefined,
-      timer: undefined,
-      parkedFor: undefined,
-      onRoll: false,
-      previous: undefined,
-      next: undefined,
-    };
-    leaving.onGone(() => this.#remove(waiter, { kind: 'left' }));
-    this.#setDeadline(waiter, now);
-    return waiter;
-  }
-
-  /** Keeps a waiter out of the queue until the API lets this one request back in. */
-  #park(waiter: QueuedWaiter, now: number): void {
-    this.#parked.add(waiter);
-    waiter.parkedFor = this.#commons.options.clock.after(waiter.notBefore - now, () => {
-      this.#parked.delete(waiter);
-      this.#enqueue(waiter, this.#advance());
-    });
-  }
-
-  #enqueue(waiter: QueuedWaiter, now: number): void {
-    this.#queue.add(waiter, { paid: waiter.isAgain });
-    const isTooMany = this.#waiting > this.#commons.options.maxQueue;
-    const last = isTooMany ? this.#queue.last : undefined;
+  #queuedOneMore(now: number): void {
+    const line = this.#lineUp();
+    const last = line.size > this.#commons.options.maxQueue ? line.last : undefined;
     if (last !== undefined) {
-      const eta = this.#eta(this.#queue.size, now) ?? now;
+      const eta = this.#eta(line.queued, now) ?? now;
       const retryAfterMs = Math.max(0, eta - now);
-      this.#remove(last, { kind: 'shed', code: 'queue-full', retryAfterMs });
+      line.remove(last, { kind: 'shed', code: 'queue-full', retryAfterMs });
     }
     this.#serve(now);
-  }
-
-  #setDeadline(waiter: QueuedWaiter, now: number): void {
-    waiter.timer?.cancel();
-    const inMs = this.#latest(waiter.ticket) - now;
-    waiter.timer = this.#commons.options.clock.after(inMs, () => {
-      const then = this.#advance();
-      const eta = this.#eta(1, then) ?? then;
-      this.#remove(waiter, this.#tooLate(waiter.ticket, eta, then));
-    });
-  }
-
-  #remove(waiter: QueuedWaiter, outcome: Shed | Left): void {
-    this.#queue.remove(waiter);
-    this.#parked.delete(waiter);
-    if (this.#queue.size === 0) this.#rest();
-    this.#dismiss(waiter, outcome);
   }
 
   /** Nobody waits for a grant: the bucket may be forgotten, and must not be held by what it was. */
   #rest(): void {
     this.#forgetAlarm();
     this.#commons.starved.delete(this);
-  }
-
-  #dismiss(waiter: QueuedWaiter, outcome: Granted | Shed | Left): void {
-    forgetTimers(waiter);
-    waiter.leaving.onGone(undefined);
-    waiter.tell(outcome);
   }
 
   /** Grants what may go now, and sets the alarm for what comes next. */
@@ -385,18 +317,16 @@ export class MemoryBucket {
   }
 
   #wants(now: number): boolean {
-    return !this.#paused && this.#queue.size > 0 && this.#budget.offer(now) !== undefined;
+    return !this.#paused && this.#queued > 0 && this.#budget.offer(now) !== undefined;
   }
 
   #grantHead(now: number): void {
-    const waiter = this.#queue.take();
-    if (waiter === undefined) return;
     const waitedFor = this.#commons.starved.has(this) ? 'socket' : 'budget';
-    this.#dismiss(waiter, this.#grant(waiter.ticket, now, waitedFor));
+    this.#line?.tellNext((ticket) => this.#grant(ticket, now, waitedFor));
   }
 
   #setAlarm(now: number): void {
-    if (this.#queue.size === 0 || this.#paused) return this.#rest();
+    if (this.#queued === 0 || this.#paused) return this.#rest();
     const at = this.#budget.nextWakeAt(now);
     // An alarm that rings too early only looks and sets the next one.
     if (this.#wake !== undefined && this.#wakeAt <= at) return;
@@ -412,16 +342,4 @@ export class MemoryBucket {
     this.#wake?.cancel();
     this.#wake = undefined;
   }
-}
-
-interface QueuedWaiter extends Waiter, Queued<QueuedWaiter>, RollItem<QueuedWaiter> {
-  /** Rings at the deadline. */
-  timer: Timer | undefined;
-  /** Rings when a parked ticket may queue. */
-  parkedFor: Timer | undefined;
-}
-
-function forgetTimers(waiter: QueuedWaiter): void {
-  waiter.timer?.cancel();
-  waiter.parkedFor?.cancel();
 }

@@ -97,13 +97,11 @@ export class MemoryLedger implements Ledger, Succession {
   }
 
   takeOver({ waiting, held, known }: Handover): void {
-    const { clock } = this.#options;
-    const now = clock.now();
     for (const each of known) this.#bucketFor(each.name, each);
     for (const { grant, kind } of [...held].sort(byGrantTime)) {
       this.#bucketFor(grant.ticket.bucket).adopt(grant, kind);
     }
-    for (const waiter of waiting) this.#bucketFor(waiter.ticket.bucket).takeIn(waiter, now);
+    for (const waiter of waiting) this.#bucketFor(waiter.ticket.bucket).takeIn(waiter);
     for (const bucket of this.#buckets.values()) bucket.serve();
   }
 
