@@ -5,7 +5,6 @@ import { Bucket } from '../../src/core/bucket.ts';
 import { runParts, type Part } from '../support/parts-world.ts';
 
 const PERIOD_MS = 20_000;
-const PERIODS = 3;
 
 /** A replica that spent something before the outage, and notices it within 400 ms. */
 function part(callEveryMs: number | undefined): fc.Arbitrary<Part> {
@@ -17,22 +16,25 @@ function part(callEveryMs: number | undefined): fc.Arbitrary<Part> {
   });
 }
 
-describe.each<Semantics>(['fixed', 'sliding'])('parts of a %s limit', (semantics) => {
-  const world = { semantics, periodMs: PERIOD_MS, runMs: PERIODS * PERIOD_MS };
+const EXACT: readonly Semantics[] = ['fixed', 'aligned', 'sliding', 'leaky'];
 
-  test('are not spent beyond it while calls wait at all of them', () => {
+describe.each(EXACT)('parts of a %s limit', (semantics) => {
+  const world = { semantics, periodMs: PERIOD_MS, runMs: 3 * PERIOD_MS };
+
+  test('are hardly ever spent beyond it while calls wait at all of them', () => {
     const parts = fc.array(part(0), { minLength: 2, maxLength: 5 });
-    fc.assert(
-      fc.property(parts, fc.integer({ min: 40, max: 100 }), (all, limit) => {
-        const sent = runParts({ ...world, limit, parts: all }).flat();
-        const refused = sent.filter(({ accepted }) => !accepted);
-        // Where all began at once one may ask for what the others leave when they leave nothing: in
-        // a window never, in a sliding log a few times in two hundred runs.
-        const most = semantics === 'fixed' ? 0 : PERIODS * all.length;
-        expect(refused.length).toBeLessThanOrEqual(most);
-      }),
-      { numRuns: 100 },
-    );
+    const worlds = fc.tuple(parts, fc.integer({ min: 40, max: 100 }));
+    let sent = 0;
+    const refused = fc.sample(worlds, 100).map(([all, limit]) => {
+      const seen = runParts({ ...world, limit, parts: all }).flat();
+      sent += seen.length;
+      return { count: seen.filter(({ accepted }) => !accepted).length, limit, parts: all };
+    });
+    const worst = refused.toSorted((a, b) => b.count - a.count)[0];
+    const share = refused.reduce((sum, { count }) => sum + count, 0) / sent;
+    // Where all began at once one may ask in vain for what the others leave. At once after a window's
+    // reset or the outage's beginning, each of them taking its share of what is left, it is 5 to 18 %.
+    expect(share, `the worst was ${JSON.stringify(worst)}`).toBeLessThan(0.005);
   });
 
   test('leave to one that is alone in having calls what the others do not spend', () => {
@@ -74,6 +76,19 @@ describe('a part', () => {
     expect(bucket.nextWakeAt(T0 + 300)).toBe(T0 + 1000);
     expect(grantAll(bucket, T0 + 999)).toBe(0);
     expect(grantAll(bucket, T0 + 1000)).toBe(1);
+  });
+
+  test('has one go later after a reset too', () => {
+    const bucket = partOf(90, { own: 30, remaining: 0 });
+    const now = T0 + PERIOD_MS;
+    bucket.advance(now, LEVEL);
+    const canary = bucket.grant(now);
+    expect(canary.kind).toBe('canary');
+    const said = { limit: 90, remaining: 89, resetAt: now + PERIOD_MS, basis: 'delay' as const };
+    const answer = { ...said, status: 200, sameWithinMs: 0, uncertaintyMs: 0, receivedAt: now };
+    bucket.answered(canary, answer, now, () => 0.5);
+    expect(grantAll(bucket, now)).toBe(28);
+    expect(grantAll(bucket, now + 1000)).toBe(1);
   });
 
   test('of one operation has it go at once', () => {
