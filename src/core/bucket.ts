@@ -42,6 +42,8 @@ export type { GrantKind, Lease } from './leases.ts';
  */
 export class Bucket {
   #phase: 'unopened' | 'unmetered' | 'metered' = 'unopened';
+  /** Whether the API has said a limit, here or to whoever knew the budget before. */
+  #isReported = false;
   #limit = 0;
   #remaining = 0;
   /** How much earlier than said the newest observation's reset may be. */
@@ -68,13 +70,13 @@ export class Bucket {
    * reported is better than what anybody configures, so it changes nothing then.
    */
   believe({ limit, periodMs }: Belief): void {
-    if (this.#newest.count > 0) return;
+    if (this.#isReported) return;
     // Spent slots stay spent.
     const spent = this.#phase === 'metered' ? this.#limit - this.#remaining : 0;
     this.#phase = 'metered';
     this.#limit = this.#part.ofLimit(limit);
     this.#remaining = Math.max(0, this.#limit - spent);
-    this.#comebacks.believe(periodMs, this.#limit - this.#remaining);
+    this.#comebacks.believe(periodMs, this.#part.mostOut(this.#limit, this.#remaining));
   }
 
   /**
@@ -91,6 +93,7 @@ export class Bucket {
     }
     if (said === undefined) return;
     this.#phase = 'metered';
+    this.#isReported = true;
     this.#limit = this.#part.ofLimit(said.limit);
     this.#remaining = this.#part.of(said.remaining);
     this.#uncertaintyMs = said.uncertaintyMs;
@@ -100,7 +103,7 @@ export class Bucket {
       for (let i = 0; i < count; i++) if (at > now) this.#comebacks.addSlot(at, now);
     }
     this.#comebacks.keepLast(said.limit - said.remaining);
-    if (this.#own > 1) this.#part.keepOne(now);
+    this.#part.begin(now, this.#own);
     if (said.resetAt === undefined || said.resetAt <= now) this.#canary.later(now);
   }
 
@@ -119,7 +122,6 @@ export class Bucket {
   /** Lets time pass: leases expire, slots come back, the reset and the block end. Call it first. */
   advance(now: number, offset: OffsetBounds): void {
     this.#clock.offset = offset;
-    this.#part.advance(now);
     for (;;) {
       const leaseAt = this.#leases.expireAt;
       const { slotAt, refillAt } = this.#comebacks;
@@ -130,8 +132,15 @@ export class Bucket {
       else this.#remaining = Math.min(this.#limit, this.#remaining + this.#comebacks.takeSlots());
     }
     // What came back by the clock is test enough; a canary goes only where nothing did.
-    if (this.#block.endedBy(now)) this.#canary.dueUnless(this.#available);
+    if (this.#block.endedBy(now)) {
+      this.#part.begin(now, this.#own);
+      this.#canary.dueUnless(this.#available);
+    }
+    this.#part.advance(now);
     this.#canary.advance(now, this.#available);
+    // As after a refill: what is there is a belief.
+    const isDoubtful = this.#part.isOld(now) && !this.busy && this.#available > 0;
+    if (isDoubtful && !this.#canary.holds(now)) this.#canary.hold(now, this.#uncertaintyMs);
   }
 
   /** Whether a request may go now, and as what; `undefined` when it must wait. */
@@ -143,13 +152,9 @@ export class Bucket {
   grant(now: number): Lease {
     const kind = this.offer(now);
     if (kind === undefined) throw new Error('a grant was taken that was not on offer');
-    const isOwn = this.#available > 0;
-    const trustsClock = isOwn && this.#comebacks.isRecent(now, this.#uncertaintyMs);
+    const trustsClock = this.#available > 0 && this.#comebacks.isRecent(now, this.#uncertaintyMs);
     const lease = this.#leases.add(this.#granted(kind, now, trustsClock));
-    if (this.#part.isPart) {
-      const paceMs = this.#comebacks.paceMs(this.#part.whole(this.#limit));
-      this.#part.granted(now, isOwn, paceMs);
-    }
+    if (this.#part.isPart) this.#part.granted(now, this.#available, this.#paceMs);
     this.#canary.granted(lease, now);
     if (kind === 'probe') this.#opening.probed(now);
     return lease;
@@ -262,7 +267,13 @@ export class Bucket {
 
   /** When one may go of what the others leave of their parts; infinitely far when they leave nothing. */
   get #beyondAt(): number {
-    return this.#remaining > this.#leases.size ? this.#part.beyondAt : Infinity;
+    const isLeft = this.#part.isPart && this.#remaining > this.#leases.size;
+    return isLeft ? this.#part.beyondAt : Infinity;
+  }
+
+  /** How far apart the operations of all replicas are where they are spent evenly. */
+  get #paceMs(): number {
+    return this.#comebacks.paceMs(this.#part.whole(this.#limit));
   }
 
   #granted(kind: GrantKind, grantedAt: number, trustedClock: boolean): Granted {
@@ -309,7 +320,7 @@ export class Bucket {
   /** The reset passed, so we believe; a canary tells. */
   #refill(at: number): void {
     this.#remaining = Math.max(0, this.#limit - this.#comebacks.refill());
-    if (this.#own > 1) this.#part.keepOne(at);
+    this.#part.begin(at, this.#own);
     this.#canary.dueUnless(this.#available);
     this.#canary.hold(at, this.#uncertaintyMs);
   }
@@ -327,7 +338,7 @@ export class Bucket {
     if (this.#phase !== 'metered') return false;
     this.#remaining = Math.max(0, this.#remaining - 1);
     const comesBack = this.#comebacks.addLost(now);
-    this.#comebacks.keepLast(this.#limit - this.#remaining);
+    this.#comebacks.keepLast(this.#part.mostOut(this.#limit, this.#remaining));
     if (!comesBack && this.#remaining === 0 && this.#leases.size === 0) this.#canary.later(now);
     return comesBack;
   }
@@ -336,7 +347,7 @@ export class Bucket {
     if (this.#phase === 'metered') {
       // An API that reports its limits does so on what it counts. A refusal without them came from
       // something in front of the count; a 5xx may have come from behind it.
-      const uncounted = this.#newest.count > 0 && status >= 400 && status < 500;
+      const uncounted = this.#isReported && status >= 400 && status < 500;
       if (!uncounted) this.#spend(now);
       return;
     }
@@ -361,10 +372,12 @@ export class Bucket {
     const otherLimit = !first && limit !== this.#limit && remaining > this.#remaining;
 
     this.#phase = 'metered';
+    this.#isReported = true;
     this.#newest.replace(observation);
     this.#limit = limit;
     this.#remaining = remaining;
     this.#uncertaintyMs = uncertaintyMs;
+    this.#part.heard(now);
     this.#canary.observed();
     // More under another limit than before may be a raised quota, or a route with a budget of its
     // own. As with a refill by the clock, one canary tells.
@@ -393,8 +406,18 @@ export class Bucket {
 
   #etaUnblocked(rank: number, now: number): number | undefined {
     if (this.#phase !== 'metered') return undefined;
-    const available = Math.max(0, this.#available);
-    return rank <= available ? now : this.#comebacks.nth(rank - available - 1, this.#limit);
+    const ahead = rank - Math.max(0, this.#available) - 1;
+    if (ahead < 0) return now;
+    if (this.#part.isPart) return this.#etaOfPart(ahead);
+    return this.#comebacks.nth(ahead, this.#limit);
+  }
+
+  /** Where the others leave something, it goes as if they left it all. */
+  #etaOfPart(ahead: number): number | undefined {
+    const back = this.#comebacks.nth(ahead, Math.max(this.#limit, this.#comebacks.out));
+    const left = this.#part.whole(this.#remaining - this.#leases.size);
+    if (ahead >= left) return back;
+    return Math.min(back ?? Infinity, this.#part.beyondAt + ahead * this.#paceMs);
   }
 }
 

@@ -1,4 +1,4 @@
-/** How long after our own part is used up others have used theirs, if they want it at all. */
+/** How long others may need to spend their parts, if they want them at all. */
 const OTHERS_MS = 1000;
 
 /**
@@ -12,11 +12,13 @@ export class Part {
   readonly #replicas: number;
   #beyondAt: number;
   #keptUntil: number | undefined;
+  #heardAt: number;
 
   /** From now on so many replicas have a part each. */
   constructor(replicas: number, now: number) {
     this.#replicas = replicas;
     this.#beyondAt = now + OTHERS_MS;
+    this.#heardAt = now;
   }
 
   /** Whether there are others, who are sure to spend theirs. */
@@ -29,6 +31,11 @@ export class Part {
     return this.#beyondAt;
   }
 
+  /** Until when one is kept, on our clock; `undefined` when none is. */
+  get keptUntil(): number | undefined {
+    return this.#keptUntil;
+  }
+
   /** Our part of what the API has left. */
   of(left: number): number {
     return Math.floor(left / this.#replicas);
@@ -39,7 +46,7 @@ export class Part {
     return Math.max(1, this.of(limit));
   }
 
-  /** The limit that `ours` is a part of. */
+  /** What `ours` is a part of. */
   whole(ours: number): number {
     return ours * this.#replicas;
   }
@@ -50,23 +57,34 @@ export class Part {
     return Math.min(remaining, limit - out) - (this.#keptUntil === undefined ? 0 : 1);
   }
 
-  /** All begin to spend their parts now. One of ours is kept, to ask later what the others leave. */
-  keepOne(now: number): void {
-    if (this.isPart) this.#keptUntil = now + OTHERS_MS;
+  /** How many slots of ours may be out, where `remaining` of our part of the limit are not. */
+  mostOut(limit: number, remaining: number): number {
+    return this.isPart ? this.whole(limit) : limit - remaining;
   }
 
-  /** Until when it is kept, on our clock; `undefined` when none is. */
-  get keptUntil(): number | undefined {
-    return this.#keptUntil;
+  /** All may begin to spend their parts now. One of `own` is kept, to ask later what the others leave. */
+  begin(now: number, own: number): void {
+    if (this.isPart && own > 1) this.#keptUntil = now + OTHERS_MS;
   }
 
   advance(now: number): void {
     if (this.#keptUntil !== undefined && this.#keptUntil <= now) this.#keptUntil = undefined;
   }
 
-  /** One of our own part is granted, or one that goes beyond it, of which one goes each `paceMs`. */
-  granted(now: number, isOwn: boolean, paceMs: number): void {
-    if (this.isPart) this.#beyondAt = now + (isOwn ? OTHERS_MS : paceMs);
+  /** One is granted, after which so many of our own are there. Beyond them one goes each `paceMs`. */
+  granted(now: number, own: number, paceMs: number): void {
+    if (!this.isPart) return;
+    this.#beyondAt = Math.max(this.#beyondAt, now + (own > 0 ? OTHERS_MS : paceMs));
+  }
+
+  /** The API said what it has left. */
+  heard(now: number): void {
+    if (this.isPart) this.#heardAt = now;
+  }
+
+  /** Whether that is so long ago that others may have spent it. */
+  isOld(now: number): boolean {
+    return this.isPart && now - this.#heardAt > OTHERS_MS;
   }
 }
 

@@ -32,9 +32,12 @@ export class MemoryLedger implements Ledger, Succession {
   readonly #options: MemoryLedgerOptions;
   readonly #buckets: BucketMap<MemoryBucket>;
   readonly #commons: MemoryCommons;
+  /** Over how many replicas budgets are divided, from one takeover to the next. */
+  #replicas: number;
 
   constructor(options: MemoryLedgerOptions) {
     this.#options = options;
+    this.#replicas = options.standIn?.replicas() ?? 1;
     this.#buckets = new BucketMap({ most: options.maxBuckets, isIdle: (bucket) => bucket.idle });
     this.#commons = {
       options,
@@ -97,6 +100,7 @@ export class MemoryLedger implements Ledger, Succession {
   }
 
   takeOver({ waiting, held, known }: Handover): void {
+    this.#replicas = this.#options.standIn?.replicas() ?? 1;
     for (const each of known) this.#bucketFor(each.name, each);
     for (const { grant, kind } of [...held].sort(byGrantTime)) {
       this.#bucketFor(grant.ticket.bucket).adopt(grant, kind);
@@ -128,7 +132,7 @@ export class MemoryLedger implements Ledger, Succession {
       this.#commons,
       standIn && {
         known: known ?? new KnownBucket(name),
-        replicas: standIn.replicas(),
+        replicas: this.#replicas,
       },
     );
     this.#buckets.add(name.id, bucket);

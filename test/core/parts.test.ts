@@ -25,16 +25,20 @@ describe.each(EXACT)('parts of a %s limit', (semantics) => {
     const parts = fc.array(part(0), { minLength: 2, maxLength: 5 });
     const worlds = fc.tuple(parts, fc.integer({ min: 40, max: 100 }));
     let sent = 0;
+    let capacity = 0;
     const refused = fc.sample(worlds, 100).map(([all, limit]) => {
       const seen = runParts({ ...world, limit, parts: all }).flat();
       sent += seen.length;
+      capacity += (limit * world.runMs) / PERIOD_MS;
       return { count: seen.filter(({ accepted }) => !accepted).length, limit, parts: all };
     });
     const worst = refused.toSorted((a, b) => b.count - a.count)[0];
     const share = refused.reduce((sum, { count }) => sum + count, 0) / sent;
-    // Where all began at once one may ask in vain for what the others leave. At once after a window's
-    // reset or the outage's beginning, each of them taking its share of what is left, it is 5 to 18 %.
-    expect(share, `the worst was ${JSON.stringify(worst)}`).toBeLessThan(0.005);
+    // One may ask in vain for what the others leave, in a leaky bucket as often as its Retry-After
+    // says. With each of them taking its share of what is left, again and again, it is 5 to 18 %.
+    const most = semantics === 'leaky' ? 0.02 : 0.005;
+    expect(share, `the worst was ${JSON.stringify(worst)}`).toBeLessThan(most);
+    expect(sent / capacity).toBeGreaterThan(0.9);
   });
 
   test('leave to one that is alone in having calls what the others do not spend', () => {
@@ -48,6 +52,32 @@ describe.each(EXACT)('parts of a %s limit', (semantics) => {
       { numRuns: 100 },
     );
   });
+});
+
+describe('parts of a sliding limit', () => {
+  const world = { semantics: 'sliding', periodMs: PERIOD_MS, runMs: 3 * PERIOD_MS } as const;
+  const idle: Part = { spentAgoMs: [], lateMs: 0, callEveryMs: undefined, tripsMs: [20] };
+
+  test('leave to one what the others do not spend although its own comes back all the time', () => {
+    const spentAgoMs = Array.from({ length: 100 }, (_, i) => 200 * i + 100);
+    const busy: Part = { ...idle, spentAgoMs, callEveryMs: 50 };
+    const [sent = []] = runParts({ ...world, limit: 300, parts: [busy, idle, idle] });
+    const served = sent.filter(({ at, accepted }) => accepted && at > world.runMs - PERIOD_MS);
+    expect(served.length).toBeGreaterThan(0.9 * 300);
+  });
+});
+
+test.each<[string, Semantics, number]>([
+  ['that nobody called for a while', 'sliding', 17_000],
+  ['whose window was reset and used by another meanwhile', 'fixed', 38_000],
+])('a part %s asks once whether it is still there', (_which, semantics, callsFromMs) => {
+  const busy: Part = { spentAgoMs: [], lateMs: 0, callEveryMs: 100, tripsMs: [20] };
+  const late: Part = { ...busy, callEveryMs: 0, callsFromMs };
+  const world = { semantics, periodMs: PERIOD_MS, runMs: callsFromMs + 1000 };
+  const sent = runParts({ ...world, limit: 60, parts: [busy, late, late] });
+  expect(sent[0]?.length).toBeGreaterThan(50);
+  const atLast = sent.map((seen) => seen.filter(({ accepted }) => !accepted).length);
+  expect(Math.max(...atLast)).toBeLessThanOrEqual(1);
 });
 
 describe('a part', () => {
@@ -89,6 +119,35 @@ describe('a part', () => {
     bucket.answered(canary, answer, now, () => 0.5);
     expect(grantAll(bucket, now)).toBe(28);
     expect(grantAll(bucket, now + 1000)).toBe(1);
+  });
+
+  test('forgets none of its own when one is lost', () => {
+    const bucket = partOf(90, { own: 25, remaining: 65 });
+    bucket.advance(T0, LEVEL);
+    bucket.lost(bucket.grant(T0), T0);
+    expect(grantAll(bucket, T0)).toBe(3);
+  });
+
+  test('forecasts the one that goes later, and those that the others may leave', () => {
+    const bucket = partOf(90, { own: 0, remaining: 90 });
+    expect(grantAll(bucket, T0)).toBe(29);
+    expect(bucket.eta(1, T0)).toBe(T0 + 1000);
+    const used = partOf(90, { own: 30, remaining: 60 });
+    used.advance(T0, LEVEL);
+    const paceMs = PERIOD_MS / 90;
+    expect(used.eta(1, T0)).toBe(T0 + 1000);
+    expect(used.eta(11, T0)).toBeCloseTo(T0 + 1000 + 10 * paceMs);
+    expect(used.eta(61, T0)).toBe(T0 + 3 * PERIOD_MS);
+    const usedByUs = partOf(90, { own: 90, remaining: 0 });
+    usedByUs.advance(T0, LEVEL);
+    expect(usedByUs.eta(90, T0)).toBe(T0 + PERIOD_MS);
+  });
+
+  test('wakes for the one that it kept, however late it is looked at', () => {
+    const bucket = partOf(90, { own: 30, remaining: 0 });
+    const now = T0 + PERIOD_MS + 5000;
+    bucket.advance(now, LEVEL);
+    expect(bucket.view(now)).toMatchObject({ remaining: 30 });
   });
 
   test('of one operation has it go at once', () => {

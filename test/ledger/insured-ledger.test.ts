@@ -111,12 +111,33 @@ describe('an insured ledger', () => {
     expect(granted(asked)).toBe(20);
   });
 
+  test('refuses nobody for whom something is left before the reset', async () => {
+    const first = await ask();
+    desk.answer(first, { limit: 90, remaining: 60, resetInMs: 60 * MINUTE_MS });
+    await fleet.pass(100);
+    desk.granted.length = 0;
+    lose();
+    const asked = Array.from({ length: 20 }, () => desk.ask());
+    expect(asked.map(({ state }) => state.kind).filter((kind) => kind === 'waiting')).toHaveLength(
+      1,
+    );
+    await fleet.pass(1000);
+    expect(granted(asked)).toBe(20);
+  });
+
   test('has a share of a budget that it meets only then', async () => {
     lose();
     const probe = desk.ask();
     desk.answer(probe, { limit: 90, remaining: 89, resetInMs: MINUTE_MS });
     const asked = Array.from({ length: 40 }, () => desk.ask());
     expect(granted(asked)).toBe(29);
+  });
+
+  test('takes no configured limit for the one that the API said before', async () => {
+    await opened(90, 60);
+    lose();
+    belief = { limit: 600, periodMs: MINUTE_MS };
+    expect(insured.view('b')).toMatchObject({ limit: 30, remaining: 19 });
   });
 
   test('has a share of a configured limit where the API reports none', async () => {

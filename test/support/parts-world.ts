@@ -12,6 +12,8 @@ export interface Part {
   readonly lateMs: number;
   /** A call comes each so many milliseconds; 0: any number of them waits. `undefined`: none does. */
   readonly callEveryMs: number | undefined;
+  /** When that begins, after the outage; at once unless given. */
+  readonly callsFromMs?: number;
   /** By call, over and over: there and back. */
   readonly tripsMs: readonly number[];
 }
@@ -56,7 +58,10 @@ export function runParts({ parts, semantics, runMs, ...limits }: PartsOptions): 
   clock.advance(runMs);
   return sent;
 
-  function runPart({ lateMs, callEveryMs, tripsMs }: Part, own: readonly Verdict[]): SentByPart[] {
+  function runPart(
+    { lateMs, callEveryMs, callsFromMs = 0, tripsMs }: Part,
+    own: readonly Verdict[],
+  ): SentByPart[] {
     const bucket = new Bucket(T0);
     const log: SentByPart[] = [];
     let waiting = 0;
@@ -67,7 +72,8 @@ export function runParts({ parts, semantics, runMs, ...limits }: PartsOptions): 
       const now = clock.now();
       bucket.advance(now, LEVEL);
       alarm?.cancel();
-      const somebodyWaits = (): boolean => callEveryMs === 0 || waiting > 0;
+      const isCalled = clock.now() - T0 >= callsFromMs;
+      const somebodyWaits = (): boolean => (callEveryMs === 0 && isCalled) || waiting > 0;
       while (somebodyWaits() && bucket.offer(now) !== undefined) {
         const lease = bucket.grant(now);
         waiting--;
@@ -117,6 +123,9 @@ export function runParts({ parts, semantics, runMs, ...limits }: PartsOptions): 
       };
       const slots = own.map(({ resetAtMs }): [number, number] => [resetAtMs, 1]);
       bucket.assume({ said, blockedUntil: undefined, slots }, parts.length, now);
+      pump();
+    });
+    clock.after(Math.max(lateMs, callsFromMs), () => {
       pump();
       call();
     });
