@@ -1,11 +1,11 @@
 import type { EndOfTurn } from '../core/clock.ts';
 import { observe } from '../core/observation.ts';
 import type { BucketOptions } from './bucket-options.ts';
+import { GrantsHere, type GrantsTold } from './grants-here.ts';
 import type { Handover } from './handover.ts';
 import type { Ids } from './ids.ts';
 import { KnownBucket } from './known-bucket.ts';
 import { localTimes, type LocalObservation } from './local-times.ts';
-import { LeasesHere, type LeasesTold } from './leases-here.ts';
 import type { Admission, Again, BucketName, Grant, Outcome } from './ledger.ts';
 import type { Granted, Leaving, LedgerObserver, Left, Shed, ShedCode, Ticket } from './ledger.ts';
 import { remember, toKnown, toSettled, toTicket } from './step-batch.ts';
@@ -18,7 +18,6 @@ import type {
   StepShed,
 } from './step-protocol.ts';
 import { Steps, type Load, type StepHead } from './steps.ts';
-import { StockHere } from './stock-here.ts';
 import { tooLate } from './too-late.ts';
 import { WaitingHere, type RemoteWaiter } from './waiting-here.ts';
 
@@ -55,13 +54,10 @@ export class RedisBucket {
   readonly #options: RedisBucketOptions;
   #known: KnownBucket;
   readonly #waiting: WaitingHere;
-  readonly #leases: LeasesHere;
-  readonly #stock = new StockHere();
+  readonly #grants: GrantsHere;
   readonly #steps: Steps<Carried>;
   /** Sockets that the script believes are free here. */
   #freeByScript = 0;
-  /** What keeps those who wait, by the last step. */
-  #keptBy: 'socket' | 'budget' = 'budget';
   #numbers: StepNumbers = { uncertainty: 0, leases: 0, waiting: 0 };
   #numbersAt = 0;
   #paused = false;
@@ -71,7 +67,6 @@ export class RedisBucket {
   constructor(name: BucketName, options: RedisBucketOptions) {
     this.#options = options;
     this.#known = new KnownBucket(name);
-    this.#leases = new LeasesHere(options.ids);
     this.#waiting = new WaitingHere({
       clock: options.clock,
       latest: (ticket) => this.#latest(ticket),
@@ -79,13 +74,27 @@ export class RedisBucket {
       tooLate: (ticket) => this.#tooLate(ticket, this.#guessMs()),
       onNews: () => this.#steps.send(),
     });
+    this.#grants = new GrantsHere({
+      clock: options.clock,
+      places: options.places,
+      ids: options.ids,
+      waiting: this.#waiting,
+      someStarve: options.someStarve,
+      isPaused: () => this.#paused,
+      isInTouch: () => this.#isInTouch,
+      onStockUsed: (isLow) => {
+        if (isLow && !this.stepping) this.#steps.take();
+        else this.#steps.linger();
+      },
+      onGivenBack: () => this.#steps.want(),
+    });
     this.#steps = new Steps({
       clock: options.clock,
       timeoutMs: options.timeoutMs,
       atEndOfTurn: options.atEndOfTurn,
       run: (batch) => options.step(name.id, batch),
       nextEpoch: options.nextEpoch,
-      hasNews: () => this.#untold + this.#stock.count + this.#leases.fromStock > 0,
+      hasNews: () => this.#untold + this.#grants.inStock + this.#grants.fromStock > 0,
       isPressing: () => this.#presses(),
       mayStep: () => options.mayStep(this),
       stepOver: options.stepOver,
@@ -103,7 +112,7 @@ export class RedisBucket {
 
   /** Whether nothing waits, is held, or is still to be told. */
   get idle(): boolean {
-    const here = this.#waiting.size + this.#leases.held + this.#stock.count;
+    const here = this.#waiting.size + this.#grants.size;
     return this.#untold + here === 0 && !this.stepping && !this.#paused;
   }
 
@@ -143,9 +152,9 @@ export class RedisBucket {
     if (!mayStart || (again !== undefined && again.notBefore > latest)) {
       return this.#tooLate(ticket, again === undefined ? 0 : again.notBefore - now);
     }
-    this.#stock.called(now);
+    this.#grants.called(now);
     const isFirst = this.#waiting.queued === 0 && (again?.notBefore ?? 0) <= now;
-    const grant = isFirst ? this.#grantFromStock(ticket, now) : undefined;
+    const grant = isFirst ? this.#grants.grantFromStock(ticket, now) : undefined;
     if (grant !== undefined) return { kind: 'granted', grant };
     // What is kept out of the queue takes as much room as what is in it.
     const waiting = Math.max(this.#waiting.size, this.#numbers.waiting + this.parked);
@@ -173,15 +182,13 @@ export class RedisBucket {
       const offset = apiClock.bounds(now, clock.wallMs());
       said = localTimes(observe(outcome.answer, offset), offset);
     }
-    const lease = this.#leases.settle(grant, outcome.kind, said, chance());
+    const lease = this.#grants.settle(grant, outcome.kind, said, chance());
     if (said !== undefined) this.#known.learn(said, now, true);
     const refused = said?.status === 429;
-    // What was given before this was known is no longer to be counted on.
-    if (refused) this.#stock.recall();
     // While nobody waits for what this changes, it goes with the next step for free.
     this.#isUrgent ||= lease.kind !== 'slot' || said === undefined || refused;
     this.#isUrgent ||= this.#numbers.waiting > 0;
-    if (this.#isUrgent || this.#leases.untold >= MOST_GATHERED) this.#steps.send();
+    if (this.#isUrgent || this.#grants.untold >= MOST_GATHERED) this.#steps.send();
     else this.#steps.linger();
   }
 
@@ -204,7 +211,7 @@ export class RedisBucket {
     if (message.recall === true) this.#giveBackStock();
     if (message.granted.length === 0) return;
     if (!this.#isInTouch) return this.step();
-    for (const entry of message.granted) this.#take(entry, true);
+    this.#take(message.granted, true);
     // What could not be used here others may use now; what was taken is confirmed in time.
     if (this.#steps.isDue) this.#steps.send();
     else this.#steps.takeWithin(CONFIRM_MS);
@@ -235,16 +242,16 @@ export class RedisBucket {
     const waiting = this.#waiting.empty({ leaves: false });
     const { said } = this.#known;
     if (said !== undefined) {
-      const unshared = this.#leases.unshared(this.#steps.underWay?.told.settled ?? []);
+      const unshared = this.#grants.unshared(this.#steps.underWay?.told.leases.settled ?? []);
       this.#known.said = { ...said, remaining: Math.max(0, said.remaining - unshared) };
     }
-    return { waiting, held: this.#leases.handOver(), known: [this.#known] };
+    return { waiting, held: this.#grants.handOver(), known: [this.#known] };
   }
 
   /** Goes on with what another ledger held; {@link step} then declares it. */
   takeOver({ waiting, held, known }: Handover): void {
     for (const bucket of known) this.#known = bucket;
-    for (const { grant, kind } of held) this.#leases.adopt(grant, kind);
+    for (const { grant, kind } of held) this.#grants.adopt(grant, kind);
     for (const waiter of waiting) {
       this.#waiting.add(waiter, waiter.number ?? this.#options.ids.next(), true);
     }
@@ -255,19 +262,19 @@ export class RedisBucket {
     for (const waiter of this.#waiting.all) {
       this.#waiting.leave(waiter, this.#tooLate(waiter.ticket, 0));
     }
-    this.#stock.recall();
+    this.#grants.recall();
     await this.#steps.finish();
   }
 
   /** How much the next step has to tell. */
   get #untold(): number {
-    return this.#leases.untold + this.#waiting.untold;
+    return this.#grants.untold + this.#waiting.untold;
   }
 
   /** While there is stock no call waits for a step, and answers gather. */
   #presses(): boolean {
-    const gathers = this.#stock.count > 0 && !this.#isUrgent;
-    return this.#waiting.untold > 0 || this.#leases.untold >= (gathers ? MOST_GATHERED : 1);
+    const gathers = this.#grants.inStock > 0 && !this.#isUrgent;
+    return this.#waiting.untold > 0 || this.#grants.untold >= (gathers ? MOST_GATHERED : 1);
   }
 
   #latest(ticket: Ticket): number {
@@ -284,57 +291,14 @@ export class RedisBucket {
     return Math.max(0, (numbers.blockedFor ?? numbers.resetIn ?? ageMs) - ageMs);
   }
 
-  #take(entry: StepGranted, isOffer: boolean): void {
-    const [id] = entry;
-    const waiter = this.#waiting.take(this.#options.ids.numberOf(id));
-    if (waiter === undefined) {
-      // Granted twice over, by message and by step; or its caller left before the grant came.
-      if (!this.#leases.has(id)) this.#giveBack(entry);
-      return;
-    }
-    if (this.#paused || !this.#options.places.take()) {
-      this.#giveBack(entry);
-      const again = { ...waiter, isAgain: true, notBefore: 0 };
-      this.#waiting.add(again, this.#options.ids.next(), true);
-      this.#freeByScript = 0;
-      return;
-    }
-    const { ticket } = waiter;
-    const waitedFor = waiter.hasWaited || isOffer ? this.#keptBy : 'nothing';
-    const grant: Grant = { ticket, grantedAt: this.#options.clock.now(), waitedFor };
-    this.#leases.hold(grant, entry, { isOffer });
-    this.#waiting.tell(waiter, { kind: 'granted', grant });
-  }
-
-  #grantFromStock(ticket: Ticket, now: number): Grant | undefined {
-    const { places, someStarve } = this.#options;
-    if (!this.#stock.isUsable || this.#paused || !this.#isInTouch) return undefined;
-    // A socket that came free is theirs who waited for it; here a step says who goes next.
-    if (someStarve() || !places.take()) return undefined;
-    const grant: Grant = { ticket, grantedAt: now, waitedFor: 'nothing' };
-    this.#leases.holdFromStock(grant, this.#stock.take());
-    if (this.#stock.isLow && !this.stepping) this.#steps.take();
-    else this.#steps.linger();
-    return grant;
-  }
-
-  /** Those who came while a step was under way need none of their own if it brought stock. */
-  #serveFromStock(): void {
-    const now = this.#options.clock.now();
-    let waiter = this.#waiting.firstUntold;
-    while (waiter !== undefined) {
-      const grant = this.#grantFromStock(waiter.ticket, now);
-      if (grant === undefined) return;
-      this.#waiting.take(waiter.number);
-      this.#waiting.tell(waiter, { kind: 'granted', grant });
-      waiter = this.#waiting.firstUntold;
-    }
+  #take(granted: readonly StepGranted[], isOffer: boolean): void {
+    for (const entry of granted) if (!this.#grants.take(entry, isOffer)) this.#freeByScript = 0;
   }
 
   #giveBackStock(): void {
-    this.#stock.recall();
+    this.#grants.recall();
     // A step under way may bring more.
-    if (this.#stock.count > 0 || this.stepping) this.#steps.take();
+    if (this.#grants.inStock > 0 || this.stepping) this.#steps.take();
   }
 
   /**
@@ -343,20 +307,6 @@ export class RedisBucket {
    */
   get #isInTouch(): boolean {
     return this.#options.clock.now() - this.#steps.lastSentAt < FRESH_MS;
-  }
-
-  #whatKeeps({ wakeIn }: StepDone): 'socket' | 'budget' {
-    // What a pause holds back comes all at once, as after a reset.
-    if (this.#paused) return 'budget';
-    // Where only a socket is missing no time tells when there is one.
-    if (wakeIn === undefined) return 'socket';
-    // No more fitted into the step: the rest waits for what it waited for before.
-    return wakeIn > 0 ? 'budget' : this.#keptBy;
-  }
-
-  #giveBack(entry: StepGranted): void {
-    this.#leases.giveBack(entry, this.#options.clock.now());
-    this.#steps.want();
   }
 
   #shed([id, code, retryAfterMs]: StepShed): void {
@@ -374,9 +324,7 @@ export class RedisBucket {
   #load(head: StepHead): Carried {
     const { clock, timeoutMs, places, maxQueue, belief, replica, ids } = this.#options;
     const now = clock.now();
-    if (this.#paused) this.#stock.recall();
-    const wants = this.#stock.ask(now);
-    const told = this.#leases.tell(head.declares ? 'all' : 'news', MOST_SETTLED, now);
+    const told = this.#grants.tell(head.declares, MOST_SETTLED, now);
     const tickets = this.#waiting.nextTickets(MOST_TICKETS);
     const gone = this.#waiting.nextGone(MOST_SETTLED);
     this.#isUrgent = false;
@@ -391,10 +339,10 @@ export class RedisBucket {
       maxQueue: Math.max(0, maxQueue - this.parked),
       ...(belief === undefined ? {} : { belief: [belief.limit, belief.periodMs] }),
       ...(head.declares ? { known: toKnown(this.#known, 0, now) } : {}),
-      held: told.held,
-      settled: told.settled.map((one) => toSettled(one, now, timeoutMs)),
-      stock: this.#stock.count + this.#leases.fromStock,
-      wants,
+      held: told.leases.held,
+      settled: told.leases.settled.map((one) => toSettled(one, now, timeoutMs)),
+      stock: told.stock,
+      wants: told.wants,
       gone: gone.map((number) => ids.idOf(number)),
       tickets: tickets.map((waiter) => {
         const id = ids.idOf(waiter.number);
@@ -408,7 +356,7 @@ export class RedisBucket {
     const { clock } = this.#options;
     const known = this.#known;
     this.#options.observer?.step(clock.now() - sentAt, tickets.length);
-    if (done.lineage !== known.lineage) this.#leases.changeLineage();
+    if (done.lineage !== known.lineage) this.#grants.changeLineage();
     known.lineage = done.lineage;
     known.revision = done.revision;
     if (batch.declares) known.since.clear();
@@ -416,26 +364,24 @@ export class RedisBucket {
     this.#numbersAt = clock.now();
     this.#freeByScript = done.free;
     remember(known, done.numbers, this.#numbersAt);
-    for (const entry of done.granted) this.#take(entry, false);
-    this.#keptBy = this.#whatKeeps(done);
+    this.#take(done.granted, false);
+    this.#grants.heard(done);
     for (const entry of done.shed) this.#shed(entry);
     this.#waiting.haveWaited(tickets);
-    this.#stock.heard(done.stock);
     if (done.recall === true) this.#giveBackStock();
-    this.#serveFromStock();
+    this.#grants.serveFromStock();
   }
 
   #applied({ wakeIn = Infinity }: StepDone): void {
     if (this.#waiting.queued > 0) this.#steps.takeWithin(Math.min(HEARTBEAT_MS, wakeIn));
     // What nobody calls for goes back, and what was used is told of even when no answer comes.
-    if (this.#stock.count > 0) this.#steps.takeWithin(STOCK_IDLE_MS);
-    if (this.#leases.fromStock > 0) this.#steps.linger();
+    if (this.#grants.inStock > 0) this.#steps.takeWithin(STOCK_IDLE_MS);
+    if (this.#grants.fromStock > 0) this.#steps.linger();
     this.#lookForPlaces();
   }
 
   #revoke(carried: Carried | undefined): void {
-    this.#stock.forget();
-    if (carried !== undefined) this.#leases.tellAnew(carried.told);
+    this.#grants.revoke(carried?.told);
     this.#waiting.tellAnew(carried?.gone ?? []);
   }
 
@@ -448,7 +394,7 @@ export class RedisBucket {
 }
 
 interface Carried extends Load {
-  readonly told: LeasesTold;
+  readonly told: GrantsTold;
   readonly tickets: readonly RemoteWaiter[];
   readonly gone: readonly number[];
 }
