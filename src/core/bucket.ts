@@ -96,6 +96,7 @@ export class Bucket {
     this.#isReported = true;
     this.#limit = this.#part.ofLimit(said.limit);
     this.#remaining = this.#part.of(said.remaining);
+    this.#part.heard(said.remaining, now);
     this.#uncertaintyMs = said.uncertaintyMs;
     this.#clock.use('delay');
     this.#comebacks.assume(said.resetAt, said.periodMs, said.limit);
@@ -129,7 +130,7 @@ export class Bucket {
       if (Math.min(leaseAt, slotAt, refillAt) > now) break;
       if (leaseAt <= slotAt && leaseAt <= refillAt) this.#expireOldest(now);
       else if (refillAt <= slotAt) this.#refill(refillAt);
-      else this.#remaining = Math.min(this.#limit, this.#remaining + this.#comebacks.takeSlots());
+      else this.#takeSlots();
     }
     // What came back by the clock is test enough; a canary goes only where nothing did.
     if (this.#block.endedBy(now)) {
@@ -265,10 +266,13 @@ export class Bucket {
     return this.#part.own(this.#remaining, this.#limit, this.#comebacks.out);
   }
 
-  /** When one may go of what the others leave of their parts; infinitely far when they leave nothing. */
+  get #isUsedUp(): boolean {
+    return this.#comebacks.out + this.#leases.size >= this.#limit;
+  }
+
+  /** When one may go although nothing of our own part is available; infinitely far when none may. */
   get #beyondAt(): number {
-    const isLeft = this.#part.isPart && this.#remaining > this.#leases.size;
-    return isLeft ? this.#part.beyondAt : Infinity;
+    return this.#part.nextAt(this.#leases.size, this.#isUsedUp);
   }
 
   /** How far apart the operations of all replicas are where they are spent evenly. */
@@ -315,6 +319,12 @@ export class Bucket {
     this.#canary.ended(lease);
     lease.recorded = this.#spend(now);
     if (lease.kind === 'canary') this.#canary.later(now);
+  }
+
+  #takeSlots(): void {
+    const count = this.#comebacks.takeSlots();
+    this.#remaining = Math.min(this.#limit, this.#remaining + count);
+    this.#part.cameBack(count);
   }
 
   /** The reset passed, so we believe; a canary tells. */
@@ -377,7 +387,7 @@ export class Bucket {
     this.#limit = limit;
     this.#remaining = remaining;
     this.#uncertaintyMs = uncertaintyMs;
-    this.#part.heard(now);
+    this.#part.heard(left, now);
     this.#canary.observed();
     // More under another limit than before may be a raised quota, or a route with a budget of its
     // own. As with a refill by the clock, one canary tells.
@@ -408,16 +418,10 @@ export class Bucket {
     if (this.#phase !== 'metered') return undefined;
     const ahead = rank - Math.max(0, this.#available) - 1;
     if (ahead < 0) return now;
-    if (this.#part.isPart) return this.#etaOfPart(ahead);
-    return this.#comebacks.nth(ahead, this.#limit);
-  }
-
-  /** Where the others leave something, it goes as if they left it all. */
-  #etaOfPart(ahead: number): number | undefined {
+    if (!this.#part.isPart) return this.#comebacks.nth(ahead, this.#limit);
     const back = this.#comebacks.nth(ahead, Math.max(this.#limit, this.#comebacks.out));
-    const left = this.#part.whole(this.#remaining - this.#leases.size);
-    if (ahead >= left) return back;
-    return Math.min(back ?? Infinity, this.#part.beyondAt + ahead * this.#paceMs);
+    const beyond = this.#part.nthAt(ahead, this.#leases.size, this.#isUsedUp, this.#paceMs);
+    return beyond < (back ?? Infinity) ? beyond : back;
   }
 }
 

@@ -6,29 +6,32 @@ const OTHERS_MS = 1000;
  * do: an equal share of the limit, and never more than that share of what the API has left.
  *
  * What the others do not use is not lost: once ours is used up we go on with it, at the pace at which
- * the API gives back over a period. At once it would be taken before the others had their part.
+ * the API gives back over a period, and as long as one is left for each. At once it would be taken
+ * before the others had their part. Of what is left then, who has not used its part up claims one
+ * now and then: whoever goes beyond its own sees that and waits for more to come back.
  */
 export class Part {
   readonly #replicas: number;
+  /** When what the others leave may next be gone on with. */
   #beyondAt: number;
+  /** When we may next claim of our own part what others seem to go beyond theirs with. */
+  #claimAt: number;
   #keptUntil: number | undefined;
   #heardAt: number;
+  /** What the API has left, as far as we know: it said so, and what came back to us since. */
+  #left = 0;
 
   /** From now on so many replicas have a part each. */
   constructor(replicas: number, now: number) {
     this.#replicas = replicas;
     this.#beyondAt = now + OTHERS_MS;
+    this.#claimAt = now + OTHERS_MS;
     this.#heardAt = now;
   }
 
   /** Whether there are others, who are sure to spend theirs. */
   get isPart(): boolean {
     return this.#replicas > 1;
-  }
-
-  /** When what the others leave may next be gone on with, on our clock. */
-  get beyondAt(): number {
-    return this.#beyondAt;
   }
 
   /** Until when one is kept, on our clock; `undefined` when none is. */
@@ -75,11 +78,37 @@ export class Part {
   granted(now: number, own: number, paceMs: number): void {
     if (!this.isPart) return;
     this.#beyondAt = Math.max(this.#beyondAt, now + (own > 0 ? OTHERS_MS : paceMs));
+    this.#claimAt = Math.max(this.#beyondAt, now + this.whole(paceMs));
+  }
+
+  /**
+   * When one may go that {@link own} has no room for, while so many of ours are under way: on our
+   * clock, and infinitely far when the API has too little left. `isUsedUp`: our part of the limit is.
+   */
+  nextAt(leases: number, isUsedUp: boolean): number {
+    const left = this.#left - leases;
+    if (left >= this.#replicas) return this.#beyondAt;
+    return left > 0 && !isUsedUp ? this.#claimAt : Infinity;
+  }
+
+  /** When the one with so many `ahead` of it may go like that, if nobody else takes what is left. */
+  nthAt(ahead: number, leases: number, isUsedUp: boolean, paceMs: number): number {
+    const left = this.#left - leases;
+    if (ahead >= left) return Infinity;
+    const everyMs = left >= this.#replicas ? paceMs : this.whole(paceMs);
+    return this.nextAt(leases, isUsedUp) + ahead * everyMs;
   }
 
   /** The API said what it has left. */
-  heard(now: number): void {
-    if (this.isPart) this.#heardAt = now;
+  heard(left: number, now: number): void {
+    if (!this.isPart) return;
+    this.#heardAt = now;
+    this.#left = left;
+  }
+
+  /** So many of what we spent came back. */
+  cameBack(count: number): void {
+    if (this.isPart) this.#left += count;
   }
 
   /** Whether that is so long ago that others may have spent it. */
