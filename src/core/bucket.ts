@@ -96,7 +96,7 @@ export class Bucket {
     this.#isReported = true;
     this.#limit = this.#part.ofLimit(said.limit);
     this.#remaining = this.#part.of(said.remaining);
-    this.#part.heard(said.remaining, now);
+    this.#part.heard(said.remaining, said.at ?? now, -Infinity);
     this.#uncertaintyMs = said.uncertaintyMs;
     this.#clock.use('delay');
     this.#comebacks.assume(said.resetAt, said.periodMs, said.limit);
@@ -229,7 +229,8 @@ export class Bucket {
     consider(this.#part.keptUntil);
     consider(this.#canary.dueAt);
     if (this.#phase === 'unopened') consider(this.#opening.probeAt);
-    const isKeptByLeases = this.#canary.isOut || this.#phase !== 'metered' || askAt < Infinity;
+    const isKeptByLeases =
+      this.#part.isPart || this.#canary.isOut || this.#phase !== 'metered' || askAt < Infinity;
     if (isKeptByLeases) consider(this.#leases.expireAt);
     return Math.max(at, now);
   }
@@ -347,6 +348,7 @@ export class Bucket {
     this.#leases.lose();
     if (this.#phase !== 'metered') return false;
     this.#remaining = Math.max(0, this.#remaining - 1);
+    this.#part.spent();
     const comesBack = this.#comebacks.addLost(now);
     this.#comebacks.keepLast(this.#part.mostOut(this.#limit, this.#remaining));
     if (!comesBack && this.#remaining === 0 && this.#leases.size === 0) this.#canary.later(now);
@@ -387,7 +389,7 @@ export class Bucket {
     this.#limit = limit;
     this.#remaining = remaining;
     this.#uncertaintyMs = uncertaintyMs;
-    this.#part.heard(left, now);
+    this.#part.heard(left, now, lease.grantedAt);
     this.#canary.observed();
     // More under another limit than before may be a raised quota, or a route with a budget of its
     // own. As with a refill by the clock, one canary tells.

@@ -11,6 +11,8 @@ export interface KnownBudget {
     | {
         readonly limit: number;
         readonly remaining: number;
+        /** When; just now unless given. */
+        readonly at?: number;
         readonly resetAt?: number | undefined;
         readonly uncertaintyMs: number;
         readonly periodMs?: number | undefined;

@@ -17,16 +17,25 @@ export class Part {
   /** When we may next claim of our own part what others seem to go beyond theirs with. */
   #claimAt: number;
   #keptUntil: number | undefined;
-  #heardAt: number;
-  /** What the API has left, as far as we know: it said so, and what came back to us since. */
+  #heardAt: number | undefined;
+  /**
+   * What the API has left, as far as we know: as it said, with what came back to us since and
+   * without what we spent and had no answer to.
+   */
   #left = 0;
+  /** From when on a grant's answer tells what the others leave of what all began to spend. */
+  #tellsAt: number;
+  /** Whether there was such an answer. */
+  #isTold = false;
+  /** Whether something of ours came back since then: others' does as well, and is not all at once. */
+  #cameBack = false;
 
   /** From now on so many replicas have a part each. */
   constructor(replicas: number, now: number) {
     this.#replicas = replicas;
     this.#beyondAt = now + OTHERS_MS;
     this.#claimAt = now + OTHERS_MS;
-    this.#heardAt = now;
+    this.#tellsAt = now + OTHERS_MS;
   }
 
   /** Whether there are others, who are sure to spend theirs. */
@@ -67,7 +76,11 @@ export class Part {
 
   /** All may begin to spend their parts now. One of `own` is kept, to ask later what the others leave. */
   begin(now: number, own: number): void {
-    if (this.isPart && own > 1) this.#keptUntil = now + OTHERS_MS;
+    if (!this.isPart) return;
+    this.#tellsAt = now + OTHERS_MS;
+    this.#isTold = false;
+    this.#cameBack = false;
+    if (own > 1) this.#keptUntil = now + OTHERS_MS;
   }
 
   advance(now: number): void {
@@ -77,7 +90,8 @@ export class Part {
   /** One is granted, after which so many of our own are there. Beyond them one goes each `paceMs`. */
   granted(now: number, own: number, paceMs: number): void {
     if (!this.isPart) return;
-    this.#beyondAt = Math.max(this.#beyondAt, now + (own > 0 ? OTHERS_MS : paceMs));
+    const isBurst = own > 0 && !this.#cameBack;
+    this.#beyondAt = Math.max(this.#beyondAt, now + (isBurst ? OTHERS_MS : paceMs));
     this.#claimAt = Math.max(this.#beyondAt, now + this.whole(paceMs));
   }
 
@@ -87,33 +101,42 @@ export class Part {
    */
   nextAt(leases: number, isUsedUp: boolean): number {
     const left = this.#left - leases;
-    if (left >= this.#replicas) return this.#beyondAt;
+    // What is out will tell whether that is still so.
+    if (left >= this.#replicas) return this.#isTold || leases === 0 ? this.#beyondAt : Infinity;
     return left > 0 && !isUsedUp ? this.#claimAt : Infinity;
   }
 
   /** When the one with so many `ahead` of it may go like that, if nobody else takes what is left. */
   nthAt(ahead: number, leases: number, isUsedUp: boolean, paceMs: number): number {
     const left = this.#left - leases;
-    if (ahead >= left) return Infinity;
-    const everyMs = left >= this.#replicas ? paceMs : this.whole(paceMs);
-    return this.nextAt(leases, isUsedUp) + ahead * everyMs;
+    if (ahead >= (isUsedUp ? left - this.#replicas + 1 : left)) return Infinity;
+    const isForAll = left >= this.#replicas;
+    return isForAll ? this.#beyondAt + ahead * paceMs : this.#claimAt + ahead * this.whole(paceMs);
   }
 
-  /** The API said what it has left. */
-  heard(left: number, now: number): void {
+  /** The API said at `at` what it has left, in answer to what was granted at `grantedAt`. */
+  heard(left: number, at: number, grantedAt: number): void {
     if (!this.isPart) return;
-    this.#heardAt = now;
+    this.#heardAt = at;
     this.#left = left;
+    this.#isTold ||= grantedAt >= this.#tellsAt;
+  }
+
+  /** One was spent without an answer that tells of it. */
+  spent(): void {
+    if (this.isPart) this.#left--;
   }
 
   /** So many of what we spent came back. */
   cameBack(count: number): void {
-    if (this.isPart) this.#left += count;
+    if (!this.isPart) return;
+    this.#left += count;
+    this.#cameBack = true;
   }
 
   /** Whether that is so long ago that others may have spent it. */
   isOld(now: number): boolean {
-    return this.isPart && now - this.#heardAt > OTHERS_MS;
+    return this.#heardAt !== undefined && now - this.#heardAt > OTHERS_MS;
   }
 }
 

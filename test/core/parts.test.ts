@@ -77,6 +77,14 @@ describe('parts of a sliding limit', () => {
     const served = sent.filter(({ at, accepted }) => accepted && at > world.runMs - PERIOD_MS);
     expect(served.length).toBeGreaterThan(0.9 * 300);
   });
+
+  test('leave it to one although its own comes back in bursts', () => {
+    const spentAgoMs = Array.from({ length: 100 }, (_, i) => 1000 * Math.floor(i / 5) + 500);
+    const busy: Part = { ...idle, spentAgoMs, callEveryMs: 50 };
+    const [sent = []] = runParts({ ...world, limit: 300, parts: [busy, idle, idle] });
+    const served = sent.filter(({ at, accepted }) => accepted && at > world.runMs - PERIOD_MS);
+    expect(served.length).toBeGreaterThan(0.9 * 300);
+  });
 });
 
 test.each<[string, Semantics, number]>([
@@ -97,10 +105,13 @@ describe('a part', () => {
   const T0 = 1_000_000;
 
   /** One of three of a budget of which so much is out here, and as much more left. */
-  function partOf(limit: number, { own, remaining }: { own: number; remaining: number }): Bucket {
+  function partOf(
+    limit: number,
+    { own, remaining, at = T0 }: { own: number; remaining: number; at?: number },
+  ): Bucket {
     const bucket = new Bucket(T0);
     const resetAt = T0 + PERIOD_MS;
-    const said = { limit, remaining, resetAt, uncertaintyMs: 0, periodMs: PERIOD_MS };
+    const said = { limit, remaining, resetAt, at, uncertaintyMs: 0, periodMs: PERIOD_MS };
     bucket.assume({ said, blockedUntil: undefined, slots: [[resetAt, own]] }, 3, T0);
     return bucket;
   }
@@ -145,6 +156,37 @@ describe('a part', () => {
     const everyMs = (3 * PERIOD_MS) / 90;
     expect(other.nextWakeAt(T0 + 1000)).toBeCloseTo(T0 + 1000 + everyMs);
     expect(grantAll(other, T0 + 1001 + everyMs)).toBe(1);
+  });
+
+  test('begins with a canary where what it knows is old', () => {
+    const bucket = partOf(90, { own: 0, remaining: 90, at: T0 - 1001 });
+    bucket.advance(T0, LEVEL);
+    expect(bucket.grant(T0).kind).toBe('canary');
+    expect(grantAll(bucket, T0)).toBe(0);
+  });
+
+  test('stays one of a configured limit that the API says nothing of', () => {
+    const bucket = new Bucket(T0, { limit: 90, periodMs: PERIOD_MS });
+    bucket.assume({ said: undefined, blockedUntil: undefined, slots: [] }, 3, T0);
+    const answer = { status: 200, basis: 'delay' as const, sameWithinMs: 0, uncertaintyMs: 0 };
+    for (let period = 0; period < 3; period++) {
+      let served = 0;
+      for (let ms = 0; ms < PERIOD_MS; ms += 100) {
+        const now = T0 + period * PERIOD_MS + ms;
+        bucket.advance(now, LEVEL);
+        for (; bucket.offer(now) !== undefined; served++) {
+          bucket.answered(bucket.grant(now), { ...answer, receivedAt: now }, now, () => 0.5);
+        }
+      }
+      expect(served).toBe(30);
+    }
+  });
+
+  test('waits with what the others leave until an answer tells of it', () => {
+    const bucket = partOf(90, { own: 0, remaining: 90 });
+    expect(grantAll(bucket, T0)).toBe(29);
+    expect(grantAll(bucket, T0 + 1000)).toBe(1);
+    expect(grantAll(bucket, T0 + 5000)).toBe(0);
   });
 
   test('forgets none of its own when one is lost', () => {
