@@ -182,6 +182,12 @@ describe('a part', () => {
     }
   });
 
+  test('of a configured limit that the API says nothing of needs no canary', () => {
+    const bucket = new Bucket(T0, { limit: 90, periodMs: PERIOD_MS });
+    bucket.assume({ said: undefined, blockedUntil: undefined, slots: [] }, 3, T0);
+    expect(grantAll(bucket, T0 + 5000)).toBe(30);
+  });
+
   test('waits with what the others leave until an answer tells of it', () => {
     const bucket = partOf(90, { own: 0, remaining: 90 });
     expect(grantAll(bucket, T0)).toBe(29);
@@ -206,6 +212,10 @@ describe('a part', () => {
     expect(used.eta(1, T0)).toBe(T0 + 1000);
     expect(used.eta(11, T0)).toBeCloseTo(T0 + 1000 + 10 * paceMs);
     expect(used.eta(61, T0)).toBe(T0 + 3 * PERIOD_MS);
+    const enough = partOf(90, { own: 30, remaining: 3 });
+    enough.advance(T0, LEVEL);
+    expect(enough.eta(1, T0)).toBe(T0 + 1000);
+    expect(enough.eta(2, T0)).toBe(T0 + PERIOD_MS);
     const claiming = partOf(90, { own: 25, remaining: 2 });
     claiming.advance(T0, LEVEL);
     expect(claiming.eta(2, T0)).toBeCloseTo(T0 + 1000 + 3 * paceMs);
