@@ -155,7 +155,7 @@ export class Bucket {
     if (kind === undefined) throw new Error('a grant was taken that was not on offer');
     const trustsClock = this.#available > 0 && this.#comebacks.isRecent(now, this.#uncertaintyMs);
     const lease = this.#leases.add(this.#granted(kind, now, trustsClock));
-    if (this.#part.isPart) this.#part.granted(now, this.#available, this.#paceMs);
+    if (this.#part.isPart) this.#part.granted(now, this.#available, this.#limit, this.#paceMs);
     this.#canary.granted(lease, now);
     if (kind === 'probe') this.#opening.probed(now);
     return lease;

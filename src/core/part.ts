@@ -1,5 +1,7 @@
 /** How long others may need to spend their parts, if they want them at all. */
 const OTHERS_MS = 1000;
+/** Into so many bursts a part falls at the most; what comes in smaller ones comes all the time. */
+const BURSTS_PER_PART = 4;
 
 /**
  * Our part of a budget of which several replicas have one each, and cannot tell each other what they
@@ -27,8 +29,6 @@ export class Part {
   #tellsAt: number;
   /** Whether there was such an answer. */
   #isTold = false;
-  /** Whether something of ours came back since then: others' does as well, and is not all at once. */
-  #cameBack = false;
 
   /** From now on so many replicas have a part each. */
   constructor(replicas: number, now: number) {
@@ -79,7 +79,6 @@ export class Part {
     if (!this.isPart) return;
     this.#tellsAt = now + OTHERS_MS;
     this.#isTold = false;
-    this.#cameBack = false;
     if (own > 1) this.#keptUntil = now + OTHERS_MS;
   }
 
@@ -87,10 +86,14 @@ export class Part {
     if (this.#keptUntil !== undefined && this.#keptUntil <= now) this.#keptUntil = undefined;
   }
 
-  /** One is granted, after which so many of our own are there. Beyond them one goes each `paceMs`. */
-  granted(now: number, own: number, paceMs: number): void {
+  /**
+   * One is granted, after which so many of our own part of the limit are there. Beyond them one goes
+   * each `paceMs`.
+   */
+  granted(now: number, own: number, limit: number, paceMs: number): void {
     if (!this.isPart) return;
-    const isBurst = own > 0 && !this.#cameBack;
+    // Where much of ours is there at once, so is much of the others'.
+    const isBurst = own > 0 && own * BURSTS_PER_PART >= limit;
     this.#beyondAt = Math.max(this.#beyondAt, now + (isBurst ? OTHERS_MS : paceMs));
     this.#claimAt = Math.max(this.#beyondAt, now + this.whole(paceMs));
   }
@@ -129,9 +132,7 @@ export class Part {
 
   /** So many of what we spent came back. */
   cameBack(count: number): void {
-    if (!this.isPart) return;
-    this.#left += count;
-    this.#cameBack = true;
+    if (this.isPart) this.#left += count;
   }
 
   /** Whether that is so long ago that others may have spent it. */
