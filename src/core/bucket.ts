@@ -37,7 +37,7 @@ export type { GrantKind, Lease } from './leases.ts';
  * Where several replicas have a part each, `available` is of our own, and what the others leave of
  * theirs goes after it ({@link Part}).
  *
- * Here is what the answers and the clock do to `remaining`; each of the parts owns one thing more.
+ * Here is what the answers and the clock do to `remaining`; each of its members owns one thing more.
  * Times named `…At` are on our clock.
  */
 export class Bucket {

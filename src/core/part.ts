@@ -77,8 +77,7 @@ export class Part {
   /** All may begin to spend their parts now. One of `own` is kept, to ask later what the others leave. */
   begin(now: number, own: number): void {
     if (!this.isPart) return;
-    this.#tellsAt = now + OTHERS_MS;
-    this.#isTold = false;
+    this.#watch(now);
     if (own > 1) this.#keptUntil = now + OTHERS_MS;
   }
 
@@ -94,6 +93,7 @@ export class Part {
     if (!this.isPart) return;
     // Where much of ours is there at once, so is much of the others'.
     const isBurst = own > 0 && own * BURSTS_PER_PART >= limit;
+    if (isBurst) this.#watch(now);
     this.#beyondAt = Math.max(this.#beyondAt, now + (isBurst ? OTHERS_MS : paceMs));
     this.#claimAt = Math.max(this.#beyondAt, now + this.whole(paceMs));
   }
@@ -133,6 +133,12 @@ export class Part {
   /** So many of what we spent came back. */
   cameBack(count: number): void {
     if (this.isPart) this.#left += count;
+  }
+
+  /** From now on only what is granted a while later tells what the others leave. */
+  #watch(now: number): void {
+    this.#tellsAt = now + OTHERS_MS;
+    this.#isTold = false;
   }
 
   /** Whether that is so long ago that others may have spent it. */

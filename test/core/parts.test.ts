@@ -66,6 +66,15 @@ describe.each<Semantics>(['fixed', 'sliding', 'leaky'])('parts of a %s limit', (
   });
 });
 
+test('parts of a window ask at most once each for what others leave, however slow the answers', () => {
+  const busy: Part = { spentAgoMs: [], lateMs: 0, callEveryMs: 0, tripsMs: [3000] };
+  const parts = Array.from({ length: 5 }, () => busy);
+  const world = { semantics: 'fixed', periodMs: PERIOD_MS, runMs: 6 * PERIOD_MS } as const;
+  for (const sent of runParts({ ...world, limit: 100, parts })) {
+    expect(sent.filter(({ accepted }) => !accepted).length).toBeLessThanOrEqual(6);
+  }
+});
+
 describe('parts of a sliding limit', () => {
   const world = { semantics: 'sliding', periodMs: PERIOD_MS, runMs: 3 * PERIOD_MS } as const;
   const idle: Part = { spentAgoMs: [], lateMs: 0, callEveryMs: undefined, tripsMs: [20] };
