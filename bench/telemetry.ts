@@ -1,5 +1,5 @@
-import { ClockOffset } from '../src/core/clock-offset.ts';
-import { systemClock } from '../src/system-clock.ts';
+import { ClockOffset } from '../src/rate-headers/api-clock.ts';
+import { systemClock } from '../src/util/system-clock.ts';
 import { Feed } from '../src/telemetry/feed.ts';
 import { LedgerWatch } from '../src/telemetry/ledger-watch.ts';
 import { makeMetrics } from '../src/telemetry/metrics.ts';

@@ -1,8 +1,8 @@
-import { composeAdmin, type Admin } from '../src/compose-admin.ts';
-import { ClockOffset } from '../src/core/clock-offset.ts';
-import type { Priority } from '../src/core/fair-queue.ts';
+import { composeAdmin, type Admin } from '../src/app/admin.ts';
+import { ClockOffset } from '../src/rate-headers/api-clock.ts';
+import type { Priority } from '../src/queue/fair-queue.ts';
 import type { Grant, Leaving, Ticket } from '../src/ledger/ledger.ts';
-import { MemoryLedger } from '../src/ledger/memory-ledger.ts';
+import { MemoryLedger } from '../src/ledger/local/local-ledger.ts';
 import type { CallLine } from '../src/telemetry/call-line.ts';
 import { Feed } from '../src/telemetry/feed.ts';
 import { LedgerWatch } from '../src/telemetry/ledger-watch.ts';

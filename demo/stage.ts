@@ -1,7 +1,7 @@
 import { z } from 'zod';
-import { compose } from '../src/compose.ts';
+import { compose } from '../src/app/app.ts';
 import { loadConfig } from '../src/config/config.ts';
-import { systemChance, systemClock } from '../src/system-clock.ts';
+import { systemChance, systemClock } from '../src/util/system-clock.ts';
 import { makeLog } from '../src/telemetry/log.ts';
 import { startAzion } from '../test/support/azion.ts';
 

@@ -3,42 +3,36 @@ import { readSource, sourceFiles, type SourceFile } from './support/source-files
 
 const FILES = sourceFiles('src');
 
-/** What each room may import from beside itself: main → cli → compose → gateway → … → core. */
+/** What the pure rooms may import, and every room may import from. */
+const PURE = ['budget', 'queue', 'rate-headers', 'http', 'util'];
+
+/**
+ * What each room may import from beside itself: main → cli → app → gateway → ledger, upstream,
+ * telemetry → queue, budget, rate-headers, http → util.
+ */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   main: ['cli'],
-  cli: ['compose', 'config', 'logs', 'telemetry', 'system-clock', 'core'],
-  compose: [
-    'admin',
-    'gateway',
-    'ledger',
-    'upstream',
-    'telemetry',
-    'config',
-    'presets',
-    'core',
-    'listen',
-    'end-of-turn',
-  ],
-  admin: ['ledger', 'upstream', 'telemetry', 'config', 'core'],
-  gateway: ['ledger', 'upstream', 'telemetry', 'core'],
+  cli: ['app', 'config', 'logs', 'telemetry', ...PURE],
+  app: ['admin', 'gateway', 'ledger', 'upstream', 'telemetry', 'config', ...PURE],
+  admin: ['ledger', 'telemetry', 'config', ...PURE],
+  gateway: ['ledger', 'upstream', 'telemetry', ...PURE],
   // One layer: each may know the others' types, and no file of it may be in a cycle.
-  ledger: ['upstream', 'telemetry', 'core'],
-  upstream: ['ledger', 'telemetry', 'core'],
-  telemetry: ['ledger', 'upstream', 'core'],
-  config: ['presets', 'core'],
-  presets: ['core'],
-  logs: ['core'],
-  'system-clock': ['core'],
-  'end-of-turn': ['core'],
-  listen: ['config'],
-  core: [],
+  ledger: ['upstream', 'telemetry', ...PURE],
+  upstream: ['ledger', 'telemetry', ...PURE],
+  telemetry: ['ledger', 'upstream', ...PURE],
+  config: ['presets', ...PURE],
+  presets: PURE,
+  logs: PURE,
+  'rate-headers': ['budget', 'util'],
+  http: ['util'],
+  queue: ['util'],
+  budget: ['util'],
+  util: [],
 };
 
-/** `core` of src/core/bucket.ts; `compose` of src/compose-walk.ts. */
+/** `budget` of src/budget/bucket.ts; `main` of src/main.ts. */
 function roomOf(path: string): string {
-  const [, room = '', ...inside] = path.split('/');
-  if (inside.length > 0) return room;
-  return room.startsWith('compose') ? 'compose' : room.replace(/\.ts$/, '');
+  return path.split('/')[1]?.replace(/\.ts$/, '') ?? '';
 }
 
 function wrongWays(files: readonly SourceFile[]): string[] {
@@ -72,23 +66,23 @@ function cycles(files: readonly SourceFile[]): string[] {
   return found;
 }
 
-const CORE_PACKAGES: ReadonlySet<string> = new Set(['structured-headers']);
+const PURE_PACKAGES: ReadonlySet<string> = new Set(['structured-headers']);
 
-/** Packages and parts of Node that the pure core would reach the outside by. */
+/** Packages and parts of Node through which a pure room would reach the outside. */
 function impure(files: readonly SourceFile[]): string[] {
   return files
-    .filter(({ path }) => roomOf(path) === 'core')
+    .filter(({ path }) => PURE.includes(roomOf(path)))
     .flatMap(({ path, imports }) =>
       imports
-        .filter(({ isOurs, from }) => !isOurs && !CORE_PACKAGES.has(from))
+        .filter(({ isOurs, from }) => !isOurs && !PURE_PACKAGES.has(from))
         .map(({ from }) => `${path} → ${from}`),
     );
 }
 
-/** Steps and stores that make parts of another room, which only compose does. */
+/** Steps and stores that make parts of another room, which only app does. */
 function constructions(files: readonly SourceFile[]): string[] {
-  const composing = new Set(['compose', 'cli', 'main']);
-  const shared = new Set(['core']);
+  const composing = new Set(['app', 'cli', 'main']);
+  const shared = new Set(PURE);
   return files
     .filter(({ path }) => !composing.has(roomOf(path)))
     .flatMap(({ path, imports, code }) =>
@@ -111,14 +105,14 @@ const ADAPTERS: readonly { readonly what: string; readonly sign: RegExp; readonl
   {
     what: 'a clock',
     sign: /\bDate\.now\b|\bperformance\.now\b|\bnew Date\(\)|\bhrtime\b/,
-    in: /^src\/(?:system-clock\.ts|admin\/page\/.*)$/,
+    in: /^src\/(?:util\/system-clock\.ts|admin\/page\/.*)$/,
   },
   {
     what: 'a timer',
     sign: /\bset(?:Timeout|Interval)\(/,
-    in: /^src\/(?:system-clock\.ts|admin\/page\/.*)$/,
+    in: /^src\/(?:util\/system-clock\.ts|admin\/page\/.*)$/,
   },
-  { what: 'chance', sign: /\bMath\.random\b/, in: /^src\/system-clock\.ts$/ },
+  { what: 'chance', sign: /\bMath\.random\b/, in: /^src\/util\/system-clock\.ts$/ },
   { what: 'the environment', sign: /\bprocess\.env\b|\bprocess\.argv\b/, in: /^src\/main\.ts$/ },
 ];
 
@@ -141,11 +135,11 @@ describe('the source', () => {
     expect(cycles(FILES)).toEqual([]);
   });
 
-  test('has a core that imports nothing but core, and one parser', () => {
+  test('has pure rooms that import one parser and no part of Node', () => {
     expect(impure(FILES)).toEqual([]);
   });
 
-  test('constructs in compose alone', () => {
+  test('constructs in app alone', () => {
     expect(constructions(FILES)).toEqual([]);
   });
 
@@ -173,22 +167,22 @@ describe('the source', () => {
 });
 
 describe('these tests can fail', () => {
-  const lawful = readSource('src/core/heap.ts', "import type { A } from './slots.ts';\n");
+  const lawful = readSource('src/util/heap.ts', "import type { A } from './slots.ts';\n");
 
   test.each<[string, (files: SourceFile[]) => string[], string, string]>([
-    ['an import up', wrongWays, 'src/core/x.ts', "import { g } from '../gateway/gateway.ts';"],
-    ['a type from above', wrongWays, 'src/ledger/x.ts', "import type { C } from '../compose.ts';"],
-    ['a dynamic import up', wrongWays, 'src/core/x.ts', "const a = import('../main.ts');"],
-    ['a cycle', cycles, 'src/core/slots.ts', "import { Heap } from './heap.ts';"],
-    ['Node in the core', impure, 'src/core/x.ts', "import { readFileSync } from 'node:fs';"],
+    ['an import up', wrongWays, 'src/budget/x.ts', "import { g } from '../gateway/gateway.ts';"],
+    ['a type from above', wrongWays, 'src/ledger/x.ts', "import type { C } from '../app/app.ts';"],
+    ['a dynamic import up', wrongWays, 'src/budget/x.ts', "const a = import('../main.ts');"],
+    ['a cycle', cycles, 'src/util/slots.ts', "import { Heap } from './heap.ts';"],
+    ['Node in the core', impure, 'src/budget/x.ts', "import { readFileSync } from 'node:fs';"],
     [
       'a store made by a step',
       constructions,
       'src/gateway/x.ts',
-      "import { MemoryLedger } from '../ledger/memory-ledger.ts';\nnew MemoryLedger();",
+      "import { LocalLedger } from '../ledger/local/local-ledger.ts';\nnew LocalLedger();",
     ],
-    ['a clock', worldly, 'src/core/x.ts', 'const now = Date.now();'],
-    ['chance', worldly, 'src/core/x.ts', 'const a = Math.random();'],
+    ['a clock', worldly, 'src/budget/x.ts', 'const now = Date.now();'],
+    ['chance', worldly, 'src/budget/x.ts', 'const a = Math.random();'],
     ['the environment', worldly, 'src/config/x.ts', 'const a = process.env;'],
   ])('on %s', (_what, find, path, text) => {
     expect(find([lawful, readSource(path, text)])).toHaveLength(1);

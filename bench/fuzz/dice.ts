@@ -1,4 +1,4 @@
-import type { Chance } from '../../src/core/clock.ts';
+import type { Chance } from '../../src/util/clock.ts';
 
 /** Chance in the shapes that a generator needs. */
 export class Dice {

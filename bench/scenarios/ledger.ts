@@ -1,7 +1,7 @@
-import { ClockOffset } from '../../src/core/clock-offset.ts';
-import { MemoryLedger } from '../../src/ledger/memory-ledger.ts';
+import { ClockOffset } from '../../src/rate-headers/api-clock.ts';
+import { MemoryLedger } from '../../src/ledger/local/local-ledger.ts';
 import type { Grant, Leaving, Ticket } from '../../src/ledger/ledger.ts';
-import { systemClock } from '../../src/system-clock.ts';
+import { systemClock } from '../../src/util/system-clock.ts';
 import type { Figure } from '../support/figures.ts';
 import { median } from '../support/statistics.ts';
 

@@ -1,10 +1,10 @@
 import { Redis } from 'ioredis';
-import { ClockOffset } from '../../src/core/clock-offset.ts';
+import { ClockOffset } from '../../src/rate-headers/api-clock.ts';
 import type { Grant, Leaving, Ticket } from '../../src/ledger/ledger.ts';
-import { RedisLedger } from '../../src/ledger/redis-ledger.ts';
-import { readReply, type StepBatch, type StepTicket } from '../../src/ledger/step-protocol.ts';
-import { bucketKeys, STEP_KEYS, stepScript } from '../../src/ledger/step-script.ts';
-import { systemClock } from '../../src/system-clock.ts';
+import { RedisLedger } from '../../src/ledger/shared/shared-ledger.ts';
+import { readReply, type StepBatch, type StepTicket } from '../../src/ledger/shared/wire.ts';
+import { bucketKeys, STEP_KEYS, stepScript } from '../../src/ledger/shared/script/step-script.ts';
+import { systemClock } from '../../src/util/system-clock.ts';
 import type { Figure } from '../support/figures.ts';
 import { scratch } from '../support/processes.ts';
 import { startRedis } from '../support/servers.ts';

@@ -1,6 +1,6 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { Context, MiddlewareHandler } from 'hono';
-import { isCrossSite, type SiteFields } from '../core/site.ts';
+import { isCrossSite, type SiteFields } from '../http/origin-check.ts';
 
 export interface AdminAuthOptions {
   /** The token that operators must show, as it is at this moment; `undefined` when there is none. */

@@ -1,4 +1,4 @@
-import { parseSecondsOrDuration } from '../core/duration.ts';
+import { parseSecondsOrDuration } from '../util/duration.ts';
 import type { CallLine } from '../telemetry/call-line.ts';
 import type { CallFilter } from '../telemetry/feed.ts';
 

@@ -1,4 +1,4 @@
-import type { Clock, Timer } from '../core/clock.ts';
+import type { Clock, Timer } from '../util/clock.ts';
 import type { BucketSnapshot, Ledger, LedgerMode } from '../ledger/ledger.ts';
 import type { CallFilter, Feed } from '../telemetry/feed.ts';
 import { callAnswer, roundedBucket, type CallAnswer } from './answers.ts';

@@ -1,5 +1,5 @@
 import { stat } from 'node:fs/promises';
-import type { Clock } from '../core/clock.ts';
+import type { Clock } from '../util/clock.ts';
 import { makeFilter } from '../logs/filter.ts';
 import { followFile } from '../logs/follow-file.ts';
 import { makeInspector, type Inspector } from '../logs/inspect.ts';
@@ -9,7 +9,7 @@ import { coloured, plain } from '../logs/paint.ts';
 import { makePrinter } from '../logs/printer.ts';
 import { makeProgress, type Progress } from '../logs/progress.ts';
 import { bytesOf, readFileChunks } from '../logs/read-file.ts';
-import { systemClock } from '../system-clock.ts';
+import { systemClock } from '../util/system-clock.ts';
 import type { Command, ExitCode, Invocation } from './command.ts';
 
 /** Reads, filters and adds up call lines: from files, or from a pipe. */

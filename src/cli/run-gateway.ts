@@ -1,7 +1,7 @@
 import { hostname } from 'node:os';
-import { compose } from '../compose.ts';
+import { compose } from '../app/app.ts';
 import type { Settings } from '../config/live.ts';
-import { systemChance, systemClock } from '../system-clock.ts';
+import { systemChance, systemClock } from '../util/system-clock.ts';
 import { makeLog, tellLostLines } from '../telemetry/log.ts';
 import { makeOutput } from '../telemetry/output.ts';
 import { stdoutSink } from '../telemetry/stdout.ts';

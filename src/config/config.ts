@@ -1,5 +1,5 @@
-import type { CallerRule } from '../core/caller-rules.ts';
-import type { ClassRule } from '../core/classify.ts';
+import type { CallerRule } from '../queue/caller-rules.ts';
+import type { ClassRule } from '../http/classify.ts';
 import { nonePreset } from '../presets/preset.ts';
 import { PRESETS } from '../presets/presets.ts';
 import { readCallerKeysFile, type CallerKey } from './caller-keys.ts';

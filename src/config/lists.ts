@@ -1,7 +1,7 @@
 import { z } from 'zod';
-import type { CallerRule } from '../core/caller-rules.ts';
-import type { ClassRule } from '../core/classify.ts';
-import { parseDuration } from '../core/duration.ts';
+import type { CallerRule } from '../queue/caller-rules.ts';
+import type { ClassRule } from '../http/classify.ts';
+import { parseDuration } from '../util/duration.ts';
 
 /** The lists that only a file can hold. Zod says what is wrong with them, and where. */
 

@@ -1,4 +1,4 @@
-import { isLoopback } from '../core/site.ts';
+import { isLoopback } from '../http/origin-check.ts';
 import type { CallerKey } from './caller-keys.ts';
 import type { ListenAddress } from './values.ts';
 

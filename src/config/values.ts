@@ -1,4 +1,4 @@
-import { parseDuration } from '../core/duration.ts';
+import { parseDuration } from '../util/duration.ts';
 
 /** Where to listen. */
 export interface ListenAddress {

@@ -1,4 +1,4 @@
-import type { Clock } from '../core/clock.ts';
+import type { Clock } from '../util/clock.ts';
 import type { Again, Granted, Ledger, Left, Shed } from '../ledger/ledger.ts';
 import type { Job } from './job.ts';
 

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Priority } from '../core/fair-queue.ts';
-import type { RollItem } from '../core/roll.ts';
+import type { Priority } from '../queue/fair-queue.ts';
+import type { RollItem } from '../util/linked-list.ts';
 import type { Leaving } from '../ledger/ledger.ts';
 import type { Holding } from '../upstream/body-memory.ts';
 import type { GatewayError, ProblemCode } from './problem.ts';

@@ -1,5 +1,5 @@
-import type { Clock } from '../core/clock.ts';
-import type { HeaderRecord } from '../core/rate-limit-headers.ts';
+import type { Clock } from '../util/clock.ts';
+import type { HeaderRecord } from '../rate-headers/rate-headers.ts';
 import type { Log } from '../telemetry/log.ts';
 
 /** Notes rate headers that could not be understood: `names` of those in `headers`. */

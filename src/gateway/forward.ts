@@ -1,5 +1,5 @@
-import type { Clock } from '../core/clock.ts';
-import { endToEnd } from '../core/hop-by-hop.ts';
+import type { Clock } from '../util/clock.ts';
+import { endToEnd } from '../http/hop-by-hop.ts';
 import type { Grant } from '../ledger/ledger.ts';
 import type { Lane } from '../upstream/lane.ts';
 import type { Sent } from '../upstream/exchange.ts';

@@ -8,8 +8,8 @@ import {
 import { createServer as createTlsServer } from 'node:https';
 import { Server as NetServer, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import type { Clock } from '../core/clock.ts';
-import { Roll, type RollItem } from '../core/roll.ts';
+import type { Clock } from '../util/clock.ts';
+import { Roll, type RollItem } from '../util/linked-list.ts';
 import { DRAINING_RETRY_MS } from '../ledger/too-late.ts';
 import type { CallRecorder } from '../telemetry/call-line.ts';
 import { Call } from './call.ts';

@@ -1,5 +1,5 @@
-import { maskPath } from '../core/target.ts';
-import type { Clock } from '../core/clock.ts';
+import { maskPath } from '../http/target.ts';
+import type { Clock } from '../util/clock.ts';
 import type { Ledger } from '../ledger/ledger.ts';
 import type { CallRecorder } from '../telemetry/call-line.ts';
 import type { Call } from './call.ts';

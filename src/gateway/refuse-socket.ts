@@ -1,6 +1,6 @@
 import { STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
-import type { Clock } from '../core/clock.ts';
+import type { Clock } from '../util/clock.ts';
 import type { CallRecorder } from '../telemetry/call-line.ts';
 import { toProblem, type GatewayError, type ShedStatus } from './problem.ts';
 

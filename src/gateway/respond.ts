@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http';
-import type { Clock, EndOfTurn, Timer } from '../core/clock.ts';
-import { endToEnd } from '../core/hop-by-hop.ts';
+import type { Clock, EndOfTurn, Timer } from '../util/clock.ts';
+import { endToEnd } from '../http/hop-by-hop.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { BodyFailure, UpstreamResponse } from '../upstream/response.ts';
 import type { Call } from './call.ts';

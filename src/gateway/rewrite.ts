@@ -1,8 +1,8 @@
 import type { IncomingMessage } from 'node:http';
 import { promisify } from 'node:util';
 import * as zlib from 'node:zlib';
-import { findStrings } from '../core/json-strings.ts';
-import { callerOrigin, rewriteLink, rewriteLinkField, type LinkMap } from '../core/links.ts';
+import { findStrings } from '../http/json-strings.ts';
+import { callerOrigin, rewriteLink, rewriteLinkField, type LinkMap } from '../http/links.ts';
 import type { UpstreamResponse } from '../upstream/response.ts';
 
 export interface RewriteOptions {

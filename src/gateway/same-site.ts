@@ -1,4 +1,4 @@
-import { isCrossSite, type SiteFields } from '../core/site.ts';
+import { isCrossSite, type SiteFields } from '../http/origin-check.ts';
 import { GatewayError } from './problem.ts';
 
 /**

@@ -1,12 +1,12 @@
-import type { ClockOffset } from '../core/clock-offset.ts';
-import type { Chance, Clock } from '../core/clock.ts';
+import type { ClockOffset } from '../rate-headers/api-clock.ts';
+import type { Chance, Clock } from '../util/clock.ts';
 import {
   makeHttpDateReader,
   readAge,
   readRateLimit,
   type RateLimitReading,
   type Reset,
-} from '../core/rate-limit-headers.ts';
+} from '../rate-headers/rate-headers.ts';
 import type { Again, Grant, Ledger } from '../ledger/ledger.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { AgainCause, WalkObserver } from '../telemetry/walk-observer.ts';

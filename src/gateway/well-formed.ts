@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
-import { MOST_TARGET, normaliseTarget, type Target } from '../core/target.ts';
+import { MOST_TARGET, normaliseTarget, type Target } from '../http/target.ts';
 import { GatewayError } from './problem.ts';
 
 /**

@@ -1,5 +1,5 @@
-import type { ClockOffset } from '../core/clock-offset.ts';
-import type { Chance, Clock } from '../core/clock.ts';
+import type { ClockOffset } from '../rate-headers/api-clock.ts';
+import type { Chance, Clock } from '../util/clock.ts';
 import type { Places } from './ledger.ts';
 
 /** What a bucket needs, wherever it is kept. */

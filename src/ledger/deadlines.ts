@@ -1,5 +1,5 @@
-import type { Clock, Timer } from '../core/clock.ts';
-import { Heap, type HeapItem } from '../core/heap.ts';
+import type { Clock, Timer } from '../util/clock.ts';
+import { Heap, type HeapItem } from '../util/heap.ts';
 
 /** What has a deadline. */
 export interface Due extends HeapItem {

@@ -1,4 +1,4 @@
-import { Roll, type RollItem } from '../core/roll.ts';
+import { Roll, type RollItem } from '../util/linked-list.ts';
 import type { Grant } from './ledger.ts';
 
 /** The grants that a ledger gave and that are not settled, each with what the ledger knows of it. */

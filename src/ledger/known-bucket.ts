@@ -1,4 +1,4 @@
-import { Slots } from '../core/slots.ts';
+import { Slots } from '../budget/slots.ts';
 import type { BucketName } from './ledger.ts';
 import type { LocalObservation } from './local-times.ts';
 

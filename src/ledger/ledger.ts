@@ -1,5 +1,5 @@
-import type { Priority } from '../core/fair-queue.ts';
-import type { Answer } from '../core/observation.ts';
+import type { Priority } from '../queue/fair-queue.ts';
+import type { Answer } from '../rate-headers/observation.ts';
 
 /** Names one budget at the API: a credential's hash and a class of routes. */
 export interface BucketName {

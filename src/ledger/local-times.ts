@@ -1,5 +1,5 @@
-import type { OffsetBounds } from '../core/clock-offset.ts';
-import type { Observation } from '../core/observation.ts';
+import type { OffsetBounds } from '../budget/observation.ts';
+import type { Observation } from '../budget/observation.ts';
 
 /** An observation all of whose times are on our clock: no other would mean the same elsewhere. */
 export interface LocalObservation {

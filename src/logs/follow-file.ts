@@ -1,5 +1,5 @@
 import { open, stat, type FileHandle } from 'node:fs/promises';
-import type { Clock } from '../core/clock.ts';
+import type { Clock } from '../util/clock.ts';
 
 const CHUNK = 64 * 1024;
 /** How often a file that gave nothing is looked at again. */

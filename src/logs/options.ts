@@ -1,5 +1,5 @@
-import { parseDuration } from '../core/duration.ts';
-import { readIsoStamp } from '../core/iso-stamp.ts';
+import { parseDuration } from '../util/duration.ts';
+import { readIsoStamp } from '../rate-headers/iso-stamp.ts';
 import type { FilterOptions } from './filter.ts';
 import { OUTCOMES } from './log-line.ts';
 

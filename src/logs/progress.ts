@@ -1,4 +1,4 @@
-import type { Clock } from '../core/clock.ts';
+import type { Clock } from '../util/clock.ts';
 import { readableDuration } from './readable-duration.ts';
 
 /** How often the bar is drawn anew, at most. */

@@ -1,5 +1,5 @@
-import type { CallerRule } from '../core/caller-rules.ts';
-import type { ClassRule } from '../core/classify.ts';
+import type { CallerRule } from '../queue/caller-rules.ts';
+import type { ClassRule } from '../http/classify.ts';
 
 /** What is known of one API: all that Headgate needs to be told to stand in front of it. */
 export interface Preset {

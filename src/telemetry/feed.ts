@@ -1,4 +1,4 @@
-import type { Clock } from '../core/clock.ts';
+import type { Clock } from '../util/clock.ts';
 import type { CallLine, CallRecorder } from './call-line.ts';
 import { History, type HistoryPoint } from './history.ts';
 

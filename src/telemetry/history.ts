@@ -1,4 +1,4 @@
-import type { Clock } from '../core/clock.ts';
+import type { Clock } from '../util/clock.ts';
 import type { CallLine } from './call-line.ts';
 
 /** Fifteen minutes in steps of five seconds. */

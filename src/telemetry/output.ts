@@ -1,5 +1,5 @@
 import type { DestinationStream } from 'pino';
-import type { Clock, Timer } from '../core/clock.ts';
+import type { Clock, Timer } from '../util/clock.ts';
 
 /** Where bytes go, by a call that never waits. */
 export interface Sink {

@@ -1,6 +1,6 @@
 import { Counter, Gauge, Histogram, type Registry } from '@prometheus-io/client';
-import type { ClockOffset } from '../core/clock-offset.ts';
-import type { Clock } from '../core/clock.ts';
+import type { ClockOffset } from '../rate-headers/api-clock.ts';
+import type { Clock } from '../util/clock.ts';
 import type { BucketSnapshot, Ledger, LedgerMode } from '../ledger/ledger.ts';
 import { OTHER } from './busiest.ts';
 import type { LedgerWatch } from './ledger-watch.ts';

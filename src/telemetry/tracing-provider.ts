@@ -8,7 +8,7 @@ import {
   resourceFromAttributes,
 } from '@opentelemetry/resources';
 import { BasicTracerProvider, BatchSpanProcessor } from '@opentelemetry/sdk-trace-base';
-import type { Clock, Timer } from '../core/clock.ts';
+import type { Clock, Timer } from '../util/clock.ts';
 import type { Log } from './log.ts';
 import type { Environment, OtlpProtocol } from './traced.ts';
 

@@ -11,7 +11,7 @@ import {
   type Tracer,
 } from '@opentelemetry/api';
 import { W3CTraceContextPropagator } from '@opentelemetry/core';
-import type { Clock } from '../core/clock.ts';
+import type { Clock } from '../util/clock.ts';
 import type { Admission, Granted, Ledger, Leaving, Left, Shed } from '../ledger/ledger.ts';
 import type { Sent } from '../upstream/exchange.ts';
 import type { Lane } from '../upstream/lane.ts';

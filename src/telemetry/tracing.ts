@@ -1,4 +1,4 @@
-import type { Clock } from '../core/clock.ts';
+import type { Clock } from '../util/clock.ts';
 import type { Log } from './log.ts';
 import type { Environment, OtlpProtocol, Tracing } from './traced.ts';
 

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { Transform, type Readable } from 'node:stream';
-import type { Clock, Timer } from '../core/clock.ts';
+import type { Clock, Timer } from '../util/clock.ts';
 import type { Leaving } from '../ledger/ledger.ts';
 import { Pieces } from './pieces.ts';
 

@@ -1,7 +1,7 @@
 import type { Readable } from 'node:stream';
 import type { Dispatcher } from 'undici';
-import type { Clock } from '../core/clock.ts';
-import type { HeaderRecord } from '../core/rate-limit-headers.ts';
+import type { Clock } from '../util/clock.ts';
+import type { HeaderRecord } from '../rate-headers/rate-headers.ts';
 import type { Leaving } from '../ledger/ledger.ts';
 import { UpstreamResponse, type FailureReason } from './response.ts';
 

@@ -1,5 +1,5 @@
 import type { Dispatcher } from 'undici';
-import type { HeaderRecord } from '../core/rate-limit-headers.ts';
+import type { HeaderRecord } from '../rate-headers/rate-headers.ts';
 
 /** Why there is no answer. */
 export type FailureReason =

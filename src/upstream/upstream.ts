@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream';
 import { Pool } from 'undici';
-import type { Clock } from '../core/clock.ts';
+import type { Clock } from '../util/clock.ts';
 import type { Leaving, Places } from '../ledger/ledger.ts';
 import { makeDial, type DialAddress, type ProxyAddress } from './dial.ts';
 import { Exchange, type Sent, type UpstreamRequest } from './exchange.ts';

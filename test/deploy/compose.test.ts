@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { loadConfig } from '../../src/config/config.ts';
-import { parseDuration } from '../../src/core/duration.ts';
+import { parseDuration } from '../../src/util/duration.ts';
 import { ROOT } from '../support/spawned.ts';
 import { readTree, type Tree } from '../support/tree.ts';
 

@@ -1,7 +1,7 @@
 import { existsSync, globSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { parseDuration } from '../../src/core/duration.ts';
+import { parseDuration } from '../../src/util/duration.ts';
 import { loadConfig } from '../../src/config/config.ts';
 import { ROOT } from '../support/spawned.ts';
 import { readTree, readTrees, type Tree } from '../support/tree.ts';

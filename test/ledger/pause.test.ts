@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
-import { ClockOffset } from '../../src/core/clock-offset.ts';
+import { ClockOffset } from '../../src/rate-headers/api-clock.ts';
 import type { Leaving, Ticket } from '../../src/ledger/ledger.ts';
-import { MemoryLedger } from '../../src/ledger/memory-ledger.ts';
+import { MemoryLedger } from '../../src/ledger/local/local-ledger.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 
 const BUCKET = { id: 'abc:read', class: 'read' };

@@ -1,8 +1,8 @@
 import { createServer, type Server } from 'node:http';
 import { Client } from 'undici';
 import { afterEach, describe, expect, onTestFinished, test } from 'vitest';
-import { compose } from '../../src/compose.ts';
-import { systemChance } from '../../src/system-clock.ts';
+import { compose } from '../../src/app/app.ts';
+import { systemChance } from '../../src/util/system-clock.ts';
 import { makeLog } from '../../src/telemetry/log.ts';
 import { startAzion } from '../support/azion.ts';
 import { askFor, settingsOf } from '../support/composed.ts';

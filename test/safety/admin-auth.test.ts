@@ -3,7 +3,7 @@ import { getRequestListener } from '@hono/node-server';
 import { Hono } from 'hono';
 import { afterEach, describe, expect, test } from 'vitest';
 import { makeAdminAuth } from '../../src/admin/auth.ts';
-import { makeIsOurHost } from '../../src/core/site.ts';
+import { makeIsOurHost } from '../../src/http/origin-check.ts';
 
 const TOKEN = 'operators-only-0123456789';
 const BASIC = `Basic ${Buffer.from(`anybody:${TOKEN}`).toString('base64')}`;

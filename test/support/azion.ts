@@ -1,5 +1,5 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { Clock } from '../../src/core/clock.ts';
+import type { Clock } from '../../src/util/clock.ts';
 import { play, UNCOUNTED, type Fault } from './azion-faults.ts';
 import { makeRoutes } from './azion-routes.ts';
 import { renderHeaders, type Dialect } from './dialect.ts';

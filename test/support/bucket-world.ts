@@ -1,6 +1,6 @@
-import { Bucket, type GrantKind, type Lease } from '../../src/core/bucket.ts';
-import type { Timer } from '../../src/core/clock.ts';
-import type { Observation } from '../../src/core/observation.ts';
+import { Bucket, type GrantKind, type Lease } from '../../src/budget/bucket.ts';
+import type { Timer } from '../../src/util/clock.ts';
+import type { Observation } from '../../src/budget/observation.ts';
 import { FakeClock } from './fake-clock.ts';
 import { makeLimiter, type LimiterOptions, type Semantics } from './limiter.ts';
 import { seededChance } from './seeded-chance.ts';

@@ -1,7 +1,7 @@
-import { composeLedger } from '../../src/compose-ledger.ts';
-import type { ComposedLedger } from '../../src/composed-ledger.ts';
-import { ClockOffset } from '../../src/core/clock-offset.ts';
-import type { Clock } from '../../src/core/clock.ts';
+import { composeLedger } from '../../src/app/ledger.ts';
+import type { ComposedLedger } from '../../src/app/ledger-parts.ts';
+import { ClockOffset } from '../../src/rate-headers/api-clock.ts';
+import type { Clock } from '../../src/util/clock.ts';
 import { makeLog } from '../../src/telemetry/log.ts';
 import { CapturedLog } from './captured-log.ts';
 import { FakePlaces } from './ledger-desk.ts';

@@ -1,7 +1,7 @@
 import { request, type IncomingHttpHeaders, type OutgoingHttpHeaders } from 'node:http';
-import { compose, type RunningGateway } from '../../src/compose.ts';
+import { compose, type RunningGateway } from '../../src/app/app.ts';
 import { loadConfig, type Loaded } from '../../src/config/config.ts';
-import { systemChance, systemClock } from '../../src/system-clock.ts';
+import { systemChance, systemClock } from '../../src/util/system-clock.ts';
 import { makeLog } from '../../src/telemetry/log.ts';
 
 /** Files that exist for a test and nowhere else, by path. */

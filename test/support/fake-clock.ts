@@ -1,5 +1,5 @@
-import type { Clock, Timer } from '../../src/core/clock.ts';
-import { Heap, type HeapItem } from '../../src/core/heap.ts';
+import type { Clock, Timer } from '../../src/util/clock.ts';
+import { Heap, type HeapItem } from '../../src/util/heap.ts';
 
 interface Pending extends HeapItem {
   readonly at: number;

@@ -1,10 +1,10 @@
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { compose } from '../../src/compose.ts';
+import { compose } from '../../src/app/app.ts';
 import { loadConfig } from '../../src/config/config.ts';
-import type { Chance, Clock } from '../../src/core/clock.ts';
-import { systemChance, systemClock } from '../../src/system-clock.ts';
+import type { Chance, Clock } from '../../src/util/clock.ts';
+import { systemChance, systemClock } from '../../src/util/system-clock.ts';
 import { makeLog } from '../../src/telemetry/log.ts';
 import { CapturedLog } from './captured-log.ts';
 

@@ -1,5 +1,5 @@
-import type { Clock, Timer } from '../../src/core/clock.ts';
-import { systemClock } from '../../src/system-clock.ts';
+import type { Clock, Timer } from '../../src/util/clock.ts';
+import { systemClock } from '../../src/util/system-clock.ts';
 
 interface Pending {
   readonly at: number;

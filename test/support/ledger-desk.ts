@@ -8,8 +8,8 @@ import type {
   Ticket,
 } from '../../src/ledger/ledger.ts';
 import type { Places } from '../../src/ledger/ledger.ts';
-import type { Priority } from '../../src/core/fair-queue.ts';
-import type { Clock } from '../../src/core/clock.ts';
+import type { Priority } from '../../src/queue/fair-queue.ts';
+import type { Clock } from '../../src/util/clock.ts';
 
 /** Sockets that a test hands out. */
 export class FakePlaces implements Places {

@@ -1,8 +1,8 @@
-import { Bucket, type Lease } from '../../src/core/bucket.ts';
-import { ClockOffset } from '../../src/core/clock-offset.ts';
-import type { Timer } from '../../src/core/clock.ts';
-import { observe } from '../../src/core/observation.ts';
-import { readRateLimit } from '../../src/core/rate-limit-headers.ts';
+import { Bucket, type Lease } from '../../src/budget/bucket.ts';
+import { ClockOffset } from '../../src/rate-headers/api-clock.ts';
+import type { Timer } from '../../src/util/clock.ts';
+import { observe } from '../../src/rate-headers/observation.ts';
+import { readRateLimit } from '../../src/rate-headers/rate-headers.ts';
 import { renderHeaders, type Dialect } from './dialect.ts';
 import { FakeClock } from './fake-clock.ts';
 import { makeLimiter, type Limiter, type Semantics, type Verdict } from './limiter.ts';

@@ -1,4 +1,4 @@
-import type { Priority, Turn } from '../../src/core/fair-queue.ts';
+import type { Priority, Turn } from '../../src/queue/fair-queue.ts';
 
 const WEIGHT: Readonly<Record<Priority, number>> = { high: 100, normal: 10, low: 1 };
 

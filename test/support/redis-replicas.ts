@@ -1,7 +1,7 @@
-import { ClockOffset } from '../../src/core/clock-offset.ts';
-import type { EndOfTurn } from '../../src/core/clock.ts';
-import { RedisLedger } from '../../src/ledger/redis-ledger.ts';
-import type { StepBatch } from '../../src/ledger/step-protocol.ts';
+import { ClockOffset } from '../../src/rate-headers/api-clock.ts';
+import type { EndOfTurn } from '../../src/util/clock.ts';
+import { RedisLedger } from '../../src/ledger/shared/shared-ledger.ts';
+import type { StepBatch } from '../../src/ledger/shared/wire.ts';
 import { FakeClock } from './fake-clock.ts';
 import { Desk, FakePlaces } from './ledger-desk.ts';
 import { startRedis, type RedisServer } from './redis-server.ts';

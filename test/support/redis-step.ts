@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis';
-import { bucketKeys, STEP_KEYS, stepScript } from '../../src/ledger/step-script.ts';
+import { bucketKeys, STEP_KEYS, stepScript } from '../../src/ledger/shared/script/step-script.ts';
 
 /** The script on a clock that the test holds: `ARGV[3]`. */
 const SCRIPT = stepScript('local function serverTime() return tonumber(ARGV[3]) end');

@@ -1,11 +1,11 @@
-import { Bucket, type Lease } from '../../src/core/bucket.ts';
-import { FairQueue, type Priority, type Queued } from '../../src/core/fair-queue.ts';
+import { Bucket, type Lease } from '../../src/budget/bucket.ts';
+import { FairQueue, type Priority, type Queued } from '../../src/queue/fair-queue.ts';
 import type {
   StepBatch,
   StepGranted,
   StepObservation,
   StepShed,
-} from '../../src/ledger/step-protocol.ts';
+} from '../../src/ledger/shared/wire.ts';
 
 /** What a step says, in the terms of both the script and this model of it. */
 export interface StepOutcome {

@@ -1,4 +1,4 @@
-import type { Chance } from '../../src/core/clock.ts';
+import type { Chance } from '../../src/util/clock.ts';
 
 /** Chance that comes out the same every time (mulberry32), so that a failure can be repeated. */
 export function seededChance(seed: number): Chance {

@@ -13,7 +13,7 @@ export interface Import {
 }
 
 export interface SourceFile {
-  /** From the root, with slashes: `src/core/bucket.ts`. */
+  /** From the root, with slashes: `src/budget/bucket.ts`. */
   readonly path: string;
   readonly text: string;
   /** The text without comments. */

@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import { ClockOffset } from '../../src/core/clock-offset.ts';
+import { ClockOffset } from '../../src/rate-headers/api-clock.ts';
 import type { BucketSnapshot } from '../../src/ledger/ledger.ts';
 import type { CallLine } from '../../src/telemetry/call-line.ts';
 import { LedgerWatch } from '../../src/telemetry/ledger-watch.ts';

@@ -1,0 +1,91 @@
+import { randomBytes } from 'node:crypto';
+import type { Config } from '../config/config.ts';
+import type { ClockOffset } from '../rate-headers/api-clock.ts';
+import type { Chance, Clock, EndOfTurn } from '../util/clock.ts';
+import { makeIsOurHost } from '../http/origin-check.ts';
+import { makeAdmit } from '../gateway/admit.ts';
+import { makeCallerOfKey } from '../gateway/caller-keys.ts';
+import type { CredentialHash } from '../gateway/credential.ts';
+import { makeForward } from '../gateway/forward.ts';
+import { makeGateway, type Gateway } from '../gateway/gateway.ts';
+import { makeIdentify } from '../gateway/identify.ts';
+import { makeRecord } from '../gateway/record.ts';
+import { makeRefuse, makeRespond } from '../gateway/respond.ts';
+import { makeRewrite } from '../gateway/rewrite.ts';
+import { makeRefuseWebPages } from '../gateway/same-site.ts';
+import { makeSettle } from '../gateway/settle.ts';
+import { makeTakeBody } from '../gateway/take-body.ts';
+import type { Ledger } from '../ledger/ledger.ts';
+import type { CallRecorder } from '../telemetry/call-line.ts';
+import type { Log } from '../telemetry/log.ts';
+import type { WalkObserver } from '../telemetry/walk-observer.ts';
+import type { BodyMemory } from '../upstream/body-memory.ts';
+import type { Lane } from '../upstream/lane.ts';
+import type { TokenSource } from '../upstream/token.ts';
+import type { Upstream } from '../upstream/upstream.ts';
+
+/** What all walks share, whatever the settings become. */
+export interface WalkParts {
+  readonly upstream: Upstream;
+  readonly lane: Lane;
+  /** Names credentials; made once, for the names must outlast changed settings. */
+  readonly credentialHash: CredentialHash;
+  readonly token: TokenSource;
+  readonly ledger: Ledger;
+  readonly apiClock: ClockOffset;
+  readonly clock: Clock;
+  readonly atEndOfTurn: EndOfTurn;
+  readonly chance: Chance;
+  readonly log: Log;
+  readonly observer: WalkObserver;
+  readonly recorder: CallRecorder;
+  readonly bodyMemory: BodyMemory;
+}
+
+/**
+ * Constructs the walk under given settings. Its steps keep nothing from call to call that matters,
+ * so changed settings get a walk of their own, and a call that is under way ends by the settings
+ * under which it came. What must outlast that, such as the names of buckets, is made once, here.
+ */
+export function makeWalks(parts: WalkParts): (config: Config) => Gateway {
+  const { upstream, lane, token, ledger, apiClock, clock, chance, log, observer, recorder } = parts;
+  const { credentialHash, atEndOfTurn } = parts;
+  const keyHashKey = randomBytes(32);
+  const ownId = `headgate-${randomBytes(4).toString('hex')}`;
+
+  return (config) => {
+    const { body, links, callerKeys, hosts, listen } = config;
+    const apiHost = new URL(config.upstream.origin).hostname;
+    return makeGateway({
+      identify: makeIdentify({
+        ...config,
+        hasToken: config.token.kind !== 'none',
+        defaultCaller: config.caller,
+        takeBody: makeTakeBody({ limits: { ...body, clock }, memory: parts.bodyMemory }),
+        viaId: config.via === 'on' ? ownId : undefined,
+        readsAnswers: links.rewrite === 'on' && links.jsonLinks.length > 0,
+        credentialHash,
+        callerOfKey: callerKeys.length === 0 ? undefined : makeCallerOfKey(callerKeys, keyHashKey),
+        refuseWebPages: makeRefuseWebPages(makeIsOurHost([...hosts, listen.host, apiHost])),
+      }),
+      admit: makeAdmit({ ledger, clock }),
+      forward: makeForward({ upstream, lane, clock, token: () => token.current() }),
+      settle: makeSettle({ ledger, apiClock, clock, chance, log, observer }),
+      respond: makeRespond({
+        atEndOfTurn,
+        clock,
+        idleTimeoutMs: config.body.idleTimeoutMs,
+        rewrite:
+          links.rewrite === 'off'
+            ? undefined
+            : makeRewrite({ ...config.upstream, jsonLinks: links.jsonLinks }),
+      }),
+      refuse: makeRefuse({ log }),
+      record: makeRecord({ recorder, ledger, clock, pathMasks: config.pathMasks }),
+      ledger,
+      observer,
+      retries: config.retries,
+      shedStatus: config.shedStatus,
+    });
+  };
+}

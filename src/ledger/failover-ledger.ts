@@ -1,0 +1,152 @@
+import type { Chance, Clock, Timer } from '../util/clock.ts';
+import type { Log } from '../telemetry/log.ts';
+import type { Succession } from './transfer.ts';
+import type {
+  Admission,
+  Again,
+  BucketSnapshot,
+  BucketView,
+  Grant,
+  Leaving,
+  Ledger,
+  LedgerObserver,
+  Outcome,
+  Ticket,
+} from './ledger.ts';
+
+export interface InsuredLedgerOptions {
+  readonly shared: Ledger & Succession;
+  readonly local: Ledger & Succession;
+  /** Resolves when a step on the bucket succeeds; of any bucket when none is named. */
+  readonly probe: (bucketId: string | undefined) => Promise<void>;
+  /** How many replicas were seen last: into so many parts the budgets are divided. */
+  readonly replicas: () => number;
+  readonly clock: Clock;
+  readonly chance: Chance;
+  readonly log: Log;
+  readonly observer: Pick<LedgerObserver, 'mode'>;
+}
+
+/** A probe comes after up to this long, and up to twice as long each time that it fails. */
+const BACKOFF_MS = { first: 500, last: 10_000 };
+/** A shared ledger that held this long has recovered; before, the backoff goes on where it was. */
+const RECOVERED_MS = 10_000;
+
+/**
+ * The shared ledger as long as it works, and a local one with a share of each budget while it does
+ * not. Whoever waits or holds a grant when that changes moves along and is told nothing.
+ *
+ *     ┌───────┐   a step fails or takes too long   ┌───────┐
+ *     │ redis │ ─────────────────────────────────▶ │ local │ ──┐ a probe fails:
+ *     └───────┘ ◀───────────────────────────────── └───────┘ ◀─┘ the next one comes later
+ *                 a probe succeeds
+ */
+export class InsuredLedger implements Ledger {
+  readonly #options: InsuredLedgerOptions;
+  #mode: 'redis' | 'local' = 'redis';
+  #failures = 0;
+  #sharedSince: number;
+  #timer: Timer | undefined;
+  /** Where the last trouble was: a cluster may have lost one node of several. */
+  #troubledBucket: string | undefined;
+  readonly #paused = new Set<string>();
+  #closed = false;
+
+  constructor(options: InsuredLedgerOptions) {
+    this.#options = options;
+    this.#sharedSince = options.clock.now();
+    options.observer.mode('redis');
+  }
+
+  get mode(): 'redis' | 'local' {
+    return this.#mode;
+  }
+
+  acquire(ticket: Ticket, leaving: Leaving, again?: Again): Admission {
+    return this.#current.acquire(ticket, leaving, again);
+  }
+
+  settle(grant: Grant, outcome: Outcome): void {
+    this.#current.settle(grant, outcome);
+  }
+
+  view(bucketId: string): BucketView | undefined {
+    return this.#current.view(bucketId);
+  }
+
+  snapshot(): BucketSnapshot[] {
+    return this.#current.snapshot();
+  }
+
+  pause(bucketId: string): boolean {
+    const isKnown = this.#current.pause(bucketId);
+    if (isKnown) this.#paused.add(bucketId);
+    return isKnown;
+  }
+
+  resume(bucketId: string): boolean {
+    this.#paused.delete(bucketId);
+    return this.#current.resume(bucketId);
+  }
+
+  drain(untilMs: number): void {
+    this.#options.shared.drain(untilMs);
+    this.#options.local.drain(untilMs);
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#timer?.cancel();
+    await this.#options.shared.close();
+    await this.#options.local.close();
+  }
+
+  /** The shared ledger failed: from now on, and until a probe succeeds, the local one decides. */
+  trouble(error: Error, bucketId?: string): void {
+    if (this.#mode === 'local' || this.#closed) return;
+    const { clock, log, shared, local, replicas, observer } = this.#options;
+    if (clock.now() - this.#sharedSince >= RECOVERED_MS) this.#failures = 0;
+    this.#mode = 'local';
+    this.#troubledBucket = bucketId;
+    local.takeOver(shared.handOver());
+    this.#pauseAgain();
+    observer.mode('local');
+    log.warn({ ledger: 'local', replicas: replicas(), reason: error.message }, 'ledger');
+    this.#probeLater();
+  }
+
+  get #current(): Ledger {
+    return this.#mode === 'redis' ? this.#options.shared : this.#options.local;
+  }
+
+  #probeLater(): void {
+    const { clock, chance } = this.#options;
+    const most = Math.min(BACKOFF_MS.first * 2 ** this.#failures, BACKOFF_MS.last);
+    this.#failures++;
+    // Replicas that lost it together do not come back together.
+    this.#timer = clock.after(most * (0.5 + 0.5 * chance()), () => void this.#probe());
+  }
+
+  async #probe(): Promise<void> {
+    const { probe, log, shared, local, clock, observer } = this.#options;
+    const startedAt = clock.now();
+    try {
+      await probe(this.#troubledBucket);
+    } catch (error) {
+      log.debug({ err: error }, 'ledger probe failed');
+      if (!this.#closed) this.#probeLater();
+      return;
+    }
+    if (this.#closed) return;
+    this.#mode = 'redis';
+    this.#sharedSince = clock.now();
+    shared.takeOver(local.handOver());
+    this.#pauseAgain();
+    observer.mode('redis');
+    log.info({ ledger: 'redis', probeMs: Math.round(clock.now() - startedAt) }, 'ledger');
+  }
+
+  #pauseAgain(): void {
+    for (const bucketId of this.#paused) this.#current.pause(bucketId);
+  }
+}

@@ -1,0 +1,114 @@
+import { Cluster, Redis, type RedisOptions } from 'ioredis';
+import type { Log } from '../../../telemetry/log.ts';
+
+/** One Redis, as the settings name it. */
+export interface RedisPlace {
+  readonly topology:
+    | { readonly kind: 'single'; readonly at: Host }
+    | { readonly kind: 'sentinel'; readonly sentinels: readonly Host[]; readonly master: string }
+    | { readonly kind: 'cluster'; readonly nodes: readonly Host[] };
+  readonly db: number;
+  readonly tls: boolean;
+  readonly username: string | undefined;
+  readonly password: string | undefined;
+}
+
+interface Host {
+  readonly host: string;
+  readonly port: number;
+}
+
+export interface RedisConnectionOptions {
+  readonly address: RedisPlace;
+  readonly timeoutMs: number;
+  readonly ca: string | undefined;
+  readonly cert: string | undefined;
+  readonly key: string | undefined;
+  readonly log: Log;
+}
+
+export type RedisClient = Redis | Cluster;
+
+/** A socket on which a command has had no answer for so long is given up for a new one. */
+const DEAF_MS = 2000;
+const CONNECT_MS = 5000;
+const RECONNECT_MS = { step: 50, most: 1000 };
+
+/**
+ * Opens a connection that fails fast: nothing is queued while it is down, nothing is sent twice,
+ * and it comes back by itself. What failed is the insured ledger's to handle.
+ */
+export function connectRedis(options: RedisConnectionOptions): RedisClient {
+  const { address, ca, cert, key, timeoutMs, log } = options;
+  const { topology, db, username, password } = address;
+  const tls = {
+    ...(ca === undefined ? {} : { ca }),
+    ...(cert === undefined ? {} : { cert }),
+    ...(key === undefined ? {} : { key }),
+  };
+  const common = {
+    ...(username === undefined ? {} : { username }),
+    ...(password === undefined ? {} : { password }),
+    ...(address.tls ? { tls } : {}),
+    connectionName: 'headgate',
+    disableClientInfo: true,
+    connectTimeout: CONNECT_MS,
+    // Nobody waits for what a connection that we end may still say.
+    disconnectTimeout: timeoutMs,
+    socketTimeout: Math.max(DEAF_MS, 2 * timeoutMs),
+    autoResendUnfulfilledCommands: false,
+    maxRetriesPerRequest: 0,
+    // Whoever subscribes does so anew on each connection, and hears when that fails; where the
+    // client does it by itself, a refusal or a cut at that moment is a rejection nobody handles.
+    autoResubscribe: false,
+    // After a failover the old master may still be there, and refuse to write.
+    reconnectOnError: ({ message }: Error) => message.startsWith('READONLY'),
+  } satisfies RedisOptions;
+  const retry = (times: number): number => Math.min(times * RECONNECT_MS.step, RECONNECT_MS.most);
+  const client = open();
+  client.on('error', (err: Error) => log.debug({ err }, 'redis connection'));
+  return client;
+
+  function open(): RedisClient {
+    switch (topology.kind) {
+      case 'single':
+        return new Redis({
+          ...common,
+          ...topology.at,
+          db,
+          enableOfflineQueue: false,
+          retryStrategy: retry,
+        });
+      case 'sentinel':
+        return new Redis({
+          ...common,
+          db,
+          name: topology.master,
+          sentinels: [...topology.sentinels],
+          sentinelRetryStrategy: retry,
+          ...(address.tls ? { enableTLSForSentinelMode: true, sentinelTLS: tls } : {}),
+          enableOfflineQueue: false,
+          retryStrategy: retry,
+        });
+      case 'cluster':
+        return new Cluster([...topology.nodes], {
+          redisOptions: common,
+          enableOfflineQueue: false,
+          clusterRetryStrategy: retry,
+          slotsRefreshTimeout: CONNECT_MS,
+          slotsRefreshInterval: 5000,
+          maxRedirections: 3,
+          retryDelayOnFailover: 20,
+          retryDelayOnClusterDown: 20,
+        });
+      default:
+        return topology satisfies never;
+    }
+  }
+}
+
+/** A client that gave up for good, as it does in the middle of some failovers, begins anew. */
+export function revive(client: RedisClient, log: Log): void {
+  if (client.status !== 'end') return;
+  client.connect().catch((err: unknown) => log.debug({ err }, 'redis connection'));
+}

@@ -1,0 +1,74 @@
+import { readFileSync } from 'node:fs';
+import type { Result } from 'ioredis';
+import { z } from 'zod';
+import { connectRedis, revive, type RedisConnectionOptions } from './connection.ts';
+import { bucketKeys, STEP_KEYS, stepScript } from '../script/step-script.ts';
+
+declare module 'ioredis' {
+  interface RedisCommander<Context> {
+    headgateStep(...args: string[]): Result<unknown, Context>;
+    headgatePresence(...args: string[]): Result<unknown, Context>;
+  }
+}
+
+/** The shared ledger's scripts and messages, on whatever Redis there is. */
+export interface RedisStore {
+  /** Runs one step; resolves to its reply as text. */
+  step(bucketId: string, batch: string): Promise<unknown>;
+  /** Says that we are there; `proposal` is the key of names that we would choose, if any. */
+  presence(proposal: string): Promise<Presence>;
+  close(): void;
+}
+
+export interface Presence {
+  readonly replicas: number;
+  /** The key that the replicas agreed on; `undefined` when none was proposed. */
+  readonly agreedKey: string | undefined;
+}
+
+export interface RedisStoreOptions extends RedisConnectionOptions {
+  readonly prefix: string;
+  /** Unique among all replicas, and without meaning. */
+  readonly replica: string;
+  /** What other replicas' steps publish for us. */
+  readonly onMessage: (text: string) => void;
+}
+
+const presenceReply = z.tuple([z.number(), z.string()]);
+
+export function openRedisStore(options: RedisStoreOptions): RedisStore {
+  const { prefix, replica, onMessage, log } = options;
+  const client = connectRedis(options);
+  client.defineCommand('headgateStep', { numberOfKeys: STEP_KEYS, lua: stepScript() });
+  const presenceLua = readFileSync(new URL('../script/presence.lua', import.meta.url), 'utf8');
+  client.defineCommand('headgatePresence', { numberOfKeys: 2, lua: presenceLua });
+
+  const channels = `${prefix}:replica:`;
+  const subscriber = connectRedis(options);
+  const listen = (): void => {
+    subscriber.subscribe(channels + replica).catch((err: unknown) => {
+      log.debug({ err }, 'redis subscription');
+    });
+  };
+  subscriber.on('ready', listen);
+  subscriber.on('message', (_channel: string, text: string) => onMessage(text));
+
+  return {
+    step(bucketId, batch) {
+      return client.headgateStep(...bucketKeys(prefix, bucketId), batch, channels);
+    },
+    async presence(proposal) {
+      for (const each of [client, subscriber]) revive(each, log);
+      // A subscriber whose socket went deaf notices by this that it did.
+      subscriber.ping().catch((err: unknown) => log.debug({ err }, 'redis subscription'));
+      const keys = [`${prefix}:{replicas}:seen`, `${prefix}:{replicas}:key`];
+      const reply = await client.headgatePresence(...keys, replica, proposal);
+      const [replicas, agreedKey] = presenceReply.parse(reply);
+      return { replicas, agreedKey: agreedKey === '' ? undefined : agreedKey };
+    },
+    close() {
+      client.disconnect();
+      subscriber.disconnect();
+    },
+  };
+}

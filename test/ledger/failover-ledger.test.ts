@@ -1,0 +1,258 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import type { Belief } from '../../src/budget/known-budget.ts';
+import { ClockOffset } from '../../src/rate-headers/api-clock.ts';
+import { inTime } from '../../src/ledger/shared/in-time.ts';
+import { InsuredLedger } from '../../src/ledger/failover-ledger.ts';
+import { MemoryLedger } from '../../src/ledger/local/local-ledger.ts';
+import { systemClock } from '../../src/util/system-clock.ts';
+import { makeLog } from '../../src/telemetry/log.ts';
+import { FakeClock } from '../support/fake-clock.ts';
+import { Desk, FakePlaces, type Asked } from '../support/ledger-desk.ts';
+import { Replicas, type Replica } from '../support/redis-replicas.ts';
+import { startRedis } from '../support/redis-server.ts';
+import { seededChance } from '../support/seeded-chance.ts';
+
+const MINUTE_MS = 60_000;
+const REPLICAS = 3;
+
+describe('an insured ledger', () => {
+  let fleet: Replicas;
+  let shared: Replica;
+  let insured: InsuredLedger;
+  let desk: Desk;
+  let lines: string[];
+  let modes: string[];
+  let belief: Belief | undefined;
+  /** Whether the server is away, as far as this replica can tell. */
+  let isAway: boolean;
+
+  beforeAll(async () => {
+    fleet = await Replicas.start();
+  });
+  afterAll(() => fleet.stop());
+
+  beforeEach(() => {
+    const { clock } = fleet;
+    lines = [];
+    modes = [];
+    isAway = false;
+    belief = undefined;
+    shared = fleet.add('r1');
+    const places = new FakePlaces(100);
+    const local = new MemoryLedger({
+      clock,
+      chance: seededChance(1),
+      apiClock: new ClockOffset(),
+      places,
+      maxQueue: 100,
+      get belief() {
+        return belief;
+      },
+      standIn: { replicas: () => REPLICAS },
+    });
+    insured = new InsuredLedger({
+      shared: shared.ledger,
+      local,
+      replicas: () => REPLICAS,
+      async probe(bucketId) {
+        if (isAway) throw new Error('still away');
+        if (bucketId !== undefined) await shared.ledger.probe(bucketId);
+      },
+      clock,
+      chance: () => 0.5,
+      log: makeLog({
+        level: 'info',
+        replica: 'r1',
+        clock,
+        destination: { write: (line) => void lines.push(line) },
+      }),
+      observer: { mode: (mode) => void modes.push(mode) },
+    });
+    desk = new Desk(insured, clock, places);
+  });
+
+  afterEach(async () => {
+    const closed = insured.close();
+    await fleet.pass(1000);
+    await closed;
+    await fleet.clear();
+  });
+
+  async function ask(options: Parameters<Desk['ask']>[0] = {}): Promise<Asked> {
+    const asked = desk.ask(options);
+    await fleet.quiet();
+    return asked;
+  }
+
+  async function opened(limit: number, remaining: number): Promise<void> {
+    const first = await ask();
+    desk.answer(first, { limit, remaining, resetInMs: MINUTE_MS });
+    await fleet.pass(100);
+    desk.granted.length = 0;
+  }
+
+  function lose(): void {
+    isAway = true;
+    insured.trouble(new Error('it is away'), 'b');
+  }
+
+  function granted(all: readonly Asked[]): number {
+    return all.filter(({ state }) => state.kind === 'granted').length;
+  }
+
+  test('spends a share of the budget by itself while the shared one is away', async () => {
+    await opened(90, 60);
+    lose();
+    const asked = Array.from({ length: 30 }, () => desk.ask());
+    // The last of them goes when the others had their turn: its answer says what they leave.
+    expect(granted(asked)).toBe(19);
+    expect(insured.view('b')).toMatchObject({ limit: 30, remaining: 19, waiting: 11 });
+    await fleet.pass(1000);
+    expect(granted(asked)).toBe(20);
+  });
+
+  test('refuses nobody for whom something is left before the reset', async () => {
+    const first = await ask();
+    desk.answer(first, { limit: 90, remaining: 60, resetInMs: 60 * MINUTE_MS });
+    await fleet.pass(100);
+    desk.granted.length = 0;
+    lose();
+    const asked = Array.from({ length: 20 }, () => desk.ask());
+    expect(asked.map(({ state }) => state.kind).filter((kind) => kind === 'waiting')).toHaveLength(
+      1,
+    );
+    await fleet.pass(1000);
+    expect(granted(asked)).toBe(20);
+  });
+
+  test('has a share of a budget that it meets only then', async () => {
+    lose();
+    const probe = desk.ask();
+    desk.answer(probe, { limit: 90, remaining: 89, resetInMs: MINUTE_MS });
+    const asked = Array.from({ length: 40 }, () => desk.ask());
+    expect(granted(asked)).toBe(29);
+  });
+
+  test('takes no configured limit for the one that the API said before', async () => {
+    await opened(90, 60);
+    lose();
+    belief = { limit: 600, periodMs: MINUTE_MS };
+    expect(insured.view('b')).toMatchObject({ limit: 30, remaining: 19 });
+  });
+
+  test('has a share of a configured limit where the API reports none', async () => {
+    belief = { limit: 90, periodMs: MINUTE_MS };
+    lose();
+    const asked = Array.from({ length: 40 }, () => desk.ask());
+    expect(granted(asked)).toBe(30);
+    belief = { limit: 60, periodMs: MINUTE_MS };
+    expect(insured.view('b')).toMatchObject({ limit: 20 });
+  });
+
+  test('takes along who waits, in the order of age, and tells nobody', async () => {
+    await opened(90, 0);
+    const waiting = [await ask(), await ask({ caller: 'other' }), await ask()];
+    lose();
+    expect(waiting.map(({ state }) => state.kind)).toEqual(Array(3).fill('waiting'));
+    expect(insured.view('b')?.waiting).toBe(3);
+    isAway = false;
+    await fleet.pass(500);
+    expect(insured.mode).toBe('redis');
+    expect(insured.view('b')?.waiting).toBe(3);
+    expect(await fleet.redis.client.hlen('h:{b}:tickets')).toBe(3);
+    expect(waiting.map(({ state }) => state.kind)).toEqual(Array(3).fill('waiting'));
+  });
+
+  test('settles wherever the ledger is by then, and remembers what it spent', async () => {
+    await opened(90, 60);
+    const before = await ask();
+    lose();
+    const during = await ask();
+    desk.answer(before, { limit: 90, remaining: 58, resetInMs: MINUTE_MS });
+    isAway = false;
+    await fleet.pass(500);
+    desk.answer(during, { limit: 90, remaining: 57, resetInMs: MINUTE_MS });
+    await fleet.pass(100);
+    expect(insured.view('b')).toMatchObject({ limit: 90, remaining: 57, leases: 0 });
+  });
+
+  test('counts what others spent meanwhile once the API has said so', async () => {
+    await opened(90, 60);
+    lose();
+    const during = await ask();
+    desk.answer(during, { limit: 90, remaining: 3, resetInMs: MINUTE_MS });
+    isAway = false;
+    await fleet.pass(500);
+    const after = Array.from({ length: 10 }, () => desk.ask());
+    await fleet.quiet();
+    // One goes first and learns whether it is so.
+    expect(granted(after)).toBe(1);
+    const canary = after.find(({ state }) => state.kind === 'granted');
+    if (canary === undefined) throw new Error('nobody was granted');
+    desk.answer(canary, { limit: 90, remaining: 2, resetInMs: MINUTE_MS });
+    await fleet.pass(100);
+    expect(granted(after)).toBe(3);
+  });
+
+  test('asks again after a while, and less and less often', async () => {
+    await opened(90, 60);
+    lose();
+    await fleet.pass(60_000);
+    expect(insured.mode).toBe('local');
+    isAway = false;
+    await fleet.pass(10_000);
+    expect(insured.mode).toBe('redis');
+  });
+
+  test('says once that it changed, and why', async () => {
+    await opened(90, 60);
+    lose();
+    insured.trouble(new Error('it is still away'), 'b');
+    isAway = false;
+    await fleet.pass(500);
+    const told = lines.map((line): unknown => JSON.parse(line));
+    expect(told).toMatchObject([
+      { level: 'warn', msg: 'ledger', ledger: 'local', replicas: 3, reason: 'it is away' },
+      { level: 'info', msg: 'ledger', ledger: 'redis' },
+    ]);
+    expect(modes).toEqual(['redis', 'local', 'redis']);
+  });
+
+  test('keeps a bucket paused through every change', async () => {
+    await opened(90, 60);
+    expect(insured.pause('b')).toBe(true);
+    await fleet.quiet();
+    lose();
+    const held = await ask();
+    expect(held.state.kind).toBe('waiting');
+    isAway = false;
+    await fleet.pass(2000);
+    expect(held.state.kind).toBe('waiting');
+    insured.resume('b');
+    await fleet.quiet();
+    expect(held.state.kind).toBe('granted');
+  });
+});
+
+describe('the time that an answer may take', () => {
+  test('is judged after one further turn, so that our own stall is no outage', async () => {
+    const server = await startRedis();
+    try {
+      const reply = inTime(server.client.ping(), 100, systemClock);
+      // The server answers meanwhile; the timer is due before we get to read what it said.
+      const until = performance.now() + 300;
+      while (performance.now() < until);
+      await expect(reply).resolves.toBe('PONG');
+    } finally {
+      await server.stop();
+    }
+  });
+
+  test('is over when nothing came by then', async () => {
+    const clock = new FakeClock();
+    const judged = inTime(new Promise<never>(() => undefined), 100, clock);
+    clock.advance(100);
+    clock.advance(1);
+    await expect(judged).rejects.toThrow('no answer within 100 ms');
+  });
+});

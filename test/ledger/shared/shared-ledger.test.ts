@@ -1,0 +1,58 @@
+import { afterAll, beforeAll } from 'vitest';
+import { ClockOffset } from '../../../src/rate-headers/api-clock.ts';
+import { RedisLedger } from '../../../src/ledger/shared/shared-ledger.ts';
+import { startRedis, type RedisServer } from '../../support/redis-server.ts';
+import { CHANNEL, makeTimedStep } from '../../support/redis-step.ts';
+import { seededChance } from '../../support/seeded-chance.ts';
+import { ledgerTests } from '../ledger-tests.ts';
+
+let redis: RedisServer;
+let subscriber: RedisServer['client'];
+let listener: ((text: string) => void) | undefined;
+
+beforeAll(async () => {
+  redis = await startRedis();
+  subscriber = redis.client.duplicate();
+  await subscriber.psubscribe(`${CHANNEL}*`);
+  subscriber.on('pmessage', (_pattern: string, _channel: string, text: string) => listener?.(text));
+});
+
+afterAll(async () => {
+  subscriber.disconnect();
+  await redis.stop();
+});
+
+ledgerTests('Redis', async (parts) => {
+  await redis.client.flushall();
+  const timedStep = makeTimedStep(redis.client);
+  const underWay = new Set<symbol>();
+  const ledger = new RedisLedger({
+    ...parts,
+    chance: seededChance(1),
+    apiClock: new ClockOffset(),
+    replica: 'r1',
+    atEndOfTurn: (run) => run(),
+    timeoutMs: 100,
+    async step(bucketId, batch) {
+      const step = Symbol(bucketId);
+      underWay.add(step);
+      try {
+        return await timedStep(bucketId, batch, parts.clock.now());
+      } finally {
+        underWay.delete(step);
+      }
+    },
+  });
+  listener = (text) => ledger.hear(text);
+  return {
+    ledger,
+    async quiet() {
+      do {
+        await subscriber.ping();
+        await new Promise((resolve) => {
+          setImmediate(resolve);
+        });
+      } while (underWay.size > 0);
+    },
+  };
+});

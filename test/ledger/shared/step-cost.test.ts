@@ -1,0 +1,107 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { readReply, type StepBatch, type StepTicket } from '../../../src/ledger/shared/wire.ts';
+import { startRedis, type RedisServer } from '../../support/redis-server.ts';
+import { makeTimedStep } from '../../support/redis-step.ts';
+
+const AT_MS = 1_790_000_000_000;
+const FLOWS = 20;
+
+/**
+ * How long a step takes is the benchmark's to say. Here it is counted what the script asks of the
+ * server, which no busy machine changes: with a long queue it must ask no more than with a short one.
+ */
+describe('what a step costs', () => {
+  let redis: RedisServer;
+  let timedStep: ReturnType<typeof makeTimedStep>;
+  let ids = 0;
+  let sequence = 0;
+  let lineage = '';
+  let revision = 0;
+
+  beforeAll(async () => {
+    redis = await startRedis();
+    timedStep = makeTimedStep(redis.client);
+  });
+  afterAll(() => redis.stop());
+  beforeEach(async () => {
+    await redis.client.flushall();
+    [ids, sequence, lineage, revision] = [0, 0, '', 0];
+    await step({ tickets: tickets(1) });
+    await settleProbe(0);
+  });
+
+  async function settleProbe(remaining: number): Promise<void> {
+    const said = { status: 200, limit: 200, remaining, resetIn: 60_000 };
+    const observation = { ...said, sameWithin: 0, uncertainty: 0, chance: 0 };
+    await step({ settled: [['t1', 'probe', 0, false, 'answered', observation]] });
+  }
+
+  async function step(more: Partial<StepBatch> = {}) {
+    const batch: StepBatch = {
+      bucket: 'b',
+      replica: 'r1',
+      epoch: 1,
+      sequence: ++sequence,
+      lineage,
+      revision,
+      declares: sequence === 1,
+      free: 1000,
+      maxQueue: 200_000,
+      sheds: 0,
+      held: [],
+      settled: [],
+      stock: 0,
+      wants: 0,
+      gone: [],
+      tickets: [],
+      ...more,
+    };
+    const reply = readReply(await timedStep('b', JSON.stringify(batch), AT_MS));
+    if (reply.status !== 'ok') throw new Error(`the step said ${reply.status}`);
+    ({ lineage, revision } = reply);
+    return reply;
+  }
+
+  function tickets(count: number, waitsMs = 1e9): StepTicket[] {
+    return Array.from({ length: count }, (): StepTicket => {
+      const flow = ++ids % FLOWS;
+      return [`t${ids}`, `o${flow % 5}`, `c${flow}`, 'normal', 1, 0, waitsMs, 'new'];
+    });
+  }
+
+  /** Commands that the script ran in one step. */
+  async function commandsIn(more: Partial<StepBatch>): Promise<number> {
+    await redis.client.config('RESETSTAT');
+    await step(more);
+    const stats = await redis.client.info('commandstats');
+    const counts = [...stats.matchAll(/^cmdstat_(?!evalsha|config|info)[^:]+:calls=(\d+)/gm)];
+    return counts.reduce((sum, [, calls]) => sum + Number(calls), 0);
+  }
+
+  async function costs(): Promise<Record<string, number>> {
+    return {
+      nothing: await commandsIn({}),
+      'one ticket': await commandsIn({ tickets: tickets(1) }),
+      'as many tickets as fit': await commandsIn({ tickets: tickets(256) }),
+      'one forecast': await commandsIn({ tickets: tickets(1, 61_000) }),
+    };
+  }
+
+  test('does not grow with the queue, up to 100,000 tickets', async () => {
+    await step({ tickets: tickets(256) });
+    const short = await costs();
+    let waiting = 0;
+    while (waiting < 100_000) waiting = (await step({ tickets: tickets(256) })).numbers.waiting;
+    expect(await costs()).toEqual(short);
+  });
+
+  test('is bounded when much can be granted at once', async () => {
+    const before = (await step({ tickets: tickets(256) })).numbers.waiting;
+    const said = { status: 200, limit: 200, remaining: 200, resetIn: 60_000 };
+    const observation = { ...said, sameWithin: 0, uncertainty: 0, chance: 0 };
+    const done = await step({ settled: [['late', 'slot', 99, false, 'answered', observation]] });
+    expect(done.granted).toHaveLength(128);
+    expect(done.wakeIn).toBe(0);
+    expect(done.numbers.waiting).toBe(before - 128);
+  });
+});

@@ -1,0 +1,134 @@
+import { Bucket } from '../../src/budget/bucket.ts';
+import type { Timer } from '../../src/util/clock.ts';
+import { FakeClock } from './fake-clock.ts';
+import { makeLimiter, type LimiterOptions, type Semantics, type Verdict } from './limiter.ts';
+import { seededChance } from './seeded-chance.ts';
+
+/** One replica's part of the budget. */
+export interface Part {
+  /** How long before the outage it spent what it did, each operation by itself. */
+  readonly spentAgoMs: readonly number[];
+  /** How long after the others it takes its part. */
+  readonly lateMs: number;
+  /** A call comes each so many milliseconds; 0: any number of them waits. `undefined`: none does. */
+  readonly callEveryMs: number | undefined;
+  /** When that begins, after the outage; at once unless given. */
+  readonly callsFromMs?: number;
+  /** By call, over and over: there and back. */
+  readonly tripsMs: readonly number[];
+}
+
+export interface PartsOptions extends LimiterOptions {
+  readonly semantics: Semantics;
+  readonly parts: readonly Part[];
+  readonly runMs: number;
+}
+
+export interface SentByPart {
+  /** Since the outage began. */
+  readonly at: number;
+  readonly accepted: boolean;
+}
+
+const LEVEL = { low: 0, high: 0 };
+/** When the outage begins. */
+const T0 = 5_000_000;
+
+/**
+ * Replicas that shared a budget and now have a part of it each, before an API with exact stamps.
+ * Returns what reached the API from each part, in that order.
+ */
+export function runParts({ parts, semantics, runMs, ...limits }: PartsOptions): SentByPart[][] {
+  const clock = new FakeClock({ startMs: T0 });
+  const limiter = makeLimiter(semantics, limits);
+  const chance = seededChance(7);
+
+  const before = parts
+    .flatMap(({ spentAgoMs }, part) => spentAgoMs.map((agoMs) => ({ part, at: T0 - agoMs })))
+    .toSorted((a, b) => a.at - b.at)
+    .map(({ part, at }) => ({ part, verdict: limiter.take(at) }));
+  const last = before.at(-1)?.verdict;
+  const sent = parts.map((part, i) => {
+    const own = before.filter((one) => one.part === i && one.verdict.allowed);
+    return runPart(
+      part,
+      own.map(({ verdict }) => verdict),
+    );
+  });
+  clock.advance(runMs);
+  return sent;
+
+  function runPart(
+    { lateMs, callEveryMs, callsFromMs = 0, tripsMs }: Part,
+    own: readonly Verdict[],
+  ): SentByPart[] {
+    const bucket = new Bucket(T0);
+    const log: SentByPart[] = [];
+    let waiting = 0;
+    let calls = 0;
+    let alarm: Timer | undefined;
+
+    const pump = (): void => {
+      const now = clock.now();
+      bucket.advance(now, LEVEL);
+      alarm?.cancel();
+      const isCalled = clock.now() - T0 >= callsFromMs;
+      const somebodyWaits = (): boolean => (callEveryMs === 0 && isCalled) || waiting > 0;
+      while (somebodyWaits() && bucket.offer(now) !== undefined) {
+        const lease = bucket.grant(now);
+        waiting--;
+        const tripMs = tripsMs[calls++ % tripsMs.length] ?? 0;
+        clock.after(tripMs / 2, () => {
+          const said = limiter.take(clock.now());
+          log.push({ at: clock.now() - T0, accepted: said.allowed });
+          clock.after(tripMs / 2, () => {
+            const then = clock.now();
+            bucket.advance(then, LEVEL);
+            const answer = {
+              status: said.allowed ? 200 : 429,
+              limit: said.limit,
+              remaining: said.remaining,
+              resetAt: said.resetAtMs,
+              ...(said.allowed ? {} : { retryAt: said.retryAtMs }),
+              basis: 'instant' as const,
+              sameWithinMs: 0,
+              uncertaintyMs: 0,
+              receivedAt: then,
+            };
+            bucket.answered(lease, answer, then, chance);
+            pump();
+          });
+        });
+      }
+      if (!somebodyWaits()) return;
+      const wakeAt = bucket.nextWakeAt(now);
+      alarm = clock.after(wakeAt - now, pump);
+    };
+
+    const call = (): void => {
+      if (callEveryMs === undefined || callEveryMs === 0) return;
+      waiting++;
+      pump();
+      clock.after(callEveryMs, call);
+    };
+
+    clock.after(lateMs, () => {
+      const now = clock.now();
+      const said = {
+        limit: limits.limit,
+        remaining: last?.remaining ?? limits.limit,
+        resetAt: last?.resetAtMs,
+        uncertaintyMs: 0,
+        periodMs: limits.periodMs,
+      };
+      const slots = own.map(({ resetAtMs }): [number, number] => [resetAtMs, 1]);
+      bucket.assume({ said, blockedUntil: undefined, slots }, parts.length, now);
+      pump();
+    });
+    clock.after(Math.max(lateMs, callsFromMs), () => {
+      pump();
+      call();
+    });
+    return log;
+  }
+}
