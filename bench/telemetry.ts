@@ -1,4 +1,4 @@
-import { ClockOffset } from '../src/rate-headers/api-clock.ts';
+import { ApiClock } from '../src/rate-headers/api-clock.ts';
 import { systemClock } from '../src/util/system-clock.ts';
 import { Feed } from '../src/telemetry/feed.ts';
 import { LedgerWatch } from '../src/telemetry/ledger-watch.ts';
@@ -21,7 +21,7 @@ const PROMISED_US = { metrics: 3, 'live feed': 2 };
 
 const metrics = makeMetrics({
   clock: systemClock,
-  apiClock: new ClockOffset(),
+  apiClock: new ApiClock(),
   ledger: { snapshot: () => [] },
   ledgerWatch: new LedgerWatch(),
   laneQueued: () => 0,

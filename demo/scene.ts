@@ -1,15 +1,15 @@
-import { composeAdmin, type Admin } from '../src/app/admin.ts';
-import { ClockOffset } from '../src/rate-headers/api-clock.ts';
+import { makeAdmin, type Admin } from '../src/app/admin.ts';
+import { ApiClock } from '../src/rate-headers/api-clock.ts';
 import type { Priority } from '../src/queue/fair-queue.ts';
-import type { Grant, Leaving, Ticket } from '../src/ledger/ledger.ts';
-import { MemoryLedger } from '../src/ledger/local/local-ledger.ts';
+import type { Grant, CallerSignal, Ticket } from '../src/ledger/ledger.ts';
+import { LocalLedger } from '../src/ledger/local/local-ledger.ts';
 import type { CallLine } from '../src/telemetry/call-line.ts';
 import { Feed } from '../src/telemetry/feed.ts';
 import { LedgerWatch } from '../src/telemetry/ledger-watch.ts';
 import { makeMetrics } from '../src/telemetry/metrics.ts';
 import { FakeClock } from '../test/support/fake-clock.ts';
 import { makeLimiter, type Limiter } from '../test/support/limiter.ts';
-import { seededChance } from '../test/support/seeded-chance.ts';
+import { seededRandom } from '../test/support/seeded-random.ts';
 
 /** One caller's habit. */
 interface Habit {
@@ -62,7 +62,7 @@ const HABITS: readonly Habit[] = [
   },
 ];
 
-const STAYS: Leaving = { gone: false, onGone: () => undefined };
+const STAYS: CallerSignal = { gone: false, onGone: () => undefined };
 const MINUTES = 15;
 const STEP_MS = 50;
 
@@ -78,14 +78,14 @@ export interface Scene {
  * API's, in a few seconds.
  */
 export async function playScene(nowMs: number): Promise<Scene> {
-  const chance = seededChance(20_26);
+  const random = seededRandom(20_26);
   const clock = new FakeClock({ startMs: 0, epochMs: nowMs - MINUTES * 60_000 });
-  const apiClock = new ClockOffset();
+  const apiClock = new ApiClock();
   const ledgerWatch = new LedgerWatch();
   const feed = new Feed(clock);
-  const ledger = new MemoryLedger({
+  const ledger = new LocalLedger({
     clock,
-    chance,
+    random,
     apiClock,
     places: { free: 1, take: () => true, onFree: () => undefined },
     maxQueue: 1000,
@@ -144,14 +144,14 @@ export async function playScene(nowMs: number): Promise<Scene> {
       const sentAt = clock.now();
       waitMs = sentAt - arrivedAt - upstreamMs;
       attempts++;
-      const tookMs = 60 + chance() ** 4 * 900;
+      const tookMs = 60 + random() ** 4 * 900;
       clock.after(tookMs, () => {
         upstreamMs += tookMs;
         const receivedAt = clock.now();
         const verdict = limiterOf(bucket.id, one.class).take(clock.wallMs());
         const dateMs = Math.floor(clock.wallMs() / 1000) * 1000;
         apiClock.observe({ dateMs, sentAt, receivedAt });
-        const path = one.paths[Math.floor(chance() * one.paths.length)] ?? '/';
+        const path = one.paths[Math.floor(random() * one.paths.length)] ?? '/';
         const status = !verdict.allowed ? 429 : path === '/domains/9' ? 404 : 200;
         const reading = {
           limit: verdict.limit,
@@ -188,7 +188,7 @@ export async function playScene(nowMs: number): Promise<Scene> {
 
   /** The next call of a habit comes at random, as often as it is wont to. */
   function live(one: Habit): void {
-    clock.after((-Math.log(1 - chance()) * 60_000) / one.perMinute, () => {
+    clock.after((-Math.log(1 - random()) * 60_000) / one.perMinute, () => {
       const minute = clock.now() / 60_000;
       const [from, to] = one.minutes ?? [0, Infinity];
       if (minute >= from && minute < to) call(one);
@@ -201,7 +201,7 @@ export async function playScene(nowMs: number): Promise<Scene> {
       clock.advance(STEP_MS);
       // Somebody outside spends the same budget for a while: that is where 429s come from.
       const minute = clock.now() / 60_000;
-      if (minute > 6 && minute < 7.5 && chance() < 0.02) {
+      if (minute > 6 && minute < 7.5 && random() < 0.02) {
         limiterOf(`${OWN}:read`, 'read').take(clock.wallMs());
       }
       await Promise.resolve();
@@ -218,7 +218,7 @@ export async function playScene(nowMs: number): Promise<Scene> {
     laneQueued: () => 0,
     bufferedBytes: () => 0,
   };
-  const admin = composeAdmin({
+  const admin = makeAdmin({
     auth: { token: () => undefined, beyondLoopback: false, isOurHost: () => true },
     clock,
     ledger,

@@ -1,7 +1,7 @@
 import { z } from 'zod';
-import { compose } from '../src/app/app.ts';
+import { startApp } from '../src/app/app.ts';
 import { loadConfig } from '../src/config/config.ts';
-import { systemChance, systemClock } from '../src/util/system-clock.ts';
+import { systemRandom, systemClock } from '../src/util/system-clock.ts';
 import { makeLog } from '../src/telemetry/log.ts';
 import { startAzion } from '../test/support/azion.ts';
 
@@ -65,10 +65,10 @@ export async function setStage(budget: Budget): Promise<Stage> {
       lastCallLine = line.trimEnd();
     },
   };
-  const gateway = await compose({
+  const gateway = await startApp({
     settings: loaded,
     clock: systemClock,
-    chance: systemChance,
+    random: systemRandom,
     log: makeLog({ level: 'info', replica: 'demo', clock: systemClock, destination }),
     replica: 'demo',
   });

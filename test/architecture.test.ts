@@ -79,7 +79,7 @@ function impure(files: readonly SourceFile[]): string[] {
     );
 }
 
-/** Steps and stores that make parts of another room, which only app does. */
+/** StepLoop and stores that make parts of another room, which only app does. */
 function constructions(files: readonly SourceFile[]): string[] {
   const composing = new Set(['app', 'cli', 'main']);
   const shared = new Set(PURE);
@@ -112,7 +112,7 @@ const ADAPTERS: readonly { readonly what: string; readonly sign: RegExp; readonl
     sign: /\bset(?:Timeout|Interval)\(/,
     in: /^src\/(?:util\/system-clock\.ts|admin\/page\/.*)$/,
   },
-  { what: 'chance', sign: /\bMath\.random\b/, in: /^src\/util\/system-clock\.ts$/ },
+  { what: 'random', sign: /\bMath\.random\b/, in: /^src\/util\/system-clock\.ts$/ },
   { what: 'the environment', sign: /\bprocess\.env\b|\bprocess\.argv\b/, in: /^src\/main\.ts$/ },
 ];
 
@@ -143,7 +143,7 @@ describe('the source', () => {
     expect(constructions(FILES)).toEqual([]);
   });
 
-  test('reads clocks, chance and the environment only where they are adapted', () => {
+  test('reads clocks, random and the environment only where they are adapted', () => {
     expect(worldly(FILES)).toEqual([]);
   });
 
@@ -182,7 +182,7 @@ describe('these tests can fail', () => {
       "import { LocalLedger } from '../ledger/local/local-ledger.ts';\nnew LocalLedger();",
     ],
     ['a clock', worldly, 'src/budget/x.ts', 'const now = Date.now();'],
-    ['chance', worldly, 'src/budget/x.ts', 'const a = Math.random();'],
+    ['random', worldly, 'src/budget/x.ts', 'const a = Math.random();'],
     ['the environment', worldly, 'src/config/x.ts', 'const a = process.env;'],
   ])('on %s', (_what, find, path, text) => {
     expect(find([lawful, readSource(path, text)])).toHaveLength(1);

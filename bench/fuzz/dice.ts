@@ -1,16 +1,16 @@
-import type { Chance } from '../../src/util/clock.ts';
+import type { Random } from '../../src/util/clock.ts';
 
-/** Chance in the shapes that a generator needs. */
+/** Random in the shapes that a generator needs. */
 export class Dice {
-  readonly #chance: Chance;
+  readonly #random: Random;
 
-  constructor(chance: Chance) {
-    this.#chance = chance;
+  constructor(random: Random) {
+    this.#random = random;
   }
 
   /** A whole number from 0 up to but without `below`. */
   below(below: number): number {
-    return Math.floor(this.#chance() * below);
+    return Math.floor(this.#random() * below);
   }
 
   /** True once in `times`. */

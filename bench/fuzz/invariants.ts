@@ -28,7 +28,7 @@ export function wrongAtApi({ startLine, headers }: Message, host: string): strin
   return problems;
 }
 
-/** Fields with names that chance made pass with whatever was put next to them. */
+/** Fields with names that random made pass with whatever was put next to them. */
 function isCallersOwn(name: string): boolean {
   return !/^(?:x-named|connection|via)$/.test(name);
 }

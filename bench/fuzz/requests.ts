@@ -44,7 +44,7 @@ function makeRequestLine(dice: Dice, elsewhere: string, wild: boolean): string {
   const method = dice.pick([
     ...(['GET', 'POST', 'TRACE', 'CONNECT', 'PRI', 'get', 'G E T', '', 'X\u00e9'] as const),
   ]);
-  // A path that chance spelt differently is another path, and nothing in it is secret, nor smuggled.
+  // A path that random spelt differently is another path, and nothing in it is secret, nor smuggled.
   const fine = fineTarget(dice, elsewhere).replaceAll(/hush-secret|X-Smuggled/g, 'plain');
   const target = dice.oneIn(3) ? badTarget(dice, elsewhere) : fine;
   const version = dice.oneIn(8)

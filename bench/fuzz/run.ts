@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
 import { bucketsOf, until } from '../../test/support/setup.ts';
 import { startGateway, type TestGateway } from '../../test/support/gateway.ts';
-import { seededChance } from '../../test/support/seeded-chance.ts';
+import { seededRandom } from '../../test/support/seeded-random.ts';
 import { Dice } from './dice.ts';
 import { startHostileApi } from './hostile-api.ts';
 import { wrongAtCaller } from './invariants.ts';
@@ -55,7 +55,7 @@ export async function runFuzz(options: FuzzOptions): Promise<FuzzReport> {
   const at = elsewhereServer.address();
   const elsewhere = `127.0.0.1:${typeof at === 'object' && at !== null ? at.port : 0}`;
   const api = await startHostileApi(
-    new Dice(seededChance(seed + 1)),
+    new Dice(seededRandom(seed + 1)),
     (port) => `api.example:${port}`,
     elsewhere,
   );
@@ -77,7 +77,7 @@ export async function runFuzz(options: FuzzOptions): Promise<FuzzReport> {
   async function worker(): Promise<void> {
     while (started < cases) {
       const number = started++;
-      const dice = new Dice(seededChance(seed * 1_000_003 + number));
+      const dice = new Dice(seededRandom(seed * 1_000_003 + number));
       const bytes = makeRequest(dice, elsewhere);
       const received = await converse(Number(port), bytes);
       const [, status = 'none'] = /^HTTP\/1\.1 (\d{3})/.exec(received) ?? [];

@@ -1,6 +1,6 @@
-import { ClockOffset } from '../../src/rate-headers/api-clock.ts';
-import { MemoryLedger } from '../../src/ledger/local/local-ledger.ts';
-import type { Grant, Leaving, Ticket } from '../../src/ledger/ledger.ts';
+import { ApiClock } from '../../src/rate-headers/api-clock.ts';
+import { LocalLedger } from '../../src/ledger/local/local-ledger.ts';
+import type { Grant, CallerSignal, Ticket } from '../../src/ledger/ledger.ts';
 import { systemClock } from '../../src/util/system-clock.ts';
 import type { Figure } from '../support/figures.ts';
 import { median } from '../support/statistics.ts';
@@ -8,7 +8,7 @@ import { median } from '../support/statistics.ts';
 const OPERATIONS = 100_000;
 /** So often, that of an operation's cost little is left that only the first one has. */
 const IN_A_ROW = 20;
-const STAYS: Leaving = { gone: false, onGone: () => undefined };
+const STAYS: CallerSignal = { gone: false, onGone: () => undefined };
 const HOUR_MS = 3_600_000;
 
 export interface LedgerOptions {
@@ -49,11 +49,11 @@ export function measureLedger({ rounds: count }: LedgerOptions): Promise<Figure[
   ]);
 }
 
-function makeLedger(): MemoryLedger {
-  return new MemoryLedger({
+function makeLedger(): LocalLedger {
+  return new LocalLedger({
     clock: systemClock,
-    chance: () => 0.5,
-    apiClock: new ClockOffset(),
+    random: () => 0.5,
+    apiClock: new ApiClock(),
     places: { free: 1, take: () => true, onFree: () => undefined },
     maxQueue: 1_000_000,
     maxBuckets: 1_000_000,
@@ -108,13 +108,13 @@ function perOperationUs(buckets: number, inARow = 1): number {
   return us;
 }
 
-function operate(ledger: MemoryLedger, ticket: Ticket): void {
+function operate(ledger: LocalLedger, ticket: Ticket): void {
   const admission = ledger.acquire(ticket, STAYS);
   if (admission.kind !== 'granted') throw new Error(`expected a grant, got ${admission.kind}`);
   answer(ledger, admission.grant, 1_000_000_000);
 }
 
-function answer(ledger: MemoryLedger, grant: Grant, remaining: number): void {
+function answer(ledger: LocalLedger, grant: Grant, remaining: number): void {
   const receivedAt = systemClock.now();
   ledger.settle(grant, {
     kind: 'answered',

@@ -1,7 +1,7 @@
 import { Redis } from 'ioredis';
-import { ClockOffset } from '../../src/rate-headers/api-clock.ts';
-import type { Grant, Leaving, Ticket } from '../../src/ledger/ledger.ts';
-import { RedisLedger } from '../../src/ledger/shared/shared-ledger.ts';
+import { ApiClock } from '../../src/rate-headers/api-clock.ts';
+import type { Grant, CallerSignal, Ticket } from '../../src/ledger/ledger.ts';
+import { SharedLedger } from '../../src/ledger/shared/shared-ledger.ts';
 import { readReply, type StepBatch, type StepTicket } from '../../src/ledger/shared/wire.ts';
 import { bucketKeys, STEP_KEYS, stepScript } from '../../src/ledger/shared/script/step-script.ts';
 import { systemClock } from '../../src/util/system-clock.ts';
@@ -10,7 +10,7 @@ import { scratch } from '../support/processes.ts';
 import { startRedis } from '../support/servers.ts';
 
 const WAITING = 100_000;
-/** Steps that are sent without waiting for each other's answers. */
+/** StepLoop that are sent without waiting for each other's answers. */
 const AT_ONCE = 500;
 const STEPS = 50;
 const OPERATIONS = 4000;
@@ -32,7 +32,7 @@ const FIRST_STEP: StepBatch = {
   gone: [],
   tickets: [],
 };
-const STAYS: Leaving = { gone: false, onGone: () => undefined };
+const STAYS: CallerSignal = { gone: false, onGone: () => undefined };
 /** So much that nobody waits: what is measured is the way there. */
 const ENOUGH = { limit: 1_000_000_000, periodMs: 60_000 };
 
@@ -146,10 +146,10 @@ async function batching(step: Step): Promise<Figure[]> {
   const figures: Figure[] = [];
   for (const callers of [1, 16, 128]) {
     let steps = 0;
-    const ledger = new RedisLedger({
+    const ledger = new SharedLedger({
       clock: systemClock,
-      chance: () => 0.5,
-      apiClock: new ClockOffset(),
+      random: () => 0.5,
+      apiClock: new ApiClock(),
       places: { free: 1000, take: () => true, onFree: () => undefined },
       maxQueue: 10_000,
       belief: ENOUGH,
@@ -190,7 +190,7 @@ async function batching(step: Step): Promise<Figure[]> {
   return figures;
 }
 
-async function granted(ledger: RedisLedger, ticket: Ticket): Promise<Grant> {
+async function granted(ledger: SharedLedger, ticket: Ticket): Promise<Grant> {
   const admission = ledger.acquire(ticket, STAYS);
   const outcome = admission.kind === 'waiting' ? await admission.outcome : admission;
   if (outcome.kind === 'granted') return outcome.grant;

@@ -11,7 +11,7 @@ import type { Feed } from '../telemetry/feed.ts';
 import type { LedgerWatch } from '../telemetry/ledger-watch.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 
-export interface ComposeAdminOptions {
+export interface AdminOptions {
   readonly auth: AdminAuthOptions;
   readonly clock: Clock;
   readonly ledger: Pick<Ledger, 'snapshot' | 'pause' | 'resume'>;
@@ -31,7 +31,7 @@ export interface Admin {
 }
 
 /** Constructs the parts of the admin listener. */
-export function composeAdmin(options: ComposeAdminOptions): Admin {
+export function makeAdmin(options: AdminOptions): Admin {
   const { auth, ledgerWatch, ...shared } = options;
   const ledgerMode = () => ledgerWatch.current;
   const events = makeEvents({ ...shared, ledgerMode });

@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto';
-import { composeAdmin } from './admin.ts';
-import { composeLedger } from './ledger.ts';
-import { makeWalks } from './pipeline.ts';
+import { makeAdmin } from './admin.ts';
+import { makeLedger } from './ledger.ts';
+import { makePipelines } from './pipeline.ts';
 import type { Loaded } from '../config/config.ts';
 import { planReload, type Settings } from '../config/live.ts';
-import { ClockOffset } from '../rate-headers/api-clock.ts';
-import type { Chance, Clock } from '../util/clock.ts';
+import { ApiClock } from '../rate-headers/api-clock.ts';
+import type { Random, Clock } from '../util/clock.ts';
 import { isLoopback, makeIsOurHost } from '../http/origin-check.ts';
 import type { Gateway } from '../gateway/gateway.ts';
 import { makeListener } from '../gateway/listener.ts';
@@ -16,7 +16,7 @@ import { LedgerWatch } from '../telemetry/ledger-watch.ts';
 import type { Log } from '../telemetry/log.ts';
 import { makeMetrics } from '../telemetry/metrics.ts';
 import { startTracing, type Environment } from '../telemetry/tracing.ts';
-import type { WalkObserver } from '../telemetry/walk-observer.ts';
+import type { PipelineObserver } from '../telemetry/pipeline-observer.ts';
 import { BodyMemory } from '../upstream/body-memory.ts';
 import { makeLane } from '../upstream/lane.ts';
 import { makeTokenSource } from '../upstream/token.ts';
@@ -24,10 +24,10 @@ import { makeUpstream } from '../upstream/upstream.ts';
 import { closeServer, listen } from './listen.ts';
 import { makeEndOfTurn } from '../util/end-of-turn.ts';
 
-export interface ComposeOptions {
+export interface AppOptions {
   readonly settings: Settings;
   readonly clock: Clock;
-  readonly chance: Chance;
+  readonly random: Random;
   readonly log: Log;
   readonly replica: string;
   readonly version?: string;
@@ -63,12 +63,12 @@ export interface RunningGateway {
 const LAST_WORDS_MS = 500;
 
 /** Constructs every part, starts listening, and knows how to close it all in reverse order. */
-export async function compose(options: ComposeOptions): Promise<RunningGateway> {
-  const { clock, chance, log, replica } = options;
+export async function startApp(options: AppOptions): Promise<RunningGateway> {
+  const { clock, random, log, replica } = options;
   let { settings } = options;
   const { config } = settings;
   const closers: (() => unknown)[] = [];
-  const apiClock = new ClockOffset();
+  const apiClock = new ApiClock();
   const ledgerWatch = new LedgerWatch();
 
   const upstream = makeUpstream({ ...config.upstream, clock });
@@ -78,13 +78,13 @@ export async function compose(options: ComposeOptions): Promise<RunningGateway> 
   closers.push(() => lane.close());
   const token = makeTokenSource(config.token, log);
   closers.push(() => token.close());
-  const composed = await composeLedger({
+  const composed = await makeLedger({
     redis: config.redis,
     secret: config.secret,
     live: () => settings.config,
     clock,
     atEndOfTurn,
-    chance,
+    random,
     apiClock,
     places: upstream,
     log,
@@ -106,12 +106,12 @@ export async function compose(options: ComposeOptions): Promise<RunningGateway> 
     logLinesLost,
     processFigures,
   });
-  const observer: WalkObserver = {
+  const observer: PipelineObserver = {
     throttled(className) {
       metrics.throttled(className);
       feed.throttled();
     },
-    again: (because) => metrics.again(because),
+    retry: (because) => metrics.retry(because),
   };
   const { env = {} } = options;
   const tracing = await startTracing({ env, clock, log, replica, version });
@@ -120,14 +120,14 @@ export async function compose(options: ComposeOptions): Promise<RunningGateway> 
   const recorder = toAll(tracing === undefined ? recorders : [...recorders, tracing.record]);
   const { shedStatus } = config;
   const parts = { upstream, lane, ledger };
-  const walkUnder = makeWalks({
+  const walkUnder = makePipelines({
     ...(tracing?.watch(parts) ?? parts),
     credentialHash,
     token,
     apiClock,
     clock,
     atEndOfTurn,
-    chance,
+    random,
     log,
     observer,
     recorder,
@@ -157,7 +157,7 @@ export async function compose(options: ComposeOptions): Promise<RunningGateway> 
   let adminUrl: string | undefined;
   try {
     if (config.adminListen !== 'off') {
-      const admin = composeAdmin({
+      const admin = makeAdmin({
         auth: {
           token: () => settings.config.adminToken,
           beyondLoopback: !isLoopback(config.adminListen.host),

@@ -1,8 +1,8 @@
 import type { RedisConfig } from '../config/redis.ts';
-import type { ClockOffset } from '../rate-headers/api-clock.ts';
-import type { Chance, Clock, EndOfTurn } from '../util/clock.ts';
+import type { ApiClock } from '../rate-headers/api-clock.ts';
+import type { Random, Clock, EndOfTurn } from '../util/clock.ts';
 import type { CredentialHash } from '../gateway/credential.ts';
-import type { Ledger, LedgerObserver, Places } from '../ledger/ledger.ts';
+import type { Ledger, LedgerObserver, SocketPermits } from '../ledger/ledger.ts';
 import type { Log } from '../telemetry/log.ts';
 
 /** What a ledger is made of, in this process or shared. */
@@ -17,14 +17,14 @@ export interface LedgerParts {
   };
   readonly clock: Clock;
   readonly atEndOfTurn: EndOfTurn;
-  readonly chance: Chance;
-  readonly apiClock: ClockOffset;
-  readonly places: Places;
+  readonly random: Random;
+  readonly apiClock: ApiClock;
+  readonly places: SocketPermits;
   readonly log: Log;
   readonly observer: LedgerObserver;
 }
 
-export interface ComposedLedger {
+export interface BuiltLedger {
   readonly ledger: Ledger;
   /** Names credentials in logs and in Redis: the same name at every replica. */
   readonly credentialHash: CredentialHash;

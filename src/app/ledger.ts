@@ -1,20 +1,20 @@
 import { createHash, randomBytes } from 'node:crypto';
-import type { ComposedLedger, LedgerParts } from './ledger-parts.ts';
+import type { BuiltLedger, LedgerParts } from './ledger-parts.ts';
 import { makeCredentialHash } from '../gateway/credential.ts';
-import { MemoryLedger } from '../ledger/local/local-ledger.ts';
+import { LocalLedger } from '../ledger/local/local-ledger.ts';
 
 /** Constructs the ledger that the settings ask for: this process's own, or the shared one. */
-export async function composeLedger(parts: LedgerParts): Promise<ComposedLedger> {
-  const { redis, secret, clock, chance, apiClock, places, live } = parts;
+export async function makeLedger(parts: LedgerParts): Promise<BuiltLedger> {
+  const { redis, secret, clock, random, apiClock, places, live } = parts;
   if (redis !== undefined) {
     // Read only where it is wanted: the client of Redis is a tenth of what a start takes.
-    const { composeSharedLedger } = await import('./shared-ledger.ts');
-    return composeSharedLedger(parts, redis);
+    const { makeSharedLedger } = await import('./shared-ledger.ts');
+    return makeSharedLedger(parts, redis);
   }
   const key = secret === undefined ? randomBytes(32) : createHash('sha256').update(secret).digest();
-  const ledger = new MemoryLedger({
+  const ledger = new LocalLedger({
     clock,
-    chance,
+    random,
     apiClock,
     places,
     get maxQueue() {

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Config } from '../config/config.ts';
-import type { ClockOffset } from '../rate-headers/api-clock.ts';
-import type { Chance, Clock, EndOfTurn } from '../util/clock.ts';
+import type { ApiClock } from '../rate-headers/api-clock.ts';
+import type { Random, Clock, EndOfTurn } from '../util/clock.ts';
 import { makeIsOurHost } from '../http/origin-check.ts';
 import { makeAdmit } from '../gateway/admit.ts';
 import { makeCallerOfKey } from '../gateway/caller-keys.ts';
@@ -18,26 +18,26 @@ import { makeTakeBody } from '../gateway/take-body.ts';
 import type { Ledger } from '../ledger/ledger.ts';
 import type { CallRecorder } from '../telemetry/call-line.ts';
 import type { Log } from '../telemetry/log.ts';
-import type { WalkObserver } from '../telemetry/walk-observer.ts';
+import type { PipelineObserver } from '../telemetry/pipeline-observer.ts';
 import type { BodyMemory } from '../upstream/body-memory.ts';
 import type { Lane } from '../upstream/lane.ts';
 import type { TokenSource } from '../upstream/token.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 
 /** What all walks share, whatever the settings become. */
-export interface WalkParts {
+export interface PipelineParts {
   readonly upstream: Upstream;
   readonly lane: Lane;
   /** Names credentials; made once, for the names must outlast changed settings. */
   readonly credentialHash: CredentialHash;
   readonly token: TokenSource;
   readonly ledger: Ledger;
-  readonly apiClock: ClockOffset;
+  readonly apiClock: ApiClock;
   readonly clock: Clock;
   readonly atEndOfTurn: EndOfTurn;
-  readonly chance: Chance;
+  readonly random: Random;
   readonly log: Log;
-  readonly observer: WalkObserver;
+  readonly observer: PipelineObserver;
   readonly recorder: CallRecorder;
   readonly bodyMemory: BodyMemory;
 }
@@ -47,8 +47,8 @@ export interface WalkParts {
  * so changed settings get a walk of their own, and a call that is under way ends by the settings
  * under which it came. What must outlast that, such as the names of buckets, is made once, here.
  */
-export function makeWalks(parts: WalkParts): (config: Config) => Gateway {
-  const { upstream, lane, token, ledger, apiClock, clock, chance, log, observer, recorder } = parts;
+export function makePipelines(parts: PipelineParts): (config: Config) => Gateway {
+  const { upstream, lane, token, ledger, apiClock, clock, random, log, observer, recorder } = parts;
   const { credentialHash, atEndOfTurn } = parts;
   const keyHashKey = randomBytes(32);
   const ownId = `headgate-${randomBytes(4).toString('hex')}`;
@@ -70,7 +70,7 @@ export function makeWalks(parts: WalkParts): (config: Config) => Gateway {
       }),
       admit: makeAdmit({ ledger, clock }),
       forward: makeForward({ upstream, lane, clock, token: () => token.current() }),
-      settle: makeSettle({ ledger, apiClock, clock, chance, log, observer }),
+      settle: makeSettle({ ledger, apiClock, clock, random, log, observer }),
       respond: makeRespond({
         atEndOfTurn,
         clock,

@@ -1,14 +1,14 @@
 import { createHash, randomBytes } from 'node:crypto';
-import type { ComposedLedger, LedgerParts } from './ledger-parts.ts';
+import type { BuiltLedger, LedgerParts } from './ledger-parts.ts';
 import type { RedisConfig } from '../config/redis.ts';
 import type { Timer } from '../util/clock.ts';
 import { makeCredentialHash, type CredentialHash } from '../gateway/credential.ts';
 import { inTime } from '../ledger/shared/in-time.ts';
-import { InsuredLedger } from '../ledger/failover-ledger.ts';
-import { MemoryLedger } from '../ledger/local/local-ledger.ts';
-import { RedisLedger } from '../ledger/shared/shared-ledger.ts';
+import { FailoverLedger } from '../ledger/failover-ledger.ts';
+import { LocalLedger } from '../ledger/local/local-ledger.ts';
+import { SharedLedger } from '../ledger/shared/shared-ledger.ts';
 import { openRedisStore } from '../ledger/shared/redis/store.ts';
-import { splitPlaces } from '../ledger/split-places.ts';
+import { splitSocketPermits } from '../ledger/split-places.ts';
 
 const PRESENCE_EVERY_MS = 2000;
 /** How long the start may wait for Redis; without it we start all the same, locally. */
@@ -16,24 +16,24 @@ const START_MS = 2000;
 const START_EVERY_MS = 20;
 
 /**
- * Constructs the ledger that all replicas share, insured by one of this process's own. It starts
+ * Constructs the ledger that all replicas share, failover by one of this process's own. It starts
  * without Redis too, and finds it later.
  */
-export async function composeSharedLedger(
+export async function makeSharedLedger(
   parts: LedgerParts,
   redis: RedisConfig,
-): Promise<ComposedLedger> {
-  const { secret, clock, chance, apiClock, places, live, log, observer, atEndOfTurn } = parts;
+): Promise<BuiltLedger> {
+  const { secret, clock, random, apiClock, places, live, log, observer, atEndOfTurn } = parts;
   const key = secret === undefined ? randomBytes(32) : createHash('sha256').update(secret).digest();
   let hash = makeCredentialHash(key);
   const credentialHash: CredentialHash = (authorization) => hash(authorization);
-  const [sharedPlaces, localPlaces] = splitPlaces(places);
+  const [sharedPlaces, localPlaces] = splitSocketPermits(places);
   const replica = randomBytes(6).toString('base64url');
   let replicas = 1;
   const store = openRedisStore({ ...redis, replica, log, onMessage: (text) => shared.hear(text) });
-  const shared: RedisLedger = new RedisLedger({
+  const shared: SharedLedger = new SharedLedger({
     clock,
-    chance,
+    random,
     apiClock,
     places: sharedPlaces,
     get maxQueue() {
@@ -47,11 +47,11 @@ export async function composeSharedLedger(
     atEndOfTurn,
     step: (bucketId, batch) => store.step(bucketId, batch),
     observer,
-    onTrouble: (error, bucketId) => insured.trouble(error, bucketId),
+    onTrouble: (error, bucketId) => failover.trouble(error, bucketId),
   });
-  const local = new MemoryLedger({
+  const local = new LocalLedger({
     clock,
-    chance,
+    random,
     apiClock,
     places: localPlaces,
     get maxQueue() {
@@ -62,7 +62,7 @@ export async function composeSharedLedger(
     },
     standIn: { replicas: () => replicas },
   });
-  const insured: InsuredLedger = new InsuredLedger({
+  const failover: FailoverLedger = new FailoverLedger({
     shared,
     local,
     replicas: () => replicas,
@@ -71,7 +71,7 @@ export async function composeSharedLedger(
       if (bucketId !== undefined) await shared.probe(bucketId);
     },
     clock,
-    chance,
+    random,
     log,
     observer,
   });
@@ -93,8 +93,8 @@ export async function composeSharedLedger(
     // An answer that was still owed when we closed must not begin it all anew.
     if (closed) return;
     timer = clock.after(PRESENCE_EVERY_MS, () => {
-      const due = insured.mode === 'redis' ? present() : Promise.resolve();
-      void due.catch((error: Error) => insured.trouble(error)).finally(presentAgain);
+      const due = failover.mode === 'redis' ? present() : Promise.resolve();
+      void due.catch((error: Error) => failover.trouble(error)).finally(presentAgain);
     });
   }
 
@@ -105,7 +105,7 @@ export async function composeSharedLedger(
       break;
     } catch (error) {
       if (clock.now() >= giveUpAt) {
-        insured.trouble(error instanceof Error ? error : new Error(String(error)));
+        failover.trouble(error instanceof Error ? error : new Error(String(error)));
         break;
       }
       await new Promise<void>((resolve) => {
@@ -115,12 +115,12 @@ export async function composeSharedLedger(
   }
   presentAgain();
   return {
-    ledger: insured,
+    ledger: failover,
     credentialHash,
     async close() {
       closed = true;
       timer?.cancel();
-      await insured.close();
+      await failover.close();
       store.close();
     },
   };

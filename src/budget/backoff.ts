@@ -1,5 +1,5 @@
 import { UNKNOWN_RESET_MS } from './canary.ts';
-import type { Chance } from '../util/clock.ts';
+import type { Random } from '../util/clock.ts';
 import type { Comebacks } from './comebacks.ts';
 import type { Lease } from './in-flight.ts';
 import type { NewestObservation } from './observation-order.ts';
@@ -61,7 +61,7 @@ export class Block {
    * The API refused `lease`. Says whether that told anything: under a Retry-After, a refusal of
    * what was out before it and that says no time itself does not.
    */
-  refused(lease: Lease, { retryAt }: Observation, now: number, chance: Chance): boolean {
+  refused(lease: Lease, { retryAt }: Observation, now: number, random: Random): boolean {
     const isSame = this.#until !== undefined && lease.grantedAt <= this.#beganAt;
     const isTold = retryAt !== undefined && retryAt > now;
     if (isSame && !isTold && this.#isByRetryAfter) return false;
@@ -76,7 +76,7 @@ export class Block {
       this.#until = nextAt;
       this.#guessesInARow = 0;
     } else if (!isSame) {
-      this.#until = this.#guess(now, chance);
+      this.#until = this.#guess(now, random);
     }
     return true;
   }
@@ -85,10 +85,10 @@ export class Block {
     this.#guessesInARow = 0;
   }
 
-  #guess(now: number, chance: Chance): number {
+  #guess(now: number, random: Random): number {
     const { first, last } = UNKNOWN_RESET_MS;
     const mostMs = Math.min(first * 2 ** this.#guessesInARow, last);
     this.#guessesInARow = Math.min(this.#guessesInARow + 1, 16);
-    return now + Math.max(50, mostMs * chance());
+    return now + Math.max(50, mostMs * random());
   }
 }

@@ -1,7 +1,7 @@
 import { Block } from './backoff.ts';
 import { Canary } from './canary.ts';
 import type { OffsetBounds } from './observation.ts';
-import type { Chance } from '../util/clock.ts';
+import type { Random } from '../util/clock.ts';
 import { Comebacks } from './comebacks.ts';
 import { Counting } from './counting.ts';
 import type { Belief, KnownBudget } from './known-budget.ts';
@@ -9,7 +9,7 @@ import { type Granted, type GrantKind, type Lease, Leases } from './in-flight.ts
 import { NewestObservation } from './observation-order.ts';
 import type { Observation } from './observation.ts';
 import { Opening } from './opening.ts';
-import { Part, WHOLE } from './share.ts';
+import { Share, WHOLE } from './share.ts';
 import { ReportingClock } from './reporting-clock.ts';
 
 export type { KnownBudget } from './known-budget.ts';
@@ -35,7 +35,7 @@ export type { GrantKind, Lease } from './in-flight.ts';
  *   exhausted  nothing available and nothing known to come back: a canary after a while, or at
  *              once for what may have come back uncounted ({@link Canary} and {@link Comebacks})
  * Where several replicas have a part each, `available` is of our own, and what the others leave of
- * theirs goes after it ({@link Part}).
+ * theirs goes after it ({@link Share}).
  *
  * Here is what the answers and the clock do to `remaining`; each of its members owns one thing more.
  * Times named `…At` are on our clock.
@@ -85,7 +85,7 @@ export class Bucket {
    */
   assume(known: KnownBudget, replicas: number, now: number): void {
     const { said, blockedUntil, slots } = known;
-    this.#part = new Part(replicas, now);
+    this.#part = new Share(replicas, now);
     if (blockedUntil !== undefined && blockedUntil > now) this.#block.adopt(blockedUntil);
     if (said === undefined && this.#phase === 'metered') {
       this.#limit = this.#part.ofLimit(this.#limit);
@@ -161,8 +161,8 @@ export class Bucket {
     return lease;
   }
 
-  /** The response's headers arrived. `chance` spreads the retries of an API that says no time. */
-  answered(lease: Lease, observation: Observation, now: number, chance: Chance): void {
+  /** The response's headers arrived. `random` spreads the retries of an API that says no time. */
+  answered(lease: Lease, observation: Observation, now: number, random: Random): void {
     const wasOut = this.#end(lease);
     if (lease.kind === 'probe') this.#opening.probeAnswered();
     const throttled = observation.status === 429;
@@ -174,7 +174,7 @@ export class Bucket {
     if (observation.remaining === undefined && resetAt === undefined) {
       this.#opening.narrow();
       this.#remaining = 0;
-      this.#throttled(lease, observation, now, chance);
+      this.#throttled(lease, observation, now, random);
       return;
     }
     this.#useBasis(observation);
@@ -183,7 +183,7 @@ export class Bucket {
     if (resetPassed && (this.#comebacks.resetAt ?? now) > now) {
       // Its numbers are stale, but an instruction is obeyed.
       if (refused && (observation.retryAt ?? now) > now) {
-        this.#throttled(lease, observation, now, chance);
+        this.#throttled(lease, observation, now, random);
       }
       return;
     }
@@ -195,7 +195,7 @@ export class Bucket {
       return;
     }
     this.#observe(lease, observation, now);
-    if (refused) this.#throttled(lease, observation, now, chance);
+    if (refused) this.#throttled(lease, observation, now, random);
     else this.#accepted(lease);
   }
 
@@ -410,10 +410,10 @@ export class Bucket {
     if (lease.trustedClock) this.#comebacks.inTime();
   }
 
-  #throttled(lease: Lease, observation: Observation, now: number, chance: Chance): void {
+  #throttled(lease: Lease, observation: Observation, now: number, random: Random): void {
     if (lease.trustedClock) this.#comebacks.early(observation.uncertaintyMs);
     if (lease.kind === 'canary') this.#canary.refused();
-    if (this.#block.refused(lease, observation, now, chance)) this.#canary.notLater();
+    if (this.#block.refused(lease, observation, now, random)) this.#canary.notLater();
   }
 
   #etaUnblocked(rank: number, now: number): number | undefined {

@@ -1,4 +1,4 @@
-import { Roll, type RollItem } from '../util/linked-list.ts';
+import { LinkedList, type LinkedListItem } from '../util/linked-list.ts';
 
 /** What a grant is: an ordinary slot, a first look at an unknown bucket, or a test of a belief. */
 export type GrantKind = 'slot' | 'probe' | 'canary';
@@ -15,7 +15,7 @@ export interface Granted {
 }
 
 /** A grant that has no answer yet. */
-export interface Lease extends Granted, RollItem<Lease> {
+export interface Lease extends Granted, LinkedListItem<Lease> {
   /** How many had been spent without an answer: its answer may miss those that came after. */
   readonly losses: number;
   /** 1 when it is one of them itself. */
@@ -37,7 +37,7 @@ const LEASE_MS = 10_000;
  */
 export class Leases {
   /** In the order in which they were granted. */
-  readonly #out = new Roll<Lease>();
+  readonly #out = new LinkedList<Lease>();
   #losses = 0;
 
   /** How many are out. */
@@ -64,7 +64,7 @@ export class Leases {
       recorded: false,
       trustedClock,
       state: 'out',
-      onRoll: false,
+      isLinked: false,
       previous: undefined,
       next: undefined,
     };

@@ -12,7 +12,7 @@ const BURSTS_PER_PART = 4;
  * before the others had their part. Of what is left then, who has not used its part up claims one
  * now and then: whoever goes beyond its own sees that and waits for more to come back.
  */
-export class Part {
+export class Share {
   readonly #replicas: number;
   /** When what the others leave may next be gone on with. */
   #beyondAt: number;
@@ -148,4 +148,4 @@ export class Part {
 }
 
 /** All of a budget that is nobody else's: what it is for most buckets, so they have it in common. */
-export const WHOLE = new Part(1, 0);
+export const WHOLE = new Share(1, 0);

@@ -1,7 +1,7 @@
 import { hostname } from 'node:os';
-import { compose } from '../app/app.ts';
+import { startApp } from '../app/app.ts';
 import type { Settings } from '../config/live.ts';
-import { systemChance, systemClock } from '../util/system-clock.ts';
+import { systemRandom, systemClock } from '../util/system-clock.ts';
 import { makeLog, tellLostLines } from '../telemetry/log.ts';
 import { makeOutput } from '../telemetry/output.ts';
 import { stdoutSink } from '../telemetry/stdout.ts';
@@ -32,10 +32,10 @@ export async function runGateway(settings: Settings, invocation: Invocation): Pr
   const signals = listenToSignals();
   signals.onImpatient((signal) => log.warn({ signal }, 'stopped at once'));
   try {
-    const gateway = await compose({
+    const gateway = await startApp({
       settings,
       clock,
-      chance: systemChance,
+      random: systemRandom,
       log,
       replica,
       version,

@@ -1,15 +1,15 @@
 import type { Clock } from '../util/clock.ts';
-import type { Again, Granted, Ledger, Left, Shed } from '../ledger/ledger.ts';
+import type { Retry, Granted, Ledger, Cancelled, Shed } from '../ledger/ledger.ts';
 import type { Job } from './job.ts';
 
 /** How asking for a grant ended. */
-export type Admitted = Granted | Shed | Left;
+export type Admitted = Granted | Shed | Cancelled;
 
 /**
  * Asks the ledger for a grant, and owns the only wait of the walk. Answers without a promise when
  * nothing has to be waited for.
  */
-export type Admit = (job: Job, again: Again | undefined) => Admitted | Promise<Admitted>;
+export type Admit = (job: Job, retry: Retry | undefined) => Admitted | Promise<Admitted>;
 
 export interface AdmitDependencies {
   readonly ledger: Pick<Ledger, 'acquire'>;
@@ -17,11 +17,11 @@ export interface AdmitDependencies {
 }
 
 export function makeAdmit({ ledger, clock }: AdmitDependencies): Admit {
-  return function admit(job, again) {
+  return function admit(job, retry) {
     const { call, ticket } = job;
-    if (call.gone) return { kind: 'left' };
+    if (call.gone) return { kind: 'cancelled' };
     const askedAt = clock.now();
-    const admission = ledger.acquire(ticket, call, again);
+    const admission = ledger.acquire(ticket, call, retry);
     if (admission.kind !== 'waiting') return admission;
     return admission.outcome.then((outcome) => {
       call.waitMs += clock.now() - askedAt;

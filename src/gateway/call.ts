@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Priority } from '../queue/fair-queue.ts';
-import type { RollItem } from '../util/linked-list.ts';
-import type { Leaving } from '../ledger/ledger.ts';
+import type { LinkedListItem } from '../util/linked-list.ts';
+import type { CallerSignal } from '../ledger/ledger.ts';
 import type { Holding } from '../upstream/body-memory.ts';
 import type { GatewayError, ProblemCode } from './problem.ts';
 
@@ -16,7 +16,7 @@ export type CallOutcome = 'answered' | 'shed' | 'failed' | 'aborted';
  *
  * It is also the caller's presence: steps that wait ask it whether anybody is still there.
  */
-export class Call implements Leaving, RollItem<Call> {
+export class Call implements CallerSignal, LinkedListItem<Call> {
   readonly id: string;
   readonly incoming: IncomingMessage;
   readonly outgoing: ServerResponse;
@@ -24,7 +24,7 @@ export class Call implements Leaving, RollItem<Call> {
   readonly arrivedAt: number;
 
   /** These three are the roll's that it stands on. */
-  onRoll = false;
+  isLinked = false;
   previous: Call | undefined;
   next: Call | undefined;
 

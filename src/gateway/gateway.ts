@@ -1,5 +1,5 @@
-import type { Again, Grant, Ledger, Shed, Ticket } from '../ledger/ledger.ts';
-import type { WalkObserver } from '../telemetry/walk-observer.ts';
+import type { Retry, Grant, Ledger, Shed, Ticket } from '../ledger/ledger.ts';
+import type { PipelineObserver } from '../telemetry/pipeline-observer.ts';
 import type { Admit } from './admit.ts';
 import type { Call } from './call.ts';
 import { comeBackInMs } from './come-back.ts';
@@ -23,7 +23,7 @@ export interface GatewayDependencies {
   readonly refuse: Refuse;
   readonly record: RecordCall;
   readonly ledger: Pick<Ledger, 'settle'>;
-  readonly observer: Pick<WalkObserver, 'again'>;
+  readonly observer: Pick<PipelineObserver, 'retry'>;
   /** Further attempts after failures; what the API throttles is bounded by the deadline instead. */
   readonly retries: number;
   /** For refusals of calls of which too little is known to ask a caller rule. */
@@ -55,25 +55,25 @@ export function makeGateway(steps: GatewayDependencies): Gateway {
   }
 
   async function walk(call: Call, job: Job): Promise<void> {
-    let again: Again | undefined;
+    let retry: Retry | undefined;
     let retriesLeft = retries;
     for (;;) {
-      const asked = admit(job, again);
+      const asked = admit(job, retry);
       const admitted = asked instanceof Promise ? await asked : asked;
-      if (admitted.kind === 'left') return call.end('aborted');
+      if (admitted.kind === 'cancelled') return call.end('aborted');
       if (admitted.kind === 'shed') throw shedError(admitted, job.ticket);
       const settled = await attempt(job, admitted.grant, retriesLeft);
       switch (settled.kind) {
         case 'respond':
           return respond(job, settled.response);
-        case 'left':
+        case 'cancelled':
           return call.end('aborted');
         case 'failed':
           throw settled.error;
-        case 'again':
+        case 'retry':
           call.sending = false;
-          again = settled.again;
-          observer.again(settled.because);
+          retry = settled.retry;
+          observer.retry(settled.because);
           if (settled.because === 'failed') retriesLeft--;
           break;
         default:
@@ -87,7 +87,7 @@ export function makeGateway(steps: GatewayDependencies): Gateway {
     try {
       const identified = identify(call);
       const found = identified instanceof Promise ? await identified : identified;
-      if (found === 'left') {
+      if (found === 'cancelled') {
         call.end('aborted');
       } else {
         job = found;

@@ -16,7 +16,7 @@ import type { TakeBody } from './take-body.ts';
 import { authorizationOf, plainAddress, targetOf } from './well-formed.ts';
 
 /** A job, or the news that the caller left while its body was still coming. */
-export type Identified = Job | 'left';
+export type Identified = Job | 'cancelled';
 
 /**
  * Understands a request: who asks, of which budget, how urgently, by when. Throws a
@@ -142,7 +142,7 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
 
     const body = takeBody(call, address);
     if (!(body instanceof Promise)) return { ...job, body };
-    return body.then((read) => (read.kind === 'gone' ? 'left' : { ...job, body: read }));
+    return body.then((read) => (read.kind === 'gone' ? 'cancelled' : { ...job, body: read }));
   };
 }
 

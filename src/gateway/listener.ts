@@ -9,7 +9,7 @@ import { createServer as createTlsServer } from 'node:https';
 import { Server as NetServer, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Clock } from '../util/clock.ts';
-import { Roll, type RollItem } from '../util/linked-list.ts';
+import { LinkedList, type LinkedListItem } from '../util/linked-list.ts';
 import { DRAINING_RETRY_MS } from '../ledger/too-late.ts';
 import type { CallRecorder } from '../telemetry/call-line.ts';
 import { Call } from './call.ts';
@@ -69,7 +69,7 @@ export interface Listener {
 export function makeListener(dependencies: ListenerDependencies): Listener {
   const { gateway, clock, newId, keepAliveTimeoutMs, tls } = dependencies;
   const refuseSocket = makeRefuseSocket(dependencies);
-  const calls = new Roll<Call>();
+  const calls = new LinkedList<Call>();
   /** They have had their answer; what else the parser says of their bytes is the same again. */
   const refused = new WeakSet<Duplex>();
   let draining = false;
@@ -242,15 +242,15 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
   };
 }
 
-interface Connection extends RollItem<Connection> {
+interface Connection extends LinkedListItem<Connection> {
   readonly socket: Socket;
 }
 
 /** The connections that are open, from the event on that tells of each. */
-function follow(server: Server, event: 'connection' | 'secureConnection'): Roll<Connection> {
-  const open = new Roll<Connection>();
+function follow(server: Server, event: 'connection' | 'secureConnection'): LinkedList<Connection> {
+  const open = new LinkedList<Connection>();
   server.on(event, (socket: Socket) => {
-    const connection = { socket, onRoll: false, previous: undefined, next: undefined };
+    const connection = { socket, isLinked: false, previous: undefined, next: undefined };
     open.add(connection);
     socket.once('close', () => open.delete(connection));
   });

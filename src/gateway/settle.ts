@@ -1,5 +1,5 @@
-import type { ClockOffset } from '../rate-headers/api-clock.ts';
-import type { Chance, Clock } from '../util/clock.ts';
+import type { ApiClock } from '../rate-headers/api-clock.ts';
+import type { Random, Clock } from '../util/clock.ts';
 import {
   makeHttpDateReader,
   readAge,
@@ -7,9 +7,9 @@ import {
   type RateLimitReading,
   type Reset,
 } from '../rate-headers/rate-headers.ts';
-import type { Again, Grant, Ledger } from '../ledger/ledger.ts';
+import type { Retry, Grant, Ledger } from '../ledger/ledger.ts';
 import type { Log } from '../telemetry/log.ts';
-import type { AgainCause, WalkObserver } from '../telemetry/walk-observer.ts';
+import type { RetryCause, PipelineObserver } from '../telemetry/pipeline-observer.ts';
 import type { Sent } from '../upstream/exchange.ts';
 import type { FailureReason, UpstreamResponse } from '../upstream/response.ts';
 import type { Forwarded } from './forward.ts';
@@ -21,11 +21,11 @@ import { GatewayError, type ProblemCode } from './problem.ts';
 export type Settled =
   | { readonly kind: 'respond'; readonly response: UpstreamResponse }
   | {
-      readonly kind: 'again';
-      readonly again: Again;
-      readonly because: AgainCause;
+      readonly kind: 'retry';
+      readonly retry: Retry;
+      readonly because: RetryCause;
     }
-  | { readonly kind: 'left' }
+  | { readonly kind: 'cancelled' }
   | { readonly kind: 'failed'; readonly error: GatewayError };
 
 /** Tells the ledger what became of a grant, and decides what comes next. Exactly once a grant. */
@@ -33,25 +33,25 @@ export type Settle = (job: Job, grant: Grant, forwarded: Forwarded, retriesLeft:
 
 export interface SettleDependencies {
   readonly ledger: Pick<Ledger, 'settle'>;
-  readonly apiClock: ClockOffset;
+  readonly apiClock: ApiClock;
   readonly clock: Clock;
-  readonly chance: Chance;
+  readonly random: Random;
   readonly log: Log;
-  readonly observer: Pick<WalkObserver, 'throttled'>;
+  readonly observer: Pick<PipelineObserver, 'throttled'>;
 }
 
 /** The first retry comes after up to this long; each further one after up to twice as long. */
 const RETRY_MS = { first: 250, last: 10_000 };
 
 export function makeSettle(dependencies: SettleDependencies): Settle {
-  const { ledger, apiClock, clock, chance, log, observer } = dependencies;
+  const { ledger, apiClock, clock, random, log, observer } = dependencies;
   const noteDoubtful = makeNoteDoubtful(log, clock);
 
   const readDate = makeHttpDateReader();
 
   /** Full jitter: replicas and callers that failed together do not come back together. */
   function backoff(attempt: number): number {
-    return chance() * Math.min(RETRY_MS.first * 2 ** (attempt - 1), RETRY_MS.last);
+    return random() * Math.min(RETRY_MS.first * 2 ** (attempt - 1), RETRY_MS.last);
   }
 
   function answered(job: Job, grant: Grant, sent: Sent & { kind: 'answered' }): Settled {
@@ -98,7 +98,7 @@ export function makeSettle(dependencies: SettleDependencies): Settle {
     // The bucket is closed by now when it is the bucket's doing; else only this request waits.
     const notBefore =
       scope === 'bucket' ? 0 : (retryAt ?? receivedAt + 1000 + backoff(call.attempts));
-    return { kind: 'again', because: 'throttled', again: { notBefore } };
+    return { kind: 'retry', because: 'throttled', retry: { notBefore } };
   }
 
   function momentOf(retryAfter: Reset | undefined, receivedAt: number): number | undefined {
@@ -111,12 +111,12 @@ export function makeSettle(dependencies: SettleDependencies): Settle {
     if (forwarded.kind === 'answered') return answered(job, grant, forwarded);
     if (forwarded.kind === 'stale') {
       ledger.settle(grant, { kind: 'unsent' });
-      return { kind: 'again', because: 'stale', again: { notBefore: 0 } };
+      return { kind: 'retry', because: 'stale', retry: { notBefore: 0 } };
     }
     const { kind, reason, error } = forwarded;
     ledger.settle(grant, { kind });
     const { call } = job;
-    if (call.gone || reason === 'aborted') return { kind: 'left' };
+    if (call.gone || reason === 'aborted') return { kind: 'cancelled' };
     log.warn(
       { id: call.id, attempt: call.attempts, sent: kind, reason, err: error },
       'attempt failed',
@@ -125,7 +125,7 @@ export function makeSettle(dependencies: SettleDependencies): Settle {
     const harmless = kind === 'unsent' ? reason !== 'invalid' : job.idempotent;
     if (harmless && job.body.replayable && retriesLeft > 0) {
       const notBefore = clock.now() + backoff(call.attempts);
-      return { kind: 'again', because: 'failed', again: { notBefore } };
+      return { kind: 'retry', because: 'failed', retry: { notBefore } };
     }
     return { kind: 'failed', error: failure(forwarded) };
   };

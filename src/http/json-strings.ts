@@ -23,7 +23,7 @@ export function findStrings(text: string, pointers: readonly string[]): Span[] {
     while (at < text.length && SPACE.test(text.charAt(at))) at++;
   }
 
-  /** Steps over a string; says whether there was one. */
+  /** StepLoop over a string; says whether there was one. */
   function string(): boolean {
     if (text.charAt(at) !== '"') return false;
     for (at++; at < text.length; at++) {
@@ -37,7 +37,7 @@ export function findStrings(text: string, pointers: readonly string[]): Span[] {
     return false;
   }
 
-  /** Steps over an object, array or string at once; what is not a wanted member is not looked into. */
+  /** StepLoop over an object, array or string at once; what is not a wanted member is not looked into. */
   function skipValue(): boolean {
     let depth = 0;
     while (at < text.length) {

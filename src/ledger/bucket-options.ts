@@ -1,14 +1,14 @@
-import type { ClockOffset } from '../rate-headers/api-clock.ts';
-import type { Chance, Clock } from '../util/clock.ts';
-import type { Places } from './ledger.ts';
+import type { ApiClock } from '../rate-headers/api-clock.ts';
+import type { Random, Clock } from '../util/clock.ts';
+import type { SocketPermits } from './ledger.ts';
 
 /** What a bucket needs, wherever it is kept. */
 export interface BucketOptions {
   readonly clock: Clock;
-  readonly chance: Chance;
+  readonly random: Random;
   /** What is known of the API's clock; whoever reads the answers keeps it. */
-  readonly apiClock: ClockOffset;
-  readonly places: Places;
+  readonly apiClock: ApiClock;
+  readonly places: SocketPermits;
   /** Waiting tickets per bucket. */
   readonly maxQueue: number;
   /** What to believe of an API that reports no limit; another one holds for old buckets too. */

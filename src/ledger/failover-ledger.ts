@@ -1,28 +1,28 @@
-import type { Chance, Clock, Timer } from '../util/clock.ts';
+import type { Random, Clock, Timer } from '../util/clock.ts';
 import type { Log } from '../telemetry/log.ts';
-import type { Succession } from './transfer.ts';
+import type { Transferable } from './transfer.ts';
 import type {
   Admission,
-  Again,
+  Retry,
   BucketSnapshot,
   BucketView,
   Grant,
-  Leaving,
+  CallerSignal,
   Ledger,
   LedgerObserver,
   Outcome,
   Ticket,
 } from './ledger.ts';
 
-export interface InsuredLedgerOptions {
-  readonly shared: Ledger & Succession;
-  readonly local: Ledger & Succession;
+export interface FailoverLedgerOptions {
+  readonly shared: Ledger & Transferable;
+  readonly local: Ledger & Transferable;
   /** Resolves when a step on the bucket succeeds; of any bucket when none is named. */
   readonly probe: (bucketId: string | undefined) => Promise<void>;
   /** How many replicas were seen last: into so many parts the budgets are divided. */
   readonly replicas: () => number;
   readonly clock: Clock;
-  readonly chance: Chance;
+  readonly random: Random;
   readonly log: Log;
   readonly observer: Pick<LedgerObserver, 'mode'>;
 }
@@ -41,8 +41,8 @@ const RECOVERED_MS = 10_000;
  *     └───────┘ ◀───────────────────────────────── └───────┘ ◀─┘ the next one comes later
  *                 a probe succeeds
  */
-export class InsuredLedger implements Ledger {
-  readonly #options: InsuredLedgerOptions;
+export class FailoverLedger implements Ledger {
+  readonly #options: FailoverLedgerOptions;
   #mode: 'redis' | 'local' = 'redis';
   #failures = 0;
   #sharedSince: number;
@@ -52,7 +52,7 @@ export class InsuredLedger implements Ledger {
   readonly #paused = new Set<string>();
   #closed = false;
 
-  constructor(options: InsuredLedgerOptions) {
+  constructor(options: FailoverLedgerOptions) {
     this.#options = options;
     this.#sharedSince = options.clock.now();
     options.observer.mode('redis');
@@ -62,8 +62,8 @@ export class InsuredLedger implements Ledger {
     return this.#mode;
   }
 
-  acquire(ticket: Ticket, leaving: Leaving, again?: Again): Admission {
-    return this.#current.acquire(ticket, leaving, again);
+  acquire(ticket: Ticket, signal: CallerSignal, retry?: Retry): Admission {
+    return this.#current.acquire(ticket, signal, retry);
   }
 
   settle(grant: Grant, outcome: Outcome): void {
@@ -120,11 +120,11 @@ export class InsuredLedger implements Ledger {
   }
 
   #probeLater(): void {
-    const { clock, chance } = this.#options;
+    const { clock, random } = this.#options;
     const most = Math.min(BACKOFF_MS.first * 2 ** this.#failures, BACKOFF_MS.last);
     this.#failures++;
     // Replicas that lost it together do not come back together.
-    this.#timer = clock.after(most * (0.5 + 0.5 * chance()), () => void this.#probe());
+    this.#timer = clock.after(most * (0.5 + 0.5 * random()), () => void this.#probe());
   }
 
   async #probe(): Promise<void> {

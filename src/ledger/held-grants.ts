@@ -1,10 +1,10 @@
-import { Roll, type RollItem } from '../util/linked-list.ts';
+import { LinkedList, type LinkedListItem } from '../util/linked-list.ts';
 import type { Grant } from './ledger.ts';
 
 /** The grants that a ledger gave and that are not settled, each with what the ledger knows of it. */
 export class HeldGrants<Known extends object> {
   readonly #byGrant = new WeakMap<Grant, Held<Known>>();
-  readonly #all = new Roll<Held<Known>>();
+  readonly #all = new LinkedList<Held<Known>>();
 
   get size(): number {
     return this.#all.size;
@@ -16,7 +16,7 @@ export class HeldGrants<Known extends object> {
   }
 
   hold(grant: Grant, known: Known): void {
-    const held = { grant, known, onRoll: false, previous: undefined, next: undefined };
+    const held = { grant, known, isLinked: false, previous: undefined, next: undefined };
     this.#byGrant.set(grant, held);
     this.#all.add(held);
   }
@@ -40,4 +40,4 @@ export interface HeldEntry<Known> {
   readonly known: Known;
 }
 
-interface Held<Known> extends HeldEntry<Known>, RollItem<Held<Known>> {}
+interface Held<Known> extends HeldEntry<Known>, LinkedListItem<Held<Known>> {}

@@ -27,7 +27,7 @@ export interface Ticket {
 }
 
 /** A further attempt of a ticket that had a grant before. */
-export interface Again {
+export interface Retry {
   /** On {@link Clock.now}: not before then; for a 429 that was about this request alone. */
   readonly notBefore: number;
 }
@@ -60,14 +60,14 @@ export interface Granted {
 }
 
 /** The caller went away while its ticket waited. */
-export interface Left {
-  readonly kind: 'left';
+export interface Cancelled {
+  readonly kind: 'cancelled';
 }
 
 export interface Waiting {
   readonly kind: 'waiting';
   /** Never rejects. */
-  readonly outcome: Promise<Granted | Shed | Left>;
+  readonly outcome: Promise<Granted | Shed | Cancelled>;
 }
 
 export type Admission = Granted | Waiting | Shed;
@@ -79,7 +79,7 @@ export type Outcome =
   | { readonly kind: 'lost' };
 
 /** Lets a waiting caller leave; what `AbortSignal` is for, at a fraction of its cost. */
-export interface Leaving {
+export interface CallerSignal {
   /** Whether the caller has gone already. */
   readonly gone: boolean;
   /** Sets what to call when the caller goes; the latest registration wins, `undefined` clears. */
@@ -122,7 +122,7 @@ export interface Ledger {
    * granted, shed, or its caller goes. `again` says that it had a grant before: it keeps its place
    * by age and costs its flow nothing more.
    */
-  acquire(ticket: Ticket, leaving: Leaving, again?: Again): Admission;
+  acquire(ticket: Ticket, signal: CallerSignal, retry?: Retry): Admission;
   /** Tells what became of a grant. */
   settle(grant: Grant, outcome: Outcome): void;
   /** One bucket's numbers now; `undefined` when there is no such bucket. */
@@ -152,7 +152,7 @@ export interface LedgerObserver {
 }
 
 /** The sockets to the API, which all buckets share. A grant holds one until its answer ended. */
-export interface Places {
+export interface SocketPermits {
   /** How many are free now. */
   readonly free: number;
   /** Takes a socket, or says that none is free. */

@@ -1,12 +1,12 @@
-import type { Places } from './ledger.ts';
+import type { SocketPermits } from './ledger.ts';
 
 /** The same sockets for two users, both of whom hear when one came free. */
-export function splitPlaces(places: Places): [Places, Places] {
+export function splitSocketPermits(places: SocketPermits): [SocketPermits, SocketPermits] {
   const listeners: (() => void)[] = [];
   places.onFree(() => {
     for (const listener of listeners) listener();
   });
-  const share = (): Places => ({
+  const share = (): SocketPermits => ({
     get free() {
       return places.free;
     },

@@ -1,14 +1,14 @@
 import type { GrantKind } from '../budget/bucket.ts';
 import type { KnownBucket } from './known-bucket.ts';
-import type { Grant, Granted, Leaving, Left, Shed, Ticket } from './ledger.ts';
+import type { Grant, Granted, CallerSignal, Cancelled, Shed, Ticket } from './ledger.ts';
 
 /** A ticket that waits, and whom to tell. It moves between ledgers as it is. */
 export interface Waiter {
   readonly ticket: Ticket;
-  readonly leaving: Leaving;
-  readonly tell: (outcome: Granted | Shed | Left) => void;
+  readonly signal: CallerSignal;
+  readonly tell: (outcome: Granted | Shed | Cancelled) => void;
   /** Whether it had a grant before: its next one costs its flow nothing. */
-  readonly isAgain: boolean;
+  readonly isRetry: boolean;
   /** On `Clock.now`: not before then. */
   readonly notBefore: number;
   /** Under what number the shared ledger knows it, if it does. */
@@ -21,7 +21,7 @@ export interface HeldGrant {
 }
 
 /** Everything that a ledger holds for this replica. */
-export interface Handover {
+export interface Transfer {
   /** By age, the oldest first. */
   readonly waiting: readonly Waiter[];
   readonly held: readonly HeldGrant[];
@@ -29,8 +29,8 @@ export interface Handover {
 }
 
 /** A ledger that can pass on what it holds, so that another goes on with it. */
-export interface Succession {
+export interface Transferable {
   /** Gives everything away and holds nothing any more; nobody is told anything. */
-  handOver(): Handover;
-  takeOver(handover: Handover): void;
+  handOver(): Transfer;
+  takeOver(handover: Transfer): void;
 }

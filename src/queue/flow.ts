@@ -114,7 +114,7 @@ export function unlink<T extends Turn>(node: Node<T>): void {
   else previous.next = next;
   if (next === undefined) flow.tail = previous;
   else next.previous = previous;
-  // What left must not lead to what comes after it, which it would outlive (see Roll).
+  // What left must not lead to what comes after it, which it would outlive (see LinkedList).
   node.previous = undefined;
   node.next = undefined;
   flow.length--;

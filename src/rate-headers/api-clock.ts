@@ -23,7 +23,7 @@ const UNKNOWN_MS = 1000;
  * answers narrows to about one round trip. It is widened for drift as time passes, and restarts
  * from the latest answer when it becomes empty: a clock was set.
  */
-export class ClockOffset {
+export class ApiClock {
   #low = 0;
   #high = 0;
   /** When the bounds were last true as they stand; `undefined` before the first reading. */

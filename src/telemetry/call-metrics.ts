@@ -1,7 +1,7 @@
 import { Counter, Histogram, type Registry } from '@prometheus-io/client';
 import { Busiest, OTHER } from './busiest.ts';
 import type { CallLine, CallRecorder } from './call-line.ts';
-import type { WalkObserver } from './walk-observer.ts';
+import type { PipelineObserver } from './pipeline-observer.ts';
 
 /** Callers with series of their own; the rest are `other`. */
 const CALLERS_NAMED = 100;
@@ -15,7 +15,7 @@ const SECONDS = [
 ];
 
 /** Counts finished calls, and what happened within them. */
-export interface CallMetrics extends WalkObserver {
+export interface CallMetrics extends PipelineObserver {
   readonly record: CallRecorder;
 }
 
@@ -88,7 +88,7 @@ export function makeCallMetrics(registry: Registry): CallMetrics {
     throttled(className) {
       throttled.inc({ class: className });
     },
-    again(because) {
+    retry(because) {
       retries.inc({ because });
     },
   };

@@ -1,5 +1,5 @@
 import { Counter, Gauge, Histogram, type Registry } from '@prometheus-io/client';
-import type { ClockOffset } from '../rate-headers/api-clock.ts';
+import type { ApiClock } from '../rate-headers/api-clock.ts';
 import type { Clock } from '../util/clock.ts';
 import type { BucketSnapshot, Ledger, LedgerMode } from '../ledger/ledger.ts';
 import { OTHER } from './busiest.ts';
@@ -7,7 +7,7 @@ import type { LedgerWatch } from './ledger-watch.ts';
 
 export interface StateSources {
   readonly clock: Clock;
-  readonly apiClock: ClockOffset;
+  readonly apiClock: ApiClock;
   readonly ledger: Pick<Ledger, 'snapshot'>;
   readonly ledgerWatch: LedgerWatch;
   /** Jobs that wait in the lanes. */

@@ -1,4 +1,4 @@
-import type { Ledger, Leaving } from '../ledger/ledger.ts';
+import type { Ledger, CallerSignal } from '../ledger/ledger.ts';
 import type { Lane } from '../upstream/lane.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import type { CallRecorder } from './call-line.ts';
@@ -10,7 +10,7 @@ export type Environment = Readonly<Record<string, string | undefined>>;
 export type OtlpProtocol = 'http/protobuf' | 'http/json';
 
 /** What a trace needs of a call. */
-export interface TracedCall extends Leaving {
+export interface TracedCall extends CallerSignal {
   readonly id: string;
   readonly arrivedAt: number;
   readonly incoming: {

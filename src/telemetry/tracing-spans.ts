@@ -12,7 +12,14 @@ import {
 } from '@opentelemetry/api';
 import { W3CTraceContextPropagator } from '@opentelemetry/core';
 import type { Clock } from '../util/clock.ts';
-import type { Admission, Granted, Ledger, Leaving, Left, Shed } from '../ledger/ledger.ts';
+import type {
+  Admission,
+  Granted,
+  Ledger,
+  CallerSignal,
+  Cancelled,
+  Shed,
+} from '../ledger/ledger.ts';
 import type { Sent } from '../upstream/exchange.ts';
 import type { Lane } from '../upstream/lane.ts';
 import type { Upstream } from '../upstream/upstream.ts';
@@ -44,7 +51,7 @@ export function makeTracing({ tracer, clock, close }: TracingDependencies): Trac
   const wall = (at: number): number => origin + at;
   /** As many as there are calls under way. */
   const byId = new Map<string, CallTrace>();
-  const byCall = new WeakMap<Leaving, CallTrace>();
+  const byCall = new WeakMap<CallerSignal, CallTrace>();
 
   function child(of: CallTrace, name: string, from: number, to: number, said: Attributes): void {
     const span = tracer.startSpan(name, { startTime: wall(from), attributes: said }, of.context);
@@ -54,9 +61,9 @@ export function makeTracing({ tracer, clock, close }: TracingDependencies): Trac
   /** What asking took and what waiting took; which it was is only known at the end. */
   function watchLedger(ledger: Ledger): Ledger {
     return {
-      acquire(ticket, leaving, again): Admission {
+      acquire(ticket, signal, retry): Admission {
         const from = clock.now();
-        const admission = ledger.acquire(ticket, leaving, again);
+        const admission = ledger.acquire(ticket, signal, retry);
         const call = byId.get(ticket.id);
         if (call === undefined) return admission;
         const bucket = { 'headgate.bucket': ticket.bucket.id };
@@ -87,10 +94,10 @@ export function makeTracing({ tracer, clock, close }: TracingDependencies): Trac
       get queued() {
         return lane.queued;
       },
-      run(bucketId, leaving, job) {
+      run(bucketId, signal, job) {
         const from = clock.now();
-        const call = byCall.get(leaving);
-        return lane.run(bucketId, leaving, () => {
+        const call = byCall.get(signal);
+        return lane.run(bucketId, signal, () => {
           if (call !== undefined) child(call, 'lane', from, clock.now(), {});
           return job();
         });
@@ -111,9 +118,9 @@ export function makeTracing({ tracer, clock, close }: TracingDependencies): Trac
       onFree: (run) => upstream.onFree(run),
       release: () => upstream.release(),
       close: () => upstream.close(),
-      send(request, leaving, onEarlyHints) {
-        const call = byCall.get(leaving);
-        if (call === undefined) return upstream.send(request, leaving, onEarlyHints);
+      send(request, signal, onEarlyHints) {
+        const call = byCall.get(signal);
+        if (call === undefined) return upstream.send(request, signal, onEarlyHints);
         const resent = call.attempts++;
         const span = tracer.startSpan(
           `attempt ${request.method}`,
@@ -129,7 +136,7 @@ export function makeTracing({ tracer, clock, close }: TracingDependencies): Trac
         );
         const headers = withoutTraceContext(request.headers);
         propagator.inject(trace.setSpan(call.context, span), headers, headerSetter);
-        return upstream.send({ ...request, headers }, leaving, onEarlyHints).then((sent) => {
+        return upstream.send({ ...request, headers }, signal, onEarlyHints).then((sent) => {
           endAttempt(span, sent, wall(clock.now()));
           return sent;
         });
@@ -168,7 +175,7 @@ export function makeTracing({ tracer, clock, close }: TracingDependencies): Trac
   };
 }
 
-function saysOf(admission: Granted | Shed | Left): Attributes {
+function saysOf(admission: Granted | Shed | Cancelled): Attributes {
   return admission.kind === 'shed'
     ? { 'headgate.admission': 'shed', 'error.type': admission.code }
     : { 'headgate.admission': admission.kind };

@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { Transform, type Readable } from 'node:stream';
 import type { Clock, Timer } from '../util/clock.ts';
-import type { Leaving } from '../ledger/ledger.ts';
+import type { CallerSignal } from '../ledger/ledger.ts';
 import { Pieces } from './pieces.ts';
 
 /** A request's body on its way to the API. */
@@ -35,7 +35,7 @@ export interface GoneBody {
 }
 
 /** The caller that a body comes from, and whom to tell what happens to it. */
-export interface BodySource extends Leaving {
+export interface BodySource extends CallerSignal {
   readonly incoming: IncomingMessage;
   /** The call has had its answer, or nobody is left to have one. */
   readonly over: boolean;

@@ -2,7 +2,7 @@ import type { Readable } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import type { Clock } from '../util/clock.ts';
 import type { HeaderRecord } from '../rate-headers/rate-headers.ts';
-import type { Leaving } from '../ledger/ledger.ts';
+import type { CallerSignal } from '../ledger/ledger.ts';
 import { UpstreamResponse, type FailureReason } from './response.ts';
 
 /** What came of sending a request, known when its headers arrive or cannot arrive any more. */
@@ -31,7 +31,7 @@ export interface UpstreamRequest {
 
 export interface ExchangeOptions {
   readonly clock: Clock;
-  readonly leaving: Leaving;
+  readonly signal: CallerSignal;
   /** Whether a 407 can be a proxy's: it is about our credentials, and nothing for the caller. */
   readonly throughProxy: boolean;
   /** Early hints (103) came. */
@@ -61,13 +61,13 @@ export class Exchange implements Dispatcher.DispatchHandler {
 
   constructor(options: ExchangeOptions) {
     this.#options = options;
-    options.leaving.onGone(() => this.#abort());
+    options.signal.onGone(() => this.#abort());
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
     const again = this.#sentAt !== undefined;
     this.#controller = controller;
-    if (this.#options.leaving.gone) return this.#abort();
+    if (this.#options.signal.gone) return this.#abort();
     if (again) return controller.abort(new Error('undici tried to send a request twice'));
     this.#sentAt = this.#options.clock.now();
   }
@@ -108,7 +108,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
 
   onResponseError(_controller: Dispatcher.DispatchController | undefined, error: Error): void {
     this.#end();
-    const reason = reasonOf(error, this.#sentAt !== undefined, this.#options.leaving.gone);
+    const reason = reasonOf(error, this.#sentAt !== undefined, this.#options.signal.gone);
     if (this.#response !== undefined) this.#response.broke({ reason, error });
     else {
       const kind = this.#sentAt === undefined || isUnfinished(error) ? 'unsent' : 'lost';

@@ -1,5 +1,5 @@
 import Bottleneck from 'bottleneck';
-import type { Leaving } from '../ledger/ledger.ts';
+import type { CallerSignal } from '../ledger/ledger.ts';
 
 export interface LaneOptions {
   /** How many of a bucket's requests may be out at once. */
@@ -12,7 +12,7 @@ export interface LaneOptions {
 const MOST_LIMITERS = 10_000;
 
 /** How a job in the lane ended. */
-export type Ran<T> = { readonly kind: 'ran'; readonly value: T } | { readonly kind: 'left' };
+export type Ran<T> = { readonly kind: 'ran'; readonly value: T } | { readonly kind: 'cancelled' };
 
 /**
  * A local bulkhead per bucket, between grant and socket, for requests that had to wait: it bounds
@@ -20,7 +20,7 @@ export type Ran<T> = { readonly kind: 'ran'; readonly value: T } | { readonly ki
  */
 export interface Lane {
   /** Runs `job` when it is its turn; `left` when the caller went first, and then at once. */
-  run<T>(bucketId: string, leaving: Leaving, job: () => Promise<T>): Promise<Ran<T>>;
+  run<T>(bucketId: string, signal: CallerSignal, job: () => Promise<T>): Promise<Ran<T>>;
   /** Jobs that wait for their turn. */
   readonly queued: number;
   close(): Promise<void>;
@@ -70,7 +70,7 @@ export function makeLane({ concurrency, intervalMs }: LaneOptions): Lane {
     get queued() {
       return queued;
     },
-    run(bucketId, leaving, job) {
+    run(bucketId, signal, job) {
       const limiter = limiterFor(bucketId);
       if (intervalMs === 0 && jobsOf(limiter) < concurrency) return runNow(limiter, job);
       return new Promise((resolve, reject) => {
@@ -82,8 +82,8 @@ export function makeLane({ concurrency, intervalMs }: LaneOptions): Lane {
           queued--;
           return true;
         };
-        leaving.onGone(() => {
-          if (stopWaiting()) resolve({ kind: 'left' });
+        signal.onGone(() => {
+          if (stopWaiting()) resolve({ kind: 'cancelled' });
         });
         limiter
           .schedule(async () => {

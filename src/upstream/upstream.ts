@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream';
 import { Pool } from 'undici';
 import type { Clock } from '../util/clock.ts';
-import type { Leaving, Places } from '../ledger/ledger.ts';
+import type { CallerSignal, SocketPermits } from '../ledger/ledger.ts';
 import { makeDial, type DialAddress, type ProxyAddress } from './dial.ts';
 import { Exchange, type Sent, type UpstreamRequest } from './exchange.ts';
 
@@ -20,16 +20,16 @@ export interface UpstreamOptions {
 }
 
 /** The API at the other end, and the sockets to it. */
-export interface Upstream extends Places {
+export interface Upstream extends SocketPermits {
   /** How many places are taken. */
   readonly inUse: number;
   /**
-   * Sends a request once, on a place taken with {@link Places.take}, which comes free by itself
+   * Sends a request once, on a place taken with {@link SocketPermits.take}, which comes free by itself
    * when the exchange is over. Resolves when headers came or cannot come any more; never rejects.
    */
   send(
     request: UpstreamRequest,
-    leaving: Leaving,
+    signal: CallerSignal,
     onEarlyHints: (rawHeaders: string[]) => void,
   ): Promise<Sent>;
   /** Gives back a place that was taken and not used. */
@@ -58,7 +58,7 @@ export function makeUpstream(options: UpstreamOptions): Upstream {
     timeoutMs: Math.min(timeoutMs, MOST_CONNECT_MS),
   });
   const { pathPrefix } = dial;
-  // Places bound what is out, not undici: a request must never queue where nobody sees it. A socket
+  // SocketPermits bound what is out, not undici: a request must never queue where nobody sees it. A socket
   // that was broken off is still being closed when its place is taken again, hence the headroom.
   const pool = new Pool(dial.origin, {
     connections: connections * 2,
@@ -99,11 +99,11 @@ export function makeUpstream(options: UpstreamOptions): Upstream {
     onFree(run) {
       onFree = run;
     },
-    send({ method, path, headers, body }, leaving, onEarlyHints) {
+    send({ method, path, headers, body }, signal, onEarlyHints) {
       return new Promise((resolve) => {
         const exchange = new Exchange({
           clock,
-          leaving,
+          signal,
           throughProxy: pathPrefix !== '',
           onEarlyHints,
           onSent: resolve,

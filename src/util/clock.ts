@@ -20,7 +20,7 @@ export interface Timer {
 }
 
 /** A number from 0 up to but without 1, like `Math.random`. */
-export type Chance = () => number;
+export type Random = () => number;
 
 /** Runs what it is given once the events at hand are dealt with, in the order given. */
 export type EndOfTurn = (run: () => void) => void;

@@ -2,10 +2,10 @@
  * Things that are found by their number, and come and go with every call. Whoever numbers them does
  * so in order and gives no number twice; no two that are here at once may be 2³² apart.
  *
- * It is no Map for the reason that a `Roll` is no Set: a Map's outgrown tables keep what was in them
+ * It is no Map for the reason that a `LinkedList` is no Set: a Map's outgrown tables keep what was in them
  * from being garbage (docs/decisions/0009).
  */
-export class Numbered<T extends { readonly number: number }> {
+export class IdTable<T extends { readonly number: number }> {
   /** By the number's lower 32 bits: of more of them V8 would make a string each time. */
   readonly #items: { [lowerBits: number]: T } = {};
   #size = 0;

@@ -1,7 +1,7 @@
-/** What a {@link Roll} keeps: it writes each item's neighbours into the item, to find it again. */
-export interface RollItem<T> {
+/** What a {@link LinkedList} keeps: it writes each item's neighbours into the item, to find it again. */
+export interface LinkedListItem<T> {
   /** Owned by the roll, like all three. */
-  onRoll: boolean;
+  isLinked: boolean;
   previous: T | undefined;
   next: T | undefined;
 }
@@ -14,7 +14,7 @@ export interface RollItem<T> {
  * tables that it outgrows lead on to one another, and what was in them is garbage only when all are.
  * Here nothing that left leads anywhere (docs/decisions/0009).
  */
-export class Roll<T extends RollItem<T>> {
+export class LinkedList<T extends LinkedListItem<T>> {
   #first: T | undefined;
   #last: T | undefined;
   #size = 0;
@@ -37,8 +37,8 @@ export class Roll<T extends RollItem<T>> {
 
   /** Adds `item` at the end; throws when it is on a roll already. */
   add(item: T): void {
-    if (item.onRoll) throw new Error('an item was added to a roll that it or another one has');
-    item.onRoll = true;
+    if (item.isLinked) throw new Error('an item was added to a roll that it or another one has');
+    item.isLinked = true;
     item.previous = this.#last;
     if (this.#last === undefined) this.#first = item;
     else this.#last.next = item;
@@ -48,13 +48,13 @@ export class Roll<T extends RollItem<T>> {
 
   /** Takes `item` out, if it is there; says whether it was. */
   delete(item: T): boolean {
-    if (!item.onRoll) return false;
+    if (!item.isLinked) return false;
     const { previous, next } = item;
     if (previous === undefined) this.#first = next;
     else previous.next = next;
     if (next === undefined) this.#last = previous;
     else next.previous = previous;
-    item.onRoll = false;
+    item.isLinked = false;
     item.previous = undefined;
     item.next = undefined;
     this.#size--;

@@ -1,4 +1,4 @@
-import type { Chance, Clock, Timer } from './clock.ts';
+import type { Random, Clock, Timer } from './clock.ts';
 
 /** The longest delay a Node timer can hold; a longer one would fire at once. */
 const MAX_DELAY_MS = 2 ** 31 - 1;
@@ -14,5 +14,5 @@ export const systemClock: Clock = {
   },
 };
 
-/** The host's source of chance, for jitter; never for secrets. */
-export const systemChance: Chance = () => Math.random();
+/** The host's source of random, for jitter; never for secrets. */
+export const systemRandom: Random = () => Math.random();

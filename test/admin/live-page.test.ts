@@ -2,7 +2,7 @@ import axe from 'axe-core';
 import { type Browser, type Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { z } from 'zod';
-import { composeAdmin } from '../../src/app/admin.ts';
+import { makeAdmin } from '../../src/app/admin.ts';
 import { systemClock } from '../../src/util/system-clock.ts';
 import { Feed } from '../../src/telemetry/feed.ts';
 import { LedgerWatch } from '../../src/telemetry/ledger-watch.ts';
@@ -91,11 +91,11 @@ describe('the live page', () => {
 
     // The budget of 4 is spent; what comes after waits for most of a minute.
     for (let i = 0; i < 3; i++) await watched.call('/domains', 'cron');
-    const leaving = new AbortController();
+    const signal = new AbortController();
     const held = ['billing', 'billing', 'reports'].map((caller) =>
       ask(`${watched.gateway.url}/domains`, {
         headers: { Authorization: 'token abc', 'Headgate-Caller': caller },
-        signal: leaving.signal,
+        signal: signal.signal,
       }).catch(() => 'left'),
     );
     const bucket = page.locator('.bucket');
@@ -103,7 +103,7 @@ describe('the live page', () => {
     await bucket.locator('.legend', { hasText: 'billing 2' }).waitFor();
     await bucket.locator('.legend', { hasText: 'reports 1' }).waitFor();
     expect(await bucket.getAttribute('data-state')).toBe('empty');
-    leaving.abort();
+    signal.abort();
     expect(await Promise.all(held)).toEqual(['left', 'left', 'left']);
     await bucket.getByText('nobody waits').waitFor();
     await page.locator('#rows tr[data-outcome="aborted"]').first().waitFor();
@@ -172,7 +172,7 @@ describe('the live page', () => {
 test('a thousand calls a second are sampled, and the page says so and stays small', async () => {
   const feed = new Feed(systemClock);
   const nobody = { snapshot: () => [], pause: () => false, resume: () => false };
-  const admin = composeAdmin({
+  const admin = makeAdmin({
     auth: { token: () => undefined, beyondLoopback: false, isOurHost: () => true },
     clock: systemClock,
     ledger: nobody,

@@ -87,7 +87,7 @@ describe('a bucket in front of a hostile API', () => {
     [
       'that takes 150 s for every third request',
       {
-        meddle: ({ chance }) => (chance() < 0.3 ? { latencyMs: 150_000 } : undefined),
+        meddle: ({ random }) => (random() < 0.3 ? { latencyMs: 150_000 } : undefined),
         inFlight: 512,
       },
     ],

@@ -2,12 +2,12 @@ import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { Semantics } from '../support/limiter.ts';
 import { Bucket } from '../../src/budget/bucket.ts';
-import { runParts, type Part } from '../support/shares-world.ts';
+import { runParts, type Share } from '../support/shares-world.ts';
 
 const PERIOD_MS = 20_000;
 
 /** A replica that spent something before the outage, and notices it within 400 ms. */
-function part(callEveryMs: number | undefined): fc.Arbitrary<Part> {
+function part(callEveryMs: number | undefined): fc.Arbitrary<Share> {
   return fc.record({
     spentAgoMs: fc.array(fc.integer({ min: 1, max: PERIOD_MS - 1 }), { maxLength: 40 }),
     lateMs: fc.integer({ min: 0, max: 400 }),
@@ -55,9 +55,9 @@ describe.each(EXACT)('parts of a %s limit', (semantics) => {
 
 describe.each<Semantics>(['fixed', 'sliding', 'leaky'])('parts of a %s limit', (semantics) => {
   test.each([3, 10])('are left to who comes late, one of %d', (replicas) => {
-    const idle: Part = { spentAgoMs: [], lateMs: 0, callEveryMs: undefined, tripsMs: [30] };
-    const busy: Part = { ...idle, callEveryMs: 20 };
-    const late: Part = { ...busy, callsFromMs: PERIOD_MS + 5000 };
+    const idle: Share = { spentAgoMs: [], lateMs: 0, callEveryMs: undefined, tripsMs: [30] };
+    const busy: Share = { ...idle, callEveryMs: 20 };
+    const late: Share = { ...busy, callsFromMs: PERIOD_MS + 5000 };
     const parts = [busy, late, ...Array.from({ length: replicas - 2 }, () => idle)];
     const runMs = 6 * PERIOD_MS;
     const [, sent = []] = runParts({ semantics, limit: 60, periodMs: PERIOD_MS, parts, runMs });
@@ -67,7 +67,7 @@ describe.each<Semantics>(['fixed', 'sliding', 'leaky'])('parts of a %s limit', (
 });
 
 test('parts of a window ask at most once each for what others leave, however slow the answers', () => {
-  const busy: Part = { spentAgoMs: [], lateMs: 0, callEveryMs: 0, tripsMs: [3000] };
+  const busy: Share = { spentAgoMs: [], lateMs: 0, callEveryMs: 0, tripsMs: [3000] };
   const parts = Array.from({ length: 5 }, () => busy);
   const world = { semantics: 'fixed', periodMs: PERIOD_MS, runMs: 6 * PERIOD_MS } as const;
   for (const sent of runParts({ ...world, limit: 100, parts })) {
@@ -77,11 +77,11 @@ test('parts of a window ask at most once each for what others leave, however slo
 
 describe('parts of a sliding limit', () => {
   const world = { semantics: 'sliding', periodMs: PERIOD_MS, runMs: 3 * PERIOD_MS } as const;
-  const idle: Part = { spentAgoMs: [], lateMs: 0, callEveryMs: undefined, tripsMs: [20] };
+  const idle: Share = { spentAgoMs: [], lateMs: 0, callEveryMs: undefined, tripsMs: [20] };
 
   test('leave to one what the others do not spend although its own comes back all the time', () => {
     const spentAgoMs = Array.from({ length: 100 }, (_, i) => 200 * i + 100);
-    const busy: Part = { ...idle, spentAgoMs, callEveryMs: 50 };
+    const busy: Share = { ...idle, spentAgoMs, callEveryMs: 50 };
     const [sent = []] = runParts({ ...world, limit: 300, parts: [busy, idle, idle] });
     const served = sent.filter(({ at, accepted }) => accepted && at > world.runMs - PERIOD_MS);
     expect(served.length).toBeGreaterThan(0.9 * 300);
@@ -89,7 +89,7 @@ describe('parts of a sliding limit', () => {
 
   test('leave it to one although its own comes back in bursts', () => {
     const spentAgoMs = Array.from({ length: 100 }, (_, i) => 1000 * Math.floor(i / 5) + 500);
-    const busy: Part = { ...idle, spentAgoMs, callEveryMs: 50 };
+    const busy: Share = { ...idle, spentAgoMs, callEveryMs: 50 };
     const [sent = []] = runParts({ ...world, limit: 300, parts: [busy, idle, idle] });
     const served = sent.filter(({ at, accepted }) => accepted && at > world.runMs - PERIOD_MS);
     expect(served.length).toBeGreaterThan(0.9 * 300);
@@ -100,8 +100,8 @@ test.each<[string, Semantics, number]>([
   ['that nobody called for a while', 'sliding', 17_000],
   ['whose window was reset and used by another meanwhile', 'fixed', 38_000],
 ])('a part %s asks once whether it is still there', (_which, semantics, callsFromMs) => {
-  const busy: Part = { spentAgoMs: [], lateMs: 0, callEveryMs: 100, tripsMs: [20] };
-  const late: Part = { ...busy, callEveryMs: 0, callsFromMs };
+  const busy: Share = { spentAgoMs: [], lateMs: 0, callEveryMs: 100, tripsMs: [20] };
+  const late: Share = { ...busy, callEveryMs: 0, callsFromMs };
   const world = { semantics, periodMs: PERIOD_MS, runMs: callsFromMs + 1000 };
   const sent = runParts({ ...world, limit: 60, parts: [busy, late, late] });
   expect(sent[0]?.length).toBeGreaterThan(50);

@@ -121,10 +121,10 @@ describe('Headgate answers for itself', () => {
   });
 
   test('internal, to a failure of its own: the stack is in the log and not in the answer', async () => {
-    const chance = (): number => {
+    const random = (): number => {
       throw new Error('no more luck');
     };
-    const { azion, gateway } = await setUp({}, { chance });
+    const { azion, gateway } = await setUp({}, { random });
     azion.failNext('reset-before-read');
     const answer = await ask(`${gateway.url}/domains`, { headers });
     const problem = expectProblem(answer, 500, 'internal');

@@ -1,24 +1,24 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { Belief } from '../../src/budget/known-budget.ts';
-import { ClockOffset } from '../../src/rate-headers/api-clock.ts';
+import { ApiClock } from '../../src/rate-headers/api-clock.ts';
 import { inTime } from '../../src/ledger/shared/in-time.ts';
-import { InsuredLedger } from '../../src/ledger/failover-ledger.ts';
-import { MemoryLedger } from '../../src/ledger/local/local-ledger.ts';
+import { FailoverLedger } from '../../src/ledger/failover-ledger.ts';
+import { LocalLedger } from '../../src/ledger/local/local-ledger.ts';
 import { systemClock } from '../../src/util/system-clock.ts';
 import { makeLog } from '../../src/telemetry/log.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { Desk, FakePlaces, type Asked } from '../support/ledger-desk.ts';
 import { Replicas, type Replica } from '../support/redis-replicas.ts';
 import { startRedis } from '../support/redis-server.ts';
-import { seededChance } from '../support/seeded-chance.ts';
+import { seededRandom } from '../support/seeded-random.ts';
 
 const MINUTE_MS = 60_000;
 const REPLICAS = 3;
 
-describe('an insured ledger', () => {
+describe('an failover ledger', () => {
   let fleet: Replicas;
   let shared: Replica;
-  let insured: InsuredLedger;
+  let failover: FailoverLedger;
   let desk: Desk;
   let lines: string[];
   let modes: string[];
@@ -39,10 +39,10 @@ describe('an insured ledger', () => {
     belief = undefined;
     shared = fleet.add('r1');
     const places = new FakePlaces(100);
-    const local = new MemoryLedger({
+    const local = new LocalLedger({
       clock,
-      chance: seededChance(1),
-      apiClock: new ClockOffset(),
+      random: seededRandom(1),
+      apiClock: new ApiClock(),
       places,
       maxQueue: 100,
       get belief() {
@@ -50,7 +50,7 @@ describe('an insured ledger', () => {
       },
       standIn: { replicas: () => REPLICAS },
     });
-    insured = new InsuredLedger({
+    failover = new FailoverLedger({
       shared: shared.ledger,
       local,
       replicas: () => REPLICAS,
@@ -59,7 +59,7 @@ describe('an insured ledger', () => {
         if (bucketId !== undefined) await shared.ledger.probe(bucketId);
       },
       clock,
-      chance: () => 0.5,
+      random: () => 0.5,
       log: makeLog({
         level: 'info',
         replica: 'r1',
@@ -68,11 +68,11 @@ describe('an insured ledger', () => {
       }),
       observer: { mode: (mode) => void modes.push(mode) },
     });
-    desk = new Desk(insured, clock, places);
+    desk = new Desk(failover, clock, places);
   });
 
   afterEach(async () => {
-    const closed = insured.close();
+    const closed = failover.close();
     await fleet.pass(1000);
     await closed;
     await fleet.clear();
@@ -93,7 +93,7 @@ describe('an insured ledger', () => {
 
   function lose(): void {
     isAway = true;
-    insured.trouble(new Error('it is away'), 'b');
+    failover.trouble(new Error('it is away'), 'b');
   }
 
   function granted(all: readonly Asked[]): number {
@@ -106,7 +106,7 @@ describe('an insured ledger', () => {
     const asked = Array.from({ length: 30 }, () => desk.ask());
     // The last of them goes when the others had their turn: its answer says what they leave.
     expect(granted(asked)).toBe(19);
-    expect(insured.view('b')).toMatchObject({ limit: 30, remaining: 19, waiting: 11 });
+    expect(failover.view('b')).toMatchObject({ limit: 30, remaining: 19, waiting: 11 });
     await fleet.pass(1000);
     expect(granted(asked)).toBe(20);
   });
@@ -137,7 +137,7 @@ describe('an insured ledger', () => {
     await opened(90, 60);
     lose();
     belief = { limit: 600, periodMs: MINUTE_MS };
-    expect(insured.view('b')).toMatchObject({ limit: 30, remaining: 19 });
+    expect(failover.view('b')).toMatchObject({ limit: 30, remaining: 19 });
   });
 
   test('has a share of a configured limit where the API reports none', async () => {
@@ -146,7 +146,7 @@ describe('an insured ledger', () => {
     const asked = Array.from({ length: 40 }, () => desk.ask());
     expect(granted(asked)).toBe(30);
     belief = { limit: 60, periodMs: MINUTE_MS };
-    expect(insured.view('b')).toMatchObject({ limit: 20 });
+    expect(failover.view('b')).toMatchObject({ limit: 20 });
   });
 
   test('takes along who waits, in the order of age, and tells nobody', async () => {
@@ -154,11 +154,11 @@ describe('an insured ledger', () => {
     const waiting = [await ask(), await ask({ caller: 'other' }), await ask()];
     lose();
     expect(waiting.map(({ state }) => state.kind)).toEqual(Array(3).fill('waiting'));
-    expect(insured.view('b')?.waiting).toBe(3);
+    expect(failover.view('b')?.waiting).toBe(3);
     isAway = false;
     await fleet.pass(500);
-    expect(insured.mode).toBe('redis');
-    expect(insured.view('b')?.waiting).toBe(3);
+    expect(failover.mode).toBe('redis');
+    expect(failover.view('b')?.waiting).toBe(3);
     expect(await fleet.redis.client.hlen('h:{b}:tickets')).toBe(3);
     expect(waiting.map(({ state }) => state.kind)).toEqual(Array(3).fill('waiting'));
   });
@@ -173,7 +173,7 @@ describe('an insured ledger', () => {
     await fleet.pass(500);
     desk.answer(during, { limit: 90, remaining: 57, resetInMs: MINUTE_MS });
     await fleet.pass(100);
-    expect(insured.view('b')).toMatchObject({ limit: 90, remaining: 57, leases: 0 });
+    expect(failover.view('b')).toMatchObject({ limit: 90, remaining: 57, leases: 0 });
   });
 
   test('counts what others spent meanwhile once the API has said so', async () => {
@@ -198,16 +198,16 @@ describe('an insured ledger', () => {
     await opened(90, 60);
     lose();
     await fleet.pass(60_000);
-    expect(insured.mode).toBe('local');
+    expect(failover.mode).toBe('local');
     isAway = false;
     await fleet.pass(10_000);
-    expect(insured.mode).toBe('redis');
+    expect(failover.mode).toBe('redis');
   });
 
   test('says once that it changed, and why', async () => {
     await opened(90, 60);
     lose();
-    insured.trouble(new Error('it is still away'), 'b');
+    failover.trouble(new Error('it is still away'), 'b');
     isAway = false;
     await fleet.pass(500);
     const told = lines.map((line): unknown => JSON.parse(line));
@@ -220,7 +220,7 @@ describe('an insured ledger', () => {
 
   test('keeps a bucket paused through every change', async () => {
     await opened(90, 60);
-    expect(insured.pause('b')).toBe(true);
+    expect(failover.pause('b')).toBe(true);
     await fleet.quiet();
     lose();
     const held = await ask();
@@ -228,7 +228,7 @@ describe('an insured ledger', () => {
     isAway = false;
     await fleet.pass(2000);
     expect(held.state.kind).toBe('waiting');
-    insured.resume('b');
+    failover.resume('b');
     await fleet.quiet();
     expect(held.state.kind).toBe('granted');
   });

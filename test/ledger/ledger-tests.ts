@@ -236,7 +236,7 @@ export function ledgerTests(
       const [gone, next] = [await ask(), await ask()];
       gone.leave();
       await made.quiet();
-      expect(gone.state.kind).toBe('left');
+      expect(gone.state.kind).toBe('cancelled');
       expect(made.ledger.view('b')?.waiting).toBe(1);
       await pass(MINUTE_MS);
       expect(next.state.kind).toBe('granted');
@@ -381,7 +381,7 @@ export function ledgerTests(
       const waiting = await ask();
       waiting.leave();
       await pass(2000);
-      expect(kinds([probe, waiting])).toEqual(['granted', 'left']);
+      expect(kinds([probe, waiting])).toEqual(['granted', 'cancelled']);
       expect(clock.pending).toBe(0);
     });
 
@@ -396,7 +396,7 @@ export function ledgerTests(
       await made.quiet();
       desk.answer(holder, { limit: 10, remaining: 8, resetInMs: MINUTE_MS });
       await made.quiet();
-      expect(kinds([gone, next])).toEqual(['left', 'granted']);
+      expect(kinds([gone, next])).toEqual(['cancelled', 'granted']);
     });
 
     test('passes a free socket on to who can use it, past those without budget', async () => {

@@ -1,18 +1,18 @@
 import { expect, test } from 'vitest';
-import { ClockOffset } from '../../src/rate-headers/api-clock.ts';
-import type { Leaving, Ticket } from '../../src/ledger/ledger.ts';
-import { MemoryLedger } from '../../src/ledger/local/local-ledger.ts';
+import { ApiClock } from '../../src/rate-headers/api-clock.ts';
+import type { CallerSignal, Ticket } from '../../src/ledger/ledger.ts';
+import { LocalLedger } from '../../src/ledger/local/local-ledger.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 
 const BUCKET = { id: 'abc:read', class: 'read' };
-const STAYS: Leaving = { gone: false, onGone: () => undefined };
+const STAYS: CallerSignal = { gone: false, onGone: () => undefined };
 
 function setUp() {
   const clock = new FakeClock();
-  const ledger = new MemoryLedger({
+  const ledger = new LocalLedger({
     clock,
-    chance: () => 0.5,
-    apiClock: new ClockOffset(),
+    random: () => 0.5,
+    apiClock: new ApiClock(),
     places: { free: 1, take: () => true, onFree: () => undefined },
     maxQueue: 100,
     belief: { limit: 10, periodMs: 60_000 },

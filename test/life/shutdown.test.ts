@@ -1,8 +1,8 @@
 import { createServer, type Server } from 'node:http';
 import { Client } from 'undici';
 import { afterEach, describe, expect, onTestFinished, test } from 'vitest';
-import { compose } from '../../src/app/app.ts';
-import { systemChance } from '../../src/util/system-clock.ts';
+import { startApp } from '../../src/app/app.ts';
+import { systemRandom } from '../../src/util/system-clock.ts';
 import { makeLog } from '../../src/telemetry/log.ts';
 import { startAzion } from '../support/azion.ts';
 import { askFor, settingsOf } from '../support/composed.ts';
@@ -85,10 +85,10 @@ describe('between SIGTERM and the end of the drain delay', () => {
       clock,
       destination: { write: () => undefined },
     });
-    const gateway = await compose({
+    const gateway = await startApp({
       settings: loaded,
       clock,
-      chance: systemChance,
+      random: systemRandom,
       log,
       replica: 'test',
     });

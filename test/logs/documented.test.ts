@@ -50,16 +50,16 @@ async function linesOfEveryKind(): Promise<CapturedLog> {
   await ask(`${gateway.url}/domains`, { headers: other });
   const shed = { ...other, 'headgate-max-wait': '1s' };
   for (let n = 0; n < 6; n++) await ask(`${gateway.url}/domains`, { headers: shed });
-  const leaving = new AbortController();
+  const signal = new AbortController();
   const seen = azion.seen.length;
   azion.failNext('never-answer');
   const left = ask(`${gateway.url}/domains`, {
     method: 'DELETE',
     headers: credential,
-    signal: leaving.signal,
+    signal: signal.signal,
   });
   while (azion.seen.length === seen) await new Promise(setImmediate);
-  leaving.abort();
+  signal.abort();
   await left.catch(() => undefined);
   await ask(`${gateway.url}/domains`, { headers: { ...credential, 'headgate-priority': 'now' } });
   const { hostname, port } = new URL(gateway.url);

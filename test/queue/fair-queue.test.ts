@@ -46,12 +46,12 @@ function follow(plan: readonly Step[]): { said: unknown[]; expected: unknown[] }
       naive.add(lastTaken, { paid: true });
       lastTaken = undefined;
     } else {
-      const leaving = [...waiting][step.nth];
-      if (leaving === undefined) continue;
-      waiting.delete(leaving);
-      said.push(queue.remove(leaving), queue.remove(leaving));
+      const signal = [...waiting][step.nth];
+      if (signal === undefined) continue;
+      waiting.delete(signal);
+      said.push(queue.remove(signal), queue.remove(signal));
       expected.push(true, false);
-      naive.remove(leaving);
+      naive.remove(signal);
     }
     said.push(queue.size, queue.head?.id, new Set(queue.tickets()));
     expected.push(waiting.size, naive.head?.id, new Set(waiting));

@@ -1,6 +1,6 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { ClockOffset } from '../../src/rate-headers/api-clock.ts';
+import { ApiClock } from '../../src/rate-headers/api-clock.ts';
 import { observe, type Answer } from '../../src/rate-headers/observation.ts';
 import { readQuotaPolicies, readServiceLimits } from '../../src/rate-headers/ratelimit-fields.ts';
 import { readAge, readRateLimit, type HeaderRecord } from '../../src/rate-headers/rate-headers.ts';
@@ -190,7 +190,7 @@ describe('the structured fields', () => {
 
 describe('the offset of the API’s clock', () => {
   test('is unknown within a second before the first Date', () => {
-    const offset = new ClockOffset();
+    const offset = new ApiClock();
     expect(offset.known).toBe(false);
     expect(offset.bounds(1000, 5000)).toEqual({ low: 3000, high: 5000 });
   });
@@ -204,7 +204,7 @@ describe('the offset of the API’s clock', () => {
     const skews = fc.integer({ min: -3_600_000, max: 3_600_000 });
     fc.assert(
       fc.property(trips, skews, fc.integer({ min: 0, max: 999 }), (all, skewMs, phase) => {
-        const offset = new ClockOffset();
+        const offset = new ApiClock();
         let now = 1_000_000 + phase;
         for (const { to, back } of all) {
           const dateMs = Math.floor((now + to + skewMs) / 1000) * 1000;
@@ -221,14 +221,14 @@ describe('the offset of the API’s clock', () => {
   });
 
   test('starts afresh when a clock was set', () => {
-    const offset = new ClockOffset();
+    const offset = new ApiClock();
     offset.observe({ dateMs: 10_000, sentAt: 10_100, receivedAt: 10_200 });
     offset.observe({ dateMs: 3_610_000, sentAt: 11_100, receivedAt: 11_200 });
     expect(offset.bounds(11_200, 0)).toEqual({ low: 3_598_800, high: 3_599_900 });
   });
 
   test('gets less sure as time goes by', () => {
-    const offset = new ClockOffset();
+    const offset = new ApiClock();
     offset.observe({ dateMs: 10_000, sentAt: 10_100, receivedAt: 10_200 });
     const { low, high } = offset.bounds(10_200 + 3_600_000, 0);
     expect([low, high]).toEqual([-200 - 360, 900 + 360]);

@@ -28,7 +28,9 @@ async function startIdentifying(withKeys: boolean): Promise<string> {
   });
   const server = createServer((incoming, outgoing) => {
     const job = identify(new Call('id', incoming, outgoing, 0));
-    if (job instanceof Promise || job === 'left') throw new Error('there is no body to wait for');
+    if (job instanceof Promise || job === 'cancelled') {
+      throw new Error('there is no body to wait for');
+    }
     outgoing.end(`${job.ticket.owner} ${job.ticket.caller}`);
   });
   await new Promise<void>((resolve) => {

@@ -3,7 +3,7 @@ import type { Timer } from '../../src/util/clock.ts';
 import type { Observation } from '../../src/budget/observation.ts';
 import { FakeClock } from './fake-clock.ts';
 import { makeLimiter, type LimiterOptions, type Semantics } from './limiter.ts';
-import { seededChance } from './seeded-chance.ts';
+import { seededRandom } from './seeded-random.ts';
 
 /** What becomes of one request, from its grant on. */
 export interface Fate {
@@ -62,7 +62,7 @@ export function runWorld(options: WorldOptions): WorldResult {
   const { offsetMs = 0, belowMs = 0, aboveMs = 0 } = options;
   const clock = new FakeClock({ startMs: 5_000_000 });
   const limiter = makeLimiter(semantics, options);
-  const chance = seededChance(7);
+  const random = seededRandom(7);
   const bucket = new Bucket(clock.now());
   const offset = { low: offsetMs - belowMs, high: offsetMs + aboveMs };
   const atTheApi: SentRequest[] = [];
@@ -109,7 +109,7 @@ export function runWorld(options: WorldOptions): WorldResult {
             uncertaintyMs: belowMs + aboveMs,
             receivedAt: now,
           };
-          bucket.answered(lease, lie(observation, number), now, chance);
+          bucket.answered(lease, lie(observation, number), now, random);
         }),
       );
     });

@@ -1,26 +1,26 @@
-import { composeLedger } from '../../src/app/ledger.ts';
-import type { ComposedLedger } from '../../src/app/ledger-parts.ts';
-import { ClockOffset } from '../../src/rate-headers/api-clock.ts';
+import { makeLedger } from '../../src/app/ledger.ts';
+import type { BuiltLedger } from '../../src/app/ledger-parts.ts';
+import { ApiClock } from '../../src/rate-headers/api-clock.ts';
 import type { Clock } from '../../src/util/clock.ts';
 import { makeLog } from '../../src/telemetry/log.ts';
 import { CapturedLog } from './captured-log.ts';
 import { FakePlaces } from './ledger-desk.ts';
 import type { RedisServer } from './redis-server.ts';
-import { seededChance } from './seeded-chance.ts';
+import { seededRandom } from './seeded-random.ts';
 
-export interface ComposedSharedLedger extends ComposedLedger {
+export interface ComposedSharedLedger extends BuiltLedger {
   readonly log: CapturedLog;
   readonly places: FakePlaces;
 }
 
-/** The insured ledger on this server, as the program composes it. Its keys begin with `h`. */
+/** The failover ledger on this server, as the program composes it. Its keys begin with `h`. */
 export async function composeSharedLedgerOn(
   redis: RedisServer,
   { clock, timeoutMs }: { readonly clock: Clock; readonly timeoutMs: number },
 ): Promise<ComposedSharedLedger> {
   const log = new CapturedLog();
   const places = new FakePlaces(10);
-  const composed = await composeLedger({
+  const composed = await makeLedger({
     redis: {
       address: {
         topology: { kind: 'single', at: { host: '127.0.0.1', port: redis.port } },
@@ -39,8 +39,8 @@ export async function composeSharedLedgerOn(
     secret: undefined,
     live: () => ({ maxQueue: 10, limit: { limit: 5, periodMs: 60_000 } }),
     clock,
-    chance: seededChance(1),
-    apiClock: new ClockOffset(),
+    random: seededRandom(1),
+    apiClock: new ApiClock(),
     places,
     log: makeLog({ level: 'debug', replica: 'r', clock, destination: log }),
     observer: { step: () => undefined, mode: () => undefined },

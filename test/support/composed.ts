@@ -1,7 +1,7 @@
 import { request, type IncomingHttpHeaders, type OutgoingHttpHeaders } from 'node:http';
-import { compose, type RunningGateway } from '../../src/app/app.ts';
+import { startApp, type RunningGateway } from '../../src/app/app.ts';
 import { loadConfig, type Loaded } from '../../src/config/config.ts';
-import { systemChance, systemClock } from '../../src/util/system-clock.ts';
+import { systemRandom, systemClock } from '../../src/util/system-clock.ts';
 import { makeLog } from '../../src/telemetry/log.ts';
 
 /** Files that exist for a test and nowhere else, by path. */
@@ -42,10 +42,10 @@ export async function composeGateway(
     clock: systemClock,
     destination: { write: (line) => void lines.push(line) },
   });
-  const running = await compose({
+  const running = await startApp({
     settings: loaded,
     clock: systemClock,
-    chance: systemChance,
+    random: systemRandom,
     log,
     replica: 'test',
   });

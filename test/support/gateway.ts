@@ -1,10 +1,10 @@
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { compose } from '../../src/app/app.ts';
+import { startApp } from '../../src/app/app.ts';
 import { loadConfig } from '../../src/config/config.ts';
-import type { Chance, Clock } from '../../src/util/clock.ts';
-import { systemChance, systemClock } from '../../src/util/system-clock.ts';
+import type { Random, Clock } from '../../src/util/clock.ts';
+import { systemRandom, systemClock } from '../../src/util/system-clock.ts';
 import { makeLog } from '../../src/telemetry/log.ts';
 import { CapturedLog } from './captured-log.ts';
 
@@ -16,7 +16,7 @@ export interface GatewayOptions {
   /** A configuration file's text, for what only a file can hold. */
   readonly yaml?: string;
   readonly clock?: Clock;
-  readonly chance?: Chance;
+  readonly random?: Random;
 }
 
 export interface TestGateway {
@@ -43,7 +43,7 @@ function settingsFor({ upstream, settings = {} }: GatewayOptions): Record<string
 
 /** Starts a gateway in this process, composed as the program composes it. */
 export async function startGateway(options: GatewayOptions): Promise<TestGateway> {
-  const { yaml, clock = systemClock, chance = systemChance } = options;
+  const { yaml, clock = systemClock, random = systemRandom } = options;
   const loaded = loadConfig({
     env: settingsFor(options),
     configPath: yaml === undefined ? undefined : 'headgate.yaml',
@@ -61,10 +61,10 @@ export async function startGateway(options: GatewayOptions): Promise<TestGateway
     clock,
     destination: { write: (line) => captured.write(line) },
   });
-  const running = await compose({
+  const running = await startApp({
     settings: loaded,
     clock,
-    chance,
+    random,
     log,
     replica: 'test',
     version: 'test',

@@ -1,18 +1,18 @@
 import type {
   Granted,
   Grant,
-  Leaving,
+  CallerSignal,
   Ledger,
-  Left,
+  Cancelled,
   Shed,
   Ticket,
 } from '../../src/ledger/ledger.ts';
-import type { Places } from '../../src/ledger/ledger.ts';
+import type { SocketPermits } from '../../src/ledger/ledger.ts';
 import type { Priority } from '../../src/queue/fair-queue.ts';
 import type { Clock } from '../../src/util/clock.ts';
 
 /** Sockets that a test hands out. */
-export class FakePlaces implements Places {
+export class FakePlaces implements SocketPermits {
   #free: number;
   #refused = false;
   #onFree: () => void = () => undefined;
@@ -49,7 +49,7 @@ export class FakePlaces implements Places {
 export interface Asked {
   readonly ticket: Ticket;
   /** `waiting` until it was granted, shed, or left. */
-  state: Granted | Shed | Left | { readonly kind: 'waiting' };
+  state: Granted | Shed | Cancelled | { readonly kind: 'waiting' };
   leave(): void;
 }
 
@@ -143,20 +143,23 @@ export class Desk {
 
   #acquire(ticket: Ticket, again?: { notBefore: number }): Asked {
     let onGone: (() => void) | undefined;
-    const leaving: Leaving & { gone: boolean } = { gone: false, onGone: (run) => (onGone = run) };
+    const signal: CallerSignal & { gone: boolean } = {
+      gone: false,
+      onGone: (run) => (onGone = run),
+    };
     const asked: Asked = {
       ticket,
       state: { kind: 'waiting' },
       leave() {
-        leaving.gone = true;
+        signal.gone = true;
         onGone?.();
       },
     };
-    const tell = (state: Granted | Shed | Left): void => {
+    const tell = (state: Granted | Shed | Cancelled): void => {
       asked.state = state;
       if (state.kind === 'granted') this.granted.push(ticket.id);
     };
-    const admission = this.ledger.acquire(ticket, leaving, again);
+    const admission = this.ledger.acquire(ticket, signal, again);
     if (admission.kind === 'waiting') void admission.outcome.then(tell);
     else tell(admission);
     return asked;

@@ -1,4 +1,4 @@
-import { seededChance } from './seeded-chance.ts';
+import { seededRandom } from './seeded-random.ts';
 
 const METHODS = ['GET', 'GET', 'GET', 'POST', 'PATCH'] as const;
 const ROUTES = ['/domains', '/edge_applications', '/purge/url', '/variables', '/edge_nodes'];
@@ -8,19 +8,19 @@ const ROUTES = ['/domains', '/edge_applications', '/purge/url', '/variables', '/
  * ones, waits, sheds, and now and then a 429 of the API.
  */
 export function* makeLogLines(seed = 1): Generator<string> {
-  const chance = seededChance(seed);
+  const random = seededRandom(seed);
   const startMs = Date.UTC(2026, 10, 24);
   for (let n = 0; ; n++) {
     const time = new Date(startMs + n * 3).toISOString();
-    const caller = chance() < 0.01 ? `job-${n}` : `service-${Math.floor(chance() ** 2 * 60)}`;
-    const method = METHODS[Math.floor(chance() * METHODS.length)] ?? 'GET';
-    const route = ROUTES[Math.floor(chance() * ROUTES.length)] ?? '/';
-    const path = chance() < 0.7 ? `${route}/${Math.floor(chance() * 100_000)}` : route;
+    const caller = random() < 0.01 ? `job-${n}` : `service-${Math.floor(random() ** 2 * 60)}`;
+    const method = METHODS[Math.floor(random() * METHODS.length)] ?? 'GET';
+    const route = ROUTES[Math.floor(random() * ROUTES.length)] ?? '/';
+    const path = random() < 0.7 ? `${route}/${Math.floor(random() * 100_000)}` : route;
     const className = method === 'GET' ? 'read' : 'write';
     const bucket = `own:${className}`;
-    const waitMs = chance() < 0.3 ? Math.round(chance() ** 3 * 600_000) / 10 : 0;
-    const shed = chance() < 0.01;
-    const upstreamMs = shed ? 0 : Math.round(400 + chance() ** 4 * 20_000) / 10;
+    const waitMs = random() < 0.3 ? Math.round(random() ** 3 * 600_000) / 10 : 0;
+    const shed = random() < 0.01;
+    const upstreamMs = shed ? 0 : Math.round(400 + random() ** 4 * 20_000) / 10;
     const id = `${n.toString(16).padStart(8, '0')}-0000-4000-8000-000000000000`;
     const head = {
       level: 'info',
@@ -31,7 +31,7 @@ export function* makeLogLines(seed = 1): Generator<string> {
       bucket,
       class: className,
     };
-    if (chance() < 0.001) {
+    if (random() < 0.001) {
       yield JSON.stringify({
         ...head,
         level: 'warn',
@@ -45,7 +45,7 @@ export function* makeLogLines(seed = 1): Generator<string> {
       priority: 'normal',
       method,
       path,
-      query: chance() < 0.2 ? 'page=2&page_size=100' : '',
+      query: random() < 0.2 ? 'page=2&page_size=100' : '',
       status: shed ? 503 : 200,
       outcome: shed ? 'shed' : 'answered',
       ...(shed ? { code: 'wait-too-long' } : {}),
@@ -56,9 +56,9 @@ export function* makeLogLines(seed = 1): Generator<string> {
       bytesIn: 0,
       bytesOut: 1234,
       limit: 200,
-      remaining: Math.floor(chance() * 200),
-      resetInMs: Math.floor(chance() * 60_000),
-      waiting: Math.floor(chance() * 50),
+      remaining: Math.floor(random() * 200),
+      resetInMs: Math.floor(random() * 60_000),
+      waiting: Math.floor(random() * 50),
       msg: 'call',
     });
   }

@@ -1,12 +1,12 @@
 import { Bucket, type Lease } from '../../src/budget/bucket.ts';
-import { ClockOffset } from '../../src/rate-headers/api-clock.ts';
+import { ApiClock } from '../../src/rate-headers/api-clock.ts';
 import type { Timer } from '../../src/util/clock.ts';
 import { observe } from '../../src/rate-headers/observation.ts';
 import { readRateLimit } from '../../src/rate-headers/rate-headers.ts';
 import { renderHeaders, type Dialect } from './dialect.ts';
 import { FakeClock } from './fake-clock.ts';
 import { makeLimiter, type Limiter, type Semantics, type Verdict } from './limiter.ts';
-import { seededChance } from './seeded-chance.ts';
+import { seededRandom } from './seeded-random.ts';
 import { utilisationOf } from './utilisation.ts';
 
 export interface SimulationOptions {
@@ -34,7 +34,7 @@ export interface Call {
   readonly windowsPassed: number;
   readonly limiter: Limiter;
   readonly apiNow: number;
-  readonly chance: () => number;
+  readonly random: () => number;
 }
 
 export interface Meddling {
@@ -66,14 +66,14 @@ export function simulate(options: SimulationOptions): SimulationResult {
   const { skewMs = 0, otherPerWindow = 0, inFlight = 64, seed = 1, meddle } = options;
   const { hasDate = true, change } = options;
   const clock = new FakeClock({ epochMs: Date.UTC(2026, 0, 1) + 12_345.678 });
-  const chance = seededChance(seed);
+  const random = seededRandom(seed);
   const limiter = makeLimiter(semantics, { limit, periodMs });
-  const apiClock = new ClockOffset();
+  const apiClock = new ApiClock();
   const start = clock.now();
   const end = start + windows * periodMs;
   const bucket = new Bucket(start);
   const servedByWindow = Array.from({ length: windows }, () => 0);
-  const oneWay = (): number => 20 + 40 * chance();
+  const oneWay = (): number => 20 + 40 * random();
   const apiNow = (): number => clock.wallMs() + skewMs;
   let [out, sent, served, throttled] = [0, 0, 0, 0];
   /** When half of each further budget had been served. */
@@ -92,7 +92,7 @@ export function simulate(options: SimulationOptions): SimulationResult {
 
   const atTheApi = (lease: Lease, sentAt: number, number: number): void => {
     const windowsPassed = (clock.now() - start) / periodMs;
-    const meddling = meddle?.({ number, windowsPassed, limiter, apiNow: apiNow(), chance }) ?? {};
+    const meddling = meddle?.({ number, windowsPassed, limiter, apiNow: apiNow(), random }) ?? {};
     const verdict = meddling.uncounted === true ? undefined : limiter.take(apiNow());
     if (verdict?.allowed === true) countOurs();
     const status = meddling.status ?? (verdict?.allowed === false ? 429 : 200);
@@ -105,7 +105,7 @@ export function simulate(options: SimulationOptions): SimulationResult {
       if (hasDate) apiClock.observe({ dateMs, sentAt, receivedAt });
       bucket.advance(receivedAt, offset());
       const answer = { status, reading: readRateLimit(headers), sentAt, receivedAt };
-      bucket.answered(lease, observe(answer, offset()), receivedAt, chance);
+      bucket.answered(lease, observe(answer, offset()), receivedAt, random);
       out--;
       if (status === 429) throttled++;
       pump();
@@ -130,9 +130,9 @@ export function simulate(options: SimulationOptions): SimulationResult {
   if (otherPerWindow > 0) {
     const other = (): void => {
       if (limiter.take(apiNow()).allowed) countServed();
-      clock.after((2 * chance() * periodMs) / otherPerWindow, other);
+      clock.after((2 * random() * periodMs) / otherPerWindow, other);
     };
-    clock.after(chance() * 1000, other);
+    clock.after(random() * 1000, other);
   }
   if (change !== undefined) {
     clock.after(change.atWindow * periodMs, () => change.run(limiter));

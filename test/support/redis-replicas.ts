@@ -1,16 +1,16 @@
-import { ClockOffset } from '../../src/rate-headers/api-clock.ts';
+import { ApiClock } from '../../src/rate-headers/api-clock.ts';
 import type { EndOfTurn } from '../../src/util/clock.ts';
-import { RedisLedger } from '../../src/ledger/shared/shared-ledger.ts';
+import { SharedLedger } from '../../src/ledger/shared/shared-ledger.ts';
 import type { StepBatch } from '../../src/ledger/shared/wire.ts';
 import { FakeClock } from './fake-clock.ts';
 import { Desk, FakePlaces } from './ledger-desk.ts';
 import { startRedis, type RedisServer } from './redis-server.ts';
 import { CHANNEL, makeTimedStep } from './redis-step.ts';
-import { seededChance } from './seeded-chance.ts';
+import { seededRandom } from './seeded-random.ts';
 
 export interface Replica {
   readonly name: string;
-  readonly ledger: RedisLedger;
+  readonly ledger: SharedLedger;
   readonly desk: Desk;
   readonly places: FakePlaces;
   /** How many steps it has taken. */
@@ -30,7 +30,7 @@ export interface ReplicaOptions {
   readonly places?: number;
   readonly maxQueue?: number;
   readonly maxBuckets?: number;
-  /** Steps are taken at once unless a test says otherwise. */
+  /** StepLoop are taken at once unless a test says otherwise. */
   readonly atEndOfTurn?: EndOfTurn;
 }
 
@@ -71,10 +71,10 @@ export class Replicas {
     const fakePlaces = new FakePlaces(places);
     const troubles: Error[] = [];
     let steps = 0;
-    const ledger = new RedisLedger({
+    const ledger = new SharedLedger({
       clock: this.clock,
-      chance: seededChance(1),
-      apiClock: new ClockOffset(),
+      random: seededRandom(1),
+      apiClock: new ApiClock(),
       places: fakePlaces,
       maxQueue,
       ...(maxBuckets === undefined ? {} : { maxBuckets }),

@@ -212,7 +212,7 @@ export class ReferenceStep {
     if (outcome === 'unsent') this.#bucket.unsent(lease);
     if (outcome === 'lost') this.#bucket.lost(lease, now);
     if (outcome !== 'answered' || said === undefined || said === null) return;
-    const { status, limit, remaining, resetIn, retryIn, sameWithin, uncertainty, chance } = said;
+    const { status, limit, remaining, resetIn, retryIn, sameWithin, uncertainty, random } = said;
     this.#bucket.answered(
       lease,
       {
@@ -227,7 +227,7 @@ export class ReferenceStep {
         receivedAt: now,
       },
       now,
-      () => chance ?? Number.NaN,
+      () => random ?? Number.NaN,
     );
   }
 

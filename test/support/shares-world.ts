@@ -2,10 +2,10 @@ import { Bucket } from '../../src/budget/bucket.ts';
 import type { Timer } from '../../src/util/clock.ts';
 import { FakeClock } from './fake-clock.ts';
 import { makeLimiter, type LimiterOptions, type Semantics, type Verdict } from './limiter.ts';
-import { seededChance } from './seeded-chance.ts';
+import { seededRandom } from './seeded-random.ts';
 
 /** One replica's part of the budget. */
-export interface Part {
+export interface Share {
   /** How long before the outage it spent what it did, each operation by itself. */
   readonly spentAgoMs: readonly number[];
   /** How long after the others it takes its part. */
@@ -20,7 +20,7 @@ export interface Part {
 
 export interface PartsOptions extends LimiterOptions {
   readonly semantics: Semantics;
-  readonly parts: readonly Part[];
+  readonly parts: readonly Share[];
   readonly runMs: number;
 }
 
@@ -41,7 +41,7 @@ const T0 = 5_000_000;
 export function runParts({ parts, semantics, runMs, ...limits }: PartsOptions): SentByPart[][] {
   const clock = new FakeClock({ startMs: T0 });
   const limiter = makeLimiter(semantics, limits);
-  const chance = seededChance(7);
+  const random = seededRandom(7);
 
   const before = parts
     .flatMap(({ spentAgoMs }, part) => spentAgoMs.map((agoMs) => ({ part, at: T0 - agoMs })))
@@ -59,7 +59,7 @@ export function runParts({ parts, semantics, runMs, ...limits }: PartsOptions): 
   return sent;
 
   function runPart(
-    { lateMs, callEveryMs, callsFromMs = 0, tripsMs }: Part,
+    { lateMs, callEveryMs, callsFromMs = 0, tripsMs }: Share,
     own: readonly Verdict[],
   ): SentByPart[] {
     const bucket = new Bucket(T0);
@@ -95,7 +95,7 @@ export function runParts({ parts, semantics, runMs, ...limits }: PartsOptions): 
               uncertaintyMs: 0,
               receivedAt: then,
             };
-            bucket.answered(lease, answer, then, chance);
+            bucket.answered(lease, answer, then, random);
             pump();
           });
         });

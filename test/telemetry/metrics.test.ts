@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import { ClockOffset } from '../../src/rate-headers/api-clock.ts';
+import { ApiClock } from '../../src/rate-headers/api-clock.ts';
 import type { BucketSnapshot } from '../../src/ledger/ledger.ts';
 import type { CallLine } from '../../src/telemetry/call-line.ts';
 import { LedgerWatch } from '../../src/telemetry/ledger-watch.ts';
@@ -11,7 +11,7 @@ import { FakeClock } from '../support/fake-clock.ts';
 
 function setUp({ processFigures = false } = {}) {
   const clock = new FakeClock();
-  const apiClock = new ClockOffset();
+  const apiClock = new ApiClock();
   const ledgerWatch = new LedgerWatch();
   const buckets: BucketSnapshot[] = [];
   const state = { laneQueued: 0, bufferedBytes: 0, lost: 0 };
@@ -79,8 +79,8 @@ test('times are counted where there are any, in seconds, from milliseconds to mi
 test('throttling and further attempts are counted when they happen', async () => {
   const { metrics, text } = setUp();
   metrics.throttled('write');
-  metrics.again('throttled');
-  metrics.again('failed');
+  metrics.retry('throttled');
+  metrics.retry('failed');
   const lines = (await text()).split('\n');
   expect(lines).toEqual(
     expect.arrayContaining([

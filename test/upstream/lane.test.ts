@@ -1,9 +1,9 @@
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { makeLane, type Lane, type LaneOptions } from '../../src/upstream/lane.ts';
-import type { Leaving } from '../../src/ledger/ledger.ts';
+import type { CallerSignal } from '../../src/ledger/ledger.ts';
 import { until } from '../support/setup.ts';
 
-const STAYS: Leaving = { gone: false, onGone: () => undefined };
+const STAYS: CallerSignal = { gone: false, onGone: () => undefined };
 
 function open(options: Partial<LaneOptions> = {}): Lane {
   const lane = makeLane({ concurrency: 3, intervalMs: 0, ...options });
@@ -18,7 +18,7 @@ class Jobs {
   most = 0;
   readonly #ends: (() => void)[] = [];
 
-  start(lane: Lane, bucket = 'b', leaving = STAYS): void {
+  start(lane: Lane, bucket = 'b', signal = STAYS): void {
     const job = (): Promise<string> => {
       this.most = Math.max(this.most, ++this.out);
       return new Promise((resolve) => {
@@ -28,7 +28,7 @@ class Jobs {
         });
       });
     };
-    this.ended.push(lane.run(bucket, leaving, job));
+    this.ended.push(lane.run(bucket, signal, job));
   }
 
   endOne(): void {
@@ -87,7 +87,7 @@ describe('a lane', () => {
     jobs.start(lane);
     expect(lane.queued).toBe(2);
     leave?.();
-    expect(await jobs.ended[1]).toEqual({ kind: 'left' });
+    expect(await jobs.ended[1]).toEqual({ kind: 'cancelled' });
     expect(lane.queued).toBe(1);
     jobs.endOne();
     await until('the last one is out', () => jobs.out === 1);

@@ -2,8 +2,8 @@ import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Heap, type HeapItem } from '../../src/util/heap.ts';
 import { LargestSeen } from '../../src/budget/largest-seen.ts';
-import { Numbered } from '../../src/util/id-table.ts';
-import { Roll, type RollItem } from '../../src/util/linked-list.ts';
+import { IdTable } from '../../src/util/id-table.ts';
+import { LinkedList, type LinkedListItem } from '../../src/util/linked-list.ts';
 import { Slots } from '../../src/budget/slots.ts';
 
 describe('the slots', () => {
@@ -161,19 +161,19 @@ describe('the largest seen', () => {
 });
 
 describe('the roll', () => {
-  interface Item extends RollItem<Item> {
+  interface Item extends LinkedListItem<Item> {
     readonly name: number;
   }
   const nameOf = ({ name }: Item): number => name;
   const itemOf = (name: number): Item => {
-    return { name, onRoll: false, previous: undefined, next: undefined };
+    return { name, isLinked: false, previous: undefined, next: undefined };
   };
 
   test('is a set in the order of coming', () => {
     const step = fc.record({ kind: fc.constantFrom('add', 'leave', 'first'), nth: fc.nat(8) });
     fc.assert(
       fc.property(fc.array(step, { maxLength: 60 }), (plan) => {
-        const roll = new Roll<Item>();
+        const roll = new LinkedList<Item>();
         const set = new Set<Item>();
         const items = Array.from({ length: 9 }, (_, i) => itemOf(i));
         const said: unknown[] = [];
@@ -184,7 +184,7 @@ describe('the roll', () => {
           if (kind !== 'add') {
             said.push(roll.delete(item));
             expected.push(set.delete(item));
-          } else if (!item.onRoll) {
+          } else if (!item.isLinked) {
             roll.add(item);
             set.add(item);
           }
@@ -198,7 +198,7 @@ describe('the roll', () => {
   });
 
   test('leaves nothing in who left that leads to who came later', () => {
-    const roll = new Roll<Item>();
+    const roll = new LinkedList<Item>();
     const items = [itemOf(1), itemOf(2), itemOf(3)];
     for (const item of items) roll.add(item);
     for (const item of items) roll.delete(item);
@@ -206,11 +206,11 @@ describe('the roll', () => {
   });
 
   test('takes nobody twice', () => {
-    const roll = new Roll<Item>();
+    const roll = new LinkedList<Item>();
     const item = itemOf(1);
     roll.add(item);
     expect(() => roll.add(item)).toThrow('roll');
-    expect(() => new Roll<Item>().add(item)).toThrow('roll');
+    expect(() => new LinkedList<Item>().add(item)).toThrow('roll');
   });
 });
 
@@ -226,7 +226,7 @@ describe('what is numbered', () => {
     const step = fc.record({ kind: fc.constantFrom('add', 'delete'), nth: fc.nat(6) });
     fc.assert(
       fc.property(fc.array(step, { maxLength: 40 }), (plan) => {
-        const numbered = new Numbered<Item>();
+        const numbered = new IdTable<Item>();
         const map = new Map<number, Item>();
         const said: unknown[] = [];
         const expected: unknown[] = [];
@@ -259,7 +259,7 @@ describe('what is numbered', () => {
   });
 
   test('is not taken for another one, nor found by what is no number of ours', () => {
-    const numbered = new Numbered<Item>();
+    const numbered = new IdTable<Item>();
     numbered.add({ number: 5 });
     for (const other of [2 ** 32 + 5, Number.NaN, 5.5, -1]) {
       expect(numbered.get(other)).toBeUndefined();

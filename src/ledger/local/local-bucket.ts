@@ -8,14 +8,14 @@ import type { KnownBucket } from '../known-bucket.ts';
 import { localTimes } from '../local-times.ts';
 import type {
   Admission,
-  Again,
+  Retry,
   BucketName,
   BucketSnapshot,
   BucketView,
   Grant,
   Granted,
-  Leaving,
-  Left,
+  CallerSignal,
+  Cancelled,
   Outcome,
   Shed,
   Ticket,
@@ -23,36 +23,36 @@ import type {
 } from '../ledger.ts';
 import { tooLate } from '../too-late.ts';
 import { waitingByCaller } from '../waiting-by-caller.ts';
-import { WaitingInLine } from './queue.ts';
+import { LocalQueue } from './queue.ts';
 
 /** What all buckets of one ledger have in common. */
-export interface MemoryCommons {
+export interface LocalCommons {
   /** Some of them change while a bucket lives. */
   readonly options: BucketOptions;
   /** Nothing waits beyond this moment. */
   drainUntil: number;
   readonly grants: HeldGrants<HeldHere>;
   /** Buckets that could grant and found no socket free, in the order in which they asked. */
-  readonly starved: Set<MemoryBucket>;
+  readonly starved: Set<LocalBucket>;
 }
 
 /** A grant that is out. */
 export interface HeldHere {
-  readonly bucket: MemoryBucket;
+  readonly bucket: LocalBucket;
   readonly lease: Lease;
 }
 
 /** One bucket's budget, its queue, and the one alarm that serves both. */
-export class MemoryBucket {
+export class LocalBucket {
   readonly name: BucketName;
-  readonly #commons: MemoryCommons;
+  readonly #commons: LocalCommons;
   readonly #budget: Bucket;
   /** What this replica learns of the bucket, for the ledger that it stands in for. */
   readonly known: KnownBucket | undefined;
   /** What the budget was last told to believe. */
   #belief: BucketOptions['belief'];
   /** Made when somebody first waits: there may be thousands of buckets, and few in which any do. */
-  #line: WaitingInLine | undefined;
+  #line: LocalQueue | undefined;
   /** An operator holds its grants back. */
   #paused = false;
   #wake: Timer | undefined;
@@ -61,7 +61,7 @@ export class MemoryBucket {
   /** `standsIn`: it goes on with what another ledger knew, at one of so many replicas. */
   constructor(
     name: BucketName,
-    commons: MemoryCommons,
+    commons: LocalCommons,
     standsIn?: { readonly known: KnownBucket; readonly replicas: number },
   ) {
     const now = commons.options.clock.now();
@@ -80,27 +80,27 @@ export class MemoryBucket {
     return !this.#budget.busy && !this.#paused && this.#waiting === 0;
   }
 
-  acquire(ticket: Ticket, leaving: Leaving, again?: Again): Admission {
+  acquire(ticket: Ticket, signal: CallerSignal, retry?: Retry): Admission {
     const now = this.#advance();
-    const parked = again !== undefined && again.notBefore > now;
+    const parked = retry !== undefined && retry.notBefore > now;
     // A call may be older than its deadline by its first grant, but not by a further one.
-    const late = again !== undefined && this.#latest(ticket) <= now;
+    const late = retry !== undefined && this.#latest(ticket) <= now;
     const free = this.#queued === 0 && !parked && !late && !this.#paused;
     if (free && this.#budget.offer(now) !== undefined) {
       if (this.#commons.options.places.take()) return this.#grant(ticket, now, 'nothing');
     }
-    const refused = this.#refusal(ticket, now, again);
-    return refused ?? this.#wait(ticket, leaving, now, again);
+    const refused = this.#refusal(ticket, now, retry);
+    return refused ?? this.#wait(ticket, signal, now, retry);
   }
 
   settle(lease: Lease, outcome: Outcome): void {
-    const { clock, chance, apiClock } = this.#commons.options;
+    const { clock, random, apiClock } = this.#commons.options;
     const now = this.#advance();
     switch (outcome.kind) {
       case 'answered': {
         const offset = apiClock.bounds(now, clock.wallMs());
         const observation = observe(outcome.answer, offset);
-        this.#budget.answered(lease, observation, now, chance);
+        this.#budget.answered(lease, observation, now, random);
         this.known?.learn(localTimes(observation, offset), now, false);
         break;
       }
@@ -214,8 +214,8 @@ export class MemoryBucket {
     return this.#line?.queued ?? 0;
   }
 
-  #lineUp(): WaitingInLine {
-    return (this.#line ??= new WaitingInLine({
+  #lineUp(): LocalQueue {
+    return (this.#line ??= new LocalQueue({
       clock: this.#commons.options.clock,
       latest: (ticket) => this.#latest(ticket),
       tooLate: (ticket) => {
@@ -255,15 +255,15 @@ export class MemoryBucket {
   }
 
   /** Refuses at once what waiting cannot help. */
-  #refusal(ticket: Ticket, now: number, again: Again | undefined): Shed | undefined {
+  #refusal(ticket: Ticket, now: number, retry: Retry | undefined): Shed | undefined {
     const latest = this.#latest(ticket);
     if (latest <= now) return this.#tooLate(ticket, now, now);
-    if (again !== undefined && again.notBefore > latest) {
-      return this.#tooLate(ticket, again.notBefore, now);
+    if (retry !== undefined && retry.notBefore > latest) {
+      return this.#tooLate(ticket, retry.notBefore, now);
     }
     const { maxQueue } = this.#commons.options;
-    if (again !== undefined && again.notBefore > now && this.#waiting >= maxQueue) {
-      return { kind: 'shed', code: 'queue-full', retryAfterMs: again.notBefore - now };
+    if (retry !== undefined && retry.notBefore > now && this.#waiting >= maxQueue) {
+      return { kind: 'shed', code: 'queue-full', retryAfterMs: retry.notBefore - now };
     }
     // The walk over the flows is only worth its cost when the last place would be too late.
     const last = this.#eta(this.#queued + 1, now);
@@ -276,11 +276,11 @@ export class MemoryBucket {
     return tooLate(ticket, this.#commons.drainUntil, eta - now);
   }
 
-  #wait(ticket: Ticket, leaving: Leaving, now: number, again?: Again): Waiting {
-    const outcome = new Promise<Granted | Shed | Left>((tell) => {
-      const notBefore = again?.notBefore ?? 0;
-      const isAgain = again !== undefined;
-      const isQueued = this.#lineUp().add({ ticket, leaving, tell, isAgain, notBefore });
+  #wait(ticket: Ticket, signal: CallerSignal, now: number, retry?: Retry): Waiting {
+    const outcome = new Promise<Granted | Shed | Cancelled>((tell) => {
+      const notBefore = retry?.notBefore ?? 0;
+      const isRetry = retry !== undefined;
+      const isQueued = this.#lineUp().add({ ticket, signal, tell, isRetry, notBefore });
       if (isQueued) this.#queuedOneMore(now);
     });
     return { kind: 'waiting', outcome };

@@ -1,23 +1,23 @@
 import { BucketMap } from '../bucket-map.ts';
 import type { BucketOptions } from '../bucket-options.ts';
-import type { Handover, HeldGrant, Succession } from '../transfer.ts';
+import type { Transfer, HeldGrant, Transferable } from '../transfer.ts';
 import { HeldGrants } from '../held-grants.ts';
 import { KnownBucket } from '../known-bucket.ts';
 import type {
   Admission,
-  Again,
+  Retry,
   BucketName,
   BucketSnapshot,
   BucketView,
   Grant,
-  Leaving,
+  CallerSignal,
   Ledger,
   Outcome,
   Ticket,
 } from '../ledger.ts';
-import { MemoryBucket, type MemoryCommons } from './local-bucket.ts';
+import { LocalBucket, type LocalCommons } from './local-bucket.ts';
 
-export interface MemoryLedgerOptions extends BucketOptions {
+export interface LocalLedgerOptions extends BucketOptions {
   /**
    * Whether it stands in for the shared ledger: over how many replicas each budget is divided, and
    * what it learns is kept for when the other comes back.
@@ -28,14 +28,14 @@ export interface MemoryLedgerOptions extends BucketOptions {
 }
 
 /** The ledger in this process: nothing to install, nothing shared. Grants at once when it can. */
-export class MemoryLedger implements Ledger, Succession {
-  readonly #options: MemoryLedgerOptions;
-  readonly #buckets: BucketMap<MemoryBucket>;
-  readonly #commons: MemoryCommons;
+export class LocalLedger implements Ledger, Transferable {
+  readonly #options: LocalLedgerOptions;
+  readonly #buckets: BucketMap<LocalBucket>;
+  readonly #commons: LocalCommons;
   /** Over how many replicas budgets are divided, from one takeover to the next. */
   #replicas: number;
 
-  constructor(options: MemoryLedgerOptions) {
+  constructor(options: LocalLedgerOptions) {
     this.#options = options;
     this.#replicas = options.standIn?.replicas() ?? 1;
     this.#buckets = new BucketMap({ most: options.maxBuckets, isIdle: (bucket) => bucket.idle });
@@ -48,8 +48,8 @@ export class MemoryLedger implements Ledger, Succession {
     options.places.onFree(() => this.#serveStarved());
   }
 
-  acquire(ticket: Ticket, leaving: Leaving, again?: Again): Admission {
-    return this.#bucketFor(ticket.bucket).acquire(ticket, leaving, again);
+  acquire(ticket: Ticket, signal: CallerSignal, retry?: Retry): Admission {
+    return this.#bucketFor(ticket.bucket).acquire(ticket, signal, retry);
   }
 
   settle(grant: Grant, outcome: Outcome): void {
@@ -82,7 +82,7 @@ export class MemoryLedger implements Ledger, Succession {
     for (const bucket of this.#buckets.values()) bucket.drain();
   }
 
-  handOver(): Handover {
+  handOver(): Transfer {
     const { grants, starved } = this.#commons;
     const buckets = [...this.#buckets.values()];
     const waiting = buckets.flatMap((bucket) => bucket.handOver());
@@ -99,7 +99,7 @@ export class MemoryLedger implements Ledger, Succession {
     };
   }
 
-  takeOver({ waiting, held, known }: Handover): void {
+  takeOver({ waiting, held, known }: Transfer): void {
     this.#replicas = this.#options.standIn?.replicas() ?? 1;
     for (const each of known) this.#bucketFor(each.name, each);
     for (const { grant, kind } of [...held].sort(byGrantTime)) {
@@ -123,11 +123,11 @@ export class MemoryLedger implements Ledger, Succession {
     for (const bucket of this.#commons.starved) if (!bucket.serveOne()) return;
   }
 
-  #bucketFor(name: BucketName, known?: KnownBucket): MemoryBucket {
+  #bucketFor(name: BucketName, known?: KnownBucket): LocalBucket {
     const existing = this.#buckets.use(name.id);
     if (existing !== undefined) return existing;
     const { standIn } = this.#options;
-    const bucket = new MemoryBucket(
+    const bucket = new LocalBucket(
       name,
       this.#commons,
       standIn && {

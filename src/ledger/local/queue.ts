@@ -1,11 +1,11 @@
 import type { Clock, Timer } from '../../util/clock.ts';
 import { FairQueue, type Queued, type Turn } from '../../queue/fair-queue.ts';
-import { Roll, type RollItem } from '../../util/linked-list.ts';
+import { LinkedList, type LinkedListItem } from '../../util/linked-list.ts';
 import type { Waiter } from '../transfer.ts';
-import type { Granted, Left, Shed, Ticket } from '../ledger.ts';
+import type { Granted, Cancelled, Shed, Ticket } from '../ledger.ts';
 
 /** A ticket that waits at a bucket of this process. */
-export interface LocalWaiter extends Waiter, Queued<LocalWaiter>, RollItem<LocalWaiter> {
+export interface LocalWaiter extends Waiter, Queued<LocalWaiter>, LinkedListItem<LocalWaiter> {
   /** Rings at the deadline. */
   timer: Timer | undefined;
   /** Rings when a parked ticket may queue. */
@@ -28,11 +28,11 @@ export interface WaitingInLineOptions {
  * One bucket's tickets in this process, in their fair order, and beside it those that may not queue
  * yet. Each ends at its deadline, or when its caller leaves.
  */
-export class WaitingInLine {
+export class LocalQueue {
   readonly #options: WaitingInLineOptions;
   readonly #queue = new FairQueue<LocalWaiter>();
   /** Tickets that may not queue yet: the API throttled them and not the bucket. */
-  readonly #parked = new Roll<LocalWaiter>();
+  readonly #parked = new LinkedList<LocalWaiter>();
 
   constructor(options: WaitingInLineOptions) {
     this.#options = options;
@@ -67,7 +67,7 @@ export class WaitingInLine {
     const { clock } = this.#options;
     const now = clock.now();
     const waiter = toLocalWaiter(from);
-    waiter.leaving.onGone(() => this.remove(waiter, { kind: 'left' }));
+    waiter.signal.onGone(() => this.remove(waiter, { kind: 'cancelled' }));
     this.#setDeadline(waiter);
     if (waiter.notBefore <= now) {
       this.#enqueue(waiter);
@@ -89,7 +89,7 @@ export class WaitingInLine {
   }
 
   /** Tells one that waits, wherever it stands, and forgets it. */
-  remove(waiter: LocalWaiter, outcome: Shed | Left): void {
+  remove(waiter: LocalWaiter, outcome: Shed | Cancelled): void {
     this.#queue.remove(waiter);
     this.#parked.delete(waiter);
     if (this.#queue.size === 0) this.#options.onNobody();
@@ -121,7 +121,7 @@ export class WaitingInLine {
   }
 
   #enqueue(waiter: LocalWaiter): void {
-    this.#queue.add(waiter, { paid: waiter.isAgain });
+    this.#queue.add(waiter, { paid: waiter.isRetry });
   }
 
   #setDeadline(waiter: LocalWaiter): void {
@@ -133,13 +133,13 @@ export class WaitingInLine {
   }
 }
 
-function toLocalWaiter({ ticket, leaving, tell, isAgain, notBefore, number }: Waiter): LocalWaiter {
+function toLocalWaiter({ ticket, signal, tell, isRetry, notBefore, number }: Waiter): LocalWaiter {
   const { owner, caller, priority, weight, arrivedAt } = ticket;
   return {
     ticket,
-    leaving,
+    signal,
     tell,
-    isAgain,
+    isRetry,
     notBefore,
     number,
     owner,
@@ -150,15 +150,15 @@ function toLocalWaiter({ ticket, leaving, tell, isAgain, notBefore, number }: Wa
     place: undefined,
     timer: undefined,
     parkedFor: undefined,
-    onRoll: false,
+    isLinked: false,
     previous: undefined,
     next: undefined,
   };
 }
 
-function dismiss(waiter: LocalWaiter, outcome: Granted | Shed | Left): void {
+function dismiss(waiter: LocalWaiter, outcome: Granted | Shed | Cancelled): void {
   forgetTimers(waiter);
-  waiter.leaving.onGone(undefined);
+  waiter.signal.onGone(undefined);
   waiter.tell(outcome);
 }
 

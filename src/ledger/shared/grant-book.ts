@@ -3,18 +3,18 @@ import type { Clock } from '../../util/clock.ts';
 import type { HeldGrant } from '../transfer.ts';
 import type { Ids } from './ids.ts';
 import { LeasesHere, type LeasesTold } from './leases-here.ts';
-import type { Grant, Outcome, Places, Ticket } from '../ledger.ts';
+import type { Grant, Outcome, SocketPermits, Ticket } from '../ledger.ts';
 import type { LocalObservation } from '../local-times.ts';
 import type { RemoteLease, Settlement } from './step-batch.ts';
 import type { StepDone, StepGranted } from './wire.ts';
-import { StockHere } from './prefetch.ts';
-import type { WaitingHere } from './queue.ts';
+import { Prefetch } from './prefetch.ts';
+import type { SharedQueue } from './queue.ts';
 
 export interface GrantsHereOptions {
   readonly clock: Clock;
-  readonly places: Places;
+  readonly places: SocketPermits;
   readonly ids: Ids;
-  readonly waiting: WaitingHere;
+  readonly waiting: SharedQueue;
   /** Whether the next socket that comes free is some bucket's already. */
   readonly someStarve: () => boolean;
   /** Whether nothing is granted here at present. */
@@ -40,10 +40,10 @@ export interface GrantsTold {
  * One bucket's grants at this replica: who of those that wait here gets what steps and stock bring,
  * what is held, and what the shared state has to hear of it.
  */
-export class GrantsHere {
+export class GrantBook {
   readonly #options: GrantsHereOptions;
   readonly #leases: LeasesHere;
-  readonly #stock = new StockHere();
+  readonly #stock = new Prefetch();
   /** What keeps those who wait, by the last step. */
   #keptBy: 'socket' | 'budget' = 'budget';
 
@@ -100,7 +100,7 @@ export class GrantsHere {
     }
     if (isPaused() || !places.take()) {
       this.#giveBack(entry);
-      waiting.add({ ...waiter, isAgain: true, notBefore: 0 }, ids.next(), true);
+      waiting.add({ ...waiter, isRetry: true, notBefore: 0 }, ids.next(), true);
       return false;
     }
     const waitedFor = waiter.hasWaited || isOffer ? this.#keptBy : 'nothing';
@@ -120,11 +120,11 @@ export class GrantsHere {
     grant: Grant,
     outcome: Outcome['kind'],
     said: LocalObservation | undefined,
-    chance: number,
+    random: number,
   ): RemoteLease {
     // What was given before this was known is no longer to be counted on.
     if (said?.status === 429) this.recall();
-    return this.#leases.settle(grant, outcome, said, chance);
+    return this.#leases.settle(grant, outcome, said, random);
   }
 
   /** Nothing in stock is to be used any more: the next step gives it back. */

@@ -74,18 +74,18 @@ export class LeasesHere {
     grant: Grant,
     outcome: Outcome['kind'],
     said: LocalObservation | undefined,
-    chance: number,
+    random: number,
   ): RemoteLease {
     const lease = this.#held.take(grant);
     this.#toConfirm.delete(lease);
-    this.#settled.push({ lease, outcome, said, chance });
+    this.#settled.push({ lease, outcome, said, random });
     return lease;
   }
 
   /** A step granted it, and it cannot be used here. */
   giveBack(entry: StepGranted, now: number): void {
     const lease = toLease(entry, now);
-    this.#settled.push({ lease, outcome: 'unsent', said: undefined, chance: 0 });
+    this.#settled.push({ lease, outcome: 'unsent', said: undefined, random: 0 });
   }
 
   /**

@@ -16,7 +16,7 @@ export interface StockMark {
  * (docs/decisions/0022). The shared state gives it while nobody waits and the budget is wide; it is
  * asked for by how many calls come, and given back when they stop.
  */
-export class StockHere {
+export class Prefetch {
   #count = 0;
   /** How many there were after the last step. */
   #filled = 0;

@@ -1,12 +1,12 @@
 import type { Clock, Timer } from '../../util/clock.ts';
-import { Numbered } from '../../util/id-table.ts';
-import { Roll, type RollItem } from '../../util/linked-list.ts';
+import { IdTable } from '../../util/id-table.ts';
+import { LinkedList, type LinkedListItem } from '../../util/linked-list.ts';
 import { Deadlines, type Due } from '../deadlines.ts';
 import type { Waiter } from '../transfer.ts';
-import type { Granted, Left, Shed, Ticket } from '../ledger.ts';
+import type { Granted, Cancelled, Shed, Ticket } from '../ledger.ts';
 
 /** A ticket that waits in the shared queue, or is on its way there. */
-export interface RemoteWaiter extends Waiter, RollItem<RemoteWaiter>, Due {
+export interface RemoteWaiter extends Waiter, LinkedListItem<RemoteWaiter>, Due {
   /** How the shared ledger knows it (see Ids). */
   readonly number: number;
   /** Whether it was in the queue before: then the forecast does not judge it again. */
@@ -31,13 +31,13 @@ export interface WaitingHereOptions {
  * One bucket's tickets of this replica, and what the shared queue has to hear of them: which are
  * new there, and which are gone.
  */
-export class WaitingHere {
+export class SharedQueue {
   readonly #options: WaitingHereOptions;
-  readonly #queued = new Numbered<RemoteWaiter>();
+  readonly #queued = new IdTable<RemoteWaiter>();
   /** Those that no step has carried in this epoch. */
-  readonly #toSend = new Roll<RemoteWaiter>();
+  readonly #toSend = new LinkedList<RemoteWaiter>();
   /** Tickets that may not queue yet: the API throttled them and not the bucket. */
-  readonly #parked = new Roll<RemoteWaiter>();
+  readonly #parked = new LinkedList<RemoteWaiter>();
   #gone: number[] = [];
   readonly #deadlines: Deadlines<RemoteWaiter>;
 
@@ -68,26 +68,26 @@ export class WaitingHere {
 
   add(from: Waiter, number: number, hasWaited: boolean): void {
     const { clock, latest, answerMs, onNews } = this.#options;
-    const { ticket, leaving, tell, isAgain, notBefore } = from;
+    const { ticket, signal, tell, isRetry, notBefore } = from;
     const now = clock.now();
     const latestAt = latest(ticket);
-    const isFirst = !hasWaited && !isAgain;
+    const isFirst = !hasWaited && !isRetry;
     const waiter: RemoteWaiter = {
       ticket,
-      leaving,
+      signal,
       tell,
-      isAgain,
+      isRetry,
       notBefore,
       number,
       hasWaited,
       parkedFor: undefined,
       dueAt: latestAt <= now && isFirst ? now + answerMs : latestAt,
       heapIndex: -1,
-      onRoll: false,
+      isLinked: false,
       previous: undefined,
       next: undefined,
     };
-    leaving.onGone(() => this.leave(waiter, { kind: 'left' }));
+    signal.onGone(() => this.leave(waiter, { kind: 'cancelled' }));
     this.#deadlines.add(waiter);
     if (notBefore <= now) return this.#enqueue(waiter);
     this.#parked.add(waiter);
@@ -99,7 +99,7 @@ export class WaitingHere {
   }
 
   /** Ends the wait of one that the shared queue may still hold, and has it told so. */
-  leave(waiter: RemoteWaiter, outcome: Shed | Left): void {
+  leave(waiter: RemoteWaiter, outcome: Shed | Cancelled): void {
     const wasQueued = this.#queued.delete(waiter);
     if (wasQueued && !this.#toSend.delete(waiter)) this.#gone.push(waiter.number);
     this.#parked.delete(waiter);
@@ -122,9 +122,9 @@ export class WaitingHere {
     return waiter;
   }
 
-  tell(waiter: RemoteWaiter, outcome: Granted | Shed | Left): void {
+  tell(waiter: RemoteWaiter, outcome: Granted | Shed | Cancelled): void {
     this.#forgetTimers(waiter);
-    waiter.leaving.onGone(undefined);
+    waiter.signal.onGone(undefined);
     waiter.tell(outcome);
   }
 
@@ -147,7 +147,7 @@ export class WaitingHere {
   /** Everything has to be told anew, and first what a step that is void now would have told. */
   tellAnew(gone: readonly number[]): void {
     this.#gone.unshift(...gone);
-    for (const waiter of this.#queued.all) if (!waiter.onRoll) this.#toSend.add(waiter);
+    for (const waiter of this.#queued.all) if (!waiter.isLinked) this.#toSend.add(waiter);
   }
 
   /** Gives all away. `leaves`: the shared queue is told that they are gone. */

@@ -1,13 +1,21 @@
 import type { EndOfTurn } from '../../util/clock.ts';
 import { observe } from '../../rate-headers/observation.ts';
 import type { BucketOptions } from '../bucket-options.ts';
-import { GrantsHere, type GrantsTold } from './grant-book.ts';
-import type { Handover } from '../transfer.ts';
+import { GrantBook, type GrantsTold } from './grant-book.ts';
+import type { Transfer } from '../transfer.ts';
 import type { Ids } from './ids.ts';
 import { KnownBucket } from '../known-bucket.ts';
 import { localTimes, type LocalObservation } from '../local-times.ts';
-import type { Admission, Again, BucketName, Grant, Outcome } from '../ledger.ts';
-import type { Granted, Leaving, LedgerObserver, Left, Shed, ShedCode, Ticket } from '../ledger.ts';
+import type { Admission, Retry, BucketName, Grant, Outcome } from '../ledger.ts';
+import type {
+  Granted,
+  CallerSignal,
+  LedgerObserver,
+  Cancelled,
+  Shed,
+  ShedCode,
+  Ticket,
+} from '../ledger.ts';
 import { remember, toKnown, toSettled, toTicket } from './step-batch.ts';
 import type {
   StepBatch,
@@ -17,11 +25,11 @@ import type {
   StepNumbers,
   StepShed,
 } from './wire.ts';
-import { Steps, type Load, type StepHead } from './step-loop.ts';
+import { StepLoop, type Load, type StepHead } from './step-loop.ts';
 import { tooLate } from '../too-late.ts';
-import { WaitingHere, type RemoteWaiter } from './queue.ts';
+import { SharedQueue, type RemoteWaiter } from './queue.ts';
 
-export interface RedisBucketOptions extends BucketOptions {
+export interface SharedBucketOptions extends BucketOptions {
   readonly replica: string;
   readonly timeoutMs: number;
   /** Runs one step; resolves to its reply as text. */
@@ -33,12 +41,12 @@ export interface RedisBucketOptions extends BucketOptions {
   readonly drainUntil: () => number;
   /** A step failed. The bucket tries again by itself unless it is handed over. */
   readonly onTrouble: (error: Error) => void;
-  /** Whether a step may be taken now; when not, {@link RedisBucket.proceed} is called later. */
-  readonly mayStep: (bucket: RedisBucket) => boolean;
+  /** Whether a step may be taken now; when not, {@link SharedBucket.proceed} is called later. */
+  readonly mayStep: (bucket: SharedBucket) => boolean;
   /** A step that might be taken is over. */
   readonly stepOver: () => void;
-  /** Tickets wait and no socket is free: {@link RedisBucket.step} when one is. */
-  readonly onStarved: (bucket: RedisBucket) => void;
+  /** Tickets wait and no socket is free: {@link SharedBucket.step} when one is. */
+  readonly onStarved: (bucket: SharedBucket) => void;
   /** Whether the next socket that comes free is some bucket's already. */
   readonly someStarve: () => boolean;
   /** What one turn of the event loop brings goes with one step. */
@@ -50,12 +58,12 @@ export interface RedisBucketOptions extends BucketOptions {
  * One bucket as one replica sees it: what waits and what is held here, and what the steps say that
  * keep the shared state informed.
  */
-export class RedisBucket {
-  readonly #options: RedisBucketOptions;
+export class SharedBucket {
+  readonly #options: SharedBucketOptions;
   #known: KnownBucket;
-  readonly #waiting: WaitingHere;
-  readonly #grants: GrantsHere;
-  readonly #steps: Steps<Carried>;
+  readonly #waiting: SharedQueue;
+  readonly #grants: GrantBook;
+  readonly #steps: StepLoop<Carried>;
   /** Sockets that the script believes are free here. */
   #freeByScript = 0;
   #numbers: StepNumbers = { uncertainty: 0, leases: 0, waiting: 0 };
@@ -64,17 +72,17 @@ export class RedisBucket {
   /** What settled since the last step changes something for others, who should hear of it now. */
   #isUrgent = false;
 
-  constructor(name: BucketName, options: RedisBucketOptions) {
+  constructor(name: BucketName, options: SharedBucketOptions) {
     this.#options = options;
     this.#known = new KnownBucket(name);
-    this.#waiting = new WaitingHere({
+    this.#waiting = new SharedQueue({
       clock: options.clock,
       latest: (ticket) => this.#latest(ticket),
       answerMs: 2 * options.timeoutMs,
       tooLate: (ticket) => this.#tooLate(ticket, this.#guessMs()),
       onNews: () => this.#steps.send(),
     });
-    this.#grants = new GrantsHere({
+    this.#grants = new GrantBook({
       clock: options.clock,
       places: options.places,
       ids: options.ids,
@@ -88,7 +96,7 @@ export class RedisBucket {
       },
       onGivenBack: () => this.#steps.want(),
     });
-    this.#steps = new Steps({
+    this.#steps = new StepLoop({
       clock: options.clock,
       timeoutMs: options.timeoutMs,
       atEndOfTurn: options.atEndOfTurn,
@@ -144,30 +152,30 @@ export class RedisBucket {
     return { numbers: this.#numbers, ageMs: this.#options.clock.now() - this.#numbersAt };
   }
 
-  acquire(ticket: Ticket, leaving: Leaving, again?: Again): Admission {
+  acquire(ticket: Ticket, signal: CallerSignal, retry?: Retry): Admission {
     const now = this.#options.clock.now();
     const latest = this.#latest(ticket);
     // A call may be older than its deadline by its first grant: the step grants or sheds it at once.
-    const mayStart = again === undefined ? this.#options.drainUntil() > now : latest > now;
-    if (!mayStart || (again !== undefined && again.notBefore > latest)) {
-      return this.#tooLate(ticket, again === undefined ? 0 : again.notBefore - now);
+    const mayStart = retry === undefined ? this.#options.drainUntil() > now : latest > now;
+    if (!mayStart || (retry !== undefined && retry.notBefore > latest)) {
+      return this.#tooLate(ticket, retry === undefined ? 0 : retry.notBefore - now);
     }
     this.#grants.called(now);
-    const isFirst = this.#waiting.queued === 0 && (again?.notBefore ?? 0) <= now;
+    const isFirst = this.#waiting.queued === 0 && (retry?.notBefore ?? 0) <= now;
     const grant = isFirst ? this.#grants.grantFromStock(ticket, now) : undefined;
     if (grant !== undefined) return { kind: 'granted', grant };
     // What is kept out of the queue takes as much room as what is in it.
     const waiting = Math.max(this.#waiting.size, this.#numbers.waiting + this.parked);
-    if (again !== undefined && again.notBefore > now && waiting >= this.#options.maxQueue) {
-      return { kind: 'shed', code: 'queue-full', retryAfterMs: again.notBefore - now };
+    if (retry !== undefined && retry.notBefore > now && waiting >= this.#options.maxQueue) {
+      return { kind: 'shed', code: 'queue-full', retryAfterMs: retry.notBefore - now };
     }
     // The shared queue has its own bound; this one is for what has not got there yet.
     if (this.#waiting.size >= 2 * this.#options.maxQueue) {
       return { kind: 'shed', code: 'queue-full', retryAfterMs: this.#guessMs() };
     }
-    const outcome = new Promise<Granted | Shed | Left>((tell) => {
-      const notBefore = again?.notBefore ?? 0;
-      const waiter = { ticket, leaving, tell, isAgain: again !== undefined, notBefore };
+    const outcome = new Promise<Granted | Shed | Cancelled>((tell) => {
+      const notBefore = retry?.notBefore ?? 0;
+      const waiter = { ticket, signal, tell, isRetry: retry !== undefined, notBefore };
       this.#waiting.add(waiter, this.#options.ids.next(), false);
     });
     this.#steps.send();
@@ -175,14 +183,14 @@ export class RedisBucket {
   }
 
   settle(grant: Grant, outcome: Outcome): void {
-    const { clock, apiClock, chance } = this.#options;
+    const { clock, apiClock, random } = this.#options;
     const now = clock.now();
     let said: LocalObservation | undefined;
     if (outcome.kind === 'answered') {
       const offset = apiClock.bounds(now, clock.wallMs());
       said = localTimes(observe(outcome.answer, offset), offset);
     }
-    const lease = this.#grants.settle(grant, outcome.kind, said, chance());
+    const lease = this.#grants.settle(grant, outcome.kind, said, random());
     if (said !== undefined) this.#known.learn(said, now, true);
     const refused = said?.status === 429;
     // While nobody waits for what this changes, it goes with the next step for free.
@@ -237,7 +245,7 @@ export class RedisBucket {
     this.#steps.send();
   }
 
-  handOver(): Handover {
+  handOver(): Transfer {
     this.#steps.close();
     const waiting = this.#waiting.empty({ leaves: false });
     const { said } = this.#known;
@@ -249,7 +257,7 @@ export class RedisBucket {
   }
 
   /** Goes on with what another ledger held; {@link step} then declares it. */
-  takeOver({ waiting, held, known }: Handover): void {
+  takeOver({ waiting, held, known }: Transfer): void {
     for (const bucket of known) this.#known = bucket;
     for (const { grant, kind } of held) this.#grants.adopt(grant, kind);
     for (const waiter of waiting) {

@@ -1,25 +1,25 @@
 import { BucketMap } from '../bucket-map.ts';
-import type { Handover, Succession } from '../transfer.ts';
+import type { Transfer, Transferable } from '../transfer.ts';
 import { makeIds, type Ids } from './ids.ts';
 import { inTime } from './in-time.ts';
 import type {
   Admission,
-  Again,
+  Retry,
   BucketName,
   BucketSnapshot,
   BucketView,
   Grant,
-  Leaving,
+  CallerSignal,
   Ledger,
   Outcome,
   Ticket,
 } from '../ledger.ts';
-import { RedisBucket, type RedisBucketOptions } from './shared-bucket.ts';
+import { SharedBucket, type SharedBucketOptions } from './shared-bucket.ts';
 import { readMessage, readReply, type StepBatch } from './wire.ts';
 import { waitingByCaller } from '../waiting-by-caller.ts';
 
-export interface RedisLedgerOptions extends Omit<
-  RedisBucketOptions,
+export interface SharedLedgerOptions extends Omit<
+  SharedBucketOptions,
   | 'nextEpoch'
   | 'ids'
   | 'drainUntil'
@@ -37,23 +37,23 @@ export interface RedisLedgerOptions extends Omit<
 
 /**
  * The ledger that all replicas share. A grant is the answer to a step, one round trip away, but for
- * those that a replica has in stock. What it cannot do while Redis is away is the insured ledger's
+ * those that a replica has in stock. What it cannot do while Redis is away is the failover ledger's
  * business.
  */
-export class RedisLedger implements Ledger, Succession {
-  readonly #options: RedisLedgerOptions;
-  readonly #buckets: BucketMap<RedisBucket>;
+export class SharedLedger implements Ledger, Transferable {
+  readonly #options: SharedLedgerOptions;
+  readonly #buckets: BucketMap<SharedBucket>;
   readonly #ids: Ids;
-  readonly #starved = new Set<RedisBucket>();
+  readonly #starved = new Set<SharedBucket>();
   /** Those of them that take a step now because a socket is free. */
-  readonly #turns = new Set<RedisBucket>();
+  readonly #turns = new Set<SharedBucket>();
   /** Buckets that want to take a step and wait for others' to be over, in the order of asking. */
-  readonly #atGate = new Set<RedisBucket>();
+  readonly #atGate = new Set<SharedBucket>();
   #stepsUnderWay = 0;
   #epoch = 0;
   #drainUntil = Number.POSITIVE_INFINITY;
 
-  constructor(options: RedisLedgerOptions) {
+  constructor(options: SharedLedgerOptions) {
     this.#options = options;
     this.#ids = makeIds(options.replica);
     this.#buckets = new BucketMap({
@@ -64,8 +64,8 @@ export class RedisLedger implements Ledger, Succession {
     options.places.onFree(() => this.#serveStarved());
   }
 
-  acquire(ticket: Ticket, leaving: Leaving, again?: Again): Admission {
-    return this.#bucketFor(ticket.bucket).acquire(ticket, leaving, again);
+  acquire(ticket: Ticket, signal: CallerSignal, retry?: Retry): Admission {
+    return this.#bucketFor(ticket.bucket).acquire(ticket, signal, retry);
   }
 
   settle(grant: Grant, outcome: Outcome): void {
@@ -172,7 +172,7 @@ export class RedisLedger implements Ledger, Succession {
     if (status !== 'ok') throw new Error(`the probe of a step was answered ${status}`);
   }
 
-  handOver(): Handover {
+  handOver(): Transfer {
     const all = [...this.#buckets.values()].map((bucket) => bucket.handOver());
     this.#buckets.clear();
     this.#starved.clear();
@@ -187,7 +187,7 @@ export class RedisLedger implements Ledger, Succession {
     };
   }
 
-  takeOver({ waiting, held, known }: Handover): void {
+  takeOver({ waiting, held, known }: Transfer): void {
     const byBucket = new Map<string, { name: BucketName } & Writable>();
     const partOf = (name: BucketName): Writable => {
       const part = byBucket.get(name.id) ?? { name, waiting: [], held: [], known: [] };
@@ -206,11 +206,11 @@ export class RedisLedger implements Ledger, Succession {
     }
   }
 
-  #bucketFor(name: BucketName): RedisBucket {
+  #bucketFor(name: BucketName): SharedBucket {
     const known = this.#buckets.use(name.id);
     if (known !== undefined) return known;
     const options = this.#options;
-    const bucket: RedisBucket = new RedisBucket(name, {
+    const bucket: SharedBucket = new SharedBucket(name, {
       ...options,
       // These may change while a bucket lives.
       get maxQueue() {
@@ -232,12 +232,12 @@ export class RedisLedger implements Ledger, Succession {
     return bucket;
   }
 
-  #forget(bucket: RedisBucket): void {
+  #forget(bucket: SharedBucket): void {
     bucket.handOver();
     for (const all of [this.#starved, this.#turns, this.#atGate]) all.delete(bucket);
   }
 
-  #mayStep(bucket: RedisBucket): boolean {
+  #mayStep(bucket: SharedBucket): boolean {
     if (this.#stepsUnderWay >= MOST_STEPS) {
       this.#atGate.add(bucket);
       return false;
@@ -247,7 +247,7 @@ export class RedisLedger implements Ledger, Succession {
     return true;
   }
 
-  #stepOver(bucketOver: RedisBucket): void {
+  #stepOver(bucketOver: SharedBucket): void {
     this.#stepsUnderWay--;
     for (const bucket of this.#atGate) {
       this.#atGate.delete(bucket);
@@ -274,9 +274,9 @@ export class RedisLedger implements Ledger, Succession {
 }
 
 /**
- * Steps of this replica that may be under way at once. A thousand buckets that all have something
+ * StepLoop of this replica that may be under way at once. A thousand buckets that all have something
  * to say in one moment would else wait for each other in the server, and take that for an outage.
  */
 const MOST_STEPS = 64;
 
-type Writable = { -readonly [Part in keyof Handover]: Handover[Part][number][] };
+type Writable = { -readonly [Part in keyof Transfer]: Transfer[Part][number][] };

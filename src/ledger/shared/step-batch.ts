@@ -35,17 +35,17 @@ export interface Settlement {
   readonly outcome: Outcome['kind'];
   readonly said: LocalObservation | undefined;
   /** From 0 up to but without 1: spreads the retries of an API that says no time. */
-  readonly chance: number;
+  readonly random: number;
 }
 
 /** `mostOnWayMs` is how long the step may be on its way before it is void. */
 export function toSettled(
-  { lease, outcome, said, chance }: Settlement,
+  { lease, outcome, said, random }: Settlement,
   now: number,
   mostOnWayMs: number,
 ): StepSettled {
   const { id, kind, observation, trusted, fromStock, grantedAt } = lease;
-  const observed = said === undefined ? null : toStepObservation(said, chance, now, mostOnWayMs);
+  const observed = said === undefined ? null : toStepObservation(said, random, now, mostOnWayMs);
   if (fromStock !== undefined) {
     const { losses, returns } = fromStock;
     const age = now - grantedAt;
@@ -57,7 +57,7 @@ export function toSettled(
 
 function toStepObservation(
   said: LocalObservation,
-  chance: number,
+  random: number,
   now: number,
   mostOnWayMs: number,
 ): StepObservation {
@@ -72,7 +72,7 @@ function toStepObservation(
     // where the API names a moment, that is what is compared.
     sameWithin: said.sameWithinMs + (said.stamp === undefined ? mostOnWayMs : 0),
     uncertainty: said.uncertaintyMs,
-    ...(said.status === 429 ? { chance } : {}),
+    ...(said.status === 429 ? { random } : {}),
   };
 }
 
@@ -86,13 +86,13 @@ export function toHeld(lease: RemoteLease, now: number): StepHeld {
 /** `latest` is the last moment at which an attempt may start here. */
 export function toTicket(
   id: string,
-  { ticket, isAgain }: Waiter,
+  { ticket, isRetry }: Waiter,
   isKept: boolean,
   latest: number,
   now: number,
 ): StepTicket {
   const { owner, caller, priority, weight, arrivedAt } = ticket;
-  const how = isKept ? (isAgain ? 'kept-again' : 'kept') : isAgain ? 'again' : 'new';
+  const how = isKept ? (isRetry ? 'kept-again' : 'kept') : isRetry ? 'again' : 'new';
   return [id, name(owner), name(caller), priority, weight, now - arrivedAt, latest - now, how];
 }
 

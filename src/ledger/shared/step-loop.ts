@@ -24,7 +24,7 @@ export interface StepsOptions<Carried extends Load> {
   readonly hasNews: () => boolean;
   /** Whether it has to be told now. */
   readonly isPressing: () => boolean;
-  /** Whether a step may be taken now; when not, {@link Steps.proceed} is called later. */
+  /** Whether a step may be taken now; when not, {@link StepLoop.proceed} is called later. */
   readonly mayStep: () => boolean;
   /** A step that might be taken is over. */
   readonly stepOver: () => void;
@@ -51,7 +51,7 @@ export interface StepsOptions<Carried extends Load> {
  *     └───────────┘ ───────────────────────────────────▶ └──────────┘
  *            the first step of a new epoch is answered
  */
-export class Steps<Carried extends Load> {
+export class StepLoop<Carried extends Load> {
   readonly #options: StepsOptions<Carried>;
   #epoch: number;
   #sequence = 0;

@@ -74,7 +74,7 @@ export interface StepObservation {
   readonly sameWithin: number;
   readonly uncertainty: number;
   /** From 0 up to but without 1, with a 429: spreads the retries of an API that says no time. */
-  readonly chance?: number;
+  readonly random?: number;
 }
 
 export type StepTicket = readonly [

@@ -1,13 +1,13 @@
-import { ClockOffset } from '../../../src/rate-headers/api-clock.ts';
-import { MemoryLedger } from '../../../src/ledger/local/local-ledger.ts';
-import { seededChance } from '../../support/seeded-chance.ts';
+import { ApiClock } from '../../../src/rate-headers/api-clock.ts';
+import { LocalLedger } from '../../../src/ledger/local/local-ledger.ts';
+import { seededRandom } from '../../support/seeded-random.ts';
 import { ledgerTests } from '../ledger-tests.ts';
 
 ledgerTests('memory', (parts) => {
-  const ledger = new MemoryLedger({
+  const ledger = new LocalLedger({
     ...parts,
-    chance: seededChance(1),
-    apiClock: new ClockOffset(),
+    random: seededRandom(1),
+    apiClock: new ApiClock(),
   });
   return {
     ledger,

@@ -2,23 +2,23 @@ import { randomBytes } from 'node:crypto';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { expect, test } from 'vitest';
-import { ClockOffset } from '../../../src/rate-headers/api-clock.ts';
+import { ApiClock } from '../../../src/rate-headers/api-clock.ts';
 import { readRateLimit } from '../../../src/rate-headers/rate-headers.ts';
 import { makeCredentialHash } from '../../../src/gateway/credential.ts';
-import type { Leaving, Places, Ticket } from '../../../src/ledger/ledger.ts';
-import { MemoryLedger } from '../../../src/ledger/local/local-ledger.ts';
+import type { CallerSignal, SocketPermits, Ticket } from '../../../src/ledger/ledger.ts';
+import { LocalLedger } from '../../../src/ledger/local/local-ledger.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
-import { seededChance } from '../../support/seeded-chance.ts';
+import { seededRandom } from '../../support/seeded-random.ts';
 
-const STAYS: Leaving = { gone: false, onGone: () => undefined };
-const ANY_PLACE: Places = { free: 1, take: () => true, onFree: () => undefined };
+const STAYS: CallerSignal = { gone: false, onGone: () => undefined };
+const ANY_PLACE: SocketPermits = { free: 1, take: () => true, onFree: () => undefined };
 
-function makeLedger(): { ledger: MemoryLedger; clock: FakeClock } {
+function makeLedger(): { ledger: LocalLedger; clock: FakeClock } {
   const clock = new FakeClock();
-  const ledger = new MemoryLedger({
+  const ledger = new LocalLedger({
     clock,
-    chance: seededChance(1),
-    apiClock: new ClockOffset(),
+    random: seededRandom(1),
+    apiClock: new ApiClock(),
     places: ANY_PLACE,
     maxQueue: 100,
   });
@@ -39,7 +39,7 @@ function ticketFor(bucketId: string, clock: FakeClock): Ticket {
 }
 
 /** One call of a credential that nobody has seen before, answered. */
-function callOnce(ledger: MemoryLedger, clock: FakeClock, bucketId: string): void {
+function callOnce(ledger: LocalLedger, clock: FakeClock, bucketId: string): void {
   const admission = ledger.acquire(ticketFor(bucketId, clock), STAYS);
   if (admission.kind !== 'granted') throw new Error(`expected a grant, got ${admission.kind}`);
   clock.advance(1);
@@ -93,10 +93,10 @@ test('a bucket in which something is out or waits outlasts all that are idle', (
 test('a bucket whose last waiting caller left sets no alarm', () => {
   const { ledger, clock } = makeLedger();
   let leave: (() => void) | undefined;
-  const leaving: Leaving = { gone: false, onGone: (run) => (leave = run) };
+  const signal: CallerSignal = { gone: false, onGone: (run) => (leave = run) };
   const probe = ledger.acquire(ticketFor('left', clock), STAYS);
   expect(probe.kind).toBe('granted');
-  expect(ledger.acquire(ticketFor('left', clock), leaving).kind).toBe('waiting');
+  expect(ledger.acquire(ticketFor('left', clock), signal).kind).toBe('waiting');
   expect(clock.pending).toBe(2);
   leave?.();
   expect(clock.pending).toBe(0);

@@ -1,10 +1,10 @@
 import { expect, test } from 'vitest';
-import { WaitingHere } from '../../../src/ledger/shared/queue.ts';
+import { SharedQueue } from '../../../src/ledger/shared/queue.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 
 test('the tickets of a queue of any length are given away, and the shared queue hears of each', () => {
   const clock = new FakeClock();
-  const waiting = new WaitingHere({
+  const waiting = new SharedQueue({
     clock,
     latest: ({ deadlineAt }) => deadlineAt,
     answerMs: 200,
@@ -22,9 +22,9 @@ test('the tickets of a queue of any length are given away, and the shared queue 
     arrivedAt: clock.now(),
     deadlineAt: clock.now() + 60_000,
   } as const;
-  const leaving = { gone: false, onGone: () => undefined };
+  const signal = { gone: false, onGone: () => undefined };
   for (let i = 0; i < count; i++) {
-    const waiter = { ticket, leaving, tell: () => undefined, isAgain: false, notBefore: 0 };
+    const waiter = { ticket, signal, tell: () => undefined, isRetry: false, notBefore: 0 };
     waiting.add(waiter, i, false);
   }
   expect(waiting.nextTickets(count)).toHaveLength(count);

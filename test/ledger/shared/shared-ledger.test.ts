@@ -1,9 +1,9 @@
 import { afterAll, beforeAll } from 'vitest';
-import { ClockOffset } from '../../../src/rate-headers/api-clock.ts';
-import { RedisLedger } from '../../../src/ledger/shared/shared-ledger.ts';
+import { ApiClock } from '../../../src/rate-headers/api-clock.ts';
+import { SharedLedger } from '../../../src/ledger/shared/shared-ledger.ts';
 import { startRedis, type RedisServer } from '../../support/redis-server.ts';
 import { CHANNEL, makeTimedStep } from '../../support/redis-step.ts';
-import { seededChance } from '../../support/seeded-chance.ts';
+import { seededRandom } from '../../support/seeded-random.ts';
 import { ledgerTests } from '../ledger-tests.ts';
 
 let redis: RedisServer;
@@ -26,10 +26,10 @@ ledgerTests('Redis', async (parts) => {
   await redis.client.flushall();
   const timedStep = makeTimedStep(redis.client);
   const underWay = new Set<symbol>();
-  const ledger = new RedisLedger({
+  const ledger = new SharedLedger({
     ...parts,
-    chance: seededChance(1),
-    apiClock: new ClockOffset(),
+    random: seededRandom(1),
+    apiClock: new ApiClock(),
     replica: 'r1',
     atEndOfTurn: (run) => run(),
     timeoutMs: 100,

@@ -32,7 +32,7 @@ describe('what a step costs', () => {
 
   async function settleProbe(remaining: number): Promise<void> {
     const said = { status: 200, limit: 200, remaining, resetIn: 60_000 };
-    const observation = { ...said, sameWithin: 0, uncertainty: 0, chance: 0 };
+    const observation = { ...said, sameWithin: 0, uncertainty: 0, random: 0 };
     await step({ settled: [['t1', 'probe', 0, false, 'answered', observation]] });
   }
 
@@ -98,7 +98,7 @@ describe('what a step costs', () => {
   test('is bounded when much can be granted at once', async () => {
     const before = (await step({ tickets: tickets(256) })).numbers.waiting;
     const said = { status: 200, limit: 200, remaining: 200, resetIn: 60_000 };
-    const observation = { ...said, sameWithin: 0, uncertainty: 0, chance: 0 };
+    const observation = { ...said, sameWithin: 0, uncertainty: 0, random: 0 };
     const done = await step({ settled: [['late', 'slot', 99, false, 'answered', observation]] });
     expect(done.granted).toHaveLength(128);
     expect(done.wakeIn).toBe(0);

@@ -66,7 +66,7 @@ const happening = fc.record({
       retryIn: fc.option(fc.integer({ min: -100, max: 5000 }), { nil: undefined, freq: 1 }),
       sameWithin: fc.constantFrom(0, 0, 1500),
       uncertainty: fc.constantFrom(0, 20, 2000),
-      chance: fc.constantFrom(0, 0.25, 0.9),
+      random: fc.constantFrom(0, 0.25, 0.9),
     }),
     { maxLength: 3 },
   ),
@@ -208,12 +208,12 @@ interface HeldHere {
   readonly granted: StepGranted;
   readonly since: number;
   /** What it was granted for, in case the offer ends. */
-  readonly waited: WaitingHere | undefined;
+  readonly waited: SharedQueue | undefined;
   /** Where it came from stock, until a step tells of it. */
   readonly fromStock?: InStock;
 }
 
-interface WaitingHere {
+interface SharedQueue {
   readonly ticket: StepTicket;
   /** When its age and its wait were as they stand there. */
   readonly since: number;
@@ -227,7 +227,7 @@ class Fleet {
   readonly #stock = new Map(REPLICAS.map((name) => [name, [] as InStock[]]));
   readonly #stockEndsAt = new Map<string, number>();
   readonly #held = new Map(REPLICAS.map((name) => [name, new Map<string, HeldHere>()]));
-  readonly #waiting = new Map(REPLICAS.map((name) => [name, new Map<string, WaitingHere>()]));
+  readonly #waiting = new Map(REPLICAS.map((name) => [name, new Map<string, SharedQueue>()]));
   /** Offers not yet confirmed, and when they end. */
   readonly #offers = new Map(REPLICAS.map((name) => [name, new Map<string, number>()]));
   readonly #known = new Map<string, { lineage: string; revision: number }>();

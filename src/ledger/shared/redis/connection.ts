@@ -36,7 +36,7 @@ const RECONNECT_MS = { step: 50, most: 1000 };
 
 /**
  * Opens a connection that fails fast: nothing is queued while it is down, nothing is sent twice,
- * and it comes back by itself. What failed is the insured ledger's to handle.
+ * and it comes back by itself. What failed is the failover ledger's to handle.
  */
 export function connectRedis(options: RedisConnectionOptions): RedisClient {
   const { address, ca, cert, key, timeoutMs, log } = options;

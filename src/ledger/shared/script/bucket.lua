@@ -334,7 +334,7 @@ local function throttled(b, slots, lease, o, now)
   if sameRefusal then return end
   local most = math.min(UNKNOWN_RESET_FIRST_MS * 2 ^ b.throttlesInARow, UNKNOWN_RESET_LAST_MS)
   b.throttlesInARow = math.min(b.throttlesInARow + 1, 16)
-  b.blockedUntil = now + math.max(50, most * o.chance)
+  b.blockedUntil = now + math.max(50, most * o.random)
 end
 
 -- The response's headers arrived. `wasOut`: the lease had not expired before.

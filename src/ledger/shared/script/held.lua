@@ -88,7 +88,7 @@ local function observationOf(said)
     status = said.status, limit = said.limit, remaining = said.remaining,
     resetAt = said.resetIn and now + said.resetIn, stamp = said.stamp,
     sameWithin = said.sameWithin, uncertainty = said.uncertainty,
-    retryAt = said.retryIn and now + said.retryIn, chance = said.chance,
+    retryAt = said.retryIn and now + said.retryIn, random = said.random,
   }
 end
 

@@ -1,10 +1,10 @@
 /** Why a call asks for another grant. */
-export type AgainCause = 'throttled' | 'stale' | 'failed';
+export type RetryCause = 'throttled' | 'stale' | 'failed';
 
 /** Hears what happens within a call, when it happens. Must not throw, and must not keep the walk. */
-export interface WalkObserver {
+export interface PipelineObserver {
   /** The API answered an attempt with 429. */
   throttled(className: string): void;
   /** The call goes round again. */
-  again(because: AgainCause): void;
+  retry(because: RetryCause): void;
 }

@@ -1,7 +1,7 @@
-import type { Chance } from '../../src/util/clock.ts';
+import type { Random } from '../../src/util/clock.ts';
 
-/** Chance that comes out the same every time (mulberry32), so that a failure can be repeated. */
-export function seededChance(seed: number): Chance {
+/** Random that comes out the same every time (mulberry32), so that a failure can be repeated. */
+export function seededRandom(seed: number): Random {
   let state = seed >>> 0;
   return () => {
     state = (state + 0x6d2b79f5) >>> 0;
