@@ -112,7 +112,7 @@ const ADAPTERS: readonly { readonly what: string; readonly sign: RegExp; readonl
     sign: /\bset(?:Timeout|Interval)\(/,
     in: /^src\/(?:util\/system-clock\.ts|admin\/page\/.*)$/,
   },
-  { what: 'random', sign: /\bMath\.random\b/, in: /^src\/util\/system-clock\.ts$/ },
+  { what: 'randomness', sign: /\bMath\.random\b/, in: /^src\/util\/system-clock\.ts$/ },
   { what: 'the environment', sign: /\bprocess\.env\b|\bprocess\.argv\b/, in: /^src\/main\.ts$/ },
 ];
 
@@ -143,7 +143,7 @@ describe('the source', () => {
     expect(constructions(FILES)).toEqual([]);
   });
 
-  test('reads clocks, random and the environment only where they are adapted', () => {
+  test('reads clocks, randomness and the environment only where they are adapted', () => {
     expect(worldly(FILES)).toEqual([]);
   });
 
@@ -182,7 +182,7 @@ describe('these tests can fail', () => {
       "import { LocalLedger } from '../ledger/local/local-ledger.ts';\nnew LocalLedger();",
     ],
     ['a clock', worldly, 'src/budget/x.ts', 'const now = Date.now();'],
-    ['random', worldly, 'src/budget/x.ts', 'const a = Math.random();'],
+    ['randomness', worldly, 'src/budget/x.ts', 'const a = Math.random();'],
     ['the environment', worldly, 'src/config/x.ts', 'const a = process.env;'],
   ])('on %s', (_what, find, path, text) => {
     expect(find([lawful, readSource(path, text)])).toHaveLength(1);

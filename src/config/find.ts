@@ -29,7 +29,7 @@ export function find(
   return { text: fallback, source: fallback === undefined ? 'nobody' : 'default', place: variable };
 }
 
-/** An empty variable is an unset one: it is how startApp files and shells leave things out. */
+/** An empty variable is an unset one: it is how compose files and shells leave things out. */
 export function presentValue(value: string | undefined): string | undefined {
   return value === '' ? undefined : value;
 }

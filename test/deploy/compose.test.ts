@@ -5,8 +5,8 @@ import { parseDuration } from '../../src/util/duration.ts';
 import { ROOT } from '../support/spawned.ts';
 import { readTree, type Tree } from '../support/tree.ts';
 
-const startApp = readTree('deploy/startApp.yaml');
-const services = new Map(startApp.get('services').entries());
+const compose = readTree('deploy/compose.yaml');
+const services = new Map(compose.get('services').entries());
 const haproxy = readFileSync(`${ROOT}deploy/haproxy/haproxy.cfg`, 'utf8');
 
 function service(name: string): Tree {
@@ -25,7 +25,7 @@ function ms(text: string | undefined): number {
   return parseDuration(text ?? '') ?? Number.NaN;
 }
 
-describe('deploy/startApp.yaml', () => {
+describe('deploy/compose.yaml', () => {
   test('has two gateways, Redis, a load balancer, Prometheus and Grafana', () => {
     expect([...services.keys()].sort()).toEqual(
       ['balancer', 'grafana', 'headgate-1', 'headgate-2', 'prometheus', 'redis'].sort(),
@@ -72,7 +72,7 @@ describe('deploy/startApp.yaml', () => {
       .flatMap((one) => one.maybe('volumes')?.items() ?? [])
       .map((mount) => mount.text().split(':')[0] ?? '');
     const volumes = new Set(
-      startApp
+      compose
         .get('volumes')
         .entries()
         .map(([name]) => name),

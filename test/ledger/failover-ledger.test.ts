@@ -15,7 +15,7 @@ import { seededRandom } from '../support/seeded-random.ts';
 const MINUTE_MS = 60_000;
 const REPLICAS = 3;
 
-describe('an failover ledger', () => {
+describe('a failover ledger', () => {
   let fleet: Replicas;
   let shared: Replica;
   let failover: FailoverLedger;
