@@ -62,7 +62,7 @@ const HABITS: readonly Habit[] = [
   },
 ];
 
-const STAYS: CallerSignal = { gone: false, onGone: () => undefined };
+const STAYS: CallerSignal = { gone: false, onGone: () => () => undefined };
 const MINUTES = 15;
 const STEP_MS = 50;
 
