@@ -1,5 +1,7 @@
 import type { Priority } from '../queue/fair-queue.ts';
+import type { ApiClock } from '../rate-headers/api-clock.ts';
 import type { Answer } from '../rate-headers/observation.ts';
+import type { Clock, Random } from '../util/clock.ts';
 
 /** Names one budget at the API: a credential's hash and a class of routes. */
 export interface BucketName {
@@ -52,6 +54,16 @@ export interface Shed {
   readonly kind: 'shed';
   readonly code: ShedCode;
   readonly retryAfterMs: number;
+}
+
+/** While this replica drains, another one or its successor answers within a moment. */
+export const DRAINING_RETRY_MS = 1000;
+
+/** Sheds a ticket that cannot start in time here: by its own deadline, or by the end of draining. */
+export function tooLate(ticket: Ticket, drainUntil: number, retryAfterMs: number): Shed {
+  return drainUntil < ticket.deadlineAt
+    ? { kind: 'shed', code: 'draining', retryAfterMs: DRAINING_RETRY_MS }
+    : { kind: 'shed', code: 'wait-too-long', retryAfterMs: Math.max(0, retryAfterMs) };
 }
 
 export interface Granted {
@@ -162,4 +174,17 @@ export interface SocketPermits {
   take(): boolean;
   /** Sets what to call when a socket came free after {@link take} or {@link free} had said none. */
   onFree(run: () => void): void;
+}
+
+/** What a bucket needs, in whichever ledger it is kept. */
+export interface BucketOptions {
+  readonly clock: Clock;
+  readonly random: Random;
+  /** What is known of the API's clock; the reader of the API's answers updates it. */
+  readonly apiClock: ApiClock;
+  readonly places: SocketPermits;
+  /** How many tickets may wait in one bucket. */
+  readonly maxQueue: number;
+  /** The limit of an API that reports none. A new value applies to existing buckets too. */
+  readonly belief?: { readonly limit: number; readonly periodMs: number } | undefined;
 }

@@ -1,19 +1,26 @@
 import type { GrantKind } from '../../budget/bucket.ts';
 import { HeldGrants } from '../held-grants.ts';
 import type { Grant, Outcome } from '../ledger.ts';
-import type { LocalObservation } from '../local-times.ts';
-import type { HeldGrant } from '../transfer.ts';
-import type { Ids } from './ids.ts';
+import type { HeldGrant, LocalObservation } from '../transfer.ts';
 import { Prefetch } from './prefetch.ts';
-import { toHeld, type FromStock, type RemoteLease, type Settlement } from './step-batch.ts';
-import type { StepGranted, StepHeld, StepStock } from './wire.ts';
+import {
+  toHeld,
+  toLease,
+  type Ids,
+  type PrefetchOrigin,
+  type Settlement,
+  type SharedLease,
+  type StepGranted,
+  type StepHeld,
+  type StepStock,
+} from './wire.ts';
 
 /** What one step reports of grants, kept in case that it has to be reported again. */
 export interface GrantReport {
   readonly settled: readonly Settlement[];
   readonly held: readonly StepHeld[];
-  /** The held leases that were prefetched, which is reported once. */
-  readonly fromStock: readonly (readonly [lease: RemoteLease, from: FromStock])[];
+  /** The held leases that were prefetched, whose use is reported once. */
+  readonly uses: readonly (readonly [lease: SharedLease, from: PrefetchOrigin])[];
   /** Prefetched leases, with those used here that the shared state does not know of. */
   readonly stock: number;
   /** How many more are requested. */
@@ -26,12 +33,12 @@ export interface GrantReport {
  */
 export class GrantBook {
   readonly #ids: Ids;
-  readonly #held = new HeldGrants<RemoteLease>();
+  readonly #held = new HeldGrants<SharedLease>();
   readonly #prefetch = new Prefetch();
   /** Granted by another replica's step; a step of ours has yet to confirm that we use them. */
-  readonly #toConfirm = new Set<RemoteLease>();
+  readonly #toConfirm = new Set<SharedLease>();
   readonly #settled: Settlement[] = [];
-  #fromStock = 0;
+  #unreportedUses = 0;
 
   constructor(ids: Ids) {
     this.#ids = ids;
@@ -61,14 +68,14 @@ export class GrantBook {
     return this.#prefetch.isLow;
   }
 
-  /** How many grants, held or ended, were prefetched without the shared state knowing of their use. */
-  get fromStock(): number {
-    return this.#fromStock;
+  /** How many prefetched leases were used, and may have ended, without a step reporting it. */
+  get unreportedUses(): number {
+    return this.#unreportedUses;
   }
 
   /** Counts a call for the forecast of how many leases to prefetch. */
   countCall(now: number): void {
-    this.#prefetch.called(now);
+    this.#prefetch.countCall(now);
   }
 
   /** Holds a grant of a step. `isOffer`: another replica's step. */
@@ -82,9 +89,9 @@ export class GrantBook {
   holdPrefetched(grant: Grant): void {
     const { observation, trusted, losses, returns } = this.#prefetch.take();
     const lease = this.#makeLease('slot', grant.grantedAt, observation, trusted);
-    lease.fromStock = { losses, returns };
+    lease.prefetched = { losses, returns };
     this.#held.hold(grant, lease);
-    this.#fromStock++;
+    this.#unreportedUses++;
   }
 
   /** Holds a grant of another ledger. */
@@ -102,21 +109,21 @@ export class GrantBook {
   settle(
     grant: Grant,
     outcome: Outcome['kind'],
-    said: LocalObservation | undefined,
+    observed: LocalObservation | undefined,
     random: number,
-  ): RemoteLease {
+  ): SharedLease {
     // A throttled answer is newer than what the prefetched leases rely on.
-    if (said?.status === 429) this.recall();
+    if (observed?.status === 429) this.recall();
     const lease = this.#held.take(grant);
     this.#toConfirm.delete(lease);
-    this.#settled.push({ lease, outcome, said, random });
+    this.#settled.push({ lease, outcome, observed, random });
     return lease;
   }
 
   /** Returns a step's grant that cannot be used here. */
   giveBack(entry: StepGranted, now: number): void {
     const lease = toLease(entry, now);
-    this.#settled.push({ lease, outcome: 'unsent', said: undefined, random: 0 });
+    this.#settled.push({ lease, outcome: 'unsent', observed: undefined, random: 0 });
   }
 
   /** Uses no prefetched lease any more: the next step returns them. */
@@ -129,45 +136,46 @@ export class GrantBook {
    * these are only those to confirm, and those prefetched that have been in use for a while.
    */
   report(declares: boolean, most: number, now: number): GrantReport {
-    const wants = this.#prefetch.ask(now);
+    const wants = this.#prefetch.request(now);
     const settled = this.#settled.splice(0, most);
-    for (const { lease } of settled) if (lease.fromStock !== undefined) this.#fromStock--;
+    for (const { lease } of settled) if (lease.prefetched !== undefined) this.#unreportedUses--;
     const leases = declares ? this.#all : this.#newlyHeld(now - SHORT_MS);
     this.#toConfirm.clear();
     const held = leases.map((lease) => toHeld(lease, now));
-    const fromStock: [RemoteLease, FromStock][] = [];
+    const uses: [SharedLease, PrefetchOrigin][] = [];
     for (const lease of leases) {
-      if (lease.fromStock === undefined) continue;
-      fromStock.push([lease, lease.fromStock]);
-      lease.fromStock = undefined;
-      this.#fromStock--;
+      if (lease.prefetched === undefined) continue;
+      uses.push([lease, lease.prefetched]);
+      lease.prefetched = undefined;
+      this.#unreportedUses--;
     }
-    return { settled, held, fromStock, stock: this.#prefetch.count + this.#fromStock, wants };
+    const stock = this.#prefetch.count + this.#unreportedUses;
+    return { settled, held, uses, stock, wants };
   }
 
   /** A step succeeded that brought these prefetched leases, if any. */
   receivePrefetched(stock: StepStock | undefined): void {
-    this.#prefetch.heard(stock);
+    this.#prefetch.receive(stock);
   }
 
   /** The epoch ended, and prefetched leases with it. A failed step's report has to be repeated. */
   restore(report: GrantReport | undefined): void {
-    this.#prefetch.forget();
+    this.#prefetch.clear();
     if (report === undefined) return;
-    const { settled, fromStock } = report;
+    const { settled, uses } = report;
     this.#settled.unshift(...settled);
-    for (const { lease } of settled) if (lease.fromStock !== undefined) this.#fromStock++;
-    for (const [lease, from] of fromStock) lease.fromStock = from;
-    this.#fromStock += fromStock.length;
+    for (const { lease } of settled) if (lease.prefetched !== undefined) this.#unreportedUses++;
+    for (const [lease, from] of uses) lease.prefetched = from;
+    this.#unreportedUses += uses.length;
   }
 
   /** Counts of one lineage mean nothing in the next: these leases are older than all of it. */
   changeLineage(): void {
     for (const lease of [...this.#all, ...this.#settled.map((one) => one.lease)]) {
       lease.observation = -1;
-      lease.fromStock = undefined;
+      lease.prefetched = undefined;
     }
-    this.#fromStock = 0;
+    this.#unreportedUses = 0;
   }
 
   /** Operations spent here that no step has reported, with those that the step under way reports. */
@@ -180,16 +188,16 @@ export class GrantBook {
     return this.#held.all.map(({ grant, known }) => ({ grant, kind: known.kind }));
   }
 
-  get #all(): RemoteLease[] {
+  get #all(): SharedLease[] {
     return this.#held.all.map(({ known }) => known);
   }
 
   /** Leases to confirm, and prefetched ones in use since `until` or before. */
-  #newlyHeld(until: number): RemoteLease[] {
+  #newlyHeld(until: number): SharedLease[] {
     const leases = [...this.#toConfirm];
-    if (this.#fromStock === 0) return leases;
+    if (this.#unreportedUses === 0) return leases;
     for (const { known } of this.#held.all) {
-      if (known.fromStock !== undefined && known.grantedAt <= until) leases.push(known);
+      if (known.prefetched !== undefined && known.grantedAt <= until) leases.push(known);
     }
     return leases;
   }
@@ -199,14 +207,10 @@ export class GrantBook {
     grantedAt: number,
     observation: number,
     trusted: boolean,
-  ): RemoteLease {
+  ): SharedLease {
     return toLease([this.#ids.idOf(this.#ids.next()), kind, observation, trusted], grantedAt);
   }
 }
 
 /** A prefetched lease that ends within this time is reported as ended, and not as held before. */
 const SHORT_MS = 20;
-
-function toLease([id, kind, observation, trusted]: StepGranted, grantedAt: number): RemoteLease {
-  return { id, kind, observation, trusted, grantedAt, fromStock: undefined };
-}

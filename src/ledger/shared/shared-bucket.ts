@@ -1,23 +1,28 @@
 import { observe } from '../../rate-headers/observation.ts';
-import type { BucketOptions } from '../bucket-options.ts';
-import { KnownBucket } from '../known-bucket.ts';
-import type { Admission, Retry, BucketName, Grant, Outcome } from '../ledger.ts';
+import { tooLate } from '../ledger.ts';
 import type {
-  Granted,
+  Admission,
+  BucketName,
+  BucketOptions,
   CallerSignal,
-  LedgerObserver,
   Cancelled,
+  Grant,
+  Granted,
+  LedgerObserver,
+  Outcome,
+  Retry,
   Shed,
   ShedCode,
   Ticket,
 } from '../ledger.ts';
-import { localTimes, type LocalObservation } from '../local-times.ts';
-import { tooLate } from '../too-late.ts';
-import type { Transfer } from '../transfer.ts';
+import {
+  KnownBucket,
+  toLocalObservation,
+  type LocalObservation,
+  type Transfer,
+} from '../transfer.ts';
 import { GrantBook, type GrantReport } from './grant-book.ts';
-import type { Ids } from './ids.ts';
-import { SharedQueue, type RemoteWaiter } from './queue.ts';
-import { remember, toKnown, toSettled, toTicket } from './step-batch.ts';
+import { SharedQueue, type SharedWaiter } from './queue.ts';
 import {
   StepLoop,
   type Collected,
@@ -27,13 +32,18 @@ import {
   type Urgency,
 } from './step-loop.ts';
 import type { StepScheduler } from './step-scheduler.ts';
-import type {
-  StepBatch,
-  StepDone,
-  StepGranted,
-  StepMessage,
-  StepNumbers,
-  StepShed,
+import {
+  remember,
+  toKnown,
+  toSettled,
+  toTicket,
+  type Ids,
+  type StepBatch,
+  type StepDone,
+  type StepGranted,
+  type StepMessage,
+  type StepNumbers,
+  type StepShed,
 } from './wire.ts';
 
 export interface SharedBucketOptions extends BucketOptions, StepLoopOptions {
@@ -84,7 +94,7 @@ export class SharedBucket implements StepSource<CollectedStep> {
       latest: (ticket) => this.#latest(ticket),
       answerMs: 2 * options.timeoutMs,
       tooLate: (ticket) => this.#tooLate(ticket, this.#guessMs()),
-      onNews: () => this.#steps.schedule(),
+      onChange: () => this.#steps.schedule(),
     });
   }
 
@@ -104,7 +114,7 @@ export class SharedBucket implements StepSource<CollectedStep> {
 
   /** Tickets here that may not queue yet; the shared queue does not hold them. */
   get parked(): number {
-    return this.#waiting.size - this.#waiting.queued;
+    return this.#waiting.parked;
   }
 
   get tickets(): Ticket[] {
@@ -137,9 +147,9 @@ export class SharedBucket implements StepSource<CollectedStep> {
     if (this.#waiting.size >= 2 * this.#options.maxQueue) {
       return { kind: 'shed', code: 'queue-full', retryAfterMs: this.#guessMs() };
     }
-    const outcome = new Promise<Granted | Shed | Cancelled>((tell) => {
+    const outcome = new Promise<Granted | Shed | Cancelled>((resolve) => {
       const notBefore = retry?.notBefore ?? 0;
-      const waiter = { ticket, signal, tell, isRetry: retry !== undefined, notBefore };
+      const waiter = { ticket, signal, resolve, isRetry: retry !== undefined, notBefore };
       this.#waiting.add(waiter, this.#ledger.ids.next(), false);
     });
     this.#steps.schedule();
@@ -152,7 +162,7 @@ export class SharedBucket implements StepSource<CollectedStep> {
     let observed: LocalObservation | undefined;
     if (outcome.kind === 'answered') {
       const offset = apiClock.bounds(now, clock.wallMs());
-      observed = localTimes(observe(outcome.answer, offset), offset);
+      observed = toLocalObservation(observe(outcome.answer, offset), offset);
     }
     const lease = this.#grants.settle(grant, outcome.kind, observed, random());
     if (observed !== undefined) this.#known.learn(observed, now, true);
@@ -198,7 +208,7 @@ export class SharedBucket implements StepSource<CollectedStep> {
 
   /** Judges all waiting tickets again, now that there is less time for them. */
   drain(): void {
-    for (const waiter of this.#waiting.empty({ leaves: true })) {
+    for (const waiter of this.#waiting.empty({ reportsGone: true })) {
       this.#waiting.add(waiter, this.#ledger.ids.next(), false);
     }
     this.#steps.schedule();
@@ -207,11 +217,12 @@ export class SharedBucket implements StepSource<CollectedStep> {
   handOver(): Transfer {
     this.#steps.close();
     this.#ledger.scheduler.forget(this.#steps);
-    const waiting = this.#waiting.empty({ leaves: false });
-    const { said } = this.#known;
-    if (said !== undefined) {
+    const waiting = this.#waiting.empty({ reportsGone: false });
+    const { lastReport } = this.#known;
+    if (lastReport !== undefined) {
       const unshared = this.#grants.unshared(this.#steps.underWay?.grants.settled ?? []);
-      this.#known.said = { ...said, remaining: Math.max(0, said.remaining - unshared) };
+      const remaining = Math.max(0, lastReport.remaining - unshared);
+      this.#known.lastReport = { ...lastReport, remaining };
     }
     return { waiting, held: this.#grants.handOver(), known: [this.#known] };
   }
@@ -228,7 +239,7 @@ export class SharedBucket implements StepSource<CollectedStep> {
   /** Sheds all waiting tickets, reports that to the shared state, and closes. */
   async close(): Promise<void> {
     for (const waiter of this.#waiting.all) {
-      this.#waiting.leave(waiter, this.#tooLate(waiter.ticket, 0));
+      this.#waiting.end(waiter, this.#tooLate(waiter.ticket, 0));
     }
     this.#grants.recall();
     await this.#steps.finish();
@@ -237,10 +248,10 @@ export class SharedBucket implements StepSource<CollectedStep> {
   get urgency(): Urgency {
     // With prefetched leases no call waits for a step, and answers gather.
     const gathers = this.#grants.prefetched > 0 && !this.#isUrgent;
-    if (this.#waiting.untold > 0) return 'now';
+    if (this.#waiting.unreported > 0) return 'now';
     if (this.#grants.unreported >= (gathers ? MAX_GATHERED : 1)) return 'now';
-    const { unreported, prefetched, fromStock } = this.#grants;
-    return unreported + prefetched + fromStock > 0 ? 'soon' : 'none';
+    const { unreported, prefetched, unreportedUses } = this.#grants;
+    return unreported + prefetched + unreportedUses > 0 ? 'soon' : 'none';
   }
 
   get needsSocket(): boolean {
@@ -266,7 +277,7 @@ export class SharedBucket implements StepSource<CollectedStep> {
       free: this.#paused ? 0 : places.free,
       maxQueue: Math.max(0, maxQueue - this.parked),
       ...(belief === undefined ? {} : { belief: [belief.limit, belief.periodMs] }),
-      ...(head.declares ? { known: toKnown(this.#known, 0, now) } : {}),
+      ...(head.declares ? { known: toKnown(this.#known, now) } : {}),
       held: grants.held,
       settled: grants.settled.map((one) => toSettled(one, now, timeoutMs)),
       stock: grants.stock,
@@ -296,7 +307,7 @@ export class SharedBucket implements StepSource<CollectedStep> {
     this.#keptBy = this.#whatKeeps(reply);
     this.#grants.receivePrefetched(reply.stock);
     for (const entry of reply.shed) this.#shed(entry);
-    this.#waiting.haveWaited(tickets);
+    this.#waiting.markWaited(tickets);
     if (reply.recall === true) this.#returnPrefetched();
     this.#servePrefetched();
     this.#planNext(reply);
@@ -305,12 +316,12 @@ export class SharedBucket implements StepSource<CollectedStep> {
 
   restore(failed: CollectedStep | undefined): void {
     this.#grants.restore(failed?.grants);
-    this.#waiting.tellAnew(failed?.gone ?? []);
+    this.#waiting.restore(failed?.gone ?? []);
   }
 
   /** How much the next step has to report. */
   get #unreported(): number {
-    return this.#grants.unreported + this.#waiting.untold;
+    return this.#grants.unreported + this.#waiting.unreported;
   }
 
   #latest(ticket: Ticket): number {
@@ -351,13 +362,13 @@ export class SharedBucket implements StepSource<CollectedStep> {
   /** Tickets that arrived while a step was under way need no step if it brought leases for them. */
   #servePrefetched(): void {
     const now = this.#options.clock.now();
-    let waiter = this.#waiting.firstUntold;
+    let waiter = this.#waiting.firstUnreported;
     while (waiter !== undefined) {
       const grant = this.#grantPrefetched(waiter.ticket, now);
       if (grant === undefined) return;
-      this.#waiting.take(waiter.number);
-      this.#waiting.tell(waiter, { kind: 'granted', grant });
-      waiter = this.#waiting.firstUntold;
+      this.#waiting.remove(waiter.number);
+      this.#waiting.resolve(waiter, { kind: 'granted', grant });
+      waiter = this.#waiting.firstUnreported;
     }
   }
 
@@ -372,7 +383,7 @@ export class SharedBucket implements StepSource<CollectedStep> {
     const { places, clock } = this.#options;
     const { ids } = this.#ledger;
     const [id] = entry;
-    const waiter = this.#waiting.take(ids.numberOf(id));
+    const waiter = this.#waiting.remove(ids.numberOf(id));
     if (waiter === undefined) {
       // It was granted by message and by step, or its caller had gone before the grant arrived.
       if (!this.#grants.has(id)) this.#giveBack(entry);
@@ -380,14 +391,14 @@ export class SharedBucket implements StepSource<CollectedStep> {
     }
     if (this.#paused || !places.take()) {
       this.#giveBack(entry);
-      this.#waiting.add({ ...waiter, isRetry: true, notBefore: 0 }, ids.next(), true);
+      this.#waiting.requeue(waiter, ids.next());
       this.#freeByScript = 0;
       return;
     }
     const waitedFor = waiter.hasWaited || isOffer ? this.#keptBy : 'nothing';
     const grant: Grant = { ticket: waiter.ticket, grantedAt: clock.now(), waitedFor };
     this.#grants.hold(grant, entry, { isOffer });
-    this.#waiting.tell(waiter, { kind: 'granted', grant });
+    this.#waiting.resolve(waiter, { kind: 'granted', grant });
   }
 
   #giveBack(entry: StepGranted): void {
@@ -396,9 +407,9 @@ export class SharedBucket implements StepSource<CollectedStep> {
   }
 
   #shed([id, code, retryAfterMs]: StepShed): void {
-    const waiter = this.#waiting.take(this.#ledger.ids.numberOf(id));
+    const waiter = this.#waiting.remove(this.#ledger.ids.numberOf(id));
     if (waiter === undefined) return;
-    this.#waiting.tell(waiter, this.#shedOutcome(waiter.ticket, code, retryAfterMs));
+    this.#waiting.resolve(waiter, this.#shedOutcome(waiter.ticket, code, retryAfterMs));
   }
 
   #shedOutcome(ticket: Ticket, code: ShedCode, retryAfterMs: number): Shed {
@@ -422,7 +433,7 @@ export class SharedBucket implements StepSource<CollectedStep> {
     const keepsPrefetched = this.#grants.prefetched > 0 && declare !== true;
     if (keepsPrefetched) this.#steps.requestWithin(PREFETCH_IDLE_MS);
     // The use of a prefetched lease is reported even if no answer comes.
-    if (this.#grants.fromStock > 0) this.#steps.linger();
+    if (this.#grants.unreportedUses > 0) this.#steps.linger();
   }
 
   /** The script grants nothing to this replica while it believes that no socket is free here. */
@@ -435,7 +446,7 @@ export class SharedBucket implements StepSource<CollectedStep> {
 
 interface CollectedStep extends Collected {
   readonly grants: GrantReport;
-  readonly tickets: readonly RemoteWaiter[];
+  readonly tickets: readonly SharedWaiter[];
   readonly gone: readonly number[];
 }
 

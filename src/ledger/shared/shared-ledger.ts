@@ -1,6 +1,5 @@
 import { BucketMap } from '../bucket-map.ts';
 import type { Transfer, Transferable } from '../transfer.ts';
-import { makeIds } from './ids.ts';
 import { inTime } from './in-time.ts';
 import type {
   Admission,
@@ -16,8 +15,8 @@ import type {
 } from '../ledger.ts';
 import { SharedBucket, type SharedBucketOptions, type SharedLedgerState } from './shared-bucket.ts';
 import { MAX_STEPS, StepScheduler } from './step-scheduler.ts';
-import { readMessage, readReply, type StepBatch } from './wire.ts';
-import { waitingByCaller } from '../waiting-by-caller.ts';
+import { makeIds, readMessage, readReply, type StepBatch } from './wire.ts';
+import { waitingByCaller } from '../waiters.ts';
 
 export interface SharedLedgerOptions extends SharedBucketOptions {
   /** Buckets kept; beyond them idle ones are forgotten, the longest unused first. */
@@ -43,11 +42,7 @@ export class SharedLedger implements Ledger, Transferable {
       scheduler: this.#scheduler,
       drainUntil: Number.POSITIVE_INFINITY,
     };
-    this.#buckets = new BucketMap({
-      most: options.maxBuckets,
-      isIdle: (bucket) => bucket.idle,
-      onForgotten: (bucket) => void bucket.handOver(),
-    });
+    this.#buckets = new BucketMap(options.maxBuckets);
   }
 
   acquire(ticket: Ticket, signal: CallerSignal, retry?: Retry): Admission {
@@ -194,7 +189,7 @@ export class SharedLedger implements Ledger, Transferable {
     const known = this.#buckets.use(name.id);
     if (known !== undefined) return known;
     const bucket = new SharedBucket(name, this.#state);
-    this.#buckets.add(name.id, bucket);
+    this.#buckets.add(name.id, bucket)?.handOver();
     return bucket;
   }
 }

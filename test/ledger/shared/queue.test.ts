@@ -9,7 +9,7 @@ test('the tickets of a queue of any length are given away, and the shared queue 
     latest: ({ deadlineAt }) => deadlineAt,
     answerMs: 200,
     tooLate: () => ({ kind: 'shed', code: 'wait-too-long', retryAfterMs: 0 }),
-    onNews: () => undefined,
+    onChange: () => undefined,
   });
   const count = 200_000;
   const ticket = {
@@ -24,11 +24,11 @@ test('the tickets of a queue of any length are given away, and the shared queue 
   } as const;
   const signal = { gone: false, onGone: () => () => undefined };
   for (let i = 0; i < count; i++) {
-    const waiter = { ticket, signal, tell: () => undefined, isRetry: false, notBefore: 0 };
+    const waiter = { ticket, signal, resolve: () => undefined, isRetry: false, notBefore: 0 };
     waiting.add(waiter, i, false);
   }
   expect(waiting.nextTickets(count)).toHaveLength(count);
-  expect(waiting.empty({ leaves: true })).toHaveLength(count);
+  expect(waiting.empty({ reportsGone: true })).toHaveLength(count);
   expect(waiting.nextGone(2 * count)).toHaveLength(count);
   expect(clock.pending).toBe(0);
 });

@@ -1,9 +1,9 @@
 import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { Deadlines, type Due } from '../../src/ledger/deadlines.ts';
+import { Deadlines, type Deadline } from '../../src/ledger/waiters.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 
-interface Item extends Due {
+interface Item extends Deadline {
   readonly name: number;
 }
 
