@@ -88,7 +88,7 @@ export class GrantBook {
   /** Holds a grant that uses a prefetched lease; there must be one. */
   holdPrefetched(grant: Grant): void {
     const { observation, trusted, losses, returns } = this.#prefetch.take();
-    const lease = this.#makeLease('slot', grant.grantedAt, observation, trusted);
+    const lease = this.#makeLease('regular', grant.grantedAt, observation, trusted);
     lease.prefetched = { losses, returns };
     this.#held.hold(grant, lease);
     this.#unreportedUses++;
@@ -208,7 +208,8 @@ export class GrantBook {
     observation: number,
     trusted: boolean,
   ): SharedLease {
-    return toLease([this.#ids.idOf(this.#ids.next()), kind, observation, trusted], grantedAt);
+    const id = this.#ids.idOf(this.#ids.next());
+    return { id, kind, observation, trusted, grantedAt, prefetched: undefined };
   }
 }
 

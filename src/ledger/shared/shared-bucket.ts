@@ -168,7 +168,7 @@ export class SharedBucket implements StepSource<CollectedStep> {
     if (observed !== undefined) this.#known.learn(observed, now, true);
     const isThrottle = observed?.status === 429;
     // While no ticket waits for what this changes, the next step reports it at no cost.
-    this.#isUrgent ||= lease.kind !== 'slot' || observed === undefined || isThrottle;
+    this.#isUrgent ||= lease.kind !== 'regular' || observed === undefined || isThrottle;
     this.#isUrgent ||= this.#numbers.waiting > 0;
     if (this.#isUrgent || this.#grants.unreported >= MAX_GATHERED) this.#steps.schedule();
     else this.#steps.linger();

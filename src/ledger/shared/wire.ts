@@ -31,6 +31,20 @@ export interface StepBatch {
   readonly tickets: readonly StepTicket[];
 }
 
+/** The words for kinds of grants that are on the wire and in the shared state. */
+type WireKind = 'slot' | 'probe' | 'canary';
+
+export const WIRE_KINDS: Readonly<Record<GrantKind, WireKind>> = {
+  regular: 'slot',
+  first: 'probe',
+  canary: 'canary',
+};
+const GRANT_KINDS: Readonly<Record<WireKind, GrantKind>> = {
+  slot: 'regular',
+  probe: 'first',
+  canary: 'canary',
+};
+
 type StepSlots = readonly (readonly [inMs: number, count: number])[];
 
 /** What a replica knows of a bucket by itself, for a state that lost it. */
@@ -50,7 +64,7 @@ export interface StepKnown {
 
 export type StepHeld = readonly [
   id: string,
-  kind: GrantKind,
+  kind: WireKind,
   observation: number,
   trusted: boolean,
   ageMs: number,
@@ -59,7 +73,7 @@ export type StepHeld = readonly [
 
 export type StepSettled = readonly [
   id: string,
-  kind: GrantKind,
+  kind: WireKind,
   observation: number,
   trusted: boolean,
   outcome: 'answered' | 'unsent' | 'lost',
@@ -236,18 +250,25 @@ export interface Settlement {
   readonly random: number;
 }
 
-export function toLease(
-  [id, kind, observation, trusted]: StepGranted,
-  grantedAt: number,
-): SharedLease {
-  return { id, kind, observation, trusted, grantedAt, prefetched: undefined };
+/** The lease of a step's grant. */
+export function toLease(entry: StepGranted, grantedAt: number): SharedLease {
+  const [id, kind, observation, trusted] = entry;
+  return {
+    id,
+    kind: GRANT_KINDS[kind],
+    observation,
+    trusted,
+    grantedAt,
+    prefetched: undefined,
+  };
 }
 
 export function toHeld(lease: SharedLease, now: number): StepHeld {
   const { id, kind, observation, trusted, prefetched, grantedAt } = lease;
   const age = now - grantedAt;
-  if (prefetched === undefined) return [id, kind, observation, trusted, age];
-  return [id, kind, observation, trusted, age, prefetched.losses, prefetched.returns];
+  const wireKind = WIRE_KINDS[kind];
+  if (prefetched === undefined) return [id, wireKind, observation, trusted, age];
+  return [id, wireKind, observation, trusted, age, prefetched.losses, prefetched.returns];
 }
 
 /** `maxDelayMs` is how long the step may take to reach the server before it is given up. */
@@ -257,14 +278,15 @@ export function toSettled(
   maxDelayMs: number,
 ): StepSettled {
   const { id, kind, observation, trusted, prefetched, grantedAt } = lease;
+  const wireKind = WIRE_KINDS[kind];
   const answer = observed === undefined ? null : toObservation(observed, random, now, maxDelayMs);
   if (prefetched !== undefined) {
     const { losses, returns } = prefetched;
     const age = now - grantedAt;
-    return [id, kind, observation, trusted, outcome, answer, losses, returns, age];
+    return [id, wireKind, observation, trusted, outcome, answer, losses, returns, age];
   }
-  if (answer === null) return [id, kind, observation, trusted, outcome];
-  return [id, kind, observation, trusted, outcome, answer];
+  if (answer === null) return [id, wireKind, observation, trusted, outcome];
+  return [id, wireKind, observation, trusted, outcome, answer];
 }
 
 function toObservation(

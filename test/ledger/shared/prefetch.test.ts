@@ -512,7 +512,7 @@ describe('stock that replicas hold ahead of their calls', () => {
     const used = grantedAtOnce(a, 10);
     const { held } = a.ledger.handOver();
     expect(held).toHaveLength(40 + used.length);
-    expect(new Set(held.map(({ kind }) => kind))).toEqual(new Set(['slot']));
+    expect(new Set(held.map(({ kind }) => kind))).toEqual(new Set(['regular']));
   });
 
   test('lets nobody past who waits for a socket', async () => {
