@@ -16,7 +16,7 @@ export async function makeLedger(parts: LedgerParts): Promise<BuiltLedger> {
     clock,
     random,
     apiClock,
-    places,
+    socketPermits: places,
     get maxQueue() {
       return live().maxQueue;
     },

@@ -30,12 +30,17 @@ export async function makeSharedLedger(
   const [sharedPlaces, localPlaces] = splitSocketPermits(places);
   const replica = randomBytes(6).toString('base64url');
   let replicas = 1;
-  const store = openRedisStore({ ...redis, replica, log, onMessage: (text) => shared.hear(text) });
+  const store = openRedisStore({
+    ...redis,
+    replica,
+    log,
+    onMessage: (text) => shared.receive(text),
+  });
   const shared: SharedLedger = new SharedLedger({
     clock,
     random,
     apiClock,
-    places: sharedPlaces,
+    socketPermits: sharedPlaces,
     get maxQueue() {
       return live().maxQueue;
     },
@@ -53,7 +58,7 @@ export async function makeSharedLedger(
     clock,
     random,
     apiClock,
-    places: localPlaces,
+    socketPermits: localPlaces,
     get maxQueue() {
       return live().maxQueue;
     },

@@ -182,7 +182,7 @@ export interface BucketOptions {
   readonly random: Random;
   /** What is known of the API's clock; the reader of the API's answers updates it. */
   readonly apiClock: ApiClock;
-  readonly places: SocketPermits;
+  readonly socketPermits: SocketPermits;
   /** How many tickets may wait in one bucket. */
   readonly maxQueue: number;
   /** The limit of an API that reports none. A new value applies to existing buckets too. */

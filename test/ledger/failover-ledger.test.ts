@@ -7,7 +7,7 @@ import { LocalLedger } from '../../src/ledger/local/local-ledger.ts';
 import { systemClock } from '../../src/util/system-clock.ts';
 import { makeLog } from '../../src/telemetry/log.ts';
 import { FakeClock } from '../support/fake-clock.ts';
-import { Desk, FakePlaces, type Asked } from '../support/ledger-desk.ts';
+import { LedgerDriver, FakePermits, type Asked } from '../support/ledger-driver.ts';
 import { Replicas, type Replica } from '../support/redis-replicas.ts';
 import { startRedis } from '../support/redis-server.ts';
 import { seededRandom } from '../support/seeded-random.ts';
@@ -19,7 +19,7 @@ describe('a failover ledger', () => {
   let fleet: Replicas;
   let shared: Replica;
   let failover: FailoverLedger;
-  let desk: Desk;
+  let driver: LedgerDriver;
   let lines: string[];
   let modes: string[];
   let belief: Belief | undefined;
@@ -38,12 +38,12 @@ describe('a failover ledger', () => {
     isAway = false;
     belief = undefined;
     shared = fleet.add('r1');
-    const places = new FakePlaces(100);
+    const socketPermits = new FakePermits(100);
     const local = new LocalLedger({
       clock,
       random: seededRandom(1),
       apiClock: new ApiClock(),
-      places,
+      socketPermits,
       maxQueue: 100,
       get belief() {
         return belief;
@@ -68,7 +68,7 @@ describe('a failover ledger', () => {
       }),
       observer: { mode: (mode) => void modes.push(mode) },
     });
-    desk = new Desk(failover, clock, places);
+    driver = new LedgerDriver(failover, clock, socketPermits);
   });
 
   afterEach(async () => {
@@ -78,17 +78,17 @@ describe('a failover ledger', () => {
     await fleet.clear();
   });
 
-  async function ask(options: Parameters<Desk['ask']>[0] = {}): Promise<Asked> {
-    const asked = desk.ask(options);
+  async function ask(options: Parameters<LedgerDriver['ask']>[0] = {}): Promise<Asked> {
+    const asked = driver.ask(options);
     await fleet.quiet();
     return asked;
   }
 
   async function opened(limit: number, remaining: number): Promise<void> {
     const first = await ask();
-    desk.answer(first, { limit, remaining, resetInMs: MINUTE_MS });
+    driver.answer(first, { limit, remaining, resetInMs: MINUTE_MS });
     await fleet.pass(100);
-    desk.granted.length = 0;
+    driver.granted.length = 0;
   }
 
   function lose(): void {
@@ -103,7 +103,7 @@ describe('a failover ledger', () => {
   test('spends a share of the budget by itself while the shared one is away', async () => {
     await opened(90, 60);
     lose();
-    const asked = Array.from({ length: 30 }, () => desk.ask());
+    const asked = Array.from({ length: 30 }, () => driver.ask());
     // The last of them goes when the others had their turn: its answer says what they leave.
     expect(granted(asked)).toBe(19);
     expect(failover.view('b')).toMatchObject({ limit: 30, remaining: 19, waiting: 11 });
@@ -113,11 +113,11 @@ describe('a failover ledger', () => {
 
   test('refuses nobody for whom something is left before the reset', async () => {
     const first = await ask();
-    desk.answer(first, { limit: 90, remaining: 60, resetInMs: 60 * MINUTE_MS });
+    driver.answer(first, { limit: 90, remaining: 60, resetInMs: 60 * MINUTE_MS });
     await fleet.pass(100);
-    desk.granted.length = 0;
+    driver.granted.length = 0;
     lose();
-    const asked = Array.from({ length: 20 }, () => desk.ask());
+    const asked = Array.from({ length: 20 }, () => driver.ask());
     expect(asked.map(({ state }) => state.kind).filter((kind) => kind === 'waiting')).toHaveLength(
       1,
     );
@@ -127,9 +127,9 @@ describe('a failover ledger', () => {
 
   test('has a share of a budget that it meets only then', async () => {
     lose();
-    const probe = desk.ask();
-    desk.answer(probe, { limit: 90, remaining: 89, resetInMs: MINUTE_MS });
-    const asked = Array.from({ length: 40 }, () => desk.ask());
+    const probe = driver.ask();
+    driver.answer(probe, { limit: 90, remaining: 89, resetInMs: MINUTE_MS });
+    const asked = Array.from({ length: 40 }, () => driver.ask());
     expect(granted(asked)).toBe(29);
   });
 
@@ -143,7 +143,7 @@ describe('a failover ledger', () => {
   test('has a share of a configured limit where the API reports none', async () => {
     belief = { limit: 90, periodMs: MINUTE_MS };
     lose();
-    const asked = Array.from({ length: 40 }, () => desk.ask());
+    const asked = Array.from({ length: 40 }, () => driver.ask());
     expect(granted(asked)).toBe(30);
     belief = { limit: 60, periodMs: MINUTE_MS };
     expect(failover.view('b')).toMatchObject({ limit: 20 });
@@ -168,10 +168,10 @@ describe('a failover ledger', () => {
     const before = await ask();
     lose();
     const during = await ask();
-    desk.answer(before, { limit: 90, remaining: 58, resetInMs: MINUTE_MS });
+    driver.answer(before, { limit: 90, remaining: 58, resetInMs: MINUTE_MS });
     isAway = false;
     await fleet.pass(500);
-    desk.answer(during, { limit: 90, remaining: 57, resetInMs: MINUTE_MS });
+    driver.answer(during, { limit: 90, remaining: 57, resetInMs: MINUTE_MS });
     await fleet.pass(100);
     expect(failover.view('b')).toMatchObject({ limit: 90, remaining: 57, leases: 0 });
   });
@@ -180,16 +180,16 @@ describe('a failover ledger', () => {
     await opened(90, 60);
     lose();
     const during = await ask();
-    desk.answer(during, { limit: 90, remaining: 3, resetInMs: MINUTE_MS });
+    driver.answer(during, { limit: 90, remaining: 3, resetInMs: MINUTE_MS });
     isAway = false;
     await fleet.pass(500);
-    const after = Array.from({ length: 10 }, () => desk.ask());
+    const after = Array.from({ length: 10 }, () => driver.ask());
     await fleet.quiet();
     // One goes first and learns whether it is so.
     expect(granted(after)).toBe(1);
     const canary = after.find(({ state }) => state.kind === 'granted');
     if (canary === undefined) throw new Error('nobody was granted');
-    desk.answer(canary, { limit: 90, remaining: 2, resetInMs: MINUTE_MS });
+    driver.answer(canary, { limit: 90, remaining: 2, resetInMs: MINUTE_MS });
     await fleet.pass(100);
     expect(granted(after)).toBe(3);
   });

@@ -13,7 +13,7 @@ function setUp() {
     clock,
     random: () => 0.5,
     apiClock: new ApiClock(),
-    places: { free: 1, take: () => true, onFree: () => undefined },
+    socketPermits: { free: 1, take: () => true, onFree: () => undefined },
     maxQueue: 100,
     belief: { limit: 10, periodMs: 60_000 },
   });

@@ -86,7 +86,7 @@ export class LocalBucket {
     const isLate = retry !== undefined && this.#latest(ticket) <= now;
     const mayStart = this.#queued === 0 && !isParked && !isLate && !this.#paused;
     if (mayStart && this.#budget.offer(now) !== undefined) {
-      if (this.#ledger.options.places.take()) return this.#grant(ticket, now, 'nothing');
+      if (this.#ledger.options.socketPermits.take()) return this.#grant(ticket, now, 'nothing');
     }
     const refused = this.#refusal(ticket, now, retry);
     return refused ?? this.#wait(ticket, signal, now, retry);
@@ -186,7 +186,7 @@ export class LocalBucket {
     const { options, starved } = this.#ledger;
     const now = this.#advance();
     if (this.#canGrant(now)) {
-      if (!options.places.take()) return false;
+      if (!options.socketPermits.take()) return false;
       this.#grantNext(now);
     }
     starved.delete(this);
@@ -306,7 +306,7 @@ export class LocalBucket {
   #serve(now: number): void {
     const { options, starved } = this.#ledger;
     while (this.#canGrant(now)) {
-      if (!options.places.take()) {
+      if (!options.socketPermits.take()) {
         starved.add(this);
         return;
       }

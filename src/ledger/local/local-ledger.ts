@@ -44,7 +44,7 @@ export class LocalLedger implements Ledger, Transferable {
       grants: new HeldGrants(),
       starved: new Set(),
     };
-    options.places.onFree(() => this.#serveStarved());
+    options.socketPermits.onFree(() => this.#serveStarved());
   }
 
   acquire(ticket: Ticket, signal: CallerSignal, retry?: Retry): Admission {

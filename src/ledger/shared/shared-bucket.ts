@@ -259,7 +259,7 @@ export class SharedBucket implements StepSource<CollectedStep> {
   }
 
   collect(head: StepHead): CollectedStep {
-    const { clock, timeoutMs, places, maxQueue, belief, replica } = this.#options;
+    const { clock, timeoutMs, socketPermits, maxQueue, belief, replica } = this.#options;
     const { ids } = this.#ledger;
     const now = clock.now();
     if (this.#paused) this.#grants.recall();
@@ -274,7 +274,7 @@ export class SharedBucket implements StepSource<CollectedStep> {
       replica,
       lineage,
       revision,
-      free: this.#paused ? 0 : places.free,
+      free: this.#paused ? 0 : socketPermits.free,
       maxQueue: Math.max(0, maxQueue - this.parked),
       ...(belief === undefined ? {} : { belief: [belief.limit, belief.periodMs] }),
       ...(head.declares ? { known: toKnown(this.#known, now) } : {}),
@@ -351,7 +351,7 @@ export class SharedBucket implements StepSource<CollectedStep> {
   #grantPrefetched(ticket: Ticket, now: number): Grant | undefined {
     if (!this.#grants.hasUsable || this.#paused || !this.#isInTouch) return undefined;
     // A socket that became free is for the tickets that wait for it; a step decides which is next.
-    if (this.#ledger.scheduler.hasStarved || !this.#options.places.take()) return undefined;
+    if (this.#ledger.scheduler.hasStarved || !this.#options.socketPermits.take()) return undefined;
     const grant: Grant = { ticket, grantedAt: now, waitedFor: 'nothing' };
     this.#grants.holdPrefetched(grant);
     if (this.#grants.isLow && !this.#steps.stepping) this.#steps.request();
@@ -380,7 +380,7 @@ export class SharedBucket implements StepSource<CollectedStep> {
 
   /** Gives a step's grant to the ticket that it is for. `isOffer`: another replica's step. */
   #receiveGrant(entry: StepGranted, isOffer: boolean): void {
-    const { places, clock } = this.#options;
+    const { socketPermits, clock } = this.#options;
     const { ids } = this.#ledger;
     const [id] = entry;
     const waiter = this.#waiting.remove(ids.numberOf(id));
@@ -389,7 +389,7 @@ export class SharedBucket implements StepSource<CollectedStep> {
       if (!this.#grants.has(id)) this.#giveBack(entry);
       return;
     }
-    if (this.#paused || !places.take()) {
+    if (this.#paused || !socketPermits.take()) {
       this.#giveBack(entry);
       this.#waiting.requeue(waiter, ids.next());
       this.#freeByScript = 0;
@@ -439,7 +439,7 @@ export class SharedBucket implements StepSource<CollectedStep> {
   /** The script grants nothing to this replica while it believes that no socket is free here. */
   #lookForSocket(): void {
     if (this.#freeByScript > 0 || !this.#steps.needsSocket) return;
-    if (this.#options.places.free > 0) this.step();
+    if (this.#options.socketPermits.free > 0) this.step();
     else this.#ledger.scheduler.awaitSocket(this.#steps);
   }
 }

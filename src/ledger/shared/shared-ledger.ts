@@ -35,7 +35,7 @@ export class SharedLedger implements Ledger, Transferable {
 
   constructor(options: SharedLedgerOptions) {
     this.#options = options;
-    this.#scheduler = new StepScheduler(options.places);
+    this.#scheduler = new StepScheduler(options.socketPermits);
     this.#state = {
       options,
       ids: makeIds(options.replica),
@@ -121,7 +121,7 @@ export class SharedLedger implements Ledger, Transferable {
   }
 
   /** What another replica's step published to our channel. */
-  hear(text: string): void {
+  receive(text: string): void {
     const message = readMessage(text);
     if (message !== undefined) this.#buckets.get(message.bucket)?.receive(message);
   }

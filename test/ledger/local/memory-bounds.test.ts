@@ -11,7 +11,7 @@ import { FakeClock } from '../../support/fake-clock.ts';
 import { seededRandom } from '../../support/seeded-random.ts';
 
 const STAYS: CallerSignal = { gone: false, onGone: () => () => undefined };
-const ANY_PLACE: SocketPermits = { free: 1, take: () => true, onFree: () => undefined };
+const ALWAYS_FREE: SocketPermits = { free: 1, take: () => true, onFree: () => undefined };
 
 function makeLedger(): { ledger: LocalLedger; clock: FakeClock } {
   const clock = new FakeClock();
@@ -19,7 +19,7 @@ function makeLedger(): { ledger: LocalLedger; clock: FakeClock } {
     clock,
     random: seededRandom(1),
     apiClock: new ApiClock(),
-    places: ANY_PLACE,
+    socketPermits: ALWAYS_FREE,
     maxQueue: 100,
   });
   return { ledger, clock };

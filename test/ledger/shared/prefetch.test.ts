@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { StepBatch } from '../../../src/ledger/shared/wire.ts';
-import type { Asked, SaidByTheApi } from '../../support/ledger-desk.ts';
+import type { Asked, ApiReport } from '../../support/ledger-driver.ts';
 import { Replicas, type Replica } from '../../support/redis-replicas.ts';
 
 const MINUTE_MS = 60_000;
@@ -19,13 +19,13 @@ describe('stock that replicas hold ahead of their calls', () => {
   });
   afterAll(() => fleet.stop());
   beforeEach(() => {
-    a = fleet.add('a', { places: 10_000, maxQueue: 10_000 });
-    b = fleet.add('b', { places: 10_000, maxQueue: 10_000 });
+    a = fleet.add('a', { sockets: 10_000, maxQueue: 10_000 });
+    b = fleet.add('b', { sockets: 10_000, maxQueue: 10_000 });
   });
   afterEach(() => fleet.clear());
 
-  async function ask(replica: Replica, options: Parameters<Replica['desk']['ask']>[0] = {}) {
-    const asked = replica.desk.ask(options);
+  async function ask(replica: Replica, options: Parameters<Replica['driver']['ask']>[0] = {}) {
+    const asked = replica.driver.ask(options);
     await fleet.quiet();
     return asked;
   }
@@ -33,15 +33,15 @@ describe('stock that replicas hold ahead of their calls', () => {
   /** The first answer says `remaining`, all back in a minute; `b` has heard of it. */
   async function opened(remaining: number): Promise<void> {
     const first = await ask(a);
-    a.desk.answer(first, said(remaining));
+    a.driver.answer(first, said(remaining));
     await fleet.quiet();
-    b.desk.unsent(await ask(b));
+    b.driver.unsent(await ask(b));
     await fleet.pass(200);
   }
 
   /** So many calls at once: what a busy moment looks like. They have their grants. */
   async function busy(replica: Replica, calls = 40): Promise<Asked[]> {
-    const asked = Array.from({ length: calls }, () => replica.desk.ask());
+    const asked = Array.from({ length: calls }, () => replica.driver.ask());
     await fleet.pass(1);
     expect(granted(asked)).toBe(calls);
     return asked;
@@ -50,13 +50,13 @@ describe('stock that replicas hold ahead of their calls', () => {
   /** A replica whose turns of the event loop end when the test says so. */
   function addWithTurns(): { c: Replica; endTurn: () => void } {
     let end = (): void => undefined;
-    const c = fleet.add('c', { places: 1000, atEndOfTurn: (run) => (end = run) });
+    const c = fleet.add('c', { sockets: 1000, atEndOfTurn: (run) => (end = run) });
     return { c, endTurn: () => end() };
   }
 
   /** How many calls are granted before the ledger has had time for a step. */
   function grantedAtOnce(replica: Replica, calls: number): Asked[] {
-    const asked = Array.from({ length: calls }, () => replica.desk.ask());
+    const asked = Array.from({ length: calls }, () => replica.driver.ask());
     return asked.filter(({ state }) => state.kind === 'granted');
   }
 
@@ -77,10 +77,10 @@ describe('stock that replicas hold ahead of their calls', () => {
     let left = 4900;
     let atOnce = 0;
     for (let i = 0; i < 1000; i++) {
-      const asked = a.desk.ask();
+      const asked = a.driver.ask();
       if (asked.state.kind === 'granted') atOnce++;
       await fleet.quiet();
-      a.desk.answer(asked, said(left--));
+      a.driver.answer(asked, said(left--));
       if (i % 10 === 9) await fleet.pass(1);
     }
     expect(atOnce).toBe(1000);
@@ -92,7 +92,7 @@ describe('stock that replicas hold ahead of their calls', () => {
   test('is none where calls are rare', async () => {
     await opened(5000);
     for (let i = 0; i < 5; i++) {
-      const asked = a.desk.ask();
+      const asked = a.driver.ask();
       expect(asked.state.kind).toBe('waiting');
       await fleet.pass(25);
       expect(asked.state.kind).toBe('granted');
@@ -131,11 +131,11 @@ describe('stock that replicas hold ahead of their calls', () => {
     await opened(5000);
     const out = await busy(a);
     const before = a.steps;
-    a.meddle = async (run) => {
-      for (const [i, one] of out.slice(1, 20).entries()) a.desk.answer(one, said(4999 - i));
+    a.interceptNext = async (run) => {
+      for (const [i, one] of out.slice(1, 20).entries()) a.driver.answer(one, said(4999 - i));
       return await run();
     };
-    a.desk.lost(theOnly(out[0]));
+    a.driver.lost(theOnly(out[0]));
     await fleet.quiet();
     expect(a.steps - before).toBe(1);
     await fleet.pass(20);
@@ -156,7 +156,7 @@ describe('stock that replicas hold ahead of their calls', () => {
     const asked: Asked[] = [];
     for (let i = 0; i < 60; i++) {
       for (const replica of [a, b]) {
-        asked.push(...Array.from({ length: 10 }, () => replica.desk.ask()));
+        asked.push(...Array.from({ length: 10 }, () => replica.driver.ask()));
       }
       await fleet.pass(2);
     }
@@ -167,7 +167,7 @@ describe('stock that replicas hold ahead of their calls', () => {
   test('goes back when calls stop', async () => {
     await opened(5000);
     const asked = await busy(a);
-    for (const [i, one] of asked.entries()) a.desk.answer(one, said(4990 - i));
+    for (const [i, one] of asked.entries()) a.driver.answer(one, said(4990 - i));
     await fleet.pass(200);
     expect(await viewFromB()).toMatchObject({ leases: 1 });
     const before = a.steps;
@@ -179,7 +179,7 @@ describe('stock that replicas hold ahead of their calls', () => {
     await opened(1000);
     await busy(a);
     const told = await ask(b);
-    b.desk.answer(told, said(5));
+    b.driver.answer(told, said(5));
     const waiting = await ask(b);
     await fleet.quiet();
     expect(waiting.state.kind).toBe('waiting');
@@ -189,7 +189,7 @@ describe('stock that replicas hold ahead of their calls', () => {
   test('is not used any more when the API refused a call', async () => {
     await opened(5000);
     const [refused] = await busy(a);
-    a.desk.answer(theOnly(refused), {
+    a.driver.answer(theOnly(refused), {
       status: 429,
       limit: LIMIT,
       remaining: 0,
@@ -205,11 +205,11 @@ describe('stock that replicas hold ahead of their calls', () => {
   test('is not used in the moment before a step tells of a refusal', async () => {
     const { c, endTurn } = addWithTurns();
     await opened(5000);
-    const asked = Array.from({ length: 20 }, () => c.desk.ask());
+    const asked = Array.from({ length: 20 }, () => c.driver.ask());
     endTurn();
     await fleet.quiet();
     expect(grantedAtOnce(c, 1)).toHaveLength(1);
-    c.desk.answer(theOnly(asked[0]), { status: 429, limit: LIMIT, remaining: 0 });
+    c.driver.answer(theOnly(asked[0]), { status: 429, limit: LIMIT, remaining: 0 });
     expect(grantedAtOnce(c, 1)).toEqual([]);
   });
 
@@ -218,7 +218,7 @@ describe('stock that replicas hold ahead of their calls', () => {
     await busy(a, 1000);
     await ask(b);
     const left = 5000 - 1000 - 1;
-    const rest = Array.from({ length: left }, () => b.desk.ask({ maxWaitMs: 5000 }));
+    const rest = Array.from({ length: left }, () => b.driver.ask({ maxWaitMs: 5000 }));
     await fleet.pass(50);
     expect(granted(rest)).toBe(left);
     expect((await ask(b, { maxWaitMs: 5000 })).state.kind).toBe('shed');
@@ -230,14 +230,14 @@ describe('stock that replicas hold ahead of their calls', () => {
     const gate = new Promise<void>((resolve) => (letGo = resolve));
     await busy(a, 4);
     await fleet.pass(200);
-    const asked = Array.from({ length: 20 }, () => a.desk.ask());
-    a.everyStep = async (run) => {
+    const asked = Array.from({ length: 20 }, () => a.driver.ask());
+    a.interceptAll = async (run) => {
       const reply = await run();
       await gate;
       return reply;
     };
     await fleet.quiet();
-    const rest = Array.from({ length: 1000 - 4 - 20 }, () => b.desk.ask());
+    const rest = Array.from({ length: 1000 - 4 - 20 }, () => b.driver.ask());
     await fleet.pass(8);
     expect(granted(rest)).toBeLessThan(rest.length);
     letGo();
@@ -249,7 +249,7 @@ describe('stock that replicas hold ahead of their calls', () => {
   test('goes back when an answer says that nothing is left', async () => {
     await opened(5000);
     const [last] = await busy(a);
-    a.desk.answer(theOnly(last), said(0));
+    a.driver.answer(theOnly(last), said(0));
     expect(grantedAtOnce(a, 1)).toHaveLength(1);
     await fleet.pass(25);
     expect(grantedAtOnce(a, 1)).toEqual([]);
@@ -259,7 +259,7 @@ describe('stock that replicas hold ahead of their calls', () => {
     await opened(5000);
     await busy(a);
     const [refused] = await busy(b);
-    b.desk.answer(theOnly(refused), {
+    b.driver.answer(theOnly(refused), {
       status: 429,
       limit: LIMIT,
       remaining: 0,
@@ -272,14 +272,14 @@ describe('stock that replicas hold ahead of their calls', () => {
   test('of a replica that died counts as spent, until an answer says what is left', async () => {
     await opened(5000);
     await busy(a);
-    a.mute = true;
-    a.deaf = true;
+    a.losesSteps = true;
+    a.losesMessages = true;
     const inStock = grantedAtOnce(a, 200).length;
     await fleet.pass(1900);
     expect(await viewFromB()).toMatchObject({ remaining: 5000, leases: 41 + inStock });
     await fleet.pass(200);
     expect(await viewFromB()).toMatchObject({ remaining: 5000 - inStock, leases: 41 });
-    b.desk.answer(await ask(b), said(4900));
+    b.driver.answer(await ask(b), said(4900));
     await fleet.pass(25);
     expect(await viewFromB()).toMatchObject({ remaining: 4900 });
   });
@@ -288,9 +288,9 @@ describe('stock that replicas hold ahead of their calls', () => {
     await opened(1000);
     await busy(a);
     fleet.clock.oversleep(2100);
-    const others = Array.from({ length: 1100 }, () => b.desk.ask());
+    const others = Array.from({ length: 1100 }, () => b.driver.ask());
     await fleet.pass(5);
-    const late = Array.from({ length: 3 }, () => a.desk.ask());
+    const late = Array.from({ length: 3 }, () => a.driver.ask());
     await fleet.pass(500);
     expect(granted(others)).toBeLessThan(1000 - 40);
     expect(granted(others)).toBeGreaterThan(1000 - 40 - 1000 / MOST_OF);
@@ -307,7 +307,7 @@ describe('stock that replicas hold ahead of their calls', () => {
     fleet.clock.oversleep(2100);
     await fleet.pass(50);
     expect([used.length, await fleet.redis.client.zcard('h:{b}:leases')]).toEqual([10, 41]);
-    for (const one of used) a.desk.lost(one);
+    for (const one of used) a.driver.lost(one);
     await fleet.pass(50);
     expect(await viewFromB()).toMatchObject({ remaining: 5000 - inStock, leases: 42 });
   });
@@ -319,7 +319,7 @@ describe('stock that replicas hold ahead of their calls', () => {
     await ask(b);
     const inStock = Number(b.ledger.view('b')?.leases) - 41;
     fleet.clock.oversleep(2100);
-    for (const one of used) a.desk.lost(one);
+    for (const one of used) a.driver.lost(one);
     await fleet.pass(50);
     expect(await viewFromB()).toMatchObject({ remaining: 5000 - inStock, leases: 42 });
   });
@@ -327,15 +327,15 @@ describe('stock that replicas hold ahead of their calls', () => {
   test('is not used on the word of a step that found it spent', async () => {
     const { c, endTurn } = addWithTurns();
     await opened(1000);
-    Array.from({ length: 20 }, () => c.desk.ask());
+    Array.from({ length: 20 }, () => c.driver.ask());
     endTurn();
     await fleet.quiet();
     fleet.clock.oversleep(2100);
-    Array.from({ length: 1000 }, () => b.desk.ask());
+    Array.from({ length: 1000 }, () => b.driver.ask());
     await fleet.pass(5);
-    const late = Array.from({ length: 30 }, () => c.desk.ask());
-    c.meddle = async (run) => {
-      late.push(c.desk.ask());
+    const late = Array.from({ length: 30 }, () => c.driver.ask());
+    c.interceptNext = async (run) => {
+      late.push(c.driver.ask());
       return await run();
     };
     endTurn();
@@ -350,7 +350,7 @@ describe('stock that replicas hold ahead of their calls', () => {
     expect(long).toHaveLength(10);
     await fleet.pass(5000);
     expect(await fleet.redis.client.zcard('h:{b}:leases')).toBe(50);
-    for (const one of long) a.desk.lost(one);
+    for (const one of long) a.driver.lost(one);
     await fleet.pass(100);
     expect(await viewFromB()).toMatchObject({ remaining: 5000 - 10, leases: 41 });
   });
@@ -362,7 +362,7 @@ describe('stock that replicas hold ahead of their calls', () => {
     const used = grantedAtOnce(a, 3);
     // A step that goes before it is time to tell of them.
     await fleet.pass(5);
-    a.desk.lost(theOnly(first[0]));
+    a.driver.lost(theOnly(first[0]));
     await fleet.pass(40);
     expect([used.length, await fleet.redis.client.zcard('h:{b}:leases')]).toEqual([3, 42]);
   });
@@ -371,16 +371,16 @@ describe('stock that replicas hold ahead of their calls', () => {
     await opened(5000);
     const first = await busy(a);
     const batches: StepBatch[] = [];
-    for (const [i, one] of first.entries()) a.desk.answer(one, said(4999 - i));
+    for (const [i, one] of first.entries()) a.driver.answer(one, said(4999 - i));
     await busy(a);
     const [one, other] = grantedAtOnce(a, 2);
     await fleet.pass(7);
-    a.meddle = async (run, batch) => {
+    a.interceptNext = async (run, batch) => {
       batches.push(batch);
       return await run();
     };
-    a.desk.answer(theOnly(one), said(4900));
-    a.desk.lost(theOnly(other));
+    a.driver.answer(theOnly(one), said(4900));
+    a.driver.lost(theOnly(other));
     await fleet.quiet();
     // The opening's answer and these forty; nothing was lost, and nothing came back.
     const [, , observation, , outcome, , losses, returns, age] = batches[0]?.settled[0] ?? [];
@@ -390,7 +390,7 @@ describe('stock that replicas hold ahead of their calls', () => {
   test('costs what it costs when its call was lost before a step told of it', async () => {
     await opened(5000);
     await busy(a);
-    for (const one of grantedAtOnce(a, 10)) a.desk.lost(one);
+    for (const one of grantedAtOnce(a, 10)) a.driver.lost(one);
     await fleet.pass(100);
     expect(await viewFromB()).toMatchObject({ remaining: 5000 - 10, leases: 41 });
   });
@@ -398,7 +398,7 @@ describe('stock that replicas hold ahead of their calls', () => {
   test('costs nothing where its call was not sent', async () => {
     await opened(5000);
     await busy(a);
-    for (const one of grantedAtOnce(a, 10)) a.desk.unsent(one);
+    for (const one of grantedAtOnce(a, 10)) a.driver.unsent(one);
     await fleet.pass(100);
     expect(await viewFromB()).toMatchObject({ remaining: 5000, leases: 41 });
   });
@@ -406,7 +406,7 @@ describe('stock that replicas hold ahead of their calls', () => {
   test('that was given by a step whose answer was lost is nobody’s, and what was used counts', async () => {
     await opened(5000);
     await busy(a);
-    a.meddle = async (run) => {
+    a.interceptNext = async (run) => {
       await run();
       throw new Error('the connection broke');
     };
@@ -429,16 +429,16 @@ describe('stock that replicas hold ahead of their calls', () => {
       await opened(5000);
       await busy(a);
       const used = grantedAtOnce(a, 10);
-      a.meddle = async (run) => {
+      a.interceptNext = async (run) => {
         await may(run);
         throw new Error('the connection broke');
       };
-      for (const [i, one] of used.entries()) a.desk.answer(one, said(4999 - i));
+      for (const [i, one] of used.entries()) a.driver.answer(one, said(4999 - i));
       await fleet.pass(1000);
       expect(a.troubles).toHaveLength(1);
       expect(await viewFromB()).toMatchObject({ remaining: 4990, leases: 41 });
       let counted = Number.NaN;
-      a.meddle = async (run, { stock }) => {
+      a.interceptNext = async (run, { stock }) => {
         counted = stock;
         return await run();
       };
@@ -451,10 +451,10 @@ describe('stock that replicas hold ahead of their calls', () => {
     await opened(5000);
     await busy(a);
     const used = grantedAtOnce(a, 10);
-    a.meddle = async (_run, batch) => {
+    a.interceptNext = async (_run, batch) => {
       expect(batch.held).toHaveLength(10);
       await Promise.resolve();
-      for (const one of used) a.desk.lost(one);
+      for (const one of used) a.driver.lost(one);
       throw new Error('the connection broke');
     };
     await fleet.pass(1000);
@@ -466,10 +466,10 @@ describe('stock that replicas hold ahead of their calls', () => {
     await opened(5000);
     await busy(a);
     const used = grantedAtOnce(a, 10);
-    a.meddle = async (run, batch) => {
+    a.interceptNext = async (run, batch) => {
       expect(batch.held).toHaveLength(10);
       await run();
-      for (const one of used) a.desk.lost(one);
+      for (const one of used) a.driver.lost(one);
       throw new Error('the connection broke');
     };
     await fleet.pass(1000);
@@ -484,7 +484,7 @@ describe('stock that replicas hold ahead of their calls', () => {
     await fleet.redis.client.flushall();
     await fleet.pass(2000);
     expect(await fleet.redis.client.zcard('h:{b}:leases')).toBe(50);
-    for (const one of used) a.desk.answer(one, said(4000));
+    for (const one of used) a.driver.answer(one, said(4000));
     await fleet.pass(100);
     expect(await fleet.redis.client.zcard('h:{b}:leases')).toBe(40);
   });
@@ -516,18 +516,18 @@ describe('stock that replicas hold ahead of their calls', () => {
   });
 
   test('lets nobody past who waits for a socket', async () => {
-    const narrow = fleet.add('narrow', { places: 45, maxQueue: 1000 });
+    const narrow = fleet.add('narrow', { sockets: 45, maxQueue: 1000 });
     await opened(5000);
     const out = await busy(narrow, 40);
-    const rest = Array.from({ length: 8 }, () => narrow.desk.ask());
+    const rest = Array.from({ length: 8 }, () => narrow.driver.ask());
     await fleet.quiet();
     expect(granted(rest)).toBe(5);
     // A socket comes free, and before a step has told whose it is somebody new asks.
-    narrow.desk.answer(theOnly(out[0]), said(4900));
-    const late = narrow.desk.ask();
+    narrow.driver.answer(theOnly(out[0]), said(4900));
+    const late = narrow.driver.ask();
     expect(late.state.kind).toBe('waiting');
-    narrow.desk.answer(theOnly(out[1]), said(4899));
-    narrow.desk.answer(theOnly(out[2]), said(4898));
+    narrow.driver.answer(theOnly(out[1]), said(4899));
+    narrow.driver.answer(theOnly(out[2]), said(4898));
     await fleet.pass(50);
     expect([granted(rest), late.state.kind]).toEqual([8, 'waiting']);
     // Nobody else has any while somebody waits.
@@ -538,17 +538,17 @@ describe('stock that replicas hold ahead of their calls', () => {
   test('serves those who came while the step that brought it was under way', async () => {
     const { c, endTurn } = addWithTurns();
     await opened(5000);
-    const introduction = c.desk.ask();
+    const introduction = c.driver.ask();
     endTurn();
     await fleet.quiet();
-    c.desk.unsent(introduction);
+    c.driver.unsent(introduction);
     endTurn();
     await fleet.pass(100);
     const before = c.steps;
-    const first = Array.from({ length: 20 }, () => c.desk.ask());
+    const first = Array.from({ length: 20 }, () => c.driver.ask());
     let meanwhile: Asked[] = [];
-    c.meddle = async (run) => {
-      meanwhile = Array.from({ length: 5 }, () => c.desk.ask());
+    c.interceptNext = async (run) => {
+      meanwhile = Array.from({ length: 5 }, () => c.driver.ask());
       return await run();
     };
     endTurn();
@@ -557,35 +557,35 @@ describe('stock that replicas hold ahead of their calls', () => {
   });
 
   test('does not take the sockets that another bucket waits for', async () => {
-    const narrow = fleet.add('narrow', { places: 8, maxQueue: 1000 });
+    const narrow = fleet.add('narrow', { sockets: 8, maxQueue: 1000 });
     await opened(5000);
     const out = await busy(narrow, 8);
-    const other = narrow.desk.ask({ bucket: 'other' });
+    const other = narrow.driver.ask({ bucket: 'other' });
     await fleet.quiet();
     for (const one of out) {
-      narrow.desk.answer(one, said(4900));
+      narrow.driver.answer(one, said(4900));
       // In the same moment, before the other bucket's step has told that it goes next.
-      narrow.desk.ask();
+      narrow.driver.ask();
     }
     await fleet.quiet();
     expect(other.state.kind).toBe('granted');
-    expect(narrow.desk.granted.indexOf(other.ticket.id)).toBe(8);
+    expect(narrow.driver.granted.indexOf(other.ticket.id)).toBe(8);
   });
 
   test('does without a word to a replica that the server forgot', async () => {
     await opened(1000);
     await busy(a);
     await fleet.redis.client.del('h:{b}:replicas');
-    const rest = Array.from({ length: 1000 }, () => b.desk.ask());
+    const rest = Array.from({ length: 1000 }, () => b.driver.ask());
     await fleet.pass(600);
     expect(b.troubles).toEqual([]);
     expect(granted(rest)).toBe(1000 - 40);
   });
 
   test('keeps its bucket from being forgotten', async () => {
-    const small = fleet.add('small', { places: 1000, maxBuckets: 1 });
+    const small = fleet.add('small', { sockets: 1000, maxBuckets: 1 });
     await opened(5000);
-    for (const one of await busy(small)) small.desk.unsent(one);
+    for (const one of await busy(small)) small.driver.unsent(one);
     await fleet.pass(21);
     await ask(small, { bucket: 'another' });
     expect(small.ledger.view('b')).toBeDefined();
@@ -596,35 +596,35 @@ describe('stock that replicas hold ahead of their calls', () => {
   test('lets no further attempt go before its time', async () => {
     await opened(5000);
     const [first] = await busy(a);
-    a.desk.answer(theOnly(first), { status: 429, limit: LIMIT, remaining: 4000 });
+    a.driver.answer(theOnly(first), { status: 429, limit: LIMIT, remaining: 4000 });
     await fleet.quiet();
     await busy(a);
     expect(grantedAtOnce(a, 1)).toHaveLength(1);
-    expect(a.desk.again(theOnly(first), fleet.clock.now() + 500).state.kind).toBe('waiting');
+    expect(a.driver.again(theOnly(first), fleet.clock.now() + 500).state.kind).toBe('waiting');
   });
 
   test('lets a further attempt go as well', async () => {
     await opened(5000);
     const [first] = await busy(a);
     const failed = theOnly(first);
-    a.desk.lost(failed);
+    a.driver.lost(failed);
     await fleet.quiet();
     await busy(a);
-    expect(a.desk.again(failed).state.kind).toBe('granted');
+    expect(a.driver.again(failed).state.kind).toBe('granted');
   });
 
   async function viewFromB(): Promise<Record<string, unknown>> {
     await fleet.pass(25);
     const asked = await ask(b, { caller: 'viewer' });
     const view = { ...b.ledger.view('b') };
-    if (asked.state.kind === 'granted') b.desk.unsent(asked);
+    if (asked.state.kind === 'granted') b.driver.unsent(asked);
     asked.leave();
     await fleet.quiet();
     return view;
   }
 });
 
-function said(remaining: number): SaidByTheApi {
+function said(remaining: number): ApiReport {
   return { limit: LIMIT, remaining, resetInMs: MINUTE_MS };
 }
 

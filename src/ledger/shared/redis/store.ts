@@ -59,7 +59,7 @@ export function openRedisStore(options: RedisStoreOptions): RedisStore {
     },
     async presence(proposal) {
       for (const each of [client, subscriber]) revive(each, log);
-      // A subscriber whose socket went deaf notices by this that it did.
+      // A subscriber whose socket went losesMessages notices by this that it did.
       subscriber.ping().catch((err: unknown) => log.debug({ err }, 'redis subscription'));
       const keys = [`${prefix}:{replicas}:seen`, `${prefix}:{replicas}:key`];
       const reply = await client.headgatePresence(...keys, replica, proposal);

@@ -12,7 +12,7 @@ import type { Priority } from '../../src/queue/fair-queue.ts';
 import type { Clock } from '../../src/util/clock.ts';
 
 /** Sockets that a test hands out. */
-export class FakePlaces implements SocketPermits {
+export class FakePermits implements SocketPermits {
   #free: number;
   #refused = false;
   #onFree: () => void = () => undefined;
@@ -33,7 +33,7 @@ export class FakePlaces implements SocketPermits {
     return true;
   }
 
-  give(): void {
+  release(): void {
     this.#free++;
     if (!this.#refused) return;
     this.#refused = false;
@@ -62,7 +62,7 @@ export interface Ask {
   readonly maxWaitMs?: number;
 }
 
-export interface SaidByTheApi {
+export interface ApiReport {
   readonly status?: number;
   readonly limit?: number;
   readonly remaining?: number;
@@ -71,18 +71,18 @@ export interface SaidByTheApi {
 }
 
 /** Asks a ledger for grants and answers them, as the gateway would. */
-export class Desk {
+export class LedgerDriver {
   readonly ledger: Ledger;
   readonly #clock: Pick<Clock, 'now'>;
-  readonly #places: FakePlaces;
+  readonly #permits: FakePermits;
   #count = 0;
   /** In the order in which they were granted. */
   readonly granted: string[] = [];
 
-  constructor(ledger: Ledger, clock: Pick<Clock, 'now'>, places: FakePlaces) {
+  constructor(ledger: Ledger, clock: Pick<Clock, 'now'>, permits: FakePermits) {
     this.ledger = ledger;
     this.#clock = clock;
-    this.#places = places;
+    this.#permits = permits;
   }
 
   ask(ask: Ask = {}): Asked {
@@ -105,7 +105,7 @@ export class Desk {
     return this.#acquire(asked.ticket, { notBefore });
   }
 
-  answer(asked: Asked, said: SaidByTheApi = {}): void {
+  answer(asked: Asked, said: ApiReport = {}): void {
     const now = this.#clock.now();
     const { status = 200, limit, remaining, resetInMs, retryInMs } = said;
     const delay = (afterMs: number) => ({ kind: 'delay', afterMs, resolutionMs: 0 }) as const;
@@ -123,17 +123,17 @@ export class Desk {
         receivedAt: now,
       },
     });
-    this.#places.give();
+    this.#permits.release();
   }
 
   unsent(asked: Asked): void {
     this.ledger.settle(this.grantOf(asked), { kind: 'unsent' });
-    this.#places.give();
+    this.#permits.release();
   }
 
   lost(asked: Asked): void {
     this.ledger.settle(this.grantOf(asked), { kind: 'lost' });
-    this.#places.give();
+    this.#permits.release();
   }
 
   grantOf({ state, ticket }: Asked): Grant {
