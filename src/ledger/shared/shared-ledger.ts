@@ -55,7 +55,7 @@ export class SharedLedger implements Ledger, Transferable {
     bucket.settle(grant, outcome);
   }
 
-  /** The numbers of this bucket's last step here, a step's age old. */
+  /** The bucket's numbers by the last step of this replica. */
   view(bucketId: string): BucketView | undefined {
     const bucket = this.#buckets.get(bucketId);
     if (bucket === undefined) return undefined;
@@ -76,7 +76,7 @@ export class SharedLedger implements Ledger, Transferable {
     };
   }
 
-  /** `waiting` counts all replicas' tickets, `waitingByCaller` those of this one. */
+  /** `waiting` counts all replicas' tickets, `waitingByCaller` only those of this replica. */
   snapshot(): BucketSnapshot[] {
     return [...this.#buckets].flatMap(([id, bucket]) => {
       const view = this.view(id);
@@ -113,20 +113,20 @@ export class SharedLedger implements Ledger, Transferable {
     const state = this.#state;
     state.drainUntil = Math.min(state.drainUntil, this.#options.clock.now());
     const buckets = [...this.#buckets.values()];
-    // A few at a time: each has a last step to take.
+    // In groups, as each takes a last step.
     for (let i = 0; i < buckets.length; i += MAX_STEPS) {
       await Promise.all(buckets.slice(i, i + MAX_STEPS).map((bucket) => bucket.close()));
     }
     this.#scheduler.clear();
   }
 
-  /** What another replica's step published to our channel. */
+  /** Receives what another replica's step published to this replica's channel. */
   receive(text: string): void {
     const message = readMessage(text);
     if (message !== undefined) this.#buckets.get(message.bucket)?.receive(message);
   }
 
-  /** Resolves when a step on the bucket succeeds, one that serves nobody; rejects when not. */
+  /** Takes a step on the bucket that grants nothing; rejects when it fails. */
   async probe(bucketId: string): Promise<void> {
     const { step, replica, clock, timeoutMs, maxQueue } = this.#options;
     const batch: StepBatch = {
@@ -150,7 +150,8 @@ export class SharedLedger implements Ledger, Transferable {
     };
     const text = await inTime(step(bucketId, JSON.stringify(batch)), timeoutMs, clock);
     const { status } = readReply(text);
-    if (status !== 'ok') throw new Error(`the probe of a step was answered ${status}`);
+    if (status !== 'ok')
+      throw new Error(`expected a probing step to be answered ok, got ${status}`);
   }
 
   handOver(): Transfer {
@@ -168,20 +169,20 @@ export class SharedLedger implements Ledger, Transferable {
 
   takeOver({ waiting, held, known }: Transfer): void {
     const byBucket = new Map<string, { name: BucketName } & Writable>();
-    const partOf = (name: BucketName): Writable => {
-      const part = byBucket.get(name.id) ?? { name, waiting: [], held: [], known: [] };
-      byBucket.set(name.id, part);
-      return part;
+    const transferOf = (name: BucketName): Writable => {
+      const transfer = byBucket.get(name.id) ?? { name, waiting: [], held: [], known: [] };
+      byBucket.set(name.id, transfer);
+      return transfer;
     };
-    for (const waiter of waiting) partOf(waiter.ticket.bucket).waiting.push(waiter);
-    for (const one of held) partOf(one.grant.ticket.bucket).held.push(one);
-    for (const bucket of known) partOf(bucket.name).known.push(bucket);
-    for (const part of byBucket.values()) {
-      const bucket = this.#bucketFor(part.name);
-      bucket.takeOver(part);
-      // What holds nothing declares what it knows when it is next asked for.
-      const news = part.known.some(({ since }) => since.size > 0);
-      if (news || part.waiting.length + part.held.length > 0) bucket.step();
+    for (const waiter of waiting) transferOf(waiter.ticket.bucket).waiting.push(waiter);
+    for (const one of held) transferOf(one.grant.ticket.bucket).held.push(one);
+    for (const bucket of known) transferOf(bucket.name).known.push(bucket);
+    for (const transfer of byBucket.values()) {
+      const bucket = this.#bucketFor(transfer.name);
+      bucket.takeOver(transfer);
+      // A bucket with nothing to declare now declares what it knows with its next step.
+      const hasSpent = transfer.known.some(({ since }) => since.size > 0);
+      if (hasSpent || transfer.waiting.length + transfer.held.length > 0) bucket.step();
     }
   }
 
