@@ -23,7 +23,7 @@ describe('a failover ledger', () => {
   let lines: string[];
   let modes: string[];
   let belief: Belief | undefined;
-  /** Whether the server is away, as far as this replica can tell. */
+  /** Whether probes find the server away. */
   let isAway: boolean;
 
   beforeAll(async () => {
@@ -100,18 +100,18 @@ describe('a failover ledger', () => {
     return all.filter(({ state }) => state.kind === 'granted').length;
   }
 
-  test('spends a share of the budget by itself while the shared one is away', async () => {
+  test('spends a share of the budget while the shared ledger is away', async () => {
     await opened(90, 60);
     lose();
     const asked = Array.from({ length: 30 }, () => driver.ask());
-    // The last of them goes when the others had their turn: its answer says what they leave.
+    // The last one is granted after the other replicas' turn: its answer reports what they leave.
     expect(granted(asked)).toBe(19);
     expect(failover.view('b')).toMatchObject({ limit: 30, remaining: 19, waiting: 11 });
     await fleet.pass(1000);
     expect(granted(asked)).toBe(20);
   });
 
-  test('refuses nobody for whom something is left before the reset', async () => {
+  test('sheds no ticket for which something is left before the reset', async () => {
     const first = await ask();
     driver.answer(first, { limit: 90, remaining: 60, resetInMs: 60 * MINUTE_MS });
     await fleet.pass(100);
@@ -125,15 +125,15 @@ describe('a failover ledger', () => {
     expect(granted(asked)).toBe(20);
   });
 
-  test('has a share of a budget that it meets only then', async () => {
+  test('has a share of a budget that it opens only during the outage', async () => {
     lose();
-    const probe = driver.ask();
-    driver.answer(probe, { limit: 90, remaining: 89, resetInMs: MINUTE_MS });
+    const first = driver.ask();
+    driver.answer(first, { limit: 90, remaining: 89, resetInMs: MINUTE_MS });
     const asked = Array.from({ length: 40 }, () => driver.ask());
     expect(granted(asked)).toBe(29);
   });
 
-  test('takes no configured limit for the one that the API said before', async () => {
+  test('prefers the limit that the API reported to the configured one', async () => {
     await opened(90, 60);
     lose();
     belief = { limit: 600, periodMs: MINUTE_MS };
@@ -149,7 +149,7 @@ describe('a failover ledger', () => {
     expect(failover.view('b')).toMatchObject({ limit: 20 });
   });
 
-  test('takes along who waits, in the order of age, and tells nobody', async () => {
+  test('moves waiting tickets in the order of age, without an outcome', async () => {
     await opened(90, 0);
     const waiting = [await ask(), await ask({ caller: 'other' }), await ask()];
     lose();
@@ -163,7 +163,7 @@ describe('a failover ledger', () => {
     expect(waiting.map(({ state }) => state.kind)).toEqual(Array(3).fill('waiting'));
   });
 
-  test('settles wherever the ledger is by then, and remembers what it spent', async () => {
+  test('settles with the ledger in use by then, and remembers what it spent', async () => {
     await opened(90, 60);
     const before = await ask();
     lose();
@@ -176,7 +176,7 @@ describe('a failover ledger', () => {
     expect(failover.view('b')).toMatchObject({ limit: 90, remaining: 57, leases: 0 });
   });
 
-  test('counts what others spent meanwhile once the API has said so', async () => {
+  test('counts what others spent meanwhile once the API has reported it', async () => {
     await opened(90, 60);
     lose();
     const during = await ask();
@@ -185,16 +185,16 @@ describe('a failover ledger', () => {
     await fleet.pass(500);
     const after = Array.from({ length: 10 }, () => driver.ask());
     await fleet.quiet();
-    // One goes first and learns whether it is so.
+    // A canary tests the belief first.
     expect(granted(after)).toBe(1);
     const canary = after.find(({ state }) => state.kind === 'granted');
-    if (canary === undefined) throw new Error('nobody was granted');
+    if (canary === undefined) throw new Error('no ticket was granted');
     driver.answer(canary, { limit: 90, remaining: 2, resetInMs: MINUTE_MS });
     await fleet.pass(100);
     expect(granted(after)).toBe(3);
   });
 
-  test('asks again after a while, and less and less often', async () => {
+  test('probes after a while, and less and less often', async () => {
     await opened(90, 60);
     lose();
     await fleet.pass(60_000);
@@ -204,21 +204,21 @@ describe('a failover ledger', () => {
     expect(failover.mode).toBe('redis');
   });
 
-  test('says once that it changed, and why', async () => {
+  test('logs each change once, with its reason', async () => {
     await opened(90, 60);
     lose();
     failover.trouble(new Error('it is still away'), 'b');
     isAway = false;
     await fleet.pass(500);
-    const told = lines.map((line): unknown => JSON.parse(line));
-    expect(told).toMatchObject([
+    const logged = lines.map((line): unknown => JSON.parse(line));
+    expect(logged).toMatchObject([
       { level: 'warn', msg: 'ledger', ledger: 'local', replicas: 3, reason: 'it is away' },
       { level: 'info', msg: 'ledger', ledger: 'redis' },
     ]);
     expect(modes).toEqual(['redis', 'local', 'redis']);
   });
 
-  test('keeps a bucket paused through every change', async () => {
+  test('keeps a bucket paused through each change', async () => {
     await opened(90, 60);
     expect(failover.pause('b')).toBe(true);
     await fleet.quiet();
@@ -234,12 +234,12 @@ describe('a failover ledger', () => {
   });
 });
 
-describe('the time that an answer may take', () => {
-  test('is judged after one further turn, so that our own stall is no outage', async () => {
+describe('the time limit of a reply', () => {
+  test('ends one turn later, so that a blocked process is no outage', async () => {
     const server = await startRedis();
     try {
       const reply = inTime(server.client.ping(), 100, systemClock);
-      // The server answers meanwhile; the timer is due before we get to read what it said.
+      // The server replies meanwhile; the timer is due before the reply is read.
       const until = performance.now() + 300;
       while (performance.now() < until);
       await expect(reply).resolves.toBe('PONG');
@@ -248,7 +248,7 @@ describe('the time that an answer may take', () => {
     }
   });
 
-  test('is over when nothing came by then', async () => {
+  test('ends the wait when no reply arrived', async () => {
     const clock = new FakeClock();
     const judged = inTime(new Promise<never>(() => undefined), 100, clock);
     clock.advance(100);

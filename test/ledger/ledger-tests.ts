@@ -19,7 +19,7 @@ export interface LedgerUnderTest {
 const MAX_QUEUE = 20;
 const MINUTE_MS = 60_000;
 
-/** What every ledger promises, whatever keeps it. */
+/** The contract of every ledger. */
 export function ledgerTests(
   name: string,
   make: (parts: LedgerParts) => Promise<LedgerUnderTest> | LedgerUnderTest,
@@ -61,7 +61,7 @@ export function ledgerTests(
       return asked;
     }
 
-    /** A bucket whose first answer says `remaining` of `limit`, all back in a minute. */
+    /** Opens a bucket: its first answer reports `remaining` of `limit`, and a reset in a minute. */
     async function opened(limit: number, remaining: number, bucket = 'b'): Promise<void> {
       const first = await ask({ bucket, caller: 'opener' });
       driver.answer(first, { limit, remaining, resetInMs: MINUTE_MS });
@@ -76,7 +76,7 @@ export function ledgerTests(
     beforeEach(() => open());
     afterEach(() => made.ledger.close());
 
-    test('opens an unknown bucket with one probe, and the rest waits for its answer', async () => {
+    test('opens an unknown bucket with one request, and the others wait for its answer', async () => {
       const [first, second, third] = [await ask(), await ask(), await ask()];
       expect(kinds([first, second, third])).toEqual(['granted', 'waiting', 'waiting']);
       driver.answer(first, { limit: 10, remaining: 9, resetInMs: MINUTE_MS });
@@ -84,7 +84,7 @@ export function ledgerTests(
       expect(kinds([second, third])).toEqual(['granted', 'granted']);
     });
 
-    test('spends exactly what remains, and goes on when the reset brings it back', async () => {
+    test('spends exactly what remains, and continues when the budget refills', async () => {
       await opened(5, 3);
       const asked = [];
       for (let i = 0; i < 6; i++) asked.push(await ask());
@@ -125,7 +125,7 @@ export function ledgerTests(
       expect(second.state.kind).toBe('granted');
     });
 
-    test('counts a grant whose answer takes ten seconds as spent, and its late answer as news', async () => {
+    test('counts a grant as spent after ten seconds without an answer, and still uses its late answer', async () => {
       await opened(3, 1);
       const slow = await ask();
       const waiting = await ask();
@@ -137,7 +137,7 @@ export function ledgerTests(
       expect(waiting.state.kind).toBe('granted');
     });
 
-    test('holds everything back for as long as a 429 says', async () => {
+    test('grants nothing for as long as a 429 requires', async () => {
       await opened(10, 9);
       const throttled = await ask();
       driver.answer(throttled, { status: 429, remaining: 0, retryInMs: 5000, limit: 10 });
@@ -148,12 +148,12 @@ export function ledgerTests(
       expect(waiting.state.kind).toBe('granted');
     });
 
-    test('lets only the one request wait when a 429 says that there is budget left', async () => {
+    test('makes only the one request wait when a 429 reports that budget is left', async () => {
       await opened(10, 9);
       const throttled = await ask();
       driver.answer(throttled, { status: 429, limit: 10, remaining: 8, resetInMs: MINUTE_MS });
       await made.quiet();
-      const retry = driver.again(throttled, clock.now() + 2000);
+      const retry = driver.retry(throttled, clock.now() + 2000);
       const other = await ask();
       expect(kinds([retry, other])).toEqual(['waiting', 'granted']);
       await pass(2000);
@@ -171,14 +171,14 @@ export function ledgerTests(
       expect(driver.granted.indexOf('small-8')).toBeLessThanOrEqual(2);
     });
 
-    test('serves one caller in the order in which it came, and a retry before all of that', async () => {
+    test('serves one caller in the order of arrival, and its retry first', async () => {
       await opened(10, 1);
       const first = await ask();
       await pass(5);
       const later = [await ask(), await ask()];
       driver.answer(first, { status: 429, limit: 10, remaining: 0, retryInMs: 1000 });
       await made.quiet();
-      const retry = driver.again(first);
+      const retry = driver.retry(first);
       await made.quiet();
       driver.granted.length = 0;
       await pass(1000);
@@ -188,7 +188,7 @@ export function ledgerTests(
       expect(driver.granted).toEqual([first, ...later].map(({ ticket }) => ticket.id));
     });
 
-    test('gives a high priority its turn before a normal one, and starves nobody', async () => {
+    test('serves a high priority before a normal one, and starves no caller', async () => {
       await opened(30, 0);
       for (let i = 0; i < 3; i++) await ask({ priority: 'low', caller: 'slow' });
       for (let i = 0; i < 3; i++) await ask({ priority: 'normal', caller: 'usual' });
@@ -201,7 +201,7 @@ export function ledgerTests(
       expect(order).toHaveLength(18);
     });
 
-    test('sheds at once what cannot be served in time, and says when to come back', async () => {
+    test('sheds at once a ticket that cannot be served in time, and reports when to retry', async () => {
       await opened(2, 0);
       const hasty = await ask({ maxWaitMs: 30_000 });
       expect(hasty.state).toMatchObject({ kind: 'shed', code: 'wait-too-long' });
@@ -211,11 +211,11 @@ export function ledgerTests(
       expect(patient.state.kind).toBe('waiting');
     });
 
-    test('sheds at the deadline what the forecast could not foresee', async () => {
-      const probe = await ask();
+    test('sheds at the deadline a ticket for which there was no forecast', async () => {
+      const first = await ask();
       const waiting = await ask({ maxWaitMs: 500 });
       await pass(499);
-      expect(kinds([probe, waiting])).toEqual(['granted', 'waiting']);
+      expect(kinds([first, waiting])).toEqual(['granted', 'waiting']);
       await pass(1);
       expect(waiting.state).toMatchObject({ kind: 'shed', code: 'wait-too-long' });
     });
@@ -231,7 +231,7 @@ export function ledgerTests(
       expect(made.ledger.view('b')?.waiting).toBe(MAX_QUEUE);
     });
 
-    test('forgets a ticket whose caller leaves, and gives its turn to the next', async () => {
+    test('forgets a ticket whose caller has gone, and gives its turn to the next', async () => {
       await opened(1, 0);
       const [gone, next] = [await ask(), await ask()];
       gone.leave();
@@ -242,7 +242,7 @@ export function ledgerTests(
       expect(next.state.kind).toBe('granted');
     });
 
-    test('grants nothing without a free socket, and goes on as soon as one is free', async () => {
+    test('grants nothing without a free socket, and continues as soon as one is free', async () => {
       await made.ledger.close();
       await open({ sockets: 2 });
       await opened(10, 9);
@@ -253,7 +253,7 @@ export function ledgerTests(
       expect(third.state.kind).toBe('granted');
     });
 
-    test('shares sockets between buckets that go without', async () => {
+    test('shares sockets between buckets that wait for one', async () => {
       await made.ledger.close();
       await open({ sockets: 1 });
       await opened(10, 9, 'a');
@@ -271,7 +271,7 @@ export function ledgerTests(
       expect(inB.state.kind).toBe('granted');
     });
 
-    test('says whether a grant had to wait for the budget', async () => {
+    test('reports whether a grant had to wait for the budget', async () => {
       await opened(10, 1);
       const [atOnce, later] = [await ask(), await ask()];
       driver.unsent(atOnce);
@@ -280,7 +280,7 @@ export function ledgerTests(
       expect(driver.grantOf(later).waitedFor).toBe('budget');
     });
 
-    test('says whether a grant had to wait for a socket alone', async () => {
+    test('reports whether a grant had to wait for a socket alone', async () => {
       await made.ledger.close();
       await open({ sockets: 1 });
       await opened(10, 9);
@@ -294,7 +294,7 @@ export function ledgerTests(
       expect(driver.grantOf(third).waitedFor).toBe('socket');
     });
 
-    test('says of what a reset releases that it waited for the budget, up to the last socket', async () => {
+    test('reports the wait for the budget for all grants of a reset, up to the last socket', async () => {
       await made.ledger.close();
       await open({ sockets: 2 });
       await opened(10, 0);
@@ -306,11 +306,11 @@ export function ledgerTests(
         driver.answer(one, { limit: 10, remaining: 9 - i, resetInMs: MINUTE_MS });
         await made.quiet();
       }
-      // The canary; what goes to the other socket at its answer; what waits for the first two to end.
+      // The canary; the grant of the other socket at its answer; those that wait for these two to end.
       expect(waitedFor).toEqual(['budget', 'budget', 'socket', 'socket']);
     });
 
-    test('counts a pause with the budget: what it held back comes all at once as well', async () => {
+    test('reports a pause as a wait for the budget, as its end grants many at once too', async () => {
       await opened(10, 9);
       made.ledger.pause('b');
       await made.quiet();
@@ -337,7 +337,7 @@ export function ledgerTests(
       expect(asked[2]?.state.kind).toBe('granted');
     });
 
-    test('tells its numbers, and who waits', async () => {
+    test('reports its numbers, and the waiting tickets by caller', async () => {
       await opened(10, 0);
       await ask({ caller: 'x' });
       await ask({ caller: 'x' });
@@ -350,14 +350,14 @@ export function ledgerTests(
       ]);
     });
 
-    test('counts what the API throttled by itself for the bound of the queue', async () => {
+    test('counts parked tickets for the bound of the queue', async () => {
       await opened(100, 90);
       const retries = [];
       for (let i = 0; i < MAX_QUEUE + 5; i++) {
         const throttled = await ask();
         driver.answer(throttled, { status: 429, limit: 100, remaining: 80, resetInMs: MINUTE_MS });
         await made.quiet();
-        retries.push(driver.again(throttled, clock.now() + 30_000));
+        retries.push(driver.retry(throttled, clock.now() + 30_000));
       }
       await made.quiet();
       expect(kinds(retries.slice(0, MAX_QUEUE))).toEqual(Array(MAX_QUEUE).fill('waiting'));
@@ -366,26 +366,26 @@ export function ledgerTests(
       expect(made.ledger.view('b')?.waiting).toBe(MAX_QUEUE);
     });
 
-    test('starts no further attempt after the deadline', async () => {
+    test('starts no retry after the deadline', async () => {
       await opened(10, 9);
       const throttled = await ask({ maxWaitMs: 5000 });
       driver.answer(throttled, { status: 429, limit: 10, remaining: 8, resetInMs: MINUTE_MS });
       await pass(5000);
-      const late = driver.again(throttled);
+      const late = driver.retry(throttled);
       await made.quiet();
       expect(late.state).toMatchObject({ kind: 'shed', code: 'wait-too-long' });
     });
 
-    test('sets no alarm for a bucket in which nobody waits any more', async () => {
-      const probe = await ask();
+    test('sets no timer for a bucket in which no ticket waits any more', async () => {
+      const first = await ask();
       const waiting = await ask();
       waiting.leave();
       await pass(2000);
-      expect(kinds([probe, waiting])).toEqual(['granted', 'cancelled']);
+      expect(kinds([first, waiting])).toEqual(['granted', 'cancelled']);
       expect(clock.pending).toBe(0);
     });
 
-    test('gives no turn at a socket to a bucket whose caller left', async () => {
+    test('gives no turn at a socket to a bucket whose caller has gone', async () => {
       await made.ledger.close();
       await open({ sockets: 1 });
       for (const bucket of ['a', 'b', 'c']) await opened(10, 9, bucket);
@@ -399,7 +399,7 @@ export function ledgerTests(
       expect(kinds([gone, next])).toEqual(['cancelled', 'granted']);
     });
 
-    test('passes a free socket on to who can use it, past those without budget', async () => {
+    test('passes a free socket on to a bucket that can use it, past those without budget', async () => {
       await made.ledger.close();
       await open({ sockets: 1 });
       await opened(10, 9, 'a');
@@ -414,7 +414,7 @@ export function ledgerTests(
       expect(kinds([...without, next])).toEqual(['waiting', 'waiting', 'waiting', 'granted']);
     });
 
-    test('grants to one that may not wait at all what can be granted at once', async () => {
+    test('grants at once to a ticket that may not wait at all', async () => {
       await opened(10, 1);
       const [first, second] = [await ask({ maxWaitMs: 0 }), await ask({ maxWaitMs: 0 })];
       expect(kinds([first, second])).toEqual(['granted', 'shed']);
@@ -435,7 +435,7 @@ export function ledgerTests(
       expect(made.ledger.view('b')).not.toHaveProperty('paused');
     });
 
-    test('lets wait what can be served while it drains, and sheds the rest', async () => {
+    test('keeps tickets that can be served while it drains, and sheds the rest', async () => {
       await opened(2, 0);
       const waiting = [await ask(), await ask(), await ask()];
       made.ledger.drain(clock.now() + MINUTE_MS + 5000);
@@ -446,7 +446,7 @@ export function ledgerTests(
       expect(kinds(waiting)).toEqual(['granted', 'granted', 'shed']);
     });
 
-    test('sheds all that waits when it is closed', async () => {
+    test('sheds all waiting tickets when it is closed', async () => {
       await opened(2, 0);
       const waiting = [await ask(), await ask()];
       await made.ledger.close();

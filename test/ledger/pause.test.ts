@@ -31,7 +31,7 @@ function setUp() {
   return { clock, ledger, ticket };
 }
 
-test('a paused bucket grants nothing until it is resumed, and then what waited', async () => {
+test('a paused bucket grants nothing until it is resumed', async () => {
   const { clock, ledger, ticket } = setUp();
   const first = ledger.acquire(ticket(), STAYS);
   expect(first.kind).toBe('granted');
@@ -62,11 +62,11 @@ test('a ticket that waits in a paused bucket is shed at its deadline', async () 
 
 test('a bucket that does not exist can be neither paused nor resumed', () => {
   const { ledger } = setUp();
-  expect(ledger.pause('nobody:read')).toBe(false);
-  expect(ledger.resume('nobody:read')).toBe(false);
+  expect(ledger.pause('unknown:read')).toBe(false);
+  expect(ledger.resume('unknown:read')).toBe(false);
 });
 
-test('the snapshot forecasts when the last waiting ticket goes, unless the bucket is paused', () => {
+test('the snapshot forecasts the last waiting ticket’s grant, unless the bucket is paused', () => {
   const { clock, ledger, ticket } = setUp();
   for (let i = 0; i < 10; i++) {
     const granted = ledger.acquire(ticket(), STAYS);

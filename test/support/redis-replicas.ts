@@ -16,13 +16,13 @@ export interface Replica {
   /** How many steps it has taken. */
   readonly steps: number;
   readonly troubles: readonly Error[];
-  /** What happens to its next step instead; answers what the step is to resolve to. */
+  /** Replaces its next step; returns what the step resolves to. */
   interceptNext: ((run: () => Promise<unknown>, batch: StepBatch) => Promise<unknown>) | undefined;
-  /** What happens around each of its steps. */
+  /** Wraps each of its steps. */
   interceptAll: ((run: () => Promise<unknown>) => Promise<unknown>) | undefined;
-  /** While set, nothing that others publish reaches it. */
+  /** While set, messages of other replicas do not reach it. */
   losesMessages: boolean;
-  /** While set, its steps reach nobody. */
+  /** While set, its steps do not reach the server. */
   losesSteps: boolean;
 }
 
@@ -30,7 +30,7 @@ export interface ReplicaOptions {
   readonly sockets?: number;
   readonly maxQueue?: number;
   readonly maxBuckets?: number;
-  /** StepLoop are taken at once unless a test says otherwise. */
+  /** Steps start at once unless a test sets another end of turn. */
   readonly atEndOfTurn?: EndOfTurn;
 }
 
@@ -43,7 +43,7 @@ const NEVER = new Promise<never>(() => undefined);
 export class Replicas {
   readonly redis: RedisServer;
   readonly clock = new FakeClock();
-  /** The server's clock less ours. */
+  /** The server's clock less this process's. */
   serverAheadMs = 0;
   readonly #subscriber: RedisServer['client'];
   readonly #all = new Map<string, Replica>();
@@ -146,7 +146,7 @@ export class Replicas {
   /** Ends all replicas and forgets what they left. */
   async clear(): Promise<void> {
     const closed = Promise.all([...this.#all.values()].map(({ ledger }) => ledger.close()));
-    // A step that reaches nobody is waited for until it times out.
+    // A lost step is waited for until it times out.
     await this.pass(1000);
     await closed;
     this.#all.clear();

@@ -150,8 +150,9 @@ export class SharedLedger implements Ledger, Transferable {
     };
     const text = await inTime(step(bucketId, JSON.stringify(batch)), timeoutMs, clock);
     const { status } = readReply(text);
-    if (status !== 'ok')
+    if (status !== 'ok') {
       throw new Error(`expected a probing step to be answered ok, got ${status}`);
+    }
   }
 
   handOver(): Transfer {

@@ -26,7 +26,7 @@ describe('replicas that share a ledger', () => {
     return asked;
   }
 
-  /** The first answer says `remaining` of `limit`, all back in a minute; `b` has heard of it. */
+  /** The first answer reports `remaining` of `limit`, and a reset in a minute; `b` knows of it. */
   async function opened(limit: number, remaining: number): Promise<void> {
     const first = await ask(a);
     a.driver.answer(first, { limit, remaining, resetInMs: MINUTE_MS });
@@ -51,7 +51,7 @@ describe('replicas that share a ledger', () => {
     expect(b.ledger.view('b')).toMatchObject({ limit: 10, leases: 4 });
   });
 
-  test('serve one caller in the order of arrival, wherever it asks', async () => {
+  test('serve one caller in the order of arrival, whichever replica it calls', async () => {
     await opened(10, 0);
     const order: Asked[] = [];
     for (let i = 0; i < 6; i++) {
@@ -99,7 +99,7 @@ describe('replicas that share a ledger', () => {
     expect(granted(normal)).toBe(1);
   });
 
-  test('take one step each for requests that are granted at once, and none more to settle', async () => {
+  test('take one step for each request that is granted at once, and no other step to settle it', async () => {
     await opened(100, 90);
     const before = a.steps;
     for (let i = 0; i < 5; i++) {
@@ -110,7 +110,7 @@ describe('replicas that share a ledger', () => {
     expect(a.steps - before).toBe(5);
   });
 
-  test('gather what comes while a step is under way into the next', async () => {
+  test('report with the next step what happens while one is under way', async () => {
     await opened(100, 90);
     const before = a.steps;
     const asked = Array.from({ length: 50 }, () => a.driver.ask());
@@ -119,7 +119,7 @@ describe('replicas that share a ledger', () => {
     expect(a.steps - before).toBe(2);
   });
 
-  test('gather what one turn of the event loop brings into one step', async () => {
+  test('report with one step what one turn of the event loop brings', async () => {
     await opened(100, 90);
     let endTurn = (): void => undefined;
     const atEndOfTurn = (run: () => void): void => {
@@ -132,14 +132,14 @@ describe('replicas that share a ledger', () => {
     await fleet.quiet();
     expect(granted(asked)).toBe(50);
     expect(c.steps).toBe(1);
-    // Whoever leaves takes a step of its own only when its turn ends.
+    // A settlement starts a step only when its turn ends.
     for (const one of asked) c.driver.unsent(one);
     endTurn();
     await fleet.quiet();
     expect(c.steps).toBe(2);
   });
 
-  test('tell of answers with a step that goes anyway, else soon, and once', async () => {
+  test('report answers with a step that is taken anyway, else soon, and once', async () => {
     await opened(100, 90);
     const before = a.steps;
     const first = await ask(a);
@@ -156,7 +156,7 @@ describe('replicas that share a ledger', () => {
     expect(b.ledger.view('b')).toMatchObject({ remaining: 87, leases: 1 });
   });
 
-  test('take so few steps at once that a thousand buckets do not wait for each other', async () => {
+  test('bound the steps under way, so that a thousand buckets do not wait for each other', async () => {
     let most = 0;
     let underWay = 0;
     const many = Array.from({ length: 300 }, (_, i) => `bucket-${i}`);
@@ -173,11 +173,11 @@ describe('replicas that share a ledger', () => {
     await settled(() => granted(asked) > 99);
     expect(most).toBe(64);
     expect(a.troubles).toEqual([]);
-    // There are a hundred sockets; whoever got none waits for one.
+    // There are a hundred sockets; the other tickets wait for one.
     expect(granted(asked)).toBe(100);
   });
 
-  test('do not take an answer for a newer one because its step was long on its way', async () => {
+  test('do not take an answer for a newer one because its step was delayed', async () => {
     await opened(100, 50);
     const [first, second] = [await ask(a), await ask(a)];
     const resetAt = fleet.clock.now() + MINUTE_MS;
@@ -188,7 +188,7 @@ describe('replicas that share a ledger', () => {
     });
     a.driver.answer(second, say(48));
     await fleet.pass(25);
-    // What the step says comes this much later, as far as the server can tell.
+    // To the server, the resets that the step reports seem this much later.
     fleet.serverAheadMs = 60;
     a.driver.answer(first, say(49));
     await fleet.pass(25);
@@ -209,21 +209,21 @@ describe('replicas that share a ledger', () => {
 
   test('learn of sheds whose message was lost', async () => {
     const [c, d] = [fleet.add('c', { maxQueue: 4 }), fleet.add('d', { maxQueue: 4 })];
-    const probe = await ask(c);
+    const first = await ask(c);
     const flood = [];
     for (let i = 0; i < 4; i++) flood.push(await ask(d, { caller: 'flood', owner: 'x' }));
     d.losesMessages = true;
     const other = await ask(c, { caller: 'other', owner: 'y' });
-    expect([probe.state.kind, other.state.kind]).toEqual(['granted', 'waiting']);
+    expect([first.state.kind, other.state.kind]).toEqual(['granted', 'waiting']);
     expect(flood[3]?.state.kind).toBe('waiting');
     await fleet.pass(4000);
-    // The probe stays unanswered, so one more goes now and then; whoever does not, waits.
+    // The first request has no answer, so another is granted now and then; the rest wait.
     const waiting = [...flood, other].filter(({ state }) => state.kind === 'waiting');
     expect(waiting).toContain(flood[3]);
     expect(d.ledger.view('b')?.waiting).toBe(waiting.length);
   });
 
-  test('do nothing of a step that ran only after its replica had given it up', async () => {
+  test('ignore a step that ran only after its replica had given it up', async () => {
     await opened(10, 2);
     let late: (() => Promise<unknown>) | undefined;
     a.interceptNext = (run) => {
@@ -248,7 +248,7 @@ describe('replicas that share a ledger', () => {
     expect(await fleet.redis.client.hgetall('h:{b}:state')).toEqual(before);
   });
 
-  test('do not grant twice over when the answer of a step that ran was lost', async () => {
+  test('do not grant twice when the reply to a step that ran was lost', async () => {
     await opened(10, 2);
     a.interceptNext = async (run) => {
       await run();
@@ -285,7 +285,7 @@ describe('replicas that share a ledger', () => {
     await harm();
     const after = [];
     for (let i = 0; i < 6; i++) after.push(await ask(i % 2 === 0 ? a : b));
-    // Three were left, two are out: whatever was lost, at most one more and a canary may go.
+    // Three were left, two are in flight: at most one more and a canary may be granted.
     expect(granted(out)).toBe(2);
     expect(granted(after)).toBeLessThanOrEqual(2);
     const canary = after.find(({ state }) => state.kind === 'granted');
@@ -299,7 +299,7 @@ describe('replicas that share a ledger', () => {
     expect(after.filter(({ state }) => state.kind === 'waiting')).toEqual([]);
   });
 
-  test('take back what was offered to one that sleeps, and serve others', async () => {
+  test('take back what was offered to a suspended replica, and serve others', async () => {
     await opened(10, 1);
     const holder = await ask(a);
     const sleeper = await ask(b);
@@ -311,7 +311,7 @@ describe('replicas that share a ledger', () => {
     expect([sleeper.state.kind, other.state.kind]).toEqual(['waiting', 'waiting']);
     await fleet.pass(1100);
     expect([sleeper.state.kind, other.state.kind]).toEqual(['waiting', 'granted']);
-    // It wakes after its tickets were dropped, declares them, and waits like everybody.
+    // It resumes after its tickets were dropped, declares them, and waits as others do.
     await fleet.pass(12_000);
     b.losesMessages = false;
     b.losesSteps = false;
@@ -321,7 +321,7 @@ describe('replicas that share a ledger', () => {
     expect(sleeper.state.kind).toBe('granted');
   });
 
-  test('do not take an offer that comes out of an old message', async () => {
+  test('do not use an offer of an old message', async () => {
     await opened(10, 1);
     const holder = await ask(a);
     const sleeper = await ask(b);
@@ -352,7 +352,7 @@ describe('replicas that share a ledger', () => {
     expect(a.ledger.view('b')?.resetInMs).toBeCloseTo(MINUTE_MS, -2);
   });
 
-  test('leave their tickets to nobody when they close, so that others go on', async () => {
+  test('remove their tickets when they close, so that others are granted', async () => {
     await opened(10, 1);
     const holder = await ask(b);
     const waiting = [await ask(a), await ask(a), await ask(b)];
@@ -364,19 +364,19 @@ describe('replicas that share a ledger', () => {
     expect(waiting[2]?.state.kind).toBe('granted');
   });
 
-  test('say that they cannot work with a state of another layout', async () => {
+  test('report that they cannot work with a state of another layout', async () => {
     await fleet.redis.client.hset('h:{b}:state', 'layout', 99);
     await ask(a);
     expect(a.troubles[0]?.message).toMatch(/layout 99/);
   });
 
-  test('do not ask without end for what only a socket can change', async () => {
+  test('do not step again and again while only a socket is missing', async () => {
     await opened(10, 5);
     a.ledger.pause('b');
     const waiting = await ask(a, { maxWaitMs: 10 * MINUTE_MS });
     await fleet.pass(59_000);
     const before = a.steps;
-    // A minute after the last grant the bucket lets one go whatever it believes, if anybody can.
+    // A minute after the last grant the bucket grants one whatever it believes, if a socket is free.
     for (let i = 0; i < 300; i++) {
       fleet.clock.advance(10);
       await fleet.quiet();
@@ -385,26 +385,26 @@ describe('replicas that share a ledger', () => {
     expect(a.steps - before).toBeLessThan(6);
   });
 
-  test('pass on at once what was offered to one that has no socket any more', async () => {
+  test('pass on at once an offer to a replica that has no socket any more', async () => {
     const full = fleet.add('full', { sockets: 1 });
     await opened(10, 1);
     const holder = await ask(a);
     const offered = await ask(full);
     const next = await ask(a);
     await fleet.pass(1100);
-    // Its only socket goes to another bucket, and the script has not heard of that.
+    // Its only socket is taken by another bucket, and the script does not know of that.
     expect(full.permits.take()).toBe(true);
     a.driver.answer(holder, { limit: 10, remaining: 1, resetInMs: MINUTE_MS });
     await fleet.pass(50);
     expect([offered.state.kind, next.state.kind]).toEqual(['waiting', 'granted']);
   });
 
-  test('take a name for what it is, however broken its text', async () => {
+  test('accept a name that is not valid Unicode', async () => {
     const asked = await ask(a, { caller: 'half a \ud83d pair', owner: '\udc00' });
     expect([asked.state.kind, a.troubles]).toEqual(['granted', []]);
   });
 
-  test('keep what is out at one that only asks whether the server is back', async () => {
+  test('keep the leases of a replica that only probes the server', async () => {
     await opened(10, 2);
     const out = [await ask(a), await ask(a)];
     const other = await ask(b);
@@ -416,7 +416,7 @@ describe('replicas that share a ledger', () => {
     expect(await fleet.redis.client.hlen('h:{b}:tickets')).toBe(1);
   });
 
-  test('leave keys that all end by themselves', async () => {
+  test('leave keys that all expire', async () => {
     await opened(10, 1);
     await ask(a);
     await ask(b, { caller: 'x' });
@@ -427,20 +427,20 @@ describe('replicas that share a ledger', () => {
     expect(Math.max(...ttls)).toBeLessThan(4 * MINUTE_MS);
   });
 
-  test('leave no key without an end that a replica made anew', async () => {
+  test('leave no key without expiry that a replica created again', async () => {
     const first = await ask(a);
     a.driver.answer(first, { limit: 10, remaining: 5, resetInMs: 30 * MINUTE_MS });
     await fleet.pass(11 * MINUTE_MS);
-    // Whoever was not heard of for ten minutes is forgotten, and here that is everybody else.
+    // A replica that did not step for ten minutes is forgotten; here that is every other one.
     await ask(fleet.add('c'));
     const keys = await fleet.redis.client.keys('h:*');
     const ttls = await Promise.all(keys.map((key) => fleet.redis.client.pttl(key)));
     expect(Math.min(...ttls)).toBeGreaterThan(MINUTE_MS);
   });
 
-  test('keep every key alive for as long as what is in it may matter', async () => {
+  test('keep every key for as long as its content may matter', async () => {
     const { client } = fleet.redis;
-    /** Lets the server's lifetimes pass as the clock of the test does. */
+    /** Lets the keys' time to live pass as the clock of the test does. */
     async function pass(ms: number): Promise<number> {
       await fleet.pass(ms);
       let shortest = Infinity;
@@ -478,7 +478,7 @@ function theFirst(all: readonly Asked[]): Asked {
   return first;
 }
 
-/** Waits for real work that the clock does not move. */
+/** Waits for work that does not depend on the fake clock. */
 async function settled(done: () => boolean): Promise<void> {
   for (let i = 0; i < 2000 && !done(); i++) {
     await new Promise((resolve) => {
