@@ -94,7 +94,7 @@ export type Outcome =
 export interface CallerSignal {
   /** Whether the caller has gone already. A listener that is added after that is never called. */
   readonly gone: boolean;
-  /** Adds a listener, which is called once when the caller goes. The result removes it. */
+  /** Adds a listener, which is called once when the caller disconnects. The result removes it. */
   onGone(listener: () => void): RemoveListener;
 }
 

@@ -121,7 +121,7 @@ export class GrantBook {
   }
 
   /** Returns a step's grant that cannot be used here. */
-  giveBack(entry: StepGranted, now: number): void {
+  returnGrant(entry: StepGranted, now: number): void {
     const lease = toLease(entry, now);
     this.#settled.push({ lease, outcome: 'unsent', observed: undefined, random: 0 });
   }

@@ -78,7 +78,7 @@ export class SharedBucket implements StepSource<CollectedStep> {
   #numbersAt = 0;
   #paused = false;
   /** What tickets wait for, by the last step. */
-  #keptBy: 'socket' | 'budget' = 'budget';
+  #waitsFor: 'socket' | 'budget' = 'budget';
   /** A settlement since the last step changes something for others, who should learn of it now. */
   #isUrgent = false;
 
@@ -304,7 +304,7 @@ export class SharedBucket implements StepSource<CollectedStep> {
     this.#freeByScript = reply.free;
     remember(known, reply.numbers, this.#numbersAt);
     for (const entry of reply.granted) this.#receiveGrant(entry, false);
-    this.#keptBy = this.#whatKeeps(reply);
+    this.#waitsFor = this.#nextWaitsFor(reply);
     this.#grants.receivePrefetched(reply.stock);
     for (const entry of reply.shed) this.#shed(entry);
     this.#waiting.markWaited(tickets);
@@ -386,23 +386,23 @@ export class SharedBucket implements StepSource<CollectedStep> {
     const waiter = this.#waiting.remove(ids.numberOf(id));
     if (waiter === undefined) {
       // It was granted by message and by step, or its caller had gone before the grant arrived.
-      if (!this.#grants.has(id)) this.#giveBack(entry);
+      if (!this.#grants.has(id)) this.#returnGrant(entry);
       return;
     }
     if (this.#paused || !socketPermits.take()) {
-      this.#giveBack(entry);
+      this.#returnGrant(entry);
       this.#waiting.requeue(waiter, ids.next());
       this.#freeByScript = 0;
       return;
     }
-    const waitedFor = waiter.hasWaited || isOffer ? this.#keptBy : 'nothing';
+    const waitedFor = waiter.hasWaited || isOffer ? this.#waitsFor : 'nothing';
     const grant: Grant = { ticket: waiter.ticket, grantedAt: clock.now(), waitedFor };
     this.#grants.hold(grant, entry, { isOffer });
     this.#waiting.resolve(waiter, { kind: 'granted', grant });
   }
 
-  #giveBack(entry: StepGranted): void {
-    this.#grants.giveBack(entry, this.#options.clock.now());
+  #returnGrant(entry: StepGranted): void {
+    this.#grants.returnGrant(entry, this.#options.clock.now());
     this.#steps.markDue();
   }
 
@@ -418,13 +418,13 @@ export class SharedBucket implements StepSource<CollectedStep> {
       : this.#tooLate(ticket, retryAfterMs);
   }
 
-  #whatKeeps({ wakeIn }: StepDone): 'socket' | 'budget' {
+  #nextWaitsFor({ wakeIn }: StepDone): 'socket' | 'budget' {
     // A resumed bucket grants everything at once, as after a reset.
     if (this.#paused) return 'budget';
     // If only a socket is missing, the script cannot tell when there is one.
     if (wakeIn === undefined) return 'socket';
     // The step was full: the other tickets wait for what they waited for before.
-    return wakeIn > 0 ? 'budget' : this.#keptBy;
+    return wakeIn > 0 ? 'budget' : this.#waitsFor;
   }
 
   #planNext({ wakeIn = Infinity, declare }: StepDone): void {
