@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
-import { ApiClock } from '../../src/rate-headers/api-clock.ts';
-import type { CallerSignal, Ticket } from '../../src/ledger/ledger.ts';
-import { LocalLedger } from '../../src/ledger/local/local-ledger.ts';
-import { FakeClock } from '../support/fake-clock.ts';
+import { ApiClock } from '../../../src/rate-headers/api-clock.ts';
+import type { CallerSignal, Ticket } from '../../../src/ledger/ledger.ts';
+import { LocalLedger } from '../../../src/ledger/local/local-ledger.ts';
+import { FakeClock } from '../../support/fake-clock.ts';
 
 const BUCKET = { id: 'abc:read', class: 'read' };
 const STAYS: CallerSignal = { gone: false, onGone: () => () => undefined };
