@@ -1,7 +1,6 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { ensureVersion } from '../../src/http/accept.ts';
-import { matchCallerRule, productOf } from '../../src/queue/caller-rules.ts';
 import { classify, DEFAULT_CLASS } from '../../src/http/classify.ts';
 import { endToEnd, isIdentifying, toTheApi } from '../../src/http/hop-by-hop.ts';
 import { maskPath, normaliseTarget, type Target } from '../../src/http/target.ts';
@@ -269,39 +268,5 @@ describe('the class of a request', () => {
 
   test('is the one of all where there are no rules', () => {
     expect(classify([], 'GET', '/')).toBe(DEFAULT_CLASS);
-  });
-});
-
-describe('a caller rule', () => {
-  const rules = [
-    { name: 'sync', userAgent: 'curl', weight: 1 },
-    { name: 'sync', weight: 2 },
-    { userAgent: 'terraform', weight: 3 },
-  ];
-
-  test.each([
-    ['sync', 'curl/8', 1],
-    ['sync', 'wget/1', 2],
-    ['sync', undefined, 2],
-    ['other', 'terraform/1.9 terraform-provider-azion/2', 3],
-    ['other', 'curl/8', undefined],
-    ['Sync', undefined, undefined],
-  ])('for %s with %s is the first that fits whole', (caller, userAgent, weight) => {
-    expect(matchCallerRule(rules, caller, userAgent)?.weight).toBe(weight);
-  });
-
-  test('without a condition fits nobody', () => {
-    expect(matchCallerRule([{ weight: 9 }], 'x', 'y')).toBeUndefined();
-  });
-
-  test.each([
-    ['Azion_CLI/1.2.3 (linux)', 'Azion_CLI'],
-    ['node', 'node'],
-    ['octodns/1 octodns-azion/0', 'octodns'],
-    ['', undefined],
-    ['(comment)', undefined],
-    [undefined, undefined],
-  ])('knows %j as %s', (userAgent, product) => {
-    expect(productOf(userAgent)).toBe(product);
   });
 });

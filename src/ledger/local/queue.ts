@@ -1,11 +1,11 @@
 import type { Clock, Timer } from '../../util/clock.ts';
-import { FairQueue, type Queued, type Turn } from '../../queue/fair-queue.ts';
+import { FairQueue, type QueuedItem, type QueueItem } from '../../queue/fair-queue.ts';
 import { LinkedList, type LinkedListItem } from '../../util/linked-list.ts';
 import type { Waiter } from '../transfer.ts';
 import type { Cancelled, Granted, RemoveListener, Shed, Ticket } from '../ledger.ts';
 
 /** A ticket that waits at a bucket of this process. */
-export interface LocalWaiter extends Waiter, Queued<LocalWaiter>, LinkedListItem<LocalWaiter> {
+export interface LocalWaiter extends Waiter, QueuedItem<LocalWaiter>, LinkedListItem<LocalWaiter> {
   /** Rings at the deadline. */
   timer: Timer | undefined;
   /** Rings when a parked ticket may queue. */
@@ -50,7 +50,7 @@ export class LocalQueue {
   }
 
   get all(): LocalWaiter[] {
-    return [...this.#queue.tickets(), ...this.#parked.all];
+    return [...this.#queue.items(), ...this.#parked.all];
   }
 
   /** Whose turn would be last; `undefined` when nobody is in the queue. */
@@ -59,7 +59,7 @@ export class LocalQueue {
   }
 
   /** How many would be granted before one with this turn. */
-  ahead(turn: Turn): number {
+  ahead(turn: QueueItem): number {
     return this.#queue.ahead(turn);
   }
 
@@ -153,7 +153,7 @@ function toLocalWaiter({ ticket, signal, tell, isRetry, notBefore, number }: Wai
     priority,
     weight,
     arrivedAt,
-    place: undefined,
+    queueNode: undefined,
     timer: undefined,
     parkedFor: undefined,
     removeListener: () => undefined,
