@@ -19,15 +19,16 @@ export { PRIORITIES, type Priority, type QueuedItem, type QueueItem } from './fl
  * items of one caller at one priority.
  *
  * Only the head of a flow has a start tag: the later of the virtual time and the flow's finish. The
- * item with the least tag goes next, the virtual time becomes its tag, and the flow's finish becomes
- * tag + 1 / weight. So a caller with ten thousand items delays another caller's next item by at most
- * one of its own. An item that is removed, or added again for a retry, costs its flow nothing.
+ * item with the least tag goes next, the virtual time becomes its tag, and the flow's finish
+ * becomes tag + 1 / weight. So a caller with ten thousand items delays another caller's next item
+ * by at most one of its own. An item that is removed, or added again for a retry, costs its flow
+ * nothing.
  *
- * Callers choose their names, so a new name must not give an advantage: a caller with a new name for
- * every item gets what one flow gets ({@link FlowsByOwner}).
+ * Callers choose their names, so a new name must not give an advantage: a caller with a new name
+ * for every item gets what one flow gets ({@link FlowsByOwner}).
  *
- * Source: Goyal, Vin, Cheng: Start-time Fair Queueing, 1996. `queue.lua` of the shared ledger does the
- * same in Redis.
+ * Source: Goyal, Vin, Cheng: Start-time Fair Queueing, 1996. `queue.lua` of the shared ledger does
+ * the same in Redis.
  */
 export class FairQueue<T extends QueuedItem<T>> {
   #virtualTime = 0;
@@ -47,8 +48,9 @@ export class FairQueue<T extends QueuedItem<T>> {
   }
 
   /**
-   * Adds an item to its flow, by its time of arrival. `paid` marks a retry: the item was taken before,
-   * so as the head of its flow it goes at the current virtual time and is not charged again.
+   * Adds an item to its flow, by its time of arrival. `paid` marks a retry: the item was taken
+   * before, so as the head of its flow it goes at the current virtual time and is not charged
+   * again.
    */
   add(item: T, { paid = false } = {}): void {
     const flows = (this.#flows ??= {

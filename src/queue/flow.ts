@@ -59,8 +59,8 @@ export class Owner<T extends QueueItem> {
   /** The names used last, least recently used first. A name outlives its flow. */
   readonly knownNames = new Set<string>();
   /**
-   * One flow per priority, for the names beyond the bound. Its finish is also where the owner's next
-   * new flow starts.
+   * One flow per priority, for the names beyond the bound. Its finish is also where the owner's
+   * next new flow starts.
    */
   readonly sharedFlows: Readonly<Record<Priority, Flow<T>>>;
 

@@ -13,13 +13,13 @@ const MAX_IDLE_FLOWS = 4096;
 /**
  * Finds the flow of an item, and decides at which virtual time a new flow starts.
  *
- * An owner's new flows of one priority start one after the other, at the finish of the flow that they
- * share. So an owner that invents names gets no more than one flow would get. This holds per priority:
- * behind one new low flow, a new high flow would start a hundred of its own shares late. A flow whose
- * name is known is not new and starts at the current virtual time.
+ * An owner's new flows of one priority start one after the other, at the finish of the flow that
+ * they share. So an owner that invents names gets no more than one flow would get. This holds per
+ * priority: behind one new low flow, a new high flow would start a hundred of its own shares late.
+ * A flow whose name is known is not new and starts at the current virtual time.
  *
- * An empty flow is remembered while it is ahead of its share. If it were forgotten earlier, a caller
- * could empty its flow to start again without debt.
+ * An empty flow is remembered while it is ahead of its share. If it were forgotten earlier, a
+ * caller could empty its flow to start again without debt.
  */
 export class FlowsByOwner<T extends QueueItem> {
   readonly #owners = new Map<string, Owner<T>>();

@@ -48,8 +48,8 @@ export class ApiClock {
   }
 
   /**
-   * The bounds of the offset at `now`. `wallMs` is the host's time: before the first `Date` header the
-   * API's clock is assumed to show the same, within a second.
+   * The bounds of the offset at `now`. `wallMs` is the host's time: before the first `Date` header
+   * the API's clock is assumed to show the same, within a second.
    */
   bounds(now: number, wallMs: number): OffsetBounds {
     if (this.#asOf === undefined) {

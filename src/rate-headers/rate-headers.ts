@@ -1,7 +1,10 @@
 import { MAX_COUNT, readQuotaPolicies, readServiceLimits } from './ratelimit-fields.ts';
 import { readReset, readRetryAfter, type Reset } from './reset-value.ts';
 
-/** What one answer's headers report of the budget. A field is absent if its header was or is doubtful. */
+/**
+ * What one answer's headers report of the budget. A field is absent if its header was absent or
+ * doubtful.
+ */
 export interface RateLimitReading {
   readonly limit?: number;
   readonly remaining?: number;
@@ -36,15 +39,15 @@ const POLICY = /^\d{1,15}(?:; ?[a-z][a-z0-9_.-]*=[^,;]+)+$/;
  *
  * It reads these groups of headers, and Retry-After (RFC 9110 §10.2.3):
  *
- * - `X-RateLimit-Limit`, `-Remaining` and `-Reset`, or the same with `X-Rate-Limit-`. They are in wide
- *   use and have no standard; {@link readReset} has the formats of the reset.
+ * - `X-RateLimit-Limit`, `-Remaining` and `-Reset`, or the same with `X-Rate-Limit-`. They are in
+ *   wide use and have no standard; {@link readReset} has the formats of the reset.
  * - `RateLimit-Limit`, `-Remaining` and `-Reset`: draft-ietf-httpapi-ratelimit-headers up to 06.
  * - `RateLimit` and `RateLimit-Policy`: the same draft from 07 on (ratelimit-fields.ts).
  *
- * If an answer reports several budgets, the result is the most binding one: the least remaining, then
- * the later reset. Numbers of different budgets are never mixed. A doubtful value is left out, and its
- * header is listed in `doubtful`. Doubtful are: negative, malformed or implausibly large numbers;
- * dates that do not exist; a header that was sent twice with different values.
+ * If an answer reports several budgets, the result is the most binding one: the least remaining,
+ * then the later reset. Numbers of different budgets are never mixed. A doubtful value is left out,
+ * and its header is listed in `doubtful`. Doubtful are: negative, malformed or implausibly large
+ * numbers; dates that do not exist; a header that was sent twice with different values.
  */
 export function readRateLimit(headers: HeaderRecord): RateLimitReading {
   const doubtful: string[] = [];
@@ -66,8 +69,8 @@ export function readRateLimit(headers: HeaderRecord): RateLimitReading {
 }
 
 /**
- * The seconds that an answer spent in caches, from its `Age`; `undefined` if that is absent or invalid.
- * Only the first of several values counts (RFC 9111 §5.1).
+ * The seconds that an answer spent in caches, from its `Age`; `undefined` if that is absent or
+ * invalid. Only the first of several values counts (RFC 9111 §5.1).
  */
 export function readAge(headers: HeaderRecord): number | undefined {
   const text = textOf(headers, 'age');
@@ -104,7 +107,9 @@ function makeBudget(limit?: number, remaining?: number, reset?: Reset): Budget {
   return budget;
 }
 
-/** The most binding of two budgets; the first, if an instant would have to be compared to a delay. */
+/**
+ * The most binding of two budgets; the first, if an instant would have to be compared to a delay.
+ */
 function moreBinding(first: Budget | undefined, second: Budget): Budget {
   if (first === undefined) return second;
   const { remaining: left = Number.POSITIVE_INFINITY, reset: a } = first;

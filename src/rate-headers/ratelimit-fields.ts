@@ -37,7 +37,9 @@ export function readServiceLimits(text: string): readonly ServiceLimit[] | undef
   return structured(text, (value) => everyMember(value, readServiceLimit));
 }
 
-/** Reads a whole `RateLimit-Policy`; `undefined` if any of its members is doubtful. Never throws. */
+/**
+ * Reads a whole `RateLimit-Policy`; `undefined` if any of its members is doubtful. Never throws.
+ */
 export function readQuotaPolicies(text: string): readonly QuotaPolicy[] | undefined {
   return structured(text, (value) => everyMember(value, readQuotaPolicy));
 }
@@ -85,7 +87,9 @@ function everyMember<T>(
   return members.length === 0 ? undefined : members;
 }
 
-/** Calls a parser of structured fields, which throws on bad input; here bad input is `undefined`. */
+/**
+ * Calls a parser of structured fields, which throws on bad input; here bad input is `undefined`.
+ */
 function structured<T>(text: string, read: (text: string) => T): T | undefined {
   if (text.length > MAX_LENGTH) return undefined;
   try {

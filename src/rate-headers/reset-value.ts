@@ -38,8 +38,8 @@ const NUMBER = /^\d+(?:\.\d+)?$/;
 /**
  * Reads the value of a reset header, by its form and, for plain numbers, by its magnitude:
  *
- * - A number of up to a year is seconds from now, one of 10 digits is seconds since 1970, and one of
- *   13 digits is milliseconds since 1970. Each may have a fraction. These ranges do not overlap.
+ * - A number of up to a year is seconds from now, one of 10 digits is seconds since 1970, and one
+ *   of 13 digits is milliseconds since 1970. Each may have a fraction. These ranges do not overlap.
  * - `6m0s`, `12ms`: a duration from now.
  * - `2017-11-02T12:31:28.675446`: an ISO 8601 timestamp ({@link readIsoTimestamp}).
  * - `Thu, 02 Nov 2017 12:31:28 GMT`: an HTTP-date ({@link readHttpDate}).

@@ -25,9 +25,9 @@ const FRACTION_AT = 19;
  * Reads an HTTP-date (RFC 9110 §5.6.7), in milliseconds since 1970.
  *
  * It reads all three forms, as the RFC requires of recipients: `Sun, 06 Nov 1994 08:49:37 GMT`,
- * `Sunday, 06-Nov-94 08:49:37 GMT` and `Sun Nov  6 08:49:37 1994`. It accepts `UTC` for `GMT`, since
- * some servers write that. Returns `undefined` for all other texts, and for dates that do not exist,
- * that have the wrong weekday or that lie before 1970.
+ * `Sunday, 06-Nov-94 08:49:37 GMT` and `Sun Nov  6 08:49:37 1994`. It accepts `UTC` for `GMT`,
+ * since some servers write that. Returns `undefined` for all other texts, and for dates that do not
+ * exist, that have the wrong weekday or that lie before 1970.
  */
 export function readHttpDate(value: string): number | undefined {
   return value.charCodeAt(3) === COMMA ? readImfFixdate(value) : readObsoleteDate(value);
@@ -108,8 +108,8 @@ export function hasFraction(text: string): boolean {
 }
 
 /**
- * Reads an ISO 8601 date and time, such as `2017-11-02T12:31:28.675446`, in milliseconds since 1970.
- * Microseconds become decimals of the result.
+ * Reads an ISO 8601 date and time, such as `2017-11-02T12:31:28.675446`, in milliseconds since
+ * 1970. Microseconds become decimals of the result.
  *
  * The separator is T or a space. The fraction has one to nine digits or is absent. The zone is `Z`,
  * an offset such as `-03:00`, or absent; a timestamp without a zone is UTC, never the host's zone.

@@ -1,6 +1,6 @@
 /**
- * A monotonic clock with timers, and the wall clock. All code takes the time from a `Clock`, so that
- * tests can replace it.
+ * A monotonic clock with timers, and the wall clock. All code takes the time from a `Clock`, so
+ * that tests can replace it.
  *
  * Waits, deadlines and budgets use the monotonic `now`. The wall clock may jump, so it is used only
  * for timestamps.

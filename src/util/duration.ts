@@ -18,9 +18,9 @@ const SECONDS = /^\d+(?:\.\d+)?$/;
 /**
  * Reads a duration, in milliseconds: `250ms`, `45s`, `2m`, `1h`, `1d`, `1m30s`, `7.66s` or `0`.
  *
- * Units are in descending order, each at most once; only the last number may have a fraction. Returns
- * `undefined` for all other texts, such as a number without a unit (except `0`), a sign, a space, an
- * unknown unit or more than a century: the author may have meant something else.
+ * Units are in descending order, each at most once; only the last number may have a fraction.
+ * Returns `undefined` for all other texts, since the author may have meant something else: a number
+ * without a unit (except `0`), a sign, a space, an unknown unit, or more than a century.
  */
 export function parseDuration(text: string): number | undefined {
   if (text === '0') return 0;
@@ -37,8 +37,9 @@ export function parseDuration(text: string): number | undefined {
 }
 
 /**
- * Reads a plain number of seconds (`30`, `2.5`) or a duration ({@link parseDuration}), in milliseconds.
- * For values such as `Headgate-Max-Wait`, which are documented to be seconds if they have no unit.
+ * Reads a plain number of seconds (`30`, `2.5`) or a duration ({@link parseDuration}), in
+ * milliseconds. For values such as `Headgate-Max-Wait`, which are documented to be seconds if they
+ * have no unit.
  */
 export function parseSecondsOrDuration(text: string): number | undefined {
   if (text.length <= MAX_LENGTH && SECONDS.test(text)) return bounded(Number(text) * 1000);

@@ -9,7 +9,9 @@
  * (docs/decisions/0009).
  */
 export class IdTable<T extends { readonly number: number }> {
-  /** By the lower 32 bits of the id: V8 would convert a larger number to a string at each access. */
+  /**
+   * By the lower 32 bits of the id: V8 would convert a larger number to a string at each access.
+   */
   readonly #items: { [lowerBits: number]: T } = {};
   #size = 0;
 

@@ -7,13 +7,14 @@ export interface LinkedListItem<T> {
 }
 
 /**
- * An intrusive doubly linked list, in the order of insertion: adding an item, and removing it from any
- * position, take O(1). An item can be in one list at a time.
+ * An intrusive doubly linked list, in the order of insertion: adding an item, and removing it from
+ * any position, take O(1). An item can be in one list at a time.
  *
- * It holds objects that are added and removed with every call. A Set would cost a quarter of the CPU
- * time of a call: V8 replaces its table again and again, each old table points to the next one, and
- * an old table in the old generation keeps the entries of all later ones from being collected. A
- * removed item of this list points to no other item (docs/decisions/0009).
+ * It holds objects that are added and removed with every call. A Set would cost a quarter of the
+ * CPU time of a call. V8 replaces the table of a Set again and again, and each old table points to
+ * the next one. Once an old table is in the old generation, it keeps the entries of all later
+ * tables from being collected. A removed item of this list points to no other item
+ * (docs/decisions/0009).
  */
 export class LinkedList<T extends LinkedListItem<T>> {
   #first: T | undefined;

@@ -3,7 +3,10 @@ import type { Random, Clock, Timer } from './clock.ts';
 /** The longest delay of a Node timer; one with a longer delay would fire at once. */
 const MAX_DELAY_MS = 2 ** 31 - 1;
 
-/** The clocks and timers of the host. Other server code must use a `Clock` (test/architecture.test.ts). */
+/**
+ * The clocks and timers of the host. Other server code must use a `Clock`
+ * (test/architecture.test.ts).
+ */
 export const systemClock: Clock = {
   now: () => performance.now(),
   wallMs: () => Date.now(),

@@ -105,7 +105,7 @@ describe('the fair queue', () => {
     );
   });
 
-  test('a caller with ten thousand tickets delays each ticket of another caller by at most one grant', () => {
+  test('ten thousand tickets of one caller delay a ticket of another by at most one grant', () => {
     const queue = new FairQueue<Ticket>();
     for (let i = 0; i < 10_000; i++) queue.add(ticket({ owner: 'greedy', caller: 'greedy' }));
     for (let i = 0; i < 50; i++) {
@@ -115,7 +115,7 @@ describe('the fair queue', () => {
     }
   });
 
-  test('callers of one address that send one request at a time share evenly with a greedy caller', () => {
+  test('callers of one address that wait for each answer share evenly with a greedy one', () => {
     const queue = new FairQueue<Ticket>();
     for (let i = 0; i < 10_000; i++) queue.add(ticket({ caller: 'greedy' }));
     const served = new Map<string, number>();
@@ -132,7 +132,7 @@ describe('the fair queue', () => {
     expect((served.get('greedy') ?? 0) / 1000).toBeLessThanOrEqual(0.25);
   });
 
-  test('three hundred low tickets delay a high ticket by at most one grant, even one of the same caller', () => {
+  test('three hundred low tickets delay a high one by at most one grant, in any flow', () => {
     for (const caller of ['same', 'other']) {
       const queue = new FairQueue<Ticket>();
       for (let i = 0; i < 300; i++) queue.add(ticket({ caller: 'same', priority: 'low' }));

@@ -9,7 +9,7 @@ describe('the API clock', () => {
     expect(apiClock.bounds(1000, 5000)).toEqual({ low: 3000, high: 5000 });
   });
 
-  test('has bounds that contain the true offset whatever the delays, and narrow to about a round trip', () => {
+  test('has bounds that contain the true offset and narrow to about a round trip', () => {
     const trip = fc.record({
       to: fc.integer({ min: 1, max: 80 }),
       back: fc.integer({ min: 1, max: 80 }),
