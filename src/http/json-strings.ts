@@ -89,8 +89,8 @@ export function findStrings(text: string, pointers: readonly string[]): Span[] {
     skipSpace();
     const start = at;
     const leadsInto = pointers.some((pointer) => pointer.startsWith(`${path}/`));
-    if (text.charAt(at) === '{' && leadsInto && depth < MAX_DEPTH)
-      return scanObject(path, depth + 1);
+    const isScanned = text.charAt(at) === '{' && leadsInto && depth < MAX_DEPTH;
+    if (isScanned) return scanObject(path, depth + 1);
     if (text.charAt(at) !== '"') return skipValue();
     if (!skipString()) return false;
     if (searched.has(path)) found.push({ start, end: at });

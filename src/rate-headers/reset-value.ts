@@ -87,7 +87,7 @@ function delay(afterMs: number, resolutionMs: number): Reset | undefined {
 }
 
 function instant(atMs: number | undefined, isFine: boolean): Reset | undefined {
-  if (atMs === undefined || !(atMs >= PLAUSIBLE_MS.from && atMs < PLAUSIBLE_MS.before))
-    return undefined;
+  const isPlausible = atMs !== undefined && atMs >= PLAUSIBLE_MS.from && atMs < PLAUSIBLE_MS.before;
+  if (!isPlausible) return undefined;
   return { kind: 'instant', atMs, resolutionMs: isFine ? 0 : WHOLE_SECONDS_MS };
 }
