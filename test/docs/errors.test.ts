@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { GatewayError, PROBLEMS, toProblem } from '../../src/gateway/problem.ts';
+import { PROBLEMS } from '../../src/gateway/problem.ts';
 import { read, tableRows } from './markdown.ts';
 
 const DOCUMENT = read('docs/errors.md');
@@ -20,12 +20,5 @@ describe('docs/errors.md', () => {
       expect([code, when.length > 10, advice.length > 10]).toEqual([code, true, true]);
       expect(['yes', 'no']).toContain(retryAfter);
     }
-  });
-
-  test.each(['docs/errors.md', 'README.md'])('the problem shown in %s is one', (path) => {
-    const [shown = ''] = /\{\s*"type".*?\n?\}(?=\n```)/s.exec(read(path)) ?? [];
-    const { detail, requestId } = JSON.parse(shown);
-    const error = new GatewayError('wait-too-long', detail, { retryAfterMs: 41_500 });
-    expect(JSON.parse(toProblem(error, requestId, 503).body)).toEqual(JSON.parse(shown));
   });
 });
