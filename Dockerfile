@@ -18,7 +18,7 @@ RUN npm ci --omit=dev --no-audit --no-fund \
  && rm -rf node_modules/@opentelemetry/*/build/esm node_modules/@opentelemetry/*/build/esnext
 
 FROM node:26-bookworm-slim
-ARG VERSION=0.1.0
+ARG VERSION=0.2.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="Headgate" \
       org.opencontainers.image.description="A rate-limit-aware gateway in front of a rate-limited HTTP API: one shared budget, one fair queue, no 429s for callers." \

@@ -228,7 +228,7 @@ export async function playScene(nowMs: number): Promise<Scene> {
     settings: () => [],
     isDraining: () => false,
     replica: 'gateway-7d9f-1',
-    version: '0.1.0',
+    version: '0.2.0',
   });
   return { admin, play };
 }
