@@ -53,7 +53,7 @@ describe('the pages', () => {
       .object({ scripts: z.record(z.string(), z.string()) })
       .parse(JSON.parse(read('package.json')));
     const named = PAGES.flatMap((page) =>
-      [...read(page).matchAll(/npm run (?:-s )?([a-z:-]+)/g)].map(([, name = '']) => name),
+      [...read(page).matchAll(/npm run (?:-s )?([a-z0-9:-]+)/g)].map(([, name = '']) => name),
     );
     expect(named).toEqual(expect.arrayContaining(['demo', 'simulator', 'check', 'bench']));
     expect(named.filter((name) => !Object.hasOwn(scripts, name))).toEqual([]);
