@@ -8,7 +8,7 @@ import { read } from './markdown.ts';
 const PAGE = read('docs/configuration.md');
 
 describe('docs/configuration.md', () => {
-  test('has the settings table that the source makes (npm run docs writes it)', () => {
+  test('has the settings table that the source generates (npm run docs writes it)', () => {
     expect(withSettingsTable(PAGE, settingsTable())).toBe(PAGE);
   });
 
@@ -19,7 +19,7 @@ describe('docs/configuration.md', () => {
     expect(keys.toSorted()).toEqual(['callers', 'classes', 'pathMasks']);
   });
 
-  test.each(examples)('has an example, number %#, that is understood', (yaml) => {
+  test.each(examples)('has an example, number %#, that loads', (yaml) => {
     const loaded = loadConfig({ env: {}, configPath: 'headgate.yaml', readFile: () => yaml });
     expect(loaded).toMatchObject({ kind: 'ok' });
   });

@@ -5,7 +5,7 @@ import { read, tableRows } from './markdown.ts';
 const DOCUMENT = read('docs/errors.md');
 
 describe('docs/errors.md', () => {
-  test('lists every code with its status, and nothing else', () => {
+  test('lists every code with its status, and no other code', () => {
     const listed = tableRows(DOCUMENT).map(([code = '', status]) => [code, status]);
     const known = Object.entries(PROBLEMS).map(([code, { status }]) => [
       `\`${code}\``,
@@ -15,7 +15,7 @@ describe('docs/errors.md', () => {
     expect(Object.fromEntries(listed)).toEqual(Object.fromEntries(known));
   });
 
-  test('says for every code when it comes, what to do, and whether Retry-After is there', () => {
+  test('explains every code: the cause, the remedy, and whether Retry-After is present', () => {
     for (const [code, , when = '', advice = '', retryAfter = ''] of tableRows(DOCUMENT)) {
       expect([code, when.length > 10, advice.length > 10]).toEqual([code, true, true]);
       expect(['yes', 'no']).toContain(retryAfter);

@@ -9,10 +9,10 @@ import { read } from './markdown.ts';
 
 const FILES = ['examples/sidecar/compose.yaml', 'examples/central/compose.yaml'];
 
-/** What the image sets (see Dockerfile); a service's own environment overrides it. */
+/** The image's environment (see Dockerfile). A service's environment overrides it. */
 const IMAGE = { HEADGATE_LISTEN: '[::]:8080', HEADGATE_ADMIN_LISTEN: '[::]:8081' };
 
-/** The environments in which a reader starts the files: without a token, and with the real API. */
+/** The shells in which a reader starts the files: with the stand-in, and with the real API. */
 const SHELLS: readonly Readonly<Record<string, string>>[] = [
   {},
   { HEADGATE_UPSTREAM_URL: 'https://api.azionapi.net', API_TOKEN: 'real' },
@@ -84,7 +84,7 @@ describe.each(FILES)('%s', (path) => {
     expect(upstream).toBe(shell['HEADGATE_UPSTREAM_URL'] ?? 'http://api:9000');
   });
 
-  test('gives the gateway the time that its calls may take', () => {
+  test('gives the gateway more time to stop than its calls may take', () => {
     const { HEADGATE_MAX_WAIT, HEADGATE_DRAIN_DELAY, HEADGATE_DRAIN_TIMEOUT } = compose.environment(
       'headgate',
       {},
@@ -95,7 +95,7 @@ describe.each(FILES)('%s', (path) => {
     expect(graceMs).toBeGreaterThan(ms(HEADGATE_DRAIN_TIMEOUT) + ms(HEADGATE_DRAIN_DELAY));
   });
 
-  test('mounts files that are there, and runs scripts that are mounted', () => {
+  test('mounts files that exist, and runs scripts that are mounted', () => {
     for (const [name, service] of compose.services) {
       const mounts = compose.mounts(name);
       for (const source of mounts.values()) {
@@ -136,7 +136,7 @@ describe.each(FILES)('%s', (path) => {
 describe('the sidecar', () => {
   const compose = new Compose('examples/sidecar/compose.yaml');
 
-  test('is reached by its application alone', () => {
+  test('can be reached by its application alone', () => {
     const loaded = compose.gateway({});
     if (loaded.kind === 'bad') throw new Error(loaded.problems.join('\n'));
     const { listen, adminListen } = loaded.config;

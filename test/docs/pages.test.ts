@@ -14,7 +14,7 @@ function linksIn(page: string): Set<string> {
   return new Set([...read(page).matchAll(/\]\(([^)\s]+)\)/g)].map(([, to = '']) => to));
 }
 
-/** The JSON objects that `pattern` finds in the pages, each with its page. */
+/** Returns the texts that `pattern` finds in the pages, each with its page. */
 function shown(pattern: RegExp): [page: string, text: string][] {
   return PAGES.flatMap((page) =>
     [...read(page).matchAll(pattern)].map(([text]): [string, string] => [page, text]),
@@ -48,7 +48,7 @@ describe('docs/operating.md', () => {
 });
 
 describe('the pages', () => {
-  test('name only npm scripts that there are', () => {
+  test('name only npm scripts that exist', () => {
     const { scripts } = z
       .object({ scripts: z.record(z.string(), z.string()) })
       .parse(JSON.parse(read('package.json')));
