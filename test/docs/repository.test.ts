@@ -20,7 +20,7 @@ describe('the repository', () => {
     expect(lock.get('packages').entries()[0]?.[1].get('version').text()).toBe(version);
   });
 
-  test('tells editors what the formatter does', () => {
+  test('has editor settings that match the formatter', () => {
     const format = readTree('.oxfmtrc.json');
     const width = format.get('printWidth').number();
     expect(read('.editorconfig')).toContain(`\nmax_line_length = ${width}\n`);
