@@ -1,6 +1,6 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { Context, MiddlewareHandler } from 'hono';
-import { isCrossSite, type SiteFields } from '../http/origin-check.ts';
+import { isCrossOrigin, type OriginFields } from '../http/origin-check.ts';
 
 export interface AdminAuthOptions {
   /** The token that operators must show, as it is at this moment; `undefined` when there is none. */
@@ -47,14 +47,14 @@ export function makeAdminAuth(options: AdminAuthOptions): MiddlewareHandler {
     const { path, method } = c.req;
     const safe = SAFE.has(method);
     if (safe && HEALTH.test(path)) return undefined;
-    const fields: SiteFields = {
+    const fields: OriginFields = {
       host: c.req.header('host'),
       origin: c.req.header('origin'),
       'sec-fetch-site': c.req.header('sec-fetch-site'),
     };
     if (!beyondLoopback && !isOurHost(fields.host)) return c.text(FOREIGN_HOST, 403);
     if (safe && path === METRICS) return undefined;
-    if (!safe && isCrossSite(fields)) return c.text(CROSS_SITE, 403);
+    if (!safe && isCrossOrigin(fields)) return c.text(CROSS_SITE, 403);
     const expected = token();
     if (expected === undefined) {
       return safe && !beyondLoopback ? undefined : c.text(NO_TOKEN, 403);

@@ -1,5 +1,5 @@
 import { parseDuration } from '../util/duration.ts';
-import { readIsoStamp } from '../rate-headers/iso-stamp.ts';
+import { readIsoTimestamp } from '../rate-headers/timestamps.ts';
 import type { FilterOptions } from './filter.ts';
 import { OUTCOMES } from './log-line.ts';
 
@@ -83,6 +83,8 @@ function every<T>(texts: readonly string[], parse: (text: string) => T | undefin
 function readSince(text: string, nowMs: number): number | undefined {
   const agoMs = parseDuration(text);
   if (agoMs !== undefined) return nowMs - agoMs;
-  if (DATE.test(text)) return readIsoStamp(`${text}T00:00:00`);
-  return readIsoStamp(text) ?? readIsoStamp(text.replace(/^(\S{10}[T ]\d\d:\d\d)(?!:)/, '$1:00'));
+  if (DATE.test(text)) return readIsoTimestamp(`${text}T00:00:00`);
+  return (
+    readIsoTimestamp(text) ?? readIsoTimestamp(text.replace(/^(\S{10}[T ]\d\d:\d\d)(?!:)/, '$1:00'))
+  );
 }

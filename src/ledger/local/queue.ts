@@ -1,11 +1,11 @@
-import { FairQueue, type Queued, type Turn } from '../../queue/fair-queue.ts';
+import { FairQueue, type QueuedItem, type QueueItem } from '../../queue/fair-queue.ts';
 import type { Clock } from '../../util/clock.ts';
 import type { Cancelled, Granted, Shed, Ticket } from '../ledger.ts';
 import type { Waiter } from '../transfer.ts';
 import { Waiters, type WaitingTicket } from '../waiters.ts';
 
 /** A ticket that waits at a bucket of this process. */
-export interface LocalWaiter extends WaitingTicket<LocalWaiter>, Queued<LocalWaiter> {}
+export interface LocalWaiter extends WaitingTicket<LocalWaiter>, QueuedItem<LocalWaiter> {}
 
 export interface LocalQueueOptions {
   readonly clock: Clock;
@@ -51,7 +51,7 @@ export class LocalQueue {
   }
 
   get all(): LocalWaiter[] {
-    return [...this.#queue.tickets(), ...this.#waiters.parked];
+    return [...this.#queue.items(), ...this.#waiters.parked];
   }
 
   /** The queued ticket whose turn is last. */
@@ -59,9 +59,9 @@ export class LocalQueue {
     return this.#queue.last;
   }
 
-  /** How many tickets would be granted before one with this turn. */
-  ahead(turn: Turn): number {
-    return this.#queue.ahead(turn);
+  /** How many tickets would be granted before this one. */
+  ahead(item: QueueItem): number {
+    return this.#queue.ahead(item);
   }
 
   /** Adds a ticket, to the queue unless it has to be parked; returns whether it is queued. */
@@ -133,7 +133,7 @@ function toLocalWaiter(from: Waiter, dueAt: number): LocalWaiter {
     priority,
     weight,
     arrivedAt,
-    place: undefined,
+    queueNode: undefined,
     parking: undefined,
     removeListener: () => undefined,
     dueAt,
