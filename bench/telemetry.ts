@@ -1,7 +1,7 @@
 import { ApiClock } from '../src/rate-headers/api-clock.ts';
 import { systemClock } from '../src/util/system-clock.ts';
-import { Feed } from '../src/telemetry/feed.ts';
-import { LedgerWatch } from '../src/telemetry/ledger-watch.ts';
+import { Feed } from '../src/telemetry/recent-activity.ts';
+import { LedgerWatch } from '../src/telemetry/ledger-monitor.ts';
 import { makeMetrics } from '../src/telemetry/metrics.ts';
 import type { CallLine, CallRecorder } from '../src/telemetry/call-line.ts';
 

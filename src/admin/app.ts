@@ -1,9 +1,9 @@
 import { Hono, type Context, type MiddlewareHandler } from 'hono';
 import type { Shown } from '../config/config.ts';
 import type { Ledger, LedgerMode } from '../ledger/ledger.ts';
-import type { Feed } from '../telemetry/feed.ts';
+import type { Feed } from '../telemetry/recent-activity.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
-import { callAnswer, roundedBucket } from './answers.ts';
+import { callAnswer, roundedBucket } from './json.ts';
 import { readCallFilter } from './call-filter.ts';
 import { MOST_WATCHERS, type Events } from './events.ts';
 import { openApi } from './openapi.ts';

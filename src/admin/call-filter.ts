@@ -1,6 +1,6 @@
 import { parseSecondsOrDuration } from '../util/duration.ts';
 import type { CallLine } from '../telemetry/call-line.ts';
-import type { CallFilter } from '../telemetry/feed.ts';
+import type { CallFilter } from '../telemetry/recent-activity.ts';
 
 const OUTCOMES: ReadonlySet<string> = new Set<CallLine['outcome']>([
   'answered',

@@ -1,7 +1,7 @@
 import type { Clock, Timer } from '../util/clock.ts';
 import type { BucketSnapshot, Ledger, LedgerMode } from '../ledger/ledger.ts';
-import type { CallFilter, Feed } from '../telemetry/feed.ts';
-import { callAnswer, roundedBucket, type CallAnswer } from './answers.ts';
+import type { CallFilter, Feed } from '../telemetry/recent-activity.ts';
+import { callAnswer, roundedBucket, type CallAnswer } from './json.ts';
 
 export interface EventsDependencies {
   readonly clock: Clock;

@@ -7,8 +7,8 @@ import { readPageFiles } from '../admin/page-files.ts';
 import type { Shown } from '../config/config.ts';
 import type { Clock } from '../util/clock.ts';
 import type { Ledger } from '../ledger/ledger.ts';
-import type { Feed } from '../telemetry/feed.ts';
-import type { LedgerWatch } from '../telemetry/ledger-watch.ts';
+import type { Feed } from '../telemetry/recent-activity.ts';
+import type { LedgerWatch } from '../telemetry/ledger-monitor.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 
 export interface AdminOptions {

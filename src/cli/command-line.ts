@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util';
-import { nearest } from '../config/nearest.ts';
+import { nearest } from '../config/nearest-word.ts';
 import type { Command, Option } from './command.ts';
 
 /** A command line, understood. */

@@ -1,6 +1,6 @@
 import type { Readable, Writable } from 'node:stream';
 import { loadConfig, type Loaded, type LoadOptions } from '../config/config.ts';
-import type { Settings } from '../config/live.ts';
+import type { Settings } from '../config/reload.ts';
 
 /** What a command may touch of the process it runs in. */
 export interface Surroundings {

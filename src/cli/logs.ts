@@ -2,7 +2,7 @@ import { stat } from 'node:fs/promises';
 import type { Clock } from '../util/clock.ts';
 import { makeFilter } from '../logs/filter.ts';
 import { followFile } from '../logs/follow-file.ts';
-import { makeInspector, type Inspector } from '../logs/inspect.ts';
+import { makeInspector, type Inspector } from '../logs/log-reader.ts';
 import { readLogsOptions, type LogsOptions } from '../logs/options.ts';
 import { makeOutput } from '../logs/output.ts';
 import { coloured, plain } from '../logs/paint.ts';

@@ -1,9 +1,9 @@
 import { hostname } from 'node:os';
 import { startApp } from '../app/app.ts';
-import type { Settings } from '../config/live.ts';
+import type { Settings } from '../config/reload.ts';
 import { systemRandom, systemClock } from '../util/system-clock.ts';
 import { makeLog, tellLostLines } from '../telemetry/log.ts';
-import { makeOutput } from '../telemetry/output.ts';
+import { makeOutput } from '../telemetry/log-output.ts';
 import { stdoutSink } from '../telemetry/stdout.ts';
 import { readSettings, type ExitCode, type Invocation } from './command.ts';
 import { describeListenFailure } from './listen-failure.ts';

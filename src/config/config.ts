@@ -6,7 +6,7 @@ import { readCallerKeysFile, type CallerKey } from './caller-keys.ts';
 import { addressProblems, tokenProblems } from './checks.ts';
 import { find, openConfigFile, presentValue, type Source, quoted } from './find.ts';
 import { safetyProblems } from './safety.ts';
-import { direct, proxyFor, type ProxyAddress } from './proxy.ts';
+import { direct, proxyFor, type ProxyAddress } from '../http/proxy.ts';
 import { readCa, tlsPaths } from './pem-files.ts';
 import { redisConfig, readSecret, type RedisConfig } from './redis.ts';
 import { SETTINGS, type LogLevel, type Setting } from './settings.ts';

@@ -2,7 +2,7 @@ import { inspect } from 'node:util';
 import { isMap, isNode, isScalar, LineCounter, parseDocument, type Document } from 'yaml';
 import type { z } from 'zod';
 import { LISTS, type ListKey } from './lists.ts';
-import { nearest } from './nearest.ts';
+import { nearest } from './nearest-word.ts';
 import { fileKey, SETTINGS, type Setting } from './settings.ts';
 
 /** A configuration file's contents, read but not yet understood setting by setting. */

@@ -1,4 +1,4 @@
-import { nearest } from './nearest.ts';
+import { nearest } from './nearest-word.ts';
 import { makeIsServiceLink } from './service-links.ts';
 import { SETTINGS } from './settings.ts';
 

@@ -1,7 +1,7 @@
 import type { LoggedCall, LoggedThrottle } from './log-line.ts';
 import type { Colour, Paint } from './paint.ts';
 import { printable } from './printable.ts';
-import { readableDuration } from './readable-duration.ts';
+import { readableDuration } from './terminal-text.ts';
 
 /** Above this a wait is worth a colour. */
 const LONG_WAIT_MS = 1000;

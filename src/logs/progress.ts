@@ -1,5 +1,5 @@
 import type { Clock } from '../util/clock.ts';
-import { readableDuration } from './readable-duration.ts';
+import { readableDuration } from './terminal-text.ts';
 
 /** How often the bar is drawn anew, at most. */
 const EVERY_MS = 100;

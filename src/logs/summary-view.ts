@@ -1,6 +1,6 @@
 import type { Paint } from './paint.ts';
 import { printable } from './printable.ts';
-import { readableDuration } from './readable-duration.ts';
+import { readableDuration } from './terminal-text.ts';
 import type { Durations, GroupSummary, MinuteSummary, Summary } from './summary.ts';
 
 /** What was read beside the lines that count. */

@@ -1,5 +1,5 @@
 import { Counter, Histogram, type Registry } from '@prometheus-io/client';
-import { Busiest, OTHER } from './busiest.ts';
+import { Busiest, OTHER } from './bounded-labels.ts';
 import type { CallLine, CallRecorder } from './call-line.ts';
 import type { PipelineObserver } from './pipeline-observer.ts';
 

@@ -1,7 +1,7 @@
 import { pino, type DestinationStream, type Logger } from 'pino';
 import { describeError } from './error-description.ts';
 import type { Clock } from '../util/clock.ts';
-import type { Output } from './output.ts';
+import type { Output } from './log-output.ts';
 
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
 

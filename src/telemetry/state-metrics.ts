@@ -2,8 +2,8 @@ import { Counter, Gauge, Histogram, type Registry } from '@prometheus-io/client'
 import type { ApiClock } from '../rate-headers/api-clock.ts';
 import type { Clock } from '../util/clock.ts';
 import type { BucketSnapshot, Ledger, LedgerMode } from '../ledger/ledger.ts';
-import { OTHER } from './busiest.ts';
-import type { LedgerWatch } from './ledger-watch.ts';
+import { OTHER } from './bounded-labels.ts';
+import type { LedgerWatch } from './ledger-monitor.ts';
 
 export interface StateSources {
   readonly clock: Clock;

@@ -1,6 +1,6 @@
 import { constants, openSync, writeSync } from 'node:fs';
 import { isatty } from 'node:tty';
-import type { Sink } from './output.ts';
+import type { Sink } from './log-output.ts';
 
 /** What a full pipe says, and what a full disk says: try again. */
 const FULL = new Set(['EAGAIN', 'EWOULDBLOCK', 'EINTR', 'EBUSY', 'ENOSPC']);

@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { makeAdminApp } from '../../src/admin/app.ts';
 import { makeEvents } from '../../src/admin/events.ts';
 import { readPageFiles } from '../../src/admin/page-files.ts';
-import { Feed } from '../../src/telemetry/feed.ts';
+import { Feed } from '../../src/telemetry/recent-activity.ts';
 import { ask, type Answer } from '../support/ask.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { startWatched, type Watched } from '../support/watched.ts';

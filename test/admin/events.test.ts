@@ -2,7 +2,7 @@ import { afterEach, expect, test } from 'vitest';
 import { z } from 'zod';
 import { makeEvents, MOST_WATCHERS, type Events } from '../../src/admin/events.ts';
 import type { BucketSnapshot } from '../../src/ledger/ledger.ts';
-import { Feed, type CallFilter } from '../../src/telemetry/feed.ts';
+import { Feed, type CallFilter } from '../../src/telemetry/recent-activity.ts';
 import { callLine } from '../support/call-line.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 

@@ -4,8 +4,8 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { z } from 'zod';
 import { makeAdmin } from '../../src/app/admin.ts';
 import { systemClock } from '../../src/util/system-clock.ts';
-import { Feed } from '../../src/telemetry/feed.ts';
-import { LedgerWatch } from '../../src/telemetry/ledger-watch.ts';
+import { Feed } from '../../src/telemetry/recent-activity.ts';
+import { LedgerWatch } from '../../src/telemetry/ledger-monitor.ts';
 import { ask } from '../support/ask.ts';
 import { launchBrowser } from '../support/browser.ts';
 import { callLine } from '../support/call-line.ts';

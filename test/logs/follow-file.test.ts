@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { followFile } from '../../src/logs/follow-file.ts';
-import { LineSplitter } from '../../src/logs/lines.ts';
+import { LineSplitter } from '../../src/logs/line-splitter.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 
 let folder: string;

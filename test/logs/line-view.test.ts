@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { showLine } from '../../src/logs/line-view.ts';
 import { coloured, plain } from '../../src/logs/paint.ts';
 import { makeProgress } from '../../src/logs/progress.ts';
-import { readableDuration } from '../../src/logs/readable-duration.ts';
+import { readableDuration } from '../../src/logs/terminal-text.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { loggedCall, loggedThrottle } from '../support/logged.ts';
 

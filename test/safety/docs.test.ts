@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { z } from 'zod';
-import { LIVE_SETTINGS } from '../../src/config/live.ts';
+import { LIVE_SETTINGS } from '../../src/config/reload.ts';
 import { codeWords, read, section, tableRows } from '../docs/markdown.ts';
 
 const lock = z

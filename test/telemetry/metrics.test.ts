@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 import { ApiClock } from '../../src/rate-headers/api-clock.ts';
 import type { BucketSnapshot } from '../../src/ledger/ledger.ts';
 import type { CallLine } from '../../src/telemetry/call-line.ts';
-import { LedgerWatch } from '../../src/telemetry/ledger-watch.ts';
+import { LedgerWatch } from '../../src/telemetry/ledger-monitor.ts';
 import { makeMetrics } from '../../src/telemetry/metrics.ts';
 import { callLine } from '../support/call-line.ts';
 import { FakeClock } from '../support/fake-clock.ts';

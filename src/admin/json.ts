@@ -1,6 +1,6 @@
 import type { BucketSnapshot } from '../ledger/ledger.ts';
 import type { CallLine } from '../telemetry/call-line.ts';
-import type { FeedCall } from '../telemetry/feed.ts';
+import type { FeedCall } from '../telemetry/recent-activity.ts';
 
 /** A call as the admin API shows it: its log line's fields, and when it was over. */
 export interface CallAnswer extends CallLine {

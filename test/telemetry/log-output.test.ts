@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { makeOutput, type Output, type Sink } from '../../src/telemetry/output.ts';
+import { makeOutput, type Output, type Sink } from '../../src/telemetry/log-output.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 
 const MINUTE_MS = 60_000;

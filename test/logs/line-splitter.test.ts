@@ -1,6 +1,6 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { LineSplitter } from '../../src/logs/lines.ts';
+import { LineSplitter } from '../../src/logs/line-splitter.ts';
 
 function split(chunks: readonly Buffer[]): { lines: string[]; tooLong: number } {
   const splitter = new LineSplitter();

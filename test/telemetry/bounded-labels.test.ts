@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { Busiest } from '../../src/telemetry/busiest.ts';
+import { Busiest } from '../../src/telemetry/bounded-labels.ts';
 
 test('the first names get labels, the next is other', () => {
   const busiest = new Busiest(2, () => undefined);

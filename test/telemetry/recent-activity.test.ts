@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { Feed } from '../../src/telemetry/feed.ts';
+import { Feed } from '../../src/telemetry/recent-activity.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { callLine } from '../support/call-line.ts';
 

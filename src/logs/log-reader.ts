@@ -1,5 +1,5 @@
 import type { Filter } from './filter.ts';
-import { LineSplitter, type LineBatch } from './lines.ts';
+import { LineSplitter, type LineBatch } from './line-splitter.ts';
 import { readLogLine } from './log-line.ts';
 import type { Output } from './output.ts';
 import type { Printer } from './printer.ts';
