@@ -1,17 +1,9 @@
 import { isDeepStrictEqual } from 'node:util';
-import type { Config, Shown } from './config.ts';
-import { safetyProblems } from './safety.ts';
+import { safetyProblems } from './checks.ts';
+import type { Config, Settings } from './config.ts';
 
-/** Settings as they were read, at the start or again later. */
-export interface Settings {
-  readonly config: Config;
-  readonly shown: readonly Shown[];
-  /** What was written for each variable, secrets included: to compare, never to print. */
-  readonly given: ReadonlyMap<string, string | undefined>;
-}
-
-/** What can change while the gateway runs, by the name under which a person set it. */
-export const LIVE_SETTINGS = {
+/** The settings that a reload can change: by field of {@link Config}, the name in the settings. */
+export const RELOADABLE_SETTINGS = {
   limit: 'HEADGATE_LIMIT',
   maxWaitMs: 'HEADGATE_MAX_WAIT',
   maxQueue: 'HEADGATE_MAX_QUEUE',
@@ -30,62 +22,65 @@ export const LIVE_SETTINGS = {
   pathMasks: 'pathMasks',
 } as const satisfies Partial<Record<keyof Config, string>>;
 
-/** Where the keys stand does not matter, only what they are. */
-const LIVE_NAMES: ReadonlySet<string> = new Set([
-  ...Object.values(LIVE_SETTINGS),
+/** The file of the caller keys is included: it is another place for the same setting. */
+const RELOADABLE_NAMES: ReadonlySet<string> = new Set([
+  ...Object.values(RELOADABLE_SETTINGS),
   'HEADGATE_CALLER_KEYS_FILE',
 ]);
 
 export type Reload =
   | {
       readonly kind: 'reload';
-      /** What runs from now on: what can change is the new, everything else as before. */
+      /** The settings from now on: reloadable ones are the new ones, all others stay. */
       readonly settings: Settings;
-      /** What changed by it. */
+      /** The settings that change now. */
       readonly changed: readonly string[];
-      /** What was changed too, and waits for a restart. */
+      /** The settings that differ as well, but only change at a restart. */
       readonly needRestart: readonly string[];
     }
   | { readonly kind: 'refused'; readonly problems: readonly string[] };
 
 /**
- * What becomes of `running` when `next` was read. What the two make together must be as safe as
- * each alone: keys that went, because the new listener is a private one, must not leave the old
- * listener open.
+ * Plans how `running` changes when `next` was loaded.
+ *
+ * The combination of both must be as safe as each alone. For example, `next` may drop the caller
+ * keys because it moves the listener to a private address. The listener cannot move without a
+ * restart, so the keys must stay.
  */
 export function planReload(running: Settings, next: Settings): Reload {
-  const needRestart = [...next.given.keys()].filter(
+  const needRestart = [...next.texts.keys()].filter(
     (variable) =>
-      !LIVE_NAMES.has(variable) && next.given.get(variable) !== running.given.get(variable),
+      !RELOADABLE_NAMES.has(variable) && next.texts.get(variable) !== running.texts.get(variable),
   );
   if (next.config.preset !== running.config.preset) {
     const { preset } = running.config;
-    const why = `expected ${preset} while it runs, got ${next.config.preset}`;
+    const mismatch = `expected ${preset} until a restart, got ${next.config.preset}`;
     return {
       kind: 'refused',
-      problems: [`HEADGATE_PRESET: ${why}: all lists follow from it, so it needs a restart`],
+      problems: [`HEADGATE_PRESET: ${mismatch}: all lists depend on the preset`],
     };
   }
-  const live = keysOf(LIVE_SETTINGS);
-  const config: Config = Object.freeze({ ...running.config, ...pick(next.config, live) });
+  const reloadable = keysOf(RELOADABLE_SETTINGS);
+  const config: Config = Object.freeze({ ...running.config, ...pick(next.config, reloadable) });
   const problems = safetyProblems(config);
   if (problems.length > 0) return { kind: 'refused', problems };
-  const changed = live
+  const changed = reloadable
     .filter((key) => !isDeepStrictEqual(running.config[key], next.config[key]))
-    .map((key) => LIVE_SETTINGS[key]);
-  // What still runs as it was is also shown, and compared the next time, as it was.
-  const asItRuns = (variable: string): Settings => (LIVE_NAMES.has(variable) ? next : running);
-  const shown = next.shown.map(
-    (line) =>
-      asItRuns(line.variable).shown.find(({ variable }) => variable === line.variable) ?? line,
+    .map((key) => RELOADABLE_SETTINGS[key]);
+  // A setting that needs a restart keeps its old value, for people and for the next comparison.
+  const inForce = (variable: string): Settings => (RELOADABLE_NAMES.has(variable) ? next : running);
+  const effective = next.effective.map(
+    (setting) =>
+      inForce(setting.variable).effective.find(({ variable }) => variable === setting.variable) ??
+      setting,
   );
-  const given = new Map(
-    [...next.given.keys()].map((variable) => [variable, asItRuns(variable).given.get(variable)]),
+  const texts = new Map(
+    [...next.texts.keys()].map((variable) => [variable, inForce(variable).texts.get(variable)]),
   );
-  return { kind: 'reload', settings: { config, shown, given }, changed, needRestart };
+  return { kind: 'reload', settings: { config, effective, texts }, changed, needRestart };
 }
 
-type LiveKey = keyof typeof LIVE_SETTINGS;
+type ReloadableKey = keyof typeof RELOADABLE_SETTINGS;
 
 function keysOf<T extends object>(value: T): (keyof T)[] {
   const keys: (keyof T)[] = [];
@@ -93,6 +88,6 @@ function keysOf<T extends object>(value: T): (keyof T)[] {
   return keys;
 }
 
-function pick(config: Config, keys: readonly LiveKey[]): Partial<Config> {
+function pick(config: Config, keys: readonly ReloadableKey[]): Partial<Config> {
   return Object.fromEntries(keys.map((key) => [key, config[key]]));
 }
