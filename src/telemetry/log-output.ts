@@ -1,45 +1,45 @@
 import type { DestinationStream } from 'pino';
 import type { Clock, Timer } from '../util/clock.ts';
 
-/** Where bytes go, by a call that never waits. */
+/** A destination of bytes whose writes do not block. */
 export interface Sink {
-  /** How many bytes were taken; `full`: none now; `gone`: none ever again. */
+  /** How many bytes were written; `full`: none now, `gone`: none ever again. */
   write(bytes: Uint8Array): number | 'full' | 'gone';
-  /** Stands still for this long; for the last moments of the process only. */
+  /** Blocks the process for this long; for the last flush only. */
   pause(ms: number): void;
 }
 
-/** A log's way out, which costs a bounded amount of memory and never makes the gateway wait. */
-export interface Output extends DestinationStream {
-  /** Lines that nobody will read, because the reader stalled too long or went away. */
+/** The output of the log. Its memory is bounded, and writing to it never blocks the gateway. */
+export interface LogOutput extends DestinationStream {
+  /** How many lines were dropped, because the reader stalled for too long or closed. */
   readonly linesLost: number;
   /**
-   * Sets what to call with the number of lines lost since the last call, at most once a minute and
-   * only while lines get through again.
+   * Sets a listener that receives the number of lines lost since its last call. It is called at most
+   * once per minute, and only once lines can be written again.
    */
-  onLost(say: (lines: number) => void): void;
-  /** Writes what waits, now; gives up when the reader takes nothing for a second. */
+  onLost(listener: (lines: number) => void): void;
+  /** Writes all waiting lines now. Gives up when the reader accepts nothing for a second. */
   flushSync(): void;
-  /** Flushes and starts no timer any more; what comes later is lost. */
+  /** Flushes, and stops all timers. Lines that are written later are lost. */
   close(): void;
 }
 
-export interface OutputOptions {
+export interface LogOutputOptions {
   readonly sink: Sink;
   readonly clock: Clock;
-  /** Characters that may wait for the reader; lines beyond them are lost. */
+  /** How many characters may wait for the reader; further lines are lost. */
   readonly mostWaiting?: number;
 }
 
-/** Lines are gathered up to this many characters, or for this long, before they are written. */
-const GATHER = 32_768;
-const GATHER_MS = 100;
-/** A pipe tells nobody when it has room again, so a full one is tried again after this. */
+/** Lines are batched up to this many characters, or for this long, before they are written. */
+const BATCH_CHARACTERS = 32_768;
+const BATCH_MS = 100;
+/** A pipe does not report when it has room again, so a full one is polled at this interval. */
 const RETRY_MS = { first: 2, last: 50 };
 const MOST_WAITING = 16 * 1024 * 1024;
-const SAY_LOST_EVERY_MS = 60_000;
+const REPORT_LOST_EVERY_MS = 60_000;
 const PAUSE_MS = 10;
-/** A last flush gives up after so many pauses in which nothing was taken, and after so many at all. */
+/** A flush gives up after 100 pauses in a row without progress, and after 500 pauses in all. */
 const MOST_PAUSES = { idle: 100, all: 500 };
 
 interface Chunk {
@@ -48,51 +48,53 @@ interface Chunk {
 }
 
 /**
- * Gathers lines and writes them in as few calls as there are. While the reader takes nothing they
- * wait, up to a bound; what comes beyond it is dropped as whole lines, counted, and told when lines
- * get through again. The oldest are kept: they say how the trouble began.
+ * Batches lines and writes each batch in one call.
+ *
+ * While the reader accepts nothing, lines wait, up to a bound. Beyond it, new lines are dropped whole
+ * and counted, and the count is reported once lines can be written again. The oldest lines are
+ * kept, because they show how the trouble began.
  */
-export function makeOutput(options: OutputOptions): Output {
+export function makeLogOutput(options: LogOutputOptions): LogOutput {
   const { sink, clock, mostWaiting = MOST_WAITING } = options;
   const chunks: Chunk[] = [];
-  /** The chunk that is being written, in bytes. */
+  /** The rest of the chunk that is being written. */
   let head: { readonly bytes: Uint8Array; readonly lines: number } | undefined;
-  let gathered = '';
-  let gatheredLines = 0;
+  let batch = '';
+  let batchLines = 0;
   let waiting = 0;
   let retryMs = RETRY_MS.first;
   let timer: Timer | undefined;
   let state: 'open' | 'full' | 'gone' | 'closed' = 'open';
 
   let lost = 0;
-  let said = 0;
-  let saidAt = Number.NEGATIVE_INFINITY;
-  let sayTimer: Timer | undefined;
-  let say: ((lines: number) => void) | undefined;
+  let reported = 0;
+  let reportedAt = Number.NEGATIVE_INFINITY;
+  let reportTimer: Timer | undefined;
+  let onLost: ((lines: number) => void) | undefined;
 
-  function gather(): void {
-    if (gathered === '') return;
-    chunks.push({ text: gathered, lines: gatheredLines });
-    gathered = '';
-    gatheredLines = 0;
+  function endBatch(): void {
+    if (batch === '') return;
+    chunks.push({ text: batch, lines: batchLines });
+    batch = '';
+    batchLines = 0;
   }
 
-  /** Writes until nothing waits or the sink takes no more. */
-  function pump(): void {
-    gather();
+  /** Writes waiting lines until none is left, or the sink accepts no more. */
+  function writeWaiting(): void {
+    endBatch();
     for (;;) {
       head ??= nextHead();
       if (head === undefined) return;
-      const took = sink.write(head.bytes);
-      if (took === 'gone') return lose();
-      if (took === 'full') {
+      const written = sink.write(head.bytes);
+      if (written === 'gone') return loseAll();
+      if (written === 'full') {
         state = 'full';
         return;
       }
       state = 'open';
       retryMs = RETRY_MS.first;
       const { bytes, lines } = head;
-      head = took < bytes.length ? { bytes: bytes.subarray(took), lines } : undefined;
+      head = written < bytes.length ? { bytes: bytes.subarray(written), lines } : undefined;
     }
   }
 
@@ -103,49 +105,50 @@ export function makeOutput(options: OutputOptions): Output {
     return { bytes: Buffer.from(chunk.text), lines: chunk.lines };
   }
 
-  /** The reader is gone: nothing will be read any more, and the gateway goes on without a log. */
-  function lose(): void {
+  /** The reader has closed: all lines are lost, and the gateway continues without a log. */
+  function loseAll(): void {
     state = 'gone';
-    lost += (head?.lines ?? 0) + gatheredLines;
+    lost += (head?.lines ?? 0) + batchLines;
     for (const { lines } of chunks) lost += lines;
     head = undefined;
     chunks.length = 0;
-    gathered = '';
-    gatheredLines = 0;
+    batch = '';
+    batchLines = 0;
     waiting = 0;
   }
 
   function schedule(): void {
     if (timer !== undefined || state === 'gone' || state === 'closed') return;
-    if (state !== 'full' && gathered === '') return;
-    timer = clock.after(state === 'full' ? retryMs : GATHER_MS, () => {
+    if (state !== 'full' && batch === '') return;
+    timer = clock.after(state === 'full' ? retryMs : BATCH_MS, () => {
       timer = undefined;
       if (state === 'full') retryMs = Math.min(retryMs * 2, RETRY_MS.last);
-      pump();
-      tellLost();
+      writeWaiting();
+      reportLost();
       schedule();
     });
   }
 
-  /** Tells what was lost, in a line that is itself written in its turn. */
-  function tellLost(): void {
-    if (lost === said || state !== 'open' || say === undefined || sayTimer !== undefined) return;
-    const dueMs = saidAt + SAY_LOST_EVERY_MS - clock.now();
+  /** Reports lost lines, in a line that is queued like any other. */
+  function reportLost(): void {
+    if (lost === reported || state !== 'open') return;
+    if (onLost === undefined || reportTimer !== undefined) return;
+    const dueMs = reportedAt + REPORT_LOST_EVERY_MS - clock.now();
     if (dueMs > 0) {
-      sayTimer = clock.after(dueMs, () => {
-        sayTimer = undefined;
-        tellLost();
+      reportTimer = clock.after(dueMs, () => {
+        reportTimer = undefined;
+        reportLost();
       });
       return;
     }
-    sayNow();
+    reportNow();
   }
 
-  function sayNow(): void {
-    const lines = lost - said;
-    said = lost;
-    saidAt = clock.now();
-    say?.(lines);
+  function reportNow(): void {
+    const lines = lost - reported;
+    reported = lost;
+    reportedAt = clock.now();
+    onLost?.(lines);
   }
 
   function flushSync(): void {
@@ -153,7 +156,7 @@ export function makeOutput(options: OutputOptions): Output {
     let idle = 0;
     let before = Number.NaN;
     for (let all = 0; ; all++) {
-      pump();
+      writeWaiting();
       if (state !== 'full') break;
       const left = waiting + (head?.bytes.length ?? 0);
       idle = left === before ? idle + 1 : 0;
@@ -161,29 +164,29 @@ export function makeOutput(options: OutputOptions): Output {
       before = left;
       sink.pause(PAUSE_MS);
     }
-    if (lost === said || state !== 'open') return;
-    sayNow();
-    pump();
+    if (lost === reported || state !== 'open') return;
+    reportNow();
+    writeWaiting();
   }
 
   return {
     get linesLost() {
       return lost;
     },
-    onLost(run) {
-      say = run;
+    onLost(listener) {
+      onLost = listener;
     },
     write(line) {
       if (state === 'gone' || state === 'closed' || waiting + line.length > mostWaiting) {
         lost++;
         return;
       }
-      gathered += line;
-      gatheredLines++;
+      batch += line;
+      batchLines++;
       waiting += line.length;
-      if (gathered.length >= GATHER) {
-        if (state === 'full') gather();
-        else pump();
+      if (batch.length >= BATCH_CHARACTERS) {
+        if (state === 'full') endBatch();
+        else writeWaiting();
       }
       schedule();
     },
@@ -191,7 +194,7 @@ export function makeOutput(options: OutputOptions): Output {
     close() {
       flushSync();
       timer?.cancel();
-      sayTimer?.cancel();
+      reportTimer?.cancel();
       if (state !== 'gone') state = 'closed';
     },
   };

@@ -1,39 +1,39 @@
 import { expect, test } from 'vitest';
-import { Feed } from '../../src/telemetry/recent-activity.ts';
+import { RecentActivity } from '../../src/telemetry/recent-activity.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { callLine } from '../support/call-line.ts';
 
 const ALL = (): boolean => true;
 
-test('calls come newest first, and what is beyond the number asked for is counted', () => {
-  const feed = new Feed(new FakeClock());
-  for (let i = 1; i <= 5; i++) feed.record(callLine({ id: `c${i}` }));
-  const { calls, skipped } = feed.since(0, 2, ALL);
+test('calls are returned newest first, and those beyond the limit are counted', () => {
+  const activity = new RecentActivity(new FakeClock());
+  for (let i = 1; i <= 5; i++) activity.record(callLine({ id: `c${i}` }));
+  const { calls, skipped } = activity.since(0, 2, ALL);
   expect(calls.map(({ line }) => line.id)).toEqual(['c5', 'c4']);
   expect(skipped).toBe(3);
 });
 
-test('whoever has seen a call gets only those after it', () => {
-  const feed = new Feed(new FakeClock());
-  for (let i = 1; i <= 3; i++) feed.record(callLine({ id: `c${i}` }));
-  const seen = feed.sequence;
-  expect(feed.since(seen, 10, ALL).calls).toEqual([]);
-  feed.record(callLine({ id: 'c4' }));
-  expect(feed.since(seen, 10, ALL).calls.map(({ line }) => line.id)).toEqual(['c4']);
+test('only calls after the given number are returned', () => {
+  const activity = new RecentActivity(new FakeClock());
+  for (let i = 1; i <= 3; i++) activity.record(callLine({ id: `c${i}` }));
+  const seen = activity.sequence;
+  expect(activity.since(seen, 10, ALL).calls).toEqual([]);
+  activity.record(callLine({ id: 'c4' }));
+  expect(activity.since(seen, 10, ALL).calls.map(({ line }) => line.id)).toEqual(['c4']);
 });
 
-test('a filter does not count what it does not want', () => {
-  const feed = new Feed(new FakeClock());
-  for (let i = 0; i < 10; i++) feed.record(callLine({ caller: i % 2 === 0 ? 'even' : 'odd' }));
-  const { calls, skipped } = feed.since(0, 3, ({ caller }) => caller === 'odd');
+test('calls that do not match are not counted', () => {
+  const activity = new RecentActivity(new FakeClock());
+  for (let i = 0; i < 10; i++) activity.record(callLine({ caller: i % 2 === 0 ? 'even' : 'odd' }));
+  const { calls, skipped } = activity.since(0, 3, ({ caller }) => caller === 'odd');
   expect(calls.map(({ line }) => line.caller)).toEqual(['odd', 'odd', 'odd']);
   expect(skipped).toBe(2);
 });
 
 test('only the last thousand calls are kept', () => {
-  const feed = new Feed(new FakeClock());
-  for (let i = 1; i <= 2500; i++) feed.record(callLine({ id: `c${i}` }));
-  const { calls, skipped } = feed.since(0, 5000, ALL);
+  const activity = new RecentActivity(new FakeClock());
+  for (let i = 1; i <= 2500; i++) activity.record(callLine({ id: `c${i}` }));
+  const { calls, skipped } = activity.since(0, 5000, ALL);
   expect(calls).toHaveLength(1000);
   expect(skipped).toBe(0);
   expect(calls[0]?.line.id).toBe('c2500');
