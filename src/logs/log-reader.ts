@@ -3,36 +3,37 @@ import { LineSplitter, type LineBatch } from './line-splitter.ts';
 import { readLogLine } from './log-line.ts';
 import type { Output } from './output.ts';
 import type { Printer } from './printer.ts';
-import type { Reading } from './summary-view.ts';
+import type { ReadCounts } from './summary-view.ts';
 
-export interface InspectDependencies {
+export interface LogReaderDependencies {
   readonly filter: Filter;
   readonly printer: Printer;
   readonly output: Output;
 }
 
-/** Reads sources of log lines and prints what passes; counts what it read over all of them. */
-export interface Inspector {
+/** Reads log lines from files or pipes, and prints those that pass the filter. */
+export interface LogReader {
   /**
-   * Reads one source to its end, or until nobody reads the output. Holds one chunk of it at a time.
-   * Rejects when the source does.
+   * Reads one source to its end, or until the reader of the output closes. Keeps one chunk in memory
+   * at a time. Rejects when the source does.
    */
   read(chunks: AsyncIterable<Buffer>): Promise<void>;
-  readonly reading: Reading;
+  /** The counts over all sources. */
+  readonly counts: ReadCounts;
 }
 
-export function makeInspector({ filter, printer, output }: InspectDependencies): Inspector {
+export function makeLogReader({ filter, printer, output }: LogReaderDependencies): LogReader {
   let lines = 0;
   let broken = 0;
 
-  function take({ lines: texts, tooLong }: LineBatch): string {
+  function format({ lines: texts, tooLong }: LineBatch): string {
     lines += texts.length + tooLong;
     broken += tooLong;
     let printed = '';
     for (const text of texts) {
       const line = readLogLine(text);
       if (line.kind === 'broken') broken++;
-      else if (line.kind !== 'other' && filter(line)) printed += printer.take(line, text);
+      else if (line.kind !== 'other' && filter(line)) printed += printer.format(line, text);
     }
     return printed;
   }
@@ -41,12 +42,12 @@ export function makeInspector({ filter, printer, output }: InspectDependencies):
     async read(chunks) {
       const splitter = new LineSplitter();
       for await (const chunk of chunks) {
-        await output.write(take(splitter.push(chunk)));
+        await output.write(format(splitter.push(chunk)));
         if (output.closed.aborted) return;
       }
-      await output.write(take(splitter.end()));
+      await output.write(format(splitter.end()));
     },
-    get reading() {
+    get counts() {
       return { lines, broken };
     },
   };
