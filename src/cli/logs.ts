@@ -107,7 +107,7 @@ async function* bytes(stdin: AsyncIterable<unknown>): AsyncGenerator<Buffer> {
   for await (const chunk of stdin) yield bytesOf(chunk);
 }
 
-/** A progress bar, if stderr is a terminal and no lines are printed to a terminal meanwhile. */
+/** A progress bar, if stderr is a terminal and no lines are printed to a terminal as well. */
 async function progressOver(
   paths: readonly string[],
   mode: LogsOptions['mode'],

@@ -14,21 +14,21 @@ export interface Signals {
   onReload(listener: () => void): void;
 }
 
-/** Listens from now on, so that a signal during the start of the gateway is not lost. */
+/** Listens from now on, so that a signal that comes while the gateway starts is not lost. */
 export function listenToSignals(): Signals {
-  let onSecondStop: ((signal: NodeJS.Signals) => void) | undefined;
-  let onReload: (() => void) | undefined;
-  let reloadPending = false;
-  let stopRequested = false;
+  let impatient: ((signal: NodeJS.Signals) => void) | undefined;
+  let reload: (() => void) | undefined;
+  let reloadAsked = false;
+  let asked = false;
   const terminals = [0, 1, 2].filter(isatty);
 
   const stop = new Promise<NodeJS.Signals>((resolve) => {
     const onStop = (signal: NodeJS.Signals): void => {
-      if (stopRequested) {
-        onSecondStop?.(signal);
+      if (asked) {
+        impatient?.(signal);
         process.exit(128 + constants.signals[signal]);
       }
-      stopRequested = true;
+      asked = true;
       resolve(signal);
     };
     process.on('SIGTERM', onStop);
@@ -37,16 +37,16 @@ export function listenToSignals(): Signals {
       // The kernel also sends SIGHUP when the terminal of the process closes. That is not a reload, and
       // without the terminal no Ctrl-C can follow, so it stops the gateway. `isatty` is false then.
       if (terminals.length > 0 && !terminals.some(isatty)) onStop('SIGHUP');
-      else if (onReload === undefined) reloadPending = true;
-      else onReload();
+      else if (reload === undefined) reloadAsked = true;
+      else reload();
     });
   });
   return {
     stop,
-    onSecondStop: (listener) => (onSecondStop = listener),
+    onSecondStop: (listener) => (impatient = listener),
     onReload(listener) {
-      onReload = listener;
-      if (reloadPending) listener();
+      reload = listener;
+      if (reloadAsked) listener();
     },
   };
 }

@@ -64,6 +64,6 @@ export function safetyProblems({ token, listen, callerKeys, open }: SafetySlice)
   if (token.kind === 'none' || open || callerKeys.length > 0 || isLoopback(listen.host)) return [];
   const variable = token.kind === 'file' ? 'HEADGATE_TOKEN_FILE' : 'HEADGATE_TOKEN';
   return [
-    `${variable}: expected HEADGATE_CALLER_KEYS (or HEADGATE_OPEN=true) beside it, because other machines can connect to HEADGATE_LISTEN ${listen.host}:${listen.port} and would spend the token's budget; got neither`,
+    `${variable}: expected HEADGATE_CALLER_KEYS or HEADGATE_OPEN=true as well, because other machines can connect to HEADGATE_LISTEN ${listen.host}:${listen.port} and would spend the token's budget; got neither`,
   ];
 }

@@ -69,7 +69,7 @@ export interface Config {
   readonly callers: readonly CallerRule[];
 }
 
-/** Where a setting's value comes from. */
+/** Where a setting's value comes from; `nobody`: it is not set and has no default. */
 export type SettingSource = 'environment' | 'file' | 'preset' | 'default' | 'nobody';
 
 /** A setting in force, for people to read: a secret is masked. */

@@ -32,7 +32,7 @@ export function tlsPaths(
       cert === undefined
         ? ['HEADGATE_TLS_CERT', 'HEADGATE_TLS_KEY']
         : ['HEADGATE_TLS_KEY', 'HEADGATE_TLS_CERT'];
-    problems.push(`${missing}: expected a file beside ${given}, got nothing`);
+    problems.push(`${missing}: expected a file, because ${given} is set; got nothing`);
     return undefined;
   }
   const certPem = readInto(problems, 'HEADGATE_TLS_CERT', cert, readFile);

@@ -42,7 +42,7 @@ export function redisConfig(
   if ((certPath === undefined) !== (keyPath === undefined)) {
     const [missing, given] = certPath === undefined ? ['CERT', 'KEY'] : ['KEY', 'CERT'];
     problems.push(
-      `HEADGATE_REDIS_${missing}: expected a file beside HEADGATE_REDIS_${given}, got nothing`,
+      `HEADGATE_REDIS_${missing}: expected a file, because HEADGATE_REDIS_${given} is set; got nothing`,
     );
   }
   const ca = read('HEADGATE_REDIS_CA', caPath);
@@ -51,7 +51,9 @@ export function redisConfig(
   const auth = read('HEADGATE_REDIS_AUTH_FILE', authPath);
   if (address === undefined) return undefined;
   if ((ca ?? cert) !== undefined && !address.tls) {
-    problems.push('HEADGATE_REDIS_URL: expected rediss:// beside TLS files, got a URL without TLS');
+    problems.push(
+      'HEADGATE_REDIS_URL: expected rediss://, because TLS files are set; got a URL without TLS',
+    );
   }
   if (auth !== undefined && address.password !== undefined) {
     problems.push(

@@ -42,7 +42,7 @@ export function makeFilter(options: FilterOptions): Filter {
     if (line.kind === 'throttled') return false;
     if (minWaitMs !== undefined && line.waitMs < minWaitMs) return false;
     if (outcomes.length > 0 && !outcomes.includes(line.outcome)) return false;
-    if (statuses.length > 0 && !statuses.some((wanted) => isStatus(line.status, wanted))) {
+    if (statuses.length > 0 && !statuses.some((pattern) => isStatus(line.status, pattern))) {
       return false;
     }
     return path === undefined || path(line.path);
@@ -76,8 +76,8 @@ export function makePattern(pattern: string): (text: string) => boolean {
   };
 }
 
-function isStatus(status: number, wanted: string): boolean {
-  return wanted.endsWith('xx')
-    ? Math.floor(status / 100) === Number(wanted[0])
-    : status === Number(wanted);
+function isStatus(status: number, pattern: string): boolean {
+  return pattern.endsWith('xx')
+    ? Math.floor(status / 100) === Number(pattern[0])
+    : status === Number(pattern);
 }

@@ -43,7 +43,7 @@ export function makeMetrics({ processFigures, ...sources }: MetricsOptions): Met
 /**
  * Converts Prometheus' text format to OpenMetrics. For our metrics, only three things differ:
  * the name of a counter family has no `_total`, there are no empty lines, and the text ends with a
- * mark. The library's own conversion renames its counters for good, also in the other format.
+ * mark. The library's own conversion renames its counters permanently, also in the other format.
  */
 function toOpenMetrics(text: string): string {
   const families = text.replaceAll(/^# (HELP|TYPE) (\S+)_total /gm, '# $1 $2 ');

@@ -36,10 +36,10 @@ export function makeStateMetrics(registry: Registry, sources: StateSources): () 
   const ofBucket = (name: string, help: string): Gauge<'bucket' | 'class'> =>
     new Gauge({ name, help, labelNames: ['bucket', 'class'], registers });
 
-  const limit = ofBucket('headgate_bucket_limit', 'Operations per period, as the API says.');
+  const limit = ofBucket('headgate_bucket_limit', 'Operations per period, as the API reported.');
   const remaining = ofBucket('headgate_bucket_remaining', 'Operations left until the reset.');
   const waiting = ofBucket('headgate_bucket_waiting', 'Tickets that wait for a grant.');
-  const leases = ofBucket('headgate_bucket_leases', 'Grants whose answer is awaited.');
+  const leases = ofBucket('headgate_bucket_leases', 'Requests in flight.');
   const reset = ofBucket('headgate_bucket_reset_seconds', 'Seconds until the reset.');
   const offset = gauge('headgate_api_clock_offset_seconds', "The API's clock less the host's.");
   const uncertainty = gauge(
@@ -48,7 +48,7 @@ export function makeStateMetrics(registry: Registry, sources: StateSources): () 
   );
   const mode = new Gauge({
     name: 'headgate_ledger_mode',
-    help: '1 for the mode in force: memory, redis, or local while Redis is away.',
+    help: '1 for the mode in force: memory, redis, or local while Redis is not available.',
     labelNames: ['mode'],
     registers,
   });

@@ -26,7 +26,7 @@ export function stdoutSink(): Sink {
  *
  * Reading `process.stdout` makes Node put a pipe or a socket into that mode. We do not write to the
  * stream itself, because it buffers without a bound. Node leaves a terminal blocking, and Ctrl-S
- * stops it, so a terminal is opened once more, in non-blocking mode.
+ * stops it, so a terminal is opened again, in non-blocking mode.
  */
 function nonBlockingStdout(): number {
   const { fd } = process.stdout;

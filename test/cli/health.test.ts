@@ -16,7 +16,7 @@ async function admin(ready: number | 'never', host = '127.0.0.1'): Promise<numbe
   const server = createServer((incoming, outgoing) => {
     if (ready === 'never') return;
     outgoing.statusCode = incoming.url === '/health/ready' ? ready : 200;
-    outgoing.end(`{"asked":"${incoming.url}"}`);
+    outgoing.end(`{"path":"${incoming.url}"}`);
   });
   servers.push(server);
   server.listen(0, host);
@@ -35,7 +35,7 @@ describe('headgate health', () => {
     const port = await admin(200);
     expect(await health(`127.0.0.1:${port}`)).toMatchObject({
       code: 0,
-      stdout: '200 {"asked":"/health/ready"}\n',
+      stdout: '200 {"path":"/health/ready"}\n',
       stderr: '',
     });
   });
@@ -45,11 +45,11 @@ describe('headgate health', () => {
     expect(await health(`127.0.0.1:${port}`)).toMatchObject({
       code: 1,
       stdout: '',
-      stderr: '503 {"asked":"/health/ready"}\n',
+      stderr: '503 {"path":"/health/ready"}\n',
     });
     expect(await health(`127.0.0.1:${port}`, '--live')).toMatchObject({
       code: 0,
-      stdout: '200 {"asked":"/health/live"}\n',
+      stdout: '200 {"path":"/health/live"}\n',
     });
   });
 

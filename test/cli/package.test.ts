@@ -47,8 +47,8 @@ describe('the package', () => {
   test('runs from plain JavaScript: it prints its version, and serves', async () => {
     const program = `${folder}/package/dist/main.js`;
     const { version } = JSON.parse(readFileSync(`${ROOT}package.json`, 'utf8'));
-    const asked = new Spawned(process.execPath, [program, '--version'], {});
-    expect(await asked.ended()).toMatchObject({ code: 0, stdout: `${String(version)}\n` });
+    const printed = new Spawned(process.execPath, [program, '--version'], {});
+    expect(await printed.ended()).toMatchObject({ code: 0, stdout: `${String(version)}\n` });
 
     const serving = new Spawned(process.execPath, [program], {
       env: { HEADGATE_LISTEN: '127.0.0.1:0', HEADGATE_ADMIN_LISTEN: '127.0.0.1:0' },

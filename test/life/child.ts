@@ -12,8 +12,8 @@ export interface ChildOptions {
 
 type Line = Readonly<Record<string, unknown>>;
 
-/** The first character of a line of V8's traces: `[pid:isolate]`. */
-const V8_TRACE = '[';
+/** How a line of V8's own traces begins: `[pid:isolate]`. */
+const NODES_OWN = '[';
 
 /** The gateway as a process whose output a test reads, stops reading, or closes. */
 export class Child {
@@ -51,27 +51,27 @@ export class Child {
     });
   }
 
-  /** The complete log lines so far, without V8's traces (which `nodeArgs` may enable). */
+  /** The whole lines that came so far, but for what Node itself says (`nodeArgs` may ask it to). */
   get lines(): Line[] {
     const whole = this.#text.slice(0, this.#text.lastIndexOf('\n') + 1);
-    const isOurs = (line: string): boolean => line !== '' && !line.startsWith(V8_TRACE);
+    const isOurs = (line: string): boolean => line !== '' && !line.startsWith(NODES_OWN);
     return whole
       .split('\n')
       .filter(isOurs)
       .map((line): Line => JSON.parse(line));
   }
 
-  /** The lines with this message. */
+  /** Those that say `message`. */
   said(message: string): Line[] {
     return this.lines.filter(({ msg }) => msg === message);
   }
 
-  /** The number of lines with this message, without parsing them. */
+  /** How many lines say `message`; cheaper than to read them all. */
   count(message: string): number {
     return this.#text.split(`"msg":"${message}"}\n`).length - 1;
   }
 
-  /** All of stdout, also what is not a log line. */
+  /** All that came on stdout, for what is no line of ours. */
   get output(): string {
     return this.#text;
   }
@@ -80,19 +80,19 @@ export class Child {
     return this.#stderr;
   }
 
-  /** Resolves to the first line with this message; rejects when the process ends without one. */
+  /** Resolves to the first line that says `message`; rejects when it ends without one. */
   async waitFor(message: string): Promise<Line> {
     await this.waitUntil(() => this.#text.includes(`"msg":"${message}"}\n`));
     const [found] = this.said(message);
-    if (found === undefined) throw new Error(`no complete line has the message "${message}"`);
+    if (found === undefined) throw new Error(`no whole line says "${message}"`);
     return found;
   }
 
-  /** Resolves when `condition` holds; rejects when the process ends before. */
-  waitUntil(condition: () => boolean): Promise<void> {
+  /** Resolves when its output has made `done` true; rejects when it ends without. */
+  waitUntil(done: () => boolean): Promise<void> {
     return new Promise((resolve, reject) => {
       const look = (): void => {
-        if (condition()) resolve();
+        if (done()) resolve();
         else if (this.#child.exitCode === null && this.#child.signalCode === null) return;
         else reject(new Error(`ended too soon: ${this.#text}${this.#stderr}`));
         this.#waiting.delete(look);
@@ -102,16 +102,16 @@ export class Child {
     });
   }
 
-  /** Stops reading the output, like a collector that hangs. */
+  /** Reads nothing more, as a collector that hangs. */
   stopReading(): void {
     this.#stdout.pause();
   }
 
-  resumeReading(): void {
+  readOn(): void {
     this.#stdout.resume();
   }
 
-  /** Closes the output, like a collector that died. */
+  /** Goes away, as a collector that died. */
   closeOutput(): void {
     this.#stdout.destroy();
   }
@@ -120,20 +120,20 @@ export class Child {
     this.#child.kill(signal);
   }
 
-  /** Resolves when the process has ended, whether or not its output was read. */
+  /** Resolves when the process is gone, whether or not its output was read. */
   async exited(): Promise<{ code: number | null; signal: NodeJS.Signals | null }> {
     const { exitCode, signalCode } = this.#child;
     if (exitCode === null && signalCode === null) await once(this.#child, 'exit');
     return { code: this.#child.exitCode, signal: this.#child.signalCode };
   }
 
-  /** Resolves when the process has ended and all its output was read. */
+  /** Resolves when it is gone and all its output was read. */
   async ended(): Promise<{ code: number | null; signal: NodeJS.Signals | null }> {
     await this.#closed;
     return { code: this.#child.exitCode, signal: this.#child.signalCode };
   }
 
-  /** Ends the process, at the end of a test. */
+  /** For the end of a test: nothing of it stays. */
   async stop(): Promise<void> {
     this.#child.kill('SIGKILL');
     this.#stdout.destroy();

@@ -1,8 +1,8 @@
 import { GCProfiler } from 'node:v8';
 
 /**
- * Loaded into the gateway before it starts (`--import`). On SIGUSR2 it prints a line like the log's:
- * how many bytes the minor collections since the last SIGUSR2 examined, and how many they kept.
+ * Loaded into the gateway before it starts (`--import`). On SIGUSR2 it says, in a line like the log's,
+ * how much the minor collections since the last SIGUSR2 looked at, and how much of that they kept.
  */
 let profiler = started();
 
@@ -14,7 +14,7 @@ process.on('SIGUSR2', () => {
   for (const { gcType, beforeGC, afterGC } of statistics) {
     if (gcType !== 'Scavenge') continue;
     const young = beforeGC.heapSpaceStatistics.find(({ spaceName }) => spaceName === 'new_space');
-    if (young === undefined) throw new Error('expected a heap space named new_space, got none');
+    if (young === undefined) throw new Error('this version of V8 names its spaces otherwise');
     seen += young.spaceUsedSize;
     const freed = beforeGC.heapStatistics.usedHeapSize - afterGC.heapStatistics.usedHeapSize;
     kept += young.spaceUsedSize - freed;

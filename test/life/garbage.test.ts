@@ -6,8 +6,8 @@ import { putLoadOn } from './load.ts';
 
 const PLENTY = { limit: 10_000_000, periodMs: 60_000 };
 const CALLERS = 8;
-/** A large young generation, so that most calls start and end between two minor collections. */
-const LARGE_YOUNG_GENERATION = '--min-semi-space-size=16';
+/** Megabytes for the young: so many that most calls begin and end between two minor collections. */
+const YOUNG = '--min-semi-space-size=16';
 
 async function startLoaded(nodeArgs: readonly string[], env = {}): Promise<Child> {
   const api = await startAzion({ limits: { read: PLENTY } });
@@ -19,10 +19,7 @@ async function startLoaded(nodeArgs: readonly string[], env = {}): Promise<Child
   return gateway;
 }
 
-/**
- * The share of the memory of the next calls that minor collections keep. It was a third when Sets
- * kept calls.
- */
+/** Of what the next calls make, the part that minor collections keep; a third where Sets kept calls. */
 async function shareKept(gateway: Child, calls: number): Promise<number> {
   const from = gateway.count('call');
   const before = gateway.count('garbage');
@@ -34,11 +31,11 @@ async function shareKept(gateway: Child, calls: number): Promise<number> {
   return Number(kept) / Number(seen);
 }
 
-describe('the memory of a finished call is freed by minor collections', () => {
+describe('a call that is over is garbage', () => {
   const probe = ['--import', new URL('garbage-probe.ts', import.meta.url).href];
 
   test('with the ledger in this process', async () => {
-    const gateway = await startLoaded([LARGE_YOUNG_GENERATION, ...probe]);
+    const gateway = await startLoaded([YOUNG, ...probe]);
     await gateway.waitUntil(() => gateway.count('call') >= 3000);
     expect(await shareKept(gateway, 10_000)).toBeLessThan(0.1);
   });
@@ -46,15 +43,13 @@ describe('the memory of a finished call is freed by minor collections', () => {
   test('with the ledger in Redis', async () => {
     const redis = await startRedis();
     onTestFinished(() => redis.stop());
-    const gateway = await startLoaded([LARGE_YOUNG_GENERATION, ...probe], {
-      HEADGATE_REDIS_URL: redis.url,
-    });
+    const gateway = await startLoaded([YOUNG, ...probe], { HEADGATE_REDIS_URL: redis.url });
     await gateway.waitUntil(() => gateway.count('call') >= 3000);
     expect(await shareKept(gateway, 10_000)).toBeLessThan(0.1);
   });
 });
 
-test('V8 pretenures no object', async () => {
+test('nothing is made old because its like survived', async () => {
   const gateway = await startLoaded(['--trace-pretenuring-statistics']);
   await gateway.waitUntil(() => gateway.count('call') >= 3000);
   gateway.kill('SIGTERM');

@@ -1,13 +1,13 @@
 import { Pool } from 'undici';
 
 export interface Load {
-  /** The number of answers so far, by status; calls without a complete answer are `broken`. */
+  /** Calls that were answered so far, by status; broken ones are `broken`. */
   readonly answers: ReadonlyMap<number | 'broken', number>;
-  /** Sends no further call. Resolves when the last call is answered. */
+  /** Sends no further call, and resolves when the last is answered. */
   stop(): Promise<void>;
 }
 
-/** Starts callers that each send the next call as soon as the previous one is answered. */
+/** Callers that each ask for the next thing as soon as they have the last one. */
 export function putLoadOn(url: string, { callers }: { callers: number }): Load {
   const pool = new Pool(url, { connections: callers });
   const answers = new Map<number | 'broken', number>();

@@ -14,7 +14,7 @@ async function start(options: ChildOptions = {}): Promise<Child> {
   return child;
 }
 
-/** Sends calls that are rejected without the API, so each costs little more than its log line. */
+/** Calls that are refused without the API, and so cost one log line and little else. */
 async function call(url: string, count: number, query = ''): Promise<number> {
   const pool = new Pool(url, { connections: 16 });
   let refused = 0;
@@ -31,15 +31,15 @@ async function call(url: string, count: number, query = ''): Promise<number> {
   return refused;
 }
 
-describe('a log reader that stalls', () => {
-  test('does not stop the gateway, and dropped lines are counted and reported', async () => {
+describe('a reader that takes nothing', () => {
+  test('does not stop the gateway, and what had to go is counted and told', async () => {
     const gateway = await start();
     gateway.stopReading();
     // About 21 MB of lines, where 16 MiB may wait.
     const calls = 1300;
     expect(await call(gateway.url, calls, `?q=${'x'.repeat(16_000)}`)).toBe(calls);
 
-    gateway.resumeReading();
+    gateway.readOn();
     const { lines, total, level } = await gateway.waitFor('lines lost');
     expect(level).toBe('warn');
     expect(total).toBe(lines);
@@ -60,7 +60,7 @@ describe('a log reader that stalls', () => {
   });
 });
 
-test('a log reader that closes ends the log but not the gateway', async () => {
+test('a reader that goes away ends the log and not the gateway', async () => {
   const gateway = await start();
   gateway.closeOutput();
   expect(await call(gateway.url, 200)).toBe(200);
@@ -70,7 +70,7 @@ test('a log reader that closes ends the log but not the gateway', async () => {
   expect(gateway.stderr).toBe('');
 });
 
-test('every line is written when SIGTERM ends the process', async () => {
+test('every line is out when SIGTERM has ended the process', async () => {
   const gateway = await start();
   await call(gateway.url, 300);
   gateway.kill('SIGTERM');
@@ -79,7 +79,7 @@ test('every line is written when SIGTERM ends the process', async () => {
   expect(gateway.lines.at(-1)).toMatchObject({ msg: 'stopped' });
 });
 
-test('every line is written when a crash ends the process, and the crash is logged', async () => {
+test('every line is out when a crash has ended the process, and the crash is told', async () => {
   const crash = 'process.on("SIGUSR2", () => { throw new Error("a bug of ours"); });';
   const gateway = await start({
     nodeArgs: ['--import', `data:text/javascript,${encodeURIComponent(crash)}`],
@@ -88,11 +88,11 @@ test('every line is written when a crash ends the process, and the crash is logg
   gateway.kill('SIGUSR2');
   expect(await gateway.ended()).toEqual({ code: 1, signal: null });
   expect(gateway.said('call')).toHaveLength(300);
-  const crashLine = { msg: 'crash', level: 'fatal', err: { message: 'a bug of ours' } };
-  expect(gateway.lines.at(-1)).toMatchObject(crashLine);
+  const told = { msg: 'crash', level: 'fatal', err: { message: 'a bug of ours' } };
+  expect(gateway.lines.at(-1)).toMatchObject(told);
 });
 
-test('every line is written when a second signal ends the process at once', async () => {
+test('every line is out when a second signal has ended the process at once', async () => {
   const gateway = await start({ env: { HEADGATE_DRAIN_DELAY: '10m' } });
   await call(gateway.url, 300);
   gateway.kill('SIGTERM');

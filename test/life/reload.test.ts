@@ -13,7 +13,7 @@ const KEYS = { old: 'billing-key-0123456789', new: 'billing-key-new-987654' };
 let api: Azion;
 let folder: string;
 let child: Child | undefined;
-/** How many reloads this test has sent, applied or rejected. */
+/** How many reloads, taken or refused, this test has asked for. */
 let reloads = 0;
 
 beforeEach(async () => {
@@ -43,24 +43,24 @@ async function start(yaml: string, env: Record<string, string> = {}): Promise<Ch
   return child;
 }
 
-/** Sends SIGHUP. Resolves to the log lines about the reload. */
+/** Sends SIGHUP and resolves to what the process has to say of it. */
 async function reload(gateway: Child): Promise<readonly Readonly<Record<string, unknown>>[]> {
   gateway.kill('SIGHUP');
   reloads++;
-  const reloadLines = (): typeof gateway.lines =>
+  const heard = (): typeof gateway.lines =>
     gateway.lines.filter(({ msg }) => msg === 'reloaded' || msg === 'reload refused');
-  await gateway.waitUntil(() => reloadLines().length >= reloads);
-  return reloadLines().slice(reloads - 1);
+  await gateway.waitUntil(() => heard().length >= reloads);
+  return heard().slice(reloads - 1);
 }
 
 const headers = { authorization: `token ${TOKEN}` };
 
 describe('SIGHUP', () => {
-  test('applies reloadable settings, logs which changed, and drops no connection or call', async () => {
+  test('takes over what can change, says what did, and drops no connection or call', async () => {
     const gateway = await start('shedStatus: 503\nmaxWait: 2m\nlogLevel: info\n');
     await askFor(gateway.url, '/domains', headers);
     api.consume(headers.authorization, 'read', 1000);
-    // The API answers 429, so this call waits under the old settings.
+    // Learns that the budget is spent, and waits under the old settings.
     const waiting = askFor(gateway.url, '/domains', headers);
     await gateway.waitFor('throttled');
 
@@ -78,7 +78,7 @@ describe('SIGHUP', () => {
     expect((await waiting).status).toBe(503);
   });
 
-  test('logs which settings need a restart, and does not change them', async () => {
+  test('names what needs a restart, and leaves it as it is', async () => {
     const gateway = await start('listen: 127.0.0.1:0\nretries: 2\n', { HEADGATE_LISTEN: '' });
     write('headgate.yaml', 'listen: 127.0.0.1:1\nretries: 1\nlaneConcurrency: 7\n');
     const both = ['HEADGATE_LISTEN', 'HEADGATE_LANE_CONCURRENCY'];
@@ -89,11 +89,11 @@ describe('SIGHUP', () => {
     const config = await askFor(gateway.adminUrl, '/config');
     expect(config.body).toContain('"variable":"HEADGATE_RETRIES","value":"1"');
     expect(config.body).toContain('"variable":"HEADGATE_LISTEN","value":"127.0.0.1:0"');
-    // They still need a restart, so they are logged again.
+    // Still to do, so it is named again.
     expect(await reload(gateway)).toMatchObject([{ changed: [], needRestart: both }]);
   });
 
-  test('rejects a bad file as a whole, with a line for each problem, and changes nothing', async () => {
+  test('refuses a bad file as a whole, with a line for each problem, and goes on as before', async () => {
     const gateway = await start('shedStatus: 429\nmaxWait: 0\n');
     await askFor(gateway.url, '/domains', headers);
     api.consume(headers.authorization, 'read', 1000);
@@ -113,7 +113,7 @@ describe('SIGHUP', () => {
     expect(gateway.said('reloaded')).toHaveLength(0);
   });
 
-  test('replaces caller keys, and rejects removed ones at once', async () => {
+  test('replaces caller keys, old ones from the moment they are gone', async () => {
     const keysFile = write('keys.yaml', `billing: ${KEYS.old}\n`);
     const gateway = await start('{}\n', {
       HEADGATE_TOKEN: TOKEN,
@@ -138,7 +138,7 @@ describe('SIGHUP', () => {
     expect(JSON.stringify(gateway.lines)).not.toContain(KEYS.new);
   });
 
-  test('rejects a file that is only safe together with a setting that needs a restart', async () => {
+  test('does not open a listener that it cannot close: the two files together must be safe', async () => {
     const safe = `listen: 0.0.0.0:0\ntoken: ${TOKEN}\ncallerKeys: billing=${KEYS.old}\n`;
     const gateway = await start(safe, { HEADGATE_LISTEN: '' });
     write('headgate.yaml', `listen: 127.0.0.1:0\ntoken: ${TOKEN}\n`);
@@ -150,7 +150,7 @@ describe('SIGHUP', () => {
     );
   });
 
-  test('changes the configured limit of an API without rate headers, also in existing buckets', async () => {
+  test('changes the limit that a silent API is believed to have, in buckets that exist too', async () => {
     const silent = createServer((_, outgoing) => outgoing.end('ok'));
     await new Promise<void>((resolve) => {
       silent.listen(0, '127.0.0.1', resolve);

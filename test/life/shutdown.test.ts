@@ -18,7 +18,7 @@ afterEach(async () => {
   child = undefined;
 });
 
-/** An API that answers a call only when the test calls the function in `held`. */
+/** An API that holds every call back until the test lets it answer. */
 async function holdingApi(): Promise<{ url: string; held: Promise<() => void> }> {
   let onHeld: ((answer: () => void) => void) | undefined;
   const held = new Promise<() => void>((resolve) => (onHeld = resolve));
@@ -35,8 +35,8 @@ async function holdingApi(): Promise<{ url: string; held: Promise<() => void> }>
   return { url: `http://127.0.0.1:${address.port}`, held };
 }
 
-describe('during the drain delay', () => {
-  test('the gateway is not ready, and serves every call with an answer that closes the connection', async () => {
+describe('between SIGTERM and the end of the drain delay', () => {
+  test('it is not ready, and serves every call with an answer that closes the connection', async () => {
     const api = await startAzion();
     onTestFinished(() => api.close());
     child = await startChild({
@@ -44,7 +44,7 @@ describe('during the drain delay', () => {
     });
     const { url, adminUrl } = child;
     const headers = { authorization: TOKEN };
-    // A connection from before the signal, like the idle connections of a load balancer.
+    // A connection from before, as a load balancer keeps them.
     const kept = new Client(url);
     onTestFinished(() => kept.destroy());
     const before = await kept.request({ path: '/domains', method: 'GET', headers });
@@ -69,7 +69,7 @@ describe('during the drain delay', () => {
     expect(await child.ended()).toEqual({ code: 143, signal: null });
   });
 
-  test('the gateway accepts calls until its end, and then stops', async () => {
+  test('it accepts until the very end of it, and then stops', async () => {
     const api = await startAzion();
     onTestFinished(() => api.close());
     const loaded = settingsOf({
@@ -103,7 +103,7 @@ describe('during the drain delay', () => {
 });
 
 describe('after the drain delay', () => {
-  test('calls in flight are answered, and then the process ends', async () => {
+  test('what is in flight is answered, and then the process ends', async () => {
     const api = await holdingApi();
     child = await startChild({ env: { HEADGATE_UPSTREAM_URL: api.url } });
     const asked = askFor(child.url, '/domains', { authorization: TOKEN });
@@ -117,7 +117,7 @@ describe('after the drain delay', () => {
     expect(child.said('call')).toHaveLength(1);
   });
 
-  test('a call that takes longer than the drain timeout is refused, and logged', async () => {
+  test('what takes longer than the drain timeout hears so, and is logged', async () => {
     const api = await holdingApi();
     child = await startChild({
       env: { HEADGATE_UPSTREAM_URL: api.url, HEADGATE_DRAIN_TIMEOUT: '50ms' },
@@ -134,7 +134,7 @@ describe('after the drain delay', () => {
   });
 });
 
-test('a call that waits for a reset beyond the drain timeout is shed at once, so that another replica can serve it', async () => {
+test('a call that waits for a reset beyond the end is told so at once, and another replica’s turn it is', async () => {
   const api = await startAzion();
   onTestFinished(() => api.close());
   child = await startChild({
@@ -148,7 +148,7 @@ test('a call that waits for a reset beyond the drain timeout is shed at once, so
   const { url } = child;
   await askFor(url, '/domains', headers);
   api.consume(TOKEN, 'read', 1000);
-  // The API throttles the first call, so both wait for about a minute.
+  // The API refuses the first one, so that both wait for about a minute.
   const waiting = [askFor(url, '/domains', headers), askFor(url, '/domains', headers)];
   await child.waitFor('throttled');
   child.kill('SIGTERM');

@@ -3,18 +3,18 @@ import { expect, onTestFinished, test } from 'vitest';
 import { until } from '../support/setup.ts';
 import { ROOT } from '../support/spawned.ts';
 
-/** What Ctrl-S and Ctrl-Q send: the terminal stops its output, and resumes it. */
+/** What Ctrl-S and Ctrl-Q send: the terminal shows nothing more, and goes on. */
 const CTRL = { s: '\u0013', q: '\u0011' };
 
 interface Terminal {
   readonly url: string;
   type(text: string): void;
   shown(): string;
-  /** Closes the terminal, as closing its window does. */
+  /** Takes the terminal away, as closing its window does. */
   close(): void;
 }
 
-/** Starts the gateway in its own terminal, which the program `script` provides. */
+/** Starts the gateway in a terminal of its own, which the program `script` holds. */
 async function startInTerminal(): Promise<Terminal> {
   const gateway = `"${process.execPath}" "${ROOT}src/main.ts" serve`;
   const script = spawn('script', ['-q', '-e', '-c', `exec ${gateway}`, '/dev/null'], {
@@ -26,11 +26,11 @@ async function startInTerminal(): Promise<Terminal> {
     },
     stdio: ['pipe', 'pipe', 'inherit'],
   });
-  // The gateway ends with its terminal, as the last test shows.
+  // With its terminal the gateway ends too, as the last test shows.
   onTestFinished(() => void script.kill('SIGKILL'));
   let shown = '';
   script.stdout.setEncoding('utf8').on('data', (chunk: string) => (shown += chunk));
-  await until('the gateway listens', () => shown.includes('"msg":"listening"'));
+  await until('it listens', () => shown.includes('"msg":"listening"'));
   return {
     url: /"url":"([^"]+)"/.exec(shown)?.[1] ?? '',
     type: (text) => void script.stdin.write(text),
@@ -39,7 +39,7 @@ async function startInTerminal(): Promise<Terminal> {
   };
 }
 
-/** Whether the gateway answers a call whose log line has at least `size` characters. */
+/** Whether the gateway answers a call, of which it logs a line of `size` and a bit. */
 async function answers(url: string, size = 0): Promise<boolean> {
   try {
     const headers = { 'headgate-priority': 'x' };
@@ -49,19 +49,19 @@ async function answers(url: string, size = 0): Promise<boolean> {
   }
 }
 
-test('a terminal with stopped output does not stop the gateway', async () => {
+test('a terminal that is told to show nothing more does not stop the gateway', async () => {
   const terminal = await startInTerminal();
   terminal.type(CTRL.s);
-  // Far more than a terminal buffers.
+  // Far more than a terminal holds.
   for (let i = 0; i < 100; i++) expect(await answers(terminal.url, 8000)).toBe(true);
   terminal.type(CTRL.q);
   const lines = (): number => terminal.shown().split('"msg":"call"').length - 1;
   await until('all lines are shown', () => lines() === 100);
 });
 
-test('a gateway whose terminal closes stops, and does not reload its settings', async () => {
+test('a gateway in a terminal that is closed stops, and does not read its settings again', async () => {
   const terminal = await startInTerminal();
   expect(await answers(terminal.url)).toBe(true);
   terminal.close();
-  await until('the gateway stops', async () => !(await answers(terminal.url)));
+  await until('it stops', async () => !(await answers(terminal.url)));
 });

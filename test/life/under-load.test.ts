@@ -18,7 +18,7 @@ async function start(
   return { api, gateway, load };
 }
 
-test('a reload under load loses no call', async () => {
+test('settings that are read again under load cost no call', async () => {
   const { api, gateway, load } = await start();
   for (let i = 1; i <= 5; i++) {
     const before = gateway.count('call');
@@ -32,7 +32,7 @@ test('a reload under load loses no call', async () => {
   expect(load.answers.get(200)).toBe(api.operations);
 });
 
-test('a load balancer that checks readiness loses no call when a replica stops', async () => {
+test('a load balancer that asks for readiness loses no call when a replica stops', async () => {
   const { api, gateway, load } = await start({ HEADGATE_DRAIN_DELAY: '2s' });
   gateway.kill('SIGTERM');
   for (;;) {
