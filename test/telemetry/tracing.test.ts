@@ -40,7 +40,7 @@ async function start(settings: Readonly<Record<string, string>>): Promise<Gatewa
   return gateway;
 }
 
-function startTraced(more: Readonly<Record<string, string>> = {}): Promise<GatewayProcess> {
+function traced(more: Readonly<Record<string, string>> = {}): Promise<GatewayProcess> {
   return start({
     OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url,
     OTEL_EXPORTER_OTLP_PROTOCOL: 'http/json',
@@ -118,7 +118,7 @@ test.for<[string, Record<string, string>, object]>([
 });
 
 test("a call is a span under the caller's, with children for ledger and attempt", async () => {
-  const running = await startTraced({ OTEL_SERVICE_NAME: 'canal' });
+  const running = await traced({ OTEL_SERVICE_NAME: 'canal' });
   await call(running, '/domains', { traceparent: TRACEPARENT, 'Headgate-Caller': 'reports' });
   const [span, children] = await traceOf('/domains');
   expect(span).toMatchObject({
@@ -147,7 +147,7 @@ test("a call is a span under the caller's, with children for ledger and attempt"
 });
 
 test('a call that waits has a span for its time in the queue', async () => {
-  const running = await startTraced();
+  const running = await traced();
   await call(running, '/domains');
   await call(running, '/domains');
   await call(running, '/edge_applications');
@@ -165,7 +165,7 @@ test('a call that waits has a span for its time in the queue', async () => {
 });
 
 test('each attempt is a span: one for the 429, and one for the answer', async () => {
-  const running = await startTraced();
+  const running = await traced();
   await call(running, '/digital_certificates');
   api.consume('token abc', 'read', 1);
   await call(running, '/domains');
@@ -179,7 +179,7 @@ test('each attempt is a span: one for the 429, and one for the answer', async ()
 });
 
 test('a call without a traceparent starts a trace, and the API receives its context', async () => {
-  const running = await startTraced();
+  const running = await traced();
   await call(running, '/domains');
   const [span] = await traceOf('/domains');
   expect(span.parentSpanId ?? '').toBe('');
@@ -187,7 +187,7 @@ test('a call without a traceparent starts a trace, and the API receives its cont
 });
 
 test('a failed call is an error with its code', async () => {
-  const running = await startTraced();
+  const running = await traced();
   api.failNext('reset-after-read');
   await ask(`${running.url}/domains`, {
     method: 'POST',
@@ -217,7 +217,7 @@ test('spans are sent as protobuf by default, and the last ones at shutdown', asy
 });
 
 test('without a reachable collector, calls succeed and the gateway stops', async () => {
-  const running = await startTraced({
+  const running = await traced({
     OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:9',
     HEADGATE_DRAIN_DELAY: '0',
   });
@@ -230,7 +230,7 @@ test('without a reachable collector, calls succeed and the gateway stops', async
 });
 
 test('an unsupported protocol is logged, and the gateway runs without traces', async () => {
-  const running = await startTraced({ OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc' });
+  const running = await traced({ OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc' });
   const [line] = await running.log.wait('tracing is off', 1);
   expect(line?.['problem']).toBe(
     'OTEL_EXPORTER_OTLP_PROTOCOL: expected http/protobuf or http/json, got "grpc"',
@@ -249,6 +249,6 @@ test('without an endpoint the trace context passes unchanged, and no tracing lib
 });
 
 test('with an endpoint, the tracing libraries are loaded', async () => {
-  const running = await startTraced({ NODE_OPTIONS: `--import=${LIST_MODULES}` });
+  const running = await traced({ NODE_OPTIONS: `--import=${LIST_MODULES}` });
   expect(running.stderr()).toContain('loaded @opentelemetry/sdk-trace\n');
 });
