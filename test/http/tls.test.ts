@@ -94,5 +94,5 @@ test('a certificate without its key, or with another one’s, is refused at the 
       HEADGATE_TLS_CERT: first.certPath,
       HEADGATE_TLS_KEY: second.keyPath,
     }),
-  ).rejects.toThrow('HEADGATE_TLS_CERT: expected a certificate that fits HEADGATE_TLS_KEY');
+  ).rejects.toThrow('HEADGATE_TLS_CERT: expected a certificate that matches HEADGATE_TLS_KEY');
 });
