@@ -4,7 +4,7 @@ import type { Ledger, LedgerMode } from '../ledger/ledger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { RecentActivity } from '../telemetry/recent-activity.ts';
 import { readCallFilter } from './call-filter.ts';
-import { MOST_WATCHERS, type Events } from './events.ts';
+import { MAX_WATCHERS, type Events } from './events.ts';
 import { bucketJson, callJson } from './json.ts';
 import { openApi } from './openapi.ts';
 import { PAGE_POLICY, type PageFile, type PageFiles } from './page-files.ts';
@@ -26,7 +26,7 @@ export interface AdminDependencies {
 }
 
 /** The most calls in one response of `/calls`: as many as are kept. */
-const MOST_CALLS = 1000;
+const MAX_CALLS = 1000;
 
 /**
  * The admin API of one replica, for operators, orchestrators and scrapers. docs/admin-api.md explains
@@ -63,11 +63,11 @@ export function makeAdminApp(dependencies: AdminDependencies): Hono {
   app.get('/calls', (c) => {
     const filter = readCallFilter((name) => c.req.query(name));
     if (filter.kind === 'bad') return c.json({ error: filter.problem }, 400);
-    const most = readLimit(c.req.query('limit'));
-    if (most === undefined) {
-      return c.json({ error: `limit: expected a number from 1 to ${MOST_CALLS}` }, 400);
+    const max = readLimit(c.req.query('limit'));
+    if (max === undefined) {
+      return c.json({ error: `limit: expected a number from 1 to ${MAX_CALLS}` }, 400);
     }
-    const { calls, skipped } = activity.since(0, most, filter.matches);
+    const { calls, skipped } = activity.since(0, max, filter.matches);
     return c.json({ replica, calls: calls.map(callJson), skipped });
   });
   app.get('/events', (c) => {
@@ -83,7 +83,7 @@ export function makeAdminApp(dependencies: AdminDependencies): Hono {
     if (c.req.method === 'HEAD') return c.body(null, 200, headers);
     const stream = events.watch(filter.matches);
     if (stream !== undefined) return c.body(stream, 200, headers);
-    const error = `expected at most ${MOST_WATCHERS} watchers, and all are connected; try again later`;
+    const error = `expected at most ${MAX_WATCHERS} watchers, and all are connected; try again later`;
     return c.json({ error }, 503, { 'Retry-After': '10' });
   });
 
@@ -110,9 +110,9 @@ export function makeAdminApp(dependencies: AdminDependencies): Hono {
 }
 
 function readLimit(text: string | undefined): number | undefined {
-  if (text === undefined || text === '') return MOST_CALLS;
-  const most = /^\d{1,4}$/.test(text) ? Number(text) : 0;
-  return most >= 1 && most <= MOST_CALLS ? most : undefined;
+  if (text === undefined || text === '') return MAX_CALLS;
+  const max = /^\d{1,4}$/.test(text) ? Number(text) : 0;
+  return max >= 1 && max <= MAX_CALLS ? max : undefined;
 }
 
 function pageFile(c: Context, { contentType, content }: PageFile): Response {

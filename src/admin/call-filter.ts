@@ -29,18 +29,18 @@ export function readCallFilter(query: (name: string) => string | undefined): Rea
   if (path !== undefined) tests.push((line) => line.path.includes(path));
   if (status !== undefined) {
     if (!STATUS.test(status)) return bad('status', 'a status such as 404, or 4xx', status);
-    const least = Number(status.replace('xx', '00'));
-    const most = status.endsWith('xx') ? least + 99 : least;
-    tests.push((line) => line.status >= least && line.status <= most);
+    const min = Number(status.replace('xx', '00'));
+    const max = status.endsWith('xx') ? min + 99 : min;
+    tests.push((line) => line.status >= min && line.status <= max);
   }
   if (outcome !== undefined) {
     if (!OUTCOMES.has(outcome)) return bad('outcome', [...OUTCOMES].join(', '), outcome);
     tests.push((line) => line.outcome === outcome);
   }
   if (minWait !== undefined) {
-    const leastMs = parseSecondsOrDuration(minWait);
-    if (leastMs === undefined) return bad('minWait', 'seconds, or a duration such as 2s', minWait);
-    tests.push((line) => line.waitMs >= leastMs);
+    const minMs = parseSecondsOrDuration(minWait);
+    if (minMs === undefined) return bad('minWait', 'seconds, or a duration such as 2s', minWait);
+    tests.push((line) => line.waitMs >= minMs);
   }
   return { kind: 'filter', matches: (line) => tests.every((test) => test(line)) };
 }

@@ -21,15 +21,15 @@ export interface Events {
   close(): void;
 }
 
-export const MOST_WATCHERS = 16;
+export const MAX_WATCHERS = 16;
 const TICK_MS = 1000;
 /** A watcher with more unread bytes is disconnected; a browser then connects again. */
-const MOST_UNREAD_BYTES = 1024 * 1024;
+const MAX_UNREAD_BYTES = 1024 * 1024;
 /** The most calls in one tick: the newest ones, and the number of the others. */
 const CALLS_PER_TICK = 50;
 const CALLS_IN_SNAPSHOT = 200;
 /** The most buckets in one event: the busiest ones, and the number of the others. */
-const MOST_BUCKETS = 60;
+const MAX_BUCKETS = 60;
 
 /**
  * The events of `GET /events`. The first event is a `snapshot` of the whole state, so a watcher that
@@ -56,7 +56,7 @@ export function makeEvents(dependencies: EventsDependencies): Events {
 
   function state(): WatchedState {
     const all = ledger.snapshot();
-    const busiest = all.length <= MOST_BUCKETS ? all : busiestOf(all);
+    const busiest = all.length <= MAX_BUCKETS ? all : busiestOf(all);
     return {
       at: clock.wallMs(),
       replica,
@@ -70,8 +70,8 @@ export function makeEvents(dependencies: EventsDependencies): Events {
     };
   }
 
-  function calls(watcher: Watcher, most: number): WatchedCalls {
-    const { calls: found, skipped } = activity.since(watcher.seen, most, watcher.matches);
+  function calls(watcher: Watcher, max: number): WatchedCalls {
+    const { calls: found, skipped } = activity.since(watcher.seen, max, watcher.matches);
     const missed = Math.max(0, activity.sequence - watcher.seen - activity.kept);
     watcher.seen = activity.sequence;
     return { shown: found.map(callJson), sampledOut: skipped, missed };
@@ -92,7 +92,7 @@ export function makeEvents(dependencies: EventsDependencies): Events {
       return watchers.size;
     },
     watch(matches) {
-      if (watchers.size >= MOST_WATCHERS) return undefined;
+      if (watchers.size >= MAX_WATCHERS) return undefined;
       let watcher: Watcher | undefined;
       return new ReadableStream<Uint8Array>(
         {
@@ -113,7 +113,7 @@ export function makeEvents(dependencies: EventsDependencies): Events {
             if (watcher !== undefined) watchers.delete(watcher);
           },
         },
-        new ByteLengthQueuingStrategy({ highWaterMark: MOST_UNREAD_BYTES }),
+        new ByteLengthQueuingStrategy({ highWaterMark: MAX_UNREAD_BYTES }),
       );
     },
     close() {
@@ -158,6 +158,6 @@ interface WatchedCalls {
 /** The buckets with the most waiting tickets, in their usual order. */
 function busiestOf(buckets: readonly BucketSnapshot[]): readonly BucketSnapshot[] {
   const byLoad = [...buckets].sort((a, b) => b.waiting - a.waiting || b.leases - a.leases);
-  const chosen = new Set(byLoad.slice(0, MOST_BUCKETS));
+  const chosen = new Set(byLoad.slice(0, MAX_BUCKETS));
   return buckets.filter((bucket) => chosen.has(bucket));
 }

@@ -27,7 +27,7 @@ export interface AdminOptions {
 /** The admin listener, not yet listening. */
 export interface Admin {
   readonly server: Server;
-  /** Ends the event streams that are open; the server itself is closed apart. */
+  /** Ends the event streams that are open; the server itself is closed separately. */
   close(): void;
 }
 

@@ -39,6 +39,7 @@ export function makeLocalLedger(parts: LedgerParts): BuiltLedger {
   return { ledger, credentialHash, close: () => ledger.close() };
 }
 
+/** The local ledger itself. As a stand-in for the shared one, it spends a share of each budget. */
 export function newLocalLedger(
   { clock, random, apiClock, currentConfig }: LedgerParts,
   socketPermits: SocketPermits,

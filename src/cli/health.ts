@@ -55,7 +55,7 @@ type RequestResult =
   | { readonly kind: 'failed'; readonly reason: string };
 
 /** More than any health answer has. */
-const MOST_BODY = 4096;
+const MAX_BODY = 4096;
 
 function request(host: string, port: number, path: string): Promise<RequestResult> {
   return new Promise((resolve) => {
@@ -65,7 +65,7 @@ function request(host: string, port: number, path: string): Promise<RequestResul
         let body = '';
         answer.setEncoding('utf8');
         answer.on('data', (text: string) => {
-          body = (body + text).slice(0, MOST_BODY);
+          body = (body + text).slice(0, MAX_BODY);
         });
         answer.on('end', () =>
           resolve({ kind: 'answered', status: answer.statusCode ?? 0, body: body.trim() }),

@@ -8,7 +8,7 @@ export interface CallerKey {
 }
 
 /** A longer list of keys is rejected as a mistake. */
-const MOST_KEYS = 10_000;
+const MAX_KEYS = 10_000;
 
 /** The keys in an environment variable: `billing=KEY,web=KEY`. */
 export const callerKeys: Kind<readonly CallerKey[]> = {
@@ -67,7 +67,7 @@ export function readCallerKeysFile(
 
 function problemWith(pairs: readonly CallerKey[]): string | undefined {
   if (pairs.length === 0) return 'expected at least one caller, got none';
-  if (pairs.length > MOST_KEYS) return `expected at most ${MOST_KEYS} keys, got ${pairs.length}`;
+  if (pairs.length > MAX_KEYS) return `expected at most ${MAX_KEYS} keys, got ${pairs.length}`;
   const seen = new Map<string, string>();
   for (const { caller, key } of pairs) {
     if (callerName.parse(caller) === undefined) {

@@ -268,11 +268,11 @@ function presentValue(value: string | undefined): string | undefined {
 }
 
 /** Characters of a wrong value that a problem shows. */
-const MOST_SHOWN = 200;
+const MAX_SHOWN = 200;
 
 /** A value as a problem shows it: on one line, without the credentials that a URL may contain. */
 function quoted(text: string): string {
-  const shown = text.length > MOST_SHOWN ? `${text.slice(0, MOST_SHOWN)}…` : text;
+  const shown = text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}…` : text;
   return JSON.stringify(shown.replaceAll(/\/\/[^/?#]*@/g, '//(secret)@'));
 }
 

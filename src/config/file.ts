@@ -18,10 +18,10 @@ const SETTING_BY_KEY: ReadonlyMap<string, Setting<unknown>> = new Map(
 );
 
 /** A larger file is rejected; this also bounds what YAML aliases can expand to. */
-const MOST_CHARACTERS = 1024 * 1024;
+const MAX_CHARACTERS = 1024 * 1024;
 
 /** Characters of a wrong value that a problem shows. */
-const MOST_SHOWN = 200;
+const MAX_SHOWN = 200;
 
 /** Opens and reads a YAML configuration. A file that cannot be opened is reported as a problem. */
 export function openConfigFile(path: string, readFile: (path: string) => string): ConfigFile {
@@ -43,7 +43,7 @@ function readConfigFile(name: string, text: string): ConfigFile {
   const lists: Record<string, unknown> = {};
   const problems: string[] = [];
   const result = { settings, lists, problems };
-  if (text.length > MOST_CHARACTERS) {
+  if (text.length > MAX_CHARACTERS) {
     problems.push(`${name}: expected at most 1 MiB of YAML`);
     return result;
   }
@@ -76,7 +76,7 @@ function readConfigFile(name: string, text: string): ConfigFile {
       const hint = suggestion === undefined ? '' : `; did you mean ${suggestion}?`;
       const shown = /^[\w.-]{1,64}$/.test(keyName)
         ? keyName
-        : JSON.stringify(keyName.slice(0, MOST_SHOWN));
+        : JSON.stringify(keyName.slice(0, MAX_SHOWN));
       problems.push(`${place}: ${shown}: expected a known setting, got an unknown one${hint}`);
     } else if (!isScalar(value) || value.value === null) {
       const got = value === null || isScalar(value) ? 'nothing' : 'a list or a map';
@@ -138,7 +138,7 @@ function shownInList(value: unknown): string {
     typeof value === 'string'
       ? JSON.stringify(value)
       : inspect(value, { breakLength: Infinity, compact: true, depth: 2 });
-  return text.length > MOST_SHOWN ? `${text.slice(0, MOST_SHOWN)}…` : text;
+  return text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}…` : text;
 }
 
 function isListKey(key: string): key is ListKey {

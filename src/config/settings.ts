@@ -110,7 +110,7 @@ export const SETTINGS = {
   ),
   upstreamTimeout: setting(
     'HEADGATE_UPSTREAM_TIMEOUT',
-    kinds.duration({ least: 1 }),
+    kinds.duration({ min: 1 }),
     '60s',
     'The time limit for response headers of the API, and between two chunks of its body.',
   ),
@@ -146,13 +146,13 @@ export const SETTINGS = {
   ),
   bodyIdleTimeout: setting(
     'HEADGATE_BODY_IDLE_TIMEOUT',
-    kinds.duration({ least: 1 }),
+    kinds.duration({ min: 1 }),
     '30s',
     'The longest pause of an upload while it is read, and of a caller that reads its answer.',
   ),
   keepAliveTimeout: setting(
     'HEADGATE_KEEPALIVE_TIMEOUT',
-    kinds.duration({ least: 1 }),
+    kinds.duration({ min: 1 }),
     '75s',
     "How long a caller's connection may be idle. Set it above the idle timeout of a load balancer in front of Headgate.",
   ),
@@ -269,7 +269,7 @@ export const SETTINGS = {
   ),
   redisTimeout: setting(
     'HEADGATE_REDIS_TIMEOUT',
-    kinds.duration({ least: 1 }),
+    kinds.duration({ min: 1 }),
     '100ms',
     'A slower answer of Redis counts as an outage. During an outage, each replica spends only its share of each budget.',
   ),

@@ -109,25 +109,25 @@ export const limit: Kind<LimitPerPeriod> = {
   },
 };
 
-export function duration({ least = 0 }: { least?: number } = {}): Kind<number> {
+export function duration({ min = 0 }: { min?: number } = {}): Kind<number> {
   return {
-    expected: `a duration such as 45s or 2m, at most 24d${least > 0 ? `, at least ${least}ms` : ''}`,
+    expected: `a duration such as 45s or 2m, at most 24d${min > 0 ? `, at least ${min}ms` : ''}`,
     parse(value) {
       const ms = parseDuration(value);
-      return ms === undefined || ms < least || ms > MOST_DURATION_MS ? undefined : ms;
+      return ms === undefined || ms < min || ms > MAX_DURATION_MS ? undefined : ms;
     },
   };
 }
 
 /** The longest delay of a timer (2^31 − 1 ms), in whole days. */
-const MOST_DURATION_MS = 24 * 86_400_000;
+const MAX_DURATION_MS = 24 * 86_400_000;
 
-export function integer(least: number, most: number): Kind<number> {
+export function integer(min: number, max: number): Kind<number> {
   return {
-    expected: `a whole number from ${least} to ${most}`,
+    expected: `a whole number from ${min} to ${max}`,
     parse(value) {
       const number = /^\d{1,12}$/.test(value) ? Number(value) : Number.NaN;
-      return number >= least && number <= most ? number : undefined;
+      return number >= min && number <= max ? number : undefined;
     },
   };
 }

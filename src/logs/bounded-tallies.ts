@@ -6,7 +6,7 @@ export interface Tally<T> {
 
 export interface BoundedTalliesOptions<T> {
   /** The largest number of keys that are counted separately at a time. */
-  readonly most: number;
+  readonly max: number;
   readonly make: () => T;
 }
 
@@ -18,13 +18,13 @@ export interface BoundedTalliesOptions<T> {
  * count is then a lower bound.
  */
 export class BoundedTallies<T extends Tally<T>> {
-  readonly #most: number;
+  readonly #max: number;
   readonly #make: () => T;
   readonly #byKey = new Map<string, T>();
   #rest: T | undefined;
 
-  constructor({ most, make }: BoundedTalliesOptions<T>) {
-    this.#most = most;
+  constructor({ max, make }: BoundedTalliesOptions<T>) {
+    this.#max = max;
     this.#make = make;
   }
 
@@ -32,7 +32,7 @@ export class BoundedTallies<T extends Tally<T>> {
   at(key: string): T {
     const known = this.#byKey.get(key);
     if (known !== undefined) return known;
-    if (this.#byKey.size >= this.#most) this.#mergeLeastBusy();
+    if (this.#byKey.size >= this.#max) this.#mergeLeastBusy();
     const made = this.#make();
     this.#byKey.set(key, made);
     return made;
@@ -53,7 +53,7 @@ export class BoundedTallies<T extends Tally<T>> {
 
   #mergeLeastBusy(): void {
     this.#rest ??= this.#make();
-    for (const [key, tally] of this.#sorted().slice(Math.floor(this.#most / 2))) {
+    for (const [key, tally] of this.#sorted().slice(Math.floor(this.#max / 2))) {
       this.#rest.merge(tally);
       this.#byKey.delete(key);
     }

@@ -2,10 +2,10 @@
 const GROWTH = 1.05;
 const LN_GROWTH = Math.log(GROWTH);
 /** A shorter duration counts as 0, because the log has one decimal. */
-const LEAST_MS = 0.1;
+const MIN_MS = 0.1;
 /** A longer duration counts as this one (a day). */
-const MOST_MS = 86_400_000;
-const BUCKETS = Math.ceil(Math.log(MOST_MS / LEAST_MS) / LN_GROWTH) + 1;
+const MAX_MS = 86_400_000;
+const BUCKETS = Math.ceil(Math.log(MAX_MS / MIN_MS) / LN_GROWTH) + 1;
 
 /** The largest error of a quantile, as a share of its true value. */
 export const QUANTILE_ERROR = (GROWTH - 1) / (GROWTH + 1);
@@ -37,11 +37,11 @@ export class DurationHistogram {
     this.#count++;
     this.#sum += ms;
     if (ms > this.#longest) this.#longest = ms;
-    if (ms < LEAST_MS) {
+    if (ms < MIN_MS) {
       this.#zeros++;
       return;
     }
-    const index = Math.ceil(Math.log(Math.min(ms, MOST_MS) / LEAST_MS) / LN_GROWTH);
+    const index = Math.ceil(Math.log(Math.min(ms, MAX_MS) / MIN_MS) / LN_GROWTH);
     // Allocated only when needed, because most callers never wait.
     this.#counts ??= new Uint32Array(BUCKETS);
     this.#counts[index] = (this.#counts[index] ?? 0) + 1;
@@ -69,7 +69,7 @@ export class DurationHistogram {
       seen += count;
       if (seen < rank) continue;
       // The middle of the bucket, whose relative error is the same at both ends.
-      const middle = LEAST_MS * (GROWTH ** index * (2 / (GROWTH + 1)));
+      const middle = MIN_MS * (GROWTH ** index * (2 / (GROWTH + 1)));
       return Math.min(middle, this.#longest);
     }
     return this.#longest;

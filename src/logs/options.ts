@@ -20,7 +20,7 @@ export type ReadOptions =
   | { readonly kind: 'wrong'; readonly reason: string };
 
 const DEFAULT_TOP = 10;
-const MOST_TOP = 500;
+const MAX_TOP = 500;
 const STATUS = /^(?:[1-5]xx|[1-5]\d\d|0)$/;
 const DATE = /^\d{4}-\d\d-\d\d$/;
 
@@ -58,9 +58,9 @@ export function readLogsOptions(given: ReadonlyMap<string, string>, nowMs: numbe
     ),
   };
   const top =
-    read('top', `a whole number from 1 to ${MOST_TOP}`, (text) => {
+    read('top', `a whole number from 1 to ${MAX_TOP}`, (text) => {
       const count = /^\d{1,3}$/.test(text) ? Number(text) : 0;
-      return count >= 1 && count <= MOST_TOP ? count : undefined;
+      return count >= 1 && count <= MAX_TOP ? count : undefined;
     }) ?? DEFAULT_TOP;
   if (follow && summary) problems.push('expected one of --follow and --summary, got both');
   const [reason] = problems;

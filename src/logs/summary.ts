@@ -3,9 +3,9 @@ import { DurationHistogram, QUANTILE_ERROR } from './duration-histogram.ts';
 import { OUTCOMES, type LoggedCall, type LoggedOutcome, type LoggedThrottle } from './log-line.ts';
 
 /** How many keys of a kind are counted separately; the least busy of more become `other`. */
-const MOST_KEYS = 500;
+const MAX_KEYS = 500;
 /** A week of minutes. */
-const MOST_MINUTES = 10_080;
+const MAX_MINUTES = 10_080;
 const LONGEST_NAME = 200;
 /** A call that waited at least this long counts as waited. Less is the queue's own overhead. */
 const WAITED_MS = 1;
@@ -57,11 +57,11 @@ export interface Summary {
 /** Sums up calls in bounded memory, whatever the length of the log and the names in it. */
 export class SummaryBuilder {
   readonly #all = new CallTally();
-  readonly #byCaller = new BoundedTallies({ most: MOST_KEYS, make: () => new CallTally() });
-  readonly #byPath = new BoundedTallies({ most: MOST_KEYS, make: () => new CallTally() });
-  readonly #codes = new BoundedTallies({ most: MOST_KEYS, make: () => new CountTally() });
-  readonly #buckets = new BoundedTallies({ most: MOST_KEYS, make: () => new CountTally() });
-  readonly #minutes = new BoundedTallies({ most: MOST_MINUTES, make: () => new MinuteTally() });
+  readonly #byCaller = new BoundedTallies({ max: MAX_KEYS, make: () => new CallTally() });
+  readonly #byPath = new BoundedTallies({ max: MAX_KEYS, make: () => new CallTally() });
+  readonly #codes = new BoundedTallies({ max: MAX_KEYS, make: () => new CountTally() });
+  readonly #buckets = new BoundedTallies({ max: MAX_KEYS, make: () => new CountTally() });
+  readonly #minutes = new BoundedTallies({ max: MAX_MINUTES, make: () => new MinuteTally() });
   #throttled = 0;
   #fromMs = Number.POSITIVE_INFINITY;
   #toMs = Number.NEGATIVE_INFINITY;

@@ -16,15 +16,15 @@ const HALVE_EVERY = 10_000;
  * as many calls. The margin prevents that two equally busy names replace each other again and again.
  */
 export class BoundedLabels {
-  readonly #most: number;
+  readonly #max: number;
   readonly #onDropped: (name: string) => void;
   readonly #named = new Map<string, number>();
   readonly #candidates = new Map<string, number>();
   #calls = 0;
 
   /** Calls `onDropped` with each name that lost its label. */
-  constructor(most: number, onDropped: (name: string) => void) {
-    this.#most = most;
+  constructor(max: number, onDropped: (name: string) => void) {
+    this.#max = max;
     this.#onDropped = onDropped;
   }
 
@@ -36,7 +36,7 @@ export class BoundedLabels {
       this.#named.set(name, count + 1);
       return name;
     }
-    if (this.#named.size < this.#most) {
+    if (this.#named.size < this.#max) {
       this.#named.set(name, 1);
       return name;
     }
@@ -45,7 +45,7 @@ export class BoundedLabels {
 
   #other(name: string): string {
     const calls = (this.#candidates.get(name) ?? 0) + 1;
-    if (calls === 1 && this.#candidates.size >= this.#most * CANDIDATES_PER_LABEL) {
+    if (calls === 1 && this.#candidates.size >= this.#max * CANDIDATES_PER_LABEL) {
       // Drops the oldest candidate. Most candidates were seen once; a busy name is soon back.
       for (const [seen] of this.#candidates) {
         this.#candidates.delete(seen);
@@ -54,7 +54,7 @@ export class BoundedLabels {
     }
     this.#candidates.set(name, calls);
     if (calls % COMPARE_EVERY !== 0) return OTHER;
-    const [least, leastCalls] = this.#least();
+    const [least, leastCalls] = this.#leastBusy();
     if (calls < 2 * leastCalls) return OTHER;
     this.#candidates.delete(name);
     this.#named.delete(least);
@@ -63,7 +63,7 @@ export class BoundedLabels {
     return name;
   }
 
-  #least(): [name: string, calls: number] {
+  #leastBusy(): [name: string, calls: number] {
     let least: [string, number] = ['', Number.POSITIVE_INFINITY];
     for (const entry of this.#named) if (entry[1] < least[1]) least = entry;
     return least;

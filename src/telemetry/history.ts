@@ -59,13 +59,13 @@ export class History {
     this.#now().throttled++;
   }
 
-  /** The newest `most` points, oldest first, without empty ones. */
-  points(most = STEPS): HistoryPoint[] {
+  /** The newest `max` points, oldest first, without empty ones. */
+  points(max = STEPS): HistoryPoint[] {
     const now = this.#clock.now();
     const current = Math.floor(now / STEP_MS);
     const wallOffset = this.#clock.wallMs() - now;
     const points: HistoryPoint[] = [];
-    for (let index = current - Math.min(most, STEPS) + 1; index <= current; index++) {
+    for (let index = current - Math.min(max, STEPS) + 1; index <= current; index++) {
       const step = this.#steps[ringIndexOf(index)];
       if (step?.index === index) points.push(pointOf(step, wallOffset));
     }

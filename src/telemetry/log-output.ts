@@ -28,7 +28,7 @@ export interface LogOutputOptions {
   readonly sink: Sink;
   readonly clock: Clock;
   /** How many characters may wait for the reader; further lines are lost. */
-  readonly mostWaiting?: number;
+  readonly maxWaiting?: number;
 }
 
 /** Lines are batched up to this many characters, or for this long, before they are written. */
@@ -36,11 +36,11 @@ const BATCH_CHARACTERS = 32_768;
 const BATCH_MS = 100;
 /** A pipe does not report when it has room again, so a full one is polled at this interval. */
 const RETRY_MS = { first: 2, last: 50 };
-const MOST_WAITING = 16 * 1024 * 1024;
+const MAX_WAITING = 16 * 1024 * 1024;
 const REPORT_LOST_EVERY_MS = 60_000;
 const PAUSE_MS = 10;
 /** A flush gives up after 100 pauses in a row without progress, and after 500 pauses in all. */
-const MOST_PAUSES = { idle: 100, all: 500 };
+const MAX_PAUSES = { idle: 100, all: 500 };
 
 interface Chunk {
   readonly text: string;
@@ -55,7 +55,7 @@ interface Chunk {
  * kept, because they show how the trouble began.
  */
 export function makeLogOutput(options: LogOutputOptions): LogOutput {
-  const { sink, clock, mostWaiting = MOST_WAITING } = options;
+  const { sink, clock, maxWaiting = MAX_WAITING } = options;
   const chunks: Chunk[] = [];
   /** The rest of the chunk that is being written. */
   let head: { readonly bytes: Uint8Array; readonly lines: number } | undefined;
@@ -160,7 +160,7 @@ export function makeLogOutput(options: LogOutputOptions): LogOutput {
       if (state !== 'full') break;
       const left = waiting + (head?.bytes.length ?? 0);
       idle = left === before ? idle + 1 : 0;
-      if (idle >= MOST_PAUSES.idle || all >= MOST_PAUSES.all) return;
+      if (idle >= MAX_PAUSES.idle || all >= MAX_PAUSES.all) return;
       before = left;
       sink.pause(PAUSE_MS);
     }
@@ -177,7 +177,7 @@ export function makeLogOutput(options: LogOutputOptions): LogOutput {
       onLost = listener;
     },
     write(line) {
-      if (state === 'gone' || state === 'closed' || waiting + line.length > mostWaiting) {
+      if (state === 'gone' || state === 'closed' || waiting + line.length > maxWaiting) {
         lost++;
         return;
       }

@@ -72,9 +72,9 @@ interface ErrorDescription {
   readonly cause?: ErrorDescription;
 }
 
-const MOST_MESSAGE = 1000;
-const MOST_STACK = 8000;
-const MOST_CAUSES = 4;
+const MAX_MESSAGE = 1000;
+const MAX_STACK = 8000;
+const MAX_CAUSES = 4;
 
 /**
  * Describes an error by these fields and no others, each of bounded length. Errors carry more that
@@ -83,16 +83,16 @@ const MOST_CAUSES = 4;
  */
 function describeError(error: unknown, depth = 0): ErrorDescription {
   if (!(error instanceof Error)) {
-    return { type: typeof error, message: String(error).slice(0, MOST_MESSAGE) };
+    return { type: typeof error, message: String(error).slice(0, MAX_MESSAGE) };
   }
   const { name, message, stack, cause } = error;
   const code = 'code' in error && typeof error.code === 'string' ? error.code : undefined;
   return {
     type: name,
-    message: message.slice(0, MOST_MESSAGE),
+    message: message.slice(0, MAX_MESSAGE),
     ...(code === undefined ? {} : { code }),
-    ...(stack === undefined ? {} : { stack: stack.slice(0, MOST_STACK) }),
-    ...(cause === undefined || depth === MOST_CAUSES
+    ...(stack === undefined ? {} : { stack: stack.slice(0, MAX_STACK) }),
+    ...(cause === undefined || depth === MAX_CAUSES
       ? {}
       : { cause: describeError(cause, depth + 1) }),
   };

@@ -72,19 +72,19 @@ export class RecentActivity {
   }
 
   /** The newest points of the last fifteen minutes, oldest first. */
-  points(most?: number): HistoryPoint[] {
-    return this.#history.points(most);
+  points(max?: number): HistoryPoint[] {
+    return this.#history.points(max);
   }
 
-  /** Up to `most` calls after number `after` that match, newest first. */
-  since(after: number, most: number, matches: CallFilter): CallBatch {
+  /** Up to `max` calls after number `after` that match, newest first. */
+  since(after: number, max: number, matches: CallFilter): CallBatch {
     const oldest = Math.max(after, this.#sequence - CALLS_KEPT);
     const calls: RecentCall[] = [];
     let skipped = 0;
     for (let sequence = this.#sequence; sequence > oldest; sequence--) {
       const call = this.#calls[sequence % CALLS_KEPT];
       if (call === undefined || !matches(call.line)) continue;
-      if (calls.length < most) calls.push(call);
+      if (calls.length < max) calls.push(call);
       else skipped++;
     }
     return { calls, skipped };

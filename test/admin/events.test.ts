@@ -1,6 +1,6 @@
 import { afterEach, expect, test } from 'vitest';
 import { z } from 'zod';
-import { makeEvents, MOST_WATCHERS, type Events } from '../../src/admin/events.ts';
+import { makeEvents, MAX_WATCHERS, type Events } from '../../src/admin/events.ts';
 import type { BucketSnapshot } from '../../src/ledger/ledger.ts';
 import { RecentActivity, type CallFilter } from '../../src/telemetry/recent-activity.ts';
 import { callLine } from '../support/call-line.ts';
@@ -118,10 +118,10 @@ test('an event has the buckets with the most waiting tickets, and the number of 
 
 test('the number of watchers is limited, and a watcher that leaves makes room for another', async () => {
   const { events } = setUp();
-  const readers = Array.from({ length: MOST_WATCHERS }, () => watch(events));
+  const readers = Array.from({ length: MAX_WATCHERS }, () => watch(events));
   expect(events.watch(ALL)).toBeUndefined();
   await readers[0]?.cancel();
-  expect(events.watchers).toBe(MOST_WATCHERS - 1);
+  expect(events.watchers).toBe(MAX_WATCHERS - 1);
   expect(events.watch(ALL)).toBeInstanceOf(ReadableStream);
 });
 

@@ -63,7 +63,7 @@ describe('a histogram of durations', () => {
 
 describe('tallies by key', () => {
   test('keep the busiest of any number of keys, and an exact sum of all', () => {
-    const tallies = new BoundedTallies({ most: 100, make: () => new CountTally() });
+    const tallies = new BoundedTallies({ max: 100, make: () => new CountTally() });
     for (let n = 0; n < 50_000; n++) {
       tallies.at(`once-${n}`).count++;
       tallies.at(`often-${n % 20}`).count++;

@@ -40,10 +40,10 @@ interface Parts {
   readonly reported: number[];
 }
 
-function setUp(mostWaiting = 1000): Parts {
+function setUp(maxWaiting = 1000): Parts {
   const clock = new FakeClock();
   const reader = new Reader();
-  const output = makeLogOutput({ sink: reader, clock, mostWaiting });
+  const output = makeLogOutput({ sink: reader, clock, maxWaiting });
   const reported: number[] = [];
   output.onLost((lines) => {
     reported.push(lines);

@@ -116,22 +116,22 @@ function makeCard({ id, class: className }, colourOf) {
     item,
     /** @param {Bucket} bucket */
     show(bucket) {
-      const { limit: most, remaining, leases, waiting, resetInMs, blockedForMs, etaMs } = bucket;
-      const measured = most !== undefined && remaining !== undefined;
-      const share = measured && most > 0 ? remaining / most : 0;
+      const { limit: max, remaining, leases, waiting, resetInMs, blockedForMs, etaMs } = bucket;
+      const measured = max !== undefined && remaining !== undefined;
+      const share = measured && max > 0 ? remaining / max : 0;
       item.dataset['state'] = !measured ? 'unknown' : share === 0 ? 'empty' : 'flowing';
       setText(left, measured ? formatCount(remaining) : '–');
-      setText(limit, measured ? `of ${formatCount(most)} left` : 'not measured yet');
+      setText(limit, measured ? `of ${formatCount(max)} left` : 'not measured yet');
       setText(reset, resetInMs === undefined ? '' : `resets in ${formatSpan(resetInMs)}`);
       level.style.width = `${share * 100}%`;
-      const inFlightShare = measured && most > 0 ? Math.min(leases, remaining) / most : 0;
+      const inFlightShare = measured && max > 0 ? Math.min(leases, remaining) / max : 0;
       out.style.width = `${inFlightShare * 100}%`;
       out.style.left = `${(share - inFlightShare) * 100}%`;
-      gauge.setAttribute('aria-valuemax', String(most ?? 0));
+      gauge.setAttribute('aria-valuemax', String(max ?? 0));
       gauge.setAttribute('aria-valuenow', String(remaining ?? 0));
       gauge.setAttribute(
         'aria-valuetext',
-        measured ? `${remaining} of ${most}` : 'not measured yet',
+        measured ? `${remaining} of ${max}` : 'not measured yet',
       );
       setText(badge, badgeOf(bucket.paused === true, blockedForMs));
       badge.hidden = badge.textContent === '';

@@ -24,7 +24,7 @@ import { formatClock, formatCount, formatTime } from './format.js';
  * @property {number} missed
  */
 
-const MOST_ROWS = 200;
+const MAX_ROWS = 200;
 const FIELDS = ['caller', 'path', 'status', 'outcome', 'minWait'];
 
 /**
@@ -83,7 +83,7 @@ export function makeCalls(onFilter) {
   /** @param {readonly Call[]} calls */
   function add(calls) {
     rows.prepend(...calls.map(rowOf));
-    while (rows.childElementCount > MOST_ROWS) rows.lastElementChild?.remove();
+    while (rows.childElementCount > MAX_ROWS) rows.lastElementChild?.remove();
     empty.hidden = rows.childElementCount > 0;
   }
 
@@ -98,7 +98,7 @@ export function makeCalls(onFilter) {
         queued = [];
         if (!paused) rows.replaceChildren();
       }
-      if (paused) queued = [...shown, ...queued].slice(0, MOST_ROWS);
+      if (paused) queued = [...shown, ...queued].slice(0, MAX_ROWS);
       else add(shown);
       const leftOut = sampledOut + missed;
       const filtered = query === '' ? '' : 'filtered';

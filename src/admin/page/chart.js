@@ -25,7 +25,7 @@ import { formatClock } from './format.js';
  * @property {string} title
  * @property {string} unit
  * @property {readonly Series[]} series
- * @property {(most: number) => number} scale The upper end of the axis for a largest value of `most`.
+ * @property {(max: number) => number} scale The upper end of the axis for a largest value of `max`.
  * @property {(value: number) => string} format
  * @property {(points: readonly Point[], stepSeconds: number) => number} headline
  * @property {string} headlineNote
@@ -126,14 +126,14 @@ export function makeChart({ id, title, unit, series, scale, format, headline, he
       const values = series.map(({ value }) =>
         all.map((point) => ({ step: point.step, value: value(point, stepSeconds) })),
       );
-      const most = Math.max(0, ...values.flat().map(({ value }) => value ?? 0));
-      const height = scale(most);
+      const max = Math.max(0, ...values.flat().map(({ value }) => value ?? 0));
+      const height = scale(max);
       const now = format(headline(all, stepSeconds));
       setText(number, now);
       setText(top, format(height));
       svg.setAttribute(
         'aria-label',
-        `${title}: ${now} ${headlineNote}, at most ${format(most)} in the last 15 minutes`,
+        `${title}: ${now} ${headlineNote}, at most ${format(max)} in the last 15 minutes`,
       );
       drawn.forEach(({ one, fill, stroke }, index) => {
         const line = runsOf(values[index] ?? [], newest, height);
