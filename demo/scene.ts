@@ -4,8 +4,8 @@ import type { Priority } from '../src/queue/fair-queue.ts';
 import type { Grant, CallerSignal, Ticket } from '../src/ledger/ledger.ts';
 import { LocalLedger } from '../src/ledger/local/local-ledger.ts';
 import type { CallLine } from '../src/telemetry/call-line.ts';
-import { Feed } from '../src/telemetry/feed.ts';
-import { LedgerWatch } from '../src/telemetry/ledger-watch.ts';
+import { RecentActivity } from '../src/telemetry/recent-activity.ts';
+import { LedgerMonitor } from '../src/telemetry/ledger-monitor.ts';
 import { makeMetrics } from '../src/telemetry/metrics.ts';
 import { FakeClock } from '../test/support/fake-clock.ts';
 import { makeLimiter, type Limiter } from '../test/support/limiter.ts';
@@ -81,8 +81,8 @@ export async function playScene(nowMs: number): Promise<Scene> {
   const random = seededRandom(20_26);
   const clock = new FakeClock({ startMs: 0, epochMs: nowMs - MINUTES * 60_000 });
   const apiClock = new ApiClock();
-  const ledgerWatch = new LedgerWatch();
-  const feed = new Feed(clock);
+  const ledgerMonitor = new LedgerMonitor();
+  const feed = new RecentActivity(clock);
   const ledger = new LocalLedger({
     clock,
     random,
@@ -218,7 +218,7 @@ export async function playScene(nowMs: number): Promise<Scene> {
     clock,
     apiClock,
     ledger,
-    ledgerWatch,
+    ledgerMonitor,
     laneQueued: () => 0,
     bufferedBytes: () => 0,
   };
@@ -226,9 +226,9 @@ export async function playScene(nowMs: number): Promise<Scene> {
     auth: { token: () => undefined, beyondLoopback: false, isOurHost: () => true },
     clock,
     ledger,
-    ledgerWatch,
+    ledgerMonitor,
     metrics: makeMetrics({ ...sources, logLinesLost: () => 0, processFigures: false }),
-    feed,
+    activity: feed,
     settings: () => [],
     isDraining: () => false,
     replica: 'gateway-7d9f-1',

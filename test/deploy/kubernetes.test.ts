@@ -75,7 +75,8 @@ describe('the Kubernetes manifests', () => {
     });
     expect(loaded.kind === 'bad' ? loaded.problems : []).toEqual([]);
     expect(
-      loaded.kind === 'ok' && loaded.shown.filter(({ source }) => source === 'environment').length,
+      loaded.kind === 'ok' &&
+        loaded.effective.filter(({ source }) => source === 'environment').length,
     ).toBe(Object.keys({ ...IMAGE_ENV, ...env }).length);
   });
 

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { loadConfig, type Loaded } from '../../src/config/config.ts';
+import { loadConfig, type LoadResult } from '../../src/config/config.ts';
 import { parseDuration } from '../../src/util/duration.ts';
 import { ROOT } from '../support/spawned.ts';
 import { readTree, type Tree } from '../support/tree.ts';
@@ -61,7 +61,7 @@ class Compose {
   }
 
   /** The gateway's settings, as the gateway reads them in its container. */
-  gateway(shell: Readonly<Record<string, string>>): Loaded {
+  gateway(shell: Readonly<Record<string, string>>): LoadResult {
     const mounts = this.mounts('headgate');
     return loadConfig({
       env: { ...IMAGE, ...this.environment('headgate', shell) },

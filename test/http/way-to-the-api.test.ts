@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, describe, expect, onTestFinished, test } from 'vitest';
-import { proxyFor } from '../../src/config/proxy.ts';
+import { proxyFor } from '../../src/http/proxy.ts';
 import { startApi, type Api, type ApiOptions } from '../support/api.ts';
 import { ask } from '../support/ask.ts';
 import { Certificates } from '../support/certificates.ts';

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { z } from 'zod';
-import { LIVE_SETTINGS } from '../../src/config/live.ts';
+import { RELOADABLE_SETTINGS } from '../../src/config/reload.ts';
 import { codeWords, read, section, tableRows } from '../docs/markdown.ts';
 
 const lock = z
@@ -45,5 +45,5 @@ describe('the production dependencies', () => {
 
 test('docs/operating.md lists exactly the settings that can change at run time', () => {
   const [, list = ''] = /<!-- live -->(.*)<!-- \/live -->/s.exec(read('docs/operating.md')) ?? [];
-  expect(codeWords(list).toSorted()).toEqual(Object.values(LIVE_SETTINGS).toSorted());
+  expect(codeWords(list).toSorted()).toEqual(Object.values(RELOADABLE_SETTINGS).toSorted());
 });

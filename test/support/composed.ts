@@ -1,6 +1,6 @@
 import { request, type IncomingHttpHeaders, type OutgoingHttpHeaders } from 'node:http';
 import { startApp, type RunningGateway } from '../../src/app/app.ts';
-import { loadConfig, type Loaded } from '../../src/config/config.ts';
+import { loadConfig, type LoadResult } from '../../src/config/config.ts';
 import { systemRandom, systemClock } from '../../src/util/system-clock.ts';
 import { makeLog } from '../../src/telemetry/log.ts';
 
@@ -8,7 +8,7 @@ import { makeLog } from '../../src/telemetry/log.ts';
 export type Files = Readonly<Record<string, string>>;
 
 /** Reads settings as the program would, with `files` for a disk. */
-export function settingsOf(env: Readonly<Record<string, string>>, files: Files = {}): Loaded {
+export function settingsOf(env: Readonly<Record<string, string>>, files: Files = {}): LoadResult {
   return loadConfig({
     env,
     configPath: files['headgate.yaml'] === undefined ? undefined : 'headgate.yaml',

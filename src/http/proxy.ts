@@ -1,4 +1,4 @@
-/** A proxy, and the credentials that its URL carried. */
+/** A proxy on the way to the API, and the credentials in its URL. */
 export interface ProxyAddress {
   readonly origin: string;
   /** The value of Proxy-Authorization. */
@@ -13,12 +13,12 @@ export type ProxyChoice =
   | { readonly kind: 'proxy'; readonly proxy: ProxyAddress; readonly variable: string }
   | { readonly kind: 'bad'; readonly problem: string };
 
-/** The usual choice. */
+/** No proxy: the gateway connects to the API directly. */
 export const direct: ProxyChoice = { kind: 'direct' };
 
 /**
- * Reads HTTPS_PROXY, HTTP_PROXY and NO_PROXY as other clients do, the lower-case names first. An
- * empty one is an unset one.
+ * Chooses the proxy for an origin by HTTPS_PROXY, HTTP_PROXY and NO_PROXY, as other clients do. The
+ * lower-case names take precedence. An empty variable counts as unset.
  */
 export function proxyFor(env: Environment, origin: string): ProxyChoice {
   const { protocol, hostname, port } = new URL(origin);
@@ -26,15 +26,15 @@ export function proxyFor(env: Environment, origin: string): ProxyChoice {
     protocol === 'https:' ? ['https_proxy', 'HTTPS_PROXY'] : ['http_proxy', 'HTTP_PROXY'];
   const variable = names.find((name) => (env[name] ?? '') !== '');
   if (variable === undefined) return direct;
-  const wantedPort = port === '' ? (protocol === 'https:' ? '443' : '80') : port;
-  if (isExempt(env['no_proxy'] ?? env['NO_PROXY'] ?? '', hostname, wantedPort)) {
+  const originPort = port === '' ? (protocol === 'https:' ? '443' : '80') : port;
+  if (isExempt(env['no_proxy'] ?? env['NO_PROXY'] ?? '', hostname, originPort)) {
     return direct;
   }
   const text = env[variable] ?? '';
   const withScheme = text.includes('://') ? text : `http://${text}`;
   if (!/^https?:\/\//i.test(withScheme) || !URL.canParse(withScheme)) {
-    // The value may hold a password, so it is not shown.
-    const problem = `${variable}: expected an http:// or https:// URL, got ${text.length} characters that are none`;
+    // The value may contain a password, so the problem does not show it.
+    const problem = `${variable}: expected an http:// or https:// URL, got ${text.length} characters that are not one`;
     return { kind: 'bad', problem };
   }
   const { origin: proxyOrigin, username, password } = new URL(withScheme);
@@ -44,7 +44,7 @@ export function proxyFor(env: Environment, origin: string): ProxyChoice {
   return { kind: 'proxy', proxy: { origin: proxyOrigin, authorization }, variable };
 }
 
-/** A name exempts itself and what lies below it; `*` everything; a port narrows it. */
+/** A name exempts itself and its subdomains, `*` exempts everything. A port restricts an entry. */
 function isExempt(noProxy: string, hostname: string, port: string): boolean {
   const host = hostname.replaceAll(/[[\]]/g, '').toLowerCase();
   return noProxy.split(/[,\s]+/).some((entry) => {

@@ -1,34 +1,34 @@
-/** What every name is called that has no label of its own. */
+/** The label of every name that has no label of its own. */
 export const OTHER = 'other';
 
-/** Names without a label of their own whose calls are counted, per label there is. */
+/** How many names without a label are counted as candidates, per label. */
 const CANDIDATES_PER_LABEL = 4;
-/** Only every so often is a candidate weighed against the named ones; it is a walk over them. */
-const WEIGH_EVERY = 16;
-/** After so many calls all counts are halved, so that yesterday's busy make room. */
+/** A candidate is compared with the named ones every 16 calls, because this reads all of them. */
+const COMPARE_EVERY = 16;
+/** All counts are halved after this many calls, so that formerly busy names lose their labels. */
 const HALVE_EVERY = 10_000;
 
 /**
- * Gives labels to the busiest names and calls the rest `other`, so that a metric stays bounded
- * whatever callers call themselves.
+ * Bounds the number of label values of a metric: the busiest names get a label each, all others
+ * share the label `other`. Callers choose their names, so their number has no bound.
  *
- * The first names get one each. A later name takes the place of the least busy one once it has
- * twice its calls; that margin keeps two equals from taking turns.
+ * The first names get a label at once. A later name replaces the least busy one when it has twice
+ * as many calls. The margin prevents that two equally busy names replace each other again and again.
  */
-export class Busiest {
-  readonly #most: number;
+export class BoundedLabels {
+  readonly #max: number;
   readonly #onDropped: (name: string) => void;
   readonly #named = new Map<string, number>();
   readonly #candidates = new Map<string, number>();
   #calls = 0;
 
-  /** `onDropped` hears of a name that lost its label. */
-  constructor(most: number, onDropped: (name: string) => void) {
-    this.#most = most;
+  /** Calls `onDropped` with each name that lost its label. */
+  constructor(max: number, onDropped: (name: string) => void) {
+    this.#max = max;
     this.#onDropped = onDropped;
   }
 
-  /** The label for a call of this name, which it counts. */
+  /** Counts a call of this name, and returns its label. */
   label(name: string): string {
     if (++this.#calls % HALVE_EVERY === 0) this.#halve();
     const count = this.#named.get(name);
@@ -36,7 +36,7 @@ export class Busiest {
       this.#named.set(name, count + 1);
       return name;
     }
-    if (this.#named.size < this.#most) {
+    if (this.#named.size < this.#max) {
       this.#named.set(name, 1);
       return name;
     }
@@ -45,16 +45,16 @@ export class Busiest {
 
   #other(name: string): string {
     const calls = (this.#candidates.get(name) ?? 0) + 1;
-    if (calls === 1 && this.#candidates.size >= this.#most * CANDIDATES_PER_LABEL) {
-      // Names that were seen once are most of them; whoever is busy comes again.
+    if (calls === 1 && this.#candidates.size >= this.#max * CANDIDATES_PER_LABEL) {
+      // Drops the oldest candidate. Most candidates were seen once; a busy name is soon back.
       for (const [seen] of this.#candidates) {
         this.#candidates.delete(seen);
         break;
       }
     }
     this.#candidates.set(name, calls);
-    if (calls % WEIGH_EVERY !== 0) return OTHER;
-    const [least, leastCalls] = this.#least();
+    if (calls % COMPARE_EVERY !== 0) return OTHER;
+    const [least, leastCalls] = this.#leastBusy();
     if (calls < 2 * leastCalls) return OTHER;
     this.#candidates.delete(name);
     this.#named.delete(least);
@@ -63,7 +63,7 @@ export class Busiest {
     return name;
   }
 
-  #least(): [name: string, calls: number] {
+  #leastBusy(): [name: string, calls: number] {
     let least: [string, number] = ['', Number.POSITIVE_INFINITY];
     for (const entry of this.#named) if (entry[1] < least[1]) least = entry;
     return least;

@@ -1,6 +1,6 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { LineSplitter } from '../../src/logs/lines.ts';
+import { LineSplitter } from '../../src/logs/line-splitter.ts';
 
 function split(chunks: readonly Buffer[]): { lines: string[]; tooLong: number } {
   const splitter = new LineSplitter();
@@ -11,8 +11,8 @@ function split(chunks: readonly Buffer[]): { lines: string[]; tooLong: number } 
   };
 }
 
-describe('cutting bytes into lines', () => {
-  test('gives the same lines wherever the chunks end, characters cut through included', () => {
+describe('the line splitter', () => {
+  test('returns the same lines wherever chunks end, also inside a character', () => {
     const line = fc
       .string({ unit: 'grapheme', minLength: 1 })
       .filter((text) => !/[\r\n]/.test(text));
@@ -31,11 +31,11 @@ describe('cutting bytes into lines', () => {
     );
   });
 
-  test('takes \\r\\n as an end too, and leaves empty lines out', () => {
+  test('accepts \\r\\n as a line end, and omits empty lines', () => {
     expect(split([Buffer.from('a\r\n\r\n\nb')]).lines).toEqual(['a', 'b']);
   });
 
-  test('throws a line away that is too long to be one, and goes on after it', () => {
+  test('drops a line that is too long, and continues after it', () => {
     const piece = Buffer.alloc(300_000, 'x');
     const chunks = [Buffer.from('a\n'), piece, piece, piece, piece, piece, Buffer.from('y\nb\nc')];
     expect(split(chunks)).toEqual({ lines: ['a', 'b', 'c'], tooLong: 1 });

@@ -1,12 +1,12 @@
 import { describe, expect, test } from 'vitest';
-import { makeOutput, type Output, type Sink } from '../../src/telemetry/output.ts';
+import { makeLogOutput, type LogOutput, type Sink } from '../../src/telemetry/log-output.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 
 const MINUTE_MS = 60_000;
 
-/** A reader that takes as many bytes as a test lets it. */
+/** A reader that accepts as many bytes as a test allows. */
 class Reader implements Sink {
-  /** Bytes that it still takes; `gone` when it went away. */
+  /** How many bytes it still accepts; `gone` once it has closed. */
   room: number | 'gone' = Number.POSITIVE_INFINITY;
   paused = 0;
   /** Called at every pause of the writer. */
@@ -35,30 +35,30 @@ class Reader implements Sink {
 interface Parts {
   readonly clock: FakeClock;
   readonly reader: Reader;
-  readonly output: Output;
-  /** What was said of lost lines. */
-  readonly said: number[];
+  readonly output: LogOutput;
+  /** The reported numbers of lost lines. */
+  readonly reported: number[];
 }
 
-function setUp(mostWaiting = 1000): Parts {
+function setUp(maxWaiting = 1000): Parts {
   const clock = new FakeClock();
   const reader = new Reader();
-  const output = makeOutput({ sink: reader, clock, mostWaiting });
-  const said: number[] = [];
+  const output = makeLogOutput({ sink: reader, clock, maxWaiting });
+  const reported: number[] = [];
   output.onLost((lines) => {
-    said.push(lines);
+    reported.push(lines);
     output.write(`lost ${lines}\n`);
   });
-  return { clock, reader, output, said };
+  return { clock, reader, output, reported };
 }
 
 /** `count` lines of ten characters each. */
-function writeLines(output: Output, count: number, mark = 'x'): void {
+function writeLines(output: LogOutput, count: number, mark = 'x'): void {
   for (let i = 0; i < count; i++) output.write(`${mark}${String(i).padStart(8, '0')}\n`);
 }
 
 describe('the log’s output', () => {
-  test('gathers lines for a moment, and then sets no timer any more', () => {
+  test('batches lines for a moment, and then sets no timer', () => {
     const { clock, reader, output } = setUp();
     writeLines(output, 3);
     expect(reader.text).toBe('');
@@ -67,13 +67,13 @@ describe('the log’s output', () => {
     expect(clock.pending).toBe(0);
   });
 
-  test('writes at once what is much', () => {
+  test('writes a large batch at once', () => {
     const { reader, output } = setUp(1_000_000);
     writeLines(output, 10_000);
     expect(reader.text.length).toBeGreaterThan(32_000);
   });
 
-  test('goes on in the middle of a character where the reader stopped', () => {
+  test('continues in the middle of a character after a partial write', () => {
     const { clock, reader, output } = setUp();
     reader.room = 4;
     output.write('aäöü€\n');
@@ -84,23 +84,23 @@ describe('the log’s output', () => {
     expect(reader.text).toBe('aäöü€\nsecond\n');
   });
 
-  test('keeps the oldest lines of those that a stalled reader leaves waiting, whole ones', () => {
-    const { clock, reader, output, said } = setUp(1000);
+  test('keeps the oldest lines, whole ones, while the reader stalls', () => {
+    const { clock, reader, output, reported } = setUp(1000);
     reader.room = 0;
     writeLines(output, 250);
     expect(output.linesLost).toBe(150);
     clock.advance(10_000);
-    expect(said).toEqual([]);
+    expect(reported).toEqual([]);
     reader.room = Number.POSITIVE_INFINITY;
     clock.advance(200);
-    expect(said).toEqual([150]);
+    expect(reported).toEqual([150]);
     const lines = reader.text.trimEnd().split('\n');
     expect(lines).toHaveLength(101);
     expect(lines.slice(-2)).toEqual(['x00000099', 'lost 150']);
   });
 
-  test('tells of lost lines at most once a minute, all of them together', () => {
-    const { clock, reader, output, said } = setUp(1000);
+  test('reports lost lines at most once per minute, as one number', () => {
+    const { clock, reader, output, reported } = setUp(1000);
     for (let stall = 0; stall < 4; stall++) {
       reader.room = 0;
       clock.advance(100);
@@ -109,16 +109,16 @@ describe('the log’s output', () => {
       reader.room = Number.POSITIVE_INFINITY;
       clock.advance(100);
     }
-    expect(said).toEqual([5]);
+    expect(reported).toEqual([5]);
     clock.advance(MINUTE_MS);
-    expect(said).toEqual([5, 15]);
+    expect(reported).toEqual([5, 15]);
     clock.advance(10 * MINUTE_MS);
-    expect(said).toEqual([5, 15]);
+    expect(reported).toEqual([5, 15]);
     expect(output.linesLost).toBe(20);
     expect(clock.pending).toBe(0);
   });
 
-  test('tries a full pipe again and again, without hurry', () => {
+  test('retries a full pipe again and again, with a backoff', () => {
     const { clock, reader, output } = setUp();
     reader.room = 0;
     writeLines(output, 1);
@@ -130,8 +130,8 @@ describe('the log’s output', () => {
     expect(clock.pending).toBe(0);
   });
 
-  test('counts everything as lost once the reader is gone, and costs nothing more', () => {
-    const { clock, reader, output, said } = setUp();
+  test('counts every line as lost once the reader has closed, and sets no timer', () => {
+    const { clock, reader, output, reported } = setUp();
     writeLines(output, 3);
     reader.room = 'gone';
     clock.advance(100);
@@ -139,13 +139,13 @@ describe('the log’s output', () => {
     output.flushSync();
     output.close();
     expect(output.linesLost).toBe(5);
-    expect(said).toEqual([]);
+    expect(reported).toEqual([]);
     expect(clock.pending).toBe(0);
   });
 });
 
 describe('the last flush', () => {
-  test('writes all that waits to a reader that is slow', () => {
+  test('writes all waiting lines to a slow reader', () => {
     const { clock, reader, output } = setUp();
     reader.room = 0;
     writeLines(output, 50);
@@ -155,8 +155,8 @@ describe('the last flush', () => {
     expect(clock.pending).toBe(0);
   });
 
-  test('tells of lost lines too, whenever it was told last', () => {
-    const { clock, reader, output, said } = setUp(1000);
+  test('reports lost lines too, whenever the last report was', () => {
+    const { clock, reader, output, reported } = setUp(1000);
     for (let stall = 0; stall < 2; stall++) {
       reader.room = 0;
       clock.advance(100);
@@ -166,11 +166,11 @@ describe('the last flush', () => {
       clock.advance(100);
     }
     output.flushSync();
-    expect(said).toEqual([5, 5]);
+    expect(reported).toEqual([5, 5]);
     expect(reader.text.endsWith('lost 5\n')).toBe(true);
   });
 
-  test('gives up on a reader that takes nothing, after a second', () => {
+  test('gives up after a second on a reader that accepts nothing', () => {
     const { reader, output } = setUp();
     reader.room = 0;
     writeLines(output, 1);

@@ -1,18 +1,17 @@
 import type { LedgerMode, LedgerObserver } from '../ledger/ledger.ts';
 
-/** Remembers which mode the ledger is in, and passes its steps on. */
-export class LedgerWatch implements LedgerObserver {
+/** Observes the ledger: keeps its mode, and passes the durations of its steps to one listener. */
+export class LedgerMonitor implements LedgerObserver {
   #mode: LedgerMode = 'memory';
   #onStep: LedgerObserver['step'] = () => undefined;
 
-  /** The mode in force. */
-  get current(): LedgerMode {
+  get currentMode(): LedgerMode {
     return this.#mode;
   }
 
-  /** Sets who hears of steps. */
-  onStep(run: LedgerObserver['step']): void {
-    this.#onStep = run;
+  /** Sets the listener of steps. */
+  onStep(listener: LedgerObserver['step']): void {
+    this.#onStep = listener;
   }
 
   step(durationMs: number, tickets: number): void {

@@ -1,37 +1,36 @@
 import { StringDecoder } from 'node:string_decoder';
 
-/** A line longer than this is no line of ours, and is not kept. */
+/** A longer line cannot be one of our log, and is dropped. */
 const LONGEST_LINE = 1024 * 1024;
 
-/** Some whole lines, without their ends. */
+/** Some whole lines, without their line ends. */
 export interface LineBatch {
   readonly lines: readonly string[];
-  /** Lines that were too long to keep. */
+  /** How many lines were dropped because they were too long. */
   readonly tooLong: number;
 }
 
 /**
- * Cuts a stream of bytes into lines, holding at most one chunk and one unfinished line at a time.
- * Characters that a chunk's end cuts through stay whole, `\r\n` ends a line as `\n` does, and empty
- * lines are left out.
+ * Splits a stream of bytes into lines. Keeps at most one chunk and one unfinished line in memory.
+ * A character may be split over two chunks. `\r\n` and `\n` end a line, and empty lines are omitted.
  */
 export class LineSplitter {
   readonly #decoder = new StringDecoder('utf8');
   #unfinished = '';
-  /** The rest of the line at hand is to be thrown away: it was too long already. */
+  /** Whether the rest of the current line is dropped because the line is too long. */
   #skipping = false;
 
   /** The lines that `chunk` completes. */
   push(chunk: Buffer): LineBatch {
-    return this.#take(this.#decoder.write(chunk).split('\n'));
+    return this.#complete(this.#decoder.write(chunk).split('\n'));
   }
 
-  /** The last line, if the stream did not end it; the splitter is as new afterwards. */
+  /** The last line, if it has no line end. Afterwards the splitter is in its initial state. */
   end(): LineBatch {
-    return this.#take([this.#decoder.end(), '']);
+    return this.#complete([this.#decoder.end(), '']);
   }
 
-  #take(parts: string[]): LineBatch {
+  #complete(parts: string[]): LineBatch {
     if (this.#skipping) {
       if (parts.length === 1) return { lines: [], tooLong: 0 };
       parts.shift();

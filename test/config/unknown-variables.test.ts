@@ -6,7 +6,7 @@ function problemsOf(env: Readonly<Record<string, string>>): readonly string[] {
   return loaded.kind === 'bad' ? loaded.problems : [];
 }
 
-/** What Kubernetes puts into a pod beside a Service. */
+/** The variables that Kubernetes sets in a pod for a Service. */
 function links(service: string, port: number): Record<string, string> {
   const prefix = service.toUpperCase().replaceAll('-', '_');
   return {
@@ -21,7 +21,7 @@ function links(service: string, port: number): Record<string, string> {
   };
 }
 
-test('Services beside us in a cluster are no settings, whatever follows our name in theirs', () => {
+test('variables that Kubernetes sets for Services are no settings, whatever the Services are named', () => {
   const env = {
     ...links('headgate', 80),
     ...links('headgate-redis', 6379),
@@ -30,7 +30,7 @@ test('Services beside us in a cluster are no settings, whatever follows our name
   expect(problemsOf(env)).toEqual([]);
 });
 
-test('a variable that only looks like one of a Service is told', () => {
+test('a variable that only resembles one of a Service is reported', () => {
   expect(problemsOf({ ...links('headgate', 80), HEADGATE_REDIS_PORT: '6379' })).toEqual([
     expect.stringContaining('HEADGATE_REDIS_PORT: expected a known setting'),
   ]);

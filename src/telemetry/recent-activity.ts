@@ -2,37 +2,37 @@ import type { Clock } from '../util/clock.ts';
 import type { CallLine, CallRecorder } from './call-line.ts';
 import { History, type HistoryPoint } from './history.ts';
 
-/** Finished calls that are kept to be looked at. */
+/** How many finished calls are kept. */
 const CALLS_KEPT = 1000;
 
-/** A finished call, its place in the order of all, and when it was over. */
-export interface FeedCall {
-  /** Counts every call since the start, from 1. */
+/** A finished call, its number, and the time at which it ended. */
+export interface RecentCall {
+  /** The number of the call since the start, from 1. */
   readonly sequence: number;
   /** Milliseconds since 1970. */
   readonly at: number;
   readonly line: CallLine;
 }
 
-/** Says whether a call is wanted. */
+/** Whether a call matches. */
 export type CallFilter = (line: CallLine) => boolean;
 
-/** Some calls, newest first, and how many more there were. */
+/** Some calls, newest first, and how many more match. */
 export interface CallBatch {
-  readonly calls: readonly FeedCall[];
-  /** Wanted ones that are not among them, as far as they were still known. */
+  readonly calls: readonly RecentCall[];
+  /** How many kept calls match and are not in {@link calls}. */
   readonly skipped: number;
 }
 
 /**
- * What just happened, for who looks: the last calls and the last fifteen minutes. Watchers read it
- * when they want to; a call costs the same whether anybody watches or not.
+ * Keeps the last 1000 calls, and the numbers of the last fifteen minutes, for the live page and the
+ * admin API. Readers poll it, so recording a call costs the same with any number of readers.
  */
-export class Feed {
+export class RecentActivity {
   readonly #clock: Clock;
   readonly #history: History;
-  /** Call number n is at n modulo the length. */
-  readonly #calls: FeedCall[] = [];
+  /** A ring: call number n is at index n modulo {@link CALLS_KEPT}. */
+  readonly #calls: RecentCall[] = [];
   #sequence = 0;
 
   constructor(clock: Clock) {
@@ -50,12 +50,12 @@ export class Feed {
     return CALLS_KEPT;
   }
 
-  /** Milliseconds that one of {@link points} stands for. */
+  /** Milliseconds that one of the {@link points} covers. */
   get stepMs(): number {
     return this.#history.stepMs;
   }
 
-  /** The number of the point that is now, whether or not anything happened in it yet. */
+  /** The number of the current point, also while it is empty. */
   get step(): number {
     return this.#history.step;
   }
@@ -72,19 +72,19 @@ export class Feed {
   }
 
   /** The newest points of the last fifteen minutes, oldest first. */
-  points(most?: number): HistoryPoint[] {
-    return this.#history.points(most);
+  points(max?: number): HistoryPoint[] {
+    return this.#history.points(max);
   }
 
-  /** Up to `most` calls after number `after` that `wanted` wants, newest first. */
-  since(after: number, most: number, wanted: CallFilter): CallBatch {
+  /** Up to `max` calls after number `after` that match, newest first. */
+  since(after: number, max: number, matches: CallFilter): CallBatch {
     const oldest = Math.max(after, this.#sequence - CALLS_KEPT);
-    const calls: FeedCall[] = [];
+    const calls: RecentCall[] = [];
     let skipped = 0;
     for (let sequence = this.#sequence; sequence > oldest; sequence--) {
       const call = this.#calls[sequence % CALLS_KEPT];
-      if (call === undefined || !wanted(call.line)) continue;
-      if (calls.length < most) calls.push(call);
+      if (call === undefined || !matches(call.line)) continue;
+      if (calls.length < max) calls.push(call);
       else skipped++;
     }
     return { calls, skipped };

@@ -1,5 +1,5 @@
-/** The known word that `word` was probably meant to be; `undefined` when none is close. */
-export function nearest(word: string, known: readonly string[]): string | undefined {
+/** The known word that is most like `word`, to suggest it; `undefined` when none is close. */
+export function nearestWord(word: string, known: readonly string[]): string | undefined {
   let best: { readonly word: string; readonly distance: number } | undefined;
   const start = known.find((candidate) => candidate.startsWith(`${word}_`));
   if (start !== undefined) return start;
@@ -14,7 +14,7 @@ export function nearest(word: string, known: readonly string[]): string | undefi
     : undefined;
 }
 
-/** Levenshtein's: how many letters to insert, delete or replace. */
+/** The Levenshtein distance: how many letters to insert, delete or replace. */
 function editDistance(a: string, b: string): number {
   let previous = Array.from({ length: b.length + 1 }, (_, i) => i);
   for (let i = 1; i <= a.length; i++) {

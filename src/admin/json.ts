@@ -1,21 +1,23 @@
 import type { BucketSnapshot } from '../ledger/ledger.ts';
 import type { CallLine } from '../telemetry/call-line.ts';
-import type { FeedCall } from '../telemetry/feed.ts';
+import type { RecentCall } from '../telemetry/recent-activity.ts';
 
-/** A call as the admin API shows it: its log line's fields, and when it was over. */
-export interface CallAnswer extends CallLine {
-  /** Counts the replica's calls. */
+/** The JSON of calls and buckets, in `/calls`, `/buckets` and `/events`. */
+
+/** A call: the fields of its log line, its number, and the time at which it ended. */
+export interface CallJson extends CallLine {
+  /** The number of the call at this replica, from 1. */
   readonly sequence: number;
   /** ISO 8601. */
   readonly time: string;
 }
 
-export function callAnswer({ sequence, at, line }: FeedCall): CallAnswer {
+export function callJson({ sequence, at, line }: RecentCall): CallJson {
   return { sequence, time: new Date(at).toISOString(), ...line };
 }
 
-/** Whole milliseconds: nobody reads more. */
-export function roundedBucket(bucket: BucketSnapshot): BucketSnapshot {
+/** A bucket, with its times rounded to whole milliseconds. */
+export function bucketJson(bucket: BucketSnapshot): BucketSnapshot {
   const { resetInMs, blockedForMs, etaMs } = bucket;
   return {
     ...bucket,
