@@ -49,7 +49,7 @@ export function newLocalLedger(
     clock,
     random,
     apiClock,
-    places: socketPermits,
+    socketPermits,
     get maxQueue() {
       return currentConfig().maxQueue;
     },

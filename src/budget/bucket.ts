@@ -157,14 +157,14 @@ export class Bucket {
     const lease = this.#leases.add(this.#granted(kind, now, trustsClock));
     if (this.#part.isPart) this.#part.granted(now, this.#available, this.#limit, this.#paceMs);
     this.#canary.granted(lease, now);
-    if (kind === 'probe') this.#opening.probed(now);
+    if (kind === 'first') this.#opening.probed(now);
     return lease;
   }
 
   /** The response's headers arrived. `random` spreads the retries of an API that says no time. */
   answered(lease: Lease, observation: Observation, now: number, random: Random): void {
     const wasOut = this.#end(lease);
-    if (lease.kind === 'probe') this.#opening.probeAnswered();
+    if (lease.kind === 'first') this.#opening.probeAnswered();
     const throttled = observation.status === 429;
     const { resetAt } = observation;
     if (observation.remaining === undefined && !throttled) {
@@ -203,7 +203,7 @@ export class Bucket {
   unsent(lease: Lease): void {
     if (!this.#end(lease)) return;
     if (lease.kind === 'canary') this.#canary.dueUnless(this.#available);
-    if (lease.kind === 'probe') this.#opening.probeAgain();
+    if (lease.kind === 'first') this.#opening.probeAgain();
   }
 
   /** The request may have reached the API and no answer will come: it counts as spent. */
@@ -290,12 +290,12 @@ export class Bucket {
     if (this.#block.until !== undefined) return undefined;
     const out = this.#leases.size;
     if (this.#phase === 'unopened') {
-      return out === 0 || now >= this.#opening.probeAt ? 'probe' : undefined;
+      return out === 0 || now >= this.#opening.probeAt ? 'first' : undefined;
     }
-    if (this.#phase === 'unmetered') return out < this.#opening.window ? 'slot' : undefined;
+    if (this.#phase === 'unmetered') return out < this.#opening.window ? 'regular' : undefined;
     const available = this.#own - out;
     const mayGo = available > 0 || now >= this.#beyondAt;
-    if (mayGo && !this.#canary.holds(now)) return 'slot';
+    if (mayGo && !this.#canary.holds(now)) return 'regular';
     // Whatever is out will tell what one would ask.
     const asks = out === 0 && now >= this.#comebacks.askAt;
     return asks || this.#canary.mayGo(available) ? 'canary' : undefined;
@@ -375,7 +375,7 @@ export class Bucket {
     const first = this.#newest.count === 0;
     const refilled = this.#canary.heldUntil !== undefined;
     const whole = Math.max(observation.limit ?? this.#part.whole(this.#limit), said, 1);
-    const isLone = (first || refilled) && lease.kind !== 'slot';
+    const isLone = (first || refilled) && lease.kind !== 'regular';
     if (isLone && !throttled) this.#counting.learn(said, whole);
     const limit = this.#part.ofLimit(whole);
     const left = this.#counting.left(said, throttled);

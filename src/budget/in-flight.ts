@@ -1,7 +1,10 @@
 import { LinkedList, type LinkedListItem } from '../util/linked-list.ts';
 
-/** What a grant is: an ordinary slot, a first look at an unknown bucket, or a test of a belief. */
-export type GrantKind = 'slot' | 'probe' | 'canary';
+/**
+ * What a grant is: a regular one, the first request of a bucket that is not opened, or a canary,
+ * which tests a belief.
+ */
+export type GrantKind = 'regular' | 'first' | 'canary';
 
 export interface Granted {
   readonly kind: GrantKind;

@@ -45,7 +45,7 @@ describe.each(EXACT)('a bucket in front of an exact %s limit', (semantics) => {
     fc.assert(
       fc.property(world(semantics, fates), (options) => {
         const { atTheApi } = runWorld(options);
-        expect(atTheApi.filter(({ kind, accepted }) => kind !== 'probe' && !accepted)).toEqual([]);
+        expect(atTheApi.filter(({ kind, accepted }) => kind !== 'first' && !accepted)).toEqual([]);
       }),
       { numRuns: 60 },
     );
@@ -62,7 +62,7 @@ describe.each(EXACT)('a bucket in front of an exact %s limit', (semantics) => {
     fc.assert(
       fc.property(world(semantics, fatesOf(kinds, quick, back), 30_000), (options) => {
         const { atTheApi, unanswered } = runWorld({ ...options, testsArrive: true });
-        const refused = atTheApi.filter(({ kind, accepted }) => kind === 'slot' && !accepted);
+        const refused = atTheApi.filter(({ kind, accepted }) => kind === 'regular' && !accepted);
         expect(refused.length).toBeLessThanOrEqual(windowed ? 0 : unanswered);
       }),
       { numRuns: 60 },

@@ -47,7 +47,7 @@ describe('an unopened bucket', () => {
     const sentAt: number[] = [];
     for (let now = T0; now < T0 + 9000; now += 100) {
       for (const lease of grantAll(bucket, now)) {
-        expect(lease.kind).toBe('probe');
+        expect(lease.kind).toBe('first');
         sentAt.push(now - T0);
       }
     }
@@ -57,7 +57,7 @@ describe('an unopened bucket', () => {
   test.each([401, 403, 404, 406, 502])('is not opened by a %d without rate headers', (status) => {
     const bucket = new Bucket(T0);
     answerAll(bucket, grantAll(bucket, T0), T0 + 50, { status });
-    expect(grantAll(bucket, T0 + 50).map(({ kind }) => kind)).toEqual(['probe']);
+    expect(grantAll(bucket, T0 + 50).map(({ kind }) => kind)).toEqual(['first']);
   });
 
   test('is opened as unmetered by a 2xx without rate headers, and starts slowly', () => {
@@ -153,7 +153,7 @@ describe('a metered bucket', () => {
       full,
     );
     const kinds = grantAll(bucket, resetAt + 100).map(({ kind }) => kind);
-    expect(kinds).toEqual(['slot']);
+    expect(kinds).toEqual(['regular']);
   });
 
   test('leaves no canary over when one was not sent and others went in its place', () => {

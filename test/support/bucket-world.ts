@@ -131,7 +131,7 @@ export function runWorld(options: WorldOptions): WorldResult {
       out++;
       const fate = fates[number % fates.length];
       if (fate === undefined) throw new Error('expected at least one fate');
-      const isTest = lease.kind !== 'slot' && options.testsArrive === true;
+      const isTest = lease.kind !== 'regular' && options.testsArrive === true;
       send(lease, isTest ? { kind: 'answered', toApiMs: 100, backMs: 100 } : fate, number);
     }
     full = out >= inFlight;

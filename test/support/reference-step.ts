@@ -1,10 +1,11 @@
 import { Bucket, type Lease } from '../../src/budget/bucket.ts';
 import { FairQueue, type Priority, type QueuedItem } from '../../src/queue/fair-queue.ts';
-import type {
-  StepBatch,
-  StepGranted,
-  StepObservation,
-  StepShed,
+import {
+  WIRE_KINDS,
+  type StepBatch,
+  type StepGranted,
+  type StepObservation,
+  type StepShed,
 } from '../../src/ledger/shared/wire.ts';
 
 /** What a step says, in the terms of both the script and this model of it. */
@@ -165,7 +166,7 @@ export class ReferenceStep {
   #addStock({ all }: Stock, { wants, sequence }: StepBatch): number {
     const { limit, remaining, leases: out } = this.#bucket.view(this.#now);
     if (limit === undefined || remaining === undefined || this.#queue.size > 0) return 0;
-    if (this.#bucket.offer(this.#now) !== 'slot') return 0;
+    if (this.#bucket.offer(this.#now) !== 'regular') return 0;
     const most = Math.floor((remaining - out + this.#stocked) / 16);
     if (most < 8) return 0;
     const added = Math.max(0, Math.min(wants, most - this.#stocked, remaining - out, 128));
@@ -176,7 +177,7 @@ export class ReferenceStep {
   }
 
   #recallStocks(stepping: string): void {
-    if (this.#bucket.offer(this.#now) === 'slot') return;
+    if (this.#bucket.offer(this.#now) === 'regular') return;
     for (const [replica, stock] of this.#stocks) {
       if (stock.all.length === 0 || stock.isRecalled) continue;
       stock.isRecalled = true;
@@ -366,7 +367,7 @@ function takeStock({ all }: Stock, step: number): Lease {
 }
 
 function entryOf(id: string, { kind, observation, trustedClock }: Lease): StepGranted {
-  return [id, kind, observation, trustedClock];
+  return [id, WIRE_KINDS[kind], observation, trustedClock];
 }
 
 function priorityOf(text: string): Priority {
