@@ -1,6 +1,6 @@
-import { UNKNOWN_RESET_MS } from './canary.ts';
+import { UNKNOWN_RESET_MS } from './trials.ts';
 import type { Random } from '../util/clock.ts';
-import type { Comebacks } from './comebacks.ts';
+import type { Comebacks } from './refill.ts';
 import type { Lease } from './in-flight.ts';
 import type { NewestObservation } from './observation-order.ts';
 import type { Observation } from './observation.ts';

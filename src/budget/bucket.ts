@@ -1,8 +1,8 @@
 import { Block } from './backoff.ts';
-import { Canary } from './canary.ts';
+import { Canary } from './trials.ts';
 import type { OffsetBounds } from './observation.ts';
 import type { Random } from '../util/clock.ts';
-import { Comebacks } from './comebacks.ts';
+import { Comebacks } from './refill.ts';
 import { Counting } from './counting.ts';
 import type { Belief, KnownBudget } from './known-budget.ts';
 import { type Granted, type GrantKind, type Lease, Leases } from './in-flight.ts';

@@ -2,7 +2,7 @@ import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { Semantics } from '../support/limiter.ts';
 import { Bucket } from '../../src/budget/bucket.ts';
-import { runParts, type Share } from '../support/shares-world.ts';
+import { runParts, type Share } from '../support/share-world.ts';
 
 const PERIOD_MS = 20_000;
 

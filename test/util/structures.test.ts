@@ -1,7 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Heap, type HeapItem } from '../../src/util/heap.ts';
-import { LargestSeen } from '../../src/budget/largest-seen.ts';
+import { LargestSeen } from '../../src/util/windowed-max.ts';
 import { IdTable } from '../../src/util/id-table.ts';
 import { LinkedList, type LinkedListItem } from '../../src/util/linked-list.ts';
 import { Slots } from '../../src/budget/slots.ts';

@@ -1,5 +1,5 @@
-import { Doubt } from './doubt.ts';
-import { LargestSeen } from './largest-seen.ts';
+import { Doubt } from './uncounted-slots.ts';
+import { LargestSeen } from '../util/windowed-max.ts';
 import type { Lease } from './in-flight.ts';
 import type { Observation } from './observation.ts';
 import type { ReportingClock } from './reporting-clock.ts';

@@ -1,4 +1,4 @@
-import { LargestSeen } from './largest-seen.ts';
+import { LargestSeen } from '../util/windowed-max.ts';
 
 /** What an observation tells of the slots that are out, beside what we know of them. */
 export interface Told {
