@@ -1,6 +1,6 @@
-import { UNKNOWN_RESET_MS } from './trials.ts';
+import { UNKNOWN_RESET_WAIT_MS } from './trials.ts';
 import type { Random } from '../util/clock.ts';
-import type { Comebacks } from './refill.ts';
+import type { Refill } from './refill.ts';
 import type { Lease } from './in-flight.ts';
 import type { NewestObservation } from './observation-order.ts';
 import type { Observation } from './observation.ts';
@@ -12,19 +12,19 @@ import type { Observation } from './observation.ts';
  * What was out together when the API first refused is one refusal, however many answers it has. A
  * later one of them may still bring a Retry-After, or a time at which something comes back.
  */
-export class Block {
+export class Backoff {
   readonly #newest: NewestObservation;
-  readonly #comebacks: Comebacks;
+  readonly #refill: Refill;
   #until: number | undefined;
   #isByRetryAfter = false;
-  #beganAt = Number.NEGATIVE_INFINITY;
+  #startedAt = Number.NEGATIVE_INFINITY;
   /** How many observations there were when it began. */
-  #observation = 0;
-  #guessesInARow = 0;
+  #observationCount = 0;
+  #guessesInSeries = 0;
 
-  constructor(newest: NewestObservation, comebacks: Comebacks) {
+  constructor(newest: NewestObservation, refill: Refill) {
     this.#newest = newest;
-    this.#comebacks = comebacks;
+    this.#refill = refill;
   }
 
   /** When it ends, on our clock; `undefined` when there is none. */
@@ -38,22 +38,22 @@ export class Block {
   }
 
   /** Takes on a Retry-After that somebody else was given. */
-  adopt(until: number): void {
+  restore(until: number): void {
     this.#until = until;
     this.#isByRetryAfter = true;
   }
 
   /** Ends it when its time is up; says whether it did. */
-  endedBy(now: number): boolean {
+  endIfOver(now: number): boolean {
     if (this.#until === undefined || this.#until > now) return false;
     this.#until = undefined;
     return true;
   }
 
   /** Something remains, says the answer to `lease`. */
-  overrule(lease: Lease): void {
+  lift(lease: Lease): void {
     // A Retry-After is overruled only by an answer to what was granted after it.
-    if (this.#isByRetryAfter && lease.observation < this.#observation) return;
+    if (this.#isByRetryAfter && lease.observationCount < this.#observationCount) return;
     this.#until = undefined;
   }
 
@@ -62,33 +62,33 @@ export class Block {
    * what was out before it and that says no time itself does not.
    */
   refused(lease: Lease, { retryAt }: Observation, now: number, random: Random): boolean {
-    const isSame = this.#until !== undefined && lease.grantedAt <= this.#beganAt;
-    const isTold = retryAt !== undefined && retryAt > now;
-    if (isSame && !isTold && this.#isByRetryAfter) return false;
-    this.#observation = this.#newest.count;
-    this.#isByRetryAfter = isTold;
-    if (!isSame) this.#beganAt = now;
-    const { nextAt } = this.#comebacks;
-    if (isTold) {
+    const isSameRefusal = this.#until !== undefined && lease.grantedAt <= this.#startedAt;
+    const hasRetryAfter = retryAt !== undefined && retryAt > now;
+    if (isSameRefusal && !hasRetryAfter && this.#isByRetryAfter) return false;
+    this.#observationCount = this.#newest.count;
+    this.#isByRetryAfter = hasRetryAfter;
+    if (!isSameRefusal) this.#startedAt = now;
+    const { nextReturnAt } = this.#refill;
+    if (hasRetryAfter) {
       this.#until = retryAt;
-      this.#guessesInARow = 0;
-    } else if (nextAt > now && nextAt < Infinity) {
-      this.#until = nextAt;
-      this.#guessesInARow = 0;
-    } else if (!isSame) {
-      this.#until = this.#guess(now, random);
+      this.#guessesInSeries = 0;
+    } else if (nextReturnAt > now && nextReturnAt < Infinity) {
+      this.#until = nextReturnAt;
+      this.#guessesInSeries = 0;
+    } else if (!isSameRefusal) {
+      this.#until = this.#guessEnd(now, random);
     }
     return true;
   }
 
   accepted(): void {
-    this.#guessesInARow = 0;
+    this.#guessesInSeries = 0;
   }
 
-  #guess(now: number, random: Random): number {
-    const { first, last } = UNKNOWN_RESET_MS;
-    const mostMs = Math.min(first * 2 ** this.#guessesInARow, last);
-    this.#guessesInARow = Math.min(this.#guessesInARow + 1, 16);
-    return now + Math.max(50, mostMs * random());
+  #guessEnd(now: number, random: Random): number {
+    const { first, max } = UNKNOWN_RESET_WAIT_MS;
+    const maxMs = Math.min(first * 2 ** this.#guessesInSeries, max);
+    this.#guessesInSeries = Math.min(this.#guessesInSeries + 1, 16);
+    return now + Math.max(50, maxMs * random());
   }
 }

@@ -3,11 +3,11 @@ import { LinkedList, type LinkedListItem } from '../util/linked-list.ts';
 /** What a grant is: an ordinary slot, a first look at an unknown bucket, or a test of a belief. */
 export type GrantKind = 'slot' | 'probe' | 'canary';
 
-export interface Granted {
+export interface LeaseStart {
   readonly kind: GrantKind;
   readonly grantedAt: number;
   /** How many observations there were: an answer to it is newer than all of them. */
-  readonly observation: number;
+  readonly observationCount: number;
   /** How many slots had come back by the clock: its answer may miss those that came after. */
   readonly returns: number;
   /** Whether it relied on our reading of the API's clock: a 429 to it says that we were early. */
@@ -15,7 +15,7 @@ export interface Granted {
 }
 
 /** A grant that has no answer yet. */
-export interface Lease extends Granted, LinkedListItem<Lease> {
+export interface Lease extends LeaseStart, LinkedListItem<Lease> {
   /** How many had been spent without an answer: its answer may miss those that came after. */
   readonly losses: number;
   /** 1 when it is one of them itself. */
@@ -23,7 +23,7 @@ export interface Lease extends Granted, LinkedListItem<Lease> {
   /** Whether its slot is on the books, though its answer is not. */
   recorded: boolean;
   /** `expired`: counted as spent without an answer, which may still come. */
-  state: 'out' | 'expired' | 'ended';
+  state: 'in-flight' | 'expired' | 'ended';
 }
 
 /** After this long without headers a lease counts as spent; its request goes on. */
@@ -35,64 +35,64 @@ const LEASE_MS = 10_000;
  *     out ──▶ ended        its answer's headers came, it was never sent, or none will come
  *      └────▶ expired ──▶ ended        counted as lost, and its answer came after all
  */
-export class Leases {
+export class InFlight {
   /** In the order in which they were granted. */
-  readonly #out = new LinkedList<Lease>();
+  readonly #leases = new LinkedList<Lease>();
   #losses = 0;
 
   /** How many are out. */
   get size(): number {
-    return this.#out.size;
+    return this.#leases.size;
   }
 
   /** When the oldest expires, on our clock; infinitely far when none is out. */
-  get expireAt(): number {
-    const oldest = this.#out.first;
+  get nextExpiryAt(): number {
+    const oldest = this.#leases.first;
     return oldest === undefined ? Number.POSITIVE_INFINITY : oldest.grantedAt + LEASE_MS;
   }
 
   /** Oldest first. */
-  add(grant: Granted): Lease {
-    const { kind, grantedAt, observation, returns, trustedClock } = grant;
+  add(start: LeaseStart): Lease {
+    const { kind, grantedAt, observationCount, returns, trustedClock } = start;
     const lease: Lease = {
       kind,
       grantedAt,
-      observation,
+      observationCount,
       losses: this.#losses,
       returns,
       loss: 0,
       recorded: false,
       trustedClock,
-      state: 'out',
+      state: 'in-flight',
       isLinked: false,
       previous: undefined,
       next: undefined,
     };
-    this.#out.add(lease);
+    this.#leases.add(lease);
     return lease;
   }
 
   /** Takes a lease off the books; says whether it was still on them. */
   end(lease: Lease): boolean {
     if (lease.state === 'ended') throw new Error('a grant was settled twice');
-    const wasOut = lease.state === 'out';
+    const wasInFlight = lease.state === 'in-flight';
     lease.state = 'ended';
-    this.#out.delete(lease);
-    return wasOut;
+    this.#leases.delete(lease);
+    return wasInFlight;
   }
 
   /** Takes the oldest off the books as one that is lost; its answer may still {@link end} it. */
   expireOldest(): Lease | undefined {
-    const lease = this.#out.first;
+    const lease = this.#leases.first;
     if (lease === undefined) return undefined;
-    this.#out.delete(lease);
+    this.#leases.delete(lease);
     lease.state = 'expired';
     lease.loss = 1;
     return lease;
   }
 
   /** Counts an operation that was spent without an answer that tells of it. */
-  lose(): void {
+  countLost(): void {
     this.#losses++;
   }
 

@@ -1,5 +1,5 @@
 /** A limit from the configuration. */
-export interface Belief {
+export interface ConfiguredLimit {
   readonly limit: number;
   readonly periodMs: number;
 }
@@ -7,7 +7,7 @@ export interface Belief {
 /** What somebody else knows of a budget. Every time is on our clock. */
 export interface KnownBudget {
   /** What the API said last; `undefined` when it never did. */
-  readonly said:
+  readonly reported:
     | {
         readonly limit: number;
         readonly remaining: number;

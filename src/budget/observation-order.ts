@@ -19,13 +19,13 @@ export class NewestObservation {
 
   /** Whether this answer to `lease` was given after the newest so far. */
   isBefore(lease: Lease, { resetAt, remaining = 0, sameWithinMs }: Observation): boolean {
-    if (lease.observation >= this.#count) return true;
+    if (lease.observationCount >= this.#count) return true;
     if (resetAt !== undefined && this.#resetAt !== undefined) {
       const laterBy = resetAt - this.#resetAt;
       // The coarser of the two says how far apart they can be and still mean the same moment.
-      const withinMs = Math.max(sameWithinMs, this.#sameWithinMs);
-      if (laterBy > withinMs) return true;
-      if (laterBy < -withinMs) return false;
+      const toleranceMs = Math.max(sameWithinMs, this.#sameWithinMs);
+      if (laterBy > toleranceMs) return true;
+      if (laterBy < -toleranceMs) return false;
     }
     return remaining < this.#remaining;
   }

@@ -1,4 +1,4 @@
-const PROBE_MS = { first: 1000, last: 60_000 };
+const REQUEST_INTERVAL_MS = { first: 1000, max: 60_000 };
 const MAX_WINDOW = 1024;
 
 /**
@@ -6,13 +6,13 @@ const MAX_WINDOW = 1024;
  * none is answered; then, as long as the API reports no limit, 1, 2, 4 … requests at once.
  */
 export class Opening {
-  #probeAt = 0;
-  #probeEveryMs = PROBE_MS.first;
+  #nextRequestAt = 0;
+  #intervalMs = REQUEST_INTERVAL_MS.first;
   #window = 1;
 
   /** When a probe may go although others are out, on our clock. */
-  get probeAt(): number {
-    return this.#probeAt;
+  get nextRequestAt(): number {
+    return this.#nextRequestAt;
   }
 
   /** How many unmetered requests may be out at once. */
@@ -20,18 +20,18 @@ export class Opening {
     return this.#window;
   }
 
-  probed(now: number): void {
-    this.#probeAt = now + this.#probeEveryMs;
-    this.#probeEveryMs = Math.min(this.#probeEveryMs * 2, PROBE_MS.last);
+  firstRequestGranted(now: number): void {
+    this.#nextRequestAt = now + this.#intervalMs;
+    this.#intervalMs = Math.min(this.#intervalMs * 2, REQUEST_INTERVAL_MS.max);
   }
 
-  probeAnswered(): void {
-    this.#probeEveryMs = PROBE_MS.first;
+  firstRequestAnswered(): void {
+    this.#intervalMs = REQUEST_INTERVAL_MS.first;
   }
 
   /** The next probe need not wait for its time. */
-  probeAgain(): void {
-    this.#probeAt = Number.NEGATIVE_INFINITY;
+  requestAgain(): void {
+    this.#nextRequestAt = Number.NEGATIVE_INFINITY;
   }
 
   widen(): void {

@@ -1,7 +1,7 @@
 /** How long others may need to spend their parts, if they want them at all. */
-const OTHERS_MS = 1000;
+const OTHERS_FIRST_MS = 1000;
 /** Into so many bursts a part falls at the most; what comes in smaller ones comes all the time. */
-const BURSTS_PER_PART = 4;
+const BURSTS_PER_SHARE = 4;
 
 /**
  * Our part of a budget of which several replicas have one each, and cannot tell each other what they
@@ -15,74 +15,75 @@ const BURSTS_PER_PART = 4;
 export class Share {
   readonly #replicas: number;
   /** When what the others leave may next be gone on with. */
-  #beyondAt: number;
+  #borrowAt: number;
   /** When we may next claim of our own part what others seem to go beyond theirs with. */
-  #claimAt: number;
-  #keptUntil: number | undefined;
-  #heardAt: number | undefined;
+  #reclaimAt: number;
+  #reservedUntil: number | undefined;
+  #observedAt: number | undefined;
   /**
    * What the API has left, as far as we know: as it said, with what came back to us since and
    * without what we spent and had no answer to.
    */
-  #left = 0;
+  #totalRemaining = 0;
   /** From when on a grant's answer tells what the others leave of what all began to spend. */
-  #tellsAt: number;
+  #measuresFrom: number;
   /** Whether there was such an answer. */
-  #isTold = false;
+  #isMeasured = false;
 
   /** From now on so many replicas have a part each. */
   constructor(replicas: number, now: number) {
     this.#replicas = replicas;
-    this.#beyondAt = now + OTHERS_MS;
-    this.#claimAt = now + OTHERS_MS;
-    this.#tellsAt = now + OTHERS_MS;
+    this.#borrowAt = now + OTHERS_FIRST_MS;
+    this.#reclaimAt = now + OTHERS_FIRST_MS;
+    this.#measuresFrom = now + OTHERS_FIRST_MS;
   }
 
   /** Whether there are others, who are sure to spend theirs. */
-  get isPart(): boolean {
+  get isShared(): boolean {
     return this.#replicas > 1;
   }
 
   /** Until when one is kept, on our clock; `undefined` when none is. */
-  get keptUntil(): number | undefined {
-    return this.#keptUntil;
+  get reservedUntil(): number | undefined {
+    return this.#reservedUntil;
   }
 
   /** Our part of what the API has left. */
-  of(left: number): number {
-    return Math.floor(left / this.#replicas);
+  shareOf(total: number): number {
+    return Math.floor(total / this.#replicas);
   }
 
   /** Our part of the API's limit. */
-  ofLimit(limit: number): number {
-    return Math.max(1, this.of(limit));
+  limitOf(totalLimit: number): number {
+    return Math.max(1, this.shareOf(totalLimit));
   }
 
   /** What `ours` is a part of. */
-  whole(ours: number): number {
-    return ours * this.#replicas;
+  totalOf(own: number): number {
+    return own * this.#replicas;
   }
 
   /** How much of `remaining` is of our own part, of whose `limit` so much is out. */
-  own(remaining: number, limit: number, out: number): number {
-    if (!this.isPart) return remaining;
-    return Math.min(remaining, limit - out) - (this.#keptUntil === undefined ? 0 : 1);
+  ownRemaining(remaining: number, limit: number, slots: number): number {
+    if (!this.isShared) return remaining;
+    return Math.min(remaining, limit - slots) - (this.#reservedUntil === undefined ? 0 : 1);
   }
 
   /** How many slots of ours may be out, where `remaining` of our part of the limit are not. */
-  mostOut(limit: number, remaining: number): number {
-    return this.isPart ? this.whole(limit) : limit - remaining;
+  maxSlots(limit: number, remaining: number): number {
+    return this.isShared ? this.totalOf(limit) : limit - remaining;
   }
 
   /** All may begin to spend their parts now. One of `own` is kept, to ask later what the others leave. */
-  begin(now: number, own: number): void {
-    if (!this.isPart) return;
-    this.#watch(now);
-    if (own > 1) this.#keptUntil = now + OTHERS_MS;
+  startSpending(now: number, own: number): void {
+    if (!this.isShared) return;
+    this.#measureLater(now);
+    if (own > 1) this.#reservedUntil = now + OTHERS_FIRST_MS;
   }
 
   advance(now: number): void {
-    if (this.#keptUntil !== undefined && this.#keptUntil <= now) this.#keptUntil = undefined;
+    if (this.#reservedUntil !== undefined && this.#reservedUntil <= now)
+      this.#reservedUntil = undefined;
   }
 
   /**
@@ -90,62 +91,65 @@ export class Share {
    * each `paceMs`.
    */
   granted(now: number, own: number, limit: number, paceMs: number): void {
-    if (!this.isPart) return;
+    if (!this.isShared) return;
     // Where much of ours is there at once, so is much of the others'.
-    const isBurst = own > 0 && own * BURSTS_PER_PART >= limit;
-    if (isBurst) this.#watch(now);
-    this.#beyondAt = Math.max(this.#beyondAt, now + (isBurst ? OTHERS_MS : paceMs));
-    this.#claimAt = Math.max(this.#beyondAt, now + this.whole(paceMs));
+    const isBurst = own > 0 && own * BURSTS_PER_SHARE >= limit;
+    if (isBurst) this.#measureLater(now);
+    this.#borrowAt = Math.max(this.#borrowAt, now + (isBurst ? OTHERS_FIRST_MS : paceMs));
+    this.#reclaimAt = Math.max(this.#borrowAt, now + this.totalOf(paceMs));
   }
 
   /**
    * When one may go that {@link own} has no room for, while so many of ours are under way: on our
    * clock, and infinitely far when the API has too little left. `isUsedUp`: our part of the limit is.
    */
-  nextAt(leases: number, isUsedUp: boolean): number {
-    const left = this.#left - leases;
+  nextExtraAt(inFlight: number, isUsedUp: boolean): number {
+    const left = this.#totalRemaining - inFlight;
     // What is out will tell whether that is still so.
-    if (left >= this.#replicas) return this.#isTold || leases === 0 ? this.#beyondAt : Infinity;
-    return left > 0 && !isUsedUp ? this.#claimAt : Infinity;
+    if (left >= this.#replicas)
+      return this.#isMeasured || inFlight === 0 ? this.#borrowAt : Infinity;
+    return left > 0 && !isUsedUp ? this.#reclaimAt : Infinity;
   }
 
   /** When the one with so many `ahead` of it may go like that, if nobody else takes what is left. */
-  nthAt(ahead: number, leases: number, isUsedUp: boolean, paceMs: number): number {
-    const left = this.#left - leases;
+  nthExtraAt(ahead: number, inFlight: number, isUsedUp: boolean, paceMs: number): number {
+    const left = this.#totalRemaining - inFlight;
     if (ahead >= (isUsedUp ? left - this.#replicas + 1 : left)) return Infinity;
     const isForAll = left >= this.#replicas;
-    return isForAll ? this.#beyondAt + ahead * paceMs : this.#claimAt + ahead * this.whole(paceMs);
+    return isForAll
+      ? this.#borrowAt + ahead * paceMs
+      : this.#reclaimAt + ahead * this.totalOf(paceMs);
   }
 
   /** The API said at `at` what it has left, in answer to what was granted at `grantedAt`. */
-  heard(left: number, at: number, grantedAt: number): void {
-    if (!this.isPart) return;
-    this.#heardAt = at;
-    this.#left = left;
-    this.#isTold ||= grantedAt >= this.#tellsAt;
+  observed(totalRemaining: number, at: number, grantedAt: number): void {
+    if (!this.isShared) return;
+    this.#observedAt = at;
+    this.#totalRemaining = totalRemaining;
+    this.#isMeasured ||= grantedAt >= this.#measuresFrom;
   }
 
   /** One was spent without an answer that tells of it. */
   spent(): void {
-    if (this.isPart) this.#left--;
+    if (this.isShared) this.#totalRemaining--;
   }
 
   /** So many of what we spent came back. */
-  cameBack(count: number): void {
-    if (this.isPart) this.#left += count;
+  returned(count: number): void {
+    if (this.isShared) this.#totalRemaining += count;
   }
 
   /** From now on only what is granted a while later tells what the others leave. */
-  #watch(now: number): void {
-    this.#tellsAt = now + OTHERS_MS;
-    this.#isTold = false;
+  #measureLater(now: number): void {
+    this.#measuresFrom = now + OTHERS_FIRST_MS;
+    this.#isMeasured = false;
   }
 
   /** Whether that is so long ago that others may have spent it. */
-  isOld(now: number): boolean {
-    return this.#heardAt !== undefined && now - this.#heardAt > OTHERS_MS;
+  isStale(now: number): boolean {
+    return this.#observedAt !== undefined && now - this.#observedAt > OTHERS_FIRST_MS;
   }
 }
 
 /** All of a budget that is nobody else's: what it is for most buckets, so they have it in common. */
-export const WHOLE = new Share(1, 0);
+export const WHOLE_BUDGET = new Share(1, 0);

@@ -1,15 +1,15 @@
-import { LargestSeen } from '../util/windowed-max.ts';
+import { WindowedMax } from '../util/windowed-max.ts';
 
 /** What an observation tells of the slots that are out, beside what we know of them. */
-export interface Told {
+export interface SlotEvidence {
   /** When the API counted the call at the earliest, on our clock. */
   readonly countedAt: number;
   /** What comes back by then may be back in its number already. */
   readonly countedUntil: number;
   /** Slots that come back between the two, or did while the call was under way. */
-  readonly between: number;
+  readonly returned: number;
   /** Operations that are out by its number and of which we have no slot. */
-  readonly unknown: number;
+  readonly unmatched: number;
   /** Grants without an answer, which may be among those. */
   readonly inFlight: number;
 }
@@ -23,17 +23,17 @@ export interface Told {
  * until then; so once they are certainly back, one asks. Where more is out by the number than others
  * usually have, some of them were counted as out: without that nobody asks.
  */
-export class Doubt {
-  #doubtful = 0;
+export class UncountedSlots {
+  #count = 0;
   #from = Number.NEGATIVE_INFINITY;
   #until = Number.NEGATIVE_INFINITY;
-  #unknown = 0;
+  #unmatched = 0;
   /** How many others had out at the least, and that at the most of late. */
-  readonly #others = new LargestSeen();
+  readonly #othersSpent = new WindowedMax();
 
   /** How many slots came back after the newest observation, as far as its number tells. */
   get count(): number {
-    return Math.max(0, Math.min(this.#doubtful, this.#unknown - (this.#others.value ?? 0)));
+    return Math.max(0, Math.min(this.#count, this.#unmatched - (this.#othersSpent.value ?? 0)));
   }
 
   /** When they are back at the latest, on our clock. */
@@ -47,20 +47,23 @@ export class Doubt {
   }
 
   /** Takes on the newest observation; at least the last `span` of them tell of others. */
-  observed({ countedAt, countedUntil, between, unknown, inFlight }: Told, span: number): void {
+  observed(
+    { countedAt, countedUntil, returned, unmatched, inFlight }: SlotEvidence,
+    span: number,
+  ): void {
     // What was in doubt before is in the number of a call that was counted after it was back.
-    if (countedAt >= this.#until) this.#doubtful = 0;
-    if (between > 0) {
-      this.#doubtful += between;
+    if (countedAt >= this.#until) this.#count = 0;
+    if (returned > 0) {
+      this.#count += returned;
       this.#from = countedAt;
       this.#until = countedUntil;
     }
-    this.#unknown = unknown;
-    this.#others.add(Math.max(0, unknown - inFlight - this.#doubtful), span);
+    this.#unmatched = unmatched;
+    this.#othersSpent.add(Math.max(0, unmatched - inFlight - this.#count), span);
   }
 
   /** An answer came that was given before the newest observation, whose number has its call. */
-  overtaken(): void {
-    this.#unknown--;
+  olderAnswered(): void {
+    this.#unmatched--;
   }
 }

@@ -11,7 +11,8 @@ import { readCa, tlsPaths } from './pem-files.ts';
 import { redisConfig, readSecret, type RedisConfig } from './redis.ts';
 import { SETTINGS, type LogLevel, type Setting } from './settings.ts';
 import { unknownVariables } from './unknown-variables.ts';
-import { type Belief, type ListenAddress, type UpstreamAddress } from './values.ts';
+import type { ConfiguredLimit } from '../budget/known-budget.ts';
+import { type ListenAddress, type UpstreamAddress } from './values.ts';
 
 /** Everything Headgate can be told, understood and frozen; each part is one step's slice. */
 export interface Config {
@@ -37,7 +38,7 @@ export interface Config {
     | { readonly kind: 'value'; readonly value: string }
     | { readonly kind: 'file'; readonly path: string };
   readonly budgetPer: 'credential' | 'upstream';
-  readonly limit: Belief | undefined;
+  readonly limit: ConfiguredLimit | undefined;
   readonly maxWaitMs: number;
   readonly maxQueue: number;
   readonly shedStatus: 503 | 429;

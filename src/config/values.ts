@@ -1,3 +1,4 @@
+import type { ConfiguredLimit } from '../budget/known-budget.ts';
 import { parseDuration } from '../util/duration.ts';
 
 /** Where to listen. */
@@ -11,12 +12,6 @@ export interface UpstreamAddress {
   readonly origin: string;
   /** Empty, or starting with a slash and not ending in one. */
   readonly basePath: string;
-}
-
-/** A limit to believe in where the API reports none. */
-export interface Belief {
-  readonly limit: number;
-  readonly periodMs: number;
 }
 
 /**
@@ -99,7 +94,7 @@ export const dialAddress: Kind<{ readonly host: string; readonly port: number | 
   },
 };
 
-export const limit: Kind<Belief> = {
+export const limit: Kind<ConfiguredLimit> = {
   expected: 'a count and a period, such as 200/1m',
   parse(value) {
     const [, count = '', period = ''] = /^(\d{1,9})\/(.+)$/.exec(value) ?? [];

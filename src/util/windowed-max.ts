@@ -3,7 +3,7 @@
  *
  * One freak value is forgotten in time, which a plain maximum never does.
  */
-export class LargestSeen {
+export class WindowedMax {
   #previous: number | undefined;
   #current: number | undefined;
   #count = 0;

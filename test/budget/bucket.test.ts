@@ -195,8 +195,8 @@ describe('a metered bucket', () => {
     function clustered(replicas = 1): { bucket: Bucket; now: number } {
       const bucket = new Bucket(T0);
       if (replicas > 1) {
-        const unknown = { slots: [], said: undefined, blockedUntil: undefined };
-        bucket.assume(unknown, replicas, T0);
+        const unknown = { slots: [], reported: undefined, blockedUntil: undefined };
+        bucket.startShare(unknown, replicas, T0);
       }
       const out = { limit: 3 * replicas, uncertaintyMs };
       for (const [at, remaining] of [

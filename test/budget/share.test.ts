@@ -121,7 +121,7 @@ describe('a part', () => {
     const bucket = new Bucket(T0);
     const resetAt = T0 + PERIOD_MS;
     const said = { limit, remaining, resetAt, at, uncertaintyMs: 0, periodMs: PERIOD_MS };
-    bucket.assume({ said, blockedUntil: undefined, slots: [[resetAt, own]] }, 3, T0);
+    bucket.startShare({ reported: said, blockedUntil: undefined, slots: [[resetAt, own]] }, 3, T0);
     return bucket;
   }
 
@@ -176,7 +176,7 @@ describe('a part', () => {
 
   test('stays one of a configured limit that the API says nothing of', () => {
     const bucket = new Bucket(T0, { limit: 90, periodMs: PERIOD_MS });
-    bucket.assume({ said: undefined, blockedUntil: undefined, slots: [] }, 3, T0);
+    bucket.startShare({ reported: undefined, blockedUntil: undefined, slots: [] }, 3, T0);
     const answer = { status: 200, basis: 'delay' as const, sameWithinMs: 0, uncertaintyMs: 0 };
     for (let period = 0; period < 3; period++) {
       let served = 0;
@@ -193,7 +193,7 @@ describe('a part', () => {
 
   test('of a configured limit that the API says nothing of needs no canary', () => {
     const bucket = new Bucket(T0, { limit: 90, periodMs: PERIOD_MS });
-    bucket.assume({ said: undefined, blockedUntil: undefined, slots: [] }, 3, T0);
+    bucket.startShare({ reported: undefined, blockedUntil: undefined, slots: [] }, 3, T0);
     expect(grantAll(bucket, T0 + 5000)).toBe(30);
   });
 

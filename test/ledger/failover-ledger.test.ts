@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import type { Belief } from '../../src/budget/known-budget.ts';
+import type { ConfiguredLimit } from '../../src/budget/known-budget.ts';
 import { ApiClock } from '../../src/rate-headers/api-clock.ts';
 import { inTime } from '../../src/ledger/shared/in-time.ts';
 import { FailoverLedger } from '../../src/ledger/failover-ledger.ts';
@@ -22,7 +22,7 @@ describe('a failover ledger', () => {
   let desk: Desk;
   let lines: string[];
   let modes: string[];
-  let belief: Belief | undefined;
+  let belief: ConfiguredLimit | undefined;
   /** Whether the server is away, as far as this replica can tell. */
   let isAway: boolean;
 

@@ -365,8 +365,8 @@ function takeStock({ all }: Stock, step: number): Lease {
   return taken.lease;
 }
 
-function entryOf(id: string, { kind, observation, trustedClock }: Lease): StepGranted {
-  return [id, kind, observation, trustedClock];
+function entryOf(id: string, { kind, observationCount, trustedClock }: Lease): StepGranted {
+  return [id, kind, observationCount, trustedClock];
 }
 
 function priorityOf(text: string): Priority {

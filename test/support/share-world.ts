@@ -122,7 +122,7 @@ export function runParts({ parts, semantics, runMs, ...limits }: PartsOptions): 
         periodMs: limits.periodMs,
       };
       const slots = own.map(({ resetAtMs }): [number, number] => [resetAtMs, 1]);
-      bucket.assume({ said, blockedUntil: undefined, slots }, parts.length, now);
+      bucket.startShare({ reported: said, blockedUntil: undefined, slots }, parts.length, now);
       pump();
     });
     clock.after(Math.max(lateMs, callsFromMs), () => {

@@ -1,7 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Heap, type HeapItem } from '../../src/util/heap.ts';
-import { LargestSeen } from '../../src/util/windowed-max.ts';
+import { WindowedMax } from '../../src/util/windowed-max.ts';
 import { IdTable } from '../../src/util/id-table.ts';
 import { LinkedList, type LinkedListItem } from '../../src/util/linked-list.ts';
 import { Slots } from '../../src/budget/slots.ts';
@@ -144,7 +144,7 @@ describe('the largest seen', () => {
     const values = fc.array(fc.integer({ min: 0, max: 1000 }), { minLength: 1, maxLength: 100 });
     fc.assert(
       fc.property(values, fc.integer({ min: 1, max: 10 }), (all, span) => {
-        const largest = new LargestSeen();
+        const largest = new WindowedMax();
         for (const [i, value] of all.entries()) {
           largest.add(value, span);
           const seen = all.slice(0, i + 1);
@@ -156,7 +156,7 @@ describe('the largest seen', () => {
   });
 
   test('is nothing before the first', () => {
-    expect(new LargestSeen().value).toBeUndefined();
+    expect(new WindowedMax().value).toBeUndefined();
   });
 });
 

@@ -72,12 +72,16 @@ export class LocalBucket {
     this.known = standsIn?.known;
     if (standsIn === undefined) return;
     const { said, blockedUntil, own } = standsIn.known;
-    this.#budget.assume({ said, blockedUntil, slots: own.entries() }, standsIn.replicas, now);
+    this.#budget.startShare(
+      { reported: said, blockedUntil, slots: own.entries() },
+      standsIn.replicas,
+      now,
+    );
   }
 
   /** Nothing is out, nothing waits, and nobody paused it. */
   get idle(): boolean {
-    return !this.#budget.busy && !this.#paused && this.#waiting === 0;
+    return !this.#budget.hasLeases && !this.#paused && this.#waiting === 0;
   }
 
   acquire(ticket: Ticket, signal: CallerSignal, retry?: Retry): Admission {
@@ -168,7 +172,7 @@ export class LocalBucket {
 
   /** Goes on with a grant that another ledger gave. */
   adopt(grant: Grant, kind: Lease['kind']): void {
-    const lease = this.#budget.adopt(kind, grant.grantedAt);
+    const lease = this.#budget.addLease(kind, grant.grantedAt);
     this.#commons.grants.hold(grant, { bucket: this, lease });
   }
 
@@ -231,7 +235,7 @@ export class LocalBucket {
   #advance(): number {
     const { apiClock, clock, belief } = this.#commons.options;
     const now = clock.now();
-    if (belief !== this.#belief && belief !== undefined) this.#budget.believe(belief);
+    if (belief !== this.#belief && belief !== undefined) this.#budget.setConfiguredLimit(belief);
     this.#belief = belief;
     this.#budget.advance(now, apiClock.bounds(now, clock.wallMs()));
     return now;
