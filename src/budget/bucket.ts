@@ -1,19 +1,19 @@
 import { Backoff } from './backoff.ts';
-import { Canary } from './trials.ts';
-import type { OffsetBounds } from './observation.ts';
+import { Canary, Opening } from './trials.ts';
 import type { Random } from '../util/clock.ts';
 import { Refill } from './refill.ts';
-import { RemainingReader } from './counting.ts';
-import type { ConfiguredLimit, KnownBudget } from './known-budget.ts';
 import { type LeaseStart, type GrantKind, type Lease, InFlight } from './in-flight.ts';
 import { NewestObservation } from './observation-order.ts';
-import type { Observation } from './observation.ts';
-import { Opening } from './opening.ts';
-import { Share, WHOLE_BUDGET } from './share.ts';
-import { ResetClock } from './reporting-clock.ts';
+import { RemainingReader, ResetClock, type Observation, type OffsetBounds } from './observation.ts';
+import { Share, WHOLE_BUDGET, type KnownBudget } from './share.ts';
 
-export type { KnownBudget } from './known-budget.ts';
 export type { GrantKind, Lease } from './in-flight.ts';
+
+/** A limit from the configuration. */
+export interface ConfiguredLimit {
+  readonly limit: number;
+  readonly periodMs: number;
+}
 
 /**
  * One budget at the API. Every spent operation is a slot that comes back at the reset its own

@@ -1,8 +1,7 @@
 import { UncountedSlots } from './uncounted-slots.ts';
 import { WindowedMax } from '../util/windowed-max.ts';
 import type { Lease } from './in-flight.ts';
-import type { Observation } from './observation.ts';
-import type { ResetClock } from './reporting-clock.ts';
+import type { Observation, ResetClock } from './observation.ts';
 import { Slots } from './slots.ts';
 
 /** How long before its answer a call was counted, at most. */

@@ -153,3 +153,23 @@ export class Share {
 
 /** All of a budget that is nobody else's: what it is for most buckets, so they have it in common. */
 export const WHOLE_BUDGET = new Share(1, 0);
+
+/** What somebody else knows of a budget. Every time is on our clock. */
+export interface KnownBudget {
+  /** What the API said last; `undefined` when it never did. */
+  readonly reported:
+    | {
+        readonly limit: number;
+        readonly remaining: number;
+        /** When; just now unless given. */
+        readonly at?: number;
+        readonly resetAt?: number | undefined;
+        readonly uncertaintyMs: number;
+        readonly periodMs?: number | undefined;
+      }
+    | undefined;
+  /** Until when the API told us to stay away. */
+  readonly blockedUntil: number | undefined;
+  /** Operations that come back, by when. */
+  readonly slots: Iterable<readonly [at: number, count: number]>;
+}

@@ -11,7 +11,7 @@ import { readCa, tlsPaths } from './pem-files.ts';
 import { redisConfig, readSecret, type RedisConfig } from './redis.ts';
 import { SETTINGS, type LogLevel, type Setting } from './settings.ts';
 import { unknownVariables } from './unknown-variables.ts';
-import type { ConfiguredLimit } from '../budget/known-budget.ts';
+import type { ConfiguredLimit } from '../budget/bucket.ts';
 import { type ListenAddress, type UpstreamAddress } from './values.ts';
 
 /** Everything Headgate can be told, understood and frozen; each part is one step's slice. */

@@ -1,4 +1,4 @@
-import type { ConfiguredLimit } from '../budget/known-budget.ts';
+import type { ConfiguredLimit } from '../budget/bucket.ts';
 import { parseDuration } from '../util/duration.ts';
 
 /** Where to listen. */

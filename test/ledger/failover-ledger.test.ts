@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import type { ConfiguredLimit } from '../../src/budget/known-budget.ts';
+import type { ConfiguredLimit } from '../../src/budget/bucket.ts';
 import { ApiClock } from '../../src/rate-headers/api-clock.ts';
 import { inTime } from '../../src/ledger/shared/in-time.ts';
 import { FailoverLedger } from '../../src/ledger/failover-ledger.ts';
