@@ -1,16 +1,20 @@
-import { UNKNOWN_RESET_WAIT_MS } from './trials.ts';
 import type { Random } from '../util/clock.ts';
-import type { Refill } from './refill.ts';
 import type { Lease } from './in-flight.ts';
 import type { NewestObservation } from './observation-order.ts';
 import type { Observation } from './observation.ts';
+import type { Refill } from './refill.ts';
+import { UNKNOWN_RESET_WAIT_MS } from './trials.ts';
+
+const MIN_GUESS_MS = 50;
+/** Beyond this exponent the guess is at its maximum, and 2 to the power of it stays finite. */
+const MAX_EXPONENT = 16;
 
 /**
- * How long a 429 keeps a bucket from granting anything: until its Retry-After, else until something
- * comes back, else for a while with jitter, and longer each time.
+ * How long a 429 blocks the bucket: until its Retry-After; else until the next slot returns; else
+ * for a guess, which is exponential with full jitter.
  *
- * What was out together when the API first refused is one refusal, however many answers it has. A
- * later one of them may still bring a Retry-After, or a time at which something comes back.
+ * The requests in flight at the first refusal count as one refusal, however many of them the API
+ * refuses. A later answer among them may still add a Retry-After or a time of return.
  */
 export class Backoff {
   readonly #newest: NewestObservation;
@@ -18,7 +22,7 @@ export class Backoff {
   #until: number | undefined;
   #isByRetryAfter = false;
   #startedAt = Number.NEGATIVE_INFINITY;
-  /** How many observations there were when it began. */
+  /** How many observations there were when the back-off started. */
   #observationCount = 0;
   #guessesInSeries = 0;
 
@@ -27,39 +31,39 @@ export class Backoff {
     this.#refill = refill;
   }
 
-  /** When it ends, on our clock; `undefined` when there is none. */
+  /** When the back-off ends; `undefined` when there is none. */
   get until(): number | undefined {
     return this.#until;
   }
 
-  /** Whether the API itself said until when. */
+  /** Whether the end of the current back-off is the API's Retry-After. */
   get isByRetryAfter(): boolean {
     return this.#until !== undefined && this.#isByRetryAfter;
   }
 
-  /** Takes on a Retry-After that somebody else was given. */
+  /** Continues a Retry-After that another ledger received. */
   restore(until: number): void {
     this.#until = until;
     this.#isByRetryAfter = true;
   }
 
-  /** Ends it when its time is up; says whether it did. */
+  /** Ends the back-off if its time is over. Returns whether it ended one. */
   endIfOver(now: number): boolean {
     if (this.#until === undefined || this.#until > now) return false;
     this.#until = undefined;
     return true;
   }
 
-  /** Something remains, says the answer to `lease`. */
+  /** Ends the back-off because the answer to `lease` reports that something remains. */
   lift(lease: Lease): void {
-    // A Retry-After is overruled only by an answer to what was granted after it.
+    // A Retry-After stands until a request that was granted after it is answered.
     if (this.#isByRetryAfter && lease.observationCount < this.#observationCount) return;
     this.#until = undefined;
   }
 
   /**
-   * The API refused `lease`. Says whether that told anything: under a Retry-After, a refusal of
-   * what was out before it and that says no time itself does not.
+   * Starts or updates the back-off, because the API refused `lease`. Returns false for a refusal that
+   * adds nothing: the request was in flight before the current Retry-After and got none itself.
    */
   refused(lease: Lease, { retryAt }: Observation, now: number, random: Random): boolean {
     const isSameRefusal = this.#until !== undefined && lease.grantedAt <= this.#startedAt;
@@ -81,6 +85,7 @@ export class Backoff {
     return true;
   }
 
+  /** The API accepted a request: the next guess starts from the shortest time again. */
   accepted(): void {
     this.#guessesInSeries = 0;
   }
@@ -88,7 +93,7 @@ export class Backoff {
   #guessEnd(now: number, random: Random): number {
     const { first, max } = UNKNOWN_RESET_WAIT_MS;
     const maxMs = Math.min(first * 2 ** this.#guessesInSeries, max);
-    this.#guessesInSeries = Math.min(this.#guessesInSeries + 1, 16);
-    return now + Math.max(50, maxMs * random());
+    this.#guessesInSeries = Math.min(this.#guessesInSeries + 1, MAX_EXPONENT);
+    return now + Math.max(MIN_GUESS_MS, maxMs * random());
   }
 }

@@ -1,52 +1,70 @@
-import { Backoff } from './backoff.ts';
-import { Canary, Opening } from './trials.ts';
 import type { Random } from '../util/clock.ts';
-import { Refill } from './refill.ts';
-import { type LeaseStart, type GrantKind, type Lease, InFlight } from './in-flight.ts';
+import { Backoff } from './backoff.ts';
+import { InFlight, type GrantKind, type Lease, type LeaseStart } from './in-flight.ts';
 import { NewestObservation } from './observation-order.ts';
 import { RemainingReader, ResetClock, type Observation, type OffsetBounds } from './observation.ts';
+import { Refill } from './refill.ts';
 import { Share, WHOLE_BUDGET, type KnownBudget } from './share.ts';
+import { Canary, Opening } from './trials.ts';
 
 export type { GrantKind, Lease } from './in-flight.ts';
 
-/** A limit from the configuration. */
+/** A limit that the configuration states, for an API that reports none. */
 export interface ConfiguredLimit {
   readonly limit: number;
   readonly periodMs: number;
 }
 
 /**
- * One budget at the API. Every spent operation is a slot that comes back at the reset its own
- * response reported; that one rule fits fixed, aligned and sliding windows and leaky buckets.
+ * Models one budget at the API and decides when a request may be sent.
  *
- *                 a 2xx without rate headers
- *     ┌──────────┐ ───────────────────────────▶ ┌───────────┐   slow start: 1, 2, 4 … at once
- *     │ unopened │                              │ unmetered │
- *     └──────────┘ ──┐                          └───────────┘
- *      one probe     │ remaining, or a 429          │
- *      at a time     ▼                              ▼
- *                 ┌───────────────────────────────────────┐
- *                 │ metered: available = remaining − leases│
- *                 └───────────────────────────────────────┘
+ * Each spent operation is a slot. The API returns a slot at the reset that the operation's own
+ * answer reported. This one rule fits fixed windows, aligned windows, sliding logs and leaky
+ * buckets.
  *
- * While metered, three things hold grants back beyond `available`:
- *   blocked    until a 429's Retry-After, or until something comes back ({@link Backoff})
- *   held       a refill by the clock is a belief: one canary goes, the rest waits for its answer
- *   exhausted  nothing available and nothing known to come back: a canary after a while, or at
- *              once for what may have come back uncounted ({@link Canary} and {@link Refill})
- * Where several replicas have a part each, `available` is of our own, and what the others leave of
- * theirs goes after it ({@link Share}).
+ *                     a 2xx without rate headers
+ *     ┌──────────┐                              ┌───────────┐
+ *     │ unopened │ ───────────────────────────▶ │ unmetered │
+ *     └──────────┘                              └───────────┘
+ *     one first request                         slow start: 1, 2, 4 … requests
+ *     at a time                                 in flight
+ *           │                                         │
+ *           │ an answer reports `remaining`,          │
+ *           ▼ or a 429 reports a reset                ▼
+ *     ┌─────────────────────────────────────────────────────┐
+ *     │ metered: available = remaining − leases in flight   │
+ *     └─────────────────────────────────────────────────────┘
  *
- * Here is what the answers and the clock do to `remaining`; each of its members owns one thing more.
- * Times named `…At` are on our clock.
+ * A bucket with a configured limit starts metered.
+ *
+ * A metered bucket grants requests while `available` is positive, except in these states:
+ *
+ * - blocked: after a 429 nothing is granted until its Retry-After, until the next slot returns, or
+ *   for a guessed time ({@link Backoff}).
+ * - held: `remaining` is assumed and not reported, for example after a reset. One canary is
+ *   granted, and all other requests wait for its answer ({@link Canary}).
+ * - exhausted: nothing is available, and no time is known at which a slot returns. A canary is
+ *   granted after a delay ({@link Canary}).
+ * - uncounted: nothing is available, but slots have returned that the newest observation may not
+ *   count. A canary is granted to find out ({@link Refill}).
+ *
+ * While replicas cannot coordinate, each one holds a share of the budget. `limit`, `remaining` and
+ * `available` are then those of the share. A replica that used up its share may borrow what the
+ * others leave unused ({@link Share}).
+ *
+ * This class owns `limit` and `remaining`; each of its members owns one further rule. Times whose
+ * names end in `At` or `Until` are in milliseconds on `Clock.now`, unless stated otherwise.
+ *
+ * The scripts of the shared ledger contain the same model in Lua. A differential test compares the
+ * two.
  */
 export class Bucket {
   #phase: 'unopened' | 'unmetered' | 'metered' = 'unopened';
-  /** Whether the API has said a limit, here or to whoever knew the budget before. */
+  /** Whether the API reported a limit, to this bucket or to the ledger that it continues. */
   #hasReportedLimit = false;
   #limit = 0;
   #remaining = 0;
-  /** How much earlier than said the newest observation's reset may be. */
+  /** How much earlier than reported the newest observation's reset may be. */
   #uncertaintyMs = 0;
 
   readonly #remainingReader = new RemainingReader();
@@ -59,19 +77,18 @@ export class Bucket {
   readonly #canary: Canary;
   readonly #opening = new Opening();
 
-  /** `belief` is a limit from the configuration, for APIs that report none. */
   constructor(now: number, configured?: ConfiguredLimit) {
     this.#canary = new Canary(now);
     if (configured !== undefined) this.setConfiguredLimit(configured);
   }
 
   /**
-   * Takes another limit from the configuration for the one that it was made with. What the API has
-   * reported is better than what anybody configures, so it changes nothing then.
+   * Applies a limit from the configuration, at first or after a reload. A limit that the API reported
+   * takes precedence: then this does nothing.
    */
   setConfiguredLimit({ limit, periodMs }: ConfiguredLimit): void {
     if (this.#hasReportedLimit) return;
-    // Spent slots stay spent.
+    // What is spent stays spent under the new limit.
     const spent = this.#phase === 'metered' ? this.#limit - this.#remaining : 0;
     this.#phase = 'metered';
     this.#limit = this.#share.limitOf(limit);
@@ -80,8 +97,9 @@ export class Bucket {
   }
 
   /**
-   * Takes on what is known of the budget from elsewhere, and a share of it: one of `replicas` equal
-   * parts, of this and of all that the API will say. Slots are our own and come back whole.
+   * Continues a budget that another ledger kept, with one of `replicas` equal shares of it. What the
+   * API reports from now on is divided as well. `known.slots` are this replica's own slots, and are
+   * not divided.
    */
   startShare(known: KnownBudget, replicas: number, now: number): void {
     const { reported, blockedUntil, slots } = known;
@@ -108,52 +126,56 @@ export class Bucket {
     if (reported.resetAt === undefined || reported.resetAt <= now) this.#canary.schedule(now);
   }
 
-  /** Takes on a grant that was given elsewhere and has no answer yet. Oldest first. */
+  /** Adds a lease that another ledger granted. Leases must be added oldest first. */
   addLease(kind: GrantKind, grantedAt: number): Lease {
     const lease = this.#inFlight.add(this.#leaseStart(kind, grantedAt, false));
     if (kind === 'canary') this.#canary.restore(lease);
     return lease;
   }
 
-  /** Whether answers are still awaited: such a bucket must not be forgotten. */
+  /** Whether any lease is in flight. The ledger must keep such a bucket for the answer. */
   get hasLeases(): boolean {
     return this.#inFlight.size > 0;
   }
 
-  /** Lets time pass: leases expire, slots come back, the reset and the block end. Call it first. */
+  /**
+   * Applies everything that happened up to `now`: leases that expired, slots that returned, the
+   * reset, the end of a back-off. Callers must call it before any other method at the same `now`.
+   */
   advance(now: number, offset: OffsetBounds): void {
     this.#resetClock.offset = offset;
     for (;;) {
       const leaseAt = this.#inFlight.nextExpiryAt;
       const { nextSlotAt, fullRefillAt } = this.#refill;
-      // In the order in which they happened: an expired lease's slot may be what the reset clears.
+      // The order matters: the reset also returns the slot of a lease that expired before it.
       if (Math.min(leaseAt, nextSlotAt, fullRefillAt) > now) break;
       if (leaseAt <= nextSlotAt && leaseAt <= fullRefillAt) this.#expireOldest(now);
       else if (fullRefillAt <= nextSlotAt) this.#refillByReset(fullRefillAt);
       else this.#returnSlots();
     }
-    // What came back by the clock is test enough; a canary goes only where nothing did.
+    // If slots returned meanwhile, the next regular grant tests the API. Otherwise a canary does.
     if (this.#backoff.endIfOver(now)) {
       this.#share.startSpending(now, this.#ownRemaining);
-      this.#canary.dueIfNothing(this.#available);
+      this.#canary.dueIfEmpty(this.#available);
     }
     this.#share.advance(now);
     this.#canary.advance(now, this.#available);
-    // As after a refill: what is there is a belief.
+    // Other replicas may have spent what was reported, so a canary tests it, as after a reset.
     const isUnverified = this.#share.isStale(now) && !this.hasLeases && this.#available > 0;
-    if (isUnverified && !this.#canary.holdsOthers(now))
+    if (isUnverified && !this.#canary.holdsOthers(now)) {
       this.#canary.holdOthers(now, this.#uncertaintyMs);
+    }
   }
 
-  /** Whether a request may go now, and as what; `undefined` when it must wait. */
+  /** Returns the kind of grant that a request can have now; `undefined` when it must wait. */
   offer(now: number): GrantKind | undefined {
     return this.#regularOffer(now) ?? (now >= this.#forcedCanaryAt ? 'canary' : undefined);
   }
 
-  /** Lets one request go, which {@link offer} must have said may. */
+  /** Grants one request. Throws when {@link offer} returns `undefined`. */
   grant(now: number): Lease {
     const kind = this.offer(now);
-    if (kind === undefined) throw new Error('a grant was taken that was not on offer');
+    if (kind === undefined) throw new Error('a grant was requested while the bucket offered none');
     const trustsClock =
       this.#available > 0 && this.#refill.hasRecentReturn(now, this.#uncertaintyMs);
     const lease = this.#inFlight.add(this.#leaseStart(kind, now, trustsClock));
@@ -163,59 +185,64 @@ export class Bucket {
     return lease;
   }
 
-  /** The response's headers arrived. `random` spreads the retries of an API that says no time. */
+  /**
+   * Ends `lease` with its answer, whose headers arrived at `now`. `random` is the jitter of a back-off
+   * after a 429 that reports no time.
+   */
   answered(lease: Lease, observation: Observation, now: number, random: Random): void {
     const wasInFlight = this.#endLease(lease);
     if (lease.kind === 'probe') this.#opening.firstRequestAnswered();
-    const throttled = observation.status === 429;
+    const isThrottled = observation.status === 429;
     const { resetAt } = observation;
-    if (observation.remaining === undefined && !throttled) {
+    if (observation.remaining === undefined && !isThrottled) {
       if (wasInFlight) this.#answeredWithoutHeaders(observation.status, now);
       return;
     }
     if (observation.remaining === undefined && resetAt === undefined) {
       this.#opening.narrow();
       this.#remaining = 0;
-      this.#throttled(lease, observation, now, random);
+      this.#refused(lease, observation, now, random);
       return;
     }
     this.#switchBasis(observation);
-    const resetPassed = resetAt !== undefined && this.#resetClock.toLocal(resetAt) <= now;
-    const refused = throttled && (observation.remaining ?? 0) === 0;
-    if (resetPassed && (this.#refill.resetAt ?? now) > now) {
-      // Its numbers are stale, but an instruction is obeyed.
-      if (refused && (observation.retryAt ?? now) > now) {
-        this.#throttled(lease, observation, now, random);
+    const isResetPast = resetAt !== undefined && this.#resetClock.toLocal(resetAt) <= now;
+    const isRefused = isThrottled && (observation.remaining ?? 0) === 0;
+    if (isResetPast && (this.#refill.resetAt ?? now) > now) {
+      // Its numbers belong to an earlier window, but a Retry-After is an instruction.
+      if (isRefused && (observation.retryAt ?? now) > now) {
+        this.#refused(lease, observation, now, random);
       }
       return;
     }
 
-    const unrecorded = (wasInFlight || !lease.recorded) && !throttled;
-    if (unrecorded && resetAt !== undefined && !resetPassed) this.#refill.addSlot(resetAt, now);
+    const isUnrecorded = (wasInFlight || !lease.recorded) && !isThrottled;
+    if (isUnrecorded && resetAt !== undefined && !isResetPast) this.#refill.addSlot(resetAt, now);
     if (!this.#newest.isBefore(lease, observation)) {
       this.#refill.olderAnswered();
       return;
     }
     this.#observe(lease, observation, now);
-    if (refused) this.#throttled(lease, observation, now, random);
+    if (isRefused) this.#refused(lease, observation, now, random);
     else this.#accepted(lease);
   }
 
-  /** The request was never sent: it cost nothing. */
+  /** Ends `lease`, whose request was never sent and cost nothing. */
   unsent(lease: Lease): void {
     if (!this.#endLease(lease)) return;
-    if (lease.kind === 'canary') this.#canary.dueIfNothing(this.#available);
+    if (lease.kind === 'canary') this.#canary.dueIfEmpty(this.#available);
     if (lease.kind === 'probe') this.#opening.requestAgain();
   }
 
-  /** The request may have reached the API and no answer will come: it counts as spent. */
+  /**
+   * Ends `lease`, whose request may have reached the API and will have no answer. It counts as spent.
+   */
   lost(lease: Lease, now: number): void {
     if (!this.#endLease(lease)) return;
     this.#countLost(now);
     if (lease.kind === 'canary') this.#canary.schedule(now);
   }
 
-  /** When {@link offer} may next say something else than it does now; never infinitely far. */
+  /** Returns the earliest time at which {@link offer} may change. It is always finite. */
   nextWakeAt(now: number): number {
     let at = this.#forcedCanaryAt;
     const consider = (time: number | undefined): void => {
@@ -241,22 +268,22 @@ export class Bucket {
   }
 
   /**
-   * When the `rank`th waiting ticket (from 1) can expect its grant, on our clock; `undefined` when
-   * too little is known to say. It counts on nobody else spending the budget.
+   * Forecasts when the `rank`th waiting ticket (from 1) is granted; `undefined` when too little is
+   * known. The forecast assumes that no other consumer spends the budget.
    */
   eta(rank: number, now: number): number | undefined {
     const start = Math.max(now, this.#backoff.until ?? now);
-    const known = this.#etaUnblocked(rank, now);
-    if (known === undefined) return this.#backoff.until === undefined ? undefined : start;
-    return Math.max(start, known);
+    const unblockedAt = this.#etaUnblocked(rank, now);
+    if (unblockedAt === undefined) return this.#backoff.until === undefined ? undefined : start;
+    return Math.max(start, unblockedAt);
   }
 
   view(now: number): BucketNumbers {
-    const metered = this.#phase === 'metered';
+    const isMetered = this.#phase === 'metered';
     const { resetAt } = this.#refill;
     const blockedUntil = this.#backoff.until;
     return {
-      ...(metered ? { limit: this.#limit, remaining: Math.max(0, this.#ownRemaining) } : {}),
+      ...(isMetered ? { limit: this.#limit, remaining: Math.max(0, this.#ownRemaining) } : {}),
       ...(resetAt === undefined || resetAt <= now ? {} : { resetInMs: resetAt - now }),
       ...(blockedUntil === undefined ? {} : { blockedForMs: blockedUntil - now }),
       leases: this.#inFlight.size,
@@ -267,7 +294,7 @@ export class Bucket {
     return this.#phase === 'metered' ? this.#ownRemaining - this.#inFlight.size : 0;
   }
 
-  /** What remains of our own part of the budget. */
+  /** What remains of this replica's share. Without other replicas, what remains of the budget. */
   get #ownRemaining(): number {
     return this.#share.ownRemaining(this.#remaining, this.#limit, this.#refill.slotCount);
   }
@@ -276,12 +303,12 @@ export class Bucket {
     return this.#refill.slotCount + this.#inFlight.size >= this.#limit;
   }
 
-  /** When one may go although nothing of our own part is available; infinitely far when none may. */
+  /** When a request may be granted beyond this replica's share; `Infinity` when it may not. */
   get #nextExtraAt(): number {
     return this.#share.nextExtraAt(this.#inFlight.size, this.#isShareUsedUp);
   }
 
-  /** How far apart the operations of all replicas are where they are spent evenly. */
+  /** The interval between operations when all replicas together spend the budget evenly. */
   get #paceMs(): number {
     return this.#refill.paceMs(this.#share.totalOf(this.#limit));
   }
@@ -301,7 +328,7 @@ export class Bucket {
     const available = this.#ownRemaining - inFlight;
     const isAllowed = available > 0 || now >= this.#nextExtraAt;
     if (isAllowed && !this.#canary.holdsOthers(now)) return 'slot';
-    // Whatever is out will tell what one would ask.
+    // While a lease is in flight, its answer tells what a canary would find out.
     const isCheckDue = inFlight === 0 && now >= this.#refill.checkAt;
     return isCheckDue || this.#canary.isAllowed(available) ? 'canary' : undefined;
   }
@@ -310,13 +337,13 @@ export class Bucket {
     return this.#canary.forcedAt(this.#backoff.isByRetryAfter);
   }
 
-  /** An API that changes the clock it reports on takes our book-keeping with it. */
+  /** Converts the stored resets when the API changes the clock on which it reports them. */
   #switchBasis({ basis, resetAt }: Observation): void {
     if (resetAt === undefined) return;
-    const movedMs = this.#resetClock.setBasis(basis);
-    if (movedMs === 0) return;
-    this.#refill.move(movedMs);
-    this.#newest.move(movedMs);
+    const shiftMs = this.#resetClock.setBasis(basis);
+    if (shiftMs === 0) return;
+    this.#refill.move(shiftMs);
+    this.#newest.move(shiftMs);
   }
 
   #expireOldest(now: number): void {
@@ -333,22 +360,25 @@ export class Bucket {
     this.#share.returned(count);
   }
 
-  /** The reset passed, so we believe; a canary tells. */
+  /** Assumes that the reset at `at` returned the whole limit, which a canary then tests. */
   #refillByReset(at: number): void {
     this.#remaining = Math.max(0, this.#limit - this.#refill.refillByReset());
     this.#share.startSpending(at, this.#ownRemaining);
-    this.#canary.dueIfNothing(this.#available);
+    this.#canary.dueIfEmpty(this.#available);
     this.#canary.holdOthers(at, this.#uncertaintyMs);
   }
 
-  /** Takes a lease off the books; says whether it was still on them. */
+  /** Ends a lease. Returns false when it had expired before. */
   #endLease(lease: Lease): boolean {
     const wasInFlight = this.#inFlight.end(lease);
     this.#canary.ended(lease);
     return wasInFlight;
   }
 
-  /** Books an operation that nobody told of; says whether anything tells when it comes back. */
+  /**
+   * Counts an operation as spent that has no observation of its own. Returns whether its slot has a
+   * known time of return.
+   */
   #countLost(now: number): boolean {
     this.#inFlight.countLost();
     if (this.#phase !== 'metered') return false;
@@ -356,17 +386,17 @@ export class Bucket {
     this.#share.spent();
     const hasReturnTime = this.#refill.addLost(now);
     this.#refill.keepLast(this.#share.maxSlots(this.#limit, this.#remaining));
-    if (!hasReturnTime && this.#remaining === 0 && this.#inFlight.size === 0)
-      this.#canary.schedule(now);
+    const isExhausted = this.#remaining === 0 && this.#inFlight.size === 0;
+    if (!hasReturnTime && isExhausted) this.#canary.schedule(now);
     return hasReturnTime;
   }
 
   #answeredWithoutHeaders(status: number, now: number): void {
     if (this.#phase === 'metered') {
-      // An API that reports its limits does so on what it counts. A refusal without them came from
-      // something in front of the count; a 5xx may have come from behind it.
-      const uncounted = this.#hasReportedLimit && status >= 400 && status < 500;
-      if (!uncounted) this.#countLost(now);
+      // An API that reports its limit does so on every answer that it counts. A 4xx without rate
+      // headers was refused before it was counted. A 5xx may have failed after it was counted.
+      const isUncounted = this.#hasReportedLimit && status >= 400 && status < 500;
+      if (!isUncounted) this.#countLost(now);
       return;
     }
     if (this.#phase === 'unopened') this.#opening.requestAgain();
@@ -377,15 +407,15 @@ export class Bucket {
 
   #observe(lease: Lease, observation: Observation, now: number): void {
     const { remaining: reported = 0, uncertaintyMs } = observation;
-    const throttled = observation.status === 429;
+    const isThrottled = observation.status === 429;
     const isFirst = this.#newest.count === 0;
-    const wasRefilled = this.#canary.othersHeldUntil !== undefined;
+    const wasAssumed = this.#canary.othersHeldUntil !== undefined;
     const totalLimit = Math.max(observation.limit ?? this.#share.totalOf(this.#limit), reported, 1);
-    const isAlone = (isFirst || wasRefilled) && lease.kind !== 'slot';
-    if (isAlone && !throttled) this.#remainingReader.learn(reported, totalLimit);
+    const isAlone = (isFirst || wasAssumed) && lease.kind !== 'slot';
+    if (isAlone && !isThrottled) this.#remainingReader.learn(reported, totalLimit);
     const limit = this.#share.limitOf(totalLimit);
-    const totalRemaining = this.#remainingReader.afterCall(reported, throttled);
-    // What was spent without an answer while this one was out may not be in its number yet.
+    const totalRemaining = this.#remainingReader.afterCall(reported, isThrottled);
+    // The number may not include operations that were lost while this request was in flight.
     const remaining = Math.max(
       0,
       this.#share.shareOf(totalRemaining) - this.#inFlight.lostDuring(lease),
@@ -400,19 +430,19 @@ export class Bucket {
     this.#uncertaintyMs = uncertaintyMs;
     this.#share.observed(totalRemaining, now, lease.grantedAt);
     this.#canary.observed();
-    // More under another limit than before may be a raised quota, or a route with a budget of its
-    // own. As with a refill by the clock, one canary tells.
+    // A higher `remaining` under another limit is a raised quota, or the budget of another route. A
+    // canary finds out which, as after a reset.
     if (isOtherLimit) this.#canary.holdOthers(now, uncertaintyMs);
     if (remaining > 0) this.#backoff.lift(lease);
 
     const { isShared } = this.#share;
-    const numbers = {
+    const counts = {
       limit: totalLimit,
       spent: totalLimit - totalRemaining,
       inFlight: this.#inFlight.size,
       isShared,
     };
-    const hasReset = this.#refill.observed(lease, observation, numbers, now);
+    const hasReset = this.#refill.observed(lease, observation, counts, now);
     if (hasReset || remaining > 0) this.#canary.resetDelay();
     if (hasReset) this.#canary.unschedule();
     else this.#canary.schedule(now);
@@ -424,7 +454,7 @@ export class Bucket {
     if (lease.trustedClock) this.#refill.narrowMargin();
   }
 
-  #throttled(lease: Lease, observation: Observation, now: number, random: Random): void {
+  #refused(lease: Lease, observation: Observation, now: number, random: Random): void {
     if (lease.trustedClock) this.#refill.widenMargin(observation.uncertaintyMs);
     if (lease.kind === 'canary') this.#canary.refused();
     if (this.#backoff.refused(lease, observation, now, random)) this.#canary.unschedule();

@@ -1,23 +1,28 @@
 import type { Lease } from './in-flight.ts';
 
-/** How long to wait where nothing says when something comes back: at first, and at the most. */
+/** How long to wait where no time of return is known: at first, and at most after doubling. */
 export const UNKNOWN_RESET_WAIT_MS = { first: 1000, max: 60_000 };
-/** How long past the uncertainty of a reset the rest waits for the canary's answer. */
+/** How long other requests wait for the canary's answer, after the uncertainty of the reset. */
 const HOLD_MS = 1000;
+/**
+ * After this long without any grant, a canary is granted in any state. Each refused canary doubles
+ * the time, up to `max`.
+ */
 const FORCED_AFTER_MS = { usual: 60_000, underRetryAfter: 600_000, max: 900_000 };
 
 /**
- * The single grant that goes to learn whether a belief is true, and when one goes:
+ * Decides when a canary is granted: a single request that tests an assumption about the budget.
  *
- *   held    what became available by belief waits until the canary's answer, or for a while
- *   due     nothing is available; at once after a refill that gave nothing or a block that ended,
- *           later and later where nothing is known to come back
- *   stuck   nothing at all was granted for too long, whatever is believed
+ * - held: `remaining` is assumed, for example after a reset. One canary is granted, and all other
+ *   requests wait for its answer, for a limited time.
+ * - due: nothing is available. A canary is due at once after a reset or a back-off that left nothing
+ *   available. Where no time of return is known it is due after a delay that doubles each time.
+ * - forced: nothing was granted for too long. No assumption may stop a bucket for ever.
  *
- * Any grant tells as much as a canary would, so none is due after one.
+ * Any other grant tests the budget as well as a canary does, so each grant clears a due canary.
  */
 export class Canary {
-  /** The one that is out. */
+  /** The canary in flight. */
   #lease: Lease | undefined;
   #othersHeldUntil: number | undefined;
   #isDue = false;
@@ -35,136 +40,148 @@ export class Canary {
   }
 
   /**
-   * Until when all but the canary has to wait, on our clock; it may have passed. `undefined` when
-   * what is available has been observed, and is no belief.
+   * Until when all requests but the canary wait; the time may be past. `undefined` when what is
+   * available was reported and not assumed.
    */
   get othersHeldUntil(): number | undefined {
     return this.#othersHeldUntil;
   }
 
-  /** When one will be due, on our clock; `undefined` when that is not for the clock to say. */
+  /** When the scheduled canary becomes due; `undefined` when none is scheduled. */
   get dueAt(): number | undefined {
     return this.#dueAt;
   }
 
-  /** Whether all but the canary has to wait. */
+  /** Whether all requests but the canary must wait. */
   holdsOthers(now: number): boolean {
     return this.#othersHeldUntil !== undefined && now < this.#othersHeldUntil;
   }
 
+  /** Whether a canary may be granted: none is in flight, and it has a budget or is due without one. */
   isAllowed(available: number): boolean {
     return this.#lease === undefined && (available > 0 || this.#isDue);
   }
 
-  /** The time after which one goes whatever we believe: no belief may last for ever. */
+  /** When a canary is granted in any state, because nothing else was granted for so long. */
   forcedAt(isUnderRetryAfter: boolean): number {
-    const atLeast = isUnderRetryAfter ? FORCED_AFTER_MS.underRetryAfter : FORCED_AFTER_MS.usual;
-    return this.#lastGrantAt + Math.max(this.#forcedAfterMs, atLeast);
+    const atLeastMs = isUnderRetryAfter ? FORCED_AFTER_MS.underRetryAfter : FORCED_AFTER_MS.usual;
+    return this.#lastGrantAt + Math.max(this.#forcedAfterMs, atLeastMs);
   }
 
-  /** What is available is a belief from `at` on, which may be wrong by `uncertaintyMs`. */
+  /** Makes all requests but the canary wait: from `at` on, what is available is an assumption. */
   holdOthers(at: number, uncertaintyMs: number): void {
     this.#othersHeldUntil = at + uncertaintyMs + HOLD_MS;
   }
 
-  /** Something came back or a block ended: one is due where that left nothing available. */
-  dueIfNothing(available: number): void {
+  /** Makes a canary due if nothing is available after a reset, a back-off or an unsent canary. */
+  dueIfEmpty(available: number): void {
     this.#isDue = available <= 0;
   }
 
-  /** Nothing says when something comes back: ask after a while, and less and less often. */
+  /** Schedules a canary, because no time of return is known. Each one waits twice as long. */
   schedule(now: number): void {
     if (this.#dueAt !== undefined) return;
     this.#dueAt = now + this.#waitMs;
     this.#waitMs = Math.min(this.#waitMs * 2, UNKNOWN_RESET_WAIT_MS.max);
   }
 
-  /** Something else says by now when to ask. */
+  /** Cancels the scheduled canary, because a time of return or of a retry is known. */
   unschedule(): void {
     this.#dueAt = undefined;
   }
 
+  /** Makes the scheduled canary due when its time has come. */
   advance(now: number, available: number): void {
     if (this.#dueAt === undefined || this.#dueAt > now) return;
     this.#dueAt = undefined;
     this.#isDue = available <= 0;
   }
 
+  /** Records a grant of any kind. */
   granted(lease: Lease, now: number): void {
     this.#lastGrantAt = now;
     this.#isDue = false;
     if (lease.kind === 'canary') this.#lease = lease;
   }
 
-  /** Takes on one that was granted elsewhere. */
+  /** Continues a canary that another ledger granted. */
   restore(lease: Lease): void {
     this.#lease = lease;
   }
 
+  /** Records the end or the expiry of a lease of any kind. */
   ended(lease: Lease): void {
     if (this.#lease === lease) this.#lease = undefined;
   }
 
-  /** An observation took the place of whatever was believed. */
+  /** Ends the hold, because an observation replaced the assumption. */
   observed(): void {
     this.#othersHeldUntil = undefined;
     this.#isDue = false;
   }
 
-  /** The API has something, or said when it will: it need not be asked so seldom. */
+  /** Resets the delay of {@link schedule}: something remains, or a reset was reported. */
   resetDelay(): void {
     this.#waitMs = UNKNOWN_RESET_WAIT_MS.first;
   }
 
+  /** The API accepted a request: a forced canary no longer waits longer than usual. */
   accepted(): void {
     this.#forcedAfterMs = FORCED_AFTER_MS.usual;
   }
 
+  /** The API refused a canary: the next forced one waits twice as long. */
   refused(): void {
     this.#forcedAfterMs = Math.min(this.#forcedAfterMs * 2, FORCED_AFTER_MS.max);
   }
 }
 
-const REQUEST_INTERVAL_MS = { first: 1000, max: 60_000 };
+/** How long to wait for a further first request: at first, and at most after doubling. */
+const FIRST_REQUEST_INTERVAL_MS = { first: 1000, max: 60_000 };
 const MAX_WINDOW = 1024;
 
 /**
- * How a bucket begins of which nothing is known: one probe at a time, at growing distances while
- * none is answered; then, as long as the API reports no limit, 1, 2, 4 … requests at once.
+ * Opens a bucket of which nothing is known.
+ *
+ * An unopened bucket grants one first request at a time. While none is answered, it grants a further
+ * one at intervals that double. As long as the API reports no limit, the bucket is unmetered and
+ * uses slow start: 1, 2, 4 … requests in flight.
  */
 export class Opening {
   #nextRequestAt = 0;
-  #intervalMs = REQUEST_INTERVAL_MS.first;
+  #intervalMs = FIRST_REQUEST_INTERVAL_MS.first;
   #window = 1;
 
-  /** When a probe may go although others are out, on our clock. */
+  /** When a first request may be granted although others are in flight. */
   get nextRequestAt(): number {
     return this.#nextRequestAt;
   }
 
-  /** How many unmetered requests may be out at once. */
+  /** How many unmetered requests may be in flight: the window of slow start. */
   get window(): number {
     return this.#window;
   }
 
   firstRequestGranted(now: number): void {
     this.#nextRequestAt = now + this.#intervalMs;
-    this.#intervalMs = Math.min(this.#intervalMs * 2, REQUEST_INTERVAL_MS.max);
+    this.#intervalMs = Math.min(this.#intervalMs * 2, FIRST_REQUEST_INTERVAL_MS.max);
   }
 
   firstRequestAnswered(): void {
-    this.#intervalMs = REQUEST_INTERVAL_MS.first;
+    this.#intervalMs = FIRST_REQUEST_INTERVAL_MS.first;
   }
 
-  /** The next probe need not wait for its time. */
+  /** Allows the next first request at once. */
   requestAgain(): void {
     this.#nextRequestAt = Number.NEGATIVE_INFINITY;
   }
 
+  /** Adds one to the window for an accepted request, which doubles it each round trip. */
   widen(): void {
     this.#window = Math.min(this.#window + 1, MAX_WINDOW);
   }
 
+  /** Starts again with a window of one, because the API refused a request. */
   narrow(): void {
     this.#window = 1;
   }

@@ -1,68 +1,71 @@
 import { WindowedMax } from '../util/windowed-max.ts';
 
-/** What an observation tells of the slots that are out, beside what we know of them. */
+/** What an observation shows about slots, compared with the slots that we know. */
 export interface SlotEvidence {
-  /** When the API counted the call at the earliest, on our clock. */
+  /** The earliest time at which the API counted the call. */
   readonly countedAt: number;
-  /** What comes back by then may be back in its number already. */
+  /** The latest time of a return that the observation's number may include. */
   readonly countedUntil: number;
-  /** Slots that come back between the two, or did while the call was under way. */
+  /** Slots that return between the two times, or that returned while the call was in flight. */
   readonly returned: number;
-  /** Operations that are out by its number and of which we have no slot. */
+  /** Operations that are spent by the observation's number, and of which we have no slot. */
   readonly unmatched: number;
-  /** Grants without an answer, which may be among those. */
+  /** Leases in flight, which may be among those. */
   readonly inFlight: number;
 }
 
 /**
- * Slots that come back so close to the newest observation that its number may count them as back or
- * as out.
+ * Slots that return so close to the newest observation that its number may or may not include them.
  *
- * They are taken for counted as back, which is the careful side, and nearly always the next answer
- * puts that right. Where none is under way and all else comes back much later they would lie unused
- * until then; so once they are certainly back, one asks. Where more is out by the number than others
- * usually have, some of them were counted as out: without that nobody asks.
+ * The bucket assumes that the number includes them, which never overruns the budget. The next answer
+ * nearly always corrects it. With no lease in flight and no other return soon, the slots would stay
+ * unused for up to a period. A canary then checks for them once they have certainly returned.
+ *
+ * The canary is only worth its cost if the number has room for such slots: it must count more
+ * operations as spent than we have slots for, and than other consumers recently spent.
  */
 export class UncountedSlots {
-  #count = 0;
+  /** Slots of which it is unknown whether the number includes their return. */
+  #candidates = 0;
   #from = Number.NEGATIVE_INFINITY;
   #until = Number.NEGATIVE_INFINITY;
   #unmatched = 0;
-  /** How many others had out at the least, and that at the most of late. */
+  /** The recent maximum of what other consumers certainly had spent. */
   readonly #othersSpent = new WindowedMax();
 
-  /** How many slots came back after the newest observation, as far as its number tells. */
+  /** How many slots are assumed to have returned after the API counted. */
   get count(): number {
-    return Math.max(0, Math.min(this.#count, this.#unmatched - (this.#othersSpent.value ?? 0)));
+    const room = this.#unmatched - (this.#othersSpent.value ?? 0);
+    return Math.max(0, Math.min(this.#candidates, room));
   }
 
-  /** When they are back at the latest, on our clock. */
+  /** When all of them have certainly returned. */
   get until(): number {
     return this.#until;
   }
 
-  /** How much of the time before that is in doubt, in milliseconds. */
-  get lengthMs(): number {
+  /** The length of the time before `until` in which they return. */
+  get spanMs(): number {
     return this.#until - this.#from;
   }
 
-  /** Takes on the newest observation; at least the last `span` of them tell of others. */
+  /** Applies the newest observation. Remembers other consumers for at least `span` observations. */
   observed(
     { countedAt, countedUntil, returned, unmatched, inFlight }: SlotEvidence,
     span: number,
   ): void {
-    // What was in doubt before is in the number of a call that was counted after it was back.
-    if (countedAt >= this.#until) this.#count = 0;
+    // A call that was counted after all candidates had returned includes them.
+    if (countedAt >= this.#until) this.#candidates = 0;
     if (returned > 0) {
-      this.#count += returned;
+      this.#candidates += returned;
       this.#from = countedAt;
       this.#until = countedUntil;
     }
     this.#unmatched = unmatched;
-    this.#othersSpent.add(Math.max(0, unmatched - inFlight - this.#count), span);
+    this.#othersSpent.add(Math.max(0, unmatched - inFlight - this.#candidates), span);
   }
 
-  /** An answer came that was given before the newest observation, whose number has its call. */
+  /** Records an answer that is older than the newest observation, which includes its call. */
   olderAnswered(): void {
     this.#unmatched--;
   }
