@@ -2,43 +2,53 @@ import { describe, expect, test } from 'vitest';
 import { Bucket, type Lease } from '../../src/budget/bucket.ts';
 import type { Observation } from '../../src/budget/observation.ts';
 
-const LEVEL = { low: 0, high: 0 };
+const NO_OFFSET = { low: 0, high: 0 };
 const T0 = 1_000_000;
-const full = (): number => 0.999;
+const noJitter = (): number => 0.999;
 
 /** An answer with exact stamps, on a clock that we share with the API. */
-function saying(now: number, said: Partial<Observation> = {}): Observation {
+function observationAt(now: number, reported: Partial<Observation> = {}): Observation {
   return {
     status: 200,
     basis: 'instant',
     sameWithinMs: 0,
     uncertaintyMs: 0,
     receivedAt: now,
-    ...said,
+    ...reported,
   };
 }
 
 /** A bucket of 10 a minute whose window opened at T0, 50 ms before now. */
 function opened(remaining = 9): { bucket: Bucket; now: number } {
   const bucket = new Bucket(T0);
-  bucket.advance(T0, LEVEL);
+  bucket.advance(T0, NO_OFFSET);
   const now = T0 + 50;
-  const probe = bucket.grant(T0);
-  bucket.advance(now, LEVEL);
-  bucket.answered(probe, saying(now, { limit: 10, remaining, resetAt: T0 + 60_000 }), now, full);
+  const first = bucket.grant(T0);
+  bucket.advance(now, NO_OFFSET);
+  bucket.answered(
+    first,
+    observationAt(now, { limit: 10, remaining, resetAt: T0 + 60_000 }),
+    now,
+    noJitter,
+  );
   return { bucket, now };
 }
 
 function grantAll(bucket: Bucket, now: number): Lease[] {
   const leases: Lease[] = [];
-  bucket.advance(now, LEVEL);
+  bucket.advance(now, NO_OFFSET);
   while (bucket.offer(now) !== undefined && leases.length < 5000) leases.push(bucket.grant(now));
   return leases;
 }
 
-function answerAll(bucket: Bucket, leases: Lease[], now: number, said: Partial<Observation>): void {
-  bucket.advance(now, LEVEL);
-  for (const lease of leases) bucket.answered(lease, saying(now, said), now, full);
+function answerAll(
+  bucket: Bucket,
+  leases: Lease[],
+  now: number,
+  reported: Partial<Observation>,
+): void {
+  bucket.advance(now, NO_OFFSET);
+  for (const lease of leases) bucket.answered(lease, observationAt(now, reported), now, noJitter);
 }
 
 describe('an unopened bucket', () => {
@@ -102,16 +112,16 @@ describe('a metered bucket', () => {
   test('counts a lease as spent after ten seconds, and its late answer does not free it again', () => {
     const { bucket, now } = opened(2);
     const [slow] = grantAll(bucket, now);
-    bucket.advance(now + 10_000, LEVEL);
+    bucket.advance(now + 10_000, NO_OFFSET);
     expect(bucket.view(now + 10_000)).toMatchObject({ remaining: 0, leases: 0 });
     if (slow === undefined) throw new Error('expected a grant');
     const later = now + 20_000;
-    bucket.advance(later, LEVEL);
+    bucket.advance(later, NO_OFFSET);
     bucket.answered(
       slow,
-      saying(later, { limit: 10, remaining: 1, resetAt: T0 + 60_000 }),
+      observationAt(later, { limit: 10, remaining: 1, resetAt: T0 + 60_000 }),
       later,
-      full,
+      noJitter,
     );
     // The other one of the two may have reached the API after it.
     expect(bucket.view(later)).toMatchObject({ remaining: 0, leases: 0 });
@@ -124,8 +134,8 @@ describe('a metered bucket', () => {
     expect(canary?.kind).toBe('canary');
     expect(more).toEqual([]);
     if (canary === undefined) throw new Error('expected a canary');
-    const said = { limit: 10, remaining: 9, resetAt: refill + 60_000 };
-    answerAll(bucket, [canary], refill + 80, said);
+    const reported = { limit: 10, remaining: 9, resetAt: refill + 60_000 };
+    answerAll(bucket, [canary], refill + 80, reported);
     expect(grantAll(bucket, refill + 80)).toHaveLength(9);
   });
 
@@ -144,13 +154,13 @@ describe('a metered bucket', () => {
     if (lease === undefined) throw new Error('expected a grant');
     const resetAt = T0 + 60_000;
     const at = now + 50;
-    bucket.advance(at, LEVEL);
+    bucket.advance(at, NO_OFFSET);
     // Refused against our own count: another consumer took it. The probe's slot comes back first.
     bucket.answered(
       lease,
-      saying(at, { status: 429, limit: 10, remaining: 0, resetAt: resetAt + 5000 }),
+      observationAt(at, { status: 429, limit: 10, remaining: 0, resetAt: resetAt + 5000 }),
       at,
-      full,
+      noJitter,
     );
     const kinds = grantAll(bucket, resetAt + 100).map(({ kind }) => kind);
     expect(kinds).toEqual(['slot']);
@@ -167,9 +177,9 @@ describe('a metered bucket', () => {
 
   test('does not count what the API had back already when an older answer tells its reset', () => {
     const bucket = new Bucket(T0);
-    const [probe] = grantAll(bucket, T0);
-    if (probe === undefined) throw new Error('expected a probe');
-    answerAll(bucket, [probe], T0 + 2, {
+    const [first] = grantAll(bucket, T0);
+    if (first === undefined) throw new Error('expected a first request');
+    answerAll(bucket, [first], T0 + 2, {
       limit: 5,
       remaining: 4,
       resetAt: T0 + 10,
@@ -185,7 +195,7 @@ describe('a metered bucket', () => {
       resetAt: T0 + 10,
       uncertaintyMs: 10,
     });
-    bucket.advance(T0 + 50, LEVEL);
+    bucket.advance(T0 + 50, NO_OFFSET);
     expect(bucket.view(T0 + 50)).toMatchObject({ remaining: 4 });
   });
 
@@ -198,7 +208,7 @@ describe('a metered bucket', () => {
         const unknown = { slots: [], reported: undefined, blockedUntil: undefined };
         bucket.startShare(unknown, replicas, T0);
       }
-      const out = { limit: 3 * replicas, uncertaintyMs };
+      const common = { limit: 3 * replicas, uncertaintyMs };
       for (const [at, remaining] of [
         [0, 2],
         [3, 1],
@@ -209,33 +219,39 @@ describe('a metered bucket', () => {
         if (lease === undefined) throw new Error('expected a grant');
         for (const other of others) bucket.unsent(other);
         const now = T0 + at + 2;
-        const said = { ...out, remaining: remaining * replicas, resetAt: T0 + at + 60_000 };
-        answerAll(bucket, [lease], now, said);
+        const reported = { ...common, remaining: remaining * replicas, resetAt: T0 + at + 60_000 };
+        answerAll(bucket, [lease], now, reported);
       }
       return { bucket, now: T0 + 60_002 };
     }
 
     test('asks with a canary whether those that may be in an answer’s number came back after it', () => {
       const { bucket, now } = clustered();
-      const soonest = now + uncertaintyMs;
-      expect(grantAll(bucket, soonest - 1)).toEqual([]);
-      expect(bucket.nextWakeAt(now)).toBe(soonest);
-      expect(bucket.eta(1, now)).toBe(soonest);
-      expect(bucket.eta(2, now)).toBe(soonest);
+      const certainAt = now + uncertaintyMs;
+      expect(grantAll(bucket, certainAt - 1)).toEqual([]);
+      expect(bucket.nextWakeAt(now)).toBe(certainAt);
+      expect(bucket.eta(1, now)).toBe(certainAt);
+      expect(bucket.eta(2, now)).toBe(certainAt);
       expect(bucket.eta(3, now)).toBe(T0 + 120_000);
-      const [canary, ...more] = grantAll(bucket, soonest);
+      const [canary, ...more] = grantAll(bucket, certainAt);
       if (canary === undefined) throw new Error('expected a canary');
       expect([canary.kind, more]).toEqual(['canary', []]);
-      const said = { limit: 3, remaining: 1, resetAt: soonest + 60_001, uncertaintyMs };
-      answerAll(bucket, [canary], soonest + 2, said);
-      expect(grantAll(bucket, soonest + 2)).toHaveLength(1);
+      const reported = { limit: 3, remaining: 1, resetAt: certainAt + 60_001, uncertaintyMs };
+      answerAll(bucket, [canary], certainAt + 2, reported);
+      expect(grantAll(bucket, certainAt + 2)).toHaveLength(1);
     });
 
     test('asks once, and waits for the next slot when they were in it', () => {
       const { bucket, now } = clustered();
-      const soonest = now + uncertaintyMs;
-      const said = { status: 429, limit: 3, remaining: 0, resetAt: T0 + 120_000, uncertaintyMs };
-      answerAll(bucket, grantAll(bucket, soonest), soonest + 2, said);
+      const certainAt = now + uncertaintyMs;
+      const reported = {
+        status: 429,
+        limit: 3,
+        remaining: 0,
+        resetAt: T0 + 120_000,
+        uncertaintyMs,
+      };
+      answerAll(bucket, grantAll(bucket, certainAt), certainAt + 2, reported);
       expect(grantAll(bucket, T0 + 119_999)).toEqual([]);
       expect(grantAll(bucket, T0 + 120_000)).not.toEqual([]);
     });
@@ -283,7 +299,9 @@ describe('a metered bucket', () => {
     for (const lease of [a, b, c]) {
       expect(() => bucket.unsent(lease)).toThrow('a grant was settled twice');
       expect(() => bucket.lost(lease, now)).toThrow('a grant was settled twice');
-      expect(() => bucket.answered(lease, saying(now), now, full)).toThrow('settled twice');
+      expect(() => bucket.answered(lease, observationAt(now), now, noJitter)).toThrow(
+        'settled twice',
+      );
     }
   });
 
@@ -298,14 +316,14 @@ describe('a 429', () => {
     const { bucket, now } = opened(5);
     const [lease] = grantAll(bucket, now);
     if (lease === undefined) throw new Error('expected a grant');
-    const said = {
+    const reported = {
       status: 429,
       limit: 10,
       remaining: 0,
       resetAt: T0 + 60_000,
       retryAt: T0 + 70_000,
     };
-    answerAll(bucket, [lease], now + 50, said);
+    answerAll(bucket, [lease], now + 50, reported);
     for (const at of [now + 100, T0 + 60_000, T0 + 69_999]) {
       expect(grantAll(bucket, at)).toEqual([]);
     }
@@ -317,14 +335,14 @@ describe('a 429', () => {
     const [lease, ...others] = grantAll(bucket, now);
     if (lease === undefined) throw new Error('expected a grant');
     for (const other of others) bucket.unsent(other);
-    const said = {
+    const reported = {
       status: 429,
       limit: 10,
       remaining: 5,
       resetAt: T0 + 60_000,
       retryAt: T0 + 70_000,
     };
-    answerAll(bucket, [lease], now + 50, said);
+    answerAll(bucket, [lease], now + 50, reported);
     expect(grantAll(bucket, now + 50)).toHaveLength(5);
   });
 
@@ -361,8 +379,14 @@ describe('a 429', () => {
     const [lease, ...others] = grantAll(bucket, now);
     if (lease === undefined) throw new Error('expected a grant');
     for (const other of others) bucket.unsent(other);
-    const said = { status: 429, limit: 10, remaining: 0, resetAt: now - 1, retryAt: now + 5000 };
-    answerAll(bucket, [lease], now + 50, said);
+    const reported = {
+      status: 429,
+      limit: 10,
+      remaining: 0,
+      resetAt: now - 1,
+      retryAt: now + 5000,
+    };
+    answerAll(bucket, [lease], now + 50, reported);
     expect(grantAll(bucket, now + 60)).toEqual([]);
   });
 

@@ -1,7 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import type { ResetFormat } from '../support/dialect.ts';
 import type { Semantics } from '../support/limiter.ts';
-import { simulate, type Meddling, type SimulationOptions } from '../support/model-simulation.ts';
+import {
+  simulate,
+  type Interference,
+  type SimulationOptions,
+} from '../support/model-simulation.ts';
 
 const HOUR_MS = 3_600_000;
 const WINDOWS = 50;
@@ -58,7 +62,7 @@ interface Hostile extends Omit<SimulationOptions, 'semantics'> {
 
 describe('a bucket in front of a hostile API', () => {
   const DAY_MS = 24 * HOUR_MS;
-  const edgeError: Meddling = { status: 502, headers: {}, uncounted: true };
+  const edgeError: Interference = { status: 502, headers: {}, uncounted: true };
   const EVERY = ['fixed', 'aligned', 'sliding', 'leaky'] as const;
   const hostile: [string, Hostile][] = [
     // It reports the end of a window, and gives half back by then.
@@ -69,7 +73,7 @@ describe('a bucket in front of a hostile API', () => {
     [
       'that says once that its reset is an hour away',
       {
-        meddle: ({ number }) =>
+        interfere: ({ number }) =>
           number === 700
             ? { report: (said) => ({ ...said, resetAtMs: said.resetAtMs + HOUR_MS }) }
             : undefined,
@@ -78,7 +82,7 @@ describe('a bucket in front of a hostile API', () => {
     [
       'that first says nothing is left until tomorrow',
       {
-        meddle: ({ number }) =>
+        interfere: ({ number }) =>
           number === 0
             ? { report: (said) => ({ ...said, remaining: 0, resetAtMs: said.resetAtMs + DAY_MS }) }
             : undefined,
@@ -87,13 +91,13 @@ describe('a bucket in front of a hostile API', () => {
     [
       'that takes 150 s for every third request',
       {
-        meddle: ({ random }) => (random() < 0.3 ? { latencyMs: 150_000 } : undefined),
-        inFlight: 512,
+        interfere: ({ random }) => (random() < 0.3 ? { latencyMs: 150_000 } : undefined),
+        maxInFlight: 512,
       },
     ],
     [
       'whose edge answers first, with a 502',
-      { meddle: ({ number }) => (number === 0 ? edgeError : undefined) },
+      { interfere: ({ number }) => (number === 0 ? edgeError : undefined) },
     ],
     [
       'that raises the limit while nothing is left',
@@ -106,7 +110,7 @@ describe('a bucket in front of a hostile API', () => {
     [
       'that mixes a day-long budget of another route into the answers',
       {
-        meddle: ({ number, apiNow }) => {
+        interfere: ({ number, apiNow }) => {
           if (number % 97 !== 50) return undefined;
           const said = { allowed: true, limit: 2000, remaining: 1999, retryAtMs: 0 };
           return { report: () => ({ ...said, resetAtMs: apiNow + DAY_MS }) };
@@ -164,7 +168,7 @@ describe('the measure of utilisation', () => {
   );
 
   test('tells of a limit of which half is used', () => {
-    const result = simulate({ semantics: 'fixed', windows: WINDOWS, inFlight: 1, limit: 2000 });
+    const result = simulate({ semantics: 'fixed', windows: WINDOWS, maxInFlight: 1, limit: 2000 });
     expect(result.utilisation).toBeLessThan(0.5);
   });
 });

@@ -18,14 +18,14 @@ export interface SimulationOptions {
   readonly skewMs?: number;
   /** Operations per window that somebody else spends with the same token. */
   readonly otherPerWindow?: number;
-  readonly inFlight?: number;
+  readonly maxInFlight?: number;
   readonly seed?: number;
   /** Whether the API's answers carry a `Date`; without, our clocks are taken for equal. */
   readonly hasDate?: boolean;
   /** What happens to the limiter at a moment, in windows from the start, whoever calls or not. */
   readonly change?: { readonly atWindow: number; readonly run: (limiter: Limiter) => void };
   /** What the API does to one call instead of its usual; for hostile APIs. */
-  readonly meddle?: (call: Call) => Meddling | undefined;
+  readonly interfere?: (call: Call) => Interference | undefined;
 }
 
 export interface Call {
@@ -37,7 +37,7 @@ export interface Call {
   readonly random: () => number;
 }
 
-export interface Meddling {
+export interface Interference {
   readonly status?: number;
   readonly headers?: Record<string, string>;
   /** Answered without asking the limiter. */
@@ -63,7 +63,7 @@ export interface SimulationResult {
  */
 export function simulate(options: SimulationOptions): SimulationResult {
   const { semantics, dialect = {}, limit = 200, periodMs = 60_000, windows = 50 } = options;
-  const { skewMs = 0, otherPerWindow = 0, inFlight = 64, seed = 1, meddle } = options;
+  const { skewMs = 0, otherPerWindow = 0, maxInFlight = 64, seed = 1, interfere } = options;
   const { hasDate = true, change } = options;
   const clock = new FakeClock({ epochMs: Date.UTC(2026, 0, 1) + 12_345.678 });
   const random = seededRandom(seed);
@@ -75,7 +75,7 @@ export function simulate(options: SimulationOptions): SimulationResult {
   const servedByWindow = Array.from({ length: windows }, () => 0);
   const oneWay = (): number => 20 + 40 * random();
   const apiNow = (): number => clock.wallMs() + skewMs;
-  let [out, sent, served, throttled] = [0, 0, 0, 0];
+  let [inFlight, sent, served, throttled] = [0, 0, 0, 0];
   /** When half of each further budget had been served. */
   const halfAt: number[] = [];
   let alarm: Timer | undefined;
@@ -92,21 +92,22 @@ export function simulate(options: SimulationOptions): SimulationResult {
 
   const atTheApi = (lease: Lease, sentAt: number, number: number): void => {
     const windowsPassed = (clock.now() - start) / periodMs;
-    const meddling = meddle?.({ number, windowsPassed, limiter, apiNow: apiNow(), random }) ?? {};
-    const verdict = meddling.uncounted === true ? undefined : limiter.take(apiNow());
+    const interference =
+      interfere?.({ number, windowsPassed, limiter, apiNow: apiNow(), random }) ?? {};
+    const verdict = interference.uncounted === true ? undefined : limiter.take(apiNow());
     if (verdict?.allowed === true) countOurs();
-    const status = meddling.status ?? (verdict?.allowed === false ? 429 : 200);
+    const status = interference.status ?? (verdict?.allowed === false ? 429 : 200);
     const dateMs = Math.floor(apiNow() / 1000) * 1000;
-    const reported = verdict && (meddling.report?.(verdict) ?? verdict);
+    const reported = verdict && (interference.report?.(verdict) ?? verdict);
     const headers =
-      meddling.headers ?? (reported ? renderHeaders(reported, apiNow(), dialect) : {});
-    clock.after(meddling.latencyMs ?? oneWay(), () => {
+      interference.headers ?? (reported ? renderHeaders(reported, apiNow(), dialect) : {});
+    clock.after(interference.latencyMs ?? oneWay(), () => {
       const receivedAt = clock.now();
       if (hasDate) apiClock.observe({ dateMs, sentAt, receivedAt });
       bucket.advance(receivedAt, offset());
       const answer = { status, reading: readRateLimit(headers), sentAt, receivedAt };
       bucket.answered(lease, observe(answer, offset()), receivedAt, random);
-      out--;
+      inFlight--;
       if (status === 429) throttled++;
       pump();
     });
@@ -117,14 +118,14 @@ export function simulate(options: SimulationOptions): SimulationResult {
   const pump = (): void => {
     const now = clock.now();
     bucket.advance(now, offset());
-    while (out < inFlight && bucket.offer(now) !== undefined) {
+    while (inFlight < maxInFlight && bucket.offer(now) !== undefined) {
       const lease = bucket.grant(now);
       const number = sent++;
-      out++;
+      inFlight++;
       clock.after(oneWay(), () => atTheApi(lease, now, number));
     }
     alarm?.cancel();
-    if (out < inFlight) alarm = clock.after(bucket.nextWakeAt(now) - now, pump);
+    if (inFlight < maxInFlight) alarm = clock.after(bucket.nextWakeAt(now) - now, pump);
   };
 
   if (otherPerWindow > 0) {
