@@ -328,7 +328,7 @@ export class Bucket {
     const available = this.#ownRemaining - inFlight;
     const isAllowed = available > 0 || now >= this.#nextExtraAt;
     if (isAllowed && !this.#canary.holdsOthers(now)) return 'slot';
-    // While a lease is in flight, its answer tells what a canary would find out.
+    // While a lease is in flight, its answer shows what a canary would find out.
     const isCheckDue = inFlight === 0 && now >= this.#refill.checkAt;
     return isCheckDue || this.#canary.isAllowed(available) ? 'canary' : undefined;
   }

@@ -105,7 +105,7 @@ export class Refill {
 
   /**
    * Adds the slot of an operation that has no reset of its own, a period from now. Returns false when
-   * neither a reset nor a configured period is known: then nothing tells when the slot returns.
+   * neither a reset nor a configured period is known: then it is unknown when the slot returns.
    */
   addLost(now: number): boolean {
     if (this.#resetAt === undefined && this.#configuredPeriodMs === undefined) return false;

@@ -6,7 +6,7 @@ import { runReplicas, type ReplicaPlan } from '../support/share-world.ts';
 
 const PERIOD_MS = 20_000;
 
-/** A replica that spent something before the outage, and notices it within 400 ms. */
+/** A replica that spent operations before the outage, and starts its share within 400 ms. */
 function replica(callEveryMs: number | undefined): fc.Arbitrary<ReplicaPlan> {
   return fc.record({
     spentAgoMs: fc.array(fc.integer({ min: 1, max: PERIOD_MS - 1 }), { maxLength: 40 }),
@@ -18,10 +18,10 @@ function replica(callEveryMs: number | undefined): fc.Arbitrary<ReplicaPlan> {
 
 const EXACT: readonly Semantics[] = ['fixed', 'aligned', 'sliding', 'leaky'];
 
-describe.each(EXACT)('parts of a %s limit', (semantics) => {
+describe.each(EXACT)('shares of a %s limit', (semantics) => {
   const world = { semantics, periodMs: PERIOD_MS, runMs: 3 * PERIOD_MS };
 
-  test('are hardly ever spent beyond it while calls wait at all of them', () => {
+  test('hardly ever overrun it while calls wait at all replicas', () => {
     const replicas = fc.array(replica(0), { minLength: 2, maxLength: 5 });
     const worlds = fc.tuple(replicas, fc.integer({ min: 40, max: 100 }));
     let sent = 0;
@@ -34,13 +34,13 @@ describe.each(EXACT)('parts of a %s limit', (semantics) => {
     });
     const worst = refused.toSorted((a, b) => b.count - a.count)[0];
     const refusedShare = refused.reduce((sum, { count }) => sum + count, 0) / sent;
-    // One may ask in vain for what the others leave, or for what another spent of its part before.
-    // With each of them taking its share of what is left, again and again, it is 5 to 18 %.
+    // A replica may be refused when it borrows, or when it reclaims what another has spent. If each
+    // replica only took its share of what remains, again and again, 5 to 18 % would be refused.
     expect(refusedShare, `the worst was ${JSON.stringify(worst)}`).toBeLessThan(0.02);
     expect(sent / capacity).toBeGreaterThan(0.9);
   });
 
-  test('leave to one that is alone in having calls what the others do not spend', () => {
+  test('let the only replica that has calls borrow what the others leave', () => {
     const idle = fc.array(replica(undefined), { minLength: 1, maxLength: 4 });
     fc.assert(
       fc.property(replica(100), idle, (busy, others) => {
@@ -53,8 +53,8 @@ describe.each(EXACT)('parts of a %s limit', (semantics) => {
   });
 });
 
-describe.each<Semantics>(['fixed', 'sliding', 'leaky'])('parts of a %s limit', (semantics) => {
-  test.each([3, 10])('are left to who comes late, one of %d', (count) => {
+describe.each<Semantics>(['fixed', 'sliding', 'leaky'])('shares of a %s limit', (semantics) => {
+  test.each([3, 10])('are available to a replica that starts late, one of %d', (count) => {
     const idle: ReplicaPlan = { spentAgoMs: [], lateMs: 0, callEveryMs: undefined, tripsMs: [30] };
     const busy: ReplicaPlan = { ...idle, callEveryMs: 20 };
     const late: ReplicaPlan = { ...busy, callsFromMs: PERIOD_MS + 5000 };
@@ -72,7 +72,7 @@ describe.each<Semantics>(['fixed', 'sliding', 'leaky'])('parts of a %s limit', (
   });
 });
 
-test('parts of a window ask at most once each for what others leave, however slow the answers', () => {
+test('shares of a window borrow in vain at most once per window, however slow the answers are', () => {
   const busy: ReplicaPlan = { spentAgoMs: [], lateMs: 0, callEveryMs: 0, tripsMs: [3000] };
   const replicas = Array.from({ length: 5 }, () => busy);
   const world = { semantics: 'fixed', periodMs: PERIOD_MS, runMs: 6 * PERIOD_MS } as const;
@@ -81,11 +81,11 @@ test('parts of a window ask at most once each for what others leave, however slo
   }
 });
 
-describe('parts of a sliding limit', () => {
+describe('shares of a sliding limit', () => {
   const world = { semantics: 'sliding', periodMs: PERIOD_MS, runMs: 3 * PERIOD_MS } as const;
   const idle: ReplicaPlan = { spentAgoMs: [], lateMs: 0, callEveryMs: undefined, tripsMs: [20] };
 
-  test('leave to one what the others do not spend although its own comes back all the time', () => {
+  test('let a replica borrow although its own slots return continuously', () => {
     const spentAgoMs = Array.from({ length: 100 }, (_, i) => 200 * i + 100);
     const busy: ReplicaPlan = { ...idle, spentAgoMs, callEveryMs: 50 };
     const [sent = []] = runReplicas({ ...world, limit: 300, replicas: [busy, idle, idle] });
@@ -93,7 +93,7 @@ describe('parts of a sliding limit', () => {
     expect(served.length).toBeGreaterThan(0.9 * 300);
   });
 
-  test('leave it to one although its own comes back in bursts', () => {
+  test('let a replica borrow although its own slots return in bursts', () => {
     const spentAgoMs = Array.from({ length: 100 }, (_, i) => 1000 * Math.floor(i / 5) + 500);
     const busy: ReplicaPlan = { ...idle, spentAgoMs, callEveryMs: 50 };
     const [sent = []] = runReplicas({ ...world, limit: 300, replicas: [busy, idle, idle] });
@@ -103,31 +103,31 @@ describe('parts of a sliding limit', () => {
 });
 
 test.each<[string, Semantics, number]>([
-  ['that nobody called for a while', 'sliding', 17_000],
-  ['whose window was reset and used by another meanwhile', 'fixed', 38_000],
-])('a part %s asks once whether it is still there', (_which, semantics, callsFromMs) => {
+  ['that had no calls for a while', 'sliding', 17_000],
+  ['whose window was reset and spent by another replica', 'fixed', 38_000],
+])('a share %s has at most one request refused', (_which, semantics, callsFromMs) => {
   const busy: ReplicaPlan = { spentAgoMs: [], lateMs: 0, callEveryMs: 100, tripsMs: [20] };
   const late: ReplicaPlan = { ...busy, callEveryMs: 0, callsFromMs };
   const world = { semantics, periodMs: PERIOD_MS, runMs: callsFromMs + 1000 };
   const sent = runReplicas({ ...world, limit: 60, replicas: [busy, late, late] });
   expect(sent[0]?.length).toBeGreaterThan(50);
-  const atLast = sent.map((seen) => seen.filter(({ accepted }) => !accepted).length);
-  expect(Math.max(...atLast)).toBeLessThanOrEqual(1);
+  const refused = sent.map((seen) => seen.filter(({ accepted }) => !accepted).length);
+  expect(Math.max(...refused)).toBeLessThanOrEqual(1);
 });
 
-describe('a part', () => {
+describe('a share', () => {
   const NO_OFFSET = { low: 0, high: 0 };
   const T0 = 1_000_000;
 
-  /** One of three of a budget of which so much is out here, and as much more left. */
+  /** One of three shares. This replica has `own` slots spent; `remaining` operations remain in all. */
   function shareOf(
     limit: number,
     { own, remaining, at = T0 }: { own: number; remaining: number; at?: number },
   ): Bucket {
     const bucket = new Bucket(T0);
     const resetAt = T0 + PERIOD_MS;
-    const said = { limit, remaining, resetAt, at, uncertaintyMs: 0, periodMs: PERIOD_MS };
-    bucket.startShare({ reported: said, blockedUntil: undefined, slots: [[resetAt, own]] }, 3, T0);
+    const reported = { limit, remaining, resetAt, at, uncertaintyMs: 0, periodMs: PERIOD_MS };
+    bucket.startShare({ reported, blockedUntil: undefined, slots: [[resetAt, own]] }, 3, T0);
     return bucket;
   }
 
@@ -138,7 +138,7 @@ describe('a part', () => {
     return count;
   }
 
-  test('has one go later than the others, and tells when', () => {
+  test('reserves one operation for a second, and announces when it is granted', () => {
     const bucket = shareOf(90, { own: 0, remaining: 90 });
     expect(grantAll(bucket, T0 + 300)).toBe(29);
     expect(bucket.nextWakeAt(T0 + 300)).toBe(T0 + 1000);
@@ -146,25 +146,25 @@ describe('a part', () => {
     expect(grantAll(bucket, T0 + 1000)).toBe(1);
   });
 
-  test('has one go later after a reset too', () => {
+  test('reserves one operation after a reset too', () => {
     const bucket = shareOf(90, { own: 30, remaining: 0 });
     const now = T0 + PERIOD_MS;
     bucket.advance(now, NO_OFFSET);
     const canary = bucket.grant(now);
     expect(canary.kind).toBe('canary');
-    const said = { limit: 90, remaining: 89, resetAt: now + PERIOD_MS, basis: 'delay' as const };
-    const answer = { ...said, status: 200, sameWithinMs: 0, uncertaintyMs: 0, receivedAt: now };
+    const report = { limit: 90, remaining: 89, resetAt: now + PERIOD_MS, basis: 'delay' as const };
+    const answer = { ...report, status: 200, sameWithinMs: 0, uncertaintyMs: 0, receivedAt: now };
     bucket.answered(canary, answer, now, () => 0.5);
     expect(grantAll(bucket, now)).toBe(28);
     expect(grantAll(bucket, now + 1000)).toBe(1);
   });
 
-  test('of which the others go beyond theirs claims one at a time what is left of it', () => {
+  test('reclaims one operation at a time while other replicas borrow', () => {
     const bucket = shareOf(90, { own: 29, remaining: 2 });
     expect(grantAll(bucket, T0)).toBe(0);
     expect(bucket.nextWakeAt(T0)).toBe(T0 + 1000);
     expect(grantAll(bucket, T0 + 1000)).toBe(1);
-    // Its own part is used up by it, and what is left is not enough for all.
+    // Its share is now used up, and what remains is not enough for all replicas.
     expect(grantAll(bucket, T0 + 10_000)).toBe(0);
     const other = shareOf(90, { own: 25, remaining: 2 });
     expect(grantAll(other, T0 + 1000)).toBe(1);
@@ -173,14 +173,14 @@ describe('a part', () => {
     expect(grantAll(other, T0 + 1001 + everyMs)).toBe(1);
   });
 
-  test('begins with a canary where what it knows is old', () => {
+  test('starts with a canary when the last report is old', () => {
     const bucket = shareOf(90, { own: 0, remaining: 90, at: T0 - 1001 });
     bucket.advance(T0, NO_OFFSET);
     expect(bucket.grant(T0).kind).toBe('canary');
     expect(grantAll(bucket, T0)).toBe(0);
   });
 
-  test('stays one of a configured limit that the API says nothing of', () => {
+  test('is a share of the configured limit while the API reports none', () => {
     const bucket = new Bucket(T0, { limit: 90, periodMs: PERIOD_MS });
     bucket.startShare({ reported: undefined, blockedUntil: undefined, slots: [] }, 3, T0);
     const answer = { status: 200, basis: 'delay' as const, sameWithinMs: 0, uncertaintyMs: 0 };
@@ -197,27 +197,27 @@ describe('a part', () => {
     }
   });
 
-  test('of a configured limit that the API says nothing of needs no canary', () => {
+  test('needs no canary for a configured limit while the API reports none', () => {
     const bucket = new Bucket(T0, { limit: 90, periodMs: PERIOD_MS });
     bucket.startShare({ reported: undefined, blockedUntil: undefined, slots: [] }, 3, T0);
     expect(grantAll(bucket, T0 + 5000)).toBe(30);
   });
 
-  test('waits with what the others leave until an answer tells of it', () => {
+  test('borrows only after an answer shows what the others leave', () => {
     const bucket = shareOf(90, { own: 0, remaining: 90 });
     expect(grantAll(bucket, T0)).toBe(29);
     expect(grantAll(bucket, T0 + 1000)).toBe(1);
     expect(grantAll(bucket, T0 + 5000)).toBe(0);
   });
 
-  test('forgets none of its own when one is lost', () => {
+  test('keeps its other slots when a request is lost', () => {
     const bucket = shareOf(90, { own: 25, remaining: 65 });
     bucket.advance(T0, NO_OFFSET);
     bucket.lost(bucket.grant(T0), T0);
     expect(grantAll(bucket, T0)).toBe(3);
   });
 
-  test('forecasts the one that goes later, and those that the others may leave', () => {
+  test('forecasts the reserved operation, and what it may borrow', () => {
     const bucket = shareOf(90, { own: 0, remaining: 90 });
     expect(grantAll(bucket, T0)).toBe(29);
     expect(bucket.eta(1, T0)).toBe(T0 + 1000);
@@ -239,18 +239,18 @@ describe('a part', () => {
     expect(ownOnly.eta(90, T0)).toBe(T0 + PERIOD_MS);
   });
 
-  test('wakes for the one that it kept, however late it is looked at', () => {
+  test('ends its reservation in time, however late it is advanced', () => {
     const bucket = shareOf(90, { own: 30, remaining: 0 });
     const now = T0 + PERIOD_MS + 5000;
     bucket.advance(now, NO_OFFSET);
     expect(bucket.view(now)).toMatchObject({ remaining: 30 });
   });
 
-  test('of one operation has it go at once', () => {
+  test('of one operation reserves nothing', () => {
     expect(grantAll(shareOf(3, { own: 0, remaining: 3 }), T0)).toBe(1);
   });
 
-  test('that is more than used up has nothing left', () => {
+  test('that is overspent shows nothing remaining', () => {
     const bucket = shareOf(90, { own: 40, remaining: 50 });
     expect(grantAll(bucket, T0)).toBe(0);
     expect(bucket.view(T0)).toMatchObject({ limit: 30, remaining: 0 });

@@ -16,20 +16,20 @@ export interface SimulationOptions {
   readonly periodMs?: number;
   readonly windows?: number;
   readonly skewMs?: number;
-  /** Operations per window that somebody else spends with the same token. */
+  /** Operations per window that another consumer of the same credential spends. */
   readonly otherPerWindow?: number;
   readonly maxInFlight?: number;
   readonly seed?: number;
-  /** Whether the API's answers carry a `Date`; without, our clocks are taken for equal. */
+  /** Whether the API's answers have a `Date`. Without it, both clocks are assumed to be equal. */
   readonly hasDate?: boolean;
-  /** What happens to the limiter at a moment, in windows from the start, whoever calls or not. */
+  /** Changes the limiter at a time, given in windows from the start. */
   readonly change?: { readonly atWindow: number; readonly run: (limiter: Limiter) => void };
-  /** What the API does to one call instead of its usual; for hostile APIs. */
+  /** Changes how a hostile API answers one call. */
   readonly interfere?: (call: Call) => Interference | undefined;
 }
 
 export interface Call {
-  /** From 0, in the order of sending. */
+  /** From 0, in the order in which calls were sent. */
   readonly number: number;
   readonly windowsPassed: number;
   readonly limiter: Limiter;
@@ -40,10 +40,10 @@ export interface Call {
 export interface Interference {
   readonly status?: number;
   readonly headers?: Record<string, string>;
-  /** Answered without asking the limiter. */
+  /** Whether the call is answered without being counted. */
   readonly uncounted?: boolean;
   readonly latencyMs?: number;
-  /** Changes what the limiter said before it goes into headers. */
+  /** Changes the limiter's verdict before it is written into headers. */
   readonly report?: (verdict: Verdict) => Verdict;
 }
 
@@ -51,15 +51,15 @@ export interface SimulationResult {
   readonly sent: number;
   readonly throttled: number;
   readonly throttledShare: number;
-  /** How fast the API served, us and others, over how fast it can: whole budgets per period. */
+  /** The rate at which the API served all consumers, divided by the rate that its limit allows. */
   readonly utilisation: number;
-  /** Served to us, by window: shows a bucket that died. */
+  /** How many of our calls were served in each window, which shows a bucket that stopped. */
   readonly servedByWindow: readonly number[];
 }
 
 /**
- * A saturated bucket against an API, event by event, on a clock that costs nothing to wait for.
- * Round trips take 40 to 120 ms and answers overtake each other.
+ * Simulates a saturated bucket in front of an API, event by event, on a fake clock. Round trips take
+ * 40 to 120 ms, and answers arrive out of order.
  */
 export function simulate(options: SimulationOptions): SimulationResult {
   const { semantics, dialect = {}, limit = 200, periodMs = 60_000, windows = 50 } = options;
@@ -76,7 +76,7 @@ export function simulate(options: SimulationOptions): SimulationResult {
   const oneWay = (): number => 20 + 40 * random();
   const apiNow = (): number => clock.wallMs() + skewMs;
   let [inFlight, sent, served, throttled] = [0, 0, 0, 0];
-  /** When half of each further budget had been served. */
+  /** The times at which half of each further budget had been served. */
   const halfAt: number[] = [];
   let alarm: Timer | undefined;
 

@@ -4,17 +4,17 @@ import { FakeClock } from './fake-clock.ts';
 import { makeLimiter, type LimiterOptions, type Semantics, type Verdict } from './limiter.ts';
 import { seededRandom } from './seeded-random.ts';
 
-/** One replica's part of the budget. */
+/** What one replica does. */
 export interface ReplicaPlan {
-  /** How long before the outage it spent what it did, each operation by itself. */
+  /** How long before the outage it spent each of its operations. */
   readonly spentAgoMs: readonly number[];
-  /** How long after the others it takes its part. */
+  /** How long after the outage it starts its share. */
   readonly lateMs: number;
-  /** A call comes each so many milliseconds; 0: any number of them waits. `undefined`: none does. */
+  /** The interval between its calls. 0: calls always wait. `undefined`: it has none. */
   readonly callEveryMs: number | undefined;
-  /** When that begins, after the outage; at once unless given. */
+  /** How long after the outage its calls begin; at once unless given. */
   readonly callsFromMs?: number;
-  /** By call, over and over: there and back. */
+  /** Round-trip times, one for each call, used in rotation. */
   readonly tripsMs: readonly number[];
 }
 
@@ -25,7 +25,7 @@ export interface ShareWorldOptions extends LimiterOptions {
 }
 
 export interface SentByReplica {
-  /** Since the outage began. */
+  /** Milliseconds since the outage began. */
   readonly at: number;
   readonly accepted: boolean;
 }
@@ -35,8 +35,8 @@ const NO_OFFSET = { low: 0, high: 0 };
 const T0 = 5_000_000;
 
 /**
- * Replicas that shared a budget and now have a part of it each, before an API with exact stamps.
- * Returns what reached the API from each replica, in that order.
+ * Runs replicas that coordinated until an outage and have a share each from then on, in front of an
+ * API with exact timestamps. Returns the requests of each replica that reached the API, in order.
  */
 export function runReplicas({
   replicas,
