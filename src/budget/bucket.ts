@@ -278,6 +278,7 @@ export class Bucket {
     return Math.max(start, unblockedAt);
   }
 
+  /** Returns the numbers that the admin API and the metrics show. */
   view(now: number): BucketNumbers {
     const isMetered = this.#phase === 'metered';
     const { resetAt } = this.#refill;
@@ -476,6 +477,7 @@ export class Bucket {
   }
 }
 
+/** What a bucket shows at one time. Without a known limit it has neither limit nor remaining. */
 export interface BucketNumbers {
   readonly limit?: number;
   readonly remaining?: number;

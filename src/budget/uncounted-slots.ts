@@ -21,8 +21,8 @@ export interface SlotEvidence {
  * nearly always corrects it. With no lease in flight and no other return soon, the slots would stay
  * unused for up to a period. A canary then checks for them once they have certainly returned.
  *
- * The canary is only worth its cost if the number has room for such slots: it must count more
- * operations as spent than we have slots for, and than other consumers recently spent.
+ * The canary is granted only if the number has room for such slots. It must count more operations as
+ * spent than our slots and the recent operations of other consumers explain.
  */
 export class UncountedSlots {
   /** Slots of which it is unknown whether the number includes their return. */
