@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import type { Belief } from '../../src/budget/known-budget.ts';
+import type { ConfiguredLimit } from '../../src/budget/bucket.ts';
 import { ApiClock } from '../../src/rate-headers/api-clock.ts';
 import { FailoverLedger } from '../../src/ledger/failover-ledger.ts';
 import { LocalLedger } from '../../src/ledger/local/local-ledger.ts';
@@ -18,7 +18,7 @@ describe('a failover ledger', () => {
   let driver: LedgerDriver;
   let lines: string[];
   let modes: string[];
-  let belief: Belief | undefined;
+  let belief: ConfiguredLimit | undefined;
   /** Whether probes find the server away. */
   let isAway: boolean;
 

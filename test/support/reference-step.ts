@@ -366,8 +366,8 @@ function takeStock({ all }: Stock, step: number): Lease {
   return taken.lease;
 }
 
-function entryOf(id: string, { kind, observation, trustedClock }: Lease): StepGranted {
-  return [id, WIRE_KINDS[kind], observation, trustedClock];
+function entryOf(id: string, { kind, observationCount, trustedClock }: Lease): StepGranted {
+  return [id, WIRE_KINDS[kind], observationCount, trustedClock];
 }
 
 function priorityOf(text: string): Priority {

@@ -70,13 +70,13 @@ export class LocalBucket {
     this.known = standsIn?.known;
     if (standsIn === undefined) return;
     const { lastReport, blockedUntil, own } = standsIn.known;
-    const known = { said: lastReport, blockedUntil, slots: own.entries() };
-    this.#budget.assume(known, standsIn.replicas, now);
+    const known = { reported: lastReport, blockedUntil, slots: own.entries() };
+    this.#budget.startShare(known, standsIn.replicas, now);
   }
 
   /** Whether no grant is held, no ticket waits, and it is not paused. */
   get idle(): boolean {
-    return !this.#budget.busy && !this.#paused && this.#waiting === 0;
+    return !this.#budget.hasLeases && !this.#paused && this.#waiting === 0;
   }
 
   acquire(ticket: Ticket, signal: CallerSignal, retry?: Retry): Admission {
@@ -167,7 +167,7 @@ export class LocalBucket {
 
   /** Continues with a grant of another ledger. */
   adopt(grant: Grant, kind: Lease['kind']): void {
-    const lease = this.#budget.adopt(kind, grant.grantedAt);
+    const lease = this.#budget.addLease(kind, grant.grantedAt);
     this.#ledger.grants.hold(grant, { bucket: this, lease });
   }
 
@@ -230,7 +230,7 @@ export class LocalBucket {
   #advance(): number {
     const { apiClock, clock, belief } = this.#ledger.options;
     const now = clock.now();
-    if (belief !== this.#belief && belief !== undefined) this.#budget.believe(belief);
+    if (belief !== this.#belief && belief !== undefined) this.#budget.setConfiguredLimit(belief);
     this.#belief = belief;
     this.#budget.advance(now, apiClock.bounds(now, clock.wallMs()));
     return now;
