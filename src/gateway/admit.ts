@@ -24,7 +24,7 @@ export function makeAdmit({ ledger, clock }: AdmitDependencies): Admit {
     const admission = ledger.acquire(ticket, call, retry);
     if (admission.kind !== 'waiting') return admission;
     return admission.outcome.then((outcome) => {
-      call.waitMs += clock.now() - askedAt;
+      call.addWait(clock.now() - askedAt);
       return outcome;
     });
   };

@@ -38,7 +38,7 @@ export function makeForward({ upstream, lane, clock, token }: ForwardDependencie
     if (body.kind === 'stream') await body.probe();
     if (call.gone) return neverSent();
     const startedAt = clock.now();
-    call.attempts++;
+    call.addAttempt();
     const sent = await upstream.send(
       {
         method: job.method,
@@ -50,7 +50,7 @@ export function makeForward({ upstream, lane, clock, token }: ForwardDependencie
       (rawHeaders) => forwardInformational(call, rawHeaders),
     );
     const endedAt = sent.kind === 'answered' ? sent.receivedAt : clock.now();
-    call.upstreamMs += endedAt - startedAt;
+    call.addUpstreamTime(endedAt - startedAt);
     return sent;
   }
 
@@ -58,7 +58,7 @@ export function makeForward({ upstream, lane, clock, token }: ForwardDependencie
     if (grant.waitedFor !== 'budget') return send(job);
     const { call, ticket } = job;
     const ran = await lane.run(ticket.bucket.id, call, () => {
-      call.waitMs += clock.now() - grant.grantedAt;
+      call.addWait(clock.now() - grant.grantedAt);
       if (clock.now() - grant.grantedAt <= GRANT_FRESH_MS) return send(job);
       upstream.release();
       return Promise.resolve<Forwarded>({ kind: 'stale' });

@@ -1,7 +1,7 @@
 import type { Retry, Grant, Ledger, Shed, Ticket } from '../ledger/ledger.ts';
 import type { PipelineObserver } from '../telemetry/pipeline-observer.ts';
 import type { Admit } from './admit.ts';
-import type { Call } from './call.ts';
+import { ABORTED, type Call, type CallEnd } from './call.ts';
 import { comeBackInMs } from './come-back.ts';
 import type { Forward } from './forward.ts';
 import type { Identify } from './identify.ts';
@@ -43,7 +43,7 @@ export function makeGateway(steps: GatewayDependencies): Gateway {
     let settledHere = false;
     const { call } = job;
     try {
-      call.sending = true;
+      call.isSending = true;
       const forwarded = await forward(job, grant);
       settledHere = true;
       return settle(job, grant, forwarded, retriesLeft);
@@ -54,24 +54,24 @@ export function makeGateway(steps: GatewayDependencies): Gateway {
     }
   }
 
-  async function walk(call: Call, job: Job): Promise<void> {
+  async function runPipeline(job: Job): Promise<CallEnd> {
     let retry: Retry | undefined;
     let retriesLeft = retries;
     for (;;) {
       const asked = admit(job, retry);
       const admitted = asked instanceof Promise ? await asked : asked;
-      if (admitted.kind === 'cancelled') return call.end('aborted');
+      if (admitted.kind === 'cancelled') return ABORTED;
       if (admitted.kind === 'shed') throw shedError(admitted, job.ticket);
       const settled = await attempt(job, admitted.grant, retriesLeft);
       switch (settled.kind) {
         case 'respond':
           return respond(job, settled.response);
         case 'cancelled':
-          return call.end('aborted');
+          return ABORTED;
         case 'failed':
           throw settled.error;
         case 'retry':
-          call.sending = false;
+          job.call.isSending = false;
           retry = settled.retry;
           observer.retry(settled.because);
           if (settled.because === 'failed') retriesLeft--;
@@ -84,21 +84,21 @@ export function makeGateway(steps: GatewayDependencies): Gateway {
 
   return async function gateway(call) {
     let job: Job | undefined;
+    let end: CallEnd = ABORTED;
     try {
       const identified = identify(call);
       const found = identified instanceof Promise ? await identified : identified;
-      if (found === 'cancelled') {
-        call.end('aborted');
-      } else {
+      if (found !== 'cancelled') {
         job = found;
-        await walk(call, job);
+        end = await runPipeline(job);
       }
-      if (call.cut !== undefined && call.outcome === 'aborted') throw call.cut;
+      // The caller of a call that Headgate cut off is still there, and receives the reason.
+      if (end.kind === 'aborted' && call.cutOffBy !== undefined) throw call.cutOffBy;
     } catch (error) {
-      refuse(call, error, job?.shedStatus ?? shedStatus);
+      end = refuse(call, error, job?.shedStatus ?? shedStatus);
     }
-    call.holding?.release();
-    record(call);
+    call.releaseBody();
+    record(call, end);
   };
 }
 

@@ -6,7 +6,8 @@ import { parseSecondsOrDuration } from '../util/duration.ts';
 import { PRIORITIES, type Priority } from '../queue/fair-queue.ts';
 import { toTheApi } from '../http/hop-by-hop.ts';
 import { viaOnward } from '../http/via.ts';
-import type { Call } from './call.ts';
+import { NO_BODY, type GoneBody, type RequestBody } from '../upstream/body.ts';
+import type { Call, CallIdentity } from './call.ts';
 import type { CallerOfKey } from './caller-keys.ts';
 import type { CredentialHash } from './credential.ts';
 import type { Job } from './job.ts';
@@ -94,21 +95,27 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
     const { incoming } = call;
     const { method = 'GET', headers, socket } = incoming;
     const target = targetOf(incoming, upstreamHost);
-    call.path = target.path;
-    call.query = target.query;
+    const identity: CallIdentity = {
+      path: target.path,
+      query: target.query,
+      caller: '',
+      priority: undefined,
+      bucket: undefined,
+    };
+    call.identity = identity;
     const authorization = authorizationOf(incoming);
 
     const address = plainAddress(socket.remoteAddress ?? 'unknown');
     const userAgent = headers['user-agent'];
-    call.caller = address;
+    identity.caller = address;
     // With keys a caller is who its key says it is, and what it calls itself counts for nothing.
     const known = callerOfKey?.(single(headers, 'headgate-key'));
     const caller =
       known ?? callerName(single(headers, 'headgate-caller'), defaultCaller, userAgent, address);
-    call.caller = caller;
+    identity.caller = caller;
     const rule = matchCallerRule(callers, caller, userAgent);
     const priority = atMost(readPriority(single(headers, 'headgate-priority')), rule?.maxPriority);
-    call.priority = priority;
+    identity.priority = priority;
     const waitMs = Math.min(
       readMaxWait(single(headers, 'headgate-max-wait')) ?? Infinity,
       rule?.maxWaitMs ?? Infinity,
@@ -118,13 +125,13 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
     const takesToken = hasToken && authorization === undefined;
     if (takesToken) refuseWebPages(headers);
     const className = classify(classes, method, target.path);
-    call.class = className;
-    call.bucket = `${bucketPrefix(authorization)}:${className}`;
-    const job: Omit<Job, 'body'> = {
+    const bucket = { id: `${bucketPrefix(authorization)}:${className}`, class: className };
+    identity.bucket = bucket;
+    const job: Job & { body: RequestBody } = {
       call,
       ticket: {
         id: call.id,
-        bucket: { id: call.bucket, class: className },
+        bucket,
         owner: known ?? address,
         caller,
         priority,
@@ -138,12 +145,24 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
       takesToken,
       idempotent: IDEMPOTENT.has(method),
       shedStatus: rule?.shedStatus ?? shedStatus,
+      body: NO_BODY,
     };
 
     const body = takeBody(call, address);
-    if (!(body instanceof Promise)) return { ...job, body };
-    return body.then((read) => (read.kind === 'gone' ? 'cancelled' : { ...job, body: read }));
+    if (body instanceof Promise) return whenRead(job, body);
+    job.body = body;
+    return job;
   };
+}
+
+async function whenRead(
+  job: Job & { body: RequestBody },
+  reading: Promise<RequestBody | GoneBody>,
+): Promise<Identified> {
+  const body = await reading;
+  if (body.kind === 'gone') return 'cancelled';
+  job.body = body;
+  return job;
 }
 
 /** The header's one value; two lines with the same name are refused rather than guessed at. */

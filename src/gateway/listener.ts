@@ -110,8 +110,12 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
     if (calls.size === 0) onEmpty?.();
   }
 
-  function callFor(incoming: IncomingMessage, outgoing: ServerResponse): Call {
-    return new Call(newId(), incoming, outgoing, clock.now());
+  function callFor(
+    incoming: IncomingMessage,
+    outgoing: ServerResponse,
+    expectsContinue = false,
+  ): Call {
+    return new Call(newId(), incoming, outgoing, clock.now(), expectsContinue);
   }
 
   const options: ServerOptions = {
@@ -137,9 +141,7 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
   server.maxHeadersCount = 0;
 
   server.on('checkContinue', (incoming: IncomingMessage, outgoing: ServerResponse) => {
-    const call = callFor(incoming, outgoing);
-    call.expectsContinue = true;
-    void take(call);
+    void take(callFor(incoming, outgoing, true));
   });
 
   server.on('checkExpectation', (incoming: IncomingMessage, outgoing: ServerResponse) => {

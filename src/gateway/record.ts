@@ -2,10 +2,10 @@ import { maskPath } from '../http/target.ts';
 import type { Clock } from '../util/clock.ts';
 import type { Ledger } from '../ledger/ledger.ts';
 import type { CallRecorder } from '../telemetry/call-line.ts';
-import type { Call } from './call.ts';
+import type { Call, CallEnd } from './call.ts';
 
 /** Says what became of a call, once, whatever it was. */
-export type RecordCall = (call: Call) => void;
+export type RecordCall = (call: Call, end: CallEnd) => void;
 
 export interface RecordDependencies {
   readonly recorder: CallRecorder;
@@ -16,20 +16,21 @@ export interface RecordDependencies {
 }
 
 export function makeRecord({ recorder, ledger, clock, pathMasks }: RecordDependencies): RecordCall {
-  return function record(call) {
-    const view = call.bucket === undefined ? undefined : ledger.view(call.bucket);
+  return function record(call, end) {
+    const { caller, bucket, priority, path, query } = call.identity;
+    const view = bucket === undefined ? undefined : ledger.view(bucket.id);
     recorder({
       id: call.id,
-      caller: call.caller,
-      bucket: call.bucket,
-      class: call.class,
-      priority: call.priority,
+      caller,
+      bucket: bucket?.id,
+      class: bucket?.class,
+      priority,
       method: call.incoming.method ?? '',
-      path: maskPath(call.path, pathMasks),
-      query: call.query,
+      path: maskPath(path, pathMasks),
+      query,
       status: call.outgoing.headersSent ? call.outgoing.statusCode : 0,
-      outcome: call.outcome,
-      code: call.code,
+      outcome: end.kind,
+      code: end.code,
       attempts: call.attempts,
       waitMs: tenth(call.waitMs),
       upstreamMs: tenth(call.upstreamMs),

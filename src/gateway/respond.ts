@@ -3,16 +3,19 @@ import type { Clock, EndOfTurn, Timer } from '../util/clock.ts';
 import { endToEnd } from '../http/hop-by-hop.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { BodyFailure, UpstreamResponse } from '../upstream/response.ts';
-import type { Call } from './call.ts';
+import { ABORTED, ANSWERED, type Call, type CallEnd } from './call.ts';
 import type { Job } from './job.ts';
 import { asGatewayError, GatewayError, PROBLEMS, toProblem, type ShedStatus } from './problem.ts';
 import { headersForRewritten, MOST_REWRITTEN, type Rewrite } from './rewrite.ts';
 
-/** Streams the API's answer to the caller; resolves when it is over. */
-export type Respond = (job: Job, response: UpstreamResponse) => Promise<void> | void;
+/** Streams the API's answer to the caller, and returns how the call ended. */
+export type Respond = (job: Job, response: UpstreamResponse) => Promise<CallEnd> | CallEnd;
 
-/** Answers a call that gets no answer of the API's. Never throws. */
-export type Refuse = (call: Call, error: unknown, shedStatus: ShedStatus) => void;
+/**
+ * Answers a call with a problem instead of the API's answer, and returns how the call ended. Never
+ * throws.
+ */
+export type Refuse = (call: Call, error: unknown, shedStatus: ShedStatus) => CallEnd;
 
 export interface RespondDependencies {
   readonly atEndOfTurn: EndOfTurn;
@@ -26,7 +29,7 @@ export interface RespondDependencies {
 export function makeRespond(dependencies: RespondDependencies): Respond {
   const { atEndOfTurn, rewrite, clock, idleTimeoutMs } = dependencies;
 
-  function passOn(call: Call, response: UpstreamResponse): Promise<void> | void {
+  function passOn(call: Call, response: UpstreamResponse): Promise<CallEnd> | CallEnd {
     writeHead(call, response, rewrite);
     const whole = response.whole();
     return whole === undefined
@@ -34,16 +37,20 @@ export function makeRespond(dependencies: RespondDependencies): Respond {
       : end(call, whole);
   }
 
-  function end(call: Call, chunks: readonly Buffer[]): void {
-    for (const chunk of chunks) call.bytesOut += chunk.length;
-    call.end('answered');
+  function end(call: Call, chunks: readonly Buffer[]): CallEnd {
+    for (const chunk of chunks) call.addBytesOut(chunk.length);
     atEndOfTurn(() => endWith(call.outgoing, chunks));
+    return ANSWERED;
   }
 
   /** For a body of which some is still to come: once there is too much of it, it passes as it is. */
-  async function gather(call: Call, response: UpstreamResponse, through: Rewrite): Promise<void> {
+  async function gather(
+    call: Call,
+    response: UpstreamResponse,
+    through: Rewrite,
+  ): Promise<CallEnd> {
     const failure = await response.gather(MOST_REWRITTEN);
-    if (call.gone) return call.end('aborted');
+    if (call.gone) return ABORTED;
     // Nothing was sent yet, so the caller can still be told what happened.
     if (failure !== undefined) throw brokenBody(failure);
     return response.isWhole ? respondRewritten(call, response, through) : passOn(call, response);
@@ -54,13 +61,13 @@ export function makeRespond(dependencies: RespondDependencies): Respond {
     call: Call,
     response: UpstreamResponse,
     through: Rewrite,
-  ): Promise<void> | void {
+  ): Promise<CallEnd> | CallEnd {
     const whole = response.whole();
     if (whole === undefined) return gather(call, response, through);
-    const finish = (rewritten: Buffer | undefined): void => {
-      if (call.gone) return call.end('aborted');
+    const finish = (rewritten: Buffer | undefined): CallEnd => {
+      if (call.gone) return ABORTED;
       writeHead(call, response, through, rewritten);
-      end(call, rewritten === undefined ? whole : [rewritten]);
+      return end(call, rewritten === undefined ? whole : [rewritten]);
     };
     const rewritten = through.body(asOne(whole), response, call.incoming);
     return rewritten instanceof Promise ? rewritten.then(finish) : finish(rewritten);
@@ -69,7 +76,7 @@ export function makeRespond(dependencies: RespondDependencies): Respond {
   return function respond({ call }, response) {
     if (call.gone) {
       response.abort(new Error('the caller is gone'));
-      return call.end('aborted');
+      return ABORTED;
     }
     return rewrite?.wantsBody(response, call.incoming) === true
       ? respondRewritten(call, response, rewrite)
@@ -85,21 +92,27 @@ export function makeRefuse({ log }: RefuseDependencies): Refuse {
   return function refuse(call, thrown, shedStatus) {
     const error = asGatewayError(thrown);
     const { outgoing } = call;
-    const shed = PROBLEMS[error.code].status === 'shed';
-    const left = call.gone && call.cut !== error;
-    call.end(left ? 'aborted' : shed ? 'shed' : 'failed', error.code);
+    const end = endFor(call, error);
     if (error.code === 'internal') log.error({ id: call.id, err: error.cause }, 'internal failure');
     if (outgoing.headersSent || outgoing.destroyed) {
       breakOff(call);
-      return;
+      return end;
     }
     const { status, headers, body } = toProblem(error, call.id, shedStatus);
-    call.bytesOut = Buffer.byteLength(body);
+    call.addBytesOut(Buffer.byteLength(body));
     // A body that was not asked for will not come, and what follows would be taken for it.
     if (call.expectsContinue) outgoing.shouldKeepAlive = false;
     outgoing.writeHead(status, [...headers, 'Server-Timing', timing(call)]);
     outgoing.end(body);
+    return end;
   };
+}
+
+/** A call that is gone has no caller to answer, unless `error` is what Headgate cut it off for. */
+function endFor(call: Call, error: GatewayError): CallEnd {
+  const { code } = error;
+  if (call.gone && call.cutOffBy !== error) return { kind: 'aborted', code };
+  return { kind: PROBLEMS[code].status === 'shed' ? 'shed' : 'failed', code };
 }
 
 /**
@@ -163,7 +176,7 @@ function stream(
   call: Call,
   response: UpstreamResponse,
   { clock, idleTimeoutMs }: Pick<RespondDependencies, 'clock' | 'idleTimeoutMs'>,
-): Promise<void> {
+): Promise<CallEnd> {
   const { outgoing } = call;
   return new Promise((resolve) => {
     let unread: Timer | undefined;
@@ -179,7 +192,7 @@ function stream(
     outgoing.once('close', () => unread?.cancel());
     response.attach({
       chunk(bytes) {
-        call.bytesOut += bytes.length;
+        call.addBytesOut(bytes.length);
         if (outgoing.write(bytes)) return true;
         unread ??= clock.after(idleTimeoutMs, leave);
         return false;
@@ -187,15 +200,12 @@ function stream(
       end(trailers) {
         if (trailers.length > 0) outgoing.addTrailers(pairs(trailers));
         outgoing.end();
-        call.end('answered');
-        resolve();
+        resolve(ANSWERED);
       },
       fail(failure) {
         // The status is out already: only a broken connection tells the caller the truth.
         breakOff(call);
-        if (call.gone) call.end('aborted');
-        else call.end('failed', brokenBody(failure).code);
-        resolve();
+        resolve(call.gone ? ABORTED : { kind: 'failed', code: brokenBody(failure).code });
       },
     });
   });

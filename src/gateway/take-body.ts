@@ -51,16 +51,16 @@ export function makeTakeBody({ limits, memory }: TakeBodyDependencies): TakeBody
     if (length !== 'unknown' && length > mostBytes) throw tooLarge();
     const holding = memory.hold({
       owner,
-      flow: `${call.priority} ${call.caller}`,
+      flow: `${call.identity.priority} ${call.identity.caller}`,
       get waits() {
-        return !call.sending;
+        return !call.isSending;
       },
       evict() {
         const why = 'waiting bodies take all the memory they may, and this flow holds most of it';
         call.cutOff(new GatewayError('body-memory-full', why, { retryAfterMs: MEMORY_RETRY_MS }));
       },
     });
-    call.holding = holding;
+    call.holdBody(holding);
     const source = {
       incoming,
       get gone() {
@@ -71,9 +71,9 @@ export function makeTakeBody({ limits, memory }: TakeBodyDependencies): TakeBody
       },
       onGone: (listener: () => void) => call.onGone(listener),
       count(bytes: number) {
-        call.bytesIn += bytes;
+        call.addBytesIn(bytes);
       },
-      letBodyCome: () => call.letBodyCome(),
+      letBodyCome: () => call.sendContinue(),
       held: (bytes: number) => holding.grow(bytes),
       stalled() {
         const why = `no byte of the body came for ${idleTimeoutMs / 1000} s`;
