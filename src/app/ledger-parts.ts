@@ -1,7 +1,7 @@
 import type { RedisConfig } from '../config/redis.ts';
 import type { ApiClock } from '../rate-headers/api-clock.ts';
 import type { Random, Clock, EndOfTurn } from '../util/clock.ts';
-import type { CredentialHash } from '../gateway/credential.ts';
+import type { CredentialHash } from '../gateway/credentials.ts';
 import type { Ledger, LedgerObserver, SocketPermits } from '../ledger/ledger.ts';
 import type { Log } from '../telemetry/log.ts';
 

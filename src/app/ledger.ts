@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto';
 import type { BuiltLedger, LedgerParts } from './ledger-parts.ts';
-import { makeCredentialHash } from '../gateway/credential.ts';
+import { makeCredentialHash } from '../gateway/credentials.ts';
 import { LocalLedger } from '../ledger/local/local-ledger.ts';
 
 /** Constructs the ledger that the settings ask for: this process's own, or the shared one. */

@@ -2,7 +2,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import type { BuiltLedger, LedgerParts } from './ledger-parts.ts';
 import type { RedisConfig } from '../config/redis.ts';
 import type { Timer } from '../util/clock.ts';
-import { makeCredentialHash, type CredentialHash } from '../gateway/credential.ts';
+import { makeCredentialHash, type CredentialHash } from '../gateway/credentials.ts';
 import { inTime } from '../ledger/shared/in-time.ts';
 import { FailoverLedger } from '../ledger/failover-ledger.ts';
 import { LocalLedger } from '../ledger/local/local-ledger.ts';

@@ -5,7 +5,7 @@ import type { Lane } from '../upstream/lane.ts';
 import type { Sent } from '../upstream/exchange.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import type { Call } from './call.ts';
-import type { Job } from './job.ts';
+import type { Job } from './identify.ts';
 
 /** What became of one attempt; `stale` was held back so long that its grant may be void. */
 export type Forwarded = Sent | { readonly kind: 'stale' };

@@ -1,12 +1,10 @@
-import type { Retry, Grant, Ledger, Shed, Ticket } from '../ledger/ledger.ts';
+import type { Retry, Grant, Ledger } from '../ledger/ledger.ts';
 import type { PipelineObserver } from '../telemetry/pipeline-observer.ts';
 import type { Admit } from './admit.ts';
 import { ABORTED, type Call, type CallEnd } from './call.ts';
-import { comeBackInMs } from './come-back.ts';
 import type { Forward } from './forward.ts';
-import type { Identify } from './identify.ts';
-import type { Job } from './job.ts';
-import { DRAINING_DETAIL, GatewayError, retryAfterSeconds, type ShedStatus } from './problem.ts';
+import type { Identify, Job } from './identify.ts';
+import type { ShedStatus } from './problem.ts';
 import type { RecordCall } from './record.ts';
 import type { Refuse, Respond } from './respond.ts';
 import type { Settle, Settled } from './settle.ts';
@@ -61,7 +59,7 @@ export function makeGateway(steps: GatewayDependencies): Gateway {
       const asked = admit(job, retry);
       const admitted = asked instanceof Promise ? await asked : asked;
       if (admitted.kind === 'cancelled') return ABORTED;
-      if (admitted.kind === 'shed') throw shedError(admitted, job.ticket);
+      if (admitted.kind === 'shed') throw admitted.error;
       const settled = await attempt(job, admitted.grant, retriesLeft);
       switch (settled.kind) {
         case 'respond':
@@ -100,16 +98,4 @@ export function makeGateway(steps: GatewayDependencies): Gateway {
     call.releaseBody();
     record(call, end);
   };
-}
-
-function shedError({ code, retryAfterMs: etaMs }: Shed, ticket: Ticket): GatewayError {
-  const retryAfterMs =
-    code === 'wait-too-long' ? comeBackInMs(etaMs, ticket.deadlineAt - ticket.arrivedAt) : etaMs;
-  const seconds = retryAfterSeconds(retryAfterMs);
-  const detail = {
-    'queue-full': `the queue of this budget is full; try again in ${seconds} s`,
-    'wait-too-long': `the budget comes back too late for this request; try again in ${seconds} s`,
-    draining: DRAINING_DETAIL,
-  }[code];
-  return new GatewayError(code, detail, { retryAfterMs });
 }

@@ -1,20 +1,38 @@
+import type { IncomingMessage } from 'node:http';
+import type { Socket } from 'node:net';
 import { readableOnly } from '../http/accept-encoding.ts';
 import { ensureVersion } from '../http/accept.ts';
 import { matchCallerRule, productOf, type CallerRule } from '../queue/caller-rules.ts';
 import { classify, type ClassRule } from '../http/classify.ts';
 import { parseSecondsOrDuration } from '../util/duration.ts';
 import { PRIORITIES, type Priority } from '../queue/fair-queue.ts';
+import { MOST_TARGET, normaliseTarget, type Target } from '../http/target.ts';
+import { isCrossSite, type SiteFields } from '../http/origin-check.ts';
+import type { Ticket } from '../ledger/ledger.ts';
 import { toTheApi } from '../http/hop-by-hop.ts';
 import { viaOnward } from '../http/via.ts';
 import { NO_BODY, type GoneBody, type RequestBody } from '../upstream/body.ts';
 import type { Call, CallIdentity } from './call.ts';
-import type { CallerOfKey } from './caller-keys.ts';
-import type { CredentialHash } from './credential.ts';
-import type { Job } from './job.ts';
+import type { CallerOfKey, CredentialHash } from './credentials.ts';
 import { GatewayError, type ShedStatus } from './problem.ts';
-import type { RefuseWebPages } from './same-site.ts';
 import type { TakeBody } from './take-body.ts';
-import { authorizationOf, plainAddress, targetOf } from './well-formed.ts';
+
+/** What a call asks for, once it is understood: everything the rest of the walk needs of it. */
+export interface Job {
+  readonly call: Call;
+  readonly ticket: Ticket;
+  readonly method: string;
+  /** Path and query as the API gets them, the base path included. */
+  readonly target: string;
+  /** Name, value, name, value …: the end-to-end headers, without the injected token. */
+  readonly headers: string[];
+  readonly body: RequestBody;
+  /** Whether the caller sent no credential, so that the configured one goes in. */
+  readonly takesToken: boolean;
+  /** Whether it may be repeated when we cannot know if it was executed (RFC 9110 §9.2.2). */
+  readonly idempotent: boolean;
+  readonly shedStatus: ShedStatus;
+}
 
 /** A job, or the news that the caller left while its body was still coming. */
 export type Identified = Job | 'cancelled';
@@ -44,7 +62,8 @@ export interface IdentifyDependencies {
   readonly credentialHash: CredentialHash;
   /** Who shows which key; `undefined` when callers need none. */
   readonly callerOfKey: CallerOfKey | undefined;
-  readonly refuseWebPages: RefuseWebPages;
+  /** Whether a Host field is a name of this gateway. */
+  readonly isOurHost: (hostField: string | undefined) => boolean;
 }
 
 /** Methods that may be repeated when nobody knows whether they were executed (RFC 9110 §9.2.2). */
@@ -58,7 +77,7 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
   const { upstream, apiVersion, hasToken, budgetPer, classes, callers, defaultCaller } =
     dependencies;
   const { maxWaitMs, shedStatus, takeBody, viaId, readsAnswers } = dependencies;
-  const { credentialHash, callerOfKey, refuseWebPages } = dependencies;
+  const { credentialHash, callerOfKey, isOurHost } = dependencies;
   const upstreamHost = new URL(upstream.origin).host;
   /** Ours to replace: the API's host, the version that it wants, what we can read. */
   const replaced = new Set(['host']);
@@ -123,7 +142,7 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
     );
 
     const takesToken = hasToken && authorization === undefined;
-    if (takesToken) refuseWebPages(headers);
+    if (takesToken) refuseWebPages(headers, isOurHost);
     const className = classify(classes, method, target.path);
     const bucket = { id: `${bucketPrefix(authorization)}:${className}`, class: className };
     identity.bucket = bucket;
@@ -213,4 +232,100 @@ function badHeader(name: string, expected: string, got: string): GatewayError {
     'bad-request',
     `${name}: expected ${expected}, got ${JSON.stringify(shown)}`,
   );
+}
+
+/**
+ * Throws a {@link GatewayError} when a web page may have made a browser send this request. Asked
+ * for requests that the configured token is added to: a page that some employee looks at must not
+ * spend the budget through localhost or the inner network.
+ */
+function refuseWebPages(
+  fields: SiteFields,
+  isOurHost: (hostField: string | undefined) => boolean,
+): void {
+  if (isCrossSite(fields)) {
+    throw new GatewayError(
+      'cross-site',
+      'a web page of another site sent this request; pages may not use the configured token',
+    );
+  }
+  if (isOurHost(fields.host)) return;
+  throw new GatewayError(
+    'foreign-host',
+    `expected a Host that is a name of this gateway, got ${JSON.stringify(fields.host?.slice(0, 80))}; HEADGATE_HOSTS names further ones`,
+  );
+}
+
+/**
+ * What a request asks for, in its normal form. Throws a {@link GatewayError} for what is no request
+ * of HTTP/1, and for what is meant for another host than the API or us.
+ */
+function targetOf(incoming: IncomingMessage, upstreamHost: string): Target & { kind: 'ok' } {
+  const { method = 'GET', url = '', socket, httpVersionMajor, httpVersion } = incoming;
+  // Node's parser takes a line without a version for HTTP/0.9, with headers and all.
+  if (httpVersionMajor !== 1) {
+    throw new GatewayError('bad-request', `expected HTTP/1.1 or HTTP/1.0, got HTTP/${httpVersion}`);
+  }
+  if (url.length > MOST_TARGET) {
+    throw new GatewayError(
+      'target-too-long',
+      `expected a request target of at most ${MOST_TARGET} characters, got ${url.length}`,
+    );
+  }
+  const target = normaliseTarget(url, {
+    method,
+    isOurs: (authority) => authority === upstreamHost || isLocal(authority, socket),
+  });
+  if (target.kind === 'forbidden') throw new GatewayError('forbidden-target', target.reason);
+  if (target.kind === 'bad') throw new GatewayError('bad-request', target.reason);
+  if (target.path === '*') {
+    throw new GatewayError('bad-request', 'OPTIONS * asks a whole server: name a path');
+  }
+  return target;
+}
+
+/**
+ * The Authorization value. Node keeps the first of several lines and HTTP forbids a second Host
+ * (RFC 9112 §3.2): two that differ are two requests, and which one would be sent is for an attacker
+ * to choose.
+ */
+function authorizationOf({
+  rawHeaders,
+  headers,
+  httpVersionMinor,
+}: IncomingMessage): string | undefined {
+  let hosts = 0;
+  let authorizations = 0;
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const { length } = rawHeaders[i] ?? '';
+    if (length === HOST.length && rawHeaders[i]?.toLowerCase() === HOST) hosts++;
+    else if (length === AUTHORIZATION.length && rawHeaders[i]?.toLowerCase() === AUTHORIZATION) {
+      authorizations++;
+    }
+  }
+  if (hosts > 1 || (hosts === 0 && httpVersionMinor > 0)) {
+    throw new GatewayError('bad-request', `expected one Host header, got ${hosts}`);
+  }
+  if (authorizations > 1) {
+    throw new GatewayError(
+      'bad-request',
+      `expected one Authorization header, got ${authorizations}`,
+    );
+  }
+  return headers.authorization;
+}
+
+const HOST = 'host';
+const AUTHORIZATION = 'authorization';
+
+/** Whether an authority is the address at which this request came in. */
+function isLocal(authority: string, { localAddress = '', localPort }: Socket): boolean {
+  const address = plainAddress(localAddress);
+  const host = address.includes(':') ? `[${address}]` : address;
+  return authority === `${host}:${localPort}` || authority === `localhost:${localPort}`;
+}
+
+/** IPv4 in IPv6 clothing is the same address. */
+function plainAddress(address: string): string {
+  return address.startsWith('::ffff:') ? address.slice('::ffff:'.length) : address;
 }

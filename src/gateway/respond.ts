@@ -4,7 +4,7 @@ import { endToEnd } from '../http/hop-by-hop.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { BodyFailure, UpstreamResponse } from '../upstream/response.ts';
 import { ABORTED, ANSWERED, type Call, type CallEnd } from './call.ts';
-import type { Job } from './job.ts';
+import type { Job } from './identify.ts';
 import { asGatewayError, GatewayError, PROBLEMS, toProblem, type ShedStatus } from './problem.ts';
 import { headersForRewritten, MOST_REWRITTEN, type Rewrite } from './rewrite.ts';
 

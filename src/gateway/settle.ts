@@ -4,6 +4,7 @@ import {
   makeHttpDateReader,
   readAge,
   readRateLimit,
+  type HeaderRecord,
   type RateLimitReading,
   type Reset,
 } from '../rate-headers/rate-headers.ts';
@@ -13,8 +14,7 @@ import type { RetryCause, PipelineObserver } from '../telemetry/pipeline-observe
 import type { Sent } from '../upstream/exchange.ts';
 import type { FailureReason, UpstreamResponse } from '../upstream/response.ts';
 import type { Forwarded } from './forward.ts';
-import type { Job } from './job.ts';
-import { makeNoteDoubtful } from './doubtful.ts';
+import type { Job } from './identify.ts';
 import { GatewayError, type ProblemCode } from './problem.ts';
 
 /** What comes after an attempt. */
@@ -145,4 +145,26 @@ function failure({ kind, reason, error }: Sent & { kind: 'unsent' | 'lost' }): G
   const { code, detail } = FAILURES[reason];
   const executed = kind === 'lost' ? 'it may have executed the request' : 'it saw no request';
   return new GatewayError(code, `${detail}; ${executed}`, { cause: error });
+}
+
+/** Notes rate headers that could not be understood: `names` of those in `headers`. */
+type NoteDoubtful = (bucket: string, names: readonly string[], headers: HeaderRecord) => void;
+
+/** An API that sends one doubtful answer sends a thousand; one line a minute says it. */
+const EVERY_MS = 60_000;
+const MOST_SHOWN = 100;
+
+/** Warns of doubtful rate headers at most once a minute, and of how many answers had some. */
+function makeNoteDoubtful(log: Log, clock: Clock): NoteDoubtful {
+  let quietUntil = Number.NEGATIVE_INFINITY;
+  let answers = 0;
+  return (bucket, names, headers) => {
+    answers++;
+    const now = clock.now();
+    if (now < quietUntil) return;
+    quietUntil = now + EVERY_MS;
+    const values = names.map((name) => String(headers[name]).slice(0, MOST_SHOWN));
+    log.warn({ bucket, headers: names, values, answers }, 'doubtful rate headers');
+    answers = 0;
+  };
 }

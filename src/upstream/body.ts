@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import { Transform, type Readable } from 'node:stream';
 import type { Clock, Timer } from '../util/clock.ts';
 import type { CallerSignal } from '../ledger/ledger.ts';
-import { Pieces } from './pieces.ts';
+import { Pieces } from './body-memory.ts';
 
 /** A request's body on its way to the API. */
 export type RequestBody = NoBody | BufferedBody | StreamedBody;

@@ -5,7 +5,7 @@ import { expect, onTestFinished, test } from 'vitest';
 import { makeAdmit } from '../../src/gateway/admit.ts';
 import { Call } from '../../src/gateway/call.ts';
 import { makeGateway, type GatewayDependencies } from '../../src/gateway/gateway.ts';
-import type { Job } from '../../src/gateway/job.ts';
+import type { Job } from '../../src/gateway/identify.ts';
 import { GatewayError, type ProblemCode } from '../../src/gateway/problem.ts';
 import { makeRecord } from '../../src/gateway/record.ts';
 import { makeRefuse, makeRespond } from '../../src/gateway/respond.ts';

@@ -1,7 +1,7 @@
 import { createServer } from 'node:http';
 import { expect, onTestFinished, test } from 'vitest';
 import { Call } from '../../src/gateway/call.ts';
-import { makeCallerOfKey } from '../../src/gateway/caller-keys.ts';
+import { makeCallerOfKey } from '../../src/gateway/credentials.ts';
 import { makeIdentify } from '../../src/gateway/identify.ts';
 import { NO_BODY } from '../../src/upstream/body.ts';
 import { askFor, settingsOf } from '../support/composed.ts';
@@ -24,7 +24,7 @@ async function startIdentifying(withKeys: boolean): Promise<string> {
     readsAnswers: false,
     credentialHash: (authorization) => authorization,
     callerOfKey: withKeys ? makeCallerOfKey(KEYS, Buffer.from('random')) : undefined,
-    refuseWebPages: () => undefined,
+    isOurHost: () => true,
   });
   const server = createServer((incoming, outgoing) => {
     const job = identify(new Call('id', incoming, outgoing, 0));

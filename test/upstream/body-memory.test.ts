@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { BodyMemory, type Holding } from '../../src/upstream/body-memory.ts';
+import { BodyMemory, Pieces, type Holding } from '../../src/upstream/body-memory.ts';
 
 /** A memory of 100 bytes, and a way to hold some of it under a name. */
 function setUp(): {
@@ -65,4 +65,33 @@ test('as many go as it takes', () => {
   hold('b1', 50);
   expect(evicted).toEqual(['a1-4', 'a1-3', 'a1-2']);
   expect(memory.bytes).toBe(90);
+});
+
+test('pieces of any size come out in their order', () => {
+  const pieces = new Pieces();
+  const sizes = [10, 1, 4095, 4096, 20_000, 1, 1, 16_384, 3000, 3000, 3000, 3000, 3000, 3000, 5];
+  const expected = Buffer.concat(
+    sizes.map((size, i) => {
+      const piece = Buffer.alloc(size, i + 1);
+      pieces.add(piece);
+      return piece;
+    }),
+  );
+  expect(Buffer.concat(pieces.all()).equals(expected)).toBe(true);
+});
+
+test('a body that comes byte by byte is kept in few buffers', () => {
+  const pieces = new Pieces();
+  for (let i = 0; i < 100_000; i++) pieces.add(Buffer.from([i % 256]));
+  const all = pieces.all();
+  expect(all.length).toBeLessThan(10);
+  expect(Buffer.concat(all)).toHaveLength(100_000);
+});
+
+test('what comes in one piece is not copied', () => {
+  const pieces = new Pieces();
+  const piece = Buffer.from('small');
+  pieces.add(piece);
+  expect(pieces.all()).toEqual([piece]);
+  expect(pieces.all()[0]).toBe(piece);
 });
