@@ -52,7 +52,7 @@ function shedError({ code, retryAfterMs: etaMs }: Shed, ticket: Ticket): Gateway
 }
 
 /** From this much patience on, there is a whole second that lies well within it. */
-const LEAST_PATIENCE_MS = 1000;
+const MIN_PATIENCE_MS = 1000;
 
 /**
  * How long a caller that was shed because its turn comes too late should stay away, in milliseconds.
@@ -65,6 +65,6 @@ const LEAST_PATIENCE_MS = 1000;
  * `etaMs` is when its turn comes, `patienceMs` how long it would wait; both from now.
  */
 function comeBackInMs(etaMs: number, patienceMs: number): number {
-  if (patienceMs < LEAST_PATIENCE_MS) return etaMs;
+  if (patienceMs < MIN_PATIENCE_MS) return etaMs;
   return Math.round((etaMs - patienceMs / 2) / 1000) * 1000;
 }

@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Priority } from '../queue/fair-queue.ts';
 import type { LinkedListItem } from '../util/linked-list.ts';
 import type { BucketName, CallerSignal, RemoveListener } from '../ledger/ledger.ts';
-import type { Holding } from '../upstream/body-memory.ts';
+import type { MemoryReservation } from '../upstream/body-memory.ts';
 import type { GatewayError, ProblemCode } from './problem.ts';
 
 /** How a call ended, as its log line states it. */
@@ -68,7 +68,7 @@ export class Call implements CallerSignal, LinkedListItem<Call> {
   #bytesIn = 0;
   #bytesOut = 0;
   #expectsContinue: boolean;
-  #holding: Holding | undefined;
+  #reservation: MemoryReservation | undefined;
   #gone = false;
   #cutOffBy: GatewayError | undefined;
   /** Most calls have one listener at a time. */
@@ -157,12 +157,12 @@ export class Call implements CallerSignal, LinkedListItem<Call> {
   }
 
   /** Notes the memory that the body takes, until {@link releaseBody}. */
-  holdBody(holding: Holding): void {
-    this.#holding = holding;
+  holdBody(reservation: MemoryReservation): void {
+    this.#reservation = reservation;
   }
 
   releaseBody(): void {
-    this.#holding?.release();
+    this.#reservation?.release();
   }
 
   get gone(): boolean {

@@ -3,9 +3,9 @@ import { LRUCache } from 'lru-cache';
 import { GatewayError } from './problem.ts';
 
 /** Credentials whose hash is remembered; a miss costs a few microseconds. */
-const REMEMBERED = 10_000;
+const MAX_CACHED = 10_000;
 /** Longer ones are hashed anew each time: they may have 64 KiB, and so many of them half a gigabyte. */
-const MOST_REMEMBERED_LENGTH = 4096;
+const MAX_CACHED_LENGTH = 4096;
 
 /** Turns an Authorization header into a name that tells nothing to who does not hold the key. */
 export type CredentialHash = (authorization: string) => string;
@@ -15,7 +15,7 @@ export type CredentialHash = (authorization: string) => string;
  * case-insensitive (RFC 9110 §11.1): `Token x` and `token x` are one credential and one bucket.
  */
 export function makeCredentialHash(key: Buffer): CredentialHash {
-  const remembered = new LRUCache<string, string>({ max: REMEMBERED });
+  const remembered = new LRUCache<string, string>({ max: MAX_CACHED });
   return (authorization) => {
     const known = remembered.get(authorization);
     if (known !== undefined) return known;
@@ -24,7 +24,7 @@ export function makeCredentialHash(key: Buffer): CredentialHash {
       .update(`${scheme.toLowerCase()} ${rest}`)
       .digest('hex')
       .slice(0, 16);
-    if (authorization.length <= MOST_REMEMBERED_LENGTH) remembered.set(authorization, hash);
+    if (authorization.length <= MAX_CACHED_LENGTH) remembered.set(authorization, hash);
     return hash;
   };
 }

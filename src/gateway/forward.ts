@@ -2,13 +2,13 @@ import type { Clock } from '../util/clock.ts';
 import { endToEnd } from '../http/hop-by-hop.ts';
 import type { Grant } from '../ledger/ledger.ts';
 import type { Lane } from '../upstream/lane.ts';
-import type { Sent } from '../upstream/exchange.ts';
+import type { SendResult } from '../upstream/exchange.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import type { Call } from './call.ts';
 import type { Job } from './identify.ts';
 
 /** What became of one attempt; `stale` was held back so long that its grant may be void. */
-export type Forwarded = Sent | { readonly kind: 'stale' };
+export type Forwarded = SendResult | { readonly kind: 'stale' };
 
 /** Sends a granted job to the API, once. Never rejects. */
 export type Forward = (job: Job, grant: Grant) => Promise<Forwarded>;
@@ -35,7 +35,7 @@ const GRANT_FRESH_MS = 5000;
 export function makeForward({ upstream, lane, clock, token }: ForwardDependencies): Forward {
   async function send(job: Job): Promise<Forwarded> {
     const { call, body } = job;
-    if (body.kind === 'stream') await body.probe();
+    if (body.kind === 'stream') await body.checkCaller();
     if (call.gone) return neverSent();
     const startedAt = clock.now();
     call.addAttempt();
@@ -73,8 +73,8 @@ export function makeForward({ upstream, lane, clock, token }: ForwardDependencie
 }
 
 /** The token goes in at the last moment, so that a rotated one serves requests that waited. */
-function withToken({ headers, takesToken }: Job, token: string | undefined): string[] {
-  if (!takesToken || token === undefined) return headers;
+function withToken({ headers, addsToken }: Job, token: string | undefined): string[] {
+  if (!addsToken || token === undefined) return headers;
   return [...headers, 'Authorization', `token ${token}`];
 }
 

@@ -28,7 +28,7 @@ export interface Job {
   readonly headers: string[];
   readonly body: RequestBody;
   /** Whether the caller sent no credential, so that the configured one goes in. */
-  readonly takesToken: boolean;
+  readonly addsToken: boolean;
   /** Whether it may be repeated when we cannot know if it was executed (RFC 9110 §9.2.2). */
   readonly idempotent: boolean;
   readonly shedStatus: ShedStatus;
@@ -141,8 +141,8 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
       maxWaitMs,
     );
 
-    const takesToken = hasToken && authorization === undefined;
-    if (takesToken) refuseWebPages(headers, isOurHost);
+    const addsToken = hasToken && authorization === undefined;
+    if (addsToken) refuseWebPages(headers, isOurHost);
     const className = classify(classes, method, target.path);
     const bucket = { id: `${bucketPrefix(authorization)}:${className}`, class: className };
     identity.bucket = bucket;
@@ -161,7 +161,7 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
       method,
       target: upstream.basePath + target.path + (target.query === '' ? '' : `?${target.query}`),
       headers: headersFor(call),
-      takesToken,
+      addsToken,
       idempotent: IDEMPOTENT.has(method),
       shedStatus: rule?.shedStatus ?? shedStatus,
       body: NO_BODY,

@@ -6,7 +6,7 @@ import type { BodyFailure, UpstreamResponse } from '../upstream/response.ts';
 import { ABORTED, ANSWERED, type Call, type CallEnd } from './call.ts';
 import type { Job } from './identify.ts';
 import { asGatewayError, GatewayError, PROBLEMS, toProblem, type ShedStatus } from './problem.ts';
-import { headersForRewritten, MOST_REWRITTEN, type Rewrite } from './rewrite.ts';
+import { headersForRewritten, MAX_REWRITTEN_BYTES, type Rewrite } from './rewrite.ts';
 
 /** Streams the API's answer to the caller, and returns how the call ended. */
 export type Respond = (job: Job, response: UpstreamResponse) => Promise<CallEnd> | CallEnd;
@@ -31,7 +31,7 @@ export function makeRespond(dependencies: RespondDependencies): Respond {
 
   function passOn(call: Call, response: UpstreamResponse): Promise<CallEnd> | CallEnd {
     writeHead(call, response, rewrite);
-    const whole = response.whole();
+    const whole = response.takeWhole();
     return whole === undefined
       ? stream(call, response, { clock, idleTimeoutMs })
       : end(call, whole);
@@ -49,7 +49,7 @@ export function makeRespond(dependencies: RespondDependencies): Respond {
     response: UpstreamResponse,
     through: Rewrite,
   ): Promise<CallEnd> {
-    const failure = await response.gather(MOST_REWRITTEN);
+    const failure = await response.gather(MAX_REWRITTEN_BYTES);
     if (call.gone) return ABORTED;
     // Nothing was sent yet, so the caller can still be told what happened.
     if (failure !== undefined) throw brokenBody(failure);
@@ -62,7 +62,7 @@ export function makeRespond(dependencies: RespondDependencies): Respond {
     response: UpstreamResponse,
     through: Rewrite,
   ): Promise<CallEnd> | CallEnd {
-    const whole = response.whole();
+    const whole = response.takeWhole();
     if (whole === undefined) return gather(call, response, through);
     const finish = (rewritten: Buffer | undefined): CallEnd => {
       if (call.gone) return ABORTED;
@@ -78,7 +78,7 @@ export function makeRespond(dependencies: RespondDependencies): Respond {
       response.abort(new Error('the caller is gone'));
       return ABORTED;
     }
-    return rewrite?.wantsBody(response, call.incoming) === true
+    return rewrite?.needsBody(response, call.incoming) === true
       ? respondRewritten(call, response, rewrite)
       : passOn(call, response);
   };

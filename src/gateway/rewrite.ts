@@ -18,7 +18,7 @@ export interface Rewrite {
   /** Rewrites Location and Link in place, in a flat list of name, value, name, value … */
   headers(headers: string[], response: UpstreamResponse, incoming: IncomingMessage): void;
   /** Whether the body may hold links, so that all of it is wanted before any of it is sent. */
-  wantsBody(response: UpstreamResponse, incoming: IncomingMessage): boolean;
+  needsBody(response: UpstreamResponse, incoming: IncomingMessage): boolean;
   /**
    * The body with its links rewritten, encoded as it was; `undefined` when there is none to rewrite, and
    * the bytes are to go out as they came. Answers without a promise when nothing has to be decoded.
@@ -31,7 +31,7 @@ export interface Rewrite {
 }
 
 /** Bodies beyond this pass as they are; encoded ones that would grow beyond it, too. */
-export const MOST_REWRITTEN = 1024 * 1024;
+export const MAX_REWRITTEN_BYTES = 1024 * 1024;
 const JSON_TYPE = /^application\/(?:[\w.+-]+\+)?json(?:\s*;|$)/i;
 const NO_TRANSFORM = /(?:^|,)\s*no-transform\s*(?:,|$)/i;
 
@@ -41,7 +41,7 @@ interface Coding {
   readonly encode: (bytes: Buffer) => Promise<Buffer>;
 }
 
-const limits = { maxOutputLength: MOST_REWRITTEN };
+const limits = { maxOutputLength: MAX_REWRITTEN_BYTES };
 const { BROTLI_PARAM_QUALITY } = zlib.constants;
 /** The default quality is for files that are packed once. */
 const fastBrotli = { params: { [BROTLI_PARAM_QUALITY]: 4 } };
@@ -132,10 +132,10 @@ export function makeRewrite({ origin, basePath, jsonLinks }: RewriteOptions): Re
       }
     },
 
-    wantsBody({ status, headers }, incoming) {
+    needsBody({ status, headers }, incoming) {
       if (jsonLinks.length === 0 || status !== 200 || incoming.method !== 'GET') return false;
       if (!JSON_TYPE.test(text(headers['content-type']))) return false;
-      if (Number(headers['content-length'] ?? 0) > MOST_REWRITTEN) return false;
+      if (Number(headers['content-length'] ?? 0) > MAX_REWRITTEN_BYTES) return false;
       // RFC 9110 §7.7: what says so must not be transformed.
       if (NO_TRANSFORM.test(text(headers['cache-control']))) return false;
       return CODINGS.has(codingOf(headers));

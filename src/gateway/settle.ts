@@ -11,7 +11,7 @@ import {
 import type { Retry, Grant, Ledger } from '../ledger/ledger.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { RetryCause, PipelineObserver } from '../telemetry/pipeline-observer.ts';
-import type { Sent } from '../upstream/exchange.ts';
+import type { SendResult } from '../upstream/exchange.ts';
 import type { FailureReason, UpstreamResponse } from '../upstream/response.ts';
 import type { Forwarded } from './forward.ts';
 import type { Job } from './identify.ts';
@@ -54,7 +54,7 @@ export function makeSettle(dependencies: SettleDependencies): Settle {
     return random() * Math.min(RETRY_MS.first * 2 ** (attempt - 1), RETRY_MS.last);
   }
 
-  function answered(job: Job, grant: Grant, sent: Sent & { kind: 'answered' }): Settled {
+  function answered(job: Job, grant: Grant, sent: SendResult & { kind: 'answered' }): Settled {
     const { call, ticket } = job;
     const { response, sentAt, receivedAt } = sent;
     const { status, headers } = response;
@@ -141,7 +141,7 @@ const FAILURES: Readonly<Record<FailureReason, { code: ProblemCode; detail: stri
   aborted: { code: 'upstream-unreachable', detail: 'the connection broke before an answer came' },
 };
 
-function failure({ kind, reason, error }: Sent & { kind: 'unsent' | 'lost' }): GatewayError {
+function failure({ kind, reason, error }: SendResult & { kind: 'unsent' | 'lost' }): GatewayError {
   const { code, detail } = FAILURES[reason];
   const executed = kind === 'lost' ? 'it may have executed the request' : 'it saw no request';
   return new GatewayError(code, `${detail}; ${executed}`, { cause: error });
@@ -151,8 +151,8 @@ function failure({ kind, reason, error }: Sent & { kind: 'unsent' | 'lost' }): G
 type NoteDoubtful = (bucket: string, names: readonly string[], headers: HeaderRecord) => void;
 
 /** An API that sends one doubtful answer sends a thousand; one line a minute says it. */
-const EVERY_MS = 60_000;
-const MOST_SHOWN = 100;
+const WARN_INTERVAL_MS = 60_000;
+const MAX_SHOWN_CHARACTERS = 100;
 
 /** Warns of doubtful rate headers at most once a minute, and of how many answers had some. */
 function makeNoteDoubtful(log: Log, clock: Clock): NoteDoubtful {
@@ -162,8 +162,8 @@ function makeNoteDoubtful(log: Log, clock: Clock): NoteDoubtful {
     answers++;
     const now = clock.now();
     if (now < quietUntil) return;
-    quietUntil = now + EVERY_MS;
-    const values = names.map((name) => String(headers[name]).slice(0, MOST_SHOWN));
+    quietUntil = now + WARN_INTERVAL_MS;
+    const values = names.map((name) => String(headers[name]).slice(0, MAX_SHOWN_CHARACTERS));
     log.warn({ bucket, headers: names, values, answers }, 'doubtful rate headers');
     answers = 0;
   };

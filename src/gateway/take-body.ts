@@ -49,10 +49,10 @@ export function makeTakeBody({ limits, memory }: TakeBodyDependencies): TakeBody
     if (length === 0) return NO_BODY;
     if (length === 'unknown') refuseOtherCodings(incoming);
     if (length !== 'unknown' && length > mostBytes) throw tooLarge();
-    const holding = memory.hold({
+    const reservation = memory.reserve({
       owner,
       flow: `${call.identity.priority} ${call.identity.caller}`,
-      get waits() {
+      get evictable() {
         return !call.isSending;
       },
       evict() {
@@ -60,21 +60,21 @@ export function makeTakeBody({ limits, memory }: TakeBodyDependencies): TakeBody
         call.cutOff(new GatewayError('body-memory-full', why, { retryAfterMs: MEMORY_RETRY_MS }));
       },
     });
-    call.holdBody(holding);
+    call.holdBody(reservation);
     const source = {
       incoming,
       get gone() {
         return call.gone;
       },
-      get over() {
+      get ended() {
         return call.gone || call.outgoing.writableEnded;
       },
       onGone: (listener: () => void) => call.onGone(listener),
-      count(bytes: number) {
+      received(bytes: number) {
         call.addBytesIn(bytes);
       },
-      letBodyCome: () => call.sendContinue(),
-      held: (bytes: number) => holding.grow(bytes),
+      sendContinue: () => call.sendContinue(),
+      kept: (bytes: number) => reservation.grow(bytes),
       stalled() {
         const why = `no byte of the body came for ${idleTimeoutMs / 1000} s`;
         call.cutOff(new GatewayError('body-timeout', why));

@@ -24,7 +24,7 @@ export interface Tls {
 }
 
 /** How often the files are looked at; mounted secrets are swapped by a link, which this sees. */
-const LOOK_EVERY_MS = 1000;
+const POLL_INTERVAL_MS = 1000;
 
 /** Reads both files. Throws when one cannot be read, or when they do not fit together. */
 export function readTlsFiles({ cert, key }: TlsPaths): TlsFiles {
@@ -50,7 +50,7 @@ export function watchTls(paths: TlsPaths, log: Log): Tls {
     }
   };
   for (const path of Object.values(paths)) {
-    watchFile(path, { interval: LOOK_EVERY_MS, persistent: false }, look);
+    watchFile(path, { interval: POLL_INTERVAL_MS, persistent: false }, look);
   }
   return {
     files: () => files,

@@ -1,32 +1,32 @@
 /** A body that is kept in memory, and who can be told to let it go. */
-export interface BodyHolder {
+export interface ReservationHolder {
   /** Who the queue is fair to. */
   readonly owner: string;
   /** One caller at one priority. */
   readonly flow: string;
   /** Whether it only waits: what is on its way to the API must keep its bytes. */
-  readonly waits: boolean;
+  readonly evictable: boolean;
   /** Refuses the call; its bytes are counted no more. */
   evict(): void;
 }
 
 /** What one call holds. */
-export interface Holding {
+export interface MemoryReservation {
   grow(bytes: number): void;
   /** Gives everything back; harmless when it was given back already. */
   release(): void;
 }
 
-interface Held {
-  readonly holder: BodyHolder;
+interface Reserved {
+  readonly holder: ReservationHolder;
   bytes: number;
-  given: boolean;
+  released: boolean;
 }
 
 /** What one flow holds, its calls in the order in which they came. */
 interface Flow {
   bytes: number;
-  readonly calls: Set<Held>;
+  readonly calls: Set<Reserved>;
 }
 
 interface Owner {
@@ -56,37 +56,37 @@ export class BodyMemory {
     return this.#bytes;
   }
 
-  hold(holder: BodyHolder): Holding {
-    const held: Held = { holder, bytes: 0, given: false };
+  reserve(holder: ReservationHolder): MemoryReservation {
+    const reserved: Reserved = { holder, bytes: 0, released: false };
     return {
       grow: (bytes) => {
-        if (held.given) return;
-        this.#add(held, bytes);
+        if (reserved.released) return;
+        this.#add(reserved, bytes);
         while (this.#bytes > this.#limitBytes && this.#evictOne());
       },
-      release: () => this.#release(held),
+      release: () => this.#release(reserved),
     };
   }
 
-  #add(held: Held, bytes: number): void {
-    const { owner: ownerName, flow: flowName } = held.holder;
+  #add(reserved: Reserved, bytes: number): void {
+    const { owner: ownerName, flow: flowName } = reserved.holder;
     const owner: Owner = this.#owners.get(ownerName) ?? { bytes: 0, flows: new Map() };
     const flow: Flow = owner.flows.get(flowName) ?? { bytes: 0, calls: new Set() };
     this.#owners.set(ownerName, owner);
     owner.flows.set(flowName, flow);
-    flow.calls.add(held);
-    for (const sum of [held, flow, owner]) sum.bytes += bytes;
+    flow.calls.add(reserved);
+    for (const sum of [reserved, flow, owner]) sum.bytes += bytes;
     this.#bytes += bytes;
   }
 
-  #release(held: Held): void {
-    held.given = true;
-    const { owner: ownerName, flow: flowName } = held.holder;
+  #release(reserved: Reserved): void {
+    reserved.released = true;
+    const { owner: ownerName, flow: flowName } = reserved.holder;
     const owner = this.#owners.get(ownerName);
     const flow = owner?.flows.get(flowName);
-    if (owner === undefined || flow === undefined || !flow.calls.delete(held)) return;
-    for (const sum of [flow, owner]) sum.bytes -= held.bytes;
-    this.#bytes -= held.bytes;
+    if (owner === undefined || flow === undefined || !flow.calls.delete(reserved)) return;
+    for (const sum of [flow, owner]) sum.bytes -= reserved.bytes;
+    this.#bytes -= reserved.bytes;
     if (flow.calls.size === 0) owner.flows.delete(flowName);
     if (owner.flows.size === 0) this.#owners.delete(ownerName);
   }
@@ -94,7 +94,7 @@ export class BodyMemory {
   /** Says whether there was anybody to evict. */
   #evictOne(): boolean {
     const last = longest(this.#owners.values(), ({ flows }) =>
-      longest(flows.values(), ({ calls }) => lastThatWaits(calls)),
+      longest(flows.values(), ({ calls }) => lastEvictable(calls)),
     );
     if (last === undefined) return false;
     this.#release(last);
@@ -106,10 +106,10 @@ export class BodyMemory {
 /** What `pick` finds in the one that holds most bytes, among those in which it finds anything. */
 function longest<T extends { readonly bytes: number }>(
   all: Iterable<T>,
-  pick: (one: T) => Held | undefined,
-): Held | undefined {
+  pick: (one: T) => Reserved | undefined,
+): Reserved | undefined {
   let most = 0;
-  let found: Held | undefined;
+  let found: Reserved | undefined;
   for (const one of all) {
     const picked = one.bytes > most ? pick(one) : undefined;
     if (picked === undefined) continue;
@@ -119,21 +119,21 @@ function longest<T extends { readonly bytes: number }>(
   return found;
 }
 
-function lastThatWaits(calls: Iterable<Held>): Held | undefined {
-  let last: Held | undefined;
-  for (const held of calls) if (held.holder.waits) last = held;
+function lastEvictable(calls: Iterable<Reserved>): Reserved | undefined {
+  let last: Reserved | undefined;
+  for (const reserved of calls) if (reserved.holder.evictable) last = reserved;
   return last;
 }
 
-/** Pieces smaller than this are copied together. */
-const SMALL = 4096;
-const BLOCK = 16_384;
+/** ChunkBuffer smaller than this are copied together. */
+const SMALL_BYTES = 4096;
+const BLOCK_BYTES = 16_384;
 
 /**
  * Bytes that came in pieces, in about as much memory as they are. A buffer of one byte takes a few
  * hundred: a body that is sent byte by byte would take far more than it is counted for.
  */
-export class Pieces {
+export class ChunkBuffer {
   readonly #done: Buffer[] = [];
   /** The last one, which more is copied to. */
   #block: Buffer | undefined;
@@ -141,13 +141,13 @@ export class Pieces {
 
   add(piece: Buffer): void {
     // What comes in one piece, as most does, stays in it.
-    if (piece.length >= SMALL || (this.#done.length === 0 && this.#block === undefined)) {
+    if (piece.length >= SMALL_BYTES || (this.#done.length === 0 && this.#block === undefined)) {
       this.#endBlock();
       this.#done.push(piece);
       return;
     }
-    if (this.#block !== undefined && this.#filled + piece.length > BLOCK) this.#endBlock();
-    this.#block ??= Buffer.allocUnsafeSlow(BLOCK);
+    if (this.#block !== undefined && this.#filled + piece.length > BLOCK_BYTES) this.#endBlock();
+    this.#block ??= Buffer.allocUnsafeSlow(BLOCK_BYTES);
     this.#filled += piece.copy(this.#block, this.#filled);
   }
 

@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import { Transform, type Readable } from 'node:stream';
 import type { Clock, Timer } from '../util/clock.ts';
 import type { CallerSignal } from '../ledger/ledger.ts';
-import { Pieces } from './body-memory.ts';
+import { ChunkBuffer } from './body-memory.ts';
 
 /** A request's body on its way to the API. */
 export type RequestBody = NoBody | BufferedBody | StreamedBody;
@@ -25,7 +25,7 @@ export interface StreamedBody {
   readonly kind: 'stream';
   readonly replayable: boolean;
   /** Resolves when it was looked whether the caller is still there, as far as that can be seen. */
-  probe(): Promise<void>;
+  checkCaller(): Promise<void>;
   take(): Readable;
 }
 
@@ -38,13 +38,13 @@ export interface GoneBody {
 export interface BodySource extends CallerSignal {
   readonly incoming: IncomingMessage;
   /** The call has had its answer, or nobody is left to have one. */
-  readonly over: boolean;
+  readonly ended: boolean;
   /** So many bytes of it came. */
-  count(bytes: number): void;
+  received(bytes: number): void;
   /** Somebody reads now: a caller that waits for `100 Continue` may send. */
-  letBodyCome(): void;
+  sendContinue(): void;
   /** So many more bytes are kept in memory for it. */
-  held(bytes: number): void;
+  kept(bytes: number): void;
   /** Nothing came for the idle timeout although somebody was reading. */
   stalled(): void;
   /** More came than may. */
@@ -64,7 +64,7 @@ export interface BodyLimits {
 export const NO_BODY: NoBody = { kind: 'none', replayable: true, take: () => null };
 
 /** How often it is looked whether a caller is still there whose body nobody reads yet. */
-const PROBE_EVERY_MS = 1000;
+const CHECK_CALLER_EVERY_MS = 1000;
 
 /** Whether a request comes with a body (RFC 9112 §6.3); its length, as far as it is declared. */
 export function bodyLength({ headers }: IncomingMessage): number | 'unknown' {
@@ -85,9 +85,9 @@ export function readBody(
   const length = bodyLength(incoming);
   if (length !== 'unknown' && length > keepBytes) return makeStream(source, limits, []);
   if (source.gone) return Promise.resolve({ kind: 'gone' });
-  source.letBodyCome();
+  source.sendContinue();
   return new Promise((resolve) => {
-    const pieces = new Pieces();
+    const chunks = new ChunkBuffer();
     let size = 0;
     const idle = watchIdle(limits, source, () => true);
     const stop = (): void => {
@@ -97,25 +97,25 @@ export function readBody(
     };
     const onData = (chunk: Buffer): void => {
       idle.progress();
-      pieces.add(chunk);
+      chunks.add(chunk);
       size += chunk.length;
-      source.held(chunk.length);
+      source.kept(chunk.length);
       if (size <= keepBytes || source.gone) return;
       incoming.pause();
       stop();
-      resolve(makeStream(source, limits, pieces.all()));
+      resolve(makeStream(source, limits, chunks.all()));
     };
     const onEnd = (): void => {
       stop();
-      source.count(size);
-      const all = pieces.all();
+      source.received(size);
+      const all = chunks.all();
       const [only] = all;
       const bytes = all.length === 1 && only !== undefined ? only : Buffer.concat(all);
       resolve({ kind: 'buffered', replayable: true, take: () => bytes });
     };
     const onGone = (): void => {
       stop();
-      source.count(size);
+      source.received(size);
       resolve({ kind: 'gone' });
     };
     const removeListener = source.onGone(onGone);
@@ -127,26 +127,26 @@ export function readBody(
 function makeStream(source: BodySource, limits: BodyLimits, head: readonly Buffer[]): StreamedBody {
   const { incoming } = source;
   const { socket } = incoming;
-  const probing = every(limits.clock, PROBE_EVERY_MS, () => {
-    if (source.over || socket.destroyed) return false;
-    void probeSocket(source);
+  const checking = every(limits.clock, CHECK_CALLER_EVERY_MS, () => {
+    if (source.ended || socket.destroyed) return false;
+    void checkSocket(source);
     return true;
   });
-  incoming.once('close', probing.stop);
+  incoming.once('close', checking.stop);
   let taken = false;
   return {
     kind: 'stream',
     get replayable() {
       return !taken;
     },
-    async probe() {
-      await probeSocket(source);
+    async checkCaller() {
+      await checkSocket(source);
     },
     take() {
       if (taken) throw new Error('a streamed body was sent twice');
       taken = true;
-      probing.stop();
-      source.letBodyCome();
+      checking.stop();
+      source.sendContinue();
       return flow(source, limits, head);
     },
   };
@@ -157,8 +157,8 @@ function makeStream(source: BodySource, limits: BodyLimits, head: readonly Buffe
    * then closes the socket, and the call hears of it. A caller that closed in good order behind
    * bytes that we have not read yet cannot be seen before they are read.
    */
-  function probeSocket({ over }: BodySource): Promise<void> {
-    if (over || socket.destroyed) return Promise.resolve();
+  function checkSocket({ ended }: BodySource): Promise<void> {
+    if (ended || socket.destroyed) return Promise.resolve();
     return new Promise((resolve) => {
       socket.write('', () => resolve());
     });
@@ -174,7 +174,7 @@ function flow(source: BodySource, limits: BodyLimits, head: readonly Buffer[]): 
     transform(chunk: Buffer, _encoding, done) {
       idle.progress();
       size += chunk.length;
-      source.count(chunk.length);
+      source.received(chunk.length);
       if (size <= limits.mostBytes) return done(null, chunk);
       source.tooLarge();
       done(new Error('the body is longer than allowed'));

@@ -6,7 +6,7 @@ import type { CallerSignal, RemoveListener } from '../ledger/ledger.ts';
 import { UpstreamResponse, type FailureReason } from './response.ts';
 
 /** What came of sending a request, known when its headers arrive or cannot arrive any more. */
-export type Sent =
+export type SendResult =
   | {
       readonly kind: 'answered';
       readonly response: UpstreamResponse;
@@ -36,9 +36,9 @@ export interface ExchangeOptions {
   readonly throughProxy: boolean;
   /** Early hints (103) came. */
   readonly onEarlyHints: (rawHeaders: string[]) => void;
-  readonly onSent: (sent: Sent) => void;
+  readonly onResult: (sent: SendResult) => void;
   /** Called once, when nothing more can come: the socket is somebody else's. */
-  readonly onOver: () => void;
+  readonly onEnd: () => void;
 }
 
 /**
@@ -57,7 +57,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
   #controller: Dispatcher.DispatchController | undefined;
   #sentAt: number | undefined;
   #response: UpstreamResponse | undefined;
-  #over = false;
+  #ended = false;
   readonly #removeListener: RemoveListener;
 
   constructor(options: ExchangeOptions) {
@@ -90,7 +90,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
     const receivedAt = this.#options.clock.now();
     const response = new UpstreamResponse(status, headers, rawHeaders, controller);
     this.#response = response;
-    this.#options.onSent({
+    this.#options.onResult({
       kind: 'answered',
       response,
       sentAt: this.#sentAt ?? receivedAt,
@@ -110,27 +110,27 @@ export class Exchange implements Dispatcher.DispatchHandler {
   onResponseError(_controller: Dispatcher.DispatchController | undefined, error: Error): void {
     this.#end();
     const reason = reasonOf(error, this.#sentAt !== undefined, this.#options.signal.gone);
-    if (this.#response !== undefined) this.#response.broke({ reason, error });
+    if (this.#response !== undefined) this.#response.brokeOff({ reason, error });
     else {
       const kind = this.#sentAt === undefined || isUnfinished(error) ? 'unsent' : 'lost';
-      this.#options.onSent({ kind, reason, error });
+      this.#options.onResult({ kind, reason, error });
     }
   }
 
   #abort(): void {
-    if (this.#over) return;
+    if (this.#ended) return;
     const error = new Error('the caller is gone');
     if (this.#controller !== undefined) return this.#controller.abort(error);
     // undici still connects, and learns of it when it would start. The walk is told now, so that
     // its log line does not wait for a connection; a promise hears only the first word.
-    this.#options.onSent({ kind: 'unsent', reason: 'aborted', error });
+    this.#options.onResult({ kind: 'unsent', reason: 'aborted', error });
   }
 
   #end(): void {
-    if (this.#over) return;
-    this.#over = true;
+    if (this.#ended) return;
+    this.#ended = true;
     this.#removeListener();
-    this.#options.onOver();
+    this.#options.onEnd();
   }
 }
 

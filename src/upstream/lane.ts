@@ -9,10 +9,12 @@ export interface LaneOptions {
 }
 
 /** Beyond this many, idle limiters are forgotten. */
-const MOST_LIMITERS = 10_000;
+const MAX_LIMITERS = 10_000;
 
 /** How a job in the lane ended. */
-export type Ran<T> = { readonly kind: 'ran'; readonly value: T } | { readonly kind: 'cancelled' };
+export type LaneResult<T> =
+  | { readonly kind: 'ran'; readonly value: T }
+  | { readonly kind: 'cancelled' };
 
 /**
  * A local bulkhead per bucket, between grant and socket, for requests that had to wait: it bounds
@@ -20,7 +22,7 @@ export type Ran<T> = { readonly kind: 'ran'; readonly value: T } | { readonly ki
  */
 export interface Lane {
   /** Runs `job` when it is its turn; `left` when the caller went first, and then at once. */
-  run<T>(bucketId: string, signal: CallerSignal, job: () => Promise<T>): Promise<Ran<T>>;
+  run<T>(bucketId: string, signal: CallerSignal, job: () => Promise<T>): Promise<LaneResult<T>>;
   /** Jobs that wait for their turn. */
   readonly queued: number;
   close(): Promise<void>;
@@ -45,7 +47,7 @@ export function makeLane({ concurrency, intervalMs }: LaneOptions): Lane {
       // With spacing, a limiter that is forgotten forgets when its last job started as well.
       if (intervalMs === 0 && limiter.empty()) limiters.delete(bucketId);
     });
-    if (limiters.size > MOST_LIMITERS) forgetOneIdle();
+    if (limiters.size > MAX_LIMITERS) forgetOneIdle();
     return limiter;
   }
 
@@ -58,7 +60,7 @@ export function makeLane({ concurrency, intervalMs }: LaneOptions): Lane {
   }
 
   /** Runs a job now, with a job of Bottleneck's beside it that lasts as long and counts for it. */
-  async function runNow<T>(limiter: Bottleneck, job: () => Promise<T>): Promise<Ran<T>> {
+  async function runNow<T>(limiter: Bottleneck, job: () => Promise<T>): Promise<LaneResult<T>> {
     const running = job();
     // What it failed with is for who waits for it.
     const over = running.catch(() => undefined);

@@ -27,9 +27,9 @@ export interface BodySink {
 }
 
 /** Bytes kept while nobody has attached; what fits is usually the whole of a small answer. */
-const MOST_UNATTACHED = 256 * 1024;
+const MAX_UNATTACHED_BYTES = 256 * 1024;
 /** An unwanted body up to this is read to its end, to keep the socket; a larger one is cut off. */
-const MOST_DISCARDED = 64 * 1024;
+const MAX_DISCARDED_BYTES = 64 * 1024;
 
 /**
  * An answer of the API's, bytes as they came. Chunks that arrive before anybody attached are kept,
@@ -47,7 +47,7 @@ export class UpstreamResponse {
   #sink: BodySink | undefined;
   #trailers: readonly string[] | undefined;
   #failure: BodyFailure | undefined;
-  #mostKept = MOST_UNATTACHED;
+  #mostKept = MAX_UNATTACHED_BYTES;
   #onGathered: (() => void) | undefined;
 
   constructor(
@@ -68,7 +68,7 @@ export class UpstreamResponse {
   }
 
   /** The body, if all of it is here already and there are no trailers; it is handed out once. */
-  whole(): Buffer[] | undefined {
+  takeWhole(): Buffer[] | undefined {
     if (!this.isWhole) return undefined;
     const chunks = this.#chunks;
     this.#chunks = [];
@@ -121,7 +121,7 @@ export class UpstreamResponse {
     this.attach({
       chunk: (bytes) => {
         dropped += bytes.length;
-        if (dropped > MOST_DISCARDED) this.abort(new Error('an unwanted body was too long'));
+        if (dropped > MAX_DISCARDED_BYTES) this.abort(new Error('an unwanted body was too long'));
         return true;
       },
       end: () => undefined,
@@ -150,7 +150,7 @@ export class UpstreamResponse {
   }
 
   /** For the exchange: the body broke off. */
-  broke(failure: BodyFailure): void {
+  brokeOff(failure: BodyFailure): void {
     this.#failure = failure;
     this.#onGathered?.();
     this.#sink?.fail(failure);

@@ -13,7 +13,7 @@ export type TokenOptions =
   | { readonly kind: 'file'; readonly path: string };
 
 /** How often a token file is looked at; mounted secrets are swapped by a link, which this sees. */
-const LOOK_EVERY_MS = 1000;
+const POLL_INTERVAL_MS = 1000;
 const TOKEN = /^[\x21-\x7e]+$/;
 
 /**
@@ -33,7 +33,7 @@ export function makeTokenSource(options: TokenOptions, log: Log): TokenSource {
       log.error({ path, err }, 'token file unusable: keeping the last token');
     }
   };
-  watchFile(path, { interval: LOOK_EVERY_MS, persistent: false }, look);
+  watchFile(path, { interval: POLL_INTERVAL_MS, persistent: false }, look);
   return { current: () => token, close: () => unwatchFile(path, look) };
 }
 

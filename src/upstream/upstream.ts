@@ -3,7 +3,7 @@ import { Pool } from 'undici';
 import type { Clock } from '../util/clock.ts';
 import type { CallerSignal, SocketPermits } from '../ledger/ledger.ts';
 import { makeDial, type DialAddress, type ProxyAddress } from './dial.ts';
-import { Exchange, type Sent, type UpstreamRequest } from './exchange.ts';
+import { Exchange, type SendResult, type UpstreamRequest } from './exchange.ts';
 
 export interface UpstreamOptions {
   readonly origin: string;
@@ -31,7 +31,7 @@ export interface Upstream extends SocketPermits {
     request: UpstreamRequest,
     signal: CallerSignal,
     onEarlyHints: (rawHeaders: string[]) => void,
-  ): Promise<Sent>;
+  ): Promise<SendResult>;
   /** Gives back a place that was taken and not used. */
   release(): void;
   close(): Promise<void>;
@@ -43,10 +43,10 @@ export interface Upstream extends SocketPermits {
  * the other side closes may be lost, and only some can be repeated.
  */
 const KEEP_ALIVE_MS = 4000;
-const MOST_CONNECT_MS = 10_000;
+const MAX_CONNECT_MS = 10_000;
 /** What is believed of an API that says it keeps sockets for long. */
-const MOST_KEEP_ALIVE_MS = 600_000;
-const MOST_HEADER_BYTES = 64 * 1024;
+const MAX_KEEP_ALIVE_MS = 600_000;
+const MAX_HEADER_BYTES = 64 * 1024;
 
 export function makeUpstream(options: UpstreamOptions): Upstream {
   const { origin, connections, timeoutMs, address, proxy, ca, clock } = options;
@@ -55,7 +55,7 @@ export function makeUpstream(options: UpstreamOptions): Upstream {
     address,
     proxy,
     ca,
-    timeoutMs: Math.min(timeoutMs, MOST_CONNECT_MS),
+    timeoutMs: Math.min(timeoutMs, MAX_CONNECT_MS),
   });
   const { pathPrefix } = dial;
   // SocketPermits bound what is out, not undici: a request must never queue where nobody sees it. A socket
@@ -68,8 +68,8 @@ export function makeUpstream(options: UpstreamOptions): Upstream {
     bodyTimeout: timeoutMs,
     connect: dial.connect,
     keepAliveTimeout: KEEP_ALIVE_MS,
-    keepAliveMaxTimeout: MOST_KEEP_ALIVE_MS,
-    maxHeaderSize: MOST_HEADER_BYTES,
+    keepAliveMaxTimeout: MAX_KEEP_ALIVE_MS,
+    maxHeaderSize: MAX_HEADER_BYTES,
   });
   let inUse = 0;
   let refused = false;
@@ -106,8 +106,8 @@ export function makeUpstream(options: UpstreamOptions): Upstream {
           signal,
           throughProxy: pathPrefix !== '',
           onEarlyHints,
-          onSent: resolve,
-          onOver() {
+          onResult: resolve,
+          onEnd() {
             // undici leaves a body alone that it never began to send.
             if (body instanceof Readable) body.destroy();
             release();

@@ -57,7 +57,7 @@ class Scene {
       target: '/a',
       headers: [],
       body: NO_BODY,
-      takesToken: false,
+      addsToken: false,
       idempotent: true,
       shedStatus: 503,
     };
@@ -379,12 +379,12 @@ const CASES: readonly [
   ],
   [
     'an answer that breaks off',
-    () => responding((response) => response.broke(BROKEN)),
+    () => responding((response) => response.brokeOff(BROKEN)),
     { status: 200, outcome: 'failed', code: 'upstream-protocol' },
   ],
   [
     'an answer that stalls',
-    () => responding((response) => response.broke(LATE)),
+    () => responding((response) => response.brokeOff(LATE)),
     { status: 200, outcome: 'failed', code: 'upstream-timeout' },
   ],
   [
@@ -392,7 +392,7 @@ const CASES: readonly [
     (scene) =>
       responding(async (response) => {
         await scene.disconnect();
-        response.broke(BROKEN);
+        response.brokeOff(BROKEN);
       }),
     { status: 200, outcome: 'aborted', code: undefined },
   ],
@@ -401,7 +401,7 @@ const CASES: readonly [
     (scene) =>
       responding((response) => {
         scene.cutOff('body-timeout');
-        response.broke(BROKEN);
+        response.brokeOff(BROKEN);
       }),
     { status: 200, outcome: 'failed', code: 'body-timeout' },
   ],

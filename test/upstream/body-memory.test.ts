@@ -1,22 +1,31 @@
 import { expect, test } from 'vitest';
-import { BodyMemory, Pieces, type Holding } from '../../src/upstream/body-memory.ts';
+import { BodyMemory, ChunkBuffer, type MemoryReservation } from '../../src/upstream/body-memory.ts';
 
 /** A memory of 100 bytes, and a way to hold some of it under a name. */
 function setUp(): {
   memory: BodyMemory;
   evicted: string[];
-  hold: (name: string, bytes: number, options?: { owner?: string; waits?: boolean }) => Holding;
+  hold: (
+    name: string,
+    bytes: number,
+    options?: { owner?: string; evictable?: boolean },
+  ) => MemoryReservation;
 } {
   const memory = new BodyMemory(100);
   const evicted: string[] = [];
   return {
     memory,
     evicted,
-    hold(name, bytes, { owner = name[0] ?? '', waits = true } = {}) {
+    hold(name, bytes, { owner = name[0] ?? '', evictable = true } = {}) {
       const flow = name.slice(0, 2);
-      const holding = memory.hold({ owner, flow, waits, evict: () => evicted.push(name) });
-      holding.grow(bytes);
-      return holding;
+      const reservation = memory.reserve({
+        owner,
+        flow,
+        evictable,
+        evict: () => evicted.push(name),
+      });
+      reservation.grow(bytes);
+      return reservation;
     },
   };
 }
@@ -42,7 +51,7 @@ test('an owner gains nothing by many names', () => {
 
 test('what is on its way to the API keeps its bytes, and the next one pays', () => {
   const { evicted, hold } = setUp();
-  hold('a1-sent', 60, { waits: false });
+  hold('a1-sent', 60, { evictable: false });
   hold('b1', 30);
   hold('c1', 20);
   expect(evicted).toEqual(['b1']);
@@ -50,10 +59,10 @@ test('what is on its way to the API keeps its bytes, and the next one pays', () 
 
 test('bytes come back once, when a call is over, and a call that is over holds no more', () => {
   const { memory, evicted, hold } = setUp();
-  const holding = hold('a1', 90);
-  holding.release();
-  holding.release();
-  holding.grow(1000);
+  const reservation = hold('a1', 90);
+  reservation.release();
+  reservation.release();
+  reservation.grow(1000);
   expect(memory.bytes).toBe(0);
   hold('b1', 100);
   expect(evicted).toEqual([]);
@@ -68,7 +77,7 @@ test('as many go as it takes', () => {
 });
 
 test('pieces of any size come out in their order', () => {
-  const pieces = new Pieces();
+  const pieces = new ChunkBuffer();
   const sizes = [10, 1, 4095, 4096, 20_000, 1, 1, 16_384, 3000, 3000, 3000, 3000, 3000, 3000, 5];
   const expected = Buffer.concat(
     sizes.map((size, i) => {
@@ -81,7 +90,7 @@ test('pieces of any size come out in their order', () => {
 });
 
 test('a body that comes byte by byte is kept in few buffers', () => {
-  const pieces = new Pieces();
+  const pieces = new ChunkBuffer();
   for (let i = 0; i < 100_000; i++) pieces.add(Buffer.from([i % 256]));
   const all = pieces.all();
   expect(all.length).toBeLessThan(10);
@@ -89,7 +98,7 @@ test('a body that comes byte by byte is kept in few buffers', () => {
 });
 
 test('what comes in one piece is not copied', () => {
-  const pieces = new Pieces();
+  const pieces = new ChunkBuffer();
   const piece = Buffer.from('small');
   pieces.add(piece);
   expect(pieces.all()).toEqual([piece]);
