@@ -10,8 +10,8 @@ export type Admitted =
   | { readonly kind: 'shed'; readonly error: GatewayError };
 
 /**
- * Requests a grant from the ledger. This is the only wait of the pipeline. Returns without a promise
- * when the ledger decides at once.
+ * Requests a grant from the ledger. This is the only wait of the pipeline. Returns without a
+ * promise when the ledger decides at once.
  */
 export type Admit = (job: Job, retry: Retry | undefined) => Admitted | Promise<Admitted>;
 
@@ -24,11 +24,11 @@ export function makeAdmit({ ledger, clock }: AdmitDependencies): Admit {
   return function admit(job, retry) {
     const { call, ticket } = job;
     if (call.gone) return { kind: 'cancelled' };
-    const askedAt = clock.now();
+    const requestedAt = clock.now();
     const admission = ledger.acquire(ticket, call, retry);
     if (admission.kind !== 'waiting') return admitted(admission, ticket);
     return admission.outcome.then((outcome) => {
-      call.addWait(clock.now() - askedAt);
+      call.addWait(clock.now() - requestedAt);
       return admitted(outcome, ticket);
     });
   };
@@ -41,30 +41,30 @@ function admitted(admission: Granted | Shed | Cancelled, ticket: Ticket): Admitt
 
 function shedError({ code, retryAfterMs: etaMs }: Shed, ticket: Ticket): GatewayError {
   const retryAfterMs =
-    code === 'wait-too-long' ? comeBackInMs(etaMs, ticket.deadlineAt - ticket.arrivedAt) : etaMs;
+    code === 'wait-too-long' ? retryDelayMs(etaMs, ticket.deadlineAt - ticket.arrivedAt) : etaMs;
   const seconds = retryAfterSeconds(retryAfterMs);
   const detail = {
     'queue-full': `the queue of this budget is full; try again in ${seconds} s`,
-    'wait-too-long': `the budget comes back too late for this request; try again in ${seconds} s`,
+    'wait-too-long': `the budget refills too late for this request; try again in ${seconds} s`,
     draining: DRAINING_DETAIL,
   }[code];
   return new GatewayError(code, detail, { retryAfterMs });
 }
 
-/** From this much patience on, there is a whole second that lies well within it. */
-const MIN_PATIENCE_MS = 1000;
+/** A shorter wait is too short for an estimate in whole seconds. */
+const MIN_ROUNDED_WAIT_MS = 1000;
 
 /**
- * How long a caller that was shed because its turn comes too late should stay away, in milliseconds.
+ * How long the caller of a ticket that was shed with `wait-too-long` should wait before it sends
+ * the request again, in milliseconds. `etaMs` is the time until the ticket's grant, `maxWaitMs` how
+ * long the ticket may wait.
  *
- * A budget often comes back in one go, and those who wait take it. Who came back only then would
- * find it spent and be shed again, every time. So a caller that is ready to wait is told to come
- * back while its turn is still ahead, by half of what it would wait: in whole seconds, as Retry-After
- * says it, that is within its patience on either side.
- *
- * `etaMs` is when its turn comes, `patienceMs` how long it would wait; both from now.
+ * A budget often refills at once, and waiting tickets spend it. A caller that repeats its request
+ * only then finds the budget spent and is shed again, each time. So a caller that may wait should
+ * return half of its wait before the grant. Retry-After has whole seconds, and with the rounding
+ * the time until the grant is still within the caller's wait.
  */
-function comeBackInMs(etaMs: number, patienceMs: number): number {
-  if (patienceMs < MIN_PATIENCE_MS) return etaMs;
-  return Math.round((etaMs - patienceMs / 2) / 1000) * 1000;
+function retryDelayMs(etaMs: number, maxWaitMs: number): number {
+  if (maxWaitMs < MIN_ROUNDED_WAIT_MS) return etaMs;
+  return Math.round((etaMs - maxWaitMs / 2) / 1000) * 1000;
 }

@@ -18,8 +18,8 @@ export const ANSWERED: CallEnd = { kind: 'answered' };
 export const ABORTED: CallEnd = { kind: 'aborted', code: undefined };
 
 /**
- * What a request is, as far as it has been understood. `identify` fills it in field by field, so that
- * the log line of a request that it refuses has what was understood before.
+ * What a request is, as far as it has been understood. `identify` fills it in field by field, so
+ * that the log line of a request that it refuses has what was understood before.
  */
 export interface CallIdentity {
   /** Normalised. */
@@ -42,8 +42,8 @@ const NOT_IDENTIFIED: Readonly<CallIdentity> = {
  * One call from its arrival to its log line: its request and answer, whether it still has a caller,
  * and the figures of its log line.
  *
- * A call stops early in two ways: its caller disconnects, or Headgate cuts it off. The first of them
- * counts. After either of them the call is `gone`, and steps that wait for something give up.
+ * A call stops early in two ways: its caller disconnects, or Headgate cuts it off. The first of
+ * them counts. After either of them the call is `gone`, and steps that wait for something give up.
  */
 export class Call implements CallerSignal, LinkedListItem<Call> {
   readonly id: string;

@@ -15,8 +15,8 @@ interface Connection extends LinkedListItem<Connection> {
 }
 
 /**
- * Follows the connections of a server, and ends each whose idle timeout has expired. Callers may open
- * a connection for each call, hence the linked list (docs/decisions/0009).
+ * Follows the connections of a server, and ends each whose idle timeout has expired. Callers may
+ * open a connection for each call, hence the linked list (docs/decisions/0009).
  */
 export function followConnections(server: Server, isTls: boolean): Connections {
   const open = openSockets(server, isTls ? 'secureConnection' : 'connection');

@@ -9,7 +9,7 @@ import type { RecordCall } from './record.ts';
 import type { Refuse, Respond } from './respond.ts';
 import type { Settle, Settled } from './settle.ts';
 
-/** Takes one call from its arrival to its log line. Never rejects. */
+/** Handles one call from its arrival to its log line. Never rejects. */
 export type Gateway = (call: Call) => Promise<void>;
 
 export interface GatewayDependencies {
@@ -22,32 +22,34 @@ export interface GatewayDependencies {
   readonly record: RecordCall;
   readonly ledger: Pick<Ledger, 'settle'>;
   readonly observer: Pick<PipelineObserver, 'retry'>;
-  /** Further attempts after failures; what the API throttles is bounded by the deadline instead. */
+  /**
+   * Maximum further attempts after failures. Throttled attempts are bounded by the deadline only.
+   */
   readonly retries: number;
-  /** For refusals of calls of which too little is known to ask a caller rule. */
+  /** For calls that are refused before their caller rule is known. */
   readonly shedStatus: ShedStatus;
 }
 
 /**
- * The walk, and the only place that knows its order: identify → admit → forward → settle → respond
- * → record. A throttled or a harmlessly failed attempt goes round again from admit; everything else
- * passes once, and every call ends in record.
+ * Makes the pipeline. This is the only place that knows its order: identify → admit → forward →
+ * settle → respond → record. An attempt that was throttled, or that failed and may be repeated, is
+ * retried from admit. Every other step runs once, and every call ends in record.
  */
 export function makeGateway(steps: GatewayDependencies): Gateway {
   const { identify, admit, forward, settle, respond, refuse, record } = steps;
   const { ledger, observer, retries, shedStatus } = steps;
 
   async function attempt(job: Job, grant: Grant, retriesLeft: number): Promise<Settled> {
-    let settledHere = false;
+    let isSettled = false;
     const { call } = job;
     try {
       call.isSending = true;
       const forwarded = await forward(job, grant);
-      settledHere = true;
+      isSettled = true;
       return settle(job, grant, forwarded, retriesLeft);
     } catch (error) {
-      // Whatever went wrong in there, the slot may be spent, and the ledger must know.
-      if (!settledHere) ledger.settle(grant, { kind: 'lost' });
+      // After any failure the API may have received the request, so the grant must be settled.
+      if (!isSettled) ledger.settle(grant, { kind: 'lost' });
       throw error;
     }
   }
@@ -56,8 +58,8 @@ export function makeGateway(steps: GatewayDependencies): Gateway {
     let retry: Retry | undefined;
     let retriesLeft = retries;
     for (;;) {
-      const asked = admit(job, retry);
-      const admitted = asked instanceof Promise ? await asked : asked;
+      const admitting = admit(job, retry);
+      const admitted = admitting instanceof Promise ? await admitting : admitting;
       if (admitted.kind === 'cancelled') return ABORTED;
       if (admitted.kind === 'shed') throw admitted.error;
       const settled = await attempt(job, admitted.grant, retriesLeft);
@@ -71,8 +73,8 @@ export function makeGateway(steps: GatewayDependencies): Gateway {
         case 'retry':
           job.call.isSending = false;
           retry = settled.retry;
-          observer.retry(settled.because);
-          if (settled.because === 'failed') retriesLeft--;
+          observer.retry(settled.cause);
+          if (settled.cause === 'failed') retriesLeft--;
           break;
         default:
           settled satisfies never;
@@ -84,10 +86,10 @@ export function makeGateway(steps: GatewayDependencies): Gateway {
     let job: Job | undefined;
     let end: CallEnd = ABORTED;
     try {
-      const identified = identify(call);
-      const found = identified instanceof Promise ? await identified : identified;
-      if (found !== 'cancelled') {
-        job = found;
+      const identifying = identify(call);
+      const identified = identifying instanceof Promise ? await identifying : identifying;
+      if (identified !== 'cancelled') {
+        job = identified;
         end = await runPipeline(job);
       }
       // The caller of a call that Headgate cut off is still there, and receives the reason.

@@ -55,9 +55,9 @@ const KEEP_ALIVE_PROBE_MS = 15_000;
 const MAX_DISCARD_MS = 30_000;
 
 /**
- * Makes the server that callers connect to. It is Node's own server without a router: every path goes
- * through the same pipeline, and a framework that refused a request before the pipeline would leave
- * no log line (docs/decisions/0005).
+ * Makes the server that callers connect to. It is Node's own server without a router: every path
+ * goes through the same pipeline, and a framework that refused a request before the pipeline would
+ * leave no log line (docs/decisions/0005).
  *
  * The server has no listener for `upgrade`, so Node handles a request that offers an upgrade as an
  * ordinary one (RFC 9110 §7.8). Java's default client offers h2c with every request.
@@ -117,15 +117,16 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
     if (draining) outgoing.shouldKeepAlive = false;
     await gateway(call);
     if (!call.incoming.complete) discardRest(call.incoming);
-    // A call ends when its last byte has left: the end of a drain would cut off the answer otherwise.
+    // A call ends when its last byte has left. An earlier end could complete a drain, which would
+    // cut off the answer.
     if (outgoing.writableFinished || outgoing.destroyed) remove(call);
     else outgoing.once('close', () => remove(call));
   }
 
   /**
-   * Reads and discards the rest of a body whose call was answered early, for a limited time. The rest
-   * precedes the next request on the connection, and a connection that closes with unread bytes may
-   * lose the answer.
+   * Reads and discards the rest of a body whose call was answered early, for a limited time. The
+   * rest precedes the next request on the connection, and a connection that closes with unread
+   * bytes may lose the answer.
    */
   function discardRest(incoming: IncomingMessage): void {
     const { socket } = incoming;
@@ -161,8 +162,8 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
     retire,
     drain() {
       retire();
-      // http.Server's own close destroys each socket whose answer was handed to it, although the last
-      // bytes may not have left. So stop listening, and end the connections without a call.
+      // http.Server's own close destroys each socket whose answer was handed to it, although the
+      // last bytes may not have left. So stop listening, and end the connections without a call.
       NetServer.prototype.close.call(server);
       connections.endIdle(new Set(calls.all.map(({ incoming }) => incoming.socket)));
       return new Promise((resolve) => {

@@ -4,14 +4,14 @@ import type { Ledger } from '../ledger/ledger.ts';
 import type { CallRecorder } from '../telemetry/call-line.ts';
 import type { Call, CallEnd } from './call.ts';
 
-/** Says what became of a call, once, whatever it was. */
+/** Records the line of a call, once, however the call ended. */
 export type RecordCall = (call: Call, end: CallEnd) => void;
 
 export interface RecordDependencies {
   readonly recorder: CallRecorder;
   readonly ledger: Pick<Ledger, 'view'>;
   readonly clock: Clock;
-  /** Parts of paths that are secret: `/tokens/*`. */
+  /** Patterns of paths with secret parts: `/tokens/*`. */
   readonly pathMasks: readonly string[];
 }
 
@@ -45,7 +45,7 @@ export function makeRecord({ recorder, ledger, clock, pathMasks }: RecordDepende
   };
 }
 
-/** Milliseconds with one decimal: enough to see, short enough to read. */
+/** Milliseconds with one decimal. */
 function tenth(ms: number): number {
   return Math.round(ms * 10) / 10;
 }

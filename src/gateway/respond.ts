@@ -19,10 +19,10 @@ export type Refuse = (call: Call, error: unknown, shedStatus: ShedStatus) => Cal
 
 export interface RespondDependencies {
   readonly atEndOfTurn: EndOfTurn;
-  /** Absent: nothing is rewritten, every byte passes. */
+  /** Absent: nothing is rewritten. */
   readonly rewrite: Rewrite | undefined;
   readonly clock: Clock;
-  /** Milliseconds that a caller may leave an answer unread, which keeps a socket to the API. */
+  /** How long a caller may leave an answer unread, which holds a socket to the API. */
   readonly idleTimeoutMs: number;
 }
 
@@ -43,39 +43,39 @@ export function makeRespond(dependencies: RespondDependencies): Respond {
     return ANSWERED;
   }
 
-  /** For a body of which some is still to come: once there is too much of it, it passes as it is. */
+  /** Waits for the rest of the body. A body that proves too large is passed on unchanged. */
   async function gather(
     call: Call,
     response: UpstreamResponse,
-    through: Rewrite,
+    rewriter: Rewrite,
   ): Promise<CallEnd> {
     const failure = await response.gather(MAX_REWRITTEN_BYTES);
     if (call.gone) return ABORTED;
-    // Nothing was sent yet, so the caller can still be told what happened.
+    // Nothing was sent yet, so the caller can still receive a problem.
     if (failure !== undefined) throw brokenBody(failure);
-    return response.isWhole ? respondRewritten(call, response, through) : passOn(call, response);
+    return response.isWhole ? respondRewritten(call, response, rewriter) : passOn(call, response);
   }
 
   /** Waits for the whole body, if it is small enough, and sends it with its links rewritten. */
   function respondRewritten(
     call: Call,
     response: UpstreamResponse,
-    through: Rewrite,
+    rewriter: Rewrite,
   ): Promise<CallEnd> | CallEnd {
     const whole = response.takeWhole();
-    if (whole === undefined) return gather(call, response, through);
+    if (whole === undefined) return gather(call, response, rewriter);
     const finish = (rewritten: Buffer | undefined): CallEnd => {
       if (call.gone) return ABORTED;
-      writeHead(call, response, through, rewritten);
+      writeHead(call, response, rewriter, rewritten);
       return end(call, rewritten === undefined ? whole : [rewritten]);
     };
-    const rewritten = through.body(asOne(whole), response, call.incoming);
+    const rewritten = rewriter.body(asOne(whole), response, call.incoming);
     return rewritten instanceof Promise ? rewritten.then(finish) : finish(rewritten);
   }
 
   return function respond({ call }, response) {
     if (call.gone) {
-      response.abort(new Error('the caller is gone'));
+      response.abort(new Error('the caller has gone'));
       return ABORTED;
     }
     return rewrite?.needsBody(response, call.incoming) === true
@@ -100,7 +100,8 @@ export function makeRefuse({ log }: RefuseDependencies): Refuse {
     }
     const { status, headers, body } = toProblem(error, call.id, shedStatus);
     call.addBytesOut(Buffer.byteLength(body));
-    // A body that was not asked for will not come, and what follows would be taken for it.
+    // Without `100 Continue` the caller does not send its body, and Node would read its next
+    // request as that body.
     if (call.expectsContinue) outgoing.shouldKeepAlive = false;
     outgoing.writeHead(status, [...headers, 'Server-Timing', timing(call)]);
     outgoing.end(body);
@@ -116,8 +117,8 @@ function endFor(call: Call, error: GatewayError): CallEnd {
 }
 
 /**
- * What Headgate adds to the API's answer; everything else passes as it came, unless `rewritten`
- * takes the body's place.
+ * Writes the head of the API's answer with what Headgate adds to it. `rewritten` is the body if it
+ * is not the API's own; every other field is passed on unchanged.
  */
 function writeHead(
   call: Call,
@@ -126,9 +127,10 @@ function writeHead(
   rewritten?: Buffer,
 ): void {
   const coding = response.headers['transfer-encoding'];
-  // Chunks are taken off and made anew. Of any other coding the bytes would pass, and its name would not.
+  // Node decodes chunks and encodes them again. The bytes of any other coding would be passed on
+  // without its name.
   if (coding !== undefined && !PASSABLE.test(String(coding))) {
-    response.abort(new Error('a transfer coding that is not passed on'));
+    response.abort(new Error('a transfer coding that cannot be passed on'));
     throw new GatewayError(
       'upstream-protocol',
       `the API's answer is in a transfer coding that cannot be passed on: ${String(coding)}`,
@@ -146,17 +148,17 @@ function writeHead(
   }
 }
 
-/** `identity`, which is none, was given up with RFC 7230, and there are older servers. */
+/** `identity`, which means no coding, was removed by RFC 7230; older servers still send it. */
 const PASSABLE = /^(?:chunked|identity)$/i;
-/** A 204 must not have one (RFC 9110 §8.6); a 304 may have that of what it stands for. */
+/** A 204 must not have a length (RFC 9110 §8.6). A 304 may have that of the 200 in its place. */
 const LENGTH: ReadonlySet<string> = new Set(['content-length']);
 
-/** RFC-free but common: durations in milliseconds (W3C Server Timing). */
+/** Durations in milliseconds (W3C Server Timing). */
 function timing({ waitMs, upstreamMs }: Call): string {
   return `queue;dur=${waitMs.toFixed(1)}, upstream;dur=${upstreamMs.toFixed(1)}`;
 }
 
-/** Head and body leave in one write when the body is one piece. */
+/** Sends head and body in one write. */
 function endWith(outgoing: ServerResponse, chunks: readonly Buffer[]): void {
   if (chunks.length === 0) outgoing.end();
   else outgoing.end(asOne(chunks));
@@ -180,7 +182,7 @@ function stream(
   const { outgoing } = call;
   return new Promise((resolve) => {
     let unread: Timer | undefined;
-    const leave = (): void => {
+    const onUnread = (): void => {
       const why = `the caller read nothing of the answer for ${idleTimeoutMs / 1000} s`;
       call.cutOff(new GatewayError('body-timeout', why));
     };
@@ -194,7 +196,7 @@ function stream(
       chunk(bytes) {
         call.addBytesOut(bytes.length);
         if (outgoing.write(bytes)) return true;
-        unread ??= clock.after(idleTimeoutMs, leave);
+        unread ??= clock.after(idleTimeoutMs, onUnread);
         return false;
       },
       end(trailers) {
@@ -203,7 +205,7 @@ function stream(
         resolve(ANSWERED);
       },
       fail(failure) {
-        // The status is out already: only a broken connection tells the caller the truth.
+        // The status was sent already, so only a broken connection shows the failure to the caller.
         breakOff(call);
         resolve(call.gone ? ABORTED : { kind: 'failed', code: brokenBody(failure).code });
       },
@@ -212,14 +214,15 @@ function stream(
 }
 
 /**
- * Ends an answer so that what came of it cannot pass for all of it. The end of a connection is how
- * HTTP/1.0 ends an answer of unknown length (RFC 9112 §6.3), so there only a reset says that some is
- * missing; under TLS it is the missing close_notify that does.
+ * Ends an incomplete answer so that the caller cannot take it for complete. HTTP/1.0 ends an answer
+ * of unknown length by closing the connection (RFC 9112 §6.3), so only a reset shows that bytes are
+ * missing. Under TLS the missing close_notify shows it.
  */
 function breakOff({ incoming, outgoing }: Call): void {
   const { socket } = outgoing;
-  const closes = incoming.httpVersionMinor === 0 && socket !== null && !('encrypted' in socket);
-  if (closes) socket.resetAndDestroy();
+  const endsByClose =
+    incoming.httpVersionMinor === 0 && socket !== null && !('encrypted' in socket);
+  if (endsByClose) socket.resetAndDestroy();
   outgoing.destroy();
 }
 

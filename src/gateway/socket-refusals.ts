@@ -18,8 +18,8 @@ const LINGER_MS = 2000;
 
 /**
  * Refuses what Node's server does not pass on as a request: malformed bytes, headers that are late
- * or too large, and CONNECT. Each gets a problem and a log line, as a refused request does. An error
- * inside the body of one of `calls` cuts off that call instead.
+ * or too large, and CONNECT. Each gets a problem and a log line, as a refused request does. An
+ * error inside the body of one of `calls` cuts off that call instead.
  */
 export function refuseNonRequests(
   server: Server,
@@ -61,8 +61,8 @@ export function refuseNonRequests(
   /** The method is empty when none could be read. */
   function refuse(socket: Duplex, error: GatewayError, method: string): void {
     refused.add(socket);
-    // While an earlier request of the socket has no answer yet, nothing is written: its caller would
-    // take the refusal for that answer.
+    // While an earlier request of the socket has no answer yet, nothing is written: its caller
+    // would take the refusal for that answer.
     let awaitsAnswer = false;
     for (const { incoming, outgoing } of calls.all) {
       if (incoming.socket !== socket) continue;
@@ -105,8 +105,8 @@ export function refuseNonRequests(
   }
 
   /**
-   * Gives a refused caller time to read its answer, and destroys the socket after that: a caller may
-   * never close its side. Bytes that still arrive are discarded.
+   * Gives a refused caller time to read its answer, and destroys the socket after that: a caller
+   * may never close its side. Bytes that still arrive are discarded.
    */
   function linger(socket: Duplex): void {
     const timer = clock.after(LINGER_MS, () => socket.destroy());
