@@ -75,7 +75,7 @@ const CONTROLLER: Dispatcher.DispatchController = {
   abort: () => undefined,
 };
 
-/** An answer of the API, of which no body has come yet. */
+/** An answer of the API without any body so far. */
 function answerWith(rawHeaders: readonly string[] = []): UpstreamResponse {
   return new UpstreamResponse(200, {}, rawHeaders, CONTROLLER);
 }
@@ -150,7 +150,7 @@ async function lineOf(makeSteps: (scene: Scene) => Steps): Promise<CallLine> {
   });
 }
 
-/** An answer that is handed on while `then` happens to its body. */
+/** The steps for an answer that is passed on while `then` happens to its body. */
 function responding(then: (response: UpstreamResponse) => unknown): Steps {
   const response = answerWith();
   return {
@@ -176,7 +176,7 @@ const CASES: readonly [
     { status: 400, outcome: 'failed', code: 'bad-request' },
   ],
   [
-    'a request that is refused because of a full memory',
+    'a request that is refused because the memory for bodies is full',
     () => ({
       identify() {
         throw failed('body-memory-full');
@@ -185,7 +185,7 @@ const CASES: readonly [
     { status: 503, outcome: 'shed', code: 'body-memory-full' },
   ],
   [
-    'a failure of our own',
+    'a failure of Headgate',
     () => ({
       identify() {
         throw new Error('a bug');
@@ -194,7 +194,7 @@ const CASES: readonly [
     { status: 500, outcome: 'failed', code: 'internal' },
   ],
   [
-    'a caller that disconnects before its body has come',
+    'a caller that disconnects before its body is complete',
     (scene) => ({
       identify: async (): Promise<'cancelled'> => {
         await scene.disconnect();
@@ -344,7 +344,7 @@ const CASES: readonly [
     { status: 0, outcome: 'aborted', code: 'not-replayable' },
   ],
   [
-    'an answer that is there as a whole',
+    'an answer that has arrived completely',
     () => ({
       settle() {
         const response = answerWith();

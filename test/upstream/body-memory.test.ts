@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { BodyMemory, ChunkBuffer, type MemoryReservation } from '../../src/upstream/body-memory.ts';
 
-/** A memory of 100 bytes, and a way to hold some of it under a name. */
+/** A memory of 100 bytes, and a function that reserves some of it under a name. */
 function setUp(): {
   memory: BodyMemory;
   evicted: string[];
@@ -30,7 +30,7 @@ function setUp(): {
   };
 }
 
-test('the last call of the flow with most bytes goes, though another flow has more calls', () => {
+test('the last call of the flow with the most bytes is evicted, although another flow has more calls', () => {
   const { memory, evicted, hold } = setUp();
   hold('a1-first', 40);
   hold('a1-last', 30);
@@ -41,7 +41,7 @@ test('the last call of the flow with most bytes goes, though another flow has mo
   expect(memory.bytes).toBe(75);
 });
 
-test('an owner gains nothing by many names', () => {
+test('an owner gains nothing by using many names', () => {
   const { evicted, hold } = setUp();
   for (let i = 0; i < 6; i++) hold(`a${i}`, 10, { owner: 'inventive' });
   hold('b1', 39);
@@ -49,7 +49,7 @@ test('an owner gains nothing by many names', () => {
   expect(evicted).toEqual(['a0']);
 });
 
-test('what is on its way to the API keeps its bytes, and the next one pays', () => {
+test('a body that is being sent is not evicted, and the next one is evicted instead', () => {
   const { evicted, hold } = setUp();
   hold('a1-sent', 60, { evictable: false });
   hold('b1', 30);
@@ -57,7 +57,7 @@ test('what is on its way to the API keeps its bytes, and the next one pays', () 
   expect(evicted).toEqual(['b1']);
 });
 
-test('bytes come back once, when a call is over, and a call that is over holds no more', () => {
+test('bytes are released once, at the end of a call, which can reserve no more after that', () => {
   const { memory, evicted, hold } = setUp();
   const reservation = hold('a1', 90);
   reservation.release();
@@ -68,7 +68,7 @@ test('bytes come back once, when a call is over, and a call that is over holds n
   expect(evicted).toEqual([]);
 });
 
-test('as many go as it takes', () => {
+test('as many calls are evicted as necessary', () => {
   const { memory, evicted, hold } = setUp();
   for (let i = 0; i < 5; i++) hold(`a1-${i}`, 20);
   hold('b1', 50);
@@ -76,31 +76,31 @@ test('as many go as it takes', () => {
   expect(memory.bytes).toBe(90);
 });
 
-test('pieces of any size come out in their order', () => {
-  const pieces = new ChunkBuffer();
+test('chunks of any size keep their order', () => {
+  const chunks = new ChunkBuffer();
   const sizes = [10, 1, 4095, 4096, 20_000, 1, 1, 16_384, 3000, 3000, 3000, 3000, 3000, 3000, 5];
   const expected = Buffer.concat(
     sizes.map((size, i) => {
-      const piece = Buffer.alloc(size, i + 1);
-      pieces.add(piece);
-      return piece;
+      const chunk = Buffer.alloc(size, i + 1);
+      chunks.add(chunk);
+      return chunk;
     }),
   );
-  expect(Buffer.concat(pieces.all()).equals(expected)).toBe(true);
+  expect(Buffer.concat(chunks.all()).equals(expected)).toBe(true);
 });
 
-test('a body that comes byte by byte is kept in few buffers', () => {
-  const pieces = new ChunkBuffer();
-  for (let i = 0; i < 100_000; i++) pieces.add(Buffer.from([i % 256]));
-  const all = pieces.all();
+test('a body that arrives byte by byte is kept in few buffers', () => {
+  const chunks = new ChunkBuffer();
+  for (let i = 0; i < 100_000; i++) chunks.add(Buffer.from([i % 256]));
+  const all = chunks.all();
   expect(all.length).toBeLessThan(10);
   expect(Buffer.concat(all)).toHaveLength(100_000);
 });
 
-test('what comes in one piece is not copied', () => {
-  const pieces = new ChunkBuffer();
-  const piece = Buffer.from('small');
-  pieces.add(piece);
-  expect(pieces.all()).toEqual([piece]);
-  expect(pieces.all()[0]).toBe(piece);
+test('a body of one chunk is not copied', () => {
+  const chunks = new ChunkBuffer();
+  const chunk = Buffer.from('small');
+  chunks.add(chunk);
+  expect(chunks.all()).toEqual([chunk]);
+  expect(chunks.all()[0]).toBe(chunk);
 });
