@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { RedisConfig } from '../config/redis.ts';
-import { makeCredentialHash, type CredentialHash } from '../gateway/credential.ts';
+import { makeCredentialHash, type CredentialHash } from '../gateway/credentials.ts';
 import { FailoverLedger } from '../ledger/failover-ledger.ts';
 import type { SocketPermits } from '../ledger/ledger.ts';
 import { ReplicaPresence } from '../ledger/shared/presence.ts';
