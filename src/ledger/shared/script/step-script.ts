@@ -9,8 +9,8 @@ const PARTS = [
   'bucket',
   'queue',
   'begin',
-  'stock',
-  'held',
+  'prefetch',
+  'report',
   'serve',
   'step',
 ] as const;
