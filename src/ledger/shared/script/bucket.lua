@@ -23,9 +23,9 @@
 --   blockedUntil, blockedByRetryAfter, blockedAt, blockObservation, throttlesInARow
 --                             see backoff.ts
 --   canary, canaryDue, canaryDueAt, heldUntil, unknownReset, stuck, lastGrantAt
---                             see trials.ts; `canary` is the id of its lease
+--                             see Canary in trials.ts; `canary` is the id of its lease
 --   probeAt, probeEvery, window
---                             see opening.ts
+--                             see Opening in trials.ts
 -- Lease kinds, in the state and in messages: 'slot' is a regular grant, 'probe' the first request of
 -- an unopened bucket, 'canary' a canary.
 --

@@ -1,16 +1,16 @@
--- queue: the fair queue of one bucket: which ticket is next, and how many are ahead of another.
+-- queue: the fair queue of one bucket, with the number of tickets ahead of another.
 --
 -- The Lua form of the fair queue in src/queue/. A flow's key is `owner \1 priority caller`, or
--- `owner \1 *priority` for the flow that an owner's surplus names share. A ticket's place in its flow
--- is `arrival order`, both of fixed width, so that Redis keeps the order.
+-- `owner \1 *priority` for the flow that an owner's names beyond the bound share. A ticket's place in
+-- its flow is `arrival order`, both of fixed width, so that Redis keeps the order.
 --
 -- Records:
 --   queue   { virtualTime, size, order }, stored with the bucket
 --   ticket  { owner, caller, priority, weight, arrivedAt, deadlineAt, paid, replica, epoch }, and
---           { flow, member } while it waits; `paid` marks a further attempt
+--           { flow, member } while it waits; `paid` marks a retry
 --   flow    { owner, key, finish, tag, length, named, head, active, weight }
---   owner   { named, known }: the number of its named flows, and its recent names, the one longest
---           unused first; a flow is forgotten sooner than its name
+--   owner   { named, known }: the number of its named flows, and the names used last, the least
+--           recently used first; a name outlives its flow
 -- Reads and writes: key.queue, key.tickets, key.active, key.idle, key.flows, key.owners, key.lengths.
 --   Flows and owners are read once, and `save` writes those that changed.
 -- Returns: the table Queue.
@@ -56,30 +56,31 @@ local function loadOwner(name)
   return owners[name]
 end
 
-local function flowName(turn)
-  return turn.priority .. ' ' .. turn.caller
+local function flowName(ticket)
+  return ticket.priority .. ' ' .. ticket.caller
 end
 
-local function knows(owner, name)
+-- Where a name is among those that the owner used last; nil when it is not.
+local function indexOf(owner, name)
   for i, known in ipairs(owner.known) do
     if known == name then return i end
   end
   return nil
 end
 
--- Makes a name its owner's most recent one. Returns whether it was known before.
-local function recognise(owner, name)
-  local at = knows(owner, name)
+-- Makes a name the one that its owner used last. Returns whether it was known before.
+local function rememberName(owner, name)
+  local at = indexOf(owner, name)
   if at then table.remove(owner.known, at) end
   table.insert(owner.known, name)
   while #owner.known > NAMED_FLOWS_PER_OWNER do table.remove(owner.known, 1) end
   return at ~= nil
 end
 
--- The flow that an owner's surplus names of one priority share.
-local function sharedFlow(turn)
-  local flowKey = sharedKey(turn.owner, turn.priority)
-  return loadFlow(flowKey) or makeFlow(turn.owner, flowKey, 0)
+-- The flow that an owner's names beyond the bound share, one for each priority.
+local function sharedFlow(ticket)
+  local flowKey = sharedKey(ticket.owner, ticket.priority)
+  return loadFlow(flowKey) or makeFlow(ticket.owner, flowKey, 0)
 end
 
 local function dropFlow(flow)
@@ -107,23 +108,23 @@ local function save()
 end
 
 -- The existing flow that a ticket would join; nil when it would be a new one.
-local function findFlow(turn)
-  local named = loadFlow(turn.owner .. '\1' .. flowName(turn))
+local function findFlow(ticket)
+  local named = loadFlow(ticket.owner .. '\1' .. flowName(ticket))
   if named then return named end
-  local owner = loadOwner(turn.owner)
-  return owner and owner.named >= NAMED_FLOWS_PER_OWNER and sharedFlow(turn) or nil
+  local owner = loadOwner(ticket.owner)
+  return owner and owner.named >= NAMED_FLOWS_PER_OWNER and sharedFlow(ticket) or nil
 end
 
 -- Where a new flow starts in virtual time. A name that the owner used before is not a new one.
-local function startOf(queue, turn)
-  local owner = loadOwner(turn.owner)
-  if not owner or knows(owner, flowName(turn)) then return queue.virtualTime end
-  local shared = loadFlow(sharedKey(turn.owner, turn.priority))
+local function startOf(queue, ticket)
+  local owner = loadOwner(ticket.owner)
+  if not owner or indexOf(owner, flowName(ticket)) then return queue.virtualTime end
+  local shared = loadFlow(sharedKey(ticket.owner, ticket.priority))
   return math.max(queue.virtualTime, shared and shared.finish or 0)
 end
 
--- The flow for a ticket that joins it next.
-local function joinFlow(queue, ticket)
+-- The flow of a ticket that is about to join it, created if there is none.
+local function findOrCreateFlow(queue, ticket)
   local existing = findFlow(ticket)
   if existing then
     redis.call('ZREM', key.idle, existing.key)
@@ -133,7 +134,7 @@ local function joinFlow(queue, ticket)
   local owner = loadOwner(ticket.owner) or { named = 0, known = {} }
   owners[ticket.owner] = owner
   local name = flowName(ticket)
-  if not recognise(owner, name) then
+  if not rememberName(owner, name) then
     local shared = sharedFlow(ticket)
     shared.finish = start + 1 / weightOf(ticket)
     changedFlows[shared.key] = true
@@ -232,7 +233,7 @@ local function forgetFlow(queue, flow)
 end
 
 -- Forgets a flow that became empty, unless it is ahead of its share.
-local function flowEmptied(queue, flow)
+local function onEmpty(queue, flow)
   if queue.size == 0 then
     redis.call('DEL', key.idle, key.owners, key.flows, key.active, key.lengths)
     flows, changedFlows, owners = {}, {}, {}
@@ -270,7 +271,7 @@ end
 -- Adds a ticket to its flow by the time of its arrival.
 local function add(queue, id, ticket)
   markFresh()
-  local flow = joinFlow(queue, ticket)
+  local flow = findOrCreateFlow(queue, ticket)
   queue.order = queue.order + 1
   ticket.flow, ticket.taken = flow.key, nil
   ticket.member = flow.key .. '\0' .. string.format('%016.0f%012.0f%d', ticket.arrivedAt * 1000,
@@ -293,10 +294,10 @@ local function remove(queue, id, ticket)
   changedFlows[flow.key] = true
   queue.size = queue.size - 1
   if flow.head == ticket.member or ticket.taken then headChanged(queue, flow) end
-  if flow.length == 0 then flowEmptied(queue, flow) end
+  if flow.length == 0 then onEmpty(queue, flow) end
 end
 
--- Removes the ticket whose turn it is, and charges its flow.
+-- Removes the ticket whose ticket it is, and charges its flow.
 local function take(queue, id, ticket)
   local flow = loadFlow(ticket.flow)
   queue.virtualTime = math.max(queue.virtualTime, flow.tag)
@@ -326,15 +327,15 @@ local function loadFlows(flowKeys)
   end
 end
 
--- How many waiting tickets would be ahead of `turn` if it joined now; nil when that would visit too
+-- How many waiting tickets would be ahead of `ticket` if it joined now; nil when that would visit too
 -- many flows.
-local function ahead(queue, turn)
-  local own = findFlow(turn)
+local function ahead(queue, ticket)
+  local own = findFlow(ticket)
   local start
-  if not own then start = startOf(queue, turn)
+  if not own then start = startOf(queue, ticket)
   else start = math.max(queue.virtualTime, own.length > 0 and own.tag or own.finish) end
   local length = own and own.length or 0
-  local tag = start + length / weightOf(turn)
+  local tag = start + length / weightOf(ticket)
   if visited >= MAX_VISITED_PER_STEP then return nil end
   local heads = redis.call('ZRANGEBYSCORE', key.active, '-inf', exact(tag + EPSILON),
     'LIMIT', 0, MAX_FLOWS_VISITED)

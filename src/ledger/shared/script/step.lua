@@ -29,7 +29,7 @@
 --   wants     how many more of them it requests
 --   gone      [id, …]: tickets that no longer wait
 --   tickets   [[id, owner, caller, priority, weight, age, waits, how], …]
---             how: 'new', 'again' for a further attempt, or 'kept…' for one that waited already
+--             how: 'new', 'again' for a retry, or 'kept', 'kept-again' for one that waited already
 -- ARGV[2]: the prefix of the names of the replicas' channels
 --
 -- Returns: JSON, { status = 'ok', lineage, revision, granted = [[id, kind, observation, trusted]],
