@@ -29,7 +29,8 @@ export async function runGateway(settings: Settings, invocation: Invocation): Pr
     if (!log.isLevelEnabled('fatal')) stderr(`headgate: ${describeCrash(err)}\n`);
     process.exit(1);
   });
-  const signals = listenToSignals();
+  const underNpm = invocation.env['npm_lifecycle_event'] !== undefined;
+  const signals = listenToSignals({ clock, underNpm });
   signals.onImpatient((signal) => log.warn({ signal }, 'stopped at once'));
   try {
     const gateway = await startApp({

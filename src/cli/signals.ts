@@ -1,5 +1,6 @@
 import { constants } from 'node:os';
 import { isatty } from 'node:tty';
+import type { Clock } from '../util/clock.ts';
 
 /** What the process is told from outside. */
 export interface Signals {
@@ -11,21 +12,36 @@ export interface Signals {
   onReload(run: () => void): void;
 }
 
+export interface SignalOptions {
+  readonly clock: Pick<Clock, 'now'>;
+  /** Whether npm started the gateway. */
+  readonly underNpm: boolean;
+}
+
+/**
+ * npm forwards each SIGTERM and SIGINT. A terminal and systemd send one to all processes of a group,
+ * so the gateway receives the same signal twice, and the second one is no further request.
+ */
+const FORWARDED_WITHIN_MS = 1000;
+
 /** Listens from now on, so that a signal that comes while the gateway starts is not lost. */
-export function listenToSignals(): Signals {
+export function listenToSignals({ clock, underNpm }: SignalOptions): Signals {
   let impatient: ((signal: NodeJS.Signals) => void) | undefined;
   let reload: (() => void) | undefined;
   let reloadAsked = false;
-  let asked = false;
+  let asked: { readonly signal: NodeJS.Signals; readonly at: number } | undefined;
   const terminals = [0, 1, 2].filter(isatty);
 
   const stop = new Promise<NodeJS.Signals>((resolve) => {
     const onStop = (signal: NodeJS.Signals): void => {
-      if (asked) {
+      const now = clock.now();
+      if (asked !== undefined) {
+        const isForwarded = underNpm && now - asked.at < FORWARDED_WITHIN_MS;
+        if (isForwarded && signal === asked.signal) return;
         impatient?.(signal);
         process.exit(128 + constants.signals[signal]);
       }
-      asked = true;
+      asked = { signal, at: now };
       resolve(signal);
     };
     process.on('SIGTERM', onStop);

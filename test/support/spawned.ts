@@ -79,6 +79,16 @@ export class Spawned {
     this.#child.kill(signal);
   }
 
+  /** Resolves when the process is gone, though others may still hold its output open. */
+  async exited(): Promise<Pick<Ended, 'code' | 'signal'>> {
+    const { exitCode, signalCode } = this.#child;
+    if (exitCode === null && signalCode === null) await once(this.#child, 'exit');
+    return {
+      code: this.#child.exitCode ?? undefined,
+      signal: this.#child.signalCode ?? undefined,
+    };
+  }
+
   ended(): Promise<Ended> {
     return this.#ended;
   }
