@@ -4,7 +4,7 @@ import { ask } from '../support/ask.ts';
 import { startOtlpReceiver } from '../support/otlp-receiver.ts';
 import { startRedis } from '../support/redis-server.ts';
 import { startAzion } from '../support/azion.ts';
-import { startGatewayProcess } from '../support/gateway.ts';
+import { startGatewayProcess } from '../support/gateway-process.ts';
 
 const ready = z.object({ ledger: z.string() });
 

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ask } from '../support/ask.ts';
-import { startGatewayProcess } from '../support/gateway.ts';
+import { startGatewayProcess } from '../support/gateway-process.ts';
 import { ROOT } from '../support/spawned.ts';
 import { readTree, type Tree } from '../support/tree.ts';
 

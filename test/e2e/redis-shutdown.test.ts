@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { ask } from '../support/ask.ts';
 import { startAzion } from '../support/azion.ts';
-import { startGatewayProcess } from '../support/gateway.ts';
+import { startGatewayProcess } from '../support/gateway-process.ts';
 import { startRedis } from '../support/redis-server.ts';
 import { bucketsOf, until } from '../support/setup.ts';
 

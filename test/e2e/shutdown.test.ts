@@ -2,7 +2,7 @@ import { Agent } from 'node:http';
 import { expect, onTestFinished, test } from 'vitest';
 import { ask, askMany, type Answer } from '../support/ask.ts';
 import { startAzion, type Azion, type AzionOptions } from '../support/azion.ts';
-import { startGatewayProcess, type GatewayProcess } from '../support/gateway.ts';
+import { startGatewayProcess, type GatewayProcess } from '../support/gateway-process.ts';
 import { bucketsOf, until } from '../support/setup.ts';
 
 const TOKEN = 'token shared';
@@ -55,7 +55,7 @@ test('SIGTERM under load: what can finish in time does, the rest is shed, all is
   gateway.kill('SIGTERM');
   const answers = await pending;
   const { code, signal } = await gateway.ended;
-  expect({ code, signal, stderr: gateway.stderr() }).toEqual({ code: 0, signal: null, stderr: '' });
+  expect({ code, signal, stderr: gateway.stderr }).toEqual({ code: 0, signal: null, stderr: '' });
 
   const served = answers.filter(({ status }) => status === 200);
   const shed = answers.filter(({ status }) => status === 503);

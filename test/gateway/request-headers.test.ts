@@ -189,7 +189,10 @@ describe("the API's clients that are known", () => {
       '    maxWait: 1s',
     ].join('\n');
     const limits = { read: { limit: 1, periodMs: 60_000 } };
-    const { gateway } = await setUp({ semantics: 'fixed', limits }, { yaml });
+    const { gateway } = await setUp(
+      { semantics: 'fixed', limits },
+      { files: { 'headgate.yaml': yaml } },
+    );
     const headers = {
       authorization: AUTHORIZATION,
       'headgate-caller': 'nightly',

@@ -7,7 +7,7 @@ import { brotliCompressSync, gzipSync } from 'node:zlib';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { startApi } from '../support/api.ts';
 import { ask } from '../support/ask.ts';
-import { startGatewayProcess } from '../support/gateway.ts';
+import { startGatewayProcess } from '../support/gateway-process.ts';
 import { exchangeRaw, openRaw, startRawServer } from '../support/raw-socket.ts';
 import { until } from '../support/setup.ts';
 import { gatewayTo, ok, setUp } from './set-up.ts';

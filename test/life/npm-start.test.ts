@@ -27,7 +27,7 @@ test('a SIGTERM to the process of `npm start` stops the gateway, and npm waits f
     if (isAlive(gateway)) process.kill(gateway, 'SIGKILL');
   });
   npm.kill('SIGTERM');
-  expect(await npm.exited()).toEqual({ code: 0, signal: undefined });
+  expect(await npm.exited()).toEqual({ code: 0, signal: null });
   expect(isAlive(gateway)).toBe(false);
   expect((await npm.ended()).stdout).toContain('"msg":"stopped"');
 });

@@ -2,7 +2,7 @@ import { Agent } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ask, type Answer } from './ask.ts';
 import { startAzion, type Azion, type AzionOptions, type SeenCall } from './azion.ts';
-import { startGatewayProcess, type GatewayProcess } from './gateway.ts';
+import { startGatewayProcess, type GatewayProcess } from './gateway-process.ts';
 import { utilisationOf } from './utilisation.ts';
 
 export const LIMIT = 60;

@@ -3,7 +3,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { planTracing } from '../../src/telemetry/tracing.ts';
 import { ask } from '../support/ask.ts';
 import { startAzion, type Azion } from '../support/azion.ts';
-import { startGatewayProcess, type GatewayProcess } from '../support/gateway.ts';
+import { startGatewayProcess, type GatewayProcess } from '../support/gateway-process.ts';
 import {
   startOtlpReceiver,
   type OtlpReceiver,
@@ -241,10 +241,10 @@ test('without an endpoint the trace passes untouched, and nothing of tracing is 
   expect(api.seen[0]?.headers['traceparent']).toBe(TRACEPARENT);
   expect(api.seen[0]?.headers['tracestate']).toBe('vendor=1');
   // The metrics library loads the interface package, which does nothing by itself.
-  expect(running.stderr()).toBe('loaded @opentelemetry/api\n');
+  expect(running.stderr).toBe('loaded @opentelemetry/api\n');
 });
 
 test('with one, what is needed is loaded', async () => {
   const running = await traced({ NODE_OPTIONS: `--import=${LIST_MODULES}` });
-  expect(running.stderr()).toContain('loaded @opentelemetry/sdk-trace\n');
+  expect(running.stderr).toContain('loaded @opentelemetry/sdk-trace\n');
 });
