@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { ask, askMany, type Answer } from '../support/ask.ts';
 import { startAzion } from '../support/azion.ts';
 import { startGateway } from '../support/gateway.ts';
-import { LeapingClock } from '../support/leaping-clock.ts';
+import { AdjustableClock } from '../support/adjustable-clock.ts';
 import type { Semantics } from '../support/limiter.ts';
 import { bucketsOf, setUp, until } from '../support/setup.ts';
 
@@ -64,7 +64,7 @@ describe('a request that cannot make its deadline while others wait', () => {
   test.each(['2s', '10s', '25s'])(
     'is served when it comes back as told, though it waits at most %s',
     async (maxWait) => {
-      const clock = new LeapingClock();
+      const clock = new AdjustableClock();
       const settings = { HEADGATE_MAX_WAIT: '1h' };
       const { azion, gateway } = await setUp({ semantics: 'fixed', limits }, { settings, clock });
       await askMany(LIMIT, () => askFor(gateway.url, 'many'));
@@ -75,7 +75,7 @@ describe('a request that cannot make its deadline while others wait', () => {
       const refused = await askFor(gateway.url, 'hasty', maxWait);
       expect(refused.headers['headgate-error']).toBe('wait-too-long');
       const retryAfterMs = retryAfterOf(refused) * 1000;
-      clock.leap(retryAfterMs);
+      clock.advance(retryAfterMs);
       // By the time it is back, whoever waited and can go has gone.
       const spent = (): Promise<void> =>
         until('the budget is spent', async () => {
@@ -88,7 +88,7 @@ describe('a request that cannot make its deadline while others wait', () => {
       const again = askFor(gateway.url, 'hasty', maxWait).finally(() => (answered = true));
       await until('it waits or was answered', async () => answered || (await waiting()) > before);
       for (let steps = 0; steps < 120; steps++) {
-        clock.leap(250);
+        clock.advance(250);
         await spent();
         if (answered) break;
       }
@@ -101,7 +101,7 @@ describe('a request that cannot make its deadline while others wait', () => {
   );
 
   test('waits as long as it may, and is shed when its time is up', async () => {
-    const clock = new LeapingClock();
+    const clock = new AdjustableClock();
     const { gateway } = await setUp({ semantics: 'fixed', limits }, { clock });
     await askMany(LIMIT, () => askFor(gateway.url, 'many'));
     const patient = askFor(gateway.url, 'patient', '60s');
@@ -111,7 +111,7 @@ describe('a request that cannot make its deadline while others wait', () => {
     expect(refused.status).toBe(503);
     // Nobody's place was lost over it.
     expect((await bucketsOf(gateway))[0]?.waiting).toBe(1);
-    clock.leap(32_000 - (clock.now() - before));
+    clock.advance(32_000 - (clock.now() - before));
     expect((await patient).status).toBe(200);
   });
 });

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { ask, askMany, type Answer } from '../support/ask.ts';
 import type { AzionOptions } from '../support/azion.ts';
 import type { Dialect, Family, ResetFormat, RetryAfterFormat } from '../support/dialect.ts';
-import { LeapingClock } from '../support/leaping-clock.ts';
+import { AdjustableClock } from '../support/adjustable-clock.ts';
 import { bucketsOf, setUp, until, type Setup } from '../support/setup.ts';
 
 const HOUR_MS = 3_600_000;
@@ -28,12 +28,12 @@ const RESETS: readonly ResetFormat[] = [
 ];
 
 interface Spent extends Setup {
-  readonly clock: LeapingClock;
+  readonly clock: AdjustableClock;
 }
 
 /** A gateway that has spent the whole budget of an API that speaks this dialect. */
 async function spendAll(dialect: Dialect, api: AzionOptions = {}): Promise<Spent> {
-  const clock = new LeapingClock();
+  const clock = new AdjustableClock();
   const limits = { read: { limit: LIMIT, periodMs: PERIOD_MS } };
   const setup = await setUp({ semantics: 'fixed', limits, dialect, ...api }, { clock });
   const answers = await askMany(LIMIT, () => get(setup));
@@ -57,7 +57,7 @@ async function knowsTheReset(spent: Spent, doubtMs: number): Promise<true> {
   expect(bucket).toMatchObject({ limit: LIMIT, remaining: 0, leases: 0 });
   expect(bucket?.resetInMs).toBeGreaterThan(PERIOD_MS - 5000);
   expect(bucket?.resetInMs).toBeLessThanOrEqual(PERIOD_MS + doubtMs);
-  clock.leap(PERIOD_MS + doubtMs);
+  clock.advance(PERIOD_MS + doubtMs);
   expect((await waiting).status).toBe(200);
   expect(azion.throttled).toBe(0);
   return true;
@@ -94,7 +94,7 @@ describe('a 429 that says when to come back', () => {
   test.each<RetryAfterFormat>(['none', 'delta-ceil', 'delta-float', 'http-date'])(
     '(Retry-After: %s) is followed',
     async (retryAfter) => {
-      const clock = new LeapingClock();
+      const clock = new AdjustableClock();
       const limits = { read: { limit: LIMIT, periodMs: PERIOD_MS } };
       const setup = await setUp({ semantics: 'fixed', limits, dialect: { retryAfter } }, { clock });
       await get(setup);
@@ -107,7 +107,7 @@ describe('a 429 that says when to come back', () => {
       const [bucket] = await bucketsOf(setup.gateway);
       expect(bucket?.blockedForMs).toBeGreaterThan(PERIOD_MS - 5000);
       expect(bucket?.blockedForMs).toBeLessThanOrEqual(PERIOD_MS + DOUBT_MS);
-      clock.leap(PERIOD_MS + DOUBT_MS);
+      clock.advance(PERIOD_MS + DOUBT_MS);
       expect((await waiting).status).toBe(200);
       expect(setup.azion.throttled).toBe(1);
     },

@@ -2,7 +2,7 @@ import { Agent } from 'node:http';
 import { expect, onTestFinished, test } from 'vitest';
 import { ask } from '../support/ask.ts';
 import type { Azion } from '../support/azion.ts';
-import { LeapingClock } from '../support/leaping-clock.ts';
+import { AdjustableClock } from '../support/adjustable-clock.ts';
 import { bucketsOf, setUp, until, type Setup } from '../support/setup.ts';
 
 const TOKEN = 'token shared';
@@ -46,7 +46,7 @@ interface Empty extends Setup {
 
 /** A gateway whose bucket is empty, so that a queue can form. */
 async function emptyBucket(grants: number): Promise<Empty> {
-  const clock = new LeapingClock();
+  const clock = new AdjustableClock();
   const { azion, gateway } = await setUp(
     {
       semantics: 'fixed',
@@ -60,7 +60,7 @@ async function emptyBucket(grants: number): Promise<Empty> {
     headers: { authorization: TOKEN },
   });
   expect(first.headers['x-ratelimit-remaining']).toBe('0');
-  return { azion, gateway, refill: () => clock.leap(PERIOD_MS) };
+  return { azion, gateway, refill: () => clock.advance(PERIOD_MS) };
 }
 
 async function untilWaiting(gateway: Setup['gateway'], count: number): Promise<void> {

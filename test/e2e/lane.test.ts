@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { ask, askMany, type Answer } from '../support/ask.ts';
-import { LeapingClock } from '../support/leaping-clock.ts';
+import { AdjustableClock } from '../support/adjustable-clock.ts';
 import { bucketsOf, setUp, until } from '../support/setup.ts';
 
 const HEADERS = { authorization: 'token shared' };
@@ -11,7 +11,7 @@ const API = {
 } as const;
 
 test('of what a reset releases, no more than the lane allows is out at once', async () => {
-  const clock = new LeapingClock();
+  const clock = new AdjustableClock();
   const settings = { HEADGATE_LANE_CONCURRENCY: '2', HEADGATE_MAX_WAIT: '10m' };
   let out = 0;
   let most = 0;
@@ -26,14 +26,14 @@ test('of what a reset releases, no more than the lane allows is out at once', as
   const waiting = askMany(4, get);
   await until('4 wait', async () => (await bucketsOf(gateway))[0]?.waiting === 4);
   most = 0;
-  clock.leap(61_000);
+  clock.advance(61_000);
   expect((await waiting).map(({ status }) => status)).toEqual([200, 200, 200, 200]);
   expect(most).toBeLessThanOrEqual(2);
   expect(azion.throttled).toBe(0);
 });
 
 test('a request that the lane held so long that its slot counts as spent asks for another', async () => {
-  const clock = new LeapingClock();
+  const clock = new AdjustableClock();
   const settings = { HEADGATE_LANE_CONCURRENCY: '1', HEADGATE_MAX_WAIT: '10m' };
   const { azion, gateway } = await setUp(API, { settings, clock });
   const get = (): Promise<Answer> => ask(`${gateway.url}/domains`, { headers: HEADERS });
@@ -43,10 +43,10 @@ test('a request that the lane held so long that its slot counts as spent asks fo
   // The canary opens the window; the one after it keeps the lane from the third.
   azion.failNext('delay:0');
   azion.failNext('delay:400');
-  clock.leap(61_000);
+  clock.advance(61_000);
   await until('the slow one is out', () => azion.seen.length === 6);
   await until('the third has its grant', async () => (await bucketsOf(gateway))[0]?.waiting === 0);
-  clock.leap(6000);
+  clock.advance(6000);
   expect((await waiting).map(({ status }) => status)).toEqual([200, 200, 200]);
   // It was sent once, with a grant that was fresh.
   expect(azion.seen).toHaveLength(7);

@@ -5,7 +5,7 @@ import { ask, type Answer, type AskOptions } from '../support/ask.ts';
 import type { AzionOptions } from '../support/azion.ts';
 import type { LogLine } from '../support/captured-log.ts';
 import { startGateway } from '../support/gateway.ts';
-import { LeapingClock } from '../support/leaping-clock.ts';
+import { AdjustableClock } from '../support/adjustable-clock.ts';
 import { bucketsOf, setUp, until, type BucketLine, type Setup } from '../support/setup.ts';
 
 const TOKEN = 'token shared';
@@ -228,10 +228,10 @@ describe('when the rate headers are wrong', () => {
   });
 
   test('doubtful ones are warned of once a minute, with how many there were', async () => {
-    const clock = new LeapingClock();
+    const clock = new AdjustableClock();
     const setup = await setUp(API, { clock });
     for (let i = 0; i < 3; i++) await meet(setup, 'garbage-rates');
-    clock.leap(60_000);
+    clock.advance(60_000);
     const { warned } = await meet(setup, 'garbage-rates');
     expect(warned).toMatchObject([{ answers: 1 }, { answers: 3 }]);
   });
@@ -244,7 +244,7 @@ describe('when the rate headers are wrong', () => {
   test.each(['reset-in-an-hour', 'reset-in-the-past', 'reset-zero'])(
     '(%s) one bogus reset costs nobody more than the window it was in',
     async (fault) => {
-      const clock = new LeapingClock();
+      const clock = new AdjustableClock();
       const setup = await setUp(small, { clock });
       const { answer, line } = await meet(setup, fault);
       expect(answer.status).toBe(200);
@@ -253,7 +253,7 @@ describe('when the rate headers are wrong', () => {
       expect(rest.map(({ status }) => status)).toEqual([200, 200]);
       const waiting = call(setup);
       await until('it waits', async () => (await bucketsOf(setup.gateway))[0]?.waiting === 1);
-      clock.leap(62_000);
+      clock.advance(62_000);
       expect((await waiting).status).toBe(200);
       expect(setup.azion.throttled).toBe(0);
       await expectRecovered(setup);
@@ -261,14 +261,14 @@ describe('when the rate headers are wrong', () => {
   );
 
   test('an API that first says "nothing until tomorrow" is asked again after a minute', async () => {
-    const clock = new LeapingClock();
+    const clock = new AdjustableClock();
     const setup = await setUp(small, { clock });
     const { answer } = await meet(setup, 'empty-for-a-day');
     expect(answer.status).toBe(200);
     const shed = await call(setup);
     expect(shed.status).toBe(503);
     expect(shed.headers['headgate-error']).toBe('wait-too-long');
-    clock.leap(61_000);
+    clock.advance(61_000);
     await expectRecovered(setup);
   });
 
@@ -293,7 +293,7 @@ describe('when the rate headers are wrong', () => {
 
 describe('when the API refuses', () => {
   test('a 429 for the budget is waited out, warned of, and never seen by a caller', async () => {
-    const clock = new LeapingClock();
+    const clock = new AdjustableClock();
     const setup = await setUp(
       { ...API, limits: { read: { limit: 3, periodMs: 60_000 } } },
       { clock },
@@ -306,7 +306,7 @@ describe('when the API refuses', () => {
     const [bucket] = await bucketsOf(setup.gateway);
     expect(bucket).toMatchObject({ remaining: 0, waiting: 1 });
     expect(bucket?.blockedForMs).toBeGreaterThan(50_000);
-    clock.leap(61_000);
+    clock.advance(61_000);
     expect((await waiting).status).toBe(200);
     const [, line] = await setup.gateway.log.wait('call', 2);
     expect(line).toMatchObject({ status: 200, outcome: 'answered', attempts: 2 });
@@ -326,7 +326,7 @@ describe('when the API refuses', () => {
   });
 
   test('a 429 about one route holds that request and nobody else', async () => {
-    const clock = new LeapingClock();
+    const clock = new AdjustableClock();
     const setup = await setUp(API, { clock });
     await call(setup);
     setup.azion.failNext('throttle-route:30');
@@ -335,7 +335,7 @@ describe('when the API refuses', () => {
     const other = await call(setup);
     expect(other.status).toBe(200);
     expect((await bucketsOf(setup.gateway))[0]).toMatchObject({ waiting: 1, leases: 0 });
-    clock.leap(31_000);
+    clock.advance(31_000);
     expect((await held).status).toBe(200);
     expect(setup.gateway.log.named('throttled')).toMatchObject([
       { scope: 'request', remaining: 50, retryAfterMs: 30_000 },

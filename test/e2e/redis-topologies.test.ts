@@ -42,7 +42,7 @@ test.concurrent('a failover under Sentinel that loses the last writes is noticed
   await until(
     'the secondary is the primary',
     async () => (await sentinels.primaryPort()) === secondary.port,
-    { withinMs: 20_000, everyMs: 50 },
+    { everyMs: 50 },
   );
   expect(statuses(await loaded)).toEqual({ 200: 3 * LIMIT });
   expect(refusedShare(fleet)).toBeLessThan(0.05);
@@ -50,7 +50,6 @@ test.concurrent('a failover under Sentinel that loses the last writes is noticed
     'all are in touch with it',
     async () => (await modes(fleet)).join() === 'redis,redis,redis',
     {
-      withinMs: 25_000,
       everyMs: 50,
     },
   );

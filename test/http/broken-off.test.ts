@@ -6,7 +6,7 @@ import { Certificates } from '../support/certificates.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { startGateway } from '../support/gateway.ts';
 import { until } from '../support/setup.ts';
-import { gatewayTo, ok, setUp, waiting } from './set-up.ts';
+import { setUpGateway, ok, setUpApi, untilWaiting } from './setup.ts';
 
 const NO_RETRIES = { HEADGATE_RETRIES: '0' };
 
@@ -16,7 +16,7 @@ async function setUpBytes(answer: (raw: RawSocket) => void) {
     raw.socket.once('data', () => answer(raw));
   });
   onTestFinished(() => api.close());
-  return gatewayTo(api.url, NO_RETRIES);
+  return setUpGateway(api.url, NO_RETRIES);
 }
 
 describe('an early hint', () => {
@@ -74,14 +74,14 @@ test('an answer of unknown length that breaks off is reset for HTTP/1.0, and not
 
 test('a caller that leaves while its next attempt waits is gone at once, though the last answer ended late', async () => {
   let finish: (() => void) | undefined;
-  const { gateway } = await setUp((_incoming, outgoing) => {
+  const { gateway } = await setUpApi((_incoming, outgoing) => {
     outgoing.writeHead(429, { 'X-RateLimit-Remaining': '0', 'Retry-After': '60' });
     outgoing.write('slow');
     finish = () => outgoing.end('down');
   });
   const raw = await openRaw(gateway.url);
   raw.write('GET /a HTTP/1.1\r\nHost: a\r\n\r\n');
-  await waiting(gateway, 1);
+  await untilWaiting(gateway, 1);
   finish?.();
   // The socket to the API is free again once the answer has ended, and another call takes it.
   await until('the answer ended', async () => {
@@ -100,7 +100,7 @@ test('a caller that leaves while its next attempt waits is gone at once, though 
 });
 
 test('a request behind a body that the API did not wait for is answered', async () => {
-  const { gateway } = await setUp(
+  const { gateway } = await setUpApi(
     (incoming, outgoing) => {
       outgoing.end(incoming.url);
       if (incoming.method === 'POST') outgoing.on('finish', () => incoming.socket.destroySoon());
@@ -143,7 +143,7 @@ test('what the API said that was no HTTP is not in the log', async () => {
 });
 
 test('a body that was coded for this hop beyond its chunks is refused', async () => {
-  const { api, gateway } = await setUp(ok);
+  const { api, gateway } = await setUpApi(ok);
   const received = await exchangeRaw(
     gateway.url,
     'POST /a HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: gzip, chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n',
@@ -157,7 +157,7 @@ test('as many requests as a caller pipelines leave nothing on its socket', async
   const onWarning = (warning: Error): void => void warnings.push(warning);
   process.on('warning', onWarning);
   onTestFinished(() => void process.off('warning', onWarning));
-  const { gateway } = await setUp(ok);
+  const { gateway } = await setUpApi(ok);
   const raw = await openRaw(gateway.url);
   raw.write('GET /a HTTP/1.1\r\nHost: a\r\n\r\n'.repeat(30));
   await raw.until((text) => text.split('HTTP/1.1 200').length === 31);
@@ -168,7 +168,7 @@ test('as many requests as a caller pipelines leave nothing on its socket', async
 
 describe('when the drain timeout is over', () => {
   test('a call whose body is still coming is refused and logged', async () => {
-    const { gateway } = await setUp(ok);
+    const { gateway } = await setUpApi(ok);
     const raw = await openRaw(gateway.url);
     raw.write('POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nabc');
     raw.write('');
@@ -186,7 +186,7 @@ describe('when the drain timeout is over', () => {
     const certificates = new Certificates();
     onTestFinished(() => certificates.remove());
     const { certPath, keyPath } = certificates.make('IP:127.0.0.1');
-    const { gateway } = await setUp(ok, {
+    const { gateway } = await setUpApi(ok, {
       HEADGATE_TLS_CERT: certPath,
       HEADGATE_TLS_KEY: keyPath,
     });

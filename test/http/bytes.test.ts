@@ -10,7 +10,7 @@ import { ask } from '../support/ask.ts';
 import { startGatewayProcess } from '../support/gateway-process.ts';
 import { exchangeRaw, openRaw, startRawServer } from '../support/raw-socket.ts';
 import { until } from '../support/setup.ts';
-import { gatewayTo, ok, setUp } from './set-up.ts';
+import { setUpGateway, ok, setUpApi } from './setup.ts';
 
 describe('an answer passes byte for byte', () => {
   const noise = randomBytes(100_000);
@@ -25,7 +25,7 @@ describe('an answer passes byte for byte', () => {
 
   test.each(bodies)('%s', async (_name, status, headers, body) => {
     for (const framing of ['content-length', 'chunked']) {
-      const { gateway } = await setUp((_incoming, outgoing) => {
+      const { gateway } = await setUpApi((_incoming, outgoing) => {
         outgoing.writeHead(status, {
           'content-type': 'application/json',
           ...headers,
@@ -44,7 +44,7 @@ describe('an answer passes byte for byte', () => {
   });
 
   test.each([204, 304])('%d has no body, and the connection goes on', async (status) => {
-    const { gateway } = await setUp((_incoming, outgoing) => {
+    const { gateway } = await setUpApi((_incoming, outgoing) => {
       outgoing.writeHead(status, { etag: '"a"' }).end();
     });
     const raw = await openRaw(gateway.url);
@@ -58,7 +58,7 @@ describe('an answer passes byte for byte', () => {
   });
 
   test('204 has no length either, whatever the API says (RFC 9110 §8.6)', async () => {
-    const { gateway } = await setUp((_incoming, outgoing) => {
+    const { gateway } = await setUpApi((_incoming, outgoing) => {
       outgoing.writeHead(204, { 'content-length': '0', etag: '"a"' }).end();
     });
     const { status, headers } = await ask(`${gateway.url}/a`);
@@ -68,7 +68,7 @@ describe('an answer passes byte for byte', () => {
   });
 
   test('HEAD has the length of what GET would have, and no body', async () => {
-    const { gateway } = await setUp((_incoming, outgoing) => {
+    const { gateway } = await setUpApi((_incoming, outgoing) => {
       outgoing.writeHead(200, { 'content-length': '12345', 'content-type': 'application/json' });
       outgoing.end();
     });
@@ -94,7 +94,7 @@ describe('an answer passes byte for byte', () => {
         );
     });
     try {
-      const gateway = await gatewayTo(api.url);
+      const gateway = await setUpGateway(api.url);
       const raw = await openRaw(gateway.url);
       raw.write('GET /a HTTP/1.1\r\nHost: a\r\nX-Caller: na\xefve\r\nX-R: 1\r\nX-R: 2\r\n\r\n');
       await raw.until((text) => text.endsWith('ok'));
@@ -109,7 +109,7 @@ describe('an answer passes byte for byte', () => {
   });
 
   test('with trailers', async () => {
-    const { gateway } = await setUp((_incoming, outgoing) => {
+    const { gateway } = await setUpApi((_incoming, outgoing) => {
       outgoing.writeHead(200, { trailer: 'X-Sum' });
       outgoing.write('half');
       outgoing.addTrailers({ 'X-Sum': 'abc' });
@@ -121,7 +121,7 @@ describe('an answer passes byte for byte', () => {
   });
 
   test('to a caller of HTTP/1.0, without chunks', async () => {
-    const { gateway } = await setUp((_incoming, outgoing) => {
+    const { gateway } = await setUpApi((_incoming, outgoing) => {
       outgoing.write('one');
       outgoing.end('two');
     });
@@ -132,7 +132,7 @@ describe('an answer passes byte for byte', () => {
 });
 
 test('pipelined requests are answered in their order', async () => {
-  const { api, gateway } = await setUp((incoming, outgoing) => {
+  const { api, gateway } = await setUpApi((incoming, outgoing) => {
     // The first answer is the last to come.
     const delay = incoming.url === '/1' ? 50 : 0;
     setTimeout(() => outgoing.end(`<${incoming.url}>`), delay);
@@ -161,7 +161,7 @@ describe('a failure after the headers went out', () => {
         });
     });
     try {
-      const gateway = await gatewayTo(api.url);
+      const gateway = await setUpGateway(api.url);
       const { status, complete, text } = await ask(`${gateway.url}/a`);
       expect({ status, complete, text }).toEqual({ status: 200, complete: false, text: 'abc' });
       const [line] = await gateway.log.wait('call', 1);
@@ -174,7 +174,7 @@ describe('a failure after the headers went out', () => {
 
 describe('informational answers', () => {
   test('of an early hint pass, of the hop only do not', async () => {
-    const { gateway } = await setUp((_incoming, outgoing) => {
+    const { gateway } = await setUpApi((_incoming, outgoing) => {
       outgoing.writeProcessing();
       outgoing.writeEarlyHints({ link: '</a.css>; rel=preload', 'x-hint': 'b' });
       outgoing.end('ok');
@@ -246,7 +246,7 @@ describe('large bodies', () => {
 
   test('do not pile up behind a caller that reads slowly', async () => {
     let written = 0;
-    const { gateway } = await setUp((_incoming, outgoing) => {
+    const { gateway } = await setUpApi((_incoming, outgoing) => {
       const more = (): void => {
         while (written < SIZE && outgoing.write(block)) written += MIB;
       };
@@ -272,7 +272,7 @@ describe('large bodies', () => {
 
 test('a caller that leaves its answer unread does not keep a socket to the API for ever', async () => {
   let aborted = false;
-  const { gateway } = await setUp(
+  const { gateway } = await setUpApi(
     (_incoming, outgoing) => {
       const block = Buffer.alloc(1024 * 1024);
       const more = (): void => {
@@ -296,7 +296,7 @@ test('a caller that leaves its answer unread does not keep a socket to the API f
 });
 
 test('requests keep what is between caller and API, and lose what is for the hop', async () => {
-  const { api, gateway } = await setUp(ok);
+  const { api, gateway } = await setUpApi(ok);
   await exchangeRaw(
     gateway.url,
     'POST /a?b=%20c HTTP/1.1\r\nHost: gate\r\nConnection: close, X-Hop\r\nX-Hop: 1\r\nKeep-Alive: a\r\n' +

@@ -3,13 +3,13 @@ import { connect } from 'node:net';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { ask } from '../support/ask.ts';
 import { openRaw, RawSocket, startRawServer } from '../support/raw-socket.ts';
-import { gatewayTo, ok, setUp } from './set-up.ts';
+import { setUpGateway, ok, setUpApi } from './setup.ts';
 
 const POST = 'POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi';
 
 describe('an idle connection of a caller', () => {
   test('is told how long it may be idle, and is closed in good order after that', async () => {
-    const { gateway } = await setUp(ok, { HEADGATE_KEEPALIVE_TIMEOUT: '1s' });
+    const { gateway } = await setUpApi(ok, { HEADGATE_KEEPALIVE_TIMEOUT: '1s' });
     const raw = await openRaw(gateway.url);
     raw.write(POST);
     await raw.until((text) => text.endsWith('ok'));
@@ -18,7 +18,7 @@ describe('an idle connection of a caller', () => {
   });
 
   test('serves a request that came in time though it was read late', async () => {
-    const { gateway } = await setUp(ok, { HEADGATE_KEEPALIVE_TIMEOUT: '100ms' });
+    const { gateway } = await setUpApi(ok, { HEADGATE_KEEPALIVE_TIMEOUT: '100ms' });
     const raw = await openRaw(gateway.url);
     raw.write(POST);
     await raw.until((text) => text.endsWith('ok'));
@@ -33,7 +33,7 @@ describe('an idle connection of a caller', () => {
   });
 
   test('is probed after 15 s, so that a vanished caller is found out', async () => {
-    const { gateway } = await setUp(ok);
+    const { gateway } = await setUpApi(ok);
     const port = Number(new URL(gateway.url).port);
     const client = connect(port, '127.0.0.1');
     onTestFinished(() => void client.destroy());
@@ -66,7 +66,7 @@ describe('a socket to the API', () => {
         });
     });
     onTestFinished(() => api.close());
-    const gateway = await gatewayTo(api.url, { HEADGATE_RETRIES: '0' });
+    const gateway = await setUpGateway(api.url, { HEADGATE_RETRIES: '0' });
     for (let i = 0; i < 50; i++) {
       const answer = await ask(`${gateway.url}/a`, { method: 'POST', body: 'hi' });
       expect(answer).toMatchObject({ status: 200, text: 'ok' });
@@ -84,7 +84,7 @@ describe('a socket to the API', () => {
       reset = () => raw.socket.resetAndDestroy();
     });
     onTestFinished(() => api.close());
-    const gateway = await gatewayTo(api.url, { HEADGATE_RETRIES: '0' });
+    const gateway = await setUpGateway(api.url, { HEADGATE_RETRIES: '0' });
     for (let i = 0; i < 10; i++) {
       const answer = await ask(`${gateway.url}/a`, { method: 'POST', body: 'hi' });
       expect(answer.status).toBe(200);
@@ -93,7 +93,7 @@ describe('a socket to the API', () => {
   });
 
   test('is used again while it is good', async () => {
-    const { api, gateway } = await setUp(ok);
+    const { api, gateway } = await setUpApi(ok);
     for (let i = 0; i < 20; i++) await ask(`${gateway.url}/a`, { method: 'POST', body: 'hi' });
     expect(api.connections).toBe(1);
   });
@@ -101,7 +101,7 @@ describe('a socket to the API', () => {
 
 describe('Via', () => {
   test('tells the API of us, of other gateways of our kind, and of nobody else', async () => {
-    const { api, gateway } = await setUp(ok);
+    const { api, gateway } = await setUpApi(ok);
     await ask(`${gateway.url}/a`, {
       headers: { via: '1.0 squid.internal:3128 (secret), 1.1 headgate-0123abcd' },
     });
@@ -109,7 +109,7 @@ describe('Via', () => {
   });
 
   test('with our own id in it is a loop', async () => {
-    const { api, gateway } = await setUp(ok);
+    const { api, gateway } = await setUpApi(ok);
     await ask(`${gateway.url}/a`);
     const { via = '' } = api.seen[0]?.headers ?? {};
     const looped = await ask(`${gateway.url}/a`, { headers: { via: `1.1 edge, ${via}` } });
@@ -119,7 +119,7 @@ describe('Via', () => {
   });
 
   test('can be left out', async () => {
-    const { api, gateway } = await setUp(ok, { HEADGATE_VIA: 'off' });
+    const { api, gateway } = await setUpApi(ok, { HEADGATE_VIA: 'off' });
     await ask(`${gateway.url}/a`, { headers: { via: '1.1 headgate-0123abcd' } });
     expect(api.seen[0]?.headers.via).toBeUndefined();
   });

@@ -1,12 +1,12 @@
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 import { Spawned } from '../support/spawned.ts';
-import { setUp } from './set-up.ts';
+import { setUpApi } from './setup.ts';
 
 const CALLS = fileURLToPath(new URL('java/Calls.java', import.meta.url));
 
 test('Java’s own client, which offers h2c with its requests, is answered in HTTP/1.1', async () => {
-  const { api, gateway } = await setUp((incoming, outgoing) => {
+  const { api, gateway } = await setUpApi((incoming, outgoing) => {
     let bytes = 0;
     incoming.on('data', (chunk: Buffer) => {
       bytes += chunk.length;

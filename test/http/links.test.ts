@@ -3,7 +3,7 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { startApi, type Api } from '../support/api.ts';
 import { ask } from '../support/ask.ts';
 import type { TestGateway } from '../support/gateway.ts';
-import { gatewayTo, setUp } from './set-up.ts';
+import { setUpGateway, setUpApi } from './setup.ts';
 
 /** What the API answers, given its own origin. */
 interface Reply {
@@ -22,7 +22,7 @@ async function apiOf(
     outgoing.end(body);
   });
   onTestFinished(() => api.close());
-  return { api, gateway: await gatewayTo(api.url + base, settings) };
+  return { api, gateway: await setUpGateway(api.url + base, settings) };
 }
 
 const list = (next: string | null): string =>
@@ -179,7 +179,7 @@ describe('bytes pass untouched', () => {
   });
 
   test('in a list that breaks off before any of it was sent, which is told as such', async () => {
-    const { gateway } = await setUp((_incoming, outgoing) => {
+    const { gateway } = await setUpApi((_incoming, outgoing) => {
       outgoing.writeHead(200, { 'content-type': 'application/json', 'content-length': '100' });
       outgoing.write('{"links":', () => outgoing.destroy());
     });

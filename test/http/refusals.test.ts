@@ -3,7 +3,7 @@ import { connect } from 'node:net';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { parserProblem } from '../../src/gateway/parser-problem.ts';
 import { exchangeRaw, openRaw } from '../support/raw-socket.ts';
-import { ok, setUp } from './set-up.ts';
+import { ok, setUpApi } from './setup.ts';
 
 /** The one answer in what came: its status, its problem, and that nothing follows. */
 function refusalIn(received: string): { status: number; code: string; title: string } {
@@ -116,7 +116,7 @@ describe('what is no request is refused with a problem and one line', () => {
   ];
 
   test.each(cases)('%s', async (_name, bytes, status, code) => {
-    const { api, gateway } = await setUp(ok, { HEADGATE_BODY_MAX: '4KiB' });
+    const { api, gateway } = await setUpApi(ok, { HEADGATE_BODY_MAX: '4KiB' });
     const problem = refusalIn(await exchangeRaw(gateway.url, bytes));
     expect(problem).toMatchObject({ status, code });
     const lines = await gateway.log.wait('call', 1);
@@ -128,7 +128,7 @@ describe('what is no request is refused with a problem and one line', () => {
 
 describe('a body that turns out to be wrong', () => {
   test('in its framing ends its call with a problem and one line', async () => {
-    const { gateway } = await setUp(ok);
+    const { gateway } = await setUpApi(ok);
     const raw = await openRaw(gateway.url);
     raw.write(
       'POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\nnot hex\r\n',
@@ -140,7 +140,7 @@ describe('a body that turns out to be wrong', () => {
   });
 
   test('in its length, when none was declared, is cut off and never whole at the API', async () => {
-    const { gateway, api } = await setUp(ok, {
+    const { gateway, api } = await setUpApi(ok, {
       HEADGATE_BODY_LIMIT: '1KiB',
       HEADGATE_BODY_MAX: '4KiB',
     });
@@ -158,7 +158,7 @@ describe('a body that turns out to be wrong', () => {
 
 describe('bytes that are no request, behind one that is', () => {
   test('do not disturb its answer, and have a line of their own', async () => {
-    const { gateway } = await setUp(ok);
+    const { gateway } = await setUpApi(ok);
     const received = await exchangeRaw(
       gateway.url,
       'GET / HTTP/1.1\r\nHost: a\r\n\r\nnonsense\r\n\r\n',
@@ -177,7 +177,7 @@ describe('bytes that are no request, behind one that is', () => {
 });
 
 test('a caller that resets a refused CONNECT does no harm, and one that stays is let go', async () => {
-  const { gateway } = await setUp(ok);
+  const { gateway } = await setUpApi(ok);
   const resets = await openRaw(gateway.url);
   resets.write('CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n');
   await resets.until((text) => text.includes('requestId'));
@@ -204,7 +204,7 @@ test('headers that do not come to an end are a 408, a broken connection is nobod
 });
 
 test('a request that is refused before it has come whole can be sent to its end', async () => {
-  const { gateway } = await setUp(ok);
+  const { gateway } = await setUpApi(ok);
   const raw = await openRaw(gateway.url);
   raw.write(`GET / HTTP/1.1\r\nHost: a\r\nX: ${'a'.repeat(70_000)}`);
   await raw.until((text) => text.includes('requestId'));

@@ -6,7 +6,7 @@ import { afterAll, expect, test } from 'vitest';
 import { Certificates } from '../support/certificates.ts';
 import { openRaw } from '../support/raw-socket.ts';
 import { until } from '../support/setup.ts';
-import { gatewayTo, ok, setUp } from './set-up.ts';
+import { setUpGateway, ok, setUpApi } from './setup.ts';
 
 const certificates = new Certificates();
 const first = certificates.make('DNS:api.example', 'IP:127.0.0.1');
@@ -40,7 +40,7 @@ function askTls(url: string, ca: string, host: string): Promise<TlsAnswer> {
 }
 
 test('callers with a hard-coded https URL are served under that name', async () => {
-  const { gateway } = await setUp(
+  const { gateway } = await setUpApi(
     (incoming, outgoing) => {
       outgoing.setHeader('location', `http://${incoming.headers.host}/b`);
       ok(incoming, outgoing);
@@ -53,7 +53,7 @@ test('callers with a hard-coded https URL are served under that name', async () 
 });
 
 test('what is no request over TLS is refused with a problem and one line', async () => {
-  const { gateway } = await setUp(ok, {
+  const { gateway } = await setUpApi(ok, {
     HEADGATE_TLS_CERT: first.certPath,
     HEADGATE_TLS_KEY: first.keyPath,
   });
@@ -69,7 +69,10 @@ test('a new certificate is taken up, and an unusable one is not', async () => {
   const keyPath = join(certificates.folder, 'live.key');
   copyFileSync(first.certPath, certPath);
   copyFileSync(first.keyPath, keyPath);
-  const { gateway } = await setUp(ok, { HEADGATE_TLS_CERT: certPath, HEADGATE_TLS_KEY: keyPath });
+  const { gateway } = await setUpApi(ok, {
+    HEADGATE_TLS_CERT: certPath,
+    HEADGATE_TLS_KEY: keyPath,
+  });
   const ca = first.cert + second.cert;
   const before = await askTls(gateway.url, ca, 'api.example');
 
@@ -87,10 +90,10 @@ test('a new certificate is taken up, and an unusable one is not', async () => {
 
 test('a certificate without its key, or with another one’s, is refused at the start', async () => {
   await expect(
-    gatewayTo('http://127.0.0.1:1', { HEADGATE_TLS_CERT: first.certPath }),
+    setUpGateway('http://127.0.0.1:1', { HEADGATE_TLS_CERT: first.certPath }),
   ).rejects.toThrow('HEADGATE_TLS_KEY: expected a file beside HEADGATE_TLS_CERT');
   await expect(
-    gatewayTo('http://127.0.0.1:1', {
+    setUpGateway('http://127.0.0.1:1', {
       HEADGATE_TLS_CERT: first.certPath,
       HEADGATE_TLS_KEY: second.keyPath,
     }),

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { ask } from '../support/ask.ts';
 import { openRaw, type RawSocket } from '../support/raw-socket.ts';
 import { until } from '../support/setup.ts';
-import { ok, setUp, setUpHeld, waiting } from './set-up.ts';
+import { ok, setUpApi, setUpHeldApi, untilWaiting } from './setup.ts';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -17,7 +17,7 @@ describe('a caller that expects 100-continue', () => {
   const EXPECT = 'Expect: 100-continue\r\n';
 
   test('may send a small body at once, and is answered', async () => {
-    const { gateway } = await setUp(ok);
+    const { gateway } = await setUpApi(ok);
     const raw = await post(gateway.url, 2, EXPECT);
     await raw.until((text) => text === 'HTTP/1.1 100 Continue\r\n\r\n');
     raw.write('hi');
@@ -26,9 +26,9 @@ describe('a caller that expects 100-continue', () => {
   });
 
   test('sends a large body only when its turn has come', async () => {
-    const { api, gateway, release } = await setUpHeld();
+    const { api, gateway, release } = await setUpHeldApi();
     const raw = await post(gateway.url, 2 * MIB, EXPECT);
-    await waiting(gateway, 1);
+    await untilWaiting(gateway, 1);
     expect(raw.received).toBe('');
     release();
     await raw.until((text) => text === 'HTTP/1.1 100 Continue\r\n\r\n');
@@ -40,7 +40,7 @@ describe('a caller that expects 100-continue', () => {
   });
 
   test('is told to close when it is refused before it sent', async () => {
-    const { gateway } = await setUp(ok, { HEADGATE_BODY_MAX: '1KiB' });
+    const { gateway } = await setUpApi(ok, { HEADGATE_BODY_MAX: '1KiB' });
     const raw = await post(gateway.url, 2 * KIB, EXPECT);
     await raw.end();
     expect(raw.received).toMatch(/^HTTP\/1\.1 413 /);
@@ -48,9 +48,9 @@ describe('a caller that expects 100-continue', () => {
   });
 
   test('and leaves while it waits frees its place at once', async () => {
-    const { gateway } = await setUpHeld();
+    const { gateway } = await setUpHeldApi();
     const raw = await post(gateway.url, 2 * MIB, EXPECT);
-    await waiting(gateway, 1);
+    await untilWaiting(gateway, 1);
     raw.socket.destroy();
     const [line] = await gateway.log.wait('call', 1);
     expect(line).toMatchObject({ outcome: 'aborted', attempts: 0, status: 0, waiting: 0 });
@@ -59,10 +59,10 @@ describe('a caller that expects 100-continue', () => {
 
 describe('a caller that leaves', () => {
   test('while it waits frees its place at once', async () => {
-    const { api, gateway } = await setUpHeld();
+    const { api, gateway } = await setUpHeldApi();
     const raw = await openRaw(gateway.url);
     raw.write('GET /left HTTP/1.1\r\nHost: a\r\n\r\n');
-    await waiting(gateway, 1);
+    await untilWaiting(gateway, 1);
     raw.socket.destroy();
     const [line] = await gateway.log.wait('call', 1);
     expect(line).toMatchObject({ outcome: 'aborted', attempts: 0, status: 0, waiting: 0 });
@@ -70,10 +70,10 @@ describe('a caller that leaves', () => {
   });
 
   test('while a pipelined request of it waits frees both places', async () => {
-    const { gateway } = await setUpHeld();
+    const { gateway } = await setUpHeldApi();
     const raw = await openRaw(gateway.url);
     raw.write('GET /1 HTTP/1.1\r\nHost: a\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\n');
-    await waiting(gateway, 2);
+    await untilWaiting(gateway, 2);
     raw.socket.destroy();
     expect(await gateway.log.wait('call', 2)).toMatchObject([
       { outcome: 'aborted' },
@@ -82,7 +82,7 @@ describe('a caller that leaves', () => {
   });
 
   test('in the middle of a small body is told from one that stalls', async () => {
-    const { gateway } = await setUp(ok);
+    const { gateway } = await setUpApi(ok);
     const raw = await post(gateway.url, 10);
     raw.write('hello');
     raw.socket.end();
@@ -91,10 +91,10 @@ describe('a caller that leaves', () => {
   });
 
   test('by a reset while nobody reads its large body is found out', async () => {
-    const { gateway } = await setUpHeld();
+    const { gateway } = await setUpHeldApi();
     const raw = await post(gateway.url, 4 * MIB);
     raw.write(Buffer.alloc(4 * MIB));
-    await waiting(gateway, 1);
+    await untilWaiting(gateway, 1);
     raw.socket.resetAndDestroy();
     const [line] = await gateway.log.wait('call', 1);
     expect(line).toMatchObject({ outcome: 'aborted', attempts: 0, waiting: 0 });
@@ -102,7 +102,7 @@ describe('a caller that leaves', () => {
 
   test('during its call aborts it at the API', async () => {
     let closed = false;
-    const { gateway, api } = await setUp((_incoming, outgoing) => {
+    const { gateway, api } = await setUpApi((_incoming, outgoing) => {
       outgoing.on('close', () => {
         closed = true;
       });
@@ -118,7 +118,7 @@ describe('a caller that leaves', () => {
   test('in the middle of its upload never looks finished to the API', async () => {
     let ended = false;
     let closed = false;
-    const { gateway, api } = await setUp(
+    const { gateway, api } = await setUpApi(
       (incoming) => {
         incoming.resume().on('end', () => {
           ended = true;
@@ -151,10 +151,13 @@ describe('an upload that stalls', () => {
     ['while it streams', '1KiB'],
   ])('%s ends with a 408', async (_name, limit) => {
     let aborted = 0;
-    const { gateway } = await setUp((incoming) => incoming.resume().on('close', () => aborted++), {
-      HEADGATE_BODY_LIMIT: limit,
-      HEADGATE_BODY_IDLE_TIMEOUT: '200ms',
-    });
+    const { gateway } = await setUpApi(
+      (incoming) => incoming.resume().on('close', () => aborted++),
+      {
+        HEADGATE_BODY_LIMIT: limit,
+        HEADGATE_BODY_IDLE_TIMEOUT: '200ms',
+      },
+    );
     const raw = await post(gateway.url, 4 * KIB);
     raw.write('a'.repeat(2 * KIB));
     await raw.until((text) => text.includes('requestId'));
@@ -166,17 +169,17 @@ describe('an upload that stalls', () => {
   });
 
   test('is not one while nobody reads it', async () => {
-    const { gateway, release } = await setUpHeld({ HEADGATE_BODY_IDLE_TIMEOUT: '100ms' });
+    const { gateway, release } = await setUpHeldApi({ HEADGATE_BODY_IDLE_TIMEOUT: '100ms' });
     const started = performance.now();
     const answered = ask(`${gateway.url}/up`, { method: 'POST', body: Buffer.alloc(8 * MIB, 'a') });
-    await waiting(gateway, 1);
+    await untilWaiting(gateway, 1);
     await until('it has waited for long', () => performance.now() - started > 500);
     release();
     expect(await answered).toMatchObject({ status: 200, text: 'ok' });
   });
 
   test('is not one while the API does not read it', async () => {
-    const { gateway } = await setUp(
+    const { gateway } = await setUpApi(
       (incoming, outgoing) => {
         setTimeout(() => ok(incoming, outgoing), 500);
       },
@@ -202,14 +205,14 @@ describe('an upload that is answered before it has come leaves its connection go
   }
 
   test('when the API does not read it', async () => {
-    const { gateway } = await setUp((_incoming, outgoing) => outgoing.end('no'), {
+    const { gateway } = await setUpApi((_incoming, outgoing) => outgoing.end('no'), {
       HEADGATE_BODY_LIMIT: '1KiB',
     });
     expect(await answersTo(gateway.url, 200)).toBe(2);
   });
 
   test('when it is refused', async () => {
-    const { gateway } = await setUpHeld({
+    const { gateway } = await setUpHeldApi({
       HEADGATE_BODY_LIMIT: '1KiB',
       HEADGATE_MAX_WAIT: '100ms',
     });
@@ -219,7 +222,7 @@ describe('an upload that is answered before it has come leaves its connection go
 
 describe('the bodies that wait', () => {
   test('are bounded together, and the flow that holds most pays', async () => {
-    const { gateway, release } = await setUpHeld({ HEADGATE_BODY_MEMORY: '64KiB' });
+    const { gateway, release } = await setUpHeldApi({ HEADGATE_BODY_MEMORY: '64KiB' });
     const send = (caller: string, kib: number): ReturnType<typeof ask> =>
       ask(`${gateway.url}/${caller}`, {
         method: 'POST',
@@ -229,14 +232,14 @@ describe('the bodies that wait', () => {
     const greedy = [];
     for (const count of [1, 2, 3]) {
       greedy.push(send('greedy', 20));
-      await waiting(gateway, count);
+      await untilWaiting(gateway, count);
     }
     const modest = send('modest', 10);
     const refused = await greedy.at(-1);
     expect(refused?.status).toBe(503);
     expect(refused?.headers['headgate-error']).toBe('body-memory-full');
     expect(refused?.headers['retry-after']).toBe('1');
-    await waiting(gateway, 3);
+    await untilWaiting(gateway, 3);
     release();
     for (const answer of await Promise.all([...greedy.slice(0, 2), modest])) {
       expect(answer.status).toBe(200);
@@ -250,7 +253,7 @@ describe('the bodies that wait', () => {
   });
 
   test('are refused by themselves when nobody else waits', async () => {
-    const { gateway } = await setUp(ok, { HEADGATE_BODY_MEMORY: '8KiB' });
+    const { gateway } = await setUpApi(ok, { HEADGATE_BODY_MEMORY: '8KiB' });
     const answer = await ask(`${gateway.url}/up`, { method: 'POST', body: Buffer.alloc(9 * KIB) });
     expect(answer.headers['headgate-error']).toBe('body-memory-full');
   });

@@ -6,7 +6,7 @@ import { startApi, type Api, type ApiOptions } from '../support/api.ts';
 import { ask } from '../support/ask.ts';
 import { Certificates } from '../support/certificates.ts';
 import { startForwardProxy, type ForwardProxy } from '../support/forward-proxy.ts';
-import { gatewayTo, ok } from './set-up.ts';
+import { setUpGateway, ok } from './setup.ts';
 
 const certificates = new Certificates();
 const certificate = certificates.make('DNS:api.example');
@@ -33,7 +33,7 @@ async function proxyTo(api: Api, authorization?: string): Promise<ForwardProxy> 
 describe('HEADGATE_UPSTREAM_ADDRESS', () => {
   test('is dialled while Host, SNI and the certificate stay the API’s', async () => {
     const api = await apiWith(TLS);
-    const gateway = await gatewayTo('https://api.example', {
+    const gateway = await setUpGateway('https://api.example', {
       HEADGATE_UPSTREAM_ADDRESS: api.address,
       HEADGATE_UPSTREAM_CA: certificate.certPath,
     });
@@ -46,7 +46,7 @@ describe('HEADGATE_UPSTREAM_ADDRESS', () => {
   test('takes the port of the URL when it names none', async () => {
     const api = await apiWith();
     const { port } = new URL(api.url);
-    const gateway = await gatewayTo(`http://api.example:${port}`, {
+    const gateway = await setUpGateway(`http://api.example:${port}`, {
       HEADGATE_UPSTREAM_ADDRESS: '127.0.0.1',
     });
     expect(await ask(`${gateway.url}/a`)).toMatchObject({ status: 200 });
@@ -56,7 +56,7 @@ describe('HEADGATE_UPSTREAM_ADDRESS', () => {
   test('does not make another certificate good', async () => {
     const other = certificates.make('DNS:other.example');
     const api = await apiWith({ tls: other });
-    const gateway = await gatewayTo('https://api.example', {
+    const gateway = await setUpGateway('https://api.example', {
       HEADGATE_UPSTREAM_ADDRESS: api.address,
       HEADGATE_UPSTREAM_CA: other.certPath,
       HEADGATE_RETRIES: '0',
@@ -70,7 +70,7 @@ describe('HEADGATE_UPSTREAM_ADDRESS', () => {
 describe('HEADGATE_UPSTREAM_CA', () => {
   test('is needed for an API that the usual authorities do not know', async () => {
     const api = await apiWith(TLS);
-    const gateway = await gatewayTo('https://api.example', {
+    const gateway = await setUpGateway('https://api.example', {
       HEADGATE_UPSTREAM_ADDRESS: api.address,
       HEADGATE_RETRIES: '0',
     });
@@ -81,9 +81,9 @@ describe('HEADGATE_UPSTREAM_CA', () => {
   test('must be a file with certificates', async () => {
     const path = join(certificates.folder, 'empty.pem');
     writeFileSync(path, 'nothing\n');
-    await expect(gatewayTo('https://api.example', { HEADGATE_UPSTREAM_CA: path })).rejects.toThrow(
-      'HEADGATE_UPSTREAM_CA: expected certificates in PEM',
-    );
+    await expect(
+      setUpGateway('https://api.example', { HEADGATE_UPSTREAM_CA: path }),
+    ).rejects.toThrow('HEADGATE_UPSTREAM_CA: expected certificates in PEM');
   });
 });
 
@@ -91,7 +91,7 @@ describe('a proxy that the environment names', () => {
   test('tunnels to an https API, which sees its own name', async () => {
     const api = await apiWith(TLS);
     const proxy = await proxyTo(api, CREDENTIALS);
-    const gateway = await gatewayTo('https://api.example', {
+    const gateway = await setUpGateway('https://api.example', {
       HTTPS_PROXY: proxy.url.replace('//', '//user:p%20w@'),
       HEADGATE_UPSTREAM_CA: certificate.certPath,
     });
@@ -110,7 +110,7 @@ describe('a proxy that the environment names', () => {
   test('forwards to an http API, every header once and in place', async () => {
     const api = await apiWith();
     const proxy = await proxyTo(api, CREDENTIALS);
-    const gateway = await gatewayTo('http://api.example/v4', {
+    const gateway = await setUpGateway('http://api.example/v4', {
       http_proxy: proxy.url.replace('//', '//user:p%20w@'),
     });
     const answer = await ask(`${gateway.url}/a?b=1`, {
@@ -129,7 +129,7 @@ describe('a proxy that the environment names', () => {
   test.each(['http', 'https'])('that refuses our credentials is no answer (%s)', async (scheme) => {
     const api = await apiWith(scheme === 'https' ? TLS : {});
     const proxy = await proxyTo(api, CREDENTIALS);
-    const gateway = await gatewayTo(`${scheme}://api.example`, {
+    const gateway = await setUpGateway(`${scheme}://api.example`, {
       [`${scheme.toUpperCase()}_PROXY`]: proxy.url,
       HEADGATE_RETRIES: '0',
     });
@@ -143,7 +143,7 @@ describe('a proxy that the environment names', () => {
   test('is passed by for what NO_PROXY names', async () => {
     const api = await apiWith();
     const proxy = await proxyTo(api);
-    const gateway = await gatewayTo(api.url, {
+    const gateway = await setUpGateway(api.url, {
       HTTP_PROXY: proxy.url,
       NO_PROXY: 'localhost, 127.0.0.1',
     });

@@ -15,8 +15,7 @@ process.on('SIGUSR2', () => {
   for (const { gcType, beforeGC, afterGC } of statistics) {
     if (gcType !== 'Scavenge') continue;
     const young = beforeGC.heapSpaceStatistics.find(({ spaceName }) => spaceName === 'new_space');
-    if (young === undefined)
-      throw new Error('expected a heap space new_space in this version of V8');
+    if (young === undefined) throw new Error('expected a heap space new_space in V8');
     seen += young.spaceUsedSize;
     const freed = beforeGC.heapStatistics.usedHeapSize - afterGC.heapStatistics.usedHeapSize;
     kept += young.spaceUsedSize - freed;

@@ -4,7 +4,7 @@ import { coloured, plain } from '../../src/logs/paint.ts';
 import { makeProgress } from '../../src/logs/progress.ts';
 import { readableDuration } from '../../src/logs/readable-duration.ts';
 import { FakeClock } from '../support/fake-clock.ts';
-import { loggedCall, loggedThrottle } from '../support/logged.ts';
+import { loggedCall, loggedThrottle } from '../support/log-fixtures.ts';
 
 describe('a line for people', () => {
   test('says when, what came of it, how long it took, who asked and for what', () => {

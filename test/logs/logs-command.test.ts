@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { logLines } from '../support/log-lines.ts';
+import { logLines } from '../support/log-fixtures.ts';
 import { headgate, ROOT, Spawned } from '../support/spawned.ts';
 
 const COUNT = 3000;

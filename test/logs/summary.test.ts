@@ -7,7 +7,7 @@ import { plain } from '../../src/logs/paint.ts';
 import { pathShape } from '../../src/logs/path-shape.ts';
 import { showSummary } from '../../src/logs/summary-view.ts';
 import { Summing } from '../../src/logs/summary.ts';
-import { loggedCall, loggedThrottle } from '../support/logged.ts';
+import { loggedCall, loggedThrottle } from '../support/log-fixtures.ts';
 
 const duration = fc.double({ min: 0.1, max: 86_400_000, noNaN: true });
 

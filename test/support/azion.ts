@@ -6,21 +6,21 @@ import { renderHeaders, type Dialect } from './dialect.ts';
 import { makeLimiter, type Limiter, type LimiterOptions, type Semantics } from './limiter.ts';
 
 export interface AzionOptions {
-  /** Where it listens on 127.0.0.1; a free port unless somebody says otherwise. */
+  /** The port on 127.0.0.1; a free one by default. */
   readonly port?: number;
   readonly semantics?: Semantics;
-  /** By class; the recorded limits unless a test says otherwise. */
+  /** By class; the recorded limits by default. */
   readonly limits?: Readonly<Record<string, LimiterOptions>>;
   readonly perAccount?: boolean;
   readonly dialect?: Dialect;
-  /** Where it takes the time from; the host's clock unless a test turns the hands. */
+  /** The host's clock by default. */
   readonly clock?: Pick<Clock, 'now'>;
-  /** The API's own clock less that. */
+  /** How far the API's own clock is ahead of that. */
   readonly skewMs?: number;
   readonly dateHeader?: boolean;
   /** Milliseconds before it answers. */
   readonly latencyMs?: () => number;
-  /** Tokens that may call but nothing else: 403. */
+  /** Credentials that the API knows and answers with 403. */
   readonly forbidden?: readonly string[];
 }
 
@@ -30,7 +30,7 @@ export interface SeenCall {
   readonly atMs: number;
   readonly class: string;
   readonly method: string;
-  /** As it came, query included. */
+  /** The request target as it was received, with its query. */
   readonly url: string;
   readonly headers: IncomingMessage['headers'];
   readonly rawHeaders: readonly string[];
@@ -39,18 +39,18 @@ export interface SeenCall {
   readonly counted: boolean;
 }
 
-/** The API, as far as its documentation and recordings tell, on a port of its own. */
+/** A simulator of the API, after its documentation and recordings, on a port of its own. */
 export interface Azion {
   readonly url: string;
   /** The latest calls, oldest first; at most a hundred thousand. */
   readonly seen: readonly SeenCall[];
-  /** 429s that it sent. */
+  /** The number of 429s that it sent. */
   readonly throttled: number;
-  /** Calls that it served and counted. */
+  /** The number of calls that it served and counted. */
   readonly operations: number;
   /** The next `count` calls meet this fault. */
   failNext(fault: Fault, count?: number): void;
-  /** Somebody else spends `count` operations of a credential's budget. */
+  /** Spends `count` operations of a credential's budget, as another client of the API would. */
   consume(authorization: string, className: string, count: number): void;
   limiter(authorization: string, className: string): Limiter;
   close(): Promise<void>;
@@ -70,7 +70,7 @@ const ACCEPTED = /application\/json\s*;\s*version=3/;
 const CREDENTIAL = /^(?:token|bearer) \S+$/i;
 const BASIC = /^basic \S+$/i;
 
-/** Starts the API on 127.0.0.1. It checks in the API's order: 406, 401, 403, 429, then the route. */
+/** Starts the API on 127.0.0.1. It checks in the API's order: 406, 401, 403, 429, the route. */
 export async function startAzion(options: AzionOptions = {}): Promise<Azion> {
   const {
     semantics = 'sliding',
@@ -98,7 +98,7 @@ export async function startAzion(options: AzionOptions = {}): Promise<Azion> {
     return made;
   }
 
-  /** Refusals that come before the count; they carry no rate headers. */
+  /** Refusals that the API does not count; they have no rate headers. */
   function gate(path: string, { headers }: IncomingMessage): [number, string] | undefined {
     if (!ACCEPTED.test(headers.accept ?? '')) {
       return [406, 'Could not satisfy the request Accept header.'];

@@ -3,7 +3,7 @@ import { chromium, type Browser } from 'playwright-core';
 
 const CHROMIUM = process.env['HEADGATE_TEST_CHROMIUM'] ?? '/usr/bin/chromium';
 
-/** Debian's browser, without a window. Where there is none it says what to install. */
+/** Starts Chromium without a window. The error names what to install where there is none. */
 export async function launchBrowser(further: readonly string[] = []): Promise<Browser> {
   try {
     accessSync(CHROMIUM);

@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-/** A certificate that signed itself, in files and in memory. */
+/** A self-signed certificate, in files and in memory. */
 export interface Certificate {
   readonly certPath: string;
   readonly keyPath: string;
@@ -11,7 +11,7 @@ export interface Certificate {
   readonly key: string;
 }
 
-/** A folder of its own with certificates made by openssl for a test. */
+/** A temporary folder of certificates that openssl makes for a test. */
 export class Certificates {
   readonly folder = mkdtempSync(join(tmpdir(), 'headgate-certificates-'));
   #count = 0;

@@ -6,7 +6,7 @@ import type { BucketSnapshot } from '../../src/ledger/ledger.ts';
 import type { CallLine } from '../../src/telemetry/call-line.ts';
 import { LedgerWatch } from '../../src/telemetry/ledger-watch.ts';
 import { makeMetrics } from '../../src/telemetry/metrics.ts';
-import { callLine } from '../support/call-line.ts';
+import { callLine } from '../support/log-fixtures.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 
 function setUp({ processFigures = false } = {}) {

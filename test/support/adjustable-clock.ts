@@ -8,19 +8,19 @@ interface Pending {
 }
 
 /**
- * The host's clock, which a test can move forward: what is due by then happens at once. For waits
- * of minutes between real sockets, whose own timers it leaves alone.
+ * The host's clock, which a test can move forward: timers that become due fire at once. It is for
+ * waits of minutes between real sockets, whose own timers it does not touch.
  */
-export class LeapingClock implements Clock {
-  #leaptMs = 0;
+export class AdjustableClock implements Clock {
+  #aheadMs = 0;
   readonly #pending = new Set<Pending>();
 
   now(): number {
-    return systemClock.now() + this.#leaptMs;
+    return systemClock.now() + this.#aheadMs;
   }
 
   wallMs(): number {
-    return systemClock.wallMs() + this.#leaptMs;
+    return systemClock.wallMs() + this.#aheadMs;
   }
 
   after(delayMs: number, run: () => void): Timer {
@@ -35,9 +35,9 @@ export class LeapingClock implements Clock {
     };
   }
 
-  /** Moves the time on by `ms`. */
-  leap(ms: number): void {
-    this.#leaptMs += ms;
+  /** Moves the time forward by `ms`. */
+  advance(ms: number): void {
+    this.#aheadMs += ms;
     const inOrder = [...this.#pending].toSorted((a, b) => a.at - b.at);
     for (const pending of inOrder) {
       pending.timer.cancel();
