@@ -1,3 +1,4 @@
+// @module-tag needs-redis-server
 import { expect, onTestFinished, test } from 'vitest';
 import { z } from 'zod';
 import { ask } from '../support/ask.ts';

@@ -1,3 +1,4 @@
+// @module-tag needs-redis-server
 import type { Redis } from 'ioredis';
 import { expect, test, vi } from 'vitest';
 import type { Clock } from '../../src/util/clock.ts';

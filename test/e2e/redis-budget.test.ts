@@ -1,3 +1,4 @@
+// @module-tag needs-redis-server
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Semantics } from '../support/limiter.ts';
 import {

@@ -1,3 +1,4 @@
+// @module-tag needs-redis-server
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ask, type Answer } from '../support/ask.ts';
 import type { Semantics } from '../support/limiter.ts';

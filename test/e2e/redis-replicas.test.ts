@@ -1,3 +1,4 @@
+// @module-tag needs-redis-server
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test, type TestContext } from 'vitest';
 import { ask } from '../support/ask.ts';

@@ -1,3 +1,4 @@
+// @module-tag needs-redis-server
 import { expect, test } from 'vitest';
 import { ask } from '../support/ask.ts';
 import { startAzion } from '../support/azion.ts';

@@ -1,3 +1,4 @@
+// @module-tag needs-redis-server
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { z } from 'zod';

@@ -7,6 +7,7 @@ import { FakeClock } from '../support/fake-clock.ts';
 import { startGateway } from '../support/gateway.ts';
 import { until } from '../support/setup.ts';
 import { setUpGateway, ok, setUpApi, untilWaiting } from './setup.ts';
+import { needs } from '../support/tools.ts';
 
 const NO_RETRIES = { HEADGATE_RETRIES: '0' };
 
@@ -182,7 +183,7 @@ describe('when the drain timeout is over', () => {
     ]);
   });
 
-  test('a connection in its TLS handshake is broken', async () => {
+  test('a connection in its TLS handshake is broken', { tags: needs('openssl') }, async () => {
     const certificates = new Certificates();
     onTestFinished(() => certificates.remove());
     const { certPath, keyPath } = certificates.make('IP:127.0.0.1');

@@ -1,3 +1,4 @@
+// @module-tag needs-javac
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 import { Spawned } from '../support/spawned.ts';

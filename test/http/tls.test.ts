@@ -1,16 +1,21 @@
+// @module-tag needs-openssl
 import { copyFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { request } from 'node:https';
 import { TLSSocket } from 'node:tls';
-import { afterAll, expect, test } from 'vitest';
-import { Certificates } from '../support/certificates.ts';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { Certificates, type Certificate } from '../support/certificates.ts';
 import { openRaw } from '../support/raw-socket.ts';
 import { until } from '../support/setup.ts';
 import { setUpGateway, ok, setUpApi } from './setup.ts';
 
 const certificates = new Certificates();
-const first = certificates.make('DNS:api.example', 'IP:127.0.0.1');
-const second = certificates.make('DNS:api.example', 'IP:127.0.0.1');
+let first: Certificate;
+let second: Certificate;
+beforeAll(() => {
+  first = certificates.make('DNS:api.example', 'IP:127.0.0.1');
+  second = certificates.make('DNS:api.example', 'IP:127.0.0.1');
+});
 afterAll(() => certificates.remove());
 
 interface TlsAnswer {

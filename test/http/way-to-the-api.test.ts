@@ -1,18 +1,23 @@
+// @module-tag needs-openssl
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, describe, expect, onTestFinished, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { proxyFor } from '../../src/config/proxy.ts';
 import { startApi, type Api, type ApiOptions } from '../support/api.ts';
 import { ask } from '../support/ask.ts';
-import { Certificates } from '../support/certificates.ts';
+import { Certificates, type Certificate } from '../support/certificates.ts';
 import { startForwardProxy, type ForwardProxy } from '../support/forward-proxy.ts';
 import { setUpGateway, ok } from './setup.ts';
 
 const certificates = new Certificates();
-const certificate = certificates.make('DNS:api.example');
+let certificate: Certificate;
+let overTls: ApiOptions;
+beforeAll(() => {
+  certificate = certificates.make('DNS:api.example');
+  overTls = { tls: certificate };
+});
 afterAll(() => certificates.remove());
 
-const TLS: ApiOptions = { tls: certificate };
 const CREDENTIALS = `Basic ${Buffer.from('user:p w').toString('base64')}`;
 
 async function apiWith(options: ApiOptions = {}): Promise<Api & { address: string }> {
@@ -32,7 +37,7 @@ async function proxyTo(api: Api, authorization?: string): Promise<ForwardProxy> 
 
 describe('HEADGATE_UPSTREAM_ADDRESS', () => {
   test('is dialled while Host, SNI and the certificate stay the API’s', async () => {
-    const api = await apiWith(TLS);
+    const api = await apiWith(overTls);
     const gateway = await setUpGateway('https://api.example', {
       HEADGATE_UPSTREAM_ADDRESS: api.address,
       HEADGATE_UPSTREAM_CA: certificate.certPath,
@@ -69,7 +74,7 @@ describe('HEADGATE_UPSTREAM_ADDRESS', () => {
 
 describe('HEADGATE_UPSTREAM_CA', () => {
   test('is needed for an API that the usual authorities do not know', async () => {
-    const api = await apiWith(TLS);
+    const api = await apiWith(overTls);
     const gateway = await setUpGateway('https://api.example', {
       HEADGATE_UPSTREAM_ADDRESS: api.address,
       HEADGATE_RETRIES: '0',
@@ -89,7 +94,7 @@ describe('HEADGATE_UPSTREAM_CA', () => {
 
 describe('a proxy that the environment names', () => {
   test('tunnels to an https API, which sees its own name', async () => {
-    const api = await apiWith(TLS);
+    const api = await apiWith(overTls);
     const proxy = await proxyTo(api, CREDENTIALS);
     const gateway = await setUpGateway('https://api.example', {
       HTTPS_PROXY: proxy.url.replace('//', '//user:p%20w@'),
@@ -127,7 +132,7 @@ describe('a proxy that the environment names', () => {
   });
 
   test.each(['http', 'https'])('that refuses our credentials is no answer (%s)', async (scheme) => {
-    const api = await apiWith(scheme === 'https' ? TLS : {});
+    const api = await apiWith(scheme === 'https' ? overTls : {});
     const proxy = await proxyTo(api, CREDENTIALS);
     const gateway = await setUpGateway(`${scheme}://api.example`, {
       [`${scheme.toUpperCase()}_PROXY`]: proxy.url,

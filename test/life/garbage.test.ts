@@ -3,6 +3,7 @@ import { startAzion } from '../support/azion.ts';
 import { startGatewayProcess, type GatewayProcess } from '../support/gateway-process.ts';
 import { startRedis } from '../support/redis-server.ts';
 import { putLoadOn } from './load.ts';
+import { needs } from '../support/tools.ts';
 
 const LIMITS = { read: { limit: 10_000_000, periodMs: 60_000 } };
 const CALLERS = 8;
@@ -45,7 +46,7 @@ describe('minor collections keep less than a tenth of what calls allocate', () =
     expect(await shareKept(gateway, 10_000)).toBeLessThan(0.1);
   });
 
-  test('with the shared ledger', async () => {
+  test('with the shared ledger', { tags: needs('redis-server') }, async () => {
     const redis = await startRedis();
     onTestFinished(() => redis.stop());
     const settings = { HEADGATE_REDIS_URL: redis.url };

@@ -1,3 +1,4 @@
+// @module-tag needs-script
 import { spawn } from 'node:child_process';
 import { expect, onTestFinished, test } from 'vitest';
 import { until } from '../support/setup.ts';

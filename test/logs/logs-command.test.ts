@@ -9,6 +9,7 @@ import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { logLines } from '../support/log-fixtures.ts';
 import { headgate, ROOT, Spawned } from '../support/spawned.ts';
+import { needs } from '../support/tools.ts';
 
 const COUNT = 3000;
 let folder: string;
@@ -71,19 +72,25 @@ describe('headgate logs', () => {
     expect(stdout).not.toContain('\u001B');
   });
 
-  test('is coloured, with named columns, on a terminal, unless NO_COLOR is set', async () => {
-    const command = `"${process.execPath}" "${ROOT}src/main.ts" logs "${file}"`;
-    const onTerminal = (env: Record<string, string>): Promise<string> =>
-      new Spawned('script', ['-qec', command, '/dev/null'], { env }).ended().then((e) => e.stdout);
-    const [withColour, without] = await Promise.all([
-      onTerminal({}),
-      onTerminal({ NO_COLOR: '1' }),
-    ]);
-    expect(withColour).toContain('time (UTC)');
-    expect(withColour).toContain('\u001B[32m200');
-    expect(without).toContain('time (UTC)');
-    expect(without).not.toContain('\u001B[');
-  });
+  test(
+    'is coloured, with named columns, on a terminal, unless NO_COLOR is set',
+    { tags: needs('script') },
+    async () => {
+      const command = `"${process.execPath}" "${ROOT}src/main.ts" logs "${file}"`;
+      const onTerminal = (env: Record<string, string>): Promise<string> =>
+        new Spawned('script', ['-qec', command, '/dev/null'], { env })
+          .ended()
+          .then((e) => e.stdout);
+      const [withColour, without] = await Promise.all([
+        onTerminal({}),
+        onTerminal({ NO_COLOR: '1' }),
+      ]);
+      expect(withColour).toContain('time (UTC)');
+      expect(withColour).toContain('\u001B[32m200');
+      expect(without).toContain('time (UTC)');
+      expect(without).not.toContain('\u001B[');
+    },
+  );
 
   test('adds up, for people and as one JSON object', async () => {
     const calls = picked(({ msg }) => msg === 'call').length;

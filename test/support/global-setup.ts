@@ -1,6 +1,6 @@
-import { provideRedisServer } from './redis-binary.ts';
+import { installMissingTools } from '../../scripts/test-tools.ts';
 
-/** Once, before any test: what the suite needs of its surroundings. */
+/** Runs once before the tests, and installs the tools that they need where it can. */
 export default function setup(): void {
-  provideRedisServer((line) => process.stdout.write(`${line}\n`));
+  installMissingTools((line) => process.stdout.write(`${line}\n`));
 }

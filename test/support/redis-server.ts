@@ -5,7 +5,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
-import { findRedisServer } from './redis-binary.ts';
+import { pathOf } from './tools.ts';
 
 export interface RedisServerOptions {
   /** The port to listen on; a free one by default. */
@@ -54,7 +54,7 @@ async function startOnce(port: number, options: RedisServerOptions): Promise<Red
     await writeFile(file, options.sentinel);
     args = [file, '--sentinel', ...common];
   }
-  const child = spawn(findRedisServer(), args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(pathOf('redis-server'), args, { stdio: ['ignore', 'pipe', 'pipe'] });
   const printed: string[] = [];
   for (const stream of [child.stdout, child.stderr]) {
     stream.on('data', (chunk: Buffer) => {
