@@ -2,7 +2,7 @@
 FROM node:26-bookworm-slim AS build
 WORKDIR /app
 COPY package.json package-lock.json ./
-# The compiler and the parts of the project that the build needs; the image has a Node already.
+# The compiler and the other packages that the build needs; the base image already has Node.
 RUN npm ci --no-audit --no-fund
 COPY tsconfig.json tsconfig.build.json ./
 COPY scripts/build.ts scripts/build.ts
@@ -12,13 +12,13 @@ RUN npm run build && find dist -name '*.map' -delete
 FROM node:26-bookworm-slim AS dependencies
 WORKDIR /app
 COPY package.json package-lock.json ./
-# Source maps, types, and builds for bundlers that Node never loads are half of what is installed.
+# Source maps, types, and builds for bundlers are half of the installed size; Node never loads them.
 RUN npm ci --omit=dev --no-audit --no-fund \
  && find node_modules -type f \( -name '*.map' -o -name '*.ts' -o -name '*.mts' -o -name '*.cts' \) -delete \
  && rm -rf node_modules/@opentelemetry/*/build/esm node_modules/@opentelemetry/*/build/esnext
 
 FROM node:26-bookworm-slim
-ARG VERSION=0.1.0
+ARG VERSION=0.2.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="Headgate" \
       org.opencontainers.image.description="A rate-limit-aware gateway in front of a rate-limited HTTP API: one shared budget, one fair queue, no 429s for callers." \
@@ -26,7 +26,7 @@ LABEL org.opencontainers.image.title="Headgate" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.base.name="docker.io/library/node:26-bookworm-slim"
-# Inside a container the listeners are for others, and loopback would keep them out.
+# On loopback, a container's listeners could not be reached from outside.
 ENV NODE_ENV=production \
     HEADGATE_LISTEN=[::]:8080 \
     HEADGATE_ADMIN_LISTEN=[::]:8081
@@ -34,12 +34,12 @@ WORKDIR /app
 COPY --from=dependencies /app/node_modules node_modules
 COPY --from=build /app/dist dist
 COPY package.json ./
-# By number: orchestrators that insist on a user other than root cannot look a name up.
+# A number, because orchestrators that require a non-root user cannot resolve a name.
 USER 1000:1000
 EXPOSE 8080 8081
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=5s --retries=3 \
   CMD ["node", "/app/dist/main.js", "health"]
-# Node is the first process: it gets the signals itself, and has handlers for them.
+# Node is the first process, so it receives the signals itself; Headgate handles them.
 ENTRYPOINT ["node", "/app/dist/main.js"]
 CMD ["serve"]

@@ -1,7 +1,7 @@
 import { ApiClock } from '../src/rate-headers/api-clock.ts';
 import { systemClock } from '../src/util/system-clock.ts';
-import { Feed } from '../src/telemetry/feed.ts';
-import { LedgerWatch } from '../src/telemetry/ledger-watch.ts';
+import { RecentActivity } from '../src/telemetry/recent-activity.ts';
+import { LedgerMonitor } from '../src/telemetry/ledger-monitor.ts';
 import { makeMetrics } from '../src/telemetry/metrics.ts';
 import type { CallLine, CallRecorder } from '../src/telemetry/call-line.ts';
 
@@ -23,7 +23,7 @@ const metrics = makeMetrics({
   clock: systemClock,
   apiClock: new ApiClock(),
   ledger: { snapshot: () => [] },
-  ledgerWatch: new LedgerWatch(),
+  ledgerMonitor: new LedgerMonitor(),
   laneQueued: () => 0,
   bufferedBytes: () => 0,
   logLinesLost: () => 0,
@@ -31,7 +31,7 @@ const metrics = makeMetrics({
 });
 const recorders: Record<keyof typeof PROMISED_US, CallRecorder> = {
   metrics: metrics.record,
-  'live feed': new Feed(systemClock).record,
+  'live feed': new RecentActivity(systemClock).record,
 };
 
 /** Lines as they come in life: several methods, statuses, waits, and more callers than labels. */

@@ -4,12 +4,12 @@ import { setStage } from './stage.ts';
 import { makeCallers, sendTraffic } from './traffic.ts';
 import { failed, summary, throttled, type Moment } from './view.ts';
 
-/** The API's limit per window, and how many windows' worth of calls are sent. */
+/** The API's limit per window, and the number of windows that the calls fill. */
 const LIMIT = 40;
 const WINDOWS = 6;
-/** How many times faster than the limit the callers send. */
+/** The callers send this many times faster than the limit. */
 const PRESSURE = 3;
-const LOOK_EVERY_MS = 100;
+const REFRESH_MS = 100;
 
 const line = readOptions(process.argv.slice(2));
 if (line.kind === 'run') {
@@ -21,7 +21,7 @@ if (line.kind === 'run') {
   process.exitCode = 2;
 }
 
-/** Plays the show; resolves to 0 when every call was served and no caller saw a 429. */
+/** Runs the demo. Resolves to 0 if every call was served and no caller got a 429, else to 1. */
 async function demo({ seconds, callers: count }: DemoOptions): Promise<number> {
   const periodMs = (seconds * 1000) / WINDOWS;
   const calls = LIMIT * WINDOWS;
@@ -53,7 +53,7 @@ async function demo({ seconds, callers: count }: DemoOptions): Promise<number> {
     }).then(() => 'over' as const);
     do {
       screen.show(await moment());
-    } while ((await Promise.race([traffic, pause(LOOK_EVERY_MS)])) !== 'over');
+    } while ((await Promise.race([traffic, pause(REFRESH_MS)])) !== 'over');
     const last = await moment();
     await stage.close();
     const { callLines, lastCallLine } = stage;

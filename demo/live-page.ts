@@ -3,15 +3,16 @@ import { launchBrowser } from '../test/support/browser.ts';
 import { playScene } from './scene.ts';
 
 /**
- * Takes the pictures of the live page: docs/live-page.png in the light, and in the dark beside it.
+ * Takes the screenshots of the live page: docs/live-page.png in light colours, and
+ * docs/live-page-dark.png in dark colours.
  *
  *     node demo/live-page.ts [DIRECTORY]
  */
 
 const directory = process.argv[2] ?? 'docs';
 const SIZE = { width: 1440, height: 900 };
-/** So long the page is watched before the picture, for ticks to come. */
-const WATCH_TICKS = 3;
+/** How many ticks the page receives before the screenshot. */
+const TICKS = 3;
 
 const { admin, play } = await playScene(Date.now());
 await new Promise<void>((resolve) => admin.server.listen(0, '127.0.0.1', resolve));
@@ -22,7 +23,7 @@ try {
   for (const colorScheme of ['light', 'dark'] as const) {
     const page = await browser.newPage({ viewport: SIZE, colorScheme, deviceScaleFactor: 1.5 });
     await page.goto(`http://127.0.0.1:${port}/`);
-    for (let tick = 0; tick < WATCH_TICKS; tick++) {
+    for (let tick = 0; tick < TICKS; tick++) {
       await play(1000);
       await page.waitForTimeout(700);
     }

@@ -1,16 +1,16 @@
 import { parseArgs } from 'node:util';
 
 export interface DemoOptions {
-  /** About how long the show takes. */
+  /** How long the demo takes, approximately. */
   readonly seconds: number;
-  /** How many callers send. */
+  /** The number of callers that send. */
   readonly callers: number;
 }
 
 export const DEMO_USAGE = `Usage: npm run demo -- [--seconds N] [--callers N]
 
-  --seconds N  about how long it takes, from 3 to 600 (default 30)
-  --callers N  how many callers send, from 1 to 12 (default 4)
+  --seconds N  how long it takes, approximately: from 3 to 600 (default 30)
+  --callers N  the number of callers: from 1 to 12 (default 4)
 `;
 
 export type DemoCommandLine =
@@ -18,7 +18,7 @@ export type DemoCommandLine =
   | { readonly kind: 'help' }
   | { readonly kind: 'wrong'; readonly reason: string };
 
-/** Reads the demo's flags; `reason` says what was expected and what came. */
+/** Parses the demo's options. `reason` states what was expected and what was given. */
 export function readOptions(argv: readonly string[]): DemoCommandLine {
   try {
     const { values } = parseArgs({

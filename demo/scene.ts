@@ -4,14 +4,14 @@ import type { Priority } from '../src/queue/fair-queue.ts';
 import type { Grant, CallerSignal, Ticket } from '../src/ledger/ledger.ts';
 import { LocalLedger } from '../src/ledger/local/local-ledger.ts';
 import type { CallLine } from '../src/telemetry/call-line.ts';
-import { Feed } from '../src/telemetry/feed.ts';
-import { LedgerWatch } from '../src/telemetry/ledger-watch.ts';
+import { RecentActivity } from '../src/telemetry/recent-activity.ts';
+import { LedgerMonitor } from '../src/telemetry/ledger-monitor.ts';
 import { makeMetrics } from '../src/telemetry/metrics.ts';
 import { FakeClock } from '../test/support/fake-clock.ts';
 import { makeLimiter, type Limiter } from '../test/support/limiter.ts';
 import { seededRandom } from '../test/support/seeded-random.ts';
 
-/** One caller's habit. */
+/** The calls that one caller makes over and over. */
 interface Habit {
   readonly caller: string;
   readonly credential: string;
@@ -20,7 +20,7 @@ interface Habit {
   readonly method: string;
   readonly paths: readonly string[];
   readonly priority?: Priority;
-  /** Only in these minutes of the scene. */
+  /** It calls only in these minutes of the scene. */
   readonly minutes?: readonly [from: number, to: number];
   readonly maxWaitMs?: number;
 }
@@ -62,27 +62,27 @@ const HABITS: readonly Habit[] = [
   },
 ];
 
-const STAYS: CallerSignal = { gone: false, onGone: () => undefined };
+const NEVER_GONE: CallerSignal = { gone: false, onGone: () => () => undefined };
 const MINUTES = 15;
 const STEP_MS = 50;
 
-/** A replica with a lively quarter of an hour behind it, on its admin listener. */
+/** A replica that served a busy quarter of an hour, with its admin listener. */
 export interface Scene {
   readonly admin: Admin;
-  /** Lets the scene go on. */
+  /** Lets `ms` more of the scene's time pass. */
   readonly play: (ms: number) => Promise<void>;
 }
 
 /**
- * Plays a quarter of an hour through the real ledger and the real feed, against limiters as the
- * API's, in a few seconds.
+ * Simulates a quarter of an hour in a few seconds, with the real ledger and the real feed, against
+ * limiters that count as the API does. The scene ends at `nowMs`, in epoch milliseconds.
  */
 export async function playScene(nowMs: number): Promise<Scene> {
   const random = seededRandom(20_26);
   const clock = new FakeClock({ startMs: 0, epochMs: nowMs - MINUTES * 60_000 });
   const apiClock = new ApiClock();
-  const ledgerWatch = new LedgerWatch();
-  const feed = new Feed(clock);
+  const ledgerMonitor = new LedgerMonitor();
+  const feed = new RecentActivity(clock);
   const ledger = new LocalLedger({
     clock,
     random,
@@ -116,10 +116,10 @@ export async function playScene(nowMs: number): Promise<Scene> {
     let attempts = 0;
     let upstreamMs = 0;
 
-    function finish(said: Pick<CallLine, 'status' | 'outcome' | 'code' | 'path'>): void {
+    function finish(result: Pick<CallLine, 'status' | 'outcome' | 'code' | 'path'>): void {
       const view = ledger.view(bucket.id);
       feed.record({
-        ...said,
+        ...result,
         id: ticket.id,
         caller: one.caller,
         bucket: bucket.id,
@@ -162,12 +162,16 @@ export async function playScene(nowMs: number): Promise<Scene> {
         ledger.settle(grant, { kind: 'answered', answer });
         if (status !== 429) return finish({ status, outcome: 'answered', code: undefined, path });
         feed.throttled();
-        ask(true);
+        ask('retry');
       });
     }
 
-    function ask(again: boolean): void {
-      const admission = ledger.acquire(ticket, STAYS, again ? { notBefore: 0 } : undefined);
+    function ask(attempt: 'first' | 'retry'): void {
+      const admission = ledger.acquire(
+        ticket,
+        NEVER_GONE,
+        attempt === 'retry' ? { notBefore: 0 } : undefined,
+      );
       if (admission.kind === 'granted') send(admission.grant);
       else if (admission.kind === 'shed') shed(admission.code);
       else {
@@ -183,23 +187,23 @@ export async function playScene(nowMs: number): Promise<Scene> {
       finish({ status: 503, outcome: 'shed', code, path: one.paths[0] ?? '/' });
     }
 
-    ask(false);
+    ask('first');
   }
 
-  /** The next call of a habit comes at random, as often as it is wont to. */
-  function live(one: Habit): void {
+  /** Schedules the next call of a habit: random intervals, with the habit's mean rate. */
+  function schedule(one: Habit): void {
     clock.after((-Math.log(1 - random()) * 60_000) / one.perMinute, () => {
       const minute = clock.now() / 60_000;
       const [from, to] = one.minutes ?? [0, Infinity];
       if (minute >= from && minute < to) call(one);
-      live(one);
+      schedule(one);
     });
   }
 
   async function play(ms: number): Promise<void> {
     for (let passed = 0; passed < ms; passed += STEP_MS) {
       clock.advance(STEP_MS);
-      // Somebody outside spends the same budget for a while: that is where 429s come from.
+      // Another client spends the same budget for a while; this causes the scene's 429s.
       const minute = clock.now() / 60_000;
       if (minute > 6 && minute < 7.5 && random() < 0.02) {
         limiterOf(`${OWN}:read`, 'read').take(clock.wallMs());
@@ -208,13 +212,13 @@ export async function playScene(nowMs: number): Promise<Scene> {
     }
   }
 
-  for (const one of HABITS) live(one);
+  for (const one of HABITS) schedule(one);
   await play(MINUTES * 60_000);
   const sources = {
     clock,
     apiClock,
     ledger,
-    ledgerWatch,
+    ledgerMonitor,
     laneQueued: () => 0,
     bufferedBytes: () => 0,
   };
@@ -222,13 +226,13 @@ export async function playScene(nowMs: number): Promise<Scene> {
     auth: { token: () => undefined, beyondLoopback: false, isOurHost: () => true },
     clock,
     ledger,
-    ledgerWatch,
+    ledgerMonitor,
     metrics: makeMetrics({ ...sources, logLinesLost: () => 0, processFigures: false }),
-    feed,
+    activity: feed,
     settings: () => [],
     isDraining: () => false,
     replica: 'gateway-7d9f-1',
-    version: '0.1.0',
+    version: '0.2.0',
   });
   return { admin, play };
 }

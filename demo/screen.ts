@@ -1,11 +1,11 @@
-import { frame, offer, plainLine, type Moment } from './view.ts';
+import { frame, headline, plainLine, type Moment } from './view.ts';
 
-/** Where the show is seen. */
+/** Where the demo's progress is shown. */
 export interface Screen {
   open(first: Moment): void;
   show(moment: Moment): void;
   close(last: Moment, summary: readonly string[]): void;
-  /** Leaves the terminal as it was; harmless when it already is. */
+  /** Restores the terminal. It may be called more than once. */
   restore(): void;
 }
 
@@ -13,7 +13,7 @@ const HIDE_CURSOR = '\u001b[?25l';
 const SHOW_CURSOR = '\u001b[?25h';
 const CLEAR_BELOW = '\u001b[J';
 
-/** Draws in place on a terminal; anywhere else it writes a line every `plainEveryMs`. */
+/** Redraws in place on a terminal. Elsewhere it writes one line every `plainEveryMs`. */
 export function makeScreen(out: NodeJS.WriteStream, plainEveryMs: number): Screen {
   return out.isTTY ? drawnScreen(out) : plainScreen(out, plainEveryMs);
 }
@@ -22,7 +22,7 @@ function drawnScreen(out: NodeJS.WriteStream): Screen {
   let drawn = 0;
   let hidden = false;
   const show = (moment: Moment): void => {
-    // One column is left free: some terminals wrap when the last one is written.
+    // One column stays free, because some terminals wrap when the last one is written.
     const rows = frame(moment, Math.max(20, out.columns - 1)).slice(0, Math.max(1, out.rows - 1));
     const up = drawn === 0 ? '' : `\u001b[${drawn}A`;
     out.write(`${up}\r${CLEAR_BELOW}${rows.join('\n')}\n`);
@@ -50,7 +50,7 @@ function plainScreen(out: NodeJS.WriteStream, everyMs: number): Screen {
   let nextAtMs = 0;
   return {
     open(first) {
-      out.write(`Headgate: ${offer(first)}\n`);
+      out.write(`Headgate: ${headline(first)}\n`);
     },
     show(moment) {
       if (moment.elapsedMs < nextAtMs) return;
@@ -61,7 +61,7 @@ function plainScreen(out: NodeJS.WriteStream, everyMs: number): Screen {
       out.write(`${plainLine(last)}\n${summary.join('\n')}\n`);
     },
     restore() {
-      // Nothing was changed.
+      // It changed nothing.
     },
   };
 }

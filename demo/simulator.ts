@@ -1,19 +1,20 @@
 import { startAzion } from '../test/support/azion.ts';
 
 /**
- * The API's simulator alone, to try a gateway against without a token: it takes any, and has the
- * recorded limits. `npm run simulator -- 8090` puts it on another port.
+ * Starts the API's simulator alone, for trying a gateway without a token. It accepts any token, and
+ * enforces the API's recorded limits. `npm run simulator -- 8090` chooses the port.
  */
 
 const [text = '8090'] = process.argv.slice(2);
 const port = /^\d{1,5}$/.test(text) ? Number(text) : Number.NaN;
 if (port <= 65_535) {
   const azion = await startAzion({ port, latencyMs: () => 20 + Math.random() * 60 });
-  process.stdout.write(`The API's simulator listens on ${azion.url}. A gateway in front of it:
+  process.stdout
+    .write(`The API's simulator listens on ${azion.url}. To start a gateway in front of it:
 
   HEADGATE_UPSTREAM_URL=${azion.url} npm start
 
-Ctrl-C ends it.
+Press Ctrl-C to stop.
 `);
   const close = (): void => void azion.close();
   process.once('SIGINT', close);

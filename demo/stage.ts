@@ -5,7 +5,7 @@ import { systemRandom, systemClock } from '../src/util/system-clock.ts';
 import { makeLog } from '../src/telemetry/log.ts';
 import { startAzion } from '../test/support/azion.ts';
 
-/** As much of `GET /buckets` as the show needs. */
+/** The part of `GET /buckets` that the demo reads. */
 const bucketView = z.object({
   limit: z.number().optional(),
   remaining: z.number().optional(),
@@ -17,16 +17,16 @@ const bucketsAnswer = z.object({ buckets: z.array(bucketView) });
 
 export type BucketView = z.output<typeof bucketView>;
 
-/** What the show is played on: the API's simulator and a gateway, both on ports of their own. */
+/** The API's simulator and a gateway in front of it, both on free ports. */
 export interface Stage {
   readonly gatewayUrl: string;
-  /** 429s that the API sent, which the gateway keeps from callers. */
+  /** The number of 429s that the API sent. The gateway passes none of them to callers. */
   readonly throttledByApi: number;
-  /** Lines about calls that the gateway logged. */
+  /** The number of call lines that the gateway logged. */
   readonly callLines: number;
-  /** The latest of them. */
+  /** The latest call line. */
   readonly lastCallLine: string;
-  /** The budget as the gateway's admin listener tells it; `undefined` before the first call. */
+  /** The budget that the gateway's admin listener reports; `undefined` before the first call. */
   bucket(): Promise<BucketView | undefined>;
   close(): Promise<void>;
 }
@@ -36,7 +36,7 @@ export interface Budget {
   readonly periodMs: number;
 }
 
-/** Starts both; the gateway is the one that `npm start` runs, its log is read here. */
+/** Starts both. The gateway is composed as `npm start` composes it, but its log is read here. */
 export async function setStage(budget: Budget): Promise<Stage> {
   const azion = await startAzion({
     semantics: 'fixed',
@@ -52,7 +52,7 @@ export async function setStage(budget: Budget): Promise<Stage> {
       HEADGATE_DRAIN_TIMEOUT: '1s',
     },
     readFile: (path) => {
-      throw new Error(`the demo reads no file, and not ${path}`);
+      throw new Error(`the demo reads no file, got ${path}`);
     },
   });
   if (loaded.kind === 'bad') throw new Error(loaded.problems.join('\n'));

@@ -1,14 +1,14 @@
-/** What became of one caller's calls so far. */
+/** The calls of one caller so far, by how they ended. */
 export interface CallerState {
   readonly name: string;
-  /** Its part of all calls; the parts of all callers add up to 1. */
+  /** The caller's share of all calls. The shares of all callers add up to 1. */
   readonly share: number;
   sent: number;
   served: number;
-  /** Answers with status 429, which no caller should ever see. */
+  /** Answers with status 429. No caller should ever get one. */
   throttled: number;
   failed: number;
-  /** Milliseconds from sending to the answer, over the calls served. */
+  /** Milliseconds from sending to the answer, added up over the served calls. */
   totalMs: number;
   longestMs: number;
 }
@@ -16,7 +16,7 @@ export interface CallerState {
 export interface TrafficOptions {
   readonly gatewayUrl: string;
   readonly callers: readonly CallerState[];
-  /** Calls in all. */
+  /** The number of calls of all callers together. */
   readonly calls: number;
   readonly callsPerSecond: number;
   readonly signal: AbortSignal;
@@ -27,7 +27,7 @@ const GREEDY = 'nightly-sync';
 const PATHS = ['/domains', '/edge_applications', '/digital_certificates', '/variables'];
 const TICK_MS = 20;
 
-/** Callers of which the last one sends as much as all the others together. */
+/** Makes `count` callers. The last one sends as many calls as all the others together. */
 export function makeCallers(count: number): CallerState[] {
   const polite = Array.from({ length: count - 1 }, (_, i) => NAMES[i] ?? `service-${i + 1}`);
   const share = (name: string): number =>
@@ -44,14 +44,14 @@ export function makeCallers(count: number): CallerState[] {
   }));
 }
 
-/** Calls that were sent and have no answer yet. */
+/** The number of calls that were sent and have no answer yet. */
 export function outstanding({ sent, served, throttled, failed }: CallerState): number {
   return sent - served - throttled - failed;
 }
 
 /**
- * Sends every caller's calls at a steady pace, however long the answers take, as independent
- * services do. Resolves when each call has its answer, or when `signal` says to stop.
+ * Sends every caller's calls at a constant rate, however long the answers take, as independent
+ * services do. Resolves when every call has its answer, or when `signal` is aborted.
  */
 export async function sendTraffic(options: TrafficOptions): Promise<void> {
   const { callers, calls, callsPerSecond, signal } = options;
@@ -91,7 +91,7 @@ async function call({ gatewayUrl, signal }: TrafficOptions, caller: CallerState)
       caller.longestMs = Math.max(caller.longestMs, tookMs);
     }
   } catch {
-    // After Ctrl-C every open call ends here; the summary shows it as sent and not served.
+    // After Ctrl-C, every open call ends here. The summary counts it as sent and not served.
     if (!signal.aborted) caller.failed++;
   }
 }

@@ -2,7 +2,7 @@ import { stripVTControlCharacters, styleText } from 'node:util';
 import type { BucketView } from './stage.ts';
 import { outstanding, type CallerState } from './traffic.ts';
 
-/** Everything that a moment of the show is drawn from. */
+/** The data that one frame shows. */
 export interface Moment {
   readonly elapsedMs: number;
   readonly limit: number;
@@ -13,7 +13,7 @@ export interface Moment {
   readonly throttledByApi: number;
 }
 
-export interface Finale extends Moment {
+export interface Result extends Moment {
   readonly interrupted: boolean;
   readonly callLines: number;
   readonly lastCallLine: string;
@@ -22,14 +22,14 @@ export interface Finale extends Moment {
 const BAR = 32;
 const NAME = 14;
 
-/** The moment as rows for a terminal of `columns`. */
+/** Renders a moment as rows for a terminal with `columns` columns. */
 export function frame(moment: Moment, columns: number): string[] {
   const { elapsedMs, bucket, callers, calls } = moment;
   const served = sum(callers, ({ served: count }) => count);
   const { waiting, leases } = bucket ?? { waiting: 0, leases: 0 };
   const most = Math.max(1, ...callers.map((caller) => caller.share * calls));
   return [
-    `${styleText('bold', 'Headgate')}  ${offer(moment)}  ${seconds(elapsedMs)}`,
+    `${styleText('bold', 'Headgate')}  ${headline(moment)}  ${seconds(elapsedMs)}`,
     '',
     `  budget  ${bar((bucket?.remaining ?? 0) / moment.limit, BAR, 'cyan')}  ${budgetText(bucket)}`,
     `  served  ${bar(served / calls, BAR, 'green')}  ${served} of ${calls} calls`,
@@ -46,16 +46,16 @@ export function frame(moment: Moment, columns: number): string[] {
   ].map((row) => fit(row, columns));
 }
 
-/** The moment in one line, for where nothing can be drawn. */
+/** Renders a moment as one line, for output that is not a terminal. */
 export function plainLine({ elapsedMs, bucket, callers }: Moment): string {
   const served = sum(callers, (caller) => caller.served);
   const each = callers.map((caller) => `${caller.name} ${caller.served}/${outstanding(caller)}`);
   return `${seconds(elapsedMs).padStart(6)}  served ${served}, waiting ${bucket?.waiting ?? 0}; budget: ${budgetText(bucket)}; served/waiting by caller: ${each.join(', ')}; 429s seen by callers: ${throttled(callers)}`;
 }
 
-/** What came of it all. */
-export function summary(finale: Finale): string[] {
-  const { callers, limit, periodMs, elapsedMs, interrupted, callLines, lastCallLine } = finale;
+/** Renders the totals at the end. */
+export function summary(result: Result): string[] {
+  const { callers, limit, periodMs, elapsedMs, interrupted, callLines, lastCallLine } = result;
   const sent = sum(callers, (caller) => caller.sent);
   const served = sum(callers, (caller) => caller.served);
   const least = Math.max(0, Math.ceil(sent / limit) - 1) * periodMs;
@@ -68,13 +68,13 @@ export function summary(finale: Finale): string[] {
       (caller) =>
         `  ${caller.name.padEnd(wide)}  served ${pad(caller.served, 4)} of ${pad(caller.sent, 4)}, mean wait ${meanWait(caller)}, longest ${seconds(caller.longestMs)}`,
     ),
-    `  429s seen by callers: ${throttled(callers)}; errors: ${failed(callers)}; 429s sent by the API and kept from callers: ${finale.throttledByApi}`,
+    `  429s seen by callers: ${throttled(callers)}; errors: ${failed(callers)}; 429s sent by the API and retried by the gateway: ${result.throttledByApi}`,
     `  log lines: ${callLines}, one per call; the last one:`,
     `  ${lastCallLine}`,
   ];
 }
 
-export function offer({ limit, periodMs, callers }: Moment): string {
+export function headline({ limit, periodMs, callers }: Moment): string {
   const count = callers.length === 1 ? 'one caller sends' : `${callers.length} callers send`;
   return `the API allows ${limit} calls per ${seconds(periodMs)}; ${count} 3 times that`;
 }
@@ -98,7 +98,7 @@ function bar(part: number, width: number, colour: 'cyan' | 'green' | 'yellow'): 
   return styleText(colour, '█'.repeat(full)) + styleText('dim', '░'.repeat(width - full));
 }
 
-/** Zero is what it should be. */
+/** Green for zero, the expected count, and red for any other. */
 function alarm(count: number): string {
   return styleText(count === 0 ? 'green' : 'red', String(count));
 }
@@ -119,7 +119,7 @@ function sum(callers: readonly CallerState[], of: (caller: CallerState) => numbe
   return callers.reduce((total, caller) => total + of(caller), 0);
 }
 
-/** A row that is too long would wrap, and the redraw would miss a row: it loses its end and colour. */
+/** Cuts a row that is too long: it would wrap, and the redraw would miss a row. It loses its colour. */
 function fit(row: string, columns: number): string {
   const plain = stripVTControlCharacters(row);
   return plain.length <= columns ? row : `${plain.slice(0, Math.max(0, columns - 1))}…`;

@@ -2,7 +2,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { settingsTable } from '../src/config/settings.ts';
 import { withSettingsTable } from './settings-table.ts';
 
-/** Writes the settings table into the README, from the one place that knows the settings. */
+/** Writes the settings table into docs/configuration.md, from the one place that knows the settings. */
 
-const readme = new URL('../README.md', import.meta.url);
-writeFileSync(readme, withSettingsTable(readFileSync(readme, 'utf8'), settingsTable()));
+const page = new URL('../docs/configuration.md', import.meta.url);
+writeFileSync(page, withSettingsTable(readFileSync(page, 'utf8'), settingsTable()));

@@ -1,7 +1,7 @@
 const START = '<!-- settings -->';
 const END = '<!-- /settings -->';
 
-/** `text` with `table` between its two settings marks; throws when they are not there. */
+/** Returns `text` with `table` between its two settings marks. Throws if the marks are missing. */
 export function withSettingsTable(text: string, table: string): string {
   const start = text.indexOf(START);
   const end = text.indexOf(END);

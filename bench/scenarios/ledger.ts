@@ -8,7 +8,7 @@ import { median } from '../support/statistics.ts';
 const OPERATIONS = 100_000;
 /** So often, that of an operation's cost little is left that only the first one has. */
 const IN_A_ROW = 20;
-const STAYS: CallerSignal = { gone: false, onGone: () => undefined };
+const STAYS: CallerSignal = { gone: false, onGone: () => () => undefined };
 const HOUR_MS = 3_600_000;
 
 export interface LedgerOptions {
@@ -147,8 +147,9 @@ function perQueuedUs(waiting: number): number {
     let leave: (() => void) | undefined;
     ledger.acquire(ticket, {
       gone: false,
-      onGone: (run) => {
-        leave = run ?? leave;
+      onGone: (listener) => {
+        leave = listener;
+        return () => undefined;
       },
     });
     leave?.();

@@ -32,7 +32,7 @@ const FIRST_STEP: StepBatch = {
   gone: [],
   tickets: [],
 };
-const STAYS: CallerSignal = { gone: false, onGone: () => undefined };
+const STAYS: CallerSignal = { gone: false, onGone: () => () => undefined };
 /** So much that nobody waits: what is measured is the way there. */
 const ENOUGH = { limit: 1_000_000_000, periodMs: 60_000 };
 

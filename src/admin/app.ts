@@ -1,39 +1,39 @@
 import { Hono, type Context, type MiddlewareHandler } from 'hono';
-import type { Shown } from '../config/config.ts';
+import type { EffectiveSetting } from '../config/config.ts';
 import type { Ledger, LedgerMode } from '../ledger/ledger.ts';
-import type { Feed } from '../telemetry/feed.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
-import { callAnswer, roundedBucket } from './answers.ts';
+import type { RecentActivity } from '../telemetry/recent-activity.ts';
 import { readCallFilter } from './call-filter.ts';
-import { MOST_WATCHERS, type Events } from './events.ts';
+import { MAX_WATCHERS, type Events } from './events.ts';
+import { bucketJson, callJson } from './json.ts';
 import { openApi } from './openapi.ts';
 import { PAGE_POLICY, type PageFile, type PageFiles } from './page-files.ts';
 
 export interface AdminDependencies {
-  /** Goes before every route; see `makeAdminAuth`. */
+  /** Runs before every route; see `makeAdminAuth`. */
   readonly auth: MiddlewareHandler;
   readonly ledger: Pick<Ledger, 'snapshot' | 'pause' | 'resume'>;
   readonly ledgerMode: () => LedgerMode;
   readonly metrics: Pick<Metrics, 'expose'>;
-  readonly feed: Feed;
+  readonly activity: RecentActivity;
   readonly events: Events;
   readonly page: PageFiles;
   /** The settings in force, secrets masked. */
-  readonly settings: () => readonly Shown[];
+  readonly settings: () => readonly EffectiveSetting[];
   readonly isDraining: () => boolean;
   readonly replica: string;
   readonly version: string;
 }
 
-/** Calls in one answer of `/calls`, unless it asks for fewer; all that are kept. */
-const MOST_CALLS = 1000;
+/** The most calls in one response of `/calls`: as many as are kept. */
+const MAX_CALLS = 1000;
 
 /**
- * What operators, orchestrators and scrapers ask of one replica. docs/admin-api.md explains it,
- * `/openapi.json` describes it, and a test holds the two lists of routes against each other.
+ * The admin API of one replica, for operators, orchestrators and scrapers. docs/admin-api.md explains
+ * it and `/openapi.json` describes it. A test compares the routes with that description.
  */
 export function makeAdminApp(dependencies: AdminDependencies): Hono {
-  const { auth, ledger, ledgerMode, metrics, feed, events, page, settings } = dependencies;
+  const { auth, ledger, ledgerMode, metrics, activity, events, page, settings } = dependencies;
   const { isDraining, replica, version } = dependencies;
   const app = new Hono();
   app.use(auth);
@@ -49,7 +49,7 @@ export function makeAdminApp(dependencies: AdminDependencies): Hono {
     return c.body(text, 200, { 'Content-Type': contentType });
   });
 
-  app.get('/buckets', (c) => c.json({ replica, buckets: ledger.snapshot().map(roundedBucket) }));
+  app.get('/buckets', (c) => c.json({ replica, buckets: ledger.snapshot().map(bucketJson) }));
   app.get('/buckets/:id', (c) => oneBucket(c, c.req.param('id')));
   app.post('/buckets/:id/pause', (c) => {
     ledger.pause(c.req.param('id'));
@@ -63,12 +63,12 @@ export function makeAdminApp(dependencies: AdminDependencies): Hono {
   app.get('/calls', (c) => {
     const filter = readCallFilter((name) => c.req.query(name));
     if (filter.kind === 'bad') return c.json({ error: filter.problem }, 400);
-    const most = readLimit(c.req.query('limit'));
-    if (most === undefined) {
-      return c.json({ error: `limit: expected a number from 1 to ${MOST_CALLS}` }, 400);
+    const max = readLimit(c.req.query('limit'));
+    if (max === undefined) {
+      return c.json({ error: `limit: expected a number from 1 to ${MAX_CALLS}` }, 400);
     }
-    const { calls, skipped } = feed.since(0, most, filter.wanted);
-    return c.json({ replica, calls: calls.map(callAnswer), skipped });
+    const { calls, skipped } = activity.since(0, max, filter.matches);
+    return c.json({ replica, calls: calls.map(callJson), skipped });
   });
   app.get('/events', (c) => {
     const filter = readCallFilter((name) => c.req.query(name));
@@ -76,14 +76,14 @@ export function makeAdminApp(dependencies: AdminDependencies): Hono {
     const headers = {
       'Content-Type': 'text/event-stream',
       'Cache-Control': 'no-store',
-      // A proxy in between that gathers the stream would show nothing for minutes.
+      // Tells nginx not to buffer the stream.
       'X-Accel-Buffering': 'no',
     };
-    // Nobody would read the stream of a HEAD, so it is not opened.
+    // A HEAD request has no body, so no stream is opened for it.
     if (c.req.method === 'HEAD') return c.body(null, 200, headers);
-    const stream = events.watch(filter.wanted);
+    const stream = events.watch(filter.matches);
     if (stream !== undefined) return c.body(stream, 200, headers);
-    const error = `there are ${MOST_WATCHERS} watchers already, as many as there may be`;
+    const error = `expected at most ${MAX_WATCHERS} watchers, and all are connected; try again later`;
     return c.json({ error }, 503, { 'Retry-After': '10' });
   });
 
@@ -95,7 +95,7 @@ export function makeAdminApp(dependencies: AdminDependencies): Hono {
     return file === undefined ? c.notFound() : pageFile(c, file);
   });
   app.notFound((c) =>
-    c.json({ error: 'no such resource; /openapi.json lists what there is' }, 404),
+    c.json({ error: 'no such resource; /openapi.json lists the resources' }, 404),
   );
 
   function oneBucket(c: Context, id: string): Response {
@@ -103,16 +103,16 @@ export function makeAdminApp(dependencies: AdminDependencies): Hono {
     if (bucket === undefined) {
       return c.json({ error: `no bucket ${JSON.stringify(id)}; GET /buckets lists them` }, 404);
     }
-    return c.json({ replica, bucket: roundedBucket(bucket) });
+    return c.json({ replica, bucket: bucketJson(bucket) });
   }
 
   return app;
 }
 
 function readLimit(text: string | undefined): number | undefined {
-  if (text === undefined || text === '') return MOST_CALLS;
-  const most = /^\d{1,4}$/.test(text) ? Number(text) : 0;
-  return most >= 1 && most <= MOST_CALLS ? most : undefined;
+  if (text === undefined || text === '') return MAX_CALLS;
+  const max = /^\d{1,4}$/.test(text) ? Number(text) : 0;
+  return max >= 1 && max <= MAX_CALLS ? max : undefined;
 }
 
 function pageFile(c: Context, { contentType, content }: PageFile): Response {

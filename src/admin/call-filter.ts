@@ -1,24 +1,19 @@
 import { parseSecondsOrDuration } from '../util/duration.ts';
-import type { CallLine } from '../telemetry/call-line.ts';
-import type { CallFilter } from '../telemetry/feed.ts';
+import { CALL_OUTCOMES } from '../telemetry/call-line.ts';
+import type { CallFilter } from '../telemetry/recent-activity.ts';
 
-const OUTCOMES: ReadonlySet<string> = new Set<CallLine['outcome']>([
-  'answered',
-  'shed',
-  'failed',
-  'aborted',
-]);
+const OUTCOMES: ReadonlySet<string> = new Set(CALL_OUTCOMES);
 const STATUS = /^[0-5](?:\d\d|xx)$/;
 
-/** A filter, or what is wrong with the query that should have been one. */
+/** A filter, or what is wrong with the query. */
 export type ReadFilter =
-  | { readonly kind: 'filter'; readonly wanted: CallFilter }
+  | { readonly kind: 'filter'; readonly matches: CallFilter }
   | { readonly kind: 'bad'; readonly problem: string };
 
 /**
- * Reads which calls somebody wants to see: `caller` and `path` are parts of theirs, `status` is one
- * or a class such as `4xx`, `outcome` is exact, `minWait` is seconds or a duration. What is absent
- * or empty does not matter.
+ * Reads a filter of calls from a query: `caller` and `path` are substrings, `status` is a status or a
+ * class such as `4xx`, `outcome` is exact, `minWait` is seconds or a duration. An absent or empty
+ * parameter sets no condition.
  */
 export function readCallFilter(query: (name: string) => string | undefined): ReadFilter {
   const given = (name: string): string | undefined => query(name) || undefined;
@@ -34,20 +29,20 @@ export function readCallFilter(query: (name: string) => string | undefined): Rea
   if (path !== undefined) tests.push((line) => line.path.includes(path));
   if (status !== undefined) {
     if (!STATUS.test(status)) return bad('status', 'a status such as 404, or 4xx', status);
-    const least = Number(status.replace('xx', '00'));
-    const most = status.endsWith('xx') ? least + 99 : least;
-    tests.push((line) => line.status >= least && line.status <= most);
+    const min = Number(status.replace('xx', '00'));
+    const max = status.endsWith('xx') ? min + 99 : min;
+    tests.push((line) => line.status >= min && line.status <= max);
   }
   if (outcome !== undefined) {
     if (!OUTCOMES.has(outcome)) return bad('outcome', [...OUTCOMES].join(', '), outcome);
     tests.push((line) => line.outcome === outcome);
   }
   if (minWait !== undefined) {
-    const leastMs = parseSecondsOrDuration(minWait);
-    if (leastMs === undefined) return bad('minWait', 'seconds, or a duration such as 2s', minWait);
-    tests.push((line) => line.waitMs >= leastMs);
+    const minMs = parseSecondsOrDuration(minWait);
+    if (minMs === undefined) return bad('minWait', 'seconds, or a duration such as 2s', minWait);
+    tests.push((line) => line.waitMs >= minMs);
   }
-  return { kind: 'filter', wanted: (line) => tests.every((test) => test(line)) };
+  return { kind: 'filter', matches: (line) => tests.every((test) => test(line)) };
 }
 
 function bad(name: string, expected: string, got: string): ReadFilter {

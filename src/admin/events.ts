@@ -1,11 +1,11 @@
 import type { Clock, Timer } from '../util/clock.ts';
 import type { BucketSnapshot, Ledger, LedgerMode } from '../ledger/ledger.ts';
-import type { CallFilter, Feed } from '../telemetry/feed.ts';
-import { callAnswer, roundedBucket, type CallAnswer } from './answers.ts';
+import type { CallFilter, RecentActivity } from '../telemetry/recent-activity.ts';
+import { bucketJson, callJson, type CallJson } from './json.ts';
 
 export interface EventsDependencies {
   readonly clock: Clock;
-  readonly feed: Feed;
+  readonly activity: RecentActivity;
   readonly ledger: Pick<Ledger, 'snapshot'>;
   readonly ledgerMode: () => LedgerMode;
   readonly isDraining: () => boolean;
@@ -13,34 +13,31 @@ export interface EventsDependencies {
   readonly version: string;
 }
 
-/** Sends what happens to whoever watches, once a second; does nothing while nobody does. */
+/** Sends events to all watchers, once per second. Without watchers, it sets no timer. */
 export interface Events {
-  /**
-   * The stream for one more watcher, who only gets calls that `wanted` wants; `undefined` when
-   * there are enough watchers.
-   */
-  watch(wanted: CallFilter): ReadableStream<Uint8Array> | undefined;
+  /** The stream of a new watcher, with only the calls that match; `undefined` at the limit. */
+  watch(matches: CallFilter): ReadableStream<Uint8Array> | undefined;
   readonly watchers: number;
   close(): void;
 }
 
-export const MOST_WATCHERS = 16;
+export const MAX_WATCHERS = 16;
 const TICK_MS = 1000;
-/** A watcher that leaves more than this unread is dropped; a browser then connects again. */
-const MOST_UNREAD_BYTES = 1024 * 1024;
-/** Calls in one tick; of more than these it gets the newest and the number of the others. */
+/** A watcher with more unread bytes is disconnected; a browser then connects again. */
+const MAX_UNREAD_BYTES = 1024 * 1024;
+/** The most calls in one tick: the newest ones, and the number of the others. */
 const CALLS_PER_TICK = 50;
-const CALLS_AT_FIRST = 200;
-/** More gauges than these nobody looks at; the rest are counted. */
-const MOST_BUCKETS = 60;
+const CALLS_IN_SNAPSHOT = 200;
+/** The most buckets in one event: the busiest ones, and the number of the others. */
+const MAX_BUCKETS = 60;
 
 /**
- * The events of `GET /events`. `snapshot` comes first and says everything, so a watcher that was
- * away needs nothing else; then a `tick` a second says what changed. All times are durations or
- * carry the time of sending, so the watcher's own clock does not matter.
+ * The events of `GET /events`. The first event is a `snapshot` of the whole state, so a watcher that
+ * reconnects needs nothing else. Then one `tick` per second has the changes. All times are durations,
+ * or times of this replica's clock, so the clock of the watcher does not matter.
  */
 export function makeEvents(dependencies: EventsDependencies): Events {
-  const { clock, feed, ledger, ledgerMode, isDraining, replica, version } = dependencies;
+  const { clock, activity, ledger, ledgerMode, isDraining, replica, version } = dependencies;
   const watchers = new Set<Watcher>();
   const encoder = new TextEncoder();
   let timer: Timer | undefined;
@@ -50,8 +47,8 @@ export function makeEvents(dependencies: EventsDependencies): Events {
     timer = watchers.size === 0 ? undefined : clock.after(TICK_MS, tick);
     if (timer === undefined) return;
     id++;
-    // What all watchers see alike is put together once.
-    const common = JSON.stringify({ ...state(), points: feed.points(2) }).slice(1);
+    // The part that is the same for all watchers is made once.
+    const common = JSON.stringify({ ...state(), points: activity.points(2) }).slice(1);
     for (const watcher of watchers) {
       send(watcher, `{"calls":${JSON.stringify(calls(watcher, CALLS_PER_TICK))},${common}`, 'tick');
     }
@@ -59,25 +56,25 @@ export function makeEvents(dependencies: EventsDependencies): Events {
 
   function state(): WatchedState {
     const all = ledger.snapshot();
-    const busiest = all.length <= MOST_BUCKETS ? all : mostGoingOn(all);
+    const busiest = all.length <= MAX_BUCKETS ? all : busiestOf(all);
     return {
       at: clock.wallMs(),
       replica,
       version,
       ledger: ledgerMode(),
       draining: isDraining(),
-      total: feed.sequence,
-      step: feed.step,
-      buckets: busiest.map(roundedBucket),
+      total: activity.sequence,
+      step: activity.step,
+      buckets: busiest.map(bucketJson),
       bucketsHidden: all.length - busiest.length,
     };
   }
 
-  function calls(watcher: Watcher, most: number): WatchedCalls {
-    const { calls: found, skipped } = feed.since(watcher.seen, most, watcher.wanted);
-    const missed = Math.max(0, feed.sequence - watcher.seen - feed.kept);
-    watcher.seen = feed.sequence;
-    return { shown: found.map(callAnswer), sampledOut: skipped, missed };
+  function calls(watcher: Watcher, max: number): WatchedCalls {
+    const { calls: found, skipped } = activity.since(watcher.seen, max, watcher.matches);
+    const missed = Math.max(0, activity.sequence - watcher.seen - activity.kept);
+    watcher.seen = activity.sequence;
+    return { shown: found.map(callJson), sampledOut: skipped, missed };
   }
 
   function send(watcher: Watcher, data: string, event: string): void {
@@ -94,19 +91,19 @@ export function makeEvents(dependencies: EventsDependencies): Events {
     get watchers() {
       return watchers.size;
     },
-    watch(wanted) {
-      if (watchers.size >= MOST_WATCHERS) return undefined;
+    watch(matches) {
+      if (watchers.size >= MAX_WATCHERS) return undefined;
       let watcher: Watcher | undefined;
       return new ReadableStream<Uint8Array>(
         {
           start(controller) {
-            watcher = { controller, wanted, seen: 0 };
+            watcher = { controller, matches, seen: 0 };
             watchers.add(watcher);
             const first = {
-              calls: calls(watcher, CALLS_AT_FIRST),
+              calls: calls(watcher, CALLS_IN_SNAPSHOT),
               ...state(),
-              points: feed.points(),
-              stepMs: feed.stepMs,
+              points: activity.points(),
+              stepMs: activity.stepMs,
             };
             controller.enqueue(encoder.encode(`retry: ${TICK_MS}\n`));
             send(watcher, JSON.stringify(first), 'snapshot');
@@ -116,7 +113,7 @@ export function makeEvents(dependencies: EventsDependencies): Events {
             if (watcher !== undefined) watchers.delete(watcher);
           },
         },
-        new ByteLengthQueuingStrategy({ highWaterMark: MOST_UNREAD_BYTES }),
+        new ByteLengthQueuingStrategy({ highWaterMark: MAX_UNREAD_BYTES }),
       );
     },
     close() {
@@ -130,8 +127,8 @@ export function makeEvents(dependencies: EventsDependencies): Events {
 
 interface Watcher {
   readonly controller: ReadableStreamDefaultController<Uint8Array>;
-  readonly wanted: CallFilter;
-  /** The number of the newest call that it was told of. */
+  readonly matches: CallFilter;
+  /** The number of the newest call that its events covered. */
   seen: number;
 }
 
@@ -143,7 +140,7 @@ interface WatchedState {
   readonly draining: boolean;
   /** Calls since the start. */
   readonly total: number;
-  /** The number of the point of the history that is now. */
+  /** The number of the current point of the history. */
   readonly step: number;
   readonly buckets: readonly BucketSnapshot[];
   readonly bucketsHidden: number;
@@ -151,16 +148,16 @@ interface WatchedState {
 
 interface WatchedCalls {
   /** Newest first. */
-  readonly shown: readonly CallAnswer[];
-  /** Wanted calls that were left out because there were too many. */
+  readonly shown: readonly CallJson[];
+  /** Matching calls that were omitted because there were too many. */
   readonly sampledOut: number;
-  /** Calls that came so fast that they were not even looked at. */
+  /** Calls that were dropped from the kept calls before this event looked at them. */
   readonly missed: number;
 }
 
-/** Those in which most waits, and in the order in which they always come. */
-function mostGoingOn(buckets: readonly BucketSnapshot[]): readonly BucketSnapshot[] {
-  const order = [...buckets].sort((a, b) => b.waiting - a.waiting || b.leases - a.leases);
-  const chosen = new Set(order.slice(0, MOST_BUCKETS));
+/** The buckets with the most waiting tickets, in their usual order. */
+function busiestOf(buckets: readonly BucketSnapshot[]): readonly BucketSnapshot[] {
+  const byLoad = [...buckets].sort((a, b) => b.waiting - a.waiting || b.leases - a.leases);
+  const chosen = new Set(byLoad.slice(0, MAX_BUCKETS));
   return buckets.filter((bucket) => chosen.has(bucket));
 }

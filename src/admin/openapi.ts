@@ -11,18 +11,21 @@ const BUCKET_ID = {
 };
 
 const CALL_FILTER = [
-  filter('caller', 'Part of the name of the caller, in any case.'),
-  filter('path', 'Part of the path.'),
-  filter('status', 'A status, `404`, or a class of them, `4xx`.'),
+  filter('caller', 'A part of the name of the caller, case-insensitive.'),
+  filter('path', 'A part of the path.'),
+  filter('status', 'A status such as `404`, or a class such as `4xx`.'),
   filter('outcome', '`answered`, `shed`, `failed` or `aborted`.'),
-  filter('minWait', 'Only calls that waited as long: seconds, or a duration such as `2s`.'),
+  filter(
+    'minWait',
+    'Only calls that waited at least this long: seconds, or a duration such as `2s`.',
+  ),
 ];
 
-const LIMIT = filter('limit', 'The most calls to answer with, up to 1000.');
+const LIMIT = filter('limit', 'The most calls in the response, up to 1000.');
 const TOKEN = [{ bearer: [] }, { basic: [] }];
 const TOKEN_WHERE_NEEDED = [{}, ...TOKEN];
 
-/** The description of the admin API, in OpenAPI 3.1. Every route is in it and nothing else. */
+/** The description of the admin API, in OpenAPI 3.1: exactly its routes. */
 export function openApi(version: string): Json {
   return {
     openapi: '3.1.0',
@@ -30,9 +33,9 @@ export function openApi(version: string): Json {
       title: 'Headgate admin API',
       version,
       description:
-        'One replica of Headgate, for operators, orchestrators and scrapers. Health and metrics ' +
-        'are open; the rest needs HEADGATE_ADMIN_TOKEN beyond loopback or where one is set, and ' +
-        'whatever changes something always does.',
+        'The state of one replica, for operators, orchestrators and scrapers. Health and metrics ' +
+        'need no token. Other reads need HEADGATE_ADMIN_TOKEN beyond loopback, or when it is set. ' +
+        'Changes always need it.',
     },
     paths: {
       '/': { get: page('The live page', 'text/html') },
@@ -47,14 +50,17 @@ export function openApi(version: string): Json {
       },
       '/health/ready': {
         get: {
-          summary: 'Whether this replica should get calls',
-          responses: { 200: ok('Ready'), 503: answer('It drains: send calls elsewhere.', 'Ready') },
+          summary: 'Whether this replica should receive calls',
+          responses: {
+            200: ok('Ready'),
+            503: answer('The replica drains: send calls to another one.', 'Ready'),
+          },
         },
       },
       '/metrics': {
         get: {
           summary: 'Metrics for Prometheus',
-          description: 'OpenMetrics to who accepts `application/openmetrics-text`.',
+          description: 'OpenMetrics if the request accepts `application/openmetrics-text`.',
           responses: {
             200: {
               description: 'All metrics; docs/metrics.md lists them.',
@@ -77,31 +83,34 @@ export function openApi(version: string): Json {
         },
       },
       '/buckets/{id}/pause': {
-        post: change('Hold back its grants, at this replica', 'What waits goes on waiting.'),
+        post: change('Pause its grants, at this replica', 'Waiting tickets continue to wait.'),
       },
       '/buckets/{id}/resume': {
-        post: change('Grant again', 'What waited and may go goes at once.'),
+        post: change(
+          'Resume its grants',
+          'Waiting tickets that the budget allows are granted at once.',
+        ),
       },
       '/calls': {
         get: {
           ...guarded('The last calls, newest first', {
             200: ok('Calls'),
-            400: error('The filter cannot be understood.'),
+            400: error('The filter is not valid.'),
           }),
           parameters: [...CALL_FILTER, LIMIT],
         },
       },
       '/events': {
         get: {
-          ...guarded('What happens, as server-sent events', {
+          ...guarded('Calls and buckets as they change, as server-sent events', {
             200: {
               description:
-                'A `snapshot` event first, then a `tick` event a second. Of many calls it shows ' +
-                'the newest and says how many it left out.',
+                'A `snapshot` event first, then one `tick` event per second. If there are many ' +
+                'calls, an event has the newest ones and the number of the others.',
               content: { 'text/event-stream': { schema: { type: 'string' } } },
             },
-            400: error('The filter cannot be understood.'),
-            503: error('There are as many watchers as there may be.'),
+            400: error('The filter is not valid.'),
+            503: error('The limit of watchers is reached.'),
           }),
           parameters: CALL_FILTER,
         },
@@ -120,7 +129,7 @@ export function openApi(version: string): Json {
       schemas: SCHEMAS,
       securitySchemes: {
         bearer: { type: 'http', scheme: 'bearer', description: 'HEADGATE_ADMIN_TOKEN' },
-        basic: { type: 'http', scheme: 'basic', description: 'The token as password' },
+        basic: { type: 'http', scheme: 'basic', description: 'The token as the password' },
       },
     },
   };
@@ -136,14 +145,14 @@ function answer(description: string, schema: keyof typeof SCHEMAS): Json {
 }
 
 function ok(schema: keyof typeof SCHEMAS): Json {
-  return answer('The answer.', schema);
+  return answer('The response.', schema);
 }
 
 function error(description: string): Json {
   return answer(description, 'Error');
 }
 
-/** Readable without a token on loopback when none is set. */
+/** A read that needs no token on a loopback listener without a configured token. */
 function guarded(summary: string, responses: Json): Json {
   return { summary, security: TOKEN_WHERE_NEEDED, responses: { ...responses, ...REFUSALS } };
 }
@@ -166,5 +175,8 @@ function page(summary: string, type: string): Json {
 const REFUSED = { content: { 'text/plain': { schema: { type: 'string' } } } };
 const REFUSALS = {
   401: { description: 'The token is missing or wrong.', ...REFUSED },
-  403: { description: 'Not from there, or not without a token being set.', ...REFUSED },
+  403: {
+    description: 'The request comes from another site or host, or no token is set.',
+    ...REFUSED,
+  },
 };

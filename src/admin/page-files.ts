@@ -19,13 +19,13 @@ const PARTS = {
   'icon.svg': 'image/svg+xml',
 };
 
-/** The page, which `/` serves, and what it is made of, under `/page/`. */
+/** The page at `/`, and its files under `/page/`. */
 export interface PageFiles {
   readonly index: PageFile;
   readonly others: ReadonlyMap<string, PageFile>;
 }
 
-/** Reads the live page; throws when a file of it is missing, which a broken build would be. */
+/** Reads the live page. Throws when a file is missing, that is, when the build is broken. */
 export function readPageFiles(): PageFiles {
   const read = (name: string, type: string): PageFile => ({
     contentType: `${type}; charset=utf-8`,
@@ -37,7 +37,7 @@ export function readPageFiles(): PageFiles {
   };
 }
 
-/** Everything comes from this listener, nothing inline, nothing framed, nothing sent elsewhere. */
+/** The page loads from this listener only, has no inline code, and cannot be framed. */
 export const PAGE_POLICY = [
   "default-src 'none'",
   "script-src 'self'",

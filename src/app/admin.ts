@@ -4,36 +4,37 @@ import { makeAdminApp } from '../admin/app.ts';
 import { makeAdminAuth, type AdminAuthOptions } from '../admin/auth.ts';
 import { makeEvents } from '../admin/events.ts';
 import { readPageFiles } from '../admin/page-files.ts';
-import type { Shown } from '../config/config.ts';
+import type { EffectiveSetting } from '../config/config.ts';
 import type { Clock } from '../util/clock.ts';
 import type { Ledger } from '../ledger/ledger.ts';
-import type { Feed } from '../telemetry/feed.ts';
-import type { LedgerWatch } from '../telemetry/ledger-watch.ts';
+import type { LedgerMonitor } from '../telemetry/ledger-monitor.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
+import type { RecentActivity } from '../telemetry/recent-activity.ts';
 
 export interface AdminOptions {
   readonly auth: AdminAuthOptions;
   readonly clock: Clock;
   readonly ledger: Pick<Ledger, 'snapshot' | 'pause' | 'resume'>;
-  readonly ledgerWatch: LedgerWatch;
+  readonly ledgerMonitor: LedgerMonitor;
   readonly metrics: Pick<Metrics, 'expose'>;
-  readonly feed: Feed;
-  readonly settings: () => readonly Shown[];
+  readonly activity: RecentActivity;
+  readonly settings: () => readonly EffectiveSetting[];
   readonly isDraining: () => boolean;
   readonly replica: string;
   readonly version: string;
 }
 
-/** The server that operators talk to, not yet listening, and how to end what it has open. */
+/** The admin listener, not yet listening. */
 export interface Admin {
   readonly server: Server;
+  /** Ends the event streams that are open; the server itself is closed separately. */
   close(): void;
 }
 
 /** Constructs the parts of the admin listener. */
 export function makeAdmin(options: AdminOptions): Admin {
-  const { auth, ledgerWatch, ...shared } = options;
-  const ledgerMode = () => ledgerWatch.current;
+  const { auth, ledgerMonitor, ...shared } = options;
+  const ledgerMode = () => ledgerMonitor.currentMode;
   const events = makeEvents({ ...shared, ledgerMode });
   const app = makeAdminApp({
     ...shared,

@@ -1,22 +1,24 @@
 import { randomUUID } from 'node:crypto';
 import { makeAdmin } from './admin.ts';
-import { makeLedger } from './ledger.ts';
+import { makeLocalLedger, type BuiltLedger, type LedgerParts } from './ledger.ts';
 import { makePipelines } from './pipeline.ts';
-import type { Loaded } from '../config/config.ts';
-import { planReload, type Settings } from '../config/live.ts';
+import type { LoadResult, Settings } from '../config/config.ts';
+import type { RedisConfig } from '../config/redis.ts';
+import { planReload } from '../config/reload.ts';
 import { ApiClock } from '../rate-headers/api-clock.ts';
 import type { Random, Clock } from '../util/clock.ts';
 import { isLoopback, makeIsOurHost } from '../http/origin-check.ts';
 import type { Gateway } from '../gateway/gateway.ts';
 import { makeListener } from '../gateway/listener.ts';
 import { watchTls } from '../gateway/tls.ts';
-import { logCalls, toAll } from '../telemetry/call-line.ts';
-import { Feed } from '../telemetry/feed.ts';
-import { LedgerWatch } from '../telemetry/ledger-watch.ts';
+import { combineRecorders, logCalls } from '../telemetry/call-line.ts';
+import { LedgerMonitor } from '../telemetry/ledger-monitor.ts';
 import type { Log } from '../telemetry/log.ts';
 import { makeMetrics } from '../telemetry/metrics.ts';
-import { startTracing, type Environment } from '../telemetry/tracing.ts';
 import type { PipelineObserver } from '../telemetry/pipeline-observer.ts';
+import { RecentActivity } from '../telemetry/recent-activity.ts';
+import type { Environment } from '../telemetry/tracing-provider.ts';
+import { startTracing } from '../telemetry/tracing.ts';
 import { BodyMemory } from '../upstream/body-memory.ts';
 import { makeLane } from '../upstream/lane.ts';
 import { makeTokenSource } from '../upstream/token.ts';
@@ -31,11 +33,14 @@ export interface AppOptions {
   readonly log: Log;
   readonly replica: string;
   readonly version?: string;
-  /** Log lines that were dropped because their reader stalled. */
+  /** How many log lines were dropped because their reader stalled. */
   readonly logLinesLost?: () => number;
-  /** Whether metrics watch the process too; once in a process, as that ends only with it. */
+  /**
+   * Whether metrics include the process: memory, event loop, garbage collection. At most once per
+   * process, because this collection cannot be stopped.
+   */
   readonly processFigures?: boolean;
-  /** Where the standard OTEL_* variables are looked for; without them nothing is traced. */
+  /** Contains the standard OTEL_* variables; without them nothing is traced. */
   readonly env?: Environment;
 }
 
@@ -43,33 +48,36 @@ export interface AppOptions {
 export interface RunningGateway {
   /** Where callers connect: `http://127.0.0.1:8080`. */
   readonly url: string;
-  /** Where operators connect; `undefined` when that is off. */
+  /** Where operators connect; `undefined` when the admin listener is off. */
   readonly adminUrl: string | undefined;
   /**
-   * Is not ready from now on, and has every answer close its connection; accepts no more at once, or
-   * after the drain delay, in which load balancers learn of it. Lets what can finish within the
-   * drain timeout finish, sheds the rest, and closes everything. Resolves when nothing is open any
-   * more.
+   * Drains the gateway and closes it. Resolves when nothing is open any more.
+   *
+   * From now on the gateway is not ready, and every answer closes its connection. With `at-once` it
+   * accepts no more connections; with `after-delay` it still accepts them during the drain delay,
+   * in which load balancers notice that it is not ready. Then calls have the drain timeout to
+   * finish; those that cannot are shed.
    */
   stop(pace?: 'at-once' | 'after-delay'): Promise<void>;
   /**
-   * Takes over what can change of settings that were read again, for calls that arrive from now on,
-   * and logs what changed. Bad settings are refused as a whole, with a line for each problem.
+   * Applies settings that were loaded again to calls that arrive from now on, as far as they can
+   * change without a restart, and logs which changed. Bad settings are rejected as a whole, with a
+   * log line for each problem.
    */
-  reload(read: Loaded): void;
+  reload(loaded: LoadResult): void;
 }
 
-/** After the drain timeout, this long for the last refusals to go out. */
-const LAST_WORDS_MS = 500;
+/** After the drain timeout, the last refusals have this long to reach their callers. */
+const LAST_REFUSALS_MS = 500;
 
-/** Constructs every part, starts listening, and knows how to close it all in reverse order. */
+/** Constructs every part and starts listening. Closing happens in the reverse order. */
 export async function startApp(options: AppOptions): Promise<RunningGateway> {
   const { clock, random, log, replica } = options;
   let { settings } = options;
   const { config } = settings;
   const closers: (() => unknown)[] = [];
   const apiClock = new ApiClock();
-  const ledgerWatch = new LedgerWatch();
+  const ledgerMonitor = new LedgerMonitor();
 
   const upstream = makeUpstream({ ...config.upstream, clock });
   closers.push(() => upstream.close());
@@ -78,29 +86,28 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
   closers.push(() => lane.close());
   const token = makeTokenSource(config.token, log);
   closers.push(() => token.close());
-  const composed = await makeLedger({
-    redis: config.redis,
+  const builtLedger = await makeLedger(config.redis, {
     secret: config.secret,
-    live: () => settings.config,
+    currentConfig: () => settings.config,
     clock,
     atEndOfTurn,
     random,
     apiClock,
-    places: upstream,
+    socketPermits: upstream,
     log,
-    observer: ledgerWatch,
+    observer: ledgerMonitor,
   });
-  closers.push(() => composed.close());
-  const { ledger, credentialHash } = composed;
+  closers.push(() => builtLedger.close());
+  const { ledger, credentialHash } = builtLedger;
 
   const { processFigures = false, version = '', logLinesLost = () => 0 } = options;
   const bodyMemory = new BodyMemory(config.body.memoryBytes);
-  const feed = new Feed(clock);
+  const activity = new RecentActivity(clock);
   const metrics = makeMetrics({
     clock,
     apiClock,
     ledger,
-    ledgerWatch,
+    ledgerMonitor,
     laneQueued: () => lane.queued,
     bufferedBytes: () => bodyMemory.bytes,
     logLinesLost,
@@ -109,19 +116,21 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
   const observer: PipelineObserver = {
     throttled(className) {
       metrics.throttled(className);
-      feed.throttled();
+      activity.throttled();
     },
     retry: (because) => metrics.retry(because),
   };
   const { env = {} } = options;
   const tracing = await startTracing({ env, clock, log, replica, version });
   closers.push(() => tracing?.close());
-  const recorders = [logCalls(log), metrics.record, feed.record];
-  const recorder = toAll(tracing === undefined ? recorders : [...recorders, tracing.record]);
+  const recorders = [logCalls(log), metrics.record, activity.record];
+  const recorder = combineRecorders(
+    tracing === undefined ? recorders : [...recorders, tracing.record],
+  );
   const { shedStatus } = config;
   const parts = { upstream, lane, ledger };
-  const walkUnder = makePipelines({
-    ...(tracing?.watch(parts) ?? parts),
+  const pipelineFor = makePipelines({
+    ...(tracing?.instrument(parts) ?? parts),
     credentialHash,
     token,
     apiClock,
@@ -133,10 +142,10 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
     recorder,
     bodyMemory,
   });
-  let walk = walkUnder(config);
+  let pipeline = pipelineFor(config);
   const gateway: Gateway = (call) => {
     tracing?.begin(call);
-    return walk(call);
+    return pipeline(call);
   };
   const tls = config.tls === undefined ? undefined : watchTls(config.tls, log);
   closers.push(() => tls?.close());
@@ -165,10 +174,10 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
         },
         clock,
         ledger,
-        ledgerWatch,
+        ledgerMonitor,
         metrics,
-        feed,
-        settings: () => settings.shown,
+        activity,
+        settings: () => settings.effective,
         isDraining: () => draining,
         replica,
         version,
@@ -192,11 +201,11 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
     for (const close of closers.toReversed()) await close();
   }
 
-  function reload(read: Loaded): void {
+  function reload(loaded: LoadResult): void {
     const planned =
-      read.kind === 'ok'
-        ? planReload(settings, read)
-        : { kind: 'refused' as const, problems: read.problems };
+      loaded.kind === 'ok'
+        ? planReload(settings, loaded)
+        : { kind: 'refused' as const, problems: loaded.problems };
     if (planned.kind === 'refused') {
       for (const problem of planned.problems) log.error({ problem }, 'reload refused');
       return;
@@ -206,7 +215,7 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
     settings = planned.settings;
     log.level = settings.config.logLevel;
     isOurHost = makeIsOurHost(settings.config.hosts);
-    walk = walkUnder(settings.config);
+    pipeline = pipelineFor(settings.config);
   }
 
   async function stop(pace: 'at-once' | 'after-delay' = 'at-once'): Promise<void> {
@@ -216,28 +225,39 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
     const delayMs = pace === 'after-delay' ? settings.config.drainDelayMs : 0;
     log.info({ inFlight: listener.inFlight, delayMs, drainTimeoutMs }, 'draining');
     ledger.drain(clock.now() + delayMs + drainTimeoutMs);
-    if (delayMs > 0) await passed(clock, delayMs);
+    if (delayMs > 0) await delay(clock, delayMs);
     const finished = listener.drain();
-    const inTime = await within(clock, drainTimeoutMs, finished);
+    const inTime = await settlesWithin(clock, drainTimeoutMs, finished);
     if (!inTime) {
-      // What the API still owes will not come: every caller hears so, and every line is written.
+      // The remaining calls get no answer of the API: each is refused, and its line is logged.
       await upstream.close();
       listener.refuseRest();
-      await within(clock, LAST_WORDS_MS, finished);
+      await settlesWithin(clock, LAST_REFUSALS_MS, finished);
     }
     await closeAll();
     log.info({ inTime }, 'stopped');
   }
 }
 
-function passed(clock: Clock, ms: number): Promise<void> {
+/** Constructs the ledger that the settings ask for: the local one, or the shared one on Redis. */
+async function makeLedger(
+  redis: RedisConfig | undefined,
+  parts: LedgerParts,
+): Promise<BuiltLedger> {
+  if (redis === undefined) return makeLocalLedger(parts);
+  // Imported only where it is used: loading the Redis client takes a tenth of the start-up time.
+  const { makeSharedLedger } = await import('./shared-ledger.ts');
+  return makeSharedLedger(parts, redis);
+}
+
+function delay(clock: Clock, ms: number): Promise<void> {
   return new Promise((resolve) => {
     clock.after(ms, resolve);
   });
 }
 
-/** Resolves to whether `promise` was done within `ms`. */
-function within(clock: Clock, ms: number, promise: Promise<void>): Promise<boolean> {
+/** Resolves to whether `promise` resolves within `ms`. */
+function settlesWithin(clock: Clock, ms: number, promise: Promise<void>): Promise<boolean> {
   return new Promise((resolve) => {
     const timer = clock.after(ms, () => resolve(false));
     void promise.then(() => {

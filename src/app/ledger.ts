@@ -1,28 +1,66 @@
 import { createHash, randomBytes } from 'node:crypto';
-import type { BuiltLedger, LedgerParts } from './ledger-parts.ts';
-import { makeCredentialHash } from '../gateway/credential.ts';
-import { LocalLedger } from '../ledger/local/local-ledger.ts';
+import { makeCredentialHash, type CredentialHash } from '../gateway/credential.ts';
+import type { Ledger, LedgerObserver, SocketPermits } from '../ledger/ledger.ts';
+import { LocalLedger, type LocalLedgerOptions } from '../ledger/local/local-ledger.ts';
+import type { ApiClock } from '../rate-headers/api-clock.ts';
+import type { Log } from '../telemetry/log.ts';
+import type { Random, Clock, EndOfTurn } from '../util/clock.ts';
 
-/** Constructs the ledger that the settings ask for: this process's own, or the shared one. */
-export async function makeLedger(parts: LedgerParts): Promise<BuiltLedger> {
-  const { redis, secret, clock, random, apiClock, places, live } = parts;
-  if (redis !== undefined) {
-    // Read only where it is wanted: the client of Redis is a tenth of what a start takes.
-    const { makeSharedLedger } = await import('./shared-ledger.ts');
-    return makeSharedLedger(parts, redis);
-  }
-  const key = secret === undefined ? randomBytes(32) : createHash('sha256').update(secret).digest();
-  const ledger = new LocalLedger({
+/** What a ledger is made of, whether local or shared. */
+export interface LedgerParts {
+  /** Key of the bucket names. `undefined`: the key is random, and replicas agree on one. */
+  readonly secret: string | undefined;
+  /** The settings in force. They are read for each use, because a reload changes them. */
+  readonly currentConfig: () => {
+    readonly maxQueue: number;
+    readonly limit: { readonly limit: number; readonly periodMs: number } | undefined;
+  };
+  readonly clock: Clock;
+  readonly atEndOfTurn: EndOfTurn;
+  readonly random: Random;
+  readonly apiClock: ApiClock;
+  readonly socketPermits: SocketPermits;
+  readonly log: Log;
+  readonly observer: LedgerObserver;
+}
+
+/** A ledger in use, and how to end it. */
+export interface BuiltLedger {
+  readonly ledger: Ledger;
+  /** Names credentials in logs and in Redis: the same name at every replica. */
+  readonly credentialHash: CredentialHash;
+  close(): Promise<void>;
+}
+
+/** Constructs the ledger that keeps all buckets in this process. */
+export function makeLocalLedger(parts: LedgerParts): BuiltLedger {
+  const ledger = newLocalLedger(parts, parts.socketPermits);
+  const credentialHash = makeCredentialHash(bucketNameKey(parts.secret));
+  return { ledger, credentialHash, close: () => ledger.close() };
+}
+
+/** The local ledger itself. As a stand-in for the shared one, it spends a share of each budget. */
+export function newLocalLedger(
+  { clock, random, apiClock, currentConfig }: LedgerParts,
+  socketPermits: SocketPermits,
+  standIn?: LocalLedgerOptions['standIn'],
+): LocalLedger {
+  return new LocalLedger({
     clock,
     random,
     apiClock,
-    places,
+    places: socketPermits,
     get maxQueue() {
-      return live().maxQueue;
+      return currentConfig().maxQueue;
     },
     get belief() {
-      return live().limit;
+      return currentConfig().limit;
     },
+    standIn,
   });
-  return { ledger, credentialHash: makeCredentialHash(key), close: () => ledger.close() };
+}
+
+/** The key with which credentials are hashed into bucket names. */
+export function bucketNameKey(secret: string | undefined): Buffer {
+  return secret === undefined ? randomBytes(32) : createHash('sha256').update(secret).digest();
 }

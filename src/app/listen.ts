@@ -2,7 +2,7 @@ import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { ListenAddress } from '../config/values.ts';
 
-/** Resolves to the address at which it listens; rejects with what keeps it from it. */
+/** Starts listening. Resolves to the URL of the listener; rejects with the error of `listen`. */
 export function listen(
   server: Server,
   { host, port }: ListenAddress,
@@ -13,9 +13,9 @@ export function listen(
     server.listen(port, host, () => {
       server.off('error', reject);
       const address = server.address();
-      const at =
+      const bound =
         typeof address === 'object' && address !== null ? address : { address: host, port };
-      resolve(`${scheme}://${authorityOf(at)}`);
+      resolve(`${scheme}://${authorityOf(bound)}`);
     });
   });
 }
@@ -24,7 +24,7 @@ function authorityOf({ address, port }: Pick<AddressInfo, 'address' | 'port'>): 
   return `${address.includes(':') ? `[${address}]` : address}:${port}`;
 }
 
-/** Breaks what is open, and resolves when nothing is. */
+/** Closes all connections, open requests included. Resolves when none is left. */
 export function closeServer(server: Server): Promise<void> {
   server.closeAllConnections();
   return new Promise((resolve) => {

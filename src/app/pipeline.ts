@@ -24,11 +24,11 @@ import type { Lane } from '../upstream/lane.ts';
 import type { TokenSource } from '../upstream/token.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 
-/** What all walks share, whatever the settings become. */
+/** What all pipelines share, whatever settings a reload brings. */
 export interface PipelineParts {
   readonly upstream: Upstream;
   readonly lane: Lane;
-  /** Names credentials; made once, for the names must outlast changed settings. */
+  /** Names credentials. It is made once, because the names must stay the same after a reload. */
   readonly credentialHash: CredentialHash;
   readonly token: TokenSource;
   readonly ledger: Ledger;
@@ -43,9 +43,11 @@ export interface PipelineParts {
 }
 
 /**
- * Constructs the walk under given settings. Its steps keep nothing from call to call that matters,
- * so changed settings get a walk of their own, and a call that is under way ends by the settings
- * under which it came. What must outlast that, such as the names of buckets, is made once, here.
+ * Returns a function that constructs the pipeline for given settings.
+ *
+ * The steps keep no state between calls, so a reload constructs a new pipeline. A call that is under
+ * way finishes in the pipeline in which it started. State that must outlast a reload, such as the
+ * names of buckets, is made once, here.
  */
 export function makePipelines(parts: PipelineParts): (config: Config) => Gateway {
   const { upstream, lane, token, ledger, apiClock, clock, random, log, observer, recorder } = parts;

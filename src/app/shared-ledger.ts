@@ -1,46 +1,48 @@
-import { createHash, randomBytes } from 'node:crypto';
-import type { BuiltLedger, LedgerParts } from './ledger-parts.ts';
+import { randomBytes } from 'node:crypto';
 import type { RedisConfig } from '../config/redis.ts';
-import type { Timer } from '../util/clock.ts';
 import { makeCredentialHash, type CredentialHash } from '../gateway/credential.ts';
-import { inTime } from '../ledger/shared/in-time.ts';
 import { FailoverLedger } from '../ledger/failover-ledger.ts';
-import { LocalLedger } from '../ledger/local/local-ledger.ts';
-import { SharedLedger } from '../ledger/shared/shared-ledger.ts';
+import type { SocketPermits } from '../ledger/ledger.ts';
+import { ReplicaPresence } from '../ledger/shared/presence.ts';
 import { openRedisStore } from '../ledger/shared/redis/store.ts';
-import { splitSocketPermits } from '../ledger/split-places.ts';
-
-const PRESENCE_EVERY_MS = 2000;
-/** How long the start may wait for Redis; without it we start all the same, locally. */
-const START_MS = 2000;
-const START_EVERY_MS = 20;
+import { SharedLedger } from '../ledger/shared/shared-ledger.ts';
+import { bucketNameKey, newLocalLedger, type BuiltLedger, type LedgerParts } from './ledger.ts';
 
 /**
- * Constructs the ledger that all replicas share, failover by one of this process's own. It starts
- * without Redis too, and finds it later.
+ * Constructs the ledger that all replicas share, with a local ledger as its failover. It starts
+ * without Redis too, and uses Redis from the first successful probe on.
  */
 export async function makeSharedLedger(
   parts: LedgerParts,
   redis: RedisConfig,
 ): Promise<BuiltLedger> {
-  const { secret, clock, random, apiClock, places, live, log, observer, atEndOfTurn } = parts;
-  const key = secret === undefined ? randomBytes(32) : createHash('sha256').update(secret).digest();
+  const { secret, clock, random, apiClock, socketPermits, currentConfig } = parts;
+  const { log, observer, atEndOfTurn } = parts;
+  const key = bucketNameKey(secret);
   let hash = makeCredentialHash(key);
   const credentialHash: CredentialHash = (authorization) => hash(authorization);
-  const [sharedPlaces, localPlaces] = splitSocketPermits(places);
+  const [sharedPermits, localPermits] = splitSocketPermits(socketPermits);
   const replica = randomBytes(6).toString('base64url');
-  let replicas = 1;
   const store = openRedisStore({ ...redis, replica, log, onMessage: (text) => shared.hear(text) });
+  const presence = new ReplicaPresence({
+    store,
+    clock,
+    timeoutMs: redis.timeoutMs,
+    proposedKey: secret === undefined ? key : undefined,
+    onKeyAgreed: (agreed) => (hash = makeCredentialHash(agreed)),
+    isSharedInUse: () => failover.mode === 'redis',
+    onTrouble: (error) => failover.trouble(error),
+  });
   const shared: SharedLedger = new SharedLedger({
     clock,
     random,
     apiClock,
-    places: sharedPlaces,
+    places: sharedPermits,
     get maxQueue() {
-      return live().maxQueue;
+      return currentConfig().maxQueue;
     },
     get belief() {
-      return live().limit;
+      return currentConfig().limit;
     },
     replica,
     timeoutMs: redis.timeoutMs,
@@ -49,25 +51,12 @@ export async function makeSharedLedger(
     observer,
     onTrouble: (error, bucketId) => failover.trouble(error, bucketId),
   });
-  const local = new LocalLedger({
-    clock,
-    random,
-    apiClock,
-    places: localPlaces,
-    get maxQueue() {
-      return live().maxQueue;
-    },
-    get belief() {
-      return live().limit;
-    },
-    standIn: { replicas: () => replicas },
-  });
   const failover: FailoverLedger = new FailoverLedger({
     shared,
-    local,
-    replicas: () => replicas,
+    local: newLocalLedger(parts, localPermits, { replicas: () => presence.replicas }),
+    replicas: () => presence.replicas,
     async probe(bucketId) {
-      await present();
+      await presence.announce();
       if (bucketId !== undefined) await shared.probe(bucketId);
     },
     clock,
@@ -75,53 +64,30 @@ export async function makeSharedLedger(
     log,
     observer,
   });
-
-  /** Who holds the same key names the same buckets; a key that others agreed on wins. */
-  let agreed = key.toString('base64url');
-  async function present(): Promise<void> {
-    const proposal = secret === undefined ? agreed : '';
-    const presence = await inTime(store.presence(proposal), redis.timeoutMs, clock);
-    replicas = Math.max(1, presence.replicas);
-    if (presence.agreedKey === undefined || presence.agreedKey === agreed) return;
-    agreed = presence.agreedKey;
-    hash = makeCredentialHash(Buffer.from(agreed, 'base64url'));
-  }
-
-  let timer: Timer | undefined;
-  let closed = false;
-  function presentAgain(): void {
-    // An answer that was still owed when we closed must not begin it all anew.
-    if (closed) return;
-    timer = clock.after(PRESENCE_EVERY_MS, () => {
-      const due = failover.mode === 'redis' ? present() : Promise.resolve();
-      void due.catch((error: Error) => failover.trouble(error)).finally(presentAgain);
-    });
-  }
-
-  const giveUpAt = clock.now() + START_MS;
-  for (;;) {
-    try {
-      await present();
-      break;
-    } catch (error) {
-      if (clock.now() >= giveUpAt) {
-        failover.trouble(error instanceof Error ? error : new Error(String(error)));
-        break;
-      }
-      await new Promise<void>((resolve) => {
-        clock.after(START_EVERY_MS, resolve);
-      });
-    }
-  }
-  presentAgain();
+  await presence.start();
   return {
     ledger: failover,
     credentialHash,
     async close() {
-      closed = true;
-      timer?.cancel();
+      presence.close();
       await failover.close();
       store.close();
     },
   };
+}
+
+/** Gives the same sockets to two users. Both are notified when a socket is free again. */
+function splitSocketPermits(permits: SocketPermits): [SocketPermits, SocketPermits] {
+  const listeners: (() => void)[] = [];
+  permits.onFree(() => {
+    for (const listener of listeners) listener();
+  });
+  const share = (): SocketPermits => ({
+    get free() {
+      return permits.free;
+    },
+    take: () => permits.take(),
+    onFree: (run) => void listeners.push(run),
+  });
+  return [share(), share()];
 }

@@ -1,23 +1,23 @@
-import type { Shown } from '../config/config.ts';
+import type { EffectiveSetting } from '../config/config.ts';
 import { CONFIG_OPTION, withSettings, type Command } from './command.ts';
 
 export const checkConfigCommand: Command = {
   name: 'check-config',
-  summary: 'check the settings, print them, and end',
+  summary: 'check the settings and print them',
   options: [CONFIG_OPTION],
-  run: withSettings(({ shown }, { stdout }) => {
-    stdout(describeSettings(shown));
+  run: withSettings(({ effective }, { stdout }) => {
+    stdout(describeSettings(effective));
     return 0;
   }),
 };
 
-/** Every setting in force and where it came from, secrets masked: what `check-config` prints. */
-export function describeSettings(shown: readonly Shown[]): string {
-  const widest = Math.max(...shown.map(({ variable }) => variable.length));
-  const lines = shown.map(({ variable, value, source }) => {
+/** Lists every setting in force and its source, with secrets masked. */
+export function describeSettings(settings: readonly EffectiveSetting[]): string {
+  const widest = Math.max(...settings.map(({ variable }) => variable.length));
+  const lines = settings.map(({ variable, value, source }) => {
     const display = source === 'nobody' ? '–' : value;
-    const origin = source === 'nobody' ? '' : `  (${source})`;
-    return `${variable.padEnd(widest)}  ${display}${origin}`;
+    const sourceNote = source === 'nobody' ? '' : `  (${source})`;
+    return `${variable.padEnd(widest)}  ${display}${sourceNote}`;
   });
   return `${lines.join('\n')}\n`;
 }

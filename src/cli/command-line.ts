@@ -1,8 +1,8 @@
 import { parseArgs } from 'node:util';
-import { nearest } from '../config/nearest.ts';
+import { nearestWord } from '../config/nearest-word.ts';
 import type { Command, Option } from './command.ts';
 
-/** A command line, understood. */
+/** A parsed command line. */
 export type CommandLine =
   | { readonly kind: 'help' }
   | { readonly kind: 'version' }
@@ -12,43 +12,46 @@ export type CommandLine =
       readonly options: ReadonlyMap<string, string>;
       readonly operands: readonly string[];
     }
-  /** `reason` names what was expected and what came. */
+  /** `reason` states what was expected and what the command line has. */
   | { readonly kind: 'wrong'; readonly reason: string };
 
-/** Reads a command line against the commands there are; the first of them is the default. */
+/** Parses a command line for these commands. The first one is the default. */
 export function readCommandLine(
   argv: readonly string[],
   commands: readonly Command[],
 ): CommandLine {
-  const every = commands.flatMap(({ options }) => options);
+  const allOptions = commands.flatMap(({ options }) => options);
   const { tokens } = parseArgs({
     args: [...argv],
     allowPositionals: true,
-    // Node's own refusals are long and speak of its API: what is unknown is said below.
+    // Not strict: Node's own messages are long and mention its API. Unknown options are reported below.
     strict: false,
     tokens: true,
     options: {
       help: { type: 'boolean', short: 'h' },
       version: { type: 'boolean', short: 'v' },
-      ...Object.fromEntries(every.map(({ name, value }) => [name, { type: typeOf(value) }])),
+      ...Object.fromEntries(allOptions.map(({ name, value }) => [name, { type: typeOf(value) }])),
     },
   });
   const words = tokens.flatMap((token) => (token.kind === 'positional' ? [token.value] : []));
   const given = tokens.flatMap((token) => (token.kind === 'option' ? [token] : []));
   if (given.some(({ name }) => name === 'help')) return { kind: 'help' };
   if (given.some(({ name }) => name === 'version')) return { kind: 'version' };
-  // Before the command: what follows an unknown option may be its value, and no command.
+  // Options first: the word after an unknown option may be its value rather than a command.
   for (const { name, rawName } of given) {
-    if (every.some((known) => known.name === name)) continue;
-    const known = [...new Set(every.map((option) => `--${option.name}`))];
-    return wrong(`expected one of ${known.join(', ')}, got ${rawName}`, nearest(rawName, known));
+    if (allOptions.some((known) => known.name === name)) continue;
+    const names = [...new Set(allOptions.map((option) => `--${option.name}`))];
+    return wrong(
+      `expected one of ${names.join(', ')}, got ${rawName}`,
+      nearestWord(rawName, names),
+    );
   }
 
   const [name = commands[0]?.name ?? '', ...operands] = words;
   const command = commands.find((known) => known.name === name);
   if (command === undefined) {
     const names = commands.map((known) => known.name);
-    return wrong(`expected one of ${names.join(', ')}, got ${name}`, nearest(name, names));
+    return wrong(`expected one of ${names.join(', ')}, got ${name}`, nearestWord(name, names));
   }
   const options = new Map<string, string>();
   for (const { name: option, rawName, value } of given) {
@@ -83,10 +86,10 @@ function optionProblem(
   return undefined;
 }
 
-function wrong(reason: string, meant?: string): CommandLine {
+function wrong(reason: string, suggestion?: string): CommandLine {
   return {
     kind: 'wrong',
-    reason: meant === undefined ? reason : `${reason}; did you mean ${meant}?`,
+    reason: suggestion === undefined ? reason : `${reason}; did you mean ${suggestion}?`,
   };
 }
 

@@ -1,19 +1,17 @@
 import type { Readable, Writable } from 'node:stream';
-import { loadConfig, type Loaded, type LoadOptions } from '../config/config.ts';
-import type { Settings } from '../config/live.ts';
+import { loadConfig, type LoadOptions, type LoadResult, type Settings } from '../config/config.ts';
 
-/** What a command may touch of the process it runs in. */
-export interface Surroundings {
+/** What a command may use of its process. */
+export interface CommandContext {
   readonly env: LoadOptions['env'];
   readonly readFile: LoadOptions['readFile'];
   readonly stdout: (text: string) => void;
   readonly stderr: (text: string) => void;
-  /** Opened only when asked for: a gateway has no use for its standard input. */
+  /** Opened only when called, because the gateway does not use its standard input. */
   readonly stdin: () => Readable & MaybeTerminal;
-  /** Standard output as a stream, for what is too much to hold. */
-  readonly output: Writable & MaybeTerminal;
-  /** Whether somebody watches what goes to `stderr`. */
-  readonly errorsToTerminal: boolean;
+  /** Standard output as a stream, for output that is too large for memory. */
+  readonly stdoutStream: Writable & MaybeTerminal;
+  readonly stderrIsTerminal: boolean;
   readonly version: string;
 }
 
@@ -24,45 +22,45 @@ interface MaybeTerminal {
 /** One option of a command line: `--name`, or `--name VALUE` when it has a `value`. */
 export interface Option {
   readonly name: string;
-  /** What stands for the value in the help; absent: the option is there or not. */
+  /** The placeholder of the value in the help; absent: the option takes no value. */
   readonly value?: string;
   readonly summary: string;
 }
 
-/** What was asked of a command. */
-export interface Invocation extends Surroundings {
-  /** The values of options that take one, and `''` for those that are just there. */
+/** A command's parsed arguments, and its context. */
+export interface Invocation extends CommandContext {
+  /** The value of each option that is present; `''` for an option that takes none. */
   readonly options: ReadonlyMap<string, string>;
-  /** What stands after the command's name; empty unless the command names its operands. */
+  /** The words after the command's name; empty unless the command takes operands. */
   readonly operands: readonly string[];
 }
 
-/** 0: well; 1: failed; 2: wrong use or settings. */
+/** 0: success; 1: failure; 2: wrong usage or settings. */
 export type ExitCode = number;
 
-/** One thing that Headgate does; an entry in COMMANDS is all it takes to add one. */
+/** A command of Headgate. To add one, add it to COMMANDS. */
 export interface Command {
   readonly name: string;
   readonly summary: string;
   readonly options: readonly Option[];
-  /** What stands for further words in the help, such as `[FILE…]`; absent: there may be none. */
+  /** The placeholder of the operands in the help, such as `[FILE…]`; absent: it takes none. */
   readonly operands?: string;
   readonly run: (invocation: Invocation) => ExitCode | Promise<ExitCode>;
 }
 
-/** For every command that reads the settings. */
+/** The option of every command that loads the settings. */
 export const CONFIG_OPTION: Option = {
   name: 'config',
   value: 'FILE',
-  summary: 'a YAML file of settings; environment variables go before it',
+  summary: 'a YAML file of settings; environment variables take precedence',
 };
 
-/** Reads the settings that an invocation names, now; they may be others than a minute ago. */
-export function readSettings({ env, readFile, options }: Invocation): Loaded {
+/** Loads the settings of an invocation. A later call reads the files again. */
+export function readSettings({ env, readFile, options }: Invocation): LoadResult {
   return loadConfig({ env, configPath: options.get(CONFIG_OPTION.name), readFile });
 }
 
-/** Runs `run` with the settings in force; bad ones are told one a line, and the code is 2. */
+/** Runs `run` with the settings. Bad settings are printed, one problem per line; the code is 2. */
 export function withSettings(
   run: (settings: Settings, invocation: Invocation) => ExitCode | Promise<ExitCode>,
 ): Command['run'] {

@@ -3,17 +3,17 @@ import type { Config } from '../config/config.ts';
 import type { ListenAddress } from '../config/values.ts';
 import { CONFIG_OPTION, withSettings, type Command, type ExitCode } from './command.ts';
 
-/** Shorter than the timeout that orchestrators give a probe, so that the reason is told. */
+/** Shorter than the usual probe timeout of orchestrators, so that the reason is still printed. */
 const TIMEOUT_MS = 2000;
 
 /**
- * Asks the gateway that runs with the same settings how it is: for HEALTHCHECK and exec probes in
- * images that have no other client. Prints one line; 0 is well, 1 is not.
+ * Requests the health of the gateway that runs with the same settings, for HEALTHCHECK and exec
+ * probes in images without another HTTP client. Prints one line. The exit code is 0 for status 200.
  */
 export const healthCommand: Command = {
   name: 'health',
-  summary: 'ask the running gateway whether it is ready, or live',
-  options: [CONFIG_OPTION, { name: 'live', summary: 'ask whether it is live instead' }],
+  summary: 'check whether the running gateway is ready, or live',
+  options: [CONFIG_OPTION, { name: 'live', summary: 'check whether it is live instead' }],
   run: withSettings(({ config }, { options, stdout, stderr }) =>
     health(config, options.has('live') ? '/health/live' : '/health/ready', stdout, stderr),
   ),
@@ -27,45 +27,45 @@ async function health(
 ): Promise<ExitCode> {
   if (adminListen === 'off' || adminListen.port === 0) {
     const got = adminListen === 'off' ? 'off' : 'port 0';
-    stderr(`headgate: HEADGATE_ADMIN_LISTEN: expected an address to ask, got ${got}\n`);
+    stderr(`headgate: HEADGATE_ADMIN_LISTEN: expected an address with a port, got ${got}\n`);
     return 1;
   }
-  let told = '';
-  for (const host of hostsToAsk(adminListen)) {
-    const asked = await ask(host, adminListen.port, path);
-    if (asked.kind === 'answered') {
-      const { status, body } = asked;
+  let firstFailure = '';
+  for (const host of hostsToTry(adminListen)) {
+    const result = await request(host, adminListen.port, path);
+    if (result.kind === 'answered') {
+      const { status, body } = result;
       (status === 200 ? stdout : stderr)(`${status} ${body}\n`);
       return status === 200 ? 0 : 1;
     }
-    told ||= `${host}:${adminListen.port}${path}: ${asked.reason}`;
+    firstFailure ||= `${host}:${adminListen.port}${path}: ${result.reason}`;
   }
-  stderr(`headgate: no answer from ${told}\n`);
+  stderr(`headgate: no answer from ${firstFailure}\n`);
   return 1;
 }
 
-/** A listener on every address is asked on this machine's own, whichever family there is. */
-function hostsToAsk({ host }: ListenAddress): string[] {
+/** For a listener on all addresses, the loopback addresses, because one family may be absent. */
+function hostsToTry({ host }: ListenAddress): string[] {
   if (host === '::') return ['127.0.0.1', '::1'];
   return [host === '0.0.0.0' ? '127.0.0.1' : host];
 }
 
-type Asked =
+type RequestResult =
   | { readonly kind: 'answered'; readonly status: number; readonly body: string }
-  | { readonly kind: 'silent'; readonly reason: string };
+  | { readonly kind: 'failed'; readonly reason: string };
 
-/** More than a health answer ever says. */
-const MOST_BODY = 4096;
+/** More than any health answer has. */
+const MAX_BODY = 4096;
 
-function ask(host: string, port: number, path: string): Promise<Asked> {
+function request(host: string, port: number, path: string): Promise<RequestResult> {
   return new Promise((resolve) => {
-    const request = get(
+    const sent = get(
       { host, port, path, agent: false, signal: AbortSignal.timeout(TIMEOUT_MS) },
       (answer) => {
         let body = '';
         answer.setEncoding('utf8');
         answer.on('data', (text: string) => {
-          body = (body + text).slice(0, MOST_BODY);
+          body = (body + text).slice(0, MAX_BODY);
         });
         answer.on('end', () =>
           resolve({ kind: 'answered', status: answer.statusCode ?? 0, body: body.trim() }),
@@ -73,12 +73,12 @@ function ask(host: string, port: number, path: string): Promise<Asked> {
         answer.on('error', fail);
       },
     );
-    request.on('error', fail);
+    sent.on('error', fail);
 
     function fail(error: Error): void {
       const reason =
-        error.name === 'AbortError' ? `nothing within ${TIMEOUT_MS} ms` : error.message;
-      resolve({ kind: 'silent', reason });
+        error.name === 'AbortError' ? `timed out after ${TIMEOUT_MS} ms` : error.message;
+      resolve({ kind: 'failed', reason });
     }
   });
 }

@@ -1,11 +1,11 @@
 import type { Command, Option } from './command.ts';
 
-const ALWAYS: readonly Option[] = [
-  { name: 'help', summary: 'this text' },
-  { name: 'version', summary: 'the version' },
+const COMMON_OPTIONS: readonly Option[] = [
+  { name: 'help', summary: 'print this text' },
+  { name: 'version', summary: 'print the version' },
 ];
 
-/** What `--help` prints, from the commands there are. */
+/** The text that `--help` prints. */
 export function helpText(commands: readonly Command[]): string {
   const commandRows = commands.map(({ name, operands, summary }, i): Row => [
     operands === undefined ? name : `${name} ${operands}`,
@@ -20,11 +20,11 @@ export function helpText(commands: readonly Command[]): string {
 Commands
 ${table(commandRows)}
 
-${sections.join('')}Options of all
-${table(ALWAYS.map(optionRow))}
+${sections.join('')}Options of every command
+${table(COMMON_OPTIONS.map(optionRow))}
 
-Settings are environment variables (HEADGATE_…) or the file's keys; the README lists them.
-Exit codes: 0 well, 1 failed, 2 wrong use or settings.
+Settings are environment variables (HEADGATE_…) or keys of the file; docs/configuration.md lists them.
+Exit codes: 0 success, 1 failure, 2 wrong usage or settings.
 `;
 }
 
@@ -34,7 +34,7 @@ interface OptionGroup {
   readonly options: Option[];
 }
 
-/** Options that the same commands take stand together. */
+/** Groups the options by the commands that take them. */
 function optionGroups(commands: readonly Command[]): OptionGroup[] {
   const groups = new Map<string, OptionGroup>();
   const seen = new Set<string>();

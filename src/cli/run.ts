@@ -1,12 +1,12 @@
 import { checkConfigCommand } from './check-config.ts';
-import type { Command, ExitCode, Surroundings } from './command.ts';
+import type { Command, CommandContext, ExitCode } from './command.ts';
 import { readCommandLine } from './command-line.ts';
 import { healthCommand } from './health.ts';
 import { helpText } from './help.ts';
 import { logsCommand } from './logs.ts';
 import { serveCommand } from './serve.ts';
 
-/** Everything Headgate does, and the only place to add a command; the first is the default. */
+/** All commands. The first one is the default. */
 export const COMMANDS: readonly Command[] = [
   serveCommand,
   checkConfigCommand,
@@ -14,9 +14,9 @@ export const COMMANDS: readonly Command[] = [
   logsCommand,
 ];
 
-/** Runs a command line; resolves to the exit code: 0 well, 1 failed, 2 wrong use or settings. */
-export async function run(argv: readonly string[], surroundings: Surroundings): Promise<ExitCode> {
-  const { stdout, stderr, version } = surroundings;
+/** Runs a command line. Resolves to its exit code. */
+export async function run(argv: readonly string[], context: CommandContext): Promise<ExitCode> {
+  const { stdout, stderr, version } = context;
   const line = readCommandLine(argv, COMMANDS);
   switch (line.kind) {
     case 'help':
@@ -30,7 +30,7 @@ export async function run(argv: readonly string[], surroundings: Surroundings): 
       return 2;
     case 'command':
       return line.command.run({
-        ...surroundings,
+        ...context,
         options: line.options,
         operands: line.operands,
       });

@@ -2,14 +2,17 @@ import { constants } from 'node:os';
 import { isatty } from 'node:tty';
 import type { Clock } from '../util/clock.ts';
 
-/** What the process is told from outside. */
+/** The signals that the gateway handles. */
 export interface Signals {
   /** Resolves at the first SIGTERM or SIGINT, or at the SIGHUP of a terminal that was closed. */
   readonly stop: Promise<NodeJS.Signals>;
-  /** Sets what to call at a further one; the process ends right after, with a shell's exit code. */
-  onImpatient(run: (signal: NodeJS.Signals) => void): void;
-  /** Sets what to call at SIGHUP; one that came before that is called for at once. */
-  onReload(run: () => void): void;
+  /**
+   * Sets a listener of the second signal to stop. The process exits right after it, with the exit
+   * code that a shell expects.
+   */
+  onSecondStop(listener: (signal: NodeJS.Signals) => void): void;
+  /** Sets a listener of SIGHUP. It is called at once if the signal arrived before. */
+  onReload(listener: () => void): void;
 }
 
 export interface SignalOptions {
@@ -26,29 +29,29 @@ const FORWARDED_WITHIN_MS = 1000;
 
 /** Listens from now on, so that a signal that comes while the gateway starts is not lost. */
 export function listenToSignals({ clock, underNpm }: SignalOptions): Signals {
-  let impatient: ((signal: NodeJS.Signals) => void) | undefined;
+  let onSecond: ((signal: NodeJS.Signals) => void) | undefined;
   let reload: (() => void) | undefined;
   let reloadAsked = false;
-  let asked: { readonly signal: NodeJS.Signals; readonly at: number } | undefined;
+  let stopped: { readonly signal: NodeJS.Signals; readonly at: number } | undefined;
   const terminals = [0, 1, 2].filter(isatty);
 
   const stop = new Promise<NodeJS.Signals>((resolve) => {
     const onStop = (signal: NodeJS.Signals): void => {
       const now = clock.now();
-      if (asked !== undefined) {
-        const isForwarded = underNpm && now - asked.at < FORWARDED_WITHIN_MS;
-        if (isForwarded && signal === asked.signal) return;
-        impatient?.(signal);
+      if (stopped !== undefined) {
+        const isForwarded = underNpm && now - stopped.at < FORWARDED_WITHIN_MS;
+        if (isForwarded && signal === stopped.signal) return;
+        onSecond?.(signal);
         process.exit(128 + constants.signals[signal]);
       }
-      asked = { signal, at: now };
+      stopped = { signal, at: now };
       resolve(signal);
     };
     process.on('SIGTERM', onStop);
     process.on('SIGINT', onStop);
     process.on('SIGHUP', () => {
-      // The kernel says it, too, when somebody closes the terminal that we run in: that is no wish
-      // for other settings, and nobody is left to stop us. A terminal that hung up is none any more.
+      // The kernel also sends SIGHUP when the terminal of the process closes. That is not a reload, and
+      // without the terminal no Ctrl-C can follow, so it stops the gateway. `isatty` is false then.
       if (terminals.length > 0 && !terminals.some(isatty)) onStop('SIGHUP');
       else if (reload === undefined) reloadAsked = true;
       else reload();
@@ -56,10 +59,10 @@ export function listenToSignals({ clock, underNpm }: SignalOptions): Signals {
   });
   return {
     stop,
-    onImpatient: (run) => (impatient = run),
-    onReload(run) {
-      reload = run;
-      if (reloadAsked) run();
+    onSecondStop: (listener) => (onSecond = listener),
+    onReload(listener) {
+      reload = listener;
+      if (reloadAsked) listener();
     },
   };
 }

@@ -1,16 +1,16 @@
 import { parseDocument } from 'yaml';
 import { callerName, secret, type Kind } from './values.ts';
 
-/** A key that a caller shows, and the name that it proves. A name may have several keys. */
+/** A key that a caller sends, and the name that the key proves. A name may have several keys. */
 export interface CallerKey {
   readonly caller: string;
   readonly key: string;
 }
 
-/** Beyond this a list of callers is a mistake. */
-const MOST_KEYS = 10_000;
+/** A longer list of keys is rejected as a mistake. */
+const MAX_KEYS = 10_000;
 
-/** As an environment variable has them: `billing=KEY,web=KEY`. */
+/** The keys in an environment variable: `billing=KEY,web=KEY`. */
 export const callerKeys: Kind<readonly CallerKey[]> = {
   expected: `name=key pairs with commas between, no key twice, each key ${secret.expected.replace('at least', 'of at least')} and commas`,
   parse(value) {
@@ -23,16 +23,16 @@ export const callerKeys: Kind<readonly CallerKey[]> = {
 };
 
 /**
- * As a file has them: a YAML or JSON map from name to key, or to a list of keys while one replaces
- * another. Problems name the caller, never a key.
+ * Reads the keys from a file: a YAML or JSON map from name to key, or to a list of keys during a key
+ * rotation. Problems name the caller, never a key.
  */
 export function readCallerKeysFile(
   path: string,
   readFile: (path: string) => string,
 ): { readonly keys: readonly CallerKey[]; readonly problems: readonly string[] } {
-  const bad = (why: string): ReturnType<typeof readCallerKeysFile> => ({
+  const bad = (problem: string): ReturnType<typeof readCallerKeysFile> => ({
     keys: [],
-    problems: [`HEADGATE_CALLER_KEYS_FILE: ${why}`],
+    problems: [`HEADGATE_CALLER_KEYS_FILE: ${problem}`],
   });
   let text: string;
   try {
@@ -42,14 +42,14 @@ export function readCallerKeysFile(
       `expected a readable file, got: ${error instanceof Error ? error.message : String(error)}`,
     );
   }
-  // In this schema every scalar is a text: a key of digits is no number. The parser's own messages
-  // quote the file, so only their kind is told.
+  // In this schema every scalar is a text, so a key of digits is not a number. The parser's messages
+  // quote the file, so a problem shows only the error's code.
   const document = parseDocument(text, { schema: 'failsafe', prettyErrors: false });
   const [error] = document.errors;
   if (error !== undefined) return bad(`expected valid YAML, got an error: ${error.code}`);
   const content: unknown = document.toJS({ maxAliasCount: 0 });
   if (typeof content !== 'object' || content === null || Array.isArray(content)) {
-    return bad('expected a map such as "billing: KEY", one caller a line');
+    return bad('expected a map such as "billing: KEY", one caller per line');
   }
   const keys: CallerKey[] = [];
   for (const [caller, value] of Object.entries(content)) {
@@ -67,7 +67,7 @@ export function readCallerKeysFile(
 
 function problemWith(pairs: readonly CallerKey[]): string | undefined {
   if (pairs.length === 0) return 'expected at least one caller, got none';
-  if (pairs.length > MOST_KEYS) return `expected at most ${MOST_KEYS} keys, got ${pairs.length}`;
+  if (pairs.length > MAX_KEYS) return `expected at most ${MAX_KEYS} keys, got ${pairs.length}`;
   const seen = new Map<string, string>();
   for (const { caller, key } of pairs) {
     if (callerName.parse(caller) === undefined) {
@@ -78,14 +78,14 @@ function problemWith(pairs: readonly CallerKey[]): string | undefined {
     }
     const other = seen.get(key);
     if (other !== undefined) {
-      return `${shorten(caller)}: expected a key of its own, got that of ${shorten(other)}`;
+      return `${shorten(caller)}: expected a unique key, got the key of ${shorten(other)}`;
     }
     seen.set(key, caller);
   }
   return undefined;
 }
 
-/** A name that is too long may be a key that was put in the wrong place. */
+/** Shows only the start of a long name, because it may be a key in the wrong place. */
 function shorten(name: string): string {
   return name.length > 12 ? `${name.slice(0, 12)}…` : name;
 }

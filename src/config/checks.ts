@@ -1,6 +1,10 @@
+import { isLoopback } from '../http/origin-check.ts';
+import type { CallerKey } from './caller-keys.ts';
 import { token, type ListenAddress, type UpstreamAddress } from './values.ts';
 
-/** What is wrong with addresses that are each fine alone: two that are one, or a circle. */
+/** Problems of settings that are each valid alone, but not together. One line per problem. */
+
+/** Finds two listeners with the same address, and an API address that is Headgate's own listener. */
 export function addressProblems(
   listen: ListenAddress,
   adminListen: ListenAddress | 'off',
@@ -20,13 +24,13 @@ export function addressProblems(
   const host = listen.host.includes(':') ? `[${listen.host}]` : listen.host;
   if (upstream?.origin === `http://${host}:${listen.port}`) {
     problems.push(
-      `HEADGATE_UPSTREAM_URL: expected the API, got our own HEADGATE_LISTEN, ${upstream.origin}`,
+      `HEADGATE_UPSTREAM_URL: expected the address of the API, got that of HEADGATE_LISTEN, ${upstream.origin}`,
     );
   }
   return problems;
 }
 
-/** What is wrong with the token's file, or with having it twice. The token itself is not told. */
+/** Finds a token that is set twice, and a token file that is unusable. Never shows the token. */
 export function tokenProblems(
   value: string | undefined,
   path: string | undefined,
@@ -34,7 +38,7 @@ export function tokenProblems(
 ): string[] {
   if (path === undefined) return [];
   if (value !== undefined) {
-    return ['HEADGATE_TOKEN_FILE: expected to be alone, got HEADGATE_TOKEN as well'];
+    return ['HEADGATE_TOKEN_FILE: expected it without HEADGATE_TOKEN, got both'];
   }
   try {
     const content = readFile(path).trim();
@@ -43,7 +47,23 @@ export function tokenProblems(
       `HEADGATE_TOKEN_FILE: expected a file with a token of ${token.expected}, got ${content.length} characters that are not`,
     ];
   } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    return [`HEADGATE_TOKEN_FILE: expected a readable file, got: ${why}`];
+    const reason = error instanceof Error ? error.message : String(error);
+    return [`HEADGATE_TOKEN_FILE: expected a readable file, got: ${reason}`];
   }
+}
+
+export interface SafetySlice {
+  readonly token: { readonly kind: 'none' | 'value' | 'file' };
+  readonly listen: ListenAddress;
+  readonly callerKeys: readonly CallerKey[];
+  readonly open: boolean;
+}
+
+/** Finds settings that would let unknown callers spend the budget of the token. */
+export function safetyProblems({ token, listen, callerKeys, open }: SafetySlice): string[] {
+  if (token.kind === 'none' || open || callerKeys.length > 0 || isLoopback(listen.host)) return [];
+  const variable = token.kind === 'file' ? 'HEADGATE_TOKEN_FILE' : 'HEADGATE_TOKEN';
+  return [
+    `${variable}: expected HEADGATE_CALLER_KEYS or HEADGATE_OPEN=true as well, because other machines can connect to HEADGATE_LISTEN ${listen.host}:${listen.port} and would spend the token's budget; got neither`,
+  ];
 }

@@ -2,18 +2,18 @@ import type { CallerRule } from '../queue/caller-rules.ts';
 import type { ClassRule } from '../http/classify.ts';
 import { nonePreset } from '../presets/preset.ts';
 import { PRESETS } from '../presets/presets.ts';
+import { direct, proxyFor, type ProxyAddress } from '../http/proxy.ts';
+import type { LogLevel } from '../util/log-level.ts';
 import { readCallerKeysFile, type CallerKey } from './caller-keys.ts';
-import { addressProblems, tokenProblems } from './checks.ts';
-import { find, openConfigFile, presentValue, type Source, quoted } from './find.ts';
-import { safetyProblems } from './safety.ts';
-import { direct, proxyFor, type ProxyAddress } from './proxy.ts';
+import { addressProblems, safetyProblems, tokenProblems } from './checks.ts';
+import { openConfigFile, type ConfigFile } from './file.ts';
 import { readCa, tlsPaths } from './pem-files.ts';
 import { redisConfig, readSecret, type RedisConfig } from './redis.ts';
-import { SETTINGS, type LogLevel, type Setting } from './settings.ts';
+import { SETTINGS, type Setting } from './settings.ts';
 import { unknownVariables } from './unknown-variables.ts';
-import { type Belief, type ListenAddress, type UpstreamAddress } from './values.ts';
+import type { LimitPerPeriod, ListenAddress, UpstreamAddress } from './values.ts';
 
-/** Everything Headgate can be told, understood and frozen; each part is one step's slice. */
+/** All settings, parsed and frozen. A step of the pipeline receives the slice that it uses. */
 export interface Config {
   readonly preset: string;
   readonly upstream: UpstreamAddress & {
@@ -37,7 +37,7 @@ export interface Config {
     | { readonly kind: 'value'; readonly value: string }
     | { readonly kind: 'file'; readonly path: string };
   readonly budgetPer: 'credential' | 'upstream';
-  readonly limit: Belief | undefined;
+  readonly limit: LimitPerPeriod | undefined;
   readonly maxWaitMs: number;
   readonly maxQueue: number;
   readonly shedStatus: 503 | 429;
@@ -50,14 +50,14 @@ export interface Config {
   };
   readonly lane: { readonly concurrency: number; readonly intervalMs: number };
   readonly caller: string | undefined;
-  /** Whom we serve; empty: everybody. */
+  /** The callers that are served; empty: every caller. */
   readonly callerKeys: readonly CallerKey[];
-  /** Whether strangers may spend the token. */
+  /** Whether callers without a key, also on other machines, may spend the token. */
   readonly open: boolean;
-  /** Further names that a Host field may have for us. */
+  /** Further host names of the gateway, as a Host field has them. */
   readonly hosts: readonly string[];
   readonly adminToken: string | undefined;
-  /** Where the ledger is shared; `undefined`: it is kept in this process. */
+  /** Where replicas share the ledger; `undefined`: the ledger is kept in this process. */
   readonly redis: RedisConfig | undefined;
   /** Key of the bucket names. */
   readonly secret: string | undefined;
@@ -69,49 +69,57 @@ export interface Config {
   readonly callers: readonly CallerRule[];
 }
 
-/** A setting as it is in force, for people: secrets are masked. */
-export interface Shown {
+/** Where a setting's value comes from; `nobody`: it is not set and has no default. */
+export type SettingSource = 'environment' | 'file' | 'preset' | 'default' | 'nobody';
+
+/** A setting in force, for people to read: a secret is masked. */
+export interface EffectiveSetting {
   readonly variable: string;
   readonly value: string;
-  readonly source: Source;
+  readonly source: SettingSource;
 }
 
-export type Loaded =
-  | {
-      readonly kind: 'ok';
-      readonly config: Config;
-      readonly shown: readonly Shown[];
-      /** What was written for each variable, secrets included: to compare, never to print. */
-      readonly given: ReadonlyMap<string, string | undefined>;
-    }
-  /** One line per problem: it names the setting, what was expected, and what came. */
+/** Settings as they were loaded, at the start or by a reload. */
+export interface Settings {
+  readonly config: Config;
+  readonly effective: readonly EffectiveSetting[];
+  /** The text of each variable, secrets included: to compare, never to print. */
+  readonly texts: ReadonlyMap<string, string | undefined>;
+}
+
+export type LoadResult =
+  | ({ readonly kind: 'ok' } & Settings)
+  /** One line per problem. It names the setting, what was expected, and what the value was. */
   | { readonly kind: 'bad'; readonly problems: readonly string[] };
 
 export interface LoadOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** `--config`; it goes before HEADGATE_CONFIG. */
+  /** `--config`; it takes precedence over HEADGATE_CONFIG. */
   readonly configPath?: string | undefined;
-  /** Throws when there is no such file. */
+  /** Throws when the file cannot be read. */
   readonly readFile: (path: string) => string;
 }
 
 const DEFAULT_MEDIA_TYPE = 'application/json';
 
-/** Reads the settings: environment over file over preset over defaults. All problems at once. */
-export function loadConfig({ env, configPath, readFile }: LoadOptions): Loaded {
+/**
+ * Loads the settings. The environment takes precedence over the file, the file over the preset, and
+ * the preset over the defaults. Reports all problems at once.
+ */
+export function loadConfig({ env, configPath, readFile }: LoadOptions): LoadResult {
   const path = configPath ?? presentValue(env['HEADGATE_CONFIG']);
   const file = path === undefined ? undefined : openConfigFile(path, readFile);
   const problems = [...unknownVariables(env), ...(file?.problems ?? [])];
-  const shown: Shown[] = [];
-  const given = new Map<string, string | undefined>();
+  const effective: EffectiveSetting[] = [];
+  const texts = new Map<string, string | undefined>();
 
-  /** The setting's value; `undefined` when nobody gave one, or when it was a problem. */
+  /** The setting's value; `undefined` when it has none, or when its text is not valid. */
   function optional<T>(setting: Setting<T>, fromPreset?: string): T | undefined {
     const found = find(setting, env, file, fromPreset);
     const { variable, kind, secret } = setting;
     const display = secret === true && found.text !== undefined ? '(secret)' : (found.text ?? '');
-    given.set(variable, found.text);
-    shown.push({ variable, value: display, source: found.source });
+    texts.set(variable, found.text);
+    effective.push({ variable, value: display, source: found.source });
     if (found.text === undefined) return undefined;
     const value = kind.parse(found.text);
     if (value === undefined) {
@@ -122,7 +130,7 @@ export function loadConfig({ env, configPath, readFile }: LoadOptions): Loaded {
     return value;
   }
 
-  /** For settings that have a default. After a problem it goes on with that, to find the rest. */
+  /** For a setting with a default. After a problem it returns the default, to find all problems. */
   function required<T>(setting: Setting<T>): T {
     const value = optional(setting) ?? setting.kind.parse(setting.fallback ?? '');
     if (value === undefined) throw new Error(`the default of ${setting.variable} is not valid`);
@@ -132,9 +140,9 @@ export function loadConfig({ env, configPath, readFile }: LoadOptions): Loaded {
   const preset = required(SETTINGS.preset);
   const known = PRESETS.get(preset) ?? nonePreset;
   const upstream = optional(SETTINGS.upstreamUrl, known.upstreamUrl);
-  if (upstream === undefined && shown.at(-1)?.source === 'nobody') {
+  if (upstream === undefined && effective.at(-1)?.source === 'nobody') {
     problems.push(
-      `HEADGATE_UPSTREAM_URL: expected ${SETTINGS.upstreamUrl.kind.expected}, got nothing, and the preset ${preset} names none`,
+      `HEADGATE_UPSTREAM_URL: expected ${SETTINGS.upstreamUrl.kind.expected}, got nothing, and the preset ${preset} has no default`,
     );
   }
   const version = optional(SETTINGS.apiVersion, known.apiVersion?.version) ?? 'off';
@@ -152,9 +160,7 @@ export function loadConfig({ env, configPath, readFile }: LoadOptions): Loaded {
   const keysInFile = keysPath === undefined ? undefined : readCallerKeysFile(keysPath, readFile);
   problems.push(...(keysInFile?.problems ?? []));
   if (keysText !== undefined && keysPath !== undefined) {
-    problems.push(
-      'HEADGATE_CALLER_KEYS_FILE: expected to be alone, got HEADGATE_CALLER_KEYS as well',
-    );
+    problems.push('HEADGATE_CALLER_KEYS_FILE: expected it without HEADGATE_CALLER_KEYS, got both');
   }
 
   const config: Config = {
@@ -225,11 +231,49 @@ export function loadConfig({ env, configPath, readFile }: LoadOptions): Loaded {
     pathMasks: [...known.pathMasks, ...(file?.lists.pathMasks ?? [])],
     callers: [...(file?.lists.callers ?? []), ...known.callers],
   };
-  // Where keys were meant and could not be read, that is the problem to tell.
+  // Keys that could not be read are one problem already. They would also count as missing keys.
   if (problems.length === 0) problems.push(...safetyProblems(config));
   return problems.length > 0
     ? { kind: 'bad', problems }
-    : { kind: 'ok', config: deepFreeze(config), shown, given };
+    : { kind: 'ok', config: deepFreeze(config), effective, texts };
+}
+
+/** The text of a setting, and where it was found. */
+interface FoundText {
+  readonly text: string | undefined;
+  readonly source: SettingSource;
+  /** How a problem names the setting: its variable, or its line in the file. */
+  readonly place: string;
+}
+
+function find(
+  { variable, fallback }: Setting<unknown>,
+  env: LoadOptions['env'],
+  file: ConfigFile | undefined,
+  fromPreset: string | undefined,
+): FoundText {
+  const inEnvironment = presentValue(env[variable]);
+  if (inEnvironment !== undefined) {
+    return { text: inEnvironment, source: 'environment', place: variable };
+  }
+  const inFile = file?.settings.get(variable);
+  if (inFile !== undefined) return { text: inFile.text, source: 'file', place: inFile.place };
+  if (fromPreset !== undefined) return { text: fromPreset, source: 'preset', place: variable };
+  return { text: fallback, source: fallback === undefined ? 'nobody' : 'default', place: variable };
+}
+
+/** An empty variable counts as unset, because compose files and shells cannot leave one out. */
+function presentValue(value: string | undefined): string | undefined {
+  return value === '' ? undefined : value;
+}
+
+/** Characters of a wrong value that a problem shows. */
+const MAX_SHOWN = 200;
+
+/** A value as a problem shows it: on one line, without the credentials that a URL may contain. */
+function quoted(text: string): string {
+  const shown = text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}…` : text;
+  return JSON.stringify(shown.replaceAll(/\/\/[^/?#]*@/g, '//(secret)@'));
 }
 
 function tokenFrom(value: string | undefined, path: string | undefined): Config['token'] {

@@ -2,12 +2,12 @@ import { inspect } from 'node:util';
 import { isMap, isNode, isScalar, LineCounter, parseDocument, type Document } from 'yaml';
 import type { z } from 'zod';
 import { LISTS, type ListKey } from './lists.ts';
-import { nearest } from './nearest.ts';
+import { nearestWord } from './nearest-word.ts';
 import { fileKey, SETTINGS, type Setting } from './settings.ts';
 
-/** A configuration file's contents, read but not yet understood setting by setting. */
+/** A configuration file's contents: the lists are parsed, the settings are still texts. */
 export interface ConfigFile {
-  /** By variable: what stands there for a setting, and where: `headgate.yaml:12: maxWait`. */
+  /** By variable: the text of a setting, and its place, such as `headgate.yaml:12: maxWait`. */
   readonly settings: ReadonlyMap<string, { readonly text: string; readonly place: string }>;
   readonly lists: { readonly [Key in ListKey]?: z.output<(typeof LISTS)[Key]> };
   readonly problems: readonly string[];
@@ -17,19 +17,33 @@ const SETTING_BY_KEY: ReadonlyMap<string, Setting<unknown>> = new Map(
   Object.values(SETTINGS).map((setting) => [fileKey(setting.variable), setting]),
 );
 
-/** Beyond this a file is no configuration; it bounds what aliases can blow up to. */
-const MOST_CHARACTERS = 1024 * 1024;
+/** A larger file is rejected; this also bounds what YAML aliases can expand to. */
+const MAX_CHARACTERS = 1024 * 1024;
 
-/** Characters of what is wrong that a problem shows. */
-const MOST_SHOWN = 200;
+/** Characters of a wrong value that a problem shows. */
+const MAX_SHOWN = 200;
 
-/** Reads a YAML configuration. `name` is what problems call the file. */
-export function readConfigFile(name: string, text: string): ConfigFile {
+/** Opens and reads a YAML configuration. A file that cannot be opened is reported as a problem. */
+export function openConfigFile(path: string, readFile: (path: string) => string): ConfigFile {
+  try {
+    return readConfigFile(path, readFile(path));
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    return {
+      settings: new Map(),
+      lists: {},
+      problems: [`${path}: expected a readable file, got: ${reason}`],
+    };
+  }
+}
+
+/** Reads a YAML configuration. `name` stands for the file in the problems. */
+function readConfigFile(name: string, text: string): ConfigFile {
   const settings = new Map<string, { text: string; place: string }>();
   const lists: Record<string, unknown> = {};
   const problems: string[] = [];
   const result = { settings, lists, problems };
-  if (text.length > MOST_CHARACTERS) {
+  if (text.length > MAX_CHARACTERS) {
     problems.push(`${name}: expected at most 1 MiB of YAML`);
     return result;
   }
@@ -42,7 +56,7 @@ export function readConfigFile(name: string, text: string): ConfigFile {
   }
   if (problems.length > 0 || document.contents === null) return result;
   if (!isMap(document.contents)) {
-    problems.push(`${name}: expected settings, one a line, such as "maxWait: 2m"`);
+    problems.push(`${name}: expected settings, one per line, such as "maxWait: 2m"`);
     return result;
   }
   for (const { key, value } of document.contents.items) {
@@ -58,19 +72,19 @@ export function readConfigFile(name: string, text: string): ConfigFile {
       problems.push(...readList(document, keyName, place, lists));
     } else if (setting === undefined) {
       const spelling = keyName.startsWith('HEADGATE_') ? fileKey(keyName) : keyName;
-      const meant = nearest(spelling, [...SETTING_BY_KEY.keys(), ...Object.keys(LISTS)]);
-      const hint = meant === undefined ? '' : `; did you mean ${meant}?`;
+      const suggestion = nearestWord(spelling, [...SETTING_BY_KEY.keys(), ...Object.keys(LISTS)]);
+      const hint = suggestion === undefined ? '' : `; did you mean ${suggestion}?`;
       const shown = /^[\w.-]{1,64}$/.test(keyName)
         ? keyName
-        : JSON.stringify(keyName.slice(0, MOST_SHOWN));
+        : JSON.stringify(keyName.slice(0, MAX_SHOWN));
       problems.push(`${place}: ${shown}: expected a known setting, got an unknown one${hint}`);
     } else if (!isScalar(value) || value.value === null) {
       const got = value === null || isScalar(value) ? 'nothing' : 'a list or a map';
       problems.push(`${place}: ${keyName}: expected ${setting.kind.expected}, got ${got}`);
     } else {
-      // As it was written: a token of digits is a text, and 1.10 is not 1.1.
-      const written = value.source ?? JSON.stringify(value.value);
-      settings.set(setting.variable, { text: written, place: `${place}: ${keyName}` });
+      // The text in the file, not the parsed value: a token of digits is a text, and 1.10 is not 1.1.
+      const text = value.source ?? JSON.stringify(value.value);
+      settings.set(setting.variable, { text, place: `${place}: ${keyName}` });
     }
   }
   return result;
@@ -110,13 +124,13 @@ function valueAt(value: unknown, path: readonly PropertyKey[]): unknown {
   return at;
 }
 
-/** The parser tells the place once more, and a way out that is none for whoever writes a file. */
+/** The parser adds the place, which we show already, and advice for programmers only. */
 function firstSentence(message: string): string {
   const [line = ''] = message.split('\n', 1);
   return line.replace(/(?:; please use .*)? at line \d+, column \d+:?$/, '');
 }
 
-/** On one line and not without end, whatever it is. */
+/** Any value on one line, cut off when it is long. */
 function shownInList(value: unknown): string {
   if (value === undefined || value === null) return 'nothing';
   if (Array.isArray(value) && value.length === 0) return 'an empty list';
@@ -124,7 +138,7 @@ function shownInList(value: unknown): string {
     typeof value === 'string'
       ? JSON.stringify(value)
       : inspect(value, { breakLength: Infinity, compact: true, depth: 2 });
-  return text.length > MOST_SHOWN ? `${text.slice(0, MOST_SHOWN)}…` : text;
+  return text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}…` : text;
 }
 
 function isListKey(key: string): key is ListKey {

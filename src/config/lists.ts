@@ -3,7 +3,7 @@ import type { CallerRule } from '../queue/caller-rules.ts';
 import type { ClassRule } from '../http/classify.ts';
 import { parseDuration } from '../util/duration.ts';
 
-/** The lists that only a file can hold. Zod says what is wrong with them, and where. */
+/** The lists that only a file can contain. Zod reports what is wrong with them, and where. */
 
 const NAME = /^[A-Za-z0-9._/-]{1,64}$/;
 const NAME_EXPECTED = 'expected at most 64 of A-Z a-z 0-9 . _ / -';
@@ -36,7 +36,7 @@ const caller = z
   )
   .refine(
     (rule) => rule.name !== undefined || rule.userAgent !== undefined,
-    'expected name or userAgent, to know whom the rule is about',
+    'expected name or userAgent, which select the callers',
   )
   .transform(({ maxWait, ...rule }): CallerRule => {
     const known = Object.entries(rule).filter(([, value]) => value !== undefined);

@@ -2,7 +2,7 @@ import { createSecureContext } from 'node:tls';
 
 type ReadFile = (path: string) => string;
 
-/** The certificates to trust, PEM; what is wrong with the file is added to `problems`. */
+/** Reads the certificates to trust, in PEM. Adds what is wrong with the file to `problems`. */
 export function readCa(
   path: string | undefined,
   readFile: ReadFile,
@@ -11,13 +11,15 @@ export function readCa(
   if (path === undefined) return undefined;
   const pem = readInto(problems, 'HEADGATE_UPSTREAM_CA', path, readFile);
   if (pem === undefined) return undefined;
-  const why = pem.includes('-----BEGIN') ? whyNot({ ca: pem }) : 'no certificate in it';
-  if (why === undefined) return pem;
-  problems.push(`HEADGATE_UPSTREAM_CA: expected certificates in PEM, got: ${why}`);
+  const reason = pem.includes('-----BEGIN')
+    ? tlsProblem({ ca: pem })
+    : 'a file without a certificate';
+  if (reason === undefined) return pem;
+  problems.push(`HEADGATE_UPSTREAM_CA: expected certificates in PEM, got: ${reason}`);
   return undefined;
 }
 
-/** The certificate's files, which must be readable and fit together. */
+/** The paths of the certificate and its key, once both were read and belong together. */
 export function tlsPaths(
   cert: string | undefined,
   key: string | undefined,
@@ -30,16 +32,16 @@ export function tlsPaths(
       cert === undefined
         ? ['HEADGATE_TLS_CERT', 'HEADGATE_TLS_KEY']
         : ['HEADGATE_TLS_KEY', 'HEADGATE_TLS_CERT'];
-    problems.push(`${missing}: expected a file beside ${given}, got nothing`);
+    problems.push(`${missing}: expected a file, because ${given} is set; got nothing`);
     return undefined;
   }
   const certPem = readInto(problems, 'HEADGATE_TLS_CERT', cert, readFile);
   const keyPem = readInto(problems, 'HEADGATE_TLS_KEY', key, readFile);
   if (certPem === undefined || keyPem === undefined) return undefined;
-  const why = whyNot({ cert: certPem, key: keyPem });
-  if (why === undefined) return { cert, key };
+  const reason = tlsProblem({ cert: certPem, key: keyPem });
+  if (reason === undefined) return { cert, key };
   problems.push(
-    `HEADGATE_TLS_CERT: expected a certificate that fits HEADGATE_TLS_KEY, got: ${why}`,
+    `HEADGATE_TLS_CERT: expected a certificate that matches HEADGATE_TLS_KEY, got: ${reason}`,
   );
   return undefined;
 }
@@ -58,7 +60,7 @@ function readInto(
   }
 }
 
-function whyNot(files: { ca: string } | { cert: string; key: string }): string | undefined {
+function tlsProblem(files: { ca: string } | { cert: string; key: string }): string | undefined {
   try {
     createSecureContext(files);
     return undefined;

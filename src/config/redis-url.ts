@@ -5,7 +5,7 @@ export interface RedisHost {
   readonly port: number;
 }
 
-/** Where Redis is, and how it is reached. */
+/** The address of Redis, its topology, and how to log in. */
 export interface RedisAddress {
   readonly topology:
     | { readonly kind: 'single'; readonly at: RedisHost }

@@ -1,7 +1,7 @@
 import type { RedisAddress } from './redis-url.ts';
 import { secret } from './values.ts';
 
-/** The shared ledger's settings, with what the files that they name hold. */
+/** The settings of the shared ledger, with the contents of the files that they name. */
 export interface RedisConfig {
   readonly address: RedisAddress;
   readonly prefix: string;
@@ -22,7 +22,7 @@ export interface RedisSettings {
   readonly authPath: string | undefined;
 }
 
-/** Puts the settings together and reads their files; what is wrong is added to `problems`. */
+/** Combines the settings and reads their files. Adds what is wrong to `problems`. */
 export function redisConfig(
   settings: RedisSettings,
   readFile: (path: string) => string,
@@ -34,15 +34,15 @@ export function redisConfig(
     try {
       return readFile(path);
     } catch (error) {
-      const why = error instanceof Error ? error.message : String(error);
-      problems.push(`${variable}: expected a readable file, got: ${why}`);
+      const reason = error instanceof Error ? error.message : String(error);
+      problems.push(`${variable}: expected a readable file, got: ${reason}`);
       return undefined;
     }
   }
   if ((certPath === undefined) !== (keyPath === undefined)) {
     const [missing, given] = certPath === undefined ? ['CERT', 'KEY'] : ['KEY', 'CERT'];
     problems.push(
-      `HEADGATE_REDIS_${missing}: expected a file beside HEADGATE_REDIS_${given}, got nothing`,
+      `HEADGATE_REDIS_${missing}: expected a file, because HEADGATE_REDIS_${given} is set; got nothing`,
     );
   }
   const ca = read('HEADGATE_REDIS_CA', caPath);
@@ -51,10 +51,14 @@ export function redisConfig(
   const auth = read('HEADGATE_REDIS_AUTH_FILE', authPath);
   if (address === undefined) return undefined;
   if ((ca ?? cert) !== undefined && !address.tls) {
-    problems.push('HEADGATE_REDIS_URL: expected rediss:// beside TLS files, got one without TLS');
+    problems.push(
+      'HEADGATE_REDIS_URL: expected rediss://, because TLS files are set; got a URL without TLS',
+    );
   }
   if (auth !== undefined && address.password !== undefined) {
-    problems.push('HEADGATE_REDIS_AUTH_FILE: expected no password in HEADGATE_REDIS_URL beside it');
+    problems.push(
+      'HEADGATE_REDIS_AUTH_FILE: expected it without a password in HEADGATE_REDIS_URL, got both',
+    );
   }
   return {
     address: auth === undefined ? address : { ...address, ...loginFrom(auth) },
@@ -75,7 +79,7 @@ export function readSecret(
 ): string | undefined {
   if (path === undefined) return value;
   if (value !== undefined) {
-    problems.push('HEADGATE_SECRET_FILE: expected to be alone, got HEADGATE_SECRET as well');
+    problems.push('HEADGATE_SECRET_FILE: expected it without HEADGATE_SECRET, got both');
     return value;
   }
   try {
@@ -85,8 +89,8 @@ export function readSecret(
       `HEADGATE_SECRET_FILE: expected a file with ${secret.expected}, got ${content.length} characters that are not`,
     );
   } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    problems.push(`HEADGATE_SECRET_FILE: expected a readable file, got: ${why}`);
+    const reason = error instanceof Error ? error.message : String(error);
+    problems.push(`HEADGATE_SECRET_FILE: expected a readable file, got: ${reason}`);
   }
   return undefined;
 }

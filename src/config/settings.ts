@@ -1,20 +1,19 @@
+import { LOG_LEVELS } from '../util/log-level.ts';
 import { callerKeys } from './caller-keys.ts';
 import { redisUrl } from './redis-url.ts';
 import * as kinds from './values.ts';
 import type { Kind } from './values.ts';
 
-export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
-
-/** One setting: its name, what it may be, what it is when nobody says, and what it does. */
+/** One setting: its name, its kind of value, its default, and its description. */
 export interface Setting<T> {
-  /** The environment variable; the file's key is its camel case without the prefix. */
+  /** The environment variable. The file's key is the same in camel case, without the prefix. */
   readonly variable: string;
   readonly kind: Kind<T>;
-  /** As somebody would write it; absent when there is none, or when the preset has one. */
+  /** The text of the default; absent when there is none, or when the preset has it. */
   readonly fallback?: string;
-  /** Its value must not be shown. */
+  /** The value must not be shown. */
   readonly secret?: true;
-  /** What the README says of it. */
+  /** The description in docs/configuration.md. */
   readonly doc: string;
 }
 
@@ -34,293 +33,298 @@ function setting<T>(
   };
 }
 
-/** Every setting there is, and the only place to add one. */
+/** All settings. */
 export const SETTINGS = {
   preset: setting(
     'HEADGATE_PRESET',
     kinds.choice('azion', 'none'),
     'azion',
-    'What is known of the API: base URL, version, classes, path masks, caller rules; `none` for another API.',
+    'The known facts about the API: base URL, version, classes, path masks, caller rules. `none` for another API.',
   ),
   upstreamUrl: setting(
     'HEADGATE_UPSTREAM_URL',
     kinds.url,
     undefined,
-    "The API's address; may carry a base path. Default: the preset's.",
+    "The URL of the API; may include a base path. Default: the preset's.",
   ),
   listen: setting(
     'HEADGATE_LISTEN',
     kinds.address,
     '127.0.0.1:8080',
-    'Where callers connect: `host:port`, `[::]:port`; port 0 picks one and logs it.',
+    'The address for callers: `host:port` or `[::]:port`. Port 0 selects a free port, and the log shows it.',
   ),
   adminListen: setting(
     'HEADGATE_ADMIN_LISTEN',
     kinds.orOff(kinds.address),
     '127.0.0.1:8081',
-    'Where operators connect, or `off`.',
+    'The address for operators (admin listener), or `off`.',
   ),
   apiVersion: setting(
     'HEADGATE_API_VERSION',
     kinds.orOff(kinds.version),
     undefined,
-    "The version put into Accept, or `off`. Default: the preset's (azion: 3).",
+    "The API version that is added to Accept, or `off`. Default: the preset's (azion: 3).",
   ),
   token: setting(
     'HEADGATE_TOKEN',
     kinds.token,
     undefined,
-    'Sent as `Authorization: token …` when the caller sends no credential.',
+    'The token that is sent as `Authorization: token …` when the caller sends no credential.',
     { secret: true },
   ),
   tokenFile: setting(
     'HEADGATE_TOKEN_FILE',
     kinds.text,
     undefined,
-    'A file that holds the token instead; re-read when it changes.',
+    'A file that contains the token; read again when it changes.',
   ),
   budgetPer: setting(
     'HEADGATE_BUDGET_PER',
     kinds.choice('credential', 'upstream'),
     'credential',
-    '`upstream`: one budget for all credentials, where limits are per account.',
+    '`credential`: each credential has its own budget. `upstream`: all credentials share one budget, for limits per account.',
   ),
   limit: setting(
     'HEADGATE_LIMIT',
     kinds.limit,
     undefined,
-    'What to believe of an API that sends no rate headers, such as `200/1m`.',
+    'The limit to assume while the API reports none in its headers, such as `200/1m`.',
   ),
   maxWait: setting(
     'HEADGATE_MAX_WAIT',
     kinds.duration(),
     '2m',
-    'The longest time from arrival to the last attempt.',
+    'The longest time from the arrival of a request to the start of its last attempt.',
   ),
   maxQueue: setting(
     'HEADGATE_MAX_QUEUE',
     kinds.integer(1, 1_000_000),
     '10000',
-    'Waiting tickets per bucket.',
+    'The most requests that wait per bucket.',
   ),
   shedStatus: setting(
     'HEADGATE_SHED_STATUS',
     kinds.shedStatus,
     '503',
-    '`503`, or `429` for clients that only understand that.',
+    'The status of a shed request: `503`, or `429` for clients that retry only after a 429.',
   ),
   upstreamTimeout: setting(
     'HEADGATE_UPSTREAM_TIMEOUT',
-    kinds.duration({ least: 1 }),
+    kinds.duration({ min: 1 }),
     '60s',
-    'To response headers, and between body chunks.',
+    'The time limit for response headers of the API, and between two chunks of its body.',
   ),
   upstreamConnections: setting(
     'HEADGATE_UPSTREAM_CONNECTIONS',
     kinds.integer(1, 10_000),
     '128',
-    'Sockets to the API, and so requests in flight.',
+    'The most sockets to the API, and therefore the most requests in flight.',
   ),
   retries: setting(
     'HEADGATE_RETRIES',
     kinds.integer(0, 10),
     '2',
-    'Further attempts after failures; 429s are bounded by the maximum wait instead.',
+    'The most retries after failures. Retries after a 429 are limited by HEADGATE_MAX_WAIT instead.',
   ),
   bodyLimit: setting(
     'HEADGATE_BODY_LIMIT',
     kinds.bytes,
     '1MiB',
-    'Request bodies up to this are kept and can be sent again; larger ones stream once.',
+    'Request bodies up to this size are kept and can be sent again. Larger ones are streamed once.',
   ),
   bodyMax: setting(
     'HEADGATE_BODY_MAX',
     kinds.bytes,
     '1GiB',
-    'The largest request body; beyond it 413.',
+    'The largest request body. A larger one gets a 413.',
   ),
   bodyMemory: setting(
     'HEADGATE_BODY_MEMORY',
     kinds.bytes,
     '256MiB',
-    'All request bodies that are kept, together; when full, the flow that holds most is shed first.',
+    'The memory for all kept request bodies together. When it is full, the flow that uses most of it is shed first.',
   ),
   bodyIdleTimeout: setting(
     'HEADGATE_BODY_IDLE_TIMEOUT',
-    kinds.duration({ least: 1 }),
+    kinds.duration({ min: 1 }),
     '30s',
-    'How long an upload may send nothing while it is read, and an answer may be left unread.',
+    'The longest pause of an upload while it is read, and of a caller that reads its answer.',
   ),
   keepAliveTimeout: setting(
     'HEADGATE_KEEPALIVE_TIMEOUT',
-    kinds.duration({ least: 1 }),
+    kinds.duration({ min: 1 }),
     '75s',
-    "How long a caller's connection may be idle; more than a load balancer in front of it allows.",
+    "How long a caller's connection may be idle. Set it above the idle timeout of a load balancer in front of Headgate.",
   ),
   tlsCert: setting(
     'HEADGATE_TLS_CERT',
     kinds.text,
     undefined,
-    'A PEM file with the certificate (and chain) for TLS on HEADGATE_LISTEN; re-read when it changes.',
+    'A PEM file with the certificate (and its chain) for TLS on HEADGATE_LISTEN; read again when it changes.',
   ),
-  tlsKey: setting('HEADGATE_TLS_KEY', kinds.text, undefined, 'A PEM file with its private key.'),
+  tlsKey: setting(
+    'HEADGATE_TLS_KEY',
+    kinds.text,
+    undefined,
+    'A PEM file with the private key of that certificate.',
+  ),
   upstreamAddress: setting(
     'HEADGATE_UPSTREAM_ADDRESS',
     kinds.dialAddress,
     undefined,
-    "Connects there instead of where the API's name points to: `host:port` or a host; Host and SNI stay.",
+    "The address to connect to instead of the API's host name: `host:port` or a host. Host and SNI do not change.",
   ),
   upstreamCa: setting(
     'HEADGATE_UPSTREAM_CA',
     kinds.text,
     undefined,
-    'A PEM file with the certificates to trust for the API instead of the usual ones.',
+    'A PEM file with the certificates to trust for the API, instead of the default ones.',
   ),
   via: setting(
     'HEADGATE_VIA',
     kinds.choice('on', 'off'),
     'on',
-    'Sends `Via`, and refuses (508) what comes back to us; `off` for APIs that stop compressing when they see it.',
+    '`on`: sends `Via`, and rejects a request that loops back to Headgate (508). `off`: for APIs that do not compress answers to a request with `Via`.',
   ),
   rewriteLinks: setting(
     'HEADGATE_REWRITE_LINKS',
     kinds.choice('on', 'off'),
     'on',
-    "Leads links to the API (Location, Link, the preset's JSON links) through the gateway; `off` leaves bytes untouched.",
+    "`on`: links to the API in answers (Location, Link, the preset's JSON links) point to the gateway. `off`: the bytes of answers do not change.",
   ),
   laneConcurrency: setting(
     'HEADGATE_LANE_CONCURRENCY',
     kinds.integer(1, 10_000),
     '32',
-    "How many of one bucket's requests that waited for the budget are out at once.",
+    'The most requests of one bucket in flight at once that waited for the budget.',
   ),
   laneInterval: setting(
     'HEADGATE_LANE_INTERVAL',
     kinds.duration(),
     '0',
-    'Least time between two starts of such requests.',
+    'The least time between the starts of two such requests.',
   ),
   caller: setting(
     'HEADGATE_CALLER',
     kinds.callerName,
     undefined,
-    'Name for callers that send none: for a sidecar.',
+    'The name of callers that send none, for a sidecar.',
   ),
   callerKeys: setting(
     'HEADGATE_CALLER_KEYS',
     callerKeys,
     undefined,
-    'Known callers, `billing=KEY,web=KEY`: they show their key in `Headgate-Key`, everybody else gets a 401.',
+    'The known callers and their keys, `billing=KEY,web=KEY`. A caller sends its key in `Headgate-Key`; without a known key it gets a 401.',
     { secret: true },
   ),
   callerKeysFile: setting(
     'HEADGATE_CALLER_KEYS_FILE',
     kinds.text,
     undefined,
-    'A file that holds them instead, `billing: KEY` a line; re-read at SIGHUP.',
+    'A file that contains these keys, one `billing: KEY` per line; read again at SIGHUP.',
   ),
   open: setting(
     'HEADGATE_OPEN',
     kinds.yesOrNo,
     'false',
-    '`true`: whoever can connect may spend the token, also from other machines and without a key.',
+    '`true`: every client that can connect may spend the token, also from other machines and without a key.',
   ),
   hosts: setting(
     'HEADGATE_HOSTS',
     kinds.hostNames,
     undefined,
-    'More names that we are reached by, comma-separated. IP addresses, names without a dot and `.svc`, `.cluster.local`, `.internal`, `.localhost` are known.',
+    'Further host names of the gateway, comma-separated. IP addresses, names without a dot, and names that end in `.svc`, `.cluster.local`, `.internal` or `.localhost` are always accepted.',
   ),
   adminToken: setting(
     'HEADGATE_ADMIN_TOKEN',
     kinds.secret,
     undefined,
-    'What operators show, as Bearer or as the password of Basic. Without it only /health and /metrics are open beyond loopback, and nothing can be changed.',
+    'The token of operators, sent as Bearer or as the password of Basic. Without it, only /health and /metrics can be read beyond loopback, and nothing can be changed.',
     { secret: true },
   ),
   drainDelay: setting(
     'HEADGATE_DRAIN_DELAY',
     kinds.duration(),
     '5s',
-    'How long after SIGTERM it still accepts, while load balancers learn that it is not ready; 0 in a sidecar.',
+    'How long the gateway accepts requests after SIGTERM, while load balancers notice that it is not ready. 0 in a sidecar.',
   ),
   drainTimeout: setting(
     'HEADGATE_DRAIN_TIMEOUT',
     kinds.duration(),
     '30s',
-    'How long what is in flight may take after that.',
+    'How long unfinished calls may take after the drain delay.',
   ),
   redisUrl: setting(
     'HEADGATE_REDIS_URL',
     redisUrl,
     undefined,
-    'Where all replicas share their budgets and queues; unset: each process keeps its own. `redis://`, `rediss://`, `redis+sentinel://host,host/master`, `redis+cluster://host,host`.',
+    'The Redis in which all replicas share their budgets and queues: `redis://`, `rediss://`, `redis+sentinel://host,host/master`, `redis+cluster://host,host`. Unset: each process has its own.',
     { secret: true },
   ),
   redisPrefix: setting(
     'HEADGATE_REDIS_PREFIX',
     kinds.keyPrefix,
     'headgate',
-    'What the names of its keys and channels start with.',
+    'The prefix of the names of keys and channels in Redis.',
   ),
   redisTimeout: setting(
     'HEADGATE_REDIS_TIMEOUT',
-    kinds.duration({ least: 1 }),
+    kinds.duration({ min: 1 }),
     '100ms',
-    'A slower answer counts as an outage, during which each replica spends its share alone.',
+    'A slower answer of Redis counts as an outage. During an outage, each replica spends only its share of each budget.',
   ),
   redisAuthFile: setting(
     'HEADGATE_REDIS_AUTH_FILE',
     kinds.text,
     undefined,
-    'A file that holds `user:password` or a password, in place of those in the URL.',
+    'A file that contains `user:password` or a password, instead of the URL.',
   ),
   redisCa: setting(
     'HEADGATE_REDIS_CA',
     kinds.text,
     undefined,
-    'A PEM file of the certificates to trust in place of the public ones.',
+    'A PEM file with the certificates to trust for Redis, instead of the default ones.',
   ),
   redisCert: setting(
     'HEADGATE_REDIS_CERT',
     kinds.text,
     undefined,
-    'A PEM file of the certificate to show to Redis.',
+    'A PEM file with the client certificate for Redis.',
   ),
   redisKey: setting(
     'HEADGATE_REDIS_KEY',
     kinds.text,
     undefined,
-    'A PEM file of the key of that certificate.',
+    'A PEM file with the private key of that certificate.',
   ),
   secret: setting(
     'HEADGATE_SECRET',
     kinds.secret,
     undefined,
-    'Key of the hashes that name credentials in logs and in Redis; the same for all replicas. Unset: they agree on one through Redis.',
+    'The key of the hashes that name credentials in logs and in Redis. It must be the same for all replicas. Unset: they agree on a random one through Redis.',
     { secret: true },
   ),
   secretFile: setting(
     'HEADGATE_SECRET_FILE',
     kinds.text,
     undefined,
-    'A file that holds that key instead.',
+    'A file that contains this key.',
   ),
   logLevel: setting(
     'HEADGATE_LOG_LEVEL',
-    kinds.choice('trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'),
+    kinds.choice(...LOG_LEVELS),
     'info',
-    'Call lines are `info`, 429s of the API `warn`.',
+    'The lowest level that is logged. Call lines have `info`, 429s of the API have `warn`.',
   ),
 } as const;
 
-/** A setting's name in a file: `maxWait` for `HEADGATE_MAX_WAIT`. */
+/** The key of a setting in a file: `maxWait` for `HEADGATE_MAX_WAIT`. */
 export function fileKey(variable: string): string {
   const words = variable.replace('HEADGATE_', '').toLowerCase();
   return words.replaceAll(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
 }
 
-/** The settings table, in Markdown, as the README shows it. */
+/** The settings as a Markdown table, for docs/configuration.md. */
 export function settingsTable(): string {
   const rows = Object.values(SETTINGS).map(({ variable, fallback, doc }) => {
     return `| \`${variable}\` | ${fallback === undefined ? '–' : `\`${fallback}\``} | ${doc} |`;

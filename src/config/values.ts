@@ -1,27 +1,27 @@
 import { parseDuration } from '../util/duration.ts';
 
-/** Where to listen. */
+/** The address of a listener. */
 export interface ListenAddress {
   readonly host: string;
   readonly port: number;
 }
 
-/** The address of an API, taken apart. */
+/** The URL of an API, in its parts. */
 export interface UpstreamAddress {
   readonly origin: string;
-  /** Empty, or starting with a slash and not ending in one. */
+  /** Empty, or a path that starts with a slash and does not end with one. */
   readonly basePath: string;
 }
 
-/** A limit to believe in where the API reports none. */
-export interface Belief {
+/** A number of operations per period. */
+export interface LimitPerPeriod {
   readonly limit: number;
   readonly periodMs: number;
 }
 
 /**
- * How one kind of value is read. `expected` completes the sentence "expected …", and `parse` says
- * `undefined` for everything that is not it.
+ * How one kind of value is parsed. `expected` completes the sentence "expected …". `parse` returns
+ * `undefined` for a text that is not of this kind.
  */
 export interface Kind<T> {
   readonly expected: string;
@@ -40,19 +40,19 @@ export const version: Kind<string> = {
   parse: (value) => (/^[A-Za-z0-9._-]{1,32}$/.test(value) ? value : undefined),
 };
 
-/** A token goes into a header: printable ASCII and no spaces. */
+/** A token is sent in a header, so it is printable ASCII without spaces. */
 export const token: Kind<string> = {
   expected: 'printable ASCII without spaces',
   parse: (value) => (/^[\x21-\x7e]+$/.test(value) ? value : undefined),
 };
 
-/** What proves who somebody is: too long to be guessed, and fit for a header. */
+/** A key or a token that authenticates: too long to be guessed, and valid in a header. */
 export const secret: Kind<string> = {
   expected: 'at least 16 characters of printable ASCII without spaces',
   parse: (value) => (/^[\x21-\x7e]{16,256}$/.test(value) ? value : undefined),
 };
 
-/** No braces: those mark what a cluster places a key by. */
+/** Without braces, because a cluster hashes only the part of a key that is in braces. */
 export const keyPrefix: Kind<string> = {
   expected: 'at most 64 of A-Z a-z 0-9 . _ : / -',
   parse: (value) => (/^[A-Za-z0-9._:/-]{1,64}$/.test(value) ? value : undefined),
@@ -88,7 +88,7 @@ export const address: Kind<ListenAddress> = {
   },
 };
 
-/** Where to connect; without a port, the one that a URL names. */
+/** An address to connect to. Without a port, the port of the API's URL applies. */
 export const dialAddress: Kind<{ readonly host: string; readonly port: number | undefined }> = {
   expected: 'host:port or a host, such as 10.0.0.7:443, api.internal or [::1]:443',
   parse(value) {
@@ -99,7 +99,7 @@ export const dialAddress: Kind<{ readonly host: string; readonly port: number | 
   },
 };
 
-export const limit: Kind<Belief> = {
+export const limit: Kind<LimitPerPeriod> = {
   expected: 'a count and a period, such as 200/1m',
   parse(value) {
     const [, count = '', period = ''] = /^(\d{1,9})\/(.+)$/.exec(value) ?? [];
@@ -109,25 +109,25 @@ export const limit: Kind<Belief> = {
   },
 };
 
-export function duration({ least = 0 }: { least?: number } = {}): Kind<number> {
+export function duration({ min = 0 }: { min?: number } = {}): Kind<number> {
   return {
-    expected: `a duration such as 45s or 2m, at most 24d${least > 0 ? `, at least ${least}ms` : ''}`,
+    expected: `a duration such as 45s or 2m, at most 24d${min > 0 ? `, at least ${min}ms` : ''}`,
     parse(value) {
       const ms = parseDuration(value);
-      return ms === undefined || ms < least || ms > MOST_DURATION_MS ? undefined : ms;
+      return ms === undefined || ms < min || ms > MAX_DURATION_MS ? undefined : ms;
     },
   };
 }
 
-/** Whole days that a timer can hold. */
-const MOST_DURATION_MS = 24 * 86_400_000;
+/** The longest delay of a timer (2^31 − 1 ms), in whole days. */
+const MAX_DURATION_MS = 24 * 86_400_000;
 
-export function integer(least: number, most: number): Kind<number> {
+export function integer(min: number, max: number): Kind<number> {
   return {
-    expected: `a whole number from ${least} to ${most}`,
+    expected: `a whole number from ${min} to ${max}`,
     parse(value) {
       const number = /^\d{1,12}$/.test(value) ? Number(value) : Number.NaN;
-      return number >= least && number <= most ? number : undefined;
+      return number >= min && number <= max ? number : undefined;
     },
   };
 }
@@ -150,7 +150,7 @@ export function choice<const T extends string>(...choices: readonly T[]): Kind<T
   };
 }
 
-/** `kind`, or the word that turns the thing off. */
+/** `kind`, or the word `off`. */
 export function orOff<T>(kind: Kind<T>): Kind<T | 'off'> {
   return {
     expected: `${kind.expected}, or off`,

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Priority } from '../queue/fair-queue.ts';
 import type { LinkedListItem } from '../util/linked-list.ts';
-import type { CallerSignal } from '../ledger/ledger.ts';
+import type { CallerSignal, RemoveListener } from '../ledger/ledger.ts';
 import type { Holding } from '../upstream/body-memory.ts';
 import type { GatewayError, ProblemCode } from './problem.ts';
 
@@ -56,7 +56,8 @@ export class Call implements CallerSignal, LinkedListItem<Call> {
 
   #gone = false;
   #cut: GatewayError | undefined;
-  #onGone: (() => void) | undefined;
+  /** What waits for the caller to go; most calls have one listener at a time. */
+  readonly #listeners: (() => void)[] = [];
 
   constructor(id: string, incoming: IncomingMessage, outgoing: ServerResponse, arrivedAt: number) {
     this.id = id;
@@ -102,14 +103,19 @@ export class Call implements CallerSignal, LinkedListItem<Call> {
     this.outgoing.writeContinue();
   }
 
-  onGone(run: (() => void) | undefined): void {
-    this.#onGone = run;
+  onGone(listener: () => void): RemoveListener {
+    const listeners = this.#listeners;
+    listeners.push(listener);
+    return () => {
+      const at = listeners.indexOf(listener);
+      if (at >= 0) listeners.splice(at, 1);
+    };
   }
 
   #leave(): void {
     if (this.#gone) return;
     this.#gone = true;
-    this.#onGone?.();
+    for (const listener of this.#listeners.splice(0)) listener();
   }
 
   /** Notes how it ended; the first word counts, what follows a failure is its consequence. */

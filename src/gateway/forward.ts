@@ -1,5 +1,5 @@
 import type { Clock } from '../util/clock.ts';
-import { endToEnd } from '../http/hop-by-hop.ts';
+import { headersForCaller } from '../http/hop-by-hop.ts';
 import type { Grant } from '../ledger/ledger.ts';
 import type { Lane } from '../upstream/lane.ts';
 import type { Sent } from '../upstream/exchange.ts';
@@ -85,7 +85,7 @@ function withToken({ headers, takesToken }: Job, token: string | undefined): str
  */
 function forwardInformational({ incoming, outgoing }: Call, rawHeaders: readonly string[]): void {
   if (outgoing.headersSent || outgoing.destroyed || incoming.httpVersionMinor === 0) return;
-  const hints = endToEnd(rawHeaders);
+  const hints = headersForCaller(rawHeaders);
   // Older Nodes cannot say it: a hint that does not come is none that anybody misses.
   if (hints.length > 0) outgoing.writeInformation?.(103, hints);
 }

@@ -1,10 +1,9 @@
-import { readableOnly } from '../http/accept-encoding.ts';
-import { ensureVersion } from '../http/accept.ts';
+import { decodableOnly, ensureVersion } from '../http/accept.ts';
 import { matchCallerRule, productOf, type CallerRule } from '../queue/caller-rules.ts';
 import { classify, type ClassRule } from '../http/classify.ts';
 import { parseSecondsOrDuration } from '../util/duration.ts';
 import { PRIORITIES, type Priority } from '../queue/fair-queue.ts';
-import { toTheApi } from '../http/hop-by-hop.ts';
+import { headersForApi } from '../http/hop-by-hop.ts';
 import { viaOnward } from '../http/via.ts';
 import type { Call } from './call.ts';
 import type { CallerOfKey } from './caller-keys.ts';
@@ -72,13 +71,13 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
 
   function headersFor({ incoming }: Call): string[] {
     const { accept, via, 'accept-encoding': encodings } = incoming.headers;
-    const headers = toTheApi(incoming.rawHeaders, replaced);
+    const headers = headersForApi(incoming.rawHeaders, replaced);
     if (apiVersion !== 'off') {
       const lines = accept === undefined ? [] : [accept];
       headers.push('Accept', ensureVersion(lines, apiVersion.mediaType, apiVersion.version));
     }
     if (readsAnswers && typeof encodings === 'string') {
-      headers.push('Accept-Encoding', readableOnly(encodings));
+      headers.push('Accept-Encoding', decodableOnly(encodings));
     }
     if (viaId !== undefined) {
       const onward = viaOnward(via, incoming.httpVersion, viaId);

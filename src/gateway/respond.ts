@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import type { Clock, EndOfTurn, Timer } from '../util/clock.ts';
-import { endToEnd } from '../http/hop-by-hop.ts';
+import { headersForCaller } from '../http/hop-by-hop.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { BodyFailure, UpstreamResponse } from '../upstream/response.ts';
 import type { Call } from './call.ts';
@@ -121,7 +121,10 @@ function writeHead(
       `the API's answer is in a transfer coding that cannot be passed on: ${String(coding)}`,
     );
   }
-  const passing = endToEnd(response.rawHeaders, response.status === 204 ? LENGTH : undefined);
+  const passing = headersForCaller(
+    response.rawHeaders,
+    response.status === 204 ? LENGTH : undefined,
+  );
   const headers = rewritten === undefined ? passing : headersForRewritten(passing, rewritten);
   rewrite?.headers(headers, response, call.incoming);
   headers.push('Server-Timing', timing(call), 'Headgate-Request-Id', call.id);

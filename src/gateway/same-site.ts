@@ -1,4 +1,4 @@
-import { isCrossSite, type SiteFields } from '../http/origin-check.ts';
+import { isCrossOrigin, type OriginFields } from '../http/origin-check.ts';
 import { GatewayError } from './problem.ts';
 
 /**
@@ -6,13 +6,13 @@ import { GatewayError } from './problem.ts';
  * for requests that the configured token is added to: a page that some employee looks at must not
  * spend the budget through localhost or the inner network.
  */
-export type RefuseWebPages = (fields: SiteFields) => void;
+export type RefuseWebPages = (fields: OriginFields) => void;
 
 export function makeRefuseWebPages(
   isOurHost: (hostField: string | undefined) => boolean,
 ): RefuseWebPages {
   return (fields) => {
-    if (isCrossSite(fields)) {
+    if (isCrossOrigin(fields)) {
       throw new GatewayError(
         'cross-site',
         'a web page of another site sent this request; pages may not use the configured token',

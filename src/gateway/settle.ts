@@ -1,12 +1,8 @@
 import type { ApiClock } from '../rate-headers/api-clock.ts';
 import type { Random, Clock } from '../util/clock.ts';
-import {
-  makeHttpDateReader,
-  readAge,
-  readRateLimit,
-  type RateLimitReading,
-  type Reset,
-} from '../rate-headers/rate-headers.ts';
+import { readAge, readRateLimit, type RateLimitReading } from '../rate-headers/rate-headers.ts';
+import type { Reset } from '../rate-headers/reset-value.ts';
+import { makeHttpDateReader } from '../rate-headers/timestamps.ts';
 import type { Retry, Grant, Ledger } from '../ledger/ledger.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { RetryCause, PipelineObserver } from '../telemetry/pipeline-observer.ts';

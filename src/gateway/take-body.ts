@@ -69,7 +69,7 @@ export function makeTakeBody({ limits, memory }: TakeBodyDependencies): TakeBody
       get over() {
         return call.gone || call.outgoing.writableEnded;
       },
-      onGone: (run: (() => void) | undefined) => call.onGone(run),
+      onGone: (listener: () => void) => call.onGone(listener),
       count(bytes: number) {
         call.bytesIn += bytes;
       },

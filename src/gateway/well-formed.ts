@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
-import { MOST_TARGET, normaliseTarget, type Target } from '../http/target.ts';
+import { MAX_TARGET_LENGTH, normaliseTarget, type Target } from '../http/target.ts';
 import { GatewayError } from './problem.ts';
 
 /**
@@ -13,10 +13,10 @@ export function targetOf(incoming: IncomingMessage, upstreamHost: string): Targe
   if (httpVersionMajor !== 1) {
     throw new GatewayError('bad-request', `expected HTTP/1.1 or HTTP/1.0, got HTTP/${httpVersion}`);
   }
-  if (url.length > MOST_TARGET) {
+  if (url.length > MAX_TARGET_LENGTH) {
     throw new GatewayError(
       'target-too-long',
-      `expected a request target of at most ${MOST_TARGET} characters, got ${url.length}`,
+      `expected a request target of at most ${MAX_TARGET_LENGTH} characters, got ${url.length}`,
     );
   }
   const target = normaliseTarget(url, {

@@ -1,20 +1,20 @@
-/** One rule of a classification: the first whose method and path fit names the class. */
+/** A rule of a classification: the first rule whose method and path match gives the class. */
 export interface ClassRule {
   readonly name: string;
-  /** Absent: any method. */
+  /** If absent, the rule matches all methods. */
   readonly methods?: readonly string[];
-  /** An exact path, or a prefix that ends in `/*`; absent: any path. */
+  /** An exact path, or a prefix that ends in `/*`; if absent, the rule matches all paths. */
   readonly path?: string;
 }
 
-/** The class of what no rule names. */
+/** The class of a request that matches no rule. */
 export const DEFAULT_CLASS = 'all';
 
 /**
- * Names the class of a request: the group of routes that the API meters together.
+ * The class of a request: the name of a group of routes that the API meters together.
  *
- * `path` is normalised. Case, a trailing slash and empty segments make no difference: an API that
- * is lenient about them would otherwise meter a request under a class that we did not.
+ * `path` is a normalised path. Case, a trailing slash and empty segments are ignored: an API may
+ * ignore them too, and would then meter a request under another class than the gateway did.
  */
 export function classify(rules: readonly ClassRule[], method: string, path: string): string {
   let folded: string | undefined;
@@ -22,16 +22,17 @@ export function classify(rules: readonly ClassRule[], method: string, path: stri
     if (methods !== undefined && !methods.includes(method)) continue;
     if (pattern === undefined) return name;
     folded ??= fold(path);
-    if (fits(folded, pattern)) return name;
+    if (matches(folded, pattern)) return name;
   }
   return DEFAULT_CLASS;
 }
 
-function fits(folded: string, pattern: string): boolean {
-  const wanted = pattern.toLowerCase();
-  return wanted.endsWith('/*') ? folded.startsWith(wanted.slice(0, -1)) : folded === wanted;
+function matches(folded: string, pattern: string): boolean {
+  const lower = pattern.toLowerCase();
+  return lower.endsWith('/*') ? folded.startsWith(lower.slice(0, -1)) : folded === lower;
 }
 
+/** Lower case, without empty segments and without a trailing slash. */
 function fold(path: string): string {
   const single = path.toLowerCase().replaceAll(/\/{2,}/g, '/');
   return single.length > 1 && single.endsWith('/') ? single.slice(0, -1) : single;

@@ -1,14 +1,16 @@
 /**
- * Fields that concern one connection and never pass, in either direction, named by Connection or
- * not: those of RFC 9110 §7.6.1, and those that by their own sections are for the next hop only.
+ * Fields that belong to one connection and are not forwarded in either direction, even if
+ * Connection does not list them: those of RFC 9110 §7.6.1, and those that other sections restrict
+ * to one hop.
  *
- * - `TE` (§10.1.4): ours is the hop that it is about. Trailers are relayed whether announced or not,
- *   which §6.5.1 leaves to us.
- * - `Trailer` (§6.6.2) is a mere hint, and Node refuses to send it with a Content-Length, in a 204
+ * - `TE` (§10.1.4) is for the gateway. Trailers are forwarded whether they are announced or not,
+ *   which §6.5.1 permits.
+ * - `Trailer` (§6.6.2) is only a hint, and Node refuses to send it with a Content-Length, in a 204
  *   or to an HTTP/1.0 caller.
- * - `Proxy-*` (§11.7) is between a client and the proxy that it knows of: an API that asked for proxy
- *   credentials through us would be given the caller's.
- * - `HTTP2-Settings` (RFC 7540 §3.2.1) comes with the offer of h2c that we do not take up.
+ * - `Proxy-*` (§11.7) is between a client and a proxy that it has configured. If it were forwarded,
+ *   an API could ask for proxy credentials and receive the caller's.
+ * - `HTTP2-Settings` (RFC 7540 §3.2.1) belongs to an upgrade to h2c, which the gateway does not
+ *   accept.
  */
 const HOP_BY_HOP: ReadonlySet<string> = new Set([
   'connection',
@@ -25,9 +27,10 @@ const HOP_BY_HOP: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * What Connection cannot take away. Options may not name fields that are meant for all recipients
- * (RFC 9110 §7.6.1), but a hostile or confused sender does. Without these a message would be another
- * one than the one that we identified, charged to a bucket, and may repeat.
+ * Fields that are forwarded even if Connection lists them. It must not list fields that are meant
+ * for all recipients (RFC 9110 §7.6.1), but a hostile or faulty sender may do so. Without one of
+ * these a message would have another meaning, and a request would not be the one that the gateway
+ * identified, charged to a bucket and may retry.
  */
 const ESSENTIAL: ReadonlySet<string> = new Set([
   'accept',
@@ -58,8 +61,9 @@ const ESSENTIAL: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * What tells the API who or where the caller is, or which hops lie between: the work of the proxies
- * in front of us. `User-Agent`, `Referer` and `From` are the caller's own words to the API and pass.
+ * Fields that identify the caller, its address or the hops before the gateway; proxies add most of
+ * them. They are not sent to the API. `User-Agent`, `Referer` and `From` are: the caller sets them
+ * for the API.
  */
 const IDENTIFYING: ReadonlySet<string> = new Set([
   'cf-connecting-ip',
@@ -89,17 +93,17 @@ const IDENTIFYING: ReadonlySet<string> = new Set([
 ]);
 const IDENTIFYING_PREFIXES = ['headgate-', 'x-forwarded-', 'x-envoy-'];
 
-/** We have answered `100 Continue` ourselves by the time the request goes on (RFC 9110 §10.1.1). */
+/** Not forwarded: the gateway sends `100 Continue` itself before it forwards (RFC 9110 §10.1.1). */
 const EXPECT = 'expect';
 
 const NONE: ReadonlySet<string> = new Set();
 
 /**
- * The fields of the API's answer that go to the caller: the end-to-end ones, in their order, with
- * their case and their repetitions, less those whose lower-case names are in `dropped`. `rawHeaders`
- * is flat, name, value, name, value …, as Node's.
+ * The fields of the API's answer to send to the caller: the end-to-end fields, except those whose
+ * lower-case names are in `dropped`. Order, case and repetitions are kept. `rawHeaders` is a flat
+ * list of names and values, as in Node.
  */
-export function endToEnd(
+export function headersForCaller(
   rawHeaders: readonly string[],
   dropped: ReadonlySet<string> = NONE,
 ): string[] {
@@ -107,18 +111,18 @@ export function endToEnd(
 }
 
 /**
- * The fields of a caller's request that go to the API: the end-to-end ones, as {@link endToEnd}
- * keeps them, less what identifies the caller and less those whose lower-case names are in
- * `replaced`.
+ * The fields of a caller's request to send to the API: the end-to-end fields, except those that
+ * identify the caller and those whose lower-case names are in `replaced`. Order, case and
+ * repetitions are kept.
  */
-export function toTheApi(
+export function headersForApi(
   rawHeaders: readonly string[],
   replaced: ReadonlySet<string> = NONE,
 ): string[] {
   return keep(rawHeaders, replaced, true);
 }
 
-/** Whether a request field, by its lower-case name, would tell the API who the caller is. */
+/** Whether a request field would show the API who the caller is. `name` is in lower case. */
 export function isIdentifying(name: string): boolean {
   if (IDENTIFYING.has(name)) return true;
   for (const prefix of IDENTIFYING_PREFIXES) if (name.startsWith(prefix)) return true;
@@ -131,23 +135,23 @@ function keep(
   fromCaller: boolean,
 ): string[] {
   const kept: string[] = [];
-  let named: Set<string> | undefined;
+  let listed: Set<string> | undefined;
   for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
     const name = rawHeaders[i] ?? '';
     const value = rawHeaders[i + 1] ?? '';
     const lower = name.toLowerCase();
-    if (lower === 'connection') named = addNamed(named, value);
+    if (lower === 'connection') listed = addListed(listed, value);
     if (HOP_BY_HOP.has(lower) || dropped.has(lower)) continue;
     if (fromCaller && (lower === EXPECT || isIdentifying(lower))) continue;
     kept.push(name, value);
   }
-  // Connection may come after the fields that it names, but seldom names any that is still there.
-  return named === undefined ? kept : without(kept, named);
+  // Done last, since Connection may follow the fields that it lists; it seldom lists any.
+  return listed === undefined ? kept : without(kept, listed);
 }
 
-/** Adds the fields that a Connection field takes away; `undefined` in the usual case, none. */
-function addNamed(named: Set<string> | undefined, connection: string): Set<string> | undefined {
-  let all = named;
+/** Adds the fields that a Connection field removes; `undefined` if there are none, as usual. */
+function addListed(listed: Set<string> | undefined, connection: string): Set<string> | undefined {
+  let all = listed;
   for (const option of connection.toLowerCase().split(',')) {
     const field = option.trim();
     if (field === '' || field === 'keep-alive' || field === 'close') continue;

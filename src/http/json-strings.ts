@@ -1,21 +1,22 @@
-/** Where a string stands in a JSON text, its quotes included. */
+/** The position of a string in a JSON text, with its quotes. */
 export interface Span {
   readonly start: number;
   readonly end: number;
 }
 
 const SPACE = /[ \t\r\n]/;
-const DEEPEST = 64;
+const MAX_DEPTH = 64;
 
 /**
- * Finds the strings at `pointers` (RFC 6901, object members only: `/links/next`) in a JSON text, in
- * the order in which they stand there. Nothing is parsed into values and printed again, so that
- * whoever replaces them leaves every other character as it was: numbers, spaces, order.
+ * Finds the strings at `pointers` in a JSON text; returns their positions in the order of the text.
+ * `pointers` are JSON pointers (RFC 6901) to members of objects, such as `/links/next`.
  *
- * A text that is not JSON up to the last of them yields what was found before; it never throws.
+ * The text is scanned and not parsed, so that a string can be replaced while all other characters
+ * stay the same: numbers, spaces, order. If the text is not valid JSON, the result has the strings
+ * before the error. Never throws.
  */
 export function findStrings(text: string, pointers: readonly string[]): Span[] {
-  const wanted = new Set(pointers);
+  const searched = new Set(pointers);
   const found: Span[] = [];
   let at = 0;
 
@@ -23,8 +24,8 @@ export function findStrings(text: string, pointers: readonly string[]): Span[] {
     while (at < text.length && SPACE.test(text.charAt(at))) at++;
   }
 
-  /** StepLoop over a string; says whether there was one. */
-  function string(): boolean {
+  /** Skips a string; returns false if there is none. */
+  function skipString(): boolean {
     if (text.charAt(at) !== '"') return false;
     for (at++; at < text.length; at++) {
       const character = text.charAt(at);
@@ -37,19 +38,19 @@ export function findStrings(text: string, pointers: readonly string[]): Span[] {
     return false;
   }
 
-  /** StepLoop over an object, array or string at once; what is not a wanted member is not looked into. */
+  /** Skips a whole value, without looking for pointers in it. */
   function skipValue(): boolean {
     let depth = 0;
     while (at < text.length) {
       const character = text.charAt(at);
       if (character === '"') {
-        if (!string()) return false;
+        if (!skipString()) return false;
         if (depth === 0) return true;
         continue;
       }
       if (character === '{' || character === '[') depth++;
       else if (character === '}' || character === ']') {
-        // The end of what holds us: a number or a word ended here.
+        // This ends the enclosing object or array, so the value was a number or a literal.
         if (depth === 0) return true;
         depth--;
         if (depth === 0) {
@@ -62,8 +63,8 @@ export function findStrings(text: string, pointers: readonly string[]): Span[] {
     return depth === 0;
   }
 
-  /** Walks an object whose members may be wanted. */
-  function object(path: string, depth: number): boolean {
+  /** Scans an object that pointers lead into. */
+  function scanObject(path: string, depth: number): boolean {
     at++;
     for (;;) {
       skipSpace();
@@ -72,30 +73,31 @@ export function findStrings(text: string, pointers: readonly string[]): Span[] {
         return true;
       }
       const from = at;
-      if (!string()) return false;
+      if (!skipString()) return false;
       const key = text.slice(from + 1, at - 1);
       skipSpace();
       if (text.charAt(at) !== ':') return false;
       at++;
-      if (!member(`${path}/${key}`, depth)) return false;
+      if (!scanMember(`${path}/${key}`, depth)) return false;
       skipSpace();
       if (text.charAt(at) === ',') at++;
       else if (text.charAt(at) !== '}') return false;
     }
   }
 
-  function member(path: string, depth: number): boolean {
+  function scanMember(path: string, depth: number): boolean {
     skipSpace();
     const start = at;
-    const leadsOn = pointers.some((pointer) => pointer.startsWith(`${path}/`));
-    if (text.charAt(at) === '{' && leadsOn && depth < DEEPEST) return object(path, depth + 1);
+    const leadsInto = pointers.some((pointer) => pointer.startsWith(`${path}/`));
+    const isScanned = text.charAt(at) === '{' && leadsInto && depth < MAX_DEPTH;
+    if (isScanned) return scanObject(path, depth + 1);
     if (text.charAt(at) !== '"') return skipValue();
-    if (!string()) return false;
-    if (wanted.has(path)) found.push({ start, end: at });
+    if (!skipString()) return false;
+    if (searched.has(path)) found.push({ start, end: at });
     return true;
   }
 
   skipSpace();
-  if (text.charAt(at) === '{') object('', 0);
+  if (text.charAt(at) === '{') scanObject('', 0);
   return found;
 }

@@ -1,10 +1,10 @@
-/** Where a gateway's callers find what the API has at its own address. */
+/** How addresses of the API map to addresses of the gateway. */
 export interface LinkMap {
   /** The API's origin: `https://api.example.com`. */
   readonly apiOrigin: string;
-  /** The path under which the gateway sees the API; empty, or `/v4`. */
+  /** The path that the gateway puts before each request's path: empty, or such as `/v4`. */
   readonly basePath: string;
-  /** The origin that the caller used: `http://127.0.0.1:8080`. */
+  /** The gateway's origin as the caller used it: `http://127.0.0.1:8080`. */
   readonly callerOrigin: string;
 }
 
@@ -12,12 +12,12 @@ const ABSOLUTE = /^(?:(https?):)?\/\/([^/?#\\@]*)([/?#].*)?$/is;
 const LINK_TARGET = /<([^<>]*)>/g;
 
 /**
- * A URI reference that leads to the API, turned into one that leads through the gateway; any other
- * one is returned as it is.
+ * Rewrites a URI reference to the API so that it leads through the gateway; returns other
+ * references unchanged.
  *
- * An absolute reference keeps its form and gets the caller's origin; a path (`/v4/items`) stays a
- * path. Both lose the base path, which the gateway puts in front of what it is asked for. What lies
- * at the API's origin but outside the base path cannot be reached through the gateway and stays.
+ * An absolute reference gets the caller's origin; a path (`/v4/items`) remains a path. The base
+ * path is removed from both, since the gateway adds it to each request. References to the API's
+ * origin but outside the base path are unchanged, because the gateway cannot reach them.
  */
 export function rewriteLink(reference: string, map: LinkMap): string {
   const absolute = ABSOLUTE.exec(reference);
@@ -32,7 +32,7 @@ export function rewriteLink(reference: string, map: LinkMap): string {
   return belowBase(reference, map.basePath) ?? reference;
 }
 
-/** Every target of a Link field (RFC 8288 §3), rewritten as {@link rewriteLink} does. */
+/** Rewrites each target of a Link field (RFC 8288 §3) as {@link rewriteLink} does. */
 export function rewriteLinkField(value: string, map: LinkMap): string {
   return value.replaceAll(LINK_TARGET, (_, target: string) => `<${rewriteLink(target, map)}>`);
 }
@@ -41,7 +41,10 @@ function sameOrigin(address: string, origin: string): boolean {
   return URL.canParse(address) && new URL(address).origin === origin;
 }
 
-/** `rest` begins with a slash, `?` or `#`, or is empty. */
+/**
+ * `rest` without the base path; `undefined` if it is outside. `rest` is empty or begins with `/`,
+ * `?` or `#`.
+ */
 function belowBase(rest: string, basePath: string): string | undefined {
   if (basePath === '') return rest;
   if (!rest.startsWith(basePath)) return undefined;
@@ -49,13 +52,15 @@ function belowBase(rest: string, basePath: string): string | undefined {
   return below === '' || /^[/?#]/.test(below) ? below || '/' : undefined;
 }
 
-/** A host and perhaps a port, as a Host field has them; nothing that could end an URL's authority. */
+/**
+ * A valid Host field: a host, perhaps with a port. No character in it ends the authority of a URL.
+ */
 const HOST = /^(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?$/;
 
 /**
- * The origin that a caller used, from its Host field and whether its connection was TLS. A proxy in
- * front of us that ended the caller's TLS says so in X-Forwarded-Proto. `undefined` when there is
- * no telling.
+ * The gateway's origin as the caller used it, from the Host field and whether the connection has
+ * TLS. A proxy that terminates TLS before the gateway reports the scheme in X-Forwarded-Proto.
+ * `undefined` if Host is absent or invalid.
  */
 export function callerOrigin(
   host: string | undefined,

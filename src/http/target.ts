@@ -1,13 +1,13 @@
-/** A request-target taken apart and put into its one normal form, or why it was not. */
+/** A request-target in its normal form, or the reason why it is refused. */
 export type Target =
   | {
       readonly kind: 'ok';
       /**
-       * Starts with a slash; no query, no dot segments, unreserved characters not encoded. For
-       * `OPTIONS *`, and for nothing else, it is `*`, which names the API as a whole.
+       * Starts with a slash, without query, dot segments and encoded unreserved characters. Only
+       * for `OPTIONS *` it is `*`, which stands for the API as a whole.
        */
       readonly path: string;
-      /** Without the question mark; empty when there is none. */
+      /** Without the question mark; empty if there is none. */
       readonly query: string;
     }
   | { readonly kind: 'bad'; readonly reason: string }
@@ -15,20 +15,20 @@ export type Target =
 
 export interface TargetOptions {
   /**
-   * Whether an authority (`host` or `host:port`, in lower case) names us or our API: an absolute
-   * target for any other is refused. Being equal to the request's `Host` proves nothing, since who
-   * takes us for a forward proxy sends any host in both (RFC 9112 §3.2.2).
+   * Whether an authority (`host` or `host:port`, in lower case) is the gateway's or its API's. An
+   * absolute target with another authority is refused, even if the request has the same `Host`: a
+   * client that uses the gateway as a forward proxy sends any host in both (RFC 9112 §3.2.2).
    */
   readonly isOurs: (authority: string) => boolean;
   /** Only OPTIONS may have the target `*` (RFC 9112 §3.2.4). */
   readonly method?: string;
-  /** Longest target accepted, in characters. */
+  /** The longest target that is accepted, in characters. */
   readonly maxLength?: number;
 }
 
-/** Longest target that is accepted unless somebody says otherwise, in characters. */
-export const MOST_TARGET = 16 * 1024;
-/** Visible ASCII less the backslash, which some servers take for a slash, and `#`. */
+/** The default of `maxLength`. */
+export const MAX_TARGET_LENGTH = 16 * 1024;
+/** Visible ASCII, except `#` and the backslash, which some servers treat as a slash. */
 const ALLOWED = /^[\x21\x22\x24-\x5B\x5D-\x7E]*$/;
 const BAD_ESCAPE = /%(?![0-9A-Fa-f]{2})/;
 const ESCAPE = /%[0-9A-Fa-f]{2}/g;
@@ -36,42 +36,43 @@ const UNRESERVED = /[A-Za-z0-9\-._~]/;
 const ABSOLUTE = /^(https?):\/\/([^/?#]*)(.*)$/i;
 
 /**
- * Normalises a request-target once, so that what is classified, masked and logged is what is sent.
+ * Normalises a request-target, so that the same path is classified, masked, logged and sent.
  *
- * Dot segments go, encoded ones too; escapes of unreserved characters are decoded and the digits of
- * the others put in upper case (RFC 3986 §6.2.2), so that no spelling of a path dodges its class. An
- * encoded slash stays encoded, for it is data and not a separator. `//host` is a path with an empty
- * segment, never a host. The query is checked but stays as it came. Nothing is resolved against a
- * base, and nothing is repaired: what is doubtful is refused, with a reason that can be shown.
- * Normalising the outcome again changes nothing. Never throws.
+ * Dot segments are removed, also encoded ones. Escapes of unreserved characters are decoded, and
+ * the digits of other escapes are put in upper case (RFC 3986 §6.2.2), so that a path has one class
+ * however it is spelled. An encoded slash stays encoded, since it is data and not a separator.
+ * `//host` is a path with an empty segment, never a host. The query is checked but not changed.
+ *
+ * Nothing is resolved against a base or repaired: a doubtful target is refused, with a reason that
+ * the caller may see. Normalisation is idempotent. Never throws.
  */
 export function normaliseTarget(
   raw: string,
-  { isOurs, method, maxLength = MOST_TARGET }: TargetOptions,
+  { isOurs, method, maxLength = MAX_TARGET_LENGTH }: TargetOptions,
 ): Target {
   if (raw.length > maxLength) {
     return bad(`the request target is longer than ${maxLength} characters`);
   }
   if (raw === '*' && method === 'OPTIONS') return { kind: 'ok', path: '*', query: '' };
   if (!ALLOWED.test(raw)) {
-    return bad('the request target has characters in it that must be percent-encoded');
+    return bad('the request target has characters that must be percent-encoded');
   }
   if (BAD_ESCAPE.test(raw)) {
-    return bad('the request target has a % in it that two hexadecimal digits do not follow');
+    return bad('the request target has a % that is not followed by two hexadecimal digits');
   }
   if (raw.startsWith('/')) return split(raw);
 
   const absolute = ABSOLUTE.exec(raw);
   if (absolute === null) return bad('expected a request target that starts with a slash');
   const [, scheme = '', authority = '', rest = ''] = absolute;
-  if (!namesUs(scheme.toLowerCase(), authority.toLowerCase(), isOurs)) {
+  if (!isOurAuthority(scheme.toLowerCase(), authority.toLowerCase(), isOurs)) {
     return { kind: 'forbidden', reason: 'the request target names another host' };
   }
   return split(rest.startsWith('/') ? rest : `/${rest}`);
 }
 
-/** An authority with its scheme's own port is the authority without (RFC 9110 §4.2.3). */
-function namesUs(
+/** The default port of the scheme makes no difference to an authority (RFC 9110 §4.2.3). */
+function isOurAuthority(
   scheme: string,
   authority: string,
   isOurs: (authority: string) => boolean,
@@ -89,7 +90,7 @@ function split(target: string): Target {
 }
 
 function normalisePath(path: string): string {
-  // Decoding comes first: it is what turns %2e%2e into a dot segment.
+  // Decoding comes first, since it turns %2e%2e into a dot segment.
   const decoded = path.includes('%') ? path.replaceAll(ESCAPE, normaliseEscape) : path;
   return decoded.includes('/.') ? removeDotSegments(decoded) : decoded;
 }
@@ -99,7 +100,7 @@ function normaliseEscape(escape: string): string {
   return UNRESERVED.test(character) ? character : escape.toUpperCase();
 }
 
-/** RFC 3986 §5.2.4. An empty segment is a segment: `..` after it removes only it. */
+/** RFC 3986 §5.2.4. An empty segment counts: `..` after it removes only that segment. */
 function removeDotSegments(path: string): string {
   const kept: string[] = [];
   const segments = path.split('/').slice(1);
@@ -108,7 +109,7 @@ function removeDotSegments(path: string): string {
     if (segment === '..') kept.pop();
     else if (segment !== '.') kept.push(segment);
   }
-  // A dot segment at the end leaves the slash before it.
+  // A dot segment at the end is removed, but the slash before it stays.
   if (last === '.' || last === '..') kept.push('');
   return `/${kept.join('/')}`;
 }
@@ -117,16 +118,16 @@ function bad(reason: string): Target {
   return { kind: 'bad', reason };
 }
 
-/** What a hidden part of a path looks like in logs. */
+/** Replaces a secret segment of a path in logs. */
 const HIDDEN = '***';
 
 /**
  * Hides the secret segments of a normalised path, for logs. A mask is a path whose `*` segments are
  * secret: `/tokens/*` hides the second segment of `/tokens/abc` and of `/tokens/abc/def`.
  *
- * A mask is not dodged by case, by empty segments, or by an encoded slash, which many servers decode
- * before they route: a secret goes on to the next real slash, so that none with an encoded slash in
- * it shows its end.
+ * A mask matches whatever the case, with empty segments, and with encoded slashes, which many
+ * servers decode before they route. A secret extends to the next unencoded slash, so that all of a
+ * secret with an encoded slash is hidden.
  */
 export function maskPath(path: string, masks: readonly string[]): string {
   let masked = path;
@@ -162,7 +163,7 @@ function skipSlashes(path: string, from: number): number {
   return at;
 }
 
-/** How long the slash is that stands at `at`, plain or encoded; 0 if there is none. */
+/** The length of the slash at `at`: 1, or 3 if it is encoded; 0 if there is none. */
 function slashWidth(path: string, at: number): number {
   if (path.charAt(at) === '/') return 1;
   return path.slice(at, at + 3).toUpperCase() === '%2F' ? 3 : 0;

@@ -1,19 +1,22 @@
-/** What becomes of a request's Via field. */
+/** The Via field to send to the API, or that the request is in a loop. */
 export type Via =
   | { readonly kind: 'onward'; readonly value: string }
-  /** It went through the gateway of this id before. */
+  /** The request already passed the gateway with this id. */
   | { readonly kind: 'loop' };
 
-/** Protocol, an optional name before it, and who received it (RFC 9110 §7.6.3). */
+/**
+ * A member: the protocol, perhaps with its name before it, and who received it (RFC 9110 §7.6.3).
+ */
 const MEMBER = /(?:^|,)[ \t]*((?:[^\s,/()]+\/)?[^\s,/()]+[ \t]+([^\s,()]+))/g;
-const OF_OUR_KIND = /^headgate-[0-9a-f]{8}$/;
+const HEADGATE_ID = /^headgate-[0-9a-f]{8}$/;
 
 /**
- * The Via value that goes to the API: `received`, the caller's HTTP version, and our id.
+ * The Via value to send to the API: the other Headgates in `received`, then the caller's HTTP
+ * version with our id.
  *
- * Of the hops that lie before us only other Headgates are named on: their ids say nothing but
- * that, and without them two that send to each other would never notice. Every other hop is the
- * caller's own business, which we do not tell (RFC 9110 §7.6.3 allows to leave hosts out).
+ * Other Headgates are kept because two gateways that forward to each other could not detect the
+ * loop without them, and their ids reveal nothing else. All other hops are left out, since they
+ * would reveal the caller's network; RFC 9110 §7.6.3 permits concealing hosts.
  */
 export function viaOnward(received: string | undefined, httpVersion: string, id: string): Via {
   const own = `${httpVersion} ${id}`;
@@ -21,7 +24,7 @@ export function viaOnward(received: string | undefined, httpVersion: string, id:
   const members: string[] = [];
   for (const [, member = '', by = ''] of received.matchAll(MEMBER)) {
     if (by === id) return { kind: 'loop' };
-    if (OF_OUR_KIND.test(by)) members.push(member);
+    if (HEADGATE_ID.test(by)) members.push(member);
   }
   return { kind: 'onward', value: [...members, own].join(', ') };
 }

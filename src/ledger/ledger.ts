@@ -78,13 +78,16 @@ export type Outcome =
   | { readonly kind: 'unsent' }
   | { readonly kind: 'lost' };
 
-/** Lets a waiting caller leave; what `AbortSignal` is for, at a fraction of its cost. */
+/** Reports that the caller has gone: what `AbortSignal` is for, at a fraction of its cost. */
 export interface CallerSignal {
-  /** Whether the caller has gone already. */
+  /** Whether the caller has gone already. A listener that is added after that is never called. */
   readonly gone: boolean;
-  /** Sets what to call when the caller goes; the latest registration wins, `undefined` clears. */
-  onGone(run: (() => void) | undefined): void;
+  /** Adds a listener, which is called once when the caller goes. The result removes it. */
+  onGone(listener: () => void): RemoveListener;
 }
+
+/** Removes a listener. A second call, or a call after the listener ran, does nothing. */
+export type RemoveListener = () => void;
 
 /** A bucket's numbers, for logs, metrics and people. */
 export interface BucketView {

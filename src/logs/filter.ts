@@ -1,27 +1,29 @@
-import type { LoggedCall, Outcome, LoggedThrottle } from './log-line.ts';
-import { makePattern } from './pattern.ts';
+import type { LoggedCall, LoggedOutcome, LoggedThrottle } from './log-line.ts';
 
-/** What lines to keep: all that is given must hold, and of each list one. Empty: no matter. */
+/**
+ * Which lines to keep. A line must satisfy every condition that is set, and match one entry of each
+ * list. An empty list sets no condition.
+ */
 export interface FilterOptions {
-  /** May hold `*` for any characters, as may paths and buckets. */
+  /** Patterns with `*` for any characters, as are paths and buckets. */
   readonly callers: readonly string[];
   readonly paths: readonly string[];
   readonly buckets: readonly string[];
   /** `429`, or a class such as `5xx`. */
   readonly statuses: readonly string[];
-  readonly outcomes: readonly Outcome[];
+  readonly outcomes: readonly LoggedOutcome[];
   readonly ids: readonly string[];
   /** Only calls that waited at least this long. */
   readonly minWaitMs: number | undefined;
-  /** Only lines written then or later, in milliseconds since 1970. */
+  /** Only lines that were written at this time or later, in milliseconds since 1970. */
   readonly sinceMs: number | undefined;
 }
 
 export type Filter = (line: LoggedCall | LoggedThrottle) => boolean;
 
 /**
- * Makes the filter. The warning about a 429 has no path, status, outcome or wait of its own, so a
- * filter that asks for one of these keeps call lines only.
+ * Makes the filter. The warning about a 429 has no path, status, outcome or wait, so a filter for one
+ * of these keeps call lines only.
  */
 export function makeFilter(options: FilterOptions): Filter {
   const { statuses, outcomes, ids, minWaitMs, sinceMs } = options;
@@ -40,7 +42,7 @@ export function makeFilter(options: FilterOptions): Filter {
     if (line.kind === 'throttled') return false;
     if (minWaitMs !== undefined && line.waitMs < minWaitMs) return false;
     if (outcomes.length > 0 && !outcomes.includes(line.outcome)) return false;
-    if (statuses.length > 0 && !statuses.some((wanted) => isStatus(line.status, wanted))) {
+    if (statuses.length > 0 && !statuses.some((pattern) => isStatus(line.status, pattern))) {
       return false;
     }
     return path === undefined || path(line.path);
@@ -49,12 +51,33 @@ export function makeFilter(options: FilterOptions): Filter {
 
 function anyOf(patterns: readonly string[]): ((text: string) => boolean) | undefined {
   if (patterns.length === 0) return undefined;
-  const fits = patterns.map(makePattern);
-  return (text) => fits.some((one) => one(text));
+  const matchers = patterns.map(makePattern);
+  return (text) => matchers.some((matches) => matches(text));
 }
 
-function isStatus(status: number, wanted: string): boolean {
-  return wanted.endsWith('xx')
-    ? Math.floor(status / 100) === Number(wanted[0])
-    : status === Number(wanted);
+/**
+ * Makes a function that matches a text with a pattern. `*` stands for any characters, or none. Every
+ * other character stands for itself. Matching takes linear time, whatever the pattern is.
+ */
+export function makePattern(pattern: string): (text: string) => boolean {
+  const parts = pattern.split('*');
+  const [head = '', ...rest] = parts;
+  const tail = rest.pop();
+  if (tail === undefined) return (text) => text === pattern;
+  return (text) => {
+    if (!text.startsWith(head)) return false;
+    let at = head.length;
+    for (const part of rest) {
+      const found = text.indexOf(part, at);
+      if (found === -1) return false;
+      at = found + part.length;
+    }
+    return text.length - tail.length >= at && text.endsWith(tail);
+  };
+}
+
+function isStatus(status: number, pattern: string): boolean {
+  return pattern.endsWith('xx')
+    ? Math.floor(status / 100) === Number(pattern[0])
+    : status === Number(pattern);
 }

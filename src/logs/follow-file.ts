@@ -2,27 +2,30 @@ import { open, stat, type FileHandle } from 'node:fs/promises';
 import type { Clock } from '../util/clock.ts';
 
 const CHUNK = 64 * 1024;
-/** How often a file that gave nothing is looked at again. */
-const EVERY_MS = 250;
-/** How much of what is there already is shown when only what is new was asked for. */
+/** A file without new bytes is polled at this interval. */
+const POLL_MS = 250;
+/** How many of the existing bytes are read with `from: 'last'`. */
 const LAST_BYTES = 8 * 1024;
 const LINE_END = Buffer.from('\n');
 
 export interface FollowOptions {
   readonly path: string;
   readonly clock: Pick<Clock, 'after'>;
-  /** Ends the following. */
+  /** Ends the reading. */
   readonly signal: AbortSignal;
-  /** `last`: only the last few lines of what is there, then what comes. */
+  /** `last`: only the last few existing lines, then the new ones. */
   readonly from: 'start' | 'last';
 }
 
 /**
- * The bytes of a file as it grows, until the signal aborts. A file that is moved away and made anew
- * (rotation) is read to its end, then the new one from its start; one that became shorter
- * (truncation) is read from its start again. Where the bytes of one end, a line ends.
+ * Yields the bytes of a file as it grows, until the signal aborts.
  *
- * Throws when the file cannot be opened at the beginning; that it is missing later is rotation.
+ * Rotation: when another file takes the name, the old one is read to its end, then the new one from
+ * its start. Truncation: a file that became shorter is read from its start again. In both cases a
+ * line end is yielded between them.
+ *
+ * Throws when the file cannot be opened at the beginning. If it is missing later, a rotation is
+ * under way.
  */
 export async function* followFile(options: FollowOptions): AsyncGenerator<Buffer> {
   const { path, clock, signal, from } = options;
@@ -31,7 +34,7 @@ export async function* followFile(options: FollowOptions): AsyncGenerator<Buffer
     let at = 0;
     if (from === 'last') {
       const start = Math.max(0, (await file.stat()).size - LAST_BYTES);
-      at = await afterLineEnd(file, start);
+      at = await nextLineStart(file, start);
     }
     while (!signal.aborted) {
       for (;;) {
@@ -42,14 +45,14 @@ export async function* followFile(options: FollowOptions): AsyncGenerator<Buffer
         if (signal.aborted) return;
       }
       await pause(clock, signal);
-      const next = await whatBecameOf(path, file, at);
+      const next = await checkFile(path, file, at);
       if (next === 'same') continue;
       if (next === 'shorter') {
         at = 0;
         yield LINE_END;
         continue;
       }
-      // What was written between the last look and the rotation.
+      // Reads what was written between the last poll and the rotation.
       for (
         let chunk = await readAt(file, at);
         chunk !== undefined;
@@ -68,16 +71,19 @@ export async function* followFile(options: FollowOptions): AsyncGenerator<Buffer
   }
 }
 
-async function whatBecameOf(
+/** Whether the name still stands for the open file; otherwise the new file with that name. */
+async function checkFile(
   path: string,
   file: FileHandle,
   at: number,
 ): Promise<'same' | 'shorter' | FileHandle> {
-  const ours = await file.stat();
-  const there = await stat(path).catch(onlyMissing);
-  // Between the two steps of a rotation there is no file of that name.
-  if (there === undefined) return 'same';
-  if (there.ino === ours.ino && there.dev === ours.dev) return ours.size < at ? 'shorter' : 'same';
+  const opened = await file.stat();
+  const named = await stat(path).catch(onlyMissing);
+  // Between the two steps of a rotation there is no file with that name.
+  if (named === undefined) return 'same';
+  if (named.ino === opened.ino && named.dev === opened.dev) {
+    return opened.size < at ? 'shorter' : 'same';
+  }
   return (await open(path).catch(onlyMissing)) ?? 'same';
 }
 
@@ -91,8 +97,8 @@ async function readAt(file: FileHandle, at: number): Promise<Buffer | undefined>
   return bytesRead === 0 ? undefined : buffer.subarray(0, bytesRead);
 }
 
-/** The first place from `start` on at which a line begins. */
-async function afterLineEnd(file: FileHandle, start: number): Promise<number> {
+/** The offset of the first line that starts at or after `start`. */
+async function nextLineStart(file: FileHandle, start: number): Promise<number> {
   if (start === 0) return 0;
   for (let at = start; ;) {
     const chunk = await readAt(file, at);
@@ -113,7 +119,7 @@ function pause(clock: Pick<Clock, 'after'>, signal: AbortSignal): Promise<void> 
       timer.cancel();
       resolve();
     };
-    const timer = clock.after(EVERY_MS, () => {
+    const timer = clock.after(POLL_MS, () => {
       signal.removeEventListener('abort', onAbort);
       resolve();
     });

@@ -1,12 +1,10 @@
 import type { LoggedCall, LoggedThrottle } from './log-line.ts';
-import type { Colour, Paint } from './paint.ts';
-import { printable } from './printable.ts';
-import { readableDuration } from './readable-duration.ts';
+import { printable, readableDuration, type Colour, type Paint } from './terminal-text.ts';
 
-/** Above this a wait is worth a colour. */
+/** A longer wait is coloured. */
 const LONG_WAIT_MS = 1000;
 
-/** What the columns of {@link showLine} are. */
+/** The names of the columns of {@link formatLine}. */
 export const COLUMNS = row([
   'time (UTC)'.padEnd(23),
   'status',
@@ -17,14 +15,14 @@ export const COLUMNS = row([
   'request',
 ]);
 
-/** One call, or one 429 of the API, as a line for people; without its end. */
-export function showLine(line: LoggedCall | LoggedThrottle, paint: Paint): string {
+/** Formats a call, or a 429 of the API, as a line for people. */
+export function formatLine(line: LoggedCall | LoggedThrottle, paint: Paint): string {
   const time = paint('dim', new Date(line.atMs).toISOString().slice(0, 23).replace('T', ' '));
   const caller = printable(line.caller).padEnd(16);
   if (line.kind === 'throttled') {
     const after =
       line.retryAfterMs === undefined ? '' : `, Retry-After ${readableDuration(line.retryAfterMs)}`;
-    const what = `the API throttled attempt ${line.attempt} (${printable(line.scope)}${after})`;
+    const throttle = `the API throttled attempt ${line.attempt} (${printable(line.scope)}${after})`;
     return row([
       time,
       paint('magenta', '429'.padEnd(6)),
@@ -32,7 +30,7 @@ export function showLine(line: LoggedCall | LoggedThrottle, paint: Paint): strin
       ' '.repeat(8),
       ' '.repeat(9),
       caller,
-      paint('magenta', what),
+      paint('magenta', throttle),
       paint('dim', printable(line.id)),
     ]);
   }
@@ -45,7 +43,7 @@ export function showLine(line: LoggedCall | LoggedThrottle, paint: Paint): strin
     paint('cyan', budget(line).padStart(9)),
     caller,
     printable(`${line.method.padEnd(6)} ${line.path}${line.query === '' ? '' : `?${line.query}`}`),
-    ...ending(line, paint),
+    ...remarks(line, paint),
     paint('dim', printable(line.id)),
   ]);
 }
@@ -58,8 +56,8 @@ function budget({ remaining, limit }: LoggedCall): string {
   return limit === undefined ? '' : `${remaining ?? '?'}/${limit}`;
 }
 
-/** What an answer of the API's own does not say by its status. */
-function ending({ outcome, code, attempts }: LoggedCall, paint: Paint): string[] {
+/** What the status does not show: an outcome other than `answered`, and further attempts. */
+function remarks({ outcome, code, attempts }: LoggedCall, paint: Paint): string[] {
   const words: string[] = [];
   if (outcome !== 'answered') {
     words.push(code === undefined ? outcome : `${outcome}: ${printable(code)}`);

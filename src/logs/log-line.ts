@@ -1,8 +1,8 @@
-/** How a call ended, as `outcome` says. */
+/** The values of `outcome` in a call line. */
 export const OUTCOMES = ['answered', 'shed', 'failed', 'aborted'] as const;
-export type Outcome = (typeof OUTCOMES)[number];
+export type LoggedOutcome = (typeof OUTCOMES)[number];
 
-/** A call line, understood. docs/logs.md says what each field means. */
+/** A parsed call line. docs/logs.md explains each field. */
 export interface LoggedCall {
   readonly kind: 'call';
   /** Milliseconds since 1970. */
@@ -13,9 +13,9 @@ export interface LoggedCall {
   readonly method: string;
   readonly path: string;
   readonly query: string;
-  /** 0 when no answer went out. */
+  /** 0 when no answer was sent. */
   readonly status: number;
-  readonly outcome: Outcome;
+  readonly outcome: LoggedOutcome;
   readonly code: string | undefined;
   readonly attempts: number;
   readonly waitMs: number;
@@ -41,16 +41,16 @@ export interface LoggedThrottle {
 export type LogLine =
   | LoggedCall
   | LoggedThrottle
-  /** A whole line that is about something else: a start, a failed attempt. */
+  /** A valid line about something else, such as a start or a failed attempt. */
   | { readonly kind: 'other' }
-  /** No JSON object, or a call line without what every call line has. */
+  /** Not a JSON object, or a line without a field that it must have. */
   | { readonly kind: 'broken' };
 
 const OTHER: LogLine = { kind: 'other' };
 const BROKEN: LogLine = { kind: 'broken' };
 
 /**
- * Understands one line of the log. Never throws: what is not a line of ours, or was cut short when
+ * Parses one line of the log. Never throws: a line of another program, or one that was cut off when
  * a process died or a disk was full, is `broken`.
  */
 export function readLogLine(text: string): LogLine {
@@ -73,7 +73,7 @@ function parseObject(text: string): Fields | undefined {
     const value: unknown = JSON.parse(text);
     return isFields(value) ? value : undefined;
   } catch {
-    // Whoever asks counts it; a log with a damaged line is still worth reading.
+    // The line is counted as broken, and the rest of the log is still useful.
     return undefined;
   }
 }
@@ -142,7 +142,7 @@ function readThrottled(fields: Fields): LoggedThrottle | undefined {
   };
 }
 
-/** The log's stamps always carry their zone, so the host's makes no difference. */
+/** The log's stamps are always in UTC, so the zone of the host does not matter. */
 function readTime(fields: Fields): number | undefined {
   const text = readText(fields, 'time');
   const atMs = text === undefined || !text.endsWith('Z') ? Number.NaN : Date.parse(text);

@@ -1,30 +1,30 @@
 import { parseDuration } from '../util/duration.ts';
-import { readIsoStamp } from '../rate-headers/iso-stamp.ts';
+import { readIsoTimestamp } from '../rate-headers/timestamps.ts';
 import type { FilterOptions } from './filter.ts';
 import { OUTCOMES } from './log-line.ts';
 
-/** What to print of the lines that pass. */
+/** How to print the lines that pass the filter. */
 export type Mode = 'view' | 'json' | 'summary' | 'summary-json';
 
 export interface LogsOptions {
   readonly filter: FilterOptions;
   readonly mode: Mode;
   readonly follow: boolean;
-  /** How many callers, paths and minutes a summary names. */
+  /** How many callers, paths and minutes a summary lists. */
   readonly top: number;
 }
 
 export type ReadOptions =
   | { readonly kind: 'ok'; readonly options: LogsOptions }
-  /** `reason` names the option, what was expected and what came. */
+  /** `reason` names the option, what was expected, and its value. */
   | { readonly kind: 'wrong'; readonly reason: string };
 
 const DEFAULT_TOP = 10;
-const MOST_TOP = 500;
+const MAX_TOP = 500;
 const STATUS = /^(?:[1-5]xx|[1-5]\d\d|0)$/;
 const DATE = /^\d{4}-\d\d-\d\d$/;
 
-/** Understands the options of `headgate logs`. `nowMs` is the wall clock's, for `--since 15m`. */
+/** Parses the options of `headgate logs`. `nowMs` is the wall clock's, for `--since 15m`. */
 export function readLogsOptions(given: ReadonlyMap<string, string>, nowMs: number): ReadOptions {
   const problems: string[] = [];
 
@@ -58,9 +58,9 @@ export function readLogsOptions(given: ReadonlyMap<string, string>, nowMs: numbe
     ),
   };
   const top =
-    read('top', `a whole number from 1 to ${MOST_TOP}`, (text) => {
+    read('top', `a whole number from 1 to ${MAX_TOP}`, (text) => {
       const count = /^\d{1,3}$/.test(text) ? Number(text) : 0;
-      return count >= 1 && count <= MOST_TOP ? count : undefined;
+      return count >= 1 && count <= MAX_TOP ? count : undefined;
     }) ?? DEFAULT_TOP;
   if (follow && summary) problems.push('expected one of --follow and --summary, got both');
   const [reason] = problems;
@@ -73,16 +73,18 @@ function list(text: string | undefined): string[] {
   return text === undefined ? [] : text.split(',').filter((one) => one !== '');
 }
 
-/** All of them understood, or nothing; none at all is nothing as well. */
+/** All values; `undefined` when one is not valid, or when there are none. */
 function every<T>(texts: readonly string[], parse: (text: string) => T | undefined) {
   const values = texts.map(parse).filter((value) => value !== undefined);
   return values.length > 0 && values.length === texts.length ? values : undefined;
 }
 
-/** A stretch of time before now, a day, or a moment to the minute or finer; zone-less is UTC. */
+/** A duration before now, a date, or a time to the minute or finer. Without a zone, it is UTC. */
 function readSince(text: string, nowMs: number): number | undefined {
   const agoMs = parseDuration(text);
   if (agoMs !== undefined) return nowMs - agoMs;
-  if (DATE.test(text)) return readIsoStamp(`${text}T00:00:00`);
-  return readIsoStamp(text) ?? readIsoStamp(text.replace(/^(\S{10}[T ]\d\d:\d\d)(?!:)/, '$1:00'));
+  if (DATE.test(text)) return readIsoTimestamp(`${text}T00:00:00`);
+  return (
+    readIsoTimestamp(text) ?? readIsoTimestamp(text.replace(/^(\S{10}[T ]\d\d:\d\d)(?!:)/, '$1:00'))
+  );
 }

@@ -1,25 +1,25 @@
 import type { Writable } from 'node:stream';
 
-/** Where lines are printed; it keeps no more than one batch when the reader is slow. */
+/** The output of the command. It buffers no more than one batch when the reader is slow. */
 export interface Output {
-  /** Resolves when there is room for more. After the reader went away it does nothing. */
+  /** Resolves when there is room for more. Does nothing once the reader has closed. */
   write(text: string): Promise<void>;
-  /** Aborts when the reader went away, as `head` does when it has enough. */
+  /** Aborts when the reader closes, as `head` does when it has enough lines. */
   readonly closed: AbortSignal;
 }
 
 export function makeOutput(stream: Writable): Output {
   const closed = new AbortController();
   let onRoom: (() => void) | undefined;
-  const goOn = (): void => {
+  const resume = (): void => {
     onRoom?.();
     onRoom = undefined;
   };
-  stream.on('drain', goOn);
-  // A reader that has enough is no failure; there is just nobody left to write to.
+  stream.on('drain', resume);
+  // A reader that closes early is not an error.
   stream.on('error', () => {
     closed.abort();
-    goOn();
+    resume();
   });
   return {
     closed: closed.signal,
@@ -32,7 +32,7 @@ export function makeOutput(stream: Writable): Output {
   };
 }
 
-/** Several files may be followed at once, and all wait for the same reader. */
+/** Several files may be followed at once, and all of them wait for the same reader. */
 function chain(first: (() => void) | undefined, second: () => void): () => void {
   return first === undefined
     ? second

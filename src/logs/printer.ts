@@ -1,50 +1,50 @@
-import { COLUMNS, showLine } from './line-view.ts';
+import { COLUMNS, formatLine } from './line-view.ts';
 import type { LoggedCall, LoggedThrottle } from './log-line.ts';
 import type { LogsOptions } from './options.ts';
-import type { Paint } from './paint.ts';
-import { showSummary, type Reading } from './summary-view.ts';
-import { Summing } from './summary.ts';
+import { formatSummary, type ReadCounts } from './summary-view.ts';
+import { SummaryBuilder } from './summary.ts';
+import type { Paint } from './terminal-text.ts';
 
-/** Turns the lines that passed into text. */
+/** Formats the lines that passed the filter. */
 export interface Printer {
-  /** What stands above everything; may be empty. */
+  /** The heading; may be empty. */
   readonly head: string;
-  /** The text for one line, or nothing where it only adds to a sum. `text` is as it was read. */
-  take(line: LoggedCall | LoggedThrottle, text: string): string;
-  /** What comes when all was read. */
-  end(reading: Reading): string;
+  /** The output for one line, whose original is `text`; empty where it only adds to a summary. */
+  format(line: LoggedCall | LoggedThrottle, text: string): string;
+  /** The output after the last line. */
+  end(counts: ReadCounts): string;
 }
 
 export interface PrinterOptions extends Pick<LogsOptions, 'mode' | 'top'> {
   readonly paint: Paint;
-  /** Whether columns are named. */
-  readonly named: boolean;
+  /** Whether the heading names the columns. */
+  readonly withHeading: boolean;
 }
 
-export function makePrinter({ mode, top, paint, named }: PrinterOptions): Printer {
+export function makePrinter({ mode, top, paint, withHeading }: PrinterOptions): Printer {
   const none = (): string => '';
   switch (mode) {
     case 'view':
       return {
-        head: named ? `${paint('dim', COLUMNS)}\n` : '',
-        take: (line) => `${showLine(line, paint)}\n`,
+        head: withHeading ? `${paint('dim', COLUMNS)}\n` : '',
+        format: (line) => `${formatLine(line, paint)}\n`,
         end: none,
       };
     case 'json':
-      return { head: '', take: (_line, text) => `${text}\n`, end: none };
+      return { head: '', format: (_line, text) => `${text}\n`, end: none };
     case 'summary':
     case 'summary-json': {
-      const summing = new Summing();
+      const builder = new SummaryBuilder();
       return {
         head: '',
-        take(line) {
-          summing.add(line);
+        format(line) {
+          builder.add(line);
           return '';
         },
-        end(reading) {
-          const summary = summing.result(top);
-          if (mode === 'summary') return showSummary(summary, reading, paint);
-          return `${JSON.stringify({ ...reading, ...summary })}\n`;
+        end(counts) {
+          const summary = builder.result(top);
+          if (mode === 'summary') return formatSummary(summary, counts, paint);
+          return `${JSON.stringify({ ...counts, ...summary })}\n`;
         },
       };
     }

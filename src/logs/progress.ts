@@ -1,8 +1,8 @@
 import type { Clock } from '../util/clock.ts';
-import { readableDuration } from './readable-duration.ts';
+import { readableDuration } from './terminal-text.ts';
 
-/** How often the bar is drawn anew, at most. */
-const EVERY_MS = 100;
+/** The bar is drawn at most once in this time. */
+const REDRAW_MS = 100;
 const WIDTH = 30;
 const MIB = 1024 * 1024;
 
@@ -12,11 +12,11 @@ export interface ProgressOptions {
   readonly write: (text: string) => void;
 }
 
-/** How far reading has come, on one line of a terminal. */
+/** A progress bar on one line of a terminal. */
 export interface Progress {
-  /** Some more bytes were read. */
+  /** Adds bytes that were read. */
   advance(bytes: number): void;
-  /** Takes the bar away, for what is to be read to stand alone. */
+  /** Removes the bar, before other output. */
   clear(): void;
 }
 
@@ -24,16 +24,16 @@ export function makeProgress({ totalBytes, clock, write }: ProgressOptions): Pro
   const startedAt = clock.now();
   let drawnAt = startedAt;
   let drawn = false;
-  let done = 0;
+  let readBytes = 0;
 
   return {
     advance(bytes) {
-      done += bytes;
+      readBytes += bytes;
       const now = clock.now();
-      if (now - drawnAt < EVERY_MS) return;
+      if (now - drawnAt < REDRAW_MS) return;
       drawnAt = now;
       drawn = true;
-      write(`\r\u001B[K${bar(done, totalBytes, now - startedAt)}`);
+      write(`\r\u001B[K${bar(readBytes, totalBytes, now - startedAt)}`);
     },
     clear() {
       if (drawn) write('\r\u001B[K');
@@ -42,16 +42,16 @@ export function makeProgress({ totalBytes, clock, write }: ProgressOptions): Pro
   };
 }
 
-function bar(done: number, total: number, elapsedMs: number): string {
+function bar(readBytes: number, total: number, elapsedMs: number): string {
   // A file may grow while it is read.
-  const share = total === 0 ? 1 : Math.min(1, done / total);
+  const share = total === 0 ? 1 : Math.min(1, readBytes / total);
   const filled = Math.round(share * WIDTH);
   const leftMs = share === 0 ? 0 : (elapsedMs / share) * (1 - share);
-  const mibPerS = elapsedMs === 0 ? 0 : done / MIB / (elapsedMs / 1000);
+  const mibPerS = elapsedMs === 0 ? 0 : readBytes / MIB / (elapsedMs / 1000);
   return [
     `[${'#'.repeat(filled)}${'.'.repeat(WIDTH - filled)}]`,
     `${Math.floor(share * 100)} %`,
-    `${Math.floor(done / MIB)} of ${Math.ceil(total / MIB)} MiB`,
+    `${Math.floor(readBytes / MIB)} of ${Math.ceil(total / MIB)} MiB`,
     `${Math.round(mibPerS)} MiB/s`,
     `${readableDuration(leftMs)} left`,
   ].join('  ');

@@ -5,8 +5,8 @@ import { createGunzip } from 'node:zlib';
 const CHUNK = 256 * 1024;
 
 /**
- * The bytes of a file, once through; of one named `….gz` what it holds, unpacked. `onRead` hears how
- * many bytes of the file itself were read. Throws when the file cannot be read.
+ * Yields the bytes of a file; a file named `….gz` is decompressed. Calls `onRead` with the number of
+ * bytes that were read of the file itself. Throws when the file cannot be read.
  */
 export async function* readFileChunks(
   path: string,
@@ -22,7 +22,7 @@ export async function* readFileChunks(
     file,
     (chunks: AsyncIterable<Buffer>) => counted(chunks, onRead),
     unpacked,
-    // A failure destroys `unpacked`, and whoever reads that hears of it there.
+    // A failure destroys `unpacked`, and the loop below throws its error.
     () => undefined,
   );
   for await (const chunk of unpacked) yield bytesOf(chunk);
@@ -39,7 +39,7 @@ async function* counted(
   }
 }
 
-/** Streams without an encoding give buffers; anything else would be a bug here. */
+/** Narrows a chunk to a buffer. Streams without an encoding yield nothing else. */
 export function bytesOf(chunk: unknown): Buffer {
   if (Buffer.isBuffer(chunk)) return chunk;
   throw new TypeError(`expected bytes, got ${typeof chunk}`);

@@ -1,18 +1,20 @@
-import type { Paint } from './paint.ts';
-import { printable } from './printable.ts';
-import { readableDuration } from './readable-duration.ts';
 import type { Durations, GroupSummary, MinuteSummary, Summary } from './summary.ts';
+import { printable, readableDuration, type Paint } from './terminal-text.ts';
 
-/** What was read beside the lines that count. */
-export interface Reading {
+/** How many lines were read. */
+export interface ReadCounts {
   /** Lines of any kind. */
   readonly lines: number;
-  /** Lines that were damaged, and skipped. */
+  /** Broken lines, which were skipped. */
   readonly broken: number;
 }
 
-/** A summary for people. */
-export function showSummary(summary: Summary, { lines, broken }: Reading, paint: Paint): string {
+/** Formats a summary for people. */
+export function formatSummary(
+  summary: Summary,
+  { lines, broken }: ReadCounts,
+  paint: Paint,
+): string {
   const { all, throttled, quantileError } = summary;
   const period = summary.from === undefined ? '' : `, ${summary.from} to ${summary.to}`;
   const parts = [
@@ -24,7 +26,7 @@ export function showSummary(summary: Summary, { lines, broken }: Reading, paint:
     ...Object.entries(summary.codes).map(([name, n]) => share(`  ${name}`, n, all.calls)),
     '',
     heading('Waiting'),
-    `  ${count(all.waited)} calls waited (${percent(all.waited, all.calls)}), ${readableDuration(all.lostMs)} all together`,
+    `  ${count(all.waited)} calls waited (${percent(all.waited, all.calls)}), ${readableDuration(all.lostMs)} in total`,
     `  wait      ${spread(all.waitMs)}`,
     `  upstream  ${spread(all.upstreamMs)}`,
     '',
@@ -56,7 +58,7 @@ const GROUP_HEAD = [
   'waited',
   'shed',
   'failed',
-  'lost to waiting',
+  'total wait',
   'wait p50',
   'p90',
   'p99',
@@ -83,7 +85,7 @@ function groupTable(groups: readonly GroupSummary[]): string[] {
 
 function minuteTable(minutes: readonly MinuteSummary[]): string[] {
   return table(
-    ['', 'calls', 'lost to waiting', '429s'],
+    ['', 'calls', 'total wait', '429s'],
     minutes.map(({ minute, calls, waitMs, throttled }) => [
       minute,
       count(calls),
@@ -93,7 +95,7 @@ function minuteTable(minutes: readonly MinuteSummary[]): string[] {
   );
 }
 
-/** Columns as wide as their widest cell: the first to the left, numbers to the right. */
+/** A table whose columns are as wide as their widest cell. Numbers are aligned to the right. */
 function table(head: readonly string[], rows: readonly (readonly string[])[]): string[] {
   if (rows.length === 0) return ['  none'];
   const all = [head, ...rows];

@@ -1,16 +1,16 @@
-import { BoundedTallies } from './bounded-tallies.ts';
-import { CallTally, CountTally, MinuteTally } from './call-tally.ts';
-import { type DurationHistogram, QUANTILE_ERROR } from './duration-histogram.ts';
-import type { LoggedCall, LoggedThrottle, Outcome } from './log-line.ts';
-import { pathShape } from './path-shape.ts';
+import { BoundedTallies, type Tally } from './bounded-tallies.ts';
+import { DurationHistogram, QUANTILE_ERROR } from './duration-histogram.ts';
+import { OUTCOMES, type LoggedCall, type LoggedOutcome, type LoggedThrottle } from './log-line.ts';
 
-/** How many keys of a kind are told apart while reading; the least busy of more become `other`. */
-const MOST_KEYS = 500;
+/** How many keys of a kind are counted separately; the least busy of more become `other`. */
+const MAX_KEYS = 500;
 /** A week of minutes. */
-const MOST_MINUTES = 10_080;
+const MAX_MINUTES = 10_080;
 const LONGEST_NAME = 200;
+/** A call that waited at least this long counts as waited. Less is the queue's own overhead. */
+const WAITED_MS = 1;
 
-/** Durations, in milliseconds. Quantiles are within {@link Summary.quantileError} of the truth. */
+/** Durations, in milliseconds. Quantiles are within {@link Summary.quantileError}. */
 export interface Durations {
   readonly p50: number;
   readonly p90: number;
@@ -22,24 +22,24 @@ export interface GroupSummary {
   readonly name: string;
   readonly calls: number;
   readonly waited: number;
-  readonly outcomes: Readonly<Record<Outcome, number>>;
-  /** The waits of all its calls together. */
+  readonly outcomes: Readonly<Record<LoggedOutcome, number>>;
+  /** The sum of the waits of its calls. */
   readonly lostMs: number;
   readonly waitMs: Durations;
   readonly upstreamMs: Durations;
 }
 
 export interface MinuteSummary {
-  /** When it began: `2026-11-24T06:26Z`. */
+  /** The start of the minute: `2026-11-24T06:26Z`. */
   readonly minute: string;
   readonly calls: number;
   readonly waitMs: number;
   readonly throttled: number;
 }
 
-/** What a log says when its calls are added up. */
+/** The sums over the calls of a log. */
 export interface Summary {
-  /** Of the first and the last call or 429, ISO 8601; absent when there were none. */
+  /** The times of the first and the last call or 429, ISO 8601; absent when there were none. */
   readonly from?: string;
   readonly to?: string;
   readonly all: GroupSummary;
@@ -47,21 +47,21 @@ export interface Summary {
   readonly byCaller: readonly GroupSummary[];
   readonly byPath: readonly GroupSummary[];
   readonly busiestMinutes: readonly MinuteSummary[];
-  /** 429s that the API sent; callers did not see them. */
+  /** 429s that the API sent. */
   readonly throttled: number;
   readonly throttledByBucket: Readonly<Record<string, number>>;
   /** As a share of the true value. */
   readonly quantileError: number;
 }
 
-/** Adds up calls in bounded memory, whatever the length of the log and the names in it. */
-export class Summing {
+/** Sums up calls in bounded memory, whatever the length of the log and the names in it. */
+export class SummaryBuilder {
   readonly #all = new CallTally();
-  readonly #byCaller = new BoundedTallies({ most: MOST_KEYS, make: () => new CallTally() });
-  readonly #byPath = new BoundedTallies({ most: MOST_KEYS, make: () => new CallTally() });
-  readonly #codes = new BoundedTallies({ most: MOST_KEYS, make: () => new CountTally() });
-  readonly #buckets = new BoundedTallies({ most: MOST_KEYS, make: () => new CountTally() });
-  readonly #minutes = new BoundedTallies({ most: MOST_MINUTES, make: () => new MinuteTally() });
+  readonly #byCaller = new BoundedTallies({ max: MAX_KEYS, make: () => new CallTally() });
+  readonly #byPath = new BoundedTallies({ max: MAX_KEYS, make: () => new CallTally() });
+  readonly #codes = new BoundedTallies({ max: MAX_KEYS, make: () => new CountTally() });
+  readonly #buckets = new BoundedTallies({ max: MAX_KEYS, make: () => new CountTally() });
+  readonly #minutes = new BoundedTallies({ max: MAX_MINUTES, make: () => new MinuteTally() });
   #throttled = 0;
   #fromMs = Number.POSITIVE_INFINITY;
   #toMs = Number.NEGATIVE_INFINITY;
@@ -80,11 +80,11 @@ export class Summing {
     minute.waitMs += line.waitMs;
     this.#all.add(line);
     this.#byCaller.at(named(line.caller)).add(line);
-    this.#byPath.at(`${named(line.method)} ${pathShape(line.path)}`).add(line);
+    this.#byPath.at(`${named(line.method)} ${pathTemplate(line.path)}`).add(line);
     if (line.code !== undefined) this.#codes.at(named(line.code)).count++;
   }
 
-  /** What was added so far, with the busiest `top` of each kind. */
+  /** The summary so far, with the busiest `top` of each kind. */
   result(top: number): Summary {
     const period =
       this.#fromMs > this.#toMs
@@ -109,9 +109,82 @@ export class Summing {
   }
 }
 
-/** Lines come from files, and a file may say anything. */
+/** The outcomes of some calls, and their durations. */
+class CallTally implements Tally<CallTally> {
+  count = 0;
+  /** Calls that waited for the budget. */
+  waited = 0;
+  readonly outcomes: Record<LoggedOutcome, number> = {
+    answered: 0,
+    shed: 0,
+    failed: 0,
+    aborted: 0,
+  };
+  readonly wait = new DurationHistogram();
+  /** Only of calls that were sent. */
+  readonly upstream = new DurationHistogram();
+
+  add(line: LoggedCall): void {
+    this.count++;
+    this.outcomes[line.outcome]++;
+    if (line.waitMs >= WAITED_MS) this.waited++;
+    this.wait.add(line.waitMs);
+    if (line.attempts > 0) this.upstream.add(line.upstreamMs);
+  }
+
+  merge(other: CallTally): void {
+    this.count += other.count;
+    this.waited += other.waited;
+    for (const outcome of OUTCOMES) this.outcomes[outcome] += other.outcomes[outcome];
+    this.wait.merge(other.wait);
+    this.upstream.merge(other.upstream);
+  }
+}
+
+/** A minute of the log. It has few numbers, because there are many minutes. */
+class MinuteTally implements Tally<MinuteTally> {
+  count = 0;
+  waitMs = 0;
+  throttled = 0;
+
+  merge(other: MinuteTally): void {
+    this.count += other.count;
+    this.waitMs += other.waitMs;
+    this.throttled += other.throttled;
+  }
+}
+
+/** A plain count. */
+export class CountTally implements Tally<CountTally> {
+  count = 0;
+
+  merge(other: CountTally): void {
+    this.count += other.count;
+  }
+}
+
+const NUMBER = /^\d+$/;
+const UUID = /^[\da-f]{8}-(?:[\da-f]{4}-){3}[\da-f]{12}$/i;
+const HEX = /^[\da-f]{16,}$/i;
+
+/**
+ * Replaces the ids in a path by `*`, so that all objects of a route are one key: `/domains/17`
+ * becomes `/domains/*`. Numbers, UUIDs and long hexadecimal words are ids.
+ */
+export function pathTemplate(path: string): string {
+  const template = path
+    .split('/')
+    .map((part) => (NUMBER.test(part) || UUID.test(part) || HEX.test(part) ? '*' : part))
+    .join('/');
+  return shortened(template);
+}
+
+/** A name of bounded length, because a file may contain anything. */
 function named(name: string): string {
-  if (name === '') return '–';
+  return name === '' ? '–' : shortened(name);
+}
+
+function shortened(name: string): string {
   return name.length > LONGEST_NAME ? `${name.slice(0, LONGEST_NAME)}…` : name;
 }
 

@@ -1,6 +1,6 @@
 import type { Preset } from './preset.ts';
 
-/** Azion's API v3: its documentation, and what its public clients and recorded answers show. */
+/** Azion's API v3. Sources: its documentation, its public clients, and recorded answers. */
 export const azionPreset: Preset = {
   upstreamUrl: 'https://api.azionapi.net',
   apiVersion: { version: '3', mediaType: 'application/json' },
@@ -10,9 +10,9 @@ export const azionPreset: Preset = {
     { name: 'read', methods: ['GET', 'HEAD', 'OPTIONS'] },
     { name: 'write' },
   ],
-  // DELETE /tokens/:token carries the token it revokes.
+  // The path of DELETE /tokens/:token contains the token that it revokes.
   pathMasks: ['/tokens/*'],
-  // The envelope of every list; what they hold is an absolute URL at the API's own address.
+  // Every list has these two fields. Their values are absolute URLs of the API.
   jsonLinks: ['/links/previous', '/links/next'],
   callers: [
     { userAgent: 'Azion_CLI', maxWaitMs: 45_000, why: 'it gives up after 50 s' },

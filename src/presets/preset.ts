@@ -1,21 +1,21 @@
 import type { CallerRule } from '../queue/caller-rules.ts';
 import type { ClassRule } from '../http/classify.ts';
 
-/** What is known of one API: all that Headgate needs to be told to stand in front of it. */
+/** The known facts about one API: what Headgate needs to work with it. */
 export interface Preset {
-  /** Absent: the API's address has to be configured. */
+  /** Absent: the URL of the API must be configured. */
   readonly upstreamUrl?: string;
-  /** The version that the API wants named in Accept, and the media type it belongs to. */
+  /** The API version that is added to Accept, and the media type that carries it. */
   readonly apiVersion?: { readonly version: string; readonly mediaType: string };
-  /** The groups of routes that the API meters together; the first that fits counts. */
+  /** The groups of routes that the API meters together. The first class that matches applies. */
   readonly classes: readonly ClassRule[];
   /** Paths whose `*` segments are secret. */
   readonly pathMasks: readonly string[];
-  /** Where its JSON answers carry links to itself, as JSON pointers: `/links/next`. */
+  /** The places of links to the API in its JSON answers, as JSON pointers: `/links/next`. */
   readonly jsonLinks: readonly string[];
-  /** What its known clients need. */
+  /** Rules for its known clients. */
   readonly callers: readonly CallerRule[];
 }
 
-/** Any API that reports its limit in headers: one budget for all routes. */
+/** For any API that reports its limit in headers, with one budget for all routes. */
 export const nonePreset: Preset = { classes: [], pathMasks: [], jsonLinks: [], callers: [] };

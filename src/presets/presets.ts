@@ -1,7 +1,7 @@
 import { azionPreset } from './azion.ts';
 import { nonePreset, type Preset } from './preset.ts';
 
-/** The APIs that Headgate knows by name. */
+/** The presets by name. */
 export const PRESETS: ReadonlyMap<string, Preset> = new Map([
   ['azion', azionPreset],
   ['none', nonePreset],

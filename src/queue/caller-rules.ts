@@ -1,24 +1,24 @@
-import type { Priority } from './turn.ts';
+import type { Priority } from './flow.ts';
 
-/** What is known of a caller, and how its calls are treated for it. */
+/** Which calls a rule applies to, and how they are treated. */
 export interface CallerRule {
-  /** The caller's name; at least one of this and `userAgent` is there, and all that are must fit. */
+  /** The caller's name. A rule has this, `userAgent` or both; all that it has must match. */
   readonly name?: string;
-  /** The User-Agent's first product, without its version. */
+  /** The first product of the User-Agent, without its version. */
   readonly userAgent?: string;
-  /** The longest its calls wait: for clients that give up sooner than we would. */
+  /** The longest that its calls wait: for clients with a timeout shorter than the gateway's. */
   readonly maxWaitMs?: number;
-  /** What it gets when it is shed: 429 for clients that only understand that. */
+  /** The status of a shed call: 429 for clients that understand only that. */
   readonly shedStatus?: 503 | 429;
-  /** Its share against other callers at the same priority. */
+  /** Its share relative to other callers at the same priority. */
   readonly weight?: number;
   /** The highest priority that it may claim. */
   readonly maxPriority?: Priority;
-  /** Why the rule is there, for who reads the configuration. */
+  /** Why the rule exists, for readers of the configuration. */
   readonly why?: string;
 }
 
-/** The first rule that fits; `undefined` when none does. */
+/** The first rule that matches; `undefined` when none does. */
 export function matchCallerRule(
   rules: readonly CallerRule[],
   caller: string,
@@ -31,7 +31,7 @@ export function matchCallerRule(
   });
 }
 
-/** `curl` of `curl/8.11.0 (linux)`; `undefined` when there is none. */
+/** The first product of a User-Agent: `curl` for `curl/8.11.0 (linux)`, `undefined` for none. */
 export function productOf(userAgent: string | undefined): string | undefined {
   const product = userAgent?.split(/[\s/(]/, 1)[0];
   return product === '' ? undefined : product;

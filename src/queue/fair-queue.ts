@@ -1,164 +1,170 @@
 import {
   type Flow,
+  type FlowNode,
   headGoesFirst,
   insert,
   isLonger,
-  type Node,
-  type Queued,
+  type QueuedItem,
+  type QueueItem,
   unlink,
+  weightOf,
 } from './flow.ts';
 import { FlowsByOwner } from './flows-by-owner.ts';
 import { Heap } from '../util/heap.ts';
-import { type Turn, weightOf } from './turn.ts';
 
-export type { Queued } from './flow.ts';
-export { PRIORITIES, type Priority, type Turn } from './turn.ts';
+export { PRIORITIES, type Priority, type QueuedItem, type QueueItem } from './flow.ts';
 
 /**
- * Whose turn it is: start-time fair queueing over flows, a flow being one caller's tickets at one
- * priority.
+ * A start-time fair queue over flows. Its items are the waiting tickets of a bucket; a flow is the
+ * items of one caller at one priority.
  *
- * Only the head of a flow has a tag: the later of the virtual time and the flow's finish. The least
- * tag goes next, the virtual time follows it, and the flow's finish moves on by 1 / weight. So a
- * caller with ten thousand waiting delays another's next ticket by at most one of its own, and a
- * ticket that leaves, or comes back for another attempt, costs its flow nothing.
+ * Only the head of a flow has a start tag: the later of the virtual time and the flow's finish. The
+ * item with the least tag goes next, the virtual time becomes its tag, and the flow's finish
+ * becomes tag + 1 / weight. So a caller with ten thousand items delays another caller's next item
+ * by at most one of its own. An item that is removed, or added again for a retry, costs its flow
+ * nothing.
  *
- * A name costs nothing to invent, so a new one does not start afresh: naming every ticket anew
- * yields what one flow yields ({@link FlowsByOwner}).
+ * Callers choose their names, so a new name must not give an advantage: a caller with a new name
+ * for every item gets what one flow gets ({@link FlowsByOwner}).
  *
- * (Goyal, Vin, Cheng: Start-time Fair Queueing, 1996.)
+ * Source: Goyal, Vin, Cheng: Start-time Fair Queueing, 1996. `queue.lua` of the shared ledger does
+ * the same in Redis.
  */
-export class FairQueue<T extends Queued<T>> {
+export class FairQueue<T extends QueuedItem<T>> {
   #virtualTime = 0;
   #size = 0;
-  #order = 0;
-  /** Made anew when somebody comes: there may be thousands of queues, and few in which any wait. */
-  #lines: Lines<T> | undefined;
+  #nextOrder = 0;
+  /** Created with the first item: there may be thousands of queues, most of which are empty. */
+  #flows: Flows<T> | undefined;
 
-  /** How many tickets wait. */
+  /** The number of items in the queue. */
   get size(): number {
     return this.#size;
   }
 
-  /** How many flows are remembered, waiting or ahead of their share. */
+  /** The number of flows kept: those with items, and empty ones that are ahead of their share. */
   get flows(): number {
-    return this.#lines === undefined ? 0 : this.#lines.active.size + this.#lines.flows.idle;
+    return this.#flows === undefined ? 0 : this.#flows.active.size + this.#flows.byOwner.idle;
   }
 
   /**
-   * Puts a ticket into its flow by the time of its arrival. `paid` says that it was taken before
-   * and comes back for another attempt: its turn comes at once and costs nothing more.
+   * Adds an item to its flow, by its time of arrival. `paid` marks a retry: the item was taken
+   * before, so as the head of its flow it goes at the current virtual time and is not charged
+   * again.
    */
-  add(ticket: T, { paid = false } = {}): void {
-    const lines = (this.#lines ??= {
+  add(item: T, { paid = false } = {}): void {
+    const flows = (this.#flows ??= {
       active: new Heap<Flow<T>>(headGoesFirst),
-      flows: new FlowsByOwner<T>(),
+      byOwner: new FlowsByOwner<T>(),
     });
-    const flow = lines.flows.join(ticket, this.#virtualTime);
-    const node: Node<T> = {
-      ticket,
-      paid,
+    const flow = flows.byOwner.findOrCreate(item, this.#virtualTime);
+    const node: FlowNode<T> = {
+      item,
+      isPaid: paid,
       flow,
-      order: this.#order++,
+      order: this.#nextOrder++,
       previous: undefined,
       next: undefined,
     };
     insert(flow, node);
-    ticket.place = node;
+    item.queueNode = node;
     this.#size++;
-    if (flow.head === node) this.#headChanged(flow, lines);
+    if (flow.head === node) this.#headChanged(flow, flows);
   }
 
-  /** The ticket whose turn it is, left where it is. */
+  /** The item that goes next; it stays in the queue. */
   get head(): T | undefined {
-    return this.#lines?.active.first?.head?.ticket;
+    return this.#flows?.active.first?.head?.item;
   }
 
-  /** Takes out the ticket whose turn it is, and charges its flow. */
+  /** Removes and returns the item that goes next, and charges its flow. */
   take(): T | undefined {
-    const flow = this.#lines?.active.first;
+    const flow = this.#flows?.active.first;
     const node = flow?.head;
     if (flow === undefined || node === undefined) return undefined;
     this.#virtualTime = Math.max(this.#virtualTime, flow.tag);
-    if (!node.paid) flow.finish = flow.tag + 1 / weightOf(node.ticket);
+    if (!node.isPaid) flow.finish = flow.tag + 1 / weightOf(node.item);
     this.#remove(node);
-    this.#lines?.flows.advance(this.#virtualTime);
-    return node.ticket;
+    this.#flows?.byOwner.advance(this.#virtualTime);
+    return node.item;
   }
 
-  /** Takes a ticket out, wherever it stands, at no cost to its flow; says whether it was there. */
-  remove(ticket: T): boolean {
-    const { place } = ticket;
-    if (place === undefined) return false;
-    this.#remove(place);
+  /** Removes an item from any position, at no cost to its flow; returns whether it was queued. */
+  remove(item: T): boolean {
+    const { queueNode } = item;
+    if (queueNode === undefined) return false;
+    this.#remove(queueNode);
     return true;
   }
 
-  /** The last ticket of the longest flow, of several the last by name: who leaves a full queue. */
+  /**
+   * The item that a full queue drops: the last one of the longest flow. Of flows with the same
+   * length, the last one by name.
+   */
   get last(): T | undefined {
     let longest: Flow<T> | undefined;
-    for (const flow of this.#lines?.active ?? []) {
+    for (const flow of this.#flows?.active ?? []) {
       if (longest === undefined || isLonger(flow, longest)) longest = flow;
     }
-    return longest?.tail?.ticket;
+    return longest?.tail?.item;
   }
 
-  /** How many waiting tickets would go before `turn` if it came now. */
-  ahead(turn: Turn): number {
-    if (this.#lines === undefined) return 0;
-    const { active, flows } = this.#lines;
-    const own = flows.find(turn);
+  /** The number of queued items that would go before `item` if it were added now. */
+  ahead(item: QueueItem): number {
+    if (this.#flows === undefined) return 0;
+    const { active, byOwner } = this.#flows;
+    const own = byOwner.find(item);
     const start =
       own === undefined
-        ? flows.startOf(turn, this.#virtualTime)
+        ? byOwner.startOf(item, this.#virtualTime)
         : Math.max(this.#virtualTime, own.length > 0 ? own.tag : own.finish);
-    const tag = start + (own?.length ?? 0) / weightOf(turn);
+    const tag = start + (own?.length ?? 0) / weightOf(item);
     let count = own?.length ?? 0;
     for (const flow of active) {
       if (flow === own || flow.head === undefined || flow.tag > tag + EPSILON) continue;
-      const sharesBefore = Math.floor((tag - flow.tag) * weightOf(flow.head.ticket) + EPSILON) + 1;
+      const sharesBefore = Math.floor((tag - flow.tag) * weightOf(flow.head.item) + EPSILON) + 1;
       count += Math.min(flow.length, sharesBefore);
     }
     return count;
   }
 
-  /** Every waiting ticket, flow by flow. */
-  *tickets(): IterableIterator<T> {
-    for (const flow of this.#lines?.active ?? []) {
-      for (let node = flow.head; node !== undefined; node = node.next) yield node.ticket;
+  /** All items, flow by flow. */
+  *items(): IterableIterator<T> {
+    for (const flow of this.#flows?.active ?? []) {
+      for (let node = flow.head; node !== undefined; node = node.next) yield node.item;
     }
   }
 
-  #headChanged(flow: Flow<T>, { active }: Lines<T>): void {
+  #headChanged(flow: Flow<T>, { active }: Flows<T>): void {
     const { head } = flow;
     if (head === undefined) {
       active.remove(flow);
       return;
     }
-    flow.tag = head.paid ? this.#virtualTime : Math.max(this.#virtualTime, flow.finish);
+    flow.tag = head.isPaid ? this.#virtualTime : Math.max(this.#virtualTime, flow.finish);
     if (flow.heapIndex >= 0) active.moved(flow);
     else active.add(flow);
   }
 
-  #remove(node: Node<T>): void {
+  #remove(node: FlowNode<T>): void {
     const { flow } = node;
     const wasHead = flow.head === node;
     unlink(node);
-    node.ticket.place = undefined;
+    node.item.queueNode = undefined;
     this.#size--;
-    // Nobody waits, so nobody can be ahead of anybody.
-    if (this.#size === 0) this.#lines = undefined;
-    if (this.#lines === undefined) return;
-    if (wasHead) this.#headChanged(flow, this.#lines);
-    if (flow.length === 0) this.#lines.flows.rest(flow, this.#virtualTime);
+    // No flow has to wait for another any longer, so what each has had no longer counts.
+    if (this.#size === 0) this.#flows = undefined;
+    if (this.#flows === undefined) return;
+    if (wasHead) this.#headChanged(flow, this.#flows);
+    if (flow.length === 0) this.#flows.byOwner.onEmpty(flow, this.#virtualTime);
   }
 }
 
-interface Lines<T extends Turn> {
-  /** Flows in which tickets wait, by whose head goes first. */
+interface Flows<T extends QueueItem> {
+  /** The flows that have items, ordered by their heads. */
   readonly active: Heap<Flow<T>>;
-  readonly flows: FlowsByOwner<T>;
+  readonly byOwner: FlowsByOwner<T>;
 }
 
-/** Tags are sums of fractions; two that differ by less are the same. */
+/** Tags are sums of fractions: tags that differ by less than this are equal. */
 const EPSILON = 1e-9;

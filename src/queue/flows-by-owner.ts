@@ -1,80 +1,89 @@
-import { type Flow, makeFlow, NAMED_FLOWS_PER_OWNER, Owner } from './flow.ts';
+import {
+  type Flow,
+  makeFlow,
+  NAMED_FLOWS_PER_OWNER,
+  Owner,
+  type QueueItem,
+  weightOf,
+} from './flow.ts';
 import { Heap } from '../util/heap.ts';
-import { type Turn, weightOf } from './turn.ts';
 
 const MAX_IDLE_FLOWS = 4096;
 
 /**
- * Which flow a ticket belongs to, and where a new flow starts.
+ * Finds the flow of an item, and decides at which virtual time a new flow starts.
  *
- * An owner's new flows of one priority start one behind the other, at the finish of a flow that
- * they share, so that inventing names yields nothing. Each priority has its own such line: behind one
- * low name a high one would otherwise stand for a hundred of its own shares. A name that was here
- * before is no new one and starts at the virtual time.
+ * An owner's new flows of one priority start one after the other, at the finish of the flow that
+ * they share. So an owner that invents names gets no more than one flow would get. This holds per
+ * priority: behind one new low flow, a new high flow would start a hundred of its own shares late.
+ * A flow whose name is known is not new and starts at the current virtual time.
  *
- * An empty flow is remembered while it is ahead of its share; else emptying it would start it afresh.
+ * An empty flow is remembered while it is ahead of its share. If it were forgotten earlier, a
+ * caller could empty its flow to start again without debt.
  */
-export class FlowsByOwner<T extends Turn> {
+export class FlowsByOwner<T extends QueueItem> {
   readonly #owners = new Map<string, Owner<T>>();
-  /** Flows in which none waits but which have had more than their share so far. */
+  /** Empty flows that have had more than their share so far, by their finish. */
   readonly #idle = new Heap<Flow<T>>((a, b) => a.finish < b.finish);
 
-  /** How many empty flows are remembered. */
+  /** The number of empty flows that are remembered. */
   get idle(): number {
     return this.#idle.size;
   }
 
-  /** The flow that tickets like `turn` are in, or would be; `undefined` when it would be a new one. */
-  find(turn: Turn): Flow<T> | undefined {
-    const owner = this.#owners.get(turn.owner);
+  /** The existing flow for `item`; `undefined` when `item` would get a new flow. */
+  find(item: QueueItem): Flow<T> | undefined {
+    const owner = this.#owners.get(item.owner);
     if (owner === undefined) return undefined;
-    const named = owner.named.get(flowName(turn));
+    const named = owner.namedFlows.get(flowName(item));
     if (named !== undefined) return named;
-    return owner.named.size >= NAMED_FLOWS_PER_OWNER ? owner.shared[turn.priority] : undefined;
+    return owner.namedFlows.size >= NAMED_FLOWS_PER_OWNER
+      ? owner.sharedFlows[item.priority]
+      : undefined;
   }
 
-  /** Where a flow would start that is not remembered. A name that was here before is no new one. */
-  startOf(turn: Turn, virtualTime: number): number {
-    const owner = this.#owners.get(turn.owner);
-    if (owner === undefined || owner.known.has(flowName(turn))) return virtualTime;
-    return Math.max(virtualTime, owner.shared[turn.priority].finish);
+  /** The virtual time at which a new flow for `item` starts. */
+  startOf(item: QueueItem, virtualTime: number): number {
+    const owner = this.#owners.get(item.owner);
+    if (owner === undefined || owner.knownNames.has(flowName(item))) return virtualTime;
+    return Math.max(virtualTime, owner.sharedFlows[item.priority].finish);
   }
 
-  /** The flow for a ticket that is about to join it. */
-  join(ticket: T, virtualTime: number): Flow<T> {
-    const existing = this.find(ticket);
+  /** The flow that `item` is about to be added to, created if there is none. */
+  findOrCreate(item: T, virtualTime: number): Flow<T> {
+    const existing = this.find(item);
     if (existing !== undefined) {
       this.#idle.remove(existing);
       return existing;
     }
-    let owner = this.#owners.get(ticket.owner);
+    let owner = this.#owners.get(item.owner);
     if (owner === undefined) {
-      owner = new Owner<T>(ticket.owner);
-      this.#owners.set(ticket.owner, owner);
+      owner = new Owner<T>(item.owner);
+      this.#owners.set(item.owner, owner);
     }
-    const name = flowName(ticket);
-    const flow = makeFlow(owner, name, this.startOf(ticket, virtualTime));
-    if (!owner.recognise(name)) {
-      const shared = owner.shared[ticket.priority];
-      shared.finish = flow.finish + 1 / weightOf(ticket);
+    const name = flowName(item);
+    const flow = makeFlow(owner, name, this.startOf(item, virtualTime));
+    if (!owner.rememberName(name)) {
+      const shared = owner.sharedFlows[item.priority];
+      shared.finish = flow.finish + 1 / weightOf(item);
       this.#idle.moved(shared);
     }
-    owner.named.set(name, flow);
+    owner.namedFlows.set(name, flow);
     return flow;
   }
 
-  /** A flow became empty: it is remembered only while it is ahead of its share. */
-  rest(flow: Flow<T>, virtualTime: number): void {
+  /** Called when `flow` became empty: remembers it if it is ahead of its share, else forgets it. */
+  onEmpty(flow: Flow<T>, virtualTime: number): void {
     if (flow.finish <= virtualTime) {
       this.#forget(flow, virtualTime);
       return;
     }
     this.#idle.add(flow);
-    // Each is dropped for good, an owner's shared one after its last named one.
+    // An owner's shared flows become idle, and so can be dropped, after its last named flow.
     while (this.#idle.size > MAX_IDLE_FLOWS) this.#forget(this.#idle.take(), virtualTime);
   }
 
-  /** The virtual time moved on: those that are ahead of it no more are forgotten. */
+  /** Called when the virtual time moved on: forgets the empty flows that are not ahead of it. */
   advance(virtualTime: number): void {
     for (;;) {
       const { first } = this.#idle;
@@ -84,22 +93,23 @@ export class FlowsByOwner<T extends Turn> {
     }
   }
 
+  /** Forgets an empty flow, and its owner when none of the owner's flows is needed any longer. */
   #forget(flow: Flow<T> | undefined, virtualTime: number): void {
     if (flow === undefined) return;
     const { owner } = flow;
-    if (owner.named.get(flow.name) === flow) owner.named.delete(flow.name);
-    if (owner.named.size > 0) return;
-    let ahead = false;
-    for (const shared of Object.values(owner.shared)) {
-      const dropped = shared === flow || shared.finish <= virtualTime;
-      if (shared.length === 0 && dropped) continue;
-      ahead = true;
+    if (owner.namedFlows.get(flow.name) === flow) owner.namedFlows.delete(flow.name);
+    if (owner.namedFlows.size > 0) return;
+    let isNeeded = false;
+    for (const shared of Object.values(owner.sharedFlows)) {
+      const canGo = shared === flow || shared.finish <= virtualTime;
+      if (shared.length === 0 && canGo) continue;
+      isNeeded = true;
       if (shared.length === 0 && shared.heapIndex < 0) this.#idle.add(shared);
     }
-    if (!ahead && this.#owners.get(owner.name) === owner) this.#owners.delete(owner.name);
+    if (!isNeeded && this.#owners.get(owner.name) === owner) this.#owners.delete(owner.name);
   }
 }
 
-function flowName({ caller, priority }: Turn): string {
+function flowName({ caller, priority }: QueueItem): string {
   return `${priority} ${caller}`;
 }

@@ -1,16 +1,16 @@
 import { MAX_COUNT, readQuotaPolicies, readServiceLimits } from './ratelimit-fields.ts';
 import { readReset, readRetryAfter, type Reset } from './reset-value.ts';
 
-export { makeHttpDateReader } from './http-date.ts';
-export type { Reset } from './reset-value.ts';
-
-/** What one answer's headers say of the budget; a field that is absent was absent or doubtful. */
+/**
+ * What one answer's headers report of the budget. A field is absent if its header was absent or
+ * doubtful.
+ */
 export interface RateLimitReading {
   readonly limit?: number;
   readonly remaining?: number;
   readonly reset?: Reset;
   readonly retryAfter?: Reset;
-  /** Names of the headers that were there but could not be understood. */
+  /** Names of the headers that were present but could not be read. */
   readonly doubtful?: readonly string[];
 }
 
@@ -19,29 +19,35 @@ export type HeaderRecord = Readonly<Record<string, string | string[] | undefined
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
-/** One budget as one group of headers reports it. */
+/** The budget that one group of headers reports. */
 type Budget = Mutable<Pick<RateLimitReading, 'limit' | 'remaining' | 'reset'>>;
 
-/** The dialects of three headers each, the most used first. */
+/** The groups of three headers, the most used first. */
 const TRIPLES = [
   { limit: 'x-ratelimit-limit', remaining: 'x-ratelimit-remaining', reset: 'x-ratelimit-reset' },
   { limit: 'x-rate-limit-limit', remaining: 'x-rate-limit-remaining', reset: 'x-rate-limit-reset' },
   { limit: 'ratelimit-limit', remaining: 'ratelimit-remaining', reset: 'ratelimit-reset' },
 ] as const;
 
-/** The longest value that is looked at closely when it is not what it should be. */
+/** A longer value that is not a plain number is rejected: it bounds the work on a hostile one. */
 const MAX_LENGTH = 1024;
 const COUNT = /^\d{1,15}$/;
 const POLICY = /^\d{1,15}(?:; ?[a-z][a-z0-9_.-]*=[^,;]+)+$/;
 
 /**
- * Reads what an answer's headers say of the API's rate limit, in any of the dialects of design §5.
+ * Reads what an answer's headers report of the API's rate limit. Never throws, whatever the bytes.
  *
- * Where an answer reports several budgets, the most binding one is given: the least remaining, then
- * the later reset. Its numbers are never mixed with another's. What is doubtful is left out and its
- * header named in `doubtful`: a number that is negative, broken, out of all reason or spelled as no
- * API spells it, a date that does not exist, a header that was sent twice with different values.
- * Never throws, whatever the bytes.
+ * It reads these groups of headers, and Retry-After (RFC 9110 §10.2.3):
+ *
+ * - `X-RateLimit-Limit`, `-Remaining` and `-Reset`, or the same with `X-Rate-Limit-`. They are in
+ *   wide use and have no standard; {@link readReset} has the formats of the reset.
+ * - `RateLimit-Limit`, `-Remaining` and `-Reset`: draft-ietf-httpapi-ratelimit-headers up to 06.
+ * - `RateLimit` and `RateLimit-Policy`: the same draft from 07 on (ratelimit-fields.ts).
+ *
+ * If an answer reports several budgets, the result is the most binding one: the least remaining,
+ * then the later reset. Numbers of different budgets are never mixed. A doubtful value is left out,
+ * and its header is listed in `doubtful`. Doubtful are: negative, malformed or implausibly large
+ * numbers; dates that do not exist; a header that was sent twice with different values.
  */
 export function readRateLimit(headers: HeaderRecord): RateLimitReading {
   const doubtful: string[] = [];
@@ -63,8 +69,8 @@ export function readRateLimit(headers: HeaderRecord): RateLimitReading {
 }
 
 /**
- * How many seconds the answer spent in caches; `undefined` if it says nothing, or nothing sensible.
- * Of several values the first counts (RFC 9111 §5.1).
+ * The seconds that an answer spent in caches, from its `Age`; `undefined` if that is absent or
+ * invalid. Only the first of several values counts (RFC 9111 §5.1).
  */
 export function readAge(headers: HeaderRecord): number | undefined {
   const text = textOf(headers, 'age');
@@ -74,21 +80,21 @@ export function readAge(headers: HeaderRecord): number | undefined {
   return readCount(first);
 }
 
-/** `RateLimit` with the limits that `RateLimit-Policy` states for it. */
+/** Reads `RateLimit`, with the limits from `RateLimit-Policy` where it has none. */
 function readFields(headers: HeaderRecord, doubtful: string[]): readonly Budget[] {
   if (headers['ratelimit'] === undefined && headers['ratelimit-policy'] === undefined) return [];
   const limits = read(headers, 'ratelimit', readServiceLimits, doubtful);
   const policies = read(headers, 'ratelimit-policy', readQuotaPolicies, doubtful) ?? [];
   if (limits === undefined) {
-    // A single policy states the limit even where nothing tells how much of it is left.
+    // A single policy gives the limit, even if no header gives what remains of it.
     const [only, ...others] = policies.filter((policy) => policy.countsOperations);
     return only !== undefined && others.length === 0 ? [makeBudget(only.quota)] : [];
   }
   const budgets: Budget[] = [];
   for (const { policy, limit, remaining, reset } of limits) {
-    const stated = policies.find(({ name }) => name !== undefined && name === policy);
-    if (stated?.countsOperations === false) continue;
-    budgets.push(makeBudget(limit ?? stated?.quota, remaining, reset));
+    const named = policies.find(({ name }) => name !== undefined && name === policy);
+    if (named?.countsOperations === false) continue;
+    budgets.push(makeBudget(limit ?? named?.quota, remaining, reset));
   }
   return budgets;
 }
@@ -101,7 +107,9 @@ function makeBudget(limit?: number, remaining?: number, reset?: Reset): Budget {
   return budget;
 }
 
-/** Of two that cannot be compared (an instant and a delay) the first stays. */
+/**
+ * The most binding of two budgets; the first, if an instant would have to be compared to a delay.
+ */
 function moreBinding(first: Budget | undefined, second: Budget): Budget {
   if (first === undefined) return second;
   const { remaining: left = Number.POSITIVE_INFINITY, reset: a } = first;
@@ -113,7 +121,7 @@ function moreBinding(first: Budget | undefined, second: Budget): Budget {
   return b.kind === 'delay' && b.afterMs > a.afterMs ? second : first;
 }
 
-/** Reads one header; notes its name when it is there and cannot be understood. */
+/** Reads one header; adds its name to `doubtful` when it is present and cannot be read. */
 function read<T>(
   headers: HeaderRecord,
   name: string,
@@ -127,14 +135,14 @@ function read<T>(
   return value;
 }
 
-/** Lines of the same name are one list (RFC 9110 §5.3); Node joins them already, undici does not. */
+/** Joins lines of the same name to one list (RFC 9110 §5.3). Node joins them, undici does not. */
 function textOf(headers: HeaderRecord, name: string): string | undefined {
   const value = headers[name];
   if (value === undefined || typeof value === 'string') return value;
   return value.length === 0 ? undefined : value.join(', ');
 }
 
-/** A value that was sent several times, say by the API and again by its edge, if all are equal. */
+/** Reads a value that was sent several times, such as by the API and its edge, if all are equal. */
 function parseRepeated<T>(text: string, parse: (text: string) => T | undefined): T | undefined {
   if (text.length > MAX_LENGTH) return undefined;
   for (let end = text.indexOf(', '); end !== -1; end = text.indexOf(', ', end + 1)) {
@@ -154,9 +162,9 @@ function readCount(text: string): number | undefined {
 }
 
 /**
- * A limit may be followed by the policies that it comes from: `100, 100;w=60, 5000;w=3600` (IETF
- * drafts up to 06, and Envoy in `x-ratelimit-limit`). The first number is the one that `remaining`
- * is about; a further one without a policy's parameters would be another limit, and doubtful.
+ * Reads a limit, which its policies may follow: `100, 100;w=60, 5000;w=3600` (IETF drafts up to 06,
+ * and Envoy in `x-ratelimit-limit`). `remaining` belongs to the first number. A further number
+ * without the parameters of a policy would be a second limit, so the value is doubtful.
  */
 function readLimit(text: string): number | undefined {
   const limit = readCount(text);

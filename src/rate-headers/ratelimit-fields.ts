@@ -7,9 +7,9 @@ import { delayOfSeconds, type Reset } from './reset-value.ts';
  * send (`limit=100, remaining=50, reset=30`, `100;w=60`).
  */
 
-/** One member of `RateLimit`: what is left under one policy. */
+/** One member of `RateLimit`: what remains under one policy. */
 export interface ServiceLimit {
-  /** Which policy; `undefined` where there can be but one. */
+  /** The policy's name; `undefined` in draft 07, which allows only one. */
   readonly policy: string | undefined;
   readonly limit?: number;
   readonly remaining: number;
@@ -18,33 +18,35 @@ export interface ServiceLimit {
 
 /** One member of `RateLimit-Policy`. */
 export interface QuotaPolicy {
-  /** `undefined` in the drafts before policies had names. */
+  /** `undefined` in draft 07, in which policies have no names. */
   readonly name: string | undefined;
   readonly quota: number;
   /** False for quotas of bytes or of concurrent requests, which are not budgets of operations. */
   readonly countsOperations: boolean;
 }
 
-/** The largest count that is taken seriously; some servers say 2^63 − 1 for "no limit". */
+/** The largest plausible count; some servers send 2^63 − 1 for "no limit". */
 export const MAX_COUNT = 1e12;
-/** Room for dozens of policies; bounds the work on a hostile value. */
+/** Enough for dozens of policies; it bounds the work on a hostile value. */
 const MAX_LENGTH = 2048;
 
 /** Reads a whole `RateLimit` field; `undefined` if any of its members is doubtful. Never throws. */
 export function readServiceLimits(text: string): readonly ServiceLimit[] | undefined {
-  // Draft 07 is a dictionary and the later ones are lists; no value is both.
+  // The field is a dictionary in draft 07 and a list in later drafts; no value is both.
   if (/^[a-z]+=/.test(text)) return structured(text, readDraft07);
   return structured(text, (value) => everyMember(value, readServiceLimit));
 }
 
-/** Reads a whole `RateLimit-Policy`; `undefined` if any of its members is doubtful. Never throws. */
+/**
+ * Reads a whole `RateLimit-Policy`; `undefined` if any of its members is doubtful. Never throws.
+ */
 export function readQuotaPolicies(text: string): readonly QuotaPolicy[] | undefined {
   return structured(text, (value) => everyMember(value, readQuotaPolicy));
 }
 
 function readDraft07(text: string): readonly ServiceLimit[] | undefined {
   const members = parseDictionary(text);
-  // Of a name that is there twice, the parser keeps the last; which one the API meant is doubtful.
+  // The parser keeps the last of two equal names, but it is unknown which one the API meant.
   if (members.size !== text.split(',').length) return undefined;
   const limit = count(members.get('limit')?.[0]);
   const remaining = count(members.get('remaining')?.[0]);
@@ -65,10 +67,10 @@ function readServiceLimit(item: unknown, parameters: Parameters): ServiceLimit |
 function readQuotaPolicy(item: unknown, parameters: Parameters): QuotaPolicy | undefined {
   const unnamed = count(item);
   const quota = unnamed ?? count(parameters.get('q'));
-  const known = unnamed === undefined ? name(item) : undefined;
-  if (quota === undefined || (unnamed === undefined && known === undefined)) return undefined;
+  const policy = unnamed === undefined ? name(item) : undefined;
+  if (quota === undefined || (unnamed === undefined && policy === undefined)) return undefined;
   const unit = parameters.get('qu') ?? 'requests';
-  return { name: known, quota, countsOperations: unit === 'requests' };
+  return { name: policy, quota, countsOperations: unit === 'requests' };
 }
 
 function everyMember<T>(
@@ -81,11 +83,13 @@ function everyMember<T>(
     if (member === undefined) return undefined;
     members.push(member);
   }
-  // The draft has no empty lists.
+  // The drafts have no empty lists.
   return members.length === 0 ? undefined : members;
 }
 
-/** The parser of structured fields throws on bad input; here bad input is merely doubtful. */
+/**
+ * Calls a parser of structured fields, which throws on bad input; here bad input is `undefined`.
+ */
 function structured<T>(text: string, read: (text: string) => T): T | undefined {
   if (text.length > MAX_LENGTH) return undefined;
   try {
@@ -95,7 +99,7 @@ function structured<T>(text: string, read: (text: string) => T): T | undefined {
   }
 }
 
-/** A policy's name: a string, but some servers and a proposed draft write a token. */
+/** A policy's name: a string, or a token, which some servers and a proposed draft use. */
 function name(item: unknown): string | undefined {
   if (item instanceof Token) return item.toString();
   return typeof item === 'string' ? item : undefined;

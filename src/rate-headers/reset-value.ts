@@ -1,51 +1,54 @@
 import { parseDuration } from '../util/duration.ts';
-import { readHttpDate } from './http-date.ts';
-import { hasFraction, looksLikeIsoStamp, readIsoStamp } from './iso-stamp.ts';
+import {
+  hasFraction,
+  looksLikeIsoTimestamp,
+  readHttpDate,
+  readIsoTimestamp,
+} from './timestamps.ts';
 
-/** When something happens: at a moment the API's clock names, or a while after the answer. */
+/** The value of a reset: an instant on the API's clock, or a delay that begins with the answer. */
 export type Reset =
   | {
       readonly kind: 'instant';
       /** Milliseconds since 1970, UTC, on the API's clock. */
       readonly atMs: number;
-      /** How coarse the stamp is: 1000 for whole seconds, 0 when it carries a fraction. */
+      /** The resolution of the timestamp: 1000 for whole seconds, 0 if it has a fraction. */
       readonly resolutionMs: number;
     }
   | {
       readonly kind: 'delay';
       readonly afterMs: number;
-      /** How coarse it is: 1000 for whole seconds, 1 for thousandths. */
+      /** The resolution of the delay: 1000 for whole seconds, 1 for thousandths. */
       readonly resolutionMs: number;
     };
 
 /**
- * The instants that a reset can name: 2001-09-09 to 2286-11-20, where epoch milliseconds have
- * thirteen digits and epoch seconds ten. Everything else is a mistake or another unit.
+ * The range of plausible instants: 2001-09-09 to 2286-11-20. In it milliseconds since 1970 have
+ * thirteen digits and seconds since 1970 have ten. Other values are mistakes or have another unit.
  */
-const ERA_MS = { from: 1e12, before: 1e13 };
-/** No budget takes longer than a year to come back. */
+const PLAUSIBLE_MS = { from: 1e12, before: 1e13 };
+/** No budget takes longer than a year to refill. */
 const MAX_DELAY_MS = 366 * 86_400_000;
-/** Longer than any form below; bounds the work on a hostile value. */
+/** Longer than any valid form; it bounds the work on a hostile value. */
 const MAX_LENGTH = 64;
 const WHOLE_SECONDS_MS = 1000;
 
 const NUMBER = /^\d+(?:\.\d+)?$/;
 
 /**
- * Reads the value of a reset header, by its shape and, for plain numbers, by its magnitude:
+ * Reads the value of a reset header, by its form and, for plain numbers, by its magnitude:
  *
- * - up to a year: seconds from now; 10 digits: seconds since 1970; 13 digits: milliseconds since
- *   1970. Each may have a fraction. Nothing lies between, so no number has two meanings.
+ * - A number of up to a year is seconds from now, one of 10 digits is seconds since 1970, and one
+ *   of 13 digits is milliseconds since 1970. Each may have a fraction. These ranges do not overlap.
  * - `6m0s`, `12ms`: a duration from now.
- * - `2017-11-02T12:31:28.675446`: ISO 8601 with T or a space, to the microsecond, with or without
- *   `Z` or an offset. Without one it is UTC.
- * - an HTTP-date.
+ * - `2017-11-02T12:31:28.675446`: an ISO 8601 timestamp ({@link readIsoTimestamp}).
+ * - `Thu, 02 Nov 2017 12:31:28 GMT`: an HTTP-date ({@link readHttpDate}).
  *
- * Gives `undefined` for anything else, for dates that do not exist, and for times out of all reason.
+ * Returns `undefined` for all other texts, for dates that do not exist, and for implausible times.
  */
 export function readReset(text: string): Reset | undefined {
   if (text.length > MAX_LENGTH) return undefined;
-  if (looksLikeIsoStamp(text)) return instant(readIsoStamp(text), hasFraction(text));
+  if (looksLikeIsoTimestamp(text)) return instant(readIsoTimestamp(text), hasFraction(text));
   if (NUMBER.test(text)) return byMagnitude(Number(text), resolutionOf(text));
   const durationMs = parseDuration(text);
   if (durationMs !== undefined) return delay(durationMs, resolutionOf(text));
@@ -59,12 +62,12 @@ export function readRetryAfter(text: string): Reset | undefined {
   return instant(readHttpDate(text), false);
 }
 
-/** A whole number of seconds from now, when that is within reason. */
+/** The delay of a whole number of seconds; `undefined` if it is implausibly long. */
 export function delayOfSeconds(seconds: number): Reset | undefined {
   return delay(seconds * 1000, WHOLE_SECONDS_MS);
 }
 
-/** How coarse a number of seconds is, or of milliseconds: its last digit is cut off or rounded. */
+/** The value of the last digit in milliseconds: what follows it was cut off or rounded. */
 function resolutionOf(text: string): number {
   const unitMs = text.endsWith('ms') ? 1 : WHOLE_SECONDS_MS;
   const [, digits = ''] = /\.(\d+)/.exec(text) ?? [];
@@ -73,8 +76,8 @@ function resolutionOf(text: string): number {
 
 function byMagnitude(value: number, resolutionMs: number): Reset | undefined {
   if (value * 1000 <= MAX_DELAY_MS) return delay(value * 1000, resolutionMs);
-  const fine = resolutionMs < WHOLE_SECONDS_MS;
-  if (value < ERA_MS.before / 1000) return instant(value * 1000, fine);
+  const isFine = resolutionMs < WHOLE_SECONDS_MS;
+  if (value < PLAUSIBLE_MS.before / 1000) return instant(value * 1000, isFine);
   return instant(value, true);
 }
 
@@ -83,7 +86,8 @@ function delay(afterMs: number, resolutionMs: number): Reset | undefined {
   return { kind: 'delay', afterMs, resolutionMs };
 }
 
-function instant(atMs: number | undefined, fine: boolean): Reset | undefined {
-  if (atMs === undefined || !(atMs >= ERA_MS.from && atMs < ERA_MS.before)) return undefined;
-  return { kind: 'instant', atMs, resolutionMs: fine ? 0 : WHOLE_SECONDS_MS };
+function instant(atMs: number | undefined, isFine: boolean): Reset | undefined {
+  const isPlausible = atMs !== undefined && atMs >= PLAUSIBLE_MS.from && atMs < PLAUSIBLE_MS.before;
+  if (!isPlausible) return undefined;
+  return { kind: 'instant', atMs, resolutionMs: isFine ? 0 : WHOLE_SECONDS_MS };
 }

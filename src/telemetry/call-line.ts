@@ -1,8 +1,13 @@
 import type { Log } from './log.ts';
 
+/** How a call can end. */
+export const CALL_OUTCOMES = ['answered', 'shed', 'failed', 'aborted'] as const;
+
+export type CallOutcome = (typeof CALL_OUTCOMES)[number];
+
 /**
- * What there is to say of one call when it is over: the fields of its log line, and what metrics
- * and the live feed are made of. docs/logs.md explains each.
+ * What is recorded of one call when it is over: the fields of its log line. Metrics and the live page
+ * are made from it too. docs/logs.md explains each field.
  */
 export interface CallLine {
   readonly id: string;
@@ -12,14 +17,14 @@ export interface CallLine {
   readonly priority: string | undefined;
   /** Empty, like `path`, when the request could not be read that far. */
   readonly method: string;
-  /** Normalised, its secret parts hidden. */
+  /** Normalised, with its secret parts masked. */
   readonly path: string;
   readonly query: string;
-  /** What the caller was sent; 0 when it was sent nothing. */
+  /** The status that the caller was sent; 0 when it was sent nothing. */
   readonly status: number;
-  readonly outcome: 'answered' | 'shed' | 'failed' | 'aborted';
+  readonly outcome: CallOutcome;
   readonly code: string | undefined;
-  /** How often it was sent to the API. */
+  /** How often the request was sent to the API. */
   readonly attempts: number;
   /** Milliseconds in the queue and the lane, over all attempts. */
   readonly waitMs: number;
@@ -28,14 +33,14 @@ export interface CallLine {
   readonly totalMs: number;
   readonly bytesIn: number;
   readonly bytesOut: number;
-  /** The bucket's numbers when the call was over, as far as they are known. */
+  /** The bucket's numbers when the call was over; `undefined` where they are not known. */
   readonly limit: number | undefined;
   readonly remaining: number | undefined;
   readonly resetInMs: number | undefined;
   readonly waiting: number;
 }
 
-/** Takes the line of every call, once. Must not throw, and must not keep the walk. */
+/** Records the line of every call, once. Must not throw, and must not delay the pipeline. */
 export type CallRecorder = (line: CallLine) => void;
 
 /** Writes each line into the log. */
@@ -43,8 +48,8 @@ export function logCalls(log: Log): CallRecorder {
   return (line) => log.line(line, 'call');
 }
 
-/** One recorder that hands each line to all of `recorders`, in their order. */
-export function toAll(recorders: readonly CallRecorder[]): CallRecorder {
+/** One recorder that passes each line to all `recorders`, in their order. */
+export function combineRecorders(recorders: readonly CallRecorder[]): CallRecorder {
   return (line) => {
     for (const recorder of recorders) recorder(line);
   };

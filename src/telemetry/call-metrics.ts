@@ -1,25 +1,24 @@
 import { Counter, Histogram, type Registry } from '@prometheus-io/client';
-import { Busiest, OTHER } from './busiest.ts';
-import type { CallLine, CallRecorder } from './call-line.ts';
+import { BoundedLabels, OTHER } from './bounded-labels.ts';
+import { CALL_OUTCOMES, type CallRecorder } from './call-line.ts';
 import type { PipelineObserver } from './pipeline-observer.ts';
 
-/** Callers with series of their own; the rest are `other`. */
+/** How many callers have their own series; the rest share the label `other`. */
 const CALLERS_NAMED = 100;
 const METHODS = new Set('GET HEAD POST PUT PATCH DELETE OPTIONS TRACE CONNECT'.split(' '));
 const STATUS_CLASSES = ['none', '1xx', '2xx', '3xx', '4xx', '5xx'];
-const OUTCOMES: readonly CallLine['outcome'][] = ['answered', 'shed', 'failed', 'aborted'];
-/** From the milliseconds of a good call to the minutes that one may wait. */
+/** From the milliseconds of a fast call to the minutes that a call may wait. */
 const SECONDS = [
   0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 45, 60, 90, 120,
   300, 600,
 ];
 
-/** Counts finished calls, and what happened within them. */
+/** Counts finished calls, and events within calls. */
 export interface CallMetrics extends PipelineObserver {
   readonly record: CallRecorder;
 }
 
-/** Registers what is counted of calls. Its names are docs/metrics.md's and final. */
+/** Registers the metrics of calls. Their names are documented in docs/metrics.md and do not change. */
 export function makeCallMetrics(registry: Registry): CallMetrics {
   const registers = [registry];
   const calls = new Counter({
@@ -52,14 +51,14 @@ export function makeCallMetrics(registry: Registry): CallMetrics {
     labelNames: ['because'],
     registers,
   });
-  // Alerts compare rates; a series that first appears with its first event has none to compare.
+  // Without a first sample of 0, the rate of a new series misses its first event, and so do alerts.
   for (const code of ['queue-full', 'wait-too-long', 'draining']) sheds.inc({ code }, 0);
   for (const because of ['throttled', 'stale', 'failed']) retries.inc({ because }, 0);
 
-  const callers = new Busiest(CALLERS_NAMED, (caller) => {
+  const callers = new BoundedLabels(CALLERS_NAMED, (caller) => {
     for (const method of [...METHODS, OTHER]) {
       for (const statusClass of [...STATUS_CLASSES, OTHER]) {
-        for (const outcome of OUTCOMES) {
+        for (const outcome of CALL_OUTCOMES) {
           calls.remove({ method, status_class: statusClass, outcome, caller });
         }
       }
@@ -80,7 +79,7 @@ export function makeCallMetrics(registry: Registry): CallMetrics {
         caller: callers.label(caller === '' ? 'unknown' : caller),
       });
       total.observe(line.totalMs / 1000);
-      // A call that was not understood neither waited nor went out.
+      // A call that was rejected before it had a bucket neither waited nor was sent.
       if (line.bucket !== undefined) wait.observe(line.waitMs / 1000);
       if (line.attempts > 0) upstream.observe(line.upstreamMs / 1000);
       if (outcome === 'shed' && code !== undefined) sheds.inc({ code });

@@ -4,13 +4,13 @@ import type { CallLine } from './call-line.ts';
 /** Fifteen minutes in steps of five seconds. */
 const STEP_MS = 5000;
 const STEPS = 180;
-/** Waits are counted in bins a fifth wider each than the one before: 1 ms to 17 minutes. */
+/** Waits are counted in bins, each a fifth wider than the one before: 1 ms to 17 minutes. */
 const BINS = 82;
 const BINS_PER_DOUBLING = 4;
 
-/** What happened in one step of time. */
+/** The numbers of one step of time. */
 export interface HistoryPoint {
-  /** Counts the steps of time; the newest point is told again until its step is over. */
+  /** The number of the step. The newest point changes until its step is over. */
   readonly step: number;
   /** When the step began, in milliseconds since 1970. */
   readonly at: number;
@@ -19,14 +19,14 @@ export interface HistoryPoint {
   readonly shed: number;
   readonly failed: number;
   readonly aborted: number;
-  /** 429s that the API sent, and that no caller saw. */
+  /** 429s that the API sent. */
   readonly throttled: number;
-  /** Milliseconds that half of the calls, and all but a twentieth, waited at most. */
+  /** The median and the 95th percentile of the waits, in milliseconds. */
   readonly waitP50: number;
   readonly waitP95: number;
 }
 
-/** The last fifteen minutes, in a fixed amount of memory. */
+/** Numbers of the last fifteen minutes, in a fixed amount of memory. */
 export class History {
   readonly #clock: Clock;
   readonly #steps: Step[] = [];
@@ -37,12 +37,12 @@ export class History {
     this.#current = this.#stepAt(this.step);
   }
 
-  /** Milliseconds that one point stands for. */
+  /** Milliseconds that one point covers. */
   get stepMs(): number {
     return STEP_MS;
   }
 
-  /** The number of the step that is now. */
+  /** The number of the current step. */
   get step(): number {
     return Math.floor(this.#clock.now() / STEP_MS);
   }
@@ -59,15 +59,15 @@ export class History {
     this.#now().throttled++;
   }
 
-  /** The newest `most` points, oldest first, without those in which nothing happened. */
-  points(most = STEPS): HistoryPoint[] {
+  /** The newest `max` points, oldest first, without empty ones. */
+  points(max = STEPS): HistoryPoint[] {
     const now = this.#clock.now();
     const current = Math.floor(now / STEP_MS);
-    const wallLessNow = this.#clock.wallMs() - now;
+    const wallOffset = this.#clock.wallMs() - now;
     const points: HistoryPoint[] = [];
-    for (let index = current - Math.min(most, STEPS) + 1; index <= current; index++) {
-      const step = this.#steps[slotOf(index)];
-      if (step?.index === index) points.push(pointOf(step, wallLessNow));
+    for (let index = current - Math.min(max, STEPS) + 1; index <= current; index++) {
+      const step = this.#steps[ringIndexOf(index)];
+      if (step?.index === index) points.push(pointOf(step, wallOffset));
     }
     return points;
   }
@@ -78,11 +78,11 @@ export class History {
     return this.#current;
   }
 
-  /** Takes the place of the step that is fifteen minutes old. */
+  /** A new step, which reuses the memory of the step that is fifteen minutes old. */
   #stepAt(index: number): Step {
-    const waits = this.#steps[slotOf(index)]?.waits.fill(0) ?? new Uint32Array(BINS);
+    const waits = this.#steps[ringIndexOf(index)]?.waits.fill(0) ?? new Uint32Array(BINS);
     const step = { index, calls: 0, answered: 0, shed: 0, failed: 0, aborted: 0, throttled: 0 };
-    return (this.#steps[slotOf(index)] = { ...step, waits });
+    return (this.#steps[ringIndexOf(index)] = { ...step, waits });
   }
 }
 
@@ -97,14 +97,14 @@ interface Step {
   readonly waits: Uint32Array;
 }
 
-function slotOf(index: number): number {
+function ringIndexOf(index: number): number {
   return ((index % STEPS) + STEPS) % STEPS;
 }
 
-function pointOf({ index, waits, ...counts }: Step, wallLessNow: number): HistoryPoint {
+function pointOf({ index, waits, ...counts }: Step, wallOffset: number): HistoryPoint {
   return {
     step: index,
-    at: Math.round(index * STEP_MS + wallLessNow),
+    at: Math.round(index * STEP_MS + wallOffset),
     ...counts,
     waitP50: quantile(waits, counts.calls, 0.5),
     waitP95: quantile(waits, counts.calls, 0.95),
@@ -122,7 +122,7 @@ function quantile(waits: Uint32Array, calls: number, share: number): number {
   if (left === 0) return 0;
   for (let bin = 0; bin < BINS; bin++) {
     left -= waits[bin] ?? 0;
-    // The middle of the bin, on the scale of its borders.
+    // The middle of the bin, on the logarithmic scale of the bins.
     if (left <= 0) return bin === 0 ? 0 : Math.round(2 ** ((bin - 0.5) / BINS_PER_DOUBLING));
   }
   return 0;

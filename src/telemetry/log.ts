@@ -1,30 +1,26 @@
 import { pino, type DestinationStream, type Logger } from 'pino';
-import { describeError } from './error-description.ts';
 import type { Clock } from '../util/clock.ts';
-import type { Output } from './output.ts';
-
-export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
+import type { LogLevel } from '../util/log-level.ts';
+import type { LogOutput } from './log-output.ts';
 
 export interface Log extends Logger {
   /**
-   * Writes one line as `info(fields, msg)` would, at a fifth of its cost, for what is written with
-   * every call. Fields are plain: strings, numbers, and `undefined` for what is absent.
+   * Writes one line as `info(fields, msg)` would, at a fifth of its cost: for the line of every
+   * call. The fields are strings, numbers, or `undefined` for an absent one.
    */
   line(fields: { readonly id: string }, msg: string): void;
 }
 
 export interface LogOptions {
   readonly level: LogLevel;
-  /** Which gateway process wrote a line. */
+  /** Names the gateway process in every line. */
   readonly replica: string;
   readonly clock: Clock;
-  /** Where lines go: an {@link Output}, unless a test wants to read them. */
+  /** A {@link LogOutput}, unless a test reads the lines. */
   readonly destination: DestinationStream;
 }
 
-/**
- * A log of one JSON object a line. Values are escaped by JSON, so no caller's bytes can forge one.
- */
+/** A log of one JSON object per line. JSON escapes all values, so no caller can forge a line. */
 export function makeLog({ level, replica, clock, destination }: LogOptions): Log {
   const stamp = makeStamp(clock);
   const logger = pino(
@@ -37,18 +33,18 @@ export function makeLog({ level, replica, clock, destination }: LogOptions): Log
     },
     destination,
   );
-  const ofReplica = JSON.stringify(replica);
+  const replicaJson = JSON.stringify(replica);
   return Object.assign(logger, {
     line(fields: { readonly id: string }, msg: string): void {
       if (!logger.isLevelEnabled('info')) return;
-      const own = JSON.stringify(fields).slice(1, -1);
-      const head = `{"level":"info","time":"${stamp()}","replica":${ofReplica}`;
-      destination.write(`${head},${own},"msg":${JSON.stringify(msg)}}\n`);
+      const fieldsJson = JSON.stringify(fields).slice(1, -1);
+      const head = `{"level":"info","time":"${stamp()}","replica":${replicaJson}`;
+      destination.write(`${head},${fieldsJson},"msg":${JSON.stringify(msg)}}\n`);
     },
   });
 }
 
-/** The time in ISO 8601; under load many lines share a millisecond, and its text. */
+/** The time in ISO 8601. Under load many lines share a millisecond, so its text is kept. */
 function makeStamp(clock: Clock): () => string {
   let atMs = Number.NaN;
   let text = '';
@@ -62,7 +58,42 @@ function makeStamp(clock: Clock): () => string {
   };
 }
 
-/** Has `output` say in the log itself what it had to drop. */
-export function tellLostLines(log: Log, output: Output): void {
+/** Logs how many lines `output` lost. */
+export function reportLostLines(log: Log, output: LogOutput): void {
   output.onLost((lines) => log.warn({ lines, total: output.linesLost }, 'lines lost'));
+}
+
+/** An error as a log line shows it. */
+interface ErrorDescription {
+  readonly type: string;
+  readonly message: string;
+  readonly code?: string;
+  readonly stack?: string;
+  readonly cause?: ErrorDescription;
+}
+
+const MAX_MESSAGE = 1000;
+const MAX_STACK = 8000;
+const MAX_CAUSES = 4;
+
+/**
+ * Describes an error by these fields and no others, each of bounded length. Errors carry more that
+ * must not be logged: a parser's error has bytes of the API's answer, a certificate's error has the
+ * whole certificate.
+ */
+function describeError(error: unknown, depth = 0): ErrorDescription {
+  if (!(error instanceof Error)) {
+    return { type: typeof error, message: String(error).slice(0, MAX_MESSAGE) };
+  }
+  const { name, message, stack, cause } = error;
+  const code = 'code' in error && typeof error.code === 'string' ? error.code : undefined;
+  return {
+    type: name,
+    message: message.slice(0, MAX_MESSAGE),
+    ...(code === undefined ? {} : { code }),
+    ...(stack === undefined ? {} : { stack: stack.slice(0, MAX_STACK) }),
+    ...(cause === undefined || depth === MAX_CAUSES
+      ? {}
+      : { cause: describeError(cause, depth + 1) }),
+  };
 }

@@ -4,20 +4,20 @@ import { makeStateMetrics, type StateSources } from './state-metrics.ts';
 
 export interface MetricsOptions extends StateSources {
   /**
-   * Whether to watch the process too: memory, event loop, garbage collection. For the one gateway
-   * that the process is there for, as those watches end only with it.
+   * Whether to include the process: memory, event loop, garbage collection. At most once per
+   * process, because this collection cannot be stopped.
    */
   readonly processFigures: boolean;
 }
 
-/** What a scrape gets. */
+/** The response to a scrape. */
 export interface Exposition {
   readonly contentType: string;
   readonly text: string;
 }
 
 export interface Metrics extends CallMetrics {
-  /** Everything there is, in the format that an Accept header prefers: Prometheus or OpenMetrics. */
+  /** All metrics, as OpenMetrics if the Accept header names it, else in Prometheus' text format. */
   expose(accept: string | undefined): Promise<Exposition>;
 }
 
@@ -41,9 +41,9 @@ export function makeMetrics({ processFigures, ...sources }: MetricsOptions): Met
 }
 
 /**
- * OpenMetrics names a family of counters without the `_total` of its samples, has no empty lines
- * and an end mark; for what we have, that is all the difference. (The library's own OpenMetrics
- * renames its counters for good, which then lack the suffix in the other format.)
+ * Converts Prometheus' text format to OpenMetrics. For our metrics, only three things differ:
+ * the name of a counter family has no `_total`, there are no empty lines, and the text ends with a
+ * mark. The library's own conversion renames its counters permanently, also in the other format.
  */
 function toOpenMetrics(text: string): string {
   const families = text.replaceAll(/^# (HELP|TYPE) (\S+)_total /gm, '# $1 $2 ');

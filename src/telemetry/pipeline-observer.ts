@@ -1,10 +1,10 @@
-/** Why a call asks for another grant. */
+/** Why a call is attempted again. */
 export type RetryCause = 'throttled' | 'stale' | 'failed';
 
-/** Hears what happens within a call, when it happens. Must not throw, and must not keep the walk. */
+/** Observes events within a call. Must not throw, and must not delay the pipeline. */
 export interface PipelineObserver {
   /** The API answered an attempt with 429. */
   throttled(className: string): void;
-  /** The call goes round again. */
+  /** The call asks for a grant for another attempt. */
   retry(because: RetryCause): void;
 }

@@ -2,43 +2,44 @@ import { Counter, Gauge, Histogram, type Registry } from '@prometheus-io/client'
 import type { ApiClock } from '../rate-headers/api-clock.ts';
 import type { Clock } from '../util/clock.ts';
 import type { BucketSnapshot, Ledger, LedgerMode } from '../ledger/ledger.ts';
-import { OTHER } from './busiest.ts';
-import type { LedgerWatch } from './ledger-watch.ts';
+import { OTHER } from './bounded-labels.ts';
+import type { LedgerMonitor } from './ledger-monitor.ts';
 
 export interface StateSources {
   readonly clock: Clock;
   readonly apiClock: ApiClock;
   readonly ledger: Pick<Ledger, 'snapshot'>;
-  readonly ledgerWatch: LedgerWatch;
-  /** Jobs that wait in the lanes. */
+  readonly ledgerMonitor: LedgerMonitor;
+  /** Requests that wait in the lanes. */
   readonly laneQueued: () => number;
-  /** Bytes of request bodies that are kept, to be sent or sent again. */
+  /** Bytes of request bodies that are kept, for the first attempt or for a retry. */
   readonly bufferedBytes: () => number;
   /** Log lines that were dropped because their reader stalled. */
   readonly logLinesLost: () => number;
 }
 
-/** Buckets with series of their own; the rest are summed up by class as `other`. */
+/** How many buckets have their own series; the rest are summed by class as `other`. */
 const BUCKETS_NAMED = 100;
 const MODES: readonly LedgerMode[] = ['memory', 'redis', 'local'];
 const STEP_SECONDS = [0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1];
 const STEP_TICKETS = [0, 1, 2, 4, 8, 16, 32, 64, 128, 256];
 
 /**
- * Registers what is read rather than counted: buckets, the API's clock, ledger, lane, buffers.
- * Answers how to read it, which a scrape does first: between scrapes it costs nothing.
+ * Registers the metrics of the current state: buckets, the API's clock, ledger, lane, buffers.
+ * Returns a function that reads the state. Each scrape calls it first, so that the state costs
+ * nothing between scrapes.
  */
 export function makeStateMetrics(registry: Registry, sources: StateSources): () => void {
   const registers = [registry];
-  const { clock, apiClock, ledger, ledgerWatch } = sources;
+  const { clock, apiClock, ledger, ledgerMonitor } = sources;
   const gauge = (name: string, help: string): Gauge => new Gauge({ name, help, registers });
   const ofBucket = (name: string, help: string): Gauge<'bucket' | 'class'> =>
     new Gauge({ name, help, labelNames: ['bucket', 'class'], registers });
 
-  const limit = ofBucket('headgate_bucket_limit', 'Operations per period, as the API says.');
+  const limit = ofBucket('headgate_bucket_limit', 'Operations per period, as the API reported.');
   const remaining = ofBucket('headgate_bucket_remaining', 'Operations left until the reset.');
   const waiting = ofBucket('headgate_bucket_waiting', 'Tickets that wait for a grant.');
-  const leases = ofBucket('headgate_bucket_leases', 'Grants whose answer is awaited.');
+  const leases = ofBucket('headgate_bucket_leases', 'Requests in flight.');
   const reset = ofBucket('headgate_bucket_reset_seconds', 'Seconds until the reset.');
   const offset = gauge('headgate_api_clock_offset_seconds', "The API's clock less the host's.");
   const uncertainty = gauge(
@@ -47,7 +48,7 @@ export function makeStateMetrics(registry: Registry, sources: StateSources): () 
   );
   const mode = new Gauge({
     name: 'headgate_ledger_mode',
-    help: '1 for the mode in force: memory, redis, or local while Redis is away.',
+    help: '1 for the mode in force: memory, redis, or local while Redis is not available.',
     labelNames: ['mode'],
     registers,
   });
@@ -72,7 +73,7 @@ export function makeStateMetrics(registry: Registry, sources: StateSources): () 
   });
   let lostSeen = 0;
 
-  ledgerWatch.onStep((durationMs, tickets) => {
+  ledgerMonitor.onStep((durationMs, tickets) => {
     stepSeconds.observe(durationMs / 1000);
     stepTickets.observe(tickets);
   });
@@ -96,7 +97,7 @@ export function makeStateMetrics(registry: Registry, sources: StateSources): () 
     const { low, high } = apiClock.bounds(now, wallMs);
     offset.set(((low + high) / 2 - (wallMs - now)) / 1000);
     uncertainty.set((high - low) / 1000);
-    for (const each of MODES) mode.set({ mode: each }, ledgerWatch.current === each ? 1 : 0);
+    for (const each of MODES) mode.set({ mode: each }, ledgerMonitor.currentMode === each ? 1 : 0);
     laneQueued.set(sources.laneQueued());
     buffered.set(sources.bufferedBytes());
     const lostNow = sources.logLinesLost();
@@ -110,7 +111,7 @@ type Numbers = Pick<
   'id' | 'class' | 'limit' | 'remaining' | 'resetInMs' | 'leases' | 'waiting'
 >;
 
-/** The buckets in which most is going on, and one per class for all the others together. */
+/** The busiest buckets, and one sum per class of all others. */
 function bounded(buckets: readonly Numbers[]): readonly Numbers[] {
   if (buckets.length <= BUCKETS_NAMED) return buckets;
   const busiest = [...buckets].sort((a, b) => b.waiting - a.waiting || b.leases - a.leases);
@@ -122,7 +123,7 @@ function bounded(buckets: readonly Numbers[]): readonly Numbers[] {
   return [...busiest.slice(0, BUCKETS_NAMED), ...others.values()];
 }
 
-/** Sums, but of the resets the latest: only then are all of them over. */
+/** Adds the numbers up. The reset of a sum is the latest one: only then have all reset. */
 function add(sum: Numbers, bucket: Numbers): Numbers {
   return {
     ...sum,

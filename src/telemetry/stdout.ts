@@ -1,11 +1,11 @@
 import { constants, openSync, writeSync } from 'node:fs';
 import { isatty } from 'node:tty';
-import type { Sink } from './output.ts';
+import type { Sink } from './log-output.ts';
 
-/** What a full pipe says, and what a full disk says: try again. */
+/** The error codes of a full pipe and of a full disk: a later write may succeed. */
 const FULL = new Set(['EAGAIN', 'EWOULDBLOCK', 'EINTR', 'EBUSY', 'ENOSPC']);
 
-/** Standard output as a sink that does not wait. */
+/** Standard output as a sink whose writes do not block. */
 export function stdoutSink(): Sink {
   const fd = nonBlockingStdout();
   const never = new Int32Array(new SharedArrayBuffer(4));
@@ -22,10 +22,11 @@ export function stdoutSink(): Sink {
 }
 
 /**
- * A descriptor on which a write says EAGAIN where it would have stood still. Asking for the stream
- * makes Node put a pipe or a socket into that mode; the stream itself is not written to, for it
- * would keep what does not go out, without a bound. A terminal stays blocking there, and stands
- * still at Ctrl-S, so it is opened once more, in a mode of our own.
+ * A descriptor of standard output on which a write fails with EAGAIN instead of blocking.
+ *
+ * Reading `process.stdout` makes Node put a pipe or a socket into that mode. We do not write to the
+ * stream itself, because it buffers without a bound. Node leaves a terminal blocking, and Ctrl-S
+ * stops it, so a terminal is opened again, in non-blocking mode.
  */
 function nonBlockingStdout(): number {
   const { fd } = process.stdout;
@@ -33,7 +34,7 @@ function nonBlockingStdout(): number {
   try {
     return openSync('/dev/stdout', constants.O_WRONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
   } catch {
-    // Not ours to open again, as a terminal of another user's: it blocks, as terminals do.
+    // It cannot be opened again, such as another user's terminal. It stays blocking.
     return fd;
   }
 }

@@ -10,7 +10,12 @@ import {
 import { BasicTracerProvider, BatchSpanProcessor } from '@opentelemetry/sdk-trace-base';
 import type { Clock, Timer } from '../util/clock.ts';
 import type { Log } from './log.ts';
-import type { Environment, OtlpProtocol } from './traced.ts';
+
+/** The environment, which contains the standard OTEL_* variables. */
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+/** How spans are encoded when they are sent. */
+export type OtlpProtocol = 'http/protobuf' | 'http/json';
 
 export interface ProviderOptions {
   readonly env: Environment;
@@ -21,18 +26,18 @@ export interface ProviderOptions {
   readonly version: string;
 }
 
-/** At the end, spans that a collector does not take within this time are lost. */
-const LAST_WORDS_MS = 2000;
+/** At shutdown, spans that the collector does not accept within this time are lost. */
+const LAST_EXPORT_MS = 2000;
 /**
- * An export is given up after this long with all its retries, unless the environment says otherwise:
- * until then it keeps the process from ending, and the usual ten seconds are much for that.
+ * The time limit of one export with all its retries, unless the environment sets another. An export
+ * keeps the process from ending, and the default of ten seconds is too long for that.
  */
 const EXPORT_TIMEOUT_MS = 3000;
 const TIMEOUTS = ['OTEL_EXPORTER_OTLP_TRACES_TIMEOUT', 'OTEL_EXPORTER_OTLP_TIMEOUT'];
 
 /**
- * Where spans go: batches in a bounded queue, over OTLP. Endpoint, headers, timeouts, sampler, queue
- * sizes and the resource come from the standard variables, which the libraries read themselves.
+ * Constructs the export of spans: batches from a bounded queue, over OTLP. The libraries read
+ * endpoint, headers, timeouts, sampler, queue sizes and resource from the standard variables.
  */
 export function makeProvider(options: ProviderOptions): {
   readonly tracer: Tracer;
@@ -49,7 +54,7 @@ export function makeProvider(options: ProviderOptions): {
     },
     { logLevel: DiagLogLevel.WARN, suppressOverrideMessage: true },
   );
-  // The later goes before the earlier: what the environment says goes before what we say.
+  // `merge` lets the later resource win, so the environment takes precedence over our defaults.
   const resource = defaultResource()
     .merge(
       resourceFromAttributes({
@@ -73,7 +78,7 @@ export function makeProvider(options: ProviderOptions): {
     close: async () => {
       let timer: Timer | undefined;
       const late = new Promise<void>((resolve) => {
-        timer = clock.after(LAST_WORDS_MS, resolve);
+        timer = clock.after(LAST_EXPORT_MS, resolve);
       });
       try {
         await Promise.race([provider.shutdown(), late]);

@@ -23,8 +23,36 @@ import type {
 import type { Sent } from '../upstream/exchange.ts';
 import type { Lane } from '../upstream/lane.ts';
 import type { Upstream } from '../upstream/upstream.ts';
-import type { CallLine } from './call-line.ts';
-import type { TracedCall, Tracing } from './traced.ts';
+import type { CallLine, CallRecorder } from './call-line.ts';
+
+/** What a trace needs of a call. */
+export interface TracedCall extends CallerSignal {
+  readonly id: string;
+  readonly arrivedAt: number;
+  readonly incoming: {
+    readonly method?: string | undefined;
+    readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+  };
+}
+
+/** The parts of a gateway whose calls get spans. */
+export interface TracedParts {
+  readonly ledger: Ledger;
+  readonly lane: Lane;
+  readonly upstream: Upstream;
+}
+
+/** Traces calls: one server span per call, with children for ledger, queue, lane and each attempt. */
+export interface Tracing {
+  /** Wraps the parts, so that their calls get spans. */
+  instrument(parts: TracedParts): TracedParts;
+  /** Starts the call's span. Its parent is the span in the caller's `traceparent`, if there is one. */
+  begin(call: TracedCall): void;
+  /** Ends the call's span. */
+  readonly record: CallRecorder;
+  /** Exports the remaining spans, within a time limit. */
+  close(): Promise<void>;
+}
 
 export interface TracingDependencies {
   readonly tracer: Tracer;
@@ -32,7 +60,7 @@ export interface TracingDependencies {
   readonly close: () => Promise<void>;
 }
 
-/** A call under way: its server span, and the context that makes other spans its children. */
+/** A call under way: its server span, and the context of the spans that are its children. */
 interface CallTrace {
   readonly span: Span;
   readonly context: Context;
@@ -44,22 +72,31 @@ const headerSetter: TextMapSetter<string[]> = {
   set: (headers, name, value) => void headers.push(name, value),
 };
 
-/** Spans at the doors of the parts that a call walks through; the walk itself knows nothing of it. */
+/** Makes spans where the pipeline calls its parts. The pipeline itself does not know of tracing. */
 export function makeTracing({ tracer, clock, close }: TracingDependencies): Tracing {
-  // Spans are told apart by milliseconds on one clock that does not jump.
+  // All spans take their times from one clock that does not jump.
   const origin = clock.wallMs() - clock.now();
   const wall = (at: number): number => origin + at;
-  /** As many as there are calls under way. */
+  /** The calls under way. */
   const byId = new Map<string, CallTrace>();
   const byCall = new WeakMap<CallerSignal, CallTrace>();
 
-  function child(of: CallTrace, name: string, from: number, to: number, said: Attributes): void {
-    const span = tracer.startSpan(name, { startTime: wall(from), attributes: said }, of.context);
+  function child(
+    parent: CallTrace,
+    name: string,
+    from: number,
+    to: number,
+    attributes: Attributes,
+  ): void {
+    const span = tracer.startSpan(name, { startTime: wall(from), attributes }, parent.context);
     span.end(wall(to));
   }
 
-  /** What asking took and what waiting took; which it was is only known at the end. */
-  function watchLedger(ledger: Ledger): Ledger {
+  /**
+   * A span `ledger` for a request to the ledger, or `queue` when the ticket waited. Which one it is,
+   * is only known at the end.
+   */
+  function instrumentLedger(ledger: Ledger): Ledger {
     return {
       acquire(ticket, signal, retry): Admission {
         const from = clock.now();
@@ -68,13 +105,13 @@ export function makeTracing({ tracer, clock, close }: TracingDependencies): Trac
         if (call === undefined) return admission;
         const bucket = { 'headgate.bucket': ticket.bucket.id };
         if (admission.kind !== 'waiting') {
-          child(call, 'ledger', from, clock.now(), { ...bucket, ...saysOf(admission) });
+          child(call, 'ledger', from, clock.now(), { ...bucket, ...attributesOf(admission) });
           return admission;
         }
         const outcome = admission.outcome.then((ended) => {
           const waited = ended.kind !== 'granted' || ended.grant.waitedFor !== 'nothing';
           const name = waited ? 'queue' : 'ledger';
-          child(call, name, from, clock.now(), { ...bucket, ...saysOf(ended) });
+          child(call, name, from, clock.now(), { ...bucket, ...attributesOf(ended) });
           return ended;
         });
         return { kind: 'waiting', outcome };
@@ -89,7 +126,7 @@ export function makeTracing({ tracer, clock, close }: TracingDependencies): Trac
     };
   }
 
-  function watchLane(lane: Lane): Lane {
+  function instrumentLane(lane: Lane): Lane {
     return {
       get queued() {
         return lane.queued;
@@ -106,7 +143,7 @@ export function makeTracing({ tracer, clock, close }: TracingDependencies): Trac
     };
   }
 
-  function watchUpstream(upstream: Upstream): Upstream {
+  function instrumentUpstream(upstream: Upstream): Upstream {
     return {
       get inUse() {
         return upstream.inUse;
@@ -159,14 +196,14 @@ export function makeTracing({ tracer, clock, close }: TracingDependencies): Trac
 
   return {
     begin,
-    watch: ({ ledger, lane, upstream }) => ({
-      ledger: watchLedger(ledger),
-      lane: watchLane(lane),
-      upstream: watchUpstream(upstream),
+    instrument: ({ ledger, lane, upstream }) => ({
+      ledger: instrumentLedger(ledger),
+      lane: instrumentLane(lane),
+      upstream: instrumentUpstream(upstream),
     }),
     record(line) {
       const call = byId.get(line.id);
-      // What Node's parser refused was never a call with a beginning.
+      // A request that Node's parser rejected has a line, but no span was started for it.
       if (call === undefined) return;
       byId.delete(line.id);
       endCall(call.span, line, wall(clock.now()));
@@ -175,7 +212,7 @@ export function makeTracing({ tracer, clock, close }: TracingDependencies): Trac
   };
 }
 
-function saysOf(admission: Granted | Shed | Cancelled): Attributes {
+function attributesOf(admission: Granted | Shed | Cancelled): Attributes {
   return admission.kind === 'shed'
     ? { 'headgate.admission': 'shed', 'error.type': admission.code }
     : { 'headgate.admission': admission.kind };
@@ -186,7 +223,7 @@ function endAttempt(span: Span, sent: Sent, at: number): void {
   if (sent.kind === 'answered') {
     const { status } = sent.response;
     span.setAttribute('http.response.status_code', status);
-    // A client's span has an error from 400 on (OpenTelemetry's conventions for HTTP).
+    // A client span is an error from status 400 on (OpenTelemetry's conventions for HTTP).
     if (status >= 400) fail(span, String(status));
   } else {
     span.setAttribute('headgate.sent', sent.kind);
@@ -218,7 +255,7 @@ function fail(span: Span, type: string): void {
   span.setStatus({ code: SpanStatusCode.ERROR });
 }
 
-/** The API gets the context of our own span instead of the caller's, whose child that is. */
+/** Removes the caller's trace context. The API gets that of the attempt, which is its descendant. */
 function withoutTraceContext(headers: readonly string[]): string[] {
   const kept: string[] = [];
   for (let i = 0; i + 1 < headers.length; i += 2) {

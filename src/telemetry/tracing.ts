@@ -1,20 +1,19 @@
 import type { Clock } from '../util/clock.ts';
 import type { Log } from './log.ts';
-import type { Environment, OtlpProtocol, Tracing } from './traced.ts';
+import type { Environment, OtlpProtocol } from './tracing-provider.ts';
+import type { Tracing } from './tracing-spans.ts';
 
-export type { Environment, TracedCall, TracedParts, Tracing } from './traced.ts';
-
-/** Whether there is anywhere to send traces, by the standard variables. */
+/** Whether traces are exported, by the standard variables. */
 export type TracingPlan =
   | { readonly kind: 'off' }
-  /** Somebody wants traces and asks for what we cannot do. */
+  /** The variables ask for an exporter or a protocol that is not supported. */
   | { readonly kind: 'refused'; readonly problem: string }
   | { readonly kind: 'on'; readonly protocol: OtlpProtocol };
 
 /**
- * Reads the standard variables: traces are on when there is an OTLP endpoint for them and nobody
- * switched them off. Where they go, sampling, batching and the service's name, the OpenTelemetry
- * libraries read from the environment themselves.
+ * Reads the standard variables. Traces are on when they name an OTLP endpoint and do not disable
+ * traces. The OpenTelemetry libraries read the other variables themselves: endpoint, sampling,
+ * batching and the name of the service.
  */
 export function planTracing(env: Environment): TracingPlan {
   const given = (name: string): string | undefined => env[name]?.trim() || undefined;
@@ -50,10 +49,11 @@ export interface StartTracingOptions {
 }
 
 /**
- * Starts tracing if the environment asks for it. The libraries are only loaded then: without traces
- * they cost neither memory nor time. What cannot be done is logged and leaves tracing off, because
- * these variables are often set for a whole cluster, and a gateway without traces is one all the
- * same.
+ * Starts tracing if the environment asks for it. The libraries are loaded only then, so without
+ * traces they cost neither memory nor time.
+ *
+ * Variables that ask for something unsupported are logged and leave tracing off. They are often set
+ * for a whole cluster, and the gateway works without traces.
  */
 export async function startTracing(options: StartTracingOptions): Promise<Tracing | undefined> {
   const plan = planTracing(options.env);

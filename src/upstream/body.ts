@@ -92,7 +92,7 @@ export function readBody(
     const idle = watchIdle(limits, source, () => true);
     const stop = (): void => {
       idle.stop();
-      source.onGone(undefined);
+      removeListener();
       incoming.off('data', onData).off('end', onEnd).off('close', onGone).off('error', onGone);
     };
     const onData = (chunk: Buffer): void => {
@@ -118,7 +118,7 @@ export function readBody(
       source.count(size);
       resolve({ kind: 'gone' });
     };
-    source.onGone(onGone);
+    const removeListener = source.onGone(onGone);
     incoming.on('data', onData).on('end', onEnd).on('close', onGone).on('error', onGone);
   });
 }

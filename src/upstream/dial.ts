@@ -2,13 +2,7 @@ import { request } from 'node:http';
 import { request as tlsRequest } from 'node:https';
 import type { Socket } from 'node:net';
 import { buildConnector } from 'undici';
-
-/** A proxy on the way to the API, and the credentials that its URL carried. */
-export interface ProxyAddress {
-  readonly origin: string;
-  /** The value of Proxy-Authorization. */
-  readonly authorization: string | undefined;
-}
+import type { ProxyAddress } from '../http/proxy.ts';
 
 /** Where to connect instead of where the API's name points to. */
 export interface DialAddress {

@@ -2,7 +2,7 @@ import type { Readable } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import type { Clock } from '../util/clock.ts';
 import type { HeaderRecord } from '../rate-headers/rate-headers.ts';
-import type { CallerSignal } from '../ledger/ledger.ts';
+import type { CallerSignal, RemoveListener } from '../ledger/ledger.ts';
 import { UpstreamResponse, type FailureReason } from './response.ts';
 
 /** What came of sending a request, known when its headers arrive or cannot arrive any more. */
@@ -58,10 +58,11 @@ export class Exchange implements Dispatcher.DispatchHandler {
   #sentAt: number | undefined;
   #response: UpstreamResponse | undefined;
   #over = false;
+  readonly #removeListener: RemoveListener;
 
   constructor(options: ExchangeOptions) {
     this.#options = options;
-    options.signal.onGone(() => this.#abort());
+    this.#removeListener = options.signal.onGone(() => this.#abort());
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
@@ -128,8 +129,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
   #end(): void {
     if (this.#over) return;
     this.#over = true;
-    // What to do when the caller leaves stays set: it does nothing from now on, and by now it may be
-    // somebody else's. The body of an answer that nobody wanted ends while the next attempt waits.
+    this.#removeListener();
     this.#options.onOver();
   }
 }

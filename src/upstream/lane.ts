@@ -82,13 +82,14 @@ export function makeLane({ concurrency, intervalMs }: LaneOptions): Lane {
           queued--;
           return true;
         };
-        signal.onGone(() => {
+        const removeListener = signal.onGone(() => {
           if (stopWaiting()) resolve({ kind: 'cancelled' });
         });
         limiter
           .schedule(async () => {
             // Bottleneck cannot take a job out of its queue: whoever left is passed over here.
             if (!stopWaiting()) return;
+            removeListener();
             resolve({ kind: 'ran', value: await job() });
           })
           .catch(reject);

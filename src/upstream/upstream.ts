@@ -2,7 +2,8 @@ import { Readable } from 'node:stream';
 import { Pool } from 'undici';
 import type { Clock } from '../util/clock.ts';
 import type { CallerSignal, SocketPermits } from '../ledger/ledger.ts';
-import { makeDial, type DialAddress, type ProxyAddress } from './dial.ts';
+import type { ProxyAddress } from '../http/proxy.ts';
+import { makeDial, type DialAddress } from './dial.ts';
 import { Exchange, type Sent, type UpstreamRequest } from './exchange.ts';
 
 export interface UpstreamOptions {

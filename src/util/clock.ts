@@ -1,26 +1,30 @@
 /**
- * Everything that needs the time takes it from here, so that tests can turn the hands.
+ * A monotonic clock with timers, and the wall clock. All code takes the time from a `Clock`, so
+ * that tests can replace it.
  *
- * `now` never goes back and is what every wait, deadline and budget uses. `wallMs` is what people
- * and other machines call the time; it may jump, and is used for stamps and nothing else.
+ * Waits, deadlines and budgets use the monotonic `now`. The wall clock may jump, so it is used only
+ * for timestamps.
  */
 export interface Clock {
-  /** Milliseconds on a clock that never goes back; its origin means nothing. */
+  /** Milliseconds on the monotonic clock, from an arbitrary origin. */
   now(): number;
-  /** Milliseconds since 1970, UTC, as the host believes it. */
+  /** Milliseconds since 1970, UTC, on the wall clock of the host. */
   wallMs(): number;
-  /** Calls `run` once, not before `delayMs` have passed on `now`. */
+  /** Calls `run` once, at the earliest when `now` has advanced by `delayMs`. */
   after(delayMs: number, run: () => void): Timer;
 }
 
 /** A pending call of {@link Clock.after}. */
 export interface Timer {
-  /** Makes sure the call does not happen; harmless when it already has. */
+  /** Cancels the call; has no effect if it was made already. */
   cancel(): void;
 }
 
-/** A number from 0 up to but without 1, like `Math.random`. */
+/** Returns a random number from 0 (inclusive) to 1 (exclusive), as `Math.random` does. */
 export type Random = () => number;
 
-/** Runs what it is given once the events at hand are dealt with, in the order given. */
+/**
+ * Calls `run` at the end of the current iteration of the event loop, as `setImmediate` does, or at
+ * once. Calls are made in order.
+ */
 export type EndOfTurn = (run: () => void) => void;

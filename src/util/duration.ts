@@ -6,9 +6,9 @@ const UNIT_MS = new Map([
   ['ms', 1],
 ]);
 
-/** A century: whoever says more made a slip, and so the sum stays exact. */
+/** A century: a longer duration is a mistake, and up to here the sum is exact. */
 const MAX_MS = 100 * 365.25 * 86_400_000;
-/** No sensible duration is longer; it bounds the work on a hostile one. */
+/** Longer than any valid duration; it bounds the work on a hostile text. */
 const MAX_LENGTH = 64;
 
 const DURATION = /^(?:\d+[dhms]+)*\d+(?:\.\d+)?[dhms]+$/;
@@ -18,9 +18,9 @@ const SECONDS = /^\d+(?:\.\d+)?$/;
 /**
  * Reads a duration, in milliseconds: `250ms`, `45s`, `2m`, `1h`, `1d`, `1m30s`, `7.66s` or `0`.
  *
- * Units come largest first, each at most once; only the last number may have a fraction. A number
- * without a unit (but for `0`), a sign, a space, an unknown unit or more than a century gives
- * `undefined`: whoever wrote that may have meant something else.
+ * Units are in descending order, each at most once; only the last number may have a fraction.
+ * Returns `undefined` for all other texts, since the author may have meant something else: a number
+ * without a unit (except `0`), a sign, a space, an unknown unit, or more than a century.
  */
 export function parseDuration(text: string): number | undefined {
   if (text === '0') return 0;
@@ -37,9 +37,9 @@ export function parseDuration(text: string): number | undefined {
 }
 
 /**
- * Reads a plain number of seconds (`30`, `2.5`) or else a duration as {@link parseDuration} does, in
- * milliseconds. For places such as `Headgate-Max-Wait`, whose documentation says that a plain number
- * is seconds.
+ * Reads a plain number of seconds (`30`, `2.5`) or a duration ({@link parseDuration}), in
+ * milliseconds. For values such as `Headgate-Max-Wait`, which are documented to be seconds if they
+ * have no unit.
  */
 export function parseSecondsOrDuration(text: string): number | undefined {
   if (text.length <= MAX_LENGTH && SECONDS.test(text)) return bounded(Number(text) * 1000);
@@ -47,6 +47,6 @@ export function parseSecondsOrDuration(text: string): number | undefined {
 }
 
 function bounded(ms: number): number | undefined {
-  // To the nanosecond, so that 1.1 s is 1100 ms and not 1100.0000000000002.
+  // Rounds to nanoseconds, so that 1.1 s is 1100 ms and not 1100.0000000000002.
   return ms <= MAX_MS ? Math.round(ms * 1e6) / 1e6 : undefined;
 }

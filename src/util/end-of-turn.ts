@@ -1,28 +1,30 @@
 import type { EndOfTurn } from './clock.ts';
 
 export interface EndOfTurnDependencies {
-  /** Whether other calls are on their way, with which there may be something to gather. */
+  /** Whether other calls are in flight, whose writes may follow in the same iteration. */
   readonly busy: () => boolean;
 }
 
 /**
- * Gathers small writes until the end of the event loop's turn, and then makes them one after the
- * other. Each write wakes the process or device at the other end; made together, the first one wakes
- * it and the rest find it awake, which bench/README.md shows to be a third of what a call costs. A
- * lone call has nobody to wait for, and its write is made at once.
+ * Makes an {@link EndOfTurn}, which batches small writes: it collects them until the end of the
+ * current event-loop iteration (`setImmediate`), and then makes them one after the other.
+ *
+ * Each write wakes the process or device at the other end. When writes are batched, only the first
+ * one has to wake it, which saves a third of the cost of a call (bench/README.md). If no other call
+ * is in flight there is nothing to batch with, and the write is made at once.
  */
 export function makeEndOfTurn({ busy }: EndOfTurnDependencies): EndOfTurn {
-  let gathered: (() => void)[] = [];
+  let pending: (() => void)[] = [];
   const flush = (): void => {
-    const runs = gathered;
-    gathered = [];
+    const runs = pending;
+    pending = [];
     for (const run of runs) run();
   };
   return (run) => {
-    if (gathered.length === 0) {
+    if (pending.length === 0) {
       if (!busy()) return run();
       setImmediate(flush);
     }
-    gathered.push(run);
+    pending.push(run);
   };
 }

@@ -1,15 +1,15 @@
-/** What a {@link Heap} keeps: it writes each item's place into the item, to find it again. */
+/** What a {@link Heap} holds: an item carries its own index, so removal needs no search. */
 export interface HeapItem {
-  /** Owned by the heap; −1 while the item is in none. */
+  /** Owned by the heap; −1 while the item is in no heap. */
   heapIndex: number;
 }
 
-/** A binary heap whose items can be removed or moved from the middle, in O(log n). */
+/** A binary heap: adding an item, removing any item and changing its key take O(log n). */
 export class Heap<T extends HeapItem> {
   readonly #items: T[] = [];
   readonly #before: (a: T, b: T) => boolean;
 
-  /** `before(a, b)` says whether `a` must come out ahead of `b`. */
+  /** `before(a, b)` returns whether `a` must leave the heap before `b`. */
   constructor(before: (a: T, b: T) => boolean) {
     this.#before = before;
   }
@@ -18,12 +18,12 @@ export class Heap<T extends HeapItem> {
     return this.#items.length;
   }
 
-  /** The item that comes out next, left where it is. */
+  /** The item that leaves next; it stays in the heap. */
   get first(): T | undefined {
     return this.#items[0];
   }
 
-  /** In no particular order. */
+  /** All items, in no particular order. */
   [Symbol.iterator](): IterableIterator<T> {
     return this.#items.values();
   }
@@ -32,14 +32,14 @@ export class Heap<T extends HeapItem> {
     this.#rise(item, this.#items.push(item) - 1);
   }
 
-  /** Takes the first item out. */
+  /** Removes and returns the first item. */
   take(): T | undefined {
     const first = this.#items[0];
     if (first !== undefined) this.remove(first);
     return first;
   }
 
-  /** Takes `item` out, wherever it is; nothing happens when it is not in the heap. */
+  /** Removes `item` from any position; has no effect if it is not in the heap. */
   remove(item: T): void {
     const at = item.heapIndex;
     if (this.#items[at] !== item) return;
@@ -49,7 +49,7 @@ export class Heap<T extends HeapItem> {
     this.#settle(last, at);
   }
 
-  /** Puts `item` back in order after its key changed. */
+  /** Restores the order after the key of `item` changed; has no effect if it is not in the heap. */
   moved(item: T): void {
     if (this.#items[item.heapIndex] === item) this.#settle(item, item.heapIndex);
   }

@@ -1,12 +1,17 @@
 /**
- * Things that are found by their number, and come and go with every call. Whoever numbers them does
- * so in order and gives no number twice; no two that are here at once may be 2³² apart.
+ * A table of items by their integer id, `number`: adding, finding and removing an item take O(1).
  *
- * It is no Map for the reason that a `LinkedList` is no Set: a Map's outgrown tables keep what was in them
- * from being garbage (docs/decisions/0009).
+ * Ids must be assigned in ascending order and never reused. The ids in the table at the same time
+ * must span less than 2³².
+ *
+ * It holds items that are added and removed with every call. It is not a Map for the reason that a
+ * `LinkedList` is not a Set: the old tables of a Map keep their entries from being collected
+ * (docs/decisions/0009).
  */
 export class IdTable<T extends { readonly number: number }> {
-  /** By the number's lower 32 bits: of more of them V8 would make a string each time. */
+  /**
+   * By the lower 32 bits of the id: V8 would convert a larger number to a string at each access.
+   */
   readonly #items: { [lowerBits: number]: T } = {};
   #size = 0;
 
@@ -14,7 +19,7 @@ export class IdTable<T extends { readonly number: number }> {
     return this.#size;
   }
 
-  /** Everything, in no order that means anything; a list of its own. */
+  /** All items in no particular order, as a new array. */
   get all(): T[] {
     return Object.values(this.#items);
   }
@@ -24,19 +29,21 @@ export class IdTable<T extends { readonly number: number }> {
     return item?.number === number ? item : undefined;
   }
 
-  /** Throws when another thing has the place of its number. */
+  /** Throws if the table has an item whose id has the same lower 32 bits. */
   add(item: T): void {
-    const place = item.number >>> 0;
-    if (this.#items[place] !== undefined) throw new Error(`the number ${item.number} came again`);
-    this.#items[place] = item;
+    const lowerBits = item.number >>> 0;
+    if (this.#items[lowerBits] !== undefined) {
+      throw new Error(`expected an unused id, got ${item.number}`);
+    }
+    this.#items[lowerBits] = item;
     this.#size++;
   }
 
-  /** Takes `item` out, if it is there; says whether it was. */
+  /** Removes `item`, if it is in the table; returns whether it was. */
   delete(item: T): boolean {
-    const place = item.number >>> 0;
-    if (this.#items[place] !== item) return false;
-    delete this.#items[place];
+    const lowerBits = item.number >>> 0;
+    if (this.#items[lowerBits] !== item) return false;
+    delete this.#items[lowerBits];
     this.#size--;
     return true;
   }

@@ -1,18 +1,20 @@
-/** What a {@link LinkedList} keeps: it writes each item's neighbours into the item, to find it again. */
+/** What a {@link LinkedList} holds: an item carries its own links, so removal needs no search. */
 export interface LinkedListItem<T> {
-  /** Owned by the roll, like all three. */
+  /** Whether the item is in a list. The list owns this field and both links. */
   isLinked: boolean;
   previous: T | undefined;
   next: T | undefined;
 }
 
 /**
- * Who is there, in the order of coming; whoever leaves does so in O(1), from anywhere. An item is on
- * one roll at a time.
+ * An intrusive doubly linked list, in the order of insertion: adding an item, and removing it from
+ * any position, take O(1). An item can be in one list at a time.
  *
- * It is there for what comes and goes with every call, where a Set costs a quarter of a call: the
- * tables that it outgrows lead on to one another, and what was in them is garbage only when all are.
- * Here nothing that left leads anywhere (docs/decisions/0009).
+ * It holds objects that are added and removed with every call. A Set would cost a quarter of the
+ * CPU time of a call. V8 replaces the table of a Set again and again, and each old table points to
+ * the next one. Once an old table is in the old generation, it keeps the entries of all later
+ * tables from being collected. A removed item of this list points to no other item
+ * (docs/decisions/0009).
  */
 export class LinkedList<T extends LinkedListItem<T>> {
   #first: T | undefined;
@@ -23,21 +25,23 @@ export class LinkedList<T extends LinkedListItem<T>> {
     return this.#size;
   }
 
-  /** Who came first of those that are there. */
+  /** The item that was added first. */
   get first(): T | undefined {
     return this.#first;
   }
 
-  /** Everybody, in order; a list of its own, so that those on it may leave while it is read. */
+  /** All items in order, as a new array: items may be removed while it is read. */
   get all(): T[] {
     const all: T[] = [];
     for (let item = this.#first; item !== undefined; item = item.next) all.push(item);
     return all;
   }
 
-  /** Adds `item` at the end; throws when it is on a roll already. */
+  /** Adds `item` at the end. Throws if it is in a list already. */
   add(item: T): void {
-    if (item.isLinked) throw new Error('an item was added to a roll that it or another one has');
+    if (item.isLinked) {
+      throw new Error('expected an item that is in no linked list, got one that is in a list');
+    }
     item.isLinked = true;
     item.previous = this.#last;
     if (this.#last === undefined) this.#first = item;
@@ -46,7 +50,7 @@ export class LinkedList<T extends LinkedListItem<T>> {
     this.#size++;
   }
 
-  /** Takes `item` out, if it is there; says whether it was. */
+  /** Removes `item`, if it is in the list; returns whether it was. */
   delete(item: T): boolean {
     if (!item.isLinked) return false;
     const { previous, next } = item;

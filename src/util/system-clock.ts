@@ -1,18 +1,21 @@
 import type { Random, Clock, Timer } from './clock.ts';
 
-/** The longest delay a Node timer can hold; a longer one would fire at once. */
+/** The longest delay of a Node timer; one with a longer delay would fire at once. */
 const MAX_DELAY_MS = 2 ** 31 - 1;
 
-/** The host's clocks and timers: the one place in the project that touches them. */
+/**
+ * The clocks and timers of the host. Other server code must use a `Clock`
+ * (test/architecture.test.ts).
+ */
 export const systemClock: Clock = {
   now: () => performance.now(),
   wallMs: () => Date.now(),
   after(delayMs: number, run: () => void): Timer {
-    // Node truncates fractions, and a timer that fires early finds nothing to do.
+    // Rounded up, since Node truncates fractions and the timer must not fire early.
     const timer = setTimeout(run, Math.min(Math.ceil(Math.max(delayMs, 0)), MAX_DELAY_MS));
     return { cancel: () => clearTimeout(timer) };
   },
 };
 
-/** The host's source of random, for jitter; never for secrets. */
+/** The host's random numbers, for jitter; not for secrets. */
 export const systemRandom: Random = () => Math.random();

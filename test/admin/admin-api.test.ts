@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { makeAdminApp } from '../../src/admin/app.ts';
 import { makeEvents } from '../../src/admin/events.ts';
 import { readPageFiles } from '../../src/admin/page-files.ts';
-import { Feed } from '../../src/telemetry/feed.ts';
+import { RecentActivity } from '../../src/telemetry/recent-activity.ts';
 import { ask, type Answer } from '../support/ask.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { startAdminSetup, type AdminSetup } from '../support/admin-setup.ts';
@@ -46,18 +46,18 @@ async function readDocument(): Promise<z.output<typeof document>> {
   return document.parse(JSON.parse((await admin('/openapi.json')).text));
 }
 
-/** The routes of the app itself, without what goes before all of them. */
+/** The routes of the app, without its middleware. */
 function routes(): string[] {
   const clock = new FakeClock();
   const ledger = { snapshot: () => [], pause: () => false, resume: () => false };
-  const feed = new Feed(clock);
+  const activity = new RecentActivity(clock);
   const common = { ledger, ledgerMode: () => 'memory' as const, isDraining: () => false };
   const app = makeAdminApp({
     ...common,
     auth: async (_, next) => next(),
-    feed,
-    metrics: { expose: () => Promise.reject(new Error('nobody asks')) },
-    events: makeEvents({ ...common, clock, feed, replica: '', version: '' }),
+    activity,
+    metrics: { expose: () => Promise.reject(new Error('not used')) },
+    events: makeEvents({ ...common, clock, activity, replica: '', version: '' }),
     page: readPageFiles(),
     settings: () => [],
     replica: '',
@@ -82,27 +82,27 @@ test('every route is in the OpenAPI document, and everything in the document is 
   expect(described.toSorted()).toEqual(routes().toSorted());
 });
 
-test('answers are what the OpenAPI document says of them', async () => {
+test('responses match the schemas of the OpenAPI document', async () => {
   const { paths, components } = await readDocument();
   const ajv = new Ajv2020({ strict: false, formats: { 'date-time': true } });
   ajv.addSchema({ $id: 'api', components });
   const id = await firstBucket();
-  const asked: [string, string, string, string][] = [
+  const requests: [string, string, string, string][] = [
     ['GET', '/health/live', '/health/live', '200'],
     ['GET', '/health/ready', '/health/ready', '200'],
     ['GET', '/buckets', '/buckets', '200'],
     ['GET', '/buckets/{id}', `/buckets/${id}`, '200'],
-    ['GET', '/buckets/{id}', '/buckets/nobody', '404'],
+    ['GET', '/buckets/{id}', '/buckets/unknown', '404'],
     ['POST', '/buckets/{id}/pause', `/buckets/${id}/pause`, '200'],
     ['POST', '/buckets/{id}/resume', `/buckets/${id}/resume`, '200'],
-    ['POST', '/buckets/{id}/pause', '/buckets/nobody/pause', '404'],
+    ['POST', '/buckets/{id}/pause', '/buckets/unknown/pause', '404'],
     ['GET', '/calls', '/calls?limit=2', '200'],
     ['GET', '/calls', '/calls?status=teapot', '400'],
     ['GET', '/calls', '/calls?limit=0', '400'],
     ['GET', '/config', '/config', '200'],
     ['GET', '/openapi.json', '/openapi.json', '200'],
   ];
-  for (const [method, path, target, status] of asked) {
+  for (const [method, path, target, status] of requests) {
     const answer = await admin(target, method);
     expect(`${target} ${answer.status}`).toBe(`${target} ${status}`);
     expect(answer.headers['content-type']).toMatch(/^application\/json/);
@@ -114,7 +114,7 @@ test('answers are what the OpenAPI document says of them', async () => {
   }
 });
 
-test('the last calls come newest first, and can be filtered', async () => {
+test('the last calls are listed newest first, and can be filtered', async () => {
   const all = calls.parse(JSON.parse((await admin('/calls')).text)).calls;
   expect(all.map(({ path }) => path)).toEqual([
     '/no-such-thing',
@@ -137,7 +137,7 @@ test('the last calls come newest first, and can be filtered', async () => {
   expect(two.skipped).toBe(1);
 });
 
-test('a filter that cannot be understood is refused, and says what was expected', async () => {
+test('an invalid filter is rejected with what was expected', async () => {
   const { status, text } = await admin('/calls?minWait=soon');
   expect(status).toBe(400);
   expect(JSON.parse(text)).toEqual({
@@ -177,14 +177,14 @@ test('a paused bucket keeps calls waiting until it is resumed', async () => {
   expect(watched.api.seen).toHaveLength(before + 1);
 });
 
-test('nobody pauses without the token', async () => {
+test('a pause needs the token', async () => {
   const id = await firstBucket();
   const refused = await ask(`${watched.gateway.adminUrl}/buckets/${id}/pause`, { method: 'POST' });
   expect(refused.status).toBe(401);
   expect((await admin(`/buckets/${id}`)).text).not.toContain('"paused"');
 });
 
-test('metrics need no token and speak both formats', async () => {
+test('metrics need no token and have two formats', async () => {
   const { adminUrl } = watched.gateway;
   const plain = await ask(`${adminUrl}/metrics`);
   expect(plain.headers['content-type']).toBe('text/plain; version=0.0.4; charset=utf-8');
@@ -196,13 +196,13 @@ test('metrics need no token and speak both formats', async () => {
   expect(open.text.endsWith('# EOF\n')).toBe(true);
 });
 
-test('an unknown path says where to look', async () => {
+test('an unknown path is answered with where to look', async () => {
   const { status, text } = await admin('/nothing');
   expect(status).toBe(404);
   expect(text).toContain('/openapi.json');
 });
 
-test('watchers that go away, and requests for the head alone, take no place from others', async () => {
+test('watchers that left, and HEAD requests, do not count towards the limit of watchers', async () => {
   const url = `${watched.gateway.adminUrl}/events`;
   for (let i = 0; i < 20; i++) {
     const { status, headers } = await admin('/events', 'HEAD');

@@ -1,12 +1,12 @@
 import { afterEach, expect, test } from 'vitest';
 import { z } from 'zod';
-import { makeEvents, MOST_WATCHERS, type Events } from '../../src/admin/events.ts';
+import { makeEvents, MAX_WATCHERS, type Events } from '../../src/admin/events.ts';
 import type { BucketSnapshot } from '../../src/ledger/ledger.ts';
-import { Feed, type CallFilter } from '../../src/telemetry/feed.ts';
+import { RecentActivity, type CallFilter } from '../../src/telemetry/recent-activity.ts';
 import { callLine } from '../support/log-fixtures.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 
-const said = z.object({
+const eventData = z.object({
   calls: z.object({
     shown: z.array(z.object({ id: z.string() })),
     sampledOut: z.number(),
@@ -19,9 +19,9 @@ const said = z.object({
   bucketsHidden: z.number(),
   points: z.array(z.object({ calls: z.number() })),
 });
-interface Heard {
+interface ReceivedEvent {
   readonly event: string;
-  readonly data: z.output<typeof said>;
+  readonly data: z.output<typeof eventData>;
 }
 
 const ALL: CallFilter = () => true;
@@ -32,11 +32,11 @@ afterEach(() => {
 
 function setUp() {
   const clock = new FakeClock();
-  const feed = new Feed(clock);
+  const activity = new RecentActivity(clock);
   const buckets: BucketSnapshot[] = [];
   const events = makeEvents({
     clock,
-    feed,
+    activity,
     ledger: { snapshot: () => buckets },
     ledgerMode: () => 'memory',
     isDraining: () => false,
@@ -44,100 +44,100 @@ function setUp() {
     version: '1',
   });
   open.push(events);
-  return { clock, feed, buckets, events };
+  return { clock, activity, buckets, events };
 }
 
-function watch(events: Events, wanted = ALL): ReadableStreamDefaultReader<Uint8Array> {
-  const stream = events.watch(wanted);
-  if (stream === undefined) throw new Error('there are enough watchers');
+function watch(events: Events, matches = ALL): ReadableStreamDefaultReader<Uint8Array> {
+  const stream = events.watch(matches);
+  if (stream === undefined) throw new Error('the limit of watchers is reached');
   return stream.getReader();
 }
 
-/** The next event; the line that says when to try again is passed over. */
-async function hear(reader: ReadableStreamDefaultReader<Uint8Array>): Promise<Heard> {
+/** Reads the next event; skips the `retry` line. */
+async function nextEvent(reader: ReadableStreamDefaultReader<Uint8Array>): Promise<ReceivedEvent> {
   for (;;) {
     const { value } = await reader.read();
     const text = new TextDecoder().decode(value);
     const [, event = '', data = ''] = /^id: \d+\nevent: (\w+)\ndata: (.*)\n\n$/.exec(text) ?? [];
-    if (event !== '') return { event, data: said.parse(JSON.parse(data)) };
+    if (event !== '') return { event, data: eventData.parse(JSON.parse(data)) };
   }
 }
 
-test('a watcher first hears everything, and then once a second what changed', async () => {
-  const { clock, feed, events } = setUp();
-  feed.record(callLine({ id: 'before' }));
+test('a watcher first gets a snapshot, and then the changes once per second', async () => {
+  const { clock, activity, events } = setUp();
+  activity.record(callLine({ id: 'before' }));
   const reader = watch(events);
-  const first = await hear(reader);
+  const first = await nextEvent(reader);
   expect(first.event).toBe('snapshot');
   expect(first.data).toMatchObject({ replica: 'one', ledger: 'memory', total: 1 });
   expect(first.data.calls.shown).toEqual([{ id: 'before' }]);
   expect(first.data.points).toEqual([{ calls: 1 }]);
 
-  feed.record(callLine({ id: 'after' }));
+  activity.record(callLine({ id: 'after' }));
   clock.advance(1000);
-  const second = await hear(reader);
+  const second = await nextEvent(reader);
   expect(second.event).toBe('tick');
   expect(second.data.calls.shown).toEqual([{ id: 'after' }]);
   expect(second.data.total).toBe(2);
 });
 
-test('a watcher hears only of the calls that it wants', async () => {
-  const { clock, feed, events } = setUp();
+test('a watcher gets only the calls that match its filter', async () => {
+  const { clock, activity, events } = setUp();
   const reader = watch(events, ({ caller }) => caller === 'billing');
-  await hear(reader);
-  for (let i = 0; i < 500; i++) feed.record(callLine({ id: `r${i}` }));
-  feed.record(callLine({ id: 'b', caller: 'billing' }));
+  await nextEvent(reader);
+  for (let i = 0; i < 500; i++) activity.record(callLine({ id: `r${i}` }));
+  activity.record(callLine({ id: 'b', caller: 'billing' }));
   clock.advance(1000);
-  const { calls } = (await hear(reader)).data;
+  const { calls } = (await nextEvent(reader)).data;
   expect(calls).toEqual({ shown: [{ id: 'b' }], sampledOut: 0, missed: 0 });
 });
 
-test('of five thousand calls a second it shows fifty, and says what it leaves out', async () => {
-  const { clock, feed, events } = setUp();
+test('a tick has fifty of five thousand calls, and the number of the others', async () => {
+  const { clock, activity, events } = setUp();
   const reader = watch(events);
-  await hear(reader);
-  for (let i = 1; i <= 5000; i++) feed.record(callLine({ id: `c${i}` }));
+  await nextEvent(reader);
+  for (let i = 1; i <= 5000; i++) activity.record(callLine({ id: `c${i}` }));
   clock.advance(1000);
-  const { calls } = (await hear(reader)).data;
+  const { calls } = (await nextEvent(reader)).data;
   expect(calls.shown).toHaveLength(50);
   expect(calls.shown[0]).toEqual({ id: 'c5000' });
   expect(calls.sampledOut + calls.missed + calls.shown.length).toBe(5000);
 });
 
-test('of many buckets it shows those in which most waits, and counts the others', async () => {
+test('an event has the buckets with the most waiting tickets, and the number of the others', async () => {
   const { buckets, events } = setUp();
   for (let i = 0; i < 500; i++) {
     const waiting = i === 499 ? 3 : 0;
     buckets.push({ id: `b${i}`, class: 'read', leases: 0, waiting, waitingByCaller: {} });
   }
-  const { data } = await hear(watch(events));
+  const { data } = await nextEvent(watch(events));
   expect(data.buckets).toHaveLength(60);
   expect(data.buckets).toContainEqual({ id: 'b499' });
   expect(data.bucketsHidden).toBe(440);
 });
 
-test('there is room for so many watchers, and a place comes free when one leaves', async () => {
+test('the number of watchers is limited, and a watcher that leaves makes room for another', async () => {
   const { events } = setUp();
-  const readers = Array.from({ length: MOST_WATCHERS }, () => watch(events));
+  const readers = Array.from({ length: MAX_WATCHERS }, () => watch(events));
   expect(events.watch(ALL)).toBeUndefined();
   await readers[0]?.cancel();
-  expect(events.watchers).toBe(MOST_WATCHERS - 1);
+  expect(events.watchers).toBe(MAX_WATCHERS - 1);
   expect(events.watch(ALL)).toBeInstanceOf(ReadableStream);
 });
 
-test('a watcher that does not read is dropped before its backlog grows large', async () => {
-  const { clock, feed, events } = setUp();
+test('a watcher that does not read is disconnected before its backlog grows large', async () => {
+  const { clock, activity, events } = setUp();
   const lazy = watch(events);
   const path = `/${'x'.repeat(2000)}`;
   for (let second = 0; second < 60; second++) {
-    for (let i = 0; i < 50; i++) feed.record(callLine({ path }));
+    for (let i = 0; i < 50; i++) activity.record(callLine({ path }));
     clock.advance(1000);
   }
   expect(events.watchers).toBe(0);
   await expect(lazy.read()).rejects.toThrow('the watcher reads too slowly');
 });
 
-test('nothing runs while nobody watches', async () => {
+test('no timer is set without watchers', async () => {
   const { clock, events } = setUp();
   expect(clock.pending).toBe(0);
   const reader = watch(events);
@@ -150,7 +150,7 @@ test('nothing runs while nobody watches', async () => {
 test('streams end when the listener closes', async () => {
   const { clock, events } = setUp();
   const reader = watch(events);
-  await hear(reader);
+  await nextEvent(reader);
   events.close();
   expect((await reader.read()).done).toBe(true);
   expect(clock.pending).toBe(0);

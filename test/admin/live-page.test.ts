@@ -5,8 +5,8 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { z } from 'zod';
 import { makeAdmin } from '../../src/app/admin.ts';
 import { systemClock } from '../../src/util/system-clock.ts';
-import { Feed } from '../../src/telemetry/feed.ts';
-import { LedgerWatch } from '../../src/telemetry/ledger-watch.ts';
+import { RecentActivity } from '../../src/telemetry/recent-activity.ts';
+import { LedgerMonitor } from '../../src/telemetry/ledger-monitor.ts';
 import { ask } from '../support/ask.ts';
 import { launchBrowser } from '../support/browser.ts';
 import { callLine } from '../support/log-fixtures.ts';
@@ -24,26 +24,26 @@ beforeEach(async () => {
 });
 afterEach(() => watched.close());
 
-/** A page, and everything that it complained about. */
+/** A page, its errors and warnings, and the URLs that it requested. */
 async function openPage(
   url: string,
   colorScheme: 'light' | 'dark' = 'light',
-): Promise<{ page: Page; complaints: string[]; asked: string[] }> {
+): Promise<{ page: Page; problems: string[]; requested: string[] }> {
   const page = await browser.newPage({ colorScheme, viewport: { width: 1280, height: 800 } });
-  const complaints: string[] = [];
-  const asked: string[] = [];
+  const problems: string[] = [];
+  const requested: string[] = [];
   page.on('console', (message) => {
-    if (['error', 'warning'].includes(message.type())) complaints.push(message.text());
+    if (['error', 'warning'].includes(message.type())) problems.push(message.text());
   });
-  page.on('pageerror', (error) => complaints.push(error.message));
-  page.on('request', (request) => asked.push(request.url()));
+  page.on('pageerror', (error) => problems.push(error.message));
+  page.on('request', (request) => requested.push(request.url()));
   await page.goto(url);
   await page.locator('[data-connection="live"]').waitFor();
-  return { page, complaints, asked };
+  return { page, problems, requested };
 }
 
-/** What is serious or critical to who cannot see or use a mouse. */
-async function barriers(page: Page): Promise<string[]> {
+/** Accessibility problems that axe rates serious or critical. */
+async function accessibilityProblems(page: Page): Promise<string[]> {
   await page.evaluate(axe.source);
   const { violations } = z
     .object({
@@ -62,10 +62,10 @@ async function barriers(page: Page): Promise<string[]> {
 }
 
 describe('the live page', () => {
-  test('shows the replica, the ledger, the buckets and the last calls, without a complaint', async () => {
+  test('shows the replica, the ledger, the buckets and the last calls, without an error', async () => {
     await watched.call('/domains', 'reports');
     const { adminUrl } = watched.gateway;
-    const { page, complaints, asked } = await openPage(adminUrl);
+    const { page, problems, requested } = await openPage(adminUrl);
     expect(await page.locator('#replica').textContent()).toBe('test');
     expect(await page.locator('#ledger').textContent()).toBe('in this process');
     const bucket = page.locator('.bucket');
@@ -80,39 +80,39 @@ describe('the live page', () => {
     expect(await row.locator('.status').textContent()).toBe('200');
     const charts = page.getByRole('img', { name: /in the last 15 minutes/ });
     expect(await charts.count()).toBe(3);
-    expect(complaints).toEqual([]);
-    expect(asked.every((url) => url.startsWith(`${adminUrl}/`))).toBe(true);
+    expect(problems).toEqual([]);
+    expect(requested.every((url) => url.startsWith(`${adminUrl}/`))).toBe(true);
     await page.close();
   });
 
-  test('shows a call when it happens, and who waits for how long', async () => {
-    const { page, complaints } = await openPage(watched.gateway.adminUrl);
+  test('shows a call when it happens, and which callers wait for how long', async () => {
+    const { page, problems } = await openPage(watched.gateway.adminUrl);
     await watched.call('/edge_applications', 'cron');
     await page.locator('#rows .request', { hasText: '/edge_applications' }).waitFor();
 
-    // The budget of 4 is spent; what comes after waits for most of a minute.
+    // The budget of 4 is spent, so further calls wait for most of a minute.
     for (let i = 0; i < 3; i++) await watched.call('/domains', 'cron');
     const signal = new AbortController();
     const held = ['billing', 'billing', 'reports'].map((caller) =>
       ask(`${watched.gateway.url}/domains`, {
         headers: { Authorization: 'token abc', 'Headgate-Caller': caller },
         signal: signal.signal,
-      }).catch(() => 'left'),
+      }).catch(() => 'aborted'),
     );
     const bucket = page.locator('.bucket');
-    await bucket.getByText(/^3 waiting, the last goes in \d+ s/).waitFor();
+    await bucket.getByText(/^3 waiting, the last one is sent in \d+ s/).waitFor();
     await bucket.locator('.legend', { hasText: 'billing 2' }).waitFor();
     await bucket.locator('.legend', { hasText: 'reports 1' }).waitFor();
     expect(await bucket.getAttribute('data-state')).toBe('empty');
     signal.abort();
-    expect(await Promise.all(held)).toEqual(['left', 'left', 'left']);
-    await bucket.getByText('nobody waits').waitFor();
+    expect(await Promise.all(held)).toEqual(['aborted', 'aborted', 'aborted']);
+    await bucket.getByText('no calls waiting').waitFor();
     await page.locator('#rows tr[data-outcome="aborted"]').first().waitFor();
-    expect(complaints).toEqual([]);
+    expect(problems).toEqual([]);
     await page.close();
   });
 
-  test('shows only the calls that the filter asks for, and keeps it in its address', async () => {
+  test('shows only calls that match the filter, and keeps the filter in its address', async () => {
     const { adminUrl } = watched.gateway;
     for (const caller of ['cron', 'reports', 'cron']) await watched.call('/domains', caller);
     const { page } = await openPage(`${adminUrl}/?caller=cron`);
@@ -123,23 +123,23 @@ describe('the live page', () => {
     await page.keyboard.type('reports');
     await page.getByLabel('Outcome').selectOption('answered');
     await expect.poll(() => page.locator('#rows .caller').allTextContents()).toEqual(['reports']);
-    expect(page.url()).toBe(`${adminUrl}/?caller=reports&outcome=answered`);
+    await expect.poll(() => page.url()).toBe(`${adminUrl}/?caller=reports&outcome=answered`);
     await page.getByRole('button', { name: 'Clear' }).click();
     await expect.poll(() => page.locator('#rows tr').count()).toBe(3);
     expect(page.url()).toBe(`${adminUrl}/`);
     await page.close();
   });
 
-  test.for(['light', 'dark'] as const)('puts up no barrier, in the %s', async (colorScheme) => {
+  test.for(['light', 'dark'] as const)('is accessible in the %s theme', async (colorScheme) => {
     await watched.call('/domains');
     await watched.call('/nothing', 'cron', 'POST');
     const { page } = await openPage(watched.gateway.adminUrl, colorScheme);
-    await page.getByRole('button', { name: 'Hold the list' }).click();
-    expect(await barriers(page)).toEqual([]);
+    await page.getByRole('button', { name: 'Pause the list' }).click();
+    expect(await accessibilityProblems(page)).toEqual([]);
     await page.close();
   });
 
-  test('works where a token is needed, which the browser asks for', async () => {
+  test('works with a token, which the browser asks for', async () => {
     const settings = { HEADGATE_ADMIN_TOKEN: 'an-operator-s-token' };
     const guarded = await startGateway({ upstream: watched.api.url, settings });
     const httpCredentials = { username: 'me', password: settings.HEADGATE_ADMIN_TOKEN };
@@ -152,7 +152,7 @@ describe('the live page', () => {
     await guarded.stop();
   });
 
-  test('says that the connection is lost, and goes on when the replica is back', async () => {
+  test('shows that the connection is lost, and continues when the replica is back', async () => {
     const settings = { HEADGATE_ADMIN_LISTEN: '127.0.0.1:0' };
     const before = await startGateway({ upstream: watched.api.url, settings });
     const { page } = await openPage(before.adminUrl);
@@ -170,16 +170,16 @@ describe('the live page', () => {
   });
 });
 
-test('a thousand calls a second are sampled, and the page says so and stays small', async () => {
-  const feed = new Feed(systemClock);
-  const nobody = { snapshot: () => [], pause: () => false, resume: () => false };
+test('a thousand calls per second are sampled, and the page shows that and stays small', async () => {
+  const activity = new RecentActivity(systemClock);
+  const ledger = { snapshot: () => [], pause: () => false, resume: () => false };
   const admin = makeAdmin({
     auth: { token: () => undefined, beyondLoopback: false, isOurHost: () => true },
     clock: systemClock,
-    ledger: nobody,
-    ledgerWatch: new LedgerWatch(),
-    metrics: { expose: () => Promise.reject(new Error('nobody asks')) },
-    feed,
+    ledger,
+    ledgerMonitor: new LedgerMonitor(),
+    metrics: { expose: () => Promise.reject(new Error('not used')) },
+    activity,
     settings: () => [],
     isDraining: () => false,
     replica: 'busy',
@@ -190,9 +190,11 @@ test('a thousand calls a second are sampled, and the page says so and stays smal
   const port = typeof address === 'object' ? address?.port : undefined;
   let calls = 0;
   const load = setInterval(() => {
-    for (let i = 0; i < 100; i++) feed.record(callLine({ id: `c${++calls}`, path: `/${calls}` }));
+    for (let i = 0; i < 100; i++) {
+      activity.record(callLine({ id: `c${++calls}`, path: `/${calls}` }));
+    }
   }, 100);
-  const { page, complaints } = await openPage(`http://127.0.0.1:${port}`);
+  const { page, problems } = await openPage(`http://127.0.0.1:${port}`);
   await page.getByText(/a sample: 50 of [\d,]+ this second/).waitFor();
   const seen = await page.locator('#rows .request').first().textContent();
   await page
@@ -201,10 +203,10 @@ test('a thousand calls a second are sampled, and the page says so and stays smal
     .waitFor();
   expect(await page.locator('#rows tr').count()).toBe(200);
 
-  // Held, the list can be read in peace while calls go on.
-  await page.getByRole('button', { name: 'Hold the list' }).click();
-  await page.getByText(/held, [\d,]+ new/).waitFor();
-  expect(complaints).toEqual([]);
+  // A paused list stays as it is while calls continue.
+  await page.getByRole('button', { name: 'Pause the list' }).click();
+  await page.getByText(/paused, [\d,]+ new/).waitFor();
+  expect(problems).toEqual([]);
   await page.close();
   clearInterval(load);
   admin.close();

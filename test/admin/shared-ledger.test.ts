@@ -9,7 +9,7 @@ import { startGatewayProcess } from '../support/gateway-process.ts';
 
 const ready = z.object({ ledger: z.string() });
 
-test('with Redis, health, metrics, events and traces tell of the shared ledger', async () => {
+test('with Redis, health, metrics and traces show the shared ledger', async () => {
   const redis = await startRedis();
   onTestFinished(() => redis.stop());
   const api = await startAzion();
@@ -37,13 +37,13 @@ test('with Redis, health, metrics, events and traces tell of the shared ledger',
   expect(metrics).toMatch(/^headgate_ledger_step_seconds_count [1-9]/m);
   expect(metrics).toMatch(/^headgate_ledger_step_tickets_sum [1-9]/m);
 
-  // Asking took a round trip; nobody had to wait for it.
+  // The request to the ledger took a round trip, and no ticket had to wait.
   const named = (name: string) => receiver.spans.find((span) => span.name === name);
   await expect.poll(() => named('GET read')?.name, { timeout: 15_000 }).toBe('GET read');
-  const asked = receiver.spans.filter(
+  const requests = receiver.spans.filter(
     ({ parentSpanId, name }) => parentSpanId === named('GET read')?.spanId && name === 'ledger',
   );
-  expect(asked).toHaveLength(1);
+  expect(requests).toHaveLength(1);
   expect(named('queue')).toBeUndefined();
 
   await redis.kill();

@@ -9,8 +9,8 @@ import { startRedis } from '../support/redis-server.ts';
 
 const TIMEOUT_MS = 10_000;
 
-/** The host's clock, whose timers are a hundred times as fast, and that knows which are set. */
-function hastyClock(): { clock: Clock; delays: () => number[] } {
+/** The host's clock with timers that run a hundred times as fast, and a list of pending timers. */
+function fastClock(): { clock: Clock; delays: () => number[] } {
   const pending = new Map<symbol, number>();
   const clock: Clock = {
     ...systemClock,
@@ -32,12 +32,12 @@ function hastyClock(): { clock: Clock; delays: () => number[] } {
   return { clock, delays: () => [...pending.values()] };
 }
 
-test('a ledger that is closed while Redis owes it an answer leaves nothing running', async ({
+test('a ledger that is closed while it waits for Redis leaves no timer', async ({
   onTestFinished,
 }) => {
   const redis = await startRedis();
   onTestFinished(() => redis.stop());
-  const { clock, delays } = hastyClock();
+  const { clock, delays } = fastClock();
   const composed = await composeSharedLedgerOn(redis, { clock, timeoutMs: TIMEOUT_MS });
   redis.signal('SIGSTOP');
   await expect.poll(delays, { interval: 1 }).toEqual([TIMEOUT_MS]);
@@ -45,44 +45,44 @@ test('a ledger that is closed while Redis owes it an answer leaves nothing runni
   await expect.poll(delays, { interval: 1 }).toEqual([]);
 });
 
-type Harm = readonly [what: string, why: RegExp, harm: (client: Redis) => Promise<unknown>];
-const HARMS: Harm[] = [
-  ...['state', 'tickets', 'leases', 'held', 'offers', 'replicas'].map((end): Harm => {
+type Fault = readonly [what: string, reason: RegExp, cause: (client: Redis) => Promise<unknown>];
+const FAULTS: Fault[] = [
+  ...['state', 'tickets', 'leases', 'held', 'offers', 'replicas'].map((end): Fault => {
     const key = `h:{b}:${end}`;
-    return [`has a text at ${key}`, /WRONGTYPE/, (client) => client.set(key, 'nonsense')];
+    return [`has a string at ${key}`, /WRONGTYPE/, (client) => client.set(key, 'nonsense')];
   }),
   [
-    'has a state that nobody wrote',
+    'has an invalid state',
     /attempt to index/,
     (client) => client.hset('h:{b}:state', 'layout', 3, 'revision', 'x', 'bucket', 'nonsense'),
   ],
   ['has no memory left', /OOM/, (client) => client.config('SET', 'maxmemory', '1')],
-  ['is only a copy', /READONLY/, (client) => client.replicaof('127.0.0.1', 1)],
+  ['is a read-only replica', /READONLY/, (client) => client.replicaof('127.0.0.1', 1)],
   [
-    'lets us run no script',
+    'forbids scripts',
     /NOPERM/,
     (client) => client.call('ACL', 'SETUSER', 'default', '-evalsha', '-eval'),
   ],
   [
-    'does not let us at our keys',
+    'forbids our keys',
     /NOPERM/,
     (client) => client.call('ACL', 'SETUSER', 'default', 'resetkeys', '~other:*'),
   ],
 ];
 
-test.concurrent.each(HARMS)(
-  'a Redis that %s is done without, and the log says why',
-  async (_what, why, harm) => {
+test.concurrent.each(FAULTS)(
+  'a Redis that %s is replaced by the local ledger, and the log has the reason',
+  async (_what, reason, cause) => {
     const redis = await startRedis();
     const composed = await composeSharedLedgerOn(redis, { clock: systemClock, timeoutMs: 5000 });
     try {
-      await harm(redis.client);
+      await cause(redis.client);
       const desk = new Desk(composed.ledger, systemClock, composed.places);
       const asked = desk.ask();
       await vi.waitFor(() => expect(asked.state.kind).toBe('granted'));
       desk.answer(asked);
       expect(composed.log.named('ledger')[0]).toMatchObject({ level: 'warn', ledger: 'local' });
-      expect(composed.log.named('ledger')[0]?.['reason']).toMatch(why);
+      expect(composed.log.named('ledger')[0]?.['reason']).toMatch(reason);
     } finally {
       await composed.close();
       await redis.stop();

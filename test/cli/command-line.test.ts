@@ -23,11 +23,11 @@ function reason(...argv: string[]): string {
 }
 
 describe('a command line', () => {
-  test('means the first command when it names none', () => {
+  test('without a command runs the first one', () => {
     expect(readCommandLine([], COMMANDS)).toMatchObject({ kind: 'command', command: serve });
   });
 
-  test('may name its options before or after the command, with or without an equals sign', () => {
+  test('may have options before or after the command, with or without an equals sign', () => {
     const options = new Map([['config', 'a.yaml']]);
     for (const argv of [
       ['--config', 'a.yaml'],
@@ -38,7 +38,7 @@ describe('a command line', () => {
     }
   });
 
-  test('hands further words to a command that takes some', () => {
+  test('passes further words to a command that takes operands', () => {
     expect(readCommandLine(['logs', '--failed', 'a', 'b'], COMMANDS)).toMatchObject({
       command: logs,
       options: new Map([['failed', '']]),
@@ -46,12 +46,12 @@ describe('a command line', () => {
     });
   });
 
-  test('asks for help or the version wherever that stands', () => {
+  test('may have --help or --version in any place', () => {
     expect(readCommandLine(['nonsense', '-h'], COMMANDS)).toEqual({ kind: 'help' });
     expect(readCommandLine(['serve', '--version'], COMMANDS)).toEqual({ kind: 'version' });
   });
 
-  test('is refused with what was expected, what came, and what was probably meant', () => {
+  test('is rejected with what was expected, what it has, and a suggestion', () => {
     expect(reason('serv')).toBe('expected one of serve, logs, got serv; did you mean serve?');
     expect(reason('--confg', 'a.yaml')).toBe(
       'expected one of --config, --failed, got --confg; did you mean --config?',

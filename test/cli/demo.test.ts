@@ -13,7 +13,7 @@ function demo(...args: string[]): Spawned {
 }
 
 describe('the demo', () => {
-  test('serves every call without a 429, tells it in plain lines where there is no terminal, and ends', async () => {
+  test('serves every call without a 429, prints plain lines without a terminal, and ends', async () => {
     const { code, stdout, stderr } = await demo('--seconds', '3', '--callers', '3').ended();
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     expect(stdout).not.toContain('\u001B');
@@ -28,7 +28,7 @@ describe('the demo', () => {
     expect(stdout).toMatch(/^ {2}log lines: 240, one per call/m);
   });
 
-  test('ends cleanly on Ctrl-C, with a summary of what was', async () => {
+  test('ends cleanly on Ctrl-C, with a summary', async () => {
     const show = demo('--seconds', '600');
     await show.printed(/served [1-9]/);
     show.kill('SIGINT');
@@ -38,7 +38,7 @@ describe('the demo', () => {
     expect(stdout).toMatch(/^ {2}429s seen by callers: 0; errors: 0; /m);
   });
 
-  test('refuses what it does not understand with 2, and says what it does', async () => {
+  test('rejects invalid options with exit code 2 and its usage', async () => {
     expect(await demo('--seconds', 'long').ended()).toMatchObject({
       code: 2,
       stdout: '',

@@ -4,7 +4,7 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { COMMANDS } from '../../src/cli/run.ts';
 import { headgate, ROOT, type Spawned, type SpawnedOptions } from '../support/spawned.ts';
 
-/** The process itself: what a shell, a container or an init system sees of it. */
+/** Tests of the process, as a shell, a container or an init system sees it. */
 
 const running: Spawned[] = [];
 const servers: Server[] = [];
@@ -24,7 +24,7 @@ function start(args: readonly string[], env: SpawnedOptions['env'] = {}): Spawne
 
 const ON_FREE_PORTS = { HEADGATE_LISTEN: '127.0.0.1:0', HEADGATE_ADMIN_LISTEN: '127.0.0.1:0' };
 
-/** An API on a port of its own that never answers. */
+/** An API that never answers. Resolves to its host and port. */
 async function silentApi(onRequest: () => void = () => undefined): Promise<string> {
   const server = createServer(onRequest);
   servers.push(server);
@@ -37,7 +37,7 @@ async function silentApi(onRequest: () => void = () => undefined): Promise<strin
 }
 
 describe('headgate', () => {
-  test('--version prints the package’s version and ends well', async () => {
+  test('--version prints the package’s version and ends with 0', async () => {
     const { version } = JSON.parse(readFileSync(`${ROOT}package.json`, 'utf8'));
     expect(await start(['--version']).ended()).toMatchObject({
       code: 0,
@@ -55,7 +55,7 @@ describe('headgate', () => {
     }
   });
 
-  test('a command or option that there is not ends it with 2, and a way on', async () => {
+  test('an unknown command or option ends it with 2 and a hint', async () => {
     expect(await start(['chekc-config']).ended()).toMatchObject({
       code: 2,
       stdout: '',
@@ -86,13 +86,13 @@ describe('headgate', () => {
     },
   );
 
-  test('a configuration file that is not there ends it with 2', async () => {
+  test('a missing configuration file ends it with 2', async () => {
     const { code, stderr } = await start(['--config', '/no/such.yaml']).ended();
     expect(code).toBe(2);
     expect(stderr).toMatch(/^headgate: \/no\/such\.yaml: expected a readable file, got: .*\n$/);
   });
 
-  test('check-config prints the settings in force and their origin, but no secret', async () => {
+  test('check-config prints the settings in force and their sources, but no secret', async () => {
     const { code, stdout } = await start(['check-config'], {
       HEADGATE_TOKEN: 'very-secret',
       HEADGATE_MAX_WAIT: '45s',
@@ -105,18 +105,18 @@ describe('headgate', () => {
   });
 
   test.each(['HEADGATE_LISTEN', 'HEADGATE_ADMIN_LISTEN'])(
-    'an address in %s that is taken ends it with 1 and one line',
+    'an address in %s that is in use ends it with 1 and one line',
     async (variable) => {
       const taken = await silentApi();
       const ended = await start([], { ...ON_FREE_PORTS, [variable]: taken }).ended();
       expect(ended).toMatchObject({
         code: 1,
-        stderr: `headgate: ${variable}: expected a free address, got ${taken}, which another process has taken (EADDRINUSE)\n`,
+        stderr: `headgate: ${variable}: expected a free address, got ${taken}, which another process uses (EADDRINUSE)\n`,
       });
     },
   );
 
-  test('a signal to stop ends an idle gateway at once, with 0', async () => {
+  test('SIGINT ends an idle gateway at once, with 0', async () => {
     const gateway = start([], ON_FREE_PORTS);
     await gateway.printed(/"msg":"listening"/);
     gateway.kill('SIGINT');
@@ -127,7 +127,7 @@ describe('headgate', () => {
     });
   });
 
-  test('a second signal ends one that still drains, with the shell’s code for it', async () => {
+  test('a second signal ends a draining gateway, with the shell’s exit code for it', async () => {
     let reached: () => void = () => undefined;
     const atTheApi = new Promise<void>((resolve) => {
       reached = resolve;

@@ -11,12 +11,12 @@ afterEach(() => {
   }
 });
 
-/** An admin listener that answers `/health/ready` with this status, and lives. */
+/** An admin listener that answers `/health/ready` with this status, and other paths with 200. */
 async function admin(ready: number | 'never', host = '127.0.0.1'): Promise<number> {
   const server = createServer((incoming, outgoing) => {
     if (ready === 'never') return;
     outgoing.statusCode = incoming.url === '/health/ready' ? ready : 200;
-    outgoing.end(`{"asked":"${incoming.url}"}`);
+    outgoing.end(`{"path":"${incoming.url}"}`);
   });
   servers.push(server);
   server.listen(0, host);
@@ -31,35 +31,35 @@ function health(listen: string, ...args: string[]): Promise<Ended> {
 }
 
 describe('headgate health', () => {
-  test('is 0 and one line when the gateway is ready', async () => {
+  test('exits with 0 and prints one line when the gateway is ready', async () => {
     const port = await admin(200);
     expect(await health(`127.0.0.1:${port}`)).toMatchObject({
       code: 0,
-      stdout: '200 {"asked":"/health/ready"}\n',
+      stdout: '200 {"path":"/health/ready"}\n',
       stderr: '',
     });
   });
 
-  test('is 1 while it drains, and 0 when only asked whether it lives', async () => {
+  test('exits with 1 while the gateway drains, and with 0 for --live', async () => {
     const port = await admin(503);
     expect(await health(`127.0.0.1:${port}`)).toMatchObject({
       code: 1,
       stdout: '',
-      stderr: '503 {"asked":"/health/ready"}\n',
+      stderr: '503 {"path":"/health/ready"}\n',
     });
     expect(await health(`127.0.0.1:${port}`, '--live')).toMatchObject({
       code: 0,
-      stdout: '200 {"asked":"/health/live"}\n',
+      stdout: '200 {"path":"/health/live"}\n',
     });
   });
 
-  test('finds a listener that listens on every address', async () => {
+  test('finds a listener on all addresses', async () => {
     const port = await admin(200, '::');
     expect((await health(`[::]:${port}`)).code).toBe(0);
     expect((await health(`0.0.0.0:${port}`)).code).toBe(0);
   });
 
-  test('is 1 when nobody listens, or when nobody answers in time', async () => {
+  test('exits with 1 without a listener, or without an answer in time', async () => {
     const port = await admin(200);
     servers.pop()?.close();
     const refused = await health(`127.0.0.1:${port}`);
@@ -67,13 +67,13 @@ describe('headgate health', () => {
     expect(refused.stderr).toContain(`no answer from 127.0.0.1:${port}/health/ready: connect`);
     const silent = await health(`127.0.0.1:${await admin('never')}`);
     expect(silent.code).toBe(1);
-    expect(silent.stderr).toContain('nothing within 2000 ms');
+    expect(silent.stderr).toContain('timed out after 2000 ms');
   });
 
-  test('is 1 when the settings name no address to ask, and 2 when they are wrong', async () => {
+  test('exits with 1 if the settings have no admin address, and with 2 if they are wrong', async () => {
     expect(await health('off')).toMatchObject({
       code: 1,
-      stderr: 'headgate: HEADGATE_ADMIN_LISTEN: expected an address to ask, got off\n',
+      stderr: 'headgate: HEADGATE_ADMIN_LISTEN: expected an address with a port, got off\n',
     });
     expect((await health('127.0.0.1:0')).code).toBe(1);
     expect((await health('nowhere')).code).toBe(2);

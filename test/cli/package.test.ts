@@ -4,10 +4,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ROOT, Spawned } from '../support/spawned.ts';
 
-/**
- * The package as somebody who installs it gets it. It is unpacked below node_modules, where it finds
- * its dependencies.
- */
+/** Tests of the packed package. It is unpacked below node_modules, where it finds its dependencies. */
 
 let folder = '';
 let files: readonly string[] = [];
@@ -30,7 +27,7 @@ beforeAll(() => {
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 describe('the package', () => {
-  test('holds the program, its documentation, and nothing of its workshop', () => {
+  test('contains the program and its documentation, but no sources, tests or scripts', () => {
     for (const file of ['dist/main.js', 'package.json', 'README.md', 'LICENSE', 'CHANGELOG.md']) {
       expect(files).toContain(file);
     }
@@ -39,7 +36,7 @@ describe('the package', () => {
     ).toEqual([]);
   });
 
-  test('has the compiled form of every source, and every file that the sources read', () => {
+  test('contains the compiled form of every source, and every file that the sources read', () => {
     const sources = execFileSync('git', ['ls-files', 'src'], { cwd: ROOT, encoding: 'utf8' });
     const expected = sources
       .trim()
@@ -48,11 +45,11 @@ describe('the package', () => {
     expect(files).toEqual(expect.arrayContaining(expected));
   });
 
-  test('runs on plain JavaScript: it knows its version, and serves', async () => {
+  test('runs from plain JavaScript: it prints its version, and serves', async () => {
     const program = `${folder}/package/dist/main.js`;
     const { version } = JSON.parse(readFileSync(`${ROOT}package.json`, 'utf8'));
-    const asked = new Spawned(process.execPath, [program, '--version'], {});
-    expect(await asked.ended()).toMatchObject({ code: 0, stdout: `${String(version)}\n` });
+    const printed = new Spawned(process.execPath, [program, '--version'], {});
+    expect(await printed.ended()).toMatchObject({ code: 0, stdout: `${String(version)}\n` });
 
     const serving = new Spawned(process.execPath, [program], {
       env: { HEADGATE_LISTEN: '127.0.0.1:0', HEADGATE_ADMIN_LISTEN: '127.0.0.1:0' },

@@ -23,29 +23,29 @@ function receive(signal: NodeJS.Signals): void {
   process.emit(signal, signal);
 }
 
-function listen({ underNpm }: { underNpm: boolean }): Signals & { impatient: NodeJS.Signals[] } {
-  const impatient: NodeJS.Signals[] = [];
+function listen({ underNpm }: { underNpm: boolean }): Signals & { second: NodeJS.Signals[] } {
+  const second: NodeJS.Signals[] = [];
   const signals = listenToSignals({ clock, underNpm });
-  signals.onImpatient((signal) => impatient.push(signal));
-  return { ...signals, impatient };
+  signals.onSecondStop((signal) => second.push(signal));
+  return { ...signals, second };
 }
 
 describe('a second signal', () => {
   test('ends the process at once', async () => {
-    const { stop, impatient } = listen({ underNpm: false });
+    const { stop, second } = listen({ underNpm: false });
     receive('SIGTERM');
     expect(await stop).toBe('SIGTERM');
     expect(() => receive('SIGTERM')).toThrow('exit 143');
-    expect(impatient).toEqual(['SIGTERM']);
+    expect(second).toEqual(['SIGTERM']);
   });
 
   test('counts as the first one again where npm forwards what the whole group received', async () => {
-    const { stop, impatient } = listen({ underNpm: true });
+    const { stop, second } = listen({ underNpm: true });
     receive('SIGTERM');
     clock.advance(999);
     receive('SIGTERM');
     expect(await stop).toBe('SIGTERM');
-    expect(impatient).toEqual([]);
+    expect(second).toEqual([]);
   });
 
   test.each([
@@ -54,11 +54,11 @@ describe('a second signal', () => {
   ] as const)(
     'ends the process under npm, too, when it comes %s',
     (_how, afterMs, signal, code) => {
-      const { impatient } = listen({ underNpm: true });
+      const { second } = listen({ underNpm: true });
       receive('SIGTERM');
       clock.advance(afterMs);
       expect(() => receive(signal)).toThrow(`exit ${code}`);
-      expect(impatient).toEqual([signal]);
+      expect(second).toEqual([signal]);
     },
   );
 });

@@ -36,8 +36,8 @@ function count(content: string): Promise<Ended> {
   return new Spawned(process.execPath, [`${ROOT}scripts/test-count.ts`, path], {}).ended();
 }
 
-describe('the closing line of a check', () => {
-  test('counts a run in which all passed as good', async () => {
+describe('the last line of a check', () => {
+  test('counts the tests, and exits with 0 if all passed', async () => {
     const ended = await count(report(['passed', 'passed'], ['passed']));
     expect(ended).toMatchObject({ code: 0, stdout: '3 passed, 0 failed\n', stderr: '' });
   });
@@ -47,14 +47,14 @@ describe('the closing line of a check', () => {
     expect(ended).toMatchObject({ code: 0, stdout: '1 passed, 0 failed, 2 skipped\n' });
   });
 
-  test('is bad for a failed test, and for a file that did not load', async () => {
+  test('exits with 1 for a failed test, and for a file that did not load', async () => {
     expect(await count(report(['passed', 'failed'], []))).toMatchObject({
       code: 1,
       stdout: '1 passed, 2 failed\n',
     });
   });
 
-  test('is bad when no test ran, and when there is no report', async () => {
+  test('exits with 1 without tests, and without a report', async () => {
     expect(await count(report())).toMatchObject({ code: 1, stdout: '0 passed, 0 failed\n' });
     expect(await count('')).toMatchObject({
       code: 1,

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { loadConfig } from '../../src/config/config.ts';
 
-/** One file per mistake; its name says which, and its comments what is to be said of it. */
+/** One file per mistake. Its name states the mistake, its comments are the expected problems. */
 const FOLDER = new URL('../fixtures/config-bad/', import.meta.url);
 const FILES = readdirSync(FOLDER).map((file) => ({
   mistake: file.replace('.yaml', '').replaceAll('-', ' '),
@@ -22,13 +22,16 @@ function problemsOf(text: string): readonly string[] {
 }
 
 describe('a configuration file with a mistake', () => {
-  test.each(FILES)('$mistake: is told what was expected and what came, a line each', ({ text }) => {
-    const expected = [...text.matchAll(/^# (.*)$/gm)].map(([, line = '']) => line);
-    expect(expected.length).toBeGreaterThan(0);
-    expect(problemsOf(text)).toEqual(expected);
-  });
+  test.each(FILES)(
+    '$mistake: is reported with what was expected and the value, one line each',
+    ({ text }) => {
+      const expected = [...text.matchAll(/^# (.*)$/gm)].map(([, line = '']) => line);
+      expect(expected.length).toBeGreaterThan(0);
+      expect(problemsOf(text)).toEqual(expected);
+    },
+  );
 
-  test.each(FILES)('$mistake: shows no secret and breaks no line', ({ text }) => {
+  test.each(FILES)('$mistake: the problem shows no secret and no line break', ({ text }) => {
     for (const problem of problemsOf(text)) {
       expect(problem).not.toMatch(/hunter2|\n/);
     }

@@ -48,7 +48,7 @@ describe('HEADGATE_REDIS_URL', () => {
         tls: true,
       },
     ],
-  ])('reads %s', (url, expected) => {
+  ])('parses %s', (url, expected) => {
     expect(redisUrl.parse(url)).toEqual({ ...PLAIN, ...expected });
   });
 
@@ -67,12 +67,12 @@ describe('HEADGATE_REDIS_URL', () => {
     'redis+cluster://one/1',
     'redis+cluster://one,,two',
     'redis://one?x=1',
-  ])('refuses %s', (url) => {
+  ])('rejects %s', (url) => {
     expect(redisUrl.parse(url)).toBeUndefined();
   });
 });
 
-describe('the files beside it', () => {
+describe('its files', () => {
   const settings = {
     address: redisUrl.parse('rediss://one'),
     prefix: 'headgate',
@@ -87,19 +87,19 @@ describe('the files beside it', () => {
     ['me:pass:word\n', { username: 'me', password: 'pass:word' }],
     ['password\n', { username: undefined, password: 'password' }],
     [':password', { username: undefined, password: 'password' }],
-  ])('hold a login: %j', (content, expected) => {
+  ])('contain a login: %j', (content, expected) => {
     const problems: string[] = [];
     expect(redisConfig(settings, () => content, problems)?.address).toMatchObject(expected);
     expect(problems).toEqual([]);
   });
 
-  test('do not go with a password in the URL, nor TLS files with a URL without TLS', () => {
+  test('must not repeat the password of the URL, and TLS files need a URL with TLS', () => {
     const problems: string[] = [];
     const address = redisUrl.parse('redis://me:pw@one');
     redisConfig({ ...settings, address, caPath: 'ca' }, () => 'text', problems);
     expect(problems).toEqual([
-      'HEADGATE_REDIS_URL: expected rediss:// beside TLS files, got one without TLS',
-      'HEADGATE_REDIS_AUTH_FILE: expected no password in HEADGATE_REDIS_URL beside it',
+      'HEADGATE_REDIS_URL: expected rediss://, because TLS files are set; got a URL without TLS',
+      'HEADGATE_REDIS_AUTH_FILE: expected it without a password in HEADGATE_REDIS_URL, got both',
     ]);
   });
 });

@@ -1,12 +1,15 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { describeSettings } from '../../src/cli/check-config.ts';
-import { loadConfig, type Config, type Shown } from '../../src/config/config.ts';
+import { loadConfig, type Config, type EffectiveSetting } from '../../src/config/config.ts';
 import { fileKey, SETTINGS } from '../../src/config/settings.ts';
 
 type Environment = Readonly<Record<string, string>>;
 
-function load(env: Environment, file?: string): { config: Config; shown: readonly Shown[] } {
+function load(
+  env: Environment,
+  file?: string,
+): { config: Config; effective: readonly EffectiveSetting[] } {
   const loaded = loadConfig({
     env,
     ...(file === undefined ? {} : { configPath: 'headgate.yaml' }),
@@ -21,61 +24,61 @@ function problemsOf(env: Environment): readonly string[] {
   return loaded.kind === 'bad' ? loaded.problems : [];
 }
 
-function sourceOf(shown: readonly Shown[], variable: string): string | undefined {
-  return shown.find((one) => one.variable === variable)?.source;
+function sourceOf(effective: readonly EffectiveSetting[], variable: string): string | undefined {
+  return effective.find((one) => one.variable === variable)?.source;
 }
 
 describe('a setting', () => {
   test('is taken from the environment, else the file, else the preset, else its default', () => {
     const file = 'maxWait: 3m\nshedStatus: 429\nupstreamUrl: https://file.example/base/';
-    const { config, shown } = load({ HEADGATE_MAX_WAIT: '5s' }, file);
+    const { config, effective } = load({ HEADGATE_MAX_WAIT: '5s' }, file);
     expect(config).toMatchObject({ maxWaitMs: 5000, shedStatus: 429, maxQueue: 10_000 });
     expect(config.upstream).toMatchObject({ origin: 'https://file.example', basePath: '/base' });
     expect(config.apiVersion).toEqual({ version: '3', mediaType: 'application/json' });
-    expect(sourceOf(shown, 'HEADGATE_MAX_WAIT')).toBe('environment');
-    expect(sourceOf(shown, 'HEADGATE_SHED_STATUS')).toBe('file');
-    expect(sourceOf(shown, 'HEADGATE_API_VERSION')).toBe('preset');
-    expect(sourceOf(shown, 'HEADGATE_MAX_QUEUE')).toBe('default');
-    expect(sourceOf(shown, 'HEADGATE_TOKEN')).toBe('nobody');
+    expect(sourceOf(effective, 'HEADGATE_MAX_WAIT')).toBe('environment');
+    expect(sourceOf(effective, 'HEADGATE_SHED_STATUS')).toBe('file');
+    expect(sourceOf(effective, 'HEADGATE_API_VERSION')).toBe('preset');
+    expect(sourceOf(effective, 'HEADGATE_MAX_QUEUE')).toBe('default');
+    expect(sourceOf(effective, 'HEADGATE_TOKEN')).toBe('nobody');
   });
 
-  test('that is empty is not set', () => {
+  test('with an empty text is not set', () => {
     const { config } = load({ HEADGATE_MAX_WAIT: '', HEADGATE_CONFIG: '', HEADGATE_TOKEN: '' });
     expect(config.maxWaitMs).toBe(120_000);
     expect(config.token).toEqual({ kind: 'none' });
   });
 
-  test('in a file keeps the spelling that it has there', () => {
+  test('in a file keeps its spelling', () => {
     const { config } = load({}, 'token: 0123456789\napiVersion: 1.10');
     expect(config.token).toEqual({ kind: 'value', value: '0123456789' });
     expect(config.apiVersion).toMatchObject({ version: '1.10' });
   });
 
-  test('of the file that HEADGATE_CONFIG names gives way to that of --config', () => {
-    const asked: string[] = [];
+  test('is taken from the file of --config rather than that of HEADGATE_CONFIG', () => {
+    const opened: string[] = [];
     loadConfig({
       env: { HEADGATE_CONFIG: 'from-environment.yaml' },
       configPath: 'from-command-line.yaml',
       readFile(path) {
-        asked.push(path);
+        opened.push(path);
         return '';
       },
     });
-    expect(asked).toEqual(['from-command-line.yaml']);
+    expect(opened).toEqual(['from-command-line.yaml']);
   });
 
-  test('cannot be changed once it is read', () => {
+  test('cannot be changed after loading', () => {
     const { config } = load({});
     expect(Object.isFrozen(config) && Object.isFrozen(config.upstream)).toBe(true);
     expect(Object.isFrozen(config.classes[0])).toBe(true);
   });
 
-  test('has a name in a file that no other has', () => {
+  test('has a unique name in a file', () => {
     const keys = Object.values(SETTINGS).map(({ variable }) => fileKey(variable));
     expect(new Set(keys).size).toBe(keys.length);
   });
 
-  test('has a default that is valid, and something to say in the README', () => {
+  test('has a valid default and a description', () => {
     for (const { variable, kind, fallback, doc } of Object.values(SETTINGS)) {
       const isValid = fallback === undefined || kind.parse(fallback) !== undefined;
       expect([variable, isValid]).toEqual([variable, true]);
@@ -85,7 +88,7 @@ describe('a setting', () => {
 });
 
 describe('the preset’s lists', () => {
-  test('of callers come after the file’s own, of path masks beside them, of classes instead', () => {
+  test('combine with those of the file: callers after them, path masks with them, classes only without them', () => {
     const { config } = load(
       {},
       'callers: [{name: mine, weight: 2}]\npathMasks: [/mine/*]\nclasses: [{name: everything}]',
@@ -107,19 +110,19 @@ describe('an environment variable', () => {
   test.each([
     ['HEADGATE_MAX_WIAT', /did you mean HEADGATE_MAX_WAIT\?$/],
     ['HEADGATE_REDIS', /did you mean HEADGATE_REDIS_\w+\?$/],
-    ['HEADGATE_COLOUR_OF_THE_SKY', /see the table of settings in the README$/],
-  ])('%s is no setting, and a hint says so', (name, hint) => {
+    ['HEADGATE_COLOUR_OF_THE_SKY', /docs\/configuration\.md lists the settings$/],
+  ])('%s is reported as unknown, with a hint', (name, hint) => {
     const [problem, ...others] = problemsOf({ [name]: '1' });
     expect(problem).toMatch(new RegExp(`^${name}: expected a known setting, got an unknown one; `));
     expect(problem).toMatch(hint);
     expect(others).toEqual([]);
   });
 
-  test('that is not ours is none of our business', () => {
+  test('without our prefix is ignored', () => {
     expect(problemsOf({ HEADGATES: '1', PATH: '/bin', headgate_max_wait: '1' })).toEqual([]);
   });
 
-  test('with a mistake does not hide the next one', () => {
+  test('with an invalid value does not hide other problems', () => {
     expect(
       problemsOf({ HEADGATE_MAX_WAIT: 'x', HEADGATE_RETRIES: 'y', HEADGATE_LIMIT: 'z' }),
     ).toHaveLength(3);
@@ -130,27 +133,27 @@ describe('a secret', () => {
   const secrets = Object.values(SETTINGS).filter((setting) => 'secret' in setting);
 
   test.each(secrets.map(({ variable }) => variable))('%s is never shown', (variable) => {
-    // Refused by every kind of secret, for its spaces, or shown by none.
+    // The first value is invalid for every secret, because of its space. The second one is valid.
     for (const value of ['hunter2 hunter2', 'hunter2hunter2hunter2']) {
       const loaded = loadConfig({ env: { [variable]: value }, readFile: () => '' });
-      const said =
-        loaded.kind === 'bad' ? loaded.problems.join('\n') : describeSettings(loaded.shown);
-      expect(said).toContain(variable);
-      expect(said).not.toContain('hunter2');
+      const printed =
+        loaded.kind === 'bad' ? loaded.problems.join('\n') : describeSettings(loaded.effective);
+      expect(printed).toContain(variable);
+      expect(printed).not.toContain('hunter2');
     }
   });
 
   test('within a URL is not shown either', () => {
     for (const variable of ['HEADGATE_UPSTREAM_URL', 'HEADGATE_REDIS_URL']) {
       for (const scheme of ['https', 'redis', 'gopher']) {
-        const said = problemsOf({ [variable]: `${scheme}://me:hunter2@host:x` }).join('\n');
-        expect(said).toContain(`${variable}: expected`);
-        expect(said).not.toContain('hunter2');
+        const printed = problemsOf({ [variable]: `${scheme}://me:hunter2@host:x` }).join('\n');
+        expect(printed).toContain(`${variable}: expected`);
+        expect(printed).not.toContain('hunter2');
       }
     }
   });
 
-  test('in a file that holds no token is told by its length alone', () => {
+  test('in an invalid token file is reported by its length only', () => {
     const loaded = loadConfig({
       env: { HEADGATE_TOKEN_FILE: '/run/token' },
       readFile: () => 'hunter2 hunter2\n',
@@ -162,8 +165,8 @@ describe('a secret', () => {
   });
 });
 
-describe('any file at all', () => {
-  test('is either understood or told of, one line a problem, and nothing is thrown', () => {
+describe('any file', () => {
+  test('is either loaded or reported, one line per problem, and nothing is thrown', () => {
     const scalar = fc.oneof(fc.string(), fc.integer(), fc.boolean(), fc.constant(null));
     const keys = [
       ...Object.values(SETTINGS).map(({ variable }) => fileKey(variable)),
@@ -199,9 +202,9 @@ describe('any file at all', () => {
 });
 
 describe('check-config', () => {
-  test('shows every setting, where it came from, and columns that line up', () => {
-    const { shown } = load({ HEADGATE_MAX_WAIT: '5s', HEADGATE_TOKEN: 'hunter2' });
-    const lines = describeSettings(shown).trimEnd().split('\n');
+  test('prints every setting and its source, in aligned columns', () => {
+    const { effective } = load({ HEADGATE_MAX_WAIT: '5s', HEADGATE_TOKEN: 'hunter2' });
+    const lines = describeSettings(effective).trimEnd().split('\n');
     expect(lines).toHaveLength(Object.keys(SETTINGS).length);
     expect(lines.find((line) => line.startsWith('HEADGATE_MAX_WAIT '))).toMatch(
       /^HEADGATE_MAX_WAIT +5s {2}\(environment\)$/,

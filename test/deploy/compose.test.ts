@@ -20,7 +20,7 @@ function environment(name: string): Record<string, string> {
   return Object.fromEntries(entries.map(([key, value]) => [key, value.text()]));
 }
 
-/** Milliseconds of a setting; no number when it is not there. */
+/** Milliseconds of a setting; NaN if it is missing. */
 function ms(text: string | undefined): number {
   return parseDuration(text ?? '') ?? Number.NaN;
 }
@@ -39,13 +39,16 @@ describe('deploy/compose.yaml', () => {
     expect(env['HEADGATE_REDIS_URL']).toBe('redis://redis:6379');
   });
 
-  test.each(['headgate-1', 'headgate-2'])('%s is left the time that its calls may take', (name) => {
-    const env = environment(name);
-    const graceMs = ms(service(name).get('stop_grace_period').text());
-    const timeoutMs = ms(env['HEADGATE_DRAIN_TIMEOUT']);
-    expect(timeoutMs).toBeGreaterThanOrEqual(ms(env['HEADGATE_MAX_WAIT']));
-    expect(graceMs).toBeGreaterThan(timeoutMs + ms(env['HEADGATE_DRAIN_DELAY']));
-  });
+  test.each(['headgate-1', 'headgate-2'])(
+    '%s has more time to stop than its calls may take',
+    (name) => {
+      const env = environment(name);
+      const graceMs = ms(service(name).get('stop_grace_period').text());
+      const timeoutMs = ms(env['HEADGATE_DRAIN_TIMEOUT']);
+      expect(timeoutMs).toBeGreaterThanOrEqual(ms(env['HEADGATE_MAX_WAIT']));
+      expect(graceMs).toBeGreaterThan(timeoutMs + ms(env['HEADGATE_DRAIN_DELAY']));
+    },
+  );
 
   test('gives no service capabilities or new privileges, and bounds every log', () => {
     for (const [name, one] of services) {
@@ -58,7 +61,7 @@ describe('deploy/compose.yaml', () => {
     }
   });
 
-  test('publishes on this machine only', () => {
+  test('publishes its ports on loopback only', () => {
     const ports = [...services.values()].flatMap((one) => one.maybe('ports')?.items() ?? []);
     expect(ports.map((port) => port.text().split(':')[0])).toEqual([
       '127.0.0.1',
@@ -67,7 +70,7 @@ describe('deploy/compose.yaml', () => {
     ]);
   });
 
-  test('mounts files that are there', () => {
+  test('mounts files that exist', () => {
     const mounts = [...services.values()]
       .flatMap((one) => one.maybe('volumes')?.items() ?? [])
       .map((mount) => mount.text().split(':')[0] ?? '');
@@ -84,7 +87,7 @@ describe('deploy/compose.yaml', () => {
     }
   });
 
-  test('has services that find each other', () => {
+  test('has services whose names match in all files', () => {
     const balanced = [...haproxy.matchAll(/^ *server (\S+) (\S+):8080$/gm)].map(
       ([, , host]) => host,
     );
@@ -107,7 +110,7 @@ describe('deploy/compose.yaml', () => {
     ).toContain(`./grafana/dashboards:${dashboards}:ro`);
   });
 
-  test('has a balancer that is more patient than any call, and learns at once of a draining gateway', () => {
+  test('has a balancer whose timeouts exceed any call, and that notices a draining gateway in time', () => {
     const loaded = loadConfig({ env: environment('headgate-1'), readFile: () => '' });
     if (loaded.kind === 'bad') throw new Error(loaded.problems.join('\n'));
     const { maxWaitMs, upstream, drainDelayMs } = loaded.config;

@@ -10,14 +10,14 @@ const stages = text.split(/^(?=FROM )/m).slice(1);
 const image = stages.at(-1) ?? '';
 const project = readTree('package.json');
 
-/** The arguments of an instruction of the image itself. */
+/** The arguments of an instruction in the last stage. */
 function instruction(name: string): string {
   const found = new RegExp(`^${name} +(.+)$`, 'm').exec(image);
   if (found === null) throw new Error(`the image has no ${name}`);
   return found[1] ?? '';
 }
 
-/** A command in the form that starts no shell. */
+/** Parses a command in exec form, which starts no shell. */
 function exec(text: string): string[] {
   const words: unknown = JSON.parse(text);
   if (!Array.isArray(words)) throw new Error(`expected a list, got ${text}`);
@@ -30,7 +30,7 @@ describe('the Dockerfile', () => {
     for (const stage of stages) expect(stage).toContain(`FROM node:${major}-bookworm-slim`);
   });
 
-  test('takes production dependencies alone into the image', () => {
+  test('copies only production dependencies into the image', () => {
     const [, dependencies = ''] = stages;
     expect(dependencies).toContain('npm ci --omit=dev');
     const sources = [...image.matchAll(/^COPY (.+)$/gm)].map(([, what]) => what);
@@ -41,7 +41,7 @@ describe('the Dockerfile', () => {
     ]);
   });
 
-  test('copies what is there, and what the builder is let see', () => {
+  test('copies files that exist, and that .dockerignore does not hide', () => {
     const ignored = readFileSync(`${ROOT}.dockerignore`, 'utf8');
     const seen = new Set([...ignored.matchAll(/^!(.+)$/gm)].map(([, path]) => path));
     const copied = [...text.matchAll(/^COPY (?!--from)(.+) \S+$/gm)].flatMap(([, what = '']) =>
@@ -54,12 +54,12 @@ describe('the Dockerfile', () => {
     expect(copied).toContain(script);
   });
 
-  test('runs as a user without a name to look up, and ends at the signal that drains', () => {
+  test('runs as a numeric user, and stops with the signal that drains', () => {
     expect(instruction('USER')).toMatch(/^[1-9]\d*:[1-9]\d*$/);
     expect(instruction('STOPSIGNAL')).toBe('SIGTERM');
   });
 
-  test('starts and checks itself by commands that there are', () => {
+  test('starts and checks itself with commands that exist', () => {
     const names = COMMANDS.map(({ name }) => name);
     expect(exec(instruction('ENTRYPOINT'))).toEqual(['node', '/app/dist/main.js']);
     expect(names).toContain(exec(instruction('CMD'))[0]);
@@ -69,7 +69,7 @@ describe('the Dockerfile', () => {
     expect(names).toContain(command);
   });
 
-  test('sets nothing that the gateway would refuse, and listens for others', () => {
+  test('sets only valid settings, and listens on all addresses', () => {
     const pairs = instruction('ENV')
       .split(/\s+/)
       .map((pair) => pair.split('='));

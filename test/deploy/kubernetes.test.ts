@@ -46,7 +46,7 @@ function portsOf(container: Tree): string[] {
 }
 
 describe('the Kubernetes manifests', () => {
-  test('parse, and each is named by a kustomization that names nothing else', () => {
+  test('parse, and the kustomizations name all of them and no other file', () => {
     const used = new Set<string>();
     for (const file of files.filter((name) => name.endsWith('kustomization.yaml'))) {
       const kustomization = readTree(file);
@@ -75,7 +75,8 @@ describe('the Kubernetes manifests', () => {
     });
     expect(loaded.kind === 'bad' ? loaded.problems : []).toEqual([]);
     expect(
-      loaded.kind === 'ok' && loaded.shown.filter(({ source }) => source === 'environment').length,
+      loaded.kind === 'ok' &&
+        loaded.effective.filter(({ source }) => source === 'environment').length,
     ).toBe(Object.keys({ ...IMAGE_ENV, ...env }).length);
   });
 
@@ -117,7 +118,7 @@ describe('the Kubernetes manifests', () => {
     expect(container?.get('resources', 'limits', 'memory').text()).toMatch(/^\d+Mi$/);
   });
 
-  test('central: probes ask what the admin listener answers, at a port that there is', () => {
+  test('central: probes request paths that the admin listener serves, at a port that exists', () => {
     for (const [probe, path] of [
       ['startupProbe', '/health/ready'],
       ['readinessProbe', '/health/ready'],
@@ -128,7 +129,7 @@ describe('the Kubernetes manifests', () => {
     expect(portsOf(centralContainer)).toEqual(['http', 'admin']);
   });
 
-  test('central: Services, autoscaler, disruption budget and policy are about its pods', () => {
+  test('central: Services, autoscaler, disruption budget and policy select its pods', () => {
     const labels = readTree(`${HOME}/central/deployment.yaml`).get(
       'spec',
       'template',
@@ -158,7 +159,7 @@ describe('the Kubernetes manifests', () => {
     );
   });
 
-  test('central: nobody who may call may reach the admin port', () => {
+  test('central: callers cannot reach the admin port', () => {
     const [callers, monitoring] = readTree(`${HOME}/central/network-policy.yaml`)
       .get('spec', 'ingress')
       .items();
@@ -167,7 +168,7 @@ describe('the Kubernetes manifests', () => {
     expect(monitoring?.get('from').items().length).toBe(1);
   });
 
-  test('sidecar: is native, reached from its own pod alone, and probed by its own command', () => {
+  test('sidecar: is native, reachable from its own pod alone, and probed by its own command', () => {
     expect(sidecarContainer.get('restartPolicy').text()).toBe('Always');
     expect(sidecarEnv['HEADGATE_LISTEN']).toBe('127.0.0.1:8080');
     expect(sidecarEnv['HEADGATE_DRAIN_DELAY']).toBe('0');
@@ -180,15 +181,15 @@ describe('the Kubernetes manifests', () => {
       expect(sidecarContainer.get(probe, 'exec', 'command').value).toEqual(command);
       expect(sidecarContainer.get(probe, 'timeoutSeconds').number()).toBeGreaterThanOrEqual(3);
     }
-    const asked = application.get('containers').named('application').get('env').named('API_URL');
-    expect(asked.get('value').text()).toBe(`http://${sidecarEnv['HEADGATE_LISTEN']}`);
+    const apiUrl = application.get('containers').named('application').get('env').named('API_URL');
+    expect(apiUrl.get('value').text()).toBe(`http://${sidecarEnv['HEADGATE_LISTEN']}`);
   });
 
   test('pods take no service links, whose variables look like settings', () => {
     for (const pod of [central, sidecar]) expect(pod.get('enableServiceLinks').value).toBe(false);
   });
 
-  test('Redis is found under the name that gateways ask for, and lets them in', () => {
+  test('Redis has the name that gateways use, and admits them', () => {
     const url = `redis://${redisService?.get('metadata', 'name').text()}:6379`;
     expect([centralEnv['HEADGATE_REDIS_URL'], sidecarEnv['HEADGATE_REDIS_URL']]).toEqual([
       url,

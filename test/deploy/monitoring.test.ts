@@ -18,15 +18,15 @@ const alerts = rules
   .items()
   .flatMap((group) => group.get('rules').items());
 
-/** What promtool said, or why it could not. */
-function promtool(...args: readonly string[]): Promise<{ code: number; said: string }> {
+/** Runs promtool. Rejects if it is not installed. */
+function promtool(...args: readonly string[]): Promise<{ code: number; output: string }> {
   return new Promise((resolve, reject) => {
     execFile('promtool', args, { cwd: HOME }, (error, stdout, stderr) => {
       if (error?.code === 'ENOENT') {
         reject(new Error('promtool is missing: install the Debian package prometheus'));
         return;
       }
-      resolve({ code: error === null ? 0 : Number(error.code), said: stdout + stderr });
+      resolve({ code: error === null ? 0 : Number(error.code), output: stdout + stderr });
     });
   });
 }
@@ -47,12 +47,12 @@ describe('the alerts', () => {
     ['check', 'config', 'prometheus.yml'],
     ['test', 'rules', 'headgate.rules.test.yaml'],
   ])('promtool %s %s %s finds nothing wrong', { tags: needs('promtool') }, async (...args) => {
-    const { code, said } = await promtool(...args);
-    expect(said).toContain('SUCCESS');
+    const { code, output } = await promtool(...args);
+    expect(output).toContain('SUCCESS');
     expect(code).toBe(0);
   });
 
-  test('have a test each, both for when they fire and when they do not', () => {
+  test('have a test each, for a case in which they fire and one in which they do not', () => {
     const cases = readTree('deploy/prometheus/headgate.rules.test.yaml')
       .get('tests')
       .items()
@@ -65,7 +65,7 @@ describe('the alerts', () => {
     }
   });
 
-  test('lead to a heading of the runbook each', () => {
+  test('link to a heading of the runbook each', () => {
     const runbook = readFileSync(`${ROOT}docs/runbook.md`, 'utf8');
     const anchors = [...runbook.matchAll(/^## (.+)$/gm)].map(([, heading = '']) => heading);
     for (const alert of alerts) {
@@ -83,7 +83,7 @@ describe('the alerts', () => {
 });
 
 describe('the dashboard', () => {
-  test('has one id a panel, no panel over another, and every panel explained', () => {
+  test('has one id per panel, no overlapping panels, and a description for each', () => {
     const panels = dashboard.get('panels').items();
     const ids = panels.map((panel) => panel.get('id').number());
     expect(new Set(ids).size).toBe(ids.length);
@@ -116,8 +116,8 @@ describe('the dashboard', () => {
     try {
       const file = join(folder, 'rules.json');
       await writeFile(file, JSON.stringify({ groups: [{ name: 'dashboard', rules: recorded }] }));
-      const { code, said } = await promtool('check', 'rules', file);
-      expect(said).toContain(`SUCCESS: ${expressions.length} rules found`);
+      const { code, output } = await promtool('check', 'rules', file);
+      expect(output).toContain(`SUCCESS: ${expressions.length} rules found`);
       expect(code).toBe(0);
     } finally {
       await rm(folder, { recursive: true });
@@ -125,7 +125,7 @@ describe('the dashboard', () => {
   });
 });
 
-describe('every metric that is asked for', () => {
+describe('every metric that is queried', () => {
   let exposed: Set<string>;
   let stop: () => Promise<void>;
 
@@ -142,17 +142,17 @@ describe('every metric that is asked for', () => {
   });
   afterAll(() => stop());
 
-  test('by an alert is there', () => {
-    const asked = alerts.flatMap((alert) => metricsIn(alert.get('expr').text()));
-    expect(asked.filter((name) => !exposed.has(name))).toEqual([]);
-    expect(asked.length).toBeGreaterThan(5);
+  test('by an alert exists', () => {
+    const queried = alerts.flatMap((alert) => metricsIn(alert.get('expr').text()));
+    expect(queried.filter((name) => !exposed.has(name))).toEqual([]);
+    expect(queried.length).toBeGreaterThan(5);
   });
 
-  test('by the dashboard is there, and it asks for all of ours', () => {
-    const asked = dashboard.get('panels').items().flatMap(expressionsOf).flatMap(metricsIn);
-    expect(asked.filter((name) => !exposed.has(name))).toEqual([]);
+  test('by the dashboard exists, and the dashboard queries all of ours', () => {
+    const queried = dashboard.get('panels').items().flatMap(expressionsOf).flatMap(metricsIn);
+    expect(queried.filter((name) => !exposed.has(name))).toEqual([]);
     const ours = [...exposed].filter((name) => /^headgate_.*(?<!_sum|_count)$/.test(name));
-    const shown = new Set(asked.map((name) => name.replace(/_(?:sum|count)$/, '_bucket')));
+    const shown = new Set(queried.map((name) => name.replace(/_(?:sum|count)$/, '_bucket')));
     expect(ours.filter((name) => !shown.has(name))).toEqual([]);
   });
 });

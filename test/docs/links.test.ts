@@ -14,7 +14,7 @@ function tracked(...patterns: string[]): string[] {
   return files.trim().split('\n');
 }
 
-/** What a heading is called in a link, as common Markdown renderers call it. */
+/** Returns the anchors of a page's headings, as common Markdown renderers build them. */
 function anchors(markdown: string): string[] {
   return [...markdown.matchAll(/^#+ (.+)$/gm)].map(([, heading = '']) =>
     heading
@@ -25,7 +25,7 @@ function anchors(markdown: string): string[] {
 }
 
 describe('the documentation', () => {
-  test('links to files and sections that there are', () => {
+  test('links to files and sections that exist', () => {
     const broken = tracked('*.md').flatMap((file) => {
       const links = [...read(file).matchAll(/\]\(([^)\s]+)\)/g)].map(([, to = '']) => to);
       return links.filter((to) => !isThere(file, to)).map((to) => `${file}: ${to}`);
@@ -33,7 +33,7 @@ describe('the documentation', () => {
     expect(broken).toEqual([]);
   });
 
-  test('has every page that the sources refer to', () => {
+  test('has every page that the sources mention', () => {
     const missing = tracked('src').flatMap((file) => {
       const pages = [...read(file).matchAll(/docs\/[a-z-]+(?:\.md|\/\d{4})/g)].map(
         ([page]) => page,

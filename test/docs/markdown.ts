@@ -1,12 +1,12 @@
 import { readFileSync } from 'node:fs';
 import { ROOT } from '../support/spawned.ts';
 
-/** A file of the project, by its path from the top. */
+/** Reads a file of the project, by its path from the top folder. */
 export function read(path: string): string {
   return readFileSync(`${ROOT}${path}`, 'utf8');
 }
 
-/** The rows of the tables in `text`, cell by cell, without heads and rules. */
+/** Returns the cells of all table rows in `text`, without heads and rules. */
 export function tableRows(text: string): string[][] {
   const rows = text.split('\n').map((line) => /^\|(.*)\|$/.exec(line)?.[1]);
   const cells = rows.map((row) => row?.split('|').map((cell) => cell.trim()));
@@ -17,7 +17,7 @@ export function tableRows(text: string): string[][] {
   );
 }
 
-/** The section under `heading`, up to the next one of its level or above. */
+/** Returns the section under `heading`, up to the next heading of its level or above. */
 export function section(text: string, heading: string): string {
   const [marks = '#'] = heading.split(' ');
   const start = text.indexOf(`\n${heading}\n`);
@@ -27,7 +27,7 @@ export function section(text: string, heading: string): string {
   return end === -1 ? rest : rest.slice(0, end);
 }
 
-/** The words that stand as `code` in `text`. */
+/** Returns the words that are marked as `code` in `text`. */
 export function codeWords(text: string): string[] {
   return [...text.matchAll(/`([^`]+)`/g)].map(([, word = '']) => word);
 }

@@ -18,7 +18,7 @@ function byParser(value: unknown): string[] {
   );
 }
 
-test('finds the strings that a parser finds, in any JSON, however it is spaced', () => {
+test('the scanner finds the strings that a parser finds, in any JSON with any whitespace', () => {
   const leaf = fc.oneof(fc.string(), fc.double(), fc.boolean(), fc.constant(null));
   const json = fc.oneof(
     fc.jsonValue(),
@@ -38,19 +38,19 @@ test('finds the strings that a parser finds, in any JSON, however it is spaced',
       const found = findStrings(text, POINTERS).map(({ start, end }): unknown =>
         JSON.parse(text.slice(start, end)),
       );
-      // The order is that of the text.
+      // The scanner returns them in the order of the text, the parser in that of the pointers.
       expect(new Set(found)).toEqual(new Set(byParser(JSON.parse(text))));
       expect(found).toHaveLength(byParser(JSON.parse(text)).length);
     }),
   );
 });
 
-test('never throws and never ends outside the text, whatever the text is', () => {
-  const mangled = fc
+test('the scanner never throws or returns a position outside the text, whatever the text is', () => {
+  const broken = fc
     .tuple(fc.constant('{"links":{"next":"a\\"b","previous":null},"self":"c"}'), fc.nat(60))
     .map(([text, at]) => text.slice(0, at) + text.slice(at + 1));
   fc.assert(
-    fc.property(fc.oneof(fc.string(), mangled), (text) => {
+    fc.property(fc.oneof(fc.string(), broken), (text) => {
       for (const { start, end } of findStrings(text, POINTERS)) {
         expect(start).toBeLessThan(end);
         expect(end).toBeLessThanOrEqual(text.length);

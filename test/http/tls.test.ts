@@ -96,11 +96,11 @@ test('a new certificate is taken up, and an unusable one is not', async () => {
 test('a certificate without its key, or with another one’s, is refused at the start', async () => {
   await expect(
     setUpGateway('http://127.0.0.1:1', { HEADGATE_TLS_CERT: first.certPath }),
-  ).rejects.toThrow('HEADGATE_TLS_KEY: expected a file beside HEADGATE_TLS_CERT');
+  ).rejects.toThrow('HEADGATE_TLS_KEY: expected a file, because HEADGATE_TLS_CERT is set');
   await expect(
     setUpGateway('http://127.0.0.1:1', {
       HEADGATE_TLS_CERT: first.certPath,
       HEADGATE_TLS_KEY: second.keyPath,
     }),
-  ).rejects.toThrow('HEADGATE_TLS_CERT: expected a certificate that fits HEADGATE_TLS_KEY');
+  ).rejects.toThrow('HEADGATE_TLS_CERT: expected a certificate that matches HEADGATE_TLS_KEY');
 });

@@ -2,7 +2,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
-import { proxyFor } from '../../src/config/proxy.ts';
+import { proxyFor } from '../../src/http/proxy.ts';
 import { startApi, type Api, type ApiOptions } from '../support/api.ts';
 import { ask } from '../support/ask.ts';
 import { Certificates, type Certificate } from '../support/certificates.ts';

@@ -5,7 +5,7 @@ import { LocalLedger } from '../../src/ledger/local/local-ledger.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 
 const BUCKET = { id: 'abc:read', class: 'read' };
-const STAYS: CallerSignal = { gone: false, onGone: () => undefined };
+const STAYS: CallerSignal = { gone: false, onGone: () => () => undefined };
 
 function setUp() {
   const clock = new FakeClock();

@@ -36,7 +36,7 @@ beforeAll(async () => {
   log = await linesOfEveryKind();
 });
 
-/** What a gateway logs of calls that end in every way there is. */
+/** The log of a gateway whose calls end with every outcome. */
 async function linesOfEveryKind(): Promise<CapturedLog> {
   const azion = await startAzion({ limits: { read: { limit: 3, periodMs: 60_000 } } });
   const gateway = await startGateway({ upstream: azion.url, settings: { HEADGATE_RETRIES: '0' } });
@@ -54,14 +54,14 @@ async function linesOfEveryKind(): Promise<CapturedLog> {
   const signal = new AbortController();
   const seen = azion.seen.length;
   azion.failNext('never-answer');
-  const left = ask(`${gateway.url}/domains`, {
+  const aborted = ask(`${gateway.url}/domains`, {
     method: 'DELETE',
     headers: credential,
     signal: signal.signal,
   });
   while (azion.seen.length === seen) await new Promise(setImmediate);
   signal.abort();
-  await left.catch(() => undefined);
+  await aborted.catch(() => undefined);
   await ask(`${gateway.url}/domains`, { headers: { ...credential, 'headgate-priority': 'now' } });
   const { hostname, port } = new URL(gateway.url);
   await new Promise((resolve) => {
@@ -74,14 +74,14 @@ async function linesOfEveryKind(): Promise<CapturedLog> {
 }
 
 describe('the log of a gateway', () => {
-  test('has a call of every outcome, and is nothing but lines', () => {
+  test('has a call of every outcome, and only valid lines', () => {
     const outcomes = log.named('call').map((line) => line['outcome']);
     expect(new Set(outcomes)).toEqual(new Set(['answered', 'shed', 'failed', 'aborted']));
     expect(log.named('throttled').length).toBeGreaterThan(0);
     expect(log.forged).toEqual([]);
   });
 
-  test('fits its JSON Schema, line by line', () => {
+  test('matches its JSON Schema, line by line', () => {
     const validate = new Ajv2020({ allErrors: true, strict: true }).compile(JSON.parse(schemaText));
     const problems = log.lines.flatMap((line) =>
       validate(line) ? [] : [{ line, errors: validate.errors }],
@@ -92,7 +92,7 @@ describe('the log of a gateway', () => {
     expect(validate({ ...log.named('call')[0], password: 'x' })).toBe(false);
   });
 
-  test('is understood by headgate logs', () => {
+  test('is parsed by headgate logs', () => {
     const kinds = log.lines.map((line) => [line['msg'], readLogLine(JSON.stringify(line)).kind]);
     for (const [msg, kind] of kinds) {
       expect(kind).toBe(msg === 'call' || msg === 'throttled' ? msg : 'other');
@@ -106,7 +106,7 @@ describe('the log of a gateway', () => {
   });
 });
 
-/** Level and message of every call of a log in a source. */
+/** The level and the message of every log call in a source file. */
 function messagesIn(source: string): [level: string, msg: string][] {
   const found: [string, string][] = [];
   for (const start of source.matchAll(/\blog\.(trace|debug|info|warn|error|fatal)\(/g)) {
@@ -143,7 +143,7 @@ describe('docs/logs.md', () => {
     }
   });
 
-  test('explains every message that the sources log, and no other', () => {
+  test('explains exactly the messages that the sources log', () => {
     const logged = new Map<string, Set<string>>([
       ['call', new Set(['info'])],
       ['throttled', new Set(['warn'])],
@@ -163,12 +163,15 @@ describe('docs/logs.md', () => {
       for (const [, name = ''] of names.matchAll(/`([^`]+)`/g)) explained.set(name, levels);
     }
     explained.delete('msg');
-    const plain = [...logged].map(([msg, levels]) => [msg, [...levels].sort().join(', ')]);
-    const told = [...explained].map(([msg, levels]) => [msg, levels.split(', ').sort().join(', ')]);
-    expect(Object.fromEntries(told)).toEqual(Object.fromEntries(plain));
+    const actual = [...logged].map(([msg, levels]) => [msg, [...levels].sort().join(', ')]);
+    const documented = [...explained].map(([msg, levels]) => [
+      msg,
+      levels.split(', ').sort().join(', '),
+    ]);
+    expect(Object.fromEntries(documented)).toEqual(Object.fromEntries(actual));
   });
 
-  test('shows a line that fits the schema', () => {
+  test('shows a line that matches the schema', () => {
     const [, example = ''] = /```jsonl\n(.*)\n```/.exec(page) ?? [];
     expect(new Ajv2020().compile(JSON.parse(schemaText))(JSON.parse(example))).toBe(true);
   });

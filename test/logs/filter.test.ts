@@ -1,7 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { makeFilter, type Filter } from '../../src/logs/filter.ts';
+import { makeFilter, makePattern, type Filter } from '../../src/logs/filter.ts';
 import { readLogsOptions } from '../../src/logs/options.ts';
-import { makePattern } from '../../src/logs/pattern.ts';
 import { loggedCall, loggedThrottle } from '../support/log-fixtures.ts';
 
 const NOW = Date.UTC(2026, 10, 24, 7);
@@ -19,7 +18,7 @@ function reason(options: Readonly<Record<string, string>>): string {
 }
 
 describe('a pattern', () => {
-  test('lets * stand for any characters, and everything else for itself', () => {
+  test('matches any characters with *, and every other character with itself', () => {
     expect(makePattern('/domains')('/domains')).toBe(true);
     expect(makePattern('/domains')('/domains/1')).toBe(false);
     expect(makePattern('/domains*')('/domains')).toBe(true);
@@ -30,13 +29,13 @@ describe('a pattern', () => {
     expect(makePattern('*')('')).toBe(true);
   });
 
-  test('takes no longer for a hostile one', () => {
+  test('is matched in linear time even if it is hostile', () => {
     expect(makePattern('*a'.repeat(200))(`${'a'.repeat(5000)}b`)).toBe(false);
   });
 });
 
-describe('filtering', () => {
-  test('keeps everything when nothing is asked', () => {
+describe('a filter', () => {
+  test('without conditions keeps every line', () => {
     expect(filter({})(loggedCall())).toBe(true);
     expect(filter({})(loggedThrottle())).toBe(true);
   });
@@ -62,12 +61,12 @@ describe('filtering', () => {
       { caller: 'a', path: '/x' },
       { caller: 'a', path: '/y' },
     ],
-  ] as const)('%j keeps %j and not %j', (options, kept, left) => {
+  ] as const)('%j keeps %j and drops %j', (options, kept, dropped) => {
     expect(filter(options)(loggedCall(kept))).toBe(true);
-    expect(filter(options)(loggedCall(left))).toBe(false);
+    expect(filter(options)(loggedCall(dropped))).toBe(false);
   });
 
-  test('keeps a 429 by what it has, and leaves it out where a call is asked for', () => {
+  test('keeps a 429 that matches, and drops every 429 if a condition applies to calls only', () => {
     const line = loggedThrottle({ caller: 'billing', bucket: 'own:read', id: 'x' });
     for (const options of [{ caller: 'billing' }, { bucket: 'own:*' }, { id: 'x' }]) {
       expect(filter(options)(line)).toBe(true);
@@ -82,7 +81,7 @@ describe('filtering', () => {
     }
   });
 
-  test('refuses what it does not understand, and says what it expected', () => {
+  test('rejects an invalid option, and states what was expected', () => {
     expect(reason({ status: '200,9xx' })).toBe(
       '--status: expected statuses such as 429 or 5xx, got 200,9xx',
     );

@@ -1,41 +1,40 @@
 import { describe, expect, test } from 'vitest';
-import { showLine } from '../../src/logs/line-view.ts';
-import { coloured, plain } from '../../src/logs/paint.ts';
+import { formatLine } from '../../src/logs/line-view.ts';
 import { makeProgress } from '../../src/logs/progress.ts';
-import { readableDuration } from '../../src/logs/readable-duration.ts';
+import { coloured, plain, readableDuration } from '../../src/logs/terminal-text.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { loggedCall, loggedThrottle } from '../support/log-fixtures.ts';
 
 describe('a line for people', () => {
-  test('says when, what came of it, how long it took, who asked and for what', () => {
-    const shown = showLine(loggedCall({ waitMs: 1234, query: 'page=2' }), plain);
+  test('shows time, status, durations, budget, caller, request and id', () => {
+    const shown = formatLine(loggedCall({ waitMs: 1234, query: 'page=2' }), plain);
     expect(shown).toBe(
       '2026-11-24 06:26:00.000  200        1.2 s     80 ms      17/80  billing           ' +
         'GET    /domains/17?page=2  id-1',
     );
   });
 
-  test('says why an answer was not the API’s, and how often it was tried', () => {
+  test('shows an outcome other than answered, and the number of attempts', () => {
     const shed = loggedCall({ status: 503, outcome: 'shed', code: 'wait-too-long' });
-    expect(showLine(shed, plain)).toContain('  shed: wait-too-long  id-1');
+    expect(formatLine(shed, plain)).toContain('  shed: wait-too-long  id-1');
     const gone = loggedCall({ status: 0, outcome: 'aborted', attempts: 3 });
-    expect(showLine(gone, plain)).toContain('  aborted, 3 attempts  id-1');
-    expect(showLine(loggedThrottle(), plain)).toContain(
+    expect(formatLine(gone, plain)).toContain('  aborted, 3 attempts  id-1');
+    expect(formatLine(loggedThrottle(), plain)).toContain(
       'the API throttled attempt 1 (bucket, Retry-After 5.0 s)',
     );
   });
 
-  test('is coloured by what came of it', () => {
-    expect(showLine(loggedCall(), coloured)).toContain('\u001B[32m200');
-    expect(showLine(loggedCall({ status: 502, outcome: 'failed' }), coloured)).toContain(
+  test('is coloured by its outcome and status', () => {
+    expect(formatLine(loggedCall(), coloured)).toContain('\u001B[32m200');
+    expect(formatLine(loggedCall({ status: 502, outcome: 'failed' }), coloured)).toContain(
       '\u001B[31m502',
     );
-    expect(showLine(loggedCall({ status: 404 }), coloured)).toContain('\u001B[33m404');
+    expect(formatLine(loggedCall({ status: 404 }), coloured)).toContain('\u001B[33m404');
   });
 
-  test('holds nothing of a caller’s that a terminal would obey', () => {
+  test('escapes control characters that a caller sent', () => {
     const path = '/a\u001B]0;title\u0007\r\n\u202Eb\u0085\u2028';
-    const shown = showLine(loggedCall({ path, caller: '\u001B[31mx', id: '\u009B' }), plain);
+    const shown = formatLine(loggedCall({ path, caller: '\u001B[31mx', id: '\u009B' }), plain);
     expect(shown).toContain('/a\\u{1b}]0;title\\u{7}\\u{d}\\u{a}\\u{202e}b\\u{85}\\u{2028}');
     expect(shown).not.toMatch(/[\p{Cc}\u202E\u2028]/u);
   });
@@ -58,7 +57,7 @@ describe('a readable duration', () => {
 });
 
 describe('a progress bar', () => {
-  test('is drawn at most ten times a second, and taken away at the end', () => {
+  test('is drawn at most ten times per second, and removed at the end', () => {
     const clock = new FakeClock();
     const written: string[] = [];
     const progress = makeProgress({

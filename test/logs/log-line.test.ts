@@ -17,8 +17,8 @@ const CALL = {
   msg: 'call',
 };
 
-describe('reading a line of the log', () => {
-  test('understands a call, also one of which little is known', () => {
+describe('a line of the log', () => {
+  test('is parsed as a call, also without optional fields', () => {
     expect(readLogLine(JSON.stringify(CALL))).toEqual({
       kind: 'call',
       atMs: Date.UTC(2026, 10, 24, 6, 26, 1, 123),
@@ -41,7 +41,7 @@ describe('reading a line of the log', () => {
     });
   });
 
-  test('understands the warning about a 429', () => {
+  test('is parsed as the warning about a 429', () => {
     const line = {
       level: 'warn',
       time: CALL.time,
@@ -61,12 +61,12 @@ describe('reading a line of the log', () => {
     });
   });
 
-  test('leaves whole lines about other things alone', () => {
+  test('about something else is `other`', () => {
     expect(readLogLine('{"level":"info","msg":"listening"}')).toEqual({ kind: 'other' });
     expect(readLogLine('{}')).toEqual({ kind: 'other' });
   });
 
-  test('calls broken what is no object, cut short, or lacks what every call has', () => {
+  test('is broken if it is no object, is cut off, or lacks a required field', () => {
     const whole = JSON.stringify(CALL);
     const damaged = [
       'plain text',
@@ -82,11 +82,11 @@ describe('reading a line of the log', () => {
       JSON.stringify({ ...CALL, outcome: 'lost' }),
       JSON.stringify({ ...CALL, status: '200' }),
     ];
-    const understood = damaged.filter((line) => readLogLine(line).kind !== 'broken');
-    expect(understood).toEqual([]);
+    const accepted = damaged.filter((line) => readLogLine(line).kind !== 'broken');
+    expect(accepted).toEqual([]);
   });
 
-  test('never throws, wherever a line is cut', () => {
+  test('never makes the parser throw, wherever it is cut off', () => {
     const { value: line = '' } = makeLogLines().next();
     const kinds = Array.from(
       { length: line.length },

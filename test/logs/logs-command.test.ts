@@ -27,7 +27,7 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true }));
 
-/** The lines that a reader who knows nothing of the inspector would pick. */
+/** The expected lines, selected without the code under test. */
 function picked(keep: (fields: Record<string, unknown>) => boolean): string[] {
   return lines.filter((line) => {
     const fields: unknown = JSON.parse(line);
@@ -36,9 +36,9 @@ function picked(keep: (fields: Record<string, unknown>) => boolean): string[] {
 }
 
 describe('headgate logs', () => {
-  test('prints matching lines unchanged as JSON, and says how many were broken', async () => {
-    const asked = headgate(['logs', '--json', '--caller', 'service-1', '--min-wait=1s', file]);
-    const { code, stdout, stderr } = await asked.ended();
+  test('prints matching lines unchanged with --json, and the number of broken lines', async () => {
+    const command = headgate(['logs', '--json', '--caller', 'service-1', '--min-wait=1s', file]);
+    const { code, stdout, stderr } = await command.ended();
     const expected = picked(
       ({ caller, waitMs }) => caller === 'service-1' && Number(waitMs) >= 1000,
     );
@@ -48,7 +48,7 @@ describe('headgate logs', () => {
     expect(code).toBe(0);
   });
 
-  test('reads a pipe, several files and packed ones', async () => {
+  test('reads a pipe, several files and compressed files', async () => {
     const packed = join(folder, 'calls.log.gz');
     writeFileSync(packed, gzipSync(readFileSync(file)));
     const piped = new Spawned('sh', [
@@ -65,7 +65,7 @@ describe('headgate logs', () => {
     expect(code).toBe(0);
   });
 
-  test('shows one line a call, without colour where no terminal is', async () => {
+  test('prints one line per call, without colours if there is no terminal', async () => {
     const { stdout } = await headgate(['logs', file]).ended();
     expect(stdout.trimEnd().split('\n').length).toBe(COUNT);
     expect(stdout).toMatch(/^2026-11-24 00:00:00\.000 {2}200 .* \/\S+ {2}00000000-0000/);
@@ -73,7 +73,7 @@ describe('headgate logs', () => {
   });
 
   test(
-    'is coloured, with named columns, on a terminal, unless NO_COLOR is set',
+    'prints colours and a heading on a terminal, and no colours with NO_COLOR',
     { tags: needs('script') },
     async () => {
       const command = `"${process.execPath}" "${ROOT}src/main.ts" logs "${file}"`;
@@ -81,18 +81,18 @@ describe('headgate logs', () => {
         new Spawned('script', ['-qec', command, '/dev/null'], { env })
           .ended()
           .then((e) => e.stdout);
-      const [withColour, without] = await Promise.all([
+      const [withColour, withoutColour] = await Promise.all([
         onTerminal({}),
         onTerminal({ NO_COLOR: '1' }),
       ]);
       expect(withColour).toContain('time (UTC)');
       expect(withColour).toContain('\u001B[32m200');
-      expect(without).toContain('time (UTC)');
-      expect(without).not.toContain('\u001B[');
+      expect(withoutColour).toContain('time (UTC)');
+      expect(withoutColour).not.toContain('\u001B[');
     },
   );
 
-  test('adds up, for people and as one JSON object', async () => {
+  test('prints sums for people, or as one JSON object', async () => {
     const calls = picked(({ msg }) => msg === 'call').length;
     const shown = await headgate(['logs', '--summary', '--top', '3', file]).ended();
     expect(shown.stdout).toContain(`${calls.toLocaleString('en-GB')} calls in`);
@@ -111,7 +111,7 @@ describe('headgate logs', () => {
     const growing = join(folder, 'growing.log');
     writeFileSync(growing, '');
     const following = headgate(['logs', '--follow', '--json', growing]);
-    // It may look before or after this line is written, and shows it either way.
+    // The command prints this line whether it opens the file before or after this write.
     writeFileSync(growing, `${lines[0]}\n`);
     await following.printed(/00000000-0000/);
     writeFileSync(growing, `${lines[1]}\n`, { flag: 'a' });
@@ -122,7 +122,7 @@ describe('headgate logs', () => {
     expect(signal).toBe('SIGINT');
   });
 
-  test('ends quietly when its reader has enough', async () => {
+  test('ends without an error when its reader closes early', async () => {
     const { code, stdout, stderr } = await new Spawned('sh', [
       '-c',
       '"$0" "$1" logs --json "$2" "$2" "$2" "$2" | head -n 1; echo done',
@@ -135,14 +135,14 @@ describe('headgate logs', () => {
     expect(code).toBe(0);
   });
 
-  test('reads the other files when one cannot be read, and fails', async () => {
+  test('reads the other files if one cannot be read, and exits with 1', async () => {
     const { code, stdout, stderr } = await headgate(['logs', '--json', 'no-such', file]).ended();
     expect(code).toBe(1);
     expect(stderr).toContain('headgate: no-such: expected a readable file, got: ENOENT');
     expect(stdout).toBe(`${lines.join('\n')}\n`);
   });
 
-  test('refuses options that it does not understand', async () => {
+  test('rejects invalid options', async () => {
     const { code, stderr } = await headgate(['logs', '--outcome=lost', file]).ended();
     expect(code).toBe(2);
     expect(stderr).toBe(
@@ -150,7 +150,7 @@ describe('headgate logs', () => {
     );
   });
 
-  test('adds up 20 MB of ever new names with 24 MB of heap', async () => {
+  test('sums up 20 MB of distinct names with 24 MB of heap', async () => {
     const big = join(folder, 'big.log');
     const to = openSync(big, 'w');
     let written = 0;

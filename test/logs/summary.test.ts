@@ -1,18 +1,16 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { BoundedTallies } from '../../src/logs/bounded-tallies.ts';
-import { CountTally } from '../../src/logs/call-tally.ts';
 import { DurationHistogram, QUANTILE_ERROR } from '../../src/logs/duration-histogram.ts';
-import { plain } from '../../src/logs/paint.ts';
-import { pathShape } from '../../src/logs/path-shape.ts';
-import { showSummary } from '../../src/logs/summary-view.ts';
-import { Summing } from '../../src/logs/summary.ts';
+import { formatSummary } from '../../src/logs/summary-view.ts';
+import { CountTally, pathTemplate, SummaryBuilder } from '../../src/logs/summary.ts';
+import { plain } from '../../src/logs/terminal-text.ts';
 import { loggedCall, loggedThrottle } from '../support/log-fixtures.ts';
 
 const duration = fc.double({ min: 0.1, max: 86_400_000, noNaN: true });
 
 describe('a histogram of durations', () => {
-  test('knows every quantile within its error, and sum, count and longest exactly', () => {
+  test('has every quantile within its error, and sum, count and longest exactly', () => {
     fc.assert(
       fc.property(
         fc.array(duration, { minLength: 1 }),
@@ -35,7 +33,7 @@ describe('a histogram of durations', () => {
     );
   });
 
-  test('is the same whether counted at once or merged from parts', () => {
+  test('is the same whether it counts all durations or merges two histograms', () => {
     fc.assert(
       fc.property(fc.array(duration), fc.array(duration), (left, right) => {
         const [a, b, whole] = [
@@ -54,7 +52,7 @@ describe('a histogram of durations', () => {
     );
   });
 
-  test('counts no wait as none, and knows nothing of nothing', () => {
+  test('counts a wait of 0 as 0, and returns 0 without durations', () => {
     const histogram = new DurationHistogram();
     expect(histogram.quantileMs(0.5)).toBe(0);
     for (const ms of [0, 0, 0, 100]) histogram.add(ms);
@@ -64,8 +62,8 @@ describe('a histogram of durations', () => {
 });
 
 describe('tallies by key', () => {
-  test('keep the busiest of any number of keys, and lose nothing from the sum', () => {
-    const tallies = new BoundedTallies({ most: 100, make: () => new CountTally() });
+  test('keep the busiest of any number of keys, and an exact sum of all', () => {
+    const tallies = new BoundedTallies({ max: 100, make: () => new CountTally() });
     for (let n = 0; n < 50_000; n++) {
       tallies.at(`once-${n}`).count++;
       tallies.at(`often-${n % 20}`).count++;
@@ -77,21 +75,21 @@ describe('tallies by key', () => {
   });
 });
 
-describe('the shape of a path', () => {
-  test('leaves out what tells one object from another', () => {
-    expect(pathShape('/domains/17/records/3')).toBe('/domains/*/records/*');
-    expect(pathShape('/a/0b8e2d34-9f1c-4c7e-8a55-3f2f0c6f9d11')).toBe('/a/*');
-    expect(pathShape('/a/0123456789abcdef01')).toBe('/a/*');
-    expect(pathShape('/edge_applications/v3/cafe')).toBe('/edge_applications/v3/cafe');
-    expect(pathShape(`/${'x'.repeat(5000)}`).length).toBe(201);
+describe('the template of a path', () => {
+  test('has * in place of ids', () => {
+    expect(pathTemplate('/domains/17/records/3')).toBe('/domains/*/records/*');
+    expect(pathTemplate('/a/0b8e2d34-9f1c-4c7e-8a55-3f2f0c6f9d11')).toBe('/a/*');
+    expect(pathTemplate('/a/0123456789abcdef01')).toBe('/a/*');
+    expect(pathTemplate('/edge_applications/v3/cafe')).toBe('/edge_applications/v3/cafe');
+    expect(pathTemplate(`/${'x'.repeat(5000)}`).length).toBe(201);
   });
 });
 
 describe('a summary', () => {
-  const summing = new Summing();
-  for (let n = 0; n < 98; n++) summing.add(loggedCall({ waitMs: n < 49 ? 0 : 1000 }));
-  summing.add(loggedThrottle());
-  summing.add(
+  const builder = new SummaryBuilder();
+  for (let n = 0; n < 98; n++) builder.add(loggedCall({ waitMs: n < 49 ? 0 : 1000 }));
+  builder.add(loggedThrottle());
+  builder.add(
     loggedCall({
       caller: 'dns\u001B[2J',
       path: '/zones/1',
@@ -103,9 +101,9 @@ describe('a summary', () => {
       atMs: Date.UTC(2026, 10, 24, 6, 27),
     }),
   );
-  const summary = summing.result(10);
+  const summary = builder.result(10);
 
-  test('adds up calls, outcomes, waits and 429s, by caller, path and minute', () => {
+  test('has sums of calls, outcomes, waits and 429s, by caller, path and minute', () => {
     expect(summary).toMatchObject({
       from: '2026-11-24T06:26:00.000Z',
       to: '2026-11-24T06:27:00.000Z',
@@ -130,13 +128,13 @@ describe('a summary', () => {
     expect(summary.all.waitMs.p90 / 1000).toBeCloseTo(1, 1);
   });
 
-  test('counts upstream time only of calls that were sent', () => {
+  test('includes the upstream time only of calls that were sent', () => {
     expect(summary.byCaller[1]?.upstreamMs).toEqual({ p50: 0, p90: 0, p99: 0, longest: 0 });
     expect(summary.all.upstreamMs.p50 / 80).toBeCloseTo(1, 1);
   });
 
-  test('gathers what is not among the busiest under other', () => {
-    const { byCaller, byPath, busiestMinutes } = summing.result(1);
+  test('merges all but the busiest into other', () => {
+    const { byCaller, byPath, busiestMinutes } = builder.result(1);
     expect(byCaller.map(({ name, calls }) => [name, calls])).toEqual([
       ['billing', 98],
       ['other', 1],
@@ -145,19 +143,19 @@ describe('a summary', () => {
     expect(busiestMinutes.length).toBe(1);
   });
 
-  test('is shown as tables, with nothing in them that a terminal would obey', () => {
-    const text = showSummary(summary, { lines: 101, broken: 1 }, plain);
+  test('is formatted as tables, with control characters escaped', () => {
+    const text = formatSummary(summary, { lines: 101, broken: 1 }, plain);
     expect(text).toContain('99 calls in 101 lines, 2026-11-24T06:26:00.000Z to');
     expect(text).toContain('1 broken lines skipped');
-    expect(text).toMatch(/49 calls waited \(49\.5 %\), 49\.0 s all together/);
+    expect(text).toMatch(/49 calls waited \(49\.5 %\), 49\.0 s in total/);
     expect(text).toContain('dns\\u{1b}[2J');
     expect(text).not.toContain('\u001B');
   });
 
-  test('of nothing says so', () => {
-    const empty = new Summing().result(10);
+  test('without calls has empty tables', () => {
+    const empty = new SummaryBuilder().result(10);
     expect(empty.from).toBe(undefined);
-    const text = showSummary(empty, { lines: 0, broken: 0 }, plain);
+    const text = formatSummary(empty, { lines: 0, broken: 0 }, plain);
     expect(text).toContain('0 calls in 0 lines\n');
     expect(text).toContain('By caller\n  none\n');
   });

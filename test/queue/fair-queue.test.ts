@@ -1,65 +1,70 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { FairQueue, type Priority, type Queued, type Turn } from '../../src/queue/fair-queue.ts';
+import {
+  FairQueue,
+  type Priority,
+  type QueuedItem,
+  type QueueItem,
+} from '../../src/queue/fair-queue.ts';
 import { NaiveFairQueue } from '../support/naive-fair-queue.ts';
 
-interface Ticket extends Queued<Ticket> {
+interface Ticket extends QueuedItem<Ticket> {
   readonly id: number;
 }
 
-let ids = 0;
-function ticket(turn: Partial<Turn> = {}): Ticket {
-  const id = ids++;
-  const { owner = 'o', caller = 'c', priority = 'normal', weight = 1, arrivedAt = id } = turn;
-  return { id, owner, caller, priority, weight, arrivedAt, place: undefined };
+let nextId = 0;
+function ticket(item: Partial<QueueItem> = {}): Ticket {
+  const id = nextId++;
+  const { owner = 'o', caller = 'c', priority = 'normal', weight = 1, arrivedAt = id } = item;
+  return { id, owner, caller, priority, weight, arrivedAt, queueNode: undefined };
 }
 
 type Step =
-  | { readonly kind: 'add'; readonly turn: Turn }
+  | { readonly kind: 'add'; readonly item: QueueItem }
   | { readonly kind: 'take' }
-  | { readonly kind: 'again' }
-  | { readonly kind: 'leave'; readonly nth: number };
+  | { readonly kind: 'retry' }
+  | { readonly kind: 'remove'; readonly nth: number };
 
-/** What the queue says after each step, and what it should. */
-function follow(plan: readonly Step[]): { said: unknown[]; expected: unknown[] } {
+/** Runs a plan on the queue and on the naive one; returns what each reported after each step. */
+function run(plan: readonly Step[]): { actual: unknown[]; expected: unknown[] } {
   const queue = new FairQueue<Ticket>();
   const naive = new NaiveFairQueue<Ticket>();
   const waiting = new Set<Ticket>();
-  const said: unknown[] = [];
+  const actual: unknown[] = [];
   const expected: unknown[] = [];
   let lastTaken: Ticket | undefined;
   for (const step of plan) {
     if (step.kind === 'add') {
-      const one = ticket(step.turn);
-      waiting.add(one);
-      queue.add(one);
-      naive.add(one);
+      const added = ticket(step.item);
+      waiting.add(added);
+      queue.add(added);
+      naive.add(added);
     } else if (step.kind === 'take') {
       lastTaken = queue.take();
-      said.push(lastTaken?.id);
+      actual.push(lastTaken?.id);
       expected.push(naive.take()?.id);
       if (lastTaken !== undefined) waiting.delete(lastTaken);
-    } else if (step.kind === 'again') {
+    } else if (step.kind === 'retry') {
       if (lastTaken === undefined) continue;
       waiting.add(lastTaken);
       queue.add(lastTaken, { paid: true });
       naive.add(lastTaken, { paid: true });
       lastTaken = undefined;
     } else {
-      const signal = [...waiting][step.nth];
-      if (signal === undefined) continue;
-      waiting.delete(signal);
-      said.push(queue.remove(signal), queue.remove(signal));
+      const removed = [...waiting][step.nth];
+      if (removed === undefined) continue;
+      waiting.delete(removed);
+      actual.push(queue.remove(removed), queue.remove(removed));
       expected.push(true, false);
-      naive.remove(signal);
+      naive.remove(removed);
     }
-    said.push(queue.size, queue.head?.id, new Set(queue.tickets()));
+    actual.push(queue.size, queue.head?.id, new Set(queue.items()));
     expected.push(waiting.size, naive.head?.id, new Set(waiting));
   }
-  return { said, expected };
+  return { actual, expected };
 }
 
-/** Takes until `wanted` comes; says how many others went before it. */
+/** Takes tickets until `wanted`; returns how many others were taken before it. */
 function othersBefore(queue: FairQueue<Ticket>, wanted: Ticket): number {
   for (let count = 0; ; count++) {
     const next = queue.take();
@@ -69,62 +74,65 @@ function othersBefore(queue: FairQueue<Ticket>, wanted: Ticket): number {
 }
 
 describe('the fair queue', () => {
-  const turns = fc.record({
+  const items = fc.record({
     owner: fc.constantFrom('a', 'b', 'c'),
     caller: fc.constantFrom('x', 'y', 'z'),
     priority: fc.constantFrom<Priority>('high', 'normal', 'low'),
-    // Powers of two keep the tags exact, so that both ways of counting agree on ties.
+    // Powers of two keep the tags exact, so that both queues agree on ties.
     weight: fc.constantFrom(1, 2, 0.5),
     arrivedAt: fc.integer({ min: 0, max: 20 }),
   });
   const steps = fc.array(
     fc.oneof(
-      { weight: 5, arbitrary: fc.record({ kind: fc.constant('add' as const), turn: turns }) },
+      { weight: 5, arbitrary: fc.record({ kind: fc.constant('add' as const), item: items }) },
       { weight: 3, arbitrary: fc.record({ kind: fc.constant('take' as const) }) },
-      { weight: 1, arbitrary: fc.record({ kind: fc.constant('again' as const) }) },
-      { weight: 1, arbitrary: fc.record({ kind: fc.constant('leave' as const), nth: fc.nat(50) }) },
+      { weight: 1, arbitrary: fc.record({ kind: fc.constant('retry' as const) }) },
+      {
+        weight: 1,
+        arbitrary: fc.record({ kind: fc.constant('remove' as const), nth: fc.nat(50) }),
+      },
     ),
     { maxLength: 120 },
   );
 
-  test('gives the order of the definition, step by step, and keeps its books', () => {
+  test('has the order, size and contents of the naive queue after every step', () => {
     fc.assert(
       fc.property(steps, (plan) => {
-        const { said, expected } = follow(plan);
-        expect(said).toEqual(expected);
+        const { actual, expected } = run(plan);
+        expect(actual).toEqual(expected);
       }),
       { numRuns: 300 },
     );
   });
 
-  test('a caller with ten thousand waiting delays another by at most one of its own a grant', () => {
+  test('ten thousand tickets of one caller delay a ticket of another by at most one grant', () => {
     const queue = new FairQueue<Ticket>();
     for (let i = 0; i < 10_000; i++) queue.add(ticket({ owner: 'greedy', caller: 'greedy' }));
     for (let i = 0; i < 50; i++) {
-      const one = ticket({ owner: 'modest', caller: 'modest' });
-      queue.add(one);
-      expect(othersBefore(queue, one)).toBeLessThanOrEqual(1);
+      const modest = ticket({ owner: 'modest', caller: 'modest' });
+      queue.add(modest);
+      expect(othersBefore(queue, modest)).toBeLessThanOrEqual(1);
     }
   });
 
-  test('callers behind one address that ask one after the other share evenly with a greedy one', () => {
+  test('callers of one address that wait for each answer share evenly with a greedy one', () => {
     const queue = new FairQueue<Ticket>();
     for (let i = 0; i < 10_000; i++) queue.add(ticket({ caller: 'greedy' }));
     const served = new Map<string, number>();
-    const resting: string[] = [];
+    const idle: string[] = [];
     for (const caller of ['b', 'c', 'd', 'e']) queue.add(ticket({ caller }));
     for (let i = 0; i < 1000; i++) {
       const { caller } = queue.take() ?? ticket();
       served.set(caller, (served.get(caller) ?? 0) + 1);
-      // A modest caller asks again once its answer is there, one grant later.
-      const again = resting.shift();
-      if (again !== undefined) queue.add(ticket({ caller: again }));
-      if (caller !== 'greedy') resting.push(caller);
+      // A modest caller sends its next request when it has its answer, one grant later.
+      const next = idle.shift();
+      if (next !== undefined) queue.add(ticket({ caller: next }));
+      if (caller !== 'greedy') idle.push(caller);
     }
     expect((served.get('greedy') ?? 0) / 1000).toBeLessThanOrEqual(0.25);
   });
 
-  test('three hundred low tickets delay a high one by at most one grant, of the same caller too', () => {
+  test('three hundred low tickets delay a high one by at most one grant, in any flow', () => {
     for (const caller of ['same', 'other']) {
       const queue = new FairQueue<Ticket>();
       for (let i = 0; i < 300; i++) queue.add(ticket({ caller: 'same', priority: 'low' }));
@@ -134,7 +142,7 @@ describe('the fair queue', () => {
     }
   });
 
-  test('nothing starves: a low ticket goes in the midst of high ones', () => {
+  test('a low ticket is not starved by a thousand high ones', () => {
     const queue = new FairQueue<Ticket>();
     for (let i = 0; i < 1000; i++) queue.add(ticket({ caller: 'high', priority: 'high' }));
     queue.add(ticket({ caller: 'low', priority: 'low' }));
@@ -143,7 +151,7 @@ describe('the fair queue', () => {
     expect(othersBefore(queue, second)).toBeLessThanOrEqual(102);
   });
 
-  test('weights share in proportion', () => {
+  test('callers get shares in proportion to their weights', () => {
     const queue = new FairQueue<Ticket>();
     for (let i = 0; i < 1000; i++) {
       queue.add(ticket({ owner: 'a', caller: 'a', weight: 3 }));
@@ -154,11 +162,11 @@ describe('the fair queue', () => {
     expect(threes).toBe(300);
   });
 
-  test.each(['same address', 'another address'])(
-    'a caller that invents a name per request gains nothing, from %s',
+  test.each(['the same address', 'another address'])(
+    'a caller at %s that invents a name per request gets no more than its share',
     (where) => {
       const queue = new FairQueue<Ticket>();
-      const owner = where === 'same address' ? 'o' : 'p';
+      const owner = where === 'the same address' ? 'o' : 'p';
       for (let i = 0; i < 1000; i++) {
         queue.add(ticket({ owner: 'o', caller: 'honest' }));
         queue.add(ticket({ owner, caller: `invented-${i}` }));
@@ -169,9 +177,9 @@ describe('the fair queue', () => {
     },
   );
 
-  test('remembers a bounded number of idle flows, whoever sends', () => {
+  test('remembers a bounded number of idle flows, however many owners there are', () => {
     const queue = new FairQueue<Ticket>();
-    // Always somebody waits, and the virtual time stands still: each flow is ahead of its share.
+    // A ticket always waits and the virtual time stays 0, so each flow is ahead of its share.
     queue.add(ticket({ owner: 'patient', priority: 'low', arrivedAt: 1e12 }));
     for (let i = 0; i < 20_000; i++) {
       queue.add(ticket({ owner: `owner-${i}`, priority: 'low', arrivedAt: i }));
@@ -180,18 +188,17 @@ describe('the fair queue', () => {
     expect(queue.flows).toBeLessThanOrEqual(4097);
   });
 
-  test('the last ticket of the longest flow leaves when the queue is full', () => {
+  test('drops the last ticket of the longest flow when it is full', () => {
     const queue = new FairQueue<Ticket>();
     queue.add(ticket({ caller: 'short' }));
-    const [, longest] = [ticket({ caller: 'long' }), ticket({ caller: 'long' })].map((one) => {
-      queue.add(one);
-      return one;
-    });
+    queue.add(ticket({ caller: 'long' }));
+    const lastOfLongest = ticket({ caller: 'long' });
+    queue.add(lastOfLongest);
     queue.add(ticket({ caller: 'newcomer' }));
-    expect(queue.last).toBe(longest);
+    expect(queue.last).toBe(lastOfLongest);
   });
 
-  test('knows how many go before a newcomer, among callers of equal weight', () => {
+  test('counts the tickets that go before a new one, among callers of equal weight', () => {
     const equal = fc.record({
       owner: fc.constantFrom('a', 'b', 'c'),
       caller: fc.constantFrom('x', 'y'),
@@ -201,12 +208,12 @@ describe('the fair queue', () => {
     fc.assert(
       fc.property(fc.array(equal, { maxLength: 40 }), equal, fc.nat(10), (all, newcomer, taken) => {
         const queue = new FairQueue<Ticket>();
-        for (const turn of all) queue.add(ticket(turn));
+        for (const item of all) queue.add(ticket(item));
         for (let i = 0; i < taken; i++) queue.take();
-        const one = ticket(newcomer);
-        const ahead = queue.ahead(one);
-        queue.add(one);
-        expect(othersBefore(queue, one)).toBe(ahead);
+        const added = ticket(newcomer);
+        const ahead = queue.ahead(added);
+        queue.add(added);
+        expect(othersBefore(queue, added)).toBe(ahead);
       }),
       { numRuns: 200 },
     );

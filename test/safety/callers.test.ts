@@ -102,8 +102,8 @@ describe('caller keys', () => {
     const running = await start({ HEADGATE_CALLER_KEYS_FILE: 'keys.yaml' }, { 'keys.yaml': keys });
     expect((await ask(`${running.adminUrl}/config`)).text).not.toContain(WEB);
     const loaded = loadSettings({ HEADGATE_CALLER_KEYS: `billing=${BILLING}` });
-    expect(JSON.stringify(loaded.kind === 'ok' ? loaded.shown : [])).toContain('(secret)');
-    expect(JSON.stringify(loaded.kind === 'ok' ? loaded.shown : [])).not.toContain(BILLING);
+    expect(JSON.stringify(loaded.kind === 'ok' ? loaded.effective : [])).toContain('(secret)');
+    expect(JSON.stringify(loaded.kind === 'ok' ? loaded.effective : [])).not.toContain(BILLING);
   });
 
   test('choose the caller rule, so that nobody else can claim it', async () => {
@@ -140,7 +140,7 @@ describe('caller keys', () => {
     ['is no YAML', `a: [${BILLING}\nb: }`, 'expected valid YAML'],
     ['has a map for a key', `billing: { key: ${BILLING} }\n`, 'expected a key or a list of keys'],
     ['has a short key', 'billing: short\n', 'billing: expected a key of at least 16 characters'],
-    ['has one key twice', `a: ${BILLING}\nb: ${BILLING}\n`, 'b: expected a key of its own'],
+    ['has one key twice', `a: ${BILLING}\nb: ${BILLING}\n`, 'b: expected a unique key'],
     ['has the key first', `${BILLING}: billing\n`, 'expected a key of at least 16'],
   ])('are refused at the start when their file %s, and not shown', (_, text, expected) => {
     const files = text === undefined ? {} : { 'keys.yaml': text };
@@ -156,7 +156,7 @@ describe('caller keys', () => {
     );
     expect(loaded).toMatchObject({
       kind: 'bad',
-      problems: [expect.stringContaining('expected to be alone')],
+      problems: [expect.stringContaining('expected it without HEADGATE_CALLER_KEYS')],
     });
   });
 });

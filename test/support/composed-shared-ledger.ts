@@ -1,5 +1,5 @@
-import { makeLedger } from '../../src/app/ledger.ts';
-import type { BuiltLedger } from '../../src/app/ledger-parts.ts';
+import type { BuiltLedger } from '../../src/app/ledger.ts';
+import { makeSharedLedger } from '../../src/app/shared-ledger.ts';
 import { ApiClock } from '../../src/rate-headers/api-clock.ts';
 import type { Clock } from '../../src/util/clock.ts';
 import { makeLog } from '../../src/telemetry/log.ts';
@@ -20,8 +20,19 @@ export async function composeSharedLedgerOn(
 ): Promise<ComposedSharedLedger> {
   const log = new CapturedLog();
   const places = new FakePlaces(10);
-  const composed = await makeLedger({
-    redis: {
+  const composed = await makeSharedLedger(
+    {
+      atEndOfTurn: (run) => run(),
+      secret: undefined,
+      currentConfig: () => ({ maxQueue: 10, limit: { limit: 5, periodMs: 60_000 } }),
+      clock,
+      random: seededRandom(1),
+      apiClock: new ApiClock(),
+      socketPermits: places,
+      log: makeLog({ level: 'debug', replica: 'r', clock, destination: log }),
+      observer: { step: () => undefined, mode: () => undefined },
+    },
+    {
       address: {
         topology: { kind: 'single', at: { host: '127.0.0.1', port: redis.port } },
         db: 0,
@@ -35,15 +46,6 @@ export async function composeSharedLedgerOn(
       cert: undefined,
       key: undefined,
     },
-    atEndOfTurn: (run) => run(),
-    secret: undefined,
-    live: () => ({ maxQueue: 10, limit: { limit: 5, periodMs: 60_000 } }),
-    clock,
-    random: seededRandom(1),
-    apiClock: new ApiClock(),
-    places,
-    log: makeLog({ level: 'debug', replica: 'r', clock, destination: log }),
-    observer: { step: () => undefined, mode: () => undefined },
-  });
+  );
   return { ...composed, log, places };
 }

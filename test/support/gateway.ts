@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { startApp } from '../../src/app/app.ts';
-import { loadConfig, type Loaded } from '../../src/config/config.ts';
+import { loadConfig, type LoadResult } from '../../src/config/config.ts';
 import { makeLog } from '../../src/telemetry/log.ts';
 import type { Clock, Random } from '../../src/util/clock.ts';
 import { systemClock, systemRandom } from '../../src/util/system-clock.ts';
@@ -47,7 +47,7 @@ export function settingsFor({
 }
 
 /** Reads settings as the program does. A file is taken from `files` first, then from the disk. */
-export function loadSettings(env: Readonly<Record<string, string>>, files: Files = {}): Loaded {
+export function loadSettings(env: Readonly<Record<string, string>>, files: Files = {}): LoadResult {
   return loadConfig({
     env,
     configPath: files['headgate.yaml'] === undefined ? undefined : 'headgate.yaml',

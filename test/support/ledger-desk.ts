@@ -145,7 +145,10 @@ export class Desk {
     let onGone: (() => void) | undefined;
     const signal: CallerSignal & { gone: boolean } = {
       gone: false,
-      onGone: (run) => (onGone = run),
+      onGone: (listener) => {
+        onGone = listener;
+        return () => (onGone = undefined);
+      },
     };
     const asked: Asked = {
       ticket,

@@ -1,4 +1,4 @@
-import type { Priority, Turn } from '../../src/queue/fair-queue.ts';
+import type { Priority, QueueItem } from '../../src/queue/fair-queue.ts';
 
 const WEIGHT: Readonly<Record<Priority, number>> = { high: 100, normal: 10, low: 1 };
 
@@ -9,7 +9,7 @@ interface NaiveFlow<T> {
 }
 
 /** Start-time fair queueing as its definition reads, with lists and no care for speed. */
-export class NaiveFairQueue<T extends Turn> {
+export class NaiveFairQueue<T extends QueueItem> {
   #virtualTime = 0;
   #order = 0;
   #flows = new Map<string, NaiveFlow<T>>();
@@ -93,12 +93,12 @@ export class NaiveFairQueue<T extends Turn> {
   }
 }
 
-function cameFirst<T extends Turn>(a: NaiveFlow<T>, b: NaiveFlow<T>): number {
+function cameFirst<T extends QueueItem>(a: NaiveFlow<T>, b: NaiveFlow<T>): number {
   const [x, y] = [a.waiting[0], b.waiting[0]];
   if (x === undefined || y === undefined) return 0;
   return x.ticket.arrivedAt - y.ticket.arrivedAt || x.order - y.order;
 }
 
-function weightOf({ priority, weight }: Turn): number {
+function weightOf({ priority, weight }: QueueItem): number {
   return WEIGHT[priority] * weight;
 }

@@ -1,5 +1,5 @@
 import { Bucket, type Lease } from '../../src/budget/bucket.ts';
-import { FairQueue, type Priority, type Queued } from '../../src/queue/fair-queue.ts';
+import { FairQueue, type Priority, type QueuedItem } from '../../src/queue/fair-queue.ts';
 import type {
   StepBatch,
   StepGranted,
@@ -46,7 +46,7 @@ interface Stock {
   isRecalled: boolean;
 }
 
-interface Waiting extends Queued<Waiting> {
+interface Waiting extends QueuedItem<Waiting> {
   readonly id: string;
   readonly replica: string;
   readonly deadlineAt: number;
@@ -267,7 +267,7 @@ export class ReferenceStep {
       arrivedAt: now - age,
       deadlineAt: now + waits,
       epoch,
-      place: undefined,
+      queueNode: undefined,
     };
     if (this.#queue.size === 0 && this.#bucket.offer(now) !== undefined) {
       this.#grant(waiting, replica);

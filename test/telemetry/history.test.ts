@@ -19,7 +19,7 @@ test('calls are counted by outcome in the step of time in which they end', () =>
   ]);
 });
 
-test('a point knows when it was, on the wall', () => {
+test('a point has the time of the wall clock', () => {
   const clock = new FakeClock({ startMs: 1_000_000, epochMs: Date.UTC(2026, 0, 1) });
   const history = new History(clock);
   history.add(ANSWERED);
@@ -27,7 +27,7 @@ test('a point knows when it was, on the wall', () => {
   expect(history.points()[0]?.at).toBe(Date.UTC(2026, 0, 1));
 });
 
-test('half of the calls and all but a twentieth waited at most so long, within a fifth', () => {
+test('the median and the 95th percentile of the waits are within a fifth', () => {
   const history = new History(new FakeClock());
   for (let i = 0; i < 90; i++) history.add({ outcome: 'answered', waitMs: 100 });
   for (let i = 0; i < 10; i++) history.add({ outcome: 'answered', waitMs: 60_000 });
@@ -38,13 +38,13 @@ test('half of the calls and all but a twentieth waited at most so long, within a
   expect(point?.waitP95).toBeLessThan(72_000);
 });
 
-test('calls that did not wait count as no wait', () => {
+test('calls that did not wait count with a wait of 0', () => {
   const history = new History(new FakeClock());
   history.add(ANSWERED);
   expect(history.points()[0]).toMatchObject({ waitP50: 0, waitP95: 0 });
 });
 
-test('what is older than fifteen minutes is forgotten, and its memory used again', () => {
+test('points older than fifteen minutes are dropped, and their memory is reused', () => {
   const clock = new FakeClock();
   const history = new History(clock);
   for (let i = 0; i < 500; i++) {

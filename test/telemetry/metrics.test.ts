@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 import { ApiClock } from '../../src/rate-headers/api-clock.ts';
 import type { BucketSnapshot } from '../../src/ledger/ledger.ts';
 import type { CallLine } from '../../src/telemetry/call-line.ts';
-import { LedgerWatch } from '../../src/telemetry/ledger-watch.ts';
+import { LedgerMonitor } from '../../src/telemetry/ledger-monitor.ts';
 import { makeMetrics } from '../../src/telemetry/metrics.ts';
 import { callLine } from '../support/log-fixtures.ts';
 import { FakeClock } from '../support/fake-clock.ts';
@@ -13,22 +13,22 @@ import { needs } from '../support/tools.ts';
 function setUp({ processFigures = false } = {}) {
   const clock = new FakeClock();
   const apiClock = new ApiClock();
-  const ledgerWatch = new LedgerWatch();
+  const ledgerMonitor = new LedgerMonitor();
   const buckets: BucketSnapshot[] = [];
   const state = { laneQueued: 0, bufferedBytes: 0, lost: 0 };
   const metrics = makeMetrics({
     clock,
     apiClock,
     ledger: { snapshot: () => buckets },
-    ledgerWatch,
+    ledgerMonitor,
     laneQueued: () => state.laneQueued,
     bufferedBytes: () => state.bufferedBytes,
     logLinesLost: () => state.lost,
     processFigures,
   });
   const text = async (accept?: string): Promise<string> => (await metrics.expose(accept)).text;
-  const record = (said: Partial<CallLine>): void => metrics.record(callLine(said));
-  return { clock, apiClock, ledgerWatch, buckets, state, metrics, text, record };
+  const record = (fields: Partial<CallLine>): void => metrics.record(callLine(fields));
+  return { clock, apiClock, ledgerMonitor, buckets, state, metrics, text, record };
 }
 
 test('calls are counted by method, status class, outcome and caller', async () => {
@@ -49,7 +49,7 @@ test('calls are counted by method, status class, outcome and caller', async () =
   );
 });
 
-test('a hundred callers have series, whatever number of names there is', async () => {
+test('a hundred callers have their own series, with any number of names', async () => {
   const { record, text } = setUp();
   for (let i = 0; i < 5000; i++) record({ caller: `caller-${i}` });
   const series = (await text())
@@ -59,7 +59,7 @@ test('a hundred callers have series, whatever number of names there is', async (
   expect(series.find((line) => line.includes('caller="other"'))).toMatch(/ 4900$/);
 });
 
-test('times are counted where there are any, in seconds, from milliseconds to minutes', async () => {
+test('durations are observed in seconds, and only if the call had them', async () => {
   const { record, text } = setUp();
   record({ waitMs: 90_000, upstreamMs: 3, totalMs: 90_004 });
   record({ bucket: undefined, attempts: 0, outcome: 'failed', totalMs: 1 });
@@ -77,7 +77,7 @@ test('times are counted where there are any, in seconds, from milliseconds to mi
   );
 });
 
-test('throttling and further attempts are counted when they happen', async () => {
+test('429s and retries are counted when they happen', async () => {
   const { metrics, text } = setUp();
   metrics.throttled('write');
   metrics.retry('throttled');
@@ -93,7 +93,7 @@ test('throttling and further attempts are counted when they happen', async () =>
   );
 });
 
-test("a bucket's numbers are those of the moment, and go when it goes", async () => {
+test("a bucket's numbers are current, and disappear with the bucket", async () => {
   const { buckets, text } = setUp();
   buckets.push({
     id: 'abc:read',
@@ -120,7 +120,7 @@ test("a bucket's numbers are those of the moment, and go when it goes", async ()
   expect(await text()).not.toContain('abc:read');
 });
 
-test('a hundred buckets have series, the busiest, and the others are summed up', async () => {
+test('the hundred busiest buckets have their own series, and the others are summed', async () => {
   const { buckets, text } = setUp();
   for (let i = 0; i < 1000; i++) {
     buckets.push({
@@ -139,13 +139,13 @@ test('a hundred buckets have series, the busiest, and the others are summed up',
   expect(lines).toContain('headgate_bucket_remaining{bucket="other",class="read"} 900');
 });
 
-test("the API's clock, the ledger, the lane, buffers and lost lines are read", async () => {
-  const { clock, apiClock, ledgerWatch, state, text } = setUp();
+test("the API's clock, the ledger, the lane, buffers and lost lines are exposed", async () => {
+  const { clock, apiClock, ledgerMonitor, state, text } = setUp();
   const receivedAt = clock.now();
   // The API is an hour ahead.
   apiClock.observe({ dateMs: clock.wallMs() + 3_600_000, sentAt: receivedAt, receivedAt });
-  ledgerWatch.mode('local');
-  ledgerWatch.step(3, 17);
+  ledgerMonitor.mode('local');
+  ledgerMonitor.step(3, 17);
   Object.assign(state, { laneQueued: 4, bufferedBytes: 1024, lost: 2 });
   expect((await text()).split('\n')).toEqual(
     expect.arrayContaining([
@@ -167,7 +167,7 @@ test("the API's clock, the ledger, the lane, buffers and lost lines are read", a
 });
 
 test(
-  'docs/metrics.md has every metric, and promtool has nothing to say against one',
+  'docs/metrics.md has every metric, and promtool finds no problem',
   { tags: needs('promtool') },
   async () => {
     const { record, text } = setUp();
@@ -177,15 +177,15 @@ test(
     const docs = readFileSync(new URL('../../docs/metrics.md', import.meta.url), 'utf8');
     const documented = [...docs.matchAll(/^\| `(headgate_\w+)`/gm)].map(([, name = '']) => name);
     expect(documented.toSorted()).toEqual(names.toSorted());
-    const said = execFileSync('promtool', ['check', 'metrics'], {
+    const problems = execFileSync('promtool', ['check', 'metrics'], {
       input: exposed,
       encoding: 'utf8',
     });
-    expect(said).toBe('');
+    expect(problems).toBe('');
   },
 );
 
-test('process and event-loop figures are there for the gateway that the process is for', async () => {
+test('process and event-loop metrics are exposed on request', async () => {
   const { text } = setUp({ processFigures: true });
   const exposed = await text();
   expect(exposed).toContain('\nprocess_cpu_seconds_total ');
@@ -193,7 +193,7 @@ test('process and event-loop figures are there for the gateway that the process 
   expect(exposed).toContain('\nnodejs_eventloop_lag_p99_seconds ');
 });
 
-test('a scraper that asks for OpenMetrics gets it, and the other format stays as it was', async () => {
+test('a scraper that accepts OpenMetrics gets it, and the other format does not change', async () => {
   const { metrics, record, text } = setUp();
   record({});
   const { contentType, text: open } = await metrics.expose(

@@ -75,7 +75,11 @@ async function traceOf(path: string): Promise<[call: ReceivedSpan, children: Rec
 test.for<[string, Record<string, string>, object]>([
   ['nothing is set', {}, { kind: 'off' }],
   ['an endpoint is set', { OTEL_EXPORTER_OTLP_ENDPOINT: 'http://c' }, { kind: 'on' }],
-  ['one for traces is set', { OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: 'http://c' }, { kind: 'on' }],
+  [
+    'an endpoint for traces is set',
+    { OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: 'http://c' },
+    { kind: 'on' },
+  ],
   ['the endpoint is empty', { OTEL_EXPORTER_OTLP_ENDPOINT: '' }, { kind: 'off' }],
   [
     'the SDK is disabled',
@@ -83,12 +87,12 @@ test.for<[string, Record<string, string>, object]>([
     { kind: 'off' },
   ],
   [
-    'traces are exported nowhere',
+    'the exporter is none',
     { OTEL_EXPORTER_OTLP_ENDPOINT: 'http://c', OTEL_TRACES_EXPORTER: 'none' },
     { kind: 'off' },
   ],
   [
-    'traces are exported otherwise',
+    'the exporter is not supported',
     { OTEL_EXPORTER_OTLP_ENDPOINT: 'http://c', OTEL_TRACES_EXPORTER: 'zipkin' },
     { kind: 'refused', problem: 'OTEL_TRACES_EXPORTER: expected otlp or none, got "zipkin"' },
   ],
@@ -101,7 +105,7 @@ test.for<[string, Record<string, string>, object]>([
     },
   ],
   [
-    'traces have a protocol of their own',
+    'the protocol for traces is set',
     {
       OTEL_EXPORTER_OTLP_ENDPOINT: 'http://c',
       OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc',
@@ -109,7 +113,7 @@ test.for<[string, Record<string, string>, object]>([
     },
     { kind: 'on', protocol: 'http/json' },
   ],
-])('it is decided what happens when %s', ([, env, plan]) => {
+])('tracing is planned when %s', ([, env, plan]) => {
   expect(planTracing(env)).toMatchObject(plan);
 });
 
@@ -142,7 +146,7 @@ test("a call is a span under the caller's, with children for ledger and attempt"
   expect(receiver.resource).toMatchObject({ 'service.name': 'canal' });
 });
 
-test('a call that has to wait shows its time in the queue', async () => {
+test('a call that waits has a span for its time in the queue', async () => {
   const running = await traced();
   await call(running, '/domains');
   await call(running, '/domains');
@@ -160,7 +164,7 @@ test('a call that has to wait shows its time in the queue', async () => {
   expect(tookMs).toBeLessThanOrEqual(Number(span.attributes['headgate.wait_ms']) + 1);
 });
 
-test('each attempt is a span: one that the API throttled, and the one that it answered', async () => {
+test('each attempt is a span: one for the 429, and one for the answer', async () => {
   const running = await traced();
   await call(running, '/digital_certificates');
   api.consume('token abc', 'read', 1);
@@ -174,7 +178,7 @@ test('each attempt is a span: one that the API throttled, and the one that it an
   expect(attempts[1]?.attributes['http.request.resend_count']).toBe(1);
 });
 
-test('a call without a traceparent begins a trace, which the API is told of', async () => {
+test('a call without a traceparent starts a trace, and the API receives its context', async () => {
   const running = await traced();
   await call(running, '/domains');
   const [span] = await traceOf('/domains');
@@ -182,7 +186,7 @@ test('a call without a traceparent begins a trace, which the API is told of', as
   expect(api.seen[0]?.headers['traceparent']).toContain(span.traceId);
 });
 
-test('a failed call is an error, with its code', async () => {
+test('a failed call is an error with its code', async () => {
   const running = await traced();
   api.failNext('reset-after-read');
   await ask(`${running.url}/domains`, {
@@ -196,7 +200,7 @@ test('a failed call is an error, with its code', async () => {
   expect(span.attributes['headgate.outcome']).toBe('failed');
 });
 
-test('spans go out as protobuf unless told otherwise, the last of them at the end', async () => {
+test('spans are sent as protobuf by default, and the last ones at shutdown', async () => {
   const running = await start({
     OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: `${receiver.url}/traces-here`,
     OTEL_BSP_SCHEDULE_DELAY: '60000',
@@ -212,7 +216,7 @@ test('spans go out as protobuf unless told otherwise, the last of them at the en
   expect(sent?.body.includes('headgate')).toBe(true);
 });
 
-test('a collector that is away costs callers nothing, and a stop only a moment', async () => {
+test('without a reachable collector, calls succeed and the gateway stops', async () => {
   const running = await traced({
     OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:9',
     HEADGATE_DRAIN_DELAY: '0',
@@ -225,7 +229,7 @@ test('a collector that is away costs callers nothing, and a stop only a moment',
   expect(await running.ended).toEqual({ code: 0, signal: null });
 });
 
-test('what cannot be done is said, and the gateway runs without traces', async () => {
+test('an unsupported protocol is logged, and the gateway runs without traces', async () => {
   const running = await traced({ OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc' });
   const [line] = await running.log.wait('tracing is off', 1);
   expect(line?.['problem']).toBe(
@@ -235,7 +239,7 @@ test('what cannot be done is said, and the gateway runs without traces', async (
   expect(api.seen[0]?.headers['traceparent']).toBe(TRACEPARENT);
 });
 
-test('without an endpoint the trace passes untouched, and nothing of tracing is loaded', async () => {
+test('without an endpoint the trace context passes unchanged, and no tracing library is loaded', async () => {
   const running = await start({ NODE_OPTIONS: `--import=${LIST_MODULES}` });
   await call(running, '/domains', { traceparent: TRACEPARENT, tracestate: 'vendor=1' });
   expect(api.seen[0]?.headers['traceparent']).toBe(TRACEPARENT);
@@ -244,7 +248,7 @@ test('without an endpoint the trace passes untouched, and nothing of tracing is 
   expect(running.stderr).toBe('loaded @opentelemetry/api\n');
 });
 
-test('with one, what is needed is loaded', async () => {
+test('with an endpoint, the tracing libraries are loaded', async () => {
   const running = await traced({ NODE_OPTIONS: `--import=${LIST_MODULES}` });
   expect(running.stderr).toContain('loaded @opentelemetry/sdk-trace\n');
 });

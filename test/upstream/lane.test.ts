@@ -3,7 +3,7 @@ import { makeLane, type Lane, type LaneOptions } from '../../src/upstream/lane.t
 import type { CallerSignal } from '../../src/ledger/ledger.ts';
 import { until } from '../support/setup.ts';
 
-const STAYS: CallerSignal = { gone: false, onGone: () => undefined };
+const STAYS: CallerSignal = { gone: false, onGone: () => () => undefined };
 
 function open(options: Partial<LaneOptions> = {}): Lane {
   const lane = makeLane({ concurrency: 3, intervalMs: 0, ...options });
@@ -83,7 +83,10 @@ describe('a lane', () => {
     jobs.start(lane);
     await until('the first one is out', () => jobs.out === 1);
     let leave: (() => void) | undefined;
-    jobs.start(lane, 'b', { gone: false, onGone: (run) => (leave = run) });
+    jobs.start(lane, 'b', {
+      gone: false,
+      onGone: (listener) => ((leave = listener), () => undefined),
+    });
     jobs.start(lane);
     expect(lane.queued).toBe(2);
     leave?.();

@@ -1,15 +1,15 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
+import { setImmediate as nextIteration } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { makeEndOfTurn } from '../../src/util/end-of-turn.ts';
 
-test('a lone call is written at once', () => {
+test('a write is made at once while no other call is in flight', () => {
   const atEndOfTurn = makeEndOfTurn({ busy: () => false });
   const written: string[] = [];
   atEndOfTurn(() => written.push('a'));
   expect(written).toEqual(['a']);
 });
 
-test('while others are on their way, writes are made together and in order', async () => {
+test('writes are batched in order while other calls are in flight', async () => {
   let busy = true;
   const atEndOfTurn = makeEndOfTurn({ busy: () => busy });
   const written: string[] = [];
@@ -18,7 +18,7 @@ test('while others are on their way, writes are made together and in order', asy
   busy = false;
   atEndOfTurn(() => written.push('c'));
   expect(written).toEqual([]);
-  await nextTurn();
+  await nextIteration();
   expect(written).toEqual(['a', 'b', 'c']);
   atEndOfTurn(() => written.push('d'));
   expect(written).toEqual(['a', 'b', 'c', 'd']);

@@ -5,7 +5,7 @@ import { byId, setText } from './dom.js';
 import { formatCount } from './format.js';
 
 /**
- * @typedef {object} State What `snapshot` and `tick` events say; a snapshot says everything.
+ * @typedef {object} State The data of `snapshot` and `tick` events. A snapshot has the whole state.
  * @property {string} replica
  * @property {string} version
  * @property {'memory' | 'redis' | 'local'} ledger
@@ -19,13 +19,13 @@ import { formatCount } from './format.js';
  * @property {import('./calls.js').Calls} calls
  */
 
-/** Ticks come every second; when none came for so long the connection is dead, whatever it says. */
+/** A tick arrives every second. After this time without one, the connection counts as lost. */
 const SILENCE_MS = 5000;
 const RETRY_MS = { first: 1000, last: 8000 };
 const LEDGERS = {
   memory: 'in this process',
   redis: 'shared, in Redis',
-  local: 'local, Redis is away',
+  local: 'local, Redis is not available',
 };
 
 const buckets = makeBuckets();
@@ -39,7 +39,7 @@ let retryMs = RETRY_MS.first;
 
 connect();
 
-/** Connects, again if need be; the first event is a snapshot, so nothing has to be remembered. */
+/** Connects or reconnects. The first event is a snapshot, so no earlier state is needed. */
 function connect() {
   clearTimeout(timer);
   source?.close();
@@ -49,27 +49,27 @@ function connect() {
   opened.addEventListener('snapshot', (event) => show(JSON.parse(event.data), true));
   opened.addEventListener('tick', (event) => show(JSON.parse(event.data), false));
   opened.addEventListener('error', () => {
-    say('lost', 'Connection lost, trying again …');
-    later(retryMs);
+    showConnection('lost', 'Connection lost, reconnecting …');
+    reconnectAfter(retryMs);
     retryMs = Math.min(retryMs * 2, RETRY_MS.last);
   });
-  later(SILENCE_MS);
+  reconnectAfter(SILENCE_MS);
 }
 
 /** @param {number} ms */
-function later(ms) {
+function reconnectAfter(ms) {
   clearTimeout(timer);
   timer = setTimeout(() => {
-    say('lost', 'Connection lost, trying again …');
+    showConnection('lost', 'Connection lost, reconnecting …');
     connect();
   }, ms);
 }
 
-/** @param {State} state @param {boolean} afresh */
-function show(state, afresh) {
+/** @param {State} state @param {boolean} isSnapshot */
+function show(state, isSnapshot) {
   retryMs = RETRY_MS.first;
-  later(SILENCE_MS);
-  say(state.draining ? 'draining' : 'live', state.draining ? 'Draining' : 'Live');
+  reconnectAfter(SILENCE_MS);
+  showConnection(state.draining ? 'draining' : 'live', state.draining ? 'Draining' : 'Live');
   setText(byId('replica'), state.replica);
   setText(byId('version'), state.version);
   setText(byId('ledger'), LEDGERS[state.ledger]);
@@ -77,12 +77,12 @@ function show(state, afresh) {
   setText(byId('total'), formatCount(state.total));
   document.title = `Headgate · ${state.replica}`;
   buckets.show(state.buckets, state.bucketsHidden);
-  charts.show(state.points, state.step, afresh, state.stepMs);
-  calls.show(state.calls, afresh);
+  charts.show(state.points, state.step, isSnapshot, state.stepMs);
+  calls.show(state.calls, isSnapshot);
 }
 
 /** @param {'live' | 'draining' | 'lost'} connection @param {string} text */
-function say(connection, text) {
+function showConnection(connection, text) {
   document.body.dataset['connection'] = connection;
   setText(byId('connection'), text);
 }

@@ -16,12 +16,12 @@ import { formatCount, formatSpan } from './format.js';
  * @property {Record<string, number>} waitingByCaller
  */
 
-/** Callers shown one by one in a bucket's queue; the rest is summed up. */
+/** Callers shown separately in a bucket's queue; the rest are summed up. */
 const CALLERS_SHOWN = 4;
-/** Colours for callers, by order of appearance; CSS has as many. */
+/** Colours for callers, in order of appearance; style.css defines them. */
 const COLOURS = 6;
 
-/** The list of buckets: a gauge each, by credential, in an order that does not jump about. */
+/** The list of buckets, each with a gauge, sorted by id so that their order is stable. */
 export function makeBuckets() {
   const list = byId('buckets');
   const empty = byId('buckets-empty');
@@ -30,10 +30,10 @@ export function makeBuckets() {
   const cards = new Map();
   const colourOf = makeColours();
 
-  /** The first card that belongs behind a new one. @param {string} id */
-  function before(id) {
-    const behind = [...cards].filter(([other]) => other > id).sort(([a], [b]) => (a < b ? -1 : 1));
-    return behind[0]?.[1].item ?? null;
+  /** The card before which a new one is inserted. @param {string} id */
+  function successorOf(id) {
+    const later = [...cards].filter(([other]) => other > id).sort(([a], [b]) => (a < b ? -1 : 1));
+    return later[0]?.[1].item ?? null;
   }
 
   return {
@@ -50,20 +50,23 @@ export function makeBuckets() {
         if (card === undefined) {
           card = makeCard(bucket, colourOf);
           cards.set(bucket.id, card);
-          list.insertBefore(card.item, before(bucket.id));
+          list.insertBefore(card.item, successorOf(bucket.id));
         }
         card.show(bucket);
       }
       empty.hidden = buckets.length > 0;
       list.hidden = buckets.length === 0;
       const waiting = buckets.reduce((sum, bucket) => sum + bucket.waiting, 0);
-      const more = hidden > 0 ? ` · ${formatCount(hidden)} quieter ones not shown` : '';
-      setText(note, `${waiting === 0 ? 'nobody waits' : `${formatCount(waiting)} waiting`}${more}`);
+      const more = hidden > 0 ? ` · ${formatCount(hidden)} less busy ones not shown` : '';
+      setText(
+        note,
+        `${waiting === 0 ? 'no calls waiting' : `${formatCount(waiting)} waiting`}${more}`,
+      );
     },
   };
 }
 
-/** Gives each caller a colour that it keeps. */
+/** Assigns each caller a colour that it keeps. */
 function makeColours() {
   /** @type {Map<string, number>} */
   const known = new Map();
@@ -113,31 +116,31 @@ function makeCard({ id, class: className }, colourOf) {
     item,
     /** @param {Bucket} bucket */
     show(bucket) {
-      const { limit: most, remaining, leases, waiting, resetInMs, blockedForMs, etaMs } = bucket;
-      const measured = most !== undefined && remaining !== undefined;
-      const share = measured && most > 0 ? remaining / most : 0;
+      const { limit: max, remaining, leases, waiting, resetInMs, blockedForMs, etaMs } = bucket;
+      const measured = max !== undefined && remaining !== undefined;
+      const share = measured && max > 0 ? remaining / max : 0;
       item.dataset['state'] = !measured ? 'unknown' : share === 0 ? 'empty' : 'flowing';
       setText(left, measured ? formatCount(remaining) : '–');
-      setText(limit, measured ? `of ${formatCount(most)} left` : 'not measured yet');
+      setText(limit, measured ? `of ${formatCount(max)} left` : 'not measured yet');
       setText(reset, resetInMs === undefined ? '' : `resets in ${formatSpan(resetInMs)}`);
       level.style.width = `${share * 100}%`;
-      const outShare = measured && most > 0 ? Math.min(leases, remaining) / most : 0;
-      out.style.width = `${outShare * 100}%`;
-      out.style.left = `${(share - outShare) * 100}%`;
-      gauge.setAttribute('aria-valuemax', String(most ?? 0));
+      const inFlightShare = measured && max > 0 ? Math.min(leases, remaining) / max : 0;
+      out.style.width = `${inFlightShare * 100}%`;
+      out.style.left = `${(share - inFlightShare) * 100}%`;
+      gauge.setAttribute('aria-valuemax', String(max ?? 0));
       gauge.setAttribute('aria-valuenow', String(remaining ?? 0));
       gauge.setAttribute(
         'aria-valuetext',
-        measured ? `${remaining} of ${most}` : 'not measured yet',
+        measured ? `${remaining} of ${max}` : 'not measured yet',
       );
       setText(badge, badgeOf(bucket.paused === true, blockedForMs));
       badge.hidden = badge.textContent === '';
 
-      const outText = leases === 0 ? '' : ` · ${formatCount(leases)} at the API`;
-      const etaText = etaMs === undefined ? '' : `, the last goes in ${formatSpan(etaMs)}`;
+      const inFlightText = leases === 0 ? '' : ` · ${formatCount(leases)} in flight`;
+      const etaText = etaMs === undefined ? '' : `, the last one is sent in ${formatSpan(etaMs)}`;
       const queueText =
-        waiting === 0 ? 'nobody waits' : `${formatCount(waiting)} waiting${etaText}`;
-      setText(queue, queueText + outText);
+        waiting === 0 ? 'no calls waiting' : `${formatCount(waiting)} waiting${etaText}`;
+      setText(queue, queueText + inFlightText);
       showCallers(bucket.waitingByCaller, waiting);
     },
   };

@@ -24,12 +24,12 @@ import { formatClock, formatCount, formatTime } from './format.js';
  * @property {number} missed
  */
 
-const MOST_ROWS = 200;
+const MAX_ROWS = 200;
 const FIELDS = ['caller', 'path', 'status', 'outcome', 'minWait'];
 
 /**
- * The table of the last calls. `onFilter` hears the query for `/events` when the reader changed
- * what to see; the server filters, so that a rare call is not lost among many.
+ * The table of the last calls. Calls `onFilter` with the query for `/events` when the user changed the
+ * filter. The server filters, so that a rare call is not lost among many.
  *
  * @param {(query: string) => void} onFilter
  */
@@ -37,12 +37,12 @@ export function makeCalls(onFilter) {
   const rows = byId('rows');
   const note = byId('calls-note');
   const empty = byId('calls-empty');
-  const hold = byId('hold');
+  const pauseButton = byId('pause');
   const form = byId('filter');
   if (!(form instanceof HTMLFormElement)) throw new Error('#filter is no form');
-  /** What came while the list was held, newest first. @type {Call[]} */
-  let held = [];
-  let holding = false;
+  /** Calls that arrived while the list is paused, newest first. @type {Call[]} */
+  let queued = [];
+  let paused = false;
 
   readAddress(form);
   let query = queryOf(form);
@@ -50,7 +50,7 @@ export function makeCalls(onFilter) {
   let pending;
   const changed = () => {
     clearTimeout(pending);
-    // Not at every key: each change is a new connection.
+    // Delayed, because each change opens a new connection.
     pending = setTimeout(() => {
       if (!form.checkValidity()) return;
       const now = queryOf(form);
@@ -70,44 +70,44 @@ export function makeCalls(onFilter) {
     form.querySelector('input')?.focus();
   });
 
-  hold.addEventListener('click', () => {
-    holding = !holding;
-    hold.setAttribute('aria-pressed', String(holding));
-    if (!holding) {
-      add(held);
-      held = [];
+  pauseButton.addEventListener('click', () => {
+    paused = !paused;
+    pauseButton.setAttribute('aria-pressed', String(paused));
+    if (!paused) {
+      add(queued);
+      queued = [];
     }
-    setText(hold, holding ? 'Go on' : 'Hold the list');
+    setText(pauseButton, paused ? 'Resume the list' : 'Pause the list');
   });
 
   /** @param {readonly Call[]} calls */
   function add(calls) {
     rows.prepend(...calls.map(rowOf));
-    while (rows.childElementCount > MOST_ROWS) rows.lastElementChild?.remove();
+    while (rows.childElementCount > MAX_ROWS) rows.lastElementChild?.remove();
     empty.hidden = rows.childElementCount > 0;
   }
 
   return {
-    /** The query for `/events` that the filter stands for. */
+    /** The query for `/events` that corresponds to the filter. */
     get query() {
       return query;
     },
-    /** @param {Calls} calls @param {boolean} afresh */
-    show({ shown, sampledOut, missed }, afresh) {
-      if (afresh) {
-        held = [];
-        if (!holding) rows.replaceChildren();
+    /** @param {Calls} calls @param {boolean} isSnapshot */
+    show({ shown, sampledOut, missed }, isSnapshot) {
+      if (isSnapshot) {
+        queued = [];
+        if (!paused) rows.replaceChildren();
       }
-      if (holding) held = [...shown, ...held].slice(0, MOST_ROWS);
+      if (paused) queued = [...shown, ...queued].slice(0, MAX_ROWS);
       else add(shown);
       const leftOut = sampledOut + missed;
       const filtered = query === '' ? '' : 'filtered';
       const sample =
-        leftOut > 0 && !afresh
+        leftOut > 0 && !isSnapshot
           ? `a sample: ${formatCount(shown.length)} of ${formatCount(shown.length + leftOut)} this second`
           : '';
-      const waiting = holding ? `held, ${formatCount(held.length)} new` : '';
-      setText(note, [filtered, sample, waiting].filter((part) => part !== '').join(' · '));
+      const pausedNote = paused ? `paused, ${formatCount(queued.length)} new` : '';
+      setText(note, [filtered, sample, pausedNote].filter((part) => part !== '').join(' · '));
     },
   };
 }
@@ -121,7 +121,7 @@ function queryOf(form) {
   return query.toString();
 }
 
-/** A filter is part of the page's address, so that it can be sent to a colleague. @param {HTMLFormElement} form */
+/** Sets the filter from the page's address, so that a link to the page keeps it. @param {HTMLFormElement} form */
 function readAddress(form) {
   const query = new URLSearchParams(location.search);
   for (const name of FIELDS) {
@@ -146,7 +146,7 @@ function rowOf(call) {
     code === undefined ? '' : ` ${code}`,
     ...tries,
   );
-  // Long ones are cut off; the whole of them is in the title.
+  // A long text is cut off; the title has all of it.
   who.title = caller;
   how.title = how.textContent;
   const row = element(

@@ -25,19 +25,19 @@ import { formatClock } from './format.js';
  * @property {string} title
  * @property {string} unit
  * @property {readonly Series[]} series
- * @property {(most: number) => number} scale The height that shows `most`.
+ * @property {(max: number) => number} scale The upper end of the axis for a largest value of `max`.
  * @property {(value: number) => string} format
  * @property {(points: readonly Point[], stepSeconds: number) => number} headline
  * @property {string} headlineNote
  */
 
-/** Points of a curve: 15 minutes. */
+/** The number of points of a curve: 15 minutes. */
 export const STEPS = 180;
 const WIDTH = 360;
 const HEIGHT = 100;
 const SVG = 'http://www.w3.org/2000/svg';
 
-/** One curve, drawn into the figure that is there for it. @param {ChartOptions} options */
+/** Draws one chart into its figure. @param {ChartOptions} options */
 export function makeChart({ id, title, unit, series, scale, format, headline, headlineNote }) {
   const figure = byId(id);
   const number = element('span', 'headline');
@@ -101,22 +101,22 @@ export function makeChart({ id, title, unit, series, scale, format, headline, he
     const { left, width } = plot.getBoundingClientRect();
     const back = Math.round((1 - (event.clientX - left) / width) * (STEPS - 1));
     const point = last.all.find(({ step }) => step === last.newest - back);
-    pointTo(point !== undefined);
+    showReadout(point !== undefined);
     if (point === undefined) return;
-    const said = series.map(({ name, value }) => {
-      const at = value(point, last.stepSeconds);
-      return `${name} ${at === undefined ? '–' : format(at)}`;
+    const values = series.map(({ name, value }) => {
+      const current = value(point, last.stepSeconds);
+      return `${name} ${current === undefined ? '–' : format(current)}`;
     });
-    setText(readout, `${formatClock(point.at)} · ${said.join(' · ')}`);
+    setText(readout, `${formatClock(point.at)} · ${values.join(' · ')}`);
     cursor.style.left = `${(1 - back / (STEPS - 1)) * 100}%`;
   });
-  plot.addEventListener('pointerleave', () => pointTo(false));
+  plot.addEventListener('pointerleave', () => showReadout(false));
 
-  /** What is pointed to is told where the axis was. @param {boolean} at */
-  function pointTo(at) {
-    cursor.hidden = !at;
-    readout.hidden = !at;
-    axis.hidden = at;
+  /** Shows the values under the pointer in place of the axis. @param {boolean} active */
+  function showReadout(active) {
+    cursor.hidden = !active;
+    readout.hidden = !active;
+    axis.hidden = active;
   }
 
   return {
@@ -126,14 +126,14 @@ export function makeChart({ id, title, unit, series, scale, format, headline, he
       const values = series.map(({ value }) =>
         all.map((point) => ({ step: point.step, value: value(point, stepSeconds) })),
       );
-      const most = Math.max(0, ...values.flat().map(({ value }) => value ?? 0));
-      const height = scale(most);
+      const max = Math.max(0, ...values.flat().map(({ value }) => value ?? 0));
+      const height = scale(max);
       const now = format(headline(all, stepSeconds));
       setText(number, now);
       setText(top, format(height));
       svg.setAttribute(
         'aria-label',
-        `${title}: ${now} ${headlineNote}, at most ${format(most)} in the last 15 minutes`,
+        `${title}: ${now} ${headlineNote}, at most ${format(max)} in the last 15 minutes`,
       );
       drawn.forEach(({ one, fill, stroke }, index) => {
         const line = runsOf(values[index] ?? [], newest, height);
@@ -155,7 +155,7 @@ function path(className) {
 }
 
 /**
- * Stretches of neighbouring points, as coordinates; where nothing happened there is a gap.
+ * Runs of adjacent points, as coordinates. A point without a value makes a gap.
  *
  * @param {readonly { step: number, value: number | undefined }[]} values
  * @param {number} newest
@@ -179,7 +179,7 @@ function runsOf(values, newest, scale) {
 /** @param {readonly [number, number][]} run */
 function lineOf(run) {
   const [[x, y] = [0, 0]] = run;
-  // A lone point is drawn as a short dash, or it would not be seen.
+  // A single point is drawn as a short dash, because a line of length 0 is invisible.
   if (run.length === 1) return `M${x - 1} ${y}H${x + 1}`;
   return `M${run.map(([px, py]) => `${px} ${py}`).join('L')}`;
 }

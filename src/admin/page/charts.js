@@ -5,7 +5,7 @@ import { formatCount, formatRate, formatTime } from './format.js';
 
 const TIME_SCALES = [1, 2, 5, 10, 20, 30, 60, 120, 180, 300, 600, 900, 1800].map((s) => s * 1000);
 /** @type {Omit<Point, 'step' | 'at'>} */
-const NOTHING = {
+const EMPTY = {
   calls: 0,
   answered: 0,
   shed: 0,
@@ -25,7 +25,7 @@ export function makeCharts() {
     makeChart({
       id: 'chart-calls',
       title: 'Calls',
-      unit: 'a second',
+      unit: 'per second',
       series: [
         { name: 'all', shape: 'area', colour: 0, value: ({ calls }, s) => calls / s },
         {
@@ -35,7 +35,7 @@ export function makeCharts() {
           value: ({ shed, failed }, s) => (shed + failed) / s,
         },
       ],
-      scale: (most) => roundUp(Math.max(2, most)),
+      scale: (max) => roundUp(Math.max(2, max)),
       format: formatRate,
       headline: (all, s) => (all.at(-1)?.calls ?? 0) / s,
       headlineNote: 'now',
@@ -58,7 +58,7 @@ export function makeCharts() {
           value: ({ calls, waitP50 }) => (calls === 0 ? undefined : waitP50),
         },
       ],
-      scale: (most) => TIME_SCALES.find((ms) => ms >= most) ?? most,
+      scale: (max) => TIME_SCALES.find((ms) => ms >= max) ?? max,
       format: formatTime,
       headline: (all) => all.findLast(({ calls }) => calls > 0)?.waitP95 ?? 0,
       headlineNote: 'now',
@@ -68,7 +68,7 @@ export function makeCharts() {
       title: 'API 429s',
       unit: 'kept from callers',
       series: [{ name: '429s', shape: 'bars', colour: 1, value: ({ throttled }) => throttled }],
-      scale: (most) => roundUp(Math.max(4, most)),
+      scale: (max) => roundUp(Math.max(4, max)),
       format: formatCount,
       headline: (all) => all.reduce((sum, { throttled }) => sum + throttled, 0),
       headlineNote: 'in 15 min',
@@ -76,24 +76,24 @@ export function makeCharts() {
   ];
 
   return {
-    /** @param {readonly Point[]} news @param {number} newest @param {boolean} afresh @param {number} [newStepMs] */
-    show(news, newest, afresh, newStepMs = stepMs) {
+    /** @param {readonly Point[]} newPoints @param {number} newest @param {boolean} isSnapshot @param {number} [newStepMs] */
+    show(newPoints, newest, isSnapshot, newStepMs = stepMs) {
       stepMs = newStepMs;
-      if (afresh) points.clear();
-      for (const point of news) points.set(point.step, point);
+      if (isSnapshot) points.clear();
+      for (const point of newPoints) points.set(point.step, point);
       for (const step of points.keys()) if (step <= newest - STEPS) points.delete(step);
       const all = withoutGaps(points, newest, stepMs);
-      // What is not over yet would always look like a fall.
-      const whole = all.length > 1 ? all.slice(0, -1) : all;
-      const last = whole.at(-1)?.step ?? newest;
-      for (const chart of charts) chart.draw(whole, last, stepMs / 1000);
+      // Without the current step, which is incomplete and would always look like a drop.
+      const complete = all.length > 1 ? all.slice(0, -1) : all;
+      const last = complete.at(-1)?.step ?? newest;
+      for (const chart of charts) chart.draw(complete, last, stepMs / 1000);
     },
   };
 }
 
 /**
- * A point for every step from the first known one to now; in those that nobody told of, nothing
- * happened.
+ * A point for every step from the first known one to the current one. The server omits empty points,
+ * so a missing one gets zeros.
  *
  * @param {ReadonlyMap<number, Point>} points
  * @param {number} newest
@@ -105,12 +105,12 @@ function withoutGaps(points, newest, stepMs) {
   const all = [];
   for (let step = Math.min(newest, ...points.keys()); step <= newest; step++) {
     const at = (all.at(-1)?.at ?? 0) + stepMs;
-    all.push(points.get(step) ?? { ...NOTHING, step, at });
+    all.push(points.get(step) ?? { ...EMPTY, step, at });
   }
   return all;
 }
 
-/** For counts: the next number up that is a round one. @param {number} value */
+/** Rounds a count up to a round number. @param {number} value */
 function roundUp(value) {
   const magnitude = 10 ** Math.floor(Math.log10(value));
   const step = [1, 1.5, 2, 3, 5, 8, 10].find((each) => each * magnitude >= value) ?? 10;

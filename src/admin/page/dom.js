@@ -1,5 +1,5 @@
 /**
- * The element with this id. The page and its script are one thing: that it is not there is a bug.
+ * The element with this id. Throws when it is missing, which is a bug of the page.
  *
  * @param {string} id
  * @returns {HTMLElement}
@@ -27,8 +27,8 @@ export function element(tag, className, ...children) {
 }
 
 /**
- * Sets an element's text if it changed: what does not change is not painted again, and not read
- * out again.
+ * Sets an element's text if it changed. An unchanged text is not painted again, and a screen reader
+ * does not announce it again.
  *
  * @param {Element} target
  * @param {string} text

@@ -1,4 +1,4 @@
-/** Numbers and times as people read them. */
+/** Formats numbers and times for people. */
 
 const count = new Intl.NumberFormat('en', { maximumFractionDigits: 0 });
 const clockTime = new Intl.DateTimeFormat('en-GB', { timeStyle: 'medium' });
@@ -21,7 +21,7 @@ export function formatTime(ms) {
   return formatSpan(ms);
 }
 
-/** A time to come, which is counted down in whole seconds: `4 s`, `2 min 05 s`. @param {number} ms */
+/** A remaining time, in whole seconds: `4 s`, `2 min 05 s`. @param {number} ms */
 export function formatSpan(ms) {
   const seconds = Math.ceil(ms / 1000);
   if (seconds < 60) return `${seconds} s`;
@@ -32,7 +32,7 @@ export function formatSpan(ms) {
   return `${Math.round(hours / 24)} days`;
 }
 
-/** The time of day, here. @param {string | number} at */
+/** The local time of day. @param {string | number} at */
 export function formatClock(at) {
   return clockTime.format(new Date(at));
 }

@@ -1,15 +1,16 @@
 import type { Clock, Timer } from '../../util/clock.ts';
-import { FairQueue, type Queued, type Turn } from '../../queue/fair-queue.ts';
+import { FairQueue, type QueuedItem, type QueueItem } from '../../queue/fair-queue.ts';
 import { LinkedList, type LinkedListItem } from '../../util/linked-list.ts';
 import type { Waiter } from '../transfer.ts';
-import type { Granted, Cancelled, Shed, Ticket } from '../ledger.ts';
+import type { Cancelled, Granted, RemoveListener, Shed, Ticket } from '../ledger.ts';
 
 /** A ticket that waits at a bucket of this process. */
-export interface LocalWaiter extends Waiter, Queued<LocalWaiter>, LinkedListItem<LocalWaiter> {
+export interface LocalWaiter extends Waiter, QueuedItem<LocalWaiter>, LinkedListItem<LocalWaiter> {
   /** Rings at the deadline. */
   timer: Timer | undefined;
   /** Rings when a parked ticket may queue. */
   parkedFor: Timer | undefined;
+  removeListener: RemoveListener;
 }
 
 export interface WaitingInLineOptions {
@@ -49,7 +50,7 @@ export class LocalQueue {
   }
 
   get all(): LocalWaiter[] {
-    return [...this.#queue.tickets(), ...this.#parked.all];
+    return [...this.#queue.items(), ...this.#parked.all];
   }
 
   /** Whose turn would be last; `undefined` when nobody is in the queue. */
@@ -58,7 +59,7 @@ export class LocalQueue {
   }
 
   /** How many would be granted before one with this turn. */
-  ahead(turn: Turn): number {
+  ahead(turn: QueueItem): number {
     return this.#queue.ahead(turn);
   }
 
@@ -67,7 +68,9 @@ export class LocalQueue {
     const { clock } = this.#options;
     const now = clock.now();
     const waiter = toLocalWaiter(from);
-    waiter.signal.onGone(() => this.remove(waiter, { kind: 'cancelled' }));
+    waiter.removeListener = waiter.signal.onGone(() => {
+      this.remove(waiter, { kind: 'cancelled' });
+    });
     this.#setDeadline(waiter);
     if (waiter.notBefore <= now) {
       this.#enqueue(waiter);
@@ -116,7 +119,10 @@ export class LocalQueue {
   /** Gives them all away; nobody is told anything. */
   handOver(): Waiter[] {
     const { all } = this;
-    for (const waiter of all) forgetTimers(waiter);
+    for (const waiter of all) {
+      forgetTimers(waiter);
+      waiter.removeListener();
+    }
     return all;
   }
 
@@ -147,9 +153,10 @@ function toLocalWaiter({ ticket, signal, tell, isRetry, notBefore, number }: Wai
     priority,
     weight,
     arrivedAt,
-    place: undefined,
+    queueNode: undefined,
     timer: undefined,
     parkedFor: undefined,
+    removeListener: () => undefined,
     isLinked: false,
     previous: undefined,
     next: undefined,
@@ -158,7 +165,7 @@ function toLocalWaiter({ ticket, signal, tell, isRetry, notBefore, number }: Wai
 
 function dismiss(waiter: LocalWaiter, outcome: Granted | Shed | Cancelled): void {
   forgetTimers(waiter);
-  waiter.signal.onGone(undefined);
+  waiter.removeListener();
   waiter.tell(outcome);
 }
 

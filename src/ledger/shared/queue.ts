@@ -3,7 +3,7 @@ import { IdTable } from '../../util/id-table.ts';
 import { LinkedList, type LinkedListItem } from '../../util/linked-list.ts';
 import { Deadlines, type Due } from '../deadlines.ts';
 import type { Waiter } from '../transfer.ts';
-import type { Granted, Cancelled, Shed, Ticket } from '../ledger.ts';
+import type { Cancelled, Granted, RemoveListener, Shed, Ticket } from '../ledger.ts';
 
 /** A ticket that waits in the shared queue, or is on its way there. */
 export interface RemoteWaiter extends Waiter, LinkedListItem<RemoteWaiter>, Due {
@@ -13,6 +13,7 @@ export interface RemoteWaiter extends Waiter, LinkedListItem<RemoteWaiter>, Due 
   hasWaited: boolean;
   /** Rings when a parked ticket may queue. */
   parkedFor: Timer | undefined;
+  removeListener: RemoveListener;
 }
 
 export interface WaitingHereOptions {
@@ -81,13 +82,14 @@ export class SharedQueue {
       number,
       hasWaited,
       parkedFor: undefined,
+      removeListener: () => undefined,
       dueAt: latestAt <= now && isFirst ? now + answerMs : latestAt,
       heapIndex: -1,
       isLinked: false,
       previous: undefined,
       next: undefined,
     };
-    signal.onGone(() => this.leave(waiter, { kind: 'cancelled' }));
+    waiter.removeListener = signal.onGone(() => this.leave(waiter, { kind: 'cancelled' }));
     this.#deadlines.add(waiter);
     if (notBefore <= now) return this.#enqueue(waiter);
     this.#parked.add(waiter);
@@ -124,7 +126,7 @@ export class SharedQueue {
 
   tell(waiter: RemoteWaiter, outcome: Granted | Shed | Cancelled): void {
     this.#forgetTimers(waiter);
-    waiter.signal.onGone(undefined);
+    waiter.removeListener();
     waiter.tell(outcome);
   }
 
@@ -164,6 +166,7 @@ export class SharedQueue {
     }
     this.#queued.clear();
     this.#deadlines.clear();
+    for (const waiter of all) waiter.removeListener();
     return all;
   }
 

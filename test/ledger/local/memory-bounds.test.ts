@@ -10,7 +10,7 @@ import { LocalLedger } from '../../../src/ledger/local/local-ledger.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 import { seededRandom } from '../../support/seeded-random.ts';
 
-const STAYS: CallerSignal = { gone: false, onGone: () => undefined };
+const STAYS: CallerSignal = { gone: false, onGone: () => () => undefined };
 const ANY_PLACE: SocketPermits = { free: 1, take: () => true, onFree: () => undefined };
 
 function makeLedger(): { ledger: LocalLedger; clock: FakeClock } {
@@ -93,7 +93,10 @@ test('a bucket in which something is out or waits outlasts all that are idle', (
 test('a bucket whose last waiting caller left sets no alarm', () => {
   const { ledger, clock } = makeLedger();
   let leave: (() => void) | undefined;
-  const signal: CallerSignal = { gone: false, onGone: (run) => (leave = run) };
+  const signal: CallerSignal = {
+    gone: false,
+    onGone: (listener) => ((leave = listener), () => undefined),
+  };
   const probe = ledger.acquire(ticketFor('left', clock), STAYS);
   expect(probe.kind).toBe('granted');
   expect(ledger.acquire(ticketFor('left', clock), signal).kind).toBe('waiting');

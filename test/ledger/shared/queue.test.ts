@@ -22,7 +22,7 @@ test('the tickets of a queue of any length are given away, and the shared queue 
     arrivedAt: clock.now(),
     deadlineAt: clock.now() + 60_000,
   } as const;
-  const signal = { gone: false, onGone: () => undefined };
+  const signal = { gone: false, onGone: () => () => undefined };
   for (let i = 0; i < count; i++) {
     const waiter = { ticket, signal, tell: () => undefined, isRetry: false, notBefore: 0 };
     waiting.add(waiter, i, false);

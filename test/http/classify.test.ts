@@ -1,0 +1,26 @@
+import { describe, expect, test } from 'vitest';
+import { classify, DEFAULT_CLASS } from '../../src/http/classify.ts';
+import { azionPreset } from '../../src/presets/azion.ts';
+
+describe('the class of a request', () => {
+  test.each([
+    ['GET', '/domains', 'read'],
+    ['HEAD', '/', 'read'],
+    ['OPTIONS', '*', 'read'],
+    ['GET', '/purge/url', 'read'],
+    ['POST', '/purge/wildcard', 'purge-wildcard'],
+    ['POST', '/purge/wildcard/', 'purge-wildcard'],
+    ['POST', '//Purge//Wildcard', 'purge-wildcard'],
+    ['POST', '/purge/url', 'purge'],
+    ['POST', '/purge', 'write'],
+    ['POST', '/purges/url', 'write'],
+    ['DELETE', '/domains/1', 'write'],
+    ['PROPFIND', '/', 'write'],
+  ])('%s %s is %s', (method, path, name) => {
+    expect(classify(azionPreset.classes, method, path)).toBe(name);
+  });
+
+  test('is the default class if there are no rules', () => {
+    expect(classify([], 'GET', '/')).toBe(DEFAULT_CLASS);
+  });
+});

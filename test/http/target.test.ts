@@ -1,0 +1,154 @@
+import * as fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { maskPath, normaliseTarget, type Target } from '../../src/http/target.ts';
+
+const OURS = new Set(['gate.example', 'gate.example:8080', 'api.example']);
+const target = (raw: string, method = 'GET'): Target =>
+  normaliseTarget(raw, { isOurs: (authority) => OURS.has(authority), method });
+
+describe('a request target', () => {
+  test.each([
+    ['/domains', '/domains', ''],
+    ['/', '/', ''],
+    ['/a/b/../c', '/a/c', ''],
+    ['/a/./b/.', '/a/b/', ''],
+    ['/a/..', '/', ''],
+    ['/../../etc/passwd', '/etc/passwd', ''],
+    ['/%2e%2e/purge', '/purge', ''],
+    ['/%2E%2e/%70urge', '/purge', ''],
+    ['/a%2fb', '/a%2Fb', ''],
+    ['/a%5cb', '/a%5Cb', ''],
+    ['/%7euser', '/~user', ''],
+    ['/...', '/...', ''],
+    ['//evil.example/a', '//evil.example/a', ''],
+    ['/a?b=/../c%2e', '/a', 'b=/../c%2e'],
+    ['/a?', '/a', ''],
+    ['/a?b?c', '/a', 'b?c'],
+    ['http://gate.example', '/', ''],
+    ['http://GATE.example:8080/a?b', '/a', 'b'],
+    ['http://gate.example:80/a', '/a', ''],
+    ['https://api.example:443/a', '/a', ''],
+    ['http://gate.example?a', '/', 'a'],
+  ])('%s has the path %s and the query %j', (raw, path, query) => {
+    expect(target(raw)).toEqual({ kind: 'ok', path, query });
+  });
+
+  test.each([
+    'http://evil.example/a',
+    'http://gate.example@evil.example/',
+    'http://gate.example:81/',
+    'https://gate.example:80/',
+    'http:///a',
+    'http://gate.example.evil.example/',
+  ])('%s names another host', (raw) => {
+    expect(target(raw)).toMatchObject({ kind: 'forbidden' });
+  });
+
+  test.each([
+    '',
+    'domains',
+    '*',
+    '/a b',
+    '/a\\..\\b',
+    '/a#b',
+    '/ä',
+    '/a\u0000',
+    '/a\r\nHost: evil',
+    '/%',
+    '/%zz',
+    '/a?%2',
+    'ftp://gate.example/',
+    'javascript:alert(1)',
+    `/${'a'.repeat(20_000)}`,
+  ])('is refused: %j', (raw) => {
+    expect(target(raw)).toMatchObject({ kind: 'bad', reason: expect.stringMatching(/./) });
+  });
+
+  test('may be * only for OPTIONS', () => {
+    expect(target('*', 'OPTIONS')).toEqual({ kind: 'ok', path: '*', query: '' });
+  });
+
+  const fragments = fc.constantFrom(
+    '/',
+    '.',
+    '..',
+    '%2e',
+    '%2E',
+    '%2f',
+    '%5C',
+    '%25',
+    '%41',
+    'a',
+    '?',
+    ':',
+    '@',
+    '//',
+    'http:',
+  );
+  const targets = fc.oneof(
+    fc.string(),
+    fc.array(fragments, { maxLength: 12 }).map((all) => `/${all.join('')}`),
+    fc.webUrl({ withQueryParameters: true }),
+  );
+
+  test('that was normalised does not change when it is normalised again', () => {
+    fc.assert(
+      fc.property(targets, (raw) => {
+        const once = target(raw);
+        fc.pre(once.kind === 'ok');
+        const again = target(once.query === '' ? once.path : `${once.path}?${once.query}`);
+        expect(again).toEqual(once);
+      }),
+      { numRuns: 2000 },
+    );
+  });
+
+  test('that is accepted is a path without dot segments, and never another host', () => {
+    fc.assert(
+      fc.property(targets, (raw) => {
+        const { kind, path } = { path: '/', ...target(raw) };
+        const segments = path.split('/').map((segment) => segment.replaceAll(/%2e/gi, '.'));
+        expect(['ok', 'bad', 'forbidden']).toContain(kind);
+        expect(path.startsWith('/')).toBe(true);
+        expect(segments.some((segment) => segment === '.' || segment === '..')).toBe(false);
+      }),
+      { numRuns: 2000 },
+    );
+  });
+});
+
+describe('the mask of a path', () => {
+  test.each([
+    ['/tokens/abc', '/tokens/***'],
+    ['/tokens/abc/', '/tokens/***/'],
+    ['/tokens/abc/def', '/tokens/***/def'],
+    ['/TOKENS/abc', '/TOKENS/***'],
+    ['//tokens//abc', '//tokens//***'],
+    ['/tokens%2Fabc', '/tokens%2F***'],
+    ['/tokens/abc%2Fdef', '/tokens/***'],
+    ['/tokens', '/tokens'],
+    ['/tokens/', '/tokens/'],
+    ['/tokensabc/def', '/tokensabc/def'],
+    ['/domains/tokens/abc', '/domains/tokens/abc'],
+  ])('/tokens/* shows %s as %s', (path, shown) => {
+    expect(maskPath(path, ['/tokens/*'])).toBe(shown);
+  });
+
+  test('may have several secret segments, and several masks may apply', () => {
+    const masks = ['/tokens/*', '/a/*/b/*'];
+    expect(maskPath('/a/1/b/2', masks)).toBe('/a/***/b/***');
+    expect(maskPath('/tokens/1', masks)).toBe('/tokens/***');
+  });
+
+  test('hides a secret however its path is spelled', () => {
+    const slash = fc.constantFrom('/', '//', '%2F', '%2f');
+    const word = fc.constantFrom('tokens', 'Tokens', 'TOKENS');
+    fc.assert(
+      fc.property(slash, word, slash, (first, spelled, second) => {
+        expect(maskPath(`/${first}${spelled}${second}SECRET`, ['/tokens/*'])).not.toContain(
+          'SECRET',
+        );
+      }),
+    );
+  });
+});
