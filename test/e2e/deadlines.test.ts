@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { ask, askMany, type Answer } from '../support/ask.ts';
 import { startAzion } from '../support/azion.ts';
 import { startGateway } from '../support/gateway.ts';
-import { AdjustableClock } from '../support/adjustable-clock.ts';
+import { FakeClock } from '../support/fake-clock.ts';
 import type { Semantics } from '../support/limiter.ts';
 import { bucketsOf, setUp, until } from '../support/setup.ts';
 
@@ -64,7 +64,7 @@ describe('a request that cannot make its deadline while others wait', () => {
   test.each(['2s', '10s', '25s'])(
     'is served when it comes back as told, though it waits at most %s',
     async (maxWait) => {
-      const clock = new AdjustableClock();
+      const clock = new FakeClock();
       const settings = { HEADGATE_MAX_WAIT: '1h' };
       const { azion, gateway } = await setUp({ semantics: 'fixed', limits }, { settings, clock });
       await askMany(LIMIT, () => askFor(gateway.url, 'many'));
@@ -101,7 +101,7 @@ describe('a request that cannot make its deadline while others wait', () => {
   );
 
   test('waits as long as it may, and is shed when its time is up', async () => {
-    const clock = new AdjustableClock();
+    const clock = new FakeClock();
     const { gateway } = await setUp({ semantics: 'fixed', limits }, { clock });
     await askMany(LIMIT, () => askFor(gateway.url, 'many'));
     const patient = askFor(gateway.url, 'patient', '60s');

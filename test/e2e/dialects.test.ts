@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { ask, askMany, type Answer } from '../support/ask.ts';
 import type { AzionOptions } from '../support/azion.ts';
 import type { Dialect, Family, ResetFormat, RetryAfterFormat } from '../support/dialect.ts';
-import { AdjustableClock } from '../support/adjustable-clock.ts';
+import { FakeClock } from '../support/fake-clock.ts';
 import { bucketsOf, setUp, until, type Setup } from '../support/setup.ts';
 
 const HOUR_MS = 3_600_000;
@@ -28,12 +28,12 @@ const RESETS: readonly ResetFormat[] = [
 ];
 
 interface Spent extends Setup {
-  readonly clock: AdjustableClock;
+  readonly clock: FakeClock;
 }
 
 /** A gateway that has spent the whole budget of an API that speaks this dialect. */
 async function spendAll(dialect: Dialect, api: AzionOptions = {}): Promise<Spent> {
-  const clock = new AdjustableClock();
+  const clock = new FakeClock();
   const limits = { read: { limit: LIMIT, periodMs: PERIOD_MS } };
   const setup = await setUp({ semantics: 'fixed', limits, dialect, ...api }, { clock });
   const answers = await askMany(LIMIT, () => get(setup));
@@ -94,7 +94,7 @@ describe('a 429 that says when to come back', () => {
   test.each<RetryAfterFormat>(['none', 'delta-ceil', 'delta-float', 'http-date'])(
     '(Retry-After: %s) is followed',
     async (retryAfter) => {
-      const clock = new AdjustableClock();
+      const clock = new FakeClock();
       const limits = { read: { limit: LIMIT, periodMs: PERIOD_MS } };
       const setup = await setUp({ semantics: 'fixed', limits, dialect: { retryAfter } }, { clock });
       await get(setup);

@@ -2,7 +2,7 @@ import { Agent } from 'node:http';
 import { expect, onTestFinished, test } from 'vitest';
 import { ask } from '../support/ask.ts';
 import type { Azion } from '../support/azion.ts';
-import { AdjustableClock } from '../support/adjustable-clock.ts';
+import { FakeClock } from '../support/fake-clock.ts';
 import { bucketsOf, setUp, until, type Setup } from '../support/setup.ts';
 
 const TOKEN = 'token shared';
@@ -46,7 +46,7 @@ interface Empty extends Setup {
 
 /** A gateway whose bucket is empty, so that a queue can form. */
 async function emptyBucket(grants: number): Promise<Empty> {
-  const clock = new AdjustableClock();
+  const clock = new FakeClock();
   const { azion, gateway } = await setUp(
     {
       semantics: 'fixed',

@@ -5,7 +5,7 @@ import { ask, type Answer, type AskOptions } from '../support/ask.ts';
 import type { AzionOptions } from '../support/azion.ts';
 import type { LogLine } from '../support/captured-log.ts';
 import { startGateway } from '../support/gateway.ts';
-import { AdjustableClock } from '../support/adjustable-clock.ts';
+import { FakeClock } from '../support/fake-clock.ts';
 import { bucketsOf, setUp, until, type BucketLine, type Setup } from '../support/setup.ts';
 
 const TOKEN = 'token shared';
@@ -228,7 +228,7 @@ describe('when the rate headers are wrong', () => {
   });
 
   test('doubtful ones are warned of once a minute, with how many there were', async () => {
-    const clock = new AdjustableClock();
+    const clock = new FakeClock();
     const setup = await setUp(API, { clock });
     for (let i = 0; i < 3; i++) await meet(setup, 'garbage-rates');
     clock.advance(60_000);
@@ -244,7 +244,7 @@ describe('when the rate headers are wrong', () => {
   test.each(['reset-in-an-hour', 'reset-in-the-past', 'reset-zero'])(
     '(%s) one bogus reset costs nobody more than the window it was in',
     async (fault) => {
-      const clock = new AdjustableClock();
+      const clock = new FakeClock();
       const setup = await setUp(small, { clock });
       const { answer, line } = await meet(setup, fault);
       expect(answer.status).toBe(200);
@@ -261,7 +261,7 @@ describe('when the rate headers are wrong', () => {
   );
 
   test('an API that first says "nothing until tomorrow" is asked again after a minute', async () => {
-    const clock = new AdjustableClock();
+    const clock = new FakeClock();
     const setup = await setUp(small, { clock });
     const { answer } = await meet(setup, 'empty-for-a-day');
     expect(answer.status).toBe(200);
@@ -293,7 +293,7 @@ describe('when the rate headers are wrong', () => {
 
 describe('when the API refuses', () => {
   test('a 429 for the budget is waited out, warned of, and never seen by a caller', async () => {
-    const clock = new AdjustableClock();
+    const clock = new FakeClock();
     const setup = await setUp(
       { ...API, limits: { read: { limit: 3, periodMs: 60_000 } } },
       { clock },
@@ -326,7 +326,7 @@ describe('when the API refuses', () => {
   });
 
   test('a 429 about one route holds that request and nobody else', async () => {
-    const clock = new AdjustableClock();
+    const clock = new FakeClock();
     const setup = await setUp(API, { clock });
     await call(setup);
     setup.azion.failNext('throttle-route:30');

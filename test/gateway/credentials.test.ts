@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { ask } from '../support/ask.ts';
-import { AdjustableClock } from '../support/adjustable-clock.ts';
+import { FakeClock } from '../support/fake-clock.ts';
 import { bucketsOf, setUp, until } from '../support/setup.ts';
 
 const ONE_A_MINUTE = { read: { limit: 1, periodMs: 60_000 } };
@@ -26,7 +26,7 @@ describe('the configured token', () => {
     onTestFinished(() => rmSync(folder, { recursive: true }));
     const file = join(folder, 'token');
     writeFileSync(file, 'first\n');
-    const clock = new AdjustableClock();
+    const clock = new FakeClock();
     const { azion, gateway } = await setUp(
       { semantics: 'fixed', limits: ONE_A_MINUTE },
       { settings: { HEADGATE_TOKEN_FILE: file }, clock },
@@ -111,7 +111,7 @@ describe('whose budget it is', () => {
   });
 
   test('HEADGATE_BUDGET_PER=upstream: all credentials share one', async () => {
-    const clock = new AdjustableClock();
+    const clock = new FakeClock();
     const { azion, gateway } = await setUp(
       { semantics: 'fixed', limits: ONE_A_MINUTE, perAccount: true },
       { settings: { HEADGATE_BUDGET_PER: 'upstream' }, clock },
@@ -126,7 +126,7 @@ describe('whose budget it is', () => {
   });
 
   test('HEADGATE_LIMIT is believed of an API that reports none', async () => {
-    const clock = new AdjustableClock();
+    const clock = new FakeClock();
     const settings = { HEADGATE_LIMIT: '2/1m', HEADGATE_MAX_WAIT: '10m' };
     const { azion, gateway } = await setUp({}, { settings, clock });
     azion.failNext('no-rates', 3);

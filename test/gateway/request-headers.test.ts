@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { ask } from '../support/ask.ts';
-import { AdjustableClock } from '../support/adjustable-clock.ts';
+import { FakeClock } from '../support/fake-clock.ts';
 import { bucketsOf, setUp, until } from '../support/setup.ts';
 
 const AUTHORIZATION = 'token secret-of-the-test';
@@ -62,7 +62,7 @@ describe('Headgate-Max-Wait', () => {
   });
 
   test('may shorten the wait, and not lengthen it', async () => {
-    const clock = new AdjustableClock();
+    const clock = new FakeClock();
     const limits = { read: { limit: 1, periodMs: 60_000 } };
     const settings = { HEADGATE_MAX_WAIT: '10s' };
     const { gateway } = await setUp({ semantics: 'fixed', limits }, { settings, clock });
@@ -152,7 +152,7 @@ describe('what the API gets', () => {
 
 describe("the API's clients that are known", () => {
   test('Azion_CLI is shed before it would give up; terraform is shed with 429', async () => {
-    const clock = new AdjustableClock();
+    const clock = new FakeClock();
     const limits = { read: { limit: 1, periodMs: 60_000 } };
     const { gateway } = await setUp({ semantics: 'fixed', limits }, { clock });
     const get = (userAgent: string, maxWait: string) =>

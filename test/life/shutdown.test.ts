@@ -77,7 +77,7 @@ describe('during the drain delay after SIGTERM', () => {
       settings: { HEADGATE_ADMIN_LISTEN: 'off', HEADGATE_DRAIN_DELAY: '5s' },
       clock,
     });
-    const stopped = gateway.stop('after-delay');
+    const stopped = gateway.stopAfterDelay();
     clock.advance(4999);
     expect((await get(gateway)).status).toBe(200);
     clock.advance(1);

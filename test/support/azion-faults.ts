@@ -39,6 +39,8 @@ export interface FaultContext {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: string;
+  /** Calls `run` after `ms` of the API's clock. */
+  readonly delay: (ms: number, run: () => void) => void;
   /** Answers without a fault. */
   readonly answer: (changes?: {
     status?: number;
@@ -61,12 +63,12 @@ const HOUR_MS = 3_600_000;
 
 /** Plays a fault instead of the usual answer. */
 export function play(fault: Fault, context: FaultContext): void {
-  const { incoming, outgoing, status, headers, body, answer } = context;
+  const { incoming, outgoing, status, headers, body, delay, answer } = context;
   const [name = '', argument = ''] = fault.split(':');
   const half = body.slice(0, Math.ceil(body.length / 2));
   switch (name) {
     case 'delay':
-      setTimeout(() => answer(), Number(argument));
+      delay(Number(argument), () => answer());
       return;
     case 'reset-before-read':
     case 'reset-after-read':

@@ -1,5 +1,6 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { Clock } from '../../src/util/clock.ts';
+import { systemClock } from '../../src/util/system-clock.ts';
 import { play, UNCOUNTED, type Fault } from './azion-faults.ts';
 import { makeRoutes } from './azion-routes.ts';
 import { renderHeaders, type Dialect } from './dialect.ts';
@@ -13,8 +14,8 @@ export interface AzionOptions {
   readonly limits?: Readonly<Record<string, LimiterOptions>>;
   readonly perAccount?: boolean;
   readonly dialect?: Dialect;
-  /** The host's clock by default. */
-  readonly clock?: Pick<Clock, 'now'>;
+  /** Its clock, which its delays use as well; the host's by default. */
+  readonly clock?: Clock;
   /** How far the API's own clock is ahead of that. */
   readonly skewMs?: number;
   readonly dateHeader?: boolean;
@@ -78,7 +79,7 @@ export async function startAzion(options: AzionOptions = {}): Promise<Azion> {
     perAccount = false,
     dialect = {},
   } = options;
-  const { clock = performance, skewMs = 0, dateHeader = true, latencyMs, forbidden = [] } = options;
+  const { clock, skewMs = 0, dateHeader = true, latencyMs, forbidden = [] } = options;
   const limiters = new Map<string, Limiter>();
   const faults: Fault[] = [];
   const seen: SeenCall[] = [];
@@ -86,7 +87,12 @@ export async function startAzion(options: AzionOptions = {}): Promise<Azion> {
   let throttled = 0;
   let operations = 0;
   let origin = '';
-  const now = (): number => performance.timeOrigin + clock.now() + skewMs;
+  const delay = (ms: number, run: () => void): void => {
+    if (ms > 0) (clock ?? systemClock).after(ms, run);
+    else run();
+  };
+  const now = (): number =>
+    (clock?.wallMs() ?? performance.timeOrigin + performance.now()) + skewMs;
 
   function limiter(authorization: string, className: string): Limiter {
     const key = `${perAccount ? '' : authorization.toLowerCase()} ${className}`;
@@ -169,6 +175,7 @@ export async function startAzion(options: AzionOptions = {}): Promise<Azion> {
         headers: date,
         body: '',
         answer: () => undefined,
+        delay,
       });
       return;
     }
@@ -205,6 +212,7 @@ export async function startAzion(options: AzionOptions = {}): Promise<Azion> {
       status: answer.status,
       headers: rates,
       body: content,
+      delay,
       answer: (changes = {}) =>
         send(
           changes.status ?? answer.status,
@@ -224,8 +232,7 @@ export async function startAzion(options: AzionOptions = {}): Promise<Azion> {
     incoming.on('data', (chunk: Buffer) => chunks.push(chunk));
     incoming.on('end', () => {
       const answer = (): void => handle(incoming, outgoing, Buffer.concat(chunks).toString());
-      if (latencyMs === undefined) answer();
-      else setTimeout(answer, latencyMs());
+      delay(latencyMs?.() ?? 0, answer);
     });
   });
   await new Promise<void>((resolve, reject) => {

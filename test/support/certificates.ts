@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { pathOf } from './tools.ts';
 
 /** A self-signed certificate, in files and in memory. */
 export interface Certificate {
@@ -22,7 +23,7 @@ export class Certificates {
     const [certPath, keyPath] = [`${base}.crt`, `${base}.key`];
     const what = 'req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2'.split(' ');
     const name = ['-subj', `/CN=${names[0]}`, '-addext', `subjectAltName=${names.join(',')}`];
-    execFileSync('openssl', [...what, ...name, '-keyout', keyPath, '-out', certPath], {
+    execFileSync(pathOf('openssl'), [...what, ...name, '-keyout', keyPath, '-out', certPath], {
       stdio: 'ignore',
     });
     return {

@@ -1,10 +1,11 @@
 import { readFileSync } from 'node:fs';
-import { startApp } from '../../src/app/app.ts';
+import { startApp, type RunningGateway } from '../../src/app/app.ts';
 import { loadConfig, type LoadResult } from '../../src/config/config.ts';
 import { makeLog } from '../../src/telemetry/log.ts';
 import type { Clock, Random } from '../../src/util/clock.ts';
 import { systemClock, systemRandom } from '../../src/util/system-clock.ts';
 import { CapturedLog } from './captured-log.ts';
+import { FakeClock } from './fake-clock.ts';
 
 /** The text of files that exist for one test only, by path. */
 export type Files = Readonly<Record<string, string>>;
@@ -24,7 +25,9 @@ export interface TestGateway {
   readonly url: string;
   readonly adminUrl: string;
   readonly log: CapturedLog;
-  stop(how?: 'at-once' | 'after-delay'): Promise<void>;
+  stop(): Promise<void>;
+  /** Stops as SIGTERM does, with the drain delay. */
+  stopAfterDelay(): Promise<void>;
 }
 
 /** Short, so that a test does not wait for requests that it left behind. */
@@ -55,6 +58,19 @@ export function loadSettings(env: Readonly<Record<string, string>>, files: Files
   });
 }
 
+/** Stops a gateway whose drain timeout passes only as the test's clock does. */
+async function stopOn(clock: FakeClock, running: RunningGateway): Promise<void> {
+  let isStopped = false;
+  const stopped = running.stop().finally(() => (isStopped = true));
+  while (!isStopped) {
+    clock.advance(100);
+    await new Promise((resolve) => {
+      setImmediate(resolve);
+    });
+  }
+  await stopped;
+}
+
 /** Starts a gateway in this process, composed as the program composes it. */
 export async function startGateway(options: GatewayOptions = {}): Promise<TestGateway> {
   const { files, clock = systemClock, random = systemRandom } = options;
@@ -80,6 +96,7 @@ export async function startGateway(options: GatewayOptions = {}): Promise<TestGa
     url: running.url,
     adminUrl: running.adminUrl ?? '',
     log: captured,
-    stop: (how) => running.stop(how),
+    stop: () => (clock instanceof FakeClock ? stopOn(clock, running) : running.stop()),
+    stopAfterDelay: () => running.stop('after-delay'),
   };
 }
