@@ -87,7 +87,7 @@ export async function playScene(nowMs: number): Promise<Scene> {
     clock,
     random,
     apiClock,
-    places: { free: 1, take: () => true, onFree: () => undefined },
+    socketPermits: { free: 1, take: () => true, onFree: () => undefined },
     maxQueue: 1000,
   });
   const limiters = new Map<string, Limiter>();

@@ -54,7 +54,7 @@ function makeLedger(): LocalLedger {
     clock: systemClock,
     random: () => 0.5,
     apiClock: new ApiClock(),
-    places: { free: 1, take: () => true, onFree: () => undefined },
+    socketPermits: { free: 1, take: () => true, onFree: () => undefined },
     maxQueue: 1_000_000,
     maxBuckets: 1_000_000,
   });

@@ -150,7 +150,7 @@ async function batching(step: Step): Promise<Figure[]> {
       clock: systemClock,
       random: () => 0.5,
       apiClock: new ApiClock(),
-      places: { free: 1000, take: () => true, onFree: () => undefined },
+      socketPermits: { free: 1000, take: () => true, onFree: () => undefined },
       maxQueue: 10_000,
       belief: ENOUGH,
       replica: `bench-${callers}`,

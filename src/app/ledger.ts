@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { makeCredentialHash, type CredentialHash } from '../gateway/credential.ts';
+import { makeCredentialHash, type CredentialHash } from '../gateway/credentials.ts';
 import type { Ledger, LedgerObserver, SocketPermits } from '../ledger/ledger.ts';
 import { LocalLedger, type LocalLedgerOptions } from '../ledger/local/local-ledger.ts';
 import type { ApiClock } from '../rate-headers/api-clock.ts';
@@ -49,7 +49,7 @@ export function newLocalLedger(
     clock,
     random,
     apiClock,
-    places: socketPermits,
+    socketPermits,
     get maxQueue() {
       return currentConfig().maxQueue;
     },

@@ -4,15 +4,13 @@ import type { ApiClock } from '../rate-headers/api-clock.ts';
 import type { Random, Clock, EndOfTurn } from '../util/clock.ts';
 import { makeIsOurHost } from '../http/origin-check.ts';
 import { makeAdmit } from '../gateway/admit.ts';
-import { makeCallerOfKey } from '../gateway/caller-keys.ts';
-import type { CredentialHash } from '../gateway/credential.ts';
+import { makeCallerOfKey, type CredentialHash } from '../gateway/credentials.ts';
 import { makeForward } from '../gateway/forward.ts';
 import { makeGateway, type Gateway } from '../gateway/gateway.ts';
 import { makeIdentify } from '../gateway/identify.ts';
 import { makeRecord } from '../gateway/record.ts';
 import { makeRefuse, makeRespond } from '../gateway/respond.ts';
 import { makeRewrite } from '../gateway/rewrite.ts';
-import { makeRefuseWebPages } from '../gateway/same-site.ts';
 import { makeSettle } from '../gateway/settle.ts';
 import { makeTakeBody } from '../gateway/take-body.ts';
 import type { Ledger } from '../ledger/ledger.ts';
@@ -68,7 +66,7 @@ export function makePipelines(parts: PipelineParts): (config: Config) => Gateway
         readsAnswers: links.rewrite === 'on' && links.jsonLinks.length > 0,
         credentialHash,
         callerOfKey: callerKeys.length === 0 ? undefined : makeCallerOfKey(callerKeys, keyHashKey),
-        refuseWebPages: makeRefuseWebPages(makeIsOurHost([...hosts, listen.host, apiHost])),
+        isOurHost: makeIsOurHost([...hosts, listen.host, apiHost]),
       }),
       admit: makeAdmit({ ledger, clock }),
       forward: makeForward({ upstream, lane, clock, token: () => token.current() }),

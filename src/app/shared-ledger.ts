@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { RedisConfig } from '../config/redis.ts';
-import { makeCredentialHash, type CredentialHash } from '../gateway/credential.ts';
+import { makeCredentialHash, type CredentialHash } from '../gateway/credentials.ts';
 import { FailoverLedger } from '../ledger/failover-ledger.ts';
 import type { SocketPermits } from '../ledger/ledger.ts';
 import { ReplicaPresence } from '../ledger/shared/presence.ts';
@@ -23,7 +23,12 @@ export async function makeSharedLedger(
   const credentialHash: CredentialHash = (authorization) => hash(authorization);
   const [sharedPermits, localPermits] = splitSocketPermits(socketPermits);
   const replica = randomBytes(6).toString('base64url');
-  const store = openRedisStore({ ...redis, replica, log, onMessage: (text) => shared.hear(text) });
+  const store = openRedisStore({
+    ...redis,
+    replica,
+    log,
+    onMessage: (text) => shared.receive(text),
+  });
   const presence = new ReplicaPresence({
     store,
     clock,
@@ -37,7 +42,7 @@ export async function makeSharedLedger(
     clock,
     random,
     apiClock,
-    places: sharedPermits,
+    socketPermits: sharedPermits,
     get maxQueue() {
       return currentConfig().maxQueue;
     },

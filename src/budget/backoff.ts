@@ -1,94 +1,99 @@
-import { UNKNOWN_RESET_MS } from './canary.ts';
 import type { Random } from '../util/clock.ts';
-import type { Comebacks } from './comebacks.ts';
 import type { Lease } from './in-flight.ts';
 import type { NewestObservation } from './observation-order.ts';
 import type { Observation } from './observation.ts';
+import type { Refill } from './refill.ts';
+import { UNKNOWN_RESET_WAIT_MS } from './trials.ts';
+
+const MIN_GUESS_MS = 50;
+/** Beyond this exponent the guess is at its maximum, and 2 to the power of it stays finite. */
+const MAX_EXPONENT = 16;
 
 /**
- * How long a 429 keeps a bucket from granting anything: until its Retry-After, else until something
- * comes back, else for a while with jitter, and longer each time.
+ * How long a 429 blocks the bucket: until its Retry-After; else until the next slot returns; else
+ * for a guess, which is exponential with full jitter.
  *
- * What was out together when the API first refused is one refusal, however many answers it has. A
- * later one of them may still bring a Retry-After, or a time at which something comes back.
+ * The requests in flight at the first refusal count as one refusal, however many of them the API
+ * refuses. A later answer among them may still add a Retry-After or a time of return.
  */
-export class Block {
+export class Backoff {
   readonly #newest: NewestObservation;
-  readonly #comebacks: Comebacks;
+  readonly #refill: Refill;
   #until: number | undefined;
   #isByRetryAfter = false;
-  #beganAt = Number.NEGATIVE_INFINITY;
-  /** How many observations there were when it began. */
-  #observation = 0;
-  #guessesInARow = 0;
+  #startedAt = Number.NEGATIVE_INFINITY;
+  /** How many observations there were when the back-off started. */
+  #observationCount = 0;
+  #guessesInSeries = 0;
 
-  constructor(newest: NewestObservation, comebacks: Comebacks) {
+  constructor(newest: NewestObservation, refill: Refill) {
     this.#newest = newest;
-    this.#comebacks = comebacks;
+    this.#refill = refill;
   }
 
-  /** When it ends, on our clock; `undefined` when there is none. */
+  /** When the back-off ends; `undefined` when there is none. */
   get until(): number | undefined {
     return this.#until;
   }
 
-  /** Whether the API itself said until when. */
+  /** Whether the end of the current back-off is the API's Retry-After. */
   get isByRetryAfter(): boolean {
     return this.#until !== undefined && this.#isByRetryAfter;
   }
 
-  /** Takes on a Retry-After that somebody else was given. */
-  adopt(until: number): void {
+  /** Continues a Retry-After that another ledger received. */
+  restore(until: number): void {
     this.#until = until;
     this.#isByRetryAfter = true;
   }
 
-  /** Ends it when its time is up; says whether it did. */
-  endedBy(now: number): boolean {
+  /** Ends the back-off if its time is over. Returns whether it ended one. */
+  endIfOver(now: number): boolean {
     if (this.#until === undefined || this.#until > now) return false;
     this.#until = undefined;
     return true;
   }
 
-  /** Something remains, says the answer to `lease`. */
-  overrule(lease: Lease): void {
-    // A Retry-After is overruled only by an answer to what was granted after it.
-    if (this.#isByRetryAfter && lease.observation < this.#observation) return;
+  /** Ends the back-off because the answer to `lease` reports that something remains. */
+  lift(lease: Lease): void {
+    // A Retry-After stands until a request that was granted after it is answered.
+    if (this.#isByRetryAfter && lease.observationCount < this.#observationCount) return;
     this.#until = undefined;
   }
 
   /**
-   * The API refused `lease`. Says whether that told anything: under a Retry-After, a refusal of
-   * what was out before it and that says no time itself does not.
+   * Starts or updates the back-off, because the API refused `lease`. Returns false for a refusal that
+   * adds nothing: the request was in flight before the current Retry-After and got none itself.
    */
   refused(lease: Lease, { retryAt }: Observation, now: number, random: Random): boolean {
-    const isSame = this.#until !== undefined && lease.grantedAt <= this.#beganAt;
-    const isTold = retryAt !== undefined && retryAt > now;
-    if (isSame && !isTold && this.#isByRetryAfter) return false;
-    this.#observation = this.#newest.count;
-    this.#isByRetryAfter = isTold;
-    if (!isSame) this.#beganAt = now;
-    const { nextAt } = this.#comebacks;
-    if (isTold) {
+    const isSameRefusal = this.#until !== undefined && lease.grantedAt <= this.#startedAt;
+    const hasRetryAfter = retryAt !== undefined && retryAt > now;
+    if (isSameRefusal && !hasRetryAfter && this.#isByRetryAfter) return false;
+    this.#observationCount = this.#newest.count;
+    this.#isByRetryAfter = hasRetryAfter;
+    if (!isSameRefusal) this.#startedAt = now;
+    const { nextReturnAt } = this.#refill;
+    if (hasRetryAfter) {
       this.#until = retryAt;
-      this.#guessesInARow = 0;
-    } else if (nextAt > now && nextAt < Infinity) {
-      this.#until = nextAt;
-      this.#guessesInARow = 0;
-    } else if (!isSame) {
-      this.#until = this.#guess(now, random);
+      this.#guessesInSeries = 0;
+    } else if (nextReturnAt > now && nextReturnAt < Infinity) {
+      this.#until = nextReturnAt;
+      this.#guessesInSeries = 0;
+    } else if (!isSameRefusal) {
+      this.#until = this.#guessEnd(now, random);
     }
     return true;
   }
 
+  /** The API accepted a request: the next guess starts from the shortest time again. */
   accepted(): void {
-    this.#guessesInARow = 0;
+    this.#guessesInSeries = 0;
   }
 
-  #guess(now: number, random: Random): number {
-    const { first, last } = UNKNOWN_RESET_MS;
-    const mostMs = Math.min(first * 2 ** this.#guessesInARow, last);
-    this.#guessesInARow = Math.min(this.#guessesInARow + 1, 16);
-    return now + Math.max(50, mostMs * random());
+  #guessEnd(now: number, random: Random): number {
+    const { first, max } = UNKNOWN_RESET_WAIT_MS;
+    const maxMs = Math.min(first * 2 ** this.#guessesInSeries, max);
+    this.#guessesInSeries = Math.min(this.#guessesInSeries + 1, MAX_EXPONENT);
+    return now + Math.max(MIN_GUESS_MS, maxMs * random());
   }
 }

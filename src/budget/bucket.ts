@@ -1,432 +1,483 @@
-import { Block } from './backoff.ts';
-import { Canary } from './canary.ts';
-import type { OffsetBounds } from './observation.ts';
 import type { Random } from '../util/clock.ts';
-import { Comebacks } from './comebacks.ts';
-import { Counting } from './counting.ts';
-import type { Belief, KnownBudget } from './known-budget.ts';
-import { type Granted, type GrantKind, type Lease, Leases } from './in-flight.ts';
+import { Backoff } from './backoff.ts';
+import { InFlight, type GrantKind, type Lease, type LeaseStart } from './in-flight.ts';
 import { NewestObservation } from './observation-order.ts';
-import type { Observation } from './observation.ts';
-import { Opening } from './opening.ts';
-import { Share, WHOLE } from './share.ts';
-import { ReportingClock } from './reporting-clock.ts';
+import { RemainingReader, ResetClock, type Observation, type OffsetBounds } from './observation.ts';
+import { Refill } from './refill.ts';
+import { Share, WHOLE_BUDGET, type KnownBudget } from './share.ts';
+import { Canary, Opening } from './trials.ts';
 
-export type { KnownBudget } from './known-budget.ts';
 export type { GrantKind, Lease } from './in-flight.ts';
 
+/** A limit that the configuration states, for an API that reports none. */
+export interface ConfiguredLimit {
+  readonly limit: number;
+  readonly periodMs: number;
+}
+
 /**
- * One budget at the API. Every spent operation is a slot that comes back at the reset its own
- * response reported; that one rule fits fixed, aligned and sliding windows and leaky buckets.
+ * Models one budget at the API and decides when a request may be sent.
  *
- *                 a 2xx without rate headers
- *     ┌──────────┐ ───────────────────────────▶ ┌───────────┐   slow start: 1, 2, 4 … at once
- *     │ unopened │                              │ unmetered │
- *     └──────────┘ ──┐                          └───────────┘
- *      one probe     │ remaining, or a 429          │
- *      at a time     ▼                              ▼
- *                 ┌───────────────────────────────────────┐
- *                 │ metered: available = remaining − leases│
- *                 └───────────────────────────────────────┘
+ * Each spent operation is a slot. The API returns a slot at the reset that the operation's own
+ * answer reported. This one rule fits fixed windows, aligned windows, sliding logs and leaky
+ * buckets.
  *
- * While metered, three things hold grants back beyond `available`:
- *   blocked    until a 429's Retry-After, or until something comes back ({@link Block})
- *   held       a refill by the clock is a belief: one canary goes, the rest waits for its answer
- *   exhausted  nothing available and nothing known to come back: a canary after a while, or at
- *              once for what may have come back uncounted ({@link Canary} and {@link Comebacks})
- * Where several replicas have a part each, `available` is of our own, and what the others leave of
- * theirs goes after it ({@link Share}).
+ *                     a 2xx without rate headers
+ *     ┌──────────┐                              ┌───────────┐
+ *     │ unopened │ ───────────────────────────▶ │ unmetered │
+ *     └──────────┘                              └───────────┘
+ *     one first request                         slow start: 1, 2, 4 … requests
+ *     at a time                                 in flight
+ *           │                                         │
+ *           │ an answer reports `remaining`,          │
+ *           ▼ or a 429 reports a reset                ▼
+ *     ┌─────────────────────────────────────────────────────┐
+ *     │ metered: available = remaining − leases in flight   │
+ *     └─────────────────────────────────────────────────────┘
  *
- * Here is what the answers and the clock do to `remaining`; each of its members owns one thing more.
- * Times named `…At` are on our clock.
+ * A bucket with a configured limit starts metered.
+ *
+ * A metered bucket grants requests while `available` is positive, except in these states:
+ *
+ * - blocked: after a 429 nothing is granted until its Retry-After, until the next slot returns, or
+ *   for a guessed time ({@link Backoff}).
+ * - held: `remaining` is assumed and not reported, for example after a reset. One canary is
+ *   granted, and all other requests wait for its answer ({@link Canary}).
+ * - exhausted: nothing is available, and no time is known at which a slot returns. A canary is
+ *   granted after a delay ({@link Canary}).
+ * - uncounted: nothing is available, but slots have returned that the newest observation may not
+ *   count. A canary is granted to find out ({@link Refill}).
+ *
+ * While replicas cannot coordinate, each one holds a share of the budget. `limit`, `remaining` and
+ * `available` are then those of the share. A replica that used up its share may borrow what the
+ * others leave unused ({@link Share}).
+ *
+ * This class owns `limit` and `remaining`; each of its members owns one further rule. Times whose
+ * names end in `At` or `Until` are in milliseconds on `Clock.now`, unless stated otherwise.
+ *
+ * The scripts of the shared ledger contain the same model in Lua. A differential test compares the
+ * two.
  */
 export class Bucket {
   #phase: 'unopened' | 'unmetered' | 'metered' = 'unopened';
-  /** Whether the API has said a limit, here or to whoever knew the budget before. */
-  #isReported = false;
+  /** Whether the API reported a limit, to this bucket or to the ledger that it continues. */
+  #hasReportedLimit = false;
   #limit = 0;
   #remaining = 0;
-  /** How much earlier than said the newest observation's reset may be. */
+  /** How much earlier than reported the newest observation's reset may be. */
   #uncertaintyMs = 0;
 
-  readonly #counting = new Counting();
-  #part = WHOLE;
-  readonly #clock = new ReportingClock();
-  readonly #leases = new Leases();
+  readonly #remainingReader = new RemainingReader();
+  #share = WHOLE_BUDGET;
+  readonly #resetClock = new ResetClock();
+  readonly #inFlight = new InFlight();
   readonly #newest = new NewestObservation();
-  readonly #comebacks = new Comebacks(this.#clock);
-  readonly #block = new Block(this.#newest, this.#comebacks);
+  readonly #refill = new Refill(this.#resetClock);
+  readonly #backoff = new Backoff(this.#newest, this.#refill);
   readonly #canary: Canary;
   readonly #opening = new Opening();
 
-  /** `belief` is a limit from the configuration, for APIs that report none. */
-  constructor(now: number, belief?: Belief) {
+  constructor(now: number, configured?: ConfiguredLimit) {
     this.#canary = new Canary(now);
-    if (belief !== undefined) this.believe(belief);
+    if (configured !== undefined) this.setConfiguredLimit(configured);
   }
 
   /**
-   * Takes another limit from the configuration for the one that it was made with. What the API has
-   * reported is better than what anybody configures, so it changes nothing then.
+   * Applies a limit from the configuration, at first or after a reload. A limit that the API reported
+   * takes precedence: then this does nothing.
    */
-  believe({ limit, periodMs }: Belief): void {
-    if (this.#isReported) return;
-    // Spent slots stay spent.
+  setConfiguredLimit({ limit, periodMs }: ConfiguredLimit): void {
+    if (this.#hasReportedLimit) return;
+    // What is spent stays spent under the new limit.
     const spent = this.#phase === 'metered' ? this.#limit - this.#remaining : 0;
     this.#phase = 'metered';
-    this.#limit = this.#part.ofLimit(limit);
+    this.#limit = this.#share.limitOf(limit);
     this.#remaining = Math.max(0, this.#limit - spent);
-    this.#comebacks.believe(periodMs, this.#part.mostOut(this.#limit, this.#remaining));
+    this.#refill.setConfiguredPeriod(periodMs, this.#share.maxSlots(this.#limit, this.#remaining));
   }
 
   /**
-   * Takes on what is known of the budget from elsewhere, and a share of it: one of `replicas` equal
-   * parts, of this and of all that the API will say. Slots are our own and come back whole.
+   * Continues a budget that another ledger kept, with one of `replicas` equal shares of it. What the
+   * API reports from now on is divided as well. `known.slots` are this replica's own slots, and are
+   * not divided.
    */
-  assume(known: KnownBudget, replicas: number, now: number): void {
-    const { said, blockedUntil, slots } = known;
-    this.#part = new Share(replicas, now);
-    if (blockedUntil !== undefined && blockedUntil > now) this.#block.adopt(blockedUntil);
-    if (said === undefined && this.#phase === 'metered') {
-      this.#limit = this.#part.ofLimit(this.#limit);
+  startShare(known: KnownBudget, replicas: number, now: number): void {
+    const { reported, blockedUntil, slots } = known;
+    this.#share = new Share(replicas, now);
+    if (blockedUntil !== undefined && blockedUntil > now) this.#backoff.restore(blockedUntil);
+    if (reported === undefined && this.#phase === 'metered') {
+      this.#limit = this.#share.limitOf(this.#limit);
       this.#remaining = Math.min(this.#remaining, this.#limit);
     }
-    if (said === undefined) return;
+    if (reported === undefined) return;
     this.#phase = 'metered';
-    this.#isReported = true;
-    this.#limit = this.#part.ofLimit(said.limit);
-    this.#remaining = this.#part.of(said.remaining);
-    this.#part.heard(said.remaining, said.at ?? now, -Infinity);
-    this.#uncertaintyMs = said.uncertaintyMs;
-    this.#clock.use('delay');
-    this.#comebacks.assume(said.resetAt, said.periodMs, said.limit);
+    this.#hasReportedLimit = true;
+    this.#limit = this.#share.limitOf(reported.limit);
+    this.#remaining = this.#share.shareOf(reported.remaining);
+    this.#share.observed(reported.remaining, reported.at ?? now, -Infinity);
+    this.#uncertaintyMs = reported.uncertaintyMs;
+    this.#resetClock.setBasis('delay');
+    this.#refill.restore(reported.resetAt, reported.periodMs, reported.limit);
     for (const [at, count] of slots) {
-      for (let i = 0; i < count; i++) if (at > now) this.#comebacks.addSlot(at, now);
+      for (let i = 0; i < count; i++) if (at > now) this.#refill.addSlot(at, now);
     }
-    this.#comebacks.keepLast(said.limit - said.remaining);
-    this.#part.begin(now, this.#own);
-    if (said.resetAt === undefined || said.resetAt <= now) this.#canary.later(now);
+    this.#refill.keepLast(reported.limit - reported.remaining);
+    this.#share.startSpending(now, this.#ownRemaining);
+    if (reported.resetAt === undefined || reported.resetAt <= now) this.#canary.schedule(now);
   }
 
-  /** Takes on a grant that was given elsewhere and has no answer yet. Oldest first. */
-  adopt(kind: GrantKind, grantedAt: number): Lease {
-    const lease = this.#leases.add(this.#granted(kind, grantedAt, false));
-    if (kind === 'canary') this.#canary.adopt(lease);
+  /** Adds a lease that another ledger granted. Leases must be added oldest first. */
+  addLease(kind: GrantKind, grantedAt: number): Lease {
+    const lease = this.#inFlight.add(this.#leaseStart(kind, grantedAt, false));
+    if (kind === 'canary') this.#canary.restore(lease);
     return lease;
   }
 
-  /** Whether answers are still awaited: such a bucket must not be forgotten. */
-  get busy(): boolean {
-    return this.#leases.size > 0;
+  /** Whether any lease is in flight. The ledger must keep such a bucket for the answer. */
+  get hasLeases(): boolean {
+    return this.#inFlight.size > 0;
   }
 
-  /** Lets time pass: leases expire, slots come back, the reset and the block end. Call it first. */
+  /**
+   * Applies everything that happened up to `now`: leases that expired, slots that returned, the
+   * reset, the end of a back-off. Callers must call it before any other method at the same `now`.
+   */
   advance(now: number, offset: OffsetBounds): void {
-    this.#clock.offset = offset;
+    this.#resetClock.offset = offset;
     for (;;) {
-      const leaseAt = this.#leases.expireAt;
-      const { slotAt, refillAt } = this.#comebacks;
-      // In the order in which they happened: an expired lease's slot may be what the reset clears.
-      if (Math.min(leaseAt, slotAt, refillAt) > now) break;
-      if (leaseAt <= slotAt && leaseAt <= refillAt) this.#expireOldest(now);
-      else if (refillAt <= slotAt) this.#refill(refillAt);
-      else this.#takeSlots();
+      const leaseAt = this.#inFlight.nextExpiryAt;
+      const { nextSlotAt, fullRefillAt } = this.#refill;
+      // The order matters: the reset also returns the slot of a lease that expired before it.
+      if (Math.min(leaseAt, nextSlotAt, fullRefillAt) > now) break;
+      if (leaseAt <= nextSlotAt && leaseAt <= fullRefillAt) this.#expireOldest(now);
+      else if (fullRefillAt <= nextSlotAt) this.#refillByReset(fullRefillAt);
+      else this.#returnSlots();
     }
-    // What came back by the clock is test enough; a canary goes only where nothing did.
-    if (this.#block.endedBy(now)) {
-      this.#part.begin(now, this.#own);
-      this.#canary.dueUnless(this.#available);
+    // If slots returned meanwhile, the next regular grant tests the API. Otherwise a canary does.
+    if (this.#backoff.endIfOver(now)) {
+      this.#share.startSpending(now, this.#ownRemaining);
+      this.#canary.dueIfEmpty(this.#available);
     }
-    this.#part.advance(now);
+    this.#share.advance(now);
     this.#canary.advance(now, this.#available);
-    // As after a refill: what is there is a belief.
-    const isDoubtful = this.#part.isOld(now) && !this.busy && this.#available > 0;
-    if (isDoubtful && !this.#canary.holds(now)) this.#canary.hold(now, this.#uncertaintyMs);
+    // Other replicas may have spent what was reported, so a canary tests it, as after a reset.
+    const isUnverified = this.#share.isStale(now) && !this.hasLeases && this.#available > 0;
+    if (isUnverified && !this.#canary.holdsOthers(now)) {
+      this.#canary.holdOthers(now, this.#uncertaintyMs);
+    }
   }
 
-  /** Whether a request may go now, and as what; `undefined` when it must wait. */
+  /** Returns the kind of grant that a request can have now; `undefined` when it must wait. */
   offer(now: number): GrantKind | undefined {
-    return this.#usualOffer(now) ?? (now >= this.#stuckAt ? 'canary' : undefined);
+    return this.#regularOffer(now) ?? (now >= this.#forcedCanaryAt ? 'canary' : undefined);
   }
 
-  /** Lets one request go, which {@link offer} must have said may. */
+  /** Grants one request. Throws when {@link offer} returns `undefined`. */
   grant(now: number): Lease {
     const kind = this.offer(now);
-    if (kind === undefined) throw new Error('a grant was taken that was not on offer');
-    const trustsClock = this.#available > 0 && this.#comebacks.isRecent(now, this.#uncertaintyMs);
-    const lease = this.#leases.add(this.#granted(kind, now, trustsClock));
-    if (this.#part.isPart) this.#part.granted(now, this.#available, this.#limit, this.#paceMs);
+    if (kind === undefined) throw new Error('a grant was requested while the bucket offered none');
+    const trustsClock =
+      this.#available > 0 && this.#refill.hasRecentReturn(now, this.#uncertaintyMs);
+    const lease = this.#inFlight.add(this.#leaseStart(kind, now, trustsClock));
+    if (this.#share.isShared) this.#share.granted(now, this.#available, this.#limit, this.#paceMs);
     this.#canary.granted(lease, now);
-    if (kind === 'probe') this.#opening.probed(now);
+    if (kind === 'first') this.#opening.firstRequestGranted(now);
     return lease;
   }
 
-  /** The response's headers arrived. `random` spreads the retries of an API that says no time. */
+  /**
+   * Ends `lease` with its answer, whose headers arrived at `now`. `random` is the jitter of a back-off
+   * after a 429 that reports no time.
+   */
   answered(lease: Lease, observation: Observation, now: number, random: Random): void {
-    const wasOut = this.#end(lease);
-    if (lease.kind === 'probe') this.#opening.probeAnswered();
-    const throttled = observation.status === 429;
+    const wasInFlight = this.#endLease(lease);
+    if (lease.kind === 'first') this.#opening.firstRequestAnswered();
+    const isThrottled = observation.status === 429;
     const { resetAt } = observation;
-    if (observation.remaining === undefined && !throttled) {
-      if (wasOut) this.#headerless(observation.status, now);
+    if (observation.remaining === undefined && !isThrottled) {
+      if (wasInFlight) this.#answeredWithoutHeaders(observation.status, now);
       return;
     }
     if (observation.remaining === undefined && resetAt === undefined) {
       this.#opening.narrow();
       this.#remaining = 0;
-      this.#throttled(lease, observation, now, random);
+      this.#refused(lease, observation, now, random);
       return;
     }
-    this.#useBasis(observation);
-    const resetPassed = resetAt !== undefined && this.#clock.local(resetAt) <= now;
-    const refused = throttled && (observation.remaining ?? 0) === 0;
-    if (resetPassed && (this.#comebacks.resetAt ?? now) > now) {
-      // Its numbers are stale, but an instruction is obeyed.
-      if (refused && (observation.retryAt ?? now) > now) {
-        this.#throttled(lease, observation, now, random);
+    this.#switchBasis(observation);
+    const isResetPast = resetAt !== undefined && this.#resetClock.toLocal(resetAt) <= now;
+    const isRefused = isThrottled && (observation.remaining ?? 0) === 0;
+    if (isResetPast && (this.#refill.resetAt ?? now) > now) {
+      // Its numbers belong to an earlier window, but a Retry-After is an instruction.
+      if (isRefused && (observation.retryAt ?? now) > now) {
+        this.#refused(lease, observation, now, random);
       }
       return;
     }
 
-    const unrecorded = (wasOut || !lease.recorded) && !throttled;
-    if (unrecorded && resetAt !== undefined && !resetPassed) this.#comebacks.addSlot(resetAt, now);
+    const isUnrecorded = (wasInFlight || !lease.recorded) && !isThrottled;
+    if (isUnrecorded && resetAt !== undefined && !isResetPast) this.#refill.addSlot(resetAt, now);
     if (!this.#newest.isBefore(lease, observation)) {
-      this.#comebacks.overtaken();
+      this.#refill.olderAnswered();
       return;
     }
     this.#observe(lease, observation, now);
-    if (refused) this.#throttled(lease, observation, now, random);
+    if (isRefused) this.#refused(lease, observation, now, random);
     else this.#accepted(lease);
   }
 
-  /** The request was never sent: it cost nothing. */
+  /** Ends `lease`, whose request was never sent and cost nothing. */
   unsent(lease: Lease): void {
-    if (!this.#end(lease)) return;
-    if (lease.kind === 'canary') this.#canary.dueUnless(this.#available);
-    if (lease.kind === 'probe') this.#opening.probeAgain();
+    if (!this.#endLease(lease)) return;
+    if (lease.kind === 'canary') this.#canary.dueIfEmpty(this.#available);
+    if (lease.kind === 'first') this.#opening.requestAgain();
   }
 
-  /** The request may have reached the API and no answer will come: it counts as spent. */
+  /**
+   * Ends `lease`, whose request may have reached the API and will have no answer. It counts as spent.
+   */
   lost(lease: Lease, now: number): void {
-    if (!this.#end(lease)) return;
-    this.#spend(now);
-    if (lease.kind === 'canary') this.#canary.later(now);
+    if (!this.#endLease(lease)) return;
+    this.#countLost(now);
+    if (lease.kind === 'canary') this.#canary.schedule(now);
   }
 
-  /** When {@link offer} may next say something else than it does now; never infinitely far. */
+  /** Returns the earliest time at which {@link offer} may change. It is always finite. */
   nextWakeAt(now: number): number {
-    let at = this.#stuckAt;
+    let at = this.#forcedCanaryAt;
     const consider = (time: number | undefined): void => {
       if (time !== undefined && time > now && time < at) at = time;
     };
-    consider(this.#block.until);
-    consider(this.#comebacks.slotAt);
-    consider(this.#comebacks.refillAt);
-    const { askAt } = this.#comebacks;
-    if (!this.busy) consider(askAt);
-    consider(this.#canary.heldUntil);
-    consider(this.#beyondAt);
-    consider(this.#part.keptUntil);
+    consider(this.#backoff.until);
+    consider(this.#refill.nextSlotAt);
+    consider(this.#refill.fullRefillAt);
+    const { checkAt } = this.#refill;
+    if (!this.hasLeases) consider(checkAt);
+    consider(this.#canary.othersHeldUntil);
+    consider(this.#nextExtraAt);
+    consider(this.#share.reservedUntil);
     consider(this.#canary.dueAt);
-    if (this.#phase === 'unopened') consider(this.#opening.probeAt);
-    const isKeptByLeases =
-      this.#part.isPart || this.#canary.isOut || this.#phase !== 'metered' || askAt < Infinity;
-    if (isKeptByLeases) consider(this.#leases.expireAt);
+    if (this.#phase === 'unopened') consider(this.#opening.nextRequestAt);
+    const dependsOnLeases =
+      this.#share.isShared ||
+      this.#canary.isInFlight ||
+      this.#phase !== 'metered' ||
+      checkAt < Infinity;
+    if (dependsOnLeases) consider(this.#inFlight.nextExpiryAt);
     return Math.max(at, now);
   }
 
   /**
-   * When the `rank`th waiting ticket (from 1) can expect its grant, on our clock; `undefined` when
-   * too little is known to say. It counts on nobody else spending the budget.
+   * Forecasts when the `rank`th waiting ticket (from 1) is granted; `undefined` when too little is
+   * known. The forecast assumes that no other consumer spends the budget.
    */
   eta(rank: number, now: number): number | undefined {
-    const start = Math.max(now, this.#block.until ?? now);
-    const known = this.#etaUnblocked(rank, now);
-    if (known === undefined) return this.#block.until === undefined ? undefined : start;
-    return Math.max(start, known);
+    const start = Math.max(now, this.#backoff.until ?? now);
+    const unblockedAt = this.#etaUnblocked(rank, now);
+    if (unblockedAt === undefined) return this.#backoff.until === undefined ? undefined : start;
+    return Math.max(start, unblockedAt);
   }
 
+  /** Returns the numbers that the admin API and the metrics show. */
   view(now: number): BucketNumbers {
-    const metered = this.#phase === 'metered';
-    const { resetAt } = this.#comebacks;
-    const blockedUntil = this.#block.until;
+    const isMetered = this.#phase === 'metered';
+    const { resetAt } = this.#refill;
+    const blockedUntil = this.#backoff.until;
     return {
-      ...(metered ? { limit: this.#limit, remaining: Math.max(0, this.#own) } : {}),
+      ...(isMetered ? { limit: this.#limit, remaining: Math.max(0, this.#ownRemaining) } : {}),
       ...(resetAt === undefined || resetAt <= now ? {} : { resetInMs: resetAt - now }),
       ...(blockedUntil === undefined ? {} : { blockedForMs: blockedUntil - now }),
-      leases: this.#leases.size,
+      leases: this.#inFlight.size,
     };
   }
 
   get #available(): number {
-    return this.#phase === 'metered' ? this.#own - this.#leases.size : 0;
+    return this.#phase === 'metered' ? this.#ownRemaining - this.#inFlight.size : 0;
   }
 
-  /** What remains of our own part of the budget. */
-  get #own(): number {
-    return this.#part.own(this.#remaining, this.#limit, this.#comebacks.out);
+  /** What remains of this replica's share. Without other replicas, what remains of the budget. */
+  get #ownRemaining(): number {
+    return this.#share.ownRemaining(this.#remaining, this.#limit, this.#refill.slotCount);
   }
 
-  get #isUsedUp(): boolean {
-    return this.#comebacks.out + this.#leases.size >= this.#limit;
+  get #isShareUsedUp(): boolean {
+    return this.#refill.slotCount + this.#inFlight.size >= this.#limit;
   }
 
-  /** When one may go although nothing of our own part is available; infinitely far when none may. */
-  get #beyondAt(): number {
-    return this.#part.nextAt(this.#leases.size, this.#isUsedUp);
+  /** When a request may be granted beyond this replica's share; `Infinity` when it may not. */
+  get #nextExtraAt(): number {
+    return this.#share.nextExtraAt(this.#inFlight.size, this.#isShareUsedUp);
   }
 
-  /** How far apart the operations of all replicas are where they are spent evenly. */
+  /** The interval between operations when all replicas together spend the budget evenly. */
   get #paceMs(): number {
-    return this.#comebacks.paceMs(this.#part.whole(this.#limit));
+    return this.#refill.paceMs(this.#share.totalOf(this.#limit));
   }
 
-  #granted(kind: GrantKind, grantedAt: number, trustedClock: boolean): Granted {
-    const { returns } = this.#comebacks;
-    return { kind, grantedAt, observation: this.#newest.count, returns, trustedClock };
+  #leaseStart(kind: GrantKind, grantedAt: number, trustedClock: boolean): LeaseStart {
+    const { returns } = this.#refill;
+    return { kind, grantedAt, observationCount: this.#newest.count, returns, trustedClock };
   }
 
-  #usualOffer(now: number): GrantKind | undefined {
-    if (this.#block.until !== undefined) return undefined;
-    const out = this.#leases.size;
+  #regularOffer(now: number): GrantKind | undefined {
+    if (this.#backoff.until !== undefined) return undefined;
+    const inFlight = this.#inFlight.size;
     if (this.#phase === 'unopened') {
-      return out === 0 || now >= this.#opening.probeAt ? 'probe' : undefined;
+      return inFlight === 0 || now >= this.#opening.nextRequestAt ? 'first' : undefined;
     }
-    if (this.#phase === 'unmetered') return out < this.#opening.window ? 'slot' : undefined;
-    const available = this.#own - out;
-    const mayGo = available > 0 || now >= this.#beyondAt;
-    if (mayGo && !this.#canary.holds(now)) return 'slot';
-    // Whatever is out will tell what one would ask.
-    const asks = out === 0 && now >= this.#comebacks.askAt;
-    return asks || this.#canary.mayGo(available) ? 'canary' : undefined;
+    if (this.#phase === 'unmetered') return inFlight < this.#opening.window ? 'regular' : undefined;
+    const available = this.#ownRemaining - inFlight;
+    const isAllowed = available > 0 || now >= this.#nextExtraAt;
+    if (isAllowed && !this.#canary.holdsOthers(now)) return 'regular';
+    // While a lease is in flight, its answer shows what a canary would find out.
+    const isCheckDue = inFlight === 0 && now >= this.#refill.checkAt;
+    return isCheckDue || this.#canary.isAllowed(available) ? 'canary' : undefined;
   }
 
-  get #stuckAt(): number {
-    return this.#canary.stuckAt(this.#block.isByRetryAfter);
+  get #forcedCanaryAt(): number {
+    return this.#canary.forcedAt(this.#backoff.isByRetryAfter);
   }
 
-  /** An API that changes the clock it reports on takes our book-keeping with it. */
-  #useBasis({ basis, resetAt }: Observation): void {
+  /** Converts the stored resets when the API changes the clock on which it reports them. */
+  #switchBasis({ basis, resetAt }: Observation): void {
     if (resetAt === undefined) return;
-    const movedMs = this.#clock.use(basis);
-    if (movedMs === 0) return;
-    this.#comebacks.move(movedMs);
-    this.#newest.move(movedMs);
+    const shiftMs = this.#resetClock.setBasis(basis);
+    if (shiftMs === 0) return;
+    this.#refill.move(shiftMs);
+    this.#newest.move(shiftMs);
   }
 
   #expireOldest(now: number): void {
-    const lease = this.#leases.expireOldest();
+    const lease = this.#inFlight.expireOldest();
     if (lease === undefined) return;
     this.#canary.ended(lease);
-    lease.recorded = this.#spend(now);
-    if (lease.kind === 'canary') this.#canary.later(now);
+    lease.recorded = this.#countLost(now);
+    if (lease.kind === 'canary') this.#canary.schedule(now);
   }
 
-  #takeSlots(): void {
-    const count = this.#comebacks.takeSlots();
+  #returnSlots(): void {
+    const count = this.#refill.returnSlots();
     this.#remaining = Math.min(this.#limit, this.#remaining + count);
-    this.#part.cameBack(count);
+    this.#share.returned(count);
   }
 
-  /** The reset passed, so we believe; a canary tells. */
-  #refill(at: number): void {
-    this.#remaining = Math.max(0, this.#limit - this.#comebacks.refill());
-    this.#part.begin(at, this.#own);
-    this.#canary.dueUnless(this.#available);
-    this.#canary.hold(at, this.#uncertaintyMs);
+  /** Assumes that the reset at `at` returned the whole limit, which a canary then tests. */
+  #refillByReset(at: number): void {
+    this.#remaining = Math.max(0, this.#limit - this.#refill.refillByReset());
+    this.#share.startSpending(at, this.#ownRemaining);
+    this.#canary.dueIfEmpty(this.#available);
+    this.#canary.holdOthers(at, this.#uncertaintyMs);
   }
 
-  /** Takes a lease off the books; says whether it was still on them. */
-  #end(lease: Lease): boolean {
-    const wasOut = this.#leases.end(lease);
+  /** Ends a lease. Returns false when it had expired before. */
+  #endLease(lease: Lease): boolean {
+    const wasInFlight = this.#inFlight.end(lease);
     this.#canary.ended(lease);
-    return wasOut;
+    return wasInFlight;
   }
 
-  /** Books an operation that nobody told of; says whether anything tells when it comes back. */
-  #spend(now: number): boolean {
-    this.#leases.lose();
+  /**
+   * Counts an operation as spent that has no observation of its own. Returns whether its slot has a
+   * known time of return.
+   */
+  #countLost(now: number): boolean {
+    this.#inFlight.countLost();
     if (this.#phase !== 'metered') return false;
     this.#remaining = Math.max(0, this.#remaining - 1);
-    this.#part.spent();
-    const comesBack = this.#comebacks.addLost(now);
-    this.#comebacks.keepLast(this.#part.mostOut(this.#limit, this.#remaining));
-    if (!comesBack && this.#remaining === 0 && this.#leases.size === 0) this.#canary.later(now);
-    return comesBack;
+    this.#share.spent();
+    const hasReturnTime = this.#refill.addLost(now);
+    this.#refill.keepLast(this.#share.maxSlots(this.#limit, this.#remaining));
+    const isExhausted = this.#remaining === 0 && this.#inFlight.size === 0;
+    if (!hasReturnTime && isExhausted) this.#canary.schedule(now);
+    return hasReturnTime;
   }
 
-  #headerless(status: number, now: number): void {
+  #answeredWithoutHeaders(status: number, now: number): void {
     if (this.#phase === 'metered') {
-      // An API that reports its limits does so on what it counts. A refusal without them came from
-      // something in front of the count; a 5xx may have come from behind it.
-      const uncounted = this.#isReported && status >= 400 && status < 500;
-      if (!uncounted) this.#spend(now);
+      // An API that reports its limit does so on every answer that it counts. A 4xx without rate
+      // headers was refused before it was counted. A 5xx may have failed after it was counted.
+      const isUncounted = this.#hasReportedLimit && status >= 400 && status < 500;
+      if (!isUncounted) this.#countLost(now);
       return;
     }
-    if (this.#phase === 'unopened') this.#opening.probeAgain();
+    if (this.#phase === 'unopened') this.#opening.requestAgain();
     if (status < 200 || status >= 300) return;
     this.#phase = 'unmetered';
     this.#opening.widen();
   }
 
   #observe(lease: Lease, observation: Observation, now: number): void {
-    const { remaining: said = 0, uncertaintyMs } = observation;
-    const throttled = observation.status === 429;
-    const first = this.#newest.count === 0;
-    const refilled = this.#canary.heldUntil !== undefined;
-    const whole = Math.max(observation.limit ?? this.#part.whole(this.#limit), said, 1);
-    const isLone = (first || refilled) && lease.kind !== 'slot';
-    if (isLone && !throttled) this.#counting.learn(said, whole);
-    const limit = this.#part.ofLimit(whole);
-    const left = this.#counting.left(said, throttled);
-    // What was spent without an answer while this one was out may not be in its number yet.
-    const remaining = Math.max(0, this.#part.of(left) - this.#leases.lostDuring(lease));
-    const otherLimit = !first && limit !== this.#limit && remaining > this.#remaining;
+    const { remaining: reported = 0, uncertaintyMs } = observation;
+    const isThrottled = observation.status === 429;
+    const isFirst = this.#newest.count === 0;
+    const wasAssumed = this.#canary.othersHeldUntil !== undefined;
+    const totalLimit = Math.max(observation.limit ?? this.#share.totalOf(this.#limit), reported, 1);
+    const isAlone = (isFirst || wasAssumed) && lease.kind !== 'regular';
+    if (isAlone && !isThrottled) this.#remainingReader.learn(reported, totalLimit);
+    const limit = this.#share.limitOf(totalLimit);
+    const totalRemaining = this.#remainingReader.afterCall(reported, isThrottled);
+    // The number may not include operations that were lost while this request was in flight.
+    const remaining = Math.max(
+      0,
+      this.#share.shareOf(totalRemaining) - this.#inFlight.lostDuring(lease),
+    );
+    const isOtherLimit = !isFirst && limit !== this.#limit && remaining > this.#remaining;
 
     this.#phase = 'metered';
-    this.#isReported = true;
+    this.#hasReportedLimit = true;
     this.#newest.replace(observation);
     this.#limit = limit;
     this.#remaining = remaining;
     this.#uncertaintyMs = uncertaintyMs;
-    this.#part.heard(left, now, lease.grantedAt);
+    this.#share.observed(totalRemaining, now, lease.grantedAt);
     this.#canary.observed();
-    // More under another limit than before may be a raised quota, or a route with a budget of its
-    // own. As with a refill by the clock, one canary tells.
-    if (otherLimit) this.#canary.hold(now, uncertaintyMs);
-    if (remaining > 0) this.#block.overrule(lease);
+    // A higher `remaining` under another limit is a raised quota, or the budget of another route. A
+    // canary finds out which, as after a reset.
+    if (isOtherLimit) this.#canary.holdOthers(now, uncertaintyMs);
+    if (remaining > 0) this.#backoff.lift(lease);
 
-    const { isPart } = this.#part;
-    const numbers = { limit: whole, out: whole - left, inFlight: this.#leases.size, isPart };
-    const tells = this.#comebacks.observed(lease, observation, numbers, now);
-    if (tells || remaining > 0) this.#canary.hopeful();
-    if (tells) this.#canary.notLater();
-    else this.#canary.later(now);
+    const { isShared } = this.#share;
+    const counts = {
+      limit: totalLimit,
+      spent: totalLimit - totalRemaining,
+      inFlight: this.#inFlight.size,
+      isShared,
+    };
+    const hasReset = this.#refill.observed(lease, observation, counts, now);
+    if (hasReset || remaining > 0) this.#canary.resetDelay();
+    if (hasReset) this.#canary.unschedule();
+    else this.#canary.schedule(now);
   }
 
   #accepted(lease: Lease): void {
     this.#canary.accepted();
-    this.#block.accepted();
-    if (lease.trustedClock) this.#comebacks.inTime();
+    this.#backoff.accepted();
+    if (lease.trustedClock) this.#refill.narrowMargin();
   }
 
-  #throttled(lease: Lease, observation: Observation, now: number, random: Random): void {
-    if (lease.trustedClock) this.#comebacks.early(observation.uncertaintyMs);
+  #refused(lease: Lease, observation: Observation, now: number, random: Random): void {
+    if (lease.trustedClock) this.#refill.widenMargin(observation.uncertaintyMs);
     if (lease.kind === 'canary') this.#canary.refused();
-    if (this.#block.refused(lease, observation, now, random)) this.#canary.notLater();
+    if (this.#backoff.refused(lease, observation, now, random)) this.#canary.unschedule();
   }
 
   #etaUnblocked(rank: number, now: number): number | undefined {
     if (this.#phase !== 'metered') return undefined;
     const ahead = rank - Math.max(0, this.#available) - 1;
     if (ahead < 0) return now;
-    if (!this.#part.isPart) return this.#comebacks.nth(ahead, this.#limit);
-    const back = this.#comebacks.nth(ahead, Math.max(this.#limit, this.#comebacks.out));
-    const beyond = this.#part.nthAt(ahead, this.#leases.size, this.#isUsedUp, this.#paceMs);
-    return beyond < (back ?? Infinity) ? beyond : back;
+    if (!this.#share.isShared) return this.#refill.nthReturnAt(ahead, this.#limit);
+    const returnAt = this.#refill.nthReturnAt(ahead, Math.max(this.#limit, this.#refill.slotCount));
+    const extraAt = this.#share.nthExtraAt(
+      ahead,
+      this.#inFlight.size,
+      this.#isShareUsedUp,
+      this.#paceMs,
+    );
+    return extraAt < (returnAt ?? Infinity) ? extraAt : returnAt;
   }
 }
 
+/** What a bucket shows at one time. Without a known limit it has neither limit nor remaining. */
 export interface BucketNumbers {
   readonly limit?: number;
   readonly remaining?: number;

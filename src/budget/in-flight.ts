@@ -1,102 +1,107 @@
 import { LinkedList, type LinkedListItem } from '../util/linked-list.ts';
 
-/** What a grant is: an ordinary slot, a first look at an unknown bucket, or a test of a belief. */
-export type GrantKind = 'slot' | 'probe' | 'canary';
+/** Why a grant was given: regularly, as the first request of an unopened bucket, or as a canary. */
+export type GrantKind = 'regular' | 'first' | 'canary';
 
-export interface Granted {
+/** The state of a bucket when it granted a lease. Its answer is read against this. */
+export interface LeaseStart {
   readonly kind: GrantKind;
   readonly grantedAt: number;
-  /** How many observations there were: an answer to it is newer than all of them. */
-  readonly observation: number;
-  /** How many slots had come back by the clock: its answer may miss those that came after. */
+  /** How many observations there were. An answer to the lease is newer than all of them. */
+  readonly observationCount: number;
+  /** How many slots had returned. The answer may not count those that return later. */
   readonly returns: number;
-  /** Whether it relied on our reading of the API's clock: a 429 to it says that we were early. */
+  /**
+   * Whether the grant relied on a slot that returned by our reading of the API's clock. A 429 to it
+   * shows that the reading was early.
+   */
   readonly trustedClock: boolean;
 }
 
-/** A grant that has no answer yet. */
-export interface Lease extends Granted, LinkedListItem<Lease> {
-  /** How many had been spent without an answer: its answer may miss those that came after. */
+/** A granted request that has no answer yet. */
+export interface Lease extends LeaseStart, LinkedListItem<Lease> {
+  /** How many operations had been lost. The answer may not count those that are lost later. */
   readonly losses: number;
-  /** 1 when it is one of them itself. */
+  /** 1 when this lease is itself counted as lost, else 0. */
   loss: 0 | 1;
-  /** Whether its slot is on the books, though its answer is not. */
+  /** Whether a slot was recorded for the lease although it has no answer. */
   recorded: boolean;
-  /** `expired`: counted as spent without an answer, which may still come. */
-  state: 'out' | 'expired' | 'ended';
+  /** `expired`: counted as lost, but its answer may still arrive. */
+  state: 'in-flight' | 'expired' | 'ended';
 }
 
-/** After this long without headers a lease counts as spent; its request goes on. */
+/** A lease without an answer counts as spent after this time. Its request continues. */
 const LEASE_MS = 10_000;
 
 /**
- * The grants that are out and have no answer yet, and how many were lost: spent without one.
+ * The leases in flight, and how many operations were lost: spent without an observation.
  *
- *     out ──▶ ended        its answer's headers came, it was never sent, or none will come
- *      └────▶ expired ──▶ ended        counted as lost, and its answer came after all
+ *     in-flight ──▶ ended      answered, never sent, or lost
+ *         │
+ *         └───────▶ expired ──▶ ended      counted as lost, and answered later
  */
-export class Leases {
-  /** In the order in which they were granted. */
-  readonly #out = new LinkedList<Lease>();
+export class InFlight {
+  /** In the order of their grants. */
+  readonly #leases = new LinkedList<Lease>();
   #losses = 0;
 
-  /** How many are out. */
+  /** How many leases are in flight. */
   get size(): number {
-    return this.#out.size;
+    return this.#leases.size;
   }
 
-  /** When the oldest expires, on our clock; infinitely far when none is out. */
-  get expireAt(): number {
-    const oldest = this.#out.first;
+  /** When the oldest lease expires; `Infinity` when none is in flight. */
+  get nextExpiryAt(): number {
+    const oldest = this.#leases.first;
     return oldest === undefined ? Number.POSITIVE_INFINITY : oldest.grantedAt + LEASE_MS;
   }
 
-  /** Oldest first. */
-  add(grant: Granted): Lease {
-    const { kind, grantedAt, observation, returns, trustedClock } = grant;
+  /** Adds a lease. Leases must be added in the order of their grants. */
+  add(start: LeaseStart): Lease {
+    const { kind, grantedAt, observationCount, returns, trustedClock } = start;
     const lease: Lease = {
       kind,
       grantedAt,
-      observation,
+      observationCount,
       losses: this.#losses,
       returns,
       loss: 0,
       recorded: false,
       trustedClock,
-      state: 'out',
+      state: 'in-flight',
       isLinked: false,
       previous: undefined,
       next: undefined,
     };
-    this.#out.add(lease);
+    this.#leases.add(lease);
     return lease;
   }
 
-  /** Takes a lease off the books; says whether it was still on them. */
+  /** Ends a lease. Returns false when it had expired before; throws when it had ended before. */
   end(lease: Lease): boolean {
     if (lease.state === 'ended') throw new Error('a grant was settled twice');
-    const wasOut = lease.state === 'out';
+    const wasInFlight = lease.state === 'in-flight';
     lease.state = 'ended';
-    this.#out.delete(lease);
-    return wasOut;
+    this.#leases.delete(lease);
+    return wasInFlight;
   }
 
-  /** Takes the oldest off the books as one that is lost; its answer may still {@link end} it. */
+  /** Expires the oldest lease and returns it. A later answer may still {@link end} it. */
   expireOldest(): Lease | undefined {
-    const lease = this.#out.first;
+    const lease = this.#leases.first;
     if (lease === undefined) return undefined;
-    this.#out.delete(lease);
+    this.#leases.delete(lease);
     lease.state = 'expired';
     lease.loss = 1;
     return lease;
   }
 
-  /** Counts an operation that was spent without an answer that tells of it. */
-  lose(): void {
+  /** Counts an operation as lost. */
+  countLost(): void {
     this.#losses++;
   }
 
-  /** How many were lost while this one was out: its answer may not have counted them yet. */
+  /** How many other operations were lost since `lease` was granted. */
   lostDuring(lease: Lease): number {
     return this.#losses - lease.losses - lease.loss;
   }

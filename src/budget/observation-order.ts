@@ -2,34 +2,38 @@ import type { Lease } from './in-flight.ts';
 import type { Observation } from './observation.ts';
 
 /**
- * Which observation is the newest. Answers overtake one another, so the order in which they arrive
- * says nothing; causality comes first, and what the answers themselves say second.
+ * Decides which observation is the newest. Answers can arrive in another order than the API gave
+ * them in.
+ *
+ * An answer to a request that was granted after the newest observation is newer. Otherwise the later
+ * reset is newer. Where the resets are the same, the lower `remaining` is newer.
  */
 export class NewestObservation {
   #count = 0;
   #remaining = 0;
-  /** On the reporting clock. */
+  /** On the clock on which the API reports its resets. */
   #resetAt: number | undefined;
   #sameWithinMs = 0;
 
-  /** How many observations were the newest so far; a lease notes it to tell what it came after. */
+  /** How many observations were the newest until now. Each lease records it when granted. */
   get count(): number {
     return this.#count;
   }
 
-  /** Whether this answer to `lease` was given after the newest so far. */
+  /** Whether the newest observation is before `observation`, the answer to `lease`. */
   isBefore(lease: Lease, { resetAt, remaining = 0, sameWithinMs }: Observation): boolean {
-    if (lease.observation >= this.#count) return true;
+    if (lease.observationCount >= this.#count) return true;
     if (resetAt !== undefined && this.#resetAt !== undefined) {
       const laterBy = resetAt - this.#resetAt;
-      // The coarser of the two says how far apart they can be and still mean the same moment.
-      const withinMs = Math.max(sameWithinMs, this.#sameWithinMs);
-      if (laterBy > withinMs) return true;
-      if (laterBy < -withinMs) return false;
+      // The coarser of the two limits how far apart reports of the same reset can be.
+      const toleranceMs = Math.max(sameWithinMs, this.#sameWithinMs);
+      if (laterBy > toleranceMs) return true;
+      if (laterBy < -toleranceMs) return false;
     }
     return remaining < this.#remaining;
   }
 
+  /** Makes an observation the newest. */
   replace({ resetAt, remaining = 0, sameWithinMs }: Observation): void {
     this.#count++;
     this.#remaining = remaining;
@@ -37,7 +41,7 @@ export class NewestObservation {
     this.#sameWithinMs = sameWithinMs;
   }
 
-  /** The clock on which resets are reported changed by `ms`. */
+  /** Moves the stored reset by `ms`, because the clock on which it is reported changed. */
   move(ms: number): void {
     if (this.#resetAt !== undefined) this.#resetAt += ms;
   }

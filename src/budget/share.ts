@@ -1,151 +1,184 @@
-/** How long others may need to spend their parts, if they want them at all. */
-const OTHERS_MS = 1000;
-/** Into so many bursts a part falls at the most; what comes in smaller ones comes all the time. */
-const BURSTS_PER_PART = 4;
+/** How long the other replicas have to spend their own shares first. */
+const OTHERS_FIRST_MS = 1000;
+/** A grant belongs to a burst when at least the share's limit divided by this remains after it. */
+const BURSTS_PER_SHARE = 4;
 
 /**
- * Our part of a budget of which several replicas have one each, and cannot tell each other what they
- * do: an equal share of the limit, and never more than that share of what the API has left.
+ * One replica's share of a budget, while several replicas spend it and cannot coordinate.
  *
- * What the others do not use is not lost: once ours is used up we go on with it, at the pace at which
- * the API gives back over a period, and as long as one is left for each. At once it would be taken
- * before the others had their part. Of what is left then, who has not used its part up claims one
- * now and then: whoever goes beyond its own sees that and waits for more to come back.
+ * The share is an equal part of the limit, and at most the same part of what the API reports as
+ * remaining. A replica that used up its share may borrow what the others leave unused:
+ *
+ * - It borrows one operation at a time, at the pace at which the whole budget refills, and only while
+ *   at least one remains for every replica.
+ * - It waits first, whenever all replicas may start to spend at the same time, so that the others
+ *   can spend their own shares.
+ * - What remains below that is for replicas that did not use up their shares. Each reclaims one
+ *   operation at a time, at the pace of its own share. Replicas that borrowed then see less than one
+ *   operation for each replica, and stop until more returns.
  */
 export class Share {
   readonly #replicas: number;
-  /** When what the others leave may next be gone on with. */
-  #beyondAt: number;
-  /** When we may next claim of our own part what others seem to go beyond theirs with. */
-  #claimAt: number;
-  #keptUntil: number | undefined;
-  #heardAt: number | undefined;
+  /** When this replica may next borrow. */
+  #borrowAt: number;
+  /** When this replica may next reclaim an operation of its own share that others borrowed. */
+  #reclaimAt: number;
+  #reservedUntil: number | undefined;
+  #observedAt: number | undefined;
   /**
-   * What the API has left, as far as we know: as it said, with what came back to us since and
-   * without what we spent and had no answer to.
+   * What remains of the whole budget, as far as this replica knows: what the API reported, plus own
+   * slots that returned since, minus own operations that were lost since.
    */
-  #left = 0;
-  /** From when on a grant's answer tells what the others leave of what all began to spend. */
-  #tellsAt: number;
-  /** Whether there was such an answer. */
-  #isTold = false;
+  #totalRemaining = 0;
+  /** The answer to a request that was granted from then on shows what the other replicas leave. */
+  #measuresFrom: number;
+  /** Whether such an answer has arrived. */
+  #isMeasured = false;
 
-  /** From now on so many replicas have a part each. */
+  /** Starts a share at `now`, which is one of `replicas`. */
   constructor(replicas: number, now: number) {
     this.#replicas = replicas;
-    this.#beyondAt = now + OTHERS_MS;
-    this.#claimAt = now + OTHERS_MS;
-    this.#tellsAt = now + OTHERS_MS;
+    this.#borrowAt = now + OTHERS_FIRST_MS;
+    this.#reclaimAt = now + OTHERS_FIRST_MS;
+    this.#measuresFrom = now + OTHERS_FIRST_MS;
   }
 
-  /** Whether there are others, who are sure to spend theirs. */
-  get isPart(): boolean {
+  /** Whether there are other replicas, which must be expected to spend their shares. */
+  get isShared(): boolean {
     return this.#replicas > 1;
   }
 
-  /** Until when one is kept, on our clock; `undefined` when none is. */
-  get keptUntil(): number | undefined {
-    return this.#keptUntil;
+  /** Until when one operation of the share is reserved; `undefined` when none is. */
+  get reservedUntil(): number | undefined {
+    return this.#reservedUntil;
   }
 
-  /** Our part of what the API has left. */
-  of(left: number): number {
-    return Math.floor(left / this.#replicas);
+  /** Returns this replica's share of a number of operations. */
+  shareOf(total: number): number {
+    return Math.floor(total / this.#replicas);
   }
 
-  /** Our part of the API's limit. */
-  ofLimit(limit: number): number {
-    return Math.max(1, this.of(limit));
+  /** Returns this replica's share of the API's limit, which is at least one operation. */
+  limitOf(totalLimit: number): number {
+    return Math.max(1, this.shareOf(totalLimit));
   }
 
-  /** What `ours` is a part of. */
-  whole(ours: number): number {
-    return ours * this.#replicas;
+  /** Returns the total of which `own` is one share. */
+  totalOf(own: number): number {
+    return own * this.#replicas;
   }
 
-  /** How much of `remaining` is of our own part, of whose `limit` so much is out. */
-  own(remaining: number, limit: number, out: number): number {
-    if (!this.isPart) return remaining;
-    return Math.min(remaining, limit - out) - (this.#keptUntil === undefined ? 0 : 1);
+  /** Returns what remains of the share, of whose `limit` this replica has spent `slots`. */
+  ownRemaining(remaining: number, limit: number, slots: number): number {
+    if (!this.isShared) return remaining;
+    return Math.min(remaining, limit - slots) - (this.#reservedUntil === undefined ? 0 : 1);
   }
 
-  /** How many slots of ours may be out, where `remaining` of our part of the limit are not. */
-  mostOut(limit: number, remaining: number): number {
-    return this.isPart ? this.whole(limit) : limit - remaining;
+  /** Returns how many slots this replica can have spent at most. */
+  maxSlots(limit: number, remaining: number): number {
+    return this.isShared ? this.totalOf(limit) : limit - remaining;
   }
 
-  /** All may begin to spend their parts now. One of `own` is kept, to ask later what the others leave. */
-  begin(now: number, own: number): void {
-    if (!this.isPart) return;
-    this.#watch(now);
-    if (own > 1) this.#keptUntil = now + OTHERS_MS;
+  /**
+   * All replicas may start to spend their shares at `now`. Reserves one operation of `own`, whose
+   * answer shows later what the others leave.
+   */
+  startSpending(now: number, own: number): void {
+    if (!this.isShared) return;
+    this.#measureLater(now);
+    if (own > 1) this.#reservedUntil = now + OTHERS_FIRST_MS;
   }
 
+  /** Ends the reservation when its time is over. */
   advance(now: number): void {
-    if (this.#keptUntil !== undefined && this.#keptUntil <= now) this.#keptUntil = undefined;
+    const until = this.#reservedUntil;
+    if (until !== undefined && until <= now) this.#reservedUntil = undefined;
   }
 
-  /**
-   * One is granted, after which so many of our own part of the limit are there. Beyond them one goes
-   * each `paceMs`.
-   */
+  /** Records a grant, after which `own` operations of the share's `limit` are available. */
   granted(now: number, own: number, limit: number, paceMs: number): void {
-    if (!this.isPart) return;
-    // Where much of ours is there at once, so is much of the others'.
-    const isBurst = own > 0 && own * BURSTS_PER_PART >= limit;
-    if (isBurst) this.#watch(now);
-    this.#beyondAt = Math.max(this.#beyondAt, now + (isBurst ? OTHERS_MS : paceMs));
-    this.#claimAt = Math.max(this.#beyondAt, now + this.whole(paceMs));
+    if (!this.isShared) return;
+    // When much of this share is available at once, so is much of the others'.
+    const isBurst = own > 0 && own * BURSTS_PER_SHARE >= limit;
+    if (isBurst) this.#measureLater(now);
+    this.#borrowAt = Math.max(this.#borrowAt, now + (isBurst ? OTHERS_FIRST_MS : paceMs));
+    this.#reclaimAt = Math.max(this.#borrowAt, now + this.totalOf(paceMs));
   }
 
   /**
-   * When one may go that {@link own} has no room for, while so many of ours are under way: on our
-   * clock, and infinitely far when the API has too little left. `isUsedUp`: our part of the limit is.
+   * Returns when a request may be granted beyond {@link ownRemaining}, by borrowing or reclaiming;
+   * `Infinity` when too little remains. `isUsedUp`: this replica spent its whole share.
    */
-  nextAt(leases: number, isUsedUp: boolean): number {
-    const left = this.#left - leases;
-    // What is out will tell whether that is still so.
-    if (left >= this.#replicas) return this.#isTold || leases === 0 ? this.#beyondAt : Infinity;
-    return left > 0 && !isUsedUp ? this.#claimAt : Infinity;
+  nextExtraAt(inFlight: number, isUsedUp: boolean): number {
+    const remaining = this.#totalRemaining - inFlight;
+    if (remaining >= this.#replicas) {
+      // A lease in flight will show what the others leave, so it is worth waiting for.
+      return this.#isMeasured || inFlight === 0 ? this.#borrowAt : Infinity;
+    }
+    return remaining > 0 && !isUsedUp ? this.#reclaimAt : Infinity;
   }
 
-  /** When the one with so many `ahead` of it may go like that, if nobody else takes what is left. */
-  nthAt(ahead: number, leases: number, isUsedUp: boolean, paceMs: number): number {
-    const left = this.#left - leases;
-    if (ahead >= (isUsedUp ? left - this.#replicas + 1 : left)) return Infinity;
-    const isForAll = left >= this.#replicas;
-    return isForAll ? this.#beyondAt + ahead * paceMs : this.#claimAt + ahead * this.whole(paceMs);
+  /**
+   * Forecasts {@link nextExtraAt} for a request with `ahead` such requests before it. It assumes that
+   * no other replica spends what remains.
+   */
+  nthExtraAt(ahead: number, inFlight: number, isUsedUp: boolean, paceMs: number): number {
+    const remaining = this.#totalRemaining - inFlight;
+    if (ahead >= (isUsedUp ? remaining - this.#replicas + 1 : remaining)) return Infinity;
+    return remaining >= this.#replicas
+      ? this.#borrowAt + ahead * paceMs
+      : this.#reclaimAt + ahead * this.totalOf(paceMs);
   }
 
-  /** The API said at `at` what it has left, in answer to what was granted at `grantedAt`. */
-  heard(left: number, at: number, grantedAt: number): void {
-    if (!this.isPart) return;
-    this.#heardAt = at;
-    this.#left = left;
-    this.#isTold ||= grantedAt >= this.#tellsAt;
+  /** Records what the API reported at `at`, in the answer to a request granted at `grantedAt`. */
+  observed(totalRemaining: number, at: number, grantedAt: number): void {
+    if (!this.isShared) return;
+    this.#observedAt = at;
+    this.#totalRemaining = totalRemaining;
+    this.#isMeasured ||= grantedAt >= this.#measuresFrom;
   }
 
-  /** One was spent without an answer that tells of it. */
+  /** Records an operation of this replica that has no observation. */
   spent(): void {
-    if (this.isPart) this.#left--;
+    if (this.isShared) this.#totalRemaining--;
   }
 
-  /** So many of what we spent came back. */
-  cameBack(count: number): void {
-    if (this.isPart) this.#left += count;
+  /** Records that `count` slots of this replica returned. */
+  returned(count: number): void {
+    if (this.isShared) this.#totalRemaining += count;
   }
 
-  /** From now on only what is granted a while later tells what the others leave. */
-  #watch(now: number): void {
-    this.#tellsAt = now + OTHERS_MS;
-    this.#isTold = false;
+  /** Whether the last report is so old that other replicas may have spent what it showed. */
+  isStale(now: number): boolean {
+    return this.#observedAt !== undefined && now - this.#observedAt > OTHERS_FIRST_MS;
   }
 
-  /** Whether that is so long ago that others may have spent it. */
-  isOld(now: number): boolean {
-    return this.#heardAt !== undefined && now - this.#heardAt > OTHERS_MS;
+  /** Forgets the measurement, because the other replicas start to spend at `now`. */
+  #measureLater(now: number): void {
+    this.#measuresFrom = now + OTHERS_FIRST_MS;
+    this.#isMeasured = false;
   }
 }
 
-/** All of a budget that is nobody else's: what it is for most buckets, so they have it in common. */
-export const WHOLE = new Share(1, 0);
+/** A budget that is not shared. Most buckets have one, so they use the same object. */
+export const WHOLE_BUDGET = new Share(1, 0);
+
+/** What another ledger knew of a budget. All times are on our clock. */
+export interface KnownBudget {
+  /** What the API reported last; `undefined` when it reported nothing. */
+  readonly reported:
+    | {
+        readonly limit: number;
+        readonly remaining: number;
+        /** When it was reported; the start of the share unless given. */
+        readonly at?: number;
+        readonly resetAt?: number | undefined;
+        readonly uncertaintyMs: number;
+        readonly periodMs?: number | undefined;
+      }
+    | undefined;
+  /** When the API's Retry-After ends. */
+  readonly blockedUntil: number | undefined;
+  /** This replica's slots: when they return, and how many at that time. */
+  readonly slots: Iterable<readonly [at: number, count: number]>;
+}

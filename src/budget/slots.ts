@@ -1,51 +1,51 @@
-/** Beyond this many distinct release times, neighbours share one: the later. */
+/** The largest number of distinct times. Beyond it, neighbours are merged at the later time. */
 const MAX_ENTRIES = 4096;
 
 /**
- * The slots that are out, by the time at which the API gives them back, earliest first.
+ * The spent slots, sorted by the time at which the API returns them.
  *
- * Slots that come back at the same time share an entry, so a fixed window of any size is one entry.
- * Where a large limit would need too many, release times are rounded up to a grain of the period,
- * which holds each slot back by at most a four-thousandth of the period and keeps this bounded.
+ * Slots with the same time share an entry, so a fixed window of any size is one entry. Where a large
+ * limit needs too many entries, times are rounded up to a grain of the period. That bounds the number
+ * of entries, and delays each slot by at most a two-thousandth of the period.
  */
 export class Slots {
-  /** Release times, ascending; parallel to `#counts`. Entries before `#head` are gone. */
+  /** Times of return, ascending; parallel to `#counts`. Entries before `#head` are removed. */
   #times: number[] = [];
   #counts: number[] = [];
   #head = 0;
   #size = 0;
 
-  /** How many slots are out. */
+  /** How many slots are spent. */
   get size(): number {
     return this.#size;
   }
 
-  /** When the next slot comes back. */
+  /** When the next slot returns; `undefined` when none is spent. */
   get first(): number | undefined {
     return this.#times[this.#head];
   }
 
-  /** Adds a slot that comes back at `at`; `spanMs` is how far ahead such times can lie. */
+  /** Adds a slot that returns at `at`. `spanMs` is how far ahead such times can be. */
   add(at: number, spanMs: number): void {
-    const crowded = this.#times.length - this.#head >= MAX_ENTRIES / 2;
+    const isCrowded = this.#times.length - this.#head >= MAX_ENTRIES / 2;
     const grain = spanMs / (MAX_ENTRIES / 2);
-    const time = crowded && grain > 0 ? Math.ceil(at / grain) * grain : at;
-    let place = this.#times.length;
-    while (place > this.#head && (this.#times[place - 1] ?? 0) > time) place--;
+    const time = isCrowded && grain > 0 ? Math.ceil(at / grain) * grain : at;
+    let index = this.#times.length;
+    while (index > this.#head && (this.#times[index - 1] ?? 0) > time) index--;
     this.#size++;
-    if (place > this.#head && this.#times[place - 1] === time) {
-      this.#counts[place - 1] = (this.#counts[place - 1] ?? 0) + 1;
-    } else if (place === this.#times.length) {
+    if (index > this.#head && this.#times[index - 1] === time) {
+      this.#counts[index - 1] = (this.#counts[index - 1] ?? 0) + 1;
+    } else if (index === this.#times.length) {
       this.#times.push(time);
       this.#counts.push(1);
     } else {
-      this.#times.splice(place, 0, time);
-      this.#counts.splice(place, 0, 1);
+      this.#times.splice(index, 0, time);
+      this.#counts.splice(index, 0, 1);
     }
     if (this.#times.length - this.#head > MAX_ENTRIES) this.#mergeFirst();
   }
 
-  /** Takes out every slot that came back at or before `time`; says how many. */
+  /** Removes the slots that return at or before `time`, and returns their number. */
   takeUntil(time: number): number {
     let taken = 0;
     for (;;) {
@@ -56,7 +56,7 @@ export class Slots {
     return taken;
   }
 
-  /** Keeps at most `count` slots: the earliest go, the API has them back already. */
+  /** Removes the earliest slots beyond `count`: the API has already returned them. */
   keepLast(count: number): void {
     while (this.#size > count && this.#head < this.#times.length) {
       const first = this.#counts[this.#head] ?? 0;
@@ -70,7 +70,7 @@ export class Slots {
     }
   }
 
-  /** How many slots come back before `time`. */
+  /** Returns how many slots return before `time`. */
   countBefore(time: number): number {
     let count = 0;
     for (let i = this.#head; i < this.#times.length; i++) {
@@ -80,7 +80,7 @@ export class Slots {
     return count;
   }
 
-  /** When the `nth` slot (from 0) comes back; `undefined` when fewer are out. */
+  /** Returns the time of the `n`th slot (from 0); `undefined` when fewer are spent. */
   nth(n: number): number | undefined {
     let left = n;
     for (let i = this.#head; i < this.#times.length; i++) {
@@ -90,7 +90,7 @@ export class Slots {
     return undefined;
   }
 
-  /** Moves every release time by `ms`: the clock they are kept on changed. */
+  /** Moves all times by `ms`, because the clock on which they are stored changed. */
   move(ms: number): void {
     for (let i = this.#head; i < this.#times.length; i++) {
       this.#times[i] = (this.#times[i] ?? 0) + ms;
@@ -104,12 +104,12 @@ export class Slots {
     this.#size = 0;
   }
 
-  /** Release times and counts, earliest first. */
+  /** Times of return and counts, earliest first. */
   entries(): [at: number, count: number][] {
     return this.#times.slice(this.#head).map((at, i) => [at, this.#counts[this.#head + i] ?? 0]);
   }
 
-  /** Joins the two earliest entries at the later one's time: late is safe, early is not. */
+  /** Merges the two earliest entries at the later time, because an early return would be unsafe. */
   #mergeFirst(): void {
     const next = this.#head + 1;
     this.#counts[next] = (this.#counts[next] ?? 0) + (this.#counts[this.#head] ?? 0);
@@ -126,7 +126,7 @@ export class Slots {
   }
 
   #compact(): void {
-    // The dead part is cut off once it is the larger, so that dropping stays cheap on average.
+    // Copying once the removed entries are the larger half keeps removal O(1) on average.
     if (this.#head < 32 || this.#head * 2 < this.#times.length) return;
     this.#times = this.#times.slice(this.#head);
     this.#counts = this.#counts.slice(this.#head);

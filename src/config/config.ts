@@ -11,7 +11,8 @@ import { readCa, tlsPaths } from './pem-files.ts';
 import { redisConfig, readSecret, type RedisConfig } from './redis.ts';
 import { SETTINGS, type Setting } from './settings.ts';
 import { unknownVariables } from './unknown-variables.ts';
-import type { LimitPerPeriod, ListenAddress, UpstreamAddress } from './values.ts';
+import type { ConfiguredLimit } from '../budget/bucket.ts';
+import type { ListenAddress, UpstreamAddress } from './values.ts';
 
 /** All settings, parsed and frozen. A step of the pipeline receives the slice that it uses. */
 export interface Config {
@@ -37,7 +38,7 @@ export interface Config {
     | { readonly kind: 'value'; readonly value: string }
     | { readonly kind: 'file'; readonly path: string };
   readonly budgetPer: 'credential' | 'upstream';
-  readonly limit: LimitPerPeriod | undefined;
+  readonly limit: ConfiguredLimit | undefined;
   readonly maxWaitMs: number;
   readonly maxQueue: number;
   readonly shedStatus: 503 | 429;

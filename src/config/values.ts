@@ -1,3 +1,4 @@
+import type { ConfiguredLimit } from '../budget/bucket.ts';
 import { parseDuration } from '../util/duration.ts';
 
 /** The address of a listener. */
@@ -11,12 +12,6 @@ export interface UpstreamAddress {
   readonly origin: string;
   /** Empty, or a path that starts with a slash and does not end with one. */
   readonly basePath: string;
-}
-
-/** A number of operations per period. */
-export interface LimitPerPeriod {
-  readonly limit: number;
-  readonly periodMs: number;
 }
 
 /**
@@ -99,7 +94,7 @@ export const dialAddress: Kind<{ readonly host: string; readonly port: number | 
   },
 };
 
-export const limit: Kind<LimitPerPeriod> = {
+export const limit: Kind<ConfiguredLimit> = {
   expected: 'a count and a period, such as 200/1m',
   parse(value) {
     const [, count = '', period = ''] = /^(\d{1,9})\/(.+)$/.exec(value) ?? [];

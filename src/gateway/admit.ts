@@ -1,13 +1,17 @@
 import type { Clock } from '../util/clock.ts';
-import type { Retry, Granted, Ledger, Cancelled, Shed } from '../ledger/ledger.ts';
-import type { Job } from './job.ts';
+import type { Retry, Granted, Ledger, Cancelled, Shed, Ticket } from '../ledger/ledger.ts';
+import type { Job } from './identify.ts';
+import { DRAINING_DETAIL, GatewayError, retryAfterSeconds } from './problem.ts';
 
-/** How asking for a grant ended. */
-export type Admitted = Granted | Shed | Cancelled;
+/** How the request for a grant ended; `error` is what the caller of a shed ticket receives. */
+export type Admitted =
+  | Granted
+  | Cancelled
+  | { readonly kind: 'shed'; readonly error: GatewayError };
 
 /**
- * Asks the ledger for a grant, and owns the only wait of the walk. Answers without a promise when
- * nothing has to be waited for.
+ * Requests a grant from the ledger. This is the only wait of the pipeline. Returns without a
+ * promise when the ledger decides at once.
  */
 export type Admit = (job: Job, retry: Retry | undefined) => Admitted | Promise<Admitted>;
 
@@ -20,12 +24,47 @@ export function makeAdmit({ ledger, clock }: AdmitDependencies): Admit {
   return function admit(job, retry) {
     const { call, ticket } = job;
     if (call.gone) return { kind: 'cancelled' };
-    const askedAt = clock.now();
+    const requestedAt = clock.now();
     const admission = ledger.acquire(ticket, call, retry);
-    if (admission.kind !== 'waiting') return admission;
+    if (admission.kind !== 'waiting') return admitted(admission, ticket);
     return admission.outcome.then((outcome) => {
-      call.waitMs += clock.now() - askedAt;
-      return outcome;
+      call.addWait(clock.now() - requestedAt);
+      return admitted(outcome, ticket);
     });
   };
+}
+
+function admitted(admission: Granted | Shed | Cancelled, ticket: Ticket): Admitted {
+  if (admission.kind !== 'shed') return admission;
+  return { kind: 'shed', error: shedError(admission, ticket) };
+}
+
+function shedError({ code, retryAfterMs: etaMs }: Shed, ticket: Ticket): GatewayError {
+  const retryAfterMs =
+    code === 'wait-too-long' ? retryDelayMs(etaMs, ticket.deadlineAt - ticket.arrivedAt) : etaMs;
+  const seconds = retryAfterSeconds(retryAfterMs);
+  const detail = {
+    'queue-full': `the queue of this budget is full; try again in ${seconds} s`,
+    'wait-too-long': `the budget refills too late for this request; try again in ${seconds} s`,
+    draining: DRAINING_DETAIL,
+  }[code];
+  return new GatewayError(code, detail, { retryAfterMs });
+}
+
+/** A shorter wait is too short for an estimate in whole seconds. */
+const MIN_ROUNDED_WAIT_MS = 1000;
+
+/**
+ * How long the caller of a ticket that was shed with `wait-too-long` should wait before it sends
+ * the request again, in milliseconds. `etaMs` is the time until the ticket's grant, `maxWaitMs` how
+ * long the ticket may wait.
+ *
+ * A budget often refills at once, and waiting tickets spend it. A caller that repeats its request
+ * only then finds the budget spent and is shed again, each time. So a caller that may wait should
+ * return half of its wait before the grant. Retry-After has whole seconds, and with the rounding
+ * the time until the grant is still within the caller's wait.
+ */
+function retryDelayMs(etaMs: number, maxWaitMs: number): number {
+  if (maxWaitMs < MIN_ROUNDED_WAIT_MS) return etaMs;
+  return Math.round((etaMs - maxWaitMs / 2) / 1000) * 1000;
 }

@@ -1,20 +1,49 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Priority } from '../queue/fair-queue.ts';
 import type { LinkedListItem } from '../util/linked-list.ts';
-import type { CallerSignal, RemoveListener } from '../ledger/ledger.ts';
-import type { Holding } from '../upstream/body-memory.ts';
+import type { BucketName, CallerSignal, RemoveListener } from '../ledger/ledger.ts';
+import type { MemoryReservation } from '../upstream/body-memory.ts';
 import type { GatewayError, ProblemCode } from './problem.ts';
 
-/**
- * How a call ended: `answered` with the API's answer, `shed` by us without sending, `failed` by us
- * or the API, or `aborted` by the caller.
- */
-export type CallOutcome = 'answered' | 'shed' | 'failed' | 'aborted';
+/** How a call ended, as its log line states it. */
+export type CallEnd =
+  /** The caller received the API's answer. */
+  | { readonly kind: 'answered'; readonly code?: undefined }
+  /** The caller disconnected first; `code` is the problem that it would have received, if any. */
+  | { readonly kind: 'aborted'; readonly code: ProblemCode | undefined }
+  /** The caller received a problem: `shed` if waiting could not succeed, else `failed`. */
+  | { readonly kind: 'shed' | 'failed'; readonly code: ProblemCode };
+
+export const ANSWERED: CallEnd = { kind: 'answered' };
+export const ABORTED: CallEnd = { kind: 'aborted', code: undefined };
 
 /**
- * One call from its arrival to its log line: what the walk has learned of it so far.
+ * What a request is, as far as it has been understood. `identify` fills it in field by field, so
+ * that the log line of a request that it refuses has what was understood before.
+ */
+export interface CallIdentity {
+  /** Normalised. */
+  readonly path: string;
+  readonly query: string;
+  caller: string;
+  priority: Priority | undefined;
+  bucket: BucketName | undefined;
+}
+
+const NOT_IDENTIFIED: Readonly<CallIdentity> = {
+  path: '',
+  query: '',
+  caller: '',
+  priority: undefined,
+  bucket: undefined,
+};
+
+/**
+ * One call from its arrival to its log line: its request and answer, whether it still has a caller,
+ * and the figures of its log line.
  *
- * It is also the caller's presence: steps that wait ask it whether anybody is still there.
+ * A call stops early in two ways: its caller disconnects, or Headgate cuts it off. The first of
+ * them counts. After either of them the call is `gone`, and steps that wait for something give up.
  */
 export class Call implements CallerSignal, LinkedListItem<Call> {
   readonly id: string;
@@ -23,53 +52,46 @@ export class Call implements CallerSignal, LinkedListItem<Call> {
   /** On `Clock.now`. */
   readonly arrivedAt: number;
 
-  /** These three are the roll's that it stands on. */
+  /** The linked list that holds the call owns these three. */
   isLinked = false;
   previous: Call | undefined;
   next: Call | undefined;
 
-  caller = '';
-  path = '';
-  query = '';
-  bucket: string | undefined;
-  class: string | undefined;
-  priority: Priority | undefined;
+  /** Set by `identify` alone. */
+  identity: Readonly<CallIdentity> = NOT_IDENTIFIED;
+  /** An attempt is in flight, so the body must stay in memory. Set by the pipeline alone. */
+  isSending = false;
 
-  attempts = 0;
-  /** Milliseconds in the queue and the lane, over all attempts. */
-  waitMs = 0;
-  /** Milliseconds from sending until the API's headers, over all attempts. */
-  upstreamMs = 0;
-  /** Bytes of the caller's body that we read. */
-  bytesIn = 0;
-  /** Bytes of the answer's body that we wrote. */
-  bytesOut = 0;
-  outcome: CallOutcome = 'failed';
-  code: ProblemCode | undefined;
-
-  /** The caller waits for `100 Continue` before it sends its body, and nobody has said so yet. */
-  expectsContinue = false;
-  /** An attempt is out, so its body's bytes are needed. */
-  sending = false;
-  /** What it holds of the memory for bodies. */
-  holding: Holding | undefined;
-
+  #attempts = 0;
+  #waitMs = 0;
+  #upstreamMs = 0;
+  #bytesIn = 0;
+  #bytesOut = 0;
+  #expectsContinue: boolean;
+  #reservation: MemoryReservation | undefined;
   #gone = false;
-  #cut: GatewayError | undefined;
-  /** What waits for the caller to go; most calls have one listener at a time. */
+  #cutOffBy: GatewayError | undefined;
+  /** Most calls have one listener at a time. */
   readonly #listeners: (() => void)[] = [];
 
-  constructor(id: string, incoming: IncomingMessage, outgoing: ServerResponse, arrivedAt: number) {
+  constructor(
+    id: string,
+    incoming: IncomingMessage,
+    outgoing: ServerResponse,
+    arrivedAt: number,
+    expectsContinue = false,
+  ) {
     this.id = id;
     this.incoming = incoming;
     this.outgoing = outgoing;
     this.arrivedAt = arrivedAt;
+    this.#expectsContinue = expectsContinue;
     const onClose = (): void => {
-      if (!outgoing.writableFinished) this.#leave();
+      if (!outgoing.writableFinished) this.#stop();
     };
     outgoing.on('close', onClose);
-    // A pipelined request has no socket to answer on until its turn, and Node tells it nothing. The
-    // socket outlives it, and as many listen there as the caller pipelines.
+    // A pipelined request has no socket to answer on before its turn, and Node does not report its
+    // end. The socket outlives the request, and has one listener for each pipelined request.
     if (outgoing.socket === null) {
       const { socket } = incoming;
       socket.setMaxListeners(0).once('close', onClose);
@@ -77,30 +99,79 @@ export class Call implements CallerSignal, LinkedListItem<Call> {
     }
   }
 
+  /** Requests sent to the API. */
+  get attempts(): number {
+    return this.#attempts;
+  }
+
+  /** Milliseconds in the queue and the lane, over all attempts. */
+  get waitMs(): number {
+    return this.#waitMs;
+  }
+
+  /** Milliseconds from sending until the API's headers, over all attempts. */
+  get upstreamMs(): number {
+    return this.#upstreamMs;
+  }
+
+  /** Bytes of the caller's body that were read. */
+  get bytesIn(): number {
+    return this.#bytesIn;
+  }
+
+  /** Bytes of the answer's body that were written. */
+  get bytesOut(): number {
+    return this.#bytesOut;
+  }
+
+  addAttempt(): void {
+    this.#attempts++;
+  }
+
+  addWait(ms: number): void {
+    this.#waitMs += ms;
+  }
+
+  addUpstreamTime(ms: number): void {
+    this.#upstreamMs += ms;
+  }
+
+  addBytesIn(bytes: number): void {
+    this.#bytesIn += bytes;
+  }
+
+  addBytesOut(bytes: number): void {
+    this.#bytesOut += bytes;
+  }
+
+  /** Whether the caller still waits for `100 Continue` before it sends its body. */
+  get expectsContinue(): boolean {
+    return this.#expectsContinue;
+  }
+
+  /** Sends `100 Continue`, once, to a caller that waits for it. */
+  sendContinue(): void {
+    if (!this.#expectsContinue) return;
+    this.#expectsContinue = false;
+    this.outgoing.writeContinue();
+  }
+
+  /** Notes the memory that the body takes, until {@link releaseBody}. */
+  holdBody(reservation: MemoryReservation): void {
+    this.#reservation = reservation;
+  }
+
+  releaseBody(): void {
+    this.#reservation?.release();
+  }
+
   get gone(): boolean {
     return this.#gone;
   }
 
-  /** Why we ended the call ourselves while the caller was still there. */
-  get cut(): GatewayError | undefined {
-    return this.#cut;
-  }
-
-  /**
-   * Ends the call from our side, wherever it stands: it leaves its queue and is aborted upstream, as
-   * if its caller had gone, and `error` is what the caller is told. The first word counts.
-   */
-  cutOff(error: GatewayError): void {
-    if (this.#gone) return;
-    this.#cut = error;
-    this.#leave();
-  }
-
-  /** Lets a caller that waits for it send its body. */
-  letBodyCome(): void {
-    if (!this.expectsContinue) return;
-    this.expectsContinue = false;
-    this.outgoing.writeContinue();
+  /** The reason for which Headgate cut the call off. */
+  get cutOffBy(): GatewayError | undefined {
+    return this.#cutOffBy;
   }
 
   onGone(listener: () => void): RemoveListener {
@@ -112,15 +183,19 @@ export class Call implements CallerSignal, LinkedListItem<Call> {
     };
   }
 
-  #leave(): void {
+  /**
+   * Stops the call wherever it is: it leaves its queue, and its attempt is aborted. The caller then
+   * receives `error`. Does nothing when the call has stopped already, so the first reason stays.
+   */
+  cutOff(error: GatewayError): void {
+    if (this.#gone) return;
+    this.#cutOffBy = error;
+    this.#stop();
+  }
+
+  #stop(): void {
     if (this.#gone) return;
     this.#gone = true;
     for (const listener of this.#listeners.splice(0)) listener();
-  }
-
-  /** Notes how it ended; the first word counts, what follows a failure is its consequence. */
-  end(outcome: CallOutcome, code?: ProblemCode): void {
-    this.outcome = outcome;
-    this.code = code;
   }
 }

@@ -1,17 +1,15 @@
-import type { Retry, Grant, Ledger, Shed, Ticket } from '../ledger/ledger.ts';
+import type { Retry, Grant, Ledger } from '../ledger/ledger.ts';
 import type { PipelineObserver } from '../telemetry/pipeline-observer.ts';
 import type { Admit } from './admit.ts';
-import type { Call } from './call.ts';
-import { comeBackInMs } from './come-back.ts';
+import { ABORTED, type Call, type CallEnd } from './call.ts';
 import type { Forward } from './forward.ts';
-import type { Identify } from './identify.ts';
-import type { Job } from './job.ts';
-import { DRAINING_DETAIL, GatewayError, retryAfterSeconds, type ShedStatus } from './problem.ts';
+import type { Identify, Job } from './identify.ts';
+import type { ShedStatus } from './problem.ts';
 import type { RecordCall } from './record.ts';
 import type { Refuse, Respond } from './respond.ts';
 import type { Settle, Settled } from './settle.ts';
 
-/** Takes one call from its arrival to its log line. Never rejects. */
+/** Handles one call from its arrival to its log line. Never rejects. */
 export type Gateway = (call: Call) => Promise<void>;
 
 export interface GatewayDependencies {
@@ -24,57 +22,59 @@ export interface GatewayDependencies {
   readonly record: RecordCall;
   readonly ledger: Pick<Ledger, 'settle'>;
   readonly observer: Pick<PipelineObserver, 'retry'>;
-  /** Further attempts after failures; what the API throttles is bounded by the deadline instead. */
+  /**
+   * Maximum further attempts after failures. Throttled attempts are bounded by the deadline only.
+   */
   readonly retries: number;
-  /** For refusals of calls of which too little is known to ask a caller rule. */
+  /** For calls that are refused before their caller rule is known. */
   readonly shedStatus: ShedStatus;
 }
 
 /**
- * The walk, and the only place that knows its order: identify → admit → forward → settle → respond
- * → record. A throttled or a harmlessly failed attempt goes round again from admit; everything else
- * passes once, and every call ends in record.
+ * Makes the pipeline. This is the only place that knows its order: identify → admit → forward →
+ * settle → respond → record. An attempt that was throttled, or that failed and may be repeated, is
+ * retried from admit. Every other step runs once, and every call ends in record.
  */
 export function makeGateway(steps: GatewayDependencies): Gateway {
   const { identify, admit, forward, settle, respond, refuse, record } = steps;
   const { ledger, observer, retries, shedStatus } = steps;
 
   async function attempt(job: Job, grant: Grant, retriesLeft: number): Promise<Settled> {
-    let settledHere = false;
+    let isSettled = false;
     const { call } = job;
     try {
-      call.sending = true;
+      call.isSending = true;
       const forwarded = await forward(job, grant);
-      settledHere = true;
+      isSettled = true;
       return settle(job, grant, forwarded, retriesLeft);
     } catch (error) {
-      // Whatever went wrong in there, the slot may be spent, and the ledger must know.
-      if (!settledHere) ledger.settle(grant, { kind: 'lost' });
+      // After any failure the API may have received the request, so the grant must be settled.
+      if (!isSettled) ledger.settle(grant, { kind: 'lost' });
       throw error;
     }
   }
 
-  async function walk(call: Call, job: Job): Promise<void> {
+  async function runPipeline(job: Job): Promise<CallEnd> {
     let retry: Retry | undefined;
     let retriesLeft = retries;
     for (;;) {
-      const asked = admit(job, retry);
-      const admitted = asked instanceof Promise ? await asked : asked;
-      if (admitted.kind === 'cancelled') return call.end('aborted');
-      if (admitted.kind === 'shed') throw shedError(admitted, job.ticket);
+      const admitting = admit(job, retry);
+      const admitted = admitting instanceof Promise ? await admitting : admitting;
+      if (admitted.kind === 'cancelled') return ABORTED;
+      if (admitted.kind === 'shed') throw admitted.error;
       const settled = await attempt(job, admitted.grant, retriesLeft);
       switch (settled.kind) {
         case 'respond':
           return respond(job, settled.response);
         case 'cancelled':
-          return call.end('aborted');
+          return ABORTED;
         case 'failed':
           throw settled.error;
         case 'retry':
-          call.sending = false;
+          job.call.isSending = false;
           retry = settled.retry;
-          observer.retry(settled.because);
-          if (settled.because === 'failed') retriesLeft--;
+          observer.retry(settled.cause);
+          if (settled.cause === 'failed') retriesLeft--;
           break;
         default:
           settled satisfies never;
@@ -84,32 +84,20 @@ export function makeGateway(steps: GatewayDependencies): Gateway {
 
   return async function gateway(call) {
     let job: Job | undefined;
+    let end: CallEnd = ABORTED;
     try {
-      const identified = identify(call);
-      const found = identified instanceof Promise ? await identified : identified;
-      if (found === 'cancelled') {
-        call.end('aborted');
-      } else {
-        job = found;
-        await walk(call, job);
+      const identifying = identify(call);
+      const identified = identifying instanceof Promise ? await identifying : identifying;
+      if (identified !== 'cancelled') {
+        job = identified;
+        end = await runPipeline(job);
       }
-      if (call.cut !== undefined && call.outcome === 'aborted') throw call.cut;
+      // The caller of a call that Headgate cut off is still there, and receives the reason.
+      if (end.kind === 'aborted' && call.cutOffBy !== undefined) throw call.cutOffBy;
     } catch (error) {
-      refuse(call, error, job?.shedStatus ?? shedStatus);
+      end = refuse(call, error, job?.shedStatus ?? shedStatus);
     }
-    call.holding?.release();
-    record(call);
+    call.releaseBody();
+    record(call, end);
   };
-}
-
-function shedError({ code, retryAfterMs: etaMs }: Shed, ticket: Ticket): GatewayError {
-  const retryAfterMs =
-    code === 'wait-too-long' ? comeBackInMs(etaMs, ticket.deadlineAt - ticket.arrivedAt) : etaMs;
-  const seconds = retryAfterSeconds(retryAfterMs);
-  const detail = {
-    'queue-full': `the queue of this budget is full; try again in ${seconds} s`,
-    'wait-too-long': `the budget comes back too late for this request; try again in ${seconds} s`,
-    draining: DRAINING_DETAIL,
-  }[code];
-  return new GatewayError(code, detail, { retryAfterMs });
 }

@@ -1,32 +1,54 @@
-import { decodableOnly, ensureVersion } from '../http/accept.ts';
-import { matchCallerRule, productOf, type CallerRule } from '../queue/caller-rules.ts';
-import { classify, type ClassRule } from '../http/classify.ts';
+import type { IncomingMessage } from 'node:http';
+import type { Socket } from 'node:net';
 import { parseSecondsOrDuration } from '../util/duration.ts';
-import { PRIORITIES, type Priority } from '../queue/fair-queue.ts';
+import { decodableOnly, ensureVersion } from '../http/accept.ts';
+import { classify, type ClassRule } from '../http/classify.ts';
 import { headersForApi } from '../http/hop-by-hop.ts';
+import { isCrossOrigin, type OriginFields } from '../http/origin-check.ts';
+import { MAX_TARGET_LENGTH, normaliseTarget, type Target } from '../http/target.ts';
 import { viaOnward } from '../http/via.ts';
-import type { Call } from './call.ts';
-import type { CallerOfKey } from './caller-keys.ts';
-import type { CredentialHash } from './credential.ts';
-import type { Job } from './job.ts';
+import { matchCallerRule, productOf, type CallerRule } from '../queue/caller-rules.ts';
+import { PRIORITIES, type Priority } from '../queue/fair-queue.ts';
+import type { Ticket } from '../ledger/ledger.ts';
+import { NO_BODY, type GoneBody, type RequestBody } from '../upstream/body.ts';
+import type { Call, CallIdentity } from './call.ts';
+import type { CallerOfKey, CredentialHash } from './credentials.ts';
 import { GatewayError, type ShedStatus } from './problem.ts';
-import type { RefuseWebPages } from './same-site.ts';
 import type { TakeBody } from './take-body.ts';
-import { authorizationOf, plainAddress, targetOf } from './well-formed.ts';
 
-/** A job, or the news that the caller left while its body was still coming. */
+/** An identified request: everything that the later steps of the pipeline need. */
+export interface Job {
+  readonly call: Call;
+  readonly ticket: Ticket;
+  readonly method: string;
+  /** Path and query for the API, with the base path. */
+  readonly target: string;
+  /** The end-to-end headers for the API without the token: name, value, name, value … */
+  readonly headers: string[];
+  readonly body: RequestBody;
+  /** Whether the configured token is added, because the caller sent no credential. */
+  readonly addsToken: boolean;
+  /**
+   * Whether the request may be repeated although the API may have executed it (RFC 9110 §9.2.2).
+   */
+  readonly idempotent: boolean;
+  readonly shedStatus: ShedStatus;
+}
+
+/** `cancelled`: the call was gone before its body was complete. */
 export type Identified = Job | 'cancelled';
 
 /**
- * Understands a request: who asks, of which budget, how urgently, by when. Throws a
- * {@link GatewayError} that names what was wrong. Answers without a promise unless a body comes.
+ * Identifies a request: its caller, bucket, priority and deadline, and what is sent to the API.
+ * Throws a {@link GatewayError} for a bad request. Returns without a promise unless a body has to
+ * be read.
  */
 export type Identify = (call: Call) => Identified | Promise<Identified>;
 
 export interface IdentifyDependencies {
   readonly upstream: { readonly origin: string; readonly basePath: string };
   readonly apiVersion: { readonly version: string; readonly mediaType: string } | 'off';
-  /** Whether a token is configured for callers that send none. */
+  /** Whether a token is configured for requests without a credential. */
   readonly hasToken: boolean;
   readonly budgetPer: 'credential' | 'upstream';
   readonly classes: readonly ClassRule[];
@@ -35,17 +57,21 @@ export interface IdentifyDependencies {
   readonly maxWaitMs: number;
   readonly shedStatus: ShedStatus;
   readonly takeBody: TakeBody;
-  /** Our id for Via; `undefined` leaves the field out. */
+  /** The id of this gateway in Via; `undefined` omits the field. */
   readonly viaId: string | undefined;
-  /** Whether answers may have to be read, so that only encodings we know are asked for. */
+  /**
+   * Whether answers may be rewritten, so that only encodings that Headgate can decode are
+   * requested.
+   */
   readonly readsAnswers: boolean;
   readonly credentialHash: CredentialHash;
-  /** Who shows which key; `undefined` when callers need none. */
+  /** `undefined` when callers need no key. */
   readonly callerOfKey: CallerOfKey | undefined;
-  readonly refuseWebPages: RefuseWebPages;
+  /** Whether a Host field is a name of this gateway. */
+  readonly isOurHost: (hostField: string | undefined) => boolean;
 }
 
-/** Methods that may be repeated when nobody knows whether they were executed (RFC 9110 §9.2.2). */
+/** RFC 9110 §9.2.2. */
 const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE']);
 const PRIORITY_NAMES: ReadonlyMap<string, Priority> = new Map(
   PRIORITIES.map((priority) => [priority, priority]),
@@ -56,9 +82,9 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
   const { upstream, apiVersion, hasToken, budgetPer, classes, callers, defaultCaller } =
     dependencies;
   const { maxWaitMs, shedStatus, takeBody, viaId, readsAnswers } = dependencies;
-  const { credentialHash, callerOfKey, refuseWebPages } = dependencies;
+  const { credentialHash, callerOfKey, isOurHost } = dependencies;
   const upstreamHost = new URL(upstream.origin).host;
-  /** Ours to replace: the API's host, the version that it wants, what we can read. */
+  /** Fields of the caller's request that Headgate replaces. */
   const replaced = new Set(['host']);
   if (apiVersion !== 'off') replaced.add('accept');
   if (readsAnswers) replaced.add('accept-encoding');
@@ -82,7 +108,7 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
     if (viaId !== undefined) {
       const onward = viaOnward(via, incoming.httpVersion, viaId);
       if (onward.kind === 'loop') {
-        throw new GatewayError('loop', 'the request has been through this gateway before');
+        throw new GatewayError('loop', 'the request has passed through this gateway before');
       }
       headers.push('Via', onward.value);
     }
@@ -93,38 +119,48 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
     const { incoming } = call;
     const { method = 'GET', headers, socket } = incoming;
     const target = targetOf(incoming, upstreamHost);
-    call.path = target.path;
-    call.query = target.query;
+    const identity: CallIdentity = {
+      path: target.path,
+      query: target.query,
+      caller: '',
+      priority: undefined,
+      bucket: undefined,
+    };
+    call.identity = identity;
     const authorization = authorizationOf(incoming);
 
     const address = plainAddress(socket.remoteAddress ?? 'unknown');
     const userAgent = headers['user-agent'];
-    call.caller = address;
-    // With keys a caller is who its key says it is, and what it calls itself counts for nothing.
-    const known = callerOfKey?.(single(headers, 'headgate-key'));
+    identity.caller = address;
+    // With keys configured, the key alone decides the caller's name.
+    const keyOwner = callerOfKey?.(headerValue(headers, 'headgate-key'));
     const caller =
-      known ?? callerName(single(headers, 'headgate-caller'), defaultCaller, userAgent, address);
-    call.caller = caller;
+      keyOwner ??
+      callerName(headerValue(headers, 'headgate-caller'), defaultCaller, userAgent, address);
+    identity.caller = caller;
     const rule = matchCallerRule(callers, caller, userAgent);
-    const priority = atMost(readPriority(single(headers, 'headgate-priority')), rule?.maxPriority);
-    call.priority = priority;
+    const priority = capPriority(
+      readPriority(headerValue(headers, 'headgate-priority')),
+      rule?.maxPriority,
+    );
+    identity.priority = priority;
     const waitMs = Math.min(
-      readMaxWait(single(headers, 'headgate-max-wait')) ?? Infinity,
+      readMaxWait(headerValue(headers, 'headgate-max-wait')) ?? Infinity,
       rule?.maxWaitMs ?? Infinity,
       maxWaitMs,
     );
 
-    const takesToken = hasToken && authorization === undefined;
-    if (takesToken) refuseWebPages(headers);
+    const addsToken = hasToken && authorization === undefined;
+    if (addsToken) refuseWebPages(headers, isOurHost);
     const className = classify(classes, method, target.path);
-    call.class = className;
-    call.bucket = `${bucketPrefix(authorization)}:${className}`;
-    const job: Omit<Job, 'body'> = {
+    const bucket = { id: `${bucketPrefix(authorization)}:${className}`, class: className };
+    identity.bucket = bucket;
+    const job: Job & { body: RequestBody } = {
       call,
       ticket: {
         id: call.id,
-        bucket: { id: call.bucket, class: className },
-        owner: known ?? address,
+        bucket,
+        owner: keyOwner ?? address,
         caller,
         priority,
         weight: rule?.weight ?? 1,
@@ -134,19 +170,31 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
       method,
       target: upstream.basePath + target.path + (target.query === '' ? '' : `?${target.query}`),
       headers: headersFor(call),
-      takesToken,
+      addsToken,
       idempotent: IDEMPOTENT.has(method),
       shedStatus: rule?.shedStatus ?? shedStatus,
+      body: NO_BODY,
     };
 
     const body = takeBody(call, address);
-    if (!(body instanceof Promise)) return { ...job, body };
-    return body.then((read) => (read.kind === 'gone' ? 'cancelled' : { ...job, body: read }));
+    if (body instanceof Promise) return whenRead(job, body);
+    job.body = body;
+    return job;
   };
 }
 
-/** The header's one value; two lines with the same name are refused rather than guessed at. */
-function single(headers: NodeJS.Dict<string | string[]>, name: string): string | undefined {
+async function whenRead(
+  job: Job & { body: RequestBody },
+  reading: Promise<RequestBody | GoneBody>,
+): Promise<Identified> {
+  const body = await reading;
+  if (body.kind === 'gone') return 'cancelled';
+  job.body = body;
+  return job;
+}
+
+/** The value of a header. Several lines become a list, which no Headgate-* header accepts. */
+function headerValue(headers: NodeJS.Dict<string | string[]>, name: string): string | undefined {
   const value = headers[name];
   return Array.isArray(value) ? value.join(', ') : value;
 }
@@ -165,10 +213,10 @@ function readMaxWait(value: string | undefined): number | undefined {
   throw badHeader('Headgate-Max-Wait', 'seconds, or a duration such as 45s', value);
 }
 
-/** A rule may cap what a caller claims for itself. */
-function atMost(priority: Priority, most: Priority | undefined): Priority {
-  if (most === undefined) return priority;
-  return PRIORITIES.indexOf(priority) < PRIORITIES.indexOf(most) ? most : priority;
+/** A caller rule may cap the priority that a caller requests. */
+function capPriority(priority: Priority, max: Priority | undefined): Priority {
+  if (max === undefined) return priority;
+  return PRIORITIES.indexOf(priority) < PRIORITIES.indexOf(max) ? max : priority;
 }
 
 /** The header, else the configured name, else the User-Agent's product, else the address. */
@@ -193,4 +241,100 @@ function badHeader(name: string, expected: string, got: string): GatewayError {
     'bad-request',
     `${name}: expected ${expected}, got ${JSON.stringify(shown)}`,
   );
+}
+
+/**
+ * Throws a {@link GatewayError} when a web page may have made a browser send this request. It
+ * guards requests to which the configured token is added: a page in an employee's browser must not
+ * spend the budget through localhost or the internal network.
+ */
+function refuseWebPages(
+  fields: OriginFields,
+  isOurHost: (hostField: string | undefined) => boolean,
+): void {
+  if (isCrossOrigin(fields)) {
+    throw new GatewayError(
+      'cross-site',
+      'a web page of another site sent this request; pages may not use the configured token',
+    );
+  }
+  if (isOurHost(fields.host)) return;
+  throw new GatewayError(
+    'foreign-host',
+    `expected a Host that is a name of this gateway, got ${JSON.stringify(fields.host?.slice(0, 80))}; HEADGATE_HOSTS names further ones`,
+  );
+}
+
+/**
+ * Returns the normalised target of a request. Throws a {@link GatewayError} for a request that is
+ * not valid HTTP/1, and for one whose host is neither the API nor this gateway.
+ */
+function targetOf(incoming: IncomingMessage, upstreamHost: string): Target & { kind: 'ok' } {
+  const { method = 'GET', url = '', socket, httpVersionMajor, httpVersion } = incoming;
+  // Node's parser accepts a request line without a version as HTTP/0.9, even with headers.
+  if (httpVersionMajor !== 1) {
+    throw new GatewayError('bad-request', `expected HTTP/1.1 or HTTP/1.0, got HTTP/${httpVersion}`);
+  }
+  if (url.length > MAX_TARGET_LENGTH) {
+    throw new GatewayError(
+      'target-too-long',
+      `expected a request target of at most ${MAX_TARGET_LENGTH} characters, got ${url.length}`,
+    );
+  }
+  const target = normaliseTarget(url, {
+    method,
+    isOurs: (authority) => authority === upstreamHost || isLocal(authority, socket),
+  });
+  if (target.kind === 'forbidden') throw new GatewayError('forbidden-target', target.reason);
+  if (target.kind === 'bad') throw new GatewayError('bad-request', target.reason);
+  if (target.path === '*') {
+    throw new GatewayError('bad-request', 'OPTIONS * concerns the whole server: expected a path');
+  }
+  return target;
+}
+
+/**
+ * Returns the Authorization value. Throws a {@link GatewayError} for repeated Host or Authorization
+ * lines. HTTP forbids a second Host (RFC 9112 §3.2), and Node keeps only the first of several
+ * lines: an attacker could show one value to Headgate and another one to the API.
+ */
+function authorizationOf({
+  rawHeaders,
+  headers,
+  httpVersionMinor,
+}: IncomingMessage): string | undefined {
+  let hosts = 0;
+  let authorizations = 0;
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const { length } = rawHeaders[i] ?? '';
+    if (length === HOST.length && rawHeaders[i]?.toLowerCase() === HOST) hosts++;
+    else if (length === AUTHORIZATION.length && rawHeaders[i]?.toLowerCase() === AUTHORIZATION) {
+      authorizations++;
+    }
+  }
+  if (hosts > 1 || (hosts === 0 && httpVersionMinor > 0)) {
+    throw new GatewayError('bad-request', `expected one Host header, got ${hosts}`);
+  }
+  if (authorizations > 1) {
+    throw new GatewayError(
+      'bad-request',
+      `expected one Authorization header, got ${authorizations}`,
+    );
+  }
+  return headers.authorization;
+}
+
+const HOST = 'host';
+const AUTHORIZATION = 'authorization';
+
+/** Whether an authority is the address on which this request arrived. */
+function isLocal(authority: string, { localAddress = '', localPort }: Socket): boolean {
+  const address = plainAddress(localAddress);
+  const host = address.includes(':') ? `[${address}]` : address;
+  return authority === `${host}:${localPort}` || authority === `localhost:${localPort}`;
+}
+
+/** Removes the IPv6 prefix of an IPv4 address. */
+function plainAddress(address: string): string {
+  return address.startsWith('::ffff:') ? address.slice('::ffff:'.length) : address;
 }

@@ -1,4 +1,4 @@
-/** Every answer that is Headgate's own, by its stable code. docs/errors.md explains each. */
+/** Every problem with which Headgate answers, by its stable code. docs/errors.md explains each. */
 export const PROBLEMS = {
   'queue-full': { status: 'shed', title: 'Too many requests are waiting for this budget' },
   'wait-too-long': { status: 'shed', title: 'The wait would outlast the deadline' },
@@ -9,45 +9,47 @@ export const PROBLEMS = {
   },
   'body-memory-full': {
     status: 'shed',
-    title: 'The bodies that wait take all the memory they may',
+    title: 'The bodies of waiting requests fill their memory',
   },
   'upstream-unreachable': { status: 502, title: 'No connection to the API' },
-  'upstream-protocol': { status: 502, title: 'The API did not answer in HTTP' },
+  'upstream-protocol': { status: 502, title: 'The answer of the API is not valid HTTP' },
   'upstream-timeout': { status: 504, title: 'The API did not answer in time' },
   'bad-request': { status: 400, title: 'The request cannot be understood' },
-  'body-timeout': { status: 408, title: 'The body stopped coming' },
+  'body-timeout': { status: 408, title: 'The body stopped arriving' },
   'body-too-large': { status: 413, title: 'The body is too large' },
   'expectation-failed': { status: 417, title: 'The expectation cannot be met' },
   'forbidden-target': { status: 403, title: 'The request is for another host' },
-  'unknown-caller': { status: 401, title: 'The caller is not known here' },
+  'unknown-caller': { status: 401, title: 'The caller is unknown' },
   'cross-site': { status: 403, title: 'A web page of another site sent the request' },
-  'foreign-host': { status: 403, title: 'The request is for a name that is not ours' },
+  'foreign-host': { status: 403, title: 'The Host is not a name of this gateway' },
   'headers-too-large': { status: 431, title: 'The headers are too large' },
-  loop: { status: 508, title: 'The request came back to the gateway that sent it' },
+  loop: { status: 508, title: 'The request returned to the gateway that sent it' },
   'method-not-supported': { status: 501, title: 'The method is not supported' },
-  'request-timeout': { status: 408, title: 'The request did not come in time' },
+  'request-timeout': { status: 408, title: 'The request did not arrive in time' },
   'target-too-long': { status: 414, title: 'The request target is too long' },
   internal: { status: 500, title: 'Headgate failed' },
 } as const satisfies Record<string, { status: number | 'shed'; title: string }>;
 
 export type ProblemCode = keyof typeof PROBLEMS;
 
-/** The statuses a shed may have: 429 is for clients that only understand that. */
+/** The statuses of a shed request: 429 is for clients that understand no other. */
 export type ShedStatus = 503 | 429;
 
 export interface GatewayErrorOptions {
-  /** How long the caller should wait before it asks again; absent where waiting does not help. */
+  /**
+   * How long the caller should wait before it repeats the request; absent if waiting cannot help.
+   */
   readonly retryAfterMs?: number;
   readonly cause?: unknown;
 }
 
-/** A failure with a stable code, which becomes a problem document. Anything else is a bug. */
+/** A failure with a stable code, which becomes a problem document. Any other error is a bug. */
 export class GatewayError extends Error {
   override readonly name = 'GatewayError';
   readonly code: ProblemCode;
   readonly retryAfterMs: number | undefined;
 
-  /** `detail` is shown to the caller: it names what was wrong and what was expected. */
+  /** `detail` is shown to the caller: what was expected, and what arrived. */
   constructor(
     code: ProblemCode,
     detail: string,
@@ -59,10 +61,11 @@ export class GatewayError extends Error {
   }
 }
 
-/** What whoever is sent away by a replica that stops is told. */
-export const DRAINING_DETAIL = 'this replica is shutting down; try again, another one will answer';
+/** The detail of every refusal by a replica that drains. */
+export const DRAINING_DETAIL =
+  'this replica is shutting down; try again, and another replica will answer';
 
-/** A problem as it goes out (RFC 9457). */
+/** A problem as an HTTP answer (RFC 9457). */
 export interface Problem {
   readonly status: number;
   readonly headers: readonly string[];
@@ -70,18 +73,18 @@ export interface Problem {
 }
 
 /**
- * A wait as Retry-After says it. It is a difference of two times, whose last bits are noise: what is
- * seven seconds but for a billionth is not eight.
+ * The value of Retry-After for a wait: whole seconds, rounded up, at least 1. The wait is a
+ * difference of two times, so it is first rounded to milliseconds: seven seconds plus a rounding
+ * error are 7.
  */
 export function retryAfterSeconds(waitMs: number): number {
   return Math.max(1, Math.ceil(Math.round(waitMs) / 1000));
 }
 
 /**
- * The one way from an error to HTTP. `requestId` lets a caller's report be found in the log.
- *
- * Retry-After is whole seconds, rounded up and at least one: clients read it as an integer, and
- * zero would have them ask again at once.
+ * The only mapping from an error to HTTP. `requestId` finds the call of a caller's report in the
+ * log. Clients read Retry-After as an integer, and would repeat the request immediately after a
+ * zero.
  */
 export function toProblem(error: GatewayError, requestId: string, shedStatus: ShedStatus): Problem {
   const { status: known, title } = PROBLEMS[error.code];
@@ -110,7 +113,7 @@ export function toProblem(error: GatewayError, requestId: string, shedStatus: Sh
       requestId,
       'Cache-Control',
       'no-store',
-      // A 401 must say how to do better (RFC 9110 §15.5.2).
+      // A 401 must name the expected credential (RFC 9110 §15.5.2).
       ...(status === 401 ? ['WWW-Authenticate', 'Headgate-Key'] : []),
       ...(retryAfter === undefined ? [] : ['Retry-After', String(retryAfter)]),
     ],
@@ -118,10 +121,10 @@ export function toProblem(error: GatewayError, requestId: string, shedStatus: Sh
   };
 }
 
-/** Unknown errors are ours: the caller learns nothing of them but where to look. */
+/** Any other error is a bug of Headgate: its caller learns the request id and nothing else. */
 export function asGatewayError(error: unknown): GatewayError {
   if (error instanceof GatewayError) return error;
-  return new GatewayError('internal', 'An unexpected failure, logged under this request id', {
+  return new GatewayError('internal', 'an unexpected failure, logged under this request id', {
     cause: error,
   });
 }

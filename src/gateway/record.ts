@@ -2,34 +2,35 @@ import { maskPath } from '../http/target.ts';
 import type { Clock } from '../util/clock.ts';
 import type { Ledger } from '../ledger/ledger.ts';
 import type { CallRecorder } from '../telemetry/call-line.ts';
-import type { Call } from './call.ts';
+import type { Call, CallEnd } from './call.ts';
 
-/** Says what became of a call, once, whatever it was. */
-export type RecordCall = (call: Call) => void;
+/** Records the line of a call, once, however the call ended. */
+export type RecordCall = (call: Call, end: CallEnd) => void;
 
 export interface RecordDependencies {
   readonly recorder: CallRecorder;
   readonly ledger: Pick<Ledger, 'view'>;
   readonly clock: Clock;
-  /** Parts of paths that are secret: `/tokens/*`. */
+  /** Patterns of paths with secret parts: `/tokens/*`. */
   readonly pathMasks: readonly string[];
 }
 
 export function makeRecord({ recorder, ledger, clock, pathMasks }: RecordDependencies): RecordCall {
-  return function record(call) {
-    const view = call.bucket === undefined ? undefined : ledger.view(call.bucket);
+  return function record(call, end) {
+    const { caller, bucket, priority, path, query } = call.identity;
+    const view = bucket === undefined ? undefined : ledger.view(bucket.id);
     recorder({
       id: call.id,
-      caller: call.caller,
-      bucket: call.bucket,
-      class: call.class,
-      priority: call.priority,
+      caller,
+      bucket: bucket?.id,
+      class: bucket?.class,
+      priority,
       method: call.incoming.method ?? '',
-      path: maskPath(call.path, pathMasks),
-      query: call.query,
+      path: maskPath(path, pathMasks),
+      query,
       status: call.outgoing.headersSent ? call.outgoing.statusCode : 0,
-      outcome: call.outcome,
-      code: call.code,
+      outcome: end.kind,
+      code: end.code,
       attempts: call.attempts,
       waitMs: tenth(call.waitMs),
       upstreamMs: tenth(call.upstreamMs),
@@ -44,7 +45,7 @@ export function makeRecord({ recorder, ledger, clock, pathMasks }: RecordDepende
   };
 }
 
-/** Milliseconds with one decimal: enough to see, short enough to read. */
+/** Milliseconds with one decimal. */
 function tenth(ms: number): number {
   return Math.round(ms * 10) / 10;
 }

@@ -3,75 +3,82 @@ import type { Clock, EndOfTurn, Timer } from '../util/clock.ts';
 import { headersForCaller } from '../http/hop-by-hop.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { BodyFailure, UpstreamResponse } from '../upstream/response.ts';
-import type { Call } from './call.ts';
-import type { Job } from './job.ts';
+import { ABORTED, ANSWERED, type Call, type CallEnd } from './call.ts';
+import type { Job } from './identify.ts';
 import { asGatewayError, GatewayError, PROBLEMS, toProblem, type ShedStatus } from './problem.ts';
-import { headersForRewritten, MOST_REWRITTEN, type Rewrite } from './rewrite.ts';
+import { headersForRewritten, MAX_REWRITTEN_BYTES, type Rewrite } from './rewrite.ts';
 
-/** Streams the API's answer to the caller; resolves when it is over. */
-export type Respond = (job: Job, response: UpstreamResponse) => Promise<void> | void;
+/** Streams the API's answer to the caller, and returns how the call ended. */
+export type Respond = (job: Job, response: UpstreamResponse) => Promise<CallEnd> | CallEnd;
 
-/** Answers a call that gets no answer of the API's. Never throws. */
-export type Refuse = (call: Call, error: unknown, shedStatus: ShedStatus) => void;
+/**
+ * Answers a call with a problem instead of the API's answer, and returns how the call ended. Never
+ * throws.
+ */
+export type Refuse = (call: Call, error: unknown, shedStatus: ShedStatus) => CallEnd;
 
 export interface RespondDependencies {
   readonly atEndOfTurn: EndOfTurn;
-  /** Absent: nothing is rewritten, every byte passes. */
+  /** Absent: nothing is rewritten. */
   readonly rewrite: Rewrite | undefined;
   readonly clock: Clock;
-  /** Milliseconds that a caller may leave an answer unread, which keeps a socket to the API. */
+  /** How long a caller may leave an answer unread, which holds a socket to the API. */
   readonly idleTimeoutMs: number;
 }
 
 export function makeRespond(dependencies: RespondDependencies): Respond {
   const { atEndOfTurn, rewrite, clock, idleTimeoutMs } = dependencies;
 
-  function passOn(call: Call, response: UpstreamResponse): Promise<void> | void {
+  function passOn(call: Call, response: UpstreamResponse): Promise<CallEnd> | CallEnd {
     writeHead(call, response, rewrite);
-    const whole = response.whole();
+    const whole = response.takeWhole();
     return whole === undefined
       ? stream(call, response, { clock, idleTimeoutMs })
       : end(call, whole);
   }
 
-  function end(call: Call, chunks: readonly Buffer[]): void {
-    for (const chunk of chunks) call.bytesOut += chunk.length;
-    call.end('answered');
+  function end(call: Call, chunks: readonly Buffer[]): CallEnd {
+    for (const chunk of chunks) call.addBytesOut(chunk.length);
     atEndOfTurn(() => endWith(call.outgoing, chunks));
+    return ANSWERED;
   }
 
-  /** For a body of which some is still to come: once there is too much of it, it passes as it is. */
-  async function gather(call: Call, response: UpstreamResponse, through: Rewrite): Promise<void> {
-    const failure = await response.gather(MOST_REWRITTEN);
-    if (call.gone) return call.end('aborted');
-    // Nothing was sent yet, so the caller can still be told what happened.
+  /** Waits for the rest of the body. A body that proves too large is passed on unchanged. */
+  async function gather(
+    call: Call,
+    response: UpstreamResponse,
+    rewriter: Rewrite,
+  ): Promise<CallEnd> {
+    const failure = await response.gather(MAX_REWRITTEN_BYTES);
+    if (call.gone) return ABORTED;
+    // Nothing was sent yet, so the caller can still receive a problem.
     if (failure !== undefined) throw brokenBody(failure);
-    return response.isWhole ? respondRewritten(call, response, through) : passOn(call, response);
+    return response.isWhole ? respondRewritten(call, response, rewriter) : passOn(call, response);
   }
 
   /** Waits for the whole body, if it is small enough, and sends it with its links rewritten. */
   function respondRewritten(
     call: Call,
     response: UpstreamResponse,
-    through: Rewrite,
-  ): Promise<void> | void {
-    const whole = response.whole();
-    if (whole === undefined) return gather(call, response, through);
-    const finish = (rewritten: Buffer | undefined): void => {
-      if (call.gone) return call.end('aborted');
-      writeHead(call, response, through, rewritten);
-      end(call, rewritten === undefined ? whole : [rewritten]);
+    rewriter: Rewrite,
+  ): Promise<CallEnd> | CallEnd {
+    const whole = response.takeWhole();
+    if (whole === undefined) return gather(call, response, rewriter);
+    const finish = (rewritten: Buffer | undefined): CallEnd => {
+      if (call.gone) return ABORTED;
+      writeHead(call, response, rewriter, rewritten);
+      return end(call, rewritten === undefined ? whole : [rewritten]);
     };
-    const rewritten = through.body(asOne(whole), response, call.incoming);
+    const rewritten = rewriter.body(asOne(whole), response, call.incoming);
     return rewritten instanceof Promise ? rewritten.then(finish) : finish(rewritten);
   }
 
   return function respond({ call }, response) {
     if (call.gone) {
-      response.abort(new Error('the caller is gone'));
-      return call.end('aborted');
+      response.abort(new Error('the caller has gone'));
+      return ABORTED;
     }
-    return rewrite?.wantsBody(response, call.incoming) === true
+    return rewrite?.needsBody(response, call.incoming) === true
       ? respondRewritten(call, response, rewrite)
       : passOn(call, response);
   };
@@ -85,26 +92,33 @@ export function makeRefuse({ log }: RefuseDependencies): Refuse {
   return function refuse(call, thrown, shedStatus) {
     const error = asGatewayError(thrown);
     const { outgoing } = call;
-    const shed = PROBLEMS[error.code].status === 'shed';
-    const left = call.gone && call.cut !== error;
-    call.end(left ? 'aborted' : shed ? 'shed' : 'failed', error.code);
+    const end = endFor(call, error);
     if (error.code === 'internal') log.error({ id: call.id, err: error.cause }, 'internal failure');
     if (outgoing.headersSent || outgoing.destroyed) {
       breakOff(call);
-      return;
+      return end;
     }
     const { status, headers, body } = toProblem(error, call.id, shedStatus);
-    call.bytesOut = Buffer.byteLength(body);
-    // A body that was not asked for will not come, and what follows would be taken for it.
+    call.addBytesOut(Buffer.byteLength(body));
+    // Without `100 Continue` the caller does not send its body, and Node would read its next
+    // request as that body.
     if (call.expectsContinue) outgoing.shouldKeepAlive = false;
     outgoing.writeHead(status, [...headers, 'Server-Timing', timing(call)]);
     outgoing.end(body);
+    return end;
   };
 }
 
+/** A call that is gone has no caller to answer, unless `error` is what Headgate cut it off for. */
+function endFor(call: Call, error: GatewayError): CallEnd {
+  const { code } = error;
+  if (call.gone && call.cutOffBy !== error) return { kind: 'aborted', code };
+  return { kind: PROBLEMS[code].status === 'shed' ? 'shed' : 'failed', code };
+}
+
 /**
- * What Headgate adds to the API's answer; everything else passes as it came, unless `rewritten`
- * takes the body's place.
+ * Writes the head of the API's answer with what Headgate adds to it. `rewritten` is the body if it
+ * is not the API's own; every other field is passed on unchanged.
  */
 function writeHead(
   call: Call,
@@ -113,9 +127,10 @@ function writeHead(
   rewritten?: Buffer,
 ): void {
   const coding = response.headers['transfer-encoding'];
-  // Chunks are taken off and made anew. Of any other coding the bytes would pass, and its name would not.
+  // Node decodes chunks and encodes them again. The bytes of any other coding would be passed on
+  // without its name.
   if (coding !== undefined && !PASSABLE.test(String(coding))) {
-    response.abort(new Error('a transfer coding that is not passed on'));
+    response.abort(new Error('a transfer coding that cannot be passed on'));
     throw new GatewayError(
       'upstream-protocol',
       `the API's answer is in a transfer coding that cannot be passed on: ${String(coding)}`,
@@ -136,17 +151,17 @@ function writeHead(
   }
 }
 
-/** `identity`, which is none, was given up with RFC 7230, and there are older servers. */
+/** `identity`, which means no coding, was removed by RFC 7230; older servers still send it. */
 const PASSABLE = /^(?:chunked|identity)$/i;
-/** A 204 must not have one (RFC 9110 §8.6); a 304 may have that of what it stands for. */
+/** A 204 must not have a length (RFC 9110 §8.6). A 304 may have that of the 200 in its place. */
 const LENGTH: ReadonlySet<string> = new Set(['content-length']);
 
-/** RFC-free but common: durations in milliseconds (W3C Server Timing). */
+/** Durations in milliseconds (W3C Server Timing). */
 function timing({ waitMs, upstreamMs }: Call): string {
   return `queue;dur=${waitMs.toFixed(1)}, upstream;dur=${upstreamMs.toFixed(1)}`;
 }
 
-/** Head and body leave in one write when the body is one piece. */
+/** Sends head and body in one write. */
 function endWith(outgoing: ServerResponse, chunks: readonly Buffer[]): void {
   if (chunks.length === 0) outgoing.end();
   else outgoing.end(asOne(chunks));
@@ -166,11 +181,11 @@ function stream(
   call: Call,
   response: UpstreamResponse,
   { clock, idleTimeoutMs }: Pick<RespondDependencies, 'clock' | 'idleTimeoutMs'>,
-): Promise<void> {
+): Promise<CallEnd> {
   const { outgoing } = call;
   return new Promise((resolve) => {
     let unread: Timer | undefined;
-    const leave = (): void => {
+    const onUnread = (): void => {
       const why = `the caller read nothing of the answer for ${idleTimeoutMs / 1000} s`;
       call.cutOff(new GatewayError('body-timeout', why));
     };
@@ -182,37 +197,35 @@ function stream(
     outgoing.once('close', () => unread?.cancel());
     response.attach({
       chunk(bytes) {
-        call.bytesOut += bytes.length;
+        call.addBytesOut(bytes.length);
         if (outgoing.write(bytes)) return true;
-        unread ??= clock.after(idleTimeoutMs, leave);
+        unread ??= clock.after(idleTimeoutMs, onUnread);
         return false;
       },
       end(trailers) {
         if (trailers.length > 0) outgoing.addTrailers(pairs(trailers));
         outgoing.end();
-        call.end('answered');
-        resolve();
+        resolve(ANSWERED);
       },
       fail(failure) {
-        // The status is out already: only a broken connection tells the caller the truth.
+        // The status was sent already, so only a broken connection shows the failure to the caller.
         breakOff(call);
-        if (call.gone) call.end('aborted');
-        else call.end('failed', brokenBody(failure).code);
-        resolve();
+        resolve(call.gone ? ABORTED : { kind: 'failed', code: brokenBody(failure).code });
       },
     });
   });
 }
 
 /**
- * Ends an answer so that what came of it cannot pass for all of it. The end of a connection is how
- * HTTP/1.0 ends an answer of unknown length (RFC 9112 §6.3), so there only a reset says that some is
- * missing; under TLS it is the missing close_notify that does.
+ * Ends an incomplete answer so that the caller cannot take it for complete. HTTP/1.0 ends an answer
+ * of unknown length by closing the connection (RFC 9112 §6.3), so only a reset shows that bytes are
+ * missing. Under TLS the missing close_notify shows it.
  */
 function breakOff({ incoming, outgoing }: Call): void {
   const { socket } = outgoing;
-  const closes = incoming.httpVersionMinor === 0 && socket !== null && !('encrypted' in socket);
-  if (closes) socket.resetAndDestroy();
+  const endsByClose =
+    incoming.httpVersionMinor === 0 && socket !== null && !('encrypted' in socket);
+  if (endsByClose) socket.resetAndDestroy();
   outgoing.destroy();
 }
 

@@ -6,22 +6,22 @@ import { callerOrigin, rewriteLink, rewriteLinkField, type LinkMap } from '../ht
 import type { UpstreamResponse } from '../upstream/response.ts';
 
 export interface RewriteOptions {
-  /** The API's origin and base path; links elsewhere are nobody's business. */
+  /** The API's origin and base path; links to other places are not rewritten. */
   readonly origin: string;
   readonly basePath: string;
-  /** Where in a JSON answer links stand, as JSON pointers: `/links/next`. */
+  /** The places of links in a JSON answer, as JSON pointers: `/links/next`. */
   readonly jsonLinks: readonly string[];
 }
 
-/** Leads links of the API's answers back through the gateway, so that pagination stays on it. */
+/** Rewrites links in the API's answers to lead through the gateway, so that pagination uses it. */
 export interface Rewrite {
   /** Rewrites Location and Link in place, in a flat list of name, value, name, value … */
   headers(headers: string[], response: UpstreamResponse, incoming: IncomingMessage): void;
-  /** Whether the body may hold links, so that all of it is wanted before any of it is sent. */
-  wantsBody(response: UpstreamResponse, incoming: IncomingMessage): boolean;
+  /** Whether the body may have links, so that it must be complete before it is sent. */
+  needsBody(response: UpstreamResponse, incoming: IncomingMessage): boolean;
   /**
-   * The body with its links rewritten, encoded as it was; `undefined` when there is none to rewrite, and
-   * the bytes are to go out as they came. Answers without a promise when nothing has to be decoded.
+   * Returns the body with its links rewritten, in the same content coding; `undefined` when there
+   * is nothing to rewrite. Returns without a promise when nothing has to be decoded.
    */
   body(
     bytes: Buffer,
@@ -30,20 +30,20 @@ export interface Rewrite {
   ): Buffer | undefined | Promise<Buffer | undefined>;
 }
 
-/** Bodies beyond this pass as they are; encoded ones that would grow beyond it, too. */
-export const MOST_REWRITTEN = 1024 * 1024;
+/** Larger bodies are passed on unchanged, also those that are larger when decoded. */
+export const MAX_REWRITTEN_BYTES = 1024 * 1024;
 const JSON_TYPE = /^application\/(?:[\w.+-]+\+)?json(?:\s*;|$)/i;
 const NO_TRANSFORM = /(?:^|,)\s*no-transform\s*(?:,|$)/i;
 
-/** How one content coding is undone and done again; absent where there is nothing to do. */
+/** Decodes and encodes one content coding. */
 interface Coding {
   readonly decode: (bytes: Buffer) => Promise<Buffer>;
   readonly encode: (bytes: Buffer) => Promise<Buffer>;
 }
 
-const limits = { maxOutputLength: MOST_REWRITTEN };
+const limits = { maxOutputLength: MAX_REWRITTEN_BYTES };
 const { BROTLI_PARAM_QUALITY } = zlib.constants;
-/** The default quality is for files that are packed once. */
+/** Brotli's default quality is meant for files that are compressed once. */
 const fastBrotli = { params: { [BROTLI_PARAM_QUALITY]: 4 } };
 const gunzip = promisify<Buffer, zlib.ZlibOptions, Buffer>(zlib.gunzip);
 const gzip = promisify<Buffer, Buffer>(zlib.gzip);
@@ -70,8 +70,8 @@ const CODINGS: ReadonlyMap<string, Coding | undefined> = new Map([
   ['zstd', { decode: (bytes: Buffer) => unzstd(bytes, limits), encode: zstd }],
 ]);
 
-/** What describes the bytes that the API sent, and not those that the caller gets. */
-const OF_THE_BYTES: ReadonlySet<string> = new Set([
+/** Fields that describe the bytes of a body, and are wrong for a rewritten one. */
+const BYTE_FIELDS: ReadonlySet<string> = new Set([
   'accept-ranges',
   'content-digest',
   'content-length',
@@ -81,8 +81,8 @@ const OF_THE_BYTES: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * An answer's headers, name, value, name, value …, when its body is `rewritten` instead. A strong
- * validator becomes a weak one: caches go on, and no byte range is asked for that means other bytes.
+ * Returns an answer's headers (name, value, name, value …) for its `rewritten` body. A strong ETag
+ * becomes a weak one: caches can still use it, and no byte range of other bytes is requested.
  */
 export function headersForRewritten(headers: readonly string[], rewritten: Buffer): string[] {
   const kept: string[] = [];
@@ -90,7 +90,7 @@ export function headersForRewritten(headers: readonly string[], rewritten: Buffe
     const name = headers[i] ?? '';
     const value = headers[i + 1] ?? '';
     const lower = name.toLowerCase();
-    if (OF_THE_BYTES.has(lower)) continue;
+    if (BYTE_FIELDS.has(lower)) continue;
     kept.push(name, lower === 'etag' && value.startsWith('"') ? `W/${value}` : value);
   }
   kept.push('Content-Length', String(rewritten.length));
@@ -107,7 +107,7 @@ export function makeRewrite({ origin, basePath, jsonLinks }: RewriteOptions): Re
       typeof proto === 'string' ? proto : undefined,
       'encrypted' in socket,
     );
-    // A caller that was led here by DNS uses the API's own origin: there is nothing to rewrite.
+    // A caller that reaches Headgate by DNS uses the API's own origin, so links already fit.
     if (own === undefined || (own === origin && basePath === '')) return undefined;
     return { apiOrigin: origin, basePath, callerOrigin: own };
   }
@@ -132,11 +132,11 @@ export function makeRewrite({ origin, basePath, jsonLinks }: RewriteOptions): Re
       }
     },
 
-    wantsBody({ status, headers }, incoming) {
+    needsBody({ status, headers }, incoming) {
       if (jsonLinks.length === 0 || status !== 200 || incoming.method !== 'GET') return false;
       if (!JSON_TYPE.test(text(headers['content-type']))) return false;
-      if (Number(headers['content-length'] ?? 0) > MOST_REWRITTEN) return false;
-      // RFC 9110 §7.7: what says so must not be transformed.
+      if (Number(headers['content-length'] ?? 0) > MAX_REWRITTEN_BYTES) return false;
+      // RFC 9110 §7.7 forbids any change to such a body.
       if (NO_TRANSFORM.test(text(headers['cache-control']))) return false;
       return CODINGS.has(codingOf(headers));
     },
@@ -149,7 +149,7 @@ export function makeRewrite({ origin, basePath, jsonLinks }: RewriteOptions): Re
           const rewritten = inPlain(plain, incoming);
           return rewritten === undefined ? undefined : coding.encode(rewritten);
         },
-        // What cannot be decoded, or only to too much, is the caller's to read.
+        // A body that cannot be decoded, or is too large when decoded, is passed on unchanged.
         () => undefined,
       );
     },
@@ -157,8 +157,8 @@ export function makeRewrite({ origin, basePath, jsonLinks }: RewriteOptions): Re
 }
 
 /**
- * Latin-1 keeps every byte what it was, whatever the text's own encoding, and of a string only the
- * escapes of slashes are undone: what follows the origin stays as it is written.
+ * Latin-1 preserves every byte, whatever the encoding of the text. In a link only escaped slashes
+ * are unescaped, so the part behind the origin stays as it was written.
  */
 function rewriteJson(plain: Buffer, pointers: readonly string[], map: LinkMap): Buffer | undefined {
   const json = plain.toString('latin1');
@@ -166,9 +166,9 @@ function rewriteJson(plain: Buffer, pointers: readonly string[], map: LinkMap): 
   let copiedTo = 0;
   for (const { start, end } of findStrings(json, pointers)) {
     const link = json.slice(start + 1, end - 1).replaceAll(ESCAPE, bareSlash);
-    const through = rewriteLink(link, map);
-    if (through === link) continue;
-    rewritten += `${json.slice(copiedTo, start)}"${through}"`;
+    const rewrittenLink = rewriteLink(link, map);
+    if (rewrittenLink === link) continue;
+    rewritten += `${json.slice(copiedTo, start)}"${rewrittenLink}"`;
     copiedTo = end;
   }
   return copiedTo === 0 ? undefined : Buffer.from(rewritten + json.slice(copiedTo), 'latin1');

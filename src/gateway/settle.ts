@@ -1,30 +1,34 @@
 import type { ApiClock } from '../rate-headers/api-clock.ts';
 import type { Random, Clock } from '../util/clock.ts';
-import { readAge, readRateLimit, type RateLimitReading } from '../rate-headers/rate-headers.ts';
+import {
+  readAge,
+  readRateLimit,
+  type HeaderRecord,
+  type RateLimitReading,
+} from '../rate-headers/rate-headers.ts';
 import type { Reset } from '../rate-headers/reset-value.ts';
 import { makeHttpDateReader } from '../rate-headers/timestamps.ts';
 import type { Retry, Grant, Ledger } from '../ledger/ledger.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { RetryCause, PipelineObserver } from '../telemetry/pipeline-observer.ts';
-import type { Sent } from '../upstream/exchange.ts';
+import type { SendResult } from '../upstream/exchange.ts';
 import type { FailureReason, UpstreamResponse } from '../upstream/response.ts';
 import type { Forwarded } from './forward.ts';
-import type { Job } from './job.ts';
-import { makeNoteDoubtful } from './doubtful.ts';
+import type { Job } from './identify.ts';
 import { GatewayError, type ProblemCode } from './problem.ts';
 
-/** What comes after an attempt. */
+/** What follows an attempt. */
 export type Settled =
   | { readonly kind: 'respond'; readonly response: UpstreamResponse }
   | {
       readonly kind: 'retry';
       readonly retry: Retry;
-      readonly because: RetryCause;
+      readonly cause: RetryCause;
     }
   | { readonly kind: 'cancelled' }
   | { readonly kind: 'failed'; readonly error: GatewayError };
 
-/** Tells the ledger what became of a grant, and decides what comes next. Exactly once a grant. */
+/** Reports the outcome of a grant to the ledger, once for each grant, and decides what follows. */
 export type Settle = (job: Job, grant: Grant, forwarded: Forwarded, retriesLeft: number) => Settled;
 
 export interface SettleDependencies {
@@ -36,21 +40,23 @@ export interface SettleDependencies {
   readonly observer: Pick<PipelineObserver, 'throttled'>;
 }
 
-/** The first retry comes after up to this long; each further one after up to twice as long. */
-const RETRY_MS = { first: 250, last: 10_000 };
+/** The maximum delay of the first retry; it doubles with each further one up to `last`. */
+const MAX_RETRY_DELAY_MS = { first: 250, last: 10_000 };
 
 export function makeSettle(dependencies: SettleDependencies): Settle {
   const { ledger, apiClock, clock, random, log, observer } = dependencies;
-  const noteDoubtful = makeNoteDoubtful(log, clock);
+  const warnOfDoubtful = makeWarnOfDoubtful(log, clock);
 
   const readDate = makeHttpDateReader();
 
-  /** Full jitter: replicas and callers that failed together do not come back together. */
-  function backoff(attempt: number): number {
-    return random() * Math.min(RETRY_MS.first * 2 ** (attempt - 1), RETRY_MS.last);
+  /** Full jitter: attempts that failed at the same time are not repeated at the same time. */
+  function retryDelay(attempt: number): number {
+    return (
+      random() * Math.min(MAX_RETRY_DELAY_MS.first * 2 ** (attempt - 1), MAX_RETRY_DELAY_MS.last)
+    );
   }
 
-  function answered(job: Job, grant: Grant, sent: Sent & { kind: 'answered' }): Settled {
+  function answered(job: Job, grant: Grant, sent: SendResult & { kind: 'answered' }): Settled {
     const { call, ticket } = job;
     const { response, sentAt, receivedAt } = sent;
     const { status, headers } = response;
@@ -59,14 +65,14 @@ export function makeSettle(dependencies: SettleDependencies): Settle {
     if (date !== undefined && !cached) apiClock.observe({ dateMs: date, sentAt, receivedAt });
     const reading: RateLimitReading = cached ? {} : readRateLimit(headers);
     const { doubtful } = reading;
-    if (doubtful !== undefined) noteDoubtful(ticket.bucket.id, doubtful, headers);
+    if (doubtful !== undefined) warnOfDoubtful(ticket.bucket.id, doubtful, headers);
     ledger.settle(grant, { kind: 'answered', answer: { status, reading, sentAt, receivedAt } });
     if (status !== 429) return { kind: 'respond', response };
 
     response.discard();
     observer.throttled(ticket.bucket.class);
     const scope = (reading.remaining ?? 0) > 0 ? 'request' : 'bucket';
-    const retryAt = momentOf(reading.retryAfter, receivedAt);
+    const retryAt = timeOf(reading.retryAfter, receivedAt);
     log.warn(
       {
         id: call.id,
@@ -91,13 +97,14 @@ export function makeSettle(dependencies: SettleDependencies): Settle {
         ),
       };
     }
-    // The bucket is closed by now when it is the bucket's doing; else only this request waits.
+    // If the throttle concerns the bucket, the ledger has blocked it; else this request alone
+    // waits.
     const notBefore =
-      scope === 'bucket' ? 0 : (retryAt ?? receivedAt + 1000 + backoff(call.attempts));
-    return { kind: 'retry', because: 'throttled', retry: { notBefore } };
+      scope === 'bucket' ? 0 : (retryAt ?? receivedAt + 1000 + retryDelay(call.attempts));
+    return { kind: 'retry', cause: 'throttled', retry: { notBefore } };
   }
 
-  function momentOf(retryAfter: Reset | undefined, receivedAt: number): number | undefined {
+  function timeOf(retryAfter: Reset | undefined, receivedAt: number): number | undefined {
     if (retryAfter === undefined) return undefined;
     if (retryAfter.kind === 'delay') return receivedAt + retryAfter.afterMs;
     return retryAfter.atMs - apiClock.bounds(receivedAt, clock.wallMs()).low;
@@ -107,7 +114,7 @@ export function makeSettle(dependencies: SettleDependencies): Settle {
     if (forwarded.kind === 'answered') return answered(job, grant, forwarded);
     if (forwarded.kind === 'stale') {
       ledger.settle(grant, { kind: 'unsent' });
-      return { kind: 'retry', because: 'stale', retry: { notBefore: 0 } };
+      return { kind: 'retry', cause: 'stale', retry: { notBefore: 0 } };
     }
     const { kind, reason, error } = forwarded;
     ledger.settle(grant, { kind });
@@ -117,28 +124,53 @@ export function makeSettle(dependencies: SettleDependencies): Settle {
       { id: call.id, attempt: call.attempts, sent: kind, reason, err: error },
       'attempt failed',
     );
-    // What the API cannot have seen is safe to repeat; the rest only where repeating is harmless.
-    const harmless = kind === 'unsent' ? reason !== 'invalid' : job.idempotent;
-    if (harmless && job.body.replayable && retriesLeft > 0) {
-      const notBefore = clock.now() + backoff(call.attempts);
-      return { kind: 'retry', because: 'failed', retry: { notBefore } };
+    // A request that the API cannot have received may be repeated; any other only if idempotent.
+    const isRepeatable = kind === 'unsent' ? reason !== 'invalid' : job.idempotent;
+    if (isRepeatable && job.body.replayable && retriesLeft > 0) {
+      const notBefore = clock.now() + retryDelay(call.attempts);
+      return { kind: 'retry', cause: 'failed', retry: { notBefore } };
     }
     return { kind: 'failed', error: failure(forwarded) };
   };
 }
 
-/** Which problem a failed attempt is, and how the caller is told of it. */
+/** The problem that stands for each failure of an attempt. */
 const FAILURES: Readonly<Record<FailureReason, { code: ProblemCode; detail: string }>> = {
   timeout: { code: 'upstream-timeout', detail: 'the API sent no answer in time' },
-  protocol: { code: 'upstream-protocol', detail: "the API's answer was not HTTP" },
+  protocol: { code: 'upstream-protocol', detail: "the API's answer was not valid HTTP" },
   invalid: { code: 'bad-request', detail: 'the request has a method or header that HTTP forbids' },
   unreachable: { code: 'upstream-unreachable', detail: 'no connection to the API could be made' },
-  reset: { code: 'upstream-unreachable', detail: 'the connection broke before an answer came' },
-  aborted: { code: 'upstream-unreachable', detail: 'the connection broke before an answer came' },
+  reset: { code: 'upstream-unreachable', detail: 'the connection broke before an answer arrived' },
+  aborted: {
+    code: 'upstream-unreachable',
+    detail: 'the connection broke before an answer arrived',
+  },
 };
 
-function failure({ kind, reason, error }: Sent & { kind: 'unsent' | 'lost' }): GatewayError {
+function failure({ kind, reason, error }: SendResult & { kind: 'unsent' | 'lost' }): GatewayError {
   const { code, detail } = FAILURES[reason];
   const executed = kind === 'lost' ? 'it may have executed the request' : 'it saw no request';
   return new GatewayError(code, `${detail}; ${executed}`, { cause: error });
+}
+
+/** Reports the rate headers `names` of an answer, which could not be understood. */
+type WarnOfDoubtful = (bucket: string, names: readonly string[], headers: HeaderRecord) => void;
+
+/** An API that sends one doubtful answer usually sends many, so one line a minute is enough. */
+const WARN_INTERVAL_MS = 60_000;
+const MAX_SHOWN_CHARACTERS = 100;
+
+/** Warns at most once a minute, with the number of answers that had doubtful rate headers. */
+function makeWarnOfDoubtful(log: Log, clock: Clock): WarnOfDoubtful {
+  let quietUntil = Number.NEGATIVE_INFINITY;
+  let answers = 0;
+  return (bucket, names, headers) => {
+    answers++;
+    const now = clock.now();
+    if (now < quietUntil) return;
+    quietUntil = now + WARN_INTERVAL_MS;
+    const values = names.map((name) => String(headers[name]).slice(0, MAX_SHOWN_CHARACTERS));
+    log.warn({ bucket, headers: names, values, answers }, 'doubtful rate headers');
+    answers = 0;
+  };
 }

@@ -12,8 +12,8 @@ import type { Call } from './call.ts';
 import { GatewayError } from './problem.ts';
 
 /**
- * Takes in a call's body, or as much of it as is kept. What goes wrong meanwhile cuts the call off
- * with its reason. Answers without a promise when nothing has to be read.
+ * Reads a call's body, or prepares to stream it if it is too large to keep. A failure cuts off the
+ * call. `owner` is the caller's address. Returns without a promise when nothing has to be read.
  */
 export type TakeBody = (call: Call, owner: string) => RequestBody | Promise<RequestBody | GoneBody>;
 
@@ -23,8 +23,8 @@ export interface TakeBodyDependencies {
 }
 
 /**
- * Node undoes the chunks and nothing else. What else was done to the body for this hop would reach
- * the API undone by nobody and named by nothing (RFC 9112 §6.1).
+ * Throws a {@link GatewayError} for transfer codings besides chunked. Node decodes chunks only, so
+ * the API would receive a body in another coding without its name (RFC 9112 §6.1).
  */
 function refuseOtherCodings({ headers }: IncomingMessage): void {
   const codings = headers['transfer-encoding']?.trim().toLowerCase();
@@ -33,7 +33,7 @@ function refuseOtherCodings({ headers }: IncomingMessage): void {
   throw new GatewayError('bad-request', `Transfer-Encoding: expected chunked, got ${got}`);
 }
 
-/** Bodies come and go in about the time of a call. */
+/** Memory becomes free in about the time of a call. */
 const MEMORY_RETRY_MS = 1000;
 
 export function makeTakeBody({ limits, memory }: TakeBodyDependencies): TakeBody {
@@ -49,34 +49,35 @@ export function makeTakeBody({ limits, memory }: TakeBodyDependencies): TakeBody
     if (length === 0) return NO_BODY;
     if (length === 'unknown') refuseOtherCodings(incoming);
     if (length !== 'unknown' && length > mostBytes) throw tooLarge();
-    const holding = memory.hold({
+    const reservation = memory.reserve({
       owner,
-      flow: `${call.priority} ${call.caller}`,
-      get waits() {
-        return !call.sending;
+      flow: `${call.identity.priority} ${call.identity.caller}`,
+      get evictable() {
+        return !call.isSending;
       },
       evict() {
-        const why = 'waiting bodies take all the memory they may, and this flow holds most of it';
+        const why =
+          'the bodies of waiting requests fill their memory, and this flow takes most of it';
         call.cutOff(new GatewayError('body-memory-full', why, { retryAfterMs: MEMORY_RETRY_MS }));
       },
     });
-    call.holding = holding;
+    call.holdBody(reservation);
     const source = {
       incoming,
       get gone() {
         return call.gone;
       },
-      get over() {
+      get ended() {
         return call.gone || call.outgoing.writableEnded;
       },
       onGone: (listener: () => void) => call.onGone(listener),
-      count(bytes: number) {
-        call.bytesIn += bytes;
+      received(bytes: number) {
+        call.addBytesIn(bytes);
       },
-      letBodyCome: () => call.letBodyCome(),
-      held: (bytes: number) => holding.grow(bytes),
+      sendContinue: () => call.sendContinue(),
+      kept: (bytes: number) => reservation.grow(bytes),
       stalled() {
-        const why = `no byte of the body came for ${idleTimeoutMs / 1000} s`;
+        const why = `no byte of the body arrived for ${idleTimeoutMs / 1000} s`;
         call.cutOff(new GatewayError('body-timeout', why));
       },
       tooLarge: () => call.cutOff(tooLarge()),

@@ -9,24 +9,24 @@ export interface TlsPaths {
   readonly key: string;
 }
 
-/** The contents of both files, which fit together. */
+/** The contents of a certificate file and its key file, which match. */
 export interface TlsFiles {
   readonly cert: Buffer;
   readonly key: Buffer;
 }
 
-/** The certificate with which we speak TLS, as its files are now. */
+/** The certificate of the listener, as it is in its files now. */
 export interface Tls {
   files(): TlsFiles;
-  /** Sets what to call with new files whenever they changed to something usable. */
+  /** Sets the function that is called with each new usable pair of files. */
   onChange(run: (files: TlsFiles) => void): void;
   close(): void;
 }
 
-/** How often the files are looked at; mounted secrets are swapped by a link, which this sees. */
-const LOOK_EVERY_MS = 1000;
+/** How often the files are checked. Polling also notices mounted secrets, which replace a link. */
+const POLL_INTERVAL_MS = 1000;
 
-/** Reads both files. Throws when one cannot be read, or when they do not fit together. */
+/** Reads both files. Throws when one cannot be read, or when the key is not the certificate's. */
 export function readTlsFiles({ cert, key }: TlsPaths): TlsFiles {
   const files = { cert: readFileSync(cert), key: readFileSync(key) };
   createSecureContext(files);
@@ -34,31 +34,31 @@ export function readTlsFiles({ cert, key }: TlsPaths): TlsFiles {
 }
 
 /**
- * Watches the files. Between the two halves of a change they may not fit together, and then, or
- * when one is unreadable, the last good pair stays in use and the log says so.
+ * Watches the files. When one is unreadable, or when they do not match because only one has been
+ * replaced so far, the last pair stays in use and the log has an error.
  */
 export function watchTls(paths: TlsPaths, log: Log): Tls {
   let files = readTlsFiles(paths);
-  let changed: (files: TlsFiles) => void = () => undefined;
-  const look = (): void => {
+  let onChange: (files: TlsFiles) => void = () => undefined;
+  const reload = (): void => {
     try {
       files = readTlsFiles(paths);
-      changed(files);
+      onChange(files);
       log.info({ cert: paths.cert }, 'certificate re-read');
     } catch (err) {
       log.error({ ...paths, err }, 'certificate unusable: keeping the last one');
     }
   };
   for (const path of Object.values(paths)) {
-    watchFile(path, { interval: LOOK_EVERY_MS, persistent: false }, look);
+    watchFile(path, { interval: POLL_INTERVAL_MS, persistent: false }, reload);
   }
   return {
     files: () => files,
     onChange(run) {
-      changed = run;
+      onChange = run;
     },
     close() {
-      for (const path of Object.values(paths)) unwatchFile(path, look);
+      for (const path of Object.values(paths)) unwatchFile(path, reload);
     },
   };
 }

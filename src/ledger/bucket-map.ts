@@ -1,34 +1,28 @@
-export interface BucketMapOptions<T> {
-  /** Buckets kept; beyond them idle ones are forgotten. One in use never is. */
-  readonly most?: number | undefined;
-  /** Whether nothing of a bucket would be missed: nothing is out, nothing waits. */
-  readonly isIdle: (bucket: T) => boolean;
-  readonly onForgotten?: (bucket: T) => void;
+/** A bucket that may be forgotten while it is idle: no grant is held, and no ticket waits. */
+export interface Forgettable {
+  readonly idle: boolean;
 }
 
-/** Buckets by id, as many as there may be: the longest unused goes first. */
-export class BucketMap<T> {
+/** A bounded number of buckets by id. Beyond the bound, the longest unused idle one is forgotten. */
+export class BucketMap<T extends Forgettable> {
   readonly #most: number;
-  readonly #isIdle: (bucket: T) => boolean;
-  readonly #onForgotten: (bucket: T) => void;
   /** The longest unused first. */
   readonly #buckets = new Map<string, T>();
 
-  constructor({ most = 10_000, isIdle, onForgotten = () => undefined }: BucketMapOptions<T>) {
+  /** There may be more than `most` buckets while none of them is idle. */
+  constructor(most = 10_000) {
     this.#most = most;
-    this.#isIdle = isIdle;
-    this.#onForgotten = onForgotten;
   }
 
-  /** A bucket that somebody looks at and does not use. */
+  /** Looks at a bucket without using it. */
   get(id: string): T | undefined {
     return this.#buckets.get(id);
   }
 
-  /** A bucket that is used now; `undefined` when there is none, and then {@link add} is next. */
+  /** Uses a bucket; `undefined` when there is none, and then {@link add} follows. */
   use(id: string): T | undefined {
     const bucket = this.#buckets.get(id);
-    // The order matters only once there are so many that some must go.
+    // The order matters only when the bound is near.
     if (bucket !== undefined && this.#buckets.size * 2 > this.#most) {
       this.#buckets.delete(id);
       this.#buckets.set(id, bucket);
@@ -36,10 +30,11 @@ export class BucketMap<T> {
     return bucket;
   }
 
-  /** Keeps a new bucket, and forgets the longest unused idle one when there are too many. */
-  add(id: string, bucket: T): void {
-    if (this.#buckets.size >= this.#most) this.#forgetIdle();
+  /** Adds a new bucket. Returns the one that was forgotten for it, if there were too many. */
+  add(id: string, bucket: T): T | undefined {
+    const forgotten = this.#buckets.size >= this.#most ? this.#forgetIdle() : undefined;
     this.#buckets.set(id, bucket);
+    return forgotten;
   }
 
   values(): IterableIterator<T> {
@@ -54,12 +49,12 @@ export class BucketMap<T> {
     this.#buckets.clear();
   }
 
-  #forgetIdle(): void {
+  #forgetIdle(): T | undefined {
     for (const [id, bucket] of this.#buckets) {
-      if (!this.#isIdle(bucket)) continue;
+      if (!bucket.idle) continue;
       this.#buckets.delete(id);
-      this.#onForgotten(bucket);
-      return;
+      return bucket;
     }
+    return undefined;
   }
 }

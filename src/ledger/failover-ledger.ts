@@ -17,9 +17,9 @@ import type {
 export interface FailoverLedgerOptions {
   readonly shared: Ledger & Transferable;
   readonly local: Ledger & Transferable;
-  /** Resolves when a step on the bucket succeeds; of any bucket when none is named. */
+  /** Health check: resolves when Redis answers, for a named bucket with a successful step. */
   readonly probe: (bucketId: string | undefined) => Promise<void>;
-  /** How many replicas were seen last: into so many parts the budgets are divided. */
+  /** How many replicas share each budget while Redis is away, as seen last. */
   readonly replicas: () => number;
   readonly clock: Clock;
   readonly random: Random;
@@ -27,18 +27,22 @@ export interface FailoverLedgerOptions {
   readonly observer: Pick<LedgerObserver, 'mode'>;
 }
 
-/** A probe comes after up to this long, and up to twice as long each time that it fails. */
+/** The longest delay of the first probe. It doubles with each failed probe, up to the last. */
 const BACKOFF_MS = { first: 500, last: 10_000 };
-/** A shared ledger that held this long has recovered; before, the backoff goes on where it was. */
+/** After working for this long the shared ledger has recovered: the next outage starts a new backoff. */
 const RECOVERED_MS = 10_000;
 
 /**
- * The shared ledger as long as it works, and a local one with a share of each budget while it does
- * not. Whoever waits or holds a grant when that changes moves along and is told nothing.
+ * The shared ledger while it works, and a local one with a share of each budget while it does not.
+ * Waiting tickets and held grants move to the ledger in use, and their callers notice nothing.
  *
+ * It is a circuit breaker that opens at the first failure. A probe does not let a request through as
+ * a half-open breaker would: it tests Redis itself.
+ *
+ *      closed                                           open
  *     ┌───────┐   a step fails or takes too long   ┌───────┐
  *     │ redis │ ─────────────────────────────────▶ │ local │ ──┐ a probe fails:
- *     └───────┘ ◀───────────────────────────────── └───────┘ ◀─┘ the next one comes later
+ *     └───────┘ ◀───────────────────────────────── └───────┘ ◀─┘ the next delay is longer
  *                 a probe succeeds
  */
 export class FailoverLedger implements Ledger {
@@ -47,7 +51,7 @@ export class FailoverLedger implements Ledger {
   #failures = 0;
   #sharedSince: number;
   #timer: Timer | undefined;
-  /** Where the last trouble was: a cluster may have lost one node of several. */
+  /** The bucket whose step failed: a cluster may have lost one node of several. */
   #troubledBucket: string | undefined;
   readonly #paused = new Set<string>();
   #closed = false;
@@ -101,7 +105,7 @@ export class FailoverLedger implements Ledger {
     await this.#options.local.close();
   }
 
-  /** The shared ledger failed: from now on, and until a probe succeeds, the local one decides. */
+  /** The shared ledger failed: the local one is in use until a probe succeeds. */
   trouble(error: Error, bucketId?: string): void {
     if (this.#mode === 'local' || this.#closed) return;
     const { clock, log, shared, local, replicas, observer } = this.#options;
@@ -123,7 +127,7 @@ export class FailoverLedger implements Ledger {
     const { clock, random } = this.#options;
     const most = Math.min(BACKOFF_MS.first * 2 ** this.#failures, BACKOFF_MS.last);
     this.#failures++;
-    // Replicas that lost it together do not come back together.
+    // Replicas that lost Redis together must not probe it together.
     this.#timer = clock.after(most * (0.5 + 0.5 * random()), () => void this.#probe());
   }
 

@@ -1,7 +1,10 @@
 import { LinkedList, type LinkedListItem } from '../util/linked-list.ts';
 import type { Grant } from './ledger.ts';
 
-/** The grants that a ledger gave and that are not settled, each with what the ledger knows of it. */
+/**
+ * The grants of a ledger that are not settled, each with what the ledger keeps for it. It is found by
+ * the grant itself in a WeakMap, which lets ended calls be collected (docs/decisions/0009).
+ */
 export class HeldGrants<Known extends object> {
   readonly #byGrant = new WeakMap<Grant, Held<Known>>();
   readonly #all = new LinkedList<Held<Known>>();
@@ -21,7 +24,7 @@ export class HeldGrants<Known extends object> {
     this.#all.add(held);
   }
 
-  /** Takes a grant off the books, to settle it; throws when it is not on them. */
+  /** Removes a grant, to settle it; throws when it is not held. */
   take(grant: Grant): Known {
     const held = this.#byGrant.get(grant);
     if (held === undefined) throw new Error('a grant was settled twice, or by the wrong ledger');

@@ -1,26 +1,28 @@
 import type { Priority } from '../queue/fair-queue.ts';
+import type { ApiClock } from '../rate-headers/api-clock.ts';
 import type { Answer } from '../rate-headers/observation.ts';
+import type { Clock, Random } from '../util/clock.ts';
 
 /** Names one budget at the API: a credential's hash and a class of routes. */
 export interface BucketName {
-  /** Stable, and says nothing about the credential to who does not hold the key. */
+  /** Stable; without the key, it reveals nothing about the credential. */
   readonly id: string;
   readonly class: string;
 }
 
-/** A request that asks for a slot. It is the same object through all its attempts. */
+/** A request for permission to send. It is the same object through all attempts of one call. */
 export interface Ticket {
   /** The call's id, unique over all replicas. */
   readonly id: string;
   readonly bucket: BucketName;
-  /** Who the queue is fair to: the caller's key, else its address. */
+  /** The party that the queue is fair to: the caller's key, else its address. */
   readonly owner: string;
-  /** What the caller calls itself; one owner gets a bounded number of flows whatever it says. */
+  /** The name that the caller states. One owner has a bounded number of flows, whatever it states. */
   readonly caller: string;
   readonly priority: Priority;
   /** The caller's share against others at the same priority; 1 unless a rule says otherwise. */
   readonly weight: number;
-  /** On {@link Clock.now}; its age decides its place when it comes back for another attempt. */
+  /** On {@link Clock.now}. A retry keeps its position in the queue by this age. */
   readonly arrivedAt: number;
   /** On {@link Clock.now}: the last moment at which an attempt may start. */
   readonly deadlineAt: number;
@@ -28,30 +30,40 @@ export interface Ticket {
 
 /** A further attempt of a ticket that had a grant before. */
 export interface Retry {
-  /** On {@link Clock.now}: not before then; for a 429 that was about this request alone. */
+  /** On {@link Clock.now}: the earliest grant, where a 429 concerns this request alone. */
   readonly notBefore: number;
 }
 
-/** The leave to send one request now. It must be settled, once. */
+/** Permission to send one request now. It must be settled exactly once. */
 export interface Grant {
   readonly ticket: Ticket;
   /** On {@link Clock.now}. */
   readonly grantedAt: number;
   /**
-   * What kept its ticket, last. What waited for the budget goes through the lane, as much of it may
-   * be granted in one moment; sockets come free one by one.
+   * What the ticket waited for last. A grant that waited for the budget uses the lane, because many
+   * such grants may be given at one moment; sockets become free one by one.
    */
   readonly waitedFor: 'nothing' | 'socket' | 'budget';
 }
 
-/** Why a request was refused without being sent. */
+/** Why a request was shed. */
 export type ShedCode = 'queue-full' | 'wait-too-long' | 'draining';
 
-/** A refusal, and how long the caller should wait before it asks again. */
+/** A request was refused without being sent. `retryAfterMs`: when the caller should repeat it. */
 export interface Shed {
   readonly kind: 'shed';
   readonly code: ShedCode;
   readonly retryAfterMs: number;
+}
+
+/** While this replica drains, another one or its successor answers within a moment. */
+export const DRAINING_RETRY_MS = 1000;
+
+/** Sheds a ticket that cannot start in time here: by its own deadline, or by the end of draining. */
+export function tooLate(ticket: Ticket, drainUntil: number, retryAfterMs: number): Shed {
+  return drainUntil < ticket.deadlineAt
+    ? { kind: 'shed', code: 'draining', retryAfterMs: DRAINING_RETRY_MS }
+    : { kind: 'shed', code: 'wait-too-long', retryAfterMs: Math.max(0, retryAfterMs) };
 }
 
 export interface Granted {
@@ -59,7 +71,7 @@ export interface Granted {
   readonly grant: Grant;
 }
 
-/** The caller went away while its ticket waited. */
+/** The caller disconnected while its ticket waited. */
 export interface Cancelled {
   readonly kind: 'cancelled';
 }
@@ -72,17 +84,17 @@ export interface Waiting {
 
 export type Admission = Granted | Waiting | Shed;
 
-/** What became of a grant. `unsent`: the API cannot have seen it. `lost`: it may have. */
+/** How a grant ended. `unsent`: the API cannot have seen the request. `lost`: it may have. */
 export type Outcome =
   | { readonly kind: 'answered'; readonly answer: Answer }
   | { readonly kind: 'unsent' }
   | { readonly kind: 'lost' };
 
-/** Reports that the caller has gone: what `AbortSignal` is for, at a fraction of its cost. */
+/** Reports that the caller has gone. It does what `AbortSignal` does, at a fraction of its cost. */
 export interface CallerSignal {
   /** Whether the caller has gone already. A listener that is added after that is never called. */
   readonly gone: boolean;
-  /** Adds a listener, which is called once when the caller goes. The result removes it. */
+  /** Adds a listener, which is called once when the caller disconnects. The result removes it. */
   onGone(listener: () => void): RemoveListener;
 }
 
@@ -99,14 +111,14 @@ export interface BucketView {
   readonly blockedForMs?: number;
   readonly leases: number;
   readonly waiting: number;
-  /** An operator holds its grants back, at this replica; absent when nobody does. */
+  /** An operator paused it at this replica; absent otherwise. */
   readonly paused?: true;
 }
 
 export interface BucketSnapshot extends BucketView {
   /**
-   * Milliseconds until the last waiting ticket can expect its grant; absent when nothing waits, or
-   * when too little is known to say.
+   * Milliseconds until the last waiting ticket can expect its grant; absent when no ticket waits, or
+   * when too little is known.
    */
   readonly etaMs?: number;
   /** Waiting tickets by caller: the busiest 100, the rest as `other`. */
@@ -116,50 +128,63 @@ export interface BucketSnapshot extends BucketView {
 /**
  * Keeps the buckets and their queues: in this process, or in Redis for all replicas.
  *
- * Every grant is settled exactly once. Settling one twice, or one that this ledger did not give,
- * throws: it is a bug of the caller's that would spend a slot twice.
+ * Every grant is settled exactly once. It throws to settle a grant twice, or one of another ledger,
+ * because this is a bug in the calling code that would spend a slot twice.
  */
 export interface Ledger {
   /**
-   * Asks for a grant. Answers at once when it can; else the ticket waits in its flow until it is
-   * granted, shed, or its caller goes. `again` says that it had a grant before: it keeps its place
-   * by age and costs its flow nothing more.
+   * Requests a grant, and returns it at once if possible. Otherwise the ticket waits in its flow until
+   * it is granted or shed, or its caller has gone. `retry`: the ticket had a grant before, so it keeps
+   * its position by age and costs its flow nothing more.
    */
   acquire(ticket: Ticket, signal: CallerSignal, retry?: Retry): Admission;
-  /** Tells what became of a grant. */
+  /** Reports how a grant ended. */
   settle(grant: Grant, outcome: Outcome): void;
   /** One bucket's numbers now; `undefined` when there is no such bucket. */
   view(bucketId: string): BucketView | undefined;
   snapshot(): BucketSnapshot[];
   /**
-   * Gives no more grants of a bucket until {@link resume}; its tickets wait, and their deadlines
-   * hold. For this replica alone: others go on. Answers whether there is such a bucket.
+   * Grants nothing of a bucket until {@link resume}; its tickets wait, and their deadlines still
+   * apply. Other replicas are not paused. Returns whether there is such a bucket.
    */
   pause(bucketId: string): boolean;
-  /** Ends a pause. Answers whether there is such a bucket. */
+  /** Ends a pause. Returns whether there is such a bucket. */
   resume(bucketId: string): boolean;
-  /** From now on nothing waits beyond `untilMs` on {@link Clock.now}: what would have to is shed. */
+  /** From now on no ticket waits beyond `untilMs` on {@link Clock.now}: those that would are shed. */
   drain(untilMs: number): void;
   close(): Promise<void>;
 }
 
-/** Where the buckets are kept: in this process alone, in Redis, or here because Redis is away. */
+/** Where the buckets are kept. `local`: in this process while Redis is unreachable. */
 export type LedgerMode = 'memory' | 'redis' | 'local';
 
-/** Hears what metrics want to know of a ledger at work. Must not throw. */
+/** Receives what metrics need to know of a ledger. Must not throw. */
 export interface LedgerObserver {
-  /** A transition of the shared state is over: how long it took, and how many tickets were in it. */
+  /** A step succeeded: how long it took, and how many tickets it carried. */
   step(durationMs: number, tickets: number): void;
-  /** The mode that is in force from now on. */
+  /** The mode from now on. */
   mode(mode: LedgerMode): void;
 }
 
-/** The sockets to the API, which all buckets share. A grant holds one until its answer ended. */
+/** The sockets to the API, which all buckets share. A grant uses one until its answer has ended. */
 export interface SocketPermits {
   /** How many are free now. */
   readonly free: number;
-  /** Takes a socket, or says that none is free. */
+  /** Takes a socket; returns whether one was free. */
   take(): boolean;
-  /** Sets what to call when a socket came free after {@link take} or {@link free} had said none. */
+  /** Sets what to call when a socket becomes free after {@link take} or {@link free} found none. */
   onFree(run: () => void): void;
+}
+
+/** What a bucket needs, in whichever ledger it is kept. */
+export interface BucketOptions {
+  readonly clock: Clock;
+  readonly random: Random;
+  /** What is known of the API's clock; the reader of the API's answers updates it. */
+  readonly apiClock: ApiClock;
+  readonly socketPermits: SocketPermits;
+  /** How many tickets may wait in one bucket. */
+  readonly maxQueue: number;
+  /** The limit of an API that reports none. A new value applies to existing buckets too. */
+  readonly belief?: { readonly limit: number; readonly periodMs: number } | undefined;
 }

@@ -1,17 +1,42 @@
 import type { GrantKind } from '../budget/bucket.ts';
-import type { KnownBucket } from './known-bucket.ts';
-import type { Grant, Granted, CallerSignal, Cancelled, Shed, Ticket } from './ledger.ts';
+import type { Observation, OffsetBounds } from '../budget/observation.ts';
+import { Slots } from '../budget/slots.ts';
+import type {
+  BucketName,
+  CallerSignal,
+  Cancelled,
+  Grant,
+  Granted,
+  Shed,
+  Ticket,
+} from './ledger.ts';
 
-/** A ticket that waits, and whom to tell. It moves between ledgers as it is. */
+/** A ledger that can pass on what it holds, so that another one continues with it. */
+export interface Transferable {
+  /** Passes everything on and holds nothing afterwards; no ticket gets an outcome by that. */
+  handOver(): Transfer;
+  takeOver(transfer: Transfer): void;
+}
+
+/** Everything that a ledger holds for this replica. */
+export interface Transfer {
+  /** The oldest first. */
+  readonly waiting: readonly Waiter[];
+  readonly held: readonly HeldGrant[];
+  readonly known: readonly KnownBucket[];
+}
+
+/** A ticket that waits, with what its wait depends on, wherever it waits. */
 export interface Waiter {
   readonly ticket: Ticket;
   readonly signal: CallerSignal;
-  readonly tell: (outcome: Granted | Shed | Cancelled) => void;
-  /** Whether it had a grant before: its next one costs its flow nothing. */
+  /** Ends the wait; called once. */
+  readonly resolve: (outcome: Granted | Shed | Cancelled) => void;
+  /** Whether the ticket had a grant before: its next one costs its flow nothing. */
   readonly isRetry: boolean;
-  /** On `Clock.now`: not before then. */
+  /** On `Clock.now`: the ticket must not be granted before. */
   readonly notBefore: number;
-  /** Under what number the shared ledger knows it, if it does. */
+  /** The shared ledger's number of the ticket, if it has one. */
   readonly number?: number | undefined;
 }
 
@@ -20,17 +45,99 @@ export interface HeldGrant {
   readonly kind: GrantKind;
 }
 
-/** Everything that a ledger holds for this replica. */
-export interface Transfer {
-  /** By age, the oldest first. */
-  readonly waiting: readonly Waiter[];
-  readonly held: readonly HeldGrant[];
-  readonly known: readonly KnownBucket[];
+/**
+ * What one replica knows of a bucket by itself. It outlives an outage, a flush or a failover of
+ * Redis, so the bucket is rebuilt from it. Every time is on `Clock.now`.
+ */
+export class KnownBucket {
+  readonly name: BucketName;
+  /** The API's last report that this replica received; `undefined` when there was none. */
+  lastReport: LastReport | undefined;
+  /** Until when the API asked for no more requests. */
+  blockedUntil: number | undefined;
+  /** The shared state that this replica saw last, and its revision. */
+  lineage = '';
+  revision = 0;
+  /** Slots that this replica spent, by when they refill. */
+  readonly own = new Slots();
+  /** Those of {@link own} that the lineage does not know of. */
+  readonly since = new Slots();
+
+  constructor(name: BucketName) {
+    this.name = name;
+  }
+
+  /** Learns from an answer to one of this replica's operations. `isShared`: a step will report it. */
+  learn(observation: LocalObservation, now: number, isShared: boolean): void {
+    const { status, resetAt } = observation;
+    const refills = status !== 429 && resetAt !== undefined && resetAt > now;
+    if (refills) {
+      const spanMs = Math.max(this.lastReport?.periodMs ?? 0, resetAt - now);
+      for (const slots of isShared ? [this.own] : [this.own, this.since]) {
+        slots.takeUntil(now);
+        slots.add(resetAt, spanMs);
+      }
+    }
+    // If a step reports it, the step's numbers say what the shared state made of it.
+    if (!isShared) this.#observe(observation, now);
+  }
+
+  #observe(observation: LocalObservation, now: number): void {
+    const { limit, remaining, resetAt, retryAt, status, uncertaintyMs, stamp } = observation;
+    if (status === 429 && retryAt !== undefined && retryAt > now) this.blockedUntil = retryAt;
+    if (remaining === undefined) return;
+    const { limit: lastLimit = 1, periodMs } = this.lastReport ?? {};
+    const isAhead = resetAt !== undefined && resetAt > now;
+    this.lastReport = {
+      limit: Math.max(limit ?? lastLimit, remaining, 1),
+      remaining,
+      resetAt: isAhead ? resetAt : undefined,
+      at: now,
+      uncertaintyMs,
+      periodMs: isAhead ? Math.max(periodMs ?? 0, resetAt - now) : periodMs,
+      stamp,
+    };
+  }
 }
 
-/** A ledger that can pass on what it holds, so that another goes on with it. */
-export interface Transferable {
-  /** Gives everything away and holds nothing any more; nobody is told anything. */
-  handOver(): Transfer;
-  takeOver(handover: Transfer): void;
+export interface LastReport {
+  readonly limit: number;
+  readonly remaining: number;
+  readonly resetAt?: number | undefined;
+  readonly at: number;
+  readonly uncertaintyMs: number;
+  readonly periodMs?: number | undefined;
+  readonly stamp?: number | undefined;
+}
+
+/** An observation whose times are all on this process's clock, which another process cannot use. */
+export interface LocalObservation {
+  readonly status: number;
+  readonly limit: number | undefined;
+  readonly remaining: number | undefined;
+  readonly resetAt: number | undefined;
+  /** The reset on the API's own clock, which gives the order of overlapping answers. */
+  readonly stamp: number | undefined;
+  readonly retryAt: number | undefined;
+  readonly sameWithinMs: number;
+  readonly uncertaintyMs: number;
+}
+
+/** Converts an observation's reset to this process's clock, by what is known of the API's by now. */
+export function toLocalObservation(
+  observation: Observation,
+  offset: OffsetBounds,
+): LocalObservation {
+  const { basis, resetAt } = observation;
+  const isLocal = basis === 'delay' || resetAt === undefined;
+  return {
+    status: observation.status,
+    limit: observation.limit,
+    remaining: observation.remaining,
+    resetAt: isLocal ? resetAt : resetAt - offset.low,
+    stamp: isLocal ? undefined : resetAt,
+    retryAt: observation.retryAt,
+    sameWithinMs: observation.sameWithinMs,
+    uncertaintyMs: observation.uncertaintyMs,
+  };
 }

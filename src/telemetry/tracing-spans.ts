@@ -20,7 +20,7 @@ import type {
   Cancelled,
   Shed,
 } from '../ledger/ledger.ts';
-import type { Sent } from '../upstream/exchange.ts';
+import type { SendResult } from '../upstream/exchange.ts';
 import type { Lane } from '../upstream/lane.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import type { CallLine, CallRecorder } from './call-line.ts';
@@ -219,7 +219,7 @@ function attributesOf(admission: Granted | Shed | Cancelled): Attributes {
 }
 
 /** The attempt ends with the API's headers; its body passes through afterwards. */
-function endAttempt(span: Span, sent: Sent, at: number): void {
+function endAttempt(span: Span, sent: SendResult, at: number): void {
   if (sent.kind === 'answered') {
     const { status } = sent.response;
     span.setAttribute('http.response.status_code', status);

@@ -2,9 +2,9 @@ import type { IncomingMessage } from 'node:http';
 import { Transform, type Readable } from 'node:stream';
 import type { Clock, Timer } from '../util/clock.ts';
 import type { CallerSignal } from '../ledger/ledger.ts';
-import { Pieces } from './pieces.ts';
+import { ChunkBuffer } from './body-memory.ts';
 
-/** A request's body on its way to the API. */
+/** The body of a request to the API. */
 export type RequestBody = NoBody | BufferedBody | StreamedBody;
 
 export interface NoBody {
@@ -13,68 +13,68 @@ export interface NoBody {
   take(): null;
 }
 
-/** Small enough to keep: every attempt sends the same bytes. */
+/** A body that is small enough to keep: every attempt sends the same bytes. */
 export interface BufferedBody {
   readonly kind: 'buffered';
   readonly replayable: true;
   take(): Buffer;
 }
 
-/** Too large to keep: it goes through once, and a second attempt has nothing to send. */
+/** A body that is too large to keep: it can be sent once, so a second attempt is not possible. */
 export interface StreamedBody {
   readonly kind: 'stream';
   readonly replayable: boolean;
-  /** Resolves when it was looked whether the caller is still there, as far as that can be seen. */
-  probe(): Promise<void>;
+  /** Tests the caller's connection; resolves when a broken one has been reported to the call. */
+  checkCaller(): Promise<void>;
   take(): Readable;
 }
 
-/** The caller went away before its body had come. */
+/** The caller disconnected before its body was complete. */
 export interface GoneBody {
   readonly kind: 'gone';
 }
 
-/** The caller that a body comes from, and whom to tell what happens to it. */
+/** The call that a body belongs to, and what it is informed of. */
 export interface BodySource extends CallerSignal {
   readonly incoming: IncomingMessage;
-  /** The call has had its answer, or nobody is left to have one. */
-  readonly over: boolean;
-  /** So many bytes of it came. */
-  count(bytes: number): void;
-  /** Somebody reads now: a caller that waits for `100 Continue` may send. */
-  letBodyCome(): void;
-  /** So many more bytes are kept in memory for it. */
-  held(bytes: number): void;
-  /** Nothing came for the idle timeout although somebody was reading. */
+  /** The call has its answer, or its caller has gone. */
+  readonly ended: boolean;
+  /** `bytes` of the body have been read. */
+  received(bytes: number): void;
+  /** The body is about to be read: a caller that waits for `100 Continue` may send it. */
+  sendContinue(): void;
+  /** `bytes` more of the body are kept in memory. */
+  kept(bytes: number): void;
+  /** No byte arrived for the idle timeout while the body was being read. */
   stalled(): void;
-  /** More came than may. */
+  /** The body is longer than {@link BodyLimits.mostBytes}. */
   tooLarge(): void;
 }
 
 export interface BodyLimits {
-  /** Up to this much is kept and can be sent again. */
+  /** A body up to this size is kept and can be sent again. */
   readonly keepBytes: number;
-  /** More than this is not accepted. */
+  /** A larger body is refused. */
   readonly mostBytes: number;
-  /** Milliseconds without a byte while we read. */
+  /** Milliseconds without a byte while the body is being read. */
   readonly idleTimeoutMs: number;
   readonly clock: Clock;
 }
 
 export const NO_BODY: NoBody = { kind: 'none', replayable: true, take: () => null };
 
-/** How often it is looked whether a caller is still there whose body nobody reads yet. */
-const PROBE_EVERY_MS = 1000;
+/** How often a caller's connection is tested while its body is not being read. */
+const CHECK_CALLER_EVERY_MS = 1000;
 
-/** Whether a request comes with a body (RFC 9112 §6.3); its length, as far as it is declared. */
+/** The declared length of a request's body, 0 without a body (RFC 9112 §6.3). */
 export function bodyLength({ headers }: IncomingMessage): number | 'unknown' {
   if (headers['transfer-encoding'] !== undefined) return 'unknown';
   return Number(headers['content-length'] ?? 0);
 }
 
 /**
- * Reads a request's body, up to `keepBytes` of it; what is larger is handed on as a stream, with
- * nothing lost, and is not read, nor is its `100 Continue` said, before somebody takes it.
+ * Reads a request's body if it has at most `keepBytes`. A larger body becomes a stream without
+ * loss. It is not read before it is taken, and its caller receives no `100 Continue` before that.
  */
 export function readBody(
   source: BodySource,
@@ -85,9 +85,9 @@ export function readBody(
   const length = bodyLength(incoming);
   if (length !== 'unknown' && length > keepBytes) return makeStream(source, limits, []);
   if (source.gone) return Promise.resolve({ kind: 'gone' });
-  source.letBodyCome();
+  source.sendContinue();
   return new Promise((resolve) => {
-    const pieces = new Pieces();
+    const chunks = new ChunkBuffer();
     let size = 0;
     const idle = watchIdle(limits, source, () => true);
     const stop = (): void => {
@@ -97,25 +97,25 @@ export function readBody(
     };
     const onData = (chunk: Buffer): void => {
       idle.progress();
-      pieces.add(chunk);
+      chunks.add(chunk);
       size += chunk.length;
-      source.held(chunk.length);
+      source.kept(chunk.length);
       if (size <= keepBytes || source.gone) return;
       incoming.pause();
       stop();
-      resolve(makeStream(source, limits, pieces.all()));
+      resolve(makeStream(source, limits, chunks.all()));
     };
     const onEnd = (): void => {
       stop();
-      source.count(size);
-      const all = pieces.all();
+      source.received(size);
+      const all = chunks.all();
       const [only] = all;
       const bytes = all.length === 1 && only !== undefined ? only : Buffer.concat(all);
       resolve({ kind: 'buffered', replayable: true, take: () => bytes });
     };
     const onGone = (): void => {
       stop();
-      source.count(size);
+      source.received(size);
       resolve({ kind: 'gone' });
     };
     const removeListener = source.onGone(onGone);
@@ -123,71 +123,71 @@ export function readBody(
   });
 }
 
-/** `head` is what was read before the body turned out to be large. */
+/** `head`: the bytes that were read before the body proved to be large. */
 function makeStream(source: BodySource, limits: BodyLimits, head: readonly Buffer[]): StreamedBody {
   const { incoming } = source;
   const { socket } = incoming;
-  const probing = every(limits.clock, PROBE_EVERY_MS, () => {
-    if (source.over || socket.destroyed) return false;
-    void probeSocket(source);
+  const checking = every(limits.clock, CHECK_CALLER_EVERY_MS, () => {
+    if (source.ended || socket.destroyed) return false;
+    void checkSocket(source);
     return true;
   });
-  incoming.once('close', probing.stop);
+  incoming.once('close', checking.stop);
   let taken = false;
   return {
     kind: 'stream',
     get replayable() {
       return !taken;
     },
-    async probe() {
-      await probeSocket(source);
+    async checkCaller() {
+      await checkSocket(source);
     },
     take() {
       if (taken) throw new Error('a streamed body was sent twice');
       taken = true;
-      probing.stop();
-      source.letBodyCome();
+      checking.stop();
+      source.sendContinue();
       return flow(source, limits, head);
     },
   };
 
   /**
-   * A socket that nobody reads tells nothing. Writing no bytes sends nothing either, but finds out
-   * whether the other side has reset the connection or stopped answering keep-alive probes; Node
-   * then closes the socket, and the call hears of it. A caller that closed in good order behind
-   * bytes that we have not read yet cannot be seen before they are read.
+   * Finds out whether the connection is broken. A socket that is not read reports nothing. A write
+   * of no bytes sends nothing, but fails if the other side has reset the connection or has stopped
+   * answering TCP keep-alive. Node then closes the socket, which the call notices. An orderly close
+   * behind unread bytes cannot be seen before they are read.
    */
-  function probeSocket({ over }: BodySource): Promise<void> {
-    if (over || socket.destroyed) return Promise.resolve();
+  function checkSocket({ ended }: BodySource): Promise<void> {
+    if (ended || socket.destroyed) return Promise.resolve();
     return new Promise((resolve) => {
       socket.write('', () => resolve());
     });
   }
 }
 
-/** The body from its first byte on, as fast as it is read. */
+/** A stream of the body from its first byte, as fast as it is read. */
 function flow(source: BodySource, limits: BodyLimits, head: readonly Buffer[]): Readable {
   const { incoming } = source;
   let size = 0;
-  // A stream of its own in between: whoever destroys it must not take the caller's socket along.
+  // undici may destroy the stream that it reads, which must not destroy the caller's socket.
   const stream = new Transform({
     transform(chunk: Buffer, _encoding, done) {
       idle.progress();
       size += chunk.length;
-      source.count(chunk.length);
+      source.received(chunk.length);
       if (size <= limits.mostBytes) return done(null, chunk);
       source.tooLarge();
       done(new Error('the body is longer than allowed'));
     },
   });
-  // While the API does not read, the caller is not to blame for sending nothing.
+  // While the API does not read, the caller cannot send, and the idle timeout does not run.
   const idle = watchIdle(limits, source, () => !stream.writableNeedDrain);
   stream.once('close', () => {
     idle.stop();
-    // What the API did not want to read must not lie in the way of the caller's next request.
+    // The part that the API did not read must not block the caller's next request.
     incoming.unpipe(stream).resume();
   });
-  // Who reads it listens, too. When nobody does any more, nobody is left to be told.
+  // An error is handled by the stream's reader. This listener is for when there is none any more.
   stream.on('error', idle.stop);
   for (const chunk of head) stream.write(chunk);
   incoming.once('end', idle.stop);
@@ -203,18 +203,18 @@ interface Watch {
   readonly stop: () => void;
 }
 
-/** Tells the source when nothing came for the idle timeout while `reading` said that we read. */
+/** Reports a stall to the source: no byte for the idle timeout while `reading` returns true. */
 function watchIdle(
   { clock, idleTimeoutMs }: BodyLimits,
   source: BodySource,
   reading: () => boolean,
 ): Watch & { progress(): void } {
   let lastAt = clock.now();
-  let timer: Timer | undefined = clock.after(idleTimeoutMs, look);
-  function look(): void {
+  let timer: Timer | undefined = clock.after(idleTimeoutMs, check);
+  function check(): void {
     if (!reading()) lastAt = clock.now();
     const leftMs = lastAt + idleTimeoutMs - clock.now();
-    if (leftMs > 0) timer = clock.after(leftMs, look);
+    if (leftMs > 0) timer = clock.after(leftMs, check);
     else {
       timer = undefined;
       source.stalled();
@@ -231,7 +231,7 @@ function watchIdle(
   };
 }
 
-/** Runs `run` again and again, until it is stopped or says `false`. */
+/** Calls `run` every `ms` milliseconds until it is stopped, or `run` returns false. */
 function every(clock: Clock, ms: number, run: () => boolean): Watch {
   let timer = clock.after(ms, again);
   function again(): void {

@@ -4,10 +4,10 @@ import type { Socket } from 'node:net';
 import { buildConnector } from 'undici';
 import type { ProxyAddress } from '../http/proxy.ts';
 
-/** Where to connect instead of where the API's name points to. */
+/** Where to connect to, instead of the address that the API's name resolves to. */
 export interface DialAddress {
   readonly host: string;
-  /** `undefined`: the port that the API's URL names. */
+  /** `undefined`: the port of the API's URL. */
   readonly port: number | undefined;
 }
 
@@ -15,25 +15,25 @@ export interface DialOptions {
   readonly origin: string;
   readonly address: DialAddress | undefined;
   readonly proxy: ProxyAddress | undefined;
-  /** Certificates to trust instead of the usual ones, PEM. */
+  /** Certificates to trust instead of the system's, PEM. */
   readonly ca: string | undefined;
   readonly timeoutMs: number;
 }
 
-/** How the API is reached: what the pool connects to, how, and what each request says for it. */
+/** How the API is reached: the origin and connector for the pool, and additions to each request. */
 export interface Dial {
   readonly origin: string;
   readonly connect: buildConnector.connector;
-  /** Put before each path: an HTTP proxy wants the whole URL (RFC 9112 §3.2.2). */
+  /** Precedes each path: an HTTP proxy requires the whole URL (RFC 9112 §3.2.2). */
   readonly pathPrefix: string;
-  /** Sent with each request, name, value, name, value … */
+  /** Added to each request: name, value, name, value … */
   readonly headers: readonly string[];
 }
 
 /**
- * Works out the way to the API. The address that is dialled never shows: Host, the certificate's
- * name and SNI stay those of the API's URL. Through a proxy an https API is reached by a tunnel, so
- * that the proxy sees no request; an http API is asked for by the proxy.
+ * Decides how to connect to the API. Host, the expected certificate name and SNI are always those
+ * of the API's URL, whatever address is dialled. An https API behind a proxy is reached through a
+ * tunnel, so the proxy sees no request. Requests to an http API are sent to the proxy.
  */
 export function makeDial({ origin, address, proxy, ca, timeoutMs }: DialOptions): Dial {
   const url = new URL(origin);
@@ -85,14 +85,14 @@ interface TunnelOptions {
   readonly timeoutMs: number;
 }
 
-/** Asks the proxy for a connection to `authority` (RFC 9110 §9.3.6); tells once what came of it. */
+/** Requests a tunnel to `authority` from the proxy (RFC 9110 §9.3.6). Calls `callback` once. */
 function openTunnel(
   { proxy, authority, timeoutMs }: TunnelOptions,
-  tell: (opened: Socket | Error) => void,
+  callback: (opened: Socket | Error) => void,
 ): void {
   const { protocol, hostname, port } = new URL(proxy.origin);
   const { authorization } = proxy;
-  const ask = (protocol === 'https:' ? tlsRequest : request)({
+  const connectRequest = (protocol === 'https:' ? tlsRequest : request)({
     method: 'CONNECT',
     host: hostname.replaceAll(/[[\]]/g, ''),
     port: port === '' ? (protocol === 'https:' ? 443 : 80) : port,
@@ -104,19 +104,21 @@ function openTunnel(
       ...(authorization === undefined ? {} : { 'proxy-authorization': authorization }),
     },
   });
-  // Node hands over every answer to CONNECT here, whatever its status.
-  ask.once('connect', ({ statusCode = 0 }, socket, head) => {
-    ask.off('error', tell);
+  // Node emits `connect` for every answer to CONNECT, whatever its status.
+  connectRequest.once('connect', ({ statusCode = 0 }, socket, head) => {
+    connectRequest.off('error', callback);
     if (statusCode >= 200 && statusCode < 300 && head.length === 0) {
-      tell(socket);
+      callback(socket);
       return;
     }
     socket.on('error', () => undefined).destroy();
-    tell(new Error(`the proxy answered ${statusCode} to CONNECT ${authority}`));
+    callback(new Error(`the proxy answered ${statusCode} to CONNECT ${authority}`));
   });
-  ask.once('timeout', () => ask.destroy(new Error('the proxy did not answer in time')));
-  ask.once('error', tell);
-  ask.end();
+  connectRequest.once('timeout', () =>
+    connectRequest.destroy(new Error('the proxy did not answer in time')),
+  );
+  connectRequest.once('error', callback);
+  connectRequest.end();
 }
 
 function authorityOf(host: string, port: string): string {

@@ -5,8 +5,10 @@ import type { HeaderRecord } from '../rate-headers/rate-headers.ts';
 import type { CallerSignal, RemoveListener } from '../ledger/ledger.ts';
 import { UpstreamResponse, type FailureReason } from './response.ts';
 
-/** What came of sending a request, known when its headers arrive or cannot arrive any more. */
-export type Sent =
+/**
+ * The result of sending a request, known when the answer's headers arrive or can no longer arrive.
+ */
+export type SendResult =
   | {
       readonly kind: 'answered';
       readonly response: UpstreamResponse;
@@ -15,9 +17,9 @@ export type Sent =
       /** On `Clock.now`: when the final headers had arrived. */
       readonly receivedAt: number;
     }
-  /** Not a byte of it can have reached the API. */
+  /** The API cannot have received the request. */
   | { readonly kind: 'unsent'; readonly reason: FailureReason; readonly error: Error }
-  /** The API may have seen it, and may have executed it. */
+  /** The API may have received the request, and may have executed it. */
   | { readonly kind: 'lost'; readonly reason: FailureReason; readonly error: Error };
 
 export interface UpstreamRequest {
@@ -32,32 +34,35 @@ export interface UpstreamRequest {
 export interface ExchangeOptions {
   readonly clock: Clock;
   readonly signal: CallerSignal;
-  /** Whether a 407 can be a proxy's: it is about our credentials, and nothing for the caller. */
+  /**
+   * Whether a 407 is from our proxy: it concerns our credentials and is not passed to the caller.
+   */
   readonly throughProxy: boolean;
-  /** Early hints (103) came. */
+  /** Called with the headers of early hints (103). */
   readonly onEarlyHints: (rawHeaders: string[]) => void;
-  readonly onSent: (sent: Sent) => void;
-  /** Called once, when nothing more can come: the socket is somebody else's. */
-  readonly onOver: () => void;
+  /** Called with the result; calls after the first have no effect. */
+  readonly onResult: (sent: SendResult) => void;
+  /** Called once, when the exchange has ended and its socket permit is free. */
+  readonly onEnd: () => void;
 }
 
 /**
- * One request and its answer, as undici tells of it.
+ * One request and its answer, as undici reports it.
  *
- *   new ──onRequestStart──▶ written ──onResponseStart──▶ answered ──onResponseEnd──▶ over
+ *   new ──onRequestStart──▶ written ──onResponseStart──▶ answered ──onResponseEnd──▶ ended
  *    │                         │                            │
  *    └─error: unsent           └─error: lost                └─error: the body broke off
  *
- * undici calls onRequestStart right before it writes, so an error before it means that no byte
- * left. On a lost HTTP/1 socket it fails the request it had written; only requests it had not
- * started are sent on another socket. Should it ever start one twice, the second time is refused.
+ * undici calls onRequestStart immediately before it writes, so an error before that call means that
+ * no byte was sent. When an HTTP/1 socket is lost, undici fails the request that it had written,
+ * and moves only requests that it had not started to another socket. A second start is refused.
  */
 export class Exchange implements Dispatcher.DispatchHandler {
   readonly #options: ExchangeOptions;
   #controller: Dispatcher.DispatchController | undefined;
   #sentAt: number | undefined;
   #response: UpstreamResponse | undefined;
-  #over = false;
+  #ended = false;
   readonly #removeListener: RemoveListener;
 
   constructor(options: ExchangeOptions) {
@@ -66,10 +71,10 @@ export class Exchange implements Dispatcher.DispatchHandler {
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
-    const again = this.#sentAt !== undefined;
+    const isStarted = this.#sentAt !== undefined;
     this.#controller = controller;
     if (this.#options.signal.gone) return this.#abort();
-    if (again) return controller.abort(new Error('undici tried to send a request twice'));
+    if (isStarted) return controller.abort(new Error('undici tried to send a request twice'));
     this.#sentAt = this.#options.clock.now();
   }
 
@@ -80,7 +85,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
   ): void {
     const rawHeaders = flatten(controller.rawHeaders);
     if (status < 200) {
-      // Early hints are news for the caller; 100 and 102 concern this hop only (RFC 9110 §15.2).
+      // Early hints are for the caller; 100 and 102 concern this hop only (RFC 9110 §15.2).
       if (status === 103) this.#options.onEarlyHints(rawHeaders);
       return;
     }
@@ -90,7 +95,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
     const receivedAt = this.#options.clock.now();
     const response = new UpstreamResponse(status, headers, rawHeaders, controller);
     this.#response = response;
-    this.#options.onSent({
+    this.#options.onResult({
       kind: 'answered',
       response,
       sentAt: this.#sentAt ?? receivedAt,
@@ -110,44 +115,44 @@ export class Exchange implements Dispatcher.DispatchHandler {
   onResponseError(_controller: Dispatcher.DispatchController | undefined, error: Error): void {
     this.#end();
     const reason = reasonOf(error, this.#sentAt !== undefined, this.#options.signal.gone);
-    if (this.#response !== undefined) this.#response.broke({ reason, error });
+    if (this.#response !== undefined) this.#response.brokeOff({ reason, error });
     else {
       const kind = this.#sentAt === undefined || isUnfinished(error) ? 'unsent' : 'lost';
-      this.#options.onSent({ kind, reason, error });
+      this.#options.onResult({ kind, reason, error });
     }
   }
 
   #abort(): void {
-    if (this.#over) return;
-    const error = new Error('the caller is gone');
+    if (this.#ended) return;
+    const error = new Error('the caller has gone');
     if (this.#controller !== undefined) return this.#controller.abort(error);
-    // undici still connects, and learns of it when it would start. The walk is told now, so that
-    // its log line does not wait for a connection; a promise hears only the first word.
-    this.#options.onSent({ kind: 'unsent', reason: 'aborted', error });
+    // undici is still connecting, and aborts when it would start the request. The result is
+    // reported now, so that the log line does not wait for a connection.
+    this.#options.onResult({ kind: 'unsent', reason: 'aborted', error });
   }
 
   #end(): void {
-    if (this.#over) return;
-    this.#over = true;
+    if (this.#ended) return;
+    this.#ended = true;
     this.#removeListener();
-    this.#options.onOver();
+    this.#options.onEnd();
   }
 }
 
 /**
- * EPIPE is what a write says when the other side has closed, and a whole request leaves nothing to
- * write: the API has at most a part of it, which it must not execute (RFC 9112 §8).
+ * EPIPE means that a write failed because the other side had closed, so the request was incomplete.
+ * The API has at most a part of it, which it must not execute (RFC 9112 §8).
  */
 function isUnfinished(error: Error): boolean {
   return 'code' in error && error.code === 'EPIPE';
 }
 
-/** Node's error codes and undici's, in the few kinds that make a difference. */
+/** Maps the error codes of Node and undici to the kinds that Headgate treats differently. */
 function reasonOf(error: Error, started: boolean, gone: boolean): FailureReason {
   if (gone) return 'aborted';
   const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
   if (code === 'UND_ERR_HEADERS_TIMEOUT' || code === 'UND_ERR_BODY_TIMEOUT') return 'timeout';
-  // undici's parser error has a name and, depending on the parser, no code.
+  // undici's parser error always has a name, but not always a code.
   if (error.name === 'HTTPParserError' || PROTOCOL_CODES.has(code)) return 'protocol';
   if (!started) return code === 'UND_ERR_INVALID_ARG' ? 'invalid' : 'unreachable';
   return 'reset';
@@ -159,7 +164,7 @@ const PROTOCOL_CODES = new Set([
   'UND_ERR_RESPONSE',
 ]);
 
-/** Header bytes are Latin-1 on the wire and stay so. */
+/** Header bytes are Latin-1 on the wire, and are kept as that. */
 function flatten(raw: Dispatcher.DispatchController['rawHeaders']): string[] {
   if (!Array.isArray(raw)) return [];
   return raw.map((part) => (typeof part === 'string' ? part : part.toString('latin1')));

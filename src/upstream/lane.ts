@@ -2,35 +2,37 @@ import Bottleneck from 'bottleneck';
 import type { CallerSignal } from '../ledger/ledger.ts';
 
 export interface LaneOptions {
-  /** How many of a bucket's requests may be out at once. */
+  /** How many requests of one bucket may be in flight at once. */
   readonly concurrency: number;
-  /** Least milliseconds between two starts. */
+  /** Minimum milliseconds between two starts. */
   readonly intervalMs: number;
 }
 
-/** Beyond this many, idle limiters are forgotten. */
-const MOST_LIMITERS = 10_000;
+/** Beyond this number, idle limiters are removed. */
+const MAX_LIMITERS = 10_000;
 
 /** How a job in the lane ended. */
-export type Ran<T> = { readonly kind: 'ran'; readonly value: T } | { readonly kind: 'cancelled' };
+export type LaneResult<T> =
+  | { readonly kind: 'ran'; readonly value: T }
+  | { readonly kind: 'cancelled' };
 
 /**
- * A local bulkhead per bucket, between grant and socket, for requests that had to wait: it bounds
- * the burst after a reset, so that one credential cannot take every socket.
+ * A bulkhead per bucket, in this process, between grant and socket, for requests that had to wait.
+ * It bounds the burst after a reset, so that one credential cannot take every socket.
  */
 export interface Lane {
-  /** Runs `job` when it is its turn; `left` when the caller went first, and then at once. */
-  run<T>(bucketId: string, signal: CallerSignal, job: () => Promise<T>): Promise<Ran<T>>;
-  /** Jobs that wait for their turn. */
+  /** Runs `job` in its turn. Resolves to `cancelled` as soon as the caller has gone before that. */
+  run<T>(bucketId: string, signal: CallerSignal, job: () => Promise<T>): Promise<LaneResult<T>>;
+  /** The number of jobs that wait for their turn. */
   readonly queued: number;
   close(): Promise<void>;
 }
 
 /**
- * Bottleneck does the counting, the spacing and the queueing, and nothing else of it is used. It
- * takes two milliseconds to start a job, one after the other, so what has room does not wait for it
- * (docs/decisions/0002). A limiter lives as long as it has jobs, so there are as many as there are
- * busy buckets.
+ * Uses Bottleneck to count, space and queue the jobs. Bottleneck takes two milliseconds to start a
+ * job, one after the other, so a job for which there is room starts without it
+ * (docs/decisions/0002). A limiter exists while it has jobs, so there are as many as there are busy
+ * buckets.
  */
 export function makeLane({ concurrency, intervalMs }: LaneOptions): Lane {
   const limiters = new Map<string, Bottleneck>();
@@ -42,14 +44,14 @@ export function makeLane({ concurrency, intervalMs }: LaneOptions): Lane {
     const limiter = new Bottleneck({ maxConcurrent: concurrency, minTime: intervalMs });
     limiters.set(bucketId, limiter);
     limiter.on('idle', () => {
-      // With spacing, a limiter that is forgotten forgets when its last job started as well.
+      // A limiter with spacing is kept: it knows when its last job started.
       if (intervalMs === 0 && limiter.empty()) limiters.delete(bucketId);
     });
-    if (limiters.size > MOST_LIMITERS) forgetOneIdle();
+    if (limiters.size > MAX_LIMITERS) removeOneIdle();
     return limiter;
   }
 
-  function forgetOneIdle(): void {
+  function removeOneIdle(): void {
     for (const [bucketId, limiter] of limiters) {
       if (jobsOf(limiter) > 0) continue;
       limiters.delete(bucketId);
@@ -57,12 +59,12 @@ export function makeLane({ concurrency, intervalMs }: LaneOptions): Lane {
     }
   }
 
-  /** Runs a job now, with a job of Bottleneck's beside it that lasts as long and counts for it. */
-  async function runNow<T>(limiter: Bottleneck, job: () => Promise<T>): Promise<Ran<T>> {
+  /** Runs a job now, and counts it by a Bottleneck job of the same duration. */
+  async function runNow<T>(limiter: Bottleneck, job: () => Promise<T>): Promise<LaneResult<T>> {
     const running = job();
-    // What it failed with is for who waits for it.
-    const over = running.catch(() => undefined);
-    void limiter.schedule(() => over);
+    // The error of a failed job reaches the caller of `run` through `running`.
+    const ended = running.catch(() => undefined);
+    void limiter.schedule(() => ended);
     return { kind: 'ran', value: await running };
   }
 
@@ -87,7 +89,7 @@ export function makeLane({ concurrency, intervalMs }: LaneOptions): Lane {
         });
         limiter
           .schedule(async () => {
-            // Bottleneck cannot take a job out of its queue: whoever left is passed over here.
+            // Bottleneck cannot remove a job from its queue, so a cancelled job is skipped here.
             if (!stopWaiting()) return;
             removeListener();
             resolve({ kind: 'ran', value: await job() });

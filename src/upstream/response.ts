@@ -1,7 +1,7 @@
 import type { Dispatcher } from 'undici';
 import type { HeaderRecord } from '../rate-headers/rate-headers.ts';
 
-/** Why there is no answer. */
+/** Why there is no answer, or no complete one. */
 export type FailureReason =
   | 'unreachable'
   | 'invalid'
@@ -10,36 +10,38 @@ export type FailureReason =
   | 'protocol'
   | 'aborted';
 
-/** A body that broke off after its headers had come. */
+/** Why a body broke off after its headers had arrived. */
 export interface BodyFailure {
   readonly reason: FailureReason;
   readonly error: Error;
 }
 
-/** Where a response's body goes. */
+/** Receives the body of a response. */
 export interface BodySink {
-  /** Takes bytes; `false` asks to pause until {@link UpstreamResponse.resume}. */
+  /** Receives bytes; returns false to pause until {@link UpstreamResponse.resume}. */
   chunk(bytes: Buffer): boolean;
-  /** The body is complete. Trailers come as name, value, name, value … */
+  /** The body is complete. Trailers: name, value, name, value … */
   end(trailers: readonly string[]): void;
-  /** The body broke off: what came is not all of it. */
+  /** The body broke off and is incomplete. */
   fail(failure: BodyFailure): void;
 }
 
-/** Bytes kept while nobody has attached; what fits is usually the whole of a small answer. */
-const MOST_UNATTACHED = 256 * 1024;
-/** An unwanted body up to this is read to its end, to keep the socket; a larger one is cut off. */
-const MOST_DISCARDED = 64 * 1024;
+/** Bytes kept before a sink is attached; enough for the whole body of a small answer. */
+const MAX_UNATTACHED_BYTES = 256 * 1024;
+/**
+ * A discarded body up to this size is read to its end, to keep the socket; a larger one is aborted.
+ */
+const MAX_DISCARDED_BYTES = 64 * 1024;
 
 /**
- * An answer of the API's, bytes as they came. Chunks that arrive before anybody attached are kept,
- * so that nothing is lost and a small answer can leave in one write.
+ * An answer of the API, its bytes unchanged. Chunks that arrive before a sink is attached are kept,
+ * so that none is lost and a small answer can be sent in one write.
  */
 export class UpstreamResponse {
   readonly status: number;
-  /** By lower-case name, for reading. */
+  /** By lower-case name, to be read. */
   readonly headers: HeaderRecord;
-  /** Name, value, name, value …, as they came, for passing on. */
+  /** Name, value, name, value …, unchanged, to be passed on. */
   readonly rawHeaders: readonly string[];
   readonly #controller: Dispatcher.DispatchController;
   #chunks: Buffer[] = [];
@@ -47,7 +49,7 @@ export class UpstreamResponse {
   #sink: BodySink | undefined;
   #trailers: readonly string[] | undefined;
   #failure: BodyFailure | undefined;
-  #mostKept = MOST_UNATTACHED;
+  #maxKept = MAX_UNATTACHED_BYTES;
   #onGathered: (() => void) | undefined;
 
   constructor(
@@ -62,13 +64,13 @@ export class UpstreamResponse {
     this.#controller = controller;
   }
 
-  /** Whether {@link whole} has something to hand out. */
+  /** Whether {@link takeWhole} returns the body. */
   get isWhole(): boolean {
     return this.#trailers?.length === 0;
   }
 
-  /** The body, if all of it is here already and there are no trailers; it is handed out once. */
-  whole(): Buffer[] | undefined {
+  /** Returns the body, once, if all of it has arrived and there are no trailers. */
+  takeWhole(): Buffer[] | undefined {
     if (!this.isWhole) return undefined;
     const chunks = this.#chunks;
     this.#chunks = [];
@@ -76,23 +78,23 @@ export class UpstreamResponse {
   }
 
   /**
-   * Keeps up to `most` bytes of the body and resolves when all of it is here, or more than that, or
-   * when it broke off: then to the failure. Nothing is lost to whoever takes the body afterwards.
+   * Keeps up to `maxBytes` of the body. Resolves when it is complete, larger than that, or broken
+   * off: then to the failure. The bytes are still there for {@link takeWhole} or {@link attach}.
    */
-  gather(most: number): Promise<BodyFailure | undefined> {
-    this.#mostKept = most;
+  gather(maxBytes: number): Promise<BodyFailure | undefined> {
+    this.#maxKept = maxBytes;
     return new Promise((resolve) => {
       this.#onGathered = () => {
         this.#onGathered = undefined;
         resolve(this.#failure);
       };
-      if (this.#kept > most || this.#trailers !== undefined || this.#failure !== undefined) {
+      if (this.#kept > maxBytes || this.#trailers !== undefined || this.#failure !== undefined) {
         this.#onGathered();
       } else this.#controller.resume();
     });
   }
 
-  /** Hands the body to `sink`, from its first byte on. */
+  /** Passes the body to `sink`, from its first byte. */
   attach(sink: BodySink): void {
     this.#sink = sink;
     let paused = false;
@@ -105,23 +107,23 @@ export class UpstreamResponse {
     else this.#controller.resume();
   }
 
-  /** Lets the body flow again after a sink asked to pause. */
+  /** Resumes the body after the sink has paused it. */
   resume(): void {
     this.#controller.resume();
   }
 
-  /** Breaks the exchange off; the socket is lost. */
+  /** Aborts the exchange, which closes its socket. */
   abort(error: Error): void {
     this.#controller.abort(error);
   }
 
-  /** Reads a small body to its end and forgets it, so that the socket can be used again. */
+  /** Reads a small body to its end without keeping it, so that the socket can be reused. */
   discard(): void {
-    let dropped = 0;
+    let discarded = 0;
     this.attach({
       chunk: (bytes) => {
-        dropped += bytes.length;
-        if (dropped > MOST_DISCARDED) this.abort(new Error('an unwanted body was too long'));
+        discarded += bytes.length;
+        if (discarded > MAX_DISCARDED_BYTES) this.abort(new Error('a discarded body was too long'));
         return true;
       },
       end: () => undefined,
@@ -129,7 +131,7 @@ export class UpstreamResponse {
     });
   }
 
-  /** For the exchange: more of the body came. */
+  /** Called by the exchange: more of the body arrived. */
   received(chunk: Buffer): void {
     if (this.#sink !== undefined) {
       if (!this.#sink.chunk(chunk)) this.#controller.pause();
@@ -137,20 +139,20 @@ export class UpstreamResponse {
     }
     this.#chunks.push(chunk);
     this.#kept += chunk.length;
-    if (this.#kept <= this.#mostKept) return;
+    if (this.#kept <= this.#maxKept) return;
     this.#controller.pause();
     this.#onGathered?.();
   }
 
-  /** For the exchange: the body is complete. */
+  /** Called by the exchange: the body is complete. */
   complete(trailers: readonly string[]): void {
     this.#trailers = trailers;
     this.#onGathered?.();
     this.#sink?.end(trailers);
   }
 
-  /** For the exchange: the body broke off. */
-  broke(failure: BodyFailure): void {
+  /** Called by the exchange: the body broke off. */
+  brokeOff(failure: BodyFailure): void {
     this.#failure = failure;
     this.#onGathered?.();
     this.#sink?.fail(failure);

@@ -1,7 +1,7 @@
 import { readFileSync, unwatchFile, watchFile } from 'node:fs';
 import type { Log } from '../telemetry/log.ts';
 
-/** The token that goes in for callers that send none, as it is now. */
+/** The current token that is added to requests without a credential. */
 export interface TokenSource {
   current(): string | undefined;
   close(): void;
@@ -12,20 +12,22 @@ export type TokenOptions =
   | { readonly kind: 'value'; readonly value: string }
   | { readonly kind: 'file'; readonly path: string };
 
-/** How often a token file is looked at; mounted secrets are swapped by a link, which this sees. */
-const LOOK_EVERY_MS = 1000;
+/**
+ * How often a token file is checked. Polling also notices mounted secrets, which replace a link.
+ */
+const POLL_INTERVAL_MS = 1000;
 const TOKEN = /^[\x21-\x7e]+$/;
 
 /**
- * A token that is fixed, or read again whenever its file changes. A file that is unreadable or holds
- * no token leaves the last good one in place and is said in the log.
+ * Makes a token that is fixed, or is read again whenever its file changes. When the file is
+ * unreadable or has no token, the last token stays in use and the log has an error.
  */
 export function makeTokenSource(options: TokenOptions, log: Log): TokenSource {
   if (options.kind === 'none') return { current: () => undefined, close: () => undefined };
   if (options.kind === 'value') return { current: () => options.value, close: () => undefined };
   const { path } = options;
   let token = readToken(path);
-  const look = (): void => {
+  const reload = (): void => {
     try {
       token = readToken(path);
       log.info({ path }, 'token file re-read');
@@ -33,8 +35,8 @@ export function makeTokenSource(options: TokenOptions, log: Log): TokenSource {
       log.error({ path, err }, 'token file unusable: keeping the last token');
     }
   };
-  watchFile(path, { interval: LOOK_EVERY_MS, persistent: false }, look);
-  return { current: () => token, close: () => unwatchFile(path, look) };
+  watchFile(path, { interval: POLL_INTERVAL_MS, persistent: false }, reload);
+  return { current: () => token, close: () => unwatchFile(path, reload) };
 }
 
 function readToken(path: string): string {

@@ -4,50 +4,50 @@ import type { Clock } from '../util/clock.ts';
 import type { CallerSignal, SocketPermits } from '../ledger/ledger.ts';
 import type { ProxyAddress } from '../http/proxy.ts';
 import { makeDial, type DialAddress } from './dial.ts';
-import { Exchange, type Sent, type UpstreamRequest } from './exchange.ts';
+import { Exchange, type SendResult, type UpstreamRequest } from './exchange.ts';
 
 export interface UpstreamOptions {
   readonly origin: string;
-  /** Sockets, and so requests, at a time. */
+  /** Maximum number of sockets, and so of requests in flight. */
   readonly connections: number;
-  /** Milliseconds to connect, to the headers of an answer, and between chunks of its body. */
+  /** Milliseconds to connect, until the headers of an answer, and between chunks of its body. */
   readonly timeoutMs: number;
-  /** Dialled instead of what the API's name points to. */
+  /** Dialled instead of the address that the API's name resolves to. */
   readonly address?: DialAddress | undefined;
   readonly proxy?: ProxyAddress | undefined;
-  /** Certificates to trust instead of the usual ones, PEM. */
+  /** Certificates to trust instead of the system's, PEM. */
   readonly ca?: string | undefined;
   readonly clock: Clock;
 }
 
-/** The API at the other end, and the sockets to it. */
+/** The API, and the sockets to it. */
 export interface Upstream extends SocketPermits {
-  /** How many places are taken. */
+  /** How many socket permits are taken. */
   readonly inUse: number;
   /**
-   * Sends a request once, on a place taken with {@link SocketPermits.take}, which comes free by itself
-   * when the exchange is over. Resolves when headers came or cannot come any more; never rejects.
+   * Sends a request once, with a permit from {@link SocketPermits.take}, which is released when the
+   * exchange ends. Resolves when headers have arrived or can no longer arrive. Never rejects.
    */
   send(
     request: UpstreamRequest,
     signal: CallerSignal,
     onEarlyHints: (rawHeaders: string[]) => void,
-  ): Promise<Sent>;
-  /** Gives back a place that was taken and not used. */
+  ): Promise<SendResult>;
+  /** Releases a permit that was taken and not used. */
   release(): void;
   close(): Promise<void>;
 }
 
 /**
- * An idle socket is kept for less than the five seconds after which common servers close theirs,
- * unless the API says how long it keeps it (`Keep-Alive: timeout=`): a request that is written while
- * the other side closes may be lost, and only some can be repeated.
+ * How long an idle socket is kept, unless the API states its own time (`Keep-Alive: timeout=`).
+ * Common servers close idle sockets after five seconds. A request that is written while the other
+ * side closes may be lost, and not every request can be repeated.
  */
 const KEEP_ALIVE_MS = 4000;
-const MOST_CONNECT_MS = 10_000;
-/** What is believed of an API that says it keeps sockets for long. */
-const MOST_KEEP_ALIVE_MS = 600_000;
-const MOST_HEADER_BYTES = 64 * 1024;
+const MAX_CONNECT_MS = 10_000;
+/** The longest time that an API can state. */
+const MAX_KEEP_ALIVE_MS = 600_000;
+const MAX_HEADER_BYTES = 64 * 1024;
 
 export function makeUpstream(options: UpstreamOptions): Upstream {
   const { origin, connections, timeoutMs, address, proxy, ca, clock } = options;
@@ -56,11 +56,12 @@ export function makeUpstream(options: UpstreamOptions): Upstream {
     address,
     proxy,
     ca,
-    timeoutMs: Math.min(timeoutMs, MOST_CONNECT_MS),
+    timeoutMs: Math.min(timeoutMs, MAX_CONNECT_MS),
   });
   const { pathPrefix } = dial;
-  // SocketPermits bound what is out, not undici: a request must never queue where nobody sees it. A socket
-  // that was broken off is still being closed when its place is taken again, hence the headroom.
+  // Permits bound the requests in flight, not undici: a request must never wait in undici's queue,
+  // which no metric shows. An aborted socket may still be closing when its permit is taken again,
+  // hence twice as many connections.
   const pool = new Pool(dial.origin, {
     connections: connections * 2,
     pipelining: 1,
@@ -69,8 +70,8 @@ export function makeUpstream(options: UpstreamOptions): Upstream {
     bodyTimeout: timeoutMs,
     connect: dial.connect,
     keepAliveTimeout: KEEP_ALIVE_MS,
-    keepAliveMaxTimeout: MOST_KEEP_ALIVE_MS,
-    maxHeaderSize: MOST_HEADER_BYTES,
+    keepAliveMaxTimeout: MAX_KEEP_ALIVE_MS,
+    maxHeaderSize: MAX_HEADER_BYTES,
   });
   let inUse = 0;
   let refused = false;
@@ -107,9 +108,9 @@ export function makeUpstream(options: UpstreamOptions): Upstream {
           signal,
           throughProxy: pathPrefix !== '',
           onEarlyHints,
-          onSent: resolve,
-          onOver() {
-            // undici leaves a body alone that it never began to send.
+          onResult: resolve,
+          onEnd() {
+            // undici does not destroy a body that it has not begun to send.
             if (body instanceof Readable) body.destroy();
             release();
           },

@@ -4,7 +4,7 @@ import { expect, test, vi } from 'vitest';
 import type { Clock } from '../../src/util/clock.ts';
 import { systemClock } from '../../src/util/system-clock.ts';
 import { composeSharedLedgerOn } from '../support/composed-shared-ledger.ts';
-import { Desk } from '../support/ledger-desk.ts';
+import { LedgerDriver } from '../support/ledger-driver.ts';
 import { startRedis } from '../support/redis-server.ts';
 
 const TIMEOUT_MS = 10_000;
@@ -77,10 +77,10 @@ test.concurrent.each(FAULTS)(
     const composed = await composeSharedLedgerOn(redis, { clock: systemClock, timeoutMs: 5000 });
     try {
       await cause(redis.client);
-      const desk = new Desk(composed.ledger, systemClock, composed.places);
-      const asked = desk.ask();
+      const driver = new LedgerDriver(composed.ledger, systemClock, composed.permits);
+      const asked = driver.ask();
       await vi.waitFor(() => expect(asked.state.kind).toBe('granted'));
-      desk.answer(asked);
+      driver.answer(asked);
       expect(composed.log.named('ledger')[0]).toMatchObject({ level: 'warn', ledger: 'local' });
       expect(composed.log.named('ledger')[0]?.['reason']).toMatch(reason);
     } finally {

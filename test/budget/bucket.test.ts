@@ -2,52 +2,62 @@ import { describe, expect, test } from 'vitest';
 import { Bucket, type Lease } from '../../src/budget/bucket.ts';
 import type { Observation } from '../../src/budget/observation.ts';
 
-const LEVEL = { low: 0, high: 0 };
+const NO_OFFSET = { low: 0, high: 0 };
 const T0 = 1_000_000;
-const full = (): number => 0.999;
+const noJitter = (): number => 0.999;
 
-/** An answer with exact stamps, on a clock that we share with the API. */
-function saying(now: number, said: Partial<Observation> = {}): Observation {
+/** An answer with exact timestamps, from an API whose clock equals ours. */
+function observationAt(now: number, reported: Partial<Observation> = {}): Observation {
   return {
     status: 200,
     basis: 'instant',
     sameWithinMs: 0,
     uncertaintyMs: 0,
     receivedAt: now,
-    ...said,
+    ...reported,
   };
 }
 
 /** A bucket of 10 a minute whose window opened at T0, 50 ms before now. */
 function opened(remaining = 9): { bucket: Bucket; now: number } {
   const bucket = new Bucket(T0);
-  bucket.advance(T0, LEVEL);
+  bucket.advance(T0, NO_OFFSET);
   const now = T0 + 50;
-  const probe = bucket.grant(T0);
-  bucket.advance(now, LEVEL);
-  bucket.answered(probe, saying(now, { limit: 10, remaining, resetAt: T0 + 60_000 }), now, full);
+  const first = bucket.grant(T0);
+  bucket.advance(now, NO_OFFSET);
+  bucket.answered(
+    first,
+    observationAt(now, { limit: 10, remaining, resetAt: T0 + 60_000 }),
+    now,
+    noJitter,
+  );
   return { bucket, now };
 }
 
 function grantAll(bucket: Bucket, now: number): Lease[] {
   const leases: Lease[] = [];
-  bucket.advance(now, LEVEL);
+  bucket.advance(now, NO_OFFSET);
   while (bucket.offer(now) !== undefined && leases.length < 5000) leases.push(bucket.grant(now));
   return leases;
 }
 
-function answerAll(bucket: Bucket, leases: Lease[], now: number, said: Partial<Observation>): void {
-  bucket.advance(now, LEVEL);
-  for (const lease of leases) bucket.answered(lease, saying(now, said), now, full);
+function answerAll(
+  bucket: Bucket,
+  leases: Lease[],
+  now: number,
+  reported: Partial<Observation>,
+): void {
+  bucket.advance(now, NO_OFFSET);
+  for (const lease of leases) bucket.answered(lease, observationAt(now, reported), now, noJitter);
 }
 
 describe('an unopened bucket', () => {
-  test('sends one probe, and a further one each second, doubling, while it is unanswered', () => {
+  test('grants one first request, and further ones after 1, 2, 4 … s while none is answered', () => {
     const bucket = new Bucket(T0);
     const sentAt: number[] = [];
     for (let now = T0; now < T0 + 9000; now += 100) {
       for (const lease of grantAll(bucket, now)) {
-        expect(lease.kind).toBe('probe');
+        expect(lease.kind).toBe('first');
         sentAt.push(now - T0);
       }
     }
@@ -57,10 +67,10 @@ describe('an unopened bucket', () => {
   test.each([401, 403, 404, 406, 502])('is not opened by a %d without rate headers', (status) => {
     const bucket = new Bucket(T0);
     answerAll(bucket, grantAll(bucket, T0), T0 + 50, { status });
-    expect(grantAll(bucket, T0 + 50).map(({ kind }) => kind)).toEqual(['probe']);
+    expect(grantAll(bucket, T0 + 50).map(({ kind }) => kind)).toEqual(['first']);
   });
 
-  test('is opened as unmetered by a 2xx without rate headers, and starts slowly', () => {
+  test('is opened as unmetered by a 2xx without rate headers, and uses slow start', () => {
     const bucket = new Bucket(T0);
     const rounds: number[] = [];
     for (let round = 0; round < 5; round++) {
@@ -71,7 +81,7 @@ describe('an unopened bucket', () => {
     expect(rounds).toEqual([1, 2, 4, 8, 16]);
   });
 
-  test('never has more than 1024 unmetered requests out', () => {
+  test('never has more than 1024 unmetered requests in flight', () => {
     const bucket = new Bucket(T0);
     let most = 0;
     for (let round = 0; round < 20; round++) {
@@ -82,7 +92,7 @@ describe('an unopened bucket', () => {
     expect(most).toBe(1024);
   });
 
-  test('believes a configured limit, and gives each slot back a period after its answer', () => {
+  test('uses a configured limit, and returns each slot a period after its answer', () => {
     const bucket = new Bucket(T0, { limit: 3, periodMs: 1000 });
     const leases = grantAll(bucket, T0);
     expect(leases).toHaveLength(3);
@@ -93,43 +103,43 @@ describe('an unopened bucket', () => {
 });
 
 describe('a metered bucket', () => {
-  test('spends what is left less what is out', () => {
+  test('spends what remains minus the leases in flight', () => {
     const { bucket, now } = opened(9);
     expect(grantAll(bucket, now)).toHaveLength(9);
     expect(bucket.view(now)).toMatchObject({ limit: 10, remaining: 9, leases: 9 });
   });
 
-  test('counts a lease as spent after ten seconds, and its late answer does not free it again', () => {
+  test('counts a lease as spent after ten seconds, and a late answer does not return it', () => {
     const { bucket, now } = opened(2);
     const [slow] = grantAll(bucket, now);
-    bucket.advance(now + 10_000, LEVEL);
+    bucket.advance(now + 10_000, NO_OFFSET);
     expect(bucket.view(now + 10_000)).toMatchObject({ remaining: 0, leases: 0 });
     if (slow === undefined) throw new Error('expected a grant');
     const later = now + 20_000;
-    bucket.advance(later, LEVEL);
+    bucket.advance(later, NO_OFFSET);
     bucket.answered(
       slow,
-      saying(later, { limit: 10, remaining: 1, resetAt: T0 + 60_000 }),
+      observationAt(later, { limit: 10, remaining: 1, resetAt: T0 + 60_000 }),
       later,
-      full,
+      noJitter,
     );
-    // The other one of the two may have reached the API after it.
+    // The other request may have reached the API after this one, and be missing in its number.
     expect(bucket.view(later)).toMatchObject({ remaining: 0, leases: 0 });
   });
 
-  test('sends one canary after a refill by the clock, and the rest on its answer', () => {
+  test('grants one canary after a reset, and the other requests when it is answered', () => {
     const { bucket } = opened(0);
     const refill = T0 + 60_000;
     const [canary, ...more] = grantAll(bucket, refill);
     expect(canary?.kind).toBe('canary');
     expect(more).toEqual([]);
     if (canary === undefined) throw new Error('expected a canary');
-    const said = { limit: 10, remaining: 9, resetAt: refill + 60_000 };
-    answerAll(bucket, [canary], refill + 80, said);
+    const reported = { limit: 10, remaining: 9, resetAt: refill + 60_000 };
+    answerAll(bucket, [canary], refill + 80, reported);
     expect(grantAll(bucket, refill + 80)).toHaveLength(9);
   });
 
-  test('waits for the canary at most a second past the uncertainty', () => {
+  test('waits for the canary at most a second after the uncertainty', () => {
     const { bucket } = opened(0);
     const refill = T0 + 60_000;
     expect(grantAll(bucket, refill)).toHaveLength(1);
@@ -138,25 +148,25 @@ describe('a metered bucket', () => {
     expect(grantAll(bucket, refill + 1000)).toHaveLength(9);
   });
 
-  test('sends no canary on top of what came back when a block ends', () => {
+  test('grants no canary when a back-off ends and a slot has returned', () => {
     const { bucket, now } = opened(1);
     const [lease] = grantAll(bucket, now);
     if (lease === undefined) throw new Error('expected a grant');
     const resetAt = T0 + 60_000;
     const at = now + 50;
-    bucket.advance(at, LEVEL);
-    // Refused against our own count: another consumer took it. The probe's slot comes back first.
+    bucket.advance(at, NO_OFFSET);
+    // Another consumer spent what we counted as ours. The slot of the first request returns first.
     bucket.answered(
       lease,
-      saying(at, { status: 429, limit: 10, remaining: 0, resetAt: resetAt + 5000 }),
+      observationAt(at, { status: 429, limit: 10, remaining: 0, resetAt: resetAt + 5000 }),
       at,
-      full,
+      noJitter,
     );
     const kinds = grantAll(bucket, resetAt + 100).map(({ kind }) => kind);
-    expect(kinds).toEqual(['slot']);
+    expect(kinds).toEqual(['regular']);
   });
 
-  test('leaves no canary over when one was not sent and others went in its place', () => {
+  test('grants no further canary when one was unsent and regular grants took its place', () => {
     const { bucket } = opened(0);
     const refill = T0 + 60_000;
     const [canary] = grantAll(bucket, refill);
@@ -165,11 +175,11 @@ describe('a metered bucket', () => {
     expect(grantAll(bucket, refill + 2000)).toHaveLength(10);
   });
 
-  test('does not count what the API had back already when an older answer tells its reset', () => {
+  test('does not count a slot that the API had returned when an older answer reports its reset', () => {
     const bucket = new Bucket(T0);
-    const [probe] = grantAll(bucket, T0);
-    if (probe === undefined) throw new Error('expected a probe');
-    answerAll(bucket, [probe], T0 + 2, {
+    const [first] = grantAll(bucket, T0);
+    if (first === undefined) throw new Error('expected a first request');
+    answerAll(bucket, [first], T0 + 2, {
       limit: 5,
       remaining: 4,
       resetAt: T0 + 10,
@@ -185,20 +195,23 @@ describe('a metered bucket', () => {
       resetAt: T0 + 10,
       uncertaintyMs: 10,
     });
-    bucket.advance(T0 + 50, LEVEL);
+    bucket.advance(T0 + 50, NO_OFFSET);
     expect(bucket.view(T0 + 50)).toMatchObject({ remaining: 4 });
   });
 
-  describe('whose slots come back close to one another', () => {
+  describe('whose slots return close together', () => {
     const uncertaintyMs = 10;
-    /** Of 3 a minute, spent at T0, T0+3 and T0+6; the first is back, was spent again and answered. */
+    /**
+     * A limit of 3 a minute, spent at T0, T0+3 and T0+6. The first slot returned, was spent again, and
+     * the answer arrived.
+     */
     function clustered(replicas = 1): { bucket: Bucket; now: number } {
       const bucket = new Bucket(T0);
       if (replicas > 1) {
-        const unknown = { slots: [], said: undefined, blockedUntil: undefined };
-        bucket.assume(unknown, replicas, T0);
+        const unknown = { slots: [], reported: undefined, blockedUntil: undefined };
+        bucket.startShare(unknown, replicas, T0);
       }
-      const out = { limit: 3 * replicas, uncertaintyMs };
+      const common = { limit: 3 * replicas, uncertaintyMs };
       for (const [at, remaining] of [
         [0, 2],
         [3, 1],
@@ -209,43 +222,49 @@ describe('a metered bucket', () => {
         if (lease === undefined) throw new Error('expected a grant');
         for (const other of others) bucket.unsent(other);
         const now = T0 + at + 2;
-        const said = { ...out, remaining: remaining * replicas, resetAt: T0 + at + 60_000 };
-        answerAll(bucket, [lease], now, said);
+        const reported = { ...common, remaining: remaining * replicas, resetAt: T0 + at + 60_000 };
+        answerAll(bucket, [lease], now, reported);
       }
       return { bucket, now: T0 + 60_002 };
     }
 
-    test('asks with a canary whether those that may be in an answer’s number came back after it', () => {
+    test('checks with a canary for slots that the newest answer may not count', () => {
       const { bucket, now } = clustered();
-      const soonest = now + uncertaintyMs;
-      expect(grantAll(bucket, soonest - 1)).toEqual([]);
-      expect(bucket.nextWakeAt(now)).toBe(soonest);
-      expect(bucket.eta(1, now)).toBe(soonest);
-      expect(bucket.eta(2, now)).toBe(soonest);
+      const certainAt = now + uncertaintyMs;
+      expect(grantAll(bucket, certainAt - 1)).toEqual([]);
+      expect(bucket.nextWakeAt(now)).toBe(certainAt);
+      expect(bucket.eta(1, now)).toBe(certainAt);
+      expect(bucket.eta(2, now)).toBe(certainAt);
       expect(bucket.eta(3, now)).toBe(T0 + 120_000);
-      const [canary, ...more] = grantAll(bucket, soonest);
+      const [canary, ...more] = grantAll(bucket, certainAt);
       if (canary === undefined) throw new Error('expected a canary');
       expect([canary.kind, more]).toEqual(['canary', []]);
-      const said = { limit: 3, remaining: 1, resetAt: soonest + 60_001, uncertaintyMs };
-      answerAll(bucket, [canary], soonest + 2, said);
-      expect(grantAll(bucket, soonest + 2)).toHaveLength(1);
+      const reported = { limit: 3, remaining: 1, resetAt: certainAt + 60_001, uncertaintyMs };
+      answerAll(bucket, [canary], certainAt + 2, reported);
+      expect(grantAll(bucket, certainAt + 2)).toHaveLength(1);
     });
 
-    test('asks once, and waits for the next slot when they were in it', () => {
+    test('checks once, and waits for the next slot when the answer counted them', () => {
       const { bucket, now } = clustered();
-      const soonest = now + uncertaintyMs;
-      const said = { status: 429, limit: 3, remaining: 0, resetAt: T0 + 120_000, uncertaintyMs };
-      answerAll(bucket, grantAll(bucket, soonest), soonest + 2, said);
+      const certainAt = now + uncertaintyMs;
+      const reported = {
+        status: 429,
+        limit: 3,
+        remaining: 0,
+        resetAt: T0 + 120_000,
+        uncertaintyMs,
+      };
+      answerAll(bucket, grantAll(bucket, certainAt), certainAt + 2, reported);
       expect(grantAll(bucket, T0 + 119_999)).toEqual([]);
       expect(grantAll(bucket, T0 + 120_000)).not.toEqual([]);
     });
 
-    test('does not ask for a part of a budget, of which other replicas spend theirs', () => {
+    test('does not check in a share, because other replicas spend as well', () => {
       const { bucket, now } = clustered(2);
       expect(grantAll(bucket, now + 1000)).toEqual([]);
     });
 
-    test('does not ask while an answer is awaited, which will tell', () => {
+    test('does not check while a lease is in flight, whose answer shows the same', () => {
       const { bucket, now } = clustered();
       const later = now + uncertaintyMs;
       const [canary] = grantAll(bucket, later);
@@ -254,13 +273,13 @@ describe('a metered bucket', () => {
     });
   });
 
-  test('does not let one bogus reset freeze it', () => {
+  test('is not stopped by one wrong reset', () => {
     const { bucket, now } = opened(9);
     const [first, second] = grantAll(bucket, now);
     if (first === undefined || second === undefined) throw new Error('expected grants');
     answerAll(bucket, [first], now + 50, { limit: 10, remaining: 0, resetAt: T0 + 86_400_000 });
     expect(grantAll(bucket, now + 60)).toEqual([]);
-    // Nobody is granted anything for a minute: then one goes all the same, and it tells.
+    // After a minute without any grant a canary is granted in any state.
     const [canary] = grantAll(bucket, now + 60_000);
     if (canary === undefined) throw new Error('expected a canary');
     const at = now + 60_080;
@@ -273,7 +292,7 @@ describe('a metered bucket', () => {
     expect(grantAll(bucket, now)).toHaveLength(9);
   });
 
-  test('settles each grant once', () => {
+  test('allows each lease to end once', () => {
     const { bucket, now } = opened(9);
     const [a, b, c] = grantAll(bucket, now);
     if (a === undefined || b === undefined || c === undefined) throw new Error('expected grants');
@@ -283,52 +302,54 @@ describe('a metered bucket', () => {
     for (const lease of [a, b, c]) {
       expect(() => bucket.unsent(lease)).toThrow('a grant was settled twice');
       expect(() => bucket.lost(lease, now)).toThrow('a grant was settled twice');
-      expect(() => bucket.answered(lease, saying(now), now, full)).toThrow('settled twice');
+      expect(() => bucket.answered(lease, observationAt(now), now, noJitter)).toThrow(
+        'settled twice',
+      );
     }
   });
 
-  test('grants nothing that it does not offer', () => {
+  test('throws when a grant is requested that it does not offer', () => {
     const { bucket, now } = opened(0);
-    expect(() => bucket.grant(now)).toThrow('not on offer');
+    expect(() => bucket.grant(now)).toThrow('offered none');
   });
 });
 
 describe('a 429', () => {
-  test('blocks until its Retry-After, and then one canary goes', () => {
+  test('blocks until its Retry-After, and then grants again', () => {
     const { bucket, now } = opened(5);
     const [lease] = grantAll(bucket, now);
     if (lease === undefined) throw new Error('expected a grant');
-    const said = {
+    const reported = {
       status: 429,
       limit: 10,
       remaining: 0,
       resetAt: T0 + 60_000,
       retryAt: T0 + 70_000,
     };
-    answerAll(bucket, [lease], now + 50, said);
+    answerAll(bucket, [lease], now + 50, reported);
     for (const at of [now + 100, T0 + 60_000, T0 + 69_999]) {
       expect(grantAll(bucket, at)).toEqual([]);
     }
     expect(grantAll(bucket, T0 + 70_000).length).toBeGreaterThan(0);
   });
 
-  test('that still reports something left blocks nothing', () => {
+  test('that reports something remaining blocks nothing', () => {
     const { bucket, now } = opened(5);
     const [lease, ...others] = grantAll(bucket, now);
     if (lease === undefined) throw new Error('expected a grant');
     for (const other of others) bucket.unsent(other);
-    const said = {
+    const reported = {
       status: 429,
       limit: 10,
       remaining: 5,
       resetAt: T0 + 60_000,
       retryAt: T0 + 70_000,
     };
-    answerAll(bucket, [lease], now + 50, said);
+    answerAll(bucket, [lease], now + 50, reported);
     expect(grantAll(bucket, now + 50)).toHaveLength(5);
   });
 
-  test('backs off once for a burst that was out together, however many of it are refused', () => {
+  test('backs off once for requests that were in flight together, however many are refused', () => {
     const bucket = new Bucket(T0);
     let leases: Lease[] = [];
     for (let round = 0; round < 7; round++) {
@@ -341,7 +362,7 @@ describe('a 429', () => {
     expect(bucket.view(T0 + 100).blockedForMs).toBeLessThanOrEqual(1000);
   });
 
-  test('backs off longer and longer, up to a minute, while it is repeated and says nothing', () => {
+  test('backs off twice as long each time, up to a minute, while it reports no time', () => {
     const bucket = new Bucket(T0);
     let now = T0;
     const waits: number[] = [];
@@ -356,17 +377,23 @@ describe('a 429', () => {
     expect(waits).toEqual([1, 2, 4, 8, 16, 32, 60, 60, 60]);
   });
 
-  test('obeys a Retry-After although the reset beside it has passed', () => {
+  test('blocks until its Retry-After although the reset it reports is past', () => {
     const { bucket, now } = opened(5);
     const [lease, ...others] = grantAll(bucket, now);
     if (lease === undefined) throw new Error('expected a grant');
     for (const other of others) bucket.unsent(other);
-    const said = { status: 429, limit: 10, remaining: 0, resetAt: now - 1, retryAt: now + 5000 };
-    answerAll(bucket, [lease], now + 50, said);
+    const reported = {
+      status: 429,
+      limit: 10,
+      remaining: 0,
+      resetAt: now - 1,
+      retryAt: now + 5000,
+    };
+    answerAll(bucket, [lease], now + 50, reported);
     expect(grantAll(bucket, now + 60)).toEqual([]);
   });
 
-  test('under Retry-After a canary goes after ten minutes, however long it says', () => {
+  test('allows a canary after ten minutes, however long its Retry-After is', () => {
     const { bucket, now } = opened(5);
     const [lease, ...others] = grantAll(bucket, now);
     if (lease === undefined) throw new Error('expected a grant');
@@ -379,7 +406,7 @@ describe('a 429', () => {
 });
 
 describe('a forecast', () => {
-  test('goes through what is there, the reset, and then whole limits per period', () => {
+  test('counts what is available, then the reset, then one limit per period', () => {
     const { bucket, now } = opened(2);
     expect(bucket.eta(1, now)).toBe(now);
     expect(bucket.eta(2, now)).toBe(now);
@@ -389,7 +416,7 @@ describe('a forecast', () => {
     expect(bucket.eta(23, now)).toBe(T0 + 180_000);
   });
 
-  test('is not made for a bucket of which nothing is known', () => {
+  test('is undefined for an unopened bucket', () => {
     expect(new Bucket(T0).eta(1, T0)).toBeUndefined();
   });
 });

@@ -2,12 +2,12 @@ import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { Semantics } from '../support/limiter.ts';
 import { Bucket } from '../../src/budget/bucket.ts';
-import { runParts, type Share } from '../support/shares-world.ts';
+import { runReplicas, type ReplicaPlan } from '../support/share-world.ts';
 
 const PERIOD_MS = 20_000;
 
-/** A replica that spent something before the outage, and notices it within 400 ms. */
-function part(callEveryMs: number | undefined): fc.Arbitrary<Share> {
+/** A replica that spent operations before the outage, and starts its share within 400 ms. */
+function replica(callEveryMs: number | undefined): fc.Arbitrary<ReplicaPlan> {
   return fc.record({
     spentAgoMs: fc.array(fc.integer({ min: 1, max: PERIOD_MS - 1 }), { maxLength: 40 }),
     lateMs: fc.integer({ min: 0, max: 400 }),
@@ -18,33 +18,33 @@ function part(callEveryMs: number | undefined): fc.Arbitrary<Share> {
 
 const EXACT: readonly Semantics[] = ['fixed', 'aligned', 'sliding', 'leaky'];
 
-describe.each(EXACT)('parts of a %s limit', (semantics) => {
+describe.each(EXACT)('shares of a %s limit', (semantics) => {
   const world = { semantics, periodMs: PERIOD_MS, runMs: 3 * PERIOD_MS };
 
-  test('are hardly ever spent beyond it while calls wait at all of them', () => {
-    const parts = fc.array(part(0), { minLength: 2, maxLength: 5 });
-    const worlds = fc.tuple(parts, fc.integer({ min: 40, max: 100 }));
+  test('hardly ever overrun it while calls wait at all replicas', () => {
+    const replicas = fc.array(replica(0), { minLength: 2, maxLength: 5 });
+    const worlds = fc.tuple(replicas, fc.integer({ min: 40, max: 100 }));
     let sent = 0;
     let capacity = 0;
     const refused = fc.sample(worlds, 100).map(([all, limit]) => {
-      const seen = runParts({ ...world, limit, parts: all }).flat();
+      const seen = runReplicas({ ...world, limit, replicas: all }).flat();
       sent += seen.length;
       capacity += (limit * world.runMs) / PERIOD_MS;
-      return { count: seen.filter(({ accepted }) => !accepted).length, limit, parts: all };
+      return { count: seen.filter(({ accepted }) => !accepted).length, limit, replicas: all };
     });
     const worst = refused.toSorted((a, b) => b.count - a.count)[0];
-    const share = refused.reduce((sum, { count }) => sum + count, 0) / sent;
-    // One may ask in vain for what the others leave, or for what another spent of its part before.
-    // With each of them taking its share of what is left, again and again, it is 5 to 18 %.
-    expect(share, `the worst was ${JSON.stringify(worst)}`).toBeLessThan(0.02);
+    const refusedShare = refused.reduce((sum, { count }) => sum + count, 0) / sent;
+    // A replica may be refused when it borrows, or when it reclaims what another has spent. If each
+    // replica only took its share of what remains, again and again, 5 to 18 % would be refused.
+    expect(refusedShare, `the worst was ${JSON.stringify(worst)}`).toBeLessThan(0.02);
     expect(sent / capacity).toBeGreaterThan(0.9);
   });
 
-  test('leave to one that is alone in having calls what the others do not spend', () => {
-    const idle = fc.array(part(undefined), { minLength: 1, maxLength: 4 });
+  test('let the only replica that has calls borrow what the others leave', () => {
+    const idle = fc.array(replica(undefined), { minLength: 1, maxLength: 4 });
     fc.assert(
-      fc.property(part(100), idle, (busy, others) => {
-        const [sent = []] = runParts({ ...world, limit: 150, parts: [busy, ...others] });
+      fc.property(replica(100), idle, (busy, others) => {
+        const [sent = []] = runReplicas({ ...world, limit: 150, replicas: [busy, ...others] });
         const served = sent.filter(({ at, accepted }) => accepted && at > world.runMs - PERIOD_MS);
         expect(served.length).toBeGreaterThan(0.9 * 150);
       }),
@@ -53,136 +53,142 @@ describe.each(EXACT)('parts of a %s limit', (semantics) => {
   });
 });
 
-describe.each<Semantics>(['fixed', 'sliding', 'leaky'])('parts of a %s limit', (semantics) => {
-  test.each([3, 10])('are left to who comes late, one of %d', (replicas) => {
-    const idle: Share = { spentAgoMs: [], lateMs: 0, callEveryMs: undefined, tripsMs: [30] };
-    const busy: Share = { ...idle, callEveryMs: 20 };
-    const late: Share = { ...busy, callsFromMs: PERIOD_MS + 5000 };
-    const parts = [busy, late, ...Array.from({ length: replicas - 2 }, () => idle)];
+describe.each<Semantics>(['fixed', 'sliding', 'leaky'])('shares of a %s limit', (semantics) => {
+  test.each([3, 10])('are available to a replica that starts late, one of %d', (count) => {
+    const idle: ReplicaPlan = { spentAgoMs: [], lateMs: 0, callEveryMs: undefined, tripsMs: [30] };
+    const busy: ReplicaPlan = { ...idle, callEveryMs: 20 };
+    const late: ReplicaPlan = { ...busy, callsFromMs: PERIOD_MS + 5000 };
+    const replicas = [busy, late, ...Array.from({ length: count - 2 }, () => idle)];
     const runMs = 6 * PERIOD_MS;
-    const [, sent = []] = runParts({ semantics, limit: 60, periodMs: PERIOD_MS, parts, runMs });
+    const [, sent = []] = runReplicas({
+      semantics,
+      limit: 60,
+      periodMs: PERIOD_MS,
+      replicas,
+      runMs,
+    });
     const served = sent.filter(({ at, accepted }) => accepted && at > 2 * PERIOD_MS);
-    expect(served.length).toBeGreaterThan((0.9 * 4 * 60) / replicas);
+    expect(served.length).toBeGreaterThan((0.9 * 4 * 60) / count);
   });
 });
 
-test('parts of a window ask at most once each for what others leave, however slow the answers', () => {
-  const busy: Share = { spentAgoMs: [], lateMs: 0, callEveryMs: 0, tripsMs: [3000] };
-  const parts = Array.from({ length: 5 }, () => busy);
+test('shares of a window borrow in vain at most once per window, however slow the answers are', () => {
+  const busy: ReplicaPlan = { spentAgoMs: [], lateMs: 0, callEveryMs: 0, tripsMs: [3000] };
+  const replicas = Array.from({ length: 5 }, () => busy);
   const world = { semantics: 'fixed', periodMs: PERIOD_MS, runMs: 6 * PERIOD_MS } as const;
-  for (const sent of runParts({ ...world, limit: 100, parts })) {
+  for (const sent of runReplicas({ ...world, limit: 100, replicas })) {
     expect(sent.filter(({ accepted }) => !accepted).length).toBeLessThanOrEqual(6);
   }
 });
 
-describe('parts of a sliding limit', () => {
+describe('shares of a sliding limit', () => {
   const world = { semantics: 'sliding', periodMs: PERIOD_MS, runMs: 3 * PERIOD_MS } as const;
-  const idle: Share = { spentAgoMs: [], lateMs: 0, callEveryMs: undefined, tripsMs: [20] };
+  const idle: ReplicaPlan = { spentAgoMs: [], lateMs: 0, callEveryMs: undefined, tripsMs: [20] };
 
-  test('leave to one what the others do not spend although its own comes back all the time', () => {
+  test('let a replica borrow although its own slots return continuously', () => {
     const spentAgoMs = Array.from({ length: 100 }, (_, i) => 200 * i + 100);
-    const busy: Share = { ...idle, spentAgoMs, callEveryMs: 50 };
-    const [sent = []] = runParts({ ...world, limit: 300, parts: [busy, idle, idle] });
+    const busy: ReplicaPlan = { ...idle, spentAgoMs, callEveryMs: 50 };
+    const [sent = []] = runReplicas({ ...world, limit: 300, replicas: [busy, idle, idle] });
     const served = sent.filter(({ at, accepted }) => accepted && at > world.runMs - PERIOD_MS);
     expect(served.length).toBeGreaterThan(0.9 * 300);
   });
 
-  test('leave it to one although its own comes back in bursts', () => {
+  test('let a replica borrow although its own slots return in bursts', () => {
     const spentAgoMs = Array.from({ length: 100 }, (_, i) => 1000 * Math.floor(i / 5) + 500);
-    const busy: Share = { ...idle, spentAgoMs, callEveryMs: 50 };
-    const [sent = []] = runParts({ ...world, limit: 300, parts: [busy, idle, idle] });
+    const busy: ReplicaPlan = { ...idle, spentAgoMs, callEveryMs: 50 };
+    const [sent = []] = runReplicas({ ...world, limit: 300, replicas: [busy, idle, idle] });
     const served = sent.filter(({ at, accepted }) => accepted && at > world.runMs - PERIOD_MS);
     expect(served.length).toBeGreaterThan(0.9 * 300);
   });
 });
 
 test.each<[string, Semantics, number]>([
-  ['that nobody called for a while', 'sliding', 17_000],
-  ['whose window was reset and used by another meanwhile', 'fixed', 38_000],
-])('a part %s asks once whether it is still there', (_which, semantics, callsFromMs) => {
-  const busy: Share = { spentAgoMs: [], lateMs: 0, callEveryMs: 100, tripsMs: [20] };
-  const late: Share = { ...busy, callEveryMs: 0, callsFromMs };
+  ['that had no calls for a while', 'sliding', 17_000],
+  ['whose window was reset and spent by another replica', 'fixed', 38_000],
+])('a share %s has at most one request refused', (_which, semantics, callsFromMs) => {
+  const busy: ReplicaPlan = { spentAgoMs: [], lateMs: 0, callEveryMs: 100, tripsMs: [20] };
+  const late: ReplicaPlan = { ...busy, callEveryMs: 0, callsFromMs };
   const world = { semantics, periodMs: PERIOD_MS, runMs: callsFromMs + 1000 };
-  const sent = runParts({ ...world, limit: 60, parts: [busy, late, late] });
+  const sent = runReplicas({ ...world, limit: 60, replicas: [busy, late, late] });
   expect(sent[0]?.length).toBeGreaterThan(50);
-  const atLast = sent.map((seen) => seen.filter(({ accepted }) => !accepted).length);
-  expect(Math.max(...atLast)).toBeLessThanOrEqual(1);
+  const refused = sent.map((seen) => seen.filter(({ accepted }) => !accepted).length);
+  expect(Math.max(...refused)).toBeLessThanOrEqual(1);
 });
 
-describe('a part', () => {
-  const LEVEL = { low: 0, high: 0 };
+describe('a share', () => {
+  const NO_OFFSET = { low: 0, high: 0 };
   const T0 = 1_000_000;
 
-  /** One of three of a budget of which so much is out here, and as much more left. */
-  function partOf(
+  /** One of three shares. This replica has `own` slots spent; `remaining` operations remain in all. */
+  function shareOf(
     limit: number,
     { own, remaining, at = T0 }: { own: number; remaining: number; at?: number },
   ): Bucket {
     const bucket = new Bucket(T0);
     const resetAt = T0 + PERIOD_MS;
-    const said = { limit, remaining, resetAt, at, uncertaintyMs: 0, periodMs: PERIOD_MS };
-    bucket.assume({ said, blockedUntil: undefined, slots: [[resetAt, own]] }, 3, T0);
+    const reported = { limit, remaining, resetAt, at, uncertaintyMs: 0, periodMs: PERIOD_MS };
+    bucket.startShare({ reported, blockedUntil: undefined, slots: [[resetAt, own]] }, 3, T0);
     return bucket;
   }
 
   function grantAll(bucket: Bucket, now: number): number {
     let count = 0;
-    bucket.advance(now, LEVEL);
+    bucket.advance(now, NO_OFFSET);
     for (; bucket.offer(now) !== undefined; count++) bucket.grant(now);
     return count;
   }
 
-  test('has one go later than the others, and tells when', () => {
-    const bucket = partOf(90, { own: 0, remaining: 90 });
+  test('reserves one operation for a second, and announces when it is granted', () => {
+    const bucket = shareOf(90, { own: 0, remaining: 90 });
     expect(grantAll(bucket, T0 + 300)).toBe(29);
     expect(bucket.nextWakeAt(T0 + 300)).toBe(T0 + 1000);
     expect(grantAll(bucket, T0 + 999)).toBe(0);
     expect(grantAll(bucket, T0 + 1000)).toBe(1);
   });
 
-  test('has one go later after a reset too', () => {
-    const bucket = partOf(90, { own: 30, remaining: 0 });
+  test('reserves one operation after a reset too', () => {
+    const bucket = shareOf(90, { own: 30, remaining: 0 });
     const now = T0 + PERIOD_MS;
-    bucket.advance(now, LEVEL);
+    bucket.advance(now, NO_OFFSET);
     const canary = bucket.grant(now);
     expect(canary.kind).toBe('canary');
-    const said = { limit: 90, remaining: 89, resetAt: now + PERIOD_MS, basis: 'delay' as const };
-    const answer = { ...said, status: 200, sameWithinMs: 0, uncertaintyMs: 0, receivedAt: now };
+    const report = { limit: 90, remaining: 89, resetAt: now + PERIOD_MS, basis: 'delay' as const };
+    const answer = { ...report, status: 200, sameWithinMs: 0, uncertaintyMs: 0, receivedAt: now };
     bucket.answered(canary, answer, now, () => 0.5);
     expect(grantAll(bucket, now)).toBe(28);
     expect(grantAll(bucket, now + 1000)).toBe(1);
   });
 
-  test('of which the others go beyond theirs claims one at a time what is left of it', () => {
-    const bucket = partOf(90, { own: 29, remaining: 2 });
+  test('reclaims one operation at a time while other replicas borrow', () => {
+    const bucket = shareOf(90, { own: 29, remaining: 2 });
     expect(grantAll(bucket, T0)).toBe(0);
     expect(bucket.nextWakeAt(T0)).toBe(T0 + 1000);
     expect(grantAll(bucket, T0 + 1000)).toBe(1);
-    // Its own part is used up by it, and what is left is not enough for all.
+    // Its share is now used up, and what remains is not enough for all replicas.
     expect(grantAll(bucket, T0 + 10_000)).toBe(0);
-    const other = partOf(90, { own: 25, remaining: 2 });
+    const other = shareOf(90, { own: 25, remaining: 2 });
     expect(grantAll(other, T0 + 1000)).toBe(1);
     const everyMs = (3 * PERIOD_MS) / 90;
     expect(other.nextWakeAt(T0 + 1000)).toBeCloseTo(T0 + 1000 + everyMs);
     expect(grantAll(other, T0 + 1001 + everyMs)).toBe(1);
   });
 
-  test('begins with a canary where what it knows is old', () => {
-    const bucket = partOf(90, { own: 0, remaining: 90, at: T0 - 1001 });
-    bucket.advance(T0, LEVEL);
+  test('starts with a canary when the last report is old', () => {
+    const bucket = shareOf(90, { own: 0, remaining: 90, at: T0 - 1001 });
+    bucket.advance(T0, NO_OFFSET);
     expect(bucket.grant(T0).kind).toBe('canary');
     expect(grantAll(bucket, T0)).toBe(0);
   });
 
-  test('stays one of a configured limit that the API says nothing of', () => {
+  test('is a share of the configured limit while the API reports none', () => {
     const bucket = new Bucket(T0, { limit: 90, periodMs: PERIOD_MS });
-    bucket.assume({ said: undefined, blockedUntil: undefined, slots: [] }, 3, T0);
+    bucket.startShare({ reported: undefined, blockedUntil: undefined, slots: [] }, 3, T0);
     const answer = { status: 200, basis: 'delay' as const, sameWithinMs: 0, uncertaintyMs: 0 };
     for (let period = 0; period < 3; period++) {
       let served = 0;
       for (let ms = 0; ms < PERIOD_MS; ms += 100) {
         const now = T0 + period * PERIOD_MS + ms;
-        bucket.advance(now, LEVEL);
+        bucket.advance(now, NO_OFFSET);
         for (; bucket.offer(now) !== undefined; served++) {
           bucket.answered(bucket.grant(now), { ...answer, receivedAt: now }, now, () => 0.5);
         }
@@ -191,61 +197,61 @@ describe('a part', () => {
     }
   });
 
-  test('of a configured limit that the API says nothing of needs no canary', () => {
+  test('needs no canary for a configured limit while the API reports none', () => {
     const bucket = new Bucket(T0, { limit: 90, periodMs: PERIOD_MS });
-    bucket.assume({ said: undefined, blockedUntil: undefined, slots: [] }, 3, T0);
+    bucket.startShare({ reported: undefined, blockedUntil: undefined, slots: [] }, 3, T0);
     expect(grantAll(bucket, T0 + 5000)).toBe(30);
   });
 
-  test('waits with what the others leave until an answer tells of it', () => {
-    const bucket = partOf(90, { own: 0, remaining: 90 });
+  test('borrows only after an answer shows what the others leave', () => {
+    const bucket = shareOf(90, { own: 0, remaining: 90 });
     expect(grantAll(bucket, T0)).toBe(29);
     expect(grantAll(bucket, T0 + 1000)).toBe(1);
     expect(grantAll(bucket, T0 + 5000)).toBe(0);
   });
 
-  test('forgets none of its own when one is lost', () => {
-    const bucket = partOf(90, { own: 25, remaining: 65 });
-    bucket.advance(T0, LEVEL);
+  test('keeps its other slots when a request is lost', () => {
+    const bucket = shareOf(90, { own: 25, remaining: 65 });
+    bucket.advance(T0, NO_OFFSET);
     bucket.lost(bucket.grant(T0), T0);
     expect(grantAll(bucket, T0)).toBe(3);
   });
 
-  test('forecasts the one that goes later, and those that the others may leave', () => {
-    const bucket = partOf(90, { own: 0, remaining: 90 });
+  test('forecasts the reserved operation, and what it may borrow', () => {
+    const bucket = shareOf(90, { own: 0, remaining: 90 });
     expect(grantAll(bucket, T0)).toBe(29);
     expect(bucket.eta(1, T0)).toBe(T0 + 1000);
-    const used = partOf(90, { own: 30, remaining: 60 });
-    used.advance(T0, LEVEL);
+    const used = shareOf(90, { own: 30, remaining: 60 });
+    used.advance(T0, NO_OFFSET);
     const paceMs = PERIOD_MS / 90;
     expect(used.eta(1, T0)).toBe(T0 + 1000);
     expect(used.eta(11, T0)).toBeCloseTo(T0 + 1000 + 10 * paceMs);
     expect(used.eta(61, T0)).toBe(T0 + 3 * PERIOD_MS);
-    const enough = partOf(90, { own: 30, remaining: 3 });
-    enough.advance(T0, LEVEL);
+    const enough = shareOf(90, { own: 30, remaining: 3 });
+    enough.advance(T0, NO_OFFSET);
     expect(enough.eta(1, T0)).toBe(T0 + 1000);
     expect(enough.eta(2, T0)).toBe(T0 + PERIOD_MS);
-    const claiming = partOf(90, { own: 25, remaining: 2 });
-    claiming.advance(T0, LEVEL);
-    expect(claiming.eta(2, T0)).toBeCloseTo(T0 + 1000 + 3 * paceMs);
-    const usedByUs = partOf(90, { own: 90, remaining: 0 });
-    usedByUs.advance(T0, LEVEL);
-    expect(usedByUs.eta(90, T0)).toBe(T0 + PERIOD_MS);
+    const reclaiming = shareOf(90, { own: 25, remaining: 2 });
+    reclaiming.advance(T0, NO_OFFSET);
+    expect(reclaiming.eta(2, T0)).toBeCloseTo(T0 + 1000 + 3 * paceMs);
+    const ownOnly = shareOf(90, { own: 90, remaining: 0 });
+    ownOnly.advance(T0, NO_OFFSET);
+    expect(ownOnly.eta(90, T0)).toBe(T0 + PERIOD_MS);
   });
 
-  test('wakes for the one that it kept, however late it is looked at', () => {
-    const bucket = partOf(90, { own: 30, remaining: 0 });
+  test('ends its reservation in time, however late it is advanced', () => {
+    const bucket = shareOf(90, { own: 30, remaining: 0 });
     const now = T0 + PERIOD_MS + 5000;
-    bucket.advance(now, LEVEL);
+    bucket.advance(now, NO_OFFSET);
     expect(bucket.view(now)).toMatchObject({ remaining: 30 });
   });
 
-  test('of one operation has it go at once', () => {
-    expect(grantAll(partOf(3, { own: 0, remaining: 3 }), T0)).toBe(1);
+  test('of one operation reserves nothing', () => {
+    expect(grantAll(shareOf(3, { own: 0, remaining: 3 }), T0)).toBe(1);
   });
 
-  test('that is more than used up has nothing left', () => {
-    const bucket = partOf(90, { own: 40, remaining: 50 });
+  test('that is overspent shows nothing remaining', () => {
+    const bucket = shareOf(90, { own: 40, remaining: 50 });
     expect(grantAll(bucket, T0)).toBe(0);
     expect(bucket.view(T0)).toMatchObject({ limit: 30, remaining: 0 });
   });

@@ -6,7 +6,7 @@ import { setUp, until } from '../support/setup.ts';
 const AUTHORIZATION = 'token secret-of-the-test';
 const headers = { authorization: AUTHORIZATION };
 
-/** As the contract lists them; those with a question mark there are absent when unknown. */
+/** The fields of every line; docs/logs.md also lists some that are absent when unknown. */
 const ALWAYS = [
   'level',
   'time',
@@ -32,7 +32,7 @@ const ALWAYS = [
 ].toSorted();
 
 describe('the line of a call', () => {
-  test('has the fields of the contract, and no others', async () => {
+  test('has the documented fields, and no others', async () => {
     const { gateway } = await setUp();
     const answer = await ask(`${gateway.url}/domains?page=2`, {
       method: 'POST',
@@ -69,7 +69,7 @@ describe('the line of a call', () => {
     expect(line['bucket']).toMatch(/^[0-9a-f]{16}:write$/);
   });
 
-  test('says what went wrong when something did, and nothing of a budget it does not know', async () => {
+  test('has the code of a failure, and no figures of an unknown budget', async () => {
     const { azion, gateway } = await setUp({}, { settings: { HEADGATE_RETRIES: '0' } });
     azion.failNext('reset-before-read');
     await ask(`${gateway.url}/domains`, { headers });
@@ -77,40 +77,40 @@ describe('the line of a call', () => {
     expect(Object.keys(line).toSorted()).toEqual([...ALWAYS, 'code'].toSorted());
   });
 
-  test('is there for a caller that left, with what it had waited', async () => {
+  test('is written for a caller that disconnects while its request waits', async () => {
     const limits = { read: { limit: 1, periodMs: 60_000 } };
     const { azion, gateway } = await setUp({ semantics: 'fixed', limits });
     await ask(`${gateway.url}/domains`, { headers });
-    const leave = new AbortController();
-    const waiting = ask(`${gateway.url}/domains`, { headers, signal: leave.signal });
-    await until('it waits', async () => {
+    const disconnect = new AbortController();
+    const waiting = ask(`${gateway.url}/domains`, { headers, signal: disconnect.signal });
+    await until('the request waits', async () => {
       const { buckets }: { buckets: { waiting: number }[] } = JSON.parse(
         await (await fetch(`${gateway.adminUrl}/buckets`)).text(),
       );
       return buckets[0]?.waiting === 1;
     });
-    leave.abort();
+    disconnect.abort();
     await expect(waiting).rejects.toThrow(/abort/i);
     const [, line] = await gateway.log.wait('call', 2);
     expect(line).toMatchObject({ status: 0, outcome: 'aborted', attempts: 0, waiting: 0 });
     expect(azion.seen).toHaveLength(1);
   });
 
-  test('is there for a caller that left while the API was at it, and the slot counts', async () => {
+  test('is written for a caller that disconnects while its request is in flight, which counts as spent', async () => {
     const { azion, gateway } = await setUp();
     await ask(`${gateway.url}/domains`, { headers });
     azion.failNext('never-answer');
-    const leave = new AbortController();
-    const waiting = ask(`${gateway.url}/domains`, { headers, signal: leave.signal });
-    await until('it is out', () => azion.seen.length === 2);
-    leave.abort();
+    const disconnect = new AbortController();
+    const waiting = ask(`${gateway.url}/domains`, { headers, signal: disconnect.signal });
+    await until('the request is in flight', () => azion.seen.length === 2);
+    disconnect.abort();
     await expect(waiting).rejects.toThrow(/abort/i);
     const [, line] = await gateway.log.wait('call', 2);
     expect(line).toMatchObject({ outcome: 'aborted', attempts: 1, remaining: 78 });
   });
 });
 
-describe('what never appears', () => {
+describe('the log never has', () => {
   test('a credential, a cookie, or the token in /tokens/*', async () => {
     const { azion, gateway } = await setUp();
     const basic = `Basic ${Buffer.from('someone@example.com:secret-of-the-test').toString('base64')}`;
@@ -167,7 +167,7 @@ describe('what never appears', () => {
     const lines = await gateway.log.wait('call', targets.length);
     expect(lines).toHaveLength(targets.length);
     expect(gateway.log.forged).toEqual([]);
-    // What a terminal or a viewer of lines would take for an end of line or a command is escaped.
+    // Characters that a terminal or viewer takes for a line end or a command are escaped.
     const raw = gateway.log.text.replaceAll('\n', '');
     expect(raw.match(/[\p{Cc}\p{Zl}\p{Zp}]/gu)).toBeNull();
   });

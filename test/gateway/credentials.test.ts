@@ -9,7 +9,7 @@ import { bucketsOf, setUp, until } from '../support/setup.ts';
 const ONE_A_MINUTE = { read: { limit: 1, periodMs: 60_000 } };
 
 describe('the configured token', () => {
-  test('goes in when the caller sends no credential, and only then', async () => {
+  test('is added when the caller sends no credential, and only then', async () => {
     const { azion, gateway } = await setUp({}, { settings: { HEADGATE_TOKEN: 'configured' } });
     await ask(`${gateway.url}/domains`);
     await ask(`${gateway.url}/domains`, { headers: { authorization: 'token of-the-caller' } });
@@ -21,7 +21,7 @@ describe('the configured token', () => {
     expect(gateway.log.text).not.toContain('of-the-caller');
   });
 
-  test('is read again when its file changes, for requests that wait as well', async () => {
+  test('is read again when its file changes, also for waiting requests', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'headgate-'));
     onTestFinished(() => rmSync(folder, { recursive: true }));
     const file = join(folder, 'token');
@@ -33,7 +33,7 @@ describe('the configured token', () => {
     );
     await ask(`${gateway.url}/domains`);
     const waiting = ask(`${gateway.url}/domains`);
-    await until('it waits', async () => (await bucketsOf(gateway))[0]?.waiting === 1);
+    await until('the request waits', async () => (await bucketsOf(gateway))[0]?.waiting === 1);
     writeFileSync(file, 'second, and longer\n');
     await gateway.log.wait('token file unusable: keeping the last token', 1);
     writeFileSync(file, 'second\n');
@@ -44,15 +44,15 @@ describe('the configured token', () => {
       'token first',
       'token second',
     ]);
-    // Another token, and still the same budget as far as we are told.
+    // Another token, but the same budget.
     const buckets = await bucketsOf(gateway);
     expect(buckets.map(({ id }) => id)).toEqual(['own:read']);
     expect(gateway.log.text).not.toMatch(/first|second/);
   });
 });
 
-describe('whose budget it is', () => {
-  test('each credential and class has its own, however the scheme is spelled', async () => {
+describe('the bucket of a request', () => {
+  test('depends on credential and class, and not on the case of the scheme', async () => {
     const { gateway } = await setUp();
     const get = (authorization: string, method = 'GET') =>
       ask(`${gateway.url}/domains`, {
@@ -88,14 +88,14 @@ describe('whose budget it is', () => {
     ['POST', '/purge/wildcard', 'purge-wildcard'],
     ['POST', '//purge//wildcard/', 'purge-wildcard'],
     ['GET', '/purge/wildcard', 'read'],
-  ])('%s %s is of the class %s', async (method, path, className) => {
+  ])('%s %s has the class %s', async (method, path, className) => {
     const { gateway } = await setUp();
     await ask(`${gateway.url}${path}`, { method, headers: { authorization: 'token one' } });
     const [line] = await gateway.log.wait('call', 1);
     expect(line).toMatchObject({ class: className });
   });
 
-  test('one class that is empty does not hold another', async () => {
+  test('of an exhausted class does not delay another class', async () => {
     const limits = { ...ONE_A_MINUTE, write: { limit: 5, periodMs: 60_000 } };
     const settings = { HEADGATE_MAX_WAIT: '1s' };
     const { gateway } = await setUp({ semantics: 'fixed', limits }, { settings });
@@ -110,7 +110,7 @@ describe('whose budget it is', () => {
     expect(post.status).toBe(201);
   });
 
-  test('HEADGATE_BUDGET_PER=upstream: all credentials share one', async () => {
+  test('is shared by all credentials with HEADGATE_BUDGET_PER=upstream', async () => {
     const clock = new FakeClock();
     const { azion, gateway } = await setUp(
       { semantics: 'fixed', limits: ONE_A_MINUTE, perAccount: true },
@@ -118,14 +118,14 @@ describe('whose budget it is', () => {
     );
     await ask(`${gateway.url}/domains`, { headers: { authorization: 'token one' } });
     const other = ask(`${gateway.url}/domains`, { headers: { authorization: 'token two' } });
-    await until('it waits', async () => (await bucketsOf(gateway))[0]?.waiting === 1);
+    await until('the request waits', async () => (await bucketsOf(gateway))[0]?.waiting === 1);
     clock.advance(62_000);
     expect((await other).status).toBe(200);
     expect((await bucketsOf(gateway)).map(({ id }) => id)).toEqual(['upstream:read']);
     expect(azion.throttled).toBe(0);
   });
 
-  test('HEADGATE_LIMIT is believed of an API that reports none', async () => {
+  test('has HEADGATE_LIMIT when the API reports no limit', async () => {
     const clock = new FakeClock();
     const settings = { HEADGATE_LIMIT: '2/1m', HEADGATE_MAX_WAIT: '10m' };
     const { azion, gateway } = await setUp({}, { settings, clock });
@@ -135,7 +135,7 @@ describe('whose budget it is', () => {
     first.push(await ask(`${gateway.url}/domains`, { headers }));
     expect(first.map(({ status }) => status)).toEqual([200, 200]);
     const third = ask(`${gateway.url}/domains`, { headers });
-    await until('it waits', async () => (await bucketsOf(gateway))[0]?.waiting === 1);
+    await until('the request waits', async () => (await bucketsOf(gateway))[0]?.waiting === 1);
     expect(azion.seen).toHaveLength(2);
     clock.advance(61_000);
     expect((await third).status).toBe(200);

@@ -12,7 +12,7 @@ afterEach(() => {
   listener?.server.close();
 });
 
-test('a drain does not end before the last byte of an answer was taken', async () => {
+test('a drain does not end before the caller has read the last byte of its answer', async () => {
   const answer = Buffer.alloc(32 * 1024 * 1024, 'a');
   listener = makeListener({
     gateway: ({ outgoing }) => {

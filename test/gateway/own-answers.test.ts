@@ -16,7 +16,7 @@ interface Problem {
   readonly retryAfter?: number;
 }
 
-/** Every own answer looks like this, whatever it says. */
+/** What every answer of Headgate itself has. */
 function expectProblem(answer: Answer, status: number, code: string): Problem {
   expect(answer.status).toBe(status);
   expect(answer.headers).toMatchObject({
@@ -35,13 +35,13 @@ function expectProblem(answer: Answer, status: number, code: string): Problem {
   return problem;
 }
 
-/** Shed answers say when to come back, in whole seconds, as clients read it. */
+/** A shed answer has a Retry-After in whole seconds, as clients read it. */
 function expectRetryAfter(answer: Answer, problem: Problem): void {
   expect(answer.headers['retry-after']).toMatch(/^[1-9]\d*$/);
   expect(problem.retryAfter).toBe(Number(answer.headers['retry-after']));
 }
 
-describe('Headgate answers for itself', () => {
+describe('Headgate answers with', () => {
   test('forbidden-target, when the request is for another host', async () => {
     const { azion, gateway } = await setUp();
     const { host } = new URL(gateway.url);
@@ -56,7 +56,7 @@ describe('Headgate answers for itself', () => {
     expect(line).toMatchObject({ status: 403, outcome: 'failed', code: 'forbidden-target' });
   });
 
-  test('method-not-supported, to CONNECT', async () => {
+  test('method-not-supported, for CONNECT', async () => {
     const { gateway } = await setUp();
     const raw = await exchange(
       gateway.url,
@@ -68,7 +68,7 @@ describe('Headgate answers for itself', () => {
     expect(line).toMatchObject({ status: 501, method: 'CONNECT', code: 'method-not-supported' });
   });
 
-  test('bad-request, to what is not HTTP', async () => {
+  test('bad-request, for bytes that are not HTTP', async () => {
     const { gateway } = await setUp();
     const raw = await exchange(gateway.url, 'EHLO mail.example\r\n\r\n');
     expect(raw).toMatch(/^HTTP\/1\.1 400 /);
@@ -77,7 +77,7 @@ describe('Headgate answers for itself', () => {
     expect(line).toMatchObject({ status: 400, outcome: 'failed', code: 'bad-request' });
   });
 
-  test('wait-too-long, when the budget comes back after the deadline', async () => {
+  test('wait-too-long, when the budget refills after the deadline', async () => {
     const limits = { read: { limit: 1, periodMs: 60_000 } };
     const settings = { HEADGATE_MAX_WAIT: '1s' };
     const { gateway } = await setUp({ semantics: 'fixed', limits }, { settings });
@@ -85,12 +85,12 @@ describe('Headgate answers for itself', () => {
     const answer = await ask(`${gateway.url}/domains`, { headers });
     const problem = expectProblem(answer, 503, 'wait-too-long');
     expectRetryAfter(answer, problem);
-    // A whole second of doubt about the API's clock, at most, on top of its window.
+    // The API's window, plus at most one second of doubt about its clock.
     expect(problem.retryAfter).toBeGreaterThanOrEqual(55);
     expect(problem.retryAfter).toBeLessThanOrEqual(61);
   });
 
-  test('queue-full, to the last of who has most waiting', async () => {
+  test('queue-full, for the last request of the caller with the most waiting requests', async () => {
     const limits = { read: { limit: 1, periodMs: 60_000 } };
     const settings = { HEADGATE_MAX_QUEUE: '3', HEADGATE_MAX_WAIT: '1h' };
     const { gateway } = await setUp({ semantics: 'fixed', limits }, { settings });
@@ -120,21 +120,21 @@ describe('Headgate answers for itself', () => {
     }
   });
 
-  test('internal, to a failure of its own: the stack is in the log and not in the answer', async () => {
+  test('internal, for a failure of its own: the log has the stack, and the answer does not', async () => {
     const random = (): number => {
-      throw new Error('no more luck');
+      throw new Error('no random number');
     };
     const { azion, gateway } = await setUp({}, { random });
     azion.failNext('reset-before-read');
     const answer = await ask(`${gateway.url}/domains`, { headers });
     const problem = expectProblem(answer, 500, 'internal');
-    expect(problem.detail).not.toContain('luck');
+    expect(problem.detail).not.toContain('no random number');
     const [line] = await gateway.log.wait('call', 1);
     expect(line).toMatchObject({ status: 500, outcome: 'failed', code: 'internal' });
     expect(gateway.log.named('internal failure')).toMatchObject([
-      { level: 'error', id: problem.requestId, err: { message: 'no more luck' } },
+      { level: 'error', id: problem.requestId, err: { message: 'no random number' } },
     ]);
-    // It cost nobody a slot for ever: the next call goes through.
+    // The lease was settled: the next call is served.
     expect((await ask(`${gateway.url}/domains`, { headers })).status).toBe(200);
     expect((await bucketsOf(gateway))[0]).toMatchObject({ leases: 0, waiting: 0 });
   });
@@ -148,11 +148,11 @@ test.each([
   // (1234.567 + 7000) - 1234.567, and the like.
   [7000.000000000001, 7],
   [6999.999999999999, 7],
-])('a wait of %d ms is a Retry-After of %d', (waitMs, seconds) => {
+])('a wait of %d ms becomes a Retry-After of %d', (waitMs, seconds) => {
   expect(retryAfterSeconds(waitMs)).toBe(seconds);
 });
 
-test("the API's own answers pass as they are", async () => {
+test("the API's own answers are passed on unchanged", async () => {
   const { azion, gateway } = await setUp({ forbidden: ['token forbidden'] });
   const answers = [
     await ask(`${gateway.url}/nothing-here`, { headers }),
@@ -177,14 +177,14 @@ test("the API's own answers pass as they are", async () => {
   expect(lines.map(({ outcome }) => outcome)).toEqual(answers.map(() => 'answered'));
 });
 
-/** Sends bytes and resolves to all that came back until the connection closed. */
+/** Sends bytes and resolves to everything that was received until the connection closed. */
 function exchange(url: string, bytes: string): Promise<string> {
   const { hostname, port } = new URL(url);
   return new Promise((resolve, reject) => {
     const socket = connect(Number(port), hostname, () => socket.write(bytes));
-    let came = '';
-    socket.setEncoding('latin1').on('data', (chunk: string) => (came += chunk));
+    let received = '';
+    socket.setEncoding('latin1').on('data', (chunk: string) => (received += chunk));
     socket.on('error', reject);
-    socket.on('close', () => resolve(came));
+    socket.on('close', () => resolve(received));
   });
 }

@@ -5,7 +5,7 @@ import { bucketsOf, setUp, until } from '../support/setup.ts';
 
 const AUTHORIZATION = 'token secret-of-the-test';
 
-describe('a bad value is refused and named', () => {
+describe('a bad header is refused, and the problem names it', () => {
   test.each([
     ['Headgate-Caller', 'a b', 'at most 64 of A-Z a-z 0-9 . _ / -'],
     ['Headgate-Caller', 'x'.repeat(65), 'at most 64 of A-Z a-z 0-9 . _ / -'],
@@ -37,7 +37,7 @@ describe('a bad value is refused and named', () => {
     expect(line).toMatchObject({ status: 400, outcome: 'failed', code: 'bad-request' });
   });
 
-  test('a header that came twice is not guessed at', async () => {
+  test('a repeated header is refused', async () => {
     const { gateway } = await setUp();
     for (const twice of ['Authorization', 'Headgate-Priority', 'Headgate-Max-Wait']) {
       const [first, second] =
@@ -53,7 +53,7 @@ describe('a bad value is refused and named', () => {
 });
 
 describe('Headgate-Max-Wait', () => {
-  test.each(['30', '2.5', '45s', '1m30s', '250ms', '0'])('takes %s', async (value) => {
+  test.each(['30', '2.5', '45s', '1m30s', '250ms', '0'])('accepts %s', async (value) => {
     const { gateway } = await setUp();
     const answer = await ask(`${gateway.url}/domains`, {
       headers: { authorization: AUTHORIZATION, 'headgate-max-wait': value },
@@ -61,7 +61,7 @@ describe('Headgate-Max-Wait', () => {
     expect(answer.status).toBe(200);
   });
 
-  test('may shorten the wait, and not lengthen it', async () => {
+  test('can shorten the wait, but not extend it', async () => {
     const clock = new FakeClock();
     const limits = { read: { limit: 1, periodMs: 60_000 } };
     const settings = { HEADGATE_MAX_WAIT: '10s' };
@@ -76,12 +76,12 @@ describe('Headgate-Max-Wait', () => {
   });
 });
 
-describe('who the caller is', () => {
+describe('the name of the caller is', () => {
   const named = { 'headgate-caller': 'billing/nightly', 'user-agent': 'curl/8.5.0' };
   test.each([
-    ['its own word', {}, named, 'billing/nightly'],
+    ['the one that it sends', {}, named, 'billing/nightly'],
     [
-      'its own word over the configured one',
+      'the one that it sends, before the configured one',
       { HEADGATE_CALLER: 'sidecar' },
       named,
       'billing/nightly',
@@ -93,8 +93,13 @@ describe('who the caller is', () => {
       'sidecar',
     ],
     ["the User-Agent's product", {}, { 'user-agent': 'curl/8.5.0 (linux)' }, 'curl'],
-    ['its address when the product is no name', {}, { 'user-agent': '<script>/1' }, '127.0.0.1'],
-    ['its address when it says nothing', {}, {}, '127.0.0.1'],
+    [
+      'its address when the product is not a valid name',
+      {},
+      { 'user-agent': '<script>/1' },
+      '127.0.0.1',
+    ],
+    ['its address when it sends no name', {}, {}, '127.0.0.1'],
   ])('%s', async (_what, settings, headers, caller) => {
     const { gateway } = await setUp({}, { settings });
     await ask(`${gateway.url}/domains`, { headers: { authorization: AUTHORIZATION, ...headers } });
@@ -103,8 +108,8 @@ describe('who the caller is', () => {
   });
 });
 
-describe('what the API gets', () => {
-  test('is the request, with its version, and nothing about the caller', async () => {
+describe('the request to the API', () => {
+  test('has the API version, and nothing about the caller', async () => {
     const { azion, gateway } = await setUp();
     const traceparent = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01';
     await ask(`${gateway.url}/domains?page=2&order_by=name`, {
@@ -131,18 +136,18 @@ describe('what the API gets', () => {
     expect(names.filter((name) => /^(?:headgate-|x-forwarded|forwarded)/.test(name))).toEqual([]);
   });
 
-  test('keeps the version that a caller names', async () => {
+  test('keeps the version that a caller requests', async () => {
     const { azion, gateway } = await setUp();
     const answer = await ask(`${gateway.url}/domains`, {
       headers: { authorization: AUTHORIZATION, accept: 'application/json; version=2' },
     });
     expect(azion.seen[0]?.headers.accept).toBe('application/json; version=2');
-    // The API's own refusal passes as it is.
+    // The API's own refusal is passed on unchanged.
     expect(answer.status).toBe(406);
     expect(answer.headers['headgate-error']).toBeUndefined();
   });
 
-  test('is not touched when no version is wanted', async () => {
+  test('keeps Accept when no version is configured', async () => {
     const { azion, gateway } = await setUp({}, { settings: { HEADGATE_API_VERSION: 'off' } });
     const headers = { authorization: AUTHORIZATION, accept: 'text/plain' };
     expect((await ask(`${gateway.url}/domains`, { headers })).status).toBe(406);
@@ -150,8 +155,8 @@ describe('what the API gets', () => {
   });
 });
 
-describe("the API's clients that are known", () => {
-  test('Azion_CLI is shed before it would give up; terraform is shed with 429', async () => {
+describe('caller rules', () => {
+  test('of the preset shed Azion_CLI before its own timeout, and terraform with 429', async () => {
     const clock = new FakeClock();
     const limits = { read: { limit: 1, periodMs: 60_000 } };
     const { gateway } = await setUp({ semantics: 'fixed', limits }, { clock });
@@ -180,7 +185,7 @@ describe("the API's clients that are known", () => {
     expect((await curl).status).toBe(200);
   });
 
-  test('a rule of the file goes before the preset, and caps what a caller may claim', async () => {
+  test('of the file precede the preset, and cap the priority that a caller requests', async () => {
     const yaml = [
       'callers:',
       '  - name: nightly',
@@ -205,7 +210,7 @@ describe("the API's clients that are known", () => {
   });
 });
 
-test('HEADGATE_SHED_STATUS is what everybody is shed with', async () => {
+test('HEADGATE_SHED_STATUS is the status of every shed request', async () => {
   const limits = { read: { limit: 1, periodMs: 60_000 } };
   const settings = { HEADGATE_SHED_STATUS: '429', HEADGATE_MAX_WAIT: '1s' };
   const { gateway } = await setUp({ semantics: 'fixed', limits }, { settings });

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { parserProblem } from '../../src/gateway/parser-problem.ts';
+import { parserProblem } from '../../src/gateway/socket-refusals.ts';
 import { exchangeRaw, openRaw } from '../support/raw-socket.ts';
 import { ok, setUpApi } from './setup.ts';
 

@@ -1,11 +1,11 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Ledger } from '../../src/ledger/ledger.ts';
 import { FakeClock } from '../support/fake-clock.ts';
-import { Desk, FakePlaces, type Asked } from '../support/ledger-desk.ts';
+import { LedgerDriver, FakePermits, type Asked } from '../support/ledger-driver.ts';
 
 export interface LedgerParts {
   readonly clock: FakeClock;
-  readonly places: FakePlaces;
+  readonly socketPermits: FakePermits;
   readonly maxQueue: number;
   readonly belief?: { readonly limit: number; readonly periodMs: number };
 }
@@ -19,27 +19,27 @@ export interface LedgerUnderTest {
 const MAX_QUEUE = 20;
 const MINUTE_MS = 60_000;
 
-/** What every ledger promises, whatever keeps it. */
+/** The contract of every ledger. */
 export function ledgerTests(
   name: string,
   make: (parts: LedgerParts) => Promise<LedgerUnderTest> | LedgerUnderTest,
 ): void {
   describe(`the ${name} ledger`, () => {
     let clock: FakeClock;
-    let places: FakePlaces;
+    let socketPermits: FakePermits;
     let made: LedgerUnderTest;
-    let desk: Desk;
+    let driver: LedgerDriver;
 
-    async function open(options: { places?: number; belief?: LedgerParts['belief'] } = {}) {
+    async function open(options: { sockets?: number; belief?: LedgerParts['belief'] } = {}) {
       clock = new FakeClock();
-      places = new FakePlaces(options.places ?? 1000);
+      socketPermits = new FakePermits(options.sockets ?? 1000);
       made = await make({
         clock,
-        places,
+        socketPermits,
         maxQueue: MAX_QUEUE,
         ...(options.belief === undefined ? {} : { belief: options.belief }),
       });
-      desk = new Desk(made.ledger, clock, places);
+      driver = new LedgerDriver(made.ledger, clock, socketPermits);
     }
 
     /** Moves the clock, timer by timer, with everything done in between that a timer started. */
@@ -55,18 +55,18 @@ export function ledgerTests(
       await made.quiet();
     }
 
-    async function ask(options: Parameters<Desk['ask']>[0] = {}): Promise<Asked> {
-      const asked = desk.ask(options);
+    async function ask(options: Parameters<LedgerDriver['ask']>[0] = {}): Promise<Asked> {
+      const asked = driver.ask(options);
       await made.quiet();
       return asked;
     }
 
-    /** A bucket whose first answer says `remaining` of `limit`, all back in a minute. */
+    /** Opens a bucket: its first answer reports `remaining` of `limit`, and a reset in a minute. */
     async function opened(limit: number, remaining: number, bucket = 'b'): Promise<void> {
       const first = await ask({ bucket, caller: 'opener' });
-      desk.answer(first, { limit, remaining, resetInMs: MINUTE_MS });
+      driver.answer(first, { limit, remaining, resetInMs: MINUTE_MS });
       await made.quiet();
-      desk.granted.length = 0;
+      driver.granted.length = 0;
     }
 
     function kinds(all: readonly Asked[]): string[] {
@@ -76,22 +76,22 @@ export function ledgerTests(
     beforeEach(() => open());
     afterEach(() => made.ledger.close());
 
-    test('opens an unknown bucket with one probe, and the rest waits for its answer', async () => {
+    test('opens an unknown bucket with one request, and the others wait for its answer', async () => {
       const [first, second, third] = [await ask(), await ask(), await ask()];
       expect(kinds([first, second, third])).toEqual(['granted', 'waiting', 'waiting']);
-      desk.answer(first, { limit: 10, remaining: 9, resetInMs: MINUTE_MS });
+      driver.answer(first, { limit: 10, remaining: 9, resetInMs: MINUTE_MS });
       await made.quiet();
       expect(kinds([second, third])).toEqual(['granted', 'granted']);
     });
 
-    test('spends exactly what remains, and goes on when the reset brings it back', async () => {
+    test('spends exactly what remains, and continues when the budget refills', async () => {
       await opened(5, 3);
       const asked = [];
       for (let i = 0; i < 6; i++) asked.push(await ask());
       expect(kinds(asked)).toEqual([...Array(3).fill('granted'), ...Array(3).fill('waiting')]);
       let remaining = 3;
       for (const one of asked.slice(0, 3)) {
-        desk.answer(one, { limit: 5, remaining: --remaining, resetInMs: MINUTE_MS });
+        driver.answer(one, { limit: 5, remaining: --remaining, resetInMs: MINUTE_MS });
       }
       await pass(MINUTE_MS - 1);
       expect(kinds(asked.slice(3))).toEqual(['waiting', 'waiting', 'waiting']);
@@ -99,7 +99,7 @@ export function ledgerTests(
       const canaries = asked.slice(3).filter(({ state }) => state.kind === 'granted');
       expect(canaries).toHaveLength(1);
       for (const one of canaries) {
-        desk.answer(one, { limit: 5, remaining: 4, resetInMs: MINUTE_MS });
+        driver.answer(one, { limit: 5, remaining: 4, resetInMs: MINUTE_MS });
       }
       await made.quiet();
       expect(kinds(asked)).toEqual(Array(6).fill('granted'));
@@ -110,7 +110,7 @@ export function ledgerTests(
       const first = await ask();
       const second = await ask();
       expect(kinds([first, second])).toEqual(['granted', 'waiting']);
-      desk.unsent(first);
+      driver.unsent(first);
       await made.quiet();
       expect(second.state.kind).toBe('granted');
     });
@@ -118,29 +118,29 @@ export function ledgerTests(
     test('counts a lost request as spent', async () => {
       await opened(2, 1);
       const first = await ask();
-      desk.lost(first);
+      driver.lost(first);
       const second = await ask();
       expect(second.state.kind).toBe('waiting');
       await pass(MINUTE_MS);
       expect(second.state.kind).toBe('granted');
     });
 
-    test('counts a grant whose answer takes ten seconds as spent, and its late answer as news', async () => {
+    test('counts a grant as spent after ten seconds without an answer, and still uses its late answer', async () => {
       await opened(3, 1);
       const slow = await ask();
       const waiting = await ask();
       expect(made.ledger.view('b')).toMatchObject({ remaining: 1, leases: 1 });
       await pass(11_000);
       expect(made.ledger.view('b')).toMatchObject({ remaining: 0, leases: 0 });
-      desk.answer(slow, { limit: 3, remaining: 2, resetInMs: 45_000 });
+      driver.answer(slow, { limit: 3, remaining: 2, resetInMs: 45_000 });
       await made.quiet();
       expect(waiting.state.kind).toBe('granted');
     });
 
-    test('holds everything back for as long as a 429 says', async () => {
+    test('grants nothing for as long as a 429 requires', async () => {
       await opened(10, 9);
       const throttled = await ask();
-      desk.answer(throttled, { status: 429, remaining: 0, retryInMs: 5000, limit: 10 });
+      driver.answer(throttled, { status: 429, remaining: 0, retryInMs: 5000, limit: 10 });
       const waiting = await ask();
       await pass(4999);
       expect(waiting.state.kind).toBe('waiting');
@@ -148,12 +148,12 @@ export function ledgerTests(
       expect(waiting.state.kind).toBe('granted');
     });
 
-    test('lets only the one request wait when a 429 says that there is budget left', async () => {
+    test('makes only the one request wait when a 429 reports that budget is left', async () => {
       await opened(10, 9);
       const throttled = await ask();
-      desk.answer(throttled, { status: 429, limit: 10, remaining: 8, resetInMs: MINUTE_MS });
+      driver.answer(throttled, { status: 429, limit: 10, remaining: 8, resetInMs: MINUTE_MS });
       await made.quiet();
-      const retry = desk.again(throttled, clock.now() + 2000);
+      const retry = driver.retry(throttled, clock.now() + 2000);
       const other = await ask();
       expect(kinds([retry, other])).toEqual(['waiting', 'granted']);
       await pass(2000);
@@ -165,43 +165,43 @@ export function ledgerTests(
       for (let i = 0; i < 6; i++) await ask({ caller: 'flood' });
       await ask({ caller: 'small' });
       await pass(MINUTE_MS);
-      const [canary] = desk.granted;
+      const [canary] = driver.granted;
       expect(canary).toBe('flood-2');
       await pass(2000);
-      expect(desk.granted.indexOf('small-8')).toBeLessThanOrEqual(2);
+      expect(driver.granted.indexOf('small-8')).toBeLessThanOrEqual(2);
     });
 
-    test('serves one caller in the order in which it came, and a retry before all of that', async () => {
+    test('serves one caller in the order of arrival, and its retry first', async () => {
       await opened(10, 1);
       const first = await ask();
       await pass(5);
       const later = [await ask(), await ask()];
-      desk.answer(first, { status: 429, limit: 10, remaining: 0, retryInMs: 1000 });
+      driver.answer(first, { status: 429, limit: 10, remaining: 0, retryInMs: 1000 });
       await made.quiet();
-      const retry = desk.again(first);
+      const retry = driver.retry(first);
       await made.quiet();
-      desk.granted.length = 0;
+      driver.granted.length = 0;
       await pass(1000);
-      expect(desk.granted).toEqual([first.ticket.id]);
-      desk.answer(retry, { limit: 10, remaining: 2, resetInMs: MINUTE_MS });
+      expect(driver.granted).toEqual([first.ticket.id]);
+      driver.answer(retry, { limit: 10, remaining: 2, resetInMs: MINUTE_MS });
       await made.quiet();
-      expect(desk.granted).toEqual([first, ...later].map(({ ticket }) => ticket.id));
+      expect(driver.granted).toEqual([first, ...later].map(({ ticket }) => ticket.id));
     });
 
-    test('gives a high priority its turn before a normal one, and starves nobody', async () => {
+    test('serves a high priority before a normal one, and starves no caller', async () => {
       await opened(30, 0);
       for (let i = 0; i < 3; i++) await ask({ priority: 'low', caller: 'slow' });
       for (let i = 0; i < 3; i++) await ask({ priority: 'normal', caller: 'usual' });
       for (let i = 0; i < 12; i++) await ask({ priority: 'high', caller: 'fast' });
       await pass(MINUTE_MS + 2000);
-      const order = desk.granted.map((id) => id.split('-')[0]);
+      const order = driver.granted.map((id) => id.split('-')[0]);
       expect(order.filter((caller) => caller === 'fast')).toHaveLength(12);
       expect(order.indexOf('usual')).toBeLessThan(4);
       expect(order.lastIndexOf('fast')).toBeLessThan(order.lastIndexOf('slow'));
       expect(order).toHaveLength(18);
     });
 
-    test('sheds at once what cannot be served in time, and says when to come back', async () => {
+    test('sheds at once a ticket that cannot be served in time, and reports when to retry', async () => {
       await opened(2, 0);
       const hasty = await ask({ maxWaitMs: 30_000 });
       expect(hasty.state).toMatchObject({ kind: 'shed', code: 'wait-too-long' });
@@ -211,11 +211,11 @@ export function ledgerTests(
       expect(patient.state.kind).toBe('waiting');
     });
 
-    test('sheds at the deadline what the forecast could not foresee', async () => {
-      const probe = await ask();
+    test('sheds at the deadline a ticket for which there was no forecast', async () => {
+      const first = await ask();
       const waiting = await ask({ maxWaitMs: 500 });
       await pass(499);
-      expect(kinds([probe, waiting])).toEqual(['granted', 'waiting']);
+      expect(kinds([first, waiting])).toEqual(['granted', 'waiting']);
       await pass(1);
       expect(waiting.state).toMatchObject({ kind: 'shed', code: 'wait-too-long' });
     });
@@ -231,7 +231,7 @@ export function ledgerTests(
       expect(made.ledger.view('b')?.waiting).toBe(MAX_QUEUE);
     });
 
-    test('forgets a ticket whose caller leaves, and gives its turn to the next', async () => {
+    test('forgets a ticket whose caller has gone, and gives its turn to the next', async () => {
       await opened(1, 0);
       const [gone, next] = [await ask(), await ask()];
       gone.leave();
@@ -242,75 +242,75 @@ export function ledgerTests(
       expect(next.state.kind).toBe('granted');
     });
 
-    test('grants nothing without a free socket, and goes on as soon as one is free', async () => {
+    test('grants nothing without a free socket, and continues as soon as one is free', async () => {
       await made.ledger.close();
-      await open({ places: 2 });
+      await open({ sockets: 2 });
       await opened(10, 9);
       const [first, second, third] = [await ask(), await ask(), await ask()];
       expect(kinds([first, second, third])).toEqual(['granted', 'granted', 'waiting']);
-      desk.answer(first, { limit: 10, remaining: 8, resetInMs: MINUTE_MS });
+      driver.answer(first, { limit: 10, remaining: 8, resetInMs: MINUTE_MS });
       await made.quiet();
       expect(third.state.kind).toBe('granted');
     });
 
-    test('shares sockets between buckets that go without', async () => {
+    test('shares sockets between buckets that wait for one', async () => {
       await made.ledger.close();
-      await open({ places: 1 });
+      await open({ sockets: 1 });
       await opened(10, 9, 'a');
       await opened(10, 9, 'b');
       const holder = await ask({ bucket: 'a' });
       const inA = [await ask({ bucket: 'a' }), await ask({ bucket: 'a' })];
       const inB = await ask({ bucket: 'b' });
-      desk.answer(holder, { limit: 10, remaining: 8, resetInMs: MINUTE_MS });
+      driver.answer(holder, { limit: 10, remaining: 8, resetInMs: MINUTE_MS });
       await made.quiet();
       const second = [...inA, inB].find(({ state }) => state.kind === 'granted');
       if (second === undefined) throw new Error('nobody got the free socket');
-      desk.answer(second, { limit: 10, remaining: 7, resetInMs: MINUTE_MS });
+      driver.answer(second, { limit: 10, remaining: 7, resetInMs: MINUTE_MS });
       await made.quiet();
       expect([...inA, inB].filter(({ state }) => state.kind === 'granted')).toHaveLength(2);
       expect(inB.state.kind).toBe('granted');
     });
 
-    test('says whether a grant had to wait for the budget', async () => {
+    test('reports whether a grant had to wait for the budget', async () => {
       await opened(10, 1);
       const [atOnce, later] = [await ask(), await ask()];
-      desk.unsent(atOnce);
+      driver.unsent(atOnce);
       await made.quiet();
-      expect(desk.grantOf(atOnce).waitedFor).toBe('nothing');
-      expect(desk.grantOf(later).waitedFor).toBe('budget');
+      expect(driver.grantOf(atOnce).waitedFor).toBe('nothing');
+      expect(driver.grantOf(later).waitedFor).toBe('budget');
     });
 
-    test('says whether a grant had to wait for a socket alone', async () => {
+    test('reports whether a grant had to wait for a socket alone', async () => {
       await made.ledger.close();
-      await open({ places: 1 });
+      await open({ sockets: 1 });
       await opened(10, 9);
       const [holder, second, third] = [await ask(), await ask(), await ask()];
       for (const one of [holder, second]) {
-        desk.answer(one, { limit: 10, remaining: 8, resetInMs: MINUTE_MS });
+        driver.answer(one, { limit: 10, remaining: 8, resetInMs: MINUTE_MS });
         await made.quiet();
       }
-      expect(desk.grantOf(holder).waitedFor).toBe('nothing');
-      expect(desk.grantOf(second).waitedFor).toBe('socket');
-      expect(desk.grantOf(third).waitedFor).toBe('socket');
+      expect(driver.grantOf(holder).waitedFor).toBe('nothing');
+      expect(driver.grantOf(second).waitedFor).toBe('socket');
+      expect(driver.grantOf(third).waitedFor).toBe('socket');
     });
 
-    test('says of what a reset releases that it waited for the budget, up to the last socket', async () => {
+    test('reports the wait for the budget for all grants of a reset, up to the last socket', async () => {
       await made.ledger.close();
-      await open({ places: 2 });
+      await open({ sockets: 2 });
       await opened(10, 0);
       const waiting = [await ask(), await ask(), await ask(), await ask()];
       await pass(MINUTE_MS);
       const waitedFor: string[] = [];
       for (const [i, one] of waiting.entries()) {
-        waitedFor.push(desk.grantOf(one).waitedFor);
-        desk.answer(one, { limit: 10, remaining: 9 - i, resetInMs: MINUTE_MS });
+        waitedFor.push(driver.grantOf(one).waitedFor);
+        driver.answer(one, { limit: 10, remaining: 9 - i, resetInMs: MINUTE_MS });
         await made.quiet();
       }
-      // The canary; what goes to the other socket at its answer; what waits for the first two to end.
+      // The canary; the grant of the other socket at its answer; those that wait for these two to end.
       expect(waitedFor).toEqual(['budget', 'budget', 'socket', 'socket']);
     });
 
-    test('counts a pause with the budget: what it held back comes all at once as well', async () => {
+    test('reports a pause as a wait for the budget, as its end grants many at once too', async () => {
       await opened(10, 9);
       made.ledger.pause('b');
       await made.quiet();
@@ -318,13 +318,13 @@ export function ledgerTests(
       await pass(3000);
       made.ledger.resume('b');
       await made.quiet();
-      expect(desk.grantOf(held).waitedFor).toBe('budget');
+      expect(driver.grantOf(held).waitedFor).toBe('budget');
     });
 
     test('refuses to settle a grant twice', async () => {
       const asked = await ask();
-      desk.unsent(asked);
-      expect(() => desk.unsent(asked)).toThrow(/settled twice/);
+      driver.unsent(asked);
+      expect(() => driver.unsent(asked)).toThrow(/settled twice/);
     });
 
     test('starts from the configured limit where the API reports none', async () => {
@@ -332,12 +332,12 @@ export function ledgerTests(
       await open({ belief: { limit: 2, periodMs: 1000 } });
       const asked = [await ask(), await ask(), await ask()];
       expect(kinds(asked)).toEqual(['granted', 'granted', 'waiting']);
-      for (const one of asked.slice(0, 2)) desk.answer(one);
+      for (const one of asked.slice(0, 2)) driver.answer(one);
       await pass(1001);
       expect(asked[2]?.state.kind).toBe('granted');
     });
 
-    test('tells its numbers, and who waits', async () => {
+    test('reports its numbers, and the waiting tickets by caller', async () => {
       await opened(10, 0);
       await ask({ caller: 'x' });
       await ask({ caller: 'x' });
@@ -350,14 +350,14 @@ export function ledgerTests(
       ]);
     });
 
-    test('counts what the API throttled by itself for the bound of the queue', async () => {
+    test('counts parked tickets for the bound of the queue', async () => {
       await opened(100, 90);
       const retries = [];
       for (let i = 0; i < MAX_QUEUE + 5; i++) {
         const throttled = await ask();
-        desk.answer(throttled, { status: 429, limit: 100, remaining: 80, resetInMs: MINUTE_MS });
+        driver.answer(throttled, { status: 429, limit: 100, remaining: 80, resetInMs: MINUTE_MS });
         await made.quiet();
-        retries.push(desk.again(throttled, clock.now() + 30_000));
+        retries.push(driver.retry(throttled, clock.now() + 30_000));
       }
       await made.quiet();
       expect(kinds(retries.slice(0, MAX_QUEUE))).toEqual(Array(MAX_QUEUE).fill('waiting'));
@@ -366,42 +366,42 @@ export function ledgerTests(
       expect(made.ledger.view('b')?.waiting).toBe(MAX_QUEUE);
     });
 
-    test('starts no further attempt after the deadline', async () => {
+    test('starts no retry after the deadline', async () => {
       await opened(10, 9);
       const throttled = await ask({ maxWaitMs: 5000 });
-      desk.answer(throttled, { status: 429, limit: 10, remaining: 8, resetInMs: MINUTE_MS });
+      driver.answer(throttled, { status: 429, limit: 10, remaining: 8, resetInMs: MINUTE_MS });
       await pass(5000);
-      const late = desk.again(throttled);
+      const late = driver.retry(throttled);
       await made.quiet();
       expect(late.state).toMatchObject({ kind: 'shed', code: 'wait-too-long' });
     });
 
-    test('sets no alarm for a bucket in which nobody waits any more', async () => {
-      const probe = await ask();
+    test('sets no timer for a bucket in which no ticket waits any more', async () => {
+      const first = await ask();
       const waiting = await ask();
       waiting.leave();
       await pass(2000);
-      expect(kinds([probe, waiting])).toEqual(['granted', 'cancelled']);
+      expect(kinds([first, waiting])).toEqual(['granted', 'cancelled']);
       expect(clock.pending).toBe(0);
     });
 
-    test('gives no turn at a socket to a bucket whose caller left', async () => {
+    test('gives no turn at a socket to a bucket whose caller has gone', async () => {
       await made.ledger.close();
-      await open({ places: 1 });
+      await open({ sockets: 1 });
       for (const bucket of ['a', 'b', 'c']) await opened(10, 9, bucket);
       const holder = await ask({ bucket: 'a' });
       const gone = await ask({ bucket: 'b' });
       const next = await ask({ bucket: 'c' });
       gone.leave();
       await made.quiet();
-      desk.answer(holder, { limit: 10, remaining: 8, resetInMs: MINUTE_MS });
+      driver.answer(holder, { limit: 10, remaining: 8, resetInMs: MINUTE_MS });
       await made.quiet();
       expect(kinds([gone, next])).toEqual(['cancelled', 'granted']);
     });
 
-    test('passes a free socket on to who can use it, past those without budget', async () => {
+    test('passes a free socket on to a bucket that can use it, past those without budget', async () => {
       await made.ledger.close();
-      await open({ places: 1 });
+      await open({ sockets: 1 });
       await opened(10, 9, 'a');
       for (const bucket of ['empty-1', 'empty-2', 'empty-3']) await opened(10, 0, bucket);
       await opened(10, 9, 'b');
@@ -409,12 +409,12 @@ export function ledgerTests(
       const without = [];
       for (let i = 1; i <= 3; i++) without.push(await ask({ bucket: `empty-${i}` }));
       const next = await ask({ bucket: 'b' });
-      desk.answer(holder, { limit: 10, remaining: 8, resetInMs: MINUTE_MS });
+      driver.answer(holder, { limit: 10, remaining: 8, resetInMs: MINUTE_MS });
       await made.quiet();
       expect(kinds([...without, next])).toEqual(['waiting', 'waiting', 'waiting', 'granted']);
     });
 
-    test('grants to one that may not wait at all what can be granted at once', async () => {
+    test('grants at once to a ticket that may not wait at all', async () => {
       await opened(10, 1);
       const [first, second] = [await ask({ maxWaitMs: 0 }), await ask({ maxWaitMs: 0 })];
       expect(kinds([first, second])).toEqual(['granted', 'shed']);
@@ -435,7 +435,7 @@ export function ledgerTests(
       expect(made.ledger.view('b')).not.toHaveProperty('paused');
     });
 
-    test('lets wait what can be served while it drains, and sheds the rest', async () => {
+    test('keeps tickets that can be served while it drains, and sheds the rest', async () => {
       await opened(2, 0);
       const waiting = [await ask(), await ask(), await ask()];
       made.ledger.drain(clock.now() + MINUTE_MS + 5000);
@@ -446,7 +446,7 @@ export function ledgerTests(
       expect(kinds(waiting)).toEqual(['granted', 'granted', 'shed']);
     });
 
-    test('sheds all that waits when it is closed', async () => {
+    test('sheds all waiting tickets when it is closed', async () => {
       await opened(2, 0);
       const waiting = [await ask(), await ask()];
       await made.ledger.close();

@@ -6,7 +6,7 @@ import { makeAdminAuth } from '../../src/admin/auth.ts';
 import { makeIsOurHost } from '../../src/http/origin-check.ts';
 
 const TOKEN = 'operators-only-0123456789';
-const BASIC = `Basic ${Buffer.from(`anybody:${TOKEN}`).toString('base64')}`;
+const BASIC = `Basic ${Buffer.from(`operator:${TOKEN}`).toString('base64')}`;
 
 let server: Server | undefined;
 
@@ -26,7 +26,7 @@ interface Guarded {
   readonly hosts?: readonly string[];
 }
 
-/** Serves a page, a change, health and metrics behind the guard; answers the port. */
+/** Serves a page, a change, health and metrics behind the guard, and resolves to the port. */
 async function serve({ token, beyondLoopback = false, hosts = [] }: Guarded): Promise<number> {
   const app = new Hono();
   const isOurHost = makeIsOurHost(hosts);
@@ -71,7 +71,7 @@ function ask(
 }
 
 describe('an admin listener that other machines reach', () => {
-  test('opens health and metrics to everybody, and nothing else', async () => {
+  test('serves health and metrics without a token, and nothing else', async () => {
     const port = await serve({ beyondLoopback: true, token: TOKEN });
     expect((await ask(port, '/health/ready')).status).toBe(200);
     expect((await ask(port, '/metrics', { host: 'metrics.example.com' })).status).toBe(200);
@@ -81,7 +81,7 @@ describe('an admin listener that other machines reach', () => {
     expect((await ask(port, '/no-such-page')).status).toBe(401);
   });
 
-  test('takes the token as Bearer, and as the password that a browser asks for', async () => {
+  test('accepts the token as Bearer, and as the password of a browser', async () => {
     const port = await serve({ beyondLoopback: true, token: TOKEN });
     expect((await ask(port, '/buckets', { authorization: `Bearer ${TOKEN}` })).status).toBe(200);
     expect((await ask(port, '/buckets', { authorization: `bearer ${TOKEN}` })).status).toBe(200);
@@ -101,7 +101,7 @@ describe('an admin listener that other machines reach', () => {
     expect((await ask(port, '/buckets', { authorization })).status).toBe(401);
   });
 
-  test('answers 403 and says what is missing when no token is set', async () => {
+  test('answers 403 and names the missing setting when no token is set', async () => {
     const port = await serve({ beyondLoopback: true });
     const refused = await ask(port, '/buckets');
     expect(refused.status).toBe(403);
@@ -116,13 +116,13 @@ describe('an admin listener on loopback', () => {
     expect((await ask(port, '/buckets')).status).toBe(200);
   });
 
-  test('wants the token for reading as well once there is one', async () => {
+  test('requires the token for reading too when one is set', async () => {
     const port = await serve({ token: TOKEN });
     expect((await ask(port, '/buckets')).status).toBe(401);
     expect((await ask(port, '/buckets', { authorization: BASIC })).status).toBe(200);
   });
 
-  test('does not read out to a page that rebound its name to us', async () => {
+  test('refuses a web page whose name was rebound to this address', async () => {
     const port = await serve({});
     for (const path of ['/buckets', '/metrics']) {
       const refused = await ask(port, path, { host: `evil.example.com:${port}` });
@@ -131,28 +131,28 @@ describe('an admin listener on loopback', () => {
     }
   });
 
-  test('is also known by the names in HEADGATE_HOSTS', async () => {
+  test('accepts the names in HEADGATE_HOSTS', async () => {
     const port = await serve({ hosts: ['gate.example.com'] });
     expect((await ask(port, '/buckets', { host: 'Gate.Example.Com:81' })).status).toBe(200);
   });
 });
 
 describe('a change', () => {
-  test('needs the token on loopback too', async () => {
+  test('requires the token on loopback too', async () => {
     const open = await serve({});
     const refused = await ask(open, '/pause', {}, 'POST');
     expect(refused.status).toBe(403);
     expect(refused.text).toContain('HEADGATE_ADMIN_TOKEN');
   });
 
-  test('is made with the token', async () => {
+  test('is made for a request with the token', async () => {
     const port = await serve({ token: TOKEN });
     expect((await ask(port, '/pause', {}, 'POST')).status).toBe(401);
     const made = await ask(port, '/pause', { authorization: `Bearer ${TOKEN}` }, 'POST');
     expect(made).toMatchObject({ status: 200, text: 'paused' });
   });
 
-  test('is refused to a page of another site, even with the credentials of its reader', async () => {
+  test('is refused to a page of another site, even with the credentials of its user', async () => {
     const port = await serve({ token: TOKEN });
     const own = { authorization: BASIC, origin: `http://127.0.0.1:${port}` };
     expect((await ask(port, '/pause', own, 'POST')).status).toBe(200);

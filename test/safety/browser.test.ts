@@ -18,7 +18,7 @@ let evilUrl: string;
 const closers: (() => unknown)[] = [];
 
 beforeAll(async () => {
-  // What an attacker's name server does: a name that he holds, and our address.
+  // As an attacker's name server does, a name of the attacker resolves to this address.
   browser = await launchBrowser(['--host-resolver-rules=MAP evil.example.com 127.0.0.1']);
   closers.push(() => browser.close());
   api = await startAzion();
@@ -57,7 +57,7 @@ function refusals(): unknown[] {
   return gateway.log.lines.flatMap(({ code }) => code ?? []);
 }
 
-/** What a page can do to another origin without asking, and one thing for which it has to ask. */
+/** Requests that a page may send to another origin without a preflight, and one that needs it. */
 function spendFrom(target: string): string {
   return `(async () => {
     const target = ${JSON.stringify(target)};
@@ -73,7 +73,7 @@ function spendFrom(target: string): string {
   })()`;
 }
 
-/** What a page needs no leave for either: a form that the browser sends with its credentials. */
+/** A form, which needs no preflight either, and which the browser sends with its credentials. */
 function submitTo(action: string): string {
   return `{
     const form = document.createElement('form');
@@ -85,7 +85,7 @@ function submitTo(action: string): string {
 }
 
 describe('a real browser', () => {
-  test('that shows another site’s page sends nothing on that page’s behalf to the API', async () => {
+  test('that shows a page of another site sends nothing to the API for that page', async () => {
     page = await browser.newPage();
     await page.goto(evilUrl);
     const before = refusals().length;
@@ -94,19 +94,19 @@ describe('a real browser', () => {
     expect(api.seen).toHaveLength(0);
   });
 
-  test('that was lured to us under a name of the attacker’s reads nothing', async () => {
+  test('that reaches the gateway under a name of the attacker reads nothing', async () => {
     page = await browser.newPage();
     const rebound = gateway.url.replace('127.0.0.1', 'evil.example.com');
     const response = await page.goto(`${rebound}/domains`);
     expect(response?.status()).toBe(403);
     expect(response?.headers()['headgate-error']).toBe('foreign-host');
-    // The page's own origin now, so that the browser itself sees nothing wrong.
+    // It is the page's own origin now, so the browser itself allows the request.
     const status = await page.evaluate(async () => (await fetch('/domains')).status);
     expect(status).toBe(403);
     expect(api.seen).toHaveLength(0);
   });
 
-  test('that holds the admin token does not spend it on another site’s page', async () => {
+  test('that has the admin token does not use it for a page of another site', async () => {
     const adminUrl = gateway.adminUrl ?? '';
     const context = await browser.newContext({
       httpCredentials: { username: 'operator', password: ADMIN_TOKEN },

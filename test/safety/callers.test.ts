@@ -36,7 +36,7 @@ function calls({ log }: TestGateway): LogLine[] {
 }
 
 describe('caller keys', () => {
-  test('make a caller who its key says it is, whatever it calls itself', async () => {
+  test('decide the name of a caller, whatever name it sends', async () => {
     const running = await start({
       HEADGATE_TOKEN: TOKEN,
       HEADGATE_CALLER_KEYS: `billing=${BILLING}, web=${WEB}`,
@@ -55,7 +55,7 @@ describe('caller keys', () => {
     ['a part of a key', { 'headgate-key': BILLING.slice(0, -1) }],
     ['two keys', { 'headgate-key': [BILLING, BILLING] }],
     ['the name of a caller', { 'headgate-key': 'billing' }],
-  ])('refuse who shows %s, and the API hears nothing of it', async (_, headers) => {
+  ])('refuse a caller with %s, and the API receives nothing', async (_, headers) => {
     const running = await start({
       HEADGATE_TOKEN: TOKEN,
       HEADGATE_CALLER_KEYS: `billing=${BILLING}`,
@@ -71,7 +71,7 @@ describe('caller keys', () => {
     ]);
   });
 
-  test('come from a file as well, where one name may have two while one replaces the other', async () => {
+  test('can be in a file, where a name may have two keys during a change of keys', async () => {
     const keys = `billing:\n  - ${BILLING}\n  - ${BILLING_NEW}\n12: "1234567890123456"\n`;
     const running = await start({ HEADGATE_CALLER_KEYS_FILE: 'keys.yaml' }, { 'keys.yaml': keys });
     const authorization = `token ${TOKEN}`;
@@ -97,7 +97,7 @@ describe('caller keys', () => {
     expect(running.log.text).not.toContain(TOKEN);
   });
 
-  test('are shown to nobody who asks for the settings in force', async () => {
+  test('are not shown with the settings in force', async () => {
     const keys = `billing: ${WEB}\n`;
     const running = await start({ HEADGATE_CALLER_KEYS_FILE: 'keys.yaml' }, { 'keys.yaml': keys });
     expect((await ask(`${running.adminUrl}/config`)).text).not.toContain(WEB);
@@ -106,7 +106,7 @@ describe('caller keys', () => {
     expect(JSON.stringify(loaded.kind === 'ok' ? loaded.effective : [])).not.toContain(BILLING);
   });
 
-  test('choose the caller rule, so that nobody else can claim it', async () => {
+  test('select the caller rule, so that no other caller can claim it', async () => {
     const yaml = 'callers:\n  - name: batch\n    shedStatus: 429\n    maxWait: 0\n';
     const running = await start(
       { HEADGATE_TOKEN: TOKEN, HEADGATE_CALLER_KEYS: `batch=${WEB},billing=${BILLING}` },
@@ -125,7 +125,7 @@ describe('caller keys', () => {
   test.each([
     ['a short key', 'billing=short', 'at least 16 characters'],
     ['a name alone', 'billing', 'name=key pairs'],
-    ['a name that is none', `bill ing=${BILLING}`, 'name=key pairs'],
+    ['an invalid name', `bill ing=${BILLING}`, 'name=key pairs'],
     ['one key for two', `a=${BILLING},b=${BILLING}`, 'no key twice'],
   ])('are refused at the start when there is %s, and not shown', (_, keys, expected) => {
     const loaded = loadSettings({ HEADGATE_CALLER_KEYS: keys });
@@ -134,10 +134,10 @@ describe('caller keys', () => {
   });
 
   test.each([
-    ['is not there', undefined, 'expected a readable file'],
-    ['is no map', '- a\n- b\n', 'expected a map'],
+    ['is missing', undefined, 'expected a readable file'],
+    ['is not a map', '- a\n- b\n', 'expected a map'],
     ['is empty', '', 'expected a map'],
-    ['is no YAML', `a: [${BILLING}\nb: }`, 'expected valid YAML'],
+    ['is not YAML', `a: [${BILLING}\nb: }`, 'expected valid YAML'],
     ['has a map for a key', `billing: { key: ${BILLING} }\n`, 'expected a key or a list of keys'],
     ['has a short key', 'billing: short\n', 'billing: expected a key of at least 16 characters'],
     ['has one key twice', `a: ${BILLING}\nb: ${BILLING}\n`, 'b: expected a unique key'],
@@ -149,7 +149,7 @@ describe('caller keys', () => {
     expect(JSON.stringify(loaded)).not.toContain(BILLING);
   });
 
-  test('are told in one place only', () => {
+  test('are accepted from one place only', () => {
     const loaded = loadSettings(
       { HEADGATE_CALLER_KEYS: `a=${BILLING}`, HEADGATE_CALLER_KEYS_FILE: 'keys.yaml' },
       { 'keys.yaml': `b: ${WEB}\n` },
@@ -178,7 +178,7 @@ describe('a token and a listener beyond loopback', () => {
     });
   });
 
-  test('start with keys, or where it is said that everybody may', () => {
+  test('start with keys, or with HEADGATE_OPEN', () => {
     expect(loadSettings({ ...env, HEADGATE_CALLER_KEYS: `billing=${BILLING}` }).kind).toBe('ok');
     expect(loadSettings({ ...env, HEADGATE_OPEN: 'true' }).kind).toBe('ok');
     expect(loadSettings({ HEADGATE_LISTEN: '0.0.0.0:8080' }).kind).toBe('ok');

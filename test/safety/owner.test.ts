@@ -1,7 +1,7 @@
 import { createServer } from 'node:http';
 import { expect, onTestFinished, test } from 'vitest';
 import { Call } from '../../src/gateway/call.ts';
-import { makeCallerOfKey } from '../../src/gateway/caller-keys.ts';
+import { makeCallerOfKey } from '../../src/gateway/credentials.ts';
 import { makeIdentify } from '../../src/gateway/identify.ts';
 import { NO_BODY } from '../../src/upstream/body.ts';
 import { ask } from '../support/ask.ts';
@@ -12,7 +12,7 @@ const KEYS = [
   { caller: 'web', key: 'web-key-0123456789' },
 ];
 
-/** Answers each request with whom the queue would be fair to, and under which name. */
+/** Answers each request with the owner and the caller of its ticket. */
 async function startIdentifying(withKeys: boolean): Promise<string> {
   const settings = loadSettings({});
   if (settings.kind === 'bad') throw new Error(settings.problems.join('\n'));
@@ -25,12 +25,12 @@ async function startIdentifying(withKeys: boolean): Promise<string> {
     readsAnswers: false,
     credentialHash: (authorization) => authorization,
     callerOfKey: withKeys ? makeCallerOfKey(KEYS, Buffer.from('random')) : undefined,
-    refuseWebPages: () => undefined,
+    isOurHost: () => true,
   });
   const server = createServer((incoming, outgoing) => {
     const job = identify(new Call('id', incoming, outgoing, 0));
     if (job instanceof Promise || job === 'cancelled') {
-      throw new Error('there is no body to wait for');
+      throw new Error('the request has no body');
     }
     outgoing.end(`${job.ticket.owner} ${job.ticket.caller}`);
   });
@@ -47,7 +47,7 @@ async function ownerOf(url: string, headers: Record<string, string>): Promise<st
   return (await ask(`${url}/domains`, { headers })).text;
 }
 
-test('with keys the queue is fair to keys, whatever callers call themselves', async () => {
+test('with keys, the owner is the caller of the key, whatever name the caller sends', async () => {
   const url = await startIdentifying(true);
   const key = { 'headgate-key': 'billing-key-0123456789' };
   expect(await ownerOf(url, key)).toBe('billing billing');
@@ -55,7 +55,7 @@ test('with keys the queue is fair to keys, whatever callers call themselves', as
   expect(await ownerOf(url, { 'headgate-key': 'web-key-0123456789' })).toBe('web web');
 });
 
-test('without keys the queue is fair to addresses, and names are what callers say', async () => {
+test('without keys, the owner is the address, and the caller sends its name', async () => {
   const url = await startIdentifying(false);
   const named = { 'headgate-caller': 'web', 'headgate-key': 'billing-key-0123456789' };
   expect(await ownerOf(url, named)).toBe('127.0.0.1 web');

@@ -28,7 +28,7 @@ afterAll(async () => {
   await api.close();
 });
 
-describe('with a token to spend, a web page', () => {
+describe('with a configured token, a web page', () => {
   test.each([
     ['of another site', { origin: 'https://evil.example.com' }],
     ['of another port of this host', { origin: 'http://127.0.0.1:1' }],
@@ -36,7 +36,7 @@ describe('with a token to spend, a web page', () => {
     ['that shows an image from here', { 'sec-fetch-site': 'cross-site' }],
     ['of the same site and another origin', { 'sec-fetch-site': 'same-site' }],
     ['with two origins', { origin: 'http://127.0.0.1, https://evil.example.com' }],
-  ])('%s spends nothing of it', async (_, headers) => {
+  ])('%s cannot use it', async (_, headers) => {
     for (const method of ['GET', 'POST', 'OPTIONS']) {
       const refused = await ask(`${gateway.url}/domains`, { method, headers });
       expect(refused.status).toBe(403);
@@ -53,7 +53,7 @@ describe('with a token to spend, a web page', () => {
     'evil.internal.example.com',
     'gate.example.com.evil.example.com',
     '127.0.0.1@evil.example.com',
-  ])('that had %j resolve to this address spends nothing of it', async (host) => {
+  ])('whose name %j resolves to this address cannot use it', async (host) => {
     const refused = await ask(`${gateway.url}/domains`, { headers: { host } });
     expect(refused.status).toBe(403);
     expect(refused.headers['headgate-error']).toBe('foreign-host');
@@ -61,13 +61,13 @@ describe('with a token to spend, a web page', () => {
     expect(api.seen).toHaveLength(seenBefore);
   });
 
-  test('may do what its reader has credentials for', async () => {
+  test('can use its own credentials', async () => {
     const headers = { origin: 'https://app.example.com', authorization: OWN };
     expect((await ask(`${gateway.url}/domains`, { headers })).status).toBe(200);
   });
 });
 
-describe('with a token to spend, a service', () => {
+describe('with a configured token, a service', () => {
   test.each([
     'localhost:8080',
     'LOCALHOST',
@@ -84,11 +84,11 @@ describe('with a token to spend, a service', () => {
     'gate.example.com',
     'Gate.Example.Com.:8080',
     'headgate.prod',
-  ])('reaches us as %s', async (host) => {
+  ])('reaches the gateway as %s', async (host) => {
     expect((await ask(`${gateway.url}/domains`, { headers: { host } })).status).toBe(200);
   });
 
-  test('is not taken for a page when a browser looks at us directly', async () => {
+  test('or a browser that opens the gateway directly is not taken for a page of another site', async () => {
     const { host } = new URL(gateway.url);
     for (const headers of [
       { 'sec-fetch-site': 'none' },
@@ -100,7 +100,7 @@ describe('with a token to spend, a service', () => {
   });
 });
 
-test('without a token to spend, Host and Origin are nobody’s business', async () => {
+test('without a configured token, Host and Origin are not checked', async () => {
   const plain = await startGateway({ upstream: api.url });
   try {
     const headers = { host: 'anything.example.com', origin: 'https://app.example.com' };

@@ -5,16 +5,16 @@ import { FakeClock } from './fake-clock.ts';
 import { makeLimiter, type LimiterOptions, type Semantics } from './limiter.ts';
 import { seededRandom } from './seeded-random.ts';
 
-/** What becomes of one request, from its grant on. */
+/** What happens to one request after its grant. */
 export interface Fate {
   readonly kind:
-    /** It reaches the API and its answer reaches us. */
+    /** It reaches the API, and its answer arrives. */
     | 'answered'
-    /** It never reaches the API, and we know. */
+    /** It does not reach the API, and the ledger knows. */
     | 'unsent'
-    /** It never reaches the API, and we cannot know. */
+    /** It does not reach the API, and the ledger cannot know. */
     | 'lost-before'
-    /** It reaches the API, and its answer never comes. */
+    /** It reaches the API, and no answer arrives. */
     | 'lost-after';
   readonly toApiMs: number;
   readonly backMs: number;
@@ -22,20 +22,22 @@ export interface Fate {
 
 export interface WorldOptions extends LimiterOptions {
   readonly semantics: Semantics;
-  /** One a grant, over and over. */
+  /** One for each grant, used in rotation. */
   readonly fates: readonly Fate[];
-  readonly inFlight: number;
+  readonly maxInFlight: number;
   readonly runMs: number;
-  /** The API's clock less ours, and how much less and more than that we hold possible. */
+  /** The API's clock minus ours, and by how much the known bounds lie below and above that. */
   readonly offsetMs?: number;
   readonly belowMs?: number;
   readonly aboveMs?: number;
-  /** By turns: so long somebody waits, so long nobody does. */
+  /** Alternating times in which requests wait and in which none does. */
   readonly demandMs?: readonly number[];
-  /** Probes and canaries are answered, and within a second, whatever their fate. */
-  readonly testsArrive?: boolean;
-  /** What the API says instead of the truth. */
-  readonly lie?: (said: Observation, number: number) => Observation;
+  /** First requests and canaries are answered within a second, whatever their fate. */
+  readonly trialsArrive?: boolean;
+  /** What the API reports instead of the truth. */
+  readonly lie?: (truth: Observation, number: number) => Observation;
+  /** Called after each event and after each grant. */
+  readonly inspect?: (bucket: Bucket, now: number) => void;
 }
 
 export interface SentRequest {
@@ -45,21 +47,21 @@ export interface SentRequest {
 }
 
 export interface WorldResult {
-  /** What reached the API, in that order. */
+  /** The requests that reached the API, in that order. */
   readonly atTheApi: readonly SentRequest[];
   readonly grants: number;
-  /** Grants that had no answer within ten seconds: the bucket had to guess. */
+  /** How many grants had no answer within ten seconds, so that the bucket had to guess. */
   readonly unanswered: number;
-  /** The longest time that somebody waited, there was room, and nothing was granted. */
-  readonly longestStretchMs: number;
-  /** How often a request went at a moment of which no alarm had told. */
+  /** The longest time without a grant while requests waited and fewer than the maximum were in flight. */
+  readonly longestWaitMs: number;
+  /** How often a request could be granted earlier than `nextWakeAt` had announced. */
   readonly unannounced: number;
 }
 
-/** A bucket before an API whose every delay and loss is chosen by the test, with exact stamps. */
+/** Runs a bucket in front of an API with exact timestamps. The test chooses every delay and loss. */
 export function runWorld(options: WorldOptions): WorldResult {
-  const { semantics, fates, inFlight, runMs, demandMs = [], lie = (said) => said } = options;
-  const { offsetMs = 0, belowMs = 0, aboveMs = 0 } = options;
+  const { semantics, fates, maxInFlight, runMs, demandMs = [], lie = (truth) => truth } = options;
+  const { offsetMs = 0, belowMs = 0, aboveMs = 0, inspect = () => undefined } = options;
   const clock = new FakeClock({ startMs: 5_000_000 });
   const limiter = makeLimiter(semantics, options);
   const random = seededRandom(7);
@@ -67,24 +69,24 @@ export function runWorld(options: WorldOptions): WorldResult {
   const offset = { low: offsetMs - belowMs, high: offsetMs + aboveMs };
   const atTheApi: SentRequest[] = [];
   const end = clock.now() + runMs;
-  let [grants, out, unanswered, longestStretchMs, unannounced] = [0, 0, 0, 0, 0];
-  let wanted = true;
-  let full = false;
+  let [grants, inFlight, unanswered, longestWaitMs, unannounced] = [0, 0, 0, 0, 0];
+  let isWanted = true;
+  let isFull = false;
   let waitingSince = clock.now();
   let alarm: Timer | undefined;
-  let glance: Timer | undefined;
+  let earlyLook: Timer | undefined;
 
   const settle = (act: (now: number) => void): void => {
     const now = clock.now();
     bucket.advance(now, offset);
     act(now);
-    out--;
+    inFlight--;
     pump();
   };
 
   const send = (lease: Lease, { kind, toApiMs, backMs }: Fate, number: number): void => {
-    const slow = kind === 'answered' && toApiMs + backMs >= 10_000;
-    if (slow || kind === 'lost-before' || kind === 'lost-after') unanswered++;
+    const isSlow = kind === 'answered' && toApiMs + backMs >= 10_000;
+    if (isSlow || kind === 'lost-before' || kind === 'lost-after') unanswered++;
     if (kind === 'unsent') {
       clock.after(toApiMs, () => settle(() => bucket.unsent(lease)));
       return;
@@ -94,16 +96,16 @@ export function runWorld(options: WorldOptions): WorldResult {
       return;
     }
     clock.after(toApiMs, () => {
-      const said = limiter.take(clock.now() + offsetMs);
-      atTheApi.push({ at: clock.now(), kind: lease.kind, accepted: said.allowed });
+      const verdict = limiter.take(clock.now() + offsetMs);
+      atTheApi.push({ at: clock.now(), kind: lease.kind, accepted: verdict.allowed });
       clock.after(backMs, () =>
         settle((now) => {
           if (kind === 'lost-after') return bucket.lost(lease, now);
           const observation: Observation = {
-            status: said.allowed ? 200 : 429,
-            limit: said.limit,
-            remaining: said.remaining,
-            resetAt: said.resetAtMs,
+            status: verdict.allowed ? 200 : 429,
+            limit: verdict.limit,
+            remaining: verdict.remaining,
+            resetAt: verdict.resetAtMs,
             basis: 'instant',
             sameWithinMs: 0,
             uncertaintyMs: belowMs + aboveMs,
@@ -118,46 +120,48 @@ export function runWorld(options: WorldOptions): WorldResult {
   const pump = (): void => {
     const now = clock.now();
     bucket.advance(now, offset);
+    inspect(bucket, now);
     alarm?.cancel();
-    glance?.cancel();
-    if (!wanted) return;
-    // While every place was taken nobody was kept waiting by the bucket.
-    if (full && out < inFlight) waitingSince = now;
-    while (out < inFlight && bucket.offer(now) !== undefined) {
+    earlyLook?.cancel();
+    if (!isWanted) return;
+    // With the maximum in flight, the bucket kept no request waiting.
+    if (isFull && inFlight < maxInFlight) waitingSince = now;
+    while (inFlight < maxInFlight && bucket.offer(now) !== undefined) {
       const lease = bucket.grant(now);
-      longestStretchMs = Math.max(longestStretchMs, now - waitingSince);
+      inspect(bucket, now);
+      longestWaitMs = Math.max(longestWaitMs, now - waitingSince);
       waitingSince = now;
       const number = grants++;
-      out++;
+      inFlight++;
       const fate = fates[number % fates.length];
       if (fate === undefined) throw new Error('expected at least one fate');
-      const isTest = lease.kind !== 'slot' && options.testsArrive === true;
-      send(lease, isTest ? { kind: 'answered', toApiMs: 100, backMs: 100 } : fate, number);
+      const arrives = lease.kind !== 'regular' && options.trialsArrive === true;
+      send(lease, arrives ? { kind: 'answered', toApiMs: 100, backMs: 100 } : fate, number);
     }
-    full = out >= inFlight;
-    if (full) return;
+    isFull = inFlight >= maxInFlight;
+    if (isFull) return;
     const wakeAt = bucket.nextWakeAt(now);
     alarm = clock.after(wakeAt - now, pump);
-    glance = clock.after((wakeAt - now) * 0.7, () => {
-      const between = clock.now();
-      bucket.advance(between, offset);
-      if (between < wakeAt && bucket.offer(between) !== undefined) unannounced++;
+    earlyLook = clock.after((wakeAt - now) * 0.7, () => {
+      const earlyAt = clock.now();
+      bucket.advance(earlyAt, offset);
+      if (earlyAt < wakeAt && bucket.offer(earlyAt) !== undefined) unannounced++;
     });
   };
 
-  const toggle = (turn: number): void => {
-    const span = demandMs[turn % demandMs.length];
-    if (span === undefined) return;
-    clock.after(span, () => {
-      wanted = !wanted;
+  const toggleDemand = (turn: number): void => {
+    const spanMs = demandMs[turn % demandMs.length];
+    if (spanMs === undefined) return;
+    clock.after(spanMs, () => {
+      isWanted = !isWanted;
       waitingSince = clock.now();
       pump();
-      toggle(turn + 1);
+      toggleDemand(turn + 1);
     });
   };
-  toggle(0);
+  toggleDemand(0);
   pump();
   clock.advance(end - clock.now());
-  longestStretchMs = Math.max(longestStretchMs, wanted && !full ? end - waitingSince : 0);
-  return { atTheApi, grants, unanswered, longestStretchMs, unannounced };
+  longestWaitMs = Math.max(longestWaitMs, isWanted && !isFull ? end - waitingSince : 0);
+  return { atTheApi, grants, unanswered, longestWaitMs, unannounced };
 }

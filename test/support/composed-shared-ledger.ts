@@ -4,13 +4,13 @@ import { ApiClock } from '../../src/rate-headers/api-clock.ts';
 import type { Clock } from '../../src/util/clock.ts';
 import { makeLog } from '../../src/telemetry/log.ts';
 import { CapturedLog } from './captured-log.ts';
-import { FakePlaces } from './ledger-desk.ts';
+import { FakePermits } from './ledger-driver.ts';
 import type { RedisServer } from './redis-server.ts';
 import { seededRandom } from './seeded-random.ts';
 
 export interface ComposedSharedLedger extends BuiltLedger {
   readonly log: CapturedLog;
-  readonly places: FakePlaces;
+  readonly permits: FakePermits;
 }
 
 /** The failover ledger on this server, as the program composes it. Its keys begin with `h`. */
@@ -19,7 +19,7 @@ export async function composeSharedLedgerOn(
   { clock, timeoutMs }: { readonly clock: Clock; readonly timeoutMs: number },
 ): Promise<ComposedSharedLedger> {
   const log = new CapturedLog();
-  const places = new FakePlaces(10);
+  const permits = new FakePermits(10);
   const composed = await makeSharedLedger(
     {
       atEndOfTurn: (run) => run(),
@@ -28,7 +28,7 @@ export async function composeSharedLedgerOn(
       clock,
       random: seededRandom(1),
       apiClock: new ApiClock(),
-      socketPermits: places,
+      socketPermits: permits,
       log: makeLog({ level: 'debug', replica: 'r', clock, destination: log }),
       observer: { step: () => undefined, mode: () => undefined },
     },
@@ -47,5 +47,5 @@ export async function composeSharedLedgerOn(
       key: undefined,
     },
   );
-  return { ...composed, log, places };
+  return { ...composed, log, permits };
 }

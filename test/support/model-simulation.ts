@@ -16,20 +16,20 @@ export interface SimulationOptions {
   readonly periodMs?: number;
   readonly windows?: number;
   readonly skewMs?: number;
-  /** Operations per window that somebody else spends with the same token. */
+  /** Operations per window that another consumer of the same credential spends. */
   readonly otherPerWindow?: number;
-  readonly inFlight?: number;
+  readonly maxInFlight?: number;
   readonly seed?: number;
-  /** Whether the API's answers carry a `Date`; without, our clocks are taken for equal. */
+  /** Whether the API's answers have a `Date`. Without it, both clocks are assumed to be equal. */
   readonly hasDate?: boolean;
-  /** What happens to the limiter at a moment, in windows from the start, whoever calls or not. */
+  /** Changes the limiter at a time, given in windows from the start. */
   readonly change?: { readonly atWindow: number; readonly run: (limiter: Limiter) => void };
-  /** What the API does to one call instead of its usual; for hostile APIs. */
-  readonly meddle?: (call: Call) => Meddling | undefined;
+  /** Changes how a hostile API answers one call. */
+  readonly interfere?: (call: Call) => Interference | undefined;
 }
 
 export interface Call {
-  /** From 0, in the order of sending. */
+  /** From 0, in the order in which calls were sent. */
   readonly number: number;
   readonly windowsPassed: number;
   readonly limiter: Limiter;
@@ -37,13 +37,13 @@ export interface Call {
   readonly random: () => number;
 }
 
-export interface Meddling {
+export interface Interference {
   readonly status?: number;
   readonly headers?: Record<string, string>;
-  /** Answered without asking the limiter. */
+  /** Whether the call is answered without being counted. */
   readonly uncounted?: boolean;
   readonly latencyMs?: number;
-  /** Changes what the limiter said before it goes into headers. */
+  /** Changes the limiter's verdict before it is written into headers. */
   readonly report?: (verdict: Verdict) => Verdict;
 }
 
@@ -51,19 +51,19 @@ export interface SimulationResult {
   readonly sent: number;
   readonly throttled: number;
   readonly throttledShare: number;
-  /** How fast the API served, us and others, over how fast it can: whole budgets per period. */
+  /** The rate at which the API served all consumers, divided by the rate that its limit allows. */
   readonly utilisation: number;
-  /** Served to us, by window: shows a bucket that died. */
+  /** How many of our calls were served in each window, which shows a bucket that stopped. */
   readonly servedByWindow: readonly number[];
 }
 
 /**
- * A saturated bucket against an API, event by event, on a clock that costs nothing to wait for.
- * Round trips take 40 to 120 ms and answers overtake each other.
+ * Simulates a saturated bucket in front of an API, event by event, on a fake clock. Round trips take
+ * 40 to 120 ms, and answers arrive out of order.
  */
 export function simulate(options: SimulationOptions): SimulationResult {
   const { semantics, dialect = {}, limit = 200, periodMs = 60_000, windows = 50 } = options;
-  const { skewMs = 0, otherPerWindow = 0, inFlight = 64, seed = 1, meddle } = options;
+  const { skewMs = 0, otherPerWindow = 0, maxInFlight = 64, seed = 1, interfere } = options;
   const { hasDate = true, change } = options;
   const clock = new FakeClock({ epochMs: Date.UTC(2026, 0, 1) + 12_345.678 });
   const random = seededRandom(seed);
@@ -75,8 +75,8 @@ export function simulate(options: SimulationOptions): SimulationResult {
   const servedByWindow = Array.from({ length: windows }, () => 0);
   const oneWay = (): number => 20 + 40 * random();
   const apiNow = (): number => clock.wallMs() + skewMs;
-  let [out, sent, served, throttled] = [0, 0, 0, 0];
-  /** When half of each further budget had been served. */
+  let [inFlight, sent, served, throttled] = [0, 0, 0, 0];
+  /** The times at which half of each further budget had been served. */
   const halfAt: number[] = [];
   let alarm: Timer | undefined;
 
@@ -92,21 +92,22 @@ export function simulate(options: SimulationOptions): SimulationResult {
 
   const atTheApi = (lease: Lease, sentAt: number, number: number): void => {
     const windowsPassed = (clock.now() - start) / periodMs;
-    const meddling = meddle?.({ number, windowsPassed, limiter, apiNow: apiNow(), random }) ?? {};
-    const verdict = meddling.uncounted === true ? undefined : limiter.take(apiNow());
+    const interference =
+      interfere?.({ number, windowsPassed, limiter, apiNow: apiNow(), random }) ?? {};
+    const verdict = interference.uncounted === true ? undefined : limiter.take(apiNow());
     if (verdict?.allowed === true) countOurs();
-    const status = meddling.status ?? (verdict?.allowed === false ? 429 : 200);
+    const status = interference.status ?? (verdict?.allowed === false ? 429 : 200);
     const dateMs = Math.floor(apiNow() / 1000) * 1000;
-    const reported = verdict && (meddling.report?.(verdict) ?? verdict);
+    const reported = verdict && (interference.report?.(verdict) ?? verdict);
     const headers =
-      meddling.headers ?? (reported ? renderHeaders(reported, apiNow(), dialect) : {});
-    clock.after(meddling.latencyMs ?? oneWay(), () => {
+      interference.headers ?? (reported ? renderHeaders(reported, apiNow(), dialect) : {});
+    clock.after(interference.latencyMs ?? oneWay(), () => {
       const receivedAt = clock.now();
       if (hasDate) apiClock.observe({ dateMs, sentAt, receivedAt });
       bucket.advance(receivedAt, offset());
       const answer = { status, reading: readRateLimit(headers), sentAt, receivedAt };
       bucket.answered(lease, observe(answer, offset()), receivedAt, random);
-      out--;
+      inFlight--;
       if (status === 429) throttled++;
       pump();
     });
@@ -117,14 +118,14 @@ export function simulate(options: SimulationOptions): SimulationResult {
   const pump = (): void => {
     const now = clock.now();
     bucket.advance(now, offset());
-    while (out < inFlight && bucket.offer(now) !== undefined) {
+    while (inFlight < maxInFlight && bucket.offer(now) !== undefined) {
       const lease = bucket.grant(now);
       const number = sent++;
-      out++;
+      inFlight++;
       clock.after(oneWay(), () => atTheApi(lease, now, number));
     }
     alarm?.cancel();
-    if (out < inFlight) alarm = clock.after(bucket.nextWakeAt(now) - now, pump);
+    if (inFlight < maxInFlight) alarm = clock.after(bucket.nextWakeAt(now) - now, pump);
   };
 
   if (otherPerWindow > 0) {

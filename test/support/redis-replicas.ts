@@ -3,7 +3,7 @@ import type { EndOfTurn } from '../../src/util/clock.ts';
 import { SharedLedger } from '../../src/ledger/shared/shared-ledger.ts';
 import type { StepBatch } from '../../src/ledger/shared/wire.ts';
 import { FakeClock } from './fake-clock.ts';
-import { Desk, FakePlaces } from './ledger-desk.ts';
+import { LedgerDriver, FakePermits } from './ledger-driver.ts';
 import { startRedis, type RedisServer } from './redis-server.ts';
 import { CHANNEL, makeTimedStep } from './redis-step.ts';
 import { seededRandom } from './seeded-random.ts';
@@ -11,26 +11,26 @@ import { seededRandom } from './seeded-random.ts';
 export interface Replica {
   readonly name: string;
   readonly ledger: SharedLedger;
-  readonly desk: Desk;
-  readonly places: FakePlaces;
+  readonly driver: LedgerDriver;
+  readonly permits: FakePermits;
   /** How many steps it has taken. */
   readonly steps: number;
   readonly troubles: readonly Error[];
-  /** What happens to its next step instead; answers what the step is to resolve to. */
-  meddle: ((run: () => Promise<unknown>, batch: StepBatch) => Promise<unknown>) | undefined;
-  /** What happens around each of its steps. */
-  everyStep: ((run: () => Promise<unknown>) => Promise<unknown>) | undefined;
-  /** While set, nothing that others publish reaches it. */
-  deaf: boolean;
-  /** While set, its steps reach nobody. */
-  mute: boolean;
+  /** Replaces its next step; returns what the step resolves to. */
+  interceptNext: ((run: () => Promise<unknown>, batch: StepBatch) => Promise<unknown>) | undefined;
+  /** Wraps each of its steps. */
+  interceptAll: ((run: () => Promise<unknown>) => Promise<unknown>) | undefined;
+  /** While set, messages of other replicas do not reach it. */
+  losesMessages: boolean;
+  /** While set, its steps do not reach the server. */
+  losesSteps: boolean;
 }
 
 export interface ReplicaOptions {
-  readonly places?: number;
+  readonly sockets?: number;
   readonly maxQueue?: number;
   readonly maxBuckets?: number;
-  /** StepLoop are taken at once unless a test says otherwise. */
+  /** Steps start at once unless a test sets another end of turn. */
   readonly atEndOfTurn?: EndOfTurn;
 }
 
@@ -43,7 +43,7 @@ const NEVER = new Promise<never>(() => undefined);
 export class Replicas {
   readonly redis: RedisServer;
   readonly clock = new FakeClock();
-  /** The server's clock less ours. */
+  /** The server's clock less this process's. */
   serverAheadMs = 0;
   readonly #subscriber: RedisServer['client'];
   readonly #all = new Map<string, Replica>();
@@ -54,7 +54,7 @@ export class Replicas {
     this.#subscriber = subscriber;
     subscriber.on('pmessage', (_pattern: string, channel: string, text: string) => {
       const replica = this.#all.get(channel.slice(CHANNEL.length));
-      if (replica !== undefined && !replica.deaf) replica.ledger.hear(text);
+      if (replica !== undefined && !replica.losesMessages) replica.ledger.receive(text);
     });
   }
 
@@ -66,16 +66,16 @@ export class Replicas {
   }
 
   add(name: string, options: ReplicaOptions = {}): Replica {
-    const { places = 100, maxQueue = 100, maxBuckets, atEndOfTurn = (run) => run() } = options;
+    const { sockets = 100, maxQueue = 100, maxBuckets, atEndOfTurn = (run) => run() } = options;
     const timedStep = makeTimedStep(this.redis.client);
-    const fakePlaces = new FakePlaces(places);
+    const permits = new FakePermits(sockets);
     const troubles: Error[] = [];
     let steps = 0;
     const ledger = new SharedLedger({
       clock: this.clock,
       random: seededRandom(1),
       apiClock: new ApiClock(),
-      places: fakePlaces,
+      socketPermits: permits,
       maxQueue,
       ...(maxBuckets === undefined ? {} : { maxBuckets }),
       replica: name,
@@ -94,24 +94,24 @@ export class Replicas {
             this.#underWay.delete(mark);
           }
         };
-        if (replica.mute) return NEVER;
-        const { meddle, everyStep } = replica;
-        replica.meddle = undefined;
-        if (everyStep !== undefined) return everyStep(run);
-        return meddle === undefined ? run() : meddle(run, JSON.parse(batch));
+        if (replica.losesSteps) return NEVER;
+        const { interceptNext, interceptAll } = replica;
+        replica.interceptNext = undefined;
+        if (interceptAll !== undefined) return interceptAll(run);
+        return interceptNext === undefined ? run() : interceptNext(run, JSON.parse(batch));
       },
     });
-    const desk = new Desk(ledger, this.clock, fakePlaces);
+    const driver = new LedgerDriver(ledger, this.clock, permits);
     const replica: Replica = {
       name,
       ledger,
-      desk,
-      places: fakePlaces,
+      driver,
+      permits,
       troubles,
-      meddle: undefined,
-      everyStep: undefined,
-      deaf: false,
-      mute: false,
+      interceptNext: undefined,
+      interceptAll: undefined,
+      losesMessages: false,
+      losesSteps: false,
       get steps() {
         return steps;
       },
@@ -146,7 +146,7 @@ export class Replicas {
   /** Ends all replicas and forgets what they left. */
   async clear(): Promise<void> {
     const closed = Promise.all([...this.#all.values()].map(({ ledger }) => ledger.close()));
-    // A step that reaches nobody is waited for until it times out.
+    // A lost step is waited for until it times out.
     await this.pass(1000);
     await closed;
     this.#all.clear();

@@ -1,13 +1,13 @@
 import type { Redis } from 'ioredis';
 import { bucketKeys, STEP_KEYS, stepScript } from '../../src/ledger/shared/script/step-script.ts';
 
-/** The script on a clock that the test holds: `ARGV[3]`. */
+/** The script on a clock that the test sets: `ARGV[3]`. */
 const SCRIPT = stepScript('local function serverTime() return tonumber(ARGV[3]) end');
 
 export const PREFIX = 'h';
 export const CHANNEL = `${PREFIX}:replica:`;
 
-/** Runs steps on a server at a time of the test's choosing. */
+/** Runs steps on a server, each at a time that the test gives. */
 export function makeTimedStep(client: Redis) {
   client.defineCommand('timedStep', { numberOfKeys: STEP_KEYS, lua: SCRIPT });
   const run: unknown = Reflect.get(client, 'timedStep');

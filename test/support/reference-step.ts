@@ -1,19 +1,20 @@
 import { Bucket, type Lease } from '../../src/budget/bucket.ts';
 import { FairQueue, type Priority, type QueuedItem } from '../../src/queue/fair-queue.ts';
-import type {
-  StepBatch,
-  StepGranted,
-  StepObservation,
-  StepShed,
+import {
+  WIRE_KINDS,
+  type StepBatch,
+  type StepGranted,
+  type StepObservation,
+  type StepShed,
 } from '../../src/ledger/shared/wire.ts';
 
-/** What a step says, in the terms of both the script and this model of it. */
+/** The result of a step, in the terms of both the script and this model of it. */
 export interface StepOutcome {
   readonly granted: StepGranted[];
   readonly shed: StepShed[];
   readonly published: Record<string, Message>;
-  /** How much stock was added, and whether there is some that is to be given back. */
-  readonly stockAdded: number;
+  /** How many leases were prefetched, and whether the replica is to return those that it has. */
+  readonly prefetched: number;
   readonly recall: boolean;
   readonly limit: number | undefined;
   readonly remaining: number | undefined;
@@ -24,24 +25,24 @@ export interface StepOutcome {
   readonly wakeIn: number | undefined;
 }
 
-/** What a step says to another replica. */
+/** What a step publishes to another replica. */
 interface Message {
   readonly granted: StepGranted[];
   readonly shed: StepShed[];
   recall: boolean;
 }
 
-/** Which stock it is, by the sequence numbers of the steps that gave it. */
-export interface StockUsed {
-  /** What the batch no longer counts. */
+/** Which prefetched leases a batch is about, by the sequence numbers of the steps that granted them. */
+export interface PrefetchChanges {
+  /** Those that the batch no longer counts. */
   readonly returned: readonly number[];
-  /** Where those leases came from that the batch tells of, by id. */
-  readonly givenBy: ReadonlyMap<string, number>;
+  /** Those that the batch reports as used, by the id of their lease. */
+  readonly grantedBy: ReadonlyMap<string, number>;
 }
 
-/** What a replica holds ahead of its calls, with what it used and has not told of. */
-interface Stock {
-  readonly all: { readonly lease: Lease; readonly givenBy: number }[];
+/** The leases that a replica prefetched, with those that it used and has not reported. */
+interface Prefetched {
+  readonly all: { readonly lease: Lease; readonly grantedBy: number }[];
   endsAt: number;
   isRecalled: boolean;
 }
@@ -50,34 +51,34 @@ interface Waiting extends QueuedItem<Waiting> {
   readonly id: string;
   readonly replica: string;
   readonly deadlineAt: number;
-  /** Of its replica, when it was last declared. */
+  /** The epoch of its replica when it was last declared. */
   epoch: number;
 }
 
 interface Held {
   readonly lease: Lease;
   readonly replica: string;
-  /** While it is an offer: until when, and the ticket that queues again after that. */
+  /** While it is an offer: its end, and the ticket that then queues again. */
   offer?: { readonly endsAt: number; readonly ticket: Waiting } | undefined;
 }
 
 const OFFER_MS = 2000;
-const STOCK_MS = 2000;
+const PREFETCH_MS = 2000;
 const UNHEARD_MS = 10_000;
 const FORGOTTEN_MS = 600_000;
 const ANY_TIME = { low: 0, high: 0 };
 
-/** The step of step.lua, written over the bucket and the queue of the memory ledger. */
+/** The step of step.lua, over the bucket and the queue of the local ledger. */
 export class ReferenceStep {
   readonly #bucket: Bucket;
   readonly #queue = new FairQueue<Waiting>();
   readonly #tickets = new Map<string, Waiting>();
   readonly #held = new Map<string, Held>();
-  readonly #stocks = new Map<string, Stock>();
+  readonly #prefetched = new Map<string, Prefetched>();
   readonly #heardAt = new Map<string, number>();
   readonly #epochs = new Map<string, number>();
   readonly #maxQueue: number;
-  /** Replicas some of whose tickets were dropped: they must declare what they have. */
+  /** Replicas of which tickets were dropped: they must declare what they have. */
   readonly mustDeclare = new Set<string>();
   #now = 0;
   #outcome: Pick<StepOutcome, 'granted' | 'shed' | 'published'> = {
@@ -91,41 +92,43 @@ export class ReferenceStep {
     this.#maxQueue = maxQueue;
   }
 
-  run(batch: StepBatch, { returned, givenBy }: StockUsed, now: number): StepOutcome {
+  run(batch: StepBatch, { returned, grantedBy }: PrefetchChanges, now: number): StepOutcome {
     this.#now = now;
     this.#outcome = { granted: [], shed: [], published: {} };
     this.#endOffers();
-    this.#endStocks();
+    this.#expirePrefetched();
     this.#bucket.advance(now, ANY_TIME);
     if (batch.declares) this.#forgetReplicas();
     this.#heardAt.set(batch.replica, now);
     if (batch.declares) this.mustDeclare.delete(batch.replica);
     this.#epochs.set(batch.replica, batch.epoch);
-    const stock = this.#stockOf(batch.replica);
-    stock.endsAt = now + STOCK_MS;
-    stock.isRecalled = false;
-    for (const [id, step] of givenBy) {
-      this.#held.set(id, { lease: takeStock(stock, step), replica: batch.replica });
+    const prefetched = this.#prefetchedOf(batch.replica);
+    prefetched.endsAt = now + PREFETCH_MS;
+    prefetched.isRecalled = false;
+    for (const [id, step] of grantedBy) {
+      this.#held.set(id, { lease: takePrefetched(prefetched, step), replica: batch.replica });
     }
     for (const [id] of batch.held) {
       const held = this.#held.get(id);
       if (held !== undefined) held.offer = undefined;
     }
-    for (const [id, , , , outcome, said] of batch.settled) this.#settle(id, outcome, said);
+    for (const [id, , , , outcome, observed] of batch.settled) {
+      this.#settle(id, outcome, observed);
+    }
     for (const id of batch.gone) this.#drop(id);
-    for (const step of returned) this.#bucket.unsent(takeStock(stock, step));
+    for (const step of returned) this.#bucket.unsent(takePrefetched(prefetched, step));
     this.#repeatOffers(batch.replica);
     if (!batch.declares) this.#serve(batch.replica);
     for (const ticket of batch.tickets) this.#arrive(batch.replica, ticket);
     this.#serve(batch.replica);
-    const stockAdded = this.#addStock(stock, batch);
-    this.#recallStocks(batch.replica);
+    const added = this.#prefetch(prefetched, batch);
+    this.#recallPrefetched(batch.replica);
     const { limit, remaining, resetInMs, blockedForMs, leases } = this.#bucket.view(now);
     const waiting = this.#queue.size;
     return {
       ...this.#outcome,
-      stockAdded,
-      recall: stock.isRecalled,
+      prefetched: added,
+      recall: prefetched.isRecalled,
       limit,
       remaining,
       resetIn: resetInMs,
@@ -135,51 +138,52 @@ export class ReferenceStep {
       wakeIn:
         waiting === 0 || this.#bucket.offer(now) !== undefined
           ? undefined
-          : Math.min(this.#bucket.nextWakeAt(now), ...this.#stockEnds) - now,
+          : Math.min(this.#bucket.nextWakeAt(now), ...this.#prefetchedEnds) - now,
     };
   }
 
-  /** All stock together counts as leases; what follows is the rules of stock.lua. */
-  get #stocked(): number {
-    return [...this.#stocks.values()].reduce((sum, { all }) => sum + all.length, 0);
+  /** How many leases all replicas prefetched; with the methods below, the rules of prefetch.lua. */
+  get #prefetchedCount(): number {
+    return [...this.#prefetched.values()].reduce((sum, { all }) => sum + all.length, 0);
   }
 
-  get #stockEnds(): number[] {
-    const stocks = [...this.#stocks.values()].filter(({ all }) => all.length > 0);
-    return stocks.map(({ endsAt }) => endsAt);
+  get #prefetchedEnds(): number[] {
+    const held = [...this.#prefetched.values()].filter(({ all }) => all.length > 0);
+    return held.map(({ endsAt }) => endsAt);
   }
 
-  #stockOf(replica: string): Stock {
-    const stock = this.#stocks.get(replica) ?? { all: [], endsAt: 0, isRecalled: false };
-    this.#stocks.set(replica, stock);
-    return stock;
+  #prefetchedOf(replica: string): Prefetched {
+    const prefetched = this.#prefetched.get(replica) ?? { all: [], endsAt: 0, isRecalled: false };
+    this.#prefetched.set(replica, prefetched);
+    return prefetched;
   }
 
-  #endStocks(): void {
-    for (const { all, endsAt } of this.#stocks.values()) {
+  #expirePrefetched(): void {
+    for (const { all, endsAt } of this.#prefetched.values()) {
       if (endsAt > this.#now) continue;
       for (const { lease } of all.splice(0)) this.#bucket.lost(lease, this.#now);
     }
   }
 
-  #addStock({ all }: Stock, { wants, sequence }: StepBatch): number {
-    const { limit, remaining, leases: out } = this.#bucket.view(this.#now);
+  #prefetch({ all }: Prefetched, { wants, sequence }: StepBatch): number {
+    const { limit, remaining, leases } = this.#bucket.view(this.#now);
     if (limit === undefined || remaining === undefined || this.#queue.size > 0) return 0;
-    if (this.#bucket.offer(this.#now) !== 'slot') return 0;
-    const most = Math.floor((remaining - out + this.#stocked) / 16);
-    if (most < 8) return 0;
-    const added = Math.max(0, Math.min(wants, most - this.#stocked, remaining - out, 128));
+    if (this.#bucket.offer(this.#now) !== 'regular') return 0;
+    const available = remaining - leases;
+    const max = Math.floor((available + this.#prefetchedCount) / 16);
+    if (max < 8) return 0;
+    const added = Math.max(0, Math.min(wants, max - this.#prefetchedCount, available, 128));
     for (let i = 0; i < added; i++) {
-      all.push({ lease: this.#bucket.grant(this.#now), givenBy: sequence });
+      all.push({ lease: this.#bucket.grant(this.#now), grantedBy: sequence });
     }
     return added;
   }
 
-  #recallStocks(stepping: string): void {
-    if (this.#bucket.offer(this.#now) === 'slot') return;
-    for (const [replica, stock] of this.#stocks) {
-      if (stock.all.length === 0 || stock.isRecalled) continue;
-      stock.isRecalled = true;
+  #recallPrefetched(stepping: string): void {
+    if (this.#bucket.offer(this.#now) === 'regular') return;
+    for (const [replica, prefetched] of this.#prefetched) {
+      if (prefetched.all.length === 0 || prefetched.isRecalled) continue;
+      prefetched.isRecalled = true;
       if (replica !== stepping) this.#messageFor(replica).recall = true;
     }
   }
@@ -203,16 +207,17 @@ export class ReferenceStep {
     }
   }
 
-  #settle(id: string, outcome: string, said: StepObservation | null | undefined): void {
+  #settle(id: string, outcome: string, observed: StepObservation | null | undefined): void {
     const held = this.#held.get(id);
-    if (held === undefined) throw new Error(`nobody holds ${id}`);
+    if (held === undefined) throw new Error(`no replica holds ${id}`);
     this.#held.delete(id);
     const { lease } = held;
     const now = this.#now;
     if (outcome === 'unsent') this.#bucket.unsent(lease);
     if (outcome === 'lost') this.#bucket.lost(lease, now);
-    if (outcome !== 'answered' || said === undefined || said === null) return;
-    const { status, limit, remaining, resetIn, retryIn, sameWithin, uncertainty, random } = said;
+    if (outcome !== 'answered' || observed === undefined || observed === null) return;
+    const { status, limit, remaining, resetIn, retryIn, sameWithin, uncertainty, random } =
+      observed;
     this.#bucket.answered(
       lease,
       {
@@ -292,12 +297,12 @@ export class ReferenceStep {
     return eta !== undefined && eta > ticket.deadlineAt ? eta - now : undefined;
   }
 
-  /** Stock is given back when somebody waits, so it is as good as there. */
+  /** Prefetched leases count as available, since they are returned when tickets wait. */
   #eta(rank: number): number | undefined {
     const { remaining = 0, leases } = this.#bucket.view(this.#now);
     const free = remaining - leases;
-    const back = Math.max(0, free + this.#stocked) - Math.max(0, free);
-    return this.#bucket.eta(rank - back, this.#now);
+    const returned = Math.max(0, free + this.#prefetchedCount) - Math.max(0, free);
+    return this.#bucket.eta(rank - returned, this.#now);
   }
 
   #shedLast(stepping: string): void {
@@ -351,22 +356,22 @@ export class ReferenceStep {
   }
 }
 
-/** By when the offers end, and by name where they end together: as a sorted set has it. */
+/** Orders leases by the end of their offer, then by name, as a sorted set does. */
 function inOrderOfEnds([a, x]: [string, Held], [b, y]: [string, Held]): number {
-  const apart = (x.offer?.endsAt ?? 0) - (y.offer?.endsAt ?? 0);
-  return apart !== 0 ? apart : `${x.replica}\0${a}` < `${y.replica}\0${b}` ? -1 : 1;
+  const difference = (x.offer?.endsAt ?? 0) - (y.offer?.endsAt ?? 0);
+  return difference !== 0 ? difference : `${x.replica}\0${a}` < `${y.replica}\0${b}` ? -1 : 1;
 }
 
-/** Those that one step gave are all alike. */
-function takeStock({ all }: Stock, step: number): Lease {
-  const at = all.findIndex(({ givenBy }) => givenBy === step);
+/** Removes a lease that was prefetched by a step; all leases of one step are alike. */
+function takePrefetched({ all }: Prefetched, step: number): Lease {
+  const at = all.findIndex(({ grantedBy }) => grantedBy === step);
   const [taken] = all.splice(at, at < 0 ? 0 : 1);
-  if (taken === undefined) throw new Error(`there is no stock of step ${step}`);
+  if (taken === undefined) throw new Error(`step ${step} prefetched no such lease`);
   return taken.lease;
 }
 
-function entryOf(id: string, { kind, observation, trustedClock }: Lease): StepGranted {
-  return [id, kind, observation, trustedClock];
+function entryOf(id: string, { kind, observationCount, trustedClock }: Lease): StepGranted {
+  return [id, WIRE_KINDS[kind], observationCount, trustedClock];
 }
 
 function priorityOf(text: string): Priority {

@@ -1,27 +1,36 @@
 import { expect, test } from 'vitest';
-import { BodyMemory, type Holding } from '../../src/upstream/body-memory.ts';
+import { BodyMemory, ChunkBuffer, type MemoryReservation } from '../../src/upstream/body-memory.ts';
 
-/** A memory of 100 bytes, and a way to hold some of it under a name. */
+/** A memory of 100 bytes, and a function that reserves some of it under a name. */
 function setUp(): {
   memory: BodyMemory;
   evicted: string[];
-  hold: (name: string, bytes: number, options?: { owner?: string; waits?: boolean }) => Holding;
+  hold: (
+    name: string,
+    bytes: number,
+    options?: { owner?: string; evictable?: boolean },
+  ) => MemoryReservation;
 } {
   const memory = new BodyMemory(100);
   const evicted: string[] = [];
   return {
     memory,
     evicted,
-    hold(name, bytes, { owner = name[0] ?? '', waits = true } = {}) {
+    hold(name, bytes, { owner = name[0] ?? '', evictable = true } = {}) {
       const flow = name.slice(0, 2);
-      const holding = memory.hold({ owner, flow, waits, evict: () => evicted.push(name) });
-      holding.grow(bytes);
-      return holding;
+      const reservation = memory.reserve({
+        owner,
+        flow,
+        evictable,
+        evict: () => evicted.push(name),
+      });
+      reservation.grow(bytes);
+      return reservation;
     },
   };
 }
 
-test('the last call of the flow with most bytes goes, though another flow has more calls', () => {
+test('the last call of the flow with the most bytes is evicted, although another flow has more calls', () => {
   const { memory, evicted, hold } = setUp();
   hold('a1-first', 40);
   hold('a1-last', 30);
@@ -32,7 +41,7 @@ test('the last call of the flow with most bytes goes, though another flow has mo
   expect(memory.bytes).toBe(75);
 });
 
-test('an owner gains nothing by many names', () => {
+test('an owner gains nothing by using many names', () => {
   const { evicted, hold } = setUp();
   for (let i = 0; i < 6; i++) hold(`a${i}`, 10, { owner: 'inventive' });
   hold('b1', 39);
@@ -40,29 +49,58 @@ test('an owner gains nothing by many names', () => {
   expect(evicted).toEqual(['a0']);
 });
 
-test('what is on its way to the API keeps its bytes, and the next one pays', () => {
+test('a body that is being sent is not evicted, and the next one is evicted instead', () => {
   const { evicted, hold } = setUp();
-  hold('a1-sent', 60, { waits: false });
+  hold('a1-sent', 60, { evictable: false });
   hold('b1', 30);
   hold('c1', 20);
   expect(evicted).toEqual(['b1']);
 });
 
-test('bytes come back once, when a call is over, and a call that is over holds no more', () => {
+test('bytes are released once, at the end of a call, which can reserve no more after that', () => {
   const { memory, evicted, hold } = setUp();
-  const holding = hold('a1', 90);
-  holding.release();
-  holding.release();
-  holding.grow(1000);
+  const reservation = hold('a1', 90);
+  reservation.release();
+  reservation.release();
+  reservation.grow(1000);
   expect(memory.bytes).toBe(0);
   hold('b1', 100);
   expect(evicted).toEqual([]);
 });
 
-test('as many go as it takes', () => {
+test('as many calls are evicted as necessary', () => {
   const { memory, evicted, hold } = setUp();
   for (let i = 0; i < 5; i++) hold(`a1-${i}`, 20);
   hold('b1', 50);
   expect(evicted).toEqual(['a1-4', 'a1-3', 'a1-2']);
   expect(memory.bytes).toBe(90);
+});
+
+test('chunks of any size keep their order', () => {
+  const chunks = new ChunkBuffer();
+  const sizes = [10, 1, 4095, 4096, 20_000, 1, 1, 16_384, 3000, 3000, 3000, 3000, 3000, 3000, 5];
+  const expected = Buffer.concat(
+    sizes.map((size, i) => {
+      const chunk = Buffer.alloc(size, i + 1);
+      chunks.add(chunk);
+      return chunk;
+    }),
+  );
+  expect(Buffer.concat(chunks.all()).equals(expected)).toBe(true);
+});
+
+test('a body that arrives byte by byte is kept in few buffers', () => {
+  const chunks = new ChunkBuffer();
+  for (let i = 0; i < 100_000; i++) chunks.add(Buffer.from([i % 256]));
+  const all = chunks.all();
+  expect(all.length).toBeLessThan(10);
+  expect(Buffer.concat(all)).toHaveLength(100_000);
+});
+
+test('a body of one chunk is not copied', () => {
+  const chunks = new ChunkBuffer();
+  const chunk = Buffer.from('small');
+  chunks.add(chunk);
+  expect(chunks.all()).toEqual([chunk]);
+  expect(chunks.all()[0]).toBe(chunk);
 });

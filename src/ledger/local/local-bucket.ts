@@ -1,107 +1,106 @@
 import { Bucket, type Lease } from '../../budget/bucket.ts';
-import type { Timer } from '../../util/clock.ts';
 import { observe } from '../../rate-headers/observation.ts';
-import type { BucketOptions } from '../bucket-options.ts';
-import type { Waiter } from '../transfer.ts';
+import type { Timer } from '../../util/clock.ts';
 import type { HeldGrants } from '../held-grants.ts';
-import type { KnownBucket } from '../known-bucket.ts';
-import { localTimes } from '../local-times.ts';
+import { tooLate } from '../ledger.ts';
 import type {
   Admission,
-  Retry,
   BucketName,
+  BucketOptions,
   BucketSnapshot,
   BucketView,
-  Grant,
-  Granted,
   CallerSignal,
   Cancelled,
+  Grant,
+  Granted,
   Outcome,
+  Retry,
   Shed,
   Ticket,
   Waiting,
 } from '../ledger.ts';
-import { tooLate } from '../too-late.ts';
-import { waitingByCaller } from '../waiting-by-caller.ts';
+import { toLocalObservation, type KnownBucket, type Waiter } from '../transfer.ts';
+import { waitingByCaller } from '../waiters.ts';
 import { LocalQueue } from './queue.ts';
 
-/** What all buckets of one ledger have in common. */
-export interface LocalCommons {
-  /** Some of them change while a bucket lives. */
+/** What all buckets of one local ledger have in common. */
+export interface LocalLedgerState {
+  /** `maxQueue` and `belief` may change while a bucket lives. */
   readonly options: BucketOptions;
-  /** Nothing waits beyond this moment. */
+  /** No ticket waits beyond this moment. */
   drainUntil: number;
-  readonly grants: HeldGrants<HeldHere>;
-  /** Buckets that could grant and found no socket free, in the order in which they asked. */
+  readonly grants: HeldGrants<LocalLease>;
+  /** Buckets that could grant and found no free socket, in the order of request. */
   readonly starved: Set<LocalBucket>;
 }
 
-/** A grant that is out. */
-export interface HeldHere {
+/** The lease of a grant, and the bucket that it belongs to. */
+export interface LocalLease {
   readonly bucket: LocalBucket;
   readonly lease: Lease;
 }
 
-/** One bucket's budget, its queue, and the one alarm that serves both. */
+/** One bucket's budget and queue, with one timer that wakes both. */
 export class LocalBucket {
   readonly name: BucketName;
-  readonly #commons: LocalCommons;
+  readonly #ledger: LocalLedgerState;
   readonly #budget: Bucket;
-  /** What this replica learns of the bucket, for the ledger that it stands in for. */
+  /** What this replica learns of the bucket, for the ledger that this one stands in for. */
   readonly known: KnownBucket | undefined;
-  /** What the budget was last told to believe. */
+  /** The configured limit that the budget uses. */
   #belief: BucketOptions['belief'];
-  /** Made when somebody first waits: there may be thousands of buckets, and few in which any do. */
-  #line: LocalQueue | undefined;
-  /** An operator holds its grants back. */
+  /** Created with the first waiting ticket: of thousands of buckets only few have any. */
+  #queue: LocalQueue | undefined;
+  /** An operator withholds its grants. */
   #paused = false;
   #wake: Timer | undefined;
   #wakeAt = 0;
 
-  /** `standsIn`: it goes on with what another ledger knew, at one of so many replicas. */
+  /** `standsIn`: continues with what another ledger knew, at one of `replicas` replicas. */
   constructor(
     name: BucketName,
-    commons: LocalCommons,
+    ledger: LocalLedgerState,
     standsIn?: { readonly known: KnownBucket; readonly replicas: number },
   ) {
-    const now = commons.options.clock.now();
+    const now = ledger.options.clock.now();
     this.name = name;
-    this.#commons = commons;
-    this.#belief = commons.options.belief;
+    this.#ledger = ledger;
+    this.#belief = ledger.options.belief;
     this.#budget = new Bucket(now, this.#belief);
     this.known = standsIn?.known;
     if (standsIn === undefined) return;
-    const { said, blockedUntil, own } = standsIn.known;
-    this.#budget.assume({ said, blockedUntil, slots: own.entries() }, standsIn.replicas, now);
+    const { lastReport, blockedUntil, own } = standsIn.known;
+    const known = { reported: lastReport, blockedUntil, slots: own.entries() };
+    this.#budget.startShare(known, standsIn.replicas, now);
   }
 
-  /** Nothing is out, nothing waits, and nobody paused it. */
+  /** Whether no grant is held, no ticket waits, and it is not paused. */
   get idle(): boolean {
-    return !this.#budget.busy && !this.#paused && this.#waiting === 0;
+    return !this.#budget.hasLeases && !this.#paused && this.#waiting === 0;
   }
 
   acquire(ticket: Ticket, signal: CallerSignal, retry?: Retry): Admission {
     const now = this.#advance();
-    const parked = retry !== undefined && retry.notBefore > now;
+    const isParked = retry !== undefined && retry.notBefore > now;
     // A call may be older than its deadline by its first grant, but not by a further one.
-    const late = retry !== undefined && this.#latest(ticket) <= now;
-    const free = this.#queued === 0 && !parked && !late && !this.#paused;
-    if (free && this.#budget.offer(now) !== undefined) {
-      if (this.#commons.options.places.take()) return this.#grant(ticket, now, 'nothing');
+    const isLate = retry !== undefined && this.#latest(ticket) <= now;
+    const mayStart = this.#queued === 0 && !isParked && !isLate && !this.#paused;
+    if (mayStart && this.#budget.offer(now) !== undefined) {
+      if (this.#ledger.options.socketPermits.take()) return this.#grant(ticket, now, 'nothing');
     }
     const refused = this.#refusal(ticket, now, retry);
     return refused ?? this.#wait(ticket, signal, now, retry);
   }
 
   settle(lease: Lease, outcome: Outcome): void {
-    const { clock, random, apiClock } = this.#commons.options;
+    const { clock, random, apiClock } = this.#ledger.options;
     const now = this.#advance();
     switch (outcome.kind) {
       case 'answered': {
         const offset = apiClock.bounds(now, clock.wallMs());
         const observation = observe(outcome.answer, offset);
         this.#budget.answered(lease, observation, now, random);
-        this.known?.learn(localTimes(observation, offset), now, false);
+        this.known?.learn(toLocalObservation(observation, offset), now, false);
         break;
       }
       case 'lost':
@@ -131,18 +130,18 @@ export class LocalBucket {
     const view = this.view();
     // Most buckets are idle, and there may be thousands.
     if (view.waiting === 0) return { ...view, waitingByCaller: {} };
-    const now = this.#commons.options.clock.now();
+    const now = this.#ledger.options.clock.now();
     const eta = this.#eta(view.waiting, now);
     return {
       ...view,
       ...(eta === undefined ? {} : { etaMs: Math.max(0, eta - now) }),
-      waitingByCaller: waitingByCaller(this.#line?.all ?? []),
+      waitingByCaller: waitingByCaller(this.#queue?.all ?? []),
     };
   }
 
   pause(): void {
     this.#paused = true;
-    this.#forgetAlarm();
+    this.#cancelWake();
   }
 
   resume(): void {
@@ -150,88 +149,88 @@ export class LocalBucket {
     this.serve();
   }
 
-  /** Asks anew for everything that waits, now that there is less time for it. */
+  /** Judges all waiting tickets again, now that there is less time for them. */
   drain(): void {
-    const { drainUntil } = this.#commons;
+    const { drainUntil } = this.#ledger;
     const now = this.#advance();
-    this.#line?.judgeAnew((ticket, rank) => {
+    this.#queue?.rejudge((ticket, rank) => {
       const eta = this.#eta(rank, now);
       return eta !== undefined && eta > drainUntil ? this.#tooLate(ticket, eta, now) : undefined;
     });
   }
 
-  /** Gives away what waits, and rings no more; nobody is told anything. */
+  /** Lets go of all waiting tickets without an outcome, and wakes no more. */
   handOver(): Waiter[] {
-    this.#forgetAlarm();
-    return this.#line?.handOver() ?? [];
+    this.#cancelWake();
+    return this.#queue?.handOver() ?? [];
   }
 
-  /** Goes on with a grant that another ledger gave. */
+  /** Continues with a grant of another ledger. */
   adopt(grant: Grant, kind: Lease['kind']): void {
-    const lease = this.#budget.adopt(kind, grant.grantedAt);
-    this.#commons.grants.hold(grant, { bucket: this, lease });
+    const lease = this.#budget.addLease(kind, grant.grantedAt);
+    this.#ledger.grants.hold(grant, { bucket: this, lease });
   }
 
-  /** Goes on with one that waited elsewhere; {@link serve} then grants what may go. */
-  takeIn(from: Waiter): void {
-    this.#lineUp().add(from);
+  /** Continues with a ticket that waited in another ledger; {@link serve} then grants what it can. */
+  adoptWaiter(waiter: Waiter): void {
+    this.#ownQueue.add(waiter);
   }
 
-  /** Grants what may go now. */
+  /** Grants what the budget has now. */
   serve(): void {
     this.#serve(this.#advance());
   }
 
-  /** A socket came free and it is this bucket's turn. Answers whether one was free. */
+  /** Grants one ticket, as it is this bucket's turn at a socket. Returns whether one was free. */
   serveOne(): boolean {
-    const { options, starved } = this.#commons;
+    const { options, starved } = this.#ledger;
     const now = this.#advance();
-    if (this.#wants(now)) {
-      if (!options.places.take()) return false;
-      this.#grantHead(now);
+    if (this.#canGrant(now)) {
+      if (!options.socketPermits.take()) return false;
+      this.#grantNext(now);
     }
     starved.delete(this);
-    if (this.#wants(now)) starved.add(this);
-    else this.#setAlarm(now);
+    if (this.#canGrant(now)) starved.add(this);
+    else this.#setWake(now);
     return true;
   }
 
-  /** Sheds what waits. */
+  /** Sheds all waiting tickets. */
   close(): void {
-    const { clock } = this.#commons.options;
+    const { clock } = this.#ledger.options;
     const now = clock.now();
-    for (const waiter of this.#line?.all ?? []) {
-      this.#line?.remove(waiter, this.#tooLate(waiter.ticket, now, now));
+    for (const waiter of this.#queue?.all ?? []) {
+      this.#queue?.remove(waiter, this.#tooLate(waiter.ticket, now, now));
     }
-    this.#forgetAlarm();
+    this.#cancelWake();
   }
 
   get #waiting(): number {
-    return this.#line?.size ?? 0;
+    return this.#queue?.size ?? 0;
   }
 
   get #queued(): number {
-    return this.#line?.queued ?? 0;
+    return this.#queue?.queued ?? 0;
   }
 
-  #lineUp(): LocalQueue {
-    return (this.#line ??= new LocalQueue({
-      clock: this.#commons.options.clock,
+  get #ownQueue(): LocalQueue {
+    return (this.#queue ??= new LocalQueue({
+      clock: this.#ledger.options.clock,
       latest: (ticket) => this.#latest(ticket),
       tooLate: (ticket) => {
         const now = this.#advance();
         return this.#tooLate(ticket, this.#eta(1, now) ?? now, now);
       },
-      onUnparked: () => this.#queuedOneMore(this.#advance()),
-      onNobody: () => this.#rest(),
+      onUnparked: () => this.#queuedAnother(this.#advance()),
+      onEmpty: () => this.#becomeIdle(),
     }));
   }
 
   /** Brings the budget up to now, which it returns. */
   #advance(): number {
-    const { apiClock, clock, belief } = this.#commons.options;
+    const { apiClock, clock, belief } = this.#ledger.options;
     const now = clock.now();
-    if (belief !== this.#belief && belief !== undefined) this.#budget.believe(belief);
+    if (belief !== this.#belief && belief !== undefined) this.#budget.setConfiguredLimit(belief);
     this.#belief = belief;
     this.#budget.advance(now, apiClock.bounds(now, clock.wallMs()));
     return now;
@@ -240,105 +239,105 @@ export class LocalBucket {
   #grant(ticket: Ticket, now: number, waitedFor: Grant['waitedFor']): Granted {
     const lease = this.#budget.grant(now);
     const grant: Grant = { ticket, grantedAt: now, waitedFor };
-    this.#commons.grants.hold(grant, { bucket: this, lease });
+    this.#ledger.grants.hold(grant, { bucket: this, lease });
     return { kind: 'granted', grant };
   }
 
-  /** When the `rank`th ticket can expect its grant; nobody knows how long a pause lasts. */
+  /** When the `rank`th ticket can expect its grant; unknown during a pause. */
   #eta(rank: number, now: number): number | undefined {
     return this.#paused ? undefined : this.#budget.eta(rank, now);
   }
 
   /** The last moment at which this ticket's attempt may start, here. */
   #latest(ticket: Ticket): number {
-    return Math.min(ticket.deadlineAt, this.#commons.drainUntil);
+    return Math.min(ticket.deadlineAt, this.#ledger.drainUntil);
   }
 
-  /** Refuses at once what waiting cannot help. */
+  /** Sheds a ticket for which waiting cannot succeed. */
   #refusal(ticket: Ticket, now: number, retry: Retry | undefined): Shed | undefined {
     const latest = this.#latest(ticket);
     if (latest <= now) return this.#tooLate(ticket, now, now);
     if (retry !== undefined && retry.notBefore > latest) {
       return this.#tooLate(ticket, retry.notBefore, now);
     }
-    const { maxQueue } = this.#commons.options;
+    const { maxQueue } = this.#ledger.options;
     if (retry !== undefined && retry.notBefore > now && this.#waiting >= maxQueue) {
       return { kind: 'shed', code: 'queue-full', retryAfterMs: retry.notBefore - now };
     }
-    // The walk over the flows is only worth its cost when the last place would be too late.
+    // Reading all flows is worth its cost only when the last rank would be too late.
     const last = this.#eta(this.#queued + 1, now);
     if (last === undefined || last <= latest) return undefined;
-    const eta = this.#eta((this.#line?.ahead(ticket) ?? 0) + 1, now);
+    const eta = this.#eta((this.#queue?.ahead(ticket) ?? 0) + 1, now);
     return eta === undefined || eta <= latest ? undefined : this.#tooLate(ticket, eta, now);
   }
 
   #tooLate(ticket: Ticket, eta: number, now: number): Shed {
-    return tooLate(ticket, this.#commons.drainUntil, eta - now);
+    return tooLate(ticket, this.#ledger.drainUntil, eta - now);
   }
 
   #wait(ticket: Ticket, signal: CallerSignal, now: number, retry?: Retry): Waiting {
-    const outcome = new Promise<Granted | Shed | Cancelled>((tell) => {
+    const outcome = new Promise<Granted | Shed | Cancelled>((resolve) => {
       const notBefore = retry?.notBefore ?? 0;
       const isRetry = retry !== undefined;
-      const isQueued = this.#lineUp().add({ ticket, signal, tell, isRetry, notBefore });
-      if (isQueued) this.#queuedOneMore(now);
+      const isQueued = this.#ownQueue.add({ ticket, signal, resolve, isRetry, notBefore });
+      if (isQueued) this.#queuedAnother(now);
     });
     return { kind: 'waiting', outcome };
   }
 
-  #queuedOneMore(now: number): void {
-    const line = this.#lineUp();
-    const last = line.size > this.#commons.options.maxQueue ? line.last : undefined;
+  #queuedAnother(now: number): void {
+    const queue = this.#ownQueue;
+    const last = queue.size > this.#ledger.options.maxQueue ? queue.last : undefined;
     if (last !== undefined) {
-      const eta = this.#eta(line.queued, now) ?? now;
+      const eta = this.#eta(queue.queued, now) ?? now;
       const retryAfterMs = Math.max(0, eta - now);
-      line.remove(last, { kind: 'shed', code: 'queue-full', retryAfterMs });
+      queue.remove(last, { kind: 'shed', code: 'queue-full', retryAfterMs });
     }
     this.#serve(now);
   }
 
-  /** Nobody waits for a grant: the bucket may be forgotten, and must not be held by what it was. */
-  #rest(): void {
-    this.#forgetAlarm();
-    this.#commons.starved.delete(this);
+  /** No ticket waits: nothing may keep the bucket from being forgotten. */
+  #becomeIdle(): void {
+    this.#cancelWake();
+    this.#ledger.starved.delete(this);
   }
 
-  /** Grants what may go now, and sets the alarm for what comes next. */
+  /** Grants what the budget has now, and sets the timer for the next ticket. */
   #serve(now: number): void {
-    const { options, starved } = this.#commons;
-    while (this.#wants(now)) {
-      if (!options.places.take()) {
+    const { options, starved } = this.#ledger;
+    while (this.#canGrant(now)) {
+      if (!options.socketPermits.take()) {
         starved.add(this);
         return;
       }
-      this.#grantHead(now);
+      this.#grantNext(now);
     }
-    this.#setAlarm(now);
+    this.#setWake(now);
   }
 
-  #wants(now: number): boolean {
+  #canGrant(now: number): boolean {
     return !this.#paused && this.#queued > 0 && this.#budget.offer(now) !== undefined;
   }
 
-  #grantHead(now: number): void {
-    const waitedFor = this.#commons.starved.has(this) ? 'socket' : 'budget';
-    this.#line?.tellNext((ticket) => this.#grant(ticket, now, waitedFor));
+  #grantNext(now: number): void {
+    const waitedFor = this.#ledger.starved.has(this) ? 'socket' : 'budget';
+    this.#queue?.grantNext((ticket) => this.#grant(ticket, now, waitedFor));
   }
 
-  #setAlarm(now: number): void {
-    if (this.#queued === 0 || this.#paused) return this.#rest();
+  #setWake(now: number): void {
+    if (this.#queued === 0 || this.#paused) return this.#becomeIdle();
     const at = this.#budget.nextWakeAt(now);
-    // An alarm that rings too early only looks and sets the next one.
+    // A timer that fires too early only sets the next one.
     if (this.#wake !== undefined && this.#wakeAt <= at) return;
     this.#wake?.cancel();
     this.#wakeAt = at;
-    this.#wake = this.#commons.options.clock.after(at - now, () => {
+    this.#wake = this.#ledger.options.clock.after(at - now, () => {
       this.#wake = undefined;
       this.serve();
     });
   }
 
-  #forgetAlarm(): void {
+  #cancelWake(): void {
     this.#wake?.cancel();
     this.#wake = undefined;
   }

@@ -1,12 +1,10 @@
 import { BucketMap } from '../bucket-map.ts';
-import type { BucketOptions } from '../bucket-options.ts';
-import type { Transfer, HeldGrant, Transferable } from '../transfer.ts';
 import { HeldGrants } from '../held-grants.ts';
-import { KnownBucket } from '../known-bucket.ts';
 import type {
   Admission,
   Retry,
   BucketName,
+  BucketOptions,
   BucketSnapshot,
   BucketView,
   Grant,
@@ -15,37 +13,38 @@ import type {
   Outcome,
   Ticket,
 } from '../ledger.ts';
-import { LocalBucket, type LocalCommons } from './local-bucket.ts';
+import { KnownBucket, type HeldGrant, type Transfer, type Transferable } from '../transfer.ts';
+import { LocalBucket, type LocalLedgerState } from './local-bucket.ts';
 
 export interface LocalLedgerOptions extends BucketOptions {
   /**
-   * Whether it stands in for the shared ledger: over how many replicas each budget is divided, and
-   * what it learns is kept for when the other comes back.
+   * Set when it stands in for the shared ledger: each budget is divided over `replicas`, and what it
+   * learns is kept for the shared ledger.
    */
   readonly standIn?: { readonly replicas: () => number } | undefined;
   /** Buckets kept; beyond them idle ones are forgotten, the longest unused first. */
   readonly maxBuckets?: number;
 }
 
-/** The ledger in this process: nothing to install, nothing shared. Grants at once when it can. */
+/** The ledger in this process: nothing to install, nothing shared. Grants at once if it can. */
 export class LocalLedger implements Ledger, Transferable {
   readonly #options: LocalLedgerOptions;
   readonly #buckets: BucketMap<LocalBucket>;
-  readonly #commons: LocalCommons;
-  /** Over how many replicas budgets are divided, from one takeover to the next. */
+  readonly #state: LocalLedgerState;
+  /** How many replicas share each budget, from one takeover to the next. */
   #replicas: number;
 
   constructor(options: LocalLedgerOptions) {
     this.#options = options;
     this.#replicas = options.standIn?.replicas() ?? 1;
-    this.#buckets = new BucketMap({ most: options.maxBuckets, isIdle: (bucket) => bucket.idle });
-    this.#commons = {
+    this.#buckets = new BucketMap(options.maxBuckets);
+    this.#state = {
       options,
       drainUntil: Number.POSITIVE_INFINITY,
       grants: new HeldGrants(),
       starved: new Set(),
     };
-    options.places.onFree(() => this.#serveStarved());
+    options.socketPermits.onFree(() => this.#serveStarved());
   }
 
   acquire(ticket: Ticket, signal: CallerSignal, retry?: Retry): Admission {
@@ -53,7 +52,7 @@ export class LocalLedger implements Ledger, Transferable {
   }
 
   settle(grant: Grant, outcome: Outcome): void {
-    const { bucket, lease } = this.#commons.grants.take(grant);
+    const { bucket, lease } = this.#state.grants.take(grant);
     bucket.settle(lease, outcome);
   }
 
@@ -78,12 +77,12 @@ export class LocalLedger implements Ledger, Transferable {
   }
 
   drain(untilMs: number): void {
-    this.#commons.drainUntil = untilMs;
+    this.#state.drainUntil = untilMs;
     for (const bucket of this.#buckets.values()) bucket.drain();
   }
 
   handOver(): Transfer {
-    const { grants, starved } = this.#commons;
+    const { grants, starved } = this.#state;
     const buckets = [...this.#buckets.values()];
     const waiting = buckets.flatMap((bucket) => bucket.handOver());
     const held = grants.all.map(({ grant, known: { lease } }): HeldGrant => {
@@ -105,22 +104,22 @@ export class LocalLedger implements Ledger, Transferable {
     for (const { grant, kind } of [...held].sort(byGrantTime)) {
       this.#bucketFor(grant.ticket.bucket).adopt(grant, kind);
     }
-    for (const waiter of waiting) this.#bucketFor(waiter.ticket.bucket).takeIn(waiter);
+    for (const waiter of waiting) this.#bucketFor(waiter.ticket.bucket).adoptWaiter(waiter);
     for (const bucket of this.#buckets.values()) bucket.serve();
   }
 
   close(): Promise<void> {
-    this.#commons.drainUntil = this.#options.clock.now();
+    this.#state.drainUntil = this.#options.clock.now();
     for (const bucket of this.#buckets.values()) bucket.close();
     this.#buckets.clear();
-    this.#commons.starved.clear();
+    this.#state.starved.clear();
     return Promise.resolve();
   }
 
-  /** A socket came free: one grant each, in turn, to the buckets that went without. */
+  /** A socket became free: the buckets that wait for one get a grant each, in turn. */
   #serveStarved(): void {
-    // Whoever wants more goes to the end of the line, which this loop reaches: a set is walked as it grows.
-    for (const bucket of this.#commons.starved) if (!bucket.serveOne()) return;
+    // A bucket that needs another one is added to the set again, and this loop reaches it.
+    for (const bucket of this.#state.starved) if (!bucket.serveOne()) return;
   }
 
   #bucketFor(name: BucketName, known?: KnownBucket): LocalBucket {
@@ -129,7 +128,7 @@ export class LocalLedger implements Ledger, Transferable {
     const { standIn } = this.#options;
     const bucket = new LocalBucket(
       name,
-      this.#commons,
+      this.#state,
       standIn && {
         known: known ?? new KnownBucket(name),
         replicas: this.#replicas,

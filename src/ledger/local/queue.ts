@@ -1,109 +1,95 @@
-import type { Clock, Timer } from '../../util/clock.ts';
 import { FairQueue, type QueuedItem, type QueueItem } from '../../queue/fair-queue.ts';
-import { LinkedList, type LinkedListItem } from '../../util/linked-list.ts';
+import type { Clock } from '../../util/clock.ts';
+import type { Cancelled, Granted, Shed, Ticket } from '../ledger.ts';
 import type { Waiter } from '../transfer.ts';
-import type { Cancelled, Granted, RemoveListener, Shed, Ticket } from '../ledger.ts';
+import { Waiters, type WaitingTicket } from '../waiters.ts';
 
 /** A ticket that waits at a bucket of this process. */
-export interface LocalWaiter extends Waiter, QueuedItem<LocalWaiter>, LinkedListItem<LocalWaiter> {
-  /** Rings at the deadline. */
-  timer: Timer | undefined;
-  /** Rings when a parked ticket may queue. */
-  parkedFor: Timer | undefined;
-  removeListener: RemoveListener;
-}
+export interface LocalWaiter extends WaitingTicket<LocalWaiter>, QueuedItem<LocalWaiter> {}
 
-export interface WaitingInLineOptions {
+export interface LocalQueueOptions {
   readonly clock: Clock;
   /** The last moment at which an attempt may start here. */
   readonly latest: (ticket: Ticket) => number;
-  /** What to tell a ticket whose moment passed. */
+  /** The outcome for a ticket whose deadline has passed. */
   readonly tooLate: (ticket: Ticket) => Shed;
-  /** One that might not queue before does now. */
+  /** A parked ticket was queued. */
   readonly onUnparked: () => void;
-  /** Somebody went, and nobody is left who might be granted anything. */
-  readonly onNobody: () => void;
+  /** A ticket was removed, and none is left in the queue. */
+  readonly onEmpty: () => void;
 }
 
-/**
- * One bucket's tickets in this process, in their fair order, and beside it those that may not queue
- * yet. Each ends at its deadline, or when its caller leaves.
- */
+/** One bucket's tickets in this process: queued in their fair order, or parked. */
 export class LocalQueue {
-  readonly #options: WaitingInLineOptions;
+  readonly #options: LocalQueueOptions;
+  readonly #waiters: Waiters<LocalWaiter>;
   readonly #queue = new FairQueue<LocalWaiter>();
-  /** Tickets that may not queue yet: the API throttled them and not the bucket. */
-  readonly #parked = new LinkedList<LocalWaiter>();
 
-  constructor(options: WaitingInLineOptions) {
+  constructor(options: LocalQueueOptions) {
     this.#options = options;
+    this.#waiters = new Waiters({
+      clock: options.clock,
+      onUnparked: (waiter) => {
+        this.#enqueue(waiter);
+        options.onUnparked();
+      },
+      onOver: (waiter, reason) => {
+        const outcome = reason === 'gone' ? CANCELLED : options.tooLate(waiter.ticket);
+        this.remove(waiter, outcome);
+      },
+    });
   }
 
-  /** How many wait in the queue; those that may not queue yet are none of them. */
+  /** How many tickets are queued, without those that are parked. */
   get queued(): number {
     return this.#queue.size;
   }
 
-  /** What is kept out of the queue takes as much room as what is in it. */
+  /** With the parked tickets, which take as much room. */
   get size(): number {
-    return this.#queue.size + this.#parked.size;
+    return this.#queue.size + this.#waiters.parkedCount;
   }
 
   get all(): LocalWaiter[] {
-    return [...this.#queue.items(), ...this.#parked.all];
+    return [...this.#queue.items(), ...this.#waiters.parked];
   }
 
-  /** Whose turn would be last; `undefined` when nobody is in the queue. */
+  /** The queued ticket whose turn is last. */
   get last(): LocalWaiter | undefined {
     return this.#queue.last;
   }
 
-  /** How many would be granted before one with this turn. */
-  ahead(turn: QueueItem): number {
-    return this.#queue.ahead(turn);
+  /** How many tickets would be granted before this one. */
+  ahead(item: QueueItem): number {
+    return this.#queue.ahead(item);
   }
 
-  /** Lets it wait, in the queue if it may queue already; says whether it may. */
+  /** Adds a ticket, to the queue unless it has to be parked; returns whether it is queued. */
   add(from: Waiter): boolean {
-    const { clock } = this.#options;
-    const now = clock.now();
-    const waiter = toLocalWaiter(from);
-    waiter.removeListener = waiter.signal.onGone(() => {
-      this.remove(waiter, { kind: 'cancelled' });
-    });
-    this.#setDeadline(waiter);
-    if (waiter.notBefore <= now) {
-      this.#enqueue(waiter);
-      return true;
-    }
-    this.#parked.add(waiter);
-    waiter.parkedFor = clock.after(waiter.notBefore - now, () => {
-      this.#parked.delete(waiter);
-      this.#enqueue(waiter);
-      this.#options.onUnparked();
-    });
-    return false;
+    const waiter = toLocalWaiter(from, this.#options.latest(from.ticket));
+    const mayQueue = this.#waiters.add(waiter);
+    if (mayQueue) this.#enqueue(waiter);
+    return mayQueue;
   }
 
-  /** Tells whoever's turn it is, who no longer waits then. */
-  tellNext(outcomeFor: (ticket: Ticket) => Granted): void {
+  /** Ends the wait of the ticket whose turn it is. */
+  grantNext(grant: (ticket: Ticket) => Granted): void {
     const waiter = this.#queue.take();
-    if (waiter !== undefined) dismiss(waiter, outcomeFor(waiter.ticket));
+    if (waiter !== undefined) this.#waiters.end(waiter, grant(waiter.ticket));
   }
 
-  /** Tells one that waits, wherever it stands, and forgets it. */
+  /** Ends the wait of a ticket, queued or parked. */
   remove(waiter: LocalWaiter, outcome: Shed | Cancelled): void {
     this.#queue.remove(waiter);
-    this.#parked.delete(waiter);
-    if (this.#queue.size === 0) this.#options.onNobody();
-    dismiss(waiter, outcome);
+    if (this.#queue.size === 0) this.#options.onEmpty();
+    this.#waiters.end(waiter, outcome);
   }
 
   /**
-   * Judges all anew, now that {@link WaitingInLineOptions.latest} is another: whoever has so many
-   * before it that `refusal` says something is told that, the others keep their order.
+   * Judges all tickets again, after {@link LocalQueueOptions.latest} changed: those that `refusal`
+   * refuses by their rank are shed, and the others keep their order.
    */
-  judgeAnew(refusal: (ticket: Ticket, rank: number) => Shed | undefined): void {
+  rejudge(refusal: (ticket: Ticket, rank: number) => Shed | undefined): void {
     const inOrder: LocalWaiter[] = [];
     for (let next = this.#queue.take(); next !== undefined; next = this.#queue.take()) {
       inOrder.push(next);
@@ -111,40 +97,34 @@ export class LocalQueue {
     for (const waiter of inOrder) {
       const refused = refusal(waiter.ticket, this.#queue.size + 1);
       if (refused === undefined) this.#queue.add(waiter);
-      else dismiss(waiter, refused);
+      else this.#waiters.end(waiter, refused);
     }
-    for (const waiter of this.all) this.#setDeadline(waiter);
+    for (const waiter of this.all) {
+      this.#waiters.setDeadline(waiter, this.#options.latest(waiter.ticket));
+    }
   }
 
-  /** Gives them all away; nobody is told anything. */
+  /** Lets go of all tickets without an outcome. */
   handOver(): Waiter[] {
     const { all } = this;
-    for (const waiter of all) {
-      forgetTimers(waiter);
-      waiter.removeListener();
-    }
+    this.#waiters.release(all);
     return all;
   }
 
   #enqueue(waiter: LocalWaiter): void {
     this.#queue.add(waiter, { paid: waiter.isRetry });
   }
-
-  #setDeadline(waiter: LocalWaiter): void {
-    const { clock, latest, tooLate } = this.#options;
-    waiter.timer?.cancel();
-    waiter.timer = clock.after(latest(waiter.ticket) - clock.now(), () => {
-      this.remove(waiter, tooLate(waiter.ticket));
-    });
-  }
 }
 
-function toLocalWaiter({ ticket, signal, tell, isRetry, notBefore, number }: Waiter): LocalWaiter {
+const CANCELLED: Cancelled = { kind: 'cancelled' };
+
+function toLocalWaiter(from: Waiter, dueAt: number): LocalWaiter {
+  const { ticket, signal, resolve, isRetry, notBefore, number } = from;
   const { owner, caller, priority, weight, arrivedAt } = ticket;
   return {
     ticket,
     signal,
-    tell,
+    resolve,
     isRetry,
     notBefore,
     number,
@@ -154,22 +134,12 @@ function toLocalWaiter({ ticket, signal, tell, isRetry, notBefore, number }: Wai
     weight,
     arrivedAt,
     queueNode: undefined,
-    timer: undefined,
-    parkedFor: undefined,
+    parking: undefined,
     removeListener: () => undefined,
+    dueAt,
+    heapIndex: -1,
     isLinked: false,
     previous: undefined,
     next: undefined,
   };
-}
-
-function dismiss(waiter: LocalWaiter, outcome: Granted | Shed | Cancelled): void {
-  forgetTimers(waiter);
-  waiter.removeListener();
-  waiter.tell(outcome);
-}
-
-function forgetTimers(waiter: LocalWaiter): void {
-  waiter.timer?.cancel();
-  waiter.parkedFor?.cancel();
 }

@@ -1,196 +1,217 @@
 import type { GrantKind } from '../../budget/bucket.ts';
-import type { Clock } from '../../util/clock.ts';
-import type { HeldGrant } from '../transfer.ts';
-import type { Ids } from './ids.ts';
-import { LeasesHere, type LeasesTold } from './leases-here.ts';
-import type { Grant, Outcome, SocketPermits, Ticket } from '../ledger.ts';
-import type { LocalObservation } from '../local-times.ts';
-import type { RemoteLease, Settlement } from './step-batch.ts';
-import type { StepDone, StepGranted } from './wire.ts';
+import { HeldGrants } from '../held-grants.ts';
+import type { Grant, Outcome } from '../ledger.ts';
+import type { HeldGrant, LocalObservation } from '../transfer.ts';
 import { Prefetch } from './prefetch.ts';
-import type { SharedQueue } from './queue.ts';
+import {
+  toHeld,
+  toLease,
+  type Ids,
+  type PrefetchOrigin,
+  type Settlement,
+  type SharedLease,
+  type StepGranted,
+  type StepHeld,
+  type StepStock,
+} from './wire.ts';
 
-export interface GrantsHereOptions {
-  readonly clock: Clock;
-  readonly places: SocketPermits;
-  readonly ids: Ids;
-  readonly waiting: SharedQueue;
-  /** Whether the next socket that comes free is some bucket's already. */
-  readonly someStarve: () => boolean;
-  /** Whether nothing is granted here at present. */
-  readonly isPaused: () => boolean;
-  /** Whether the last step is so recent that what it gave still stands. */
-  readonly isInTouch: () => boolean;
-  /** One was taken from stock. `isLow`: it is time to ask for more. */
-  readonly onStockUsed: (isLow: boolean) => void;
-  /** Something that a step granted cannot be used here. */
-  readonly onGivenBack: () => void;
-}
-
-/** What one step tells of grants. */
-export interface GrantsTold {
-  readonly leases: LeasesTold;
-  /** What is in stock, with all that was used of it and that the shared state does not know of. */
+/** What one step reports of grants, kept in case that it has to be reported again. */
+export interface GrantReport {
+  readonly settled: readonly Settlement[];
+  readonly held: readonly StepHeld[];
+  /** The held leases that were prefetched, whose use is reported once. */
+  readonly uses: readonly (readonly [lease: SharedLease, from: PrefetchOrigin])[];
+  /** Prefetched leases, with those used here that the shared state does not know of. */
   readonly stock: number;
-  /** So much more of it is asked for. */
+  /** How many more are requested. */
   readonly wants: number;
 }
 
 /**
- * One bucket's grants at this replica: who of those that wait here gets what steps and stock bring,
- * what is held, and what the shared state has to hear of it.
+ * One bucket's grants at this replica: those held, those prefetched, and what became of those that
+ * ended, until a step has reported it.
  */
 export class GrantBook {
-  readonly #options: GrantsHereOptions;
-  readonly #leases: LeasesHere;
-  readonly #stock = new Prefetch();
-  /** What keeps those who wait, by the last step. */
-  #keptBy: 'socket' | 'budget' = 'budget';
+  readonly #ids: Ids;
+  readonly #held = new HeldGrants<SharedLease>();
+  readonly #prefetch = new Prefetch();
+  /** Granted by another replica's step; a step of ours has yet to confirm that we use them. */
+  readonly #toConfirm = new Set<SharedLease>();
+  readonly #settled: Settlement[] = [];
+  #unreportedUses = 0;
 
-  constructor(options: GrantsHereOptions) {
-    this.#options = options;
-    this.#leases = new LeasesHere(options.ids);
+  constructor(ids: Ids) {
+    this.#ids = ids;
   }
 
-  /** How many are held, or could be given without asking. */
+  /** How many grants are held here, or prefetched. */
   get size(): number {
-    return this.#leases.held + this.#stock.count;
+    return this.#held.size + this.#prefetch.count;
   }
 
-  /** How many ended without a step telling of it. */
-  get untold(): number {
-    return this.#leases.untold;
+  /** How many grants ended that no step has reported. */
+  get unreported(): number {
+    return this.#settled.length;
   }
 
-  get inStock(): number {
-    return this.#stock.count;
+  get prefetched(): number {
+    return this.#prefetch.count;
   }
 
-  /** How many, held or ended, came from stock without the shared state knowing that yet. */
-  get fromStock(): number {
-    return this.#leases.fromStock;
+  /** Whether a prefetched lease may be used. */
+  get hasUsable(): boolean {
+    return this.#prefetch.isUsable;
   }
 
-  /** A call came: so much stock is needed. */
-  called(now: number): void {
-    this.#stock.called(now);
+  /** Whether it is time to request more prefetched leases. */
+  get isLow(): boolean {
+    return this.#prefetch.isLow;
   }
 
-  /** Grants at once, from stock; `undefined` when that is not to be had. */
-  grantFromStock(ticket: Ticket, now: number): Grant | undefined {
-    const { places, someStarve, isPaused, isInTouch, onStockUsed } = this.#options;
-    if (!this.#stock.isUsable || isPaused() || !isInTouch()) return undefined;
-    // A socket that came free is theirs who waited for it; here a step says who goes next.
-    if (someStarve() || !places.take()) return undefined;
-    const grant: Grant = { ticket, grantedAt: now, waitedFor: 'nothing' };
-    this.#leases.holdFromStock(grant, this.#stock.take());
-    onStockUsed(this.#stock.isLow);
-    return grant;
+  /** How many prefetched leases were used, and may have ended, without a step reporting it. */
+  get unreportedUses(): number {
+    return this.#unreportedUses;
   }
 
-  /** Gives what a step granted to the ticket that it is for; says whether a socket was free for it. */
-  take(entry: StepGranted, isOffer: boolean): boolean {
-    const { waiting, ids, places, clock, isPaused } = this.#options;
-    const [id] = entry;
-    const waiter = waiting.take(ids.numberOf(id));
-    if (waiter === undefined) {
-      // Granted twice over, by message and by step; or its caller left before the grant came.
-      if (!this.#leases.has(id)) this.#giveBack(entry);
-      return true;
-    }
-    if (isPaused() || !places.take()) {
-      this.#giveBack(entry);
-      waiting.add({ ...waiter, isRetry: true, notBefore: 0 }, ids.next(), true);
-      return false;
-    }
-    const waitedFor = waiter.hasWaited || isOffer ? this.#keptBy : 'nothing';
-    const grant: Grant = { ticket: waiter.ticket, grantedAt: clock.now(), waitedFor };
-    this.#leases.hold(grant, entry, { isOffer });
-    waiting.tell(waiter, { kind: 'granted', grant });
-    return true;
+  /** Counts a call for the forecast of how many leases to prefetch. */
+  countCall(now: number): void {
+    this.#prefetch.countCall(now);
   }
 
-  /** Goes on with a grant that another ledger gave. */
+  /** Holds a grant of a step. `isOffer`: another replica's step. */
+  hold(grant: Grant, entry: StepGranted, { isOffer }: { isOffer: boolean }): void {
+    const lease = toLease(entry, grant.grantedAt);
+    this.#held.hold(grant, lease);
+    if (isOffer) this.#toConfirm.add(lease);
+  }
+
+  /** Holds a grant that uses a prefetched lease; there must be one. */
+  holdPrefetched(grant: Grant): void {
+    const { observation, trusted, losses, returns } = this.#prefetch.take();
+    const lease = this.#makeLease('regular', grant.grantedAt, observation, trusted);
+    lease.prefetched = { losses, returns };
+    this.#held.hold(grant, lease);
+    this.#unreportedUses++;
+  }
+
+  /** Holds a grant of another ledger. */
   adopt(grant: Grant, kind: GrantKind): void {
-    this.#leases.adopt(grant, kind);
+    this.#held.hold(grant, this.#makeLease(kind, grant.grantedAt, -1, false));
   }
 
-  /** Takes it off the books here; throws when it is not on them. */
+  /** Whether the lease is held here, or has ended without a step reporting it. */
+  has(id: string): boolean {
+    if (this.#held.all.some(({ known }) => known.id === id)) return true;
+    return this.#settled.some(({ lease }) => lease.id === id);
+  }
+
+  /** Ends a grant; throws when it is not held. */
   settle(
     grant: Grant,
     outcome: Outcome['kind'],
-    said: LocalObservation | undefined,
+    observed: LocalObservation | undefined,
     random: number,
-  ): RemoteLease {
-    // What was given before this was known is no longer to be counted on.
-    if (said?.status === 429) this.recall();
-    return this.#leases.settle(grant, outcome, said, random);
+  ): SharedLease {
+    // A throttled answer is newer than what the prefetched leases rely on.
+    if (observed?.status === 429) this.recall();
+    const lease = this.#held.take(grant);
+    this.#toConfirm.delete(lease);
+    this.#settled.push({ lease, outcome, observed, random });
+    return lease;
   }
 
-  /** Nothing in stock is to be used any more: the next step gives it back. */
+  /** Returns a step's grant that cannot be used here. */
+  returnGrant(entry: StepGranted, now: number): void {
+    const lease = toLease(entry, now);
+    this.#settled.push({ lease, outcome: 'unsent', observed: undefined, random: 0 });
+  }
+
+  /** Uses no prefetched lease any more: the next step returns them. */
   recall(): void {
-    this.#stock.recall();
+    this.#prefetch.recall();
   }
 
-  /** What a step tells now: of all that is held if it `declares`, and of so many ends at most. */
-  tell(declares: boolean, most: number, now: number): GrantsTold {
-    if (this.#options.isPaused()) this.recall();
-    const wants = this.#stock.ask(now);
-    const leases = this.#leases.tell(declares ? 'all' : 'news', most, now);
-    return { leases, stock: this.#stock.count + this.#leases.fromStock, wants };
-  }
-
-  /** A step was answered by another state than those before. */
-  changeLineage(): void {
-    this.#leases.changeLineage();
-  }
-
-  /** A step was answered, and what it granted was taken. */
-  heard(done: StepDone): void {
-    this.#keptBy = this.#whatKeeps(done);
-    this.#stock.heard(done.stock);
-  }
-
-  /** Those who came while a step was under way need none of their own if it brought stock. */
-  serveFromStock(): void {
-    const { waiting, clock } = this.#options;
-    const now = clock.now();
-    let waiter = waiting.firstUntold;
-    while (waiter !== undefined) {
-      const grant = this.grantFromStock(waiter.ticket, now);
-      if (grant === undefined) return;
-      waiting.take(waiter.number);
-      waiting.tell(waiter, { kind: 'granted', grant });
-      waiter = waiting.firstUntold;
+  /**
+   * What a step reports now: at most `most` settlements, and the leases held. Unless it `declares`,
+   * these are only those to confirm, and those prefetched that have been in use for a while.
+   */
+  report(declares: boolean, most: number, now: number): GrantReport {
+    const wants = this.#prefetch.request(now);
+    const settled = this.#settled.splice(0, most);
+    for (const { lease } of settled) if (lease.prefetched !== undefined) this.#unreportedUses--;
+    const leases = declares ? this.#all : this.#newlyHeld(now - SHORT_MS);
+    this.#toConfirm.clear();
+    const held = leases.map((lease) => toHeld(lease, now));
+    const uses: [SharedLease, PrefetchOrigin][] = [];
+    for (const lease of leases) {
+      if (lease.prefetched === undefined) continue;
+      uses.push([lease, lease.prefetched]);
+      lease.prefetched = undefined;
+      this.#unreportedUses--;
     }
+    const stock = this.#prefetch.count + this.#unreportedUses;
+    return { settled, held, uses, stock, wants };
   }
 
-  /** The epoch is over, and with it the step that told this, if one did. */
-  revoke(told: GrantsTold | undefined): void {
-    this.#stock.forget();
-    if (told !== undefined) this.#leases.tellAnew(told.leases);
+  /** A step succeeded that brought these prefetched leases, if any. */
+  receivePrefetched(stock: StepStock | undefined): void {
+    this.#prefetch.receive(stock);
   }
 
-  /** Operations that were spent here and that no step has told of, beside those under way. */
+  /** The epoch ended, and prefetched leases with it. A failed step's report has to be repeated. */
+  restore(report: GrantReport | undefined): void {
+    this.#prefetch.clear();
+    if (report === undefined) return;
+    const { settled, uses } = report;
+    this.#settled.unshift(...settled);
+    for (const { lease } of settled) if (lease.prefetched !== undefined) this.#unreportedUses++;
+    for (const [lease, from] of uses) lease.prefetched = from;
+    this.#unreportedUses += uses.length;
+  }
+
+  /** Counts of one lineage mean nothing in the next: these leases are older than all of it. */
+  changeLineage(): void {
+    for (const lease of [...this.#all, ...this.#settled.map((one) => one.lease)]) {
+      lease.observation = -1;
+      lease.prefetched = undefined;
+    }
+    this.#unreportedUses = 0;
+  }
+
+  /** Operations spent here that no step has reported, with those that the step under way reports. */
   unshared(underWay: readonly Settlement[]): number {
-    return this.#leases.unshared(underWay);
+    const all = [...underWay, ...this.#settled];
+    return all.filter(({ outcome }) => outcome !== 'unsent').length;
   }
 
   handOver(): HeldGrant[] {
-    return this.#leases.handOver();
+    return this.#held.all.map(({ grant, known }) => ({ grant, kind: known.kind }));
   }
 
-  #giveBack(entry: StepGranted): void {
-    this.#leases.giveBack(entry, this.#options.clock.now());
-    this.#options.onGivenBack();
+  get #all(): SharedLease[] {
+    return this.#held.all.map(({ known }) => known);
   }
 
-  #whatKeeps({ wakeIn }: StepDone): 'socket' | 'budget' {
-    // What a pause holds back comes all at once, as after a reset.
-    if (this.#options.isPaused()) return 'budget';
-    // Where only a socket is missing no time tells when there is one.
-    if (wakeIn === undefined) return 'socket';
-    // No more fitted into the step: the rest waits for what it waited for before.
-    return wakeIn > 0 ? 'budget' : this.#keptBy;
+  /** Leases to confirm, and prefetched ones in use since `until` or before. */
+  #newlyHeld(until: number): SharedLease[] {
+    const leases = [...this.#toConfirm];
+    if (this.#unreportedUses === 0) return leases;
+    for (const { known } of this.#held.all) {
+      if (known.prefetched !== undefined && known.grantedAt <= until) leases.push(known);
+    }
+    return leases;
+  }
+
+  #makeLease(
+    kind: GrantKind,
+    grantedAt: number,
+    observation: number,
+    trusted: boolean,
+  ): SharedLease {
+    const id = this.#ids.idOf(this.#ids.next());
+    return { id, kind, observation, trusted, grantedAt, prefetched: undefined };
   }
 }
+
+/** A prefetched lease that ends within this time is reported as ended, and not as held before. */
+const SHORT_MS = 20;

@@ -1,6 +1,6 @@
 import type { Clock } from '../../util/clock.ts';
 
-/** A step that got no answer in time. It may still run, later. */
+/** Redis did not answer in time. The command may still run later. */
 export class StepTimeout extends Error {
   constructor(timeoutMs: number) {
     super(`no answer within ${timeoutMs} ms`);
@@ -9,8 +9,8 @@ export class StepTimeout extends Error {
 }
 
 /**
- * Rejects when `promise` takes longer than `timeoutMs`, judged after one further turn of the event
- * loop: where we ourselves stood still, the answer lies in the socket by then and is read first.
+ * Rejects with {@link StepTimeout} when `promise` takes longer than `timeoutMs`. It decides one turn
+ * of the event loop later: if this process was blocked, a reply that has arrived is read first.
  */
 export function inTime<T>(promise: Promise<T>, timeoutMs: number, clock: Clock): Promise<T> {
   return new Promise((resolve, reject) => {

@@ -1,87 +1,101 @@
-import type { Clock, Timer } from '../../util/clock.ts';
+import type { Clock } from '../../util/clock.ts';
 import { IdTable } from '../../util/id-table.ts';
-import { LinkedList, type LinkedListItem } from '../../util/linked-list.ts';
-import { Deadlines, type Due } from '../deadlines.ts';
+import { LinkedList } from '../../util/linked-list.ts';
+import type { Cancelled, Granted, Shed, Ticket } from '../ledger.ts';
 import type { Waiter } from '../transfer.ts';
-import type { Cancelled, Granted, RemoveListener, Shed, Ticket } from '../ledger.ts';
+import { Waiters, type WaitingTicket } from '../waiters.ts';
 
-/** A ticket that waits in the shared queue, or is on its way there. */
-export interface RemoteWaiter extends Waiter, LinkedListItem<RemoteWaiter>, Due {
-  /** How the shared ledger knows it (see Ids). */
+/** A ticket that waits in the shared queue, or has yet to be reported to it. */
+export interface SharedWaiter extends WaitingTicket<SharedWaiter> {
+  /** The shared ledger's number of the ticket (see Ids). */
   readonly number: number;
   /** Whether it was in the queue before: then the forecast does not judge it again. */
   hasWaited: boolean;
-  /** Rings when a parked ticket may queue. */
-  parkedFor: Timer | undefined;
-  removeListener: RemoveListener;
 }
 
-export interface WaitingHereOptions {
+export interface SharedQueueOptions {
   readonly clock: Clock;
   /** The last moment at which an attempt may start here. */
   readonly latest: (ticket: Ticket) => number;
-  /** How long a ticket that may not wait waits all the same: a step has to answer it. */
+  /** How long a ticket that may not wait waits all the same, as a step has to answer it. */
   readonly answerMs: number;
-  /** What to tell a ticket whose moment passed. */
+  /** The outcome for a ticket whose deadline has passed. */
   readonly tooLate: (ticket: Ticket) => Shed;
-  /** Something is there for the next step: a ticket, or the news that one left. */
-  readonly onNews: () => void;
+  /** There is something to report: a ticket may queue, or one is gone. */
+  readonly onChange: () => void;
 }
 
 /**
- * One bucket's tickets of this replica, and what the shared queue has to hear of them: which are
- * new there, and which are gone.
+ * One bucket's tickets at this replica, and what steps have to report of them to the shared queue:
+ * which are new, and which are gone.
  */
 export class SharedQueue {
-  readonly #options: WaitingHereOptions;
-  readonly #queued = new IdTable<RemoteWaiter>();
-  /** Those that no step has carried in this epoch. */
-  readonly #toSend = new LinkedList<RemoteWaiter>();
-  /** Tickets that may not queue yet: the API throttled them and not the bucket. */
-  readonly #parked = new LinkedList<RemoteWaiter>();
-  #gone: number[] = [];
-  readonly #deadlines: Deadlines<RemoteWaiter>;
+  readonly #options: SharedQueueOptions;
+  readonly #waiters: Waiters<SharedWaiter>;
+  readonly #queued = new IdTable<SharedWaiter>();
+  /** Queued tickets that no step has carried in this epoch. */
+  readonly #toReport = new LinkedList<SharedWaiter>();
+  readonly #gone: number[] = [];
 
-  constructor(options: WaitingHereOptions) {
+  constructor(options: SharedQueueOptions) {
     this.#options = options;
-    this.#deadlines = new Deadlines(options.clock, (waiter) => {
-      this.leave(waiter, options.tooLate(waiter.ticket));
+    this.#waiters = new Waiters({
+      clock: options.clock,
+      onUnparked: (waiter) => {
+        this.#enqueue(waiter);
+        options.onChange();
+      },
+      onOver: (waiter, reason) => {
+        this.end(
+          waiter,
+          reason === 'gone' ? { kind: 'cancelled' } : options.tooLate(waiter.ticket),
+        );
+      },
     });
   }
 
-  /** How many wait in the queue; those that may not queue yet are none of them. */
+  /** How many tickets are queued, without those that are parked. */
   get queued(): number {
     return this.#queued.size;
   }
 
+  get parked(): number {
+    return this.#waiters.parkedCount;
+  }
+
   get size(): number {
-    return this.#queued.size + this.#parked.size;
+    return this.#queued.size + this.#waiters.parkedCount;
   }
 
-  /** How much the next step has to tell. */
-  get untold(): number {
-    return this.#toSend.size + this.#gone.length;
+  /** How much the next step has to report. */
+  get unreported(): number {
+    return this.#toReport.size + this.#gone.length;
   }
 
-  get all(): RemoteWaiter[] {
-    return [...this.#queued.all, ...this.#parked.all];
+  get all(): SharedWaiter[] {
+    return [...this.#queued.all, ...this.#waiters.parked];
+  }
+
+  /** The first queued ticket, if the shared queue holds no ticket of this replica. */
+  get firstUnreported(): SharedWaiter | undefined {
+    return this.#toReport.size === this.#queued.size ? this.#toReport.first : undefined;
   }
 
   add(from: Waiter, number: number, hasWaited: boolean): void {
-    const { clock, latest, answerMs, onNews } = this.#options;
-    const { ticket, signal, tell, isRetry, notBefore } = from;
+    const { clock, latest, answerMs } = this.#options;
+    const { ticket, signal, resolve, isRetry, notBefore } = from;
     const now = clock.now();
     const latestAt = latest(ticket);
     const isFirst = !hasWaited && !isRetry;
-    const waiter: RemoteWaiter = {
+    const waiter: SharedWaiter = {
       ticket,
       signal,
-      tell,
+      resolve,
       isRetry,
       notBefore,
       number,
       hasWaited,
-      parkedFor: undefined,
+      parking: undefined,
       removeListener: () => undefined,
       dueAt: latestAt <= now && isFirst ? now + answerMs : latestAt,
       heapIndex: -1,
@@ -89,54 +103,45 @@ export class SharedQueue {
       previous: undefined,
       next: undefined,
     };
-    waiter.removeListener = signal.onGone(() => this.leave(waiter, { kind: 'cancelled' }));
-    this.#deadlines.add(waiter);
-    if (notBefore <= now) return this.#enqueue(waiter);
-    this.#parked.add(waiter);
-    waiter.parkedFor = clock.after(notBefore - now, () => {
-      this.#parked.delete(waiter);
-      this.#enqueue(waiter);
-      onNews();
-    });
+    if (this.#waiters.add(waiter)) this.#enqueue(waiter);
   }
 
-  /** Ends the wait of one that the shared queue may still hold, and has it told so. */
-  leave(waiter: RemoteWaiter, outcome: Shed | Cancelled): void {
+  /** Ends the wait of a ticket that the shared queue may still hold, and reports it as gone. */
+  end(waiter: SharedWaiter, outcome: Shed | Cancelled): void {
     const wasQueued = this.#queued.delete(waiter);
-    if (wasQueued && !this.#toSend.delete(waiter)) this.#gone.push(waiter.number);
-    this.#parked.delete(waiter);
-    this.tell(waiter, outcome);
-    this.#options.onNews();
+    if (wasQueued && !this.#toReport.delete(waiter)) this.#gone.push(waiter.number);
+    this.#waiters.end(waiter, outcome);
+    this.#options.onChange();
   }
 
-  /** The first of those that wait, if the shared queue knows of none of them. */
-  get firstUntold(): RemoteWaiter | undefined {
-    return this.#toSend.size === this.#queued.size ? this.#toSend.first : undefined;
-  }
-
-  /** Takes out one that the shared queue no longer holds; its caller is not told yet. */
-  take(number: number): RemoteWaiter | undefined {
+  /** Removes a ticket that the shared queue no longer holds. {@link resolve} or {@link requeue} follows. */
+  remove(number: number): SharedWaiter | undefined {
     const waiter = this.#queued.get(number);
     if (waiter === undefined) return undefined;
     this.#queued.delete(waiter);
-    this.#toSend.delete(waiter);
-    this.#forgetTimers(waiter);
+    this.#toReport.delete(waiter);
+    this.#waiters.stopTimers(waiter);
     return waiter;
   }
 
-  tell(waiter: RemoteWaiter, outcome: Granted | Shed | Cancelled): void {
-    this.#forgetTimers(waiter);
-    waiter.removeListener();
-    waiter.tell(outcome);
+  /** Ends the wait of a removed ticket. */
+  resolve(waiter: SharedWaiter, outcome: Granted | Shed): void {
+    this.#waiters.end(waiter, outcome);
   }
 
-  /** What the next step carries; from then on it has been told. */
-  nextTickets(most: number): RemoteWaiter[] {
-    const next: RemoteWaiter[] = [];
+  /** Queues a removed ticket again, whose grant could not be used. */
+  requeue(waiter: SharedWaiter, number: number): void {
+    waiter.removeListener();
+    this.add({ ...waiter, isRetry: true, notBefore: 0 }, number, true);
+  }
+
+  /** What the next step carries; it counts as reported from then on. */
+  nextTickets(most: number): SharedWaiter[] {
+    const next: SharedWaiter[] = [];
     while (next.length < most) {
-      const waiter = this.#toSend.first;
+      const waiter = this.#toReport.first;
       if (waiter === undefined) break;
-      this.#toSend.delete(waiter);
+      this.#toReport.delete(waiter);
       next.push(waiter);
     }
     return next;
@@ -146,44 +151,34 @@ export class SharedQueue {
     return this.#gone.splice(0, most);
   }
 
-  /** Everything has to be told anew, and first what a step that is void now would have told. */
-  tellAnew(gone: readonly number[]): void {
+  /** All has to be reported again, first the tickets of the failed step that are gone. */
+  restore(gone: readonly number[]): void {
     this.#gone.unshift(...gone);
-    for (const waiter of this.#queued.all) if (!waiter.isLinked) this.#toSend.add(waiter);
+    for (const waiter of this.#queued.all) if (!waiter.isLinked) this.#toReport.add(waiter);
   }
 
-  /** Gives all away. `leaves`: the shared queue is told that they are gone. */
-  empty({ leaves }: { leaves: boolean }): RemoteWaiter[] {
+  /** Removes all tickets without an outcome. `reportsGone`: the shared queue is to drop them. */
+  empty({ reportsGone }: { reportsGone: boolean }): SharedWaiter[] {
     const { all } = this;
-    for (const waiter of this.#parked.all) {
-      waiter.parkedFor?.cancel();
-      this.#parked.delete(waiter);
-    }
     // One by one: there may be more of them than a call takes arguments.
     for (const waiter of this.#queued.all) {
-      const wasSent = !this.#toSend.delete(waiter);
-      if (leaves && wasSent) this.#gone.push(waiter.number);
+      const wasReported = !this.#toReport.delete(waiter);
+      if (reportsGone && wasReported) this.#gone.push(waiter.number);
     }
     this.#queued.clear();
-    this.#deadlines.clear();
-    for (const waiter of all) waiter.removeListener();
+    this.#waiters.release(all);
     return all;
   }
 
-  /** Whoever comes after its own first step did wait. */
-  haveWaited(waiters: readonly RemoteWaiter[]): void {
+  /** Tickets that are still queued after their first step have waited. */
+  markWaited(waiters: readonly SharedWaiter[]): void {
     for (const waiter of waiters) {
       if (this.#queued.get(waiter.number) === waiter) waiter.hasWaited = true;
     }
   }
 
-  #enqueue(waiter: RemoteWaiter): void {
+  #enqueue(waiter: SharedWaiter): void {
     this.#queued.add(waiter);
-    this.#toSend.add(waiter);
-  }
-
-  #forgetTimers(waiter: RemoteWaiter): void {
-    this.#deadlines.delete(waiter);
-    waiter.parkedFor?.cancel();
+    this.#toReport.add(waiter);
   }
 }

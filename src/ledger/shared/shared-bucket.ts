@@ -1,116 +1,100 @@
-import type { EndOfTurn } from '../../util/clock.ts';
 import { observe } from '../../rate-headers/observation.ts';
-import type { BucketOptions } from '../bucket-options.ts';
-import { GrantBook, type GrantsTold } from './grant-book.ts';
-import type { Transfer } from '../transfer.ts';
-import type { Ids } from './ids.ts';
-import { KnownBucket } from '../known-bucket.ts';
-import { localTimes, type LocalObservation } from '../local-times.ts';
-import type { Admission, Retry, BucketName, Grant, Outcome } from '../ledger.ts';
+import { tooLate } from '../ledger.ts';
 import type {
-  Granted,
+  Admission,
+  BucketName,
+  BucketOptions,
   CallerSignal,
-  LedgerObserver,
   Cancelled,
+  Grant,
+  Granted,
+  LedgerObserver,
+  Outcome,
+  Retry,
   Shed,
   ShedCode,
   Ticket,
 } from '../ledger.ts';
-import { remember, toKnown, toSettled, toTicket } from './step-batch.ts';
-import type {
-  StepBatch,
-  StepDone,
-  StepGranted,
-  StepMessage,
-  StepNumbers,
-  StepShed,
+import {
+  KnownBucket,
+  toLocalObservation,
+  type LocalObservation,
+  type Transfer,
+} from '../transfer.ts';
+import { GrantBook, type GrantReport } from './grant-book.ts';
+import { SharedQueue, type SharedWaiter } from './queue.ts';
+import {
+  StepLoop,
+  type Collected,
+  type StepHead,
+  type StepLoopOptions,
+  type StepSource,
+  type Urgency,
+} from './step-loop.ts';
+import type { StepScheduler } from './step-scheduler.ts';
+import {
+  remember,
+  toKnown,
+  toSettled,
+  toTicket,
+  type Ids,
+  type StepBatch,
+  type StepDone,
+  type StepGranted,
+  type StepMessage,
+  type StepNumbers,
+  type StepShed,
 } from './wire.ts';
-import { StepLoop, type Load, type StepHead } from './step-loop.ts';
-import { tooLate } from '../too-late.ts';
-import { SharedQueue, type RemoteWaiter } from './queue.ts';
 
-export interface SharedBucketOptions extends BucketOptions {
+export interface SharedBucketOptions extends BucketOptions, StepLoopOptions {
   readonly replica: string;
-  readonly timeoutMs: number;
-  /** Runs one step; resolves to its reply as text. */
-  readonly step: (bucketId: string, batch: string) => Promise<unknown>;
-  /** Greater each time, over all buckets. */
-  readonly nextEpoch: () => number;
-  readonly ids: Ids;
-  /** Nothing waits beyond this moment. */
-  readonly drainUntil: () => number;
-  /** A step failed. The bucket tries again by itself unless it is handed over. */
-  readonly onTrouble: (error: Error) => void;
-  /** Whether a step may be taken now; when not, {@link SharedBucket.proceed} is called later. */
-  readonly mayStep: (bucket: SharedBucket) => boolean;
-  /** A step that might be taken is over. */
-  readonly stepOver: () => void;
-  /** Tickets wait and no socket is free: {@link SharedBucket.step} when one is. */
-  readonly onStarved: (bucket: SharedBucket) => void;
-  /** Whether the next socket that comes free is some bucket's already. */
-  readonly someStarve: () => boolean;
-  /** What one turn of the event loop brings goes with one step. */
-  readonly atEndOfTurn: EndOfTurn;
   readonly observer?: Pick<LedgerObserver, 'step'> | undefined;
 }
 
+/** What all buckets of one shared ledger have in common at this replica. */
+export interface SharedLedgerState {
+  /** `maxQueue` and `belief` may change while a bucket lives. */
+  readonly options: SharedBucketOptions;
+  readonly ids: Ids;
+  readonly scheduler: StepScheduler;
+  /** No ticket waits beyond this moment. */
+  drainUntil: number;
+}
+
 /**
- * One bucket as one replica sees it: what waits and what is held here, and what the steps say that
- * keep the shared state informed.
+ * One bucket as one replica sees it: the tickets that wait and the grants held here, and what its
+ * steps report of them to the shared state.
  */
-export class SharedBucket {
+export class SharedBucket implements StepSource<CollectedStep> {
+  readonly #ledger: SharedLedgerState;
   readonly #options: SharedBucketOptions;
   #known: KnownBucket;
   readonly #waiting: SharedQueue;
   readonly #grants: GrantBook;
-  readonly #steps: StepLoop<Carried>;
+  readonly #steps: StepLoop<CollectedStep>;
   /** Sockets that the script believes are free here. */
   #freeByScript = 0;
   #numbers: StepNumbers = { uncertainty: 0, leases: 0, waiting: 0 };
   #numbersAt = 0;
   #paused = false;
-  /** What settled since the last step changes something for others, who should hear of it now. */
+  /** What tickets wait for, by the last step. */
+  #waitsFor: 'socket' | 'budget' = 'budget';
+  /** A settlement since the last step changes something for others, who should learn of it now. */
   #isUrgent = false;
 
-  constructor(name: BucketName, options: SharedBucketOptions) {
+  constructor(name: BucketName, ledger: SharedLedgerState) {
+    const { options, ids, scheduler } = ledger;
+    this.#ledger = ledger;
     this.#options = options;
     this.#known = new KnownBucket(name);
+    this.#grants = new GrantBook(ids);
+    this.#steps = new StepLoop(this, name.id, options, scheduler);
     this.#waiting = new SharedQueue({
       clock: options.clock,
       latest: (ticket) => this.#latest(ticket),
       answerMs: 2 * options.timeoutMs,
       tooLate: (ticket) => this.#tooLate(ticket, this.#guessMs()),
-      onNews: () => this.#steps.send(),
-    });
-    this.#grants = new GrantBook({
-      clock: options.clock,
-      places: options.places,
-      ids: options.ids,
-      waiting: this.#waiting,
-      someStarve: options.someStarve,
-      isPaused: () => this.#paused,
-      isInTouch: () => this.#isInTouch,
-      onStockUsed: (isLow) => {
-        if (isLow && !this.stepping) this.#steps.take();
-        else this.#steps.linger();
-      },
-      onGivenBack: () => this.#steps.want(),
-    });
-    this.#steps = new StepLoop({
-      clock: options.clock,
-      timeoutMs: options.timeoutMs,
-      atEndOfTurn: options.atEndOfTurn,
-      run: (batch) => options.step(name.id, batch),
-      nextEpoch: options.nextEpoch,
-      hasNews: () => this.#untold + this.#grants.inStock + this.#grants.fromStock > 0,
-      isPressing: () => this.#presses(),
-      mayStep: () => options.mayStep(this),
-      stepOver: options.stepOver,
-      load: (head) => this.#load(head),
-      apply: (carried, done, sentAt) => this.#apply(carried, done, sentAt),
-      applied: (done) => this.#applied(done),
-      revoke: (carried) => this.#revoke(carried),
-      onTrouble: options.onTrouble,
+      onChange: () => this.#steps.schedule(),
     });
   }
 
@@ -118,29 +102,19 @@ export class SharedBucket {
     return this.#known.name;
   }
 
-  /** Whether nothing waits, is held, or is still to be told. */
+  /** Whether no ticket waits, no grant is held, and nothing is left to report. */
   get idle(): boolean {
-    const here = this.#waiting.size + this.#grants.size;
-    return this.#untold + here === 0 && !this.stepping && !this.#paused;
+    const kept = this.#waiting.size + this.#grants.size;
+    return this.#unreported + kept === 0 && !this.#steps.stepping && !this.#paused;
   }
 
   get paused(): boolean {
     return this.#paused;
   }
 
-  /** Tickets here that may not queue yet; the shared queue knows nothing of them. */
+  /** Tickets here that may not queue yet; the shared queue does not hold them. */
   get parked(): number {
-    return this.#waiting.size - this.#waiting.queued;
-  }
-
-  /** Whether a step is under way. */
-  get stepping(): boolean {
-    return this.#steps.underWay !== undefined;
-  }
-
-  /** Whether a ticket is here that could use a socket. */
-  get wantsPlace(): boolean {
-    return this.#waiting.queued > 0 && !this.#paused && !this.#steps.closed;
+    return this.#waiting.parked;
   }
 
   get tickets(): Ticket[] {
@@ -156,77 +130,72 @@ export class SharedBucket {
     const now = this.#options.clock.now();
     const latest = this.#latest(ticket);
     // A call may be older than its deadline by its first grant: the step grants or sheds it at once.
-    const mayStart = retry === undefined ? this.#options.drainUntil() > now : latest > now;
+    const mayStart = retry === undefined ? this.#ledger.drainUntil > now : latest > now;
     if (!mayStart || (retry !== undefined && retry.notBefore > latest)) {
       return this.#tooLate(ticket, retry === undefined ? 0 : retry.notBefore - now);
     }
-    this.#grants.called(now);
+    this.#grants.countCall(now);
     const isFirst = this.#waiting.queued === 0 && (retry?.notBefore ?? 0) <= now;
-    const grant = isFirst ? this.#grants.grantFromStock(ticket, now) : undefined;
+    const grant = isFirst ? this.#grantPrefetched(ticket, now) : undefined;
     if (grant !== undefined) return { kind: 'granted', grant };
-    // What is kept out of the queue takes as much room as what is in it.
+    // Tickets that are kept out of the queue take as much room as those in it.
     const waiting = Math.max(this.#waiting.size, this.#numbers.waiting + this.parked);
     if (retry !== undefined && retry.notBefore > now && waiting >= this.#options.maxQueue) {
       return { kind: 'shed', code: 'queue-full', retryAfterMs: retry.notBefore - now };
     }
-    // The shared queue has its own bound; this one is for what has not got there yet.
+    // The shared queue has its own bound; this one is for tickets that have not reached it yet.
     if (this.#waiting.size >= 2 * this.#options.maxQueue) {
       return { kind: 'shed', code: 'queue-full', retryAfterMs: this.#guessMs() };
     }
-    const outcome = new Promise<Granted | Shed | Cancelled>((tell) => {
+    const outcome = new Promise<Granted | Shed | Cancelled>((resolve) => {
       const notBefore = retry?.notBefore ?? 0;
-      const waiter = { ticket, signal, tell, isRetry: retry !== undefined, notBefore };
-      this.#waiting.add(waiter, this.#options.ids.next(), false);
+      const waiter = { ticket, signal, resolve, isRetry: retry !== undefined, notBefore };
+      this.#waiting.add(waiter, this.#ledger.ids.next(), false);
     });
-    this.#steps.send();
+    this.#steps.schedule();
     return { kind: 'waiting', outcome };
   }
 
   settle(grant: Grant, outcome: Outcome): void {
     const { clock, apiClock, random } = this.#options;
     const now = clock.now();
-    let said: LocalObservation | undefined;
+    let observed: LocalObservation | undefined;
     if (outcome.kind === 'answered') {
       const offset = apiClock.bounds(now, clock.wallMs());
-      said = localTimes(observe(outcome.answer, offset), offset);
+      observed = toLocalObservation(observe(outcome.answer, offset), offset);
     }
-    const lease = this.#grants.settle(grant, outcome.kind, said, random());
-    if (said !== undefined) this.#known.learn(said, now, true);
-    const refused = said?.status === 429;
-    // While nobody waits for what this changes, it goes with the next step for free.
-    this.#isUrgent ||= lease.kind !== 'slot' || said === undefined || refused;
+    const lease = this.#grants.settle(grant, outcome.kind, observed, random());
+    if (observed !== undefined) this.#known.learn(observed, now, true);
+    const isThrottle = observed?.status === 429;
+    // While no ticket waits for what this changes, the next step reports it at no cost.
+    this.#isUrgent ||= lease.kind !== 'regular' || observed === undefined || isThrottle;
     this.#isUrgent ||= this.#numbers.waiting > 0;
-    if (this.#isUrgent || this.#grants.untold >= MOST_GATHERED) this.#steps.send();
+    if (this.#isUrgent || this.#grants.unreported >= MAX_GATHERED) this.#steps.schedule();
     else this.#steps.linger();
   }
 
-  /** Takes a step although nothing happened here: to hear what did elsewhere. */
+  /** Takes a step although nothing happened here, to learn what others did. */
   step(): void {
-    this.#steps.take();
+    this.#steps.request();
   }
 
-  /** Takes the step that had to wait for others, if it is still wanted; says whether it did. */
-  proceed(): boolean {
-    return this.#steps.proceed();
-  }
-
-  /** Something that another replica's step published for us. */
-  hear(message: StepMessage): void {
+  /** Receives what another replica's step published for this one. */
+  receive(message: StepMessage): void {
     if (message.epoch !== this.#steps.epoch || this.#steps.closed) return;
-    this.#steps.heardOfSheds(message.shed.length);
+    this.#steps.countSheds(message.shed.length);
     for (const entry of message.shed) this.#shed(entry);
     this.#freeByScript = message.free;
-    if (message.recall === true) this.#giveBackStock();
+    if (message.recall === true) this.#returnPrefetched();
     if (message.granted.length === 0) return;
     if (!this.#isInTouch) return this.step();
-    this.#take(message.granted, true);
-    // What could not be used here others may use now; what was taken is confirmed in time.
-    if (this.#steps.isDue) this.#steps.send();
-    else this.#steps.takeWithin(CONFIRM_MS);
-    this.#lookForPlaces();
+    for (const entry of message.granted) this.#receiveGrant(entry, true);
+    // Others may use at once what could not be used here; grants in use are confirmed later.
+    if (this.#steps.isDue) this.#steps.schedule();
+    else this.#steps.requestWithin(CONFIRM_MS);
+    this.#lookForSocket();
   }
 
-  /** Has no sockets for this bucket until {@link resume}: its tickets here wait, others' do not. */
+  /** Offers no socket to this bucket until {@link resume}: tickets of this replica wait. */
   pause(): void {
     this.#paused = true;
     this.step();
@@ -237,104 +206,66 @@ export class SharedBucket {
     this.step();
   }
 
-  /** Asks anew for everything that waits, now that there is less time for it. */
+  /** Judges all waiting tickets again, now that there is less time for them. */
   drain(): void {
-    for (const waiter of this.#waiting.empty({ leaves: true })) {
-      this.#waiting.add(waiter, this.#options.ids.next(), false);
+    for (const waiter of this.#waiting.empty({ reportsGone: true })) {
+      this.#waiting.add(waiter, this.#ledger.ids.next(), false);
     }
-    this.#steps.send();
+    this.#steps.schedule();
   }
 
   handOver(): Transfer {
     this.#steps.close();
-    const waiting = this.#waiting.empty({ leaves: false });
-    const { said } = this.#known;
-    if (said !== undefined) {
-      const unshared = this.#grants.unshared(this.#steps.underWay?.told.leases.settled ?? []);
-      this.#known.said = { ...said, remaining: Math.max(0, said.remaining - unshared) };
+    this.#ledger.scheduler.forget(this.#steps);
+    const waiting = this.#waiting.empty({ reportsGone: false });
+    const { lastReport } = this.#known;
+    if (lastReport !== undefined) {
+      const unshared = this.#grants.unshared(this.#steps.underWay?.grants.settled ?? []);
+      const remaining = Math.max(0, lastReport.remaining - unshared);
+      this.#known.lastReport = { ...lastReport, remaining };
     }
     return { waiting, held: this.#grants.handOver(), known: [this.#known] };
   }
 
-  /** Goes on with what another ledger held; {@link step} then declares it. */
+  /** Continues with what another ledger held; {@link step} then declares it. */
   takeOver({ waiting, held, known }: Transfer): void {
     for (const bucket of known) this.#known = bucket;
     for (const { grant, kind } of held) this.#grants.adopt(grant, kind);
     for (const waiter of waiting) {
-      this.#waiting.add(waiter, waiter.number ?? this.#options.ids.next(), true);
+      this.#waiting.add(waiter, waiter.number ?? this.#ledger.ids.next(), true);
     }
   }
 
-  /** Sheds what waits, tells the shared state of it, and ends. */
+  /** Sheds all waiting tickets, reports that to the shared state, and closes. */
   async close(): Promise<void> {
     for (const waiter of this.#waiting.all) {
-      this.#waiting.leave(waiter, this.#tooLate(waiter.ticket, 0));
+      this.#waiting.end(waiter, this.#tooLate(waiter.ticket, 0));
     }
     this.#grants.recall();
     await this.#steps.finish();
   }
 
-  /** How much the next step has to tell. */
-  get #untold(): number {
-    return this.#grants.untold + this.#waiting.untold;
+  get urgency(): Urgency {
+    // With prefetched leases no call waits for a step, and answers gather.
+    const gathers = this.#grants.prefetched > 0 && !this.#isUrgent;
+    if (this.#waiting.unreported > 0) return 'now';
+    if (this.#grants.unreported >= (gathers ? MAX_GATHERED : 1)) return 'now';
+    const { unreported, prefetched, unreportedUses } = this.#grants;
+    return unreported + prefetched + unreportedUses > 0 ? 'soon' : 'none';
   }
 
-  /** While there is stock no call waits for a step, and answers gather. */
-  #presses(): boolean {
-    const gathers = this.#grants.inStock > 0 && !this.#isUrgent;
-    return this.#waiting.untold > 0 || this.#grants.untold >= (gathers ? MOST_GATHERED : 1);
+  get needsSocket(): boolean {
+    return this.#waiting.queued > 0 && !this.#paused;
   }
 
-  #latest(ticket: Ticket): number {
-    return Math.min(ticket.deadlineAt, this.#options.drainUntil());
-  }
-
-  #tooLate(ticket: Ticket, retryAfterMs: number): Shed {
-    return tooLate(ticket, this.#options.drainUntil(), retryAfterMs);
-  }
-
-  /** About how long until there is budget again, by the last numbers. */
-  #guessMs(): number {
-    const { numbers, ageMs } = this.numbers;
-    return Math.max(0, (numbers.blockedFor ?? numbers.resetIn ?? ageMs) - ageMs);
-  }
-
-  #take(granted: readonly StepGranted[], isOffer: boolean): void {
-    for (const entry of granted) if (!this.#grants.take(entry, isOffer)) this.#freeByScript = 0;
-  }
-
-  #giveBackStock(): void {
-    this.#grants.recall();
-    // A step under way may bring more.
-    if (this.#grants.inStock > 0 || this.stepping) this.#steps.take();
-  }
-
-  /**
-   * Whether the last step is so recent that what it gave still stands. It was given later than the
-   * step was sent, for two seconds; where that is long ago, we may have slept, and only a step can say.
-   */
-  get #isInTouch(): boolean {
-    return this.#options.clock.now() - this.#steps.lastSentAt < FRESH_MS;
-  }
-
-  #shed([id, code, retryAfterMs]: StepShed): void {
-    const waiter = this.#waiting.take(this.#options.ids.numberOf(id));
-    if (waiter === undefined) return;
-    this.#waiting.tell(waiter, this.#shedOutcome(waiter.ticket, code, retryAfterMs));
-  }
-
-  #shedOutcome(ticket: Ticket, code: ShedCode, retryAfterMs: number): Shed {
-    return code === 'queue-full'
-      ? { kind: 'shed', code, retryAfterMs }
-      : this.#tooLate(ticket, retryAfterMs);
-  }
-
-  #load(head: StepHead): Carried {
-    const { clock, timeoutMs, places, maxQueue, belief, replica, ids } = this.#options;
+  collect(head: StepHead): CollectedStep {
+    const { clock, timeoutMs, socketPermits, maxQueue, belief, replica } = this.#options;
+    const { ids } = this.#ledger;
     const now = clock.now();
-    const told = this.#grants.tell(head.declares, MOST_SETTLED, now);
-    const tickets = this.#waiting.nextTickets(MOST_TICKETS);
-    const gone = this.#waiting.nextGone(MOST_SETTLED);
+    if (this.#paused) this.#grants.recall();
+    const grants = this.#grants.report(head.declares, MAX_SETTLED, now);
+    const tickets = this.#waiting.nextTickets(MAX_TICKETS);
+    const gone = this.#waiting.nextGone(MAX_SETTLED);
     this.#isUrgent = false;
     const { lineage, revision } = this.#known;
     const batch: StepBatch = {
@@ -343,77 +274,189 @@ export class SharedBucket {
       replica,
       lineage,
       revision,
-      free: this.#paused ? 0 : places.free,
+      free: this.#paused ? 0 : socketPermits.free,
       maxQueue: Math.max(0, maxQueue - this.parked),
       ...(belief === undefined ? {} : { belief: [belief.limit, belief.periodMs] }),
-      ...(head.declares ? { known: toKnown(this.#known, 0, now) } : {}),
-      held: told.leases.held,
-      settled: told.leases.settled.map((one) => toSettled(one, now, timeoutMs)),
-      stock: told.stock,
-      wants: told.wants,
+      ...(head.declares ? { known: toKnown(this.#known, now) } : {}),
+      held: grants.held,
+      settled: grants.settled.map((one) => toSettled(one, now, timeoutMs)),
+      stock: grants.stock,
+      wants: grants.wants,
       gone: gone.map((number) => ids.idOf(number)),
       tickets: tickets.map((waiter) => {
         const id = ids.idOf(waiter.number);
         return toTicket(id, waiter, waiter.hasWaited, this.#latest(waiter.ticket), now);
       }),
     };
-    return { batch, told, tickets, gone };
+    return { batch, grants, tickets, gone };
   }
 
-  #apply({ batch, tickets }: Carried, done: StepDone, sentAt: number): void {
+  apply({ batch, tickets }: CollectedStep, reply: StepDone, sentAt: number): void {
     const { clock } = this.#options;
     const known = this.#known;
     this.#options.observer?.step(clock.now() - sentAt, tickets.length);
-    if (done.lineage !== known.lineage) this.#grants.changeLineage();
-    known.lineage = done.lineage;
-    known.revision = done.revision;
+    if (reply.lineage !== known.lineage) this.#grants.changeLineage();
+    known.lineage = reply.lineage;
+    known.revision = reply.revision;
     if (batch.declares) known.since.clear();
-    this.#numbers = done.numbers;
+    this.#numbers = reply.numbers;
     this.#numbersAt = clock.now();
-    this.#freeByScript = done.free;
-    remember(known, done.numbers, this.#numbersAt);
-    this.#take(done.granted, false);
-    this.#grants.heard(done);
-    for (const entry of done.shed) this.#shed(entry);
-    this.#waiting.haveWaited(tickets);
-    if (done.recall === true) this.#giveBackStock();
-    this.#grants.serveFromStock();
+    this.#freeByScript = reply.free;
+    remember(known, reply.numbers, this.#numbersAt);
+    for (const entry of reply.granted) this.#receiveGrant(entry, false);
+    this.#waitsFor = this.#nextWaitsFor(reply);
+    this.#grants.receivePrefetched(reply.stock);
+    for (const entry of reply.shed) this.#shed(entry);
+    this.#waiting.markWaited(tickets);
+    if (reply.recall === true) this.#returnPrefetched();
+    this.#servePrefetched();
+    this.#planNext(reply);
+    this.#lookForSocket();
   }
 
-  #applied({ wakeIn = Infinity }: StepDone): void {
-    if (this.#waiting.queued > 0) this.#steps.takeWithin(Math.min(HEARTBEAT_MS, wakeIn));
-    // What nobody calls for goes back, and what was used is told of even when no answer comes.
-    if (this.#grants.inStock > 0) this.#steps.takeWithin(STOCK_IDLE_MS);
-    if (this.#grants.fromStock > 0) this.#steps.linger();
-    this.#lookForPlaces();
+  restore(failed: CollectedStep | undefined): void {
+    this.#grants.restore(failed?.grants);
+    this.#waiting.restore(failed?.gone ?? []);
   }
 
-  #revoke(carried: Carried | undefined): void {
-    this.#grants.revoke(carried?.told);
-    this.#waiting.tellAnew(carried?.gone ?? []);
+  /** How much the next step has to report. */
+  get #unreported(): number {
+    return this.#grants.unreported + this.#waiting.unreported;
   }
 
-  /** The script grants us nothing while it believes that no socket is free here. */
-  #lookForPlaces(): void {
-    if (this.#freeByScript > 0 || !this.wantsPlace) return;
-    if (this.#options.places.free > 0) this.step();
-    else this.#options.onStarved(this);
+  #latest(ticket: Ticket): number {
+    return Math.min(ticket.deadlineAt, this.#ledger.drainUntil);
+  }
+
+  #tooLate(ticket: Ticket, retryAfterMs: number): Shed {
+    return tooLate(ticket, this.#ledger.drainUntil, retryAfterMs);
+  }
+
+  /** Estimates when there is budget again, by the last numbers. */
+  #guessMs(): number {
+    const { numbers, ageMs } = this.numbers;
+    return Math.max(0, (numbers.blockedFor ?? numbers.resetIn ?? ageMs) - ageMs);
+  }
+
+  /**
+   * Whether the last step is so recent that what it granted is still valid. The grant is later than
+   * the step was sent and lasts two seconds; if that is long ago, this process may have slept, and
+   * only a step can tell.
+   */
+  get #isInTouch(): boolean {
+    return this.#options.clock.now() - this.#steps.lastSentAt < FRESH_MS;
+  }
+
+  /** Grants at once with a prefetched lease; `undefined` when that is not possible. */
+  #grantPrefetched(ticket: Ticket, now: number): Grant | undefined {
+    if (!this.#grants.hasUsable || this.#paused || !this.#isInTouch) return undefined;
+    // A socket that became free is for the tickets that wait for it; a step decides which is next.
+    if (this.#ledger.scheduler.hasStarved || !this.#options.socketPermits.take()) return undefined;
+    const grant: Grant = { ticket, grantedAt: now, waitedFor: 'nothing' };
+    this.#grants.holdPrefetched(grant);
+    if (this.#grants.isLow && !this.#steps.stepping) this.#steps.request();
+    else this.#steps.linger();
+    return grant;
+  }
+
+  /** Tickets that arrived while a step was under way need no step if it brought leases for them. */
+  #servePrefetched(): void {
+    const now = this.#options.clock.now();
+    let waiter = this.#waiting.firstUnreported;
+    while (waiter !== undefined) {
+      const grant = this.#grantPrefetched(waiter.ticket, now);
+      if (grant === undefined) return;
+      this.#waiting.remove(waiter.number);
+      this.#waiting.resolve(waiter, { kind: 'granted', grant });
+      waiter = this.#waiting.firstUnreported;
+    }
+  }
+
+  #returnPrefetched(): void {
+    this.#grants.recall();
+    // A step under way may bring more of them.
+    if (this.#grants.prefetched > 0 || this.#steps.stepping) this.#steps.request();
+  }
+
+  /** Gives a step's grant to the ticket that it is for. `isOffer`: another replica's step. */
+  #receiveGrant(entry: StepGranted, isOffer: boolean): void {
+    const { socketPermits, clock } = this.#options;
+    const { ids } = this.#ledger;
+    const [id] = entry;
+    const waiter = this.#waiting.remove(ids.numberOf(id));
+    if (waiter === undefined) {
+      // It was granted by message and by step, or its caller had gone before the grant arrived.
+      if (!this.#grants.has(id)) this.#returnGrant(entry);
+      return;
+    }
+    if (this.#paused || !socketPermits.take()) {
+      this.#returnGrant(entry);
+      this.#waiting.requeue(waiter, ids.next());
+      this.#freeByScript = 0;
+      return;
+    }
+    const waitedFor = waiter.hasWaited || isOffer ? this.#waitsFor : 'nothing';
+    const grant: Grant = { ticket: waiter.ticket, grantedAt: clock.now(), waitedFor };
+    this.#grants.hold(grant, entry, { isOffer });
+    this.#waiting.resolve(waiter, { kind: 'granted', grant });
+  }
+
+  #returnGrant(entry: StepGranted): void {
+    this.#grants.returnGrant(entry, this.#options.clock.now());
+    this.#steps.markDue();
+  }
+
+  #shed([id, code, retryAfterMs]: StepShed): void {
+    const waiter = this.#waiting.remove(this.#ledger.ids.numberOf(id));
+    if (waiter === undefined) return;
+    this.#waiting.resolve(waiter, this.#shedOutcome(waiter.ticket, code, retryAfterMs));
+  }
+
+  #shedOutcome(ticket: Ticket, code: ShedCode, retryAfterMs: number): Shed {
+    return code === 'queue-full'
+      ? { kind: 'shed', code, retryAfterMs }
+      : this.#tooLate(ticket, retryAfterMs);
+  }
+
+  #nextWaitsFor({ wakeIn }: StepDone): 'socket' | 'budget' {
+    // A resumed bucket grants everything at once, as after a reset.
+    if (this.#paused) return 'budget';
+    // If only a socket is missing, the script cannot tell when there is one.
+    if (wakeIn === undefined) return 'socket';
+    // The step was full: the other tickets wait for what they waited for before.
+    return wakeIn > 0 ? 'budget' : this.#waitsFor;
+  }
+
+  #planNext({ wakeIn = Infinity, declare }: StepDone): void {
+    if (this.#waiting.queued > 0) this.#steps.requestWithin(Math.min(HEARTBEAT_MS, wakeIn));
+    // Unused prefetched leases are returned, unless a new epoch ends them at once.
+    const keepsPrefetched = this.#grants.prefetched > 0 && declare !== true;
+    if (keepsPrefetched) this.#steps.requestWithin(PREFETCH_IDLE_MS);
+    // The use of a prefetched lease is reported even if no answer comes.
+    if (this.#grants.unreportedUses > 0) this.#steps.linger();
+  }
+
+  /** The script grants nothing to this replica while it believes that no socket is free here. */
+  #lookForSocket(): void {
+    if (this.#freeByScript > 0 || !this.#steps.needsSocket) return;
+    if (this.#options.socketPermits.free > 0) this.step();
+    else this.#ledger.scheduler.awaitSocket(this.#steps);
   }
 }
 
-interface Carried extends Load {
-  readonly told: GrantsTold;
-  readonly tickets: readonly RemoteWaiter[];
+interface CollectedStep extends Collected {
+  readonly grants: GrantReport;
+  readonly tickets: readonly SharedWaiter[];
   readonly gone: readonly number[];
 }
 
-const MOST_TICKETS = 256;
-const MOST_SETTLED = 1024;
-/** While anything waits, a step at least this often returns what messages lost. */
+const MAX_TICKETS = 256;
+const MAX_SETTLED = 1024;
+/** While a ticket waits, a step at least this often returns what lost messages reported. */
 const HEARTBEAT_MS = 1000;
-/** How old the last step may be for an offer to be taken without asking. */
+/** How old the last step may be for an offer to be used without a step. */
 const FRESH_MS = 1500;
 const CONFIRM_MS = 500;
-const STOCK_IDLE_MS = 100;
-/** Answers that a step tells of, while calls need none. */
-const MOST_GATHERED = 64;
+const PREFETCH_IDLE_MS = 100;
+/** Answers that gather before a step reports them, while no call needs a step. */
+const MAX_GATHERED = 64;

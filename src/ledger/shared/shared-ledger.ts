@@ -1,6 +1,5 @@
 import { BucketMap } from '../bucket-map.ts';
 import type { Transfer, Transferable } from '../transfer.ts';
-import { makeIds, type Ids } from './ids.ts';
 import { inTime } from './in-time.ts';
 import type {
   Admission,
@@ -14,54 +13,36 @@ import type {
   Outcome,
   Ticket,
 } from '../ledger.ts';
-import { SharedBucket, type SharedBucketOptions } from './shared-bucket.ts';
-import { readMessage, readReply, type StepBatch } from './wire.ts';
-import { waitingByCaller } from '../waiting-by-caller.ts';
+import { SharedBucket, type SharedBucketOptions, type SharedLedgerState } from './shared-bucket.ts';
+import { MAX_STEPS, StepScheduler } from './step-scheduler.ts';
+import { makeIds, readMessage, readReply, type StepBatch } from './wire.ts';
+import { waitingByCaller } from '../waiters.ts';
 
-export interface SharedLedgerOptions extends Omit<
-  SharedBucketOptions,
-  | 'nextEpoch'
-  | 'ids'
-  | 'drainUntil'
-  | 'onTrouble'
-  | 'mayStep'
-  | 'stepOver'
-  | 'onStarved'
-  | 'someStarve'
-> {
-  /** A step failed; called once for each that does. */
-  readonly onTrouble?: (error: Error, bucketId: string) => void;
+export interface SharedLedgerOptions extends SharedBucketOptions {
   /** Buckets kept; beyond them idle ones are forgotten, the longest unused first. */
   readonly maxBuckets?: number;
 }
 
 /**
- * The ledger that all replicas share. A grant is the answer to a step, one round trip away, but for
- * those that a replica has in stock. What it cannot do while Redis is away is the failover ledger's
- * business.
+ * The ledger that all replicas share. A grant is the answer to a step, one round trip away, unless
+ * this replica has prefetched a lease. The failover ledger takes over while Redis is away.
  */
 export class SharedLedger implements Ledger, Transferable {
   readonly #options: SharedLedgerOptions;
   readonly #buckets: BucketMap<SharedBucket>;
-  readonly #ids: Ids;
-  readonly #starved = new Set<SharedBucket>();
-  /** Those of them that take a step now because a socket is free. */
-  readonly #turns = new Set<SharedBucket>();
-  /** Buckets that want to take a step and wait for others' to be over, in the order of asking. */
-  readonly #atGate = new Set<SharedBucket>();
-  #stepsUnderWay = 0;
-  #epoch = 0;
-  #drainUntil = Number.POSITIVE_INFINITY;
+  readonly #scheduler: StepScheduler;
+  readonly #state: SharedLedgerState;
 
   constructor(options: SharedLedgerOptions) {
     this.#options = options;
-    this.#ids = makeIds(options.replica);
-    this.#buckets = new BucketMap({
-      most: options.maxBuckets,
-      isIdle: (bucket) => bucket.idle,
-      onForgotten: (bucket) => this.#forget(bucket),
-    });
-    options.places.onFree(() => this.#serveStarved());
+    this.#scheduler = new StepScheduler(options.socketPermits);
+    this.#state = {
+      options,
+      ids: makeIds(options.replica),
+      scheduler: this.#scheduler,
+      drainUntil: Number.POSITIVE_INFINITY,
+    };
+    this.#buckets = new BucketMap(options.maxBuckets);
   }
 
   acquire(ticket: Ticket, signal: CallerSignal, retry?: Retry): Admission {
@@ -74,7 +55,7 @@ export class SharedLedger implements Ledger, Transferable {
     bucket.settle(grant, outcome);
   }
 
-  /** The numbers of this bucket's last step here, a step's age old. */
+  /** The bucket's numbers by the last step of this replica. */
   view(bucketId: string): BucketView | undefined {
     const bucket = this.#buckets.get(bucketId);
     if (bucket === undefined) return undefined;
@@ -95,7 +76,7 @@ export class SharedLedger implements Ledger, Transferable {
     };
   }
 
-  /** `waiting` counts all replicas' tickets, `waitingByCaller` those of this one. */
+  /** `waiting` counts all replicas' tickets, `waitingByCaller` only those of this replica. */
   snapshot(): BucketSnapshot[] {
     return [...this.#buckets].flatMap(([id, bucket]) => {
       const view = this.view(id);
@@ -124,34 +105,34 @@ export class SharedLedger implements Ledger, Transferable {
   }
 
   drain(untilMs: number): void {
-    this.#drainUntil = untilMs;
+    this.#state.drainUntil = untilMs;
     for (const bucket of this.#buckets.values()) bucket.drain();
   }
 
   async close(): Promise<void> {
-    this.#drainUntil = Math.min(this.#drainUntil, this.#options.clock.now());
+    const state = this.#state;
+    state.drainUntil = Math.min(state.drainUntil, this.#options.clock.now());
     const buckets = [...this.#buckets.values()];
-    // A few at a time: each has a last step to take.
-    for (let i = 0; i < buckets.length; i += MOST_STEPS) {
-      await Promise.all(buckets.slice(i, i + MOST_STEPS).map((bucket) => bucket.close()));
+    // In groups, as each takes a last step.
+    for (let i = 0; i < buckets.length; i += MAX_STEPS) {
+      await Promise.all(buckets.slice(i, i + MAX_STEPS).map((bucket) => bucket.close()));
     }
-    this.#starved.clear();
-    this.#turns.clear();
+    this.#scheduler.clear();
   }
 
-  /** What another replica's step published to our channel. */
-  hear(text: string): void {
+  /** Receives what another replica's step published to this replica's channel. */
+  receive(text: string): void {
     const message = readMessage(text);
-    if (message !== undefined) this.#buckets.get(message.bucket)?.hear(message);
+    if (message !== undefined) this.#buckets.get(message.bucket)?.receive(message);
   }
 
-  /** Resolves when a step on the bucket succeeds, one that serves nobody; rejects when not. */
+  /** Takes a step on the bucket that grants nothing; rejects when it fails. */
   async probe(bucketId: string): Promise<void> {
     const { step, replica, clock, timeoutMs, maxQueue } = this.#options;
     const batch: StepBatch = {
       bucket: bucketId,
       replica,
-      epoch: ++this.#epoch,
+      epoch: this.#scheduler.nextEpoch(),
       sequence: 1,
       lineage: '',
       revision: 0,
@@ -169,15 +150,15 @@ export class SharedLedger implements Ledger, Transferable {
     };
     const text = await inTime(step(bucketId, JSON.stringify(batch)), timeoutMs, clock);
     const { status } = readReply(text);
-    if (status !== 'ok') throw new Error(`the probe of a step was answered ${status}`);
+    if (status !== 'ok') {
+      throw new Error(`expected a probing step to be answered ok, got ${status}`);
+    }
   }
 
   handOver(): Transfer {
     const all = [...this.#buckets.values()].map((bucket) => bucket.handOver());
     this.#buckets.clear();
-    this.#starved.clear();
-    this.#turns.clear();
-    this.#atGate.clear();
+    this.#scheduler.clear();
     return {
       waiting: all
         .flatMap(({ waiting }) => waiting)
@@ -189,94 +170,30 @@ export class SharedLedger implements Ledger, Transferable {
 
   takeOver({ waiting, held, known }: Transfer): void {
     const byBucket = new Map<string, { name: BucketName } & Writable>();
-    const partOf = (name: BucketName): Writable => {
-      const part = byBucket.get(name.id) ?? { name, waiting: [], held: [], known: [] };
-      byBucket.set(name.id, part);
-      return part;
+    const transferOf = (name: BucketName): Writable => {
+      const transfer = byBucket.get(name.id) ?? { name, waiting: [], held: [], known: [] };
+      byBucket.set(name.id, transfer);
+      return transfer;
     };
-    for (const waiter of waiting) partOf(waiter.ticket.bucket).waiting.push(waiter);
-    for (const one of held) partOf(one.grant.ticket.bucket).held.push(one);
-    for (const bucket of known) partOf(bucket.name).known.push(bucket);
-    for (const part of byBucket.values()) {
-      const bucket = this.#bucketFor(part.name);
-      bucket.takeOver(part);
-      // What holds nothing declares what it knows when it is next asked for.
-      const news = part.known.some(({ since }) => since.size > 0);
-      if (news || part.waiting.length + part.held.length > 0) bucket.step();
+    for (const waiter of waiting) transferOf(waiter.ticket.bucket).waiting.push(waiter);
+    for (const one of held) transferOf(one.grant.ticket.bucket).held.push(one);
+    for (const bucket of known) transferOf(bucket.name).known.push(bucket);
+    for (const transfer of byBucket.values()) {
+      const bucket = this.#bucketFor(transfer.name);
+      bucket.takeOver(transfer);
+      // A bucket with nothing to declare now declares what it knows with its next step.
+      const hasSpent = transfer.known.some(({ since }) => since.size > 0);
+      if (hasSpent || transfer.waiting.length + transfer.held.length > 0) bucket.step();
     }
   }
 
   #bucketFor(name: BucketName): SharedBucket {
     const known = this.#buckets.use(name.id);
     if (known !== undefined) return known;
-    const options = this.#options;
-    const bucket: SharedBucket = new SharedBucket(name, {
-      ...options,
-      // These may change while a bucket lives.
-      get maxQueue() {
-        return options.maxQueue;
-      },
-      get belief() {
-        return options.belief;
-      },
-      nextEpoch: () => ++this.#epoch,
-      ids: this.#ids,
-      drainUntil: () => this.#drainUntil,
-      onTrouble: (error) => this.#options.onTrouble?.(error, name.id),
-      mayStep: (asking) => this.#mayStep(asking),
-      stepOver: () => this.#stepOver(bucket),
-      onStarved: (starved) => this.#starved.add(starved),
-      someStarve: () => this.#starved.size + this.#turns.size > 0,
-    });
-    this.#buckets.add(name.id, bucket);
+    const bucket = new SharedBucket(name, this.#state);
+    this.#buckets.add(name.id, bucket)?.handOver();
     return bucket;
   }
-
-  #forget(bucket: SharedBucket): void {
-    bucket.handOver();
-    for (const all of [this.#starved, this.#turns, this.#atGate]) all.delete(bucket);
-  }
-
-  #mayStep(bucket: SharedBucket): boolean {
-    if (this.#stepsUnderWay >= MOST_STEPS) {
-      this.#atGate.add(bucket);
-      return false;
-    }
-    this.#stepsUnderWay++;
-    this.#atGate.delete(bucket);
-    return true;
-  }
-
-  #stepOver(bucketOver: SharedBucket): void {
-    this.#stepsUnderWay--;
-    for (const bucket of this.#atGate) {
-      this.#atGate.delete(bucket);
-      if (bucket.proceed()) break;
-    }
-    if (bucketOver.stepping || !this.#turns.delete(bucketOver)) return;
-    // It may have had no budget for the socket that it had its turn at: on to the next.
-    if (this.#starved.size > 0) this.#serveStarved();
-  }
-
-  /** Sockets came free: a step each, in turn, for the buckets that went without. */
-  #serveStarved(): void {
-    let free = this.#options.places.free - this.#turns.size;
-    // A bucket that is still without goes to the end of the line; it has its turn next time.
-    for (const bucket of Array.from(this.#starved)) {
-      if (free <= 0) break;
-      this.#starved.delete(bucket);
-      if (!bucket.wantsPlace) continue;
-      free--;
-      this.#turns.add(bucket);
-      bucket.step();
-    }
-  }
 }
-
-/**
- * StepLoop of this replica that may be under way at once. A thousand buckets that all have something
- * to say in one moment would else wait for each other in the server, and take that for an outage.
- */
-const MOST_STEPS = 64;
 
 type Writable = { -readonly [Part in keyof Transfer]: Transfer[Part][number][] };

@@ -1,69 +1,75 @@
 import type { Clock, EndOfTurn, Timer } from '../../util/clock.ts';
 import { inTime } from './in-time.ts';
-import { readReply } from './wire.ts';
-import type { StepBatch, StepDone, StepReply } from './wire.ts';
+import type { ScheduledSteps, StepScheduler } from './step-scheduler.ts';
+import { readReply, type StepBatch, type StepDone, type StepReply } from './wire.ts';
 
-/** What every step of one epoch begins with: which it is, and what it may presume. */
+/** The fields of a batch that say which step it is, and what the server may presume of it. */
 export type StepHead = Pick<StepBatch, 'epoch' | 'sequence' | 'declares' | 'sheds'>;
 
-/** What one step carries, and whatever its sender wants to know of it when it is over. */
-export interface Load {
+/** What one step carries, with what its source needs to know of it when the step has ended. */
+export interface Collected {
   readonly batch: StepBatch;
 }
 
-export interface StepsOptions<Carried extends Load> {
+/** Whether there is something to report, and whether it has to be reported now. */
+export type Urgency = 'none' | 'soon' | 'now';
+
+/** The bucket that a loop takes steps for. */
+export interface StepSource<C extends Collected> {
+  readonly urgency: Urgency;
+  /** Whether a ticket waits here that could use a socket. */
+  readonly needsSocket: boolean;
+  /** Hands over what the next step carries. */
+  collect(head: StepHead): C;
+  /** The step succeeded. No further step starts before this returns. */
+  apply(collected: C, reply: StepDone, sentAt: number): void;
+  /** The epoch ended: what the failed step carried has to be reported again, if a step failed. */
+  restore(collected: C | undefined): void;
+}
+
+export interface StepLoopOptions {
   readonly clock: Clock;
   readonly timeoutMs: number;
-  /** What one turn of the event loop brings goes with one step. */
+  /** What one turn of the event loop brings is sent with one step. */
   readonly atEndOfTurn: EndOfTurn;
   /** Runs one step; resolves to its reply as text. */
-  readonly run: (batch: string) => Promise<unknown>;
-  /** Greater each time, over all buckets. */
-  readonly nextEpoch: () => number;
-  /** Whether there is something to tell. */
-  readonly hasNews: () => boolean;
-  /** Whether it has to be told now. */
-  readonly isPressing: () => boolean;
-  /** Whether a step may be taken now; when not, {@link StepLoop.proceed} is called later. */
-  readonly mayStep: () => boolean;
-  /** A step that might be taken is over. */
-  readonly stepOver: () => void;
-  /** Hands over what the next step is to carry. */
-  readonly load: (head: StepHead) => Carried;
-  /** A step was answered: what it says is so. */
-  readonly apply: (carried: Carried, done: StepDone, sentAt: number) => void;
-  /** All that followed at once from the answer has been done. */
-  readonly applied: (done: StepDone) => void;
-  /** A step is void: what it carried has to be told anew. `undefined`: only the epoch is over. */
-  readonly revoke: (carried: Carried | undefined) => void;
-  /** A step failed. The next one comes by itself unless this is closed. */
-  readonly onTrouble: (error: Error) => void;
+  readonly step: (bucketId: string, batch: string) => Promise<unknown>;
+  /** A step failed. The loop tries again by itself unless it is closed. */
+  readonly onTrouble?: ((error: Error, bucketId: string) => void) | undefined;
 }
 
 /**
- * The steps of one bucket at one replica, one under way at a time; what happens meanwhile goes with
- * the next, so that the cost per request falls as load rises. Within an epoch they are numbered, and
- * an epoch begins by declaring everything (docs/decisions/0021).
+ * The steps of one bucket at one replica: collect, send, then apply or restore. One step is under
+ * way at a time, and what happens meanwhile is sent with the next, so that the cost per request
+ * falls as load rises. Within an epoch steps are numbered, and the first step of an epoch declares
+ * everything (docs/decisions/0021).
  *
- *            a step fails or times out, the server forgot or went back
+ *            a step fails or times out, the server lost or reverted its state
  *     ┌───────────┐ ◀─────────────────────────────────── ┌──────────┐
  *     │ declaring │                                      │ in touch │
  *     └───────────┘ ───────────────────────────────────▶ └──────────┘
- *            the first step of a new epoch is answered
+ *            the first step of a new epoch succeeds
  */
-export class StepLoop<Carried extends Load> {
-  readonly #options: StepsOptions<Carried>;
+export class StepLoop<C extends Collected> implements ScheduledSteps {
+  readonly #source: StepSource<C>;
+  readonly #bucketId: string;
+  readonly #options: StepLoopOptions;
+  readonly #scheduler: StepScheduler;
   #epoch: number;
   #sequence = 0;
   #declares = true;
-  /** Sheds of this epoch that other replicas' steps told us of. */
+  /** Sheds of this epoch that other replicas' steps reported to us. */
   #sheds = 0;
 
-  #flight: Flight<Carried> | undefined;
+  /** What the step under way carries. */
+  #underWay: C | undefined;
+  #isApplying = false;
+  /** Resolves when the last step that was started has been applied or restored. */
+  #run: Promise<void> | undefined;
+  /** A step is to start, also when there is nothing to report. */
   #isDue = false;
-  /** A step is taken when this turn of the event loop ends. */
-  #sending = false;
-  /** Rings when settlements have waited long enough for a step that goes for another reason. */
+  /** A step starts when this turn of the event loop ends. */
+  #isScheduled = false;
   #lingerTimer: Timer | undefined;
   #timer: Timer | undefined;
   #timerAt = 0;
@@ -71,102 +77,109 @@ export class StepLoop<Carried extends Load> {
   #refusals = 0;
   #closed = false;
 
-  constructor(options: StepsOptions<Carried>) {
+  constructor(
+    source: StepSource<C>,
+    bucketId: string,
+    options: StepLoopOptions,
+    scheduler: StepScheduler,
+  ) {
+    this.#source = source;
+    this.#bucketId = bucketId;
     this.#options = options;
-    this.#epoch = options.nextEpoch();
+    this.#scheduler = scheduler;
+    this.#epoch = scheduler.nextEpoch();
   }
 
   get epoch(): number {
     return this.#epoch;
   }
 
-  /** When the last step that was answered had been sent. */
+  /** When the last step that succeeded was sent. */
   get lastSentAt(): number {
     return this.#lastSentAt;
   }
 
-  /** What the step under way carries. */
-  get underWay(): Carried | undefined {
-    return this.#flight?.carried;
+  get underWay(): C | undefined {
+    return this.#underWay;
   }
 
-  /** Whether a step is to be taken whatever there is to tell. */
+  get stepping(): boolean {
+    return this.#underWay !== undefined;
+  }
+
+  /** Whether a step is requested that has not started. */
   get isDue(): boolean {
     return this.#isDue;
   }
 
-  /** Whether the last step was taken. */
+  get needsSocket(): boolean {
+    return !this.#closed && this.#source.needsSocket;
+  }
+
   get closed(): boolean {
     return this.#closed;
   }
 
-  /** Another replica's step told us of sheds; the next of ours says that it did. */
-  heardOfSheds(count: number): void {
+  /** Counts sheds that another replica's step reported to us; our next step confirms them. */
+  countSheds(count: number): void {
     this.#sheds += count;
   }
 
-  /** Takes a step although there is nothing to tell: to hear what happened elsewhere. */
-  take(): void {
+  /** Requests a step, also when there is nothing to report: its reply tells what others did. */
+  request(): void {
     this.#isDue = true;
-    this.send();
+    this.schedule();
   }
 
-  /** As {@link take}, for whoever calls {@link send} in a moment. */
-  want(): void {
+  /** As {@link request}, but the step starts only with the next call of {@link schedule}. */
+  markDue(): void {
     this.#isDue = true;
   }
 
-  /** Takes a step with all that this turn brings, or as soon as the one under way is answered. */
-  send(): void {
-    if (this.#sending || !this.#isWanted) return;
-    this.#sending = true;
-    this.#options.atEndOfTurn(() => {
-      this.#sending = false;
-      this.#sendNow();
-    });
+  /**
+   * Starts a step at the end of this turn, or once the step under way has ended, if one is due or
+   * its source has something to report now.
+   */
+  schedule(): void {
+    if (this.#isScheduled || !this.#isWanted) return;
+    this.#isScheduled = true;
+    this.#options.atEndOfTurn(this.#onEndOfTurn);
   }
 
-  /** Takes the step that had to wait for others, if it is still wanted; says whether it did. */
   proceed(): boolean {
-    this.#sendNow();
-    return this.#flight !== undefined;
+    this.#start();
+    return this.stepping;
   }
 
-  /** Takes a step in so long at the latest. */
-  takeWithin(delayMs: number): void {
+  /** Requests a step for `delayMs` from now at the latest. */
+  requestWithin(delayMs: number): void {
     const { clock } = this.#options;
     const at = clock.now() + delayMs;
     if (this.#timer !== undefined && this.#timerAt <= at) return;
     this.#timer?.cancel();
     this.#timerAt = at;
-    this.#timer = clock.after(delayMs, () => {
-      this.#timer = undefined;
-      this.take();
-    });
+    this.#timer = clock.after(delayMs, this.#onTimer);
   }
 
-  /** Tells what there is with the next step, or after a little while if there is none. */
+  /** Lets what there is to report wait for the next step, but no longer than a short while. */
   linger(): void {
     if (this.#closed) return;
-    this.#lingerTimer ??= this.#options.clock.after(LINGER_MS, () => {
-      this.#lingerTimer = undefined;
-      if (this.#options.hasNews()) this.take();
-    });
+    this.#lingerTimer ??= this.#options.clock.after(LINGER_MS, this.#onLingered);
   }
 
-  /** Takes a last step if there is something to tell, and none after it. */
+  /** Takes a last step if there is something to report, then closes. */
   async finish(): Promise<void> {
-    // Nothing is tried twice any more: what cannot be told now is found out by its age.
-    await this.#flight?.over;
-    if (this.#options.hasNews() && !this.#closed) {
+    // Nothing is tried again. The server expires by age what this cannot report any more.
+    await this.#run;
+    if (this.#source.urgency !== 'none' && !this.#closed) {
       this.#isDue = true;
-      this.#sendNow();
-      await this.#flight?.over;
+      this.#start();
+      await this.#run;
     }
     this.close();
   }
 
-  /** Takes no step any more, and hears nothing of the one under way. */
+  /** Starts no further step, and ignores the reply to the step under way. */
   close(): void {
     this.#closed = true;
     this.#timer?.cancel();
@@ -174,94 +187,122 @@ export class StepLoop<Carried extends Load> {
   }
 
   get #isWanted(): boolean {
-    if (this.#flight !== undefined || this.#closed) return false;
-    return this.#isDue || this.#options.isPressing();
+    if (this.stepping || this.#isApplying || this.#closed) return false;
+    return this.#isDue || this.#source.urgency === 'now';
   }
 
-  #sendNow(): void {
-    const { clock, timeoutMs, run, load, mayStep, stepOver } = this.#options;
-    if (!this.#isWanted || !mayStep()) return;
-    const carried = load({
+  readonly #onEndOfTurn = (): void => {
+    this.#isScheduled = false;
+    this.#start();
+  };
+
+  readonly #onTimer = (): void => {
+    this.#timer = undefined;
+    this.request();
+  };
+
+  readonly #onLingered = (): void => {
+    this.#lingerTimer = undefined;
+    if (this.#source.urgency !== 'none') this.request();
+  };
+
+  #start(): void {
+    if (!this.#isWanted || !this.#scheduler.admit(this)) return;
+    this.#run = this.#step();
+  }
+
+  async #step(): Promise<void> {
+    const collected = this.#collect();
+    const sentAt = this.#options.clock.now();
+    const reply = await this.#send(collected.batch);
+    try {
+      if (!this.#closed) this.#conclude(collected, reply, sentAt);
+    } finally {
+      this.#scheduler.ended(this);
+    }
+  }
+
+  #collect(): C {
+    const collected = this.#source.collect({
       epoch: this.#epoch,
       sequence: ++this.#sequence,
       declares: this.#declares,
       sheds: this.#sheds,
     });
+    this.#underWay = collected;
     this.#isDue = false;
     this.#lingerTimer?.cancel();
     this.#lingerTimer = undefined;
-    const flight: Flight<Carried> = { carried, sentAt: clock.now(), over: Promise.resolve() };
-    const sent = run(JSON.stringify(carried.batch)).then(readReply);
-    flight.over = inTime(sent, timeoutMs, clock).then(
-      (reply) => this.#answered(flight, reply),
-      (error: unknown) => this.#failed(flight, toError(error)),
-    );
-    this.#flight = flight;
-    void flight.over.finally(stepOver);
+    return collected;
   }
 
-  #answered(flight: Flight<Carried>, reply: StepReply): void {
-    if (flight !== this.#flight || this.#closed) return;
-    if (reply.status === 'ok') {
-      this.#done(flight, reply);
-    } else if (reply.status === 'layout') {
-      this.#failed(
-        flight,
-        new Error(`the state has layout ${reply.found}, unknown to this version`),
-      );
-    } else if (++this.#refusals > MOST_REFUSALS) {
-      this.#failed(flight, new Error(`the step was refused ${this.#refusals} times in a row`));
-    } else {
-      this.#begin(flight);
-      this.take();
+  async #send(batch: StepBatch): Promise<StepReply | Error> {
+    const { step, timeoutMs, clock } = this.#options;
+    try {
+      return readReply(await inTime(step(this.#bucketId, JSON.stringify(batch)), timeoutMs, clock));
+    } catch (thrown) {
+      return thrown instanceof Error ? thrown : new Error(String(thrown));
     }
   }
 
-  #done({ carried, sentAt }: Flight<Carried>, done: StepDone): void {
-    this.#flight = undefined;
+  #conclude(collected: C, reply: StepReply | Error, sentAt: number): void {
+    if (reply instanceof Error) return this.#fail(collected, reply);
+    switch (reply.status) {
+      case 'ok':
+        return this.#apply(collected, reply, sentAt);
+      case 'layout':
+        return this.#fail(
+          collected,
+          new Error(`the state has layout ${reply.found}, unknown to this version`),
+        );
+      case 'stale':
+      case 'declare':
+        if (++this.#refusals > MAX_REFUSALS) {
+          const refused = new Error(`the step was refused ${this.#refusals} times in a row`);
+          return this.#fail(collected, refused);
+        }
+        this.#beginEpoch(collected);
+        return this.request();
+      default:
+        reply satisfies never;
+    }
+  }
+
+  #apply(collected: C, reply: StepDone, sentAt: number): void {
+    this.#underWay = undefined;
     this.#refusals = 0;
-    this.#declares &&= !carried.batch.declares;
+    this.#declares &&= !collected.batch.declares;
     this.#lastSentAt = sentAt;
-    this.#options.apply(carried, done, sentAt);
-    if (done.declare === true) {
-      this.#begin(undefined);
+    this.#isApplying = true;
+    this.#source.apply(collected, reply, sentAt);
+    this.#isApplying = false;
+    if (reply.declare === true) {
+      this.#beginEpoch(undefined);
       this.#isDue = true;
     }
-    this.send();
-    this.#options.applied(done);
+    this.schedule();
   }
 
-  #failed(flight: Flight<Carried>, error: Error): void {
-    if (flight !== this.#flight || this.#closed) return;
-    this.#begin(flight);
+  #fail(collected: C, error: Error): void {
+    this.#beginEpoch(collected);
     this.#refusals = 0;
     this.#isDue = true;
-    this.takeWithin(RETRY_MS);
-    this.#options.onTrouble(error);
+    this.requestWithin(RETRY_MS);
+    this.#options.onTrouble?.(error, this.#bucketId);
   }
 
-  /** Begins a new epoch: steps under way are void from now on, and the next declares everything. */
-  #begin(flight: Flight<Carried> | undefined): void {
-    this.#flight = undefined;
-    this.#epoch = this.#options.nextEpoch();
+  /** Steps of the old epoch have no effect from now on, and the next step declares everything. */
+  #beginEpoch(failed: C | undefined): void {
+    this.#underWay = undefined;
+    this.#epoch = this.#scheduler.nextEpoch();
     this.#sequence = 0;
     this.#declares = true;
     this.#sheds = 0;
-    this.#options.revoke(flight?.carried);
+    this.#source.restore(failed);
   }
 }
 
-/** A step under way. */
-interface Flight<Carried> {
-  readonly carried: Carried;
-  readonly sentAt: number;
-  over: Promise<void>;
-}
-
+/** How long a settlement waits for a step that is taken for another reason. */
 const LINGER_MS = 20;
 const RETRY_MS = 500;
-const MOST_REFUSALS = 3;
-
-function toError(thrown: unknown): Error {
-  return thrown instanceof Error ? thrown : new Error(String(thrown));
-}
+const MAX_REFUSALS = 3;

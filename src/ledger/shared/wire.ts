@@ -1,7 +1,14 @@
 import { z } from 'zod';
 import type { GrantKind } from '../../budget/bucket.ts';
+import type { Slots } from '../../budget/slots.ts';
+import type { Outcome } from '../ledger.ts';
+import type { KnownBucket, LocalObservation, Waiter } from '../transfer.ts';
 
-/** What a replica hands in with one step; step.lua says what each part means. */
+/**
+ * What a replica and the step script send each other: the batch that a step carries, its reply, and
+ * what other replicas' steps publish. step.lua has the meaning of each field. Every time on the wire
+ * is a duration in milliseconds.
+ */
 export interface StepBatch {
   readonly bucket: string;
   readonly replica: string;
@@ -24,56 +31,70 @@ export interface StepBatch {
   readonly tickets: readonly StepTicket[];
 }
 
-type SlotsIn = readonly (readonly [inMs: number, count: number])[];
+/** The words for kinds of grants that are on the wire and in the shared state. */
+type WireKind = 'slot' | 'probe' | 'canary';
+
+export const WIRE_KINDS: Readonly<Record<GrantKind, WireKind>> = {
+  regular: 'slot',
+  first: 'probe',
+  canary: 'canary',
+};
+const GRANT_KINDS: Readonly<Record<WireKind, GrantKind>> = {
+  slot: 'regular',
+  probe: 'first',
+  canary: 'canary',
+};
+
+type StepSlots = readonly (readonly [inMs: number, count: number])[];
 
 /** What a replica knows of a bucket by itself, for a state that lost it. */
 export interface StepKnown {
   readonly limit?: number;
   readonly remaining?: number;
   readonly resetIn?: number;
-  /** How long ago the API said so; absent when it never did. */
+  /** How long ago the API reported it; absent when it never did. */
   readonly ago?: number;
   readonly uncertainty?: number;
   readonly stamp?: number;
   readonly period?: number;
   readonly blockedFor?: number;
-  readonly slots: SlotsIn;
-  readonly since: SlotsIn;
+  readonly slots: StepSlots;
+  readonly since: StepSlots;
 }
 
 export type StepHeld = readonly [
   id: string,
-  kind: GrantKind,
+  kind: WireKind,
   observation: number,
   trusted: boolean,
   ageMs: number,
-  ...fromStock: [] | [losses: number, returns: number],
+  ...prefetched: [] | [losses: number, returns: number],
 ];
 
 export type StepSettled = readonly [
   id: string,
-  kind: GrantKind,
+  kind: WireKind,
   observation: number,
   trusted: boolean,
   outcome: 'answered' | 'unsent' | 'lost',
-  ...rest: [] | [said: StepObservation] | [said: StepObservation | null, ...FromStock],
+  ...rest:
+    | []
+    | [observed: StepObservation]
+    | [observed: StepObservation | null, losses: number, returns: number, ageMs: number],
 ];
 
-/** How it stood when the stock was given that the lease came from, and how long ago it came. */
-type FromStock = [losses: number, returns: number, ageMs: number];
-
-/** An answer as a step takes it: durations from now, each at its latest. */
+/** An answer as a step takes it. Durations count from now, each at its latest. */
 export interface StepObservation {
   readonly status: number;
   readonly limit?: number | undefined;
   readonly remaining?: number | undefined;
   readonly resetIn?: number | undefined;
   readonly retryIn?: number | undefined;
-  /** The API's own moment of the reset, which tells the order of overlapping answers. */
+  /** The reset on the API's own clock, which gives the order of overlapping answers. */
   readonly stamp?: number | undefined;
   readonly sameWithin: number;
   readonly uncertainty: number;
-  /** From 0 up to but without 1, with a 429: spreads the retries of an API that says no time. */
+  /** From 0 up to but without 1, with a 429: spreads the retries if the API reports no time. */
   readonly random?: number;
 }
 
@@ -88,7 +109,7 @@ export type StepTicket = readonly [
   how: 'new' | 'again' | 'kept' | 'kept-again',
 ];
 
-/** Lua has one kind of table: an empty list comes as an empty object. */
+/** Lua has one kind of table: an empty list arrives as an empty object. */
 function list<T extends z.ZodType>(entry: T) {
   return z.union([z.array(entry), z.strictObject({}).transform((): z.output<T>[] => [])]);
 }
@@ -101,7 +122,7 @@ const grantedEntry = z.tuple([
 ]);
 const shedEntry = z.tuple([z.string(), z.enum(['queue-full', 'wait-too-long']), z.number()]);
 
-/** How much was added, and how things stand: observations, trust in the clock, losses, returns. */
+/** How many were added, and the bucket's observations, trust in the clock, losses and returns. */
 const stock = z.tuple([z.number(), z.number(), z.boolean(), z.number(), z.number()]);
 
 const numbers = z.object({
@@ -160,12 +181,199 @@ export function readReply(text: unknown): StepReply {
   return reply.parse(JSON.parse(text));
 }
 
-/** Reads what another replica's step published; `undefined` when it is not ours to understand. */
+/** Reads what another replica's step published; `undefined` when it is no such message. */
 export function readMessage(text: string): StepMessage | undefined {
   try {
     return message.parse(JSON.parse(text));
   } catch {
-    // Anybody may publish to a channel. A grant that is lost here is repeated by the heartbeat.
+    // Any client may publish to a channel. The heartbeat returns a grant that is lost here.
     return undefined;
   }
+}
+
+/**
+ * What a replica calls its tickets and leases: a number here, and `replica.number` in the shared
+ * state, which holds all replicas' names. Numbers, because V8 has to intern each new string before
+ * it can look anything up by it.
+ */
+export interface Ids {
+  /** Never the same twice. */
+  next(): number;
+  idOf(number: number): string;
+  /** NaN for an id of another replica. */
+  numberOf(id: string): number;
+}
+
+export function makeIds(replica: string): Ids {
+  const prefix = `${replica}.`;
+  let last = 0;
+  return {
+    next: () => ++last,
+    idOf: (number) => prefix + number.toString(36),
+    numberOf(id) {
+      return id.startsWith(prefix) ? Number.parseInt(id.slice(prefix.length), 36) : Number.NaN;
+    },
+  };
+}
+
+/** The bucket's counters when leases were prefetched, for the answers to their requests. */
+export interface PrefetchMark {
+  /** Number of observations, counted within a lineage. */
+  readonly observation: number;
+  /** Whether something had just refilled by the clock, which an answer then tests. */
+  readonly trusted: boolean;
+  /** How many operations had been spent without an answer, and how many slots had refilled. */
+  readonly losses: number;
+  readonly returns: number;
+}
+
+/** A lease as this replica keeps it, until it is settled. */
+export interface SharedLease {
+  readonly id: string;
+  readonly kind: GrantKind;
+  /** Number of observations at its grant, counted within a lineage; −1 for one of another lineage. */
+  observation: number;
+  readonly trusted: boolean;
+  readonly grantedAt: number;
+  /** For a prefetched lease, until a step has reported that it is in use. */
+  prefetched: PrefetchOrigin | undefined;
+}
+
+export type PrefetchOrigin = Pick<PrefetchMark, 'losses' | 'returns'>;
+
+/** A settlement that no step has reported. Times are on this process's clock. */
+export interface Settlement {
+  readonly lease: SharedLease;
+  readonly outcome: Outcome['kind'];
+  readonly observed: LocalObservation | undefined;
+  /** From 0 up to but without 1: spreads the retries if the API reports no time. */
+  readonly random: number;
+}
+
+/** The lease of a step's grant. */
+export function toLease(entry: StepGranted, grantedAt: number): SharedLease {
+  const [id, kind, observation, trusted] = entry;
+  return {
+    id,
+    kind: GRANT_KINDS[kind],
+    observation,
+    trusted,
+    grantedAt,
+    prefetched: undefined,
+  };
+}
+
+export function toHeld(lease: SharedLease, now: number): StepHeld {
+  const { id, kind, observation, trusted, prefetched, grantedAt } = lease;
+  const age = now - grantedAt;
+  const wireKind = WIRE_KINDS[kind];
+  if (prefetched === undefined) return [id, wireKind, observation, trusted, age];
+  return [id, wireKind, observation, trusted, age, prefetched.losses, prefetched.returns];
+}
+
+/** `maxDelayMs` is how long the step may take to reach the server before it is given up. */
+export function toSettled(
+  { lease, outcome, observed, random }: Settlement,
+  now: number,
+  maxDelayMs: number,
+): StepSettled {
+  const { id, kind, observation, trusted, prefetched, grantedAt } = lease;
+  const wireKind = WIRE_KINDS[kind];
+  const answer = observed === undefined ? null : toObservation(observed, random, now, maxDelayMs);
+  if (prefetched !== undefined) {
+    const { losses, returns } = prefetched;
+    const age = now - grantedAt;
+    return [id, wireKind, observation, trusted, outcome, answer, losses, returns, age];
+  }
+  if (answer === null) return [id, wireKind, observation, trusted, outcome];
+  return [id, wireKind, observation, trusted, outcome, answer];
+}
+
+function toObservation(
+  observed: LocalObservation,
+  random: number,
+  now: number,
+  maxDelayMs: number,
+): StepObservation {
+  const { status, limit, remaining, resetAt, retryAt, stamp, sameWithinMs } = observed;
+  return {
+    status,
+    limit,
+    remaining,
+    resetIn: resetAt === undefined ? undefined : resetAt - now,
+    retryIn: retryAt === undefined ? undefined : retryAt - now,
+    stamp,
+    // The later a step arrives, the later its resets seem to the server, up to this much; if the
+    // API reports a moment, the moments are compared.
+    sameWithin: sameWithinMs + (stamp === undefined ? maxDelayMs : 0),
+    uncertainty: observed.uncertaintyMs,
+    ...(status === 429 ? { random } : {}),
+  };
+}
+
+/** `isKept`: the shared queue held the ticket before. `latest`: when an attempt may last start. */
+export function toTicket(
+  id: string,
+  { ticket, isRetry }: Waiter,
+  isKept: boolean,
+  latest: number,
+  now: number,
+): StepTicket {
+  const { owner, caller, priority, weight, arrivedAt } = ticket;
+  const how = isKept ? (isRetry ? 'kept-again' : 'kept') : isRetry ? 'again' : 'new';
+  return [id, name(owner), name(caller), priority, weight, now - arrivedAt, latest - now, how];
+}
+
+/** Control characters separate names in the queue's keys, and the script reads only valid UTF-8. */
+function name(text: string): string {
+  const whole = text.toWellFormed();
+  return CONTROL.test(whole) ? whole.replaceAll(CONTROLS, '?') : whole;
+}
+
+// oxlint-disable-next-line no-control-regex
+const CONTROL = /[\0-\x1f]/;
+const CONTROLS = new RegExp(CONTROL, 'g');
+
+export function toKnown(known: KnownBucket, now: number): StepKnown {
+  const { lastReport, blockedUntil, own, since } = known;
+  const blockedFor = blockedUntil === undefined ? 0 : blockedUntil - now;
+  return {
+    slots: toSlots(own, now),
+    since: toSlots(since, now),
+    ...(blockedFor > 0 ? { blockedFor } : {}),
+    ...(lastReport === undefined
+      ? {}
+      : {
+          limit: lastReport.limit,
+          remaining: Math.max(0, lastReport.remaining),
+          ago: now - lastReport.at,
+          uncertainty: lastReport.uncertaintyMs,
+          ...(lastReport.resetAt === undefined ? {} : { resetIn: lastReport.resetAt - now }),
+          ...(lastReport.stamp === undefined ? {} : { stamp: lastReport.stamp }),
+          ...(lastReport.periodMs === undefined ? {} : { period: lastReport.periodMs }),
+        }),
+  };
+}
+
+function toSlots(slots: Slots, now: number): [number, number][] {
+  return slots
+    .entries()
+    .filter(([at]) => at > now)
+    .map(([at, count]) => [at - now, count]);
+}
+
+/** Keeps a step's numbers, from which the bucket is rebuilt if the shared state is lost. */
+export function remember(known: KnownBucket, numbers: StepNumbers, now: number): void {
+  const { limit, remaining, resetIn, blockedFor, observedAgo, uncertainty } = numbers;
+  known.blockedUntil = blockedFor === undefined ? undefined : now + blockedFor;
+  if (limit === undefined || remaining === undefined || observedAgo === undefined) return;
+  known.lastReport = {
+    limit,
+    remaining,
+    resetAt: resetIn === undefined ? undefined : now + resetIn,
+    at: now - observedAgo,
+    uncertaintyMs: uncertainty,
+    periodMs: numbers.period,
+    stamp: numbers.stamp,
+  };
 }

@@ -12,7 +12,7 @@ ledgerTests('memory', (parts) => {
   return {
     ledger,
     async quiet() {
-      // Outcomes are told by promises, and telling one may take a few turns.
+      // Outcomes are reported by promises, which may take a few turns.
       for (let i = 0; i < 5; i++) await Promise.resolve();
     },
   };

@@ -4,14 +4,14 @@ import { runInNewContext } from 'node:vm';
 import { expect, test } from 'vitest';
 import { ApiClock } from '../../../src/rate-headers/api-clock.ts';
 import { readRateLimit } from '../../../src/rate-headers/rate-headers.ts';
-import { makeCredentialHash } from '../../../src/gateway/credential.ts';
+import { makeCredentialHash } from '../../../src/gateway/credentials.ts';
 import type { CallerSignal, SocketPermits, Ticket } from '../../../src/ledger/ledger.ts';
 import { LocalLedger } from '../../../src/ledger/local/local-ledger.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 import { seededRandom } from '../../support/seeded-random.ts';
 
 const STAYS: CallerSignal = { gone: false, onGone: () => () => undefined };
-const ANY_PLACE: SocketPermits = { free: 1, take: () => true, onFree: () => undefined };
+const ALWAYS_FREE: SocketPermits = { free: 1, take: () => true, onFree: () => undefined };
 
 function makeLedger(): { ledger: LocalLedger; clock: FakeClock } {
   const clock = new FakeClock();
@@ -19,7 +19,7 @@ function makeLedger(): { ledger: LocalLedger; clock: FakeClock } {
     clock,
     random: seededRandom(1),
     apiClock: new ApiClock(),
-    places: ANY_PLACE,
+    socketPermits: ALWAYS_FREE,
     maxQueue: 100,
   });
   return { ledger, clock };
@@ -30,7 +30,7 @@ function ticketFor(bucketId: string, clock: FakeClock): Ticket {
     id: bucketId,
     bucket: { id: bucketId, class: 'read' },
     owner: '127.0.0.1',
-    caller: 'somebody',
+    caller: 'reports',
     priority: 'normal',
     weight: 1,
     arrivedAt: clock.now(),
@@ -38,7 +38,7 @@ function ticketFor(bucketId: string, clock: FakeClock): Ticket {
   };
 }
 
-/** One call of a credential that nobody has seen before, answered. */
+/** One answered call of a new credential. */
 function callOnce(ledger: LocalLedger, clock: FakeClock, bucketId: string): void {
   const admission = ledger.acquire(ticketFor(bucketId, clock), STAYS);
   if (admission.kind !== 'granted') throw new Error(`expected a grant, got ${admission.kind}`);
@@ -55,7 +55,7 @@ function callOnce(ledger: LocalLedger, clock: FakeClock, bucketId: string): void
   });
 }
 
-/** Megabytes of live objects, after the garbage is gone. */
+/** Megabytes of live objects, after a garbage collection. */
 function liveMb(): number {
   setFlagsFromString('--expose-gc');
   const collect: unknown = runInNewContext('gc');
@@ -80,7 +80,7 @@ test('100,000 random credentials do not grow memory without end', () => {
   expect(grownMb).toBeLessThan(8);
 });
 
-test('a bucket in which something is out or waits outlasts all that are idle', () => {
+test('a bucket with a lease or a waiting ticket outlasts all idle ones', () => {
   const { ledger, clock } = makeLedger();
   const out = ledger.acquire(ticketFor('out:read', clock), STAYS);
   expect(out.kind).toBe('granted');
@@ -90,15 +90,15 @@ test('a bucket in which something is out or waits outlasts all that are idle', (
   expect(ledger.snapshot().length).toBeLessThanOrEqual(10_000);
 });
 
-test('a bucket whose last waiting caller left sets no alarm', () => {
+test('a bucket whose last waiting caller has gone sets no timer', () => {
   const { ledger, clock } = makeLedger();
   let leave: (() => void) | undefined;
   const signal: CallerSignal = {
     gone: false,
     onGone: (listener) => ((leave = listener), () => undefined),
   };
-  const probe = ledger.acquire(ticketFor('left', clock), STAYS);
-  expect(probe.kind).toBe('granted');
+  const first = ledger.acquire(ticketFor('left', clock), STAYS);
+  expect(first.kind).toBe('granted');
   expect(ledger.acquire(ticketFor('left', clock), signal).kind).toBe('waiting');
   expect(clock.pending).toBe(2);
   leave?.();

@@ -6,7 +6,7 @@ import { CapturedLog } from '../../support/captured-log.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 import { startRedis } from '../../support/redis-server.ts';
 
-test('a subscription that is refused after a reconnection is logged, harms nothing and is tried again', async ({
+test('a subscription that is refused after a reconnection is logged and tried again', async ({
   onTestFinished,
 }) => {
   const redis = await startRedis();

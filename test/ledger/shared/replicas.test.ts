@@ -1,6 +1,6 @@
 // @module-tag needs-redis-server
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import type { Asked } from '../../support/ledger-desk.ts';
+import type { Asked } from '../../support/ledger-driver.ts';
 import { Replicas, type Replica } from '../../support/redis-replicas.ts';
 
 const MINUTE_MS = 60_000;
@@ -21,23 +21,23 @@ describe('replicas that share a ledger', () => {
   });
   afterEach(() => fleet.clear());
 
-  async function ask(replica: Replica, options: Parameters<Replica['desk']['ask']>[0] = {}) {
-    const asked = replica.desk.ask(options);
+  async function ask(replica: Replica, options: Parameters<Replica['driver']['ask']>[0] = {}) {
+    const asked = replica.driver.ask(options);
     await fleet.quiet();
     return asked;
   }
 
-  /** The first answer says `remaining` of `limit`, all back in a minute; `b` has heard of it. */
+  /** The first answer reports `remaining` of `limit`, and a reset in a minute; `b` knows of it. */
   async function opened(limit: number, remaining: number): Promise<void> {
     const first = await ask(a);
-    a.desk.answer(first, { limit, remaining, resetInMs: MINUTE_MS });
+    a.driver.answer(first, { limit, remaining, resetInMs: MINUTE_MS });
     await fleet.quiet();
     const introduction = await ask(b, { caller: 'b-was-here' });
-    if (introduction.state.kind === 'granted') b.desk.unsent(introduction);
+    if (introduction.state.kind === 'granted') b.driver.unsent(introduction);
     introduction.leave();
     await fleet.pass(100);
-    a.desk.granted.length = 0;
-    b.desk.granted.length = 0;
+    a.driver.granted.length = 0;
+    b.driver.granted.length = 0;
   }
 
   function granted(all: readonly Asked[]): number {
@@ -52,7 +52,7 @@ describe('replicas that share a ledger', () => {
     expect(b.ledger.view('b')).toMatchObject({ limit: 10, leases: 4 });
   });
 
-  test('serve one caller in the order of arrival, wherever it asks', async () => {
+  test('serve one caller in the order of arrival, whichever replica it calls', async () => {
     await opened(10, 0);
     const order: Asked[] = [];
     for (let i = 0; i < 6; i++) {
@@ -62,7 +62,7 @@ describe('replicas that share a ledger', () => {
     await fleet.pass(MINUTE_MS);
     const granted = order.filter(({ state }) => state.kind === 'granted');
     expect(granted).toEqual([order[0]]);
-    a.desk.answer(theFirst(order), { limit: 10, remaining: 3, resetInMs: MINUTE_MS });
+    a.driver.answer(theFirst(order), { limit: 10, remaining: 3, resetInMs: MINUTE_MS });
     await fleet.quiet();
     expect(order.map(({ state }) => state.kind)).toEqual([
       ...Array(4).fill('granted'),
@@ -72,11 +72,11 @@ describe('replicas that share a ledger', () => {
 
   test('let a flood at one delay a caller at another by one grant at most', async () => {
     await opened(10, 0);
-    for (let i = 0; i < 30; i++) a.desk.ask({ caller: 'flood', owner: 'x' });
+    for (let i = 0; i < 30; i++) a.driver.ask({ caller: 'flood', owner: 'x' });
     await fleet.pass(10);
     const small = await ask(b, { caller: 'small', owner: 'y' });
     await fleet.pass(MINUTE_MS);
-    const canary = a.desk.granted.length;
+    const canary = a.driver.granted.length;
     expect([canary, small.state.kind]).toEqual([1, 'waiting']);
     await fleet.pass(1001);
     expect(small.state.kind).toBe('granted');
@@ -93,62 +93,62 @@ describe('replicas that share a ledger', () => {
     }
     await fleet.pass(MINUTE_MS);
     const canary = theFirst([...normal, ...high].filter(({ state }) => state.kind === 'granted'));
-    const desk = normal.includes(canary) ? a.desk : b.desk;
-    desk.answer(canary, { limit: 10, remaining: 4, resetInMs: MINUTE_MS });
+    const driver = normal.includes(canary) ? a.driver : b.driver;
+    driver.answer(canary, { limit: 10, remaining: 4, resetInMs: MINUTE_MS });
     await fleet.quiet();
     expect(granted(high)).toBe(4);
     expect(granted(normal)).toBe(1);
   });
 
-  test('take one step each for requests that are granted at once, and none more to settle', async () => {
+  test('take one step for each request that is granted at once, and no other step to settle it', async () => {
     await opened(100, 90);
     const before = a.steps;
     for (let i = 0; i < 5; i++) {
       const asked = await ask(a);
       expect(asked.state).toMatchObject({ kind: 'granted', grant: { waitedFor: 'nothing' } });
-      a.desk.answer(asked, { limit: 100, remaining: 89 - i, resetInMs: MINUTE_MS });
+      a.driver.answer(asked, { limit: 100, remaining: 89 - i, resetInMs: MINUTE_MS });
     }
     expect(a.steps - before).toBe(5);
   });
 
-  test('gather what comes while a step is under way into the next', async () => {
+  test('report with the next step what happens while one is under way', async () => {
     await opened(100, 90);
     const before = a.steps;
-    const asked = Array.from({ length: 50 }, () => a.desk.ask());
+    const asked = Array.from({ length: 50 }, () => a.driver.ask());
     await fleet.quiet();
     expect(granted(asked)).toBe(50);
     expect(a.steps - before).toBe(2);
   });
 
-  test('gather what one turn of the event loop brings into one step', async () => {
+  test('report with one step what one turn of the event loop brings', async () => {
     await opened(100, 90);
     let endTurn = (): void => undefined;
     const atEndOfTurn = (run: () => void): void => {
       endTurn = run;
     };
     const c = fleet.add('c', { atEndOfTurn });
-    const asked = Array.from({ length: 50 }, () => c.desk.ask());
+    const asked = Array.from({ length: 50 }, () => c.driver.ask());
     expect(c.steps).toBe(0);
     endTurn();
     await fleet.quiet();
     expect(granted(asked)).toBe(50);
     expect(c.steps).toBe(1);
-    // Whoever leaves takes a step of its own only when its turn ends.
-    for (const one of asked) c.desk.unsent(one);
+    // A settlement starts a step only when its turn ends.
+    for (const one of asked) c.driver.unsent(one);
     endTurn();
     await fleet.quiet();
     expect(c.steps).toBe(2);
   });
 
-  test('tell of answers with a step that goes anyway, else soon, and once', async () => {
+  test('report answers with a step that is taken anyway, else soon, and once', async () => {
     await opened(100, 90);
     const before = a.steps;
     const first = await ask(a);
-    a.desk.answer(first, { limit: 100, remaining: 88, resetInMs: MINUTE_MS });
+    a.driver.answer(first, { limit: 100, remaining: 88, resetInMs: MINUTE_MS });
     const second = await ask(a);
     await fleet.pass(1000);
     expect(a.steps - before).toBe(2);
-    a.desk.answer(second, { limit: 100, remaining: 87, resetInMs: MINUTE_MS });
+    a.driver.answer(second, { limit: 100, remaining: 87, resetInMs: MINUTE_MS });
     await fleet.pass(19);
     expect(a.steps - before).toBe(2);
     await fleet.pass(10_000);
@@ -157,11 +157,11 @@ describe('replicas that share a ledger', () => {
     expect(b.ledger.view('b')).toMatchObject({ remaining: 87, leases: 1 });
   });
 
-  test('take so few steps at once that a thousand buckets do not wait for each other', async () => {
+  test('bound the steps under way, so that a thousand buckets do not wait for each other', async () => {
     let most = 0;
     let underWay = 0;
     const many = Array.from({ length: 300 }, (_, i) => `bucket-${i}`);
-    a.everyStep = async (run) => {
+    a.interceptAll = async (run) => {
       most = Math.max(most, ++underWay);
       try {
         return await run();
@@ -169,16 +169,16 @@ describe('replicas that share a ledger', () => {
         underWay--;
       }
     };
-    const asked = many.map((bucket) => a.desk.ask({ bucket }));
+    const asked = many.map((bucket) => a.driver.ask({ bucket }));
     await fleet.quiet();
     await settled(() => granted(asked) > 99);
     expect(most).toBe(64);
     expect(a.troubles).toEqual([]);
-    // There are a hundred sockets; whoever got none waits for one.
+    // There are a hundred sockets; the other tickets wait for one.
     expect(granted(asked)).toBe(100);
   });
 
-  test('do not take an answer for a newer one because its step was long on its way', async () => {
+  test('do not take an answer for a newer one because its step was delayed', async () => {
     await opened(100, 50);
     const [first, second] = [await ask(a), await ask(a)];
     const resetAt = fleet.clock.now() + MINUTE_MS;
@@ -187,11 +187,11 @@ describe('replicas that share a ledger', () => {
       remaining,
       resetInMs: resetAt - fleet.clock.now(),
     });
-    a.desk.answer(second, say(48));
+    a.driver.answer(second, say(48));
     await fleet.pass(25);
-    // What the step says comes this much later, as far as the server can tell.
+    // To the server, the resets that the step reports seem this much later.
     fleet.serverAheadMs = 60;
-    a.desk.answer(first, say(49));
+    a.driver.answer(first, say(49));
     await fleet.pass(25);
     expect(a.ledger.view('b')).toMatchObject({ remaining: 48, leases: 0 });
   });
@@ -200,8 +200,8 @@ describe('replicas that share a ledger', () => {
     await opened(10, 1);
     const holder = await ask(a);
     const waiting = await ask(b);
-    b.deaf = true;
-    a.desk.answer(holder, { limit: 10, remaining: 5, resetInMs: MINUTE_MS });
+    b.losesMessages = true;
+    a.driver.answer(holder, { limit: 10, remaining: 5, resetInMs: MINUTE_MS });
     await fleet.quiet();
     expect(waiting.state.kind).toBe('waiting');
     await fleet.pass(1000);
@@ -210,28 +210,28 @@ describe('replicas that share a ledger', () => {
 
   test('learn of sheds whose message was lost', async () => {
     const [c, d] = [fleet.add('c', { maxQueue: 4 }), fleet.add('d', { maxQueue: 4 })];
-    const probe = await ask(c);
+    const first = await ask(c);
     const flood = [];
     for (let i = 0; i < 4; i++) flood.push(await ask(d, { caller: 'flood', owner: 'x' }));
-    d.deaf = true;
+    d.losesMessages = true;
     const other = await ask(c, { caller: 'other', owner: 'y' });
-    expect([probe.state.kind, other.state.kind]).toEqual(['granted', 'waiting']);
+    expect([first.state.kind, other.state.kind]).toEqual(['granted', 'waiting']);
     expect(flood[3]?.state.kind).toBe('waiting');
     await fleet.pass(4000);
-    // The probe stays unanswered, so one more goes now and then; whoever does not, waits.
+    // The first request has no answer, so another is granted now and then; the rest wait.
     const waiting = [...flood, other].filter(({ state }) => state.kind === 'waiting');
     expect(waiting).toContain(flood[3]);
     expect(d.ledger.view('b')?.waiting).toBe(waiting.length);
   });
 
-  test('do nothing of a step that ran only after its replica had given it up', async () => {
+  test('ignore a step that ran only after its replica had given it up', async () => {
     await opened(10, 2);
     let late: (() => Promise<unknown>) | undefined;
-    a.meddle = (run) => {
+    a.interceptNext = (run) => {
       late = run;
       return NEVER;
     };
-    const asked = a.desk.ask();
+    const asked = a.driver.ask();
     await new Promise((resolve) => {
       setImmediate(resolve);
     });
@@ -249,9 +249,9 @@ describe('replicas that share a ledger', () => {
     expect(await fleet.redis.client.hgetall('h:{b}:state')).toEqual(before);
   });
 
-  test('do not grant twice over when the answer of a step that ran was lost', async () => {
+  test('do not grant twice when the reply to a step that ran was lost', async () => {
     await opened(10, 2);
-    a.meddle = async (run) => {
+    a.interceptNext = async (run) => {
       await run();
       throw new Error('the connection broke');
     };
@@ -261,7 +261,7 @@ describe('replicas that share a ledger', () => {
     expect(asked.state.kind).toBe('granted');
     const leases = await fleet.redis.client.zcard('h:{b}:leases');
     expect(leases).toBe(a.ledger.view('b')?.leases);
-    expect(a.desk.granted).toHaveLength(1);
+    expect(a.driver.granted).toHaveLength(1);
   });
 
   test.each([
@@ -278,21 +278,21 @@ describe('replicas that share a ledger', () => {
     await opened(10, 5);
     const held = [await ask(a), await ask(b)];
     for (const [i, one] of held.entries()) {
-      const desk = i === 0 ? a.desk : b.desk;
-      desk.answer(one, { limit: 10, remaining: 4 - i, resetInMs: MINUTE_MS });
+      const driver = i === 0 ? a.driver : b.driver;
+      driver.answer(one, { limit: 10, remaining: 4 - i, resetInMs: MINUTE_MS });
     }
     await fleet.pass(100);
     const out = [await ask(a), await ask(b)];
     await harm();
     const after = [];
     for (let i = 0; i < 6; i++) after.push(await ask(i % 2 === 0 ? a : b));
-    // Three were left, two are out: whatever was lost, at most one more and a canary may go.
+    // Three were left, two are in flight: at most one more and a canary may be granted.
     expect(granted(out)).toBe(2);
     expect(granted(after)).toBeLessThanOrEqual(2);
     const canary = after.find(({ state }) => state.kind === 'granted');
     if (canary !== undefined) {
-      const desk = after.indexOf(canary) % 2 === 0 ? a.desk : b.desk;
-      desk.answer(canary, { limit: 10, remaining: 0, resetInMs: MINUTE_MS });
+      const driver = after.indexOf(canary) % 2 === 0 ? a.driver : b.driver;
+      driver.answer(canary, { limit: 10, remaining: 0, resetInMs: MINUTE_MS });
     }
     await fleet.pass(3000);
     expect(granted(after)).toBeLessThanOrEqual(2);
@@ -300,42 +300,42 @@ describe('replicas that share a ledger', () => {
     expect(after.filter(({ state }) => state.kind === 'waiting')).toEqual([]);
   });
 
-  test('take back what was offered to one that sleeps, and serve others', async () => {
+  test('take back what was offered to a suspended replica, and serve others', async () => {
     await opened(10, 1);
     const holder = await ask(a);
     const sleeper = await ask(b);
     const other = await ask(a);
-    b.deaf = true;
-    b.mute = true;
-    a.desk.answer(holder, { limit: 10, remaining: 1, resetInMs: MINUTE_MS });
+    b.losesMessages = true;
+    b.losesSteps = true;
+    a.driver.answer(holder, { limit: 10, remaining: 1, resetInMs: MINUTE_MS });
     await fleet.pass(1900);
     expect([sleeper.state.kind, other.state.kind]).toEqual(['waiting', 'waiting']);
     await fleet.pass(1100);
     expect([sleeper.state.kind, other.state.kind]).toEqual(['waiting', 'granted']);
-    // It wakes after its tickets were dropped, declares them, and waits like everybody.
+    // It resumes after its tickets were dropped, declares them, and waits as others do.
     await fleet.pass(12_000);
-    b.deaf = false;
-    b.mute = false;
+    b.losesMessages = false;
+    b.losesSteps = false;
     await fleet.pass(1000);
     expect(sleeper.state.kind).toBe('waiting');
     await fleet.pass(MINUTE_MS);
     expect(sleeper.state.kind).toBe('granted');
   });
 
-  test('do not take an offer that comes out of an old message', async () => {
+  test('do not use an offer of an old message', async () => {
     await opened(10, 1);
     const holder = await ask(a);
     const sleeper = await ask(b);
     const other = await ask(a);
     const messages: string[] = [];
-    const listen = b.ledger.hear.bind(b.ledger);
-    b.ledger.hear = (text) => void messages.push(text);
-    b.mute = true;
-    a.desk.answer(holder, { limit: 10, remaining: 1, resetInMs: MINUTE_MS });
+    const listen = b.ledger.receive.bind(b.ledger);
+    b.ledger.receive = (text) => void messages.push(text);
+    b.losesSteps = true;
+    a.driver.answer(holder, { limit: 10, remaining: 1, resetInMs: MINUTE_MS });
     await fleet.pass(4000);
     expect(other.state.kind).toBe('granted');
-    b.ledger.hear = listen;
-    for (const text of messages) b.ledger.hear(text);
+    b.ledger.receive = listen;
+    for (const text of messages) b.ledger.receive(text);
     await fleet.quiet();
     expect([messages.length, sleeper.state.kind]).toEqual([1, 'waiting']);
   });
@@ -347,37 +347,37 @@ describe('replicas that share a ledger', () => {
     fleet.serverAheadMs = -3_600_000;
     await fleet.pass(1000);
     expect(second.state.kind).toBe('waiting');
-    a.desk.answer(first, { limit: 10, remaining: 2, resetInMs: MINUTE_MS });
+    a.driver.answer(first, { limit: 10, remaining: 2, resetInMs: MINUTE_MS });
     await fleet.pass(20);
     expect(second.state.kind).toBe('granted');
     expect(a.ledger.view('b')?.resetInMs).toBeCloseTo(MINUTE_MS, -2);
   });
 
-  test('leave their tickets to nobody when they close, so that others go on', async () => {
+  test('remove their tickets when they close, so that others are granted', async () => {
     await opened(10, 1);
     const holder = await ask(b);
     const waiting = [await ask(a), await ask(a), await ask(b)];
     await a.ledger.close();
     await fleet.quiet();
     expect(waiting.map(({ state }) => state.kind)).toEqual(['shed', 'shed', 'waiting']);
-    b.desk.answer(holder, { limit: 10, remaining: 1, resetInMs: MINUTE_MS });
+    b.driver.answer(holder, { limit: 10, remaining: 1, resetInMs: MINUTE_MS });
     await fleet.quiet();
     expect(waiting[2]?.state.kind).toBe('granted');
   });
 
-  test('say that they cannot work with a state of another layout', async () => {
+  test('report that they cannot work with a state of another layout', async () => {
     await fleet.redis.client.hset('h:{b}:state', 'layout', 99);
     await ask(a);
     expect(a.troubles[0]?.message).toMatch(/layout 99/);
   });
 
-  test('do not ask without end for what only a socket can change', async () => {
+  test('do not step again and again while only a socket is missing', async () => {
     await opened(10, 5);
     a.ledger.pause('b');
     const waiting = await ask(a, { maxWaitMs: 10 * MINUTE_MS });
     await fleet.pass(59_000);
     const before = a.steps;
-    // A minute after the last grant the bucket lets one go whatever it believes, if anybody can.
+    // A minute after the last grant the bucket grants one whatever it believes, if a socket is free.
     for (let i = 0; i < 300; i++) {
       fleet.clock.advance(10);
       await fleet.quiet();
@@ -386,26 +386,26 @@ describe('replicas that share a ledger', () => {
     expect(a.steps - before).toBeLessThan(6);
   });
 
-  test('pass on at once what was offered to one that has no socket any more', async () => {
-    const full = fleet.add('full', { places: 1 });
+  test('pass on at once an offer to a replica that has no socket any more', async () => {
+    const full = fleet.add('full', { sockets: 1 });
     await opened(10, 1);
     const holder = await ask(a);
     const offered = await ask(full);
     const next = await ask(a);
     await fleet.pass(1100);
-    // Its only socket goes to another bucket, and the script has not heard of that.
-    expect(full.places.take()).toBe(true);
-    a.desk.answer(holder, { limit: 10, remaining: 1, resetInMs: MINUTE_MS });
+    // Its only socket is taken by another bucket, and the script does not know of that.
+    expect(full.permits.take()).toBe(true);
+    a.driver.answer(holder, { limit: 10, remaining: 1, resetInMs: MINUTE_MS });
     await fleet.pass(50);
     expect([offered.state.kind, next.state.kind]).toEqual(['waiting', 'granted']);
   });
 
-  test('take a name for what it is, however broken its text', async () => {
+  test('accept a name that is not valid Unicode', async () => {
     const asked = await ask(a, { caller: 'half a \ud83d pair', owner: '\udc00' });
     expect([asked.state.kind, a.troubles]).toEqual(['granted', []]);
   });
 
-  test('keep what is out at one that only asks whether the server is back', async () => {
+  test('keep the leases of a replica that only probes the server', async () => {
     await opened(10, 2);
     const out = [await ask(a), await ask(a)];
     const other = await ask(b);
@@ -417,7 +417,7 @@ describe('replicas that share a ledger', () => {
     expect(await fleet.redis.client.hlen('h:{b}:tickets')).toBe(1);
   });
 
-  test('leave keys that all end by themselves', async () => {
+  test('leave keys that all expire', async () => {
     await opened(10, 1);
     await ask(a);
     await ask(b, { caller: 'x' });
@@ -428,20 +428,20 @@ describe('replicas that share a ledger', () => {
     expect(Math.max(...ttls)).toBeLessThan(4 * MINUTE_MS);
   });
 
-  test('leave no key without an end that a replica made anew', async () => {
+  test('leave no key without expiry that a replica created again', async () => {
     const first = await ask(a);
-    a.desk.answer(first, { limit: 10, remaining: 5, resetInMs: 30 * MINUTE_MS });
+    a.driver.answer(first, { limit: 10, remaining: 5, resetInMs: 30 * MINUTE_MS });
     await fleet.pass(11 * MINUTE_MS);
-    // Whoever was not heard of for ten minutes is forgotten, and here that is everybody else.
+    // A replica that did not step for ten minutes is forgotten; here that is every other one.
     await ask(fleet.add('c'));
     const keys = await fleet.redis.client.keys('h:*');
     const ttls = await Promise.all(keys.map((key) => fleet.redis.client.pttl(key)));
     expect(Math.min(...ttls)).toBeGreaterThan(MINUTE_MS);
   });
 
-  test('keep every key alive for as long as what is in it may matter', async () => {
+  test('keep every key for as long as its content may matter', async () => {
     const { client } = fleet.redis;
-    /** Lets the server's lifetimes pass as the clock of the test does. */
+    /** Lets the keys' time to live pass as the clock of the test does. */
     async function pass(ms: number): Promise<number> {
       await fleet.pass(ms);
       let shortest = Infinity;
@@ -454,20 +454,20 @@ describe('replicas that share a ledger', () => {
     }
     await opened(10, 3);
     const [holder, late] = [await ask(a), await ask(b)];
-    const patient = a.desk.ask({ maxWaitMs: 60 * MINUTE_MS, caller: 'patient' });
+    const patient = a.driver.ask({ maxWaitMs: 60 * MINUTE_MS, caller: 'patient' });
     await ask(a, { maxWaitMs: 60 * MINUTE_MS });
     let shortest = Infinity;
     for (let i = 0; i < 20; i++) {
       shortest = Math.min(shortest, await pass(45_000));
       const one = await ask(b, { maxWaitMs: 1000 });
       if (one.state.kind === 'granted') {
-        b.desk.answer(one, { limit: 10, remaining: 0, resetInMs: 2 * MINUTE_MS });
+        b.driver.answer(one, { limit: 10, remaining: 0, resetInMs: 2 * MINUTE_MS });
       }
       await fleet.quiet();
     }
     expect(shortest).toBeGreaterThan(10_000);
-    a.desk.answer(holder, { limit: 10, remaining: 5, resetInMs: MINUTE_MS });
-    b.desk.answer(late, { limit: 10, remaining: 4, resetInMs: MINUTE_MS });
+    a.driver.answer(holder, { limit: 10, remaining: 5, resetInMs: MINUTE_MS });
+    b.driver.answer(late, { limit: 10, remaining: 4, resetInMs: MINUTE_MS });
     await pass(2000);
     expect(patient.state.kind).toBe('granted');
   });
@@ -479,7 +479,7 @@ function theFirst(all: readonly Asked[]): Asked {
   return first;
 }
 
-/** Waits for real work that the clock does not move. */
+/** Waits for work that does not depend on the fake clock. */
 async function settled(done: () => boolean): Promise<void> {
   for (let i = 0; i < 2000 && !done(); i++) {
     await new Promise((resolve) => {

@@ -44,7 +44,7 @@ ledgerTests('Redis', async (parts) => {
       }
     },
   });
-  listener = (text) => ledger.hear(text);
+  listener = (text) => ledger.receive(text);
   return {
     ledger,
     async quiet() {

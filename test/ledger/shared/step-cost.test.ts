@@ -8,10 +8,10 @@ const AT_MS = 1_790_000_000_000;
 const FLOWS = 20;
 
 /**
- * How long a step takes is the benchmark's to say. Here it is counted what the script asks of the
- * server, which no busy machine changes: with a long queue it must ask no more than with a short one.
+ * Counts the commands that the script runs, which is the same on a busy machine: they must not grow
+ * with the queue. The benchmark `steps` measures how long a step takes.
  */
-describe('what a step costs', () => {
+describe('the cost of a step', () => {
   let redis: RedisServer;
   let timedStep: ReturnType<typeof makeTimedStep>;
   let ids = 0;
@@ -28,12 +28,12 @@ describe('what a step costs', () => {
     await redis.client.flushall();
     [ids, sequence, lineage, revision] = [0, 0, '', 0];
     await step({ tickets: tickets(1) });
-    await settleProbe(0);
+    await settleFirst(0);
   });
 
-  async function settleProbe(remaining: number): Promise<void> {
-    const said = { status: 200, limit: 200, remaining, resetIn: 60_000 };
-    const observation = { ...said, sameWithin: 0, uncertainty: 0, random: 0 };
+  async function settleFirst(remaining: number): Promise<void> {
+    const report = { status: 200, limit: 200, remaining, resetIn: 60_000 };
+    const observation = { ...report, sameWithin: 0, uncertainty: 0, random: 0 };
     await step({ settled: [['t1', 'probe', 0, false, 'answered', observation]] });
   }
 
@@ -58,7 +58,7 @@ describe('what a step costs', () => {
       ...more,
     };
     const reply = readReply(await timedStep('b', JSON.stringify(batch), AT_MS));
-    if (reply.status !== 'ok') throw new Error(`the step said ${reply.status}`);
+    if (reply.status !== 'ok') throw new Error(`the step returned ${reply.status}`);
     ({ lineage, revision } = reply);
     return reply;
   }
@@ -70,7 +70,7 @@ describe('what a step costs', () => {
     });
   }
 
-  /** Commands that the script ran in one step. */
+  /** How many commands the script runs in one step. */
   async function commandsIn(more: Partial<StepBatch>): Promise<number> {
     await redis.client.config('RESETSTAT');
     await step(more);
@@ -83,7 +83,7 @@ describe('what a step costs', () => {
     return {
       nothing: await commandsIn({}),
       'one ticket': await commandsIn({ tickets: tickets(1) }),
-      'as many tickets as fit': await commandsIn({ tickets: tickets(256) }),
+      'the most tickets of one batch': await commandsIn({ tickets: tickets(256) }),
       'one forecast': await commandsIn({ tickets: tickets(1, 61_000) }),
     };
   }
@@ -96,13 +96,13 @@ describe('what a step costs', () => {
     expect(await costs()).toEqual(short);
   });
 
-  test('is bounded when much can be granted at once', async () => {
+  test('is bounded when many tickets can be granted at once', async () => {
     const before = (await step({ tickets: tickets(256) })).numbers.waiting;
-    const said = { status: 200, limit: 200, remaining: 200, resetIn: 60_000 };
-    const observation = { ...said, sameWithin: 0, uncertainty: 0, random: 0 };
-    const done = await step({ settled: [['late', 'slot', 99, false, 'answered', observation]] });
-    expect(done.granted).toHaveLength(128);
-    expect(done.wakeIn).toBe(0);
-    expect(done.numbers.waiting).toBe(before - 128);
+    const report = { status: 200, limit: 200, remaining: 200, resetIn: 60_000 };
+    const observation = { ...report, sameWithin: 0, uncertainty: 0, random: 0 };
+    const reply = await step({ settled: [['late', 'slot', 99, false, 'answered', observation]] });
+    expect(reply.granted).toHaveLength(128);
+    expect(reply.wakeIn).toBe(0);
+    expect(reply.numbers.waiting).toBe(before - 128);
   });
 });

@@ -14,24 +14,28 @@ import {
 } from '../../../src/ledger/shared/wire.ts';
 import { startRedis, type RedisServer } from '../../support/redis-server.ts';
 import { CHANNEL, makeTimedStep } from '../../support/redis-step.ts';
-import { ReferenceStep, type StepOutcome, type StockUsed } from '../../support/reference-step.ts';
+import {
+  type PrefetchChanges,
+  ReferenceStep,
+  type StepOutcome,
+} from '../../support/reference-step.ts';
 
 const REPLICAS = ['r1', 'r2', 'r3'];
 const START_MS = 1_790_000_000_000;
 const MAX_QUEUE = 6;
 const OFFER_MS = 2000;
-const STOCK_MS = 2000;
-/** Leases of stock would expire in the model, and do not in the script; no replica keeps any so long. */
-const OLDEST_STOCK_MS = 5000;
+const PREFETCH_MS = 2000;
+/** The age up to which a replica keeps prefetched leases. The model would expire older ones one by one. */
+const MAX_PREFETCHED_AGE_MS = 5000;
 
-/** What happens before one step, and what the step brings; numbers choose among what is there. */
-const happening = fc.record({
+/** What happens before one step, and what the step reports. Numbers choose among what there is. */
+const event = fc.record({
   passMs: fc.oneof(
     { weight: 6, arbitrary: fc.integer({ min: 0, max: 400 }) },
     { weight: 2, arbitrary: fc.integer({ min: 400, max: 12_000 }) },
     { weight: 1, arbitrary: fc.integer({ min: 12_000, max: 200_000 }) },
   ),
-  /** The server's own clock goes back by this much, for good. */
+  /** How far the server's own clock goes back, for good. */
   clockBackMs: fc.oneof(
     { weight: 9, arbitrary: fc.constant(0) },
     { weight: 1, arbitrary: fc.integer({ min: 1, max: 3_600_000 }) },
@@ -72,13 +76,13 @@ const happening = fc.record({
     { maxLength: 3 },
   ),
   gone: fc.array(fc.nat(), { maxLength: 1 }),
-  /** Calls that go from stock before the step. */
+  /** How many calls use prefetched leases before the step. */
   uses: fc.nat(3),
-  keepsStock: fc.boolean(),
+  keepsPrefetched: fc.boolean(),
   wants: fc.constantFrom<number>(0, 3, 200),
 });
 
-type Happening = typeof happening extends fc.Arbitrary<infer T> ? T : never;
+type Event = typeof event extends fc.Arbitrary<infer T> ? T : never;
 
 describe('the step in Redis and the model in this process', () => {
   let redis: RedisServer;
@@ -105,14 +109,14 @@ describe('the step in Redis and the model in this process', () => {
   async function stepInRedis(bucket: string, batch: StepBatch, at: number) {
     published = [];
     const text = await timedStep(bucket, JSON.stringify(batch), at);
-    // What the step published stands before this reply on the subscriber's connection.
+    // On the subscriber's connection, what the step published precedes this reply.
     await subscriber.ping();
     const reply = readReply(text);
-    if (reply.status !== 'ok') throw new Error(`the step said ${String(text)}`);
+    if (reply.status !== 'ok') throw new Error(`the step returned ${String(text)}`);
     const messages: StepOutcome['published'] = {};
-    for (const [channel, said] of published) {
-      const message = readMessage(said);
-      if (message === undefined) throw new Error(`not a message: ${said}`);
+    for (const [channel, payload] of published) {
+      const message = readMessage(payload);
+      if (message === undefined) throw new Error(`not a message: ${payload}`);
       const { recall = false } = message;
       messages[channel.slice(CHANNEL.length)] = {
         granted: message.granted,
@@ -126,7 +130,7 @@ describe('the step in Redis and the model in this process', () => {
       granted,
       shed,
       published: messages,
-      stockAdded: stock?.[0] ?? 0,
+      prefetched: stock?.[0] ?? 0,
       recall,
       limit,
       remaining,
@@ -136,12 +140,12 @@ describe('the step in Redis and the model in this process', () => {
       waiting,
       wakeIn,
     };
-    return { outcome, stock, lineage: reply.lineage, revision: reply.revision };
+    return { outcome, mark: stock, lineage: reply.lineage, revision: reply.revision };
   }
 
   test('agree on every grant, shed and number', { timeout: 120_000 }, async () => {
-    const stories = fc.array(happening, { minLength: 5, maxLength: 40 });
-    // The second: as much as makes stock, with the same few left at times.
+    const stories = fc.array(event, { minLength: 5, maxLength: 40 });
+    // The larger one is enough for leases to be prefetched, while at times few operations remain.
     const scales = fc.constantFrom(1, 1, 60);
     const beliefs = fc.constantFrom<StepBatch['belief']>(undefined, undefined, [3, 2000]);
     await fc.assert(
@@ -157,26 +161,27 @@ describe('the step in Redis and the model in this process', () => {
         let shift = 0;
         let now = START_MS;
         const introductions = REPLICAS.map((_, replica) => ({ ...NOTHING, replica }));
-        const happen = async (it: Happening): Promise<void> => {
+        const apply = async (it: Event): Promise<void> => {
           server += it.passMs - it.clockBackMs;
-          // The script's rule, said once more: a clock that goes back stands still.
+          // The script's rule again: while the server's clock is back, the step's clock stands still.
           shift += Math.max(0, now - (server + shift));
           now = server + shift;
           const replica = REPLICAS[it.replica] ?? '';
           const declares = model.mustDeclare.has(replica);
-          const { batch, ...stock } = fleet.batch(replica, it, now, declares);
-          const expected = model.run(batch, stock, now);
-          const { outcome, ...said } = await stepInRedis(bucket, batch, server);
+          const { batch, ...prefetch } = fleet.batch(replica, it, now, declares);
+          const expected = model.run(batch, prefetch, now);
+          const { outcome, ...state } = await stepInRedis(bucket, batch, server);
           expect(comparable(outcome)).toEqual(comparable(expected));
-          fleet.heard(batch, outcome, said, now);
+          fleet.receive(batch, outcome, state, now);
         };
         for (const it of [...introductions, ...story]) {
-          // A replica that lets an offer end gets no other until it steps, which needs a queue that
-          // can be walked past its head; here only the one that steps lets offers end.
-          for (const replica of fleet.losers(it.replica, now + it.passMs)) {
-            await happen({ ...NOTHING, replica, confirms: true });
+          // In the script a replica whose offer ended gets no further offers until it steps, so the
+          // tickets behind its own are served. The model serves only the head of its queue. Hence all
+          // replicas but the one that steps confirm their offers before they end.
+          for (const replica of fleet.expiring(it.replica, now + it.passMs)) {
+            await apply({ ...NOTHING, replica, confirms: true });
           }
-          await happen(it);
+          await apply(it);
         }
       }),
       { numRuns: Number(process.env['HEADGATE_TEST_RUNS'] ?? 450) },
@@ -193,50 +198,50 @@ const NOTHING = {
   settled: [],
   gone: [],
   uses: 0,
-  keepsStock: true,
+  keepsPrefetched: true,
   wants: 0,
 };
 
-/** One that a replica may use without asking: how things stood when it was given. */
-interface InStock {
+/** A lease that a replica may use without a step, with the bucket's counters at its grant. */
+interface PrefetchedLease {
   readonly mark: StepStock;
-  /** The sequence number of the step that gave it, and when that was. */
-  readonly givenBy: number;
+  /** The sequence number of the step that granted it, and the time of that step. */
+  readonly grantedBy: number;
   readonly since: number;
 }
 
-interface HeldHere {
+interface HeldLease {
   readonly granted: StepGranted;
   readonly since: number;
-  /** What it was granted for, in case the offer ends. */
-  readonly waited: SharedQueue | undefined;
-  /** Where it came from stock, until a step tells of it. */
-  readonly fromStock?: InStock;
+  /** The ticket that it was granted for, in case the offer ends. */
+  readonly waited: WaitingTicket | undefined;
+  /** Present for a prefetched lease, until a step reports that it is in use. */
+  readonly prefetched?: PrefetchedLease;
 }
 
-interface SharedQueue {
+interface WaitingTicket {
   readonly ticket: StepTicket;
-  /** When its age and its wait were as they stand there. */
+  /** The time at which the age and the wait in `ticket` were true. */
   readonly since: number;
 }
 
-/** Three replicas, as far as their own books go: what each was told it holds and waits for. */
+/** The leases and tickets of three replicas, as each of them knows them. */
 class Fleet {
   readonly #bucket: string;
   readonly #belief: StepBatch['belief'];
   readonly #scale: number;
-  readonly #stock = new Map(REPLICAS.map((name) => [name, [] as InStock[]]));
-  readonly #stockEndsAt = new Map<string, number>();
-  readonly #held = new Map(REPLICAS.map((name) => [name, new Map<string, HeldHere>()]));
-  readonly #waiting = new Map(REPLICAS.map((name) => [name, new Map<string, SharedQueue>()]));
-  /** Offers not yet confirmed, and when they end. */
+  readonly #prefetched = new Map(REPLICAS.map((name) => [name, [] as PrefetchedLease[]]));
+  readonly #prefetchedEndsAt = new Map<string, number>();
+  readonly #held = new Map(REPLICAS.map((name) => [name, new Map<string, HeldLease>()]));
+  readonly #waiting = new Map(REPLICAS.map((name) => [name, new Map<string, WaitingTicket>()]));
+  /** The unconfirmed offers of each replica, and when they end. */
   readonly #offers = new Map(REPLICAS.map((name) => [name, new Map<string, number>()]));
   readonly #known = new Map<string, { lineage: string; revision: number }>();
   readonly #epochs = new Map<string, number>();
   #ids = 0;
   #sequence = 0;
 
-  /** `scale`: what numbers of the budget are multiplied by. */
+  /** All numbers of the budget are multiplied by `scale`. */
   constructor(bucket: string, belief: StepBatch['belief'], scale: number) {
     this.#bucket = bucket;
     this.#belief = belief;
@@ -245,13 +250,13 @@ class Fleet {
 
   batch(
     replica: string,
-    it: Happening,
+    it: Event,
     now: number,
     declares: boolean,
-  ): { batch: StepBatch } & StockUsed {
+  ): { batch: StepBatch } & PrefetchChanges {
     this.#endOffers(now);
     this.#use(replica, it.uses, now);
-    const returned = this.#giveBack(replica, it.keepsStock && !declares, now);
+    const returned = this.#return(replica, it.keepsPrefetched && !declares, now);
     const held = of(this.#held, replica);
     const waiting = of(this.#waiting, replica);
     const offers = of(this.#offers, replica);
@@ -260,20 +265,20 @@ class Fleet {
     this.#epochs.set(replica, epoch);
     const confirmed = it.confirms || declares ? [...offers.keys()] : [];
     for (const id of confirmed) offers.delete(id);
-    const givenBy = new Map<string, number>();
+    const grantedBy = new Map<string, number>();
     const settled: StepSettled[] = [];
     for (const { which, outcome, limit, remaining, ...rest } of it.settled) {
       const ids = [...held.keys()].filter((id) => !offers.has(id));
       const lease = held.get(ids[which % Math.max(1, ids.length)] ?? '');
       if (lease === undefined) continue;
-      const { granted, fromStock } = lease;
+      const { granted, prefetched } = lease;
       held.delete(granted[0]);
-      const said = { limit: this.#scaled(limit), remaining: this.#scaled(remaining), ...rest };
-      const observed = outcome === 'answered' ? said : null;
-      if (fromStock !== undefined) {
-        const [, , , losses, returns] = fromStock.mark;
-        givenBy.set(granted[0], fromStock.givenBy);
-        settled.push([...granted, outcome, observed, losses, returns, now - fromStock.since]);
+      const report = { limit: this.#scaled(limit), remaining: this.#scaled(remaining), ...rest };
+      const observed = outcome === 'answered' ? report : null;
+      if (prefetched !== undefined) {
+        const [, , , losses, returns] = prefetched.mark;
+        grantedBy.set(granted[0], prefetched.grantedBy);
+        settled.push([...granted, outcome, observed, losses, returns, now - prefetched.since]);
       } else {
         settled.push(observed === null ? [...granted, outcome] : [...granted, outcome, observed]);
       }
@@ -284,8 +289,9 @@ class Fleet {
     const kept = [...waiting.values()].map(({ ticket, since }): StepTicket => {
       const [id, owner, caller, priority, weight, age, waits, how] = ticket;
       const passed = now - since;
-      const stays = how.endsWith('again') ? 'kept-again' : 'kept';
-      return [id, owner, caller, priority, weight, age + passed, waits - passed, stays];
+      const isRetry = how.endsWith('again');
+      const keptHow = isRetry ? 'kept-again' : 'kept';
+      return [id, owner, caller, priority, weight, age + passed, waits - passed, keptHow];
     });
     const fresh = it.tickets.map((ticket): StepTicket => {
       const id = `t${++this.#ids}`;
@@ -293,19 +299,18 @@ class Fleet {
       return [id, `o${owner}`, `c${caller}`, priority, weight, ageMs, waitsMs, how];
     });
     for (const ticket of fresh) waiting.set(ticket[0], { ticket, since: now });
-    const told = it.confirms ? [...confirmed, ...untold(held)] : confirmed;
-    const holding = declares ? [...held.keys()] : told;
-    const telling = holding.flatMap((id): StepHeld[] => {
+    const news = it.confirms ? [...confirmed, ...unreported(held)] : confirmed;
+    const reported = (declares ? [...held.keys()] : news).flatMap((id): StepHeld[] => {
       const lease = held.get(id);
       if (lease === undefined) return [];
-      const { fromStock, ...plain } = lease;
+      const { prefetched, ...plain } = lease;
       held.set(id, plain);
-      if (fromStock === undefined) return [[...lease.granted, now - lease.since]];
-      const [, , , losses, returns] = fromStock.mark;
-      givenBy.set(id, fromStock.givenBy);
-      return [[...lease.granted, now - fromStock.since, losses, returns]];
+      if (prefetched === undefined) return [[...lease.granted, now - lease.since]];
+      const [, , , losses, returns] = prefetched.mark;
+      grantedBy.set(id, prefetched.grantedBy);
+      return [[...lease.granted, now - prefetched.since, losses, returns]];
     });
-    const stock = of(this.#stock, replica).length + untold(held).length;
+    const stock = of(this.#prefetched, replica).length + unreported(held).length;
     const batch: StepBatch = {
       bucket: this.#bucket,
       replica,
@@ -318,73 +323,79 @@ class Fleet {
       maxQueue: MAX_QUEUE,
       sheds: Number.MAX_SAFE_INTEGER,
       ...(this.#belief === undefined ? {} : { belief: this.#belief }),
-      held: telling,
+      held: reported,
       settled,
       stock,
       wants: it.wants,
       gone,
       tickets: declares ? [...kept, ...fresh] : fresh,
     };
-    this.#stockEndsAt.set(replica, now + STOCK_MS);
-    return { batch, returned, givenBy };
+    this.#prefetchedEndsAt.set(replica, now + PREFETCH_MS);
+    return { batch, returned, grantedBy };
   }
 
   #scaled(number: number | undefined): number | undefined {
     return number === undefined ? undefined : number * this.#scale;
   }
 
-  #use(replica: string, most: number, now: number): void {
-    const stock = of(this.#stock, replica);
-    if ((this.#stockEndsAt.get(replica) ?? 0) <= now) stock.length = 0;
-    for (const one of stock.splice(0, most)) {
+  /** Uses up to `max` of a replica's prefetched leases for calls. */
+  #use(replica: string, max: number, now: number): void {
+    const all = of(this.#prefetched, replica);
+    if ((this.#prefetchedEndsAt.get(replica) ?? 0) <= now) all.length = 0;
+    for (const prefetched of all.splice(0, max)) {
       const id = `s${++this.#ids}`;
-      const [, observation, trusted] = one.mark;
+      const [, observation, trusted] = prefetched.mark;
       const granted: StepGranted = [id, 'slot', observation, trusted];
-      const { since } = one;
-      of(this.#held, replica).set(id, { granted, since, waited: undefined, fromStock: one });
+      const { since } = prefetched;
+      of(this.#held, replica).set(id, { granted, since, waited: undefined, prefetched });
     }
   }
 
-  /** Gives back what is not kept; says which steps gave it. */
-  #giveBack(replica: string, keeps: boolean, now: number): number[] {
-    const stock = of(this.#stock, replica);
+  /** Drops the prefetched leases that are not kept; returns the steps that granted them. */
+  #return(replica: string, keeps: boolean, now: number): number[] {
+    const all = of(this.#prefetched, replica);
     const returned: number[] = [];
-    const kept: InStock[] = [];
-    for (const one of stock) {
-      if (keeps && now - one.since < OLDEST_STOCK_MS) kept.push(one);
-      else returned.push(one.givenBy);
+    const kept: PrefetchedLease[] = [];
+    for (const lease of all) {
+      if (keeps && now - lease.since < MAX_PREFETCHED_AGE_MS) kept.push(lease);
+      else returned.push(lease.grantedBy);
     }
-    stock.splice(0, stock.length, ...kept);
+    all.splice(0, all.length, ...kept);
     return returned;
   }
 
-  /** Whose used stock would end by then, and, of others than the one that steps, whose offers. */
-  losers(stepping: number, by: number): number[] {
+  /**
+   * The replicas whose used prefetched leases would expire by the time `by`, or whose offers would;
+   * the latter not for the one that steps.
+   */
+  expiring(stepping: number, by: number): number[] {
     return REPLICAS.flatMap((name, replica) => {
       const ends = replica === stepping ? [] : [...of(this.#offers, name).values()];
-      if (untold(of(this.#held, name)).length > 0) ends.push(this.#stockEndsAt.get(name) ?? 0);
+      const isUnreported = unreported(of(this.#held, name)).length > 0;
+      if (isUnreported) ends.push(this.#prefetchedEndsAt.get(name) ?? 0);
       return ends.some((endsAt) => endsAt <= by) ? [replica] : [];
     });
   }
 
-  heard(
+  /** Applies the reply to a replica's step, and what the step published to the others. */
+  receive(
     { replica, sequence }: StepBatch,
-    said: StepOutcome,
-    state: { lineage: string; revision: number; stock: StepStock | undefined },
+    outcome: StepOutcome,
+    state: { lineage: string; revision: number; mark: StepStock | undefined },
     now: number,
   ): void {
-    const { lineage, revision, stock } = state;
+    const { lineage, revision, mark } = state;
     this.#known.set(replica, { lineage, revision });
-    if (stock !== undefined) {
-      const given = () => ({ mark: stock, givenBy: sequence, since: now });
-      of(this.#stock, replica).push(...Array.from({ length: stock[0] }, given));
+    if (mark !== undefined) {
+      const prefetched = () => ({ mark, grantedBy: sequence, since: now });
+      of(this.#prefetched, replica).push(...Array.from({ length: mark[0] }, prefetched));
     }
-    for (const entry of said.granted) {
+    for (const entry of outcome.granted) {
       this.#granted(replica, entry, now);
       of(this.#offers, replica).delete(entry[0]);
     }
-    for (const [id] of said.shed) of(this.#waiting, replica).delete(id);
-    for (const [name, { granted, shed }] of Object.entries(said.published)) {
+    for (const [id] of outcome.shed) of(this.#waiting, replica).delete(id);
+    for (const [name, { granted, shed }] of Object.entries(outcome.published)) {
       for (const entry of granted) {
         this.#granted(name, entry, now);
         of(this.#offers, name).set(entry[0], now + OFFER_MS);
@@ -408,18 +419,18 @@ class Fleet {
         offers.delete(id);
         const { waited } = of(of(this.#held, name), id);
         of(this.#held, name).delete(id);
-        if (waited === undefined) throw new Error(`${id} was offered and never asked for`);
+        if (waited === undefined) throw new Error(`${id} was offered and has no ticket`);
         const [, owner, caller, priority, weight, age, waits] = waited.ticket;
-        const again: StepTicket = [id, owner, caller, priority, weight, age, waits, 'again'];
-        of(this.#waiting, name).set(id, { ticket: again, since: waited.since });
+        const ticket: StepTicket = [id, owner, caller, priority, weight, age, waits, 'again'];
+        of(this.#waiting, name).set(id, { ticket, since: waited.since });
       }
     }
   }
 }
 
-/** Those of a replica's leases that came from stock and that no step told of. */
-function untold(held: ReadonlyMap<string, HeldHere>): string[] {
-  return [...held].flatMap(([id, { fromStock }]) => (fromStock === undefined ? [] : [id]));
+/** The ids of used prefetched leases that no step has reported. */
+function unreported(held: ReadonlyMap<string, HeldLease>): string[] {
+  return [...held].flatMap(([id, { prefetched }]) => (prefetched === undefined ? [] : [id]));
 }
 
 function of<T>(map: ReadonlyMap<string, T>, name: string): T {
@@ -428,7 +439,7 @@ function of<T>(map: ReadonlyMap<string, T>, name: string): T {
   return found;
 }
 
-/** Numbers come as decimal text of fourteen digits. */
+/** Rounded, since Lua writes numbers with fourteen digits. */
 function comparable(outcome: StepOutcome): unknown {
   return JSON.parse(
     JSON.stringify(outcome, (_, value: unknown) =>

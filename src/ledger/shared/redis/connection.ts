@@ -1,8 +1,8 @@
 import { Cluster, Redis, type RedisOptions } from 'ioredis';
 import type { Log } from '../../../telemetry/log.ts';
 
-/** One Redis, as the settings name it. */
-export interface RedisPlace {
+/** The Redis that the settings name. */
+export interface RedisEndpoint {
   readonly topology:
     | { readonly kind: 'single'; readonly at: Host }
     | { readonly kind: 'sentinel'; readonly sentinels: readonly Host[]; readonly master: string }
@@ -19,7 +19,7 @@ interface Host {
 }
 
 export interface RedisConnectionOptions {
-  readonly address: RedisPlace;
+  readonly address: RedisEndpoint;
   readonly timeoutMs: number;
   readonly ca: string | undefined;
   readonly cert: string | undefined;
@@ -29,14 +29,14 @@ export interface RedisConnectionOptions {
 
 export type RedisClient = Redis | Cluster;
 
-/** A socket on which a command has had no answer for so long is given up for a new one. */
-const DEAF_MS = 2000;
+/** A socket is replaced when a command has had no answer on it for this long. */
+const UNRESPONSIVE_MS = 2000;
 const CONNECT_MS = 5000;
 const RECONNECT_MS = { step: 50, most: 1000 };
 
 /**
- * Opens a connection that fails fast: nothing is queued while it is down, nothing is sent twice,
- * and it comes back by itself. What failed is the failover ledger's to handle.
+ * Opens a connection that fails fast: while it is down no command is queued, no command is sent
+ * twice, and it reconnects by itself. The failover ledger handles the failed commands.
  */
 export function connectRedis(options: RedisConnectionOptions): RedisClient {
   const { address, ca, cert, key, timeoutMs, log } = options;
@@ -53,15 +53,15 @@ export function connectRedis(options: RedisConnectionOptions): RedisClient {
     connectionName: 'headgate',
     disableClientInfo: true,
     connectTimeout: CONNECT_MS,
-    // Nobody waits for what a connection that we end may still say.
+    // A reply on a connection that this process ends is of no use.
     disconnectTimeout: timeoutMs,
-    socketTimeout: Math.max(DEAF_MS, 2 * timeoutMs),
+    socketTimeout: Math.max(UNRESPONSIVE_MS, 2 * timeoutMs),
     autoResendUnfulfilledCommands: false,
     maxRetriesPerRequest: 0,
-    // Whoever subscribes does so anew on each connection, and hears when that fails; where the
-    // client does it by itself, a refusal or a cut at that moment is a rejection nobody handles.
+    // The store subscribes on each connection, and handles the failure. If the client did it by
+    // itself, a refusal or a disconnection at that moment would be an unhandled rejection.
     autoResubscribe: false,
-    // After a failover the old master may still be there, and refuse to write.
+    // After a failover the old master may still answer, and refuse to write.
     reconnectOnError: ({ message }: Error) => message.startsWith('READONLY'),
   } satisfies RedisOptions;
   const retry = (times: number): number => Math.min(times * RECONNECT_MS.step, RECONNECT_MS.most);
@@ -107,7 +107,7 @@ export function connectRedis(options: RedisConnectionOptions): RedisClient {
   }
 }
 
-/** A client that gave up for good, as it does in the middle of some failovers, begins anew. */
+/** Reconnects a client that has stopped for good, as it does during some failovers. */
 export function revive(client: RedisClient, log: Log): void {
   if (client.status !== 'end') return;
   client.connect().catch((err: unknown) => log.debug({ err }, 'redis connection'));

@@ -11,11 +11,11 @@ declare module 'ioredis' {
   }
 }
 
-/** The shared ledger's scripts and messages, on whatever Redis there is. */
+/** The shared ledger's scripts and messages, on a single Redis, Sentinel or a cluster. */
 export interface RedisStore {
   /** Runs one step; resolves to its reply as text. */
   step(bucketId: string, batch: string): Promise<unknown>;
-  /** Says that we are there; `proposal` is the key of names that we would choose, if any. */
+  /** Announces this replica; `proposal` is the key that it proposes for bucket names, or ''. */
   presence(proposal: string): Promise<Presence>;
   close(): void;
 }
@@ -28,9 +28,9 @@ export interface Presence {
 
 export interface RedisStoreOptions extends RedisConnectionOptions {
   readonly prefix: string;
-  /** Unique among all replicas, and without meaning. */
+  /** Unique among all replicas. */
   readonly replica: string;
-  /** What other replicas' steps publish for us. */
+  /** Receives what other replicas' steps publish for this one. */
   readonly onMessage: (text: string) => void;
 }
 
@@ -59,7 +59,7 @@ export function openRedisStore(options: RedisStoreOptions): RedisStore {
     },
     async presence(proposal) {
       for (const each of [client, subscriber]) revive(each, log);
-      // A subscriber whose socket went deaf notices by this that it did.
+      // By this the subscriber notices that its socket does not respond any more.
       subscriber.ping().catch((err: unknown) => log.debug({ err }, 'redis subscription'));
       const keys = [`${prefix}:{replicas}:seen`, `${prefix}:{replicas}:key`];
       const reply = await client.headgatePresence(...keys, replica, proposal);

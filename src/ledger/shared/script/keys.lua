@@ -1,25 +1,29 @@
--- The names by which the rest of the script calls its keys. All share one hash tag, so that a
--- cluster keeps a bucket on one node. The order is the one of `bucketKeys` in step-script.ts.
+-- keys: the names by which the rest of the script calls its keys.
+--
+-- Reads: KEYS, in the order of `bucketKeys` in step-script.ts. They share one hash tag, so that a
+--   cluster keeps a bucket on one node.
+-- Defines: key, fresh, exact.
+
 local key = {
   state = KEYS[1],    -- hash: layout, revision, bucket and slots (packed)
   queue = KEYS[2],    -- sorted set, all scores 0: waiting tickets by flow, arrival and order
-  tickets = KEYS[3],  -- hash: what is known of a waiting ticket, by id
-  active = KEYS[4],   -- sorted set: flows in which tickets wait, by their head's tag
-  idle = KEYS[5],     -- sorted set: flows ahead of their share in which none waits, by finish
+  tickets = KEYS[3],  -- hash: waiting tickets, by id
+  active = KEYS[4],   -- sorted set: flows with waiting tickets, by the tag of their head
+  idle = KEYS[5],     -- sorted set: empty flows that are ahead of their share, by finish
   flows = KEYS[6],    -- hash: a flow's tag, finish, length and head
-  owners = KEYS[7],   -- hash: how many named flows an owner has
-  lengths = KEYS[8],  -- sorted set: flows by how many wait in them
-  leases = KEYS[9],   -- sorted set: leases by the time of their grant
-  held = KEYS[10],    -- hash: what is known of a lease, by id
-  offers = KEYS[11],  -- sorted set: leases that their replica has not confirmed, by when they end
-  expired = KEYS[12], -- sorted set: leases that count as spent and whose answer may still come
-  replicas = KEYS[13] -- hash: epoch, sequence, places and tickets of each replica
+  owners = KEYS[7],   -- hash: how many named flows an owner has, and its recent names
+  lengths = KEYS[8],  -- sorted set: flows by the number of their waiting tickets
+  leases = KEYS[9],   -- sorted set: leases in flight, by the time of their grant
+  held = KEYS[10],    -- hash: leases in flight or expired, by id
+  offers = KEYS[11],  -- sorted set: leases that their replica has not confirmed, by the offer's end
+  expired = KEYS[12], -- sorted set: leases that count as spent and may still be answered, by expiry
+  replicas = KEYS[13] -- hash: epoch, sequence and free sockets of each replica
 }
 
--- Those of them that this step may have made anew, without a lifetime.
+-- The names of keys that this step may have created, which have no lifetime yet.
 local fresh = {}
 
--- Every digit of a number: Lua's own conversion keeps fourteen of the seventeen that matter.
+-- Formats a number with every digit: Lua's own conversion keeps 14 of the 17 significant ones.
 local function exact(number)
   return string.format('%.17g', number)
 end

@@ -1,31 +1,37 @@
--- Grants that are not yet answered. Two keys hold them: by age, to find the oldest, and by id.
--- A lease given to another replica than the one that steps is an offer until that replica says that
--- it took it; a third key holds the offers by the time at which they end.
+-- leases: grants that have no answer yet.
+--
+-- A lease for another replica than the one that steps is an offer, until that replica confirms it.
+--
+-- Record: { kind, grantedAt, observation, trusted, losses, loss, returns, recorded, replica }, with
+--   `expired` when it counts as spent, and `ticket` while it is an offer.
+-- Reads and writes: key.leases, key.held, key.offers, key.expired.
+-- Returns: the table Leases.
 
 local OFFER_MS = 2000
--- Expired leases whose late answer is still made sense of.
+-- Expired leases that are kept for a late answer.
 local MAX_EXPIRED_KEPT = 1024
 
--- How many are out, and how many of them replicas hold ahead of their calls (stock.lua).
-local leaseCount, stocked = redis.call('ZCARD', key.leases), 0
-local oldestLease = false
+-- All leases in flight, and how many of them replicas hold ahead of their calls (prefetch.lua).
+local inFlight = { count = redis.call('ZCARD', key.leases), prefetched = 0 }
+-- The oldest lease as Redis returned it; false when it must be read again.
+local oldestRead = false
 
--- The oldest lease's id and the time at which it was granted; nil when none is out.
-local function leaseOldest()
-  if leaseCount == 0 then return nil end
-  if not oldestLease then oldestLease = redis.call('ZRANGE', key.leases, 0, 0, 'WITHSCORES') end
-  return oldestLease[1], tonumber(oldestLease[2])
+-- The id of the oldest lease and the time of its grant; nil when none is in flight.
+local function oldest()
+  if inFlight.count == 0 then return nil end
+  if not oldestRead then oldestRead = redis.call('ZRANGE', key.leases, 0, 0, 'WITHSCORES') end
+  return oldestRead[1], tonumber(oldestRead[2])
 end
 
-local function leaseAdd(id, lease)
+local function add(id, lease)
   fresh.leases, fresh.held = true, true
-  leaseCount = leaseCount + redis.call('ZADD', key.leases, exact(lease.grantedAt), id)
+  inFlight.count = inFlight.count + redis.call('ZADD', key.leases, exact(lease.grantedAt), id)
   redis.call('HSET', key.held, id, cmsgpack.pack(lease))
-  oldestLease = false
+  oldestRead = false
 end
 
--- An expired lease is no longer out, but its answer may still come, and is then judged by it.
-local function leaseExpire(id, lease, now)
+-- Keeps a lease that has expired, since a late answer is judged by it.
+local function expire(id, lease, now)
   lease.expired, lease.ticket = true, nil
   fresh.held, fresh.expired = true, true
   redis.call('HSET', key.held, id, cmsgpack.pack(lease))
@@ -35,7 +41,7 @@ local function leaseExpire(id, lease, now)
   end
 end
 
-local function leaseFind(id)
+local function find(id)
   local packed = redis.call('HGET', key.held, id)
   return packed and cmsgpack.unpack(packed) or nil
 end
@@ -44,25 +50,31 @@ local function offerMember(lease, id)
   return lease.replica .. '\0' .. id
 end
 
-local function leaseRemove(id, lease)
+local function remove(id, lease)
   redis.call('HDEL', key.held, id)
-  leaseCount = leaseCount - redis.call('ZREM', key.leases, id)
+  inFlight.count = inFlight.count - redis.call('ZREM', key.leases, id)
   if lease.ticket then redis.call('ZREM', key.offers, offerMember(lease, id)) end
   if lease.expired then redis.call('ZREM', key.expired, id) end
-  oldestLease = false
+  oldestRead = false
 end
 
--- The lease keeps its ticket for as long as it is an offer, in case it has to queue again.
-local function leaseOffer(id, lease, ticket, now)
+-- Makes a lease an offer. It keeps its ticket, which queues again if the offer ends.
+local function offer(id, lease, ticket, now)
   lease.ticket = ticket
   fresh.offers = true
   redis.call('HSET', key.held, id, cmsgpack.pack(lease))
   redis.call('ZADD', key.offers, exact(now + OFFER_MS), offerMember(lease, id))
 end
 
-local function leaseConfirm(id, lease)
+-- Ends the offer: its replica has the lease.
+local function confirm(id, lease)
   if not lease.ticket then return end
   redis.call('ZREM', key.offers, offerMember(lease, id))
   lease.ticket = nil
   redis.call('HSET', key.held, id, cmsgpack.pack(lease))
 end
+
+return {
+  inFlight = inFlight, oldest = oldest, add = add, expire = expire, find = find, remove = remove,
+  offer = offer, confirm = confirm,
+}

@@ -1,103 +1,112 @@
--- Who is granted, who waits, and who is shed.
+-- serve: decides which tickets are granted, which wait, and which are shed.
+--
+-- Reads: the batch (see step.lua).
+-- Writes: the bucket, leases, offers, the queue, and messages to replicas.
+-- Returns: the table Serve. Its lists `granted` and `shed` are for the reply.
 
-local MAX_DROPPED, MAX_OFFERS, MAX_HEADS, MAX_LOOK_AHEAD = 256, 256, 16, 4
+local MAX_DROPPED, MAX_OFFERS, MAX_FLOWS_SEARCHED, MAX_SEARCHED_PER_FLOW = 256, 256, 16, 4
 local UNHEARD_MS = 10000
+
+local offer, findReplica, findTicket = Bucket.offer, Replicas.find, Queue.find
+
+local granted, shed = {}, {}
+local grantsLeft = MAX_GRANTED - math.floor(#batch.tickets / 3)
+local dropped = 0
 
 local function grantNow(id, ticket)
   grantsLeft = grantsLeft - 1
-  local replica = replicaOf(ticket.replica)
+  local replica = findReplica(ticket.replica)
   replica.free, replica.dirty = replica.free - 1, true
-  local lease = grant(b, slots, now, id, ticket.replica)
+  local lease = Bucket.grant(bucket, slots, now, id, ticket.replica)
   local entry = { id, lease.kind, lease.observation, lease.trusted }
   if ticket.replica == me then
     table.insert(granted, entry)
   else
-    leaseOffer(id, lease, ticket, now)
-    table.insert(messageFor(ticket.replica).granted, entry)
+    Leases.offer(id, lease, ticket, now)
+    table.insert(Replicas.messageTo(ticket.replica).granted, entry)
   end
 end
 
--- A replica that paused, died, or began anew no longer speaks for the tickets it left here.
+-- Whether a ticket belongs to an epoch that has ended, or to a replica that has not stepped for long.
 local function isDead(ticket)
-  local replica = replicaOf(ticket.replica)
+  local replica = findReplica(ticket.replica)
   if not replica or replica.epoch ~= ticket.epoch then return true end
   if now - replica.heardAt <= UNHEARD_MS then return false end
   replica.dropped, replica.dirty = true, true
   return true
 end
 
-local dropped = 0
-
--- The next ticket in the fair order whose replica has a socket for it.
+-- The id of the first ticket in the fair order whose replica has a free socket, and the ticket; nil
+-- when there is none among the tickets searched. It drops dead tickets that it finds.
 local function nextTicket()
   local position = 0
-  while position < MAX_HEADS do
-    local head = redis.call('ZRANGE', key.active, position, position)[1]
-    if not head then return nil end
-    local flow = flowLoad(string.sub(head, 29))
-    local members = { flow.head }
-    local i = 1
+  while position < MAX_FLOWS_SEARCHED do
+    local flow = Queue.flowAt(position)
+    if not flow then return nil end
+    local id, ids, i = Queue.headId(flow), nil, 1
     local alive = true
-    while alive and members[i] do
-      local _, _, id = memberParts(flow, members[i])
-      local ticket = ticketFind(id)
+    while alive and id do
+      local ticket = findTicket(id)
       if isDead(ticket) then
         if dropped >= MAX_DROPPED then return nil end
         dropped = dropped + 1
-        queueRemove(queue, id, ticket)
+        Queue.remove(queue, id, ticket)
         alive = false
-      elseif replicaOf(ticket.replica).free > 0 then
+      elseif findReplica(ticket.replica).free > 0 then
         return id, ticket
       elseif i == 1 then
-        members = redis.call('ZRANGEBYLEX', key.queue, '[' .. flow.key .. '\0',
-          '(' .. flow.key .. '\1', 'LIMIT', 0, MAX_LOOK_AHEAD)
+        ids = Queue.firstIds(flow, MAX_SEARCHED_PER_FLOW)
       end
       i = i + 1
+      id = ids and ids[i]
     end
-    -- After a death the order is another: look again from the start.
+    -- A dropped ticket changes the order: search again from the start.
     position = alive and position + 1 or 0
   end
   return nil
 end
 
+-- Grants waiting tickets in the fair order, as many as the bucket, the sockets and the bounds allow.
 local function serve()
-  while queue.size > 0 and grantsLeft > 0 and offer(b, slots, now) do
+  while queue.size > 0 and grantsLeft > 0 and offer(bucket, slots, now) do
     local id, ticket = nextTicket()
     if not id then break end
-    queueTake(queue, id, ticket)
+    Queue.take(queue, id, ticket)
     grantNow(id, ticket)
   end
 end
 
+-- Sheds the last ticket of the longest flow, since the queue is full.
 local function shedLast()
-  local id = queueLast()
-  local ticket = ticketFind(id)
-  local at = eta(b, slots, queue.size, now) or now
-  queueRemove(queue, id, ticket)
+  local id = Queue.last()
+  local ticket = findTicket(id)
+  local at = Bucket.eta(bucket, slots, queue.size, now) or now
+  Queue.remove(queue, id, ticket)
   if isDead(ticket) then return end
   local entry = { id, 'queue-full', math.max(0, at - now) }
   if ticket.replica == me then
     table.insert(shed, entry)
   else
-    local replica = replicaOf(ticket.replica)
+    local replica = findReplica(ticket.replica)
     replica.sheds, replica.dirty = replica.sheds + 1, true
-    table.insert(messageFor(ticket.replica).shed, entry)
+    table.insert(Replicas.messageTo(ticket.replica).shed, entry)
   end
 end
 
--- How long a ticket would have to wait where that is too long for it.
+-- How long a ticket would have to wait, if that is beyond its deadline; else nil.
 local function tooLong(ticket)
   if ticket.deadlineAt <= now then return 0 end
-  local last = eta(b, slots, queue.size + 1, now)
+  local last = Bucket.eta(bucket, slots, queue.size + 1, now)
   if not last or last <= ticket.deadlineAt then return nil end
-  local ahead = queueAhead(queue, ticket)
-  local at = ahead and eta(b, slots, ahead + 1, now)
+  local ahead = Queue.ahead(queue, ticket)
+  local at = ahead and Bucket.eta(bucket, slots, ahead + 1, now)
   return at and at > ticket.deadlineAt and at - now or nil
 end
 
+-- Applies an entry of `tickets`: grants it at once, queues it, or sheds it.
 local function arrive(id, owner, caller, priority, weight, age, waits, how)
-  if leaseFind(id) then return end
-  local known = ticketFind(id)
+  if Leases.find(id) then return end
+  local known = findTicket(id)
   if known then
     known.epoch = batch.epoch
     redis.call('HSET', key.tickets, id, cmsgpack.pack(known))
@@ -109,42 +118,52 @@ local function arrive(id, owner, caller, priority, weight, age, waits, how)
     epoch = batch.epoch,
   }
   local isFree = queue.size == 0 and mine.free > 0 and grantsLeft > 0
-  if isFree and offer(b, slots, now) then return grantNow(id, ticket) end
+  if isFree and offer(bucket, slots, now) then return grantNow(id, ticket) end
   local isNew = how == 'new' or how == 'again'
   local waitMs = isNew and tooLong(ticket) or nil
   if waitMs then
     table.insert(shed, { id, 'wait-too-long', waitMs })
     return
   end
-  queueAdd(queue, id, ticket)
-  -- Whoever waited already stays, so replicas that come back can overfill it by what they bring.
+  Queue.add(queue, id, ticket)
+  -- Declared tickets that waited before are never shed, so the queue may exceed maxQueue by them.
   if isNew and queue.size > batch.maxQueue then shedLast() end
 end
 
--- Offers to this replica that it has not taken yet: a message may have been lost.
+-- Adds the offers to this replica to the reply, which confirms them: their messages may be lost.
 local function repeatOffers()
   for _, member in ipairs(redis.call('ZRANGE', key.offers, 0, MAX_OFFERS - 1)) do
     local replica, id = string.match(member, '^(.-)%z(.*)$')
     if replica == me then
-      local lease = leaseFind(id)
-      leaseConfirm(id, lease)
+      local lease = Leases.find(id)
+      Leases.confirm(id, lease)
       table.insert(granted, { id, lease.kind, lease.observation, lease.trusted })
     end
   end
 end
 
--- Offers that nobody took in time: the slot is free again, and the ticket keeps its place by age.
--- Nothing more is offered to their replica until it steps: it may be asleep, and others are not.
+-- Ends the offers that were not confirmed in time. The operation is available again, and the ticket
+-- queues again by its age. The replica gets no more offers until it steps, since it may be asleep.
 local function endOffers()
   local ended = redis.call('ZRANGEBYSCORE', key.offers, '-inf', exact(now), 'LIMIT', 0, MAX_OFFERS)
   for _, member in ipairs(ended) do
     local id = string.match(member, '%z(.*)$')
-    local lease = leaseFind(id)
-    endLease(b, id, lease)
-    unsent(b, lease)
+    local lease = Leases.find(id)
+    Bucket.endLease(bucket, id, lease)
+    Bucket.unsent(bucket, lease)
     lease.ticket.paid = true
-    queueAdd(queue, id, lease.ticket)
-    local replica = replicaOf(lease.replica)
+    Queue.add(queue, id, lease.ticket)
+    local replica = findReplica(lease.replica)
     if replica then replica.free, replica.dirty = 0, true end
   end
 end
+
+-- Whether a bound ended the step before all tickets were served.
+local function isUnfinished()
+  return dropped >= MAX_DROPPED or grantsLeft <= 0
+end
+
+return {
+  granted = granted, shed = shed, serve = serve, arrive = arrive, repeatOffers = repeatOffers,
+  endOffers = endOffers, isUnfinished = isUnfinished,
+}

@@ -1,21 +1,31 @@
--- The slots that are out, by the time at which the API gives them back: core/slots.ts, line by line.
--- Slots that come back at the same time share an entry; beyond MAX_ENTRIES neighbours share one.
+-- slots: spent operations of a bucket, by the time at which the API returns them, earliest first.
+--
+-- The Lua form of budget/slots.ts, with the same arithmetic. Slots with the same return time share
+-- an entry. Beyond MAX_ENTRIES, neighbours share the later of their times.
+--
+-- Record: { times, counts, head, size, dirty }. Two parallel lists that begin at `head`, the number
+--   of slots, and whether they differ from what is stored.
+-- Stored: { times, counts, size }, packed, in the field `slots` of the state.
+-- Reads and writes: the record that is passed to each function; no function calls Redis.
+-- Returns: the table Slots.
 
 local MAX_ENTRIES = 4096
 
-local function slotsFrom(packed)
-  return { times = packed.times, counts = packed.counts, head = 1, size = packed.size, dirty = false }
+local function from(stored)
+  local times, counts = stored.times, stored.counts
+  return { times = times, counts = counts, head = 1, size = stored.size, dirty = false }
 end
 
-local function slotsEmpty()
+local function empty()
   return { times = {}, counts = {}, head = 1, size = 0, dirty = true }
 end
 
-local function slotsFirst(slots)
+-- The return time of the earliest slot; nil when there is none.
+local function first(slots)
   return slots.times[slots.head]
 end
 
-local function slotsDropFirst(slots)
+local function dropFirst(slots)
   local count = slots.counts[slots.head]
   slots.head = slots.head + 1
   slots.size = slots.size - count
@@ -23,7 +33,8 @@ local function slotsDropFirst(slots)
   return count
 end
 
-local function slotsAdd(slots, at, span, count)
+-- Adds `count` slots that return at `at`. `span` is how far ahead return times can lie, in ms.
+local function add(slots, at, span, count)
   local times, counts = slots.times, slots.counts
   local grain = span / (MAX_ENTRIES / 2)
   local time = at
@@ -47,28 +58,29 @@ local function slotsAdd(slots, at, span, count)
   end
 end
 
--- Takes out every slot that came back at or before `time`; says how many.
-local function slotsTakeUntil(slots, time)
+-- Removes every slot that returned at or before `time`; returns their number.
+local function takeUntil(slots, time)
   local taken = 0
-  while slotsFirst(slots) and slotsFirst(slots) <= time do taken = taken + slotsDropFirst(slots) end
+  while first(slots) and first(slots) <= time do taken = taken + dropFirst(slots) end
   return taken
 end
 
--- Keeps at most `count` slots: the earliest go, the API has them back already.
-local function slotsKeepLast(slots, count)
-  while slots.size > count and slotsFirst(slots) do
-    local first, excess = slots.counts[slots.head], slots.size - count
-    if first > excess then
-      slots.counts[slots.head] = first - excess
+-- Keeps at most `count` slots. It removes the earliest, which the API has returned already.
+local function keepLast(slots, count)
+  while slots.size > count and first(slots) do
+    local atFirst, excess = slots.counts[slots.head], slots.size - count
+    if atFirst > excess then
+      slots.counts[slots.head] = atFirst - excess
       slots.size = count
       slots.dirty = true
     else
-      slotsDropFirst(slots)
+      dropFirst(slots)
     end
   end
 end
 
-local function slotsCountBefore(slots, time)
+-- The number of slots that return before `time`.
+local function countBefore(slots, time)
   local count = 0
   for i = slots.head, #slots.times do
     if slots.times[i] >= time then break end
@@ -77,8 +89,8 @@ local function slotsCountBefore(slots, time)
   return count
 end
 
--- When the nth slot (from 0) comes back; nil when fewer are out.
-local function slotsNth(slots, n)
+-- The return time of the nth slot (from 0); nil when there are fewer.
+local function nth(slots, n)
   local left = n
   for i = slots.head, #slots.times do
     left = left - slots.counts[i]
@@ -87,14 +99,19 @@ local function slotsNth(slots, n)
   return nil
 end
 
-local function slotsClear(slots)
+local function clear(slots)
   slots.times, slots.counts, slots.head, slots.size, slots.dirty = {}, {}, 1, 0, true
 end
 
-local function slotsPack(slots)
+local function pack(slots)
   local times, counts = {}, {}
   for i = slots.head, #slots.times do
     times[#times + 1], counts[#counts + 1] = slots.times[i], slots.counts[i]
   end
   return cmsgpack.pack({ times = times, counts = counts, size = slots.size })
 end
+
+return {
+  from = from, empty = empty, first = first, add = add, takeUntil = takeUntil, keepLast = keepLast,
+  countBefore = countBefore, nth = nth, clear = clear, pack = pack,
+}

@@ -1,21 +1,29 @@
 import { readFileSync } from 'node:fs';
 
-/** The parts of the step, in the order in which each needs those before it. */
-const PARTS = [
-  'keys',
-  'server-time',
-  'slots',
-  'leases',
-  'bucket',
-  'queue',
-  'begin',
-  'stock',
-  'held',
-  'serve',
-  'step',
-] as const;
+/** A Lua file of the script, and the name by which the files after it know what it returns. */
+interface Part {
+  readonly file: string;
+  /** Absent for a file whose locals are for all files after it; it returns from the whole script. */
+  readonly module?: string;
+}
 
-/** What the script's keys end in, in the order in which keys.lua names them. */
+/** The parts of the step, in the order in which each needs those before it. */
+const PARTS: readonly Part[] = [
+  { file: 'keys' },
+  { file: 'server-time' },
+  { file: 'slots', module: 'Slots' },
+  { file: 'leases', module: 'Leases' },
+  { file: 'bucket', module: 'Bucket' },
+  { file: 'queue', module: 'Queue' },
+  { file: 'replicas', module: 'Replicas' },
+  { file: 'begin' },
+  { file: 'prefetch', module: 'Prefetch' },
+  { file: 'report', module: 'Report' },
+  { file: 'serve', module: 'Serve' },
+  { file: 'step' },
+];
+
+/** The ends of the names of the script's keys, in the order in which keys.lua reads them. */
 const KEY_ENDS = [
   'state',
   'queue',
@@ -36,12 +44,15 @@ export const STEP_KEYS = KEY_ENDS.length;
 
 /**
  * The Lua of one step: a single script, so that a step is one atomic transition and one round trip
- * (docs/decisions/0020). `serverTime` replaces the part that asks the server for the time.
+ * (docs/decisions/0020). `serverTime` replaces the part that reads the server's clock.
+ *
+ * A Lua function has at most 200 locals, so a module is a function that runs once and returns a table.
  */
 export function stepScript(serverTime?: string): string {
-  return PARTS.map((part) => {
-    if (part === 'server-time' && serverTime !== undefined) return serverTime;
-    return readFileSync(new URL(`./${part}.lua`, import.meta.url), 'utf8');
+  return PARTS.map(({ file, module }) => {
+    if (file === 'server-time' && serverTime !== undefined) return serverTime;
+    const text = readFileSync(new URL(`./${file}.lua`, import.meta.url), 'utf8');
+    return module === undefined ? text : `local ${module} = (function()\n${text}end)()\n`;
   }).join('\n');
 }
 

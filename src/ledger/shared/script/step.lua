@@ -1,126 +1,132 @@
--- step: one atomic transition of one bucket and its queue. A replica hands in all that happened to
--- it since its last step, and gets back what concerns it; what concerns other replicas is published
--- to their channels.
+-- step: one atomic transition of one bucket and its queue.
 --
--- KEYS    see keys.lua
--- ARGV[1] the batch, JSON. Every time in it is a duration in milliseconds.
+-- A replica reports all that happened since its last step, and the reply has what concerns it. What
+-- concerns other replicas is published to their channels.
+--
+-- KEYS: see keys.lua.
+-- ARGV[1]: the batch, JSON. Every time in it is a duration in milliseconds.
 --   bucket    the bucket's id, for messages to other replicas
---   replica, epoch, sequence   who, since which of its interruptions, and which step of it
+--   replica, epoch, sequence   the replica, its epoch, and the number of this step; a new epoch
+--             begins after each step whose outcome the replica does not know
 --   lineage, revision          the state that the replica saw last; '' and 0 when it saw none
---   declares  true: `held`, `kept` tickets and `known` are all that it has; nothing else counts
---   probes    with declares: the replica only asks whether a step succeeds, and nobody is served;
---             it says later what it holds; may be absent
---   free      sockets to the API that are free at the replica
---   maxQueue  tickets that may wait
---   sheds     how many tickets of this epoch it was told are shed by others' arrival
+--   declares  true: `held`, the `kept` tickets and `known` are all that it has; what else the
+--             state has of it no longer counts
+--   probes    with declares: the replica only checks whether a step succeeds, and no ticket is
+--             served; it declares what it holds in a later step; may be absent
+--   free      free sockets to the API at the replica
+--   maxQueue  how many tickets may wait
+--   sheds     how many tickets of this epoch it knows to be shed by others' arrival
 --   belief    [limit, period] for an API that reports none; may be absent
 --   known     with declares: { limit, remaining, resetIn, ago, uncertainty, stamp, period,
---             blockedFor, slots = all of its own, since = those that the lineage does not know },
+--             blockedFor, slots = all of its own, since = those that the lineage lacks },
 --             slots being [[in, count], …]; may be absent
 --   held      [[id, kind, observation, trusted, age, losses, returns], …]: leases that it declares,
---             that were offered to it and that it took, or, with the last two, that it took from stock
+--             that were offered to it and that it confirms, or, with the last two, that it
+--             prefetched and uses
 --   settled   [[id, kind, observation, trusted, 'answered' | 'unsent' | 'lost', observation,
---             losses, returns, age], …], the last three where it took the lease from stock
---   stock     what it has, with all that it used and that neither this step nor one before tells of
---   wants     so much more of it
+--             losses, returns, age], …], the last three for prefetched leases
+--   stock     how many prefetched leases it has, with those that it used and that no step reports
+--   wants     how many more of them it requests
 --   gone      [id, …]: tickets that no longer wait
 --   tickets   [[id, owner, caller, priority, weight, age, waits, how], …]
---             how: 'new', 'again' for a further attempt, or 'kept…' for one that waited already
--- ARGV[2] what the name of a replica's channel starts with
+--             how: 'new', 'again' for a retry, or 'kept', 'kept-again' for one that waited already
+-- ARGV[2]: the prefix of the names of the replicas' channels
 --
--- Output, JSON: { status = 'ok', lineage, revision, granted = [[id, kind, observation, trusted]],
---   shed = [[id, code, retryIn]], wakeIn, numbers, declare, recall, stock = { added, observation,
---   trusted, losses, returns } }, or nothing done and status
+-- Returns: JSON, { status = 'ok', lineage, revision, granted = [[id, kind, observation, trusted]],
+--   shed = [[id, code, retryIn]], wakeIn, free, numbers, declare, recall, stock = [added,
+--   observation, trusted, losses, returns] }. A step with another status has changed nothing:
 --   'stale'    a later step of this replica ran before this one
 --   'declare'  the replica must begin a new epoch and declare what it holds
---   'layout'   the state was written by a version that keeps it differently
+--   'layout'   the state was written by a version that stores it differently; `found` is its layout
 
+-- After this long a message to a replica counts as lost.
 local MESSAGE_MS = 500
 local TTL_MARGIN_MS, TTL_MAX_MS = 120000, 3600000000
 
--- Offers are made to other replicas only: often there are none.
-local anyOffers = redis.call('ZCARD', key.offers) > 0
-if anyOffers then endOffers() end
-stocksEnd()
-advance(b, slots, now)
--- A shed that was told of so long before and has not arrived by now is lost.
-local mustDeclare = not batch.declares and batch.sheds < mine.shedsBefore
-if batch.declares then
-  forgetReplicas()
-  if not batch.probes then discardUndeclared() end
-  mine = { epoch = batch.epoch, sheds = 0, shedsBefore = 0, shedsAt = now }
-  replicas[me] = mine
-  if batch.known then takeKnown(batch.known) end
-end
-mine.sequence, mine.heardAt, mine.free, mine.dirty = batch.sequence, now, batch.free, true
-if batch.belief then believe(b, slots, batch.belief) end
-if now - mine.shedsAt >= MESSAGE_MS then mine.shedsBefore, mine.shedsAt = mine.sheds, now end
-for _, held in ipairs(batch.held) do hold(unpack(held)) end
-for _, settled in ipairs(batch.settled) do settle(unpack(settled)) end
-for _, id in ipairs(batch.gone) do dropTicket(id) end
-if not batch.probes then stockSet(batch.stock) end
-if anyOffers and not batch.probes then repeatOffers() end
--- What is being declared is not served before it is: it would count as left behind.
-if not batch.declares then serve() end
-for _, ticket in ipairs(batch.tickets) do arrive(unpack(ticket)) end
-if not batch.probes then serve() end
-local stockAdded = stockAdd(batch.wants)
-stocksRecall()
+local mustDeclare, prefetched
 
--- What is left for later: save, set the lifetime, tell.
-revision = revision + 1
-flowsSave()
-for name, replica in pairs(replicas) do
-  if replica and replica.dirty then
-    replica.dirty = nil
-    redis.call('HSET', key.replicas, name, cmsgpack.pack(replica))
+-- Apply the time that passed and the batch, in that order, then serve.
+do
+  -- Offers are made only to other replicas than the one that steps, so there are often none.
+  local anyOffers = redis.call('ZCARD', key.offers) > 0
+  if anyOffers then Serve.endOffers() end
+  Prefetch.expire()
+  Bucket.advance(bucket, slots, now)
+  -- A shed that was published so long ago and that the replica does not know of was lost.
+  mustDeclare = not batch.declares and batch.sheds < mine.shedsBefore
+  if batch.declares then
+    Replicas.forget(now)
+    if not batch.probes then Report.discardUndeclared() end
+    mine = { epoch = batch.epoch, sheds = 0, shedsBefore = 0, shedsAt = now }
+    Replicas.set(me, mine)
+    local known = batch.known
+    if known then
+      local spent = (rebuilt or not sameLineage) and known.slots or known.since
+      Bucket.restore(bucket, slots, known, spent, now)
+    end
   end
-end
-state.bucket, state.queue = b, queue
-
-local last = math.max(now, b.resetAt or 0, b.blockedUntil or 0, b.heldUntil or 0, b.canaryDueAt or 0,
-  slots.times[#slots.times] or 0, leaseCount > 0 and now + LEASE_MS or 0) + b.lateness
--- All that is there lives until then at least. It is moved on before it comes near, and not each time;
--- and whenever somebody declares, since then replicas are forgotten and keys may have been evicted.
-local isNear = batch.declares or last + TTL_MARGIN_MS / 2 > (state.livesUntil or 0)
-local ttl = math.ceil(math.min(last - now + TTL_MARGIN_MS, TTL_MAX_MS))
-if isNear then state.livesUntil = now + ttl end
-
-redis.call('HSET', key.state, 'layout', LAYOUT, 'revision', revision, 'bucket', cmsgpack.pack(state))
-if slots.dirty then redis.call('HSET', key.state, 'slots', slotsPack(slots)) end
-
-for name in pairs(isNear and key or fresh) do redis.call('PEXPIRE', key[name], ttl) end
-
-for name, message in pairs(outbox) do
-  local replica = replicaOf(name)
-  redis.call('PUBLISH', ARGV[2] .. name, cjson.encode({
-    bucket = batch.bucket, epoch = replica.epoch, free = replica.free,
-    granted = message.granted, shed = message.shed, recall = message.recall,
-  }))
+  mine.sequence, mine.heardAt, mine.free, mine.dirty = batch.sequence, now, batch.free, true
+  if batch.belief then Bucket.believe(bucket, slots, batch.belief) end
+  if now - mine.shedsAt >= MESSAGE_MS then mine.shedsBefore, mine.shedsAt = mine.sheds, now end
+  local hold, settle, arrive = Report.hold, Report.settle, Serve.arrive
+  for _, held in ipairs(batch.held) do hold(unpack(held)) end
+  for _, settled in ipairs(batch.settled) do settle(unpack(settled)) end
+  for _, id in ipairs(batch.gone) do Report.dropTicket(id) end
+  if not batch.probes then Prefetch.set(batch.stock) end
+  if anyOffers and not batch.probes then Serve.repeatOffers() end
+  -- Tickets that this step has yet to declare would count as dead.
+  if not batch.declares then Serve.serve() end
+  for _, ticket in ipairs(batch.tickets) do arrive(unpack(ticket)) end
+  if not batch.probes then Serve.serve() end
+  prefetched = Prefetch.add(batch.wants)
+  Prefetch.recall()
 end
 
--- Where a bound ended the step, the next one goes on at once.
-local isUnfinished = dropped >= MAX_DROPPED or grantsLeft <= 0
+-- Save what changed, set lifetimes, and publish the messages.
+do
+  revision = revision + 1
+  Queue.save()
+  Replicas.save()
+  local b = bucket
+  state.bucket, state.queue = b, queue
+
+  local leasesEnd = Leases.inFlight.count > 0 and now + Bucket.LEASE_MS or 0
+  local last = math.max(now, b.resetAt or 0, b.blockedUntil or 0, b.heldUntil or 0,
+    b.canaryDueAt or 0, slots.times[#slots.times] or 0, leasesEnd) + b.lateness
+  -- All keys live until `last` at least. A step extends their lifetime only if its end is near, or if
+  -- the replica declares: replicas may have been removed, and keys evicted.
+  local extends = batch.declares or last + TTL_MARGIN_MS / 2 > (state.livesUntil or 0)
+  local ttl = math.ceil(math.min(last - now + TTL_MARGIN_MS, TTL_MAX_MS))
+  if extends then state.livesUntil = now + ttl end
+
+  local packed = cmsgpack.pack(state)
+  redis.call('HSET', key.state, 'layout', LAYOUT, 'revision', revision, 'bucket', packed)
+  if slots.dirty then redis.call('HSET', key.state, 'slots', Slots.pack(slots)) end
+  for name in pairs(extends and key or fresh) do redis.call('PEXPIRE', key[name], ttl) end
+  Replicas.publish(ARGV[2], batch.bucket)
+end
+
 local wakeAt
-if queue.size > 0 and isUnfinished then wakeAt = now
--- Where one may go already, only a socket is missing, and no time tells when that is free.
-elseif queue.size > 0 and not offer(b, slots, now) then
-  wakeAt = math.min(nextWakeAt(b, slots, now), stocksEndAt())
+if queue.size > 0 and Serve.isUnfinished() then wakeAt = now
+-- If the bucket offers a grant, only a socket is missing, and a replica reports when one is free.
+elseif queue.size > 0 and not Bucket.offer(bucket, slots, now) then
+  wakeAt = math.min(Bucket.nextWakeAt(bucket, slots, now), Prefetch.nextExpiryAt())
 end
-local lastAt = queue.size > 0 and eta(b, slots, queue.size, now) or nil
-local metered = b.phase == 'metered'
-local stock = state.stocks[me]
+local lastAt = queue.size > 0 and Bucket.eta(bucket, slots, queue.size, now) or nil
+local b, isMetered, stock = bucket, bucket.phase == 'metered', state.stocks[me]
 return cjson.encode({
-  status = 'ok', lineage = state.lineage, revision = revision, granted = granted, shed = shed,
+  status = 'ok', lineage = state.lineage, revision = revision,
+  granted = Serve.granted, shed = Serve.shed,
   declare = mustDeclare or nil, wakeIn = wakeAt and wakeAt - now or nil, free = mine.free,
   recall = stock and stock.recalled,
-  stock = stock and { stockAdded, b.observations, trusts(b, now), b.losses, b.returns },
+  stock = stock and { prefetched, b.observations, Bucket.trustsClock(b, now), b.losses, b.returns },
   numbers = {
-    limit = metered and b.limit or nil, remaining = metered and b.remaining or nil,
+    limit = isMetered and b.limit or nil, remaining = isMetered and b.remaining or nil,
     resetIn = b.resetAt and b.resetAt > now and b.resetAt - now or nil,
     blockedFor = b.blockedUntil and b.blockedUntil - now or nil,
     observedAgo = b.observedAt and now - b.observedAt or nil, uncertainty = b.uncertainty,
-    period = period(b), stamp = b.reportedStamp,
-    leases = leaseCount, waiting = queue.size, etaIn = lastAt and math.max(0, lastAt - now) or nil,
+    period = Bucket.period(b), stamp = b.reportedStamp,
+    leases = Leases.inFlight.count, waiting = queue.size,
+    etaIn = lastAt and math.max(0, lastAt - now) or nil,
   },
 })

@@ -1,13 +1,13 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { LargestSeen } from '../../src/budget/largest-seen.ts';
+import { WindowedMax } from '../../src/util/windowed-max.ts';
 
 describe('the largest value seen', () => {
   test('is at least that of the last span, and at most that of the last two spans', () => {
     const values = fc.array(fc.integer({ min: 0, max: 1000 }), { minLength: 1, maxLength: 100 });
     fc.assert(
       fc.property(values, fc.integer({ min: 1, max: 10 }), (all, span) => {
-        const largest = new LargestSeen();
+        const largest = new WindowedMax();
         for (const [i, value] of all.entries()) {
           largest.add(value, span);
           const seen = all.slice(0, i + 1);
@@ -19,6 +19,6 @@ describe('the largest value seen', () => {
   });
 
   test('is undefined before the first value', () => {
-    expect(new LargestSeen().value).toBeUndefined();
+    expect(new WindowedMax().value).toBeUndefined();
   });
 });

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
-import { ApiClock } from '../../src/rate-headers/api-clock.ts';
-import type { CallerSignal, Ticket } from '../../src/ledger/ledger.ts';
-import { LocalLedger } from '../../src/ledger/local/local-ledger.ts';
-import { FakeClock } from '../support/fake-clock.ts';
+import { ApiClock } from '../../../src/rate-headers/api-clock.ts';
+import type { CallerSignal, Ticket } from '../../../src/ledger/ledger.ts';
+import { LocalLedger } from '../../../src/ledger/local/local-ledger.ts';
+import { FakeClock } from '../../support/fake-clock.ts';
 
 const BUCKET = { id: 'abc:read', class: 'read' };
 const STAYS: CallerSignal = { gone: false, onGone: () => () => undefined };
@@ -13,7 +13,7 @@ function setUp() {
     clock,
     random: () => 0.5,
     apiClock: new ApiClock(),
-    places: { free: 1, take: () => true, onFree: () => undefined },
+    socketPermits: { free: 1, take: () => true, onFree: () => undefined },
     maxQueue: 100,
     belief: { limit: 10, periodMs: 60_000 },
   });
@@ -31,7 +31,7 @@ function setUp() {
   return { clock, ledger, ticket };
 }
 
-test('a paused bucket grants nothing until it is resumed, and then what waited', async () => {
+test('a paused bucket grants nothing until it is resumed', async () => {
   const { clock, ledger, ticket } = setUp();
   const first = ledger.acquire(ticket(), STAYS);
   expect(first.kind).toBe('granted');
@@ -62,11 +62,11 @@ test('a ticket that waits in a paused bucket is shed at its deadline', async () 
 
 test('a bucket that does not exist can be neither paused nor resumed', () => {
   const { ledger } = setUp();
-  expect(ledger.pause('nobody:read')).toBe(false);
-  expect(ledger.resume('nobody:read')).toBe(false);
+  expect(ledger.pause('unknown:read')).toBe(false);
+  expect(ledger.resume('unknown:read')).toBe(false);
 });
 
-test('the snapshot forecasts when the last waiting ticket goes, unless the bucket is paused', () => {
+test('the snapshot forecasts the last waiting ticket’s grant, unless the bucket is paused', () => {
   const { clock, ledger, ticket } = setUp();
   for (let i = 0; i < 10; i++) {
     const granted = ledger.acquire(ticket(), STAYS);

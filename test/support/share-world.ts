@@ -4,92 +4,97 @@ import { FakeClock } from './fake-clock.ts';
 import { makeLimiter, type LimiterOptions, type Semantics, type Verdict } from './limiter.ts';
 import { seededRandom } from './seeded-random.ts';
 
-/** One replica's part of the budget. */
-export interface Share {
-  /** How long before the outage it spent what it did, each operation by itself. */
+/** What one replica does. */
+export interface ReplicaPlan {
+  /** How long before the outage it spent each of its operations. */
   readonly spentAgoMs: readonly number[];
-  /** How long after the others it takes its part. */
+  /** How long after the outage it starts its share. */
   readonly lateMs: number;
-  /** A call comes each so many milliseconds; 0: any number of them waits. `undefined`: none does. */
+  /** The interval between its calls. 0: calls always wait. `undefined`: it has none. */
   readonly callEveryMs: number | undefined;
-  /** When that begins, after the outage; at once unless given. */
+  /** How long after the outage its calls begin; at once unless given. */
   readonly callsFromMs?: number;
-  /** By call, over and over: there and back. */
+  /** Round-trip times, one for each call, used in rotation. */
   readonly tripsMs: readonly number[];
 }
 
-export interface PartsOptions extends LimiterOptions {
+export interface ShareWorldOptions extends LimiterOptions {
   readonly semantics: Semantics;
-  readonly parts: readonly Share[];
+  readonly replicas: readonly ReplicaPlan[];
   readonly runMs: number;
 }
 
-export interface SentByPart {
-  /** Since the outage began. */
+export interface SentByReplica {
+  /** Milliseconds since the outage began. */
   readonly at: number;
   readonly accepted: boolean;
 }
 
-const LEVEL = { low: 0, high: 0 };
+const NO_OFFSET = { low: 0, high: 0 };
 /** When the outage begins. */
 const T0 = 5_000_000;
 
 /**
- * Replicas that shared a budget and now have a part of it each, before an API with exact stamps.
- * Returns what reached the API from each part, in that order.
+ * Runs replicas that coordinated until an outage and have a share each from then on, in front of an
+ * API with exact timestamps. Returns the requests of each replica that reached the API, in order.
  */
-export function runParts({ parts, semantics, runMs, ...limits }: PartsOptions): SentByPart[][] {
+export function runReplicas({
+  replicas,
+  semantics,
+  runMs,
+  ...limits
+}: ShareWorldOptions): SentByReplica[][] {
   const clock = new FakeClock({ startMs: T0 });
   const limiter = makeLimiter(semantics, limits);
   const random = seededRandom(7);
 
-  const before = parts
-    .flatMap(({ spentAgoMs }, part) => spentAgoMs.map((agoMs) => ({ part, at: T0 - agoMs })))
+  const before = replicas
+    .flatMap(({ spentAgoMs }, replica) => spentAgoMs.map((agoMs) => ({ replica, at: T0 - agoMs })))
     .toSorted((a, b) => a.at - b.at)
-    .map(({ part, at }) => ({ part, verdict: limiter.take(at) }));
+    .map(({ replica, at }) => ({ replica, verdict: limiter.take(at) }));
   const last = before.at(-1)?.verdict;
-  const sent = parts.map((part, i) => {
-    const own = before.filter((one) => one.part === i && one.verdict.allowed);
-    return runPart(
-      part,
+  const sent = replicas.map((replica, i) => {
+    const own = before.filter((one) => one.replica === i && one.verdict.allowed);
+    return runReplica(
+      replica,
       own.map(({ verdict }) => verdict),
     );
   });
   clock.advance(runMs);
   return sent;
 
-  function runPart(
-    { lateMs, callEveryMs, callsFromMs = 0, tripsMs }: Share,
+  function runReplica(
+    { lateMs, callEveryMs, callsFromMs = 0, tripsMs }: ReplicaPlan,
     own: readonly Verdict[],
-  ): SentByPart[] {
+  ): SentByReplica[] {
     const bucket = new Bucket(T0);
-    const log: SentByPart[] = [];
+    const log: SentByReplica[] = [];
     let waiting = 0;
     let calls = 0;
     let alarm: Timer | undefined;
 
     const pump = (): void => {
       const now = clock.now();
-      bucket.advance(now, LEVEL);
+      bucket.advance(now, NO_OFFSET);
       alarm?.cancel();
-      const isCalled = clock.now() - T0 >= callsFromMs;
-      const somebodyWaits = (): boolean => (callEveryMs === 0 && isCalled) || waiting > 0;
-      while (somebodyWaits() && bucket.offer(now) !== undefined) {
+      const hasCalls = clock.now() - T0 >= callsFromMs;
+      const hasWaiting = (): boolean => (callEveryMs === 0 && hasCalls) || waiting > 0;
+      while (hasWaiting() && bucket.offer(now) !== undefined) {
         const lease = bucket.grant(now);
         waiting--;
         const tripMs = tripsMs[calls++ % tripsMs.length] ?? 0;
         clock.after(tripMs / 2, () => {
-          const said = limiter.take(clock.now());
-          log.push({ at: clock.now() - T0, accepted: said.allowed });
+          const verdict = limiter.take(clock.now());
+          log.push({ at: clock.now() - T0, accepted: verdict.allowed });
           clock.after(tripMs / 2, () => {
             const then = clock.now();
-            bucket.advance(then, LEVEL);
+            bucket.advance(then, NO_OFFSET);
             const answer = {
-              status: said.allowed ? 200 : 429,
-              limit: said.limit,
-              remaining: said.remaining,
-              resetAt: said.resetAtMs,
-              ...(said.allowed ? {} : { retryAt: said.retryAtMs }),
+              status: verdict.allowed ? 200 : 429,
+              limit: verdict.limit,
+              remaining: verdict.remaining,
+              resetAt: verdict.resetAtMs,
+              ...(verdict.allowed ? {} : { retryAt: verdict.retryAtMs }),
               basis: 'instant' as const,
               sameWithinMs: 0,
               uncertaintyMs: 0,
@@ -100,7 +105,7 @@ export function runParts({ parts, semantics, runMs, ...limits }: PartsOptions): 
           });
         });
       }
-      if (!somebodyWaits()) return;
+      if (!hasWaiting()) return;
       const wakeAt = bucket.nextWakeAt(now);
       alarm = clock.after(wakeAt - now, pump);
     };
@@ -114,7 +119,7 @@ export function runParts({ parts, semantics, runMs, ...limits }: PartsOptions): 
 
     clock.after(lateMs, () => {
       const now = clock.now();
-      const said = {
+      const reported = {
         limit: limits.limit,
         remaining: last?.remaining ?? limits.limit,
         resetAt: last?.resetAtMs,
@@ -122,7 +127,7 @@ export function runParts({ parts, semantics, runMs, ...limits }: PartsOptions): 
         periodMs: limits.periodMs,
       };
       const slots = own.map(({ resetAtMs }): [number, number] => [resetAtMs, 1]);
-      bucket.assume({ said, blockedUntil: undefined, slots }, parts.length, now);
+      bucket.startShare({ reported, blockedUntil: undefined, slots }, replicas.length, now);
       pump();
     });
     clock.after(Math.max(lateMs, callsFromMs), () => {

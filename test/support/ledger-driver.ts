@@ -11,8 +11,8 @@ import type { SocketPermits } from '../../src/ledger/ledger.ts';
 import type { Priority } from '../../src/queue/fair-queue.ts';
 import type { Clock } from '../../src/util/clock.ts';
 
-/** Sockets that a test hands out. */
-export class FakePlaces implements SocketPermits {
+/** Sockets that a test frees. */
+export class FakePermits implements SocketPermits {
   #free: number;
   #refused = false;
   #onFree: () => void = () => undefined;
@@ -33,7 +33,7 @@ export class FakePlaces implements SocketPermits {
     return true;
   }
 
-  give(): void {
+  release(): void {
     this.#free++;
     if (!this.#refused) return;
     this.#refused = false;
@@ -45,10 +45,10 @@ export class FakePlaces implements SocketPermits {
   }
 }
 
-/** One request of a test, and how it stands. */
+/** One request of a test, and its state. */
 export interface Asked {
   readonly ticket: Ticket;
-  /** `waiting` until it was granted, shed, or left. */
+  /** `waiting` until it was granted, shed or cancelled. */
   state: Granted | Shed | Cancelled | { readonly kind: 'waiting' };
   leave(): void;
 }
@@ -62,7 +62,7 @@ export interface Ask {
   readonly maxWaitMs?: number;
 }
 
-export interface SaidByTheApi {
+export interface ApiReport {
   readonly status?: number;
   readonly limit?: number;
   readonly remaining?: number;
@@ -70,19 +70,19 @@ export interface SaidByTheApi {
   readonly retryInMs?: number;
 }
 
-/** Asks a ledger for grants and answers them, as the gateway would. */
-export class Desk {
+/** Requests grants of a ledger and settles them, as the gateway would. */
+export class LedgerDriver {
   readonly ledger: Ledger;
   readonly #clock: Pick<Clock, 'now'>;
-  readonly #places: FakePlaces;
+  readonly #permits: FakePermits;
   #count = 0;
-  /** In the order in which they were granted. */
+  /** Ids of tickets, in the order of their grants. */
   readonly granted: string[] = [];
 
-  constructor(ledger: Ledger, clock: Pick<Clock, 'now'>, places: FakePlaces) {
+  constructor(ledger: Ledger, clock: Pick<Clock, 'now'>, permits: FakePermits) {
     this.ledger = ledger;
     this.#clock = clock;
-    this.#places = places;
+    this.#permits = permits;
   }
 
   ask(ask: Ask = {}): Asked {
@@ -100,14 +100,14 @@ export class Desk {
     });
   }
 
-  /** The same ticket for a further attempt. */
-  again(asked: Asked, notBefore = 0): Asked {
+  /** Requests a retry of the same ticket. */
+  retry(asked: Asked, notBefore = 0): Asked {
     return this.#acquire(asked.ticket, { notBefore });
   }
 
-  answer(asked: Asked, said: SaidByTheApi = {}): void {
+  answer(asked: Asked, report: ApiReport = {}): void {
     const now = this.#clock.now();
-    const { status = 200, limit, remaining, resetInMs, retryInMs } = said;
+    const { status = 200, limit, remaining, resetInMs, retryInMs } = report;
     const delay = (afterMs: number) => ({ kind: 'delay', afterMs, resolutionMs: 0 }) as const;
     this.ledger.settle(this.grantOf(asked), {
       kind: 'answered',
@@ -123,17 +123,17 @@ export class Desk {
         receivedAt: now,
       },
     });
-    this.#places.give();
+    this.#permits.release();
   }
 
   unsent(asked: Asked): void {
     this.ledger.settle(this.grantOf(asked), { kind: 'unsent' });
-    this.#places.give();
+    this.#permits.release();
   }
 
   lost(asked: Asked): void {
     this.ledger.settle(this.grantOf(asked), { kind: 'lost' });
-    this.#places.give();
+    this.#permits.release();
   }
 
   grantOf({ state, ticket }: Asked): Grant {
@@ -141,7 +141,7 @@ export class Desk {
     throw new Error(`expected ${ticket.id} to be granted, it is ${state.kind}`);
   }
 
-  #acquire(ticket: Ticket, again?: { notBefore: number }): Asked {
+  #acquire(ticket: Ticket, retry?: { notBefore: number }): Asked {
     let onGone: (() => void) | undefined;
     const signal: CallerSignal & { gone: boolean } = {
       gone: false,
@@ -158,13 +158,13 @@ export class Desk {
         onGone?.();
       },
     };
-    const tell = (state: Granted | Shed | Cancelled): void => {
+    const setState = (state: Granted | Shed | Cancelled): void => {
       asked.state = state;
       if (state.kind === 'granted') this.granted.push(ticket.id);
     };
-    const admission = this.ledger.acquire(ticket, signal, again);
-    if (admission.kind === 'waiting') void admission.outcome.then(tell);
-    else tell(admission);
+    const admission = this.ledger.acquire(ticket, signal, retry);
+    if (admission.kind === 'waiting') void admission.outcome.then(setState);
+    else setState(admission);
     return asked;
   }
 }

@@ -1,13 +1,15 @@
 /**
- * The largest of the recent values: of the last `span` to twice that many.
+ * The maximum of a sliding window over the most recent values.
  *
- * One freak value is forgotten in time, which a plain maximum never does.
+ * The window holds the last `span` to 2 × `span` values. An extreme value is forgotten in time,
+ * unlike in a plain maximum, and no list of values is stored.
  */
-export class LargestSeen {
+export class WindowedMax {
   #previous: number | undefined;
   #current: number | undefined;
   #count = 0;
 
+  /** The maximum; `undefined` before the first value. */
   get value(): number | undefined {
     if (this.#previous === undefined) return this.#current;
     return this.#current === undefined ? this.#previous : Math.max(this.#previous, this.#current);

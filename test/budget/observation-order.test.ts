@@ -6,7 +6,7 @@ import { readReset } from '../../src/rate-headers/reset-value.ts';
 
 const NO_OFFSET = { low: 0, high: 0 };
 
-/** An answer that says how long it is until 4,041 ms, as the API knew it at `servedAt`. */
+/** Answers `lease` with a reset at 4,041 ms, reported as a delay from `servedAt`. */
 function answer(
   bucket: Bucket,
   lease: Lease,
@@ -24,7 +24,7 @@ function answer(
   bucket.answered(lease, observation, receivedAt, () => 0.5);
 }
 
-test('a quick answer after a slow one counts, though its delay says an earlier reset', () => {
+test('a quick answer after a slow one is newer, although its delay gives an earlier reset', () => {
   const bucket = new Bucket(0);
   bucket.advance(0, NO_OFFSET);
   answer(bucket, bucket.grant(0), { sentAt: 0, servedAt: 41, receivedAt: 44 }, 19);
@@ -34,7 +34,7 @@ test('a quick answer after a slow one counts, though its delay says an earlier r
   expect(bucket.view(60.2)).toMatchObject({ remaining: 17, leases: 0 });
 });
 
-test('answers whose delays differ by the rounding of their last digit are about the same reset', () => {
+test('delays that differ by the rounding of their last digit report the same reset', () => {
   const bucket = new Bucket(0);
   bucket.advance(0, NO_OFFSET);
   answer(bucket, bucket.grant(0), { sentAt: 0, servedAt: 0.4, receivedAt: 0.5 }, 19);
@@ -50,6 +50,6 @@ test.each([
   ['3.998', 1],
   ['12ms', 1],
   ['1m2.5s', 100],
-])('a delay of %s is as coarse as its last digit', (text, resolutionMs) => {
+])('the resolution of a delay of %s is its last digit', (text, resolutionMs) => {
   expect(readReset(text)).toMatchObject({ kind: 'delay', resolutionMs });
 });

@@ -1,0 +1,134 @@
+import { STATUS_CODES, type IncomingMessage, type Server } from 'node:http';
+import type { Duplex } from 'node:stream';
+import type { Clock } from '../util/clock.ts';
+import type { LinkedList } from '../util/linked-list.ts';
+import type { CallRecorder } from '../telemetry/call-line.ts';
+import type { Call } from './call.ts';
+import { GatewayError, toProblem, type ShedStatus } from './problem.ts';
+
+export interface SocketRefusalDependencies {
+  readonly recorder: CallRecorder;
+  readonly clock: Clock;
+  readonly newId: () => string;
+  readonly shedStatus: ShedStatus;
+}
+
+/** How long a refused caller has to read its answer before its socket is destroyed. */
+const LINGER_MS = 2000;
+
+/**
+ * Refuses what Node's server does not pass on as a request: malformed bytes, headers that are late
+ * or too large, and CONNECT. Each gets a problem and a log line, as a refused request does. An
+ * error inside the body of one of `calls` cuts off that call instead.
+ */
+export function refuseNonRequests(
+  server: Server,
+  calls: LinkedList<Call>,
+  { recorder, clock, newId, shedStatus }: SocketRefusalDependencies,
+): void {
+  /** Sockets that have their refusal; the parser repeats its error for all bytes that follow. */
+  const refused = new WeakSet<Duplex>();
+
+  server.on('connect', (_incoming: IncomingMessage, socket: Duplex) => {
+    const error = new GatewayError(
+      'method-not-supported',
+      'CONNECT is not supported: Headgate is not a tunnel',
+    );
+    // Node hands the socket over without an error listener: a reset would end the process.
+    socket.on('error', () => socket.destroy());
+    refuse(socket, error, 'CONNECT');
+  });
+
+  server.on('clientError', (cause: Error & { code?: string }, socket: Duplex) => {
+    if (refused.has(socket)) return;
+    const error = parserProblem(cause);
+    // A connection that merely closed sent no request, so there is no call to answer or to log.
+    if (error === undefined || !socket.writable) {
+      socket.destroy();
+      return;
+    }
+    for (const call of calls.all) {
+      if (call.incoming.socket !== socket || call.incoming.complete) continue;
+      call.outgoing.shouldKeepAlive = false;
+      // A caller that ends its side in the middle of its body has disconnected.
+      if (cause.code === 'HPE_INVALID_EOF_STATE') socket.destroy();
+      else call.cutOff(error);
+      return;
+    }
+    refuse(socket, error, '');
+  });
+
+  /** The method is empty when none could be read. */
+  function refuse(socket: Duplex, error: GatewayError, method: string): void {
+    refused.add(socket);
+    // While an earlier request of the socket has no answer yet, nothing is written: its caller
+    // would take the refusal for that answer.
+    let awaitsAnswer = false;
+    for (const { incoming, outgoing } of calls.all) {
+      if (incoming.socket !== socket) continue;
+      awaitsAnswer = true;
+      outgoing.shouldKeepAlive = false;
+    }
+    const id = newId();
+    const { status, headers, body } = toProblem(error, id, shedStatus);
+    const writes = !awaitsAnswer && socket.writable;
+    if (writes) {
+      const lines = [`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}`, 'Connection: close'];
+      for (let i = 0; i < headers.length; i += 2) lines.push(`${headers[i]}: ${headers[i + 1]}`);
+      socket.end(`${lines.join('\r\n')}\r\n\r\n${body}`);
+      linger(socket);
+    } else if (!awaitsAnswer) socket.destroy();
+    recorder({
+      id,
+      caller: '',
+      bucket: undefined,
+      class: undefined,
+      priority: undefined,
+      method,
+      // The target was not normalised, so its secret parts could not be masked.
+      path: '',
+      query: '',
+      status: writes ? status : 0,
+      outcome: 'failed',
+      code: error.code,
+      attempts: 0,
+      waitMs: 0,
+      upstreamMs: 0,
+      totalMs: 0,
+      bytesIn: 0,
+      bytesOut: writes ? Buffer.byteLength(body) : 0,
+      limit: undefined,
+      remaining: undefined,
+      resetInMs: undefined,
+      waiting: 0,
+    });
+  }
+
+  /**
+   * Gives a refused caller time to read its answer, and destroys the socket after that: a caller
+   * may never close its side. Bytes that still arrive are discarded.
+   */
+  function linger(socket: Duplex): void {
+    const timer = clock.after(LINGER_MS, () => socket.destroy());
+    socket.once('close', () => timer.cancel());
+    socket.resume();
+  }
+}
+
+/**
+ * The problem that an error of Node's parser stands for; `undefined` for an error of the connection
+ * itself, which leaves no caller to answer.
+ */
+export function parserProblem(cause: Error & { code?: string }): GatewayError | undefined {
+  const { code = '' } = cause;
+  if (code === 'HPE_HEADER_OVERFLOW') {
+    const detail = 'the request line and headers are longer than 64 KiB together';
+    return new GatewayError('headers-too-large', detail, { cause });
+  }
+  if (code === 'ERR_HTTP_REQUEST_TIMEOUT') {
+    const detail = 'the headers of the request did not arrive in time';
+    return new GatewayError('request-timeout', detail, { cause });
+  }
+  if (!code.startsWith('HPE_')) return undefined;
+  return new GatewayError('bad-request', `not a valid HTTP/1.1 request (${code})`, { cause });
+}

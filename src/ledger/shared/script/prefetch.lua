@@ -1,0 +1,89 @@
+-- prefetch: leases that a replica holds ahead of its calls, so that a call need not wait for a step
+-- (docs/decisions/0022).
+--
+-- All of them count as leases in flight, since their replica may have used them by now. It reports
+-- later which it used. They expire when their replica does not step in time.
+--
+-- The state stores prefetched leases under the name `stocks`. Messages call them `stock`, a request
+-- for more `wants`, and a request to return them `recall`.
+--
+-- Record: state.stocks = { [replica] = { count, endsAt, recalled } }.
+-- Reads and writes: the record, and the number of leases in flight (leases.lua).
+-- Returns: the table Prefetch.
+
+local PREFETCH_MS = 2000
+-- All prefetched leases together are at most one in DIVISOR of what is available. If that is less than
+-- MIN_PREFETCHED there are none: scarce operations are granted one by one, in the queue's order.
+local DIVISOR, MIN_PREFETCHED = 16, 8
+
+local inFlight, held = Leases.inFlight, state.stocks
+
+for _, entry in pairs(held) do inFlight.prefetched = inFlight.prefetched + entry.count end
+inFlight.count = inFlight.count + inFlight.prefetched
+
+-- Sets how many this replica holds, and renews them for PREFETCH_MS.
+local function set(count)
+  local entry = held[me] or { count = 0 }
+  local added = count - entry.count
+  inFlight.prefetched, inFlight.count = inFlight.prefetched + added, inFlight.count + added
+  entry.count, entry.endsAt, entry.recalled = count, now + PREFETCH_MS, nil
+  held[me] = count > 0 and entry or nil
+end
+
+-- Removes one of this replica's, which became a lease or was settled. Returns whether it had any.
+local function use()
+  local entry = held[me]
+  if entry then set(entry.count - 1) end
+  return entry ~= nil
+end
+
+-- Expires the leases of replicas that did not step in time. They may be used, so they count as spent.
+local function expire()
+  local expired = 0
+  for name, entry in pairs(held) do
+    if entry.endsAt <= now and expired < Bucket.MAX_EXPIRED then
+      for _ = 1, entry.count do
+        inFlight.prefetched, inFlight.count = inFlight.prefetched - 1, inFlight.count - 1
+        Bucket.spend(bucket, slots, now)
+      end
+      expired = expired + entry.count
+      held[name] = nil
+    end
+  end
+end
+
+-- Gives this replica up to `wanted` more. Returns their number.
+local function add(wanted)
+  if wanted <= 0 or queue.size > 0 or bucket.phase ~= 'metered' then return 0 end
+  if Bucket.usualOffer(bucket, slots, now) ~= 'slot' then return 0 end
+  local available = Bucket.available(bucket)
+  local max = math.floor((available + inFlight.prefetched) / DIVISOR)
+  local added = math.min(wanted, max - inFlight.prefetched, available, MAX_GRANTED)
+  if max < MIN_PREFETCHED or added <= 0 then return 0 end
+  local entry = held[me]
+  set((entry and entry.count or 0) + added)
+  Bucket.noteGrant(bucket, now)
+  return added
+end
+
+-- Asks all replicas to return theirs if nothing else is left to grant.
+local function recall()
+  if inFlight.prefetched == 0 or Bucket.usualOffer(bucket, slots, now) == 'slot' then return end
+  for name, entry in pairs(held) do
+    if not entry.recalled then
+      entry.recalled = true
+      if name ~= me and Replicas.find(name) then Replicas.messageTo(name).recall = true end
+    end
+  end
+end
+
+-- When the next will expire; infinite when there are none.
+local function nextExpiryAt()
+  local at = math.huge
+  for _, entry in pairs(held) do at = math.min(at, entry.endsAt) end
+  return at
+end
+
+return {
+  set = set, use = use, expire = expire, add = add, recall = recall, nextExpiryAt = nextExpiryAt,
+}
