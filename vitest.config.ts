@@ -19,6 +19,7 @@ export default defineConfig({
     // Far more than any test takes: a busy machine must not fail one.
     testTimeout: 120_000,
     hookTimeout: 120_000,
+    expect: { poll: { timeout: 90_000 } },
     // Most tests wait for clocks and sockets, so two files run at a time even on two cores.
     maxWorkers: Math.max(2, availableParallelism() - 1),
     reporters: [
