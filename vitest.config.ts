@@ -1,14 +1,31 @@
 import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
+import { testProjects } from './test/support/test-projects.ts';
+import { toolTags } from './test/support/tools.ts';
+
+const files = testProjects();
+const setup = { globalSetup: ['test/support/global-setup.ts'] };
 
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts'],
-    globalSetup: ['test/support/global-setup.ts'],
-    // Most of these tests wait for clocks and sockets, so two run side by side even on two cores.
+    // `npm run test:unit` and its like run one of them; test-projects.ts says what belongs where.
+    projects: [
+      // No unit test leaves anything behind, so all of them share a worker and its modules.
+      { extends: true, test: { name: 'unit', include: files.unit, isolate: false } },
+      { extends: true, test: { name: 'integration', include: files.integration, ...setup } },
+      { extends: true, test: { name: 'e2e', include: files.e2e, ...setup } },
+    ],
+    tags: toolTags(),
+    // Far more than any test takes: a busy machine must not fail one.
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
+    expect: { poll: { timeout: 90_000 } },
+    // Most tests wait for clocks and sockets, so two files run at a time even on two cores.
     maxWorkers: Math.max(2, availableParallelism() - 1),
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
-    reporters: ['default', ['json', { outputFile: 'node_modules/.cache/test-report.json' }]],
+    reporters: [
+      'default',
+      ['json', { outputFile: 'node_modules/.cache/test-report.json' }],
+      'test/support/not-run-reporter.ts',
+    ],
   },
 });

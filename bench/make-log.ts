@@ -1,7 +1,7 @@
 // Writes a log as a busy gateway does, of about the size asked for: node bench/make-log.ts FILE MIB
 // The same arguments give the same file.
 import { closeSync, openSync, writeSync } from 'node:fs';
-import { makeLogLines } from '../test/support/log-lines.ts';
+import { makeLogLines } from '../test/support/log-fixtures.ts';
 
 const [file, mib] = process.argv.slice(2);
 const bytes = Number(mib) * 1024 * 1024;

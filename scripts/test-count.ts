@@ -2,9 +2,9 @@ import { readFileSync } from 'node:fs';
 import { z } from 'zod';
 
 /**
- * Reads Vitest's own report, of its last run or in the file that it is given, and prints "N passed,
- * N failed". A file that could not even be loaded counts as one failure. Ends with 1 when anything
- * failed or nothing ran.
+ * Prints "N passed, N failed" of Vitest's JSON report: of the file that it is given, or of the last
+ * run. A test file that could not be loaded counts as one failure. ", N skipped" follows when tests
+ * were not run. Exits with 1 when a test failed or none ran.
  */
 
 const LAST_RUN = new URL('../node_modules/.cache/test-report.json', import.meta.url);
@@ -13,6 +13,7 @@ const reportShape = z.object({
   success: z.boolean(),
   numPassedTests: z.number(),
   numFailedTests: z.number(),
+  numPendingTests: z.number(),
   testResults: z.array(
     z.object({ status: z.string(), assertionResults: z.array(z.object({ status: z.string() })) }),
   ),
@@ -34,5 +35,7 @@ const unloadable = (report?.testResults ?? []).filter(
 );
 const passed = report?.numPassedTests ?? 0;
 const failed = (report?.numFailedTests ?? 0) + unloadable.length;
-process.stdout.write(`${passed} passed, ${failed} failed\n`);
+const skipped = report?.numPendingTests ?? 0;
+const more = skipped === 0 ? '' : `, ${skipped} skipped`;
+process.stdout.write(`${passed} passed, ${failed} failed${more}\n`);
 if (report?.success !== true || passed === 0 || failed > 0) process.exitCode = 1;

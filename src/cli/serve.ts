@@ -46,7 +46,8 @@ async function runGateway(settings: Settings, invocation: Invocation): Promise<E
     if (!log.isLevelEnabled('fatal')) stderr(`headgate: ${describeCrash(err)}\n`);
     process.exit(1);
   });
-  const signals = listenToSignals();
+  const underNpm = invocation.env['npm_lifecycle_event'] !== undefined;
+  const signals = listenToSignals({ clock, underNpm });
   signals.onSecondStop((signal) => log.warn({ signal }, 'stopped at once'));
   try {
     const gateway = await startApp({

@@ -1,5 +1,6 @@
 import { constants } from 'node:os';
 import { isatty } from 'node:tty';
+import type { Clock } from '../util/clock.ts';
 
 /** The signals that the gateway handles. */
 export interface Signals {
@@ -14,21 +15,36 @@ export interface Signals {
   onReload(listener: () => void): void;
 }
 
+export interface SignalOptions {
+  readonly clock: Pick<Clock, 'now'>;
+  /** Whether npm started the gateway. */
+  readonly underNpm: boolean;
+}
+
+/**
+ * npm forwards each SIGTERM and SIGINT. A terminal and systemd send one to all processes of a group,
+ * so the gateway receives the same signal twice, and the second one is no further request.
+ */
+const FORWARDED_WITHIN_MS = 1000;
+
 /** Listens from now on, so that a signal that comes while the gateway starts is not lost. */
-export function listenToSignals(): Signals {
-  let impatient: ((signal: NodeJS.Signals) => void) | undefined;
+export function listenToSignals({ clock, underNpm }: SignalOptions): Signals {
+  let onSecond: ((signal: NodeJS.Signals) => void) | undefined;
   let reload: (() => void) | undefined;
   let reloadAsked = false;
-  let asked = false;
+  let stopped: { readonly signal: NodeJS.Signals; readonly at: number } | undefined;
   const terminals = [0, 1, 2].filter(isatty);
 
   const stop = new Promise<NodeJS.Signals>((resolve) => {
     const onStop = (signal: NodeJS.Signals): void => {
-      if (asked) {
-        impatient?.(signal);
+      const now = clock.now();
+      if (stopped !== undefined) {
+        const isForwarded = underNpm && now - stopped.at < FORWARDED_WITHIN_MS;
+        if (isForwarded && signal === stopped.signal) return;
+        onSecond?.(signal);
         process.exit(128 + constants.signals[signal]);
       }
-      asked = true;
+      stopped = { signal, at: now };
       resolve(signal);
     };
     process.on('SIGTERM', onStop);
@@ -43,7 +59,7 @@ export function listenToSignals(): Signals {
   });
   return {
     stop,
-    onSecondStop: (listener) => (impatient = listener),
+    onSecondStop: (listener) => (onSecond = listener),
     onReload(listener) {
       reload = listener;
       if (reloadAsked) listener();

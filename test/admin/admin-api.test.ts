@@ -7,7 +7,7 @@ import { readPageFiles } from '../../src/admin/page-files.ts';
 import { RecentActivity } from '../../src/telemetry/recent-activity.ts';
 import { ask, type Answer } from '../support/ask.ts';
 import { FakeClock } from '../support/fake-clock.ts';
-import { startWatched, type Watched } from '../support/watched.ts';
+import { startAdminSetup, type AdminSetup } from '../support/admin-setup.ts';
 
 const TOKEN = 'an-operator-s-token';
 const AUTHORIZATION = { Authorization: `Bearer ${TOKEN}` };
@@ -26,9 +26,12 @@ const calls = z.object({
   skipped: z.number(),
 });
 
-let watched: Watched;
+let watched: AdminSetup;
 beforeAll(async () => {
-  watched = await startWatched({ HEADGATE_ADMIN_TOKEN: TOKEN, HEADGATE_TOKEN: 'secret-api-token' });
+  watched = await startAdminSetup({
+    HEADGATE_ADMIN_TOKEN: TOKEN,
+    HEADGATE_TOKEN: 'secret-api-token',
+  });
   await watched.call('/digital_certificates', 'reports');
   await watched.call('/domains', 'billing');
   await watched.call('/no-such-thing', 'billing', 'POST');
@@ -220,5 +223,5 @@ test('watchers that left, and HEAD requests, do not count towards the limit of w
     one.abort();
     return status;
   };
-  await expect.poll(statusOfOne, { timeout: 15_000 }).toBe(200);
+  await expect.poll(statusOfOne).toBe(200);
 });

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { makeEvents, MAX_WATCHERS, type Events } from '../../src/admin/events.ts';
 import type { BucketSnapshot } from '../../src/ledger/ledger.ts';
 import { RecentActivity, type CallFilter } from '../../src/telemetry/recent-activity.ts';
-import { callLine } from '../support/call-line.ts';
+import { callLine } from '../support/log-fixtures.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 
 const eventData = z.object({

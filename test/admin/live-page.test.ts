@@ -1,3 +1,4 @@
+// @module-tag needs-chromium
 import axe from 'axe-core';
 import { type Browser, type Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
@@ -8,18 +9,18 @@ import { RecentActivity } from '../../src/telemetry/recent-activity.ts';
 import { LedgerMonitor } from '../../src/telemetry/ledger-monitor.ts';
 import { ask } from '../support/ask.ts';
 import { launchBrowser } from '../support/browser.ts';
-import { callLine } from '../support/call-line.ts';
+import { callLine } from '../support/log-fixtures.ts';
 import { startGateway } from '../support/gateway.ts';
-import { startWatched, type Watched } from '../support/watched.ts';
+import { startAdminSetup, type AdminSetup } from '../support/admin-setup.ts';
 
 let browser: Browser;
-let watched: Watched;
+let watched: AdminSetup;
 beforeAll(async () => {
   browser = await launchBrowser();
 });
 afterAll(() => browser.close());
 beforeEach(async () => {
-  watched = await startWatched({}, { limits: { read: { limit: 4, periodMs: 60_000 } } });
+  watched = await startAdminSetup({}, { limits: { read: { limit: 4, periodMs: 60_000 } } });
 });
 afterEach(() => watched.close());
 

@@ -1,12 +1,19 @@
+// @module-tag needs-redis-server
 import type { Redis } from 'ioredis';
 import { expect, test, vi } from 'vitest';
+import type { BuiltLedger } from '../../src/app/ledger.ts';
+import { makeSharedLedger } from '../../src/app/shared-ledger.ts';
+import { ApiClock } from '../../src/rate-headers/api-clock.ts';
+import { makeLog } from '../../src/telemetry/log.ts';
 import type { Clock } from '../../src/util/clock.ts';
 import { systemClock } from '../../src/util/system-clock.ts';
-import { composeSharedLedgerOn } from '../support/composed-shared-ledger.ts';
-import { LedgerDriver } from '../support/ledger-driver.ts';
-import { startRedis } from '../support/redis-server.ts';
+import { CapturedLog } from '../support/captured-log.ts';
+import { FakePermits, LedgerDriver } from '../support/ledger-driver.ts';
+import { startRedis, type RedisServer } from '../support/redis-server.ts';
+import { seededRandom } from '../support/seeded-random.ts';
 
-const TIMEOUT_MS = 10_000;
+/** On the fast clock, a second of the host. */
+const TIMEOUT_MS = 100_000;
 
 /** The host's clock with timers that run a hundred times as fast, and a list of pending timers. */
 function fastClock(): { clock: Clock; delays: () => number[] } {
@@ -31,16 +38,58 @@ function fastClock(): { clock: Clock; delays: () => number[] } {
   return { clock, delays: () => [...pending.values()] };
 }
 
+interface LedgerOnRedis extends BuiltLedger {
+  readonly log: CapturedLog;
+  readonly permits: FakePermits;
+}
+
+/** Makes the ledger on this server as the program does. Its keys begin with `h`. */
+async function makeLedgerOn(
+  redis: RedisServer,
+  { clock, timeoutMs }: { readonly clock: Clock; readonly timeoutMs: number },
+): Promise<LedgerOnRedis> {
+  const log = new CapturedLog();
+  const permits = new FakePermits(10);
+  const built = await makeSharedLedger(
+    {
+      atEndOfTurn: (run) => run(),
+      secret: undefined,
+      currentConfig: () => ({ maxQueue: 10, limit: { limit: 5, periodMs: 60_000 } }),
+      clock,
+      random: seededRandom(1),
+      apiClock: new ApiClock(),
+      socketPermits: permits,
+      log: makeLog({ level: 'debug', replica: 'r', clock, destination: log }),
+      observer: { step: () => undefined, mode: () => undefined },
+    },
+    {
+      address: {
+        topology: { kind: 'single', at: { host: '127.0.0.1', port: redis.port } },
+        db: 0,
+        tls: false,
+        username: undefined,
+        password: undefined,
+      },
+      prefix: 'h',
+      timeoutMs,
+      ca: undefined,
+      cert: undefined,
+      key: undefined,
+    },
+  );
+  return { ...built, log, permits };
+}
+
 test('a ledger that is closed while it waits for Redis leaves no timer', async ({
   onTestFinished,
 }) => {
   const redis = await startRedis();
   onTestFinished(() => redis.stop());
   const { clock, delays } = fastClock();
-  const composed = await composeSharedLedgerOn(redis, { clock, timeoutMs: TIMEOUT_MS });
+  const built = await makeLedgerOn(redis, { clock, timeoutMs: TIMEOUT_MS });
   redis.signal('SIGSTOP');
   await expect.poll(delays, { interval: 1 }).toEqual([TIMEOUT_MS]);
-  await composed.close();
+  await built.close();
   await expect.poll(delays, { interval: 1 }).toEqual([]);
 });
 
@@ -73,17 +122,17 @@ test.concurrent.each(FAULTS)(
   'a Redis that %s is replaced by the local ledger, and the log has the reason',
   async (_what, reason, cause) => {
     const redis = await startRedis();
-    const composed = await composeSharedLedgerOn(redis, { clock: systemClock, timeoutMs: 5000 });
+    const built = await makeLedgerOn(redis, { clock: systemClock, timeoutMs: 5000 });
     try {
       await cause(redis.client);
-      const driver = new LedgerDriver(composed.ledger, systemClock, composed.permits);
+      const driver = new LedgerDriver(built.ledger, systemClock, built.permits);
       const asked = driver.ask();
       await vi.waitFor(() => expect(asked.state.kind).toBe('granted'));
       driver.answer(asked);
-      expect(composed.log.named('ledger')[0]).toMatchObject({ level: 'warn', ledger: 'local' });
-      expect(composed.log.named('ledger')[0]?.['reason']).toMatch(reason);
+      expect(built.log.named('ledger')[0]).toMatchObject({ level: 'warn', ledger: 'local' });
+      expect(built.log.named('ledger')[0]?.['reason']).toMatch(reason);
     } finally {
-      await composed.close();
+      await built.close();
       await redis.stop();
     }
   },

@@ -9,18 +9,21 @@ afterEach(() => {
   for (const folder of folders.splice(0)) rmSync(folder, { recursive: true });
 });
 
-/** A report of these test files, each with the statuses of its tests; none if it did not load. */
-function report(...files: readonly ('passed' | 'failed')[][]): string {
+type Status = 'passed' | 'failed' | 'skipped';
+
+/** A report of test files, as the statuses of their tests; a file without tests did not load. */
+function report(...files: readonly Status[][]): string {
   const all = files.flat();
-  const failed = all.filter((status) => status === 'failed').length;
+  const count = (wanted: Status): number => all.filter((status) => status === wanted).length;
   const testResults = files.map((statuses) => ({
     status: statuses.length === 0 || statuses.includes('failed') ? 'failed' : 'passed',
     assertionResults: statuses.map((status) => ({ status })),
   }));
   return JSON.stringify({
     success: testResults.every(({ status }) => status === 'passed'),
-    numPassedTests: all.length - failed,
-    numFailedTests: failed,
+    numPassedTests: count('passed'),
+    numFailedTests: count('failed'),
+    numPendingTests: count('skipped'),
     testResults,
   });
 }
@@ -37,6 +40,11 @@ describe('the last line of a check', () => {
   test('counts the tests, and exits with 0 if all passed', async () => {
     const ended = await count(report(['passed', 'passed'], ['passed']));
     expect(ended).toMatchObject({ code: 0, stdout: '3 passed, 0 failed\n', stderr: '' });
+  });
+
+  test('names the number of tests that were not run, if there are any', async () => {
+    const ended = await count(report(['passed', 'skipped'], ['skipped']));
+    expect(ended).toMatchObject({ code: 0, stdout: '1 passed, 0 failed, 2 skipped\n' });
   });
 
   test('exits with 1 for a failed test, and for a file that did not load', async () => {

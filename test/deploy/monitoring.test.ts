@@ -5,9 +5,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ask } from '../support/ask.ts';
-import { startGatewayProcess } from '../support/gateway.ts';
+import { startGatewayProcess } from '../support/gateway-process.ts';
 import { ROOT } from '../support/spawned.ts';
 import { readTree, type Tree } from '../support/tree.ts';
+import { needs } from '../support/tools.ts';
 
 const HOME = `${ROOT}deploy/prometheus`;
 const rules = readTree('deploy/prometheus/headgate.rules.yaml');
@@ -45,7 +46,7 @@ describe('the alerts', () => {
     ['check', 'rules', 'headgate.rules.yaml'],
     ['check', 'config', 'prometheus.yml'],
     ['test', 'rules', 'headgate.rules.test.yaml'],
-  ])('promtool %s %s %s finds nothing wrong', async (...args) => {
+  ])('promtool %s %s %s finds nothing wrong', { tags: needs('promtool') }, async (...args) => {
     const { code, output } = await promtool(...args);
     expect(output).toContain('SUCCESS');
     expect(code).toBe(0);
@@ -103,7 +104,7 @@ describe('the dashboard', () => {
     }
   });
 
-  test('has expressions that Prometheus understands', async () => {
+  test('has expressions that Prometheus understands', { tags: needs('promtool') }, async () => {
     const expressions = dashboard.get('panels').items().flatMap(expressionsOf);
     expect(expressions.length).toBeGreaterThan(20);
     const recorded = expressions.map((expression, i) => ({

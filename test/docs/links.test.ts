@@ -1,3 +1,4 @@
+// @module-tag needs-git
 import { execFileSync } from 'node:child_process';
 import { existsSync, globSync } from 'node:fs';
 import { dirname, join } from 'node:path';

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { ask, askMany, type Answer } from '../support/ask.ts';
 import type { AzionOptions } from '../support/azion.ts';
 import type { Dialect, Family, ResetFormat, RetryAfterFormat } from '../support/dialect.ts';
-import { LeapingClock } from '../support/leaping-clock.ts';
+import { FakeClock } from '../support/fake-clock.ts';
 import { bucketsOf, setUp, until, type Setup } from '../support/setup.ts';
 
 const HOUR_MS = 3_600_000;
@@ -28,12 +28,12 @@ const RESETS: readonly ResetFormat[] = [
 ];
 
 interface Spent extends Setup {
-  readonly clock: LeapingClock;
+  readonly clock: FakeClock;
 }
 
-/** A gateway that has spent the whole budget of an API that speaks this dialect. */
+/** Starts a gateway, and spends the whole budget of an API with this dialect. */
 async function spendAll(dialect: Dialect, api: AzionOptions = {}): Promise<Spent> {
-  const clock = new LeapingClock();
+  const clock = new FakeClock();
   const limits = { read: { limit: LIMIT, periodMs: PERIOD_MS } };
   const setup = await setUp({ semantics: 'fixed', limits, dialect, ...api }, { clock });
   const answers = await askMany(LIMIT, () => get(setup));
@@ -46,8 +46,8 @@ function get({ gateway }: Setup): Promise<Answer> {
 }
 
 /**
- * Another call waits until the window is over: the bucket knows that nothing is left and when it
- * comes back, give or take what the dialect leaves open.
+ * Checks that the bucket knows that the budget is spent, and when it refills, as exactly as the
+ * dialect allows: another call waits until the window is over, and is served.
  */
 async function knowsTheReset(spent: Spent, doubtMs: number): Promise<true> {
   const { azion, gateway, clock } = spent;
@@ -57,13 +57,13 @@ async function knowsTheReset(spent: Spent, doubtMs: number): Promise<true> {
   expect(bucket).toMatchObject({ limit: LIMIT, remaining: 0, leases: 0 });
   expect(bucket?.resetInMs).toBeGreaterThan(PERIOD_MS - 5000);
   expect(bucket?.resetInMs).toBeLessThanOrEqual(PERIOD_MS + doubtMs);
-  clock.leap(PERIOD_MS + doubtMs);
+  clock.advance(PERIOD_MS + doubtMs);
   expect((await waiting).status).toBe(200);
   expect(azion.throttled).toBe(0);
   return true;
 }
 
-/** A whole second of doubt about the API's clock, one or two of the stamp's own. */
+/** The API's clock is known to a second; a reset in whole seconds adds one or two. */
 const DOUBT_MS = 3000;
 
 describe.each(FAMILIES)('%s headers', (family) => {
@@ -81,20 +81,20 @@ describe('an API whose clock is an hour off', () => {
     [HOUR_MS, 'iso-micros'],
     [-HOUR_MS, 'epoch-ceil'],
     [HOUR_MS, 'epoch-floor'],
-  ])('(%d ms) and says so in its Date', async (skewMs, reset) => {
+  ])('(%d ms) and is in its Date header', async (skewMs, reset) => {
     expect(await knowsTheReset(await spendAll({ reset }, { skewMs }), DOUBT_MS)).toBe(true);
   });
 });
 
-test('an API without a Date header is taken to have our clock, give or take a second', async () => {
+test('the clock of an API without a Date header is assumed to be within a second of ours', async () => {
   expect(await knowsTheReset(await spendAll({}, { dateHeader: false }), DOUBT_MS)).toBe(true);
 });
 
-describe('a 429 that says when to come back', () => {
+describe('a 429 that states when to retry', () => {
   test.each<RetryAfterFormat>(['none', 'delta-ceil', 'delta-float', 'http-date'])(
     '(Retry-After: %s) is followed',
     async (retryAfter) => {
-      const clock = new LeapingClock();
+      const clock = new FakeClock();
       const limits = { read: { limit: LIMIT, periodMs: PERIOD_MS } };
       const setup = await setUp({ semantics: 'fixed', limits, dialect: { retryAfter } }, { clock });
       await get(setup);
@@ -107,7 +107,7 @@ describe('a 429 that says when to come back', () => {
       const [bucket] = await bucketsOf(setup.gateway);
       expect(bucket?.blockedForMs).toBeGreaterThan(PERIOD_MS - 5000);
       expect(bucket?.blockedForMs).toBeLessThanOrEqual(PERIOD_MS + DOUBT_MS);
-      clock.leap(PERIOD_MS + DOUBT_MS);
+      clock.advance(PERIOD_MS + DOUBT_MS);
       expect((await waiting).status).toBe(200);
       expect(setup.azion.throttled).toBe(1);
     },

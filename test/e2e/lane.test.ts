@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { ask, askMany, type Answer } from '../support/ask.ts';
-import { LeapingClock } from '../support/leaping-clock.ts';
-import { bucketsOf, setUp, until } from '../support/setup.ts';
+import { FakeClock } from '../support/fake-clock.ts';
+import { bucketsOf, setUp, until, type Setup } from '../support/setup.ts';
 
 const HEADERS = { authorization: 'token shared' };
 const API = {
@@ -10,59 +10,88 @@ const API = {
   dialect: { reset: 'delta-float' },
 } as const;
 
-test('of what a reset releases, no more than the lane allows is out at once', async () => {
-  const clock = new LeapingClock();
-  const settings = { HEADGATE_LANE_CONCURRENCY: '2', HEADGATE_MAX_WAIT: '10m' };
-  let out = 0;
+const LANE = { HEADGATE_MAX_WAIT: '10m' };
+
+function get({ gateway }: Setup): Promise<Answer> {
+  return ask(`${gateway.url}/domains`, { headers: HEADERS });
+}
+
+async function untilWaiting({ gateway }: Setup, count: number): Promise<void> {
+  const waiting = async (): Promise<number> => (await bucketsOf(gateway))[0]?.waiting ?? 0;
+  await until(`${count} wait for the budget`, async () => (await waiting()) === count);
+}
+
+async function untilInLane({ gateway }: Setup, count: number): Promise<void> {
+  await until(`${count} wait in the lane`, async () => {
+    const { text } = await ask(`${gateway.adminUrl}/metrics`);
+    return text.includes(`headgate_lane_queued ${count}\n`);
+  });
+}
+
+test('after a reset, the lane bounds the number of requests in flight', async () => {
+  const clock = new FakeClock();
+  let latencyMs = 0;
+  let inFlight = 0;
   let most = 0;
-  const latencyMs = (): number => {
-    most = Math.max(most, ++out);
-    setTimeout(() => out--, 20);
-    return 25;
-  };
-  const { azion, gateway } = await setUp({ ...API, latencyMs }, { settings, clock });
-  const get = (): Promise<Answer> => ask(`${gateway.url}/domains`, { headers: HEADERS });
-  await askMany(4, get);
-  const waiting = askMany(4, get);
-  await until('4 wait', async () => (await bucketsOf(gateway))[0]?.waiting === 4);
-  most = 0;
-  clock.leap(61_000);
-  expect((await waiting).map(({ status }) => status)).toEqual([200, 200, 200, 200]);
-  expect(most).toBeLessThanOrEqual(2);
-  expect(azion.throttled).toBe(0);
+  const setup = await setUp(
+    {
+      ...API,
+      latencyMs() {
+        if (latencyMs === 0) return 0;
+        most = Math.max(most, ++inFlight);
+        clock.after(latencyMs, () => inFlight--);
+        return latencyMs;
+      },
+    },
+    { settings: { ...LANE, HEADGATE_LANE_CONCURRENCY: '2' }, clock },
+  );
+  await askMany(4, () => get(setup));
+  const answers = askMany(4, () => get(setup));
+  await untilWaiting(setup, 4);
+  latencyMs = 25;
+  clock.advance(61_000);
+  await until('the canary is in flight', () => inFlight === 1);
+  clock.advance(latencyMs);
+  await until('the lane is full', () => inFlight === 2);
+  await untilInLane(setup, 1);
+  clock.advance(latencyMs);
+  await until('the last one is in flight', () => inFlight === 1);
+  clock.advance(latencyMs);
+  expect((await answers).map(({ status }) => status)).toEqual([200, 200, 200, 200]);
+  expect(most).toBe(2);
+  expect(setup.azion.throttled).toBe(0);
 });
 
-test('a request that the lane held so long that its slot counts as spent asks for another', async () => {
-  const clock = new LeapingClock();
-  const settings = { HEADGATE_LANE_CONCURRENCY: '1', HEADGATE_MAX_WAIT: '10m' };
-  const { azion, gateway } = await setUp(API, { settings, clock });
-  const get = (): Promise<Answer> => ask(`${gateway.url}/domains`, { headers: HEADERS });
-  await askMany(4, get);
-  const waiting = askMany(3, get);
-  await until('3 wait', async () => (await bucketsOf(gateway))[0]?.waiting === 3);
-  // The canary opens the window; the one after it keeps the lane from the third.
+test('a request whose slot counts as spent while it waits in the lane requests another grant', async () => {
+  const clock = new FakeClock();
+  const settings = { ...LANE, HEADGATE_LANE_CONCURRENCY: '1' };
+  const setup = await setUp(API, { settings, clock });
+  const { azion, gateway } = setup;
+  await askMany(4, () => get(setup));
+  const answers = askMany(3, () => get(setup));
+  await untilWaiting(setup, 3);
+  // The canary is answered at once. The second call keeps the third one in the lane.
   azion.failNext('delay:0');
   azion.failNext('delay:400');
-  clock.leap(61_000);
-  await until('the slow one is out', () => azion.seen.length === 6);
-  await until('the third has its grant', async () => (await bucketsOf(gateway))[0]?.waiting === 0);
-  clock.leap(6000);
-  expect((await waiting).map(({ status }) => status)).toEqual([200, 200, 200]);
-  // It was sent once, with a grant that was fresh.
+  clock.advance(61_000);
+  await until('the slow call is in flight', () => azion.seen.length === 6);
+  await untilWaiting(setup, 0);
+  clock.advance(6000);
+  expect((await answers).map(({ status }) => status)).toEqual([200, 200, 200]);
+  // The third one was sent once, with a new grant.
   expect(azion.seen).toHaveLength(7);
   const lines = await gateway.log.wait('call', 7);
   expect(lines.map(({ attempts }) => attempts)).toEqual([1, 1, 1, 1, 1, 1, 1]);
   expect((await bucketsOf(gateway))[0]).toMatchObject({ leases: 0, waiting: 0, remaining: 1 });
 });
 
-test('what waited for a socket alone does not go through the lane', async () => {
+test('requests that wait for a socket alone do not pass through the lane', async () => {
   const settings = { HEADGATE_UPSTREAM_CONNECTIONS: '2', HEADGATE_LANE_INTERVAL: '10m' };
   const plenty = { ...API, limits: { read: { limit: 100, periodMs: 60_000 } }, latencyMs: () => 5 };
-  const { azion, gateway } = await setUp(plenty, { settings });
-  const get = (): Promise<Answer> => ask(`${gateway.url}/domains`, { headers: HEADERS });
-  // The rest of an unknown bucket waits for what this one is told, and so for the budget.
-  await get();
-  const answers = await askMany(12, get);
+  const setup = await setUp(plenty, { settings });
+  // The others wait for the answer to the first request of an unknown bucket, so for the budget.
+  await get(setup);
+  const answers = await askMany(12, () => get(setup));
   expect(answers.map(({ status }) => status)).toEqual(Array(12).fill(200));
-  expect(azion.throttled).toBe(0);
+  expect(setup.azion.throttled).toBe(0);
 });

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { ask } from '../support/ask.ts';
-import { LeapingClock } from '../support/leaping-clock.ts';
+import { FakeClock } from '../support/fake-clock.ts';
 import { bucketsOf, setUp, until } from '../support/setup.ts';
 
 const ONE_A_MINUTE = { read: { limit: 1, periodMs: 60_000 } };
@@ -26,7 +26,7 @@ describe('the configured token', () => {
     onTestFinished(() => rmSync(folder, { recursive: true }));
     const file = join(folder, 'token');
     writeFileSync(file, 'first\n');
-    const clock = new LeapingClock();
+    const clock = new FakeClock();
     const { azion, gateway } = await setUp(
       { semantics: 'fixed', limits: ONE_A_MINUTE },
       { settings: { HEADGATE_TOKEN_FILE: file }, clock },
@@ -38,7 +38,7 @@ describe('the configured token', () => {
     await gateway.log.wait('token file unusable: keeping the last token', 1);
     writeFileSync(file, 'second\n');
     await gateway.log.wait('token file re-read', 1);
-    clock.leap(62_000);
+    clock.advance(62_000);
     expect((await waiting).status).toBe(200);
     expect(azion.seen.map(({ headers }) => headers.authorization)).toEqual([
       'token first',
@@ -111,7 +111,7 @@ describe('the bucket of a request', () => {
   });
 
   test('is shared by all credentials with HEADGATE_BUDGET_PER=upstream', async () => {
-    const clock = new LeapingClock();
+    const clock = new FakeClock();
     const { azion, gateway } = await setUp(
       { semantics: 'fixed', limits: ONE_A_MINUTE, perAccount: true },
       { settings: { HEADGATE_BUDGET_PER: 'upstream' }, clock },
@@ -119,14 +119,14 @@ describe('the bucket of a request', () => {
     await ask(`${gateway.url}/domains`, { headers: { authorization: 'token one' } });
     const other = ask(`${gateway.url}/domains`, { headers: { authorization: 'token two' } });
     await until('the request waits', async () => (await bucketsOf(gateway))[0]?.waiting === 1);
-    clock.leap(62_000);
+    clock.advance(62_000);
     expect((await other).status).toBe(200);
     expect((await bucketsOf(gateway)).map(({ id }) => id)).toEqual(['upstream:read']);
     expect(azion.throttled).toBe(0);
   });
 
   test('has HEADGATE_LIMIT when the API reports no limit', async () => {
-    const clock = new LeapingClock();
+    const clock = new FakeClock();
     const settings = { HEADGATE_LIMIT: '2/1m', HEADGATE_MAX_WAIT: '10m' };
     const { azion, gateway } = await setUp({}, { settings, clock });
     azion.failNext('no-rates', 3);
@@ -137,7 +137,7 @@ describe('the bucket of a request', () => {
     const third = ask(`${gateway.url}/domains`, { headers });
     await until('the request waits', async () => (await bucketsOf(gateway))[0]?.waiting === 1);
     expect(azion.seen).toHaveLength(2);
-    clock.leap(61_000);
+    clock.advance(61_000);
     expect((await third).status).toBe(200);
   });
 });

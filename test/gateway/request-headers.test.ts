@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { ask } from '../support/ask.ts';
-import { LeapingClock } from '../support/leaping-clock.ts';
+import { FakeClock } from '../support/fake-clock.ts';
 import { bucketsOf, setUp, until } from '../support/setup.ts';
 
 const AUTHORIZATION = 'token secret-of-the-test';
@@ -62,7 +62,7 @@ describe('Headgate-Max-Wait', () => {
   });
 
   test('can shorten the wait, but not extend it', async () => {
-    const clock = new LeapingClock();
+    const clock = new FakeClock();
     const limits = { read: { limit: 1, periodMs: 60_000 } };
     const settings = { HEADGATE_MAX_WAIT: '10s' };
     const { gateway } = await setUp({ semantics: 'fixed', limits }, { settings, clock });
@@ -157,7 +157,7 @@ describe('the request to the API', () => {
 
 describe('caller rules', () => {
   test('of the preset shed Azion_CLI before its own timeout, and terraform with 429', async () => {
-    const clock = new LeapingClock();
+    const clock = new FakeClock();
     const limits = { read: { limit: 1, periodMs: 60_000 } };
     const { gateway } = await setUp({ semantics: 'fixed', limits }, { clock });
     const get = (userAgent: string, maxWait: string) =>
@@ -181,7 +181,7 @@ describe('caller rules', () => {
 
     const curl = get('curl/8', '2m');
     await until('curl waits', async () => (await bucketsOf(gateway))[0]?.waiting === 1);
-    clock.leap(62_000);
+    clock.advance(62_000);
     expect((await curl).status).toBe(200);
   });
 
@@ -194,7 +194,10 @@ describe('caller rules', () => {
       '    maxWait: 1s',
     ].join('\n');
     const limits = { read: { limit: 1, periodMs: 60_000 } };
-    const { gateway } = await setUp({ semantics: 'fixed', limits }, { yaml });
+    const { gateway } = await setUp(
+      { semantics: 'fixed', limits },
+      { files: { 'headgate.yaml': yaml } },
+    );
     const headers = {
       authorization: AUTHORIZATION,
       'headgate-caller': 'nightly',

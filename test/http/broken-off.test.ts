@@ -6,17 +6,18 @@ import { Certificates } from '../support/certificates.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { startGateway } from '../support/gateway.ts';
 import { until } from '../support/setup.ts';
-import { gatewayTo, ok, setUp, waiting } from './set-up.ts';
+import { setUpGateway, ok, setUpApi, untilWaiting } from './setup.ts';
+import { needs } from '../support/tools.ts';
 
 const NO_RETRIES = { HEADGATE_RETRIES: '0' };
 
-/** A gateway to an API that says these bytes, whatever it is asked. */
+/** Starts a gateway to an API that answers each request with these bytes. */
 async function setUpBytes(answer: (raw: RawSocket) => void) {
   const api = await startRawServer((raw) => {
     raw.socket.once('data', () => answer(raw));
   });
   onTestFinished(() => api.close());
-  return gatewayTo(api.url, NO_RETRIES);
+  return setUpGateway(api.url, NO_RETRIES);
 }
 
 describe('an early hint', () => {
@@ -44,7 +45,7 @@ describe('an early hint', () => {
   });
 });
 
-test('an answer in a transfer coding that we would take off is refused, and not passed on in it', async () => {
+test('an answer in a transfer coding that the gateway cannot pass on is replaced by a 502', async () => {
   const gateway = await setUpBytes((raw) =>
     raw.write('HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n'),
   );
@@ -54,7 +55,7 @@ test('an answer in a transfer coding that we would take off is refused, and not 
   expect(text).toContain('gzip, chunked');
 });
 
-test('an answer that says that it is in no transfer coding passes', async () => {
+test('an answer with the transfer coding identity passes', async () => {
   const gateway = await setUpBytes((raw) => {
     raw.write('HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\nConnection: close\r\n\r\nok');
     raw.socket.end();
@@ -63,7 +64,7 @@ test('an answer that says that it is in no transfer coding passes', async () => 
   expect([status, text]).toEqual([200, 'ok']);
 });
 
-test('an answer of unknown length that breaks off is reset for HTTP/1.0, and not just ended', async () => {
+test('an answer of unknown length that breaks off resets the connection of an HTTP/1.0 caller', async () => {
   const gateway = await setUpBytes((raw) =>
     raw.write('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nnot a chunk\r\n'),
   );
@@ -72,24 +73,24 @@ test('an answer of unknown length that breaks off is reset for HTTP/1.0, and not
   expect(await raw.end()).toBe('reset');
 });
 
-test('a caller that leaves while its next attempt waits is gone at once, though the last answer ended late', async () => {
+test('a caller that disconnects while its retry waits frees its place at once, even if the last answer ended late', async () => {
   let finish: (() => void) | undefined;
-  const { gateway } = await setUp((_incoming, outgoing) => {
+  const { gateway } = await setUpApi((_incoming, outgoing) => {
     outgoing.writeHead(429, { 'X-RateLimit-Remaining': '0', 'Retry-After': '60' });
     outgoing.write('slow');
     finish = () => outgoing.end('down');
   });
   const raw = await openRaw(gateway.url);
   raw.write('GET /a HTTP/1.1\r\nHost: a\r\n\r\n');
-  await waiting(gateway, 1);
+  await untilWaiting(gateway, 1);
   finish?.();
-  // The socket to the API is free again once the answer has ended, and another call takes it.
+  // Once the answer has ended, the socket to the API is free, and another call uses it.
   await until('the answer ended', async () => {
     const other = await ask(`${gateway.url}/b`, { headers: { 'headgate-max-wait': '1' } });
     return other.status === 503;
   });
   raw.socket.destroy();
-  await until('nobody waits', () =>
+  await until('no call waits', () =>
     gateway.log.named('call').some((line) => line['path'] === '/a'),
   );
   expect(gateway.log.named('call').find((line) => line['path'] === '/a')).toMatchObject({
@@ -99,8 +100,8 @@ test('a caller that leaves while its next attempt waits is gone at once, though 
   });
 });
 
-test('a request behind a body that the API did not wait for is answered', async () => {
-  const { gateway } = await setUp(
+test('a request behind a body that the API did not read is answered', async () => {
+  const { gateway } = await setUpApi(
     (incoming, outgoing) => {
       outgoing.end(incoming.url);
       if (incoming.method === 'POST') outgoing.on('finish', () => incoming.socket.destroySoon());
@@ -116,24 +117,24 @@ test('a request behind a body that the API did not wait for is answered', async 
   raw.socket.destroy();
 });
 
-test('an upload that failed leaves no timer behind when its caller goes', async () => {
-  const nobody = await startRawServer(() => undefined);
-  await nobody.close();
+test('an upload that failed leaves no timer when its caller disconnects', async () => {
+  const closed = await startRawServer(() => undefined);
+  await closed.close();
   const clock = new FakeClock();
   const settings = { ...NO_RETRIES, HEADGATE_BODY_LIMIT: '1KiB' };
-  const gateway = await startGateway({ upstream: nobody.url, settings, clock });
+  const gateway = await startGateway({ upstream: closed.url, settings, clock });
   const raw = await openRaw(gateway.url);
   const body = 'a'.repeat(500_000);
   raw.write(`POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n${body}`);
   await raw.until((text) => text.startsWith('HTTP/1.1 502 '));
   raw.socket.destroy();
   await gateway.stop();
-  // What waited for bytes that cannot come looks once more at most.
+  // A timer that waits for bytes of the body fires once more at most.
   clock.advance(60_000);
   expect(clock.pending).toBe(0);
 });
 
-test('what the API said that was no HTTP is not in the log', async () => {
+test('the log has nothing of an answer that is not HTTP', async () => {
   const gateway = await setUpBytes((raw) =>
     raw.write('HTTP/1.1 200 OK\r\nBad Field: x\r\nSet-Cookie: hush\r\n\r\n{"token":"hush"}'),
   );
@@ -142,8 +143,8 @@ test('what the API said that was no HTTP is not in the log', async () => {
   expect(gateway.log.text).not.toContain('hush');
 });
 
-test('a body that was coded for this hop beyond its chunks is refused', async () => {
-  const { api, gateway } = await setUp(ok);
+test('a request body in a transfer coding other than chunked is refused', async () => {
+  const { api, gateway } = await setUpApi(ok);
   const received = await exchangeRaw(
     gateway.url,
     'POST /a HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: gzip, chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n',
@@ -152,12 +153,12 @@ test('a body that was coded for this hop beyond its chunks is refused', async ()
   expect(api.seen).toEqual([]);
 });
 
-test('as many requests as a caller pipelines leave nothing on its socket', async () => {
+test('pipelined requests leave no listeners on the socket of their caller', async () => {
   const warnings: Error[] = [];
   const onWarning = (warning: Error): void => void warnings.push(warning);
   process.on('warning', onWarning);
   onTestFinished(() => void process.off('warning', onWarning));
-  const { gateway } = await setUp(ok);
+  const { gateway } = await setUpApi(ok);
   const raw = await openRaw(gateway.url);
   raw.write('GET /a HTTP/1.1\r\nHost: a\r\n\r\n'.repeat(30));
   await raw.until((text) => text.split('HTTP/1.1 200').length === 31);
@@ -167,8 +168,8 @@ test('as many requests as a caller pipelines leave nothing on its socket', async
 });
 
 describe('when the drain timeout is over', () => {
-  test('a call whose body is still coming is refused and logged', async () => {
-    const { gateway } = await setUp(ok);
+  test('a call whose body is incomplete is refused and logged', async () => {
+    const { gateway } = await setUpApi(ok);
     const raw = await openRaw(gateway.url);
     raw.write('POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nabc');
     raw.write('');
@@ -182,11 +183,11 @@ describe('when the drain timeout is over', () => {
     ]);
   });
 
-  test('a connection in its TLS handshake is broken', async () => {
+  test('a connection in its TLS handshake is broken', { tags: needs('openssl') }, async () => {
     const certificates = new Certificates();
     onTestFinished(() => certificates.remove());
     const { certPath, keyPath } = certificates.make('IP:127.0.0.1');
-    const { gateway } = await setUp(ok, {
+    const { gateway } = await setUpApi(ok, {
       HEADGATE_TLS_CERT: certPath,
       HEADGATE_TLS_KEY: keyPath,
     });

@@ -1,12 +1,13 @@
+// @module-tag needs-javac
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 import { Spawned } from '../support/spawned.ts';
-import { setUp } from './set-up.ts';
+import { setUpApi } from './setup.ts';
 
 const CALLS = fileURLToPath(new URL('java/Calls.java', import.meta.url));
 
-test('Java’s own client, which offers h2c with its requests, is answered in HTTP/1.1', async () => {
-  const { api, gateway } = await setUp((incoming, outgoing) => {
+test('Java’s HttpClient, whose requests offer an upgrade to h2c, is answered in HTTP/1.1', async () => {
+  const { api, gateway } = await setUpApi((incoming, outgoing) => {
     let bytes = 0;
     incoming.on('data', (chunk: Buffer) => {
       bytes += chunk.length;

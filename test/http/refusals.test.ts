@@ -3,9 +3,9 @@ import { connect } from 'node:net';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { parserProblem } from '../../src/gateway/socket-refusals.ts';
 import { exchangeRaw, openRaw } from '../support/raw-socket.ts';
-import { ok, setUp } from './set-up.ts';
+import { ok, setUpApi } from './setup.ts';
 
-/** The one answer in what came: its status, its problem, and that nothing follows. */
+/** The only answer in the bytes received: its status and its problem. Throws if more follows. */
 function refusalIn(received: string): { status: number; code: string; title: string } {
   const [head = '', body = '', ...rest] = received.split('\r\n\r\n');
   expect(rest).toEqual([]);
@@ -19,7 +19,7 @@ function refusalIn(received: string): { status: number; code: string; title: str
 
 const CLOSE = 'Connection: close\r\n\r\n';
 
-describe('what is no request is refused with a problem and one line', () => {
+describe('bytes that are not a request are refused with a problem and logged once', () => {
   const cases: [string, string, number, string][] = [
     ['a request line that is none', 'hello\r\n\r\n', 400, 'bad-request'],
     ['no protocol', `GET /a\r\nHost: a\r\n${CLOSE}`, 400, 'bad-request'],
@@ -90,7 +90,7 @@ describe('what is no request is refused with a problem and one line', () => {
       'forbidden-target',
     ],
     [
-      'an expectation that nobody knows',
+      'an unknown expectation',
       `GET / HTTP/1.1\r\nHost: a\r\nExpect: tea\r\n${CLOSE}`,
       417,
       'expectation-failed',
@@ -116,7 +116,7 @@ describe('what is no request is refused with a problem and one line', () => {
   ];
 
   test.each(cases)('%s', async (_name, bytes, status, code) => {
-    const { api, gateway } = await setUp(ok, { HEADGATE_BODY_MAX: '4KiB' });
+    const { api, gateway } = await setUpApi(ok, { HEADGATE_BODY_MAX: '4KiB' });
     const problem = refusalIn(await exchangeRaw(gateway.url, bytes));
     expect(problem).toMatchObject({ status, code });
     const lines = await gateway.log.wait('call', 1);
@@ -126,9 +126,9 @@ describe('what is no request is refused with a problem and one line', () => {
   });
 });
 
-describe('a body that turns out to be wrong', () => {
-  test('in its framing ends its call with a problem and one line', async () => {
-    const { gateway } = await setUp(ok);
+describe('a body', () => {
+  test('with wrong framing ends its call with a problem and one log line', async () => {
+    const { gateway } = await setUpApi(ok);
     const raw = await openRaw(gateway.url);
     raw.write(
       'POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\nnot hex\r\n',
@@ -139,8 +139,8 @@ describe('a body that turns out to be wrong', () => {
     expect(lines).toMatchObject([{ status: 400, code: 'bad-request', method: 'POST', bytesIn: 2 }]);
   });
 
-  test('in its length, when none was declared, is cut off and never whole at the API', async () => {
-    const { gateway, api } = await setUp(ok, {
+  test('that grows too large without a declared length is cut off, and incomplete at the API', async () => {
+    const { gateway, api } = await setUpApi(ok, {
       HEADGATE_BODY_LIMIT: '1KiB',
       HEADGATE_BODY_MAX: '4KiB',
     });
@@ -156,9 +156,9 @@ describe('a body that turns out to be wrong', () => {
   });
 });
 
-describe('bytes that are no request, behind one that is', () => {
-  test('do not disturb its answer, and have a line of their own', async () => {
-    const { gateway } = await setUp(ok);
+describe('bytes that are not a request, behind a request', () => {
+  test('do not disturb its answer, and are logged on their own', async () => {
+    const { gateway } = await setUpApi(ok);
     const received = await exchangeRaw(
       gateway.url,
       'GET / HTTP/1.1\r\nHost: a\r\n\r\nnonsense\r\n\r\n',
@@ -176,8 +176,8 @@ describe('bytes that are no request, behind one that is', () => {
   });
 });
 
-test('a caller that resets a refused CONNECT does no harm, and one that stays is let go', async () => {
-  const { gateway } = await setUp(ok);
+test('a refused CONNECT does no harm if its caller resets it, and is closed if its caller stays', async () => {
+  const { gateway } = await setUpApi(ok);
   const resets = await openRaw(gateway.url);
   resets.write('CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n');
   await resets.until((text) => text.includes('requestId'));
@@ -187,7 +187,7 @@ test('a caller that resets a refused CONNECT does no harm, and one that stays is
   stays.write('CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n');
   stays.resume();
   await once(stays, 'end');
-  // Our side stays open: only a failing write can tell that the gateway has let go.
+  // This side stays open: only a write that fails shows that the gateway has closed it.
   const letGo = new Promise<void>((resolve) => {
     stays.on('error', () => undefined).on('close', () => resolve());
   });
@@ -197,14 +197,14 @@ test('a caller that resets a refused CONNECT does no harm, and one that stays is
   expect(await gateway.log.wait('call', 2)).toMatchObject([{ status: 501 }, { status: 501 }]);
 });
 
-test('headers that do not come to an end are a 408, a broken connection is nobody to answer', () => {
+test('incomplete headers are answered with 408, a broken connection is not answered', () => {
   const timeout = Object.assign(new Error('late'), { code: 'ERR_HTTP_REQUEST_TIMEOUT' });
   expect(parserProblem(timeout)?.code).toBe('request-timeout');
   expect(parserProblem(Object.assign(new Error('gone'), { code: 'ECONNRESET' }))).toBeUndefined();
 });
 
-test('a request that is refused before it has come whole can be sent to its end', async () => {
-  const { gateway } = await setUp(ok);
+test('a request that is refused before it is complete can be sent to its end', async () => {
+  const { gateway } = await setUpApi(ok);
   const raw = await openRaw(gateway.url);
   raw.write(`GET / HTTP/1.1\r\nHost: a\r\nX: ${'a'.repeat(70_000)}`);
   await raw.until((text) => text.includes('requestId'));

@@ -1,16 +1,21 @@
+// @module-tag needs-openssl
 import { copyFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { request } from 'node:https';
 import { TLSSocket } from 'node:tls';
-import { afterAll, expect, test } from 'vitest';
-import { Certificates } from '../support/certificates.ts';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { Certificates, type Certificate } from '../support/certificates.ts';
 import { openRaw } from '../support/raw-socket.ts';
 import { until } from '../support/setup.ts';
-import { gatewayTo, ok, setUp } from './set-up.ts';
+import { setUpGateway, ok, setUpApi } from './setup.ts';
 
 const certificates = new Certificates();
-const first = certificates.make('DNS:api.example', 'IP:127.0.0.1');
-const second = certificates.make('DNS:api.example', 'IP:127.0.0.1');
+let first: Certificate;
+let second: Certificate;
+beforeAll(() => {
+  first = certificates.make('DNS:api.example', 'IP:127.0.0.1');
+  second = certificates.make('DNS:api.example', 'IP:127.0.0.1');
+});
 afterAll(() => certificates.remove());
 
 interface TlsAnswer {
@@ -39,8 +44,8 @@ function askTls(url: string, ca: string, host: string): Promise<TlsAnswer> {
   });
 }
 
-test('callers with a hard-coded https URL are served under that name', async () => {
-  const { gateway } = await setUp(
+test('callers with a fixed https URL are served under its name', async () => {
+  const { gateway } = await setUpApi(
     (incoming, outgoing) => {
       outgoing.setHeader('location', `http://${incoming.headers.host}/b`);
       ok(incoming, outgoing);
@@ -52,8 +57,8 @@ test('callers with a hard-coded https URL are served under that name', async () 
   expect(answer).toMatchObject({ status: 200, location: 'https://api.example/b' });
 });
 
-test('what is no request over TLS is refused with a problem and one line', async () => {
-  const { gateway } = await setUp(ok, {
+test('bytes over TLS that are not a request are refused with a problem and logged once', async () => {
+  const { gateway } = await setUpApi(ok, {
     HEADGATE_TLS_CERT: first.certPath,
     HEADGATE_TLS_KEY: first.keyPath,
   });
@@ -64,12 +69,15 @@ test('what is no request over TLS is refused with a problem and one line', async
   expect(await gateway.log.wait('call', 1)).toMatchObject([{ code: 'bad-request' }]);
 });
 
-test('a new certificate is taken up, and an unusable one is not', async () => {
+test('a new certificate is used, and an invalid one is not', async () => {
   const certPath = join(certificates.folder, 'live.crt');
   const keyPath = join(certificates.folder, 'live.key');
   copyFileSync(first.certPath, certPath);
   copyFileSync(first.keyPath, keyPath);
-  const { gateway } = await setUp(ok, { HEADGATE_TLS_CERT: certPath, HEADGATE_TLS_KEY: keyPath });
+  const { gateway } = await setUpApi(ok, {
+    HEADGATE_TLS_CERT: certPath,
+    HEADGATE_TLS_KEY: keyPath,
+  });
   const ca = first.cert + second.cert;
   const before = await askTls(gateway.url, ca, 'api.example');
 
@@ -79,18 +87,18 @@ test('a new certificate is taken up, and an unusable one is not', async () => {
 
   copyFileSync(second.certPath, certPath);
   copyFileSync(second.keyPath, keyPath);
-  await until('the new certificate is shown', async () => {
+  await until('the gateway presents the new certificate', async () => {
     const { fingerprint } = await askTls(gateway.url, ca, 'api.example');
     return fingerprint !== before.fingerprint;
   });
 });
 
-test('a certificate without its key, or with another one’s, is refused at the start', async () => {
+test('a certificate without a key, or with another certificate’s key, is refused at the start', async () => {
   await expect(
-    gatewayTo('http://127.0.0.1:1', { HEADGATE_TLS_CERT: first.certPath }),
+    setUpGateway('http://127.0.0.1:1', { HEADGATE_TLS_CERT: first.certPath }),
   ).rejects.toThrow('HEADGATE_TLS_KEY: expected a file, because HEADGATE_TLS_CERT is set');
   await expect(
-    gatewayTo('http://127.0.0.1:1', {
+    setUpGateway('http://127.0.0.1:1', {
       HEADGATE_TLS_CERT: first.certPath,
       HEADGATE_TLS_KEY: second.keyPath,
     }),

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { ask } from '../support/ask.ts';
 import { openRaw, type RawSocket } from '../support/raw-socket.ts';
 import { until } from '../support/setup.ts';
-import { ok, setUp, setUpHeld, waiting } from './set-up.ts';
+import { ok, setUpApi, setUpHeldApi, untilWaiting } from './setup.ts';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -17,7 +17,7 @@ describe('a caller that expects 100-continue', () => {
   const EXPECT = 'Expect: 100-continue\r\n';
 
   test('may send a small body at once, and is answered', async () => {
-    const { gateway } = await setUp(ok);
+    const { gateway } = await setUpApi(ok);
     const raw = await post(gateway.url, 2, EXPECT);
     await raw.until((text) => text === 'HTTP/1.1 100 Continue\r\n\r\n');
     raw.write('hi');
@@ -25,10 +25,10 @@ describe('a caller that expects 100-continue', () => {
     raw.socket.destroy();
   });
 
-  test('sends a large body only when its turn has come', async () => {
-    const { api, gateway, release } = await setUpHeld();
+  test('sends a large body only when its request is granted', async () => {
+    const { api, gateway, release } = await setUpHeldApi();
     const raw = await post(gateway.url, 2 * MIB, EXPECT);
-    await waiting(gateway, 1);
+    await untilWaiting(gateway, 1);
     expect(raw.received).toBe('');
     release();
     await raw.until((text) => text === 'HTTP/1.1 100 Continue\r\n\r\n');
@@ -39,41 +39,41 @@ describe('a caller that expects 100-continue', () => {
     raw.socket.destroy();
   });
 
-  test('is told to close when it is refused before it sent', async () => {
-    const { gateway } = await setUp(ok, { HEADGATE_BODY_MAX: '1KiB' });
+  test('receives Connection: close when it is refused before it sent its body', async () => {
+    const { gateway } = await setUpApi(ok, { HEADGATE_BODY_MAX: '1KiB' });
     const raw = await post(gateway.url, 2 * KIB, EXPECT);
     await raw.end();
     expect(raw.received).toMatch(/^HTTP\/1\.1 413 /);
     expect(raw.received).not.toContain('100 Continue');
   });
 
-  test('and leaves while it waits frees its place at once', async () => {
-    const { gateway } = await setUpHeld();
+  test('and disconnects while it waits frees its place at once', async () => {
+    const { gateway } = await setUpHeldApi();
     const raw = await post(gateway.url, 2 * MIB, EXPECT);
-    await waiting(gateway, 1);
+    await untilWaiting(gateway, 1);
     raw.socket.destroy();
     const [line] = await gateway.log.wait('call', 1);
     expect(line).toMatchObject({ outcome: 'aborted', attempts: 0, status: 0, waiting: 0 });
   });
 });
 
-describe('a caller that leaves', () => {
+describe('a caller that disconnects', () => {
   test('while it waits frees its place at once', async () => {
-    const { api, gateway } = await setUpHeld();
+    const { api, gateway } = await setUpHeldApi();
     const raw = await openRaw(gateway.url);
     raw.write('GET /left HTTP/1.1\r\nHost: a\r\n\r\n');
-    await waiting(gateway, 1);
+    await untilWaiting(gateway, 1);
     raw.socket.destroy();
     const [line] = await gateway.log.wait('call', 1);
     expect(line).toMatchObject({ outcome: 'aborted', attempts: 0, status: 0, waiting: 0 });
     expect(api.seen.map(({ url }) => url)).toEqual(['/held']);
   });
 
-  test('while a pipelined request of it waits frees both places', async () => {
-    const { gateway } = await setUpHeld();
+  test('while its pipelined request waits frees both places', async () => {
+    const { gateway } = await setUpHeldApi();
     const raw = await openRaw(gateway.url);
     raw.write('GET /1 HTTP/1.1\r\nHost: a\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\n');
-    await waiting(gateway, 2);
+    await untilWaiting(gateway, 2);
     raw.socket.destroy();
     expect(await gateway.log.wait('call', 2)).toMatchObject([
       { outcome: 'aborted' },
@@ -81,8 +81,8 @@ describe('a caller that leaves', () => {
     ]);
   });
 
-  test('in the middle of a small body is told from one that stalls', async () => {
-    const { gateway } = await setUp(ok);
+  test('in the middle of a small body is logged as gone, not as stalled', async () => {
+    const { gateway } = await setUpApi(ok);
     const raw = await post(gateway.url, 10);
     raw.write('hello');
     raw.socket.end();
@@ -90,11 +90,11 @@ describe('a caller that leaves', () => {
     expect(line).toMatchObject({ outcome: 'aborted', attempts: 0, bytesIn: 5 });
   });
 
-  test('by a reset while nobody reads its large body is found out', async () => {
-    const { gateway } = await setUpHeld();
+  test('by a reset is noticed even while its large body is not read', async () => {
+    const { gateway } = await setUpHeldApi();
     const raw = await post(gateway.url, 4 * MIB);
     raw.write(Buffer.alloc(4 * MIB));
-    await waiting(gateway, 1);
+    await untilWaiting(gateway, 1);
     raw.socket.resetAndDestroy();
     const [line] = await gateway.log.wait('call', 1);
     expect(line).toMatchObject({ outcome: 'aborted', attempts: 0, waiting: 0 });
@@ -102,23 +102,23 @@ describe('a caller that leaves', () => {
 
   test('during its call aborts it at the API', async () => {
     let closed = false;
-    const { gateway, api } = await setUp((_incoming, outgoing) => {
+    const { gateway, api } = await setUpApi((_incoming, outgoing) => {
       outgoing.on('close', () => {
         closed = true;
       });
     });
     const raw = await openRaw(gateway.url);
     raw.write('GET /slow HTTP/1.1\r\nHost: a\r\n\r\n');
-    await until('the API has it', () => api.seen.length === 1);
+    await until('the API has the request', () => api.seen.length === 1);
     raw.socket.destroy();
-    await until('the API is left', () => closed);
+    await until('the gateway closes the socket to the API', () => closed);
     expect(await gateway.log.wait('call', 1)).toMatchObject([{ outcome: 'aborted', attempts: 1 }]);
   });
 
-  test('in the middle of its upload never looks finished to the API', async () => {
+  test('in the middle of its upload leaves an incomplete request at the API', async () => {
     let ended = false;
     let closed = false;
-    const { gateway, api } = await setUp(
+    const { gateway, api } = await setUpApi(
       (incoming) => {
         incoming.resume().on('end', () => {
           ended = true;
@@ -137,9 +137,9 @@ describe('a caller that leaves', () => {
         framing.startsWith('T') ? `800\r\n${'a'.repeat(2 * KIB)}\r\n` : 'a'.repeat(2 * KIB),
       );
       const before = api.seen.length;
-      await until('the API has some', () => api.seen.length > before || closed);
+      await until('the API has a part', () => api.seen.length > before || closed);
       raw.socket.destroy();
-      await until('the API is left', () => closed);
+      await until('the gateway closes the socket to the API', () => closed);
     }
     expect(ended).toBe(false);
   });
@@ -151,32 +151,35 @@ describe('an upload that stalls', () => {
     ['while it streams', '1KiB'],
   ])('%s ends with a 408', async (_name, limit) => {
     let aborted = 0;
-    const { gateway } = await setUp((incoming) => incoming.resume().on('close', () => aborted++), {
-      HEADGATE_BODY_LIMIT: limit,
-      HEADGATE_BODY_IDLE_TIMEOUT: '200ms',
-    });
+    const { gateway } = await setUpApi(
+      (incoming) => incoming.resume().on('close', () => aborted++),
+      {
+        HEADGATE_BODY_LIMIT: limit,
+        HEADGATE_BODY_IDLE_TIMEOUT: '200ms',
+      },
+    );
     const raw = await post(gateway.url, 4 * KIB);
     raw.write('a'.repeat(2 * KIB));
     await raw.until((text) => text.includes('requestId'));
     expect(raw.received).toMatch(/^HTTP\/1\.1 408 /);
     const [line] = await gateway.log.wait('call', 1);
     expect(line).toMatchObject({ status: 408, code: 'body-timeout', outcome: 'failed' });
-    if (limit === '1KiB') await until('the API is left', () => aborted === 1);
+    if (limit === '1KiB') await until('the API is disconnected', () => aborted === 1);
     raw.socket.destroy();
   });
 
-  test('is not one while nobody reads it', async () => {
-    const { gateway, release } = await setUpHeld({ HEADGATE_BODY_IDLE_TIMEOUT: '100ms' });
+  test('does not count as stalled while its request waits', async () => {
+    const { gateway, release } = await setUpHeldApi({ HEADGATE_BODY_IDLE_TIMEOUT: '100ms' });
     const started = performance.now();
     const answered = ask(`${gateway.url}/up`, { method: 'POST', body: Buffer.alloc(8 * MIB, 'a') });
-    await waiting(gateway, 1);
-    await until('it has waited for long', () => performance.now() - started > 500);
+    await untilWaiting(gateway, 1);
+    await until('it has waited longer than the timeout', () => performance.now() - started > 500);
     release();
     expect(await answered).toMatchObject({ status: 200, text: 'ok' });
   });
 
-  test('is not one while the API does not read it', async () => {
-    const { gateway } = await setUp(
+  test('does not count as stalled while the API does not read it', async () => {
+    const { gateway } = await setUpApi(
       (incoming, outgoing) => {
         setTimeout(() => ok(incoming, outgoing), 500);
       },
@@ -188,8 +191,8 @@ describe('an upload that stalls', () => {
   });
 });
 
-describe('an upload that is answered before it has come leaves its connection good for more', () => {
-  /** How many answers of this status an upload and the request behind it get. */
+describe('an upload that is answered before its end leaves its connection usable', () => {
+  /** The number of answers with this status to an upload and to the request behind it. */
   async function answersTo(url: string, status: number): Promise<number> {
     const raw = await openRaw(url);
     raw.write('POST /up HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n');
@@ -202,14 +205,14 @@ describe('an upload that is answered before it has come leaves its connection go
   }
 
   test('when the API does not read it', async () => {
-    const { gateway } = await setUp((_incoming, outgoing) => outgoing.end('no'), {
+    const { gateway } = await setUpApi((_incoming, outgoing) => outgoing.end('no'), {
       HEADGATE_BODY_LIMIT: '1KiB',
     });
     expect(await answersTo(gateway.url, 200)).toBe(2);
   });
 
   test('when it is refused', async () => {
-    const { gateway } = await setUpHeld({
+    const { gateway } = await setUpHeldApi({
       HEADGATE_BODY_LIMIT: '1KiB',
       HEADGATE_MAX_WAIT: '100ms',
     });
@@ -217,9 +220,9 @@ describe('an upload that is answered before it has come leaves its connection go
   });
 });
 
-describe('the bodies that wait', () => {
-  test('are bounded together, and the flow that holds most pays', async () => {
-    const { gateway, release } = await setUpHeld({ HEADGATE_BODY_MEMORY: '64KiB' });
+describe('the buffered bodies of waiting requests', () => {
+  test('share one bound, and the flow that holds most is shed', async () => {
+    const { gateway, release } = await setUpHeldApi({ HEADGATE_BODY_MEMORY: '64KiB' });
     const send = (caller: string, kib: number): ReturnType<typeof ask> =>
       ask(`${gateway.url}/${caller}`, {
         method: 'POST',
@@ -229,19 +232,19 @@ describe('the bodies that wait', () => {
     const greedy = [];
     for (const count of [1, 2, 3]) {
       greedy.push(send('greedy', 20));
-      await waiting(gateway, count);
+      await untilWaiting(gateway, count);
     }
     const modest = send('modest', 10);
     const refused = await greedy.at(-1);
     expect(refused?.status).toBe(503);
     expect(refused?.headers['headgate-error']).toBe('body-memory-full');
     expect(refused?.headers['retry-after']).toBe('1');
-    await waiting(gateway, 3);
+    await untilWaiting(gateway, 3);
     release();
     for (const answer of await Promise.all([...greedy.slice(0, 2), modest])) {
       expect(answer.status).toBe(200);
     }
-    // What was sent and answered holds nothing any more.
+    // Requests that were answered hold no memory.
     for (let i = 0; i < 5; i++) expect((await send('greedy', 60)).status).toBe(200);
     const lines = await gateway.log.wait('call', 10);
     expect(lines.filter(({ outcome }) => outcome === 'shed')).toMatchObject([
@@ -249,8 +252,8 @@ describe('the bodies that wait', () => {
     ]);
   });
 
-  test('are refused by themselves when nobody else waits', async () => {
-    const { gateway } = await setUp(ok, { HEADGATE_BODY_MEMORY: '8KiB' });
+  test('are refused when no other request waits', async () => {
+    const { gateway } = await setUpApi(ok, { HEADGATE_BODY_MEMORY: '8KiB' });
     const answer = await ask(`${gateway.url}/up`, { method: 'POST', body: Buffer.alloc(9 * KIB) });
     expect(answer.headers['headgate-error']).toBe('body-memory-full');
   });

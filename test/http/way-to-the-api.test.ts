@@ -1,18 +1,23 @@
+// @module-tag needs-openssl
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, describe, expect, onTestFinished, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { proxyFor } from '../../src/http/proxy.ts';
 import { startApi, type Api, type ApiOptions } from '../support/api.ts';
 import { ask } from '../support/ask.ts';
-import { Certificates } from '../support/certificates.ts';
+import { Certificates, type Certificate } from '../support/certificates.ts';
 import { startForwardProxy, type ForwardProxy } from '../support/forward-proxy.ts';
-import { gatewayTo, ok } from './set-up.ts';
+import { setUpGateway, ok } from './setup.ts';
 
 const certificates = new Certificates();
-const certificate = certificates.make('DNS:api.example');
+let certificate: Certificate;
+let overTls: ApiOptions;
+beforeAll(() => {
+  certificate = certificates.make('DNS:api.example');
+  overTls = { tls: certificate };
+});
 afterAll(() => certificates.remove());
 
-const TLS: ApiOptions = { tls: certificate };
 const CREDENTIALS = `Basic ${Buffer.from('user:p w').toString('base64')}`;
 
 async function apiWith(options: ApiOptions = {}): Promise<Api & { address: string }> {
@@ -31,9 +36,9 @@ async function proxyTo(api: Api, authorization?: string): Promise<ForwardProxy> 
 }
 
 describe('HEADGATE_UPSTREAM_ADDRESS', () => {
-  test('is dialled while Host, SNI and the certificate stay the API’s', async () => {
-    const api = await apiWith(TLS);
-    const gateway = await gatewayTo('https://api.example', {
+  test('is where the gateway connects, while Host, SNI and the certificate stay the API’s', async () => {
+    const api = await apiWith(overTls);
+    const gateway = await setUpGateway('https://api.example', {
       HEADGATE_UPSTREAM_ADDRESS: api.address,
       HEADGATE_UPSTREAM_CA: certificate.certPath,
     });
@@ -43,20 +48,20 @@ describe('HEADGATE_UPSTREAM_ADDRESS', () => {
     ]);
   });
 
-  test('takes the port of the URL when it names none', async () => {
+  test('uses the port of the URL if it has none', async () => {
     const api = await apiWith();
     const { port } = new URL(api.url);
-    const gateway = await gatewayTo(`http://api.example:${port}`, {
+    const gateway = await setUpGateway(`http://api.example:${port}`, {
       HEADGATE_UPSTREAM_ADDRESS: '127.0.0.1',
     });
     expect(await ask(`${gateway.url}/a`)).toMatchObject({ status: 200 });
     expect(api.seen).toMatchObject([{ headers: { host: `api.example:${port}` } }]);
   });
 
-  test('does not make another certificate good', async () => {
+  test('does not make a certificate of another name valid', async () => {
     const other = certificates.make('DNS:other.example');
     const api = await apiWith({ tls: other });
-    const gateway = await gatewayTo('https://api.example', {
+    const gateway = await setUpGateway('https://api.example', {
       HEADGATE_UPSTREAM_ADDRESS: api.address,
       HEADGATE_UPSTREAM_CA: other.certPath,
       HEADGATE_RETRIES: '0',
@@ -68,9 +73,9 @@ describe('HEADGATE_UPSTREAM_ADDRESS', () => {
 });
 
 describe('HEADGATE_UPSTREAM_CA', () => {
-  test('is needed for an API that the usual authorities do not know', async () => {
-    const api = await apiWith(TLS);
-    const gateway = await gatewayTo('https://api.example', {
+  test('is required for an API whose certificate no public authority signed', async () => {
+    const api = await apiWith(overTls);
+    const gateway = await setUpGateway('https://api.example', {
       HEADGATE_UPSTREAM_ADDRESS: api.address,
       HEADGATE_RETRIES: '0',
     });
@@ -78,20 +83,20 @@ describe('HEADGATE_UPSTREAM_CA', () => {
     expect(api.seen).toEqual([]);
   });
 
-  test('must be a file with certificates', async () => {
+  test('must be a file of certificates', async () => {
     const path = join(certificates.folder, 'empty.pem');
     writeFileSync(path, 'nothing\n');
-    await expect(gatewayTo('https://api.example', { HEADGATE_UPSTREAM_CA: path })).rejects.toThrow(
-      'HEADGATE_UPSTREAM_CA: expected certificates in PEM',
-    );
+    await expect(
+      setUpGateway('https://api.example', { HEADGATE_UPSTREAM_CA: path }),
+    ).rejects.toThrow('HEADGATE_UPSTREAM_CA: expected certificates in PEM');
   });
 });
 
-describe('a proxy that the environment names', () => {
+describe('a proxy from the environment', () => {
   test('tunnels to an https API, which sees its own name', async () => {
-    const api = await apiWith(TLS);
+    const api = await apiWith(overTls);
     const proxy = await proxyTo(api, CREDENTIALS);
-    const gateway = await gatewayTo('https://api.example', {
+    const gateway = await setUpGateway('https://api.example', {
       HTTPS_PROXY: proxy.url.replace('//', '//user:p%20w@'),
       HEADGATE_UPSTREAM_CA: certificate.certPath,
     });
@@ -107,10 +112,10 @@ describe('a proxy that the environment names', () => {
     expect(api.seen[0]?.headers['proxy-authorization']).toBeUndefined();
   });
 
-  test('forwards to an http API, every header once and in place', async () => {
+  test('forwards to an http API, with each header once and in order', async () => {
     const api = await apiWith();
     const proxy = await proxyTo(api, CREDENTIALS);
-    const gateway = await gatewayTo('http://api.example/v4', {
+    const gateway = await setUpGateway('http://api.example/v4', {
       http_proxy: proxy.url.replace('//', '//user:p%20w@'),
     });
     const answer = await ask(`${gateway.url}/a?b=1`, {
@@ -126,24 +131,27 @@ describe('a proxy that the environment names', () => {
     });
   });
 
-  test.each(['http', 'https'])('that refuses our credentials is no answer (%s)', async (scheme) => {
-    const api = await apiWith(scheme === 'https' ? TLS : {});
-    const proxy = await proxyTo(api, CREDENTIALS);
-    const gateway = await gatewayTo(`${scheme}://api.example`, {
-      [`${scheme.toUpperCase()}_PROXY`]: proxy.url,
-      HEADGATE_RETRIES: '0',
-    });
-    const answer = await ask(`${gateway.url}/a`, { method: 'POST', body: 'hi' });
-    expect(answer.status).toBe(502);
-    expect(answer.headers['headgate-error']).toBe('upstream-unreachable');
-    expect(api.seen).toEqual([]);
-    expect(gateway.log.text).toContain('407');
-  });
+  test.each(['http', 'https'])(
+    'that refuses the credentials gives a 502, not its own answer (%s)',
+    async (scheme) => {
+      const api = await apiWith(scheme === 'https' ? overTls : {});
+      const proxy = await proxyTo(api, CREDENTIALS);
+      const gateway = await setUpGateway(`${scheme}://api.example`, {
+        [`${scheme.toUpperCase()}_PROXY`]: proxy.url,
+        HEADGATE_RETRIES: '0',
+      });
+      const answer = await ask(`${gateway.url}/a`, { method: 'POST', body: 'hi' });
+      expect(answer.status).toBe(502);
+      expect(answer.headers['headgate-error']).toBe('upstream-unreachable');
+      expect(api.seen).toEqual([]);
+      expect(gateway.log.text).toContain('407');
+    },
+  );
 
-  test('is passed by for what NO_PROXY names', async () => {
+  test('is not used for the hosts that NO_PROXY names', async () => {
     const api = await apiWith();
     const proxy = await proxyTo(api);
-    const gateway = await gatewayTo(api.url, {
+    const gateway = await setUpGateway(api.url, {
       HTTP_PROXY: proxy.url,
       NO_PROXY: 'localhost, 127.0.0.1',
     });

@@ -1,3 +1,4 @@
+// @module-tag needs-redis-server
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { ConfiguredLimit } from '../../src/budget/bucket.ts';
 import { ApiClock } from '../../src/rate-headers/api-clock.ts';

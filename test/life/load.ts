@@ -1,13 +1,13 @@
 import { Pool } from 'undici';
 
 export interface Load {
-  /** Calls that were answered so far, by status; broken ones are `broken`. */
+  /** The number of answers by status; calls without an answer count as `broken`. */
   readonly answers: ReadonlyMap<number | 'broken', number>;
-  /** Sends no further call, and resolves when the last is answered. */
+  /** Sends no further call, and resolves when the last one is answered. */
   stop(): Promise<void>;
 }
 
-/** Callers that each ask for the next thing as soon as they have the last one. */
+/** Callers that each send the next call as soon as the last one is answered. */
 export function putLoadOn(url: string, { callers }: { callers: number }): Load {
   const pool = new Pool(url, { connections: callers });
   const answers = new Map<number | 'broken', number>();

@@ -1,20 +1,21 @@
-import { afterEach, describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { Pool } from 'undici';
-import { startChild, type Child, type ChildOptions } from './child.ts';
+import {
+  startGatewayProcess,
+  type GatewayProcess,
+  type GatewayProcessOptions,
+} from '../support/gateway-process.ts';
 
-let child: Child | undefined;
-
-afterEach(async () => {
-  await child?.stop();
-  child = undefined;
-});
-
-async function start(options: ChildOptions = {}): Promise<Child> {
-  child = await startChild(options);
-  return child;
+async function start(options: GatewayProcessOptions = {}): Promise<GatewayProcess> {
+  const gateway = await startGatewayProcess(options);
+  onTestFinished(() => gateway.stop());
+  return gateway;
 }
 
-/** Calls that are refused without the API, and so cost one log line and little else. */
+/**
+ * Sends calls that the gateway refuses without the API, so that each costs a log line and little
+ * else. Resolves to the number that was refused.
+ */
 async function call(url: string, count: number, query = ''): Promise<number> {
   const pool = new Pool(url, { connections: 16 });
   let refused = 0;
@@ -31,27 +32,28 @@ async function call(url: string, count: number, query = ''): Promise<number> {
   return refused;
 }
 
-describe('a reader that takes nothing', () => {
-  test('does not stop the gateway, and what had to go is counted and told', async () => {
+describe('a log reader that reads nothing', () => {
+  test('does not stop the gateway, which counts and logs the lines that it dropped', async () => {
     const gateway = await start();
+    const { log } = gateway;
     gateway.stopReading();
-    // About 21 MB of lines, where 16 MiB may wait.
+    // About 21 MB of lines; the gateway keeps 16 MiB of them.
     const calls = 1300;
     expect(await call(gateway.url, calls, `?q=${'x'.repeat(16_000)}`)).toBe(calls);
 
-    gateway.readOn();
-    const { lines, total, level } = await gateway.waitFor('lines lost');
+    gateway.resumeReading();
+    const { lines, total, level } = await log.first('lines lost');
     expect(level).toBe('warn');
     expect(total).toBe(lines);
     expect(await call(gateway.url, 5)).toBe(5);
     gateway.kill('SIGTERM');
-    expect((await gateway.ended()).code).toBe(0);
+    expect((await gateway.ended).code).toBe(0);
     expect(Number(lines)).toBeGreaterThan(0);
-    expect(gateway.said('call')).toHaveLength(calls + 5 - Number(lines));
-    expect(gateway.said('stopped')).toHaveLength(1);
+    expect(log.count('call')).toBe(calls + 5 - Number(lines));
+    expect(log.count('stopped')).toBe(1);
   });
 
-  test('does not keep the process from ending', async () => {
+  test('does not keep the process alive', async () => {
     const gateway = await start();
     gateway.stopReading();
     await call(gateway.url, 100, `?q=${'x'.repeat(12_000)}`);
@@ -60,7 +62,7 @@ describe('a reader that takes nothing', () => {
   });
 });
 
-test('a reader that goes away ends the log and not the gateway', async () => {
+test('the gateway goes on without a log when the log reader is gone', async () => {
   const gateway = await start();
   gateway.closeOutput();
   expect(await call(gateway.url, 200)).toBe(200);
@@ -70,35 +72,37 @@ test('a reader that goes away ends the log and not the gateway', async () => {
   expect(gateway.stderr).toBe('');
 });
 
-test('every line is out when SIGTERM has ended the process', async () => {
-  const gateway = await start();
-  await call(gateway.url, 300);
-  gateway.kill('SIGTERM');
-  expect(await gateway.ended()).toEqual({ code: 0, signal: null });
-  expect(gateway.said('call')).toHaveLength(300);
-  expect(gateway.lines.at(-1)).toMatchObject({ msg: 'stopped' });
-});
-
-test('every line is out when a crash has ended the process, and the crash is told', async () => {
-  const crash = 'process.on("SIGUSR2", () => { throw new Error("a bug of ours"); });';
-  const gateway = await start({
-    nodeArgs: ['--import', `data:text/javascript,${encodeURIComponent(crash)}`],
+describe('every line is written', () => {
+  test('when SIGTERM ends the process', async () => {
+    const gateway = await start();
+    await call(gateway.url, 300);
+    gateway.kill('SIGTERM');
+    expect(await gateway.ended).toEqual({ code: 0, signal: null });
+    expect(gateway.log.count('call')).toBe(300);
+    expect(gateway.log.lines.at(-1)).toMatchObject({ msg: 'stopped' });
   });
-  await call(gateway.url, 300);
-  gateway.kill('SIGUSR2');
-  expect(await gateway.ended()).toEqual({ code: 1, signal: null });
-  expect(gateway.said('call')).toHaveLength(300);
-  const told = { msg: 'crash', level: 'fatal', err: { message: 'a bug of ours' } };
-  expect(gateway.lines.at(-1)).toMatchObject(told);
-});
 
-test('every line is out when a second signal has ended the process at once', async () => {
-  const gateway = await start({ env: { HEADGATE_DRAIN_DELAY: '10m' } });
-  await call(gateway.url, 300);
-  gateway.kill('SIGTERM');
-  await gateway.waitFor('draining');
-  gateway.kill('SIGINT');
-  expect(await gateway.ended()).toEqual({ code: 130, signal: null });
-  expect(gateway.said('call')).toHaveLength(300);
-  expect(gateway.lines.at(-1)).toMatchObject({ msg: 'stopped at once', signal: 'SIGINT' });
+  test('when a crash ends the process, and the last line reports the crash', async () => {
+    const crash = 'process.on("SIGUSR2", () => { throw new Error("a bug of ours"); });';
+    const gateway = await start({
+      nodeArgs: ['--import', `data:text/javascript,${encodeURIComponent(crash)}`],
+    });
+    await call(gateway.url, 300);
+    gateway.kill('SIGUSR2');
+    expect(await gateway.ended).toEqual({ code: 1, signal: null });
+    expect(gateway.log.count('call')).toBe(300);
+    const reported = { msg: 'crash', level: 'fatal', err: { message: 'a bug of ours' } };
+    expect(gateway.log.lines.at(-1)).toMatchObject(reported);
+  });
+
+  test('when a second signal ends the process at once', async () => {
+    const gateway = await start({ settings: { HEADGATE_DRAIN_DELAY: '10m' } });
+    await call(gateway.url, 300);
+    gateway.kill('SIGTERM');
+    await gateway.log.first('draining');
+    gateway.kill('SIGINT');
+    expect(await gateway.ended).toEqual({ code: 130, signal: null });
+    expect(gateway.log.count('call')).toBe(300);
+    expect(gateway.log.lines.at(-1)).toMatchObject({ msg: 'stopped at once', signal: 'SIGINT' });
+  });
 });

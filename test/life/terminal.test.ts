@@ -1,16 +1,18 @@
+// @module-tag needs-script
 import { spawn } from 'node:child_process';
 import { expect, onTestFinished, test } from 'vitest';
 import { until } from '../support/setup.ts';
 import { ROOT } from '../support/spawned.ts';
 
-/** What Ctrl-S and Ctrl-Q send: the terminal shows nothing more, and goes on. */
+/** The characters of Ctrl-S, which stops a terminal's output, and Ctrl-Q, which resumes it. */
 const CTRL = { s: '\u0013', q: '\u0011' };
 
 interface Terminal {
   readonly url: string;
   type(text: string): void;
+  /** The output that the terminal has shown so far. */
   shown(): string;
-  /** Takes the terminal away, as closing its window does. */
+  /** Closes the terminal, like the close of its window. */
   close(): void;
 }
 
@@ -26,11 +28,11 @@ async function startInTerminal(): Promise<Terminal> {
     },
     stdio: ['pipe', 'pipe', 'inherit'],
   });
-  // With its terminal the gateway ends too, as the last test shows.
+  // The gateway ends with its terminal, as the last test shows.
   onTestFinished(() => void script.kill('SIGKILL'));
   let shown = '';
   script.stdout.setEncoding('utf8').on('data', (chunk: string) => (shown += chunk));
-  await until('it listens', () => shown.includes('"msg":"listening"'));
+  await until('the gateway listens', () => shown.includes('"msg":"listening"'));
   return {
     url: /"url":"([^"]+)"/.exec(shown)?.[1] ?? '',
     type: (text) => void script.stdin.write(text),
@@ -39,7 +41,7 @@ async function startInTerminal(): Promise<Terminal> {
   };
 }
 
-/** Whether the gateway answers a call, of which it logs a line of `size` and a bit. */
+/** Whether the gateway answers a call, of which it logs a line of a little more than `size`. */
 async function answers(url: string, size = 0): Promise<boolean> {
   try {
     const headers = { 'headgate-priority': 'x' };
@@ -49,19 +51,19 @@ async function answers(url: string, size = 0): Promise<boolean> {
   }
 }
 
-test('a terminal that is told to show nothing more does not stop the gateway', async () => {
+test('a terminal whose output is stopped does not stop the gateway', async () => {
   const terminal = await startInTerminal();
   terminal.type(CTRL.s);
   // Far more than a terminal holds.
   for (let i = 0; i < 100; i++) expect(await answers(terminal.url, 8000)).toBe(true);
   terminal.type(CTRL.q);
   const lines = (): number => terminal.shown().split('"msg":"call"').length - 1;
-  await until('all lines are shown', () => lines() === 100);
+  await until('the terminal shows all lines', () => lines() === 100);
 });
 
-test('a gateway in a terminal that is closed stops, and does not read its settings again', async () => {
+test('a gateway whose terminal is closed stops, and does not reload its settings', async () => {
   const terminal = await startInTerminal();
   expect(await answers(terminal.url)).toBe(true);
   terminal.close();
-  await until('it stops', async () => !(await answers(terminal.url)));
+  await until('the gateway stops', async () => !(await answers(terminal.url)));
 });

@@ -14,6 +14,7 @@ import { startAzion } from '../support/azion.ts';
 import type { CapturedLog } from '../support/captured-log.ts';
 import { startGateway } from '../support/gateway.ts';
 import { ROOT } from '../support/spawned.ts';
+import { needs } from '../support/tools.ts';
 
 const schemaText = readFileSync(`${ROOT}docs/logs.schema.json`, 'utf8');
 const page = readFileSync(`${ROOT}docs/logs.md`, 'utf8');
@@ -175,7 +176,7 @@ describe('docs/logs.md', () => {
     expect(new Ajv2020().compile(JSON.parse(schemaText))(JSON.parse(example))).toBe(true);
   });
 
-  describe('has jq examples that', () => {
+  describe('has jq examples that', { tags: needs('jq') }, () => {
     let folder: string;
     beforeAll(async () => {
       folder = await mkdtemp(join(tmpdir(), 'headgate-jq-'));

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { makeFilter, makePattern, type Filter } from '../../src/logs/filter.ts';
 import { readLogsOptions } from '../../src/logs/options.ts';
-import { loggedCall, loggedThrottle } from '../support/logged.ts';
+import { loggedCall, loggedThrottle } from '../support/log-fixtures.ts';
 
 const NOW = Date.UTC(2026, 10, 24, 7);
 

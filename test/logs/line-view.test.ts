@@ -3,7 +3,7 @@ import { formatLine } from '../../src/logs/line-view.ts';
 import { makeProgress } from '../../src/logs/progress.ts';
 import { coloured, plain, readableDuration } from '../../src/logs/terminal-text.ts';
 import { FakeClock } from '../support/fake-clock.ts';
-import { loggedCall, loggedThrottle } from '../support/logged.ts';
+import { loggedCall, loggedThrottle } from '../support/log-fixtures.ts';
 
 describe('a line for people', () => {
   test('shows time, status, durations, budget, caller, request and id', () => {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { readLogLine } from '../../src/logs/log-line.ts';
-import { makeLogLines } from '../support/log-lines.ts';
+import { makeLogLines } from '../support/log-fixtures.ts';
 
 const CALL = {
   level: 'info',

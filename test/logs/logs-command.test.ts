@@ -7,8 +7,9 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { logLines } from '../support/log-lines.ts';
+import { logLines } from '../support/log-fixtures.ts';
 import { headgate, ROOT, Spawned } from '../support/spawned.ts';
+import { needs } from '../support/tools.ts';
 
 const COUNT = 3000;
 let folder: string;
@@ -71,19 +72,25 @@ describe('headgate logs', () => {
     expect(stdout).not.toContain('\u001B');
   });
 
-  test('prints colours and a heading on a terminal, and no colours with NO_COLOR', async () => {
-    const command = `"${process.execPath}" "${ROOT}src/main.ts" logs "${file}"`;
-    const onTerminal = (env: Record<string, string>): Promise<string> =>
-      new Spawned('script', ['-qec', command, '/dev/null'], { env }).ended().then((e) => e.stdout);
-    const [withColour, withoutColour] = await Promise.all([
-      onTerminal({}),
-      onTerminal({ NO_COLOR: '1' }),
-    ]);
-    expect(withColour).toContain('time (UTC)');
-    expect(withColour).toContain('\u001B[32m200');
-    expect(withoutColour).toContain('time (UTC)');
-    expect(withoutColour).not.toContain('\u001B[');
-  });
+  test(
+    'prints colours and a heading on a terminal, and no colours with NO_COLOR',
+    { tags: needs('script') },
+    async () => {
+      const command = `"${process.execPath}" "${ROOT}src/main.ts" logs "${file}"`;
+      const onTerminal = (env: Record<string, string>): Promise<string> =>
+        new Spawned('script', ['-qec', command, '/dev/null'], { env })
+          .ended()
+          .then((e) => e.stdout);
+      const [withColour, withoutColour] = await Promise.all([
+        onTerminal({}),
+        onTerminal({ NO_COLOR: '1' }),
+      ]);
+      expect(withColour).toContain('time (UTC)');
+      expect(withColour).toContain('\u001B[32m200');
+      expect(withoutColour).toContain('time (UTC)');
+      expect(withoutColour).not.toContain('\u001B[');
+    },
+  );
 
   test('prints sums for people, or as one JSON object', async () => {
     const calls = picked(({ msg }) => msg === 'call').length;

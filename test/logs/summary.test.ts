@@ -5,7 +5,7 @@ import { DurationHistogram, QUANTILE_ERROR } from '../../src/logs/duration-histo
 import { formatSummary } from '../../src/logs/summary-view.ts';
 import { CountTally, pathTemplate, SummaryBuilder } from '../../src/logs/summary.ts';
 import { plain } from '../../src/logs/terminal-text.ts';
-import { loggedCall, loggedThrottle } from '../support/logged.ts';
+import { loggedCall, loggedThrottle } from '../support/log-fixtures.ts';
 
 const duration = fc.double({ min: 0.1, max: 86_400_000, noNaN: true });
 

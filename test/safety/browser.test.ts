@@ -1,9 +1,11 @@
+// @module-tag needs-chromium
 import { createServer } from 'node:http';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { startAzion, type Azion } from '../support/azion.ts';
 import { launchBrowser } from '../support/browser.ts';
-import { askFor, composeGateway, type Composed } from '../support/composed.ts';
+import { ask } from '../support/ask.ts';
+import { startGateway, type TestGateway } from '../support/gateway.ts';
 
 const TOKEN = 'the-api-token-0123456789';
 const ADMIN_TOKEN = 'operators-only-0123456789';
@@ -11,7 +13,7 @@ const ADMIN_TOKEN = 'operators-only-0123456789';
 let browser: Browser;
 let page: Page;
 let api: Azion;
-let gateway: Composed;
+let gateway: TestGateway;
 let evilUrl: string;
 const closers: (() => unknown)[] = [];
 
@@ -21,10 +23,9 @@ beforeAll(async () => {
   closers.push(() => browser.close());
   api = await startAzion();
   closers.push(() => api.close());
-  gateway = await composeGateway({
-    HEADGATE_UPSTREAM_URL: api.url,
-    HEADGATE_TOKEN: TOKEN,
-    HEADGATE_ADMIN_TOKEN: ADMIN_TOKEN,
+  gateway = await startGateway({
+    upstream: api.url,
+    settings: { HEADGATE_TOKEN: TOKEN, HEADGATE_ADMIN_TOKEN: ADMIN_TOKEN },
   });
   closers.push(() => gateway.stop());
   const evil = createServer((_, outgoing) => {
@@ -53,7 +54,7 @@ afterAll(async () => {
 
 /** The codes with which the gateway refused calls so far. */
 function refusals(): unknown[] {
-  return gateway.lines.map((line) => JSON.parse(line)).flatMap(({ code }) => code ?? []);
+  return gateway.log.lines.flatMap(({ code }) => code ?? []);
 }
 
 /** Requests that a page may send to another origin without a preflight, and one that needs it. */
@@ -111,10 +112,10 @@ describe('a real browser', () => {
       httpCredentials: { username: 'operator', password: ADMIN_TOKEN },
     });
     closers.push(() => context.close());
-    await askFor(gateway.url, '/domains');
+    await ask(`${gateway.url}/domains`);
     const authorization = `Bearer ${ADMIN_TOKEN}`;
     const bucketsNow = async (): Promise<{ id: string; paused?: boolean }[]> =>
-      JSON.parse((await askFor(adminUrl, '/buckets', { authorization })).body).buckets;
+      JSON.parse((await ask(`${adminUrl}/buckets`, { headers: { authorization } })).text).buckets;
     const [bucket] = await bucketsNow();
     page = await context.newPage();
     expect((await page.goto(`${adminUrl}/buckets`))?.status()).toBe(200);

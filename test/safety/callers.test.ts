@@ -1,6 +1,8 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { startAzion, type Azion } from '../support/azion.ts';
-import { askFor, composeGateway, settingsOf, type Composed } from '../support/composed.ts';
+import { ask } from '../support/ask.ts';
+import type { LogLine } from '../support/captured-log.ts';
+import { loadSettings, startGateway, type TestGateway } from '../support/gateway.ts';
 
 const BILLING = 'billing-key-0123456789';
 const BILLING_NEW = 'billing-key-new-987654';
@@ -8,7 +10,7 @@ const WEB = 'web-key=with=signs+/==';
 const TOKEN = 'the-api-token-0123456789';
 
 let api: Azion;
-let gateway: Composed | undefined;
+let gateway: TestGateway | undefined;
 
 beforeEach(async () => {
   api = await startAzion();
@@ -21,17 +23,16 @@ afterEach(async () => {
 });
 
 async function start(
-  env: Record<string, string>,
-  files?: Record<string, string>,
-): Promise<Composed> {
-  const basics = { HEADGATE_UPSTREAM_URL: api.url, HEADGATE_DRAIN_TIMEOUT: '200ms' };
-  gateway = await composeGateway({ ...basics, ...env }, files);
+  settings: Record<string, string>,
+  files: Record<string, string> = {},
+): Promise<TestGateway> {
+  gateway = await startGateway({ upstream: api.url, settings, files });
   return gateway;
 }
 
 /** The fields of the log's call lines. */
-function calls({ lines }: Composed): Record<string, unknown>[] {
-  return lines.map((line) => JSON.parse(line)).filter(({ msg }) => msg === 'call');
+function calls({ log }: TestGateway): LogLine[] {
+  return log.named('call');
 }
 
 describe('caller keys', () => {
@@ -41,8 +42,10 @@ describe('caller keys', () => {
       HEADGATE_CALLER_KEYS: `billing=${BILLING}, web=${WEB}`,
     });
     const asWeb = { 'headgate-key': WEB, 'headgate-caller': 'billing' };
-    expect((await askFor(running.url, '/domains', asWeb)).status).toBe(200);
-    expect((await askFor(running.url, '/domains', { 'headgate-key': BILLING })).status).toBe(200);
+    expect((await ask(`${running.url}/domains`, { headers: asWeb })).status).toBe(200);
+    expect(
+      (await ask(`${running.url}/domains`, { headers: { 'headgate-key': BILLING } })).status,
+    ).toBe(200);
     expect(calls(running).map(({ caller }) => caller)).toEqual(['web', 'billing']);
   });
 
@@ -57,11 +60,11 @@ describe('caller keys', () => {
       HEADGATE_TOKEN: TOKEN,
       HEADGATE_CALLER_KEYS: `billing=${BILLING}`,
     });
-    const refused = await askFor(running.url, '/domains', headers);
+    const refused = await ask(`${running.url}/domains`, { headers });
     expect(refused.status).toBe(401);
     expect(refused.headers['headgate-error']).toBe('unknown-caller');
     expect(refused.headers['www-authenticate']).toBe('Headgate-Key');
-    expect(JSON.parse(refused.body)).toMatchObject({ code: 'unknown-caller', status: 401 });
+    expect(JSON.parse(refused.text)).toMatchObject({ code: 'unknown-caller', status: 401 });
     expect(api.seen).toHaveLength(0);
     expect(calls(running)).toMatchObject([
       { caller: '127.0.0.1', code: 'unknown-caller', status: 401 },
@@ -73,7 +76,9 @@ describe('caller keys', () => {
     const running = await start({ HEADGATE_CALLER_KEYS_FILE: 'keys.yaml' }, { 'keys.yaml': keys });
     const authorization = `token ${TOKEN}`;
     for (const key of [BILLING, BILLING_NEW, '1234567890123456']) {
-      const answer = await askFor(running.url, '/domains', { authorization, 'headgate-key': key });
+      const answer = await ask(`${running.url}/domains`, {
+        headers: { authorization, 'headgate-key': key },
+      });
       expect(answer.status).toBe(200);
     }
     expect(calls(running).map(({ caller }) => caller)).toEqual(['billing', 'billing', '12']);
@@ -84,19 +89,19 @@ describe('caller keys', () => {
       HEADGATE_TOKEN: TOKEN,
       HEADGATE_CALLER_KEYS: `billing=${BILLING}`,
     });
-    await askFor(running.url, '/domains', { 'headgate-key': BILLING });
-    await askFor(running.url, '/domains', { 'headgate-key': `${BILLING}-typo` });
+    await ask(`${running.url}/domains`, { headers: { 'headgate-key': BILLING } });
+    await ask(`${running.url}/domains`, { headers: { 'headgate-key': `${BILLING}-typo` } });
     expect(api.seen).toHaveLength(1);
     expect(JSON.stringify(api.seen)).not.toContain(BILLING);
-    expect(running.lines.join('')).not.toContain(BILLING);
-    expect(running.lines.join('')).not.toContain(TOKEN);
+    expect(running.log.text).not.toContain(BILLING);
+    expect(running.log.text).not.toContain(TOKEN);
   });
 
   test('are not shown with the settings in force', async () => {
     const keys = `billing: ${WEB}\n`;
     const running = await start({ HEADGATE_CALLER_KEYS_FILE: 'keys.yaml' }, { 'keys.yaml': keys });
-    expect((await askFor(running.adminUrl ?? '', '/config')).body).not.toContain(WEB);
-    const loaded = settingsOf({ HEADGATE_CALLER_KEYS: `billing=${BILLING}` });
+    expect((await ask(`${running.adminUrl}/config`)).text).not.toContain(WEB);
+    const loaded = loadSettings({ HEADGATE_CALLER_KEYS: `billing=${BILLING}` });
     expect(JSON.stringify(loaded.kind === 'ok' ? loaded.effective : [])).toContain('(secret)');
     expect(JSON.stringify(loaded.kind === 'ok' ? loaded.effective : [])).not.toContain(BILLING);
   });
@@ -108,10 +113,12 @@ describe('caller keys', () => {
       { 'headgate.yaml': yaml },
     );
     api.consume(`token ${TOKEN}`, 'read', 80);
-    await askFor(running.url, '/domains', { 'headgate-key': WEB, 'headgate-max-wait': '0' });
-    const batch = await askFor(running.url, '/domains', { 'headgate-key': WEB });
+    await ask(`${running.url}/domains`, {
+      headers: { 'headgate-key': WEB, 'headgate-max-wait': '0' },
+    });
+    const batch = await ask(`${running.url}/domains`, { headers: { 'headgate-key': WEB } });
     const claimed = { 'headgate-key': BILLING, 'headgate-caller': 'batch', 'headgate-max-wait': 0 };
-    const billing = await askFor(running.url, '/domains', claimed);
+    const billing = await ask(`${running.url}/domains`, { headers: claimed });
     expect([batch.status, billing.status]).toEqual([429, 503]);
   });
 
@@ -121,7 +128,7 @@ describe('caller keys', () => {
     ['an invalid name', `bill ing=${BILLING}`, 'name=key pairs'],
     ['one key for two', `a=${BILLING},b=${BILLING}`, 'no key twice'],
   ])('are refused at the start when there is %s, and not shown', (_, keys, expected) => {
-    const loaded = settingsOf({ HEADGATE_CALLER_KEYS: keys });
+    const loaded = loadSettings({ HEADGATE_CALLER_KEYS: keys });
     expect(loaded).toMatchObject({ kind: 'bad', problems: [expect.stringContaining(expected)] });
     expect(JSON.stringify(loaded)).not.toContain(BILLING);
   });
@@ -137,13 +144,13 @@ describe('caller keys', () => {
     ['has the key first', `${BILLING}: billing\n`, 'expected a key of at least 16'],
   ])('are refused at the start when their file %s, and not shown', (_, text, expected) => {
     const files = text === undefined ? {} : { 'keys.yaml': text };
-    const loaded = settingsOf({ HEADGATE_CALLER_KEYS_FILE: 'keys.yaml' }, files);
+    const loaded = loadSettings({ HEADGATE_CALLER_KEYS_FILE: 'keys.yaml' }, files);
     expect(loaded).toMatchObject({ kind: 'bad', problems: [expect.stringContaining(expected)] });
     expect(JSON.stringify(loaded)).not.toContain(BILLING);
   });
 
   test('are accepted from one place only', () => {
-    const loaded = settingsOf(
+    const loaded = loadSettings(
       { HEADGATE_CALLER_KEYS: `a=${BILLING}`, HEADGATE_CALLER_KEYS_FILE: 'keys.yaml' },
       { 'keys.yaml': `b: ${WEB}\n` },
     );
@@ -158,25 +165,25 @@ describe('a token and a listener beyond loopback', () => {
   const env = { HEADGATE_TOKEN: TOKEN, HEADGATE_LISTEN: '0.0.0.0:8080' };
 
   test('do not start together', () => {
-    expect(settingsOf(env)).toMatchObject({
+    expect(loadSettings(env)).toMatchObject({
       kind: 'bad',
       problems: [
         expect.stringMatching(/HEADGATE_CALLER_KEYS.*HEADGATE_OPEN=true.*0\.0\.0\.0:8080/),
       ],
     });
     const file = { HEADGATE_TOKEN_FILE: 'token', HEADGATE_LISTEN: '[::]:8080' };
-    expect(settingsOf(file, { token: TOKEN })).toMatchObject({
+    expect(loadSettings(file, { token: TOKEN })).toMatchObject({
       kind: 'bad',
       problems: [expect.stringContaining('HEADGATE_TOKEN_FILE')],
     });
   });
 
   test('start with keys, or with HEADGATE_OPEN', () => {
-    expect(settingsOf({ ...env, HEADGATE_CALLER_KEYS: `billing=${BILLING}` }).kind).toBe('ok');
-    expect(settingsOf({ ...env, HEADGATE_OPEN: 'true' }).kind).toBe('ok');
-    expect(settingsOf({ HEADGATE_LISTEN: '0.0.0.0:8080' }).kind).toBe('ok');
+    expect(loadSettings({ ...env, HEADGATE_CALLER_KEYS: `billing=${BILLING}` }).kind).toBe('ok');
+    expect(loadSettings({ ...env, HEADGATE_OPEN: 'true' }).kind).toBe('ok');
+    expect(loadSettings({ HEADGATE_LISTEN: '0.0.0.0:8080' }).kind).toBe('ok');
     for (const listen of ['127.0.0.1:8080', '127.8.8.8:8080', '[::1]:8080', 'localhost:8080']) {
-      expect(settingsOf({ HEADGATE_TOKEN: TOKEN, HEADGATE_LISTEN: listen }).kind).toBe('ok');
+      expect(loadSettings({ HEADGATE_TOKEN: TOKEN, HEADGATE_LISTEN: listen }).kind).toBe('ok');
     }
   });
 });

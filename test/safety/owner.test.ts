@@ -4,7 +4,8 @@ import { Call } from '../../src/gateway/call.ts';
 import { makeCallerOfKey } from '../../src/gateway/credentials.ts';
 import { makeIdentify } from '../../src/gateway/identify.ts';
 import { NO_BODY } from '../../src/upstream/body.ts';
-import { askFor, settingsOf } from '../support/composed.ts';
+import { ask } from '../support/ask.ts';
+import { loadSettings } from '../support/gateway.ts';
 
 const KEYS = [
   { caller: 'billing', key: 'billing-key-0123456789' },
@@ -13,7 +14,7 @@ const KEYS = [
 
 /** Answers each request with the owner and the caller of its ticket. */
 async function startIdentifying(withKeys: boolean): Promise<string> {
-  const settings = settingsOf({});
+  const settings = loadSettings({});
   if (settings.kind === 'bad') throw new Error(settings.problems.join('\n'));
   const identify = makeIdentify({
     ...settings.config,
@@ -43,7 +44,7 @@ async function startIdentifying(withKeys: boolean): Promise<string> {
 }
 
 async function ownerOf(url: string, headers: Record<string, string>): Promise<string> {
-  return (await askFor(url, '/domains', headers)).body;
+  return (await ask(`${url}/domains`, { headers })).text;
 }
 
 test('with keys, the owner is the caller of the key, whatever name the caller sends', async () => {

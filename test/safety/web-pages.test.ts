@@ -1,21 +1,21 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { startAzion, type Azion } from '../support/azion.ts';
-import { askFor, composeGateway, type Composed } from '../support/composed.ts';
+import { ask } from '../support/ask.ts';
+import { startGateway, type TestGateway } from '../support/gateway.ts';
 
 const TOKEN = 'the-api-token-0123456789';
 const OWN = 'token of-a-caller-of-its-own';
 
 let api: Azion;
-let gateway: Composed;
+let gateway: TestGateway;
 let seenBefore = 0;
 
 beforeAll(async () => {
   const limit = { limit: 10_000, periodMs: 60_000 };
   api = await startAzion({ limits: { read: limit, write: limit } });
-  gateway = await composeGateway({
-    HEADGATE_UPSTREAM_URL: api.url,
-    HEADGATE_TOKEN: TOKEN,
-    HEADGATE_HOSTS: 'gate.example.com,headgate.prod',
+  gateway = await startGateway({
+    upstream: api.url,
+    settings: { HEADGATE_TOKEN: TOKEN, HEADGATE_HOSTS: 'gate.example.com,headgate.prod' },
   });
 });
 
@@ -38,7 +38,7 @@ describe('with a configured token, a web page', () => {
     ['with two origins', { origin: 'http://127.0.0.1, https://evil.example.com' }],
   ])('%s cannot use it', async (_, headers) => {
     for (const method of ['GET', 'POST', 'OPTIONS']) {
-      const refused = await askFor(gateway.url, '/domains', headers, method);
+      const refused = await ask(`${gateway.url}/domains`, { method, headers });
       expect(refused.status).toBe(403);
       expect(refused.headers['headgate-error']).toBe('cross-site');
     }
@@ -54,16 +54,16 @@ describe('with a configured token, a web page', () => {
     'gate.example.com.evil.example.com',
     '127.0.0.1@evil.example.com',
   ])('whose name %j resolves to this address cannot use it', async (host) => {
-    const refused = await askFor(gateway.url, '/domains', { host });
+    const refused = await ask(`${gateway.url}/domains`, { headers: { host } });
     expect(refused.status).toBe(403);
     expect(refused.headers['headgate-error']).toBe('foreign-host');
-    expect(JSON.parse(refused.body).detail).toContain('HEADGATE_HOSTS');
+    expect(JSON.parse(refused.text).detail).toContain('HEADGATE_HOSTS');
     expect(api.seen).toHaveLength(seenBefore);
   });
 
   test('can use its own credentials', async () => {
     const headers = { origin: 'https://app.example.com', authorization: OWN };
-    expect((await askFor(gateway.url, '/domains', headers)).status).toBe(200);
+    expect((await ask(`${gateway.url}/domains`, { headers })).status).toBe(200);
   });
 });
 
@@ -85,7 +85,7 @@ describe('with a configured token, a service', () => {
     'Gate.Example.Com.:8080',
     'headgate.prod',
   ])('reaches the gateway as %s', async (host) => {
-    expect((await askFor(gateway.url, '/domains', { host })).status).toBe(200);
+    expect((await ask(`${gateway.url}/domains`, { headers: { host } })).status).toBe(200);
   });
 
   test('or a browser that opens the gateway directly is not taken for a page of another site', async () => {
@@ -95,16 +95,18 @@ describe('with a configured token, a service', () => {
       { 'sec-fetch-site': 'same-origin', origin: gateway.url },
       { host, origin: `http://${host}` },
     ]) {
-      expect((await askFor(gateway.url, '/domains', headers)).status).toBe(200);
+      expect((await ask(`${gateway.url}/domains`, { headers })).status).toBe(200);
     }
   });
 });
 
 test('without a configured token, Host and Origin are not checked', async () => {
-  const plain = await composeGateway({ HEADGATE_UPSTREAM_URL: api.url });
+  const plain = await startGateway({ upstream: api.url });
   try {
     const headers = { host: 'anything.example.com', origin: 'https://app.example.com' };
-    const answer = await askFor(plain.url, '/domains', { ...headers, authorization: OWN });
+    const answer = await ask(`${plain.url}/domains`, {
+      headers: { ...headers, authorization: OWN },
+    });
     expect(answer.status).toBe(200);
   } finally {
     await plain.stop();

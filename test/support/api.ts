@@ -3,30 +3,30 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import { createServer as createTlsServer } from 'node:https';
 
 export interface ApiOptions {
-  /** Speaks TLS with these. */
+  /** The certificate and key with which it speaks TLS. */
   readonly tls?: { readonly cert: string | Buffer; readonly key: string | Buffer };
   readonly keepAliveTimeoutMs?: number;
 }
 
-/** What a request was when it came. */
+/** A request as the API received it. */
 export interface SeenRequest {
   readonly method: string;
   readonly url: string;
   readonly headers: IncomingMessage['headers'];
   readonly rawHeaders: readonly string[];
-  /** The name in its TLS handshake. */
+  /** The server name in its TLS handshake. */
   readonly servername: string | false | undefined;
 }
 
 export interface Api {
   readonly url: string;
   readonly seen: readonly SeenRequest[];
-  /** Connections so far. */
+  /** The number of connections so far. */
   readonly connections: number;
   close(): Promise<void>;
 }
 
-/** An API that answers as a test says, and remembers what it was asked. */
+/** Starts an API that answers with `answer`, and keeps the requests that it received. */
 export async function startApi(
   answer: (incoming: IncomingMessage, outgoing: ServerResponse) => unknown,
   { tls, keepAliveTimeoutMs = 30_000 }: ApiOptions = {},

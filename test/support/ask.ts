@@ -5,14 +5,14 @@ export interface AskOptions {
   /** Pairs in an object, or name, value, name, value … to repeat one. */
   readonly headers?: OutgoingHttpHeaders | readonly string[];
   readonly body?: string | Buffer;
-  /** The address to call from, such as 127.0.0.2: another host, as far as anybody can tell. */
+  /** The address to call from, such as 127.0.0.2, which the gateway takes for another host. */
   readonly from?: string;
-  /** Hangs up when it is aborted. */
+  /** Closes the connection when it is aborted. */
   readonly signal?: AbortSignal;
   readonly agent?: Agent;
 }
 
-/** What came back. */
+/** The answer as the client received it. */
 export interface Answer {
   readonly status: number;
   readonly headers: IncomingHttpHeaders;
@@ -22,23 +22,23 @@ export interface Answer {
   readonly early: readonly { readonly status: number; readonly headers: IncomingHttpHeaders }[];
   readonly body: Buffer;
   readonly text: string;
-  /** Whether the answer came to its proper end. */
+  /** Whether the answer is complete, not cut off. */
   readonly complete: boolean;
-  /** Milliseconds from asking until the end. */
+  /** Milliseconds from the request to the end of the answer. */
   readonly tookMs: number;
 }
 
-/** Sockets that nobody else shares, closed as soon as they are idle. */
+/** Uses a connection of its own for each request. */
 const PLAIN = new Agent({ keepAlive: false, maxSockets: Infinity });
 
 /**
- * Sends a request byte for byte as it is told, and resolves when the answer ended or broke off.
- * Rejects when no answer came.
+ * Sends a request exactly as given, and resolves when the answer ends or breaks off. Rejects when
+ * there is no answer.
  */
 export function ask(url: string, options: AskOptions = {}): Promise<Answer> {
   const { method = 'GET', headers = {}, body, from, signal, agent = PLAIN } = options;
   const { hostname, port } = new URL(url);
-  // The target goes out as it was written: `new URL` would tidy it up.
+  // The request target is sent as it is written; `new URL` would normalise it.
   const path = url.slice(url.indexOf('/', 'http://'.length)) || '/';
   const startedAt = performance.now();
   return new Promise((resolve, reject) => {
@@ -80,7 +80,7 @@ export function ask(url: string, options: AskOptions = {}): Promise<Answer> {
   });
 }
 
-/** `count` requests at once. */
+/** Sends `count` requests at once. */
 export function askMany(count: number, one: (index: number) => Promise<Answer>): Promise<Answer[]> {
   return Promise.all(Array.from({ length: count }, (_, index) => one(index)));
 }

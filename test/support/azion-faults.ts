@@ -2,29 +2,29 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { gzipSync } from 'node:zlib';
 
 /**
- * What can go wrong between us and an API, by name. A request asks for one with `x-sim-fault`, or a
- * test asks for the next ones with `Azion.failNext`.
+ * Faults of an API and of the connection to it, by name. A request selects one with the header
+ * `x-sim-fault`; a test selects those of the next calls with `Azion.failNext`.
  *
  *   delay:MS            answers late
  *   reset-before-read   breaks the connection before the call counts
  *   reset-after-read    counts the call, then breaks the connection
- *   never-answer        counts the call and says nothing
+ *   never-answer        counts the call and sends no answer
  *   stall-body          sends headers and half the body, then nothing
  *   truncate            sends half the body under a whole Content-Length, then ends
  *   truncate-chunked    ends a chunked body without its last chunk
  *   not-http            answers with bytes that are not HTTP
  *   bad-head            answers with a header that HTTP forbids
- *   garbage-rates       rate headers that mean nothing
+ *   garbage-rates       rate headers without a meaning
  *   slow-chunks         sends the body a few bytes at a time
- *   reset-in-an-hour    reports a reset an hour later than it is
- *   reset-in-the-past   reports a reset that is over
+ *   reset-in-an-hour    reports the reset an hour too late
+ *   reset-in-the-past   reports a reset in the past
  *   reset-zero          reports a reset of 0
  *   empty-for-a-day     reports that nothing is left until tomorrow
  *   edge-502            an edge's HTML, without rate headers and uncounted
  *   no-rates            a good answer without rate headers, uncounted
- *   cached              a good answer out of a cache: old rates, Age, uncounted
- *   throttle-route      a 429 about this request: the budget has something left
- *   throttle-bare       a 429 that says nothing else
+ *   cached              a good answer from a cache: old rate headers, Age, uncounted
+ *   throttle-route      a 429 about this request alone: the budget is not spent
+ *   throttle-bare       a 429 without further headers
  *   error-500           a counted 500 with rate headers
  *   early-hints         103 first
  *   processing          102 first
@@ -39,7 +39,9 @@ export interface FaultContext {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: string;
-  /** Answers as if nothing were wrong. */
+  /** Calls `run` after `ms` of the API's clock. */
+  readonly delay: (ms: number, run: () => void) => void;
+  /** Answers without a fault. */
   readonly answer: (changes?: {
     status?: number;
     headers?: Record<string, string>;
@@ -47,7 +49,7 @@ export interface FaultContext {
   }) => void;
 }
 
-/** Faults that strike before the limiter is asked. */
+/** Faults of calls that the limiter does not count. */
 export const UNCOUNTED: ReadonlySet<Fault> = new Set([
   'reset-before-read',
   'edge-502',
@@ -61,12 +63,12 @@ const HOUR_MS = 3_600_000;
 
 /** Plays a fault instead of the usual answer. */
 export function play(fault: Fault, context: FaultContext): void {
-  const { incoming, outgoing, status, headers, body, answer } = context;
+  const { incoming, outgoing, status, headers, body, delay, answer } = context;
   const [name = '', argument = ''] = fault.split(':');
   const half = body.slice(0, Math.ceil(body.length / 2));
   switch (name) {
     case 'delay':
-      setTimeout(() => answer(), Number(argument));
+      delay(Number(argument), () => answer());
       return;
     case 'reset-before-read':
     case 'reset-after-read':
@@ -192,7 +194,7 @@ function drip(outgoing: ServerResponse, body: string, at = 0): void {
   outgoing.write(body.slice(at, at + 7), () => setImmediate(drip, outgoing, body, at + 7));
 }
 
-/** The reported reset, moved; only for the default dialect. */
+/** The reported reset, shifted by `ms`; only for the default dialect. */
 function shifted(headers: Readonly<Record<string, string>>, ms: number): string {
   const at = Date.parse(`${headers['x-ratelimit-reset'] ?? ''}Z`);
   return new Date(at + ms).toISOString().replace('Z', '000');

@@ -1,4 +1,4 @@
-/** What a route answers once a call has passed the gate. */
+/** The answer of a route to a call that was not refused. */
 export interface RouteAnswer {
   readonly status: number;
   readonly body: unknown;
@@ -144,7 +144,7 @@ function parse(body: string): Record<string, unknown> | undefined {
     const value: unknown = JSON.parse(body);
     return typeof value === 'object' && value !== null ? { ...value } : undefined;
   } catch {
-    // Not JSON: the route says so to the caller.
+    // The route answers a body that is no JSON with a 400.
     return undefined;
   }
 }

@@ -1,26 +1,27 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { Clock } from '../../src/util/clock.ts';
+import { systemClock } from '../../src/util/system-clock.ts';
 import { play, UNCOUNTED, type Fault } from './azion-faults.ts';
 import { makeRoutes } from './azion-routes.ts';
 import { renderHeaders, type Dialect } from './dialect.ts';
 import { makeLimiter, type Limiter, type LimiterOptions, type Semantics } from './limiter.ts';
 
 export interface AzionOptions {
-  /** Where it listens on 127.0.0.1; a free port unless somebody says otherwise. */
+  /** The port on 127.0.0.1; a free one by default. */
   readonly port?: number;
   readonly semantics?: Semantics;
-  /** By class; the recorded limits unless a test says otherwise. */
+  /** By class; the recorded limits by default. */
   readonly limits?: Readonly<Record<string, LimiterOptions>>;
   readonly perAccount?: boolean;
   readonly dialect?: Dialect;
-  /** Where it takes the time from; the host's clock unless a test turns the hands. */
-  readonly clock?: Pick<Clock, 'now'>;
-  /** The API's own clock less that. */
+  /** Its clock, which its delays use as well; the host's by default. */
+  readonly clock?: Clock;
+  /** How far the API's own clock is ahead of that. */
   readonly skewMs?: number;
   readonly dateHeader?: boolean;
   /** Milliseconds before it answers. */
   readonly latencyMs?: () => number;
-  /** Tokens that may call but nothing else: 403. */
+  /** Credentials that the API knows and answers with 403. */
   readonly forbidden?: readonly string[];
 }
 
@@ -30,7 +31,7 @@ export interface SeenCall {
   readonly atMs: number;
   readonly class: string;
   readonly method: string;
-  /** As it came, query included. */
+  /** The request target as it was received, with its query. */
   readonly url: string;
   readonly headers: IncomingMessage['headers'];
   readonly rawHeaders: readonly string[];
@@ -39,18 +40,20 @@ export interface SeenCall {
   readonly counted: boolean;
 }
 
-/** The API, as far as its documentation and recordings tell, on a port of its own. */
+/** A simulator of the API, after its documentation and recordings, on a port of its own. */
 export interface Azion {
   readonly url: string;
   /** The latest calls, oldest first; at most a hundred thousand. */
   readonly seen: readonly SeenCall[];
-  /** 429s that it sent. */
+  /** The number of calls that it holds for its latency or a `delay:` fault. */
+  readonly delayed: number;
+  /** The number of 429s that it sent. */
   readonly throttled: number;
-  /** Calls that it served and counted. */
+  /** The number of calls that it served and counted. */
   readonly operations: number;
   /** The next `count` calls meet this fault. */
   failNext(fault: Fault, count?: number): void;
-  /** Somebody else spends `count` operations of a credential's budget. */
+  /** Spends `count` operations of a credential's budget, as another client of the API would. */
   consume(authorization: string, className: string, count: number): void;
   limiter(authorization: string, className: string): Limiter;
   close(): Promise<void>;
@@ -70,7 +73,7 @@ const ACCEPTED = /application\/json\s*;\s*version=3/;
 const CREDENTIAL = /^(?:token|bearer) \S+$/i;
 const BASIC = /^basic \S+$/i;
 
-/** Starts the API on 127.0.0.1. It checks in the API's order: 406, 401, 403, 429, then the route. */
+/** Starts the API on 127.0.0.1. It checks in the API's order: 406, 401, 403, 429, the route. */
 export async function startAzion(options: AzionOptions = {}): Promise<Azion> {
   const {
     semantics = 'sliding',
@@ -78,15 +81,25 @@ export async function startAzion(options: AzionOptions = {}): Promise<Azion> {
     perAccount = false,
     dialect = {},
   } = options;
-  const { clock = performance, skewMs = 0, dateHeader = true, latencyMs, forbidden = [] } = options;
+  const { clock, skewMs = 0, dateHeader = true, latencyMs, forbidden = [] } = options;
   const limiters = new Map<string, Limiter>();
   const faults: Fault[] = [];
   const seen: SeenCall[] = [];
   const route = makeRoutes();
+  let delayed = 0;
   let throttled = 0;
   let operations = 0;
   let origin = '';
-  const now = (): number => performance.timeOrigin + clock.now() + skewMs;
+  const delay = (ms: number, run: () => void): void => {
+    if (ms <= 0) return run();
+    delayed++;
+    (clock ?? systemClock).after(ms, () => {
+      delayed--;
+      run();
+    });
+  };
+  const now = (): number =>
+    (clock?.wallMs() ?? performance.timeOrigin + performance.now()) + skewMs;
 
   function limiter(authorization: string, className: string): Limiter {
     const key = `${perAccount ? '' : authorization.toLowerCase()} ${className}`;
@@ -98,7 +111,7 @@ export async function startAzion(options: AzionOptions = {}): Promise<Azion> {
     return made;
   }
 
-  /** Refusals that come before the count; they carry no rate headers. */
+  /** Refusals that the API does not count; they have no rate headers. */
   function gate(path: string, { headers }: IncomingMessage): [number, string] | undefined {
     if (!ACCEPTED.test(headers.accept ?? '')) {
       return [406, 'Could not satisfy the request Accept header.'];
@@ -169,6 +182,7 @@ export async function startAzion(options: AzionOptions = {}): Promise<Azion> {
         headers: date,
         body: '',
         answer: () => undefined,
+        delay,
       });
       return;
     }
@@ -205,6 +219,7 @@ export async function startAzion(options: AzionOptions = {}): Promise<Azion> {
       status: answer.status,
       headers: rates,
       body: content,
+      delay,
       answer: (changes = {}) =>
         send(
           changes.status ?? answer.status,
@@ -224,8 +239,7 @@ export async function startAzion(options: AzionOptions = {}): Promise<Azion> {
     incoming.on('data', (chunk: Buffer) => chunks.push(chunk));
     incoming.on('end', () => {
       const answer = (): void => handle(incoming, outgoing, Buffer.concat(chunks).toString());
-      if (latencyMs === undefined) answer();
-      else setTimeout(answer, latencyMs());
+      delay(latencyMs?.() ?? 0, answer);
     });
   });
   await new Promise<void>((resolve, reject) => {
@@ -239,6 +253,9 @@ export async function startAzion(options: AzionOptions = {}): Promise<Azion> {
   return {
     url: origin,
     seen,
+    get delayed() {
+      return delayed;
+    },
     get throttled() {
       return throttled;
     },

@@ -1,19 +1,10 @@
-import { accessSync } from 'node:fs';
 import { chromium, type Browser } from 'playwright-core';
+import { pathOf } from './tools.ts';
 
-const CHROMIUM = process.env['HEADGATE_TEST_CHROMIUM'] ?? '/usr/bin/chromium';
-
-/** Debian's browser, without a window. Where there is none it says what to install. */
+/** Starts Chromium without a window. */
 export async function launchBrowser(further: readonly string[] = []): Promise<Browser> {
-  try {
-    accessSync(CHROMIUM);
-  } catch {
-    throw new Error(
-      `no browser at ${CHROMIUM}: apt-get install chromium, or set HEADGATE_TEST_CHROMIUM to one`,
-    );
-  }
   return chromium.launch({
-    executablePath: CHROMIUM,
+    executablePath: pathOf('chromium'),
     args: [
       '--no-sandbox',
       '--disable-gpu',

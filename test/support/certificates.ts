@@ -2,8 +2,9 @@ import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { pathOf } from './tools.ts';
 
-/** A certificate that signed itself, in files and in memory. */
+/** A self-signed certificate, in files and in memory. */
 export interface Certificate {
   readonly certPath: string;
   readonly keyPath: string;
@@ -11,7 +12,7 @@ export interface Certificate {
   readonly key: string;
 }
 
-/** A folder of its own with certificates made by openssl for a test. */
+/** A temporary folder of certificates that openssl makes for a test. */
 export class Certificates {
   readonly folder = mkdtempSync(join(tmpdir(), 'headgate-certificates-'));
   #count = 0;
@@ -22,7 +23,7 @@ export class Certificates {
     const [certPath, keyPath] = [`${base}.crt`, `${base}.key`];
     const what = 'req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2'.split(' ');
     const name = ['-subj', `/CN=${names[0]}`, '-addext', `subjectAltName=${names.join(',')}`];
-    execFileSync('openssl', [...what, ...name, '-keyout', keyPath, '-out', certPath], {
+    execFileSync(pathOf('openssl'), [...what, ...name, '-keyout', keyPath, '-out', certPath], {
       stdio: 'ignore',
     });
     return {

@@ -1,7 +1,7 @@
 /** The names of the headers. */
 export type Family = 'x-ratelimit' | 'x-rate-limit' | 'ratelimit' | 'structured';
 
-/** The ways to say when a limit resets. */
+/** The formats of a reset. */
 export type ResetFormat =
   | 'iso-micros'
   | 'iso-zone'
@@ -19,14 +19,14 @@ export type ResetFormat =
 
 export type RetryAfterFormat = 'none' | 'delta-ceil' | 'delta-float' | 'http-date';
 
-/** How an API says what its limiter knows; Azion's way is the default. */
+/** The rate headers of an API; Azion's are the default. */
 export interface Dialect {
   readonly family?: Family;
   readonly reset?: ResetFormat;
   readonly retryAfter?: RetryAfterFormat;
 }
 
-/** What is to be said. */
+/** The values that the rate headers report. */
 export interface Said {
   readonly allowed: boolean;
   readonly limit: number;
@@ -35,7 +35,7 @@ export interface Said {
   readonly retryAtMs: number;
 }
 
-/** Renders rate headers as the API would send them at `nowMs` on its own clock. */
+/** Renders rate headers as the API sends them at `nowMs` on its own clock. */
 export function renderHeaders(said: Said, nowMs: number, dialect: Dialect): Record<string, string> {
   const { family = 'x-ratelimit', reset = 'iso-micros', retryAfter = 'none' } = dialect;
   const headers: Record<string, string> =

@@ -7,7 +7,7 @@ interface Pending extends HeapItem {
   readonly run: () => void;
 }
 
-/** A clock that stands still until a test moves it, and then fires what became due, in order. */
+/** A clock that only a test moves; timers that become due fire in order. */
 export class FakeClock implements Clock {
   #now: number;
   #order = 0;
@@ -29,7 +29,7 @@ export class FakeClock implements Clock {
     return this.#epochMs + this.#now;
   }
 
-  /** How many timers are set. */
+  /** The number of timers that are set. */
   get pending(): number {
     return this.#pending.size;
   }
@@ -41,17 +41,17 @@ export class FakeClock implements Clock {
     return { cancel: () => this.#pending.remove(pending) };
   }
 
-  /** When the next timer is due, or `undefined` when none is set. */
+  /** The time at which the next timer is due; `undefined` when none is set. */
   nextAt(): number | undefined {
     return this.#pending.first?.at;
   }
 
-  /** Moves the time on by `ms` and fires nothing, as for a process that was stopped so long. */
+  /** Moves the time forward by `ms` and fires no timer, like a process that was stopped. */
   oversleep(ms: number): void {
     this.#now += ms;
   }
 
-  /** Moves the time on by `ms`, firing every timer that becomes due on the way. */
+  /** Moves the time forward by `ms`, and fires every timer that becomes due on the way. */
   advance(ms: number): void {
     const end = this.#now + ms;
     for (;;) {

@@ -3,20 +3,20 @@ import { createServer, request } from 'node:http';
 import { connect, type Socket } from 'node:net';
 
 export interface ForwardProxyOptions {
-  /** The Proxy-Authorization that it wants. */
+  /** The Proxy-Authorization that it requires. */
   readonly authorization?: string;
-  /** Where it connects for every host, in place of a name server. */
+  /** The address that it connects to for every host, in place of a name server. */
   readonly to: string;
 }
 
 export interface ForwardProxy {
   readonly url: string;
-  /** Method and target of each request that it was sent. */
+  /** The method and target of each request that it received. */
   readonly asked: readonly string[];
   close(): Promise<void>;
 }
 
-/** A small HTTP proxy: tunnels for CONNECT, and forwards what is asked for by a whole URL. */
+/** Starts an HTTP proxy: CONNECT opens a tunnel, a request for an absolute URL is forwarded. */
 export async function startForwardProxy({
   authorization,
   to,

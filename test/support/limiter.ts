@@ -1,21 +1,21 @@
-/** What an API's limiter says of one call. */
+/** The decision of an API's limiter on one call. */
 export interface Verdict {
   readonly allowed: boolean;
   readonly limit: number;
   readonly remaining: number;
   /** Milliseconds since 1970 on the API's own clock. */
   readonly resetAtMs: number;
-  /** When a refused caller would be let in, on the API's own clock. */
+  /** The time from which a refused call would be accepted, on the API's own clock. */
   readonly retryAtMs: number;
 }
 
-/** One budget at the API's end. Every time is on the API's own clock; refused calls do not count. */
+/** One budget of the API. All times are on the API's own clock; refused calls do not count. */
 export interface Limiter {
   take(nowMs: number): Verdict;
   setLimit(limit: number): void;
 }
 
-/** How APIs count. The last four are hostile: what they report is not when a slot comes back. */
+/** How APIs count. The last four report a reset at which no slot returns. */
 export type Semantics =
   | 'fixed'
   | 'aligned'
@@ -54,7 +54,7 @@ export function makeLimiter(semantics: Semantics, options: LimiterOptions): Limi
   }
 }
 
-/** A window that opens with the first call, or one on the clock: `endOf` says when it ends. */
+/** A window that opens with a call, and ends at `endOf` its start. */
 function makeWindow(
   { limit, periodMs }: LimiterOptions,
   endOf: (nowMs: number, periodMs: number) => number,
@@ -79,7 +79,7 @@ function makeWindow(
   };
 }
 
-/** Reports what was left before the call. */
+/** Reports the count that remained before the call. */
 function makeRemainingBefore(options: LimiterOptions): Limiter {
   const window = makeWindow(options, (now, periodMs) => now + periodMs);
   return {
@@ -91,7 +91,7 @@ function makeRemainingBefore(options: LimiterOptions): Limiter {
   };
 }
 
-/** A sliding log: each call comes back a period after it was made. */
+/** A sliding log: the slot of each call returns one period after the call. */
 function makeLog(
   { limit, periodMs }: LimiterOptions,
   resetOf: (nowMs: number, oldestMs: number | undefined, periodMs: number) => number,
@@ -123,7 +123,7 @@ function makeLog(
   };
 }
 
-/** A bucket that leaks evenly. `resetIn` says what the API reports, from level and leak. */
+/** A bucket that leaks evenly. `resetIn` is the reported delay, from level and leak. */
 function makeLeaky(
   { limit, periodMs }: LimiterOptions,
   resetIn: (level: number, leakPerMs: number) => number,
@@ -152,7 +152,7 @@ function makeLeaky(
   };
 }
 
-/** Levels are sums of fractions; less than this is no operation. */
+/** Levels are sums of fractions, and differences below this are rounding. */
 const ROUNDING = 1e-9;
 
 /** Two aligned windows, the last one weighed by how much of it still overlaps. */

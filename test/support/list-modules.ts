@@ -1,6 +1,6 @@
 import { registerHooks } from 'node:module';
 
-/** For `node --import`: says on standard error which OpenTelemetry packages the process loads. */
+/** For `node --import`: prints the OpenTelemetry packages that the process loads on stderr. */
 const seen = new Set<string>();
 registerHooks({
   load(url, context, nextLoad) {

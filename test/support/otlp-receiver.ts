@@ -38,12 +38,12 @@ const request = z.object({
 
 export type ReceivedSpan = z.output<typeof span>;
 
-/** Where traces are sent: OTLP over HTTP, as a collector takes it. */
+/** A collector of traces: OTLP over HTTP. */
 export interface OtlpReceiver {
   readonly url: string;
-  /** In JSON, decoded. */
+  /** The spans of requests in JSON, decoded. */
   readonly spans: readonly ReceivedSpan[];
-  /** Attributes of the latest resource. */
+  /** The attributes of the latest resource. */
   readonly resource: Readonly<Record<string, unknown>>;
   /** Every request: its path, its content type, and its body. */
   readonly requests: readonly { path: string; type: string; body: Buffer }[];

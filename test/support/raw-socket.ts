@@ -5,9 +5,9 @@ import { connect as connectTls, type ConnectionOptions } from 'node:tls';
 /** A connection on which a test writes and reads bytes, with no client in between. */
 export class RawSocket {
   readonly socket: Socket;
-  /** All that came so far, a character a byte. */
+  /** The bytes received so far, one character each. */
   received = '';
-  /** How the other side ended it; `undefined` while it is open. */
+  /** How the peer ended it; `undefined` while it is open. */
   ended: 'end' | 'reset' | undefined;
   readonly #watchers = new Set<() => void>();
 
@@ -36,7 +36,7 @@ export class RawSocket {
     this.socket.write(typeof bytes === 'string' ? Buffer.from(bytes, 'latin1') : bytes);
   }
 
-  /** Resolves when what came so far satisfies `seen`; rejects when it ended before. */
+  /** Resolves when the bytes received satisfy `seen`; rejects when the peer ends it before. */
   async until(seen: (received: string) => boolean): Promise<string> {
     await this.#wait(() => {
       if (seen(this.received)) return true;
@@ -69,7 +69,7 @@ export class RawSocket {
   }
 }
 
-/** Connects to where a URL points, with TLS when options for it are given. */
+/** Connects to the host of a URL, with TLS when options for it are given. */
 export async function openRaw(url: string, tls?: ConnectionOptions): Promise<RawSocket> {
   const { hostname, port } = new URL(url);
   const to = { host: hostname.replaceAll(/[[\]]/g, ''), port: Number(port) };
@@ -78,7 +78,7 @@ export async function openRaw(url: string, tls?: ConnectionOptions): Promise<Raw
   return new RawSocket(socket);
 }
 
-/** Sends bytes and resolves to all that came when the other side has closed. */
+/** Sends bytes, and resolves to all bytes received when the peer has closed. */
 export async function exchangeRaw(url: string, bytes: string): Promise<string> {
   const raw = await openRaw(url);
   raw.write(bytes);
@@ -88,12 +88,12 @@ export async function exchangeRaw(url: string, bytes: string): Promise<string> {
 
 export interface RawServer {
   readonly url: string;
-  /** Connections so far, the latest last. */
+  /** The connections so far, the latest last. */
   readonly connections: readonly RawSocket[];
   close(): Promise<void>;
 }
 
-/** A server that answers with whatever bytes a test says. */
+/** Starts a server whose answers a test writes byte by byte. */
 export async function startRawServer(onConnection: (raw: RawSocket) => void): Promise<RawServer> {
   const connections: RawSocket[] = [];
   const server = createServer((socket) => {

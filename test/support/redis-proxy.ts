@@ -1,14 +1,14 @@
 import { connect, createServer, type Socket } from 'node:net';
 import { once } from 'node:events';
 
-/** A wire to a server that a test can harm. */
+/** A proxy in front of a server, with faults that a test switches on. */
 export interface FaultProxy {
   readonly port: number;
-  /** Cuts every connection, after letting through the first `bytes` of the next reply of each. */
+  /** Cuts every connection after the first `bytes` of its next reply. */
   cutMidReply(bytes: number): void;
-  /** While set, nothing that was published reaches anybody. */
+  /** While set, published messages reach no subscriber. */
   dropMessages(drop: boolean): void;
-  /** How many published messages were dropped. */
+  /** The number of published messages that were dropped. */
   readonly dropped: number;
   close(): Promise<void>;
 }
@@ -16,14 +16,14 @@ export interface FaultProxy {
 interface Wire {
   readonly client: Socket;
   readonly server: Socket;
-  /** The next reply breaks off after so many bytes. */
+  /** The number of bytes after which the next reply breaks off. */
   cutAfter: number | undefined;
 }
 
-/** What a published message starts with, in both versions of the protocol. */
+/** The start of a published message, in both versions of the protocol. */
 const MESSAGE = /^(?:>|\*)3\r\n\$7\r\nmessage\r\n/;
 
-/** Passes bytes between its own port and a server's. */
+/** Starts a proxy that forwards bytes between a port of its own and the server's. */
 export async function startFaultProxy(serverPort: number): Promise<FaultProxy> {
   const pairs = new Set<Wire>();
   let drop = false;

@@ -30,6 +30,8 @@ export interface ReplicaOptions {
   readonly sockets?: number;
   readonly maxQueue?: number;
   readonly maxBuckets?: number;
+  /** What it knows of the API's clock; nothing by default. */
+  readonly apiClock?: ApiClock;
   /** Steps start at once unless a test sets another end of turn. */
   readonly atEndOfTurn?: EndOfTurn;
 }
@@ -66,7 +68,8 @@ export class Replicas {
   }
 
   add(name: string, options: ReplicaOptions = {}): Replica {
-    const { sockets = 100, maxQueue = 100, maxBuckets, atEndOfTurn = (run) => run() } = options;
+    const { sockets = 100, maxQueue = 100, maxBuckets, apiClock = new ApiClock() } = options;
+    const { atEndOfTurn = (run) => run() } = options;
     const timedStep = makeTimedStep(this.redis.client);
     const permits = new FakePermits(sockets);
     const troubles: Error[] = [];
@@ -74,7 +77,7 @@ export class Replicas {
     const ledger = new SharedLedger({
       clock: this.clock,
       random: seededRandom(1),
-      apiClock: new ApiClock(),
+      apiClock,
       socketPermits: permits,
       maxQueue,
       ...(maxBuckets === undefined ? {} : { maxBuckets }),

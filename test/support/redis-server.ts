@@ -5,14 +5,14 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
-import { findRedisServer } from './redis-binary.ts';
+import { pathOf } from './tools.ts';
 
 export interface RedisServerOptions {
-  /** A port to listen on; a free one unless given. */
+  /** The port to listen on; a free one by default. */
   readonly port?: number;
   /** Further arguments, such as `--cluster-enabled yes`. */
   readonly args?: readonly string[];
-  /** Runs as a Sentinel with this configuration instead. */
+  /** The configuration of a Sentinel, to start one in place of a server. */
   readonly sentinel?: string;
 }
 
@@ -21,10 +21,10 @@ export interface RedisServer {
   readonly port: number;
   readonly pid: number;
   readonly url: string;
-  /** A connection for the test's own questions, closed with the server. */
+  /** A connection for the test's own commands, closed with the server. */
   readonly client: Redis;
   signal(signal: NodeJS.Signals): void;
-  /** Ends the process the hard way and waits until it is gone. */
+  /** Kills the process and waits until it is gone. */
   kill(): Promise<void>;
   /** Ends the process if it runs, closes the client and removes the directory. */
   stop(): Promise<void>;
@@ -32,13 +32,13 @@ export interface RedisServer {
 
 const START_TRIES = 5;
 
-/** Starts a server and makes sure that the one that answers on the port is this process. */
+/** Starts a server, and checks that the process that answers on the port is this one. */
 export async function startRedis(options: RedisServerOptions = {}): Promise<RedisServer> {
   for (let i = 1; ; i++) {
     try {
       return await startOnce(options.port ?? (await freePort()), options);
     } catch (error) {
-      // Another process may have taken the port between our asking for one and the server's start.
+      // Another process may have taken the port since it was free.
       if (options.port !== undefined || i === START_TRIES) throw error;
     }
   }
@@ -54,12 +54,12 @@ async function startOnce(port: number, options: RedisServerOptions): Promise<Red
     await writeFile(file, options.sentinel);
     args = [file, '--sentinel', ...common];
   }
-  const child = spawn(findRedisServer(), args, { stdio: ['ignore', 'pipe', 'pipe'] });
-  const said: string[] = [];
+  const child = spawn(pathOf('redis-server'), args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  const printed: string[] = [];
   for (const stream of [child.stdout, child.stderr]) {
     stream.on('data', (chunk: Buffer) => {
-      said.push(chunk.toString());
-      if (said.length > 100) said.shift();
+      printed.push(chunk.toString());
+      if (printed.length > 100) printed.shift();
     });
   }
   const client = new Redis({
@@ -79,7 +79,7 @@ async function startOnce(port: number, options: RedisServerOptions): Promise<Red
     await answers(client, child);
   } catch (cause) {
     await stop();
-    throw new Error(`redis-server did not start on port ${port}: ${said.join('')}`, { cause });
+    throw new Error(`redis-server did not start on port ${port}: ${printed.join('')}`, { cause });
   }
   return {
     port,
@@ -92,7 +92,7 @@ async function startOnce(port: number, options: RedisServerOptions): Promise<Red
   };
 }
 
-/** Waits until the server answers, and as the process that we started. */
+/** Waits until the server answers; rejects when another process does. */
 async function answers(client: Redis, child: ChildProcess): Promise<void> {
   const giveUpAt = performance.now() + 10_000;
   for (;;) {

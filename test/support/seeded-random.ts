@@ -1,6 +1,6 @@
 import type { Random } from '../../src/util/clock.ts';
 
-/** Random that comes out the same every time (mulberry32), so that a failure can be repeated. */
+/** Pseudo-random numbers, the same for each seed (mulberry32), so that a failure can be repeated. */
 export function seededRandom(seed: number): Random {
   let state = seed >>> 0;
   return () => {

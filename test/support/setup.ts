@@ -8,8 +8,8 @@ export interface Setup {
 }
 
 /**
- * An API and a gateway in front of it, for one test, which closes both when it ends. They share the
- * clock, if one is given.
+ * Starts the API's simulator and a gateway in front of it, for one test, and closes both when the
+ * test ends. They share the clock, if one is given.
  */
 export async function setUp(
   api: AzionOptions = {},
@@ -25,7 +25,7 @@ export async function setUp(
   return { azion, gateway };
 }
 
-/** A bucket as the admin listener tells of it. */
+/** A bucket as the admin listener shows it. */
 export interface BucketLine {
   readonly id: string;
   readonly class: string;
@@ -38,20 +38,23 @@ export interface BucketLine {
   readonly waitingByCaller: Readonly<Record<string, number>>;
 }
 
-/** What `GET /buckets` says now. */
+/** The buckets that `GET /buckets` shows now. */
 export async function bucketsOf({ adminUrl }: { adminUrl: string }): Promise<BucketLine[]> {
   const answer = await fetch(`${adminUrl}/buckets`);
   const { buckets }: { buckets: BucketLine[] } = JSON.parse(await answer.text());
   return buckets;
 }
 
-/** Resolves when `done` says so; it is asked again and again, for at most ten seconds. */
+/** How long a test waits for a condition before it fails with the condition's name. */
+const PATIENCE_MS = 90_000;
+
+/** Resolves when `done` returns true; it is called every few milliseconds. */
 export async function until(
   what: string,
   done: () => boolean | Promise<boolean>,
-  { withinMs = 10_000, everyMs = 5 } = {},
+  { everyMs = 5 } = {},
 ): Promise<void> {
-  const giveUpAt = performance.now() + withinMs;
+  const giveUpAt = performance.now() + PATIENCE_MS;
   while (!(await done())) {
     if (performance.now() > giveUpAt) throw new Error(`waited in vain until ${what}`);
     await new Promise((resolve) => {

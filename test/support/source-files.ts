@@ -1,13 +1,13 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, posix, sep } from 'node:path';
-import { fileURLToPath } from 'node:url';
-
-const ROOT = fileURLToPath(new URL('../../', import.meta.url));
+import { ROOT } from './spawned.ts';
 
 export interface Import {
   /** A file of ours by its path from the root, or a package. */
   readonly from: string;
   readonly isOurs: boolean;
+  /** Whether the whole import is of types. */
+  readonly isType: boolean;
   /** What is imported as a value; names of types are left out. */
   readonly values: readonly string[];
 }
@@ -47,6 +47,7 @@ export function readSource(path: string, text: string): SourceFile {
       return {
         from: isOurs ? posix.join(dirname(path), from) : from,
         isOurs,
+        isType: isType !== undefined,
         values: isType === undefined ? values : [],
       };
     },

@@ -1,31 +1,37 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 
 /** The project's folder. */
 export const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 
 export interface SpawnedOptions {
-  /** Added to the little that the process gets of our environment. */
+  /** Added to PATH and HOME, which are all that the process gets of our environment. */
   readonly env?: Readonly<Record<string, string>>;
   readonly cwd?: string;
 }
 
-export interface Ended {
-  /** The exit code; `undefined` when a signal ended it. */
-  readonly code: number | undefined;
-  readonly signal: NodeJS.Signals | undefined;
+/** How a process ended: its exit code, or the signal that ended it. */
+export interface Exit {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+}
+
+export interface Ended extends Exit {
   readonly stdout: string;
   readonly stderr: string;
 }
 
-/** A process of ours, and what it has said so far. */
+/** A child process, and the output that it has written so far. */
 export class Spawned {
   readonly #child: ChildProcess;
   readonly #ended: Promise<Ended>;
-  readonly #waiting = new Set<() => void>();
-  #stdout = '';
-  #stderr = '';
+  readonly #watchers = new Set<() => void>();
+  /** Standard output, for a test that stops reading it or closes it. */
+  readonly output: Readable;
+  stdout = '';
+  stderr = '';
 
   constructor(
     command: string,
@@ -38,39 +44,49 @@ export class Spawned {
       env: { PATH, HOME, ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
-    this.#child.stdout?.setEncoding('utf8').on('data', (text: string) => {
-      this.#stdout += text;
-      for (const look of this.#waiting) look();
+    const { stdout, stderr } = this.#child;
+    if (stdout === null || stderr === null) throw new Error('the process has no output');
+    this.output = stdout.setEncoding('utf8').on('data', (text: string) => {
+      this.stdout += text;
+      for (const look of this.#watchers) look();
     });
-    this.#child.stderr?.setEncoding('utf8').on('data', (text: string) => {
-      this.#stderr += text;
+    stderr.setEncoding('utf8').on('data', (text: string) => {
+      this.stderr += text;
     });
     this.#ended = this.#end();
   }
 
   async #end(): Promise<Ended> {
     await once(this.#child, 'close');
-    for (const look of this.#waiting) look();
+    for (const look of this.#watchers) look();
+    return { ...this.#exit(), stdout: this.stdout, stderr: this.stderr };
+  }
+
+  #exit(): Exit {
     const { exitCode, signalCode } = this.#child;
-    return {
-      code: exitCode ?? undefined,
-      signal: signalCode ?? undefined,
-      stdout: this.#stdout,
-      stderr: this.#stderr,
-    };
+    return { code: exitCode, signal: signalCode };
+  }
+
+  get #isRunning(): boolean {
+    return this.#child.exitCode === null && this.#child.signalCode === null;
+  }
+
+  get pid(): number {
+    if (this.#child.pid === undefined) throw new Error('the process did not start');
+    return this.#child.pid;
   }
 
   /** Resolves to the first match in its output; rejects when it ends without one. */
   printed(pattern: RegExp): Promise<RegExpExecArray> {
     return new Promise((resolve, reject) => {
       const look = (): void => {
-        const found = pattern.exec(this.#stdout);
+        const found = pattern.exec(this.stdout);
         if (found !== null) resolve(found);
-        else if (this.#child.exitCode === null && this.#child.signalCode === null) return;
-        else reject(new Error(`ended without ${String(pattern)}: ${this.#stdout}${this.#stderr}`));
-        this.#waiting.delete(look);
+        else if (this.#isRunning) return;
+        else reject(new Error(`ended without ${String(pattern)}: ${this.stdout}${this.stderr}`));
+        this.#watchers.delete(look);
       };
-      this.#waiting.add(look);
+      this.#watchers.add(look);
       look();
     });
   }
@@ -79,14 +95,22 @@ export class Spawned {
     this.#child.kill(signal);
   }
 
+  /** Resolves when the process is gone, whether or not its output was read. */
+  async exited(): Promise<Exit> {
+    if (this.#isRunning) await once(this.#child, 'exit');
+    return this.#exit();
+  }
+
+  /** Resolves when the process is gone and its output was read to the end. */
   ended(): Promise<Ended> {
     return this.#ended;
   }
 
-  /** For the end of a test: nothing of it stays. */
+  /** Ends the process at once, for the end of a test. */
   async stop(): Promise<void> {
     this.#child.kill('SIGKILL');
-    await this.#ended;
+    this.output.destroy();
+    await this.exited();
   }
 }
 

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { parseAllDocuments } from 'yaml';
 import { ROOT } from './spawned.ts';
 
-/** A place in a YAML or JSON document; asking for what is not there throws, and says where. */
+/** A node of a YAML or JSON document. A path that does not exist throws an error that names it. */
 export class Tree {
   readonly value: unknown;
   readonly where: string;
@@ -12,7 +12,7 @@ export class Tree {
     this.where = where;
   }
 
-  /** What lies under these keys, or places in lists. */
+  /** The node under these keys and list positions. */
   get(...path: readonly (string | number)[]): Tree {
     const found = this.maybe(...path);
     if (found === undefined) throw new Error(`${this.where}: expected ${path.join('.')}`);

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { RecentActivity } from '../../src/telemetry/recent-activity.ts';
 import { FakeClock } from '../support/fake-clock.ts';
-import { callLine } from '../support/call-line.ts';
+import { callLine } from '../support/log-fixtures.ts';
 
 const ALL = (): boolean => true;
 

@@ -3,7 +3,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { planTracing } from '../../src/telemetry/tracing.ts';
 import { ask } from '../support/ask.ts';
 import { startAzion, type Azion } from '../support/azion.ts';
-import { startGatewayProcess, type GatewayProcess } from '../support/gateway.ts';
+import { startGatewayProcess, type GatewayProcess } from '../support/gateway-process.ts';
 import {
   startOtlpReceiver,
   type OtlpReceiver,
@@ -24,7 +24,7 @@ let gateway: GatewayProcess | undefined;
 beforeEach(async () => {
   api = await startAzion({
     semantics: 'fixed',
-    limits: { read: { limit: 2, periodMs: 1500 }, write: { limit: 9, periodMs: 60_000 } },
+    limits: { read: { limit: 2, periodMs: 5000 }, write: { limit: 9, periodMs: 60_000 } },
   });
   receiver = await startOtlpReceiver();
 });
@@ -60,9 +60,7 @@ async function call(
 /** The span of the call to this path, and its children in the order in which they began. */
 async function traceOf(path: string): Promise<[call: ReceivedSpan, children: ReceivedSpan[]]> {
   await expect
-    .poll(() => receiver.spans.some((span) => span.attributes['url.path'] === path), {
-      timeout: 15_000,
-    })
+    .poll(() => receiver.spans.some((span) => span.attributes['url.path'] === path))
     .toBe(true);
   const call = receiver.spans.find((span) => span.attributes['url.path'] === path);
   if (call === undefined) throw new Error(`no span for ${path}`);
@@ -245,10 +243,10 @@ test('without an endpoint the trace context passes unchanged, and no tracing lib
   expect(api.seen[0]?.headers['traceparent']).toBe(TRACEPARENT);
   expect(api.seen[0]?.headers['tracestate']).toBe('vendor=1');
   // The metrics library loads the interface package, which does nothing by itself.
-  expect(running.stderr()).toBe('loaded @opentelemetry/api\n');
+  expect(running.stderr).toBe('loaded @opentelemetry/api\n');
 });
 
 test('with an endpoint, the tracing libraries are loaded', async () => {
   const running = await traced({ NODE_OPTIONS: `--import=${LIST_MODULES}` });
-  expect(running.stderr()).toContain('loaded @opentelemetry/sdk-trace\n');
+  expect(running.stderr).toContain('loaded @opentelemetry/sdk-trace\n');
 });

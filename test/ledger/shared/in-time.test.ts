@@ -1,3 +1,4 @@
+// @module-tag needs-redis-server
 import { describe, expect, test } from 'vitest';
 import { inTime } from '../../../src/ledger/shared/in-time.ts';
 import { systemClock } from '../../../src/util/system-clock.ts';

@@ -1,3 +1,4 @@
+// @module-tag needs-redis-server
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { StepBatch } from '../../../src/ledger/shared/wire.ts';
 import type { Asked, ApiReport } from '../../support/ledger-driver.ts';

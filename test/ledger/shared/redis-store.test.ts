@@ -1,3 +1,4 @@
+// @module-tag needs-redis-server
 import { expect, test } from 'vitest';
 import { openRedisStore } from '../../../src/ledger/shared/redis/store.ts';
 import { makeLog } from '../../../src/telemetry/log.ts';

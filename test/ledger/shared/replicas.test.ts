@@ -1,3 +1,4 @@
+// @module-tag needs-redis-server
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { Asked } from '../../support/ledger-driver.ts';
 import { Replicas, type Replica } from '../../support/redis-replicas.ts';

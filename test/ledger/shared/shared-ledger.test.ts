@@ -1,3 +1,4 @@
+// @module-tag needs-redis-server
 import { afterAll, beforeAll } from 'vitest';
 import { ApiClock } from '../../../src/rate-headers/api-clock.ts';
 import { SharedLedger } from '../../../src/ledger/shared/shared-ledger.ts';

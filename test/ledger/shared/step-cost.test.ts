@@ -1,3 +1,4 @@
+// @module-tag needs-redis-server
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { readReply, type StepBatch, type StepTicket } from '../../../src/ledger/shared/wire.ts';
 import { startRedis, type RedisServer } from '../../support/redis-server.ts';

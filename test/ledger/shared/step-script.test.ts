@@ -1,3 +1,4 @@
+// @module-tag needs-redis-server
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { stepScript } from '../../../src/ledger/shared/script/step-script.ts';
 import { startRedis, type RedisServer } from '../../support/redis-server.ts';

@@ -5,20 +5,20 @@ import { ask } from '../support/ask.ts';
 import { startGateway, type TestGateway } from '../support/gateway.ts';
 import { bucketsOf, until } from '../support/setup.ts';
 
-/** An API that answers as told and a gateway in front of it, for one test. */
-export async function setUp(
+/** Starts an API that answers with `answer` and a gateway in front of it, for one test. */
+export async function setUpApi(
   answer: (incoming: IncomingMessage, outgoing: ServerResponse) => unknown,
   settings: Record<string, string> = {},
   options: ApiOptions = {},
 ): Promise<{ api: Api; gateway: TestGateway }> {
   const api = await startApi(answer, options);
   onTestFinished(() => api.close());
-  const gateway = await gatewayTo(api.url, settings);
+  const gateway = await setUpGateway(api.url, settings);
   return { api, gateway };
 }
 
-/** A gateway in front of whatever is at `upstream`, for one test. */
-export async function gatewayTo(
+/** Starts a gateway in front of the API at `upstream`, for one test. */
+export async function setUpGateway(
   upstream: string,
   settings: Record<string, string> = {},
 ): Promise<TestGateway> {
@@ -27,7 +27,7 @@ export async function gatewayTo(
   return gateway;
 }
 
-/** Answers `ok` once it has read all that was sent. */
+/** Answers `ok` once it has read the whole request. */
 export function ok(incoming: IncomingMessage, outgoing: ServerResponse): void {
   incoming.resume().on('end', () => outgoing.end('ok'));
 }
@@ -35,14 +35,14 @@ export function ok(incoming: IncomingMessage, outgoing: ServerResponse): void {
 export interface HeldApi {
   readonly api: Api;
   readonly gateway: TestGateway;
-  /** Lets the request at `/held` go. */
+  /** Answers the request at `/held`. */
   readonly release: () => void;
 }
 
-/** One socket to the API, and a request that keeps it: whatever comes now has to wait. */
-export async function setUpHeld(settings: Record<string, string> = {}): Promise<HeldApi> {
+/** Starts a gateway with one socket to the API, which a request keeps: further requests wait. */
+export async function setUpHeldApi(settings: Record<string, string> = {}): Promise<HeldApi> {
   let held: ServerResponse | undefined;
-  const { api, gateway } = await setUp(
+  const { api, gateway } = await setUpApi(
     (incoming, outgoing) => {
       if (incoming.url === '/held') held = outgoing;
       else ok(incoming, outgoing);
@@ -55,8 +55,8 @@ export async function setUpHeld(settings: Record<string, string> = {}): Promise<
   return { api, gateway, release: () => held?.end('ok') };
 }
 
-/** Resolves when so many tickets wait. */
-export async function waiting(gateway: TestGateway, count: number): Promise<void> {
+/** Resolves when `count` requests wait at the gateway. */
+export async function untilWaiting(gateway: TestGateway, count: number): Promise<void> {
   await until(`${count} wait`, async () => {
     const buckets = await bucketsOf(gateway);
     return buckets.reduce((sum, bucket) => sum + bucket.waiting, 0) === count;

@@ -1,11 +1,81 @@
+import type { LoggedCall, LoggedThrottle } from '../../src/logs/log-line.ts';
+import type { CallLine } from '../../src/telemetry/call-line.ts';
 import { seededRandom } from './seeded-random.ts';
+
+/** A call as telemetry records it: answered with 200, apart from the given fields. */
+export function callLine(changes: Partial<CallLine> = {}): CallLine {
+  return {
+    id: 'c1',
+    caller: 'reports',
+    bucket: '0123456789abcdef:read',
+    class: 'read',
+    priority: 'normal',
+    method: 'GET',
+    path: '/domains',
+    query: '',
+    status: 200,
+    outcome: 'answered',
+    code: undefined,
+    attempts: 1,
+    waitMs: 0,
+    upstreamMs: 20,
+    totalMs: 21,
+    bytesIn: 0,
+    bytesOut: 100,
+    limit: 80,
+    remaining: 79,
+    resetInMs: 60_000,
+    waiting: 0,
+    ...changes,
+  };
+}
+
+/** A call as it was read from a log: answered with 200, apart from the given fields. */
+export function loggedCall(changes: Partial<LoggedCall> = {}): LoggedCall {
+  return {
+    kind: 'call',
+    atMs: Date.UTC(2026, 10, 24, 6, 26),
+    id: 'id-1',
+    caller: 'billing',
+    bucket: 'own:read',
+    method: 'GET',
+    path: '/domains/17',
+    query: '',
+    status: 200,
+    outcome: 'answered',
+    code: undefined,
+    attempts: 1,
+    waitMs: 0,
+    upstreamMs: 80,
+    totalMs: 81,
+    limit: 80,
+    remaining: 17,
+    waiting: 0,
+    ...changes,
+  };
+}
+
+/** The warning about a 429 as it was read from a log, apart from the given fields. */
+export function loggedThrottle(changes: Partial<LoggedThrottle> = {}): LoggedThrottle {
+  return {
+    kind: 'throttled',
+    atMs: Date.UTC(2026, 10, 24, 6, 26),
+    id: 'id-1',
+    caller: 'billing',
+    bucket: 'own:read',
+    attempt: 1,
+    scope: 'bucket',
+    retryAfterMs: 5000,
+    ...changes,
+  };
+}
 
 const METHODS = ['GET', 'GET', 'GET', 'POST', 'PATCH'] as const;
 const ROUTES = ['/domains', '/edge_applications', '/purge/url', '/variables', '/edge_nodes'];
 
 /**
- * The lines of a busy gateway, without end and always the same: sixty callers, a long tail of made-up
- * ones, waits, sheds, and now and then a 429 of the API.
+ * Generates the log of a busy gateway, endless and the same for one seed: sixty callers, many more
+ * that call once, waits, shed calls, and a few 429s of the API.
  */
 export function* makeLogLines(seed = 1): Generator<string> {
   const random = seededRandom(seed);
@@ -64,7 +134,7 @@ export function* makeLogLines(seed = 1): Generator<string> {
   }
 }
 
-/** The first `count` of these lines. */
+/** The first `count` lines of this log. */
 export function logLines(count: number, seed = 1): string[] {
   const lines: string[] = [];
   for (const line of makeLogLines(seed)) {

@@ -2,21 +2,21 @@ import { startAzion, type Azion, type AzionOptions } from './azion.ts';
 import { ask, type Answer } from './ask.ts';
 import { startGateway, type TestGateway } from './gateway.ts';
 
-/** A gateway and its API, for tests that look at what is shown of them. */
-export interface Watched {
+/** An API and a gateway in front of it, for tests of what the admin listener shows. */
+export interface AdminSetup {
   readonly api: Azion;
   readonly gateway: TestGateway;
-  /** Sends a call, as this caller, and waits until its line is written. */
+  /** Sends a call as this caller, and waits until the gateway has logged it. */
   call(path: string, caller?: string, method?: string): Promise<Answer>;
-  /** What the admin listener answers, as JSON. */
+  /** The admin listener's answer, parsed as JSON. */
   read(path: string): Promise<unknown>;
   close(): Promise<void>;
 }
 
-export async function startWatched(
+export async function startAdminSetup(
   settings: Readonly<Record<string, string>> = {},
   options: AzionOptions = {},
-): Promise<Watched> {
+): Promise<AdminSetup> {
   const api = await startAzion(options);
   const gateway = await startGateway({ upstream: api.url, settings });
   let calls = 0;
