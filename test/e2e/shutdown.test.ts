@@ -78,16 +78,16 @@ test('SIGTERM under load: calls that can finish in time do, others are shed, and
 test('while it drains the gateway is alive and not ready, and answers the calls in flight', async () => {
   const running = await run(API, { HEADGATE_DRAIN_TIMEOUT: '20s' });
   const { azion, gateway } = running;
-  expect((await fetch(`${gateway.adminUrl}/health/ready`)).status).toBe(200);
+  expect((await ask(`${gateway.adminUrl}/health/ready`)).status).toBe(200);
   azion.failNext('delay:1500');
   const slow = get(running);
   await until('the slow call is in flight', () => azion.seen.length === 1);
   gateway.kill('SIGTERM');
   await gateway.log.wait('draining', 1);
-  const ready = await fetch(`${gateway.adminUrl}/health/ready`);
+  const ready = await ask(`${gateway.adminUrl}/health/ready`);
   expect(ready.status).toBe(503);
-  expect(await ready.json()).toMatchObject({ status: 'draining' });
-  expect((await fetch(`${gateway.adminUrl}/health/live`)).status).toBe(200);
+  expect(JSON.parse(ready.text)).toMatchObject({ status: 'draining' });
+  expect((await ask(`${gateway.adminUrl}/health/live`)).status).toBe(200);
   expect(await slow).toMatchObject({ status: 200, complete: true });
   expect((await gateway.ended).code).toBe(0);
 });

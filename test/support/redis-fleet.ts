@@ -145,9 +145,9 @@ const ready = z.object({ ledger: z.string() });
 export async function ledgersOf({ replicas }: Fleet): Promise<string[]> {
   return Promise.all(
     replicas.map(async ({ adminUrl }) => {
-      const answer = await fetch(`${adminUrl}/health/ready`);
-      if (answer.status !== 200) throw new Error(`not ready: ${answer.status}`);
-      return ready.parse(await answer.json()).ledger;
+      const { status, text } = await ask(`${adminUrl}/health/ready`);
+      if (status !== 200) throw new Error(`not ready: ${status}`);
+      return ready.parse(JSON.parse(text)).ledger;
     }),
   );
 }

@@ -1,4 +1,5 @@
 import { onTestFinished } from 'vitest';
+import { ask } from './ask.ts';
 import { startAzion, type Azion, type AzionOptions } from './azion.ts';
 import { startGateway, type GatewayOptions, type TestGateway } from './gateway.ts';
 
@@ -40,8 +41,8 @@ export interface BucketLine {
 
 /** The buckets that `GET /buckets` shows now. */
 export async function bucketsOf({ adminUrl }: { adminUrl: string }): Promise<BucketLine[]> {
-  const answer = await fetch(`${adminUrl}/buckets`);
-  const { buckets }: { buckets: BucketLine[] } = JSON.parse(await answer.text());
+  const { text } = await ask(`${adminUrl}/buckets`);
+  const { buckets }: { buckets: BucketLine[] } = JSON.parse(text);
   return buckets;
 }
 
