@@ -47,7 +47,7 @@ export async function bucketsOf({ adminUrl }: { adminUrl: string }): Promise<Buc
 }
 
 /** How long a test waits for a condition before it fails with the condition's name. */
-const PATIENCE_MS = 90_000;
+const PATIENCE_MS = 240_000;
 
 /** Resolves when `done` returns true; it is called every few milliseconds. */
 export async function until(
