@@ -19,7 +19,8 @@ export async function measureFaults(): Promise<Figure[]> {
   return figures;
 }
 
-function figuresOf(name: string, { calls, statuses, refusedShare }: FaultResult): Figure[] {
+function figuresOf(name: string, result: FaultResult): Figure[] {
+  const { calls, statuses, refusedShare, lostMessages } = result;
   const what = `3 replicas, ${name}`;
   return [
     {
@@ -37,5 +38,15 @@ function figuresOf(name: string, { calls, statuses, refusedShare }: FaultResult)
       unit: '',
       goal: { at: 'most', bound: 0 },
     },
+    ...(lostMessages === undefined
+      ? []
+      : [
+          {
+            what: `${what}: lost messages`,
+            value: lostMessages,
+            unit: '',
+            goal: { at: 'least', bound: 1 } as const,
+          },
+        ]),
   ];
 }
