@@ -64,6 +64,33 @@ describe('a request target', () => {
     expect(target(raw)).toMatchObject({ kind: 'bad', reason: expect.stringMatching(/./) });
   });
 
+  test.each([
+    '/x/..%2ftokens/SECRET',
+    '/..%2F..%2Fadmin',
+    '/%2e%2e%2fadmin',
+    '/a/..%5cb',
+    '/a%2f../b%2F..',
+    '/x/..;/tokens/SECRET',
+    '/x/..;a=1/tokens',
+    '/x/.;/tokens',
+    '/a;/..;/b',
+    '/%252e%252e%252fadmin',
+    '/%25252e%25252e%25252fadmin',
+    '/x/..%3b/tokens',
+  ])('is refused for the dot segment that it hides: %s', (raw) => {
+    expect(target(raw)).toMatchObject({
+      kind: 'bad',
+      reason: expect.stringMatching(/dot segment/),
+    });
+  });
+
+  test.each(['/a;b=..', '/a%2Fb', '/group%2Fproject..x', '/a/...;x', '/v1.2;a=1', '/50%25'])(
+    'is accepted: %s',
+    (raw) => {
+      expect(target(raw)).toMatchObject({ kind: 'ok', path: raw });
+    },
+  );
+
   test('may be * only for OPTIONS', () => {
     expect(target('*', 'OPTIONS')).toEqual({ kind: 'ok', path: '*', query: '' });
   });
@@ -126,6 +153,11 @@ describe('the mask of a path', () => {
     ['//tokens//abc', '//tokens//***'],
     ['/tokens%2Fabc', '/tokens%2F***'],
     ['/tokens/abc%2Fdef', '/tokens/***'],
+    ['/tokens%5Cabc', '/tokens%5C***'],
+    ['/tokens;x/abc', '/tokens;x/***'],
+    ['/tokens;x=1%2Fabc/d', '/tokens;x=1%2F***/d'],
+    ['/tokens%3Bx/abc;y=2', '/tokens%3Bx/***'],
+    ['/tokens;', '/tokens;'],
     ['/tokens', '/tokens'],
     ['/tokens/', '/tokens/'],
     ['/tokensabc/def', '/tokensabc/def'],
