@@ -45,6 +45,7 @@ export function makeForward({ upstream, lane, clock, token }: ForwardDependencie
         path: job.target,
         headers: withToken(job, token()),
         body: body.take(),
+        closesSocket: job.authenticatesSocket,
       },
       call,
       (rawHeaders) => forwardEarlyHints(call, rawHeaders),

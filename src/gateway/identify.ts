@@ -28,6 +28,8 @@ export interface Job {
   readonly body: RequestBody;
   /** Whether the configured token is added, because the caller sent no credential. */
   readonly addsToken: boolean;
+  /** Whether the credential authenticates the connection, so that the socket serves this job only. */
+  readonly authenticatesSocket: boolean;
   /**
    * Whether the request may be repeated although the API may have executed it (RFC 9110 §9.2.2).
    */
@@ -77,6 +79,11 @@ const PRIORITY_NAMES: ReadonlyMap<string, Priority> = new Map(
   PRIORITIES.map((priority) => [priority, priority]),
 );
 const CALLER_NAME = /^[A-Za-z0-9._/-]{1,64}$/;
+/**
+ * Schemes that authenticate the connection and not the request: Microsoft's NTLM, and Negotiate
+ * (RFC 4559). Servers take each later request on that connection for one of the same user.
+ */
+const CONNECTION_AUTH = /^(?:ntlm|negotiate)(?: |$)/i;
 
 export function makeIdentify(dependencies: IdentifyDependencies): Identify {
   const { upstream, apiVersion, hasToken, budgetPer, classes, callers, defaultCaller } =
@@ -88,6 +95,7 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
   const replaced = new Set(['host']);
   if (apiVersion !== 'off') replaced.add('accept');
   if (readsAnswers) replaced.add('accept-encoding');
+  const refuseUncertainFraming = makeRefuseUncertainFraming();
 
   function bucketPrefix(authorization: string | undefined): string {
     if (budgetPer === 'upstream') return 'upstream';
@@ -118,6 +126,7 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
   return function identify(call) {
     const { incoming } = call;
     const { method = 'GET', headers, socket } = incoming;
+    refuseUncertainFraming(call);
     const target = targetOf(incoming, upstreamHost);
     const identity: CallIdentity = {
       path: target.path,
@@ -171,6 +180,7 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
       target: upstream.basePath + target.path + (target.query === '' ? '' : `?${target.query}`),
       headers: headersFor(call),
       addsToken,
+      authenticatesSocket: authorization !== undefined && CONNECTION_AUTH.test(authorization),
       idempotent: IDEMPOTENT.has(method),
       shedStatus: rule?.shedStatus ?? shedStatus,
       body: NO_BODY,
@@ -263,6 +273,26 @@ function refuseWebPages(
     'foreign-host',
     `expected a Host that is a name of this gateway, got ${JSON.stringify(fields.host?.slice(0, 80))}; HEADGATE_HOSTS names further ones`,
   );
+}
+
+/**
+ * Makes the check that throws a {@link GatewayError} for Transfer-Encoding in an HTTP/1.0 request,
+ * and closes its connection (RFC 9112 §6.1). HTTP/1.0 has no transfer codings, so a hop before the
+ * gateway may have found another end of the body. Later requests on that connection may therefore
+ * be a part of the body, and are refused as well.
+ */
+function makeRefuseUncertainFraming(): (call: Call) => void {
+  const refused = new WeakSet<Socket>();
+  return ({ incoming: { httpVersionMajor, httpVersionMinor, headers, socket }, outgoing }) => {
+    const isOld = httpVersionMajor === 1 && httpVersionMinor === 0;
+    if (isOld && headers['transfer-encoding'] !== undefined) refused.add(socket);
+    else if (!refused.has(socket)) return;
+    outgoing.shouldKeepAlive = false;
+    throw new GatewayError(
+      'bad-request',
+      'Transfer-Encoding: expected HTTP/1.1, got an HTTP/1.0 request on this connection',
+    );
+  };
 }
 
 /**

@@ -78,6 +78,12 @@ describe('what is no request is refused with a problem and one line', () => {
       'bad-request',
     ],
     [
+      'a transfer coding in HTTP/1.0',
+      'POST / HTTP/1.0\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n',
+      400,
+      'bad-request',
+    ],
+    [
       'CONNECT',
       'CONNECT evil.example:443 HTTP/1.1\r\nHost: a\r\n\r\n',
       501,
@@ -174,6 +180,17 @@ describe('bytes that are no request, behind one that is', () => {
       ]),
     );
   });
+});
+
+test('a request behind a transfer coding in HTTP/1.0 is not sent, because no framing is certain', async () => {
+  const { api, gateway } = await setUpApi(ok);
+  const chunked = 'Connection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n';
+  const received = await exchangeRaw(
+    gateway.url,
+    `POST /one HTTP/1.0\r\n${chunked}GET /behind HTTP/1.1\r\nHost: a\r\n\r\n`,
+  );
+  expect(refusalIn(received)).toMatchObject({ status: 400, code: 'bad-request' });
+  expect(api.seen).toEqual([]);
 });
 
 test('a caller that resets a refused CONNECT does no harm, and one that stays is let go', async () => {
