@@ -37,6 +37,8 @@ export interface Config {
     | { readonly kind: 'none' }
     | { readonly kind: 'value'; readonly value: string }
     | { readonly kind: 'file'; readonly path: string };
+  /** Whether cookies pass also where the configured token is added. */
+  readonly cookies: 'off' | 'on';
   readonly budgetPer: 'credential' | 'upstream';
   readonly limit: ConfiguredLimit | undefined;
   readonly maxWaitMs: number;
@@ -185,6 +187,7 @@ export function loadConfig({ env, configPath, readFile }: LoadOptions): LoadResu
     adminListen,
     apiVersion: version === 'off' ? 'off' : { version, mediaType },
     token: tokenFrom(tokenText, tokenFile),
+    cookies: required(SETTINGS.cookies),
     budgetPer: required(SETTINGS.budgetPer),
     limit: optional(SETTINGS.limit),
     maxWaitMs: required(SETTINGS.maxWait),

@@ -78,6 +78,12 @@ export const SETTINGS = {
     undefined,
     'A file that contains the token; read again when it changes.',
   ),
+  cookies: setting(
+    'HEADGATE_COOKIES',
+    kinds.choice('off', 'on'),
+    'off',
+    "`off`: with Headgate's token, `Cookie` is not sent to the API, and `Set-Cookie` is not passed to the caller. `on`: both pass. With a credential of the caller they always pass.",
+  ),
   budgetPer: setting(
     'HEADGATE_BUDGET_PER',
     kinds.choice('credential', 'upstream'),

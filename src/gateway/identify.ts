@@ -28,6 +28,11 @@ export interface Job {
   readonly body: RequestBody;
   /** Whether the configured token is added, because the caller sent no credential. */
   readonly addsToken: boolean;
+  /**
+   * Whether cookies are dropped from the request and from the answer: a session that the API opens
+   * for the configured token must not reach a caller, nor a caller's session meet the token.
+   */
+  readonly dropsCookies: boolean;
   /** Whether the credential authenticates the connection, so that the socket serves this job only. */
   readonly authenticatesSocket: boolean;
   /**
@@ -52,6 +57,8 @@ export interface IdentifyDependencies {
   readonly apiVersion: { readonly version: string; readonly mediaType: string } | 'off';
   /** Whether a token is configured for requests without a credential. */
   readonly hasToken: boolean;
+  /** `on`: cookies pass also with the configured token. */
+  readonly cookies: 'on' | 'off';
   readonly budgetPer: 'credential' | 'upstream';
   readonly classes: readonly ClassRule[];
   readonly callers: readonly CallerRule[];
@@ -73,8 +80,8 @@ export interface IdentifyDependencies {
   readonly isOurHost: (hostField: string | undefined) => boolean;
 }
 
-/** RFC 9110 §9.2.2. */
-const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE']);
+/** RFC 9110 §9.2.2, without TRACE, which is not supported. */
+const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE']);
 const PRIORITY_NAMES: ReadonlyMap<string, Priority> = new Map(
   PRIORITIES.map((priority) => [priority, priority]),
 );
@@ -88,13 +95,14 @@ const CONNECTION_AUTH = /^(?:ntlm|negotiate)(?: |$)/i;
 export function makeIdentify(dependencies: IdentifyDependencies): Identify {
   const { upstream, apiVersion, hasToken, budgetPer, classes, callers, defaultCaller } =
     dependencies;
-  const { maxWaitMs, shedStatus, takeBody, viaId, readsAnswers } = dependencies;
+  const { maxWaitMs, shedStatus, takeBody, viaId, readsAnswers, cookies } = dependencies;
   const { credentialHash, callerOfKey, isOurHost } = dependencies;
   const upstreamHost = new URL(upstream.origin).host;
   /** Fields of the caller's request that Headgate replaces. */
   const replaced = new Set(['host']);
   if (apiVersion !== 'off') replaced.add('accept');
   if (readsAnswers) replaced.add('accept-encoding');
+  const replacedAndCookies = new Set([...replaced, 'cookie']);
   const refuseUncertainFraming = makeRefuseUncertainFraming();
 
   function bucketPrefix(authorization: string | undefined): string {
@@ -103,9 +111,12 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
     return hasToken ? 'own' : 'anonymous';
   }
 
-  function headersFor({ incoming }: Call): string[] {
+  function headersFor({ incoming }: Call, dropsCookies: boolean): string[] {
     const { accept, via, 'accept-encoding': encodings } = incoming.headers;
-    const headers = headersForApi(incoming.rawHeaders, replaced);
+    const headers = headersForApi(
+      incoming.rawHeaders,
+      dropsCookies ? replacedAndCookies : replaced,
+    );
     if (apiVersion !== 'off') {
       const lines = accept === undefined ? [] : [accept];
       headers.push('Accept', ensureVersion(lines, apiVersion.mediaType, apiVersion.version));
@@ -136,6 +147,7 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
       bucket: undefined,
     };
     call.identity = identity;
+    if (method === 'TRACE') throw new GatewayError('method-not-supported', TRACE_DETAIL);
     const authorization = authorizationOf(incoming);
 
     const address = plainAddress(socket.remoteAddress ?? 'unknown');
@@ -161,6 +173,7 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
 
     const addsToken = hasToken && authorization === undefined;
     if (addsToken) refuseWebPages(headers, isOurHost);
+    const dropsCookies = addsToken && cookies === 'off';
     const className = classify(classes, method, target.path);
     const bucket = { id: `${bucketPrefix(authorization)}:${className}`, class: className };
     identity.bucket = bucket;
@@ -178,8 +191,9 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
       },
       method,
       target: upstream.basePath + target.path + (target.query === '' ? '' : `?${target.query}`),
-      headers: headersFor(call),
+      headers: headersFor(call, dropsCookies),
       addsToken,
+      dropsCookies,
       authenticatesSocket: authorization !== undefined && CONNECTION_AUTH.test(authorization),
       idempotent: IDEMPOTENT.has(method),
       shedStatus: rule?.shedStatus ?? shedStatus,
@@ -322,6 +336,10 @@ function targetOf(incoming: IncomingMessage, upstreamHost: string): Target & { k
   }
   return target;
 }
+
+/** A server that supports TRACE answers with the request itself (RFC 9110 §9.3.8). */
+const TRACE_DETAIL =
+  'TRACE is not supported: the answer would show the fields that Headgate adds, such as its token';
 
 /**
  * Returns the Authorization value. Throws a {@link GatewayError} for repeated Host or Authorization

@@ -96,6 +96,9 @@ const IDENTIFYING_PREFIXES = ['headgate-', 'x-forwarded-', 'x-envoy-'];
 /** Not forwarded: the gateway sends `100 Continue` itself before it forwards (RFC 9110 §10.1.1). */
 const EXPECT = 'expect';
 
+/** To drop from an answer whose session is not the caller's. */
+export const SET_COOKIE: ReadonlySet<string> = new Set(['set-cookie']);
+
 const NONE: ReadonlySet<string> = new Set();
 
 /**

@@ -58,6 +58,7 @@ class Scene {
       headers: [],
       body: NO_BODY,
       addsToken: false,
+      dropsCookies: false,
       authenticatesSocket: false,
       idempotent: true,
       shedStatus: 503,

@@ -89,6 +89,8 @@ describe('what is no request is refused with a problem and one line', () => {
       501,
       'method-not-supported',
     ],
+    ['TRACE', `TRACE /a HTTP/1.1\r\nHost: a\r\n${CLOSE}`, 501, 'method-not-supported'],
+    ['TRACK', `TRACK /a HTTP/1.1\r\nHost: a\r\n${CLOSE}`, 501, 'method-not-supported'],
     [
       'another host',
       `GET http://evil.example/ HTTP/1.1\r\nHost: evil.example\r\n${CLOSE}`,
