@@ -39,7 +39,7 @@ export const SETTINGS = {
     'HEADGATE_PRESET',
     kinds.choice('azion', 'none'),
     'azion',
-    'The known facts about the API: base URL, version, classes, path masks, caller rules. `none` for another API.',
+    'The known facts about the API: base URL, version, classes, masks, caller rules. `none` for another API.',
   ),
   upstreamUrl: setting(
     'HEADGATE_UPSTREAM_URL',
@@ -185,6 +185,12 @@ export const SETTINGS = {
     kinds.text,
     undefined,
     'A PEM file with the certificates to trust for the API, instead of the default ones.',
+  ),
+  allowHeaders: setting(
+    'HEADGATE_ALLOW_HEADERS',
+    kinds.headerNames,
+    undefined,
+    'Request headers that pass to the API although Headgate usually drops them, comma-separated: `X-HTTP-Method-Override`, `X-HTTP-Method`, `X-Method-Override`, `X-Original-URL`, `X-Rewrite-URL`, and names with `_`.',
   ),
   via: setting(
     'HEADGATE_VIA',

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import { parseSecondsOrDuration } from '../util/duration.ts';
 import { decodableOnly, ensureVersion } from '../http/accept.ts';
 import { classify, type ClassRule } from '../http/classify.ts';
-import { headersForApi } from '../http/hop-by-hop.ts';
+import { makeHeadersForApi } from '../http/hop-by-hop.ts';
 import { isCrossOrigin, type OriginFields } from '../http/origin-check.ts';
 import { MAX_TARGET_LENGTH, normaliseTarget, type Target } from '../http/target.ts';
 import { viaOnward } from '../http/via.ts';
@@ -59,6 +59,8 @@ export interface IdentifyDependencies {
   readonly hasToken: boolean;
   /** `on`: cookies pass also with the configured token. */
   readonly cookies: 'on' | 'off';
+  /** Lower-case names of request fields that pass although they are usually dropped. */
+  readonly allowHeaders: readonly string[];
   readonly budgetPer: 'credential' | 'upstream';
   readonly classes: readonly ClassRule[];
   readonly callers: readonly CallerRule[];
@@ -96,13 +98,17 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
   const { upstream, apiVersion, hasToken, budgetPer, classes, callers, defaultCaller } =
     dependencies;
   const { maxWaitMs, shedStatus, takeBody, viaId, readsAnswers, cookies } = dependencies;
-  const { credentialHash, callerOfKey, isOurHost } = dependencies;
+  const { credentialHash, callerOfKey, isOurHost, allowHeaders } = dependencies;
   const upstreamHost = new URL(upstream.origin).host;
   /** Fields of the caller's request that Headgate replaces. */
   const replaced = new Set(['host']);
   if (apiVersion !== 'off') replaced.add('accept');
   if (readsAnswers) replaced.add('accept-encoding');
-  const replacedAndCookies = new Set([...replaced, 'cookie']);
+  const endToEnd = makeHeadersForApi({ replaced, allowed: allowHeaders });
+  const withoutCookies = makeHeadersForApi({
+    replaced: [...replaced, 'cookie'],
+    allowed: allowHeaders,
+  });
   const refuseUncertainFraming = makeRefuseUncertainFraming();
 
   function bucketPrefix(authorization: string | undefined): string {
@@ -113,10 +119,7 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
 
   function headersFor({ incoming }: Call, dropsCookies: boolean): string[] {
     const { accept, via, 'accept-encoding': encodings } = incoming.headers;
-    const headers = headersForApi(
-      incoming.rawHeaders,
-      dropsCookies ? replacedAndCookies : replaced,
-    );
+    const headers = (dropsCookies ? withoutCookies : endToEnd)(incoming.rawHeaders);
     if (apiVersion !== 'off') {
       const lines = accept === undefined ? [] : [accept];
       headers.push('Accept', ensureVersion(lines, apiVersion.mediaType, apiVersion.version));

@@ -102,7 +102,7 @@ function hasHiddenDotSegment(path: string): boolean {
   let decoded = path;
   for (let times = 0; times < MAX_DECODINGS; times++) {
     if (decoded.split(SEPARATOR).some((part) => part === '.' || part === '..')) return true;
-    const next = decoded.replaceAll(SPECIAL_ESCAPE, decodeSpecial);
+    const next = decoded.replaceAll(SPECIAL_ESCAPE, decodeEscape);
     if (next === decoded) return false;
     decoded = next;
   }
@@ -116,7 +116,7 @@ const SEPARATOR = /[/\\;]/;
 /** Escapes of `%`, `.`, `/`, `;` and the backslash. */
 const SPECIAL_ESCAPE = /%(?:25|2E|2F|3B|5C)/gi;
 
-function decodeSpecial(escape: string): string {
+function decodeEscape(escape: string): string {
   return String.fromCharCode(Number.parseInt(escape.slice(1), 16));
 }
 
@@ -208,4 +208,40 @@ function slashWidth(path: string, at: number): number {
   if (path.charAt(at) === '/') return 1;
   const escape = path.slice(at, at + 3).toUpperCase();
   return escape === '%2F' || escape === '%5C' ? 3 : 0;
+}
+
+/**
+ * Makes the function that hides the values of secret parameters in a query, for logs. `names` are
+ * the parameters' names.
+ *
+ * A name matches whatever its case and however it is percent-encoded, also with an index behind it
+ * (`token[]`, `token[0]`). A parameter may begin after `&` or `;`, as some servers read a query. Its
+ * value is hidden to the next `&`, so that all of a secret with a semicolon is hidden.
+ */
+export function makeQueryMask(names: readonly string[]): (query: string) => string {
+  const secret = new Set(names.map(parameterName));
+  if (secret.size === 0) return (query) => query;
+
+  function maskParameters(text: string): string {
+    for (let from = 0; from < text.length;) {
+      const semicolon = text.indexOf(';', from);
+      const end = semicolon === -1 ? text.length : semicolon;
+      const equals = text.slice(from, end).indexOf('=');
+      if (equals !== -1 && secret.has(parameterName(text.slice(from, from + equals)))) {
+        return `${text.slice(0, from + equals + 1)}${HIDDEN}`;
+      }
+      from = end + 1;
+    }
+    return text;
+  }
+
+  return (query) => (query === '' ? query : query.split('&').map(maskParameters).join('&'));
+}
+
+/** A parameter's name in the form in which names are compared. */
+function parameterName(spelled: string): string {
+  const spaced = spelled.replaceAll('+', ' ');
+  const decoded = spaced.includes('%') ? spaced.replaceAll(ESCAPE, decodeEscape) : spaced;
+  const index = decoded.indexOf('[');
+  return (index > 0 ? decoded.slice(0, index) : decoded).trim().toLowerCase();
 }

@@ -128,6 +128,7 @@ async function lineOf(makeSteps: (scene: Scene) => Steps): Promise<CallLine> {
           ledger: { view: () => undefined },
           clock,
           pathMasks: [],
+          queryMasks: [],
         }),
         ledger: { settle: () => undefined },
         observer: { retry: () => undefined },

@@ -1,6 +1,6 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { maskPath, normaliseTarget, type Target } from '../../src/http/target.ts';
+import { makeQueryMask, maskPath, normaliseTarget, type Target } from '../../src/http/target.ts';
 
 const OURS = new Set(['gate.example', 'gate.example:8080', 'api.example']);
 const target = (raw: string, method = 'GET'): Target =>
@@ -180,6 +180,47 @@ describe('the mask of a path', () => {
         expect(maskPath(`/${first}${spelled}${second}SECRET`, ['/tokens/*'])).not.toContain(
           'SECRET',
         );
+      }),
+    );
+  });
+});
+
+describe('a query mask', () => {
+  const mask = makeQueryMask(['access_token', 'Key']);
+
+  test.each([
+    ['access_token=SECRET', 'access_token=***'],
+    ['a=1&access_token=SECRET&b=2', 'a=1&access_token=***&b=2'],
+    ['key=SECRET&KEY=SECRET', 'key=***&KEY=***'],
+    ['ACCESS%5FTOKEN=SECRET', 'ACCESS%5FTOKEN=***'],
+    ['%61ccess_t%6Fken=SECRET=SECRET', '%61ccess_t%6Fken=***'],
+    ['+key+=SECRET', '+key+=***'],
+    ['key[]=SECRET&key[a]=SECRET', 'key[]=***&key[a]=***'],
+    ['a=1;key=SECRET;SECRET&b=2', 'a=1;key=***&b=2'],
+    ['key=', 'key=***'],
+    ['', ''],
+    ['key', 'key'],
+    ['a=key&monkey=1&keys=2', 'a=key&monkey=1&keys=2'],
+    ['&&=&;;a', '&&=&;;a'],
+  ])('shows %s as %s', (query, shown) => {
+    expect(mask(query)).toBe(shown);
+  });
+
+  test('hides a value however its name is spelled', () => {
+    const spelling = fc
+      .array(fc.constantFrom('plain', 'upper', 'escaped'), { minLength: 3, maxLength: 3 })
+      .map((ways) =>
+        ways
+          .map((way, i) => {
+            const letter = 'key'.charAt(i);
+            if (way === 'escaped') return `%${letter.charCodeAt(0).toString(16)}`;
+            return way === 'upper' ? letter.toUpperCase() : letter;
+          })
+          .join(''),
+      );
+    fc.assert(
+      fc.property(spelling, fc.constantFrom('', 'a=1&', 'a;'), (name, before) => {
+        expect(mask(`${before}${name}=SECRET&c=3`)).toBe(`${before}${name}=***&c=3`);
       }),
     );
   });
