@@ -190,7 +190,7 @@ export const SETTINGS = {
     'HEADGATE_ALLOW_HEADERS',
     kinds.headerNames,
     undefined,
-    'Request headers that pass to the API although Headgate usually drops them, comma-separated: `X-HTTP-Method-Override`, `X-HTTP-Method`, `X-Method-Override`, `X-Original-URL`, `X-Rewrite-URL`, and names with `_`.',
+    'Request headers that pass to the API although Headgate usually drops them, comma-separated: `X-HTTP-Method-Override`, `X-HTTP-Method`, `X-Method-Override`, `X-Original-URL`, `X-Rewrite-URL`, `baggage`, and names with `_`.',
   ),
   via: setting(
     'HEADGATE_VIA',

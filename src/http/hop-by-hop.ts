@@ -105,6 +105,12 @@ const OVERRIDING: readonly string[] = [
   'x-rewrite-url',
 ];
 
+/**
+ * What callers attach to a trace for the services behind it: often a user's or a tenant's id, which
+ * W3C Baggage §4 warns not to send to third parties.
+ */
+const BAGGAGE = 'baggage';
+
 /** Not forwarded: the gateway sends `100 Continue` itself before it forwards (RFC 9110 §10.1.1). */
 const EXPECT = 'expect';
 
@@ -128,7 +134,7 @@ export function headersForCaller(
 export interface HeadersForApiOptions {
   /** Lower-case names of fields that are dropped as well, because the gateway writes its own. */
   readonly replaced?: Iterable<string>;
-  /** Lower-case names of fields that pass although they replace the target or have a `_`. */
+  /** Lower-case names of fields that pass although they are usually dropped. */
   readonly allowed?: Iterable<string>;
 }
 
@@ -137,8 +143,8 @@ export type HeadersForApi = (rawHeaders: readonly string[]) => string[];
 
 /**
  * Makes the function that selects the fields of a request for the API: the end-to-end fields,
- * except those that identify the caller, those that replace the method or the target, and those
- * with a `_` in their name. Order, case and repetitions are kept.
+ * except those that identify the caller, `baggage`, those that replace the method or the target, and
+ * those with a `_` in their name. Order, case and repetitions are kept.
  *
  * Servers that pass fields on as variables (CGI, WSGI) take `X_Real_IP` for `X-Real-IP`, so a name
  * with `_` could bring back every field that is dropped here.
@@ -150,7 +156,7 @@ export function makeHeadersForApi({
   const passes = new Set(allowed);
   const dropped = new Set([
     ...IDENTIFYING,
-    ...OVERRIDING.filter((name) => !passes.has(name)),
+    ...[...OVERRIDING, BAGGAGE].filter((name) => !passes.has(name)),
     EXPECT,
     ...replaced,
   ]);

@@ -65,14 +65,18 @@ describe('header fields', () => {
     'X_Real_IP',
     'Headgate_Caller',
     '_',
-  ])('that may stand for another request are not forwarded unless allowed: %s', (name) => {
-    const headers = [name, 'DELETE', 'X-Kept', 'yes'];
-    expect(headersForApi(headers)).toEqual(['X-Kept', 'yes']);
-    expect(headersForCaller(headers)).toEqual(headers);
-    const allowing = makeHeadersForApi({ allowed: [name.toLowerCase()] });
-    expect(allowing(headers)).toEqual(headers);
-    expect(allowing(['a_b', '1'])).toEqual([]);
-  });
+    'baggage',
+  ])(
+    'that may stand for another request or caller are not forwarded unless allowed: %s',
+    (name) => {
+      const headers = [name, 'DELETE', 'X-Kept', 'yes'];
+      expect(headersForApi(headers)).toEqual(['X-Kept', 'yes']);
+      expect(headersForCaller(headers)).toEqual(headers);
+      const allowing = makeHeadersForApi({ allowed: [name.toLowerCase()] });
+      expect(allowing(headers)).toEqual(headers);
+      expect(allowing(['a_b', '1'])).toEqual([]);
+    },
+  );
 
   test('that the gateway replaces or answers itself are not forwarded', () => {
     const headers = ['Host', 'gate', 'Expect', '100-continue', 'Accept', '*/*'];
