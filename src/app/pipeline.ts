@@ -81,7 +81,7 @@ export function makePipelines(parts: PipelineParts): (config: Config) => Gateway
             : makeRewrite({ ...config.upstream, jsonLinks: links.jsonLinks }),
       }),
       refuse: makeRefuse({ log }),
-      record: makeRecord({ recorder, ledger, clock, pathMasks: config.pathMasks }),
+      record: makeRecord({ ...config, recorder, ledger, clock }),
       ledger,
       observer,
       retries: config.retries,

@@ -39,7 +39,7 @@ export const SETTINGS = {
     'HEADGATE_PRESET',
     kinds.choice('azion', 'none'),
     'azion',
-    'The known facts about the API: base URL, version, classes, path masks, caller rules. `none` for another API.',
+    'The known facts about the API: base URL, version, classes, masks, caller rules. `none` for another API.',
   ),
   upstreamUrl: setting(
     'HEADGATE_UPSTREAM_URL',
@@ -77,6 +77,12 @@ export const SETTINGS = {
     kinds.text,
     undefined,
     'A file that contains the token; read again when it changes.',
+  ),
+  cookies: setting(
+    'HEADGATE_COOKIES',
+    kinds.choice('off', 'on'),
+    'off',
+    "`off`: with Headgate's token, `Cookie` is not sent to the API, and `Set-Cookie` is not passed to the caller. `on`: both pass. With a credential of the caller they always pass.",
   ),
   budgetPer: setting(
     'HEADGATE_BUDGET_PER',
@@ -179,6 +185,12 @@ export const SETTINGS = {
     kinds.text,
     undefined,
     'A PEM file with the certificates to trust for the API, instead of the default ones.',
+  ),
+  allowHeaders: setting(
+    'HEADGATE_ALLOW_HEADERS',
+    kinds.headerNames,
+    undefined,
+    'Request headers that pass to the API although Headgate usually drops them, comma-separated: `X-HTTP-Method-Override`, `X-HTTP-Method`, `X-Method-Override`, `X-Original-URL`, `X-Rewrite-URL`, `baggage`, and names with `_`.',
   ),
   via: setting(
     'HEADGATE_VIA',

@@ -58,6 +58,8 @@ class Scene {
       headers: [],
       body: NO_BODY,
       addsToken: false,
+      dropsCookies: false,
+      authenticatesSocket: false,
       idempotent: true,
       shedStatus: 503,
     };
@@ -126,6 +128,7 @@ async function lineOf(makeSteps: (scene: Scene) => Steps): Promise<CallLine> {
           ledger: { view: () => undefined },
           clock,
           pathMasks: [],
+          queryMasks: [],
         }),
         ledger: { settle: () => undefined },
         observer: { retry: () => undefined },
