@@ -19,7 +19,7 @@ import type { PipelineObserver } from '../telemetry/pipeline-observer.ts';
 import { RecentActivity } from '../telemetry/recent-activity.ts';
 import type { Environment } from '../telemetry/tracing-provider.ts';
 import { startTracing } from '../telemetry/tracing.ts';
-import { BodyMemory } from '../upstream/body-memory.ts';
+import { BodyMemory } from '../upstream/request-memory.ts';
 import { makeLane } from '../upstream/lane.ts';
 import { makeTokenSource } from '../upstream/token.ts';
 import { makeUpstream } from '../upstream/upstream.ts';

@@ -17,7 +17,7 @@ import type { Ledger } from '../ledger/ledger.ts';
 import type { CallRecorder } from '../telemetry/call-line.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { PipelineObserver } from '../telemetry/pipeline-observer.ts';
-import type { BodyMemory } from '../upstream/body-memory.ts';
+import type { BodyMemory } from '../upstream/request-memory.ts';
 import type { Lane } from '../upstream/lane.ts';
 import type { TokenSource } from '../upstream/token.ts';
 import type { Upstream } from '../upstream/upstream.ts';

@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Priority } from '../queue/fair-queue.ts';
 import type { LinkedListItem } from '../util/linked-list.ts';
 import type { BucketName, CallerSignal, RemoveListener } from '../ledger/ledger.ts';
-import type { MemoryReservation } from '../upstream/body-memory.ts';
+import type { MemoryReservation } from '../upstream/request-memory.ts';
 import type { GatewayError, ProblemCode } from './problem.ts';
 
 /** How a call ended, as its log line states it. */

@@ -7,7 +7,7 @@ import {
   type GoneBody,
   type RequestBody,
 } from '../upstream/body.ts';
-import type { BodyMemory } from '../upstream/body-memory.ts';
+import type { BodyMemory } from '../upstream/request-memory.ts';
 import type { Call } from './call.ts';
 import { GatewayError } from './problem.ts';
 

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { BodyMemory, ChunkBuffer, type MemoryReservation } from '../../src/upstream/body-memory.ts';
+import { BodyMemory, ChunkBuffer, type MemoryReservation } from '../../src/upstream/request-memory.ts';
 
 /** A memory of 100 bytes, and a function that reserves some of it under a name. */
 function setUp(): {
