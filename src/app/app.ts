@@ -19,7 +19,7 @@ import type { PipelineObserver } from '../telemetry/pipeline-observer.ts';
 import { RecentActivity } from '../telemetry/recent-activity.ts';
 import type { Environment } from '../telemetry/tracing-provider.ts';
 import { startTracing } from '../telemetry/tracing.ts';
-import { BodyMemory } from '../upstream/request-memory.ts';
+import { RequestMemory } from '../upstream/request-memory.ts';
 import { makeLane } from '../upstream/lane.ts';
 import { makeTokenSource } from '../upstream/token.ts';
 import { makeUpstream } from '../upstream/upstream.ts';
@@ -101,7 +101,7 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
   const { ledger, credentialHash } = builtLedger;
 
   const { processFigures = false, version = '', logLinesLost = () => 0 } = options;
-  const bodyMemory = new BodyMemory(config.body.memoryBytes);
+  const requestMemory = new RequestMemory(config.body.memoryBytes);
   const activity = new RecentActivity(clock);
   const metrics = makeMetrics({
     clock,
@@ -109,7 +109,7 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
     ledger,
     ledgerMonitor,
     laneQueued: () => lane.queued,
-    bufferedBytes: () => bodyMemory.bytes,
+    bufferedBytes: () => requestMemory.bytes,
     logLinesLost,
     processFigures,
   });
@@ -140,7 +140,7 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
     log,
     observer,
     recorder,
-    bodyMemory,
+    requestMemory,
   });
   let pipeline = pipelineFor(config);
   const gateway: Gateway = (call) => {
@@ -158,6 +158,7 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
     shedStatus,
     keepAliveTimeoutMs,
     tls,
+    memory: requestMemory,
   });
   closers.push(() => listener.close());
 

@@ -17,7 +17,7 @@ import type { Ledger } from '../ledger/ledger.ts';
 import type { CallRecorder } from '../telemetry/call-line.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { PipelineObserver } from '../telemetry/pipeline-observer.ts';
-import type { BodyMemory } from '../upstream/request-memory.ts';
+import type { RequestMemory } from '../upstream/request-memory.ts';
 import type { Lane } from '../upstream/lane.ts';
 import type { TokenSource } from '../upstream/token.ts';
 import type { Upstream } from '../upstream/upstream.ts';
@@ -37,7 +37,7 @@ export interface PipelineParts {
   readonly log: Log;
   readonly observer: PipelineObserver;
   readonly recorder: CallRecorder;
-  readonly bodyMemory: BodyMemory;
+  readonly requestMemory: RequestMemory;
 }
 
 /**
@@ -49,7 +49,7 @@ export interface PipelineParts {
  */
 export function makePipelines(parts: PipelineParts): (config: Config) => Gateway {
   const { upstream, lane, token, ledger, apiClock, clock, random, log, observer, recorder } = parts;
-  const { credentialHash, atEndOfTurn } = parts;
+  const { credentialHash, atEndOfTurn, requestMemory } = parts;
   const keyHashKey = randomBytes(32);
   const ownId = `headgate-${randomBytes(4).toString('hex')}`;
 
@@ -61,14 +61,14 @@ export function makePipelines(parts: PipelineParts): (config: Config) => Gateway
         ...config,
         hasToken: config.token.kind !== 'none',
         defaultCaller: config.caller,
-        takeBody: makeTakeBody({ limits: { ...body, clock }, memory: parts.bodyMemory }),
+        takeBody: makeTakeBody({ limits: { ...body, clock }, memory: requestMemory }),
         viaId: config.via === 'on' ? ownId : undefined,
         readsAnswers: links.rewrite === 'on' && links.jsonLinks.length > 0,
         credentialHash,
         callerOfKey: callerKeys.length === 0 ? undefined : makeCallerOfKey(callerKeys, keyHashKey),
         isOurHost: makeIsOurHost([...hosts, listen.host, apiHost]),
       }),
-      admit: makeAdmit({ ledger, clock }),
+      admit: makeAdmit({ ledger, clock, memory: requestMemory }),
       forward: makeForward({ upstream, lane, clock, token: () => token.current() }),
       settle: makeSettle({ ledger, apiClock, clock, random, log, observer }),
       respond: makeRespond({

@@ -11,6 +11,7 @@ import { matchCallerRule, productOf, type CallerRule } from '../queue/caller-rul
 import { PRIORITIES, type Priority } from '../queue/fair-queue.ts';
 import type { Ticket } from '../ledger/ledger.ts';
 import { NO_BODY, type GoneBody, type RequestBody } from '../upstream/body.ts';
+import { addressOf, plainAddress } from './caller-address.ts';
 import type { Call, CallIdentity } from './call.ts';
 import type { CallerOfKey, CredentialHash } from './credentials.ts';
 import { GatewayError, type ShedStatus } from './problem.ts';
@@ -129,7 +130,7 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
     call.identity = identity;
     const authorization = authorizationOf(incoming);
 
-    const address = plainAddress(socket.remoteAddress ?? 'unknown');
+    const address = addressOf(socket);
     const userAgent = headers['user-agent'];
     identity.caller = address;
     // With keys configured, the key alone decides the caller's name.
@@ -176,7 +177,7 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
       body: NO_BODY,
     };
 
-    const body = takeBody(call, address);
+    const body = takeBody(call, job.ticket.owner);
     if (body instanceof Promise) return whenRead(job, body);
     job.body = body;
     return job;
@@ -332,9 +333,4 @@ function isLocal(authority: string, { localAddress = '', localPort }: Socket): b
   const address = plainAddress(localAddress);
   const host = address.includes(':') ? `[${address}]` : address;
   return authority === `${host}:${localPort}` || authority === `localhost:${localPort}`;
-}
-
-/** Removes the IPv6 prefix of an IPv4 address. */
-function plainAddress(address: string): string {
-  return address.startsWith('::ffff:') ? address.slice('::ffff:'.length) : address;
 }

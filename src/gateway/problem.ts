@@ -9,7 +9,7 @@ export const PROBLEMS = {
   },
   'body-memory-full': {
     status: 'shed',
-    title: 'The bodies of waiting requests fill their memory',
+    title: 'Waiting requests fill their memory',
   },
   'upstream-unreachable': { status: 502, title: 'No connection to the API' },
   'upstream-protocol': { status: 502, title: 'The answer of the API is not valid HTTP' },

@@ -1,130 +1,207 @@
-/** The call whose body is kept in memory. */
+import { Heap, type HeapItem } from '../util/heap.ts';
+import { LinkedList, type LinkedListItem } from '../util/linked-list.ts';
+
+/** The request whose memory is counted. */
 export interface ReservationHolder {
-  /** The caller's address. */
-  readonly owner: string;
-  /** One caller at one priority. */
-  readonly flow: string;
-  /** Whether the body may be dropped: false while an attempt sends it to the API. */
-  readonly evictable: boolean;
-  /** Refuses the call. Its bytes have been released before. */
+  /** Refuses the request. Its bytes have been released before. */
   evict(): void;
 }
 
-/** The memory that one call's body takes. */
+/** The memory that one waiting request takes: its headers and its body. */
 export interface MemoryReservation {
-  /** Adds bytes that have been kept; may evict this call or others. */
+  /** Adds bytes that have been kept; may evict this request or others. */
   grow(bytes: number): void;
+  /** While it is pinned, the request is not evicted: an attempt sends it to the API. */
+  pin(isPinned: boolean): void;
   /** Releases all bytes. Does nothing the second time. */
   release(): void;
 }
 
-interface Reservation {
-  readonly holder: ReservationHolder;
+/** The requests of one flow, in the order of their first bytes. */
+interface Flow extends HeapItem {
+  readonly owner: Owner;
+  readonly requests: LinkedList<Reservation>;
   bytes: number;
-  released: boolean;
+  /** How many of `requests` are not pinned. */
+  evictable: number;
 }
 
-/** The calls of one flow, in the order of their first bytes. */
-interface Flow {
+interface Owner extends HeapItem {
+  readonly byName: Map<string, Flow>;
+  /** The flows that have an evictable request. */
+  readonly flows: Heap<Flow>;
   bytes: number;
-  readonly calls: Set<Reservation>;
 }
 
-interface Owner {
-  bytes: number;
-  readonly flows: Map<string, Flow>;
+function byBytes(a: { readonly bytes: number }, b: { readonly bytes: number }): boolean {
+  return a.bytes > b.bytes;
 }
 
 /**
- * Bounds the total bytes of all bodies that are kept. Beyond the limit it evicts the last call of
- * the largest flow of the largest owner, and repeats this until the bodies fit.
+ * Flows without a request are kept up to this number or half of all flows, and then removed
+ * together. A Map in which each request added and removed an entry would keep much garbage alive
+ * (docs/decisions/0009).
+ */
+const MAX_EMPTY = 1000;
+
+/**
+ * Bounds the total bytes of all requests that wait. Beyond the limit it evicts the last request of
+ * the largest flow of the largest owner, and repeats this until the requests fit.
  *
  * Size is measured in bytes and not in tickets, because bytes are what is short: a thousand small
- * bodies must not pay for the large bodies of one caller. The largest owner is chosen before its
- * largest flow, so that a caller gains nothing by giving each of its calls another name.
+ * requests must not pay for the large ones of one caller. The largest owner is chosen before its
+ * largest flow, so that a caller gains nothing by giving each of its calls another name. Every
+ * operation takes O(log n), because an attacker decides how many owners and flows there are.
  */
-export class BodyMemory {
+export class RequestMemory {
   readonly #limitBytes: number;
-  readonly #owners = new Map<string, Owner>();
+  readonly #byName = new Map<string, Owner>();
+  /** The owners that have an evictable request. */
+  readonly #owners = new Heap<Owner>(byBytes);
   #bytes = 0;
+  /** How many flows are known, and how many of them have no request. */
+  #flows = 0;
+  #empty = 0;
 
   constructor(limitBytes: number) {
     this.#limitBytes = limitBytes;
   }
 
-  /** Bytes of all bodies that are kept now. */
+  /** Bytes of all requests that wait now. */
   get bytes(): number {
     return this.#bytes;
   }
 
-  /** Starts a reservation of no bytes. */
-  reserve(holder: ReservationHolder): MemoryReservation {
-    const reserved: Reservation = { holder, bytes: 0, released: false };
-    return {
-      grow: (bytes) => {
-        if (reserved.released) return;
-        this.#add(reserved, bytes);
-        while (this.#bytes > this.#limitBytes && this.#evictOne());
-      },
-      release: () => this.#release(reserved),
-    };
+  /** How many flows are known, with those that have no request any more. */
+  get flows(): number {
+    return this.#flows;
   }
 
-  #add(reserved: Reservation, bytes: number): void {
-    const { owner: ownerName, flow: flowName } = reserved.holder;
-    const owner: Owner = this.#owners.get(ownerName) ?? { bytes: 0, flows: new Map() };
-    const flow: Flow = owner.flows.get(flowName) ?? { bytes: 0, calls: new Set() };
-    this.#owners.set(ownerName, owner);
-    owner.flows.set(flowName, flow);
-    flow.calls.add(reserved);
-    for (const sum of [reserved, flow, owner]) sum.bytes += bytes;
+  /**
+   * Starts a reservation of no bytes. `owner` is the party that the queue is fair to; `flow` is one
+   * of its callers at one priority.
+   */
+  reserve(owner: string, flow: string, holder: ReservationHolder): MemoryReservation {
+    const reserved = new Reservation(this, this.#flowOf(owner, flow), holder);
+    const { requests } = reserved.flow;
+    if (requests.size === 0) this.#empty--;
+    requests.add(reserved);
+    this.countEvictable(reserved.flow, 1);
+    return reserved;
+  }
+
+  /** Called by a reservation: its request takes `bytes` more. */
+  add(reserved: Reservation, bytes: number): void {
+    reserved.bytes += bytes;
+    this.#resize(reserved.flow, bytes);
+    while (this.#bytes > this.#limitBytes && this.#evictOne());
+  }
+
+  /** Called by a reservation: its request takes no memory any more. */
+  remove(reserved: Reservation): void {
+    const { flow, bytes, isPinned } = reserved;
+    flow.requests.delete(reserved);
+    if (!isPinned) this.countEvictable(flow, -1);
+    this.#resize(flow, -bytes);
+    if (flow.requests.size > 0) return;
+    this.#empty++;
+    if (this.#empty > Math.max(MAX_EMPTY, this.#flows / 2)) this.#removeEmpty();
+  }
+
+  /** Called by a reservation: a flow has `by` more requests that can be evicted. */
+  countEvictable(flow: Flow, by: 1 | -1): void {
+    const { owner } = flow;
+    flow.evictable += by;
+    if (by === 1 && flow.evictable === 1) {
+      owner.flows.add(flow);
+      if (owner.flows.size === 1) this.#owners.add(owner);
+    } else if (flow.evictable === 0) {
+      owner.flows.remove(flow);
+      if (owner.flows.size === 0) this.#owners.remove(owner);
+    }
+  }
+
+  #resize(flow: Flow, bytes: number): void {
+    const { owner } = flow;
+    flow.bytes += bytes;
+    owner.bytes += bytes;
     this.#bytes += bytes;
+    owner.flows.moved(flow);
+    this.#owners.moved(owner);
   }
 
-  #release(reserved: Reservation): void {
-    reserved.released = true;
-    const { owner: ownerName, flow: flowName } = reserved.holder;
-    const owner = this.#owners.get(ownerName);
-    const flow = owner?.flows.get(flowName);
-    if (owner === undefined || flow === undefined || !flow.calls.delete(reserved)) return;
-    for (const sum of [flow, owner]) sum.bytes -= reserved.bytes;
-    this.#bytes -= reserved.bytes;
-    if (flow.calls.size === 0) owner.flows.delete(flowName);
-    if (owner.flows.size === 0) this.#owners.delete(ownerName);
+  #flowOf(ownerName: string, flowName: string): Flow {
+    let owner = this.#byName.get(ownerName);
+    if (owner === undefined) {
+      owner = { byName: new Map(), flows: new Heap<Flow>(byBytes), bytes: 0, heapIndex: -1 };
+      this.#byName.set(ownerName, owner);
+    }
+    let flow = owner.byName.get(flowName);
+    if (flow === undefined) {
+      flow = { owner, requests: new LinkedList(), bytes: 0, evictable: 0, heapIndex: -1 };
+      owner.byName.set(flowName, flow);
+      this.#flows++;
+      this.#empty++;
+    }
+    return flow;
   }
 
-  /** Evicts one call, and returns whether there was one. */
+  #removeEmpty(): void {
+    for (const [ownerName, owner] of this.#byName) {
+      for (const [flowName, flow] of owner.byName) {
+        if (flow.requests.size === 0) owner.byName.delete(flowName);
+      }
+      if (owner.byName.size === 0) this.#byName.delete(ownerName);
+    }
+    this.#flows -= this.#empty;
+    this.#empty = 0;
+  }
+
+  /** Evicts one request, and returns whether there was one. */
   #evictOne(): boolean {
-    const last = largest(this.#owners.values(), ({ flows }) =>
-      largest(flows.values(), ({ calls }) => lastEvictable(calls)),
-    );
+    let last = this.#owners.first?.flows.first?.requests.last;
+    // Few are skipped: at most as many are being sent as there are sockets to the API.
+    while (last?.isPinned === true) last = last.previous;
     if (last === undefined) return false;
-    this.#release(last);
+    last.release();
     last.holder.evict();
     return true;
   }
 }
 
-/** The result of `pick` for the largest of those groups for which it returns one. */
-function largest<T extends { readonly bytes: number }>(
-  groups: Iterable<T>,
-  pick: (group: T) => Reservation | undefined,
-): Reservation | undefined {
-  let largestBytes = 0;
-  let found: Reservation | undefined;
-  for (const group of groups) {
-    const picked = group.bytes > largestBytes ? pick(group) : undefined;
-    if (picked === undefined) continue;
-    largestBytes = group.bytes;
-    found = picked;
-  }
-  return found;
-}
+class Reservation implements MemoryReservation, LinkedListItem<Reservation> {
+  readonly flow: Flow;
+  readonly holder: ReservationHolder;
+  bytes = 0;
+  isPinned = false;
+  /** The linked list that holds the reservation owns these three. */
+  isLinked = false;
+  previous: Reservation | undefined;
+  next: Reservation | undefined;
+  readonly #memory: RequestMemory;
+  #isReleased = false;
 
-function lastEvictable(calls: Iterable<Reservation>): Reservation | undefined {
-  let last: Reservation | undefined;
-  for (const reserved of calls) if (reserved.holder.evictable) last = reserved;
-  return last;
+  constructor(memory: RequestMemory, flow: Flow, holder: ReservationHolder) {
+    this.#memory = memory;
+    this.flow = flow;
+    this.holder = holder;
+  }
+
+  grow(bytes: number): void {
+    if (!this.#isReleased) this.#memory.add(this, bytes);
+  }
+
+  pin(isPinned: boolean): void {
+    if (this.#isReleased || this.isPinned === isPinned) return;
+    this.isPinned = isPinned;
+    this.#memory.countEvictable(this.flow, isPinned ? -1 : 1);
+  }
+
+  release(): void {
+    if (this.#isReleased) return;
+    this.#isReleased = true;
+    this.#memory.remove(this);
+  }
 }
 
 /** Chunks smaller than this are copied into a block. */
