@@ -8,6 +8,7 @@ import { planReload } from '../config/reload.ts';
 import { ApiClock } from '../rate-headers/api-clock.ts';
 import type { Random, Clock } from '../util/clock.ts';
 import { isLoopback, makeIsOurHost } from '../http/origin-check.ts';
+import { CallLimits } from '../gateway/call-limits.ts';
 import type { Gateway } from '../gateway/gateway.ts';
 import { makeListener } from '../gateway/listener.ts';
 import { watchTls } from '../gateway/tls.ts';
@@ -101,6 +102,7 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
   const { ledger, credentialHash } = builtLedger;
 
   const { processFigures = false, version = '', logLinesLost = () => 0 } = options;
+  const callLimits = new CallLimits(config.maxCalls);
   const requestMemory = new RequestMemory(config.body.memoryBytes);
   const activity = new RecentActivity(clock);
   const metrics = makeMetrics({
@@ -141,6 +143,7 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
     observer,
     recorder,
     requestMemory,
+    callLimits,
   });
   let pipeline = pipelineFor(config);
   const gateway: Gateway = (call) => {
@@ -159,6 +162,7 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
     keepAliveTimeoutMs,
     tls,
     memory: requestMemory,
+    callLimits,
   });
   closers.push(() => listener.close());
 

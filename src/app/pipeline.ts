@@ -3,6 +3,7 @@ import type { Config } from '../config/config.ts';
 import type { ApiClock } from '../rate-headers/api-clock.ts';
 import type { Random, Clock, EndOfTurn } from '../util/clock.ts';
 import { makeIsOurHost } from '../http/origin-check.ts';
+import type { CallLimits } from '../gateway/call-limits.ts';
 import { makeAdmit } from '../gateway/admit.ts';
 import { makeCallerOfKey, type CredentialHash } from '../gateway/credentials.ts';
 import { makeForward } from '../gateway/forward.ts';
@@ -38,6 +39,7 @@ export interface PipelineParts {
   readonly observer: PipelineObserver;
   readonly recorder: CallRecorder;
   readonly requestMemory: RequestMemory;
+  readonly callLimits: CallLimits;
 }
 
 /**
@@ -62,6 +64,7 @@ export function makePipelines(parts: PipelineParts): (config: Config) => Gateway
         hasToken: config.token.kind !== 'none',
         defaultCaller: config.caller,
         takeBody: makeTakeBody({ limits: { ...body, clock }, memory: requestMemory }),
+        callLimits: parts.callLimits,
         viaId: config.via === 'on' ? ownId : undefined,
         readsAnswers: links.rewrite === 'on' && links.jsonLinks.length > 0,
         credentialHash,

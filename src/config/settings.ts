@@ -102,6 +102,12 @@ export const SETTINGS = {
     '10000',
     'The most requests that wait per bucket.',
   ),
+  maxCalls: setting(
+    'HEADGATE_MAX_CALLS',
+    kinds.integer(1, 1_000_000),
+    '50000',
+    'The most calls that have not ended, waiting ones included. One caller (a key, else an address) may have half of them.',
+  ),
   shedStatus: setting(
     'HEADGATE_SHED_STATUS',
     kinds.shedStatus,

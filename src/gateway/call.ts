@@ -67,6 +67,8 @@ export class Call implements CallerSignal, LinkedListItem<Call>, ReservationHold
 
   /** Set by `identify` alone. */
   identity: Readonly<CallIdentity> = NOT_IDENTIFIED;
+  /** The owner for whom the call is counted. Set by `identify` alone. */
+  countedFor: string | undefined;
   #attempts = 0;
   #waitMs = 0;
   #upstreamMs = 0;

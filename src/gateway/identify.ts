@@ -11,6 +11,7 @@ import { matchCallerRule, productOf, type CallerRule } from '../queue/caller-rul
 import { PRIORITIES, type Priority } from '../queue/fair-queue.ts';
 import type { Ticket } from '../ledger/ledger.ts';
 import { NO_BODY, type GoneBody, type RequestBody } from '../upstream/body.ts';
+import type { CallLimits } from './call-limits.ts';
 import { addressOf, plainAddress } from './caller-address.ts';
 import type { Call, CallIdentity } from './call.ts';
 import type { CallerOfKey, CredentialHash } from './credentials.ts';
@@ -58,6 +59,7 @@ export interface IdentifyDependencies {
   readonly maxWaitMs: number;
   readonly shedStatus: ShedStatus;
   readonly takeBody: TakeBody;
+  readonly callLimits: CallLimits;
   /** The id of this gateway in Via; `undefined` omits the field. */
   readonly viaId: string | undefined;
   /**
@@ -83,7 +85,7 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
   const { upstream, apiVersion, hasToken, budgetPer, classes, callers, defaultCaller } =
     dependencies;
   const { maxWaitMs, shedStatus, takeBody, viaId, readsAnswers } = dependencies;
-  const { credentialHash, callerOfKey, isOurHost } = dependencies;
+  const { credentialHash, callerOfKey, isOurHost, callLimits } = dependencies;
   const upstreamHost = new URL(upstream.origin).host;
   /** Fields of the caller's request that Headgate replaces. */
   const replaced = new Set(['host']);
@@ -139,6 +141,9 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
       keyOwner ??
       callerName(headerValue(headers, 'headgate-caller'), defaultCaller, userAgent, address);
     identity.caller = caller;
+    const owner = keyOwner ?? address;
+    callLimits.enter(owner);
+    call.countedFor = owner;
     const rule = matchCallerRule(callers, caller, userAgent);
     const priority = capPriority(
       readPriority(headerValue(headers, 'headgate-priority')),
@@ -161,7 +166,7 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
       ticket: {
         id: call.id,
         bucket,
-        owner: keyOwner ?? address,
+        owner,
         caller,
         priority,
         weight: rule?.weight ?? 1,
@@ -177,7 +182,7 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
       body: NO_BODY,
     };
 
-    const body = takeBody(call, job.ticket.owner);
+    const body = takeBody(call, owner);
     if (body instanceof Promise) return whenRead(job, body);
     job.body = body;
     return job;

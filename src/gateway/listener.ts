@@ -12,6 +12,7 @@ import { LinkedList } from '../util/linked-list.ts';
 import { DRAINING_RETRY_MS } from '../ledger/ledger.ts';
 import type { CallRecorder } from '../telemetry/call-line.ts';
 import type { RequestMemory } from '../upstream/request-memory.ts';
+import type { CallLimits } from './call-limits.ts';
 import { Call } from './call.ts';
 import { followConnections } from './connections.ts';
 import type { Gateway } from './gateway.ts';
@@ -31,6 +32,7 @@ export interface ListenerDependencies {
   /** The certificate for TLS; `undefined`: the listener speaks cleartext. */
   readonly tls: Tls | undefined;
   readonly memory: RequestMemory;
+  readonly callLimits: CallLimits;
 }
 
 type StartCall = (incoming: IncomingMessage, outgoing: ServerResponse) => void;
@@ -68,7 +70,7 @@ const MAX_DISCARD_MS = 30_000;
  * ordinary one (RFC 9110 §7.8). Java's default client offers h2c with every request.
  */
 export function makeListener(dependencies: ListenerDependencies): Listener {
-  const { gateway, clock, newId, keepAliveTimeoutMs, tls } = dependencies;
+  const { gateway, clock, newId, keepAliveTimeoutMs, tls, callLimits } = dependencies;
   const calls = new LinkedList<Call>();
   let draining = false;
   let onEmpty: (() => void) | undefined;
@@ -139,6 +141,8 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
 
   async function take(call: Call): Promise<void> {
     calls.add(call);
+    const tooMany = callLimits.problemOf(calls.size);
+    if (tooMany !== undefined) call.cutOff(tooMany);
     const { outgoing } = call;
     if (draining) outgoing.shouldKeepAlive = false;
     await gateway(call);
@@ -170,6 +174,7 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
 
   function remove(call: Call): void {
     calls.delete(call);
+    if (call.countedFor !== undefined) callLimits.leave(call.countedFor);
     if (calls.size === 0) onEmpty?.();
   }
 

@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { expect, onTestFinished, test } from 'vitest';
 import type { Call } from '../../src/gateway/call.ts';
+import { CallLimits } from '../../src/gateway/call-limits.ts';
 import { makeListener } from '../../src/gateway/listener.ts';
 import { RequestMemory } from '../../src/upstream/request-memory.ts';
 import { ask } from '../support/ask.ts';
@@ -48,6 +49,7 @@ async function listening(memoryBytes = 64 * MIB): Promise<Scene> {
     keepAliveTimeoutMs: 75_000,
     tls: undefined,
     memory,
+    callLimits: new CallLimits(1000),
   });
   const { server } = listener;
   server.on('connection', (socket: Socket) => sockets.push(socket));
