@@ -45,6 +45,8 @@ export interface Config {
   readonly limit: ConfiguredLimit | undefined;
   readonly maxWaitMs: number;
   readonly maxQueue: number;
+  /** The most calls that have not ended. */
+  readonly maxCalls: number;
   readonly shedStatus: 503 | 429;
   readonly retries: number;
   readonly body: {
@@ -196,6 +198,7 @@ export function loadConfig({ env, configPath, readFile }: LoadOptions): LoadResu
     limit: optional(SETTINGS.limit),
     maxWaitMs: required(SETTINGS.maxWait),
     maxQueue: required(SETTINGS.maxQueue),
+    maxCalls: required(SETTINGS.maxCalls),
     shedStatus: required(SETTINGS.shedStatus),
     retries: required(SETTINGS.retries),
     body: {

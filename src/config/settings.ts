@@ -108,6 +108,12 @@ export const SETTINGS = {
     '10000',
     'The most requests that wait per bucket.',
   ),
+  maxCalls: setting(
+    'HEADGATE_MAX_CALLS',
+    kinds.integer(1, 1_000_000),
+    '50000',
+    'The most calls that have not ended, waiting ones included. One caller (a key, else an address) may have half of them.',
+  ),
   shedStatus: setting(
     'HEADGATE_SHED_STATUS',
     kinds.shedStatus,
@@ -148,7 +154,7 @@ export const SETTINGS = {
     'HEADGATE_BODY_MEMORY',
     kinds.bytes,
     '256MiB',
-    'The memory for all kept request bodies together. When it is full, the flow that uses most of it is shed first.',
+    'The memory for all waiting requests together: headers and kept bodies. Each takes at least 8 KiB of it. When it is full, the flow that uses most of it is shed first.',
   ),
   bodyIdleTimeout: setting(
     'HEADGATE_BODY_IDLE_TIMEOUT',

@@ -11,6 +11,8 @@ import { matchCallerRule, productOf, type CallerRule } from '../queue/caller-rul
 import { PRIORITIES, type Priority } from '../queue/fair-queue.ts';
 import type { Ticket } from '../ledger/ledger.ts';
 import { NO_BODY, type GoneBody, type RequestBody } from '../upstream/body.ts';
+import type { CallLimits } from './call-limits.ts';
+import { addressOf, plainAddress } from './caller-address.ts';
 import type { Call, CallIdentity } from './call.ts';
 import type { CallerOfKey, CredentialHash } from './credentials.ts';
 import { GatewayError, type ShedStatus } from './problem.ts';
@@ -68,6 +70,7 @@ export interface IdentifyDependencies {
   readonly maxWaitMs: number;
   readonly shedStatus: ShedStatus;
   readonly takeBody: TakeBody;
+  readonly callLimits: CallLimits;
   /** The id of this gateway in Via; `undefined` omits the field. */
   readonly viaId: string | undefined;
   /**
@@ -98,7 +101,7 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
   const { upstream, apiVersion, hasToken, budgetPer, classes, callers, defaultCaller } =
     dependencies;
   const { maxWaitMs, shedStatus, takeBody, viaId, readsAnswers, cookies } = dependencies;
-  const { credentialHash, callerOfKey, isOurHost, allowHeaders } = dependencies;
+  const { credentialHash, callerOfKey, isOurHost, allowHeaders, callLimits } = dependencies;
   const upstreamHost = new URL(upstream.origin).host;
   /** Fields of the caller's request that Headgate replaces. */
   const replaced = new Set(['host']);
@@ -153,7 +156,7 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
     if (method === 'TRACE') throw new GatewayError('method-not-supported', TRACE_DETAIL);
     const authorization = authorizationOf(incoming);
 
-    const address = plainAddress(socket.remoteAddress ?? 'unknown');
+    const address = addressOf(socket);
     const userAgent = headers['user-agent'];
     identity.caller = address;
     // With keys configured, the key alone decides the caller's name.
@@ -162,6 +165,9 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
       keyOwner ??
       callerName(headerValue(headers, 'headgate-caller'), defaultCaller, userAgent, address);
     identity.caller = caller;
+    const owner = keyOwner ?? address;
+    callLimits.enter(owner);
+    call.countedFor = owner;
     const rule = matchCallerRule(callers, caller, userAgent);
     const priority = capPriority(
       readPriority(headerValue(headers, 'headgate-priority')),
@@ -185,7 +191,7 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
       ticket: {
         id: call.id,
         bucket,
-        owner: keyOwner ?? address,
+        owner,
         caller,
         priority,
         weight: rule?.weight ?? 1,
@@ -203,7 +209,7 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
       body: NO_BODY,
     };
 
-    const body = takeBody(call, address);
+    const body = takeBody(call, owner);
     if (body instanceof Promise) return whenRead(job, body);
     job.body = body;
     return job;
@@ -383,9 +389,4 @@ function isLocal(authority: string, { localAddress = '', localPort }: Socket): b
   const address = plainAddress(localAddress);
   const host = address.includes(':') ? `[${address}]` : address;
   return authority === `${host}:${localPort}` || authority === `localhost:${localPort}`;
-}
-
-/** Removes the IPv6 prefix of an IPv4 address. */
-function plainAddress(address: string): string {
-  return address.startsWith('::ffff:') ? address.slice('::ffff:'.length) : address;
 }

@@ -4,6 +4,7 @@ import type { Clock } from '../util/clock.ts';
 import type { LinkedList } from '../util/linked-list.ts';
 import type { CallRecorder } from '../telemetry/call-line.ts';
 import type { Call } from './call.ts';
+import type { Pipelining } from './pipelining.ts';
 import { GatewayError, toProblem, type ShedStatus } from './problem.ts';
 
 export interface SocketRefusalDependencies {
@@ -24,6 +25,7 @@ const LINGER_MS = 2000;
 export function refuseNonRequests(
   server: Server,
   calls: LinkedList<Call>,
+  pipelining: Pick<Pipelining, 'isIncomplete'>,
   { recorder, clock, newId, shedStatus }: SocketRefusalDependencies,
 ): void {
   /** Sockets that have their refusal; the parser repeats its error for all bytes that follow. */
@@ -55,7 +57,8 @@ export function refuseNonRequests(
       else call.cutOff(error);
       return;
     }
-    refuse(socket, error, '');
+    if (cause.code === 'HPE_INVALID_EOF_STATE' && pipelining.isIncomplete(socket)) socket.destroy();
+    else refuse(socket, error, '');
   });
 
   /** The method is empty when none could be read. */
