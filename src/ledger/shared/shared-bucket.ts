@@ -339,9 +339,9 @@ export class SharedBucket implements StepSource<CollectedStep> {
   }
 
   /**
-   * Whether the last step is so recent that its offers are certainly valid. An offer is made after the
-   * step was sent, and lasts two seconds. If that time has passed, this process may have been
-   * suspended, and only a further step shows whether the offer is still valid.
+   * Whether the last step is so recent that what it granted is certainly valid. Offers and prefetched
+   * leases last two seconds, and were granted after the step was sent. Later, this process may have
+   * been suspended, and only a further step shows what is still valid.
    */
   get #isInTouch(): boolean {
     return this.#options.clock.now() - this.#steps.lastSentAt < FRESH_MS;
