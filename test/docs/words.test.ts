@@ -96,9 +96,13 @@ const PAGES = globSync(['*.md', 'docs/**/*.md', 'bench/*.md', 'examples/*.md'], 
 
 /** Each retired word in the comments of the sources and in the pages, with its place. */
 const FOUND = [
-  ...SOURCES.map((path): [string, string] => [path, commentsOf(path, read(path))]),
-  ...PAGES.map((path): [string, string] => [path, read(path)]),
-].flatMap(([path, text]) => retiredWords(text).map((found) => ({ path, ...found })));
+  ...SOURCES.flatMap((path) => foundIn(path, commentsOf(path, read(path)))),
+  ...PAGES.flatMap((path) => foundIn(path, read(path))),
+];
+
+function foundIn(path: string, text: string): (Found & { readonly path: string })[] {
+  return retiredWords(text).map(({ word, line }) => ({ path, word, line }));
+}
 
 function isAllowed({ path, word }: { path: string; word: string }): boolean {
   return ALLOWED.some(([file, allowed]) => file === path && allowed === word);
