@@ -29,7 +29,7 @@ export function makeAdmit({ ledger, clock, memory }: AdmitDependencies): Admit {
     const requestedAt = clock.now();
     const admission = ledger.acquire(ticket, call, retry);
     if (admission.kind !== 'waiting') return admitted(admission, ticket);
-    // The ledger keeps what waits; a request that is granted at once costs no memory for long.
+    // The ledger keeps waiting requests. A request that is granted at once holds no memory for long.
     call.holdMemory(memory, ticket.owner);
     return admission.outcome.then((outcome) => {
       call.addWait(clock.now() - requestedAt);

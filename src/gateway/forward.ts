@@ -6,7 +6,7 @@ import type { SendResult } from '../upstream/exchange.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import type { Job } from './identify.ts';
 
-/** The result of one attempt; `stale`: the lane held it so long that its lease may have expired. */
+/** The result of one attempt; `stale`: it waited in the lane until its lease may have expired. */
 export type Forwarded = SendResult | { readonly kind: 'stale' };
 
 /** Sends a granted job to the API, once. Never rejects. */

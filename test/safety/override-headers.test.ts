@@ -3,10 +3,14 @@ import { ok, setUpApi } from '../http/setup.ts';
 import { ask } from '../support/ask.ts';
 
 const OVERRIDES = [
-  ...['X-HTTP-Method-Override', 'DELETE', 'X-HTTP-Method', 'DELETE', 'X-Method-Override', 'DELETE'],
-  ...['X-Original-URL', '/purge/wildcard', 'x-rewrite-url', '/purge/wildcard'],
-  ...['X_Real_IP', '10.0.0.7', 'my_header', '1'],
-];
+  ['X-HTTP-Method-Override', 'DELETE'],
+  ['X-HTTP-Method', 'DELETE'],
+  ['X-Method-Override', 'DELETE'],
+  ['X-Original-URL', '/purge/wildcard'],
+  ['x-rewrite-url', '/purge/wildcard'],
+  ['X_Real_IP', '10.0.0.7'],
+  ['my_header', '1'],
+].flat();
 
 async function namesAtApi(settings: Record<string, string>): Promise<string[]> {
   const { api, gateway } = await setUpApi(ok, settings);
