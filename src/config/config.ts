@@ -54,6 +54,7 @@ export interface Config {
     readonly mostBytes: number;
     readonly memoryBytes: number;
     readonly idleTimeoutMs: number;
+    readonly leastRate: number;
   };
   readonly lane: { readonly concurrency: number; readonly intervalMs: number };
   readonly caller: string | undefined;
@@ -206,6 +207,7 @@ export function loadConfig({ env, configPath, readFile }: LoadOptions): LoadResu
       mostBytes: required(SETTINGS.bodyMax),
       memoryBytes: required(SETTINGS.bodyMemory),
       idleTimeoutMs: required(SETTINGS.bodyIdleTimeout),
+      leastRate: required(SETTINGS.bodyMinRate),
     },
     lane: {
       concurrency: required(SETTINGS.laneConcurrency),

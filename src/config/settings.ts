@@ -162,6 +162,12 @@ export const SETTINGS = {
     '30s',
     'The longest pause of an upload while it is read, and of a caller that reads its answer.',
   ),
+  bodyMinRate: setting(
+    'HEADGATE_BODY_MIN_RATE',
+    kinds.bytes,
+    '1KiB',
+    'The least size per second of an upload that is streamed, while the API reads it: the average over 10 s, after 10 s. `0`: none.',
+  ),
   keepAliveTimeout: setting(
     'HEADGATE_KEEPALIVE_TIMEOUT',
     kinds.duration({ min: 1 }),

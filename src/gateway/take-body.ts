@@ -35,7 +35,7 @@ function refuseOtherCodings({ headers }: IncomingMessage): void {
 }
 
 export function makeTakeBody({ limits, memory }: TakeBodyDependencies): TakeBody {
-  const { keepBytes, mostBytes, idleTimeoutMs } = limits;
+  const { keepBytes, mostBytes, idleTimeoutMs, leastRate } = limits;
 
   function tooLarge(): GatewayError {
     return new GatewayError('body-too-large', `expected a body of at most ${mostBytes} bytes`);
@@ -66,6 +66,10 @@ export function makeTakeBody({ limits, memory }: TakeBodyDependencies): TakeBody
       kept: (bytes: number) => call.holdBody(bytes),
       stalled() {
         const why = `no byte of the body arrived for ${idleTimeoutMs / 1000} s`;
+        call.cutOff(new GatewayError('body-timeout', why));
+      },
+      tooSlow() {
+        const why = `the body arrived at less than ${leastRate} bytes a second`;
         call.cutOff(new GatewayError('body-timeout', why));
       },
       tooLarge: () => call.cutOff(tooLarge()),

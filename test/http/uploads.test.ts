@@ -1,7 +1,10 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { startApi } from '../support/api.ts';
 import { ask } from '../support/ask.ts';
+import { FakeClock } from '../support/fake-clock.ts';
+import { startGateway } from '../support/gateway.ts';
 import { openRaw, type RawSocket } from '../support/raw-socket.ts';
-import { until } from '../support/setup.ts';
+import { bucketsOf, until } from '../support/setup.ts';
 import { ok, setUpApi, setUpHeldApi, untilWaiting } from './setup.ts';
 
 const KIB = 1024;
@@ -154,6 +157,46 @@ describe('an upload that stalls', () => {
     expect(line).toMatchObject({ status: 408, code: 'body-timeout', outcome: 'failed' });
     if (limit === '1KiB') await until('the API is disconnected', () => aborted === 1);
     raw.socket.destroy();
+  });
+
+  test('at one byte now and then ends with a 408, and its operation counts as lost', async () => {
+    const clock = new FakeClock();
+    let bytes = 0;
+    let left = false;
+    const api = await startApi((incoming, outgoing) => {
+      outgoing.setHeader('x-ratelimit-limit', '10');
+      outgoing.setHeader('x-ratelimit-remaining', '9');
+      outgoing.setHeader('x-ratelimit-reset', '3600');
+      if (incoming.method === 'GET') outgoing.end('ok');
+      incoming.on('data', (chunk: Buffer) => (bytes += chunk.length));
+      incoming.on('error', () => (left = true));
+    });
+    onTestFinished(() => api.close());
+    const gateway = await startGateway({
+      upstream: api.url,
+      clock,
+      settings: { HEADGATE_PRESET: 'none', HEADGATE_UPSTREAM_CONNECTIONS: '1' },
+    });
+    onTestFinished(() => gateway.stop());
+    await ask(`${gateway.url}/a`);
+    const raw = await openRaw(gateway.url);
+    raw.write('PUT /slow HTTP/1.1\r\nHost: a\r\nContent-Length: 900000000\r\n\r\n');
+    let sent = 0;
+    while (raw.received === '') {
+      raw.write('x');
+      sent++;
+      await until('the API has it, or the upload has ended', () => bytes >= sent || left);
+      clock.advance(5000);
+      expect(sent).toBeLessThan(10);
+    }
+    await raw.until((text) => text.includes('requestId'));
+    expect(raw.received).toMatch(/^HTTP\/1\.1 408 [^]*arrived at less than 1024 bytes a second/);
+    await until('the API is left', () => left);
+    const lines = await gateway.log.wait('call', 2);
+    expect(lines[1]).toMatchObject({ status: 408, code: 'body-timeout', attempts: 1 });
+    const buckets = await bucketsOf(gateway);
+    expect(buckets).toMatchObject([{ class: 'all', remaining: 8, leases: 0 }]);
+    expect(await ask(`${gateway.url}/b`)).toMatchObject({ status: 200 });
   });
 
   test('does not count as stalled while its request waits', async () => {
