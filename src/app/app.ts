@@ -10,6 +10,7 @@ import type { Random, Clock } from '../util/clock.ts';
 import { isLoopback, makeIsOurHost } from '../http/origin-check.ts';
 import type { Gateway } from '../gateway/gateway.ts';
 import { makeListener } from '../gateway/listener.ts';
+import { makeIsTrustedProxy } from '../gateway/trusted-proxies.ts';
 import { watchTls } from '../gateway/tls.ts';
 import { combineRecorders, logCalls } from '../telemetry/call-line.ts';
 import { LedgerMonitor } from '../telemetry/ledger-monitor.ts';
@@ -163,6 +164,7 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
 
   let draining = false;
   let isOurHost = makeIsOurHost(config.hosts);
+  let isTrustedProxy = makeIsTrustedProxy(config.trustedProxies);
   let adminUrl: string | undefined;
   try {
     if (config.adminListen !== 'off') {
@@ -171,6 +173,7 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
           token: () => settings.config.adminToken,
           beyondLoopback: !isLoopback(config.adminListen.host),
           isOurHost: (hostField) => isOurHost(hostField),
+          isTrustedProxy: (address) => isTrustedProxy(address),
         },
         clock,
         ledger,
@@ -215,6 +218,7 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
     settings = planned.settings;
     log.level = settings.config.logLevel;
     isOurHost = makeIsOurHost(settings.config.hosts);
+    isTrustedProxy = makeIsTrustedProxy(settings.config.trustedProxies);
     pipeline = pipelineFor(settings.config);
   }
 
