@@ -223,7 +223,12 @@ export async function playScene(nowMs: number): Promise<Scene> {
     bufferedBytes: () => 0,
   };
   const admin = makeAdmin({
-    auth: { token: () => undefined, beyondLoopback: false, isOurHost: () => true },
+    auth: {
+      token: () => undefined,
+      beyondLoopback: false,
+      isOurHost: () => true,
+      isTrustedProxy: () => false,
+    },
     clock,
     ledger,
     ledgerMonitor,

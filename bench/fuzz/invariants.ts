@@ -3,7 +3,7 @@ import { readMessage, show, type Message } from './messages.ts';
 
 const REQUEST_LINE = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+ (\/[\x21\x22\x24-\x7e]*) HTTP\/1\.1$/;
 const NOT_FOR_THE_API =
-  /^(?:x-forwarded-.*|forwarded|headgate-.*|keep-alive|te|trailer|upgrade|proxy-(?:authorization|connection)|http2-settings|expect|x-smuggled)$/;
+  /^(?:x-forwarded-.*|forwarded|headgate-.*|keep-alive|te|trailer|upgrade|proxy-(?:authorization|connection)|http2-settings|expect|x-smuggled|x-http-method(?:-override)?|x-method-override|x-(?:original|rewrite)-url|baggage|[^_]*_.*)$/;
 /** Escapes of what needs none, and dot segments: a normal form has neither. */
 const NOT_NORMAL = /%(?:2e|7e|4[1-9]|5[0-9a]|6[1-9]|7[0-9a])|\/\.\.?(?:\/|$)/i;
 

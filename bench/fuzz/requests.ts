@@ -108,6 +108,8 @@ function fineHeader(dice: Dice, elsewhere: string): string {
     `X-Forwarded-Host: ${elsewhere}`,
     `X-Forwarded-Proto: ${dice.pick(['https', 'gopher', `${HOP_ONLY}\u00e9`])}`,
     `Forwarded: for=${HOP_ONLY}`,
+    `${dice.pick(['X-Original-URL', 'X-Rewrite-URL', 'X-HTTP-Method-Override', 'X_Real_IP'])}: ${HOP_ONLY}`,
+    `Baggage: userId=${HOP_ONLY}`,
     `Via: 1.1 ${HOP_ONLY}, 1.0 headgate-0123abcd (${HOP_ONLY})`,
     'Headgate-Caller: me',
     `Headgate-Priority: ${dice.pick(['high', 'low'])}`,

@@ -1,6 +1,8 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
+import { getConnInfo } from '@hono/node-server/conninfo';
 import type { Context, MiddlewareHandler } from 'hono';
-import { isCrossOrigin, type OriginFields } from '../http/origin-check.ts';
+import { callerOrigin, readForwarded } from '../http/caller-origin.ts';
+import { isCrossOrigin } from '../http/origin-check.ts';
 
 export interface AdminAuthOptions {
   /** The current token of operators; `undefined` when none is set. */
@@ -9,6 +11,8 @@ export interface AdminAuthOptions {
   readonly beyondLoopback: boolean;
   /** Whether a Host field names this gateway; see `makeIsOurHost`. */
   readonly isOurHost: (hostField: string | undefined) => boolean;
+  /** Whether the forwarded fields of a connection from an address are believed. */
+  readonly isTrustedProxy: (address: string | undefined) => boolean;
 }
 
 /** Read by orchestrators and scrapers, which have no token. */
@@ -41,21 +45,22 @@ const CROSS_SITE = 'A request from a page of another site may not change anythin
  *   everything by DNS rebinding.
  */
 export function makeAdminAuth(options: AdminAuthOptions): MiddlewareHandler {
-  const { token, beyondLoopback, isOurHost } = options;
+  const { token, beyondLoopback, isOurHost, isTrustedProxy } = options;
 
   /** The response to a request that is not authorised; `undefined` for one that is. */
   function refusal(c: Context): Response | undefined {
     const { path, method } = c.req;
     const safe = SAFE.has(method);
     if (safe && HEALTH.test(path)) return undefined;
-    const fields: OriginFields = {
-      host: c.req.header('host'),
-      origin: c.req.header('origin'),
-      'sec-fetch-site': c.req.header('sec-fetch-site'),
-    };
-    if (!beyondLoopback && !isOurHost(fields.host)) return c.text(FOREIGN_HOST, 403);
+    const fields = c.req.header();
+    const { host } = fields;
+    const isForwarded = isTrustedProxy(getConnInfo(c).remote.address);
+    const forwarded = isForwarded ? readForwarded(fields) : undefined;
+    const isOurs = isOurHost(host) && isOurHost(forwarded?.host);
+    const ownOrigin = callerOrigin(host, false, forwarded);
+    if (!beyondLoopback && !isOurs) return c.text(FOREIGN_HOST, 403);
     if (safe && path === METRICS) return undefined;
-    if (!safe && isCrossOrigin(fields)) return c.text(CROSS_SITE, 403);
+    if (!safe && isCrossOrigin(fields, ownOrigin)) return c.text(CROSS_SITE, 403);
     const expected = token();
     if (expected === undefined) {
       return safe && !beyondLoopback ? undefined : c.text(NO_TOKEN, 403);

@@ -11,6 +11,7 @@ import { isLoopback, makeIsOurHost } from '../http/origin-check.ts';
 import { CallLimits } from '../gateway/call-limits.ts';
 import type { Gateway } from '../gateway/gateway.ts';
 import { makeListener } from '../gateway/listener.ts';
+import { makeIsTrustedProxy } from '../gateway/trusted-proxies.ts';
 import { watchTls } from '../gateway/tls.ts';
 import { combineRecorders, logCalls } from '../telemetry/call-line.ts';
 import { LedgerMonitor } from '../telemetry/ledger-monitor.ts';
@@ -168,6 +169,7 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
 
   let draining = false;
   let isOurHost = makeIsOurHost(config.hosts);
+  let isTrustedProxy = makeIsTrustedProxy(config.trustedProxies);
   let adminUrl: string | undefined;
   try {
     if (config.adminListen !== 'off') {
@@ -176,6 +178,7 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
           token: () => settings.config.adminToken,
           beyondLoopback: !isLoopback(config.adminListen.host),
           isOurHost: (hostField) => isOurHost(hostField),
+          isTrustedProxy: (address) => isTrustedProxy(address),
         },
         clock,
         ledger,
@@ -220,6 +223,7 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
     settings = planned.settings;
     log.level = settings.config.logLevel;
     isOurHost = makeIsOurHost(settings.config.hosts);
+    isTrustedProxy = makeIsTrustedProxy(settings.config.trustedProxies);
     pipeline = pipelineFor(settings.config);
   }
 

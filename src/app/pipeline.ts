@@ -14,6 +14,7 @@ import { makeRefuse, makeRespond } from '../gateway/respond.ts';
 import { makeRewrite } from '../gateway/rewrite.ts';
 import { makeSettle } from '../gateway/settle.ts';
 import { makeTakeBody } from '../gateway/take-body.ts';
+import { makeForwardedBy } from '../gateway/trusted-proxies.ts';
 import type { Ledger } from '../ledger/ledger.ts';
 import type { CallRecorder } from '../telemetry/call-line.ts';
 import type { Log } from '../telemetry/log.ts';
@@ -57,6 +58,7 @@ export function makePipelines(parts: PipelineParts): (config: Config) => Gateway
 
   return (config) => {
     const { body, links, callerKeys, hosts, listen } = config;
+    const forwardedBy = makeForwardedBy(config.trustedProxies);
     const apiHost = new URL(config.upstream.origin).hostname;
     return makeGateway({
       identify: makeIdentify({
@@ -70,6 +72,7 @@ export function makePipelines(parts: PipelineParts): (config: Config) => Gateway
         credentialHash,
         callerOfKey: callerKeys.length === 0 ? undefined : makeCallerOfKey(callerKeys, keyHashKey),
         isOurHost: makeIsOurHost([...hosts, listen.host, apiHost]),
+        forwardedBy,
       }),
       admit: makeAdmit({ ledger, clock, memory: requestMemory }),
       forward: makeForward({ upstream, lane, clock, token: () => token.current() }),
@@ -81,7 +84,7 @@ export function makePipelines(parts: PipelineParts): (config: Config) => Gateway
         rewrite:
           links.rewrite === 'off'
             ? undefined
-            : makeRewrite({ ...config.upstream, jsonLinks: links.jsonLinks }),
+            : makeRewrite({ ...config.upstream, jsonLinks: links.jsonLinks, forwardedBy }),
       }),
       refuse: makeRefuse({ log }),
       record: makeRecord({ ...config, recorder, ledger, clock }),

@@ -1,4 +1,5 @@
 import type { CallerRule } from '../queue/caller-rules.ts';
+import type { Network } from '../http/caller-origin.ts';
 import type { ClassRule } from '../http/classify.ts';
 import { nonePreset } from '../presets/preset.ts';
 import { PRESETS } from '../presets/presets.ts';
@@ -64,6 +65,8 @@ export interface Config {
   readonly open: boolean;
   /** Further host names of the gateway, as a Host field has them. */
   readonly hosts: readonly string[];
+  /** Proxies whose forwarded fields are believed. */
+  readonly trustedProxies: readonly Network[];
   readonly adminToken: string | undefined;
   /** Where replicas share the ledger; `undefined`: the ledger is kept in this process. */
   readonly redis: RedisConfig | undefined;
@@ -217,6 +220,7 @@ export function loadConfig({ env, configPath, readFile }: LoadOptions): LoadResu
     callerKeys: keysText ?? keysInFile?.keys ?? [],
     open: required(SETTINGS.open),
     hosts: optional(SETTINGS.hosts) ?? [],
+    trustedProxies: optional(SETTINGS.trustedProxies) ?? [],
     adminToken: optional(SETTINGS.adminToken),
     redis: redisConfig(
       {

@@ -14,6 +14,7 @@ export const RELOADABLE_SETTINGS = {
   open: 'HEADGATE_OPEN',
   hosts: 'HEADGATE_HOSTS',
   allowHeaders: 'HEADGATE_ALLOW_HEADERS',
+  trustedProxies: 'HEADGATE_TRUSTED_PROXIES',
   adminToken: 'HEADGATE_ADMIN_TOKEN',
   drainDelayMs: 'HEADGATE_DRAIN_DELAY',
   drainTimeoutMs: 'HEADGATE_DRAIN_TIMEOUT',

@@ -257,7 +257,13 @@ export const SETTINGS = {
     'HEADGATE_HOSTS',
     kinds.hostNames,
     undefined,
-    'Further host names of the gateway, comma-separated. IP addresses, names without a dot, and names that end in `.svc`, `.cluster.local`, `.internal` or `.localhost` are always accepted.',
+    'Further host names of the gateway, comma-separated; a request for another `Host` gets a 403. IP addresses, names without a dot (except two letters), and names that end in `.svc`, `.cluster.local`, `.internal` or `.localhost` are always accepted.',
+  ),
+  trustedProxies: setting(
+    'HEADGATE_TRUSTED_PROXIES',
+    kinds.networks,
+    undefined,
+    'The proxies before Headgate whose `X-Forwarded-Proto`, `X-Forwarded-Host` and `Forwarded` are believed: addresses and networks, comma-separated, such as `10.0.0.5,fd00::/8`.',
   ),
   adminToken: setting(
     'HEADGATE_ADMIN_TOKEN',

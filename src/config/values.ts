@@ -1,4 +1,6 @@
 import type { ConfiguredLimit } from '../budget/bucket.ts';
+import { isIP } from 'node:net';
+import type { Network } from '../http/caller-origin.ts';
 import { isNeverForApi } from '../http/hop-by-hop.ts';
 import { parseDuration } from '../util/duration.ts';
 
@@ -76,6 +78,23 @@ export const headerNames: Kind<readonly string[]> = {
 };
 
 const HEADER_NAME = /^[!#$%&'*+.^_`|~0-9a-z-]{1,256}$/;
+
+export const networks: Kind<readonly Network[]> = {
+  expected: 'addresses and networks, such as 10.0.0.5,192.168.0.0/16,fd00::/8',
+  parse(value) {
+    const found = value.split(',').map((text) => parseNetwork(text.trim()));
+    return found.every((network) => network !== undefined) ? found : undefined;
+  },
+};
+
+function parseNetwork(text: string): Network | undefined {
+  const [, address = '', digits] = /^([0-9A-Fa-f:.]+)(?:\/(\d{1,3}))?$/.exec(text) ?? [];
+  const version = isIP(address);
+  if (version === 0) return undefined;
+  const bits = version === 4 ? 32 : 128;
+  const prefix = digits === undefined ? bits : Number(digits);
+  return prefix > bits ? undefined : { address, prefix, family: version === 4 ? 'ipv4' : 'ipv6' };
+}
 
 export const url: Kind<UpstreamAddress> = {
   expected: 'an http:// or https:// URL without credentials, query or fragment',

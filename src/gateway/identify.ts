@@ -4,7 +4,8 @@ import { parseSecondsOrDuration } from '../util/duration.ts';
 import { decodableOnly, ensureVersion } from '../http/accept.ts';
 import { classify, type ClassRule } from '../http/classify.ts';
 import { makeHeadersForApi } from '../http/hop-by-hop.ts';
-import { isCrossOrigin, type OriginFields } from '../http/origin-check.ts';
+import { callerOrigin } from '../http/caller-origin.ts';
+import { isCrossOrigin } from '../http/origin-check.ts';
 import { MAX_TARGET_LENGTH, normaliseTarget, type Target } from '../http/target.ts';
 import { viaOnward } from '../http/via.ts';
 import { matchCallerRule, productOf, type CallerRule } from '../queue/caller-rules.ts';
@@ -17,6 +18,7 @@ import type { Call, CallIdentity } from './call.ts';
 import type { CallerOfKey, CredentialHash } from './credentials.ts';
 import { GatewayError, type ShedStatus } from './problem.ts';
 import type { TakeBody } from './take-body.ts';
+import type { ForwardedBy } from './trusted-proxies.ts';
 
 /** An identified request: everything that the later steps of the pipeline need. */
 export interface Job {
@@ -83,6 +85,7 @@ export interface IdentifyDependencies {
   readonly callerOfKey: CallerOfKey | undefined;
   /** Whether a Host field is a name of this gateway. */
   readonly isOurHost: (hostField: string | undefined) => boolean;
+  readonly forwardedBy: ForwardedBy;
 }
 
 /** RFC 9110 §9.2.2, without TRACE, which is not supported. */
@@ -101,7 +104,8 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
   const { upstream, apiVersion, hasToken, budgetPer, classes, callers, defaultCaller } =
     dependencies;
   const { maxWaitMs, shedStatus, takeBody, viaId, readsAnswers, cookies } = dependencies;
-  const { credentialHash, callerOfKey, isOurHost, allowHeaders, callLimits } = dependencies;
+  const { credentialHash, callerOfKey, isOurHost, forwardedBy, allowHeaders } = dependencies;
+  const { callLimits } = dependencies;
   const upstreamHost = new URL(upstream.origin).host;
   /** Fields of the caller's request that Headgate replaces. */
   const replaced = new Set(['host']);
@@ -112,6 +116,7 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
     replaced: [...replaced, 'cookie'],
     allowed: allowHeaders,
   });
+  const refusePages = makeRefusePages(isOurHost, forwardedBy);
   const refuseUncertainFraming = makeRefuseUncertainFraming();
 
   function bucketPrefix(authorization: string | undefined): string {
@@ -181,7 +186,7 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
     );
 
     const addsToken = hasToken && authorization === undefined;
-    if (addsToken) refuseWebPages(headers, isOurHost);
+    refusePages(incoming, addsToken);
     const dropsCookies = addsToken && cookies === 'off';
     const className = classify(classes, method, target.path);
     const bucket = { id: `${bucketPrefix(authorization)}:${className}`, class: className };
@@ -277,24 +282,40 @@ function badHeader(name: string, expected: string, got: string): GatewayError {
 }
 
 /**
- * Throws a {@link GatewayError} when a web page may have made a browser send this request. It
- * guards requests to which the configured token is added: a page in an employee's browser must not
- * spend the budget through localhost or the internal network.
+ * Makes the check that throws a {@link GatewayError} when a web page may have made a browser send a
+ * request.
+ *
+ * A page whose name was rebound to the gateway's address would be of the gateway's own origin: it
+ * could read all answers. So the host is checked for every request, also the one that a trusted
+ * proxy reports. Pages of other origins are refused where the configured token is added: a page in
+ * an employee's browser must not spend the budget through localhost or the internal network.
  */
-function refuseWebPages(
-  fields: OriginFields,
+function makeRefusePages(
   isOurHost: (hostField: string | undefined) => boolean,
-): void {
-  if (isCrossOrigin(fields)) {
-    throw new GatewayError(
-      'cross-site',
-      'a web page of another site sent this request; pages may not use the configured token',
-    );
-  }
-  if (isOurHost(fields.host)) return;
-  throw new GatewayError(
+  forwardedBy: ForwardedBy,
+): (incoming: IncomingMessage, addsToken: boolean) => void {
+  return (incoming, addsToken) => {
+    const { headers, socket } = incoming;
+    const forwarded = forwardedBy(incoming);
+    const ownOrigin =
+      headers.origin === undefined
+        ? undefined
+        : callerOrigin(headers.host, 'encrypted' in socket, forwarded);
+    if (addsToken && isCrossOrigin(headers, ownOrigin)) {
+      throw new GatewayError(
+        'cross-site',
+        'a web page of another site sent this request; pages may not use the configured token',
+      );
+    }
+    if (!isOurHost(headers.host)) throw foreignHost('Host', headers.host);
+    if (!isOurHost(forwarded?.host)) throw foreignHost('forwarded host', forwarded?.host);
+  };
+}
+
+function foreignHost(what: string, got: string | undefined): GatewayError {
+  return new GatewayError(
     'foreign-host',
-    `expected a Host that is a name of this gateway, got ${JSON.stringify(fields.host?.slice(0, 80))}; HEADGATE_HOSTS names further ones`,
+    `expected a ${what} that is a name of this gateway, got ${JSON.stringify(got?.slice(0, 80))}; HEADGATE_HOSTS names further ones`,
   );
 }
 

@@ -2,7 +2,9 @@ import type { IncomingMessage } from 'node:http';
 import { promisify } from 'node:util';
 import * as zlib from 'node:zlib';
 import { findStrings } from '../http/json-strings.ts';
-import { callerOrigin, rewriteLink, rewriteLinkField, type LinkMap } from '../http/links.ts';
+import { callerOrigin } from '../http/caller-origin.ts';
+import { rewriteLink, rewriteLinkField, type LinkMap } from '../http/links.ts';
+import type { ForwardedBy } from './trusted-proxies.ts';
 import type { UpstreamResponse } from '../upstream/response.ts';
 
 export interface RewriteOptions {
@@ -11,6 +13,7 @@ export interface RewriteOptions {
   readonly basePath: string;
   /** The places of links in a JSON answer, as JSON pointers: `/links/next`. */
   readonly jsonLinks: readonly string[];
+  readonly forwardedBy: ForwardedBy;
 }
 
 /** Rewrites links in the API's answers to lead through the gateway, so that pagination uses it. */
@@ -97,16 +100,13 @@ export function headersForRewritten(headers: readonly string[], rewritten: Buffe
   return kept;
 }
 
-export function makeRewrite({ origin, basePath, jsonLinks }: RewriteOptions): Rewrite {
+export function makeRewrite(options: RewriteOptions): Rewrite {
+  const { origin, basePath, jsonLinks, forwardedBy } = options;
   const { host } = new URL(origin);
 
-  function mapFor({ headers, socket }: IncomingMessage): LinkMap | undefined {
-    const proto = headers['x-forwarded-proto'];
-    const own = callerOrigin(
-      headers.host,
-      typeof proto === 'string' ? proto : undefined,
-      'encrypted' in socket,
-    );
+  function mapFor(incoming: IncomingMessage): LinkMap | undefined {
+    const { headers, socket } = incoming;
+    const own = callerOrigin(headers.host, 'encrypted' in socket, forwardedBy(incoming));
     // A caller that reaches Headgate by DNS uses the API's own origin, so links already fit.
     if (own === undefined || (own === origin && basePath === '')) return undefined;
     return { apiOrigin: origin, basePath, callerOrigin: own };

@@ -50,28 +50,3 @@ function withoutBase(path: string, basePath: string): string | undefined {
   if (path === basePath) return '/';
   return path.startsWith(`${basePath}/`) ? path.slice(basePath.length) : undefined;
 }
-
-/**
- * A valid Host field: a host, perhaps with a port. No character in it ends the authority of a URL.
- */
-const HOST = /^(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?$/;
-
-/**
- * The gateway's origin as the caller used it, from the Host field and whether the connection has
- * TLS. A proxy that terminates TLS before the gateway reports the scheme in X-Forwarded-Proto.
- * `undefined` if Host is absent or invalid.
- */
-export function callerOrigin(
-  host: string | undefined,
-  forwardedProto: string | undefined,
-  tls: boolean,
-): string | undefined {
-  if (host === undefined || !HOST.test(host)) return undefined;
-  const scheme =
-    forwardedProto === 'http' || forwardedProto === 'https'
-      ? forwardedProto
-      : tls
-        ? 'https'
-        : 'http';
-  return `${scheme}://${host}`;
-}

@@ -10,33 +10,40 @@
 
 /** The request fields that show which page sent a request, as Node gives them. */
 export interface OriginFields {
-  readonly host?: string | undefined;
   readonly origin?: string | undefined;
   readonly 'sec-fetch-site'?: string | undefined;
 }
 
 /**
- * Whether a browser sent the request for a page of another origin.
+ * Whether a browser sent the request for a page of another origin than `ownOrigin`, which is the
+ * gateway's as the caller used it, if it is known.
  *
  * `Sec-Fetch-Site: same-site` counts as another origin: all ports of localhost are one site, and
- * other programs may listen on them. `Origin: null`, which a sandboxed page sends, equals no host.
+ * other programs may listen on them. `Origin: null`, which a sandboxed page sends, equals none.
  */
-export function isCrossOrigin({ host, origin, 'sec-fetch-site': site }: OriginFields): boolean {
+export function isCrossOrigin(
+  { origin, 'sec-fetch-site': site }: OriginFields,
+  ownOrigin: string | undefined,
+): boolean {
   if (site !== undefined && site !== 'same-origin' && site !== 'none') return true;
   if (origin === undefined) return false;
-  return origin.toLowerCase().replace(/^https?:\/\//, '') !== host?.toLowerCase();
+  // A browser leaves out the default port, which a Host field may have.
+  const own = ownOrigin === undefined ? null : URL.parse(ownOrigin);
+  return own === null || origin.toLowerCase() !== own.origin;
 }
 
 /** Names that cannot be registered, because the public DNS does not assign them. */
 const PRIVATE_NAME = /^(?:[a-z0-9_-]+|(?:.+\.)?(?:localhost|svc|cluster\.local|internal))$/;
+/** A country's top-level domain, which may have an address of its own, as `ai` had. */
+const COUNTRY = /^(?:[a-z]{2}|xn--[a-z0-9-]*)$/;
 const IPV4 = /^\d{1,3}(?:\.\d{1,3}){3}$/;
 
 /**
  * Makes the check that a Host field (`host` or `host:port`) names this gateway, against DNS
  * rebinding.
  *
- * These hosts pass: `names`, IP addresses, names without a dot, and names under a suffix that the
- * public DNS does not assign (`.localhost`, `.internal`, and `.svc` and `.cluster.local` of
+ * These hosts pass: `names`, IP addresses, names without a dot that are no country's top-level
+ * domain, and names under a suffix that the public DNS does not assign (`.localhost`, `.internal`, and `.svc` and `.cluster.local` of
  * Kubernetes). DNS rebinding needs a name that the attacker owns, which the browser then sends as
  * Host. A request without Host passes: HTTP/1.0 allows it, and browsers always send Host.
  */
@@ -44,11 +51,21 @@ export function makeIsOurHost(
   names: readonly string[],
 ): (hostField: string | undefined) => boolean {
   const known = new Set(names.map((name) => name.toLowerCase()));
-  return (hostField) => {
-    if (hostField === undefined) return true;
+
+  function isOurs(hostField: string): boolean {
     const host = hostField.toLowerCase().replace(/:\d*$/, '');
     if (/^\[[0-9a-f:.]+\]$/.test(host) || IPV4.test(host)) return true;
-    return PRIVATE_NAME.test(host) || known.has(host.replace(/\.$/, ''));
+    if (known.has(host.replace(/\.$/, ''))) return true;
+    return PRIVATE_NAME.test(host) && !COUNTRY.test(host);
+  }
+
+  let accepted: string | undefined;
+  return (hostField) => {
+    // Most requests have the Host of the one before.
+    if (hostField === undefined || hostField === accepted) return true;
+    if (!isOurs(hostField)) return false;
+    accepted = hostField;
+    return true;
   };
 }
 

@@ -174,7 +174,12 @@ test('a thousand calls per second are sampled, and the page shows that and stays
   const activity = new RecentActivity(systemClock);
   const ledger = { snapshot: () => [], pause: () => false, resume: () => false };
   const admin = makeAdmin({
-    auth: { token: () => undefined, beyondLoopback: false, isOurHost: () => true },
+    auth: {
+      token: () => undefined,
+      beyondLoopback: false,
+      isOurHost: () => true,
+      isTrustedProxy: () => false,
+    },
     clock: systemClock,
     ledger,
     ledgerMonitor: new LedgerMonitor(),

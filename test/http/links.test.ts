@@ -48,8 +48,10 @@ describe('links to the API are rewritten to the gateway', () => {
     expect(headers['x-note']).not.toContain(gateway.url);
   });
 
-  test('to the host that the caller used, over TLS if a proxy in front reports it', async () => {
-    const { gateway } = await apiOf((origin) => ({ headers: { location: `${origin}/a` } }));
+  test('to the name that the caller used, over TLS where a trusted proxy in front says so', async () => {
+    const { gateway } = await apiOf((origin) => ({ headers: { location: `${origin}/a` } }), {
+      settings: { HEADGATE_TRUSTED_PROXIES: '127.0.0.0/8' },
+    });
     const { port } = new URL(gateway.url);
     const called = await ask(`${gateway.url}/a`, { headers: { host: `gate.internal:${port}` } });
     expect(called.headers.location).toBe(`http://gate.internal:${port}/a`);

@@ -50,7 +50,11 @@ test('callers with a fixed https URL are served under its name', async () => {
       outgoing.setHeader('location', `http://${incoming.headers.host}/b`);
       ok(incoming, outgoing);
     },
-    { HEADGATE_TLS_CERT: first.certPath, HEADGATE_TLS_KEY: first.keyPath },
+    {
+      HEADGATE_TLS_CERT: first.certPath,
+      HEADGATE_TLS_KEY: first.keyPath,
+      HEADGATE_HOSTS: 'api.example',
+    },
   );
   expect(gateway.url).toMatch(/^https:/);
   const answer = await askTls(gateway.url, first.cert, 'api.example');

@@ -24,13 +24,16 @@ interface Guarded {
   readonly token?: string | undefined;
   readonly beyondLoopback?: boolean;
   readonly hosts?: readonly string[];
+  readonly trustedProxies?: readonly string[];
 }
 
 /** Serves a page, a change, health and metrics behind the guard, and resolves to the port. */
-async function serve({ token, beyondLoopback = false, hosts = [] }: Guarded): Promise<number> {
+async function serve(guarded: Guarded): Promise<number> {
+  const { token, beyondLoopback = false, hosts = [], trustedProxies = [] } = guarded;
   const app = new Hono();
   const isOurHost = makeIsOurHost(hosts);
-  app.use(makeAdminAuth({ token: () => token, beyondLoopback, isOurHost }));
+  const isTrustedProxy = (address = ''): boolean => trustedProxies.includes(address);
+  app.use(makeAdminAuth({ token: () => token, beyondLoopback, isOurHost, isTrustedProxy }));
   for (const path of ['/health/ready', '/metrics', '/buckets']) app.get(path, (c) => c.text('ok'));
   app.post('/pause', (c) => c.text('paused'));
   const answer = getRequestListener(app.fetch, { overrideGlobalObjects: false });
@@ -159,6 +162,7 @@ describe('a change', () => {
     const others = [
       { origin: 'https://evil.example.com' },
       { origin: 'http://127.0.0.1:3000' },
+      { origin: `https://127.0.0.1:${port}` },
       { origin: 'null' },
       { 'sec-fetch-site': 'cross-site' },
       { 'sec-fetch-site': 'same-site' },
@@ -167,5 +171,21 @@ describe('a change', () => {
       const refused = await ask(port, '/pause', { authorization: BASIC, ...fields }, 'POST');
       expect(refused.status).toBe(403);
     }
+  });
+
+  test('is made for the page as a trusted proxy serves it, over TLS and under its name', async () => {
+    const fields = {
+      authorization: BASIC,
+      origin: 'https://gate.example.com',
+      'x-forwarded-proto': 'https',
+      'x-forwarded-host': 'gate.example.com',
+    };
+    const hosts = ['gate.example.com'];
+    const trusting = await serve({ token: TOKEN, hosts, trustedProxies: ['127.0.0.1'] });
+    expect((await ask(trusting, '/pause', fields, 'POST')).status).toBe(200);
+    const rebound = { ...fields, 'x-forwarded-host': 'evil.example.com' };
+    expect((await ask(trusting, '/buckets', rebound)).status).toBe(403);
+    const trustsNone = await serve({ token: TOKEN, hosts });
+    expect((await ask(trustsNone, '/pause', fields, 'POST')).status).toBe(403);
   });
 });

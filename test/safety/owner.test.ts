@@ -28,6 +28,7 @@ async function startIdentifying(withKeys: boolean): Promise<string> {
     credentialHash: (authorization) => authorization,
     callerOfKey: withKeys ? makeCallerOfKey(KEYS, Buffer.from('random')) : undefined,
     isOurHost: () => true,
+    forwardedBy: () => undefined,
   });
   const server = createServer((incoming, outgoing) => {
     const job = identify(new Call('id', incoming, outgoing, 0));

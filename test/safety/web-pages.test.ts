@@ -35,8 +35,13 @@ describe('with a configured token, a web page', () => {
     ['in a sandbox', { origin: 'null' }],
     ['that shows an image from here', { 'sec-fetch-site': 'cross-site' }],
     ['of the same site and another origin', { 'sec-fetch-site': 'same-site' }],
+    ['of this host over TLS', { origin: 'https://127.0.0.1:PORT' }],
     ['with two origins', { origin: 'http://127.0.0.1, https://evil.example.com' }],
-  ])('%s cannot use it', async (_, headers) => {
+  ])('%s cannot use it', async (_, fields) => {
+    const { port } = new URL(gateway.url);
+    const headers = Object.fromEntries(
+      Object.entries(fields).map(([name, value]) => [name, value.replace('PORT', port)]),
+    );
     for (const method of ['GET', 'POST', 'OPTIONS']) {
       const refused = await ask(`${gateway.url}/domains`, { method, headers });
       expect(refused.status).toBe(403);
@@ -53,6 +58,9 @@ describe('with a configured token, a web page', () => {
     'evil.internal.example.com',
     'gate.example.com.evil.example.com',
     '127.0.0.1@evil.example.com',
+    'ai',
+    'AI:8080',
+    'xn--p1ai',
   ])('whose name %j resolves to this address cannot use it', async (host) => {
     const refused = await ask(`${gateway.url}/domains`, { headers: { host } });
     expect(refused.status).toBe(403);
@@ -74,6 +82,9 @@ describe('with a configured token, a service', () => {
     'app.localhost:8080',
     '127.0.0.1',
     '10.1.2.3:8080',
+    'api',
+    'a',
+    'xn--gate.internal',
     '[::1]:8080',
     '[fd00::1]',
     'headgate',
@@ -100,14 +111,18 @@ describe('with a configured token, a service', () => {
   });
 });
 
-test('without a configured token, Host and Origin are not checked', async () => {
+test('without a configured token, Host is checked, and Origin is not', async () => {
   const plain = await startGateway({ upstream: api.url });
   try {
-    const headers = { host: 'anything.example.com', origin: 'https://app.example.com' };
-    const answer = await ask(`${plain.url}/domains`, {
-      headers: { ...headers, authorization: OWN },
-    });
-    expect(answer.status).toBe(200);
+    const headers = { origin: 'https://app.example.com', authorization: OWN };
+    expect((await ask(`${plain.url}/domains`, { headers })).status).toBe(200);
+    for (const credentials of [{ authorization: OWN }, {}]) {
+      const refused = await ask(`${plain.url}/domains`, {
+        headers: { ...credentials, host: 'anything.example.com' },
+      });
+      expect(refused.status).toBe(403);
+      expect(refused.headers['headgate-error']).toBe('foreign-host');
+    }
   } finally {
     await plain.stop();
   }
