@@ -32,7 +32,7 @@ export interface FuzzReport {
 
 const MOST_PROBLEMS = 20;
 /** A case that nobody ended by then is left by its caller, which the gateway must survive too. */
-const PATIENCE_MS = 400;
+const PATIENCE_MS = 4000;
 
 /** Throws hostile callers and a hostile API at a gateway, and says what gave way. */
 export async function runFuzz(options: FuzzOptions): Promise<FuzzReport> {

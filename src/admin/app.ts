@@ -76,7 +76,7 @@ export function makeAdminApp(dependencies: AdminDependencies): Hono {
     const headers = {
       'Content-Type': 'text/event-stream',
       'Cache-Control': 'no-store',
-      // Tells nginx not to buffer the stream.
+      // Makes nginx pass the stream on without a buffer.
       'X-Accel-Buffering': 'no',
     };
     // A HEAD request has no body, so no stream is opened for it.

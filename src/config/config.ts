@@ -27,6 +27,8 @@ export interface Config {
   readonly listen: ListenAddress;
   readonly keepAliveTimeoutMs: number;
   readonly tls: { readonly cert: string; readonly key: string } | undefined;
+  /** Lower-case names of request fields that pass although they are usually dropped. */
+  readonly allowHeaders: readonly string[];
   readonly via: 'on' | 'off';
   readonly links:
     | { readonly rewrite: 'off' }
@@ -37,10 +39,14 @@ export interface Config {
     | { readonly kind: 'none' }
     | { readonly kind: 'value'; readonly value: string }
     | { readonly kind: 'file'; readonly path: string };
+  /** Whether cookies pass also where the configured token is added. */
+  readonly cookies: 'off' | 'on';
   readonly budgetPer: 'credential' | 'upstream';
   readonly limit: ConfiguredLimit | undefined;
   readonly maxWaitMs: number;
   readonly maxQueue: number;
+  /** The most calls that have not ended. */
+  readonly maxCalls: number;
   readonly shedStatus: 503 | 429;
   readonly retries: number;
   readonly body: {
@@ -48,6 +54,7 @@ export interface Config {
     readonly mostBytes: number;
     readonly memoryBytes: number;
     readonly idleTimeoutMs: number;
+    readonly leastRate: number;
   };
   readonly lane: { readonly concurrency: number; readonly intervalMs: number };
   readonly caller: string | undefined;
@@ -67,6 +74,7 @@ export interface Config {
   readonly logLevel: LogLevel;
   readonly classes: readonly ClassRule[];
   readonly pathMasks: readonly string[];
+  readonly queryMasks: readonly string[];
   readonly callers: readonly CallerRule[];
 }
 
@@ -177,6 +185,7 @@ export function loadConfig({ env, configPath, readFile }: LoadOptions): LoadResu
     listen,
     keepAliveTimeoutMs: required(SETTINGS.keepAliveTimeout),
     tls: tlsPaths(optional(SETTINGS.tlsCert), optional(SETTINGS.tlsKey), readFile, problems),
+    allowHeaders: optional(SETTINGS.allowHeaders) ?? [],
     via: required(SETTINGS.via),
     links:
       required(SETTINGS.rewriteLinks) === 'off'
@@ -185,10 +194,12 @@ export function loadConfig({ env, configPath, readFile }: LoadOptions): LoadResu
     adminListen,
     apiVersion: version === 'off' ? 'off' : { version, mediaType },
     token: tokenFrom(tokenText, tokenFile),
+    cookies: required(SETTINGS.cookies),
     budgetPer: required(SETTINGS.budgetPer),
     limit: optional(SETTINGS.limit),
     maxWaitMs: required(SETTINGS.maxWait),
     maxQueue: required(SETTINGS.maxQueue),
+    maxCalls: required(SETTINGS.maxCalls),
     shedStatus: required(SETTINGS.shedStatus),
     retries: required(SETTINGS.retries),
     body: {
@@ -196,6 +207,7 @@ export function loadConfig({ env, configPath, readFile }: LoadOptions): LoadResu
       mostBytes: required(SETTINGS.bodyMax),
       memoryBytes: required(SETTINGS.bodyMemory),
       idleTimeoutMs: required(SETTINGS.bodyIdleTimeout),
+      leastRate: required(SETTINGS.bodyMinRate),
     },
     lane: {
       concurrency: required(SETTINGS.laneConcurrency),
@@ -230,6 +242,7 @@ export function loadConfig({ env, configPath, readFile }: LoadOptions): LoadResu
     logLevel: required(SETTINGS.logLevel),
     classes: file?.lists.classes ?? known.classes,
     pathMasks: [...known.pathMasks, ...(file?.lists.pathMasks ?? [])],
+    queryMasks: [...known.queryMasks, ...(file?.lists.queryMasks ?? [])],
     callers: [...(file?.lists.callers ?? []), ...known.callers],
   };
   // Keys that could not be read are one problem already. They would also count as missing keys.

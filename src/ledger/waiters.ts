@@ -75,7 +75,7 @@ export class Waiters<T extends WaitingTicket<T>> {
     waiter.resolve(outcome);
   }
 
-  /** Lets go of all tickets that wait, which `all` lists, without an outcome. */
+  /** Forgets all waiting tickets, which `all` lists. They get no outcome. */
   release(all: readonly T[]): void {
     for (const waiter of all) {
       this.#unpark(waiter);

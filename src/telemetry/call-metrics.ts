@@ -7,6 +7,14 @@ import type { PipelineObserver } from './pipeline-observer.ts';
 const CALLERS_NAMED = 100;
 const METHODS = new Set('GET HEAD POST PUT PATCH DELETE OPTIONS TRACE CONNECT'.split(' '));
 const STATUS_CLASSES = ['none', '1xx', '2xx', '3xx', '4xx', '5xx'];
+const SHED_CODES = [
+  'queue-full',
+  'wait-too-long',
+  'draining',
+  'not-replayable',
+  'body-memory-full',
+  'too-many-calls',
+];
 /** From the milliseconds of a fast call to the minutes that a call may wait. */
 const SECONDS = [
   0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 45, 60, 90, 120,
@@ -52,7 +60,7 @@ export function makeCallMetrics(registry: Registry): CallMetrics {
     registers,
   });
   // Without a first sample of 0, the rate of a new series misses its first event, and so do alerts.
-  for (const code of ['queue-full', 'wait-too-long', 'draining']) sheds.inc({ code }, 0);
+  for (const code of SHED_CODES) sheds.inc({ code }, 0);
   for (const because of ['throttled', 'stale', 'failed']) retries.inc({ because }, 0);
 
   const callers = new BoundedLabels(CALLERS_NAMED, (caller) => {

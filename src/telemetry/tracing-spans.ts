@@ -212,10 +212,18 @@ export function makeTracing({ tracer, clock, close }: TracingDependencies): Trac
   };
 }
 
+/** The values of `headgate.admission` are part of the public contract: docs/tracing.md. */
 function attributesOf(admission: Granted | Shed | Cancelled): Attributes {
-  return admission.kind === 'shed'
-    ? { 'headgate.admission': 'shed', 'error.type': admission.code }
-    : { 'headgate.admission': admission.kind };
+  switch (admission.kind) {
+    case 'granted':
+      return { 'headgate.admission': 'granted' };
+    case 'shed':
+      return { 'headgate.admission': 'shed', 'error.type': admission.code };
+    case 'cancelled':
+      return { 'headgate.admission': 'left' };
+    default:
+      return admission satisfies never;
+  }
 }
 
 /** The attempt ends with the API's headers; its body passes through afterwards. */

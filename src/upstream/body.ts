@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import { Transform, type Readable } from 'node:stream';
 import type { Clock, Timer } from '../util/clock.ts';
 import type { CallerSignal } from '../ledger/ledger.ts';
-import { ChunkBuffer } from './body-memory.ts';
+import { ChunkBuffer } from './request-memory.ts';
 
 /** The body of a request to the API. */
 export type RequestBody = NoBody | BufferedBody | StreamedBody;
@@ -47,6 +47,8 @@ export interface BodySource extends CallerSignal {
   kept(bytes: number): void;
   /** No byte arrived for the idle timeout while the body was being read. */
   stalled(): void;
+  /** The body arrived at less than the least rate while it held a socket to the API. */
+  tooSlow(): void;
   /** The body is longer than {@link BodyLimits.mostBytes}. */
   tooLarge(): void;
 }
@@ -58,6 +60,8 @@ export interface BodyLimits {
   readonly mostBytes: number;
   /** Milliseconds without a byte while the body is being read. */
   readonly idleTimeoutMs: number;
+  /** Bytes in a second, while a body holds a socket to the API and the API reads; 0: any rate. */
+  readonly leastRate: number;
   readonly clock: Clock;
 }
 
@@ -173,6 +177,7 @@ function flow(source: BodySource, limits: BodyLimits, head: readonly Buffer[]): 
   const stream = new Transform({
     transform(chunk: Buffer, _encoding, done) {
       idle.progress();
+      rate.received(chunk.length);
       size += chunk.length;
       source.received(chunk.length);
       if (size <= limits.mostBytes) return done(null, chunk);
@@ -181,16 +186,22 @@ function flow(source: BodySource, limits: BodyLimits, head: readonly Buffer[]): 
     },
   });
   // While the API does not read, the caller cannot send, and the idle timeout does not run.
-  const idle = watchIdle(limits, source, () => !stream.writableNeedDrain);
-  stream.once('close', () => {
+  const reading = (): boolean => !stream.writableNeedDrain;
+  const idle = watchIdle(limits, source, reading);
+  const rate = watchRate(limits, source, reading);
+  const stop = (): void => {
     idle.stop();
+    rate.stop();
+  };
+  stream.once('close', () => {
+    stop();
     // The part that the API did not read must not block the caller's next request.
     incoming.unpipe(stream).resume();
   });
   // An error is handled by the stream's reader. This listener is for when there is none any more.
-  stream.on('error', idle.stop);
+  stream.on('error', stop);
   for (const chunk of head) stream.write(chunk);
-  incoming.once('end', idle.stop);
+  incoming.once('end', stop);
   incoming.once('close', () => {
     if (!incoming.complete) stream.destroy(new Error('the caller stopped sending its body'));
   });
@@ -231,11 +242,52 @@ function watchIdle(
   };
 }
 
+/** How long an upload may be slower than the least rate: in each window, and at first. */
+const RATE_WINDOW_S = 10;
+
+/**
+ * Reports a body that arrives too slowly, because it holds one of few sockets to the API. Whole
+ * windows of {@link RATE_WINDOW_S} seconds count, and of these only the seconds in which `reading`
+ * returns true; the first window is free. So a body of n bytes takes at most n / rate seconds and
+ * two windows of the API's time, whatever its caller does.
+ */
+function watchRate(
+  { clock, leastRate }: BodyLimits,
+  source: BodySource,
+  reading: () => boolean,
+): Watch & { received(bytes: number): void } {
+  let windows = 0;
+  let seconds = 0;
+  let bytes = 0;
+  const watch = every(clock, 1000, () => {
+    if (reading()) seconds++;
+    if (seconds < RATE_WINDOW_S) return true;
+    const isTooSlow = windows > 0 && bytes < leastRate * RATE_WINDOW_S;
+    windows++;
+    seconds = 0;
+    bytes = 0;
+    if (isTooSlow) source.tooSlow();
+    return !isTooSlow;
+  });
+  return {
+    received(more) {
+      bytes += more;
+    },
+    stop: watch.stop,
+  };
+}
+
 /** Calls `run` every `ms` milliseconds until it is stopped, or `run` returns false. */
 function every(clock: Clock, ms: number, run: () => boolean): Watch {
+  let isStopped = false;
   let timer = clock.after(ms, again);
   function again(): void {
-    if (run()) timer = clock.after(ms, again);
+    if (run() && !isStopped) timer = clock.after(ms, again);
   }
-  return { stop: () => timer.cancel() };
+  return {
+    stop() {
+      isStopped = true;
+      timer.cancel();
+    },
+  };
 }

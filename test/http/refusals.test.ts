@@ -78,11 +78,19 @@ describe('bytes that are not a request are refused with a problem and logged onc
       'bad-request',
     ],
     [
+      'a transfer coding in HTTP/1.0',
+      'POST / HTTP/1.0\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n',
+      400,
+      'bad-request',
+    ],
+    [
       'CONNECT',
       'CONNECT evil.example:443 HTTP/1.1\r\nHost: a\r\n\r\n',
       501,
       'method-not-supported',
     ],
+    ['TRACE', `TRACE /a HTTP/1.1\r\nHost: a\r\n${CLOSE}`, 501, 'method-not-supported'],
+    ['TRACK', `TRACK /a HTTP/1.1\r\nHost: a\r\n${CLOSE}`, 501, 'method-not-supported'],
     [
       'another host',
       `GET http://evil.example/ HTTP/1.1\r\nHost: evil.example\r\n${CLOSE}`,
@@ -174,6 +182,17 @@ describe('bytes that are not a request, behind a request', () => {
       ]),
     );
   });
+});
+
+test('a request behind a transfer coding in HTTP/1.0 is not sent, because no framing is certain', async () => {
+  const { api, gateway } = await setUpApi(ok);
+  const chunked = 'Connection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n';
+  const received = await exchangeRaw(
+    gateway.url,
+    `POST /one HTTP/1.0\r\n${chunked}GET /behind HTTP/1.1\r\nHost: a\r\n\r\n`,
+  );
+  expect(refusalIn(received)).toMatchObject({ status: 400, code: 'bad-request' });
+  expect(api.seen).toEqual([]);
 });
 
 test('a refused CONNECT does no harm if its caller resets it, and is closed if its caller stays', async () => {

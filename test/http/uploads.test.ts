@@ -1,7 +1,10 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { startApi } from '../support/api.ts';
 import { ask } from '../support/ask.ts';
+import { FakeClock } from '../support/fake-clock.ts';
+import { startGateway } from '../support/gateway.ts';
 import { openRaw, type RawSocket } from '../support/raw-socket.ts';
-import { until } from '../support/setup.ts';
+import { bucketsOf, until } from '../support/setup.ts';
 import { ok, setUpApi, setUpHeldApi, untilWaiting } from './setup.ts';
 
 const KIB = 1024;
@@ -67,18 +70,6 @@ describe('a caller that disconnects', () => {
     const [line] = await gateway.log.wait('call', 1);
     expect(line).toMatchObject({ outcome: 'aborted', attempts: 0, status: 0, waiting: 0 });
     expect(api.seen.map(({ url }) => url)).toEqual(['/held']);
-  });
-
-  test('while its pipelined request waits frees both places', async () => {
-    const { gateway } = await setUpHeldApi();
-    const raw = await openRaw(gateway.url);
-    raw.write('GET /1 HTTP/1.1\r\nHost: a\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\n');
-    await untilWaiting(gateway, 2);
-    raw.socket.destroy();
-    expect(await gateway.log.wait('call', 2)).toMatchObject([
-      { outcome: 'aborted' },
-      { outcome: 'aborted' },
-    ]);
   });
 
   test('in the middle of a small body is logged as gone, not as stalled', async () => {
@@ -168,6 +159,46 @@ describe('an upload that stalls', () => {
     raw.socket.destroy();
   });
 
+  test('at one byte now and then ends with a 408, and its operation counts as lost', async () => {
+    const clock = new FakeClock();
+    let bytes = 0;
+    let left = false;
+    const api = await startApi((incoming, outgoing) => {
+      outgoing.setHeader('x-ratelimit-limit', '10');
+      outgoing.setHeader('x-ratelimit-remaining', '9');
+      outgoing.setHeader('x-ratelimit-reset', '3600');
+      if (incoming.method === 'GET') outgoing.end('ok');
+      incoming.on('data', (chunk: Buffer) => (bytes += chunk.length));
+      incoming.on('error', () => (left = true));
+    });
+    onTestFinished(() => api.close());
+    const gateway = await startGateway({
+      upstream: api.url,
+      clock,
+      settings: { HEADGATE_PRESET: 'none', HEADGATE_UPSTREAM_CONNECTIONS: '1' },
+    });
+    onTestFinished(() => gateway.stop());
+    await ask(`${gateway.url}/a`);
+    const raw = await openRaw(gateway.url);
+    raw.write('PUT /slow HTTP/1.1\r\nHost: a\r\nContent-Length: 900000000\r\n\r\n');
+    let sent = 0;
+    while (raw.received === '') {
+      raw.write('x');
+      sent++;
+      await until('the API has it, or the upload has ended', () => bytes >= sent || left);
+      clock.advance(5000);
+      expect(sent).toBeLessThan(10);
+    }
+    await raw.until((text) => text.includes('requestId'));
+    expect(raw.received).toMatch(/^HTTP\/1\.1 408 [^]*arrived at less than 1024 bytes a second/);
+    await until('the API is left', () => left);
+    const lines = await gateway.log.wait('call', 2);
+    expect(lines[1]).toMatchObject({ status: 408, code: 'body-timeout', attempts: 1 });
+    const buckets = await bucketsOf(gateway);
+    expect(buckets).toMatchObject([{ class: 'all', remaining: 8, leases: 0 }]);
+    expect(await ask(`${gateway.url}/b`)).toMatchObject({ status: 200 });
+  });
+
   test('does not count as stalled while its request waits', async () => {
     const { gateway, release } = await setUpHeldApi({ HEADGATE_BODY_IDLE_TIMEOUT: '100ms' });
     const started = performance.now();
@@ -222,7 +253,7 @@ describe('an upload that is answered before its end leaves its connection usable
 
 describe('the buffered bodies of waiting requests', () => {
   test('share one bound, and the flow that holds most is shed', async () => {
-    const { gateway, release } = await setUpHeldApi({ HEADGATE_BODY_MEMORY: '64KiB' });
+    const { gateway, release } = await setUpHeldApi({ HEADGATE_BODY_MEMORY: '128KiB' });
     const send = (caller: string, kib: number): ReturnType<typeof ask> =>
       ask(`${gateway.url}/${caller}`, {
         method: 'POST',
@@ -231,7 +262,7 @@ describe('the buffered bodies of waiting requests', () => {
       });
     const greedy = [];
     for (const count of [1, 2, 3]) {
-      greedy.push(send('greedy', 20));
+      greedy.push(send('greedy', 32));
       await untilWaiting(gateway, count);
     }
     const modest = send('modest', 10);
@@ -245,7 +276,7 @@ describe('the buffered bodies of waiting requests', () => {
       expect(answer.status).toBe(200);
     }
     // Requests that were answered hold no memory.
-    for (let i = 0; i < 5; i++) expect((await send('greedy', 60)).status).toBe(200);
+    for (let i = 0; i < 5; i++) expect((await send('greedy', 110)).status).toBe(200);
     const lines = await gateway.log.wait('call', 10);
     expect(lines.filter(({ outcome }) => outcome === 'shed')).toMatchObject([
       { caller: 'greedy', code: 'body-memory-full' },

@@ -39,7 +39,10 @@ export interface BucketLine {
   readonly waitingByCaller: Readonly<Record<string, number>>;
 }
 
-/** The buckets that `GET /buckets` shows now. */
+/**
+ * The buckets that `GET /buckets` shows now. Each request has its own connection: on a busy machine
+ * `fetch` may use an idle one just when the server closes it.
+ */
 export async function bucketsOf({ adminUrl }: { adminUrl: string }): Promise<BucketLine[]> {
   const { text } = await ask(`${adminUrl}/buckets`);
   const { buckets }: { buckets: BucketLine[] } = JSON.parse(text);

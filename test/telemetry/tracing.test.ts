@@ -162,6 +162,26 @@ test('a call that waits has a span for its time in the queue', async () => {
   expect(tookMs).toBeLessThanOrEqual(Number(span.attributes['headgate.wait_ms']) + 1);
 });
 
+test('a call whose caller disconnects in the queue has a queue span that says so', async () => {
+  const running = await traced();
+  api.consume('token abc', 'write', 9);
+  const caller = new AbortController();
+  const aborted = ask(`${running.url}/edge_firewall`, {
+    method: 'POST',
+    headers: { Authorization: 'token abc' },
+    signal: caller.signal,
+  }).catch(() => 'aborted');
+  await expect
+    .poll(async () => (await ask(`${running.adminUrl}/buckets`)).text)
+    .toContain('"waiting":1');
+  caller.abort();
+  expect(await aborted).toBe('aborted');
+  const [span, children] = await traceOf('/edge_firewall');
+  expect(span.attributes['headgate.outcome']).toBe('aborted');
+  const last = children.at(-1);
+  expect([last?.name, last?.attributes['headgate.admission']]).toEqual(['queue', 'left']);
+});
+
 test('each attempt is a span: one for the 429, and one for the answer', async () => {
   const running = await traced();
   await call(running, '/digital_certificates');

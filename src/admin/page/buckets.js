@@ -57,7 +57,7 @@ export function makeBuckets() {
       empty.hidden = buckets.length > 0;
       list.hidden = buckets.length === 0;
       const waiting = buckets.reduce((sum, bucket) => sum + bucket.waiting, 0);
-      const more = hidden > 0 ? ` · ${formatCount(hidden)} less busy ones not shown` : '';
+      const more = hidden > 0 ? ` · ${formatCount(hidden)} less busy buckets not shown` : '';
       setText(
         note,
         `${waiting === 0 ? 'no calls waiting' : `${formatCount(waiting)} waiting`}${more}`,
@@ -136,7 +136,7 @@ function makeCard({ id, class: className }, colourOf) {
       setText(badge, badgeOf(bucket.paused === true, blockedForMs));
       badge.hidden = badge.textContent === '';
 
-      const inFlightText = leases === 0 ? '' : ` · ${formatCount(leases)} in flight`;
+      const inFlightText = leases === 0 ? '' : ` · ${formatCount(leases)}\u00A0in\u00A0flight`;
       const etaText = etaMs === undefined ? '' : `, the last one is sent in ${formatSpan(etaMs)}`;
       const queueText =
         waiting === 0 ? 'no calls waiting' : `${formatCount(waiting)} waiting${etaText}`;

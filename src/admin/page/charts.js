@@ -52,7 +52,7 @@ export function makeCharts() {
           value: ({ calls, waitP95 }) => (calls === 0 ? undefined : waitP95),
         },
         {
-          name: 'half',
+          name: 'half of the calls',
           shape: 'dashed',
           colour: 3,
           value: ({ calls, waitP50 }) => (calls === 0 ? undefined : waitP50),

@@ -40,7 +40,7 @@ export interface LocalLease {
   readonly lease: Lease;
 }
 
-/** One bucket's budget and queue, with one timer that wakes both. */
+/** One bucket's budget and queue, with one timer for both. */
 export class LocalBucket {
   readonly name: BucketName;
   readonly #ledger: LocalLedgerState;
@@ -159,7 +159,7 @@ export class LocalBucket {
     });
   }
 
-  /** Lets go of all waiting tickets without an outcome, and wakes no more. */
+  /** Forgets all waiting tickets, which get no outcome, and stops the timer. */
   handOver(): Waiter[] {
     this.#cancelWake();
     return this.#queue?.handOver() ?? [];

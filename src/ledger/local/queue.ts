@@ -104,7 +104,7 @@ export class LocalQueue {
     }
   }
 
-  /** Lets go of all tickets without an outcome. */
+  /** Forgets all tickets. They get no outcome. */
   handOver(): Waiter[] {
     const { all } = this;
     this.#waiters.release(all);

@@ -339,9 +339,9 @@ export class SharedBucket implements StepSource<CollectedStep> {
   }
 
   /**
-   * Whether the last step is so recent that what it granted is still valid. The grant is later than
-   * the step was sent and lasts two seconds; if that is long ago, this process may have slept, and
-   * only a step can tell.
+   * Whether the last step is so recent that what it granted is certainly valid. Offers and prefetched
+   * leases last two seconds, and were granted after the step was sent. Later, this process may have
+   * been suspended, and only a further step shows what is still valid.
    */
   get #isInTouch(): boolean {
     return this.#options.clock.now() - this.#steps.lastSentAt < FRESH_MS;
@@ -421,7 +421,7 @@ export class SharedBucket implements StepSource<CollectedStep> {
   #nextWaitsFor({ wakeIn }: StepDone): 'socket' | 'budget' {
     // A resumed bucket grants everything at once, as after a reset.
     if (this.#paused) return 'budget';
-    // If only a socket is missing, the script cannot tell when there is one.
+    // If only a socket is missing, the script does not know when one becomes free.
     if (wakeIn === undefined) return 'socket';
     // The step was full: the other tickets wait for what they waited for before.
     return wakeIn > 0 ? 'budget' : this.#waitsFor;

@@ -19,7 +19,7 @@ export interface StepSource<C extends Collected> {
   readonly urgency: Urgency;
   /** Whether a ticket waits here that could use a socket. */
   readonly needsSocket: boolean;
-  /** Hands over what the next step carries. */
+  /** Returns what the next step carries. */
   collect(head: StepHead): C;
   /** The step succeeded. No further step starts before this returns. */
   apply(collected: C, reply: StepDone, sentAt: number): void;
@@ -125,7 +125,7 @@ export class StepLoop<C extends Collected> implements ScheduledSteps {
     this.#sheds += count;
   }
 
-  /** Requests a step, also when there is nothing to report: its reply tells what others did. */
+  /** Requests a step, also when there is nothing to report: its reply shows what others did. */
   request(): void {
     this.#isDue = true;
     this.schedule();

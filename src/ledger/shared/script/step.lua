@@ -52,7 +52,7 @@ do
   if anyOffers then Serve.endOffers() end
   Prefetch.expire()
   Bucket.advance(bucket, slots, now)
-  -- A shed that was published so long ago and that the replica does not know of was lost.
+  -- By now the replica should know of these sheds. If it counts fewer, their message was lost.
   mustDeclare = not batch.declares and batch.sheds < mine.shedsBefore
   if batch.declares then
     Replicas.forget(now)
