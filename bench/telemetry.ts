@@ -26,6 +26,7 @@ const metrics = makeMetrics({
   ledgerMonitor: new LedgerMonitor(),
   laneQueued: () => 0,
   bufferedBytes: () => 0,
+  connections: () => ({ open: 0, refused: { all: 0, address: 0 } }),
   logLinesLost: () => 0,
   processFigures: false,
 });

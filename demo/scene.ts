@@ -221,6 +221,7 @@ export async function playScene(nowMs: number): Promise<Scene> {
     ledgerMonitor,
     laneQueued: () => 0,
     bufferedBytes: () => 0,
+    connections: () => ({ open: 0, refused: { all: 0, address: 0 } }),
   };
   const admin = makeAdmin({
     auth: {

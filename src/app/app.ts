@@ -25,6 +25,7 @@ import { RequestMemory } from '../upstream/request-memory.ts';
 import { makeLane } from '../upstream/lane.ts';
 import { makeTokenSource } from '../upstream/token.ts';
 import { makeUpstream } from '../upstream/upstream.ts';
+import { defaultMaxConnections, MAX_ADMIN_CONNECTIONS, openFilesLimit } from './open-files.ts';
 import { closeServer, listen } from './listen.ts';
 import { makeEndOfTurn } from '../util/end-of-turn.ts';
 
@@ -113,6 +114,7 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
     ledgerMonitor,
     laneQueued: () => lane.queued,
     bufferedBytes: () => requestMemory.bytes,
+    connections: () => listener.connections,
     logLinesLost,
     processFigures,
   });
@@ -154,6 +156,9 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
   const tls = config.tls === undefined ? undefined : watchTls(config.tls, log);
   closers.push(() => tls?.close());
   const { keepAliveTimeoutMs } = config;
+  const maxConnections =
+    config.maxConnections ?? defaultMaxConnections(openFilesLimit(), config.upstream.connections);
+  const maxConnectionsPerAddress = config.maxConnectionsPerAddress ?? Math.ceil(maxConnections / 2);
   const listener = makeListener({
     gateway,
     recorder,
@@ -164,6 +169,9 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
     tls,
     memory: requestMemory,
     callLimits,
+    log,
+    maxConnections,
+    maxConnectionsPerAddress,
   });
   closers.push(() => listener.close());
 
@@ -191,12 +199,19 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
         version,
       });
       closers.push(() => admin.close());
+      admin.server.maxConnections = MAX_ADMIN_CONNECTIONS;
       adminUrl = await listen(admin.server, config.adminListen);
       closers.push(() => closeServer(admin.server));
     }
     const url = await listen(listener.server, config.listen, tls === undefined ? 'http' : 'https');
     log.info(
-      { url, adminUrl, upstream: config.upstream.origin + config.upstream.basePath },
+      {
+        url,
+        adminUrl,
+        upstream: config.upstream.origin + config.upstream.basePath,
+        maxConnections,
+        maxConnectionsPerAddress,
+      },
       'listening',
     );
     return { url, adminUrl, stop, reload };

@@ -46,6 +46,9 @@ export interface Config {
   readonly limit: ConfiguredLimit | undefined;
   readonly maxWaitMs: number;
   readonly maxQueue: number;
+  /** The most connections of callers, in all and from one address; `undefined`: by the host. */
+  readonly maxConnections: number | undefined;
+  readonly maxConnectionsPerAddress: number | undefined;
   /** The most calls that have not ended. */
   readonly maxCalls: number;
   readonly shedStatus: 503 | 429;
@@ -202,6 +205,8 @@ export function loadConfig({ env, configPath, readFile }: LoadOptions): LoadResu
     limit: optional(SETTINGS.limit),
     maxWaitMs: required(SETTINGS.maxWait),
     maxQueue: required(SETTINGS.maxQueue),
+    maxConnections: optional(SETTINGS.maxConnections),
+    maxConnectionsPerAddress: optional(SETTINGS.maxConnectionsPerAddress),
     maxCalls: required(SETTINGS.maxCalls),
     shedStatus: required(SETTINGS.shedStatus),
     retries: required(SETTINGS.retries),

@@ -114,6 +114,18 @@ export const SETTINGS = {
     '50000',
     'The most calls that have not ended, waiting ones included. One caller (a key, else an address) may have half of them.',
   ),
+  maxConnections: setting(
+    'HEADGATE_MAX_CONNECTIONS',
+    kinds.integer(1, 1_000_000),
+    undefined,
+    "The most connections of callers; a further one is closed at once. Default: the process's limit of open files less what Headgate needs itself, at most 20000.",
+  ),
+  maxConnectionsPerAddress: setting(
+    'HEADGATE_MAX_CONNECTIONS_PER_ADDRESS',
+    kinds.integer(1, 1_000_000),
+    undefined,
+    'The most of them from one address. Default: half. Set it to the same number where all callers come through one proxy.',
+  ),
   shedStatus: setting(
     'HEADGATE_SHED_STATUS',
     kinds.shedStatus,

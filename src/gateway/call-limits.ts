@@ -1,9 +1,8 @@
+import { NameCounts } from '../util/name-counts.ts';
 import { GatewayError } from './problem.ts';
 
 /** Calls end all the time, so there is room again within about a second. */
 const RETRY_MS = 1000;
-/** Owners without a call are kept up to this number (docs/decisions/0009), then removed together. */
-const MAX_IDLE_OWNERS = 1000;
 
 /**
  * Bounds the calls that have not ended, of all owners together and of each one. An owner is the
@@ -13,8 +12,7 @@ const MAX_IDLE_OWNERS = 1000;
 export class CallLimits {
   readonly #maxCalls: number;
   readonly #maxOfOwner: number;
-  readonly #calls = new Map<string, number>();
-  #idleOwners = 0;
+  readonly #calls = new NameCounts();
 
   constructor(maxCalls: number) {
     this.#maxCalls = maxCalls;
@@ -30,31 +28,16 @@ export class CallLimits {
 
   /** Counts one more call of `owner`. Throws a {@link GatewayError} if it has too many already. */
   enter(owner: string): void {
-    const known = this.#calls.get(owner);
-    if (known !== undefined && known >= this.#maxOfOwner) {
-      const why = `${known} calls of this caller are under way, as many as one caller may have (half of HEADGATE_MAX_CALLS)`;
+    const calls = this.#calls.of(owner);
+    if (calls >= this.#maxOfOwner) {
+      const why = `${calls} calls of this caller are under way, as many as one caller may have (half of HEADGATE_MAX_CALLS)`;
       throw new GatewayError('too-many-calls', why, { retryAfterMs: RETRY_MS });
     }
-    if (known === 0) this.#idleOwners--;
-    this.#calls.set(owner, (known ?? 0) + 1);
+    this.#calls.add(owner);
   }
 
   /** A call that was counted for `owner` has ended. */
   leave(owner: string): void {
-    const left = (this.#calls.get(owner) ?? 1) - 1;
-    this.#calls.set(owner, left);
-    if (left > 0) return;
-    this.#idleOwners++;
-    if (this.#idleOwners > Math.max(MAX_IDLE_OWNERS, this.#calls.size / 2)) this.#removeIdle();
-  }
-
-  #removeIdle(): void {
-    for (const [owner, calls] of this.#calls) if (calls === 0) this.#calls.delete(owner);
-    this.#idleOwners = 0;
-  }
-
-  /** How many owners are known, with those that have no call any more. */
-  get owners(): number {
-    return this.#calls.size;
+    this.#calls.subtract(owner);
   }
 }

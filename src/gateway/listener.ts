@@ -10,20 +10,22 @@ import { Server as NetServer } from 'node:net';
 import type { Clock } from '../util/clock.ts';
 import { LinkedList } from '../util/linked-list.ts';
 import { DRAINING_RETRY_MS } from '../ledger/ledger.ts';
+import type { Log } from '../telemetry/log.ts';
 import type { CallRecorder } from '../telemetry/call-line.ts';
 import type { RequestMemory } from '../upstream/request-memory.ts';
 import type { CallLimits } from './call-limits.ts';
 import { Call } from './call.ts';
-import { followConnections } from './connections.ts';
+import { followConnections, type ConnectionLimits, type Connections } from './connections.ts';
 import type { Gateway } from './gateway.ts';
 import { DRAINING_DETAIL, GatewayError, type ShedStatus } from './problem.ts';
 import { makePipelining } from './pipelining.ts';
 import { refuseNonRequests } from './socket-refusals.ts';
 import type { Tls } from './tls.ts';
 
-export interface ListenerDependencies {
+export interface ListenerDependencies extends ConnectionLimits {
   readonly gateway: Gateway;
   readonly recorder: CallRecorder;
+  readonly log: Pick<Log, 'warn'>;
   readonly clock: Clock;
   readonly newId: () => string;
   readonly shedStatus: ShedStatus;
@@ -42,6 +44,7 @@ export interface Listener {
   readonly server: Server;
   /** Calls that have not ended. */
   readonly inFlight: number;
+  readonly connections: Pick<Connections, 'open' | 'refused'>;
   /** From now on every answer closes its connection. Calls are still accepted. */
   retire(): void;
   /** Accepts no more connections and ends the idle ones; resolves when the last call has ended. */
@@ -103,7 +106,7 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
     inTurn(incoming, outgoing, refuseExpectation);
   });
 
-  const connections = followConnections(server, tls !== undefined);
+  const connections = followConnections(server, { ...dependencies, isTls: tls !== undefined });
   refuseNonRequests(server, calls, pipelining, dependencies);
 
   /** Starts a request, once all requests before it on its connection have their answers. */
@@ -187,6 +190,7 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
 
   return {
     server,
+    connections,
     get inFlight() {
       return calls.size;
     },

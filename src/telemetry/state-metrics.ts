@@ -14,6 +14,11 @@ export interface StateSources {
   readonly laneQueued: () => number;
   /** Bytes of requests that wait for a grant, with the bodies that are kept for a retry. */
   readonly bufferedBytes: () => number;
+  /** The connections of callers: how many are open, and how many were refused by which bound. */
+  readonly connections: () => {
+    readonly open: number;
+    readonly refused: Readonly<Record<'all' | 'address', number>>;
+  };
   /** Log lines that were dropped because their reader stalled. */
   readonly logLinesLost: () => number;
 }
@@ -66,6 +71,14 @@ export function makeStateMetrics(registry: Registry, sources: StateSources): () 
   });
   const laneQueued = gauge('headgate_lane_queued', 'Granted requests that wait for their lane.');
   const buffered = gauge('headgate_buffered_bytes', 'Bytes of requests that wait.');
+  const connections = gauge('headgate_connections', 'Open connections of callers.');
+  const refused = new Counter({
+    name: 'headgate_connections_refused_total',
+    help: 'Connections closed at once, by the bound that was reached: all, or of one address.',
+    labelNames: ['bound'],
+    registers,
+  });
+  const refusedSeen = { all: 0, address: 0 };
   const lost = new Counter({
     name: 'headgate_log_lines_lost_total',
     help: 'Log lines dropped because their reader stalled.',
@@ -100,6 +113,12 @@ export function makeStateMetrics(registry: Registry, sources: StateSources): () 
     for (const each of MODES) mode.set({ mode: each }, ledgerMonitor.currentMode === each ? 1 : 0);
     laneQueued.set(sources.laneQueued());
     buffered.set(sources.bufferedBytes());
+    const { open, refused: refusedNow } = sources.connections();
+    connections.set(open);
+    for (const bound of ['all', 'address'] as const) {
+      refused.inc({ bound }, refusedNow[bound] - refusedSeen[bound]);
+      refusedSeen[bound] = refusedNow[bound];
+    }
     const lostNow = sources.logLinesLost();
     lost.inc(lostNow - lostSeen);
     lostSeen = lostNow;

@@ -23,7 +23,12 @@ test('of 10,000 requests at once, those above the queue’s bound are shed, and 
   const limits = { read: { limit: 50_000, periodMs: 900_000 } };
   const azion = await startAzion({ semantics: 'fixed', limits, dialect: { reset: 'delta-float' } });
   onTestFinished(() => azion.close());
-  const settings = { HEADGATE_MAX_QUEUE: '9000', HEADGATE_MAX_WAIT: '1h' };
+  const settings = {
+    HEADGATE_MAX_QUEUE: '9000',
+    HEADGATE_MAX_WAIT: '1h',
+    HEADGATE_MAX_CONNECTIONS: '15000',
+    HEADGATE_MAX_CONNECTIONS_PER_ADDRESS: '15000',
+  };
   const gateway = await startGatewayProcess({ upstream: azion.url, settings });
   onTestFinished(() => gateway.stop());
   azion.consume(TOKEN, 'read', 49_999);

@@ -1,6 +1,5 @@
 import type { ServerResponse } from 'node:http';
 import { expect, test } from 'vitest';
-import { CallLimits } from '../../src/gateway/call-limits.ts';
 import { ask } from '../support/ask.ts';
 import { until } from '../support/setup.ts';
 import { ok, setUpApi, untilWaiting } from '../http/setup.ts';
@@ -61,16 +60,4 @@ test('calls that end in any way are counted no more', async () => {
       status: 200,
     });
   }
-});
-
-test('owners whose calls have ended leave nothing behind', () => {
-  const limits = new CallLimits(10);
-  limits.enter('stays');
-  for (let i = 0; i < 5000; i++) {
-    limits.enter(`owner ${i}`);
-    limits.leave(`owner ${i}`);
-  }
-  expect(limits.owners).toBeLessThanOrEqual(1002);
-  for (let i = 0; i < 4; i++) limits.enter('stays');
-  expect(() => limits.enter('stays')).toThrow('5 calls of this caller are under way');
 });

@@ -29,6 +29,9 @@ test('a drain does not end before the caller has read the last byte of its answe
     tls: undefined,
     memory: new RequestMemory(1024 ** 2),
     callLimits: new CallLimits(1000),
+    log: { warn: () => undefined },
+    maxConnections: 1000,
+    maxConnectionsPerAddress: 1000,
   });
   listener.server.listen(0, '127.0.0.1');
   await once(listener.server, 'listening');

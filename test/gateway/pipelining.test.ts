@@ -50,6 +50,9 @@ async function listening(memoryBytes = 64 * MIB): Promise<Scene> {
     tls: undefined,
     memory,
     callLimits: new CallLimits(1000),
+    log: { warn: () => undefined },
+    maxConnections: 1000,
+    maxConnectionsPerAddress: 1000,
   });
   const { server } = listener;
   server.on('connection', (socket: Socket) => sockets.push(socket));

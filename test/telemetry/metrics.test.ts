@@ -15,7 +15,12 @@ function setUp({ processFigures = false } = {}) {
   const apiClock = new ApiClock();
   const ledgerMonitor = new LedgerMonitor();
   const buckets: BucketSnapshot[] = [];
-  const state = { laneQueued: 0, bufferedBytes: 0, lost: 0 };
+  const state = {
+    laneQueued: 0,
+    bufferedBytes: 0,
+    lost: 0,
+    connections: { open: 0, refused: { all: 0, address: 0 } },
+  };
   const metrics = makeMetrics({
     clock,
     apiClock,
@@ -23,6 +28,7 @@ function setUp({ processFigures = false } = {}) {
     ledgerMonitor,
     laneQueued: () => state.laneQueued,
     bufferedBytes: () => state.bufferedBytes,
+    connections: () => state.connections,
     logLinesLost: () => state.lost,
     processFigures,
   });
@@ -139,18 +145,22 @@ test('the hundred busiest buckets have their own series, and the others are summ
   expect(lines).toContain('headgate_bucket_remaining{bucket="other",class="read"} 900');
 });
 
-test("the API's clock, the ledger, the lane, buffers and lost lines are exposed", async () => {
+test("the API's clock, the ledger, the lane, buffers, connections and lost lines are exposed", async () => {
   const { clock, apiClock, ledgerMonitor, state, text } = setUp();
   const receivedAt = clock.now();
   // The API is an hour ahead.
   apiClock.observe({ dateMs: clock.wallMs() + 3_600_000, sentAt: receivedAt, receivedAt });
   ledgerMonitor.mode('local');
   ledgerMonitor.step(3, 17);
-  Object.assign(state, { laneQueued: 4, bufferedBytes: 1024, lost: 2 });
+  const connections = { open: 7, refused: { all: 3, address: 1 } };
+  Object.assign(state, { laneQueued: 4, bufferedBytes: 1024, lost: 2, connections });
   expect((await text()).split('\n')).toEqual(
     expect.arrayContaining([
       'headgate_api_clock_offset_seconds 3600.5',
       'headgate_api_clock_uncertainty_seconds 1',
+      'headgate_connections 7',
+      'headgate_connections_refused_total{bound="all"} 3',
+      'headgate_connections_refused_total{bound="address"} 1',
       'headgate_ledger_mode{mode="memory"} 0',
       'headgate_ledger_mode{mode="redis"} 0',
       'headgate_ledger_mode{mode="local"} 1',

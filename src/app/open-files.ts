@@ -1,0 +1,35 @@
+import { readFileSync } from 'node:fs';
+
+/** The limit that is assumed where the host does not state one. */
+const ASSUMED_LIMIT = 1024;
+/** Descriptors for Redis, the log, certificates and Node itself. */
+const OTHER_FILES = 64;
+/** Connections of operators and probes to the admin listener. */
+export const MAX_ADMIN_CONNECTIONS = 256;
+/** An idle connection takes 13 KB, so the default is not higher, whatever the host allows. */
+const MAX_DEFAULT = 20_000;
+
+/** How many files and sockets this process may open, by /proc/self/limits of Linux. */
+export function openFilesLimit(
+  readLimits: () => string = () => readFileSync('/proc/self/limits', 'utf8'),
+): number {
+  try {
+    const [, soft = ''] = /^Max open files +(\S+)/m.exec(readLimits()) ?? [];
+    if (soft === 'unlimited') return Infinity;
+    return /^\d+$/.test(soft) ? Number(soft) : ASSUMED_LIMIT;
+  } catch {
+    return ASSUMED_LIMIT;
+  }
+}
+
+/**
+ * How many connections callers may have when no setting says so: what is left of the limit of open
+ * files after the sockets to the API (an aborted one may still be closing when its permit is taken
+ * again, hence twice), the admin listener and the rest. Where the limit is too small for that, it is
+ * a quarter of the limit.
+ */
+export function defaultMaxConnections(filesLimit: number, upstreamConnections: number): number {
+  const reserve = 2 * upstreamConnections + MAX_ADMIN_CONNECTIONS + OTHER_FILES;
+  const left = Math.max(Math.floor(filesLimit / 4), filesLimit - reserve);
+  return Math.max(1, Math.min(left, MAX_DEFAULT));
+}

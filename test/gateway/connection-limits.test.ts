@@ -1,0 +1,105 @@
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { expect, onTestFinished, test } from 'vitest';
+import { ask } from '../support/ask.ts';
+import { Certificates } from '../support/certificates.ts';
+import { FakeClock } from '../support/fake-clock.ts';
+import { startGateway, type TestGateway } from '../support/gateway.ts';
+import { RawSocket } from '../support/raw-socket.ts';
+import { until } from '../support/setup.ts';
+import { needs } from '../support/tools.ts';
+
+const LIMITS = {
+  HEADGATE_MAX_CONNECTIONS: '3',
+  HEADGATE_MAX_CONNECTIONS_PER_ADDRESS: '2',
+};
+
+async function start(
+  settings: Record<string, string>,
+  clock = new FakeClock(),
+): Promise<TestGateway> {
+  const gateway = await startGateway({ clock, settings });
+  onTestFinished(() => gateway.stop());
+  return gateway;
+}
+
+/** Connects from an address of this host. */
+async function connectFrom(gateway: TestGateway, localAddress: string): Promise<RawSocket> {
+  const port = Number(new URL(gateway.url).port);
+  const socket = connect({ host: '127.0.0.1', port, localAddress });
+  onTestFinished(() => void socket.destroy());
+  await once(socket, 'connect');
+  return new RawSocket(socket);
+}
+
+/** How many connections of callers are open, by the metrics. */
+async function openConnections(gateway: TestGateway): Promise<number> {
+  const text = await (await fetch(`${gateway.adminUrl}/metrics`)).text();
+  return Number(/^headgate_connections (\d+)$/m.exec(text)?.[1]);
+}
+
+test('connections beyond the bounds are closed at once, and admin answers meanwhile', async () => {
+  const clock = new FakeClock();
+  const gateway = await start(LIMITS, clock);
+  const first = await connectFrom(gateway, '127.0.0.1');
+  await connectFrom(gateway, '127.0.0.1');
+  await until('both are accepted', async () => (await openConnections(gateway)) === 2);
+  await (await connectFrom(gateway, '127.0.0.1')).end();
+  await connectFrom(gateway, '127.0.0.2');
+  await until('three are accepted', async () => (await openConnections(gateway)) === 3);
+  for (let i = 0; i < 3; i++) await (await connectFrom(gateway, '127.0.0.3')).end();
+
+  expect((await fetch(`${gateway.adminUrl}/health/live`)).status).toBe(200);
+  const metrics = await (await fetch(`${gateway.adminUrl}/metrics`)).text();
+  expect(metrics).toContain('headgate_connections_refused_total{bound="address"} 1');
+  expect(metrics).toContain('headgate_connections_refused_total{bound="all"} 3');
+  const refusals = (): unknown[] => gateway.log.named('connections refused');
+  expect(refusals()).toMatchObject([
+    {
+      level: 'warn',
+      tooManyInAll: 0,
+      tooManyOfOneAddress: 1,
+      lastAddress: '127.0.0.1',
+      open: 2,
+      maxConnections: 3,
+      maxConnectionsPerAddress: 2,
+    },
+  ]);
+  clock.advance(60_000);
+  await (await connectFrom(gateway, '127.0.0.3')).end();
+  expect(refusals().slice(1)).toMatchObject([{ tooManyInAll: 4, tooManyOfOneAddress: 0 }]);
+
+  // A connection that was accepted is served, and one that ends makes room.
+  first.write('GET http://elsewhere/ HTTP/1.1\r\nHost: elsewhere\r\nConnection: close\r\n\r\n');
+  expect(await first.until((text) => text.includes('requestId'))).toMatch(/^HTTP\/1\.1 403 /);
+  await first.end();
+  await until('two are left', async () => (await openConnections(gateway)) === 2);
+  const next = await connectFrom(gateway, '127.0.0.1');
+  await until('it is accepted', async () => (await openConnections(gateway)) === 3);
+  expect(next.ended).toBeUndefined();
+});
+
+test('with TLS, connections count before their handshake', { tags: needs('openssl') }, async () => {
+  const certificates = new Certificates();
+  onTestFinished(() => certificates.remove());
+  const { certPath, keyPath } = certificates.make('IP:127.0.0.1');
+  const gateway = await start({
+    ...LIMITS,
+    HEADGATE_TLS_CERT: certPath,
+    HEADGATE_TLS_KEY: keyPath,
+  });
+  for (let i = 0; i < 2; i++) await connectFrom(gateway, '127.0.0.1');
+  await until('both are accepted', async () => (await openConnections(gateway)) === 2);
+  await (await connectFrom(gateway, '127.0.0.1')).end();
+  expect(await openConnections(gateway)).toBe(2);
+});
+
+test('by default, one address may have half of what the host allows', async () => {
+  const gateway = await start({});
+  const [line] = gateway.log.named('listening');
+  const { maxConnections, maxConnectionsPerAddress } = line ?? {};
+  expect(maxConnections).toBeGreaterThan(0);
+  expect(maxConnections).toBeLessThanOrEqual(20_000);
+  expect(maxConnectionsPerAddress).toBe(Math.ceil(Number(maxConnections) / 2));
+  expect((await ask(`${gateway.adminUrl}/health/live`)).status).toBe(200);
+});
