@@ -109,10 +109,10 @@ export function makeRefuse({ log }: RefuseDependencies): Refuse {
   };
 }
 
-/** A call that is gone has no caller to answer, unless `error` is what Headgate cut it off for. */
+/** A call that is gone has no caller to answer, unless Headgate itself cut it off. */
 function endFor(call: Call, error: GatewayError): CallEnd {
   const { code } = error;
-  if (call.gone && call.cutOffBy !== error) return { kind: 'aborted', code };
+  if (call.gone && call.cutOffBy === undefined) return { kind: 'aborted', code };
   return { kind: PROBLEMS[code].status === 'shed' ? 'shed' : 'failed', code };
 }
 

@@ -99,12 +99,21 @@ export class FlowsByOwner<T extends QueueItem> {
     const { owner } = flow;
     if (owner.namedFlows.get(flow.name) === flow) owner.namedFlows.delete(flow.name);
     if (owner.namedFlows.size > 0) return;
+    const wasShared =
+      owner.sharedFlows.high === flow ||
+      owner.sharedFlows.normal === flow ||
+      owner.sharedFlows.low === flow;
     let isNeeded = false;
     for (const shared of Object.values(owner.sharedFlows)) {
       const canGo = shared === flow || shared.finish <= virtualTime;
       if (shared.length === 0 && canGo) continue;
+      if (shared.length === 0 && shared.heapIndex < 0) {
+        // It was dropped before `flow`. If it were added again, the owner's shared flows could
+        // replace each other without end.
+        if (wasShared) continue;
+        this.#idle.add(shared);
+      }
       isNeeded = true;
-      if (shared.length === 0 && shared.heapIndex < 0) this.#idle.add(shared);
     }
     if (!isNeeded && this.#owners.get(owner.name) === owner) this.#owners.delete(owner.name);
   }

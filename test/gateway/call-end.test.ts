@@ -265,7 +265,7 @@ const CASES: readonly [
         throw failed('bad-request');
       },
     }),
-    { status: 400, outcome: 'aborted', code: 'bad-request' },
+    { status: 400, outcome: 'failed', code: 'bad-request' },
   ],
   [
     'a ticket that is shed',

@@ -188,6 +188,18 @@ describe('the fair queue', () => {
     expect(queue.flows).toBeLessThanOrEqual(4097);
   });
 
+  test('drops idle flows for good, also of owners that used every priority', () => {
+    const queue = new FairQueue<Ticket>();
+    queue.add(ticket({ owner: 'patient', priority: 'low', arrivedAt: 1e12 }));
+    for (let i = 0; i < 5000; i++) {
+      for (const priority of ['normal', 'high', 'low'] as const) {
+        queue.add(ticket({ owner: `owner-${i}`, priority, arrivedAt: i }));
+        expect(queue.take()?.owner).toBe(`owner-${i}`);
+      }
+    }
+    expect(queue.flows).toBeLessThanOrEqual(4097);
+  });
+
   test('drops the last ticket of the longest flow when it is full', () => {
     const queue = new FairQueue<Ticket>();
     queue.add(ticket({ caller: 'short' }));

@@ -70,7 +70,7 @@ local function believe(b, slots, belief)
   Slots.keepLast(slots, b.limit - b.remaining)
 end
 
--- windowed-max.ts
+-- util/windowed-max.ts
 local function addToMax(max, value, span)
   max.current = math.max(value, max.current or value)
   max.count = max.count + 1

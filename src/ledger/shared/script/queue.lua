@@ -222,8 +222,12 @@ local function forgetFlow(queue, flow)
   for _, each in ipairs(shared) do
     local dropped = each == flow or each.finish <= queue.virtualTime
     if each.length > 0 or not dropped then
-      isAhead = true
-      if each.length == 0 then redis.call('ZADD', key.idle, exact(each.finish), each.key) end
+      -- A shared flow that was dropped before another one of its owner's stays dropped: else they
+      -- could replace each other without end.
+      if each.length > 0 or flow.named or redis.call('ZSCORE', key.idle, each.key) then
+        isAhead = true
+        if each.length == 0 then redis.call('ZADD', key.idle, exact(each.finish), each.key) end
+      end
     end
   end
   if isAhead then return end
