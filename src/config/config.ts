@@ -41,6 +41,9 @@ export interface Config {
   readonly limit: ConfiguredLimit | undefined;
   readonly maxWaitMs: number;
   readonly maxQueue: number;
+  readonly maxBuckets: number;
+  /** `undefined`: the ledger derives it from {@link maxBuckets}. */
+  readonly maxBucketsPerOwner: number | undefined;
   readonly shedStatus: 503 | 429;
   readonly retries: number;
   readonly body: {
@@ -189,6 +192,8 @@ export function loadConfig({ env, configPath, readFile }: LoadOptions): LoadResu
     limit: optional(SETTINGS.limit),
     maxWaitMs: required(SETTINGS.maxWait),
     maxQueue: required(SETTINGS.maxQueue),
+    maxBuckets: required(SETTINGS.maxBuckets),
+    maxBucketsPerOwner: optional(SETTINGS.maxBucketsPerOwner),
     shedStatus: required(SETTINGS.shedStatus),
     retries: required(SETTINGS.retries),
     body: {

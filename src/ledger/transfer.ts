@@ -51,6 +51,8 @@ export interface HeldGrant {
  */
 export class KnownBucket {
   readonly name: BucketName;
+  /** The owner of the ticket that created the bucket. */
+  readonly owner: string;
   /** The API's last report that this replica received; `undefined` when there was none. */
   lastReport: LastReport | undefined;
   /** Until when the API asked for no more requests. */
@@ -63,8 +65,9 @@ export class KnownBucket {
   /** Those of {@link own} that the lineage does not know of. */
   readonly since = new Slots();
 
-  constructor(name: BucketName) {
+  constructor(name: BucketName, owner: string) {
     this.name = name;
+    this.owner = owner;
   }
 
   /** Learns from an answer to one of this replica's operations. `isShared`: a step will report it. */

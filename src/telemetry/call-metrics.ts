@@ -5,6 +5,13 @@ import type { PipelineObserver } from './pipeline-observer.ts';
 
 /** How many callers have their own series; the rest share the label `other`. */
 const CALLERS_NAMED = 100;
+const SHED_CODES = [
+  'queue-full',
+  'wait-too-long',
+  'draining',
+  'too-many-buckets',
+  'too-many-buckets-of-owner',
+];
 const METHODS = new Set('GET HEAD POST PUT PATCH DELETE OPTIONS TRACE CONNECT'.split(' '));
 const STATUS_CLASSES = ['none', '1xx', '2xx', '3xx', '4xx', '5xx'];
 /** From the milliseconds of a fast call to the minutes that a call may wait. */
@@ -52,7 +59,7 @@ export function makeCallMetrics(registry: Registry): CallMetrics {
     registers,
   });
   // Without a first sample of 0, the rate of a new series misses its first event, and so do alerts.
-  for (const code of ['queue-full', 'wait-too-long', 'draining']) sheds.inc({ code }, 0);
+  for (const code of SHED_CODES) sheds.inc({ code }, 0);
   for (const because of ['throttled', 'stale', 'failed']) retries.inc({ because }, 0);
 
   const callers = new BoundedLabels(CALLERS_NAMED, (caller) => {

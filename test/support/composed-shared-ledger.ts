@@ -24,7 +24,12 @@ export async function composeSharedLedgerOn(
     {
       atEndOfTurn: (run) => run(),
       secret: undefined,
-      currentConfig: () => ({ maxQueue: 10, limit: { limit: 5, periodMs: 60_000 } }),
+      currentConfig: () => ({
+        maxQueue: 10,
+        maxBuckets: 100,
+        maxBucketsPerOwner: undefined,
+        limit: { limit: 5, periodMs: 60_000 },
+      }),
       clock,
       random: seededRandom(1),
       apiClock: new ApiClock(),
