@@ -106,7 +106,7 @@ export const SETTINGS = {
     'HEADGATE_MAX_BUCKETS',
     kinds.integer(1, 1_000_000),
     '10000',
-    'The most buckets, each one credential and class. Idle ones are forgotten for new ones. While all are in use, a new one is refused. With Redis, so is one beyond this number of new ones within 20 s.',
+    'The most buckets, each one credential and class. Idle ones are forgotten for new ones. While all are in use, a new one is refused. With Redis, so is a new one after this number of new ones at once, and after that beyond this number per 20 s.',
   ),
   maxBucketsPerOwner: setting(
     'HEADGATE_MAX_BUCKETS_PER_OWNER',

@@ -33,7 +33,8 @@ export interface BucketMapOptions<T> {
   readonly bounds: BucketBounds;
   /**
    * How long a bucket takes up room elsewhere after this process has forgotten it; 0 if it does not.
-   * Within this time no more new buckets are accepted than the bounds allow in all.
+   * Then the bounds hold for new buckets too: as many at once, and as many per this time after that.
+   * So elsewhere there are never more than twice as many.
    */
   readonly afterlifeMs: number;
   /** A bucket was forgotten. */

@@ -30,6 +30,7 @@ export interface ReplicaOptions {
   readonly sockets?: number;
   readonly maxQueue?: number;
   readonly maxBuckets?: number;
+  readonly maxBucketsPerOwner?: number;
   /** Steps start at once unless a test sets another end of turn. */
   readonly atEndOfTurn?: EndOfTurn;
 }
@@ -66,7 +67,8 @@ export class Replicas {
   }
 
   add(name: string, options: ReplicaOptions = {}): Replica {
-    const { sockets = 100, maxQueue = 100, maxBuckets, atEndOfTurn = (run) => run() } = options;
+    const { sockets = 100, maxQueue = 100, atEndOfTurn = (run) => run() } = options;
+    const { maxBuckets, maxBucketsPerOwner } = options;
     const timedStep = makeTimedStep(this.redis.client);
     const permits = new FakePermits(sockets);
     const troubles: Error[] = [];
@@ -77,7 +79,8 @@ export class Replicas {
       apiClock: new ApiClock(),
       socketPermits: permits,
       maxQueue,
-      ...(maxBuckets === undefined ? {} : { maxBuckets }),
+      maxBuckets,
+      maxBucketsPerOwner,
       replica: name,
       atEndOfTurn,
       timeoutMs: 100,

@@ -23,8 +23,8 @@ export interface SharedLedgerOptions extends SharedBucketOptions, BucketBounds {
 
 /**
  * How long Redis keeps a bucket that never learned a limit: the ten seconds of its lease, and the
- * margin of step.lua. Within this time at most as many new buckets are accepted as may exist here, so
- * invented credentials cannot fill the server, however fast they come.
+ * margin of step.lua. The bound on new buckets within this time keeps invented credentials from
+ * filling the server, however fast they come.
  */
 const KEPT_IN_REDIS_MS = 20_000;
 
