@@ -137,6 +137,13 @@ export class BucketMap<T extends MappedBucket<T>> {
     return this.#buckets.values();
   }
 
+  /** All buckets, or the one with this id, as a new array. */
+  select(id: string | undefined): T[] {
+    if (id === undefined) return [...this.#buckets.values()];
+    const bucket = this.#buckets.get(id);
+    return bucket === undefined ? [] : [bucket];
+  }
+
   /** Removes a bucket, whatever its state. */
   remove(bucket: T): void {
     const { account } = bucket;

@@ -13,12 +13,16 @@ import type {
 
 /** A ledger that can pass on what it holds, so that another one continues with it. */
 export interface Transferable {
-  /** Passes everything on and holds nothing afterwards; no ticket gets an outcome by that. */
-  handOver(): Transfer;
-  takeOver(transfer: Transfer): void;
+  /**
+   * Passes on everything, or all of one bucket, and holds nothing of it afterwards. No ticket gets an
+   * outcome by that.
+   */
+  handOver(bucketId?: string): Transfer;
+  /** Continues with it. The `paused` buckets, by id, are paused before anything is granted. */
+  takeOver(transfer: Transfer, paused: ReadonlySet<string>): void;
 }
 
-/** Everything that a ledger holds for this replica. */
+/** Everything that a ledger holds for this replica, or for one bucket of it. */
 export interface Transfer {
   /** The oldest first. */
   readonly waiting: readonly Waiter[];

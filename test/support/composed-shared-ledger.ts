@@ -1,3 +1,4 @@
+import type { LedgerMode } from '../../src/ledger/ledger.ts';
 import type { BuiltLedger } from '../../src/app/ledger.ts';
 import { makeSharedLedger } from '../../src/app/shared-ledger.ts';
 import { ApiClock } from '../../src/rate-headers/api-clock.ts';
@@ -11,6 +12,8 @@ import { seededRandom } from './seeded-random.ts';
 export interface ComposedSharedLedger extends BuiltLedger {
   readonly log: CapturedLog;
   readonly permits: FakePermits;
+  /** The modes of the ledger so far, the newest last. */
+  readonly modes: readonly LedgerMode[];
 }
 
 /** The failover ledger on this server, as the program composes it. Its keys begin with `h`. */
@@ -20,6 +23,7 @@ export async function composeSharedLedgerOn(
 ): Promise<ComposedSharedLedger> {
   const log = new CapturedLog();
   const permits = new FakePermits(10);
+  const modes: LedgerMode[] = [];
   const composed = await makeSharedLedger(
     {
       atEndOfTurn: (run) => run(),
@@ -35,7 +39,7 @@ export async function composeSharedLedgerOn(
       apiClock: new ApiClock(),
       socketPermits: permits,
       log: makeLog({ level: 'debug', replica: 'r', clock, destination: log }),
-      observer: { step: () => undefined, mode: () => undefined },
+      observer: { step: () => undefined, mode: (mode) => void modes.push(mode) },
     },
     {
       address: {
@@ -52,5 +56,5 @@ export async function composeSharedLedgerOn(
       key: undefined,
     },
   );
-  return { ...composed, log, permits };
+  return { ...composed, log, permits, modes };
 }

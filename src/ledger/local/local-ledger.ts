@@ -91,16 +91,20 @@ export class LocalLedger implements Ledger, Transferable {
     for (const bucket of this.#buckets.values()) bucket.drain();
   }
 
-  handOver(): Transfer {
+  handOver(bucketId?: string): Transfer {
     const { grants, starved } = this.#state;
-    const buckets = [...this.#buckets.values()];
+    const buckets = this.#buckets.select(bucketId);
     const waiting = buckets.flatMap((bucket) => bucket.handOver());
-    const held = grants.all.map(({ grant, known: { lease } }): HeldGrant => {
-      return { grant, kind: lease.kind };
-    });
-    this.#buckets.clear();
-    grants.clear();
-    starved.clear();
+    const held: HeldGrant[] = [];
+    for (const { grant, known } of grants.all) {
+      if (bucketId !== undefined && grant.ticket.bucket.id !== bucketId) continue;
+      held.push({ grant, kind: known.lease.kind });
+      grants.take(grant);
+    }
+    for (const bucket of buckets) {
+      this.#buckets.remove(bucket);
+      starved.delete(bucket);
+    }
     return {
       waiting: waiting.sort((a, b) => a.ticket.arrivedAt - b.ticket.arrivedAt),
       held,
@@ -108,7 +112,7 @@ export class LocalLedger implements Ledger, Transferable {
     };
   }
 
-  takeOver({ waiting, held, known }: Transfer): void {
+  takeOver({ waiting, held, known }: Transfer, paused: ReadonlySet<string>): void {
     this.#replicas = this.#options.standIn?.replicas() ?? 1;
     for (const each of known) this.#adopt(each.name, each.owner, each);
     for (const { grant, kind } of [...held].sort(byGrantTime)) {
@@ -120,6 +124,7 @@ export class LocalLedger implements Ledger, Transferable {
       this.#adopt(bucket, owner).adoptWaiter(waiter);
     }
     for (const bucket of this.#buckets.values()) {
+      if (paused.has(bucket.name.id)) bucket.pause();
       bucket.serve();
       this.#buckets.rest(bucket);
     }

@@ -170,10 +170,12 @@ export class SharedLedger implements Ledger, Transferable {
     }
   }
 
-  handOver(): Transfer {
-    const all = [...this.#buckets.values()].map((bucket) => bucket.handOver());
-    this.#buckets.clear();
-    this.#scheduler.clear();
+  handOver(bucketId?: string): Transfer {
+    const all = this.#buckets.select(bucketId).map((bucket) => {
+      this.#buckets.remove(bucket);
+      return bucket.handOver();
+    });
+    if (bucketId === undefined) this.#scheduler.clear();
     return {
       waiting: all
         .flatMap(({ waiting }) => waiting)
@@ -183,7 +185,7 @@ export class SharedLedger implements Ledger, Transferable {
     };
   }
 
-  takeOver({ waiting, held, known }: Transfer): void {
+  takeOver({ waiting, held, known }: Transfer, paused: ReadonlySet<string>): void {
     const byBucket = new Map<string, { name: BucketName; owner: string } & Writable>();
     const transferOf = (name: BucketName, owner: string): Writable => {
       const transfer = byBucket.get(name.id) ?? { name, owner, waiting: [], held: [], known: [] };
@@ -202,6 +204,7 @@ export class SharedLedger implements Ledger, Transferable {
     for (const transfer of byBucket.values()) {
       const bucket = this.#adopt(transfer.name, transfer.owner);
       bucket.takeOver(transfer);
+      if (paused.has(transfer.name.id)) bucket.pause();
       // A bucket with nothing to declare now declares what it knows with its next step.
       const hasSpent = transfer.known.some(({ since }) => since.size > 0);
       if (hasSpent || transfer.waiting.length + transfer.held.length > 0) bucket.step();
