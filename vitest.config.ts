@@ -17,8 +17,11 @@ export default defineConfig({
     ],
     tags: toolTags(),
     // Far more than any test takes: a busy machine must not fail one.
-    testTimeout: 120_000,
-    hookTimeout: 120_000,
+    testTimeout: 300_000,
+    hookTimeout: 300_000,
+    expect: { poll: { timeout: 240_000 } },
+    // Each of these tests starts several gateways, and three at a time fill a small machine.
+    maxConcurrency: 3,
     // Most tests wait for clocks and sockets, so two files run at a time even on two cores.
     maxWorkers: Math.max(2, availableParallelism() - 1),
     reporters: [

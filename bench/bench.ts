@@ -1,8 +1,10 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
+import { measureFaults } from './scenarios/faults.ts';
 import { measureLedger } from './scenarios/ledger.ts';
 import { measureOpen } from './scenarios/open.ts';
 import { measureOutage } from './scenarios/outage.ts';
+import { measurePrefetch } from './scenarios/prefetch.ts';
 import { measureProxies } from './scenarios/proxies.ts';
 import { measureQueue } from './scenarios/queue.ts';
 import { measureReplicas } from './scenarios/replicas.ts';
@@ -36,6 +38,8 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
     run: (quick) => measureSteps({ buckets: quick ? 10_000 : 100_000 }),
   },
   queue: { quick: false, run: () => measureQueue() },
+  prefetch: { quick: false, run: () => measurePrefetch() },
+  faults: { quick: false, run: () => measureFaults() },
   outage: { quick: false, run: () => measureOutage() },
   replicas: { quick: false, run: () => measureReplicas({ windows: 6 }) },
 };

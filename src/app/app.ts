@@ -8,6 +8,7 @@ import { planReload } from '../config/reload.ts';
 import { ApiClock } from '../rate-headers/api-clock.ts';
 import type { Random, Clock } from '../util/clock.ts';
 import { isLoopback, makeIsOurHost } from '../http/origin-check.ts';
+import { CallLimits } from '../gateway/call-limits.ts';
 import type { Gateway } from '../gateway/gateway.ts';
 import { makeListener } from '../gateway/listener.ts';
 import { watchTls } from '../gateway/tls.ts';
@@ -19,7 +20,7 @@ import type { PipelineObserver } from '../telemetry/pipeline-observer.ts';
 import { RecentActivity } from '../telemetry/recent-activity.ts';
 import type { Environment } from '../telemetry/tracing-provider.ts';
 import { startTracing } from '../telemetry/tracing.ts';
-import { BodyMemory } from '../upstream/body-memory.ts';
+import { RequestMemory } from '../upstream/request-memory.ts';
 import { makeLane } from '../upstream/lane.ts';
 import { makeTokenSource } from '../upstream/token.ts';
 import { makeUpstream } from '../upstream/upstream.ts';
@@ -101,7 +102,8 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
   const { ledger, credentialHash } = builtLedger;
 
   const { processFigures = false, version = '', logLinesLost = () => 0 } = options;
-  const bodyMemory = new BodyMemory(config.body.memoryBytes);
+  const callLimits = new CallLimits(config.maxCalls);
+  const requestMemory = new RequestMemory(config.body.memoryBytes);
   const activity = new RecentActivity(clock);
   const metrics = makeMetrics({
     clock,
@@ -109,7 +111,7 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
     ledger,
     ledgerMonitor,
     laneQueued: () => lane.queued,
-    bufferedBytes: () => bodyMemory.bytes,
+    bufferedBytes: () => requestMemory.bytes,
     logLinesLost,
     processFigures,
   });
@@ -140,7 +142,8 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
     log,
     observer,
     recorder,
-    bodyMemory,
+    requestMemory,
+    callLimits,
   });
   let pipeline = pipelineFor(config);
   const gateway: Gateway = (call) => {
@@ -158,6 +161,8 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
     shedStatus,
     keepAliveTimeoutMs,
     tls,
+    memory: requestMemory,
+    callLimits,
   });
   closers.push(() => listener.close());
 

@@ -3,6 +3,7 @@ import type { Config } from '../config/config.ts';
 import type { ApiClock } from '../rate-headers/api-clock.ts';
 import type { Random, Clock, EndOfTurn } from '../util/clock.ts';
 import { makeIsOurHost } from '../http/origin-check.ts';
+import type { CallLimits } from '../gateway/call-limits.ts';
 import { makeAdmit } from '../gateway/admit.ts';
 import { makeCallerOfKey, type CredentialHash } from '../gateway/credentials.ts';
 import { makeForward } from '../gateway/forward.ts';
@@ -17,7 +18,7 @@ import type { Ledger } from '../ledger/ledger.ts';
 import type { CallRecorder } from '../telemetry/call-line.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { PipelineObserver } from '../telemetry/pipeline-observer.ts';
-import type { BodyMemory } from '../upstream/body-memory.ts';
+import type { RequestMemory } from '../upstream/request-memory.ts';
 import type { Lane } from '../upstream/lane.ts';
 import type { TokenSource } from '../upstream/token.ts';
 import type { Upstream } from '../upstream/upstream.ts';
@@ -37,7 +38,8 @@ export interface PipelineParts {
   readonly log: Log;
   readonly observer: PipelineObserver;
   readonly recorder: CallRecorder;
-  readonly bodyMemory: BodyMemory;
+  readonly requestMemory: RequestMemory;
+  readonly callLimits: CallLimits;
 }
 
 /**
@@ -49,7 +51,7 @@ export interface PipelineParts {
  */
 export function makePipelines(parts: PipelineParts): (config: Config) => Gateway {
   const { upstream, lane, token, ledger, apiClock, clock, random, log, observer, recorder } = parts;
-  const { credentialHash, atEndOfTurn } = parts;
+  const { credentialHash, atEndOfTurn, requestMemory } = parts;
   const keyHashKey = randomBytes(32);
   const ownId = `headgate-${randomBytes(4).toString('hex')}`;
 
@@ -61,14 +63,15 @@ export function makePipelines(parts: PipelineParts): (config: Config) => Gateway
         ...config,
         hasToken: config.token.kind !== 'none',
         defaultCaller: config.caller,
-        takeBody: makeTakeBody({ limits: { ...body, clock }, memory: parts.bodyMemory }),
+        takeBody: makeTakeBody({ limits: { ...body, clock }, memory: requestMemory }),
+        callLimits: parts.callLimits,
         viaId: config.via === 'on' ? ownId : undefined,
         readsAnswers: links.rewrite === 'on' && links.jsonLinks.length > 0,
         credentialHash,
         callerOfKey: callerKeys.length === 0 ? undefined : makeCallerOfKey(callerKeys, keyHashKey),
         isOurHost: makeIsOurHost([...hosts, listen.host, apiHost]),
       }),
-      admit: makeAdmit({ ledger, clock }),
+      admit: makeAdmit({ ledger, clock, memory: requestMemory }),
       forward: makeForward({ upstream, lane, clock, token: () => token.current() }),
       settle: makeSettle({ ledger, apiClock, clock, random, log, observer }),
       respond: makeRespond({
@@ -81,7 +84,7 @@ export function makePipelines(parts: PipelineParts): (config: Config) => Gateway
             : makeRewrite({ ...config.upstream, jsonLinks: links.jsonLinks }),
       }),
       refuse: makeRefuse({ log }),
-      record: makeRecord({ recorder, ledger, clock, pathMasks: config.pathMasks }),
+      record: makeRecord({ ...config, recorder, ledger, clock }),
       ledger,
       observer,
       retries: config.retries,

@@ -27,6 +27,8 @@ export interface Config {
   readonly listen: ListenAddress;
   readonly keepAliveTimeoutMs: number;
   readonly tls: { readonly cert: string; readonly key: string } | undefined;
+  /** Lower-case names of request fields that pass although they are usually dropped. */
+  readonly allowHeaders: readonly string[];
   readonly via: 'on' | 'off';
   readonly links:
     | { readonly rewrite: 'off' }
@@ -37,6 +39,8 @@ export interface Config {
     | { readonly kind: 'none' }
     | { readonly kind: 'value'; readonly value: string }
     | { readonly kind: 'file'; readonly path: string };
+  /** Whether cookies pass also where the configured token is added. */
+  readonly cookies: 'off' | 'on';
   readonly budgetPer: 'credential' | 'upstream';
   readonly limit: ConfiguredLimit | undefined;
   readonly maxWaitMs: number;
@@ -44,6 +48,8 @@ export interface Config {
   readonly maxBuckets: number;
   /** `undefined`: the ledger derives it from {@link maxBuckets}. */
   readonly maxBucketsPerOwner: number | undefined;
+  /** The most calls that have not ended. */
+  readonly maxCalls: number;
   readonly shedStatus: 503 | 429;
   readonly retries: number;
   readonly body: {
@@ -70,6 +76,7 @@ export interface Config {
   readonly logLevel: LogLevel;
   readonly classes: readonly ClassRule[];
   readonly pathMasks: readonly string[];
+  readonly queryMasks: readonly string[];
   readonly callers: readonly CallerRule[];
 }
 
@@ -180,6 +187,7 @@ export function loadConfig({ env, configPath, readFile }: LoadOptions): LoadResu
     listen,
     keepAliveTimeoutMs: required(SETTINGS.keepAliveTimeout),
     tls: tlsPaths(optional(SETTINGS.tlsCert), optional(SETTINGS.tlsKey), readFile, problems),
+    allowHeaders: optional(SETTINGS.allowHeaders) ?? [],
     via: required(SETTINGS.via),
     links:
       required(SETTINGS.rewriteLinks) === 'off'
@@ -188,12 +196,14 @@ export function loadConfig({ env, configPath, readFile }: LoadOptions): LoadResu
     adminListen,
     apiVersion: version === 'off' ? 'off' : { version, mediaType },
     token: tokenFrom(tokenText, tokenFile),
+    cookies: required(SETTINGS.cookies),
     budgetPer: required(SETTINGS.budgetPer),
     limit: optional(SETTINGS.limit),
     maxWaitMs: required(SETTINGS.maxWait),
     maxQueue: required(SETTINGS.maxQueue),
     maxBuckets: required(SETTINGS.maxBuckets),
     maxBucketsPerOwner: optional(SETTINGS.maxBucketsPerOwner),
+    maxCalls: required(SETTINGS.maxCalls),
     shedStatus: required(SETTINGS.shedStatus),
     retries: required(SETTINGS.retries),
     body: {
@@ -235,6 +245,7 @@ export function loadConfig({ env, configPath, readFile }: LoadOptions): LoadResu
     logLevel: required(SETTINGS.logLevel),
     classes: file?.lists.classes ?? known.classes,
     pathMasks: [...known.pathMasks, ...(file?.lists.pathMasks ?? [])],
+    queryMasks: [...known.queryMasks, ...(file?.lists.queryMasks ?? [])],
     callers: [...(file?.lists.callers ?? []), ...known.callers],
   };
   // Keys that could not be read are one problem already. They would also count as missing keys.

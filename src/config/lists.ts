@@ -72,6 +72,8 @@ const classRule = z
     ...(rule.path === undefined ? {} : { path: rule.path }),
   }));
 
+const PARAMETER_EXPECTED = 'expected the name of a query parameter, such as access_token';
+
 export const LISTS = {
   callers: z.array(caller, 'expected a list of rules').max(1000, 'expected at most 1000 entries'),
   classes: z
@@ -81,6 +83,14 @@ export const LISTS = {
     .array(
       z.string('expected a path').regex(/^\/[^?#]*$/, 'expected a path such as /tokens/*'),
       'expected a list of paths',
+    )
+    .max(1000, 'expected at most 1000 entries'),
+  queryMasks: z
+    .array(
+      z
+        .string('expected a name')
+        .regex(/^[\x21\x22\x24\x25\x27-\x3a\x3c\x3e-\x7e]{1,256}$/, PARAMETER_EXPECTED),
+      'expected a list of names',
     )
     .max(1000, 'expected at most 1000 entries'),
 } as const;

@@ -15,6 +15,7 @@ export const RELOADABLE_SETTINGS = {
   callerKeys: 'HEADGATE_CALLER_KEYS',
   open: 'HEADGATE_OPEN',
   hosts: 'HEADGATE_HOSTS',
+  allowHeaders: 'HEADGATE_ALLOW_HEADERS',
   adminToken: 'HEADGATE_ADMIN_TOKEN',
   drainDelayMs: 'HEADGATE_DRAIN_DELAY',
   drainTimeoutMs: 'HEADGATE_DRAIN_TIMEOUT',
@@ -22,6 +23,7 @@ export const RELOADABLE_SETTINGS = {
   callers: 'callers',
   classes: 'classes',
   pathMasks: 'pathMasks',
+  queryMasks: 'queryMasks',
 } as const satisfies Partial<Record<keyof Config, string>>;
 
 /** The file of the caller keys is included: it is another place for the same setting. */

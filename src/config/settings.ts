@@ -39,7 +39,7 @@ export const SETTINGS = {
     'HEADGATE_PRESET',
     kinds.choice('azion', 'none'),
     'azion',
-    'The known facts about the API: base URL, version, classes, path masks, caller rules. `none` for another API.',
+    'The known facts about the API: base URL, version, classes, masks, caller rules. `none` for another API.',
   ),
   upstreamUrl: setting(
     'HEADGATE_UPSTREAM_URL',
@@ -78,6 +78,12 @@ export const SETTINGS = {
     undefined,
     'A file that contains the token; read again when it changes.',
   ),
+  cookies: setting(
+    'HEADGATE_COOKIES',
+    kinds.choice('off', 'on'),
+    'off',
+    "`off`: with Headgate's token, `Cookie` is not sent to the API, and `Set-Cookie` is not passed to the caller. `on`: both pass. With a credential of the caller they always pass.",
+  ),
   budgetPer: setting(
     'HEADGATE_BUDGET_PER',
     kinds.choice('credential', 'upstream'),
@@ -113,6 +119,12 @@ export const SETTINGS = {
     kinds.integer(1, 1_000_000),
     undefined,
     'The same bounds for the buckets that one caller key, or without keys one address, has created. Default: a twentieth of HEADGATE_MAX_BUCKETS, but at least 100.',
+  ),
+  maxCalls: setting(
+    'HEADGATE_MAX_CALLS',
+    kinds.integer(1, 1_000_000),
+    '50000',
+    'The most calls that have not ended, waiting ones included. One caller (a key, else an address) may have half of them.',
   ),
   shedStatus: setting(
     'HEADGATE_SHED_STATUS',
@@ -154,7 +166,7 @@ export const SETTINGS = {
     'HEADGATE_BODY_MEMORY',
     kinds.bytes,
     '256MiB',
-    'The memory for all kept request bodies together. When it is full, the flow that uses most of it is shed first.',
+    'The memory for all waiting requests together: headers and kept bodies. Each takes at least 8 KiB of it. When it is full, the flow that uses most of it is shed first.',
   ),
   bodyIdleTimeout: setting(
     'HEADGATE_BODY_IDLE_TIMEOUT',
@@ -191,6 +203,12 @@ export const SETTINGS = {
     kinds.text,
     undefined,
     'A PEM file with the certificates to trust for the API, instead of the default ones.',
+  ),
+  allowHeaders: setting(
+    'HEADGATE_ALLOW_HEADERS',
+    kinds.headerNames,
+    undefined,
+    'Request headers that pass to the API although Headgate usually drops them, comma-separated: `X-HTTP-Method-Override`, `X-HTTP-Method`, `X-Method-Override`, `X-Original-URL`, `X-Rewrite-URL`, `baggage`, and names with `_`.',
   ),
   via: setting(
     'HEADGATE_VIA',

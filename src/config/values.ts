@@ -1,4 +1,5 @@
 import type { ConfiguredLimit } from '../budget/bucket.ts';
+import { isNeverForApi } from '../http/hop-by-hop.ts';
 import { parseDuration } from '../util/duration.ts';
 
 /** The address of a listener. */
@@ -61,6 +62,20 @@ export const hostNames: Kind<readonly string[]> = {
     return names.every((name) => /^[a-z0-9_-]+(?:\.[a-z0-9_-]+)*$/.test(name)) ? names : undefined;
   },
 };
+
+/** Names of request headers that may be sent to the API. The values are in lower case. */
+export const headerNames: Kind<readonly string[]> = {
+  expected:
+    'names of headers that may reach the API, such as X-HTTP-Method-Override,my_header; not those of one connection, of a proxy, or of Headgate',
+  parse(value) {
+    const names = value.split(',').map((name) => name.trim().toLowerCase());
+    return names.every((name) => HEADER_NAME.test(name) && !isNeverForApi(name))
+      ? names
+      : undefined;
+  },
+};
+
+const HEADER_NAME = /^[!#$%&'*+.^_`|~0-9a-z-]{1,256}$/;
 
 export const url: Kind<UpstreamAddress> = {
   expected: 'an http:// or https:// URL without credentials, query or fragment',

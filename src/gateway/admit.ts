@@ -1,5 +1,6 @@
 import type { Clock } from '../util/clock.ts';
 import type { Retry, Granted, Ledger, Cancelled, Shed, Ticket } from '../ledger/ledger.ts';
+import type { RequestMemory } from '../upstream/request-memory.ts';
 import type { Job } from './identify.ts';
 import { DRAINING_DETAIL, GatewayError, retryAfterSeconds } from './problem.ts';
 
@@ -18,15 +19,18 @@ export type Admit = (job: Job, retry: Retry | undefined) => Admitted | Promise<A
 export interface AdmitDependencies {
   readonly ledger: Pick<Ledger, 'acquire'>;
   readonly clock: Clock;
+  readonly memory: RequestMemory;
 }
 
-export function makeAdmit({ ledger, clock }: AdmitDependencies): Admit {
+export function makeAdmit({ ledger, clock, memory }: AdmitDependencies): Admit {
   return function admit(job, retry) {
     const { call, ticket } = job;
     if (call.gone) return { kind: 'cancelled' };
     const requestedAt = clock.now();
     const admission = ledger.acquire(ticket, call, retry);
     if (admission.kind !== 'waiting') return admitted(admission, ticket);
+    // The ledger keeps what waits; a request that is granted at once costs no memory for long.
+    call.holdMemory(memory, ticket.owner);
     return admission.outcome.then((outcome) => {
       call.addWait(clock.now() - requestedAt);
       return admitted(outcome, ticket);

@@ -2,8 +2,13 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Priority } from '../queue/fair-queue.ts';
 import type { LinkedListItem } from '../util/linked-list.ts';
 import type { BucketName, CallerSignal, RemoveListener } from '../ledger/ledger.ts';
-import type { MemoryReservation } from '../upstream/body-memory.ts';
-import type { GatewayError, ProblemCode } from './problem.ts';
+import type {
+  MemoryReservation,
+  RequestMemory,
+  ReservationHolder,
+} from '../upstream/request-memory.ts';
+import { GatewayError, type ProblemCode } from './problem.ts';
+import { requestBytes } from './request-bytes.ts';
 
 /** How a call ended, as its log line states it. */
 export type CallEnd =
@@ -13,6 +18,9 @@ export type CallEnd =
   | { readonly kind: 'aborted'; readonly code: ProblemCode | undefined }
   /** The caller received a problem: `shed` if waiting could not succeed, else `failed`. */
   | { readonly kind: 'shed' | 'failed'; readonly code: ProblemCode };
+
+/** Memory becomes free in about the time of a call. */
+const MEMORY_RETRY_MS = 1000;
 
 export const ANSWERED: CallEnd = { kind: 'answered' };
 export const ABORTED: CallEnd = { kind: 'aborted', code: undefined };
@@ -45,7 +53,7 @@ const NOT_IDENTIFIED: Readonly<CallIdentity> = {
  * A call stops early in two ways: its caller disconnects, or Headgate cuts it off. The first of
  * them counts. After either of them the call is `gone`, and steps that wait for something give up.
  */
-export class Call implements CallerSignal, LinkedListItem<Call> {
+export class Call implements CallerSignal, LinkedListItem<Call>, ReservationHolder {
   readonly id: string;
   readonly incoming: IncomingMessage;
   readonly outgoing: ServerResponse;
@@ -59,9 +67,8 @@ export class Call implements CallerSignal, LinkedListItem<Call> {
 
   /** Set by `identify` alone. */
   identity: Readonly<CallIdentity> = NOT_IDENTIFIED;
-  /** An attempt is in flight, so the body must stay in memory. Set by the pipeline alone. */
-  isSending = false;
-
+  /** The owner for whom the call is counted. Set by `identify` alone. */
+  countedFor: string | undefined;
   #attempts = 0;
   #waitMs = 0;
   #upstreamMs = 0;
@@ -69,6 +76,7 @@ export class Call implements CallerSignal, LinkedListItem<Call> {
   #bytesOut = 0;
   #expectsContinue: boolean;
   #reservation: MemoryReservation | undefined;
+  #isSending = false;
   #gone = false;
   #cutOffBy: GatewayError | undefined;
   /** Most calls have one listener at a time. */
@@ -90,13 +98,6 @@ export class Call implements CallerSignal, LinkedListItem<Call> {
       if (!outgoing.writableFinished) this.#stop();
     };
     outgoing.on('close', onClose);
-    // A pipelined request has no socket to answer on before its turn, and Node does not report its
-    // end. The socket outlives the request, and has one listener for each pipelined request.
-    if (outgoing.socket === null) {
-      const { socket } = incoming;
-      socket.setMaxListeners(0).once('close', onClose);
-      outgoing.once('close', () => socket.off('close', onClose));
-    }
   }
 
   /** Requests sent to the API. */
@@ -156,13 +157,37 @@ export class Call implements CallerSignal, LinkedListItem<Call> {
     this.outgoing.writeContinue();
   }
 
-  /** Notes the memory that the body takes, until {@link releaseBody}. */
-  holdBody(reservation: MemoryReservation): void {
-    this.#reservation = reservation;
+  /** An attempt is in flight, so the request must stay in memory. Set by the pipeline alone. */
+  set isSending(isSending: boolean) {
+    this.#isSending = isSending;
+    this.#reservation?.pin(isSending);
   }
 
-  releaseBody(): void {
+  /**
+   * Counts the request against `memory` until {@link releaseMemory}, because it has to wait: for its
+   * body, or for a grant. May evict it at once. Does nothing when it is counted already.
+   */
+  holdMemory(memory: RequestMemory, owner: string): void {
+    if (this.#reservation !== undefined) return;
+    const { priority, caller } = this.identity;
+    this.#reservation = memory.reserve(owner, `${priority} ${caller}`, this);
+    this.#reservation.pin(this.#isSending);
+    this.#reservation.grow(requestBytes(this.incoming));
+  }
+
+  /** Counts `bytes` of the body that are kept. */
+  holdBody(bytes: number): void {
+    this.#reservation?.grow(bytes);
+  }
+
+  releaseMemory(): void {
     this.#reservation?.release();
+  }
+
+  /** Refuses the call because the memory for waiting requests is full. */
+  evict(): void {
+    const why = 'waiting requests fill their memory, and this flow takes most of it';
+    this.cutOff(new GatewayError('body-memory-full', why, { retryAfterMs: MEMORY_RETRY_MS }));
   }
 
   get gone(): boolean {

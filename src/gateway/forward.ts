@@ -1,10 +1,9 @@
 import type { Clock } from '../util/clock.ts';
-import { headersForCaller } from '../http/hop-by-hop.ts';
+import { headersForCaller, SET_COOKIE } from '../http/hop-by-hop.ts';
 import type { Grant } from '../ledger/ledger.ts';
 import type { Lane } from '../upstream/lane.ts';
 import type { SendResult } from '../upstream/exchange.ts';
 import type { Upstream } from '../upstream/upstream.ts';
-import type { Call } from './call.ts';
 import type { Job } from './identify.ts';
 
 /** The result of one attempt; `stale`: the lane held it so long that its lease may have expired. */
@@ -45,9 +44,10 @@ export function makeForward({ upstream, lane, clock, token }: ForwardDependencie
         path: job.target,
         headers: withToken(job, token()),
         body: body.take(),
+        closesSocket: job.authenticatesSocket,
       },
       call,
-      (rawHeaders) => forwardEarlyHints(call, rawHeaders),
+      (rawHeaders) => forwardEarlyHints(job, rawHeaders),
     );
     const endedAt = sent.kind === 'answered' ? sent.receivedAt : clock.now();
     call.addUpstreamTime(endedAt - startedAt);
@@ -87,9 +87,10 @@ function withToken({ headers, addsToken }: Job, token: string | undefined): stri
  * would take them for the answer (RFC 9110 §15.2). Node's `writeEarlyHints` throws for a Link field
  * with several links or a quoted word, which RFC 8288 allows, so it is not used.
  */
-function forwardEarlyHints({ incoming, outgoing }: Call, rawHeaders: readonly string[]): void {
+function forwardEarlyHints({ call, dropsCookies }: Job, rawHeaders: readonly string[]): void {
+  const { incoming, outgoing } = call;
   if (outgoing.headersSent || outgoing.destroyed || incoming.httpVersionMinor === 0) return;
-  const hints = headersForCaller(rawHeaders);
+  const hints = headersForCaller(rawHeaders, dropsCookies ? SET_COOKIE : undefined);
   // Older versions of Node do not have the function, and a hint can be omitted.
   if (hints.length > 0) outgoing.writeInformation?.(103, hints);
 }

@@ -97,7 +97,7 @@ export function makeGateway(steps: GatewayDependencies): Gateway {
     } catch (error) {
       end = refuse(call, error, job?.shedStatus ?? shedStatus);
     }
-    call.releaseBody();
+    call.releaseMemory();
     record(call, end);
   };
 }

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import { parseSecondsOrDuration } from '../util/duration.ts';
 import { decodableOnly, ensureVersion } from '../http/accept.ts';
 import { classify, type ClassRule } from '../http/classify.ts';
-import { headersForApi } from '../http/hop-by-hop.ts';
+import { makeHeadersForApi } from '../http/hop-by-hop.ts';
 import { isCrossOrigin, type OriginFields } from '../http/origin-check.ts';
 import { MAX_TARGET_LENGTH, normaliseTarget, type Target } from '../http/target.ts';
 import { viaOnward } from '../http/via.ts';
@@ -11,6 +11,8 @@ import { matchCallerRule, productOf, type CallerRule } from '../queue/caller-rul
 import { PRIORITIES, type Priority } from '../queue/fair-queue.ts';
 import type { Ticket } from '../ledger/ledger.ts';
 import { NO_BODY, type GoneBody, type RequestBody } from '../upstream/body.ts';
+import type { CallLimits } from './call-limits.ts';
+import { addressOf, plainAddress } from './caller-address.ts';
 import type { Call, CallIdentity } from './call.ts';
 import type { CallerOfKey, CredentialHash } from './credentials.ts';
 import { GatewayError, type ShedStatus } from './problem.ts';
@@ -28,6 +30,13 @@ export interface Job {
   readonly body: RequestBody;
   /** Whether the configured token is added, because the caller sent no credential. */
   readonly addsToken: boolean;
+  /**
+   * Whether cookies are dropped from the request and from the answer: a session that the API opens
+   * for the configured token must not reach a caller, nor a caller's session meet the token.
+   */
+  readonly dropsCookies: boolean;
+  /** Whether the credential authenticates the connection, so that the socket serves this job only. */
+  readonly authenticatesSocket: boolean;
   /**
    * Whether the request may be repeated although the API may have executed it (RFC 9110 §9.2.2).
    */
@@ -50,6 +59,10 @@ export interface IdentifyDependencies {
   readonly apiVersion: { readonly version: string; readonly mediaType: string } | 'off';
   /** Whether a token is configured for requests without a credential. */
   readonly hasToken: boolean;
+  /** `on`: cookies pass also with the configured token. */
+  readonly cookies: 'on' | 'off';
+  /** Lower-case names of request fields that pass although they are usually dropped. */
+  readonly allowHeaders: readonly string[];
   readonly budgetPer: 'credential' | 'upstream';
   readonly classes: readonly ClassRule[];
   readonly callers: readonly CallerRule[];
@@ -57,6 +70,7 @@ export interface IdentifyDependencies {
   readonly maxWaitMs: number;
   readonly shedStatus: ShedStatus;
   readonly takeBody: TakeBody;
+  readonly callLimits: CallLimits;
   /** The id of this gateway in Via; `undefined` omits the field. */
   readonly viaId: string | undefined;
   /**
@@ -71,23 +85,34 @@ export interface IdentifyDependencies {
   readonly isOurHost: (hostField: string | undefined) => boolean;
 }
 
-/** RFC 9110 §9.2.2. */
-const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE']);
+/** RFC 9110 §9.2.2, without TRACE, which is not supported. */
+const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE']);
 const PRIORITY_NAMES: ReadonlyMap<string, Priority> = new Map(
   PRIORITIES.map((priority) => [priority, priority]),
 );
 const CALLER_NAME = /^[A-Za-z0-9._/-]{1,64}$/;
+/**
+ * Schemes that authenticate the connection and not the request: Microsoft's NTLM, and Negotiate
+ * (RFC 4559). Servers take each later request on that connection for one of the same user.
+ */
+const CONNECTION_AUTH = /^(?:ntlm|negotiate)(?: |$)/i;
 
 export function makeIdentify(dependencies: IdentifyDependencies): Identify {
   const { upstream, apiVersion, hasToken, budgetPer, classes, callers, defaultCaller } =
     dependencies;
-  const { maxWaitMs, shedStatus, takeBody, viaId, readsAnswers } = dependencies;
-  const { credentialHash, callerOfKey, isOurHost } = dependencies;
+  const { maxWaitMs, shedStatus, takeBody, viaId, readsAnswers, cookies } = dependencies;
+  const { credentialHash, callerOfKey, isOurHost, allowHeaders, callLimits } = dependencies;
   const upstreamHost = new URL(upstream.origin).host;
   /** Fields of the caller's request that Headgate replaces. */
   const replaced = new Set(['host']);
   if (apiVersion !== 'off') replaced.add('accept');
   if (readsAnswers) replaced.add('accept-encoding');
+  const endToEnd = makeHeadersForApi({ replaced, allowed: allowHeaders });
+  const withoutCookies = makeHeadersForApi({
+    replaced: [...replaced, 'cookie'],
+    allowed: allowHeaders,
+  });
+  const refuseUncertainFraming = makeRefuseUncertainFraming();
 
   function bucketPrefix(authorization: string | undefined): string {
     if (budgetPer === 'upstream') return 'upstream';
@@ -95,9 +120,9 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
     return hasToken ? 'own' : 'anonymous';
   }
 
-  function headersFor({ incoming }: Call): string[] {
+  function headersFor({ incoming }: Call, dropsCookies: boolean): string[] {
     const { accept, via, 'accept-encoding': encodings } = incoming.headers;
-    const headers = headersForApi(incoming.rawHeaders, replaced);
+    const headers = (dropsCookies ? withoutCookies : endToEnd)(incoming.rawHeaders);
     if (apiVersion !== 'off') {
       const lines = accept === undefined ? [] : [accept];
       headers.push('Accept', ensureVersion(lines, apiVersion.mediaType, apiVersion.version));
@@ -118,6 +143,7 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
   return function identify(call) {
     const { incoming } = call;
     const { method = 'GET', headers, socket } = incoming;
+    refuseUncertainFraming(call);
     const target = targetOf(incoming, upstreamHost);
     const identity: CallIdentity = {
       path: target.path,
@@ -127,9 +153,10 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
       bucket: undefined,
     };
     call.identity = identity;
+    if (method === 'TRACE') throw new GatewayError('method-not-supported', TRACE_DETAIL);
     const authorization = authorizationOf(incoming);
 
-    const address = plainAddress(socket.remoteAddress ?? 'unknown');
+    const address = addressOf(socket);
     const userAgent = headers['user-agent'];
     identity.caller = address;
     // With keys configured, the key alone decides the caller's name.
@@ -138,6 +165,9 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
       keyOwner ??
       callerName(headerValue(headers, 'headgate-caller'), defaultCaller, userAgent, address);
     identity.caller = caller;
+    const owner = keyOwner ?? address;
+    callLimits.enter(owner);
+    call.countedFor = owner;
     const rule = matchCallerRule(callers, caller, userAgent);
     const priority = capPriority(
       readPriority(headerValue(headers, 'headgate-priority')),
@@ -152,6 +182,7 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
 
     const addsToken = hasToken && authorization === undefined;
     if (addsToken) refuseWebPages(headers, isOurHost);
+    const dropsCookies = addsToken && cookies === 'off';
     const className = classify(classes, method, target.path);
     const bucket = { id: `${bucketPrefix(authorization)}:${className}`, class: className };
     identity.bucket = bucket;
@@ -160,7 +191,7 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
       ticket: {
         id: call.id,
         bucket,
-        owner: keyOwner ?? address,
+        owner,
         caller,
         priority,
         weight: rule?.weight ?? 1,
@@ -169,14 +200,16 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
       },
       method,
       target: upstream.basePath + target.path + (target.query === '' ? '' : `?${target.query}`),
-      headers: headersFor(call),
+      headers: headersFor(call, dropsCookies),
       addsToken,
+      dropsCookies,
+      authenticatesSocket: authorization !== undefined && CONNECTION_AUTH.test(authorization),
       idempotent: IDEMPOTENT.has(method),
       shedStatus: rule?.shedStatus ?? shedStatus,
       body: NO_BODY,
     };
 
-    const body = takeBody(call, address);
+    const body = takeBody(call, owner);
     if (body instanceof Promise) return whenRead(job, body);
     job.body = body;
     return job;
@@ -266,6 +299,26 @@ function refuseWebPages(
 }
 
 /**
+ * Makes the check that throws a {@link GatewayError} for Transfer-Encoding in an HTTP/1.0 request,
+ * and closes its connection (RFC 9112 §6.1). HTTP/1.0 has no transfer codings, so a hop before the
+ * gateway may have found another end of the body. Later requests on that connection may therefore
+ * be a part of the body, and are refused as well.
+ */
+function makeRefuseUncertainFraming(): (call: Call) => void {
+  const refused = new WeakSet<Socket>();
+  return ({ incoming: { httpVersionMajor, httpVersionMinor, headers, socket }, outgoing }) => {
+    const isOld = httpVersionMajor === 1 && httpVersionMinor === 0;
+    if (isOld && headers['transfer-encoding'] !== undefined) refused.add(socket);
+    else if (!refused.has(socket)) return;
+    outgoing.shouldKeepAlive = false;
+    throw new GatewayError(
+      'bad-request',
+      'Transfer-Encoding: expected HTTP/1.1, got an HTTP/1.0 request on this connection',
+    );
+  };
+}
+
+/**
  * Returns the normalised target of a request. Throws a {@link GatewayError} for a request that is
  * not valid HTTP/1, and for one whose host is neither the API nor this gateway.
  */
@@ -292,6 +345,10 @@ function targetOf(incoming: IncomingMessage, upstreamHost: string): Target & { k
   }
   return target;
 }
+
+/** A server that supports TRACE answers with the request itself (RFC 9110 §9.3.8). */
+const TRACE_DETAIL =
+  'TRACE is not supported: the answer would show the fields that Headgate adds, such as its token';
 
 /**
  * Returns the Authorization value. Throws a {@link GatewayError} for repeated Host or Authorization
@@ -332,9 +389,4 @@ function isLocal(authority: string, { localAddress = '', localPort }: Socket): b
   const address = plainAddress(localAddress);
   const host = address.includes(':') ? `[${address}]` : address;
   return authority === `${host}:${localPort}` || authority === `localhost:${localPort}`;
-}
-
-/** Removes the IPv6 prefix of an IPv4 address. */
-function plainAddress(address: string): string {
-  return address.startsWith('::ffff:') ? address.slice('::ffff:'.length) : address;
 }

@@ -11,10 +11,13 @@ import type { Clock } from '../util/clock.ts';
 import { LinkedList } from '../util/linked-list.ts';
 import { DRAINING_RETRY_MS } from '../ledger/ledger.ts';
 import type { CallRecorder } from '../telemetry/call-line.ts';
+import type { RequestMemory } from '../upstream/request-memory.ts';
+import type { CallLimits } from './call-limits.ts';
 import { Call } from './call.ts';
 import { followConnections } from './connections.ts';
 import type { Gateway } from './gateway.ts';
 import { DRAINING_DETAIL, GatewayError, type ShedStatus } from './problem.ts';
+import { makePipelining } from './pipelining.ts';
 import { refuseNonRequests } from './socket-refusals.ts';
 import type { Tls } from './tls.ts';
 
@@ -28,7 +31,11 @@ export interface ListenerDependencies {
   readonly keepAliveTimeoutMs: number;
   /** The certificate for TLS; `undefined`: the listener speaks cleartext. */
   readonly tls: Tls | undefined;
+  readonly memory: RequestMemory;
+  readonly callLimits: CallLimits;
 }
+
+type StartCall = (incoming: IncomingMessage, outgoing: ServerResponse) => void;
 
 /** The server that callers connect to. */
 export interface Listener {
@@ -63,7 +70,7 @@ const MAX_DISCARD_MS = 30_000;
  * ordinary one (RFC 9110 §7.8). Java's default client offers h2c with every request.
  */
 export function makeListener(dependencies: ListenerDependencies): Listener {
-  const { gateway, clock, newId, keepAliveTimeoutMs, tls } = dependencies;
+  const { gateway, clock, newId, keepAliveTimeoutMs, tls, callLimits } = dependencies;
   const calls = new LinkedList<Call>();
   let draining = false;
   let onEmpty: (() => void) | undefined;
@@ -79,29 +86,50 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
     keepAlive: true,
     keepAliveInitialDelay: KEEP_ALIVE_PROBE_MS,
   };
-  // The gateway handles its own failures, so its promise needs no handler.
-  const onRequest = (incoming: IncomingMessage, outgoing: ServerResponse): void =>
-    void take(callFor(incoming, outgoing));
+  const pipelining = makePipelining(dependencies);
+  const onRequest = (incoming: IncomingMessage, outgoing: ServerResponse): void => {
+    inTurn(incoming, outgoing, start);
+  };
   const server: Server =
     tls === undefined ? createServer(options, onRequest) : tlsServer(options, tls, onRequest);
   // The size is bounded already, and beyond a count Node would drop headers without an error.
   server.maxHeadersCount = 0;
 
   server.on('checkContinue', (incoming: IncomingMessage, outgoing: ServerResponse) => {
-    void take(callFor(incoming, outgoing, true));
+    inTurn(incoming, outgoing, startAfterContinue);
   });
 
   server.on('checkExpectation', (incoming: IncomingMessage, outgoing: ServerResponse) => {
+    inTurn(incoming, outgoing, refuseExpectation);
+  });
+
+  const connections = followConnections(server, tls !== undefined);
+  refuseNonRequests(server, calls, pipelining, dependencies);
+
+  /** Starts a request, once all requests before it on its connection have their answers. */
+  function inTurn(incoming: IncomingMessage, outgoing: ServerResponse, run: StartCall): void {
+    if (outgoing.socket === null) {
+      pipelining.hold(incoming, outgoing, () => run(incoming, outgoing));
+    } else run(incoming, outgoing);
+  }
+
+  // The gateway handles its own failures, so its promise needs no handler.
+  function start(incoming: IncomingMessage, outgoing: ServerResponse): void {
+    void take(callFor(incoming, outgoing));
+  }
+
+  function startAfterContinue(incoming: IncomingMessage, outgoing: ServerResponse): void {
+    void take(callFor(incoming, outgoing, true));
+  }
+
+  function refuseExpectation(incoming: IncomingMessage, outgoing: ServerResponse): void {
     const call = callFor(incoming, outgoing);
     const got = JSON.stringify(incoming.headers.expect ?? '');
     call.cutOff(
       new GatewayError('expectation-failed', `Expect: expected 100-continue, got ${got}`),
     );
     void take(call);
-  });
-
-  const connections = followConnections(server, tls !== undefined);
-  refuseNonRequests(server, calls, dependencies);
+  }
 
   function callFor(
     incoming: IncomingMessage,
@@ -113,13 +141,15 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
 
   async function take(call: Call): Promise<void> {
     calls.add(call);
+    const tooMany = callLimits.problemOf(calls.size);
+    if (tooMany !== undefined) call.cutOff(tooMany);
     const { outgoing } = call;
     if (draining) outgoing.shouldKeepAlive = false;
     await gateway(call);
     if (!call.incoming.complete) discardRest(call.incoming);
-    // A call ends when its last byte has left. An earlier end could complete a drain, which would
-    // cut off the answer.
-    if (outgoing.writableFinished || outgoing.destroyed) remove(call);
+    // A call ends when its last byte has left, and after that the next request of its connection
+    // has started. An earlier end could complete a drain, which would cut off the answer.
+    if (outgoing.destroyed) remove(call);
     else outgoing.once('close', () => remove(call));
   }
 
@@ -144,6 +174,7 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
 
   function remove(call: Call): void {
     calls.delete(call);
+    if (call.countedFor !== undefined) callLimits.leave(call.countedFor);
     if (calls.size === 0) onEmpty?.();
   }
 

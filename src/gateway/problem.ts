@@ -14,8 +14,9 @@ export const PROBLEMS = {
   },
   'body-memory-full': {
     status: 'shed',
-    title: 'The bodies of waiting requests fill their memory',
+    title: 'Waiting requests fill their memory',
   },
+  'too-many-calls': { status: 'shed', title: 'Too many calls are under way' },
   'upstream-unreachable': { status: 502, title: 'No connection to the API' },
   'upstream-protocol': { status: 502, title: 'The answer of the API is not valid HTTP' },
   'upstream-timeout': { status: 504, title: 'The API did not answer in time' },

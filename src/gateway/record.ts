@@ -1,4 +1,4 @@
-import { maskPath } from '../http/target.ts';
+import { makeQueryMask, maskPath } from '../http/target.ts';
 import type { Clock } from '../util/clock.ts';
 import type { Ledger } from '../ledger/ledger.ts';
 import type { CallRecorder } from '../telemetry/call-line.ts';
@@ -13,9 +13,13 @@ export interface RecordDependencies {
   readonly clock: Clock;
   /** Patterns of paths with secret parts: `/tokens/*`. */
   readonly pathMasks: readonly string[];
+  /** Names of query parameters with secret values. */
+  readonly queryMasks: readonly string[];
 }
 
-export function makeRecord({ recorder, ledger, clock, pathMasks }: RecordDependencies): RecordCall {
+export function makeRecord(dependencies: RecordDependencies): RecordCall {
+  const { recorder, ledger, clock, pathMasks, queryMasks } = dependencies;
+  const maskQuery = makeQueryMask(queryMasks);
   return function record(call, end) {
     const { caller, bucket, priority, path, query } = call.identity;
     const view = bucket === undefined ? undefined : ledger.view(bucket.id);
@@ -27,7 +31,7 @@ export function makeRecord({ recorder, ledger, clock, pathMasks }: RecordDepende
       priority,
       method: call.incoming.method ?? '',
       path: maskPath(path, pathMasks),
-      query,
+      query: maskQuery(query),
       status: call.outgoing.headersSent ? call.outgoing.statusCode : 0,
       outcome: end.kind,
       code: end.code,

@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import type { Clock, EndOfTurn, Timer } from '../util/clock.ts';
-import { headersForCaller } from '../http/hop-by-hop.ts';
+import { headersForCaller, SET_COOKIE } from '../http/hop-by-hop.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { BodyFailure, UpstreamResponse } from '../upstream/response.ts';
 import { ABORTED, ANSWERED, type Call, type CallEnd } from './call.ts';
@@ -29,8 +29,9 @@ export interface RespondDependencies {
 export function makeRespond(dependencies: RespondDependencies): Respond {
   const { atEndOfTurn, rewrite, clock, idleTimeoutMs } = dependencies;
 
-  function passOn(call: Call, response: UpstreamResponse): Promise<CallEnd> | CallEnd {
-    writeHead(call, response, rewrite);
+  function passOn(job: Job, response: UpstreamResponse): Promise<CallEnd> | CallEnd {
+    const { call } = job;
+    writeHead(job, response, rewrite);
     const whole = response.takeWhole();
     return whole === undefined
       ? stream(call, response, { clock, idleTimeoutMs })
@@ -44,43 +45,41 @@ export function makeRespond(dependencies: RespondDependencies): Respond {
   }
 
   /** Waits for the rest of the body. A body that proves too large is passed on unchanged. */
-  async function gather(
-    call: Call,
-    response: UpstreamResponse,
-    rewriter: Rewrite,
-  ): Promise<CallEnd> {
+  async function gather(job: Job, response: UpstreamResponse, rewriter: Rewrite): Promise<CallEnd> {
     const failure = await response.gather(MAX_REWRITTEN_BYTES);
-    if (call.gone) return ABORTED;
+    if (job.call.gone) return ABORTED;
     // Nothing was sent yet, so the caller can still receive a problem.
     if (failure !== undefined) throw brokenBody(failure);
-    return response.isWhole ? respondRewritten(call, response, rewriter) : passOn(call, response);
+    return response.isWhole ? respondRewritten(job, response, rewriter) : passOn(job, response);
   }
 
   /** Waits for the whole body, if it is small enough, and sends it with its links rewritten. */
   function respondRewritten(
-    call: Call,
+    job: Job,
     response: UpstreamResponse,
     rewriter: Rewrite,
   ): Promise<CallEnd> | CallEnd {
+    const { call } = job;
     const whole = response.takeWhole();
-    if (whole === undefined) return gather(call, response, rewriter);
+    if (whole === undefined) return gather(job, response, rewriter);
     const finish = (rewritten: Buffer | undefined): CallEnd => {
       if (call.gone) return ABORTED;
-      writeHead(call, response, rewriter, rewritten);
+      writeHead(job, response, rewriter, rewritten);
       return end(call, rewritten === undefined ? whole : [rewritten]);
     };
     const rewritten = rewriter.body(asOne(whole), response, call.incoming);
     return rewritten instanceof Promise ? rewritten.then(finish) : finish(rewritten);
   }
 
-  return function respond({ call }, response) {
+  return function respond(job, response) {
+    const { call } = job;
     if (call.gone) {
       response.abort(new Error('the caller has gone'));
       return ABORTED;
     }
     return rewrite?.needsBody(response, call.incoming) === true
-      ? respondRewritten(call, response, rewrite)
-      : passOn(call, response);
+      ? respondRewritten(job, response, rewrite)
+      : passOn(job, response);
   };
 }
 
@@ -121,7 +120,7 @@ function endFor(call: Call, error: GatewayError): CallEnd {
  * is not the API's own; every other field is passed on unchanged.
  */
 function writeHead(
-  call: Call,
+  { call, dropsCookies }: Job,
   response: UpstreamResponse,
   rewrite: Rewrite | undefined,
   rewritten?: Buffer,
@@ -136,10 +135,7 @@ function writeHead(
       `the API's answer is in a transfer coding that cannot be passed on: ${String(coding)}`,
     );
   }
-  const passing = headersForCaller(
-    response.rawHeaders,
-    response.status === 204 ? LENGTH : undefined,
-  );
+  const passing = headersForCaller(response.rawHeaders, dropped(response.status, dropsCookies));
   const headers = rewritten === undefined ? passing : headersForRewritten(passing, rewritten);
   rewrite?.headers(headers, response, call.incoming);
   headers.push('Server-Timing', timing(call), 'Headgate-Request-Id', call.id);
@@ -155,6 +151,13 @@ function writeHead(
 const PASSABLE = /^(?:chunked|identity)$/i;
 /** A 204 must not have a length (RFC 9110 §8.6). A 304 may have that of the 200 in its place. */
 const LENGTH: ReadonlySet<string> = new Set(['content-length']);
+const LENGTH_AND_COOKIES: ReadonlySet<string> = new Set([...LENGTH, ...SET_COOKIE]);
+
+/** The fields of an answer that are not passed on, besides those of the connection. */
+function dropped(status: number, dropsCookies: boolean): ReadonlySet<string> | undefined {
+  if (status === 204) return dropsCookies ? LENGTH_AND_COOKIES : LENGTH;
+  return dropsCookies ? SET_COOKIE : undefined;
+}
 
 /** Durations in milliseconds (W3C Server Timing). */
 function timing({ waitMs, upstreamMs }: Call): string {

@@ -127,8 +127,11 @@ export function makeRewrite({ origin, basePath, jsonLinks }: RewriteOptions): Re
       for (let i = 0; i + 1 < headers.length; i += 2) {
         const name = headers[i]?.toLowerCase();
         const value = headers[i + 1] ?? '';
-        if (name === 'location') headers[i + 1] = rewriteLink(value, map);
-        else if (name === 'link') headers[i + 1] = rewriteLinkField(value, map);
+        if (name !== 'location' && name !== 'link') continue;
+        const text = textOf(value);
+        const rewritten =
+          name === 'location' ? rewriteLink(text, map) : rewriteLinkField(text, map);
+        if (rewritten !== text) headers[i + 1] = rewritten;
       }
     },
 
@@ -157,28 +160,42 @@ export function makeRewrite({ origin, basePath, jsonLinks }: RewriteOptions): Re
 }
 
 /**
- * Latin-1 preserves every byte, whatever the encoding of the text. In a link only escaped slashes
- * are unescaped, so the part behind the origin stays as it was written.
+ * Rewrites the links at `pointers`; `undefined` if there are none to rewrite. The text is read as
+ * Latin-1, which keeps each byte outside the links, whatever the encoding of the text is.
  */
 function rewriteJson(plain: Buffer, pointers: readonly string[], map: LinkMap): Buffer | undefined {
   const json = plain.toString('latin1');
   let rewritten = '';
   let copiedTo = 0;
   for (const { start, end } of findStrings(json, pointers)) {
-    const link = json.slice(start + 1, end - 1).replaceAll(ESCAPE, bareSlash);
-    const rewrittenLink = rewriteLink(link, map);
-    if (rewrittenLink === link) continue;
-    rewritten += `${json.slice(copiedTo, start)}"${rewrittenLink}"`;
+    const link = readJsonString(plain.subarray(start, end));
+    const rewrittenLink = link === undefined ? undefined : rewriteLink(link, map);
+    if (rewrittenLink === undefined || rewrittenLink === link) continue;
+    rewritten += json.slice(copiedTo, start) + JSON.stringify(rewrittenLink);
     copiedTo = end;
   }
   return copiedTo === 0 ? undefined : Buffer.from(rewritten + json.slice(copiedTo), 'latin1');
 }
 
-const ESCAPE = /\\./g;
-
-function bareSlash(escape: string): string {
-  return escape === '\\/' ? '/' : escape;
+/** The text of a JSON string; `undefined` if the bytes are not one. */
+function readJsonString(bytes: Buffer): string | undefined {
+  try {
+    const value: unknown = JSON.parse(bytes.toString('utf8'));
+    return typeof value === 'string' ? value : undefined;
+  } catch {
+    // Such a string is no link that a client could follow.
+    return undefined;
+  }
 }
+
+/** A field's value as text: a URL with raw UTF-8 bytes in it arrives as Latin-1. */
+function textOf(value: string): string {
+  if (!NON_ASCII.test(value)) return value;
+  const text = Buffer.from(value, 'latin1').toString('utf8');
+  return text.includes('\u{fffd}') ? value : text;
+}
+
+const NON_ASCII = /[\u0080-\u00ff]/;
 
 function codingOf(headers: UpstreamResponse['headers']): string {
   return text(headers['content-encoding']).trim().toLowerCase();

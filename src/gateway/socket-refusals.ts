@@ -4,6 +4,7 @@ import type { Clock } from '../util/clock.ts';
 import type { LinkedList } from '../util/linked-list.ts';
 import type { CallRecorder } from '../telemetry/call-line.ts';
 import type { Call } from './call.ts';
+import type { Pipelining } from './pipelining.ts';
 import { GatewayError, toProblem, type ShedStatus } from './problem.ts';
 
 export interface SocketRefusalDependencies {
@@ -24,6 +25,7 @@ const LINGER_MS = 2000;
 export function refuseNonRequests(
   server: Server,
   calls: LinkedList<Call>,
+  pipelining: Pick<Pipelining, 'isIncomplete'>,
   { recorder, clock, newId, shedStatus }: SocketRefusalDependencies,
 ): void {
   /** Sockets that have their refusal; the parser repeats its error for all bytes that follow. */
@@ -39,7 +41,7 @@ export function refuseNonRequests(
     refuse(socket, error, 'CONNECT');
   });
 
-  server.on('clientError', (cause: Error & { code?: string }, socket: Duplex) => {
+  server.on('clientError', (cause: ParserError, socket: Duplex) => {
     if (refused.has(socket)) return;
     const error = parserProblem(cause);
     // A connection that merely closed sent no request, so there is no call to answer or to log.
@@ -55,7 +57,8 @@ export function refuseNonRequests(
       else call.cutOff(error);
       return;
     }
-    refuse(socket, error, '');
+    if (cause.code === 'HPE_INVALID_EOF_STATE' && pipelining.isIncomplete(socket)) socket.destroy();
+    else refuse(socket, error, '');
   });
 
   /** The method is empty when none could be read. */
@@ -115,12 +118,19 @@ export function refuseNonRequests(
   }
 }
 
+/** An error of Node's parser, with the bytes in which it occurred. */
+type ParserError = Error & { readonly code?: string; readonly rawPacket?: Buffer };
+
 /**
  * The problem that an error of Node's parser stands for; `undefined` for an error of the connection
  * itself, which leaves no caller to answer.
  */
-export function parserProblem(cause: Error & { code?: string }): GatewayError | undefined {
-  const { code = '' } = cause;
+export function parserProblem(cause: ParserError): GatewayError | undefined {
+  const { code = '', rawPacket } = cause;
+  if (code === 'HPE_INVALID_METHOD' && rawPacket?.toString('latin1', 0, 6) === 'TRACK ') {
+    const detail = 'TRACK is not supported: the answer would show the fields that Headgate adds';
+    return new GatewayError('method-not-supported', detail, { cause });
+  }
   if (code === 'HPE_HEADER_OVERFLOW') {
     const detail = 'the request line and headers are longer than 64 KiB together';
     return new GatewayError('headers-too-large', detail, { cause });

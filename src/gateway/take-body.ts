@@ -7,19 +7,20 @@ import {
   type GoneBody,
   type RequestBody,
 } from '../upstream/body.ts';
-import type { BodyMemory } from '../upstream/body-memory.ts';
+import type { RequestMemory } from '../upstream/request-memory.ts';
 import type { Call } from './call.ts';
 import { GatewayError } from './problem.ts';
+import { unreadBodyBytes } from './request-bytes.ts';
 
 /**
  * Reads a call's body, or prepares to stream it if it is too large to keep. A failure cuts off the
- * call. `owner` is the caller's address. Returns without a promise when nothing has to be read.
+ * call. `owner` is the party that the queue is fair to. Returns without a promise when nothing has to be read.
  */
 export type TakeBody = (call: Call, owner: string) => RequestBody | Promise<RequestBody | GoneBody>;
 
 export interface TakeBodyDependencies {
   readonly limits: BodyLimits;
-  readonly memory: BodyMemory;
+  readonly memory: RequestMemory;
 }
 
 /**
@@ -33,11 +34,8 @@ function refuseOtherCodings({ headers }: IncomingMessage): void {
   throw new GatewayError('bad-request', `Transfer-Encoding: expected chunked, got ${got}`);
 }
 
-/** Memory becomes free in about the time of a call. */
-const MEMORY_RETRY_MS = 1000;
-
 export function makeTakeBody({ limits, memory }: TakeBodyDependencies): TakeBody {
-  const { mostBytes, idleTimeoutMs } = limits;
+  const { keepBytes, mostBytes, idleTimeoutMs } = limits;
 
   function tooLarge(): GatewayError {
     return new GatewayError('body-too-large', `expected a body of at most ${mostBytes} bytes`);
@@ -49,19 +47,9 @@ export function makeTakeBody({ limits, memory }: TakeBodyDependencies): TakeBody
     if (length === 0) return NO_BODY;
     if (length === 'unknown') refuseOtherCodings(incoming);
     if (length !== 'unknown' && length > mostBytes) throw tooLarge();
-    const reservation = memory.reserve({
-      owner,
-      flow: `${call.identity.priority} ${call.identity.caller}`,
-      get evictable() {
-        return !call.isSending;
-      },
-      evict() {
-        const why =
-          'the bodies of waiting requests fill their memory, and this flow takes most of it';
-        call.cutOff(new GatewayError('body-memory-full', why, { retryAfterMs: MEMORY_RETRY_MS }));
-      },
-    });
-    call.holdBody(reservation);
+    call.holdMemory(memory, owner);
+    // A body of known length that is too large to keep is not read before it is sent.
+    if (length !== 'unknown' && length > keepBytes) call.holdBody(unreadBodyBytes(incoming));
     const source = {
       incoming,
       get gone() {
@@ -75,7 +63,7 @@ export function makeTakeBody({ limits, memory }: TakeBodyDependencies): TakeBody
         call.addBytesIn(bytes);
       },
       sendContinue: () => call.sendContinue(),
-      kept: (bytes: number) => reservation.grow(bytes),
+      kept: (bytes: number) => call.holdBody(bytes),
       stalled() {
         const why = `no byte of the body arrived for ${idleTimeoutMs / 1000} s`;
         call.cutOff(new GatewayError('body-timeout', why));

@@ -1,7 +1,3 @@
-/** A parameter `version` of any element, once the contents of quoted strings are removed. */
-const VERSION = /;\s*version\s*=/i;
-const QUOTED = /"(?:[^"\\]|\\.)*"/g;
-
 /**
  * The Accept value to send to the API, which asks for `mediaType; version=…`.
  *
@@ -17,8 +13,8 @@ export function ensureVersion(
   const joined = acceptLines.filter((line) => line.trim() !== '').join(', ');
   const versioned = `${mediaType}; version=${version}`;
   if (joined === '' || joined === '*/*' || joined === mediaType) return versioned;
-  if (VERSION.test(joined.replaceAll(QUOTED, '""'))) return joined;
-  const elements = splitElements(joined);
+  const elements = splitOutsideQuotes(joined, ',');
+  if (elements.some(namesVersion)) return joined;
   const same = elements.findIndex((element) => typeOf(element) === mediaType.toLowerCase());
   if (same === -1) return [versioned, ...elements].join(', ');
   return elements
@@ -28,22 +24,35 @@ export function ensureVersion(
     .join(', ');
 }
 
-/** Splits a list at the commas outside quoted strings. */
-function splitElements(list: string): string[] {
-  const elements: string[] = [];
+/** Whether an element has a parameter `version`. */
+function namesVersion(element: string): boolean {
+  return splitOutsideQuotes(element, ';')
+    .slice(1)
+    .some((parameter) => {
+      const [name = '', ...value] = parameter.split('=', 2);
+      return value.length > 0 && name.trim().toLowerCase() === 'version';
+    });
+}
+
+/**
+ * The parts of a list between separators outside quoted strings, without empty parts. It reads each
+ * character once: a caller can send 64 KiB, so a pattern that backtracks would block the process.
+ */
+function splitOutsideQuotes(list: string, separator: ',' | ';'): string[] {
+  const parts: string[] = [];
   let start = 0;
   let isQuoted = false;
   for (let i = 0; i < list.length; i++) {
     const char = list[i];
     if (char === '"') isQuoted = !isQuoted;
     else if (char === '\\' && isQuoted) i++;
-    else if (char === ',' && !isQuoted) {
-      elements.push(list.slice(start, i).trim());
+    else if (char === separator && !isQuoted) {
+      parts.push(list.slice(start, i).trim());
       start = i + 1;
     }
   }
-  elements.push(list.slice(start).trim());
-  return elements.filter((element) => element !== '');
+  parts.push(list.slice(start).trim());
+  return parts.filter((part) => part !== '');
 }
 
 function typeOf(element: string): string {

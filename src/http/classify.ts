@@ -13,8 +13,8 @@ export const DEFAULT_CLASS = 'all';
 /**
  * The class of a request: the name of a group of routes that the API meters together.
  *
- * `path` is a normalised path. Case, a trailing slash and empty segments are ignored: an API may
- * ignore them too, and would then meter a request under another class than the gateway did.
+ * `path` is a normalised path. Its folded form is compared: an API may fold a path too, and would
+ * then execute and meter a request under another class than the gateway did.
  */
 export function classify(rules: readonly ClassRule[], method: string, path: string): string {
   let folded: string | undefined;
@@ -32,8 +32,12 @@ function matches(folded: string, pattern: string): boolean {
   return lower.endsWith('/*') ? folded.startsWith(lower.slice(0, -1)) : folded === lower;
 }
 
-/** Lower case, without empty segments and without a trailing slash. */
+/**
+ * A path as the most lenient server reads it: lower case, encoded slashes and backslashes decoded,
+ * without parameters of segments (`;a=1`), empty segments and a trailing slash.
+ */
 function fold(path: string): string {
-  const single = path.toLowerCase().replaceAll(/\/{2,}/g, '/');
-  return single.length > 1 && single.endsWith('/') ? single.slice(0, -1) : single;
+  const slashes = path.toLowerCase().replaceAll(/%2f|%5c/g, '/');
+  const plain = slashes.replaceAll(/(?:;|%3b)[^/]*/g, '').replaceAll(/\/{2,}/g, '/');
+  return plain.length > 1 && plain.endsWith('/') ? plain.slice(0, -1) : plain;
 }

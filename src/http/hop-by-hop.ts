@@ -93,8 +93,29 @@ const IDENTIFYING: ReadonlySet<string> = new Set([
 ]);
 const IDENTIFYING_PREFIXES = ['headgate-', 'x-forwarded-', 'x-envoy-'];
 
+/**
+ * Fields by which some servers replace the method or the target of a request. The API would then
+ * execute another request than the one that the gateway classified, masked and logged.
+ */
+const OVERRIDING: readonly string[] = [
+  'x-http-method',
+  'x-http-method-override',
+  'x-method-override',
+  'x-original-url',
+  'x-rewrite-url',
+];
+
+/**
+ * What callers attach to a trace for the services behind it: often a user's or a tenant's id, which
+ * W3C Baggage §4 warns not to send to third parties.
+ */
+const BAGGAGE = 'baggage';
+
 /** Not forwarded: the gateway sends `100 Continue` itself before it forwards (RFC 9110 §10.1.1). */
 const EXPECT = 'expect';
+
+/** To drop from an answer whose session is not the caller's. */
+export const SET_COOKIE: ReadonlySet<string> = new Set(['set-cookie']);
 
 const NONE: ReadonlySet<string> = new Set();
 
@@ -107,32 +128,67 @@ export function headersForCaller(
   rawHeaders: readonly string[],
   dropped: ReadonlySet<string> = NONE,
 ): string[] {
-  return keep(rawHeaders, dropped, false);
+  return keep(rawHeaders, dropped, never);
 }
 
+export interface HeadersForApiOptions {
+  /** Lower-case names of fields that are dropped as well, because the gateway writes its own. */
+  readonly replaced?: Iterable<string>;
+  /** Lower-case names of fields that pass although they are usually dropped. */
+  readonly allowed?: Iterable<string>;
+}
+
+/** Returns the fields of a caller's request to send to the API. */
+export type HeadersForApi = (rawHeaders: readonly string[]) => string[];
+
 /**
- * The fields of a caller's request to send to the API: the end-to-end fields, except those that
- * identify the caller and those whose lower-case names are in `replaced`. Order, case and
- * repetitions are kept.
+ * Makes the function that selects the fields of a request for the API: the end-to-end fields,
+ * except those that identify the caller, `baggage`, those that replace the method or the target, and
+ * those with a `_` in their name. Order, case and repetitions are kept.
+ *
+ * Servers that pass fields on as variables (CGI, WSGI) take `X_Real_IP` for `X-Real-IP`, so a name
+ * with `_` could bring back every field that is dropped here.
  */
-export function headersForApi(
-  rawHeaders: readonly string[],
-  replaced: ReadonlySet<string> = NONE,
-): string[] {
-  return keep(rawHeaders, replaced, true);
+export function makeHeadersForApi({
+  replaced = [],
+  allowed = [],
+}: HeadersForApiOptions = {}): HeadersForApi {
+  const passes = new Set(allowed);
+  const dropped = new Set([
+    ...IDENTIFYING,
+    ...[...OVERRIDING, BAGGAGE].filter((name) => !passes.has(name)),
+    EXPECT,
+    ...replaced,
+  ]);
+  const isDropped = (name: string): boolean =>
+    (name.includes('_') && !passes.has(name)) || hasIdentifyingPrefix(name);
+  return (rawHeaders) => keep(rawHeaders, dropped, isDropped);
+}
+
+/** Whether a request field never reaches the API, whatever is allowed. `name` is in lower case. */
+export function isNeverForApi(name: string): boolean {
+  return HOP_BY_HOP.has(name) || name === EXPECT || name === 'host' || isIdentifying(name);
 }
 
 /** Whether a request field would show the API who the caller is. `name` is in lower case. */
 export function isIdentifying(name: string): boolean {
-  if (IDENTIFYING.has(name)) return true;
+  return IDENTIFYING.has(name) || hasIdentifyingPrefix(name);
+}
+
+function hasIdentifyingPrefix(name: string): boolean {
   for (const prefix of IDENTIFYING_PREFIXES) if (name.startsWith(prefix)) return true;
   return false;
 }
 
+function never(): boolean {
+  return false;
+}
+
+/** The fields that are not hop-by-hop, not in `dropped`, and for which `isDropped` is false. */
 function keep(
   rawHeaders: readonly string[],
   dropped: ReadonlySet<string>,
-  fromCaller: boolean,
+  isDropped: (name: string) => boolean,
 ): string[] {
   const kept: string[] = [];
   let listed: Set<string> | undefined;
@@ -141,8 +197,7 @@ function keep(
     const value = rawHeaders[i + 1] ?? '';
     const lower = name.toLowerCase();
     if (lower === 'connection') listed = addListed(listed, value);
-    if (HOP_BY_HOP.has(lower) || dropped.has(lower)) continue;
-    if (fromCaller && (lower === EXPECT || isIdentifying(lower))) continue;
+    if (HOP_BY_HOP.has(lower) || dropped.has(lower) || isDropped(lower)) continue;
     kept.push(name, value);
   }
   // Done last, since Connection may follow the fields that it lists; it seldom lists any.

@@ -8,8 +8,11 @@ export interface LinkMap {
   readonly callerOrigin: string;
 }
 
-const ABSOLUTE = /^(?:(https?):)?\/\/([^/?#\\@]*)([/?#].*)?$/is;
 const LINK_TARGET = /<([^<>]*)>/g;
+/** References with a scheme, an authority or an absolute path; others are relative to the request. */
+const NOT_RELATIVE = /^(?:[a-z][a-z\d+.-]*:|[/\\])/i;
+/** A path, and no form that a client may read as an authority. */
+const PATH_ONLY = /^\/(?![/\\\t\r\n])/;
 
 /**
  * Rewrites a URI reference to the API so that it leads through the gateway; returns other
@@ -17,19 +20,24 @@ const LINK_TARGET = /<([^<>]*)>/g;
  *
  * An absolute reference gets the caller's origin; a path (`/v4/items`) remains a path. The base
  * path is removed from both, since the gateway adds it to each request. References to the API's
- * origin but outside the base path are unchanged, because the gateway cannot reach them.
+ * origin but outside the base path still lead there, because the gateway cannot reach them.
+ *
+ * The result is built from the parts of the parsed URL, never cut from its text: without its base
+ * path, `/v4//evil.example` would name another host.
  */
 export function rewriteLink(reference: string, map: LinkMap): string {
-  const absolute = ABSOLUTE.exec(reference);
-  if (absolute !== null) {
-    const apiScheme = map.apiOrigin.slice(0, map.apiOrigin.indexOf(':'));
-    const [, scheme = apiScheme, authority = '', rest = ''] = absolute;
-    if (!sameOrigin(`${scheme}://${authority}`, map.apiOrigin)) return reference;
-    const path = belowBase(rest, map.basePath);
-    return path === undefined ? reference : map.callerOrigin + path;
-  }
-  if (map.basePath === '' || !reference.startsWith('/')) return reference;
-  return belowBase(reference, map.basePath) ?? reference;
+  const text = reference.trim();
+  if (!NOT_RELATIVE.test(text)) return reference;
+  const isPath = PATH_ONLY.test(text);
+  if (isPath && map.basePath === '') return reference;
+  const url = URL.parse(text, map.apiOrigin);
+  if (url === null || url.origin !== map.apiOrigin) return reference;
+  if (url.username !== '' || url.password !== '') return reference;
+  const path = withoutBase(url.pathname, map.basePath);
+  // `https:/items` names the API's host only beside a page of the API.
+  if (path === undefined) return isPath ? reference : url.href;
+  const rest = path + url.search + url.hash;
+  return isPath && !rest.startsWith('//') ? rest : map.callerOrigin + rest;
 }
 
 /** Rewrites each target of a Link field (RFC 8288 §3) as {@link rewriteLink} does. */
@@ -37,19 +45,10 @@ export function rewriteLinkField(value: string, map: LinkMap): string {
   return value.replaceAll(LINK_TARGET, (_, target: string) => `<${rewriteLink(target, map)}>`);
 }
 
-function sameOrigin(address: string, origin: string): boolean {
-  return URL.canParse(address) && new URL(address).origin === origin;
-}
-
-/**
- * `rest` without the base path; `undefined` if it is outside. `rest` is empty or begins with `/`,
- * `?` or `#`.
- */
-function belowBase(rest: string, basePath: string): string | undefined {
-  if (basePath === '') return rest;
-  if (!rest.startsWith(basePath)) return undefined;
-  const below = rest.slice(basePath.length);
-  return below === '' || /^[/?#]/.test(below) ? below || '/' : undefined;
+/** The part of an absolute path below the base path; `undefined` if the path is outside it. */
+function withoutBase(path: string, basePath: string): string | undefined {
+  if (path === basePath) return '/';
+  return path.startsWith(`${basePath}/`) ? path.slice(basePath.length) : undefined;
 }
 
 /**

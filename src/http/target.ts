@@ -40,8 +40,10 @@ const ABSOLUTE = /^(https?):\/\/([^/?#]*)(.*)$/i;
  *
  * Dot segments are removed, also encoded ones. Escapes of unreserved characters are decoded, and
  * the digits of other escapes are put in upper case (RFC 3986 §6.2.2), so that a path has one class
- * however it is spelled. An encoded slash stays encoded, since it is data and not a separator.
- * `//host` is a path with an empty segment, never a host. The query is checked but not changed.
+ * however it is spelled. An encoded slash stays encoded, since it is data and not a separator. But
+ * a dot segment beside an encoded slash, backslash or parameter (`..%2F`, `..;a`) is refused:
+ * servers that decode before they route would leave the path that was classified. `//host` is a
+ * path with an empty segment, never a host. The query is checked but not changed.
  *
  * Nothing is resolved against a base or repaired: a doubtful target is refused, with a reason that
  * the caller may see. Normalisation is idempotent. Never throws.
@@ -84,9 +86,38 @@ function isOurAuthority(
 
 function split(target: string): Target {
   const mark = target.indexOf('?');
-  if (mark === -1) return { kind: 'ok', path: normalisePath(target), query: '' };
-  const path = normalisePath(target.slice(0, mark));
-  return { kind: 'ok', path, query: target.slice(mark + 1) };
+  const path = normalisePath(mark === -1 ? target : target.slice(0, mark));
+  if (hasHiddenDotSegment(path)) {
+    return bad('the request target has a dot segment beside an encoded slash or a semicolon');
+  }
+  return { kind: 'ok', path, query: mark === -1 ? '' : target.slice(mark + 1) };
+}
+
+/**
+ * Whether a server that decodes escapes, even several times, or removes parameters of segments
+ * would find a dot segment in a normalised path.
+ */
+function hasHiddenDotSegment(path: string): boolean {
+  if (!path.includes('%') && !path.includes(';')) return false;
+  let decoded = path;
+  for (let times = 0; times < MAX_DECODINGS; times++) {
+    if (decoded.split(SEPARATOR).some((part) => part === '.' || part === '..')) return true;
+    const next = decoded.replaceAll(SPECIAL_ESCAPE, decodeEscape);
+    if (next === decoded) return false;
+    decoded = next;
+  }
+  // No client encodes a path so often.
+  return true;
+}
+
+/** An escape of an escape of … a dot is decoded by as many servers in a row, which are never more. */
+const MAX_DECODINGS = 5;
+const SEPARATOR = /[/\\;]/;
+/** Escapes of `%`, `.`, `/`, `;` and the backslash. */
+const SPECIAL_ESCAPE = /%(?:25|2E|2F|3B|5C)/gi;
+
+function decodeEscape(escape: string): string {
+  return String.fromCharCode(Number.parseInt(escape.slice(1), 16));
 }
 
 function normalisePath(path: string): string {
@@ -125,9 +156,9 @@ const HIDDEN = '***';
  * Hides the secret segments of a normalised path, for logs. A mask is a path whose `*` segments are
  * secret: `/tokens/*` hides the second segment of `/tokens/abc` and of `/tokens/abc/def`.
  *
- * A mask matches whatever the case, with empty segments, and with encoded slashes, which many
- * servers decode before they route. A secret extends to the next unencoded slash, so that all of a
- * secret with an encoded slash is hidden.
+ * A mask matches whatever the case, with empty segments, with parameters of segments (`;a=1`), and
+ * with encoded slashes and backslashes, which many servers decode before they route. A secret
+ * extends to the next unencoded slash, so that all of a secret with an encoded slash is hidden.
  */
 export function maskPath(path: string, masks: readonly string[]): string {
   let masked = path;
@@ -151,6 +182,7 @@ function applyMask(path: string, mask: string): string {
     } else {
       at = from + part.length;
       if (path.slice(from, at).toLowerCase() !== part.toLowerCase()) return path;
+      at = skipParameters(path, at);
       if (at < path.length && slashWidth(path, at) === 0) return path;
     }
   }
@@ -163,8 +195,53 @@ function skipSlashes(path: string, from: number): number {
   return at;
 }
 
-/** The length of the slash at `at`: 1, or 3 if it is encoded; 0 if there is none. */
+/** The end of the parameters (`;a=1`) that begin at `from`, if any do. */
+function skipParameters(path: string, from: number): number {
+  if (path.charAt(from) !== ';' && path.slice(from, from + 3).toUpperCase() !== '%3B') return from;
+  let at = from;
+  while (at < path.length && slashWidth(path, at) === 0) at++;
+  return at;
+}
+
+/** The length of the slash or backslash at `at`: 1, or 3 if it is encoded; 0 if there is none. */
 function slashWidth(path: string, at: number): number {
   if (path.charAt(at) === '/') return 1;
-  return path.slice(at, at + 3).toUpperCase() === '%2F' ? 3 : 0;
+  const escape = path.slice(at, at + 3).toUpperCase();
+  return escape === '%2F' || escape === '%5C' ? 3 : 0;
+}
+
+/**
+ * Makes the function that hides the values of secret parameters in a query, for logs. `names` are
+ * the parameters' names.
+ *
+ * A name matches whatever its case and however it is percent-encoded, also with an index behind it
+ * (`token[]`, `token[0]`). A parameter may begin after `&` or `;`, as some servers read a query. Its
+ * value is hidden to the next `&`, so that all of a secret with a semicolon is hidden.
+ */
+export function makeQueryMask(names: readonly string[]): (query: string) => string {
+  const secret = new Set(names.map(parameterName));
+  if (secret.size === 0) return (query) => query;
+
+  function maskParameters(text: string): string {
+    for (let from = 0; from < text.length;) {
+      const semicolon = text.indexOf(';', from);
+      const end = semicolon === -1 ? text.length : semicolon;
+      const equals = text.slice(from, end).indexOf('=');
+      if (equals !== -1 && secret.has(parameterName(text.slice(from, from + equals)))) {
+        return `${text.slice(0, from + equals + 1)}${HIDDEN}`;
+      }
+      from = end + 1;
+    }
+    return text;
+  }
+
+  return (query) => (query === '' ? query : query.split('&').map(maskParameters).join('&'));
+}
+
+/** A parameter's name in the form in which names are compared. */
+function parameterName(spelled: string): string {
+  const spaced = spelled.replaceAll('+', ' ');
+  const decoded = spaced.includes('%') ? spaced.replaceAll(ESCAPE, decodeEscape) : spaced;
+  const index = decoded.indexOf('[');
+  return (index > 0 ? decoded.slice(0, index) : decoded).trim().toLowerCase();
 }

@@ -12,6 +12,8 @@ export const azionPreset: Preset = {
   ],
   // The path of DELETE /tokens/:token contains the token that it revokes.
   pathMasks: ['/tokens/*'],
+  // Credentials are sent in Authorization only.
+  queryMasks: [],
   // Every list has these two fields. Their values are absolute URLs of the API.
   jsonLinks: ['/links/previous', '/links/next'],
   callers: [

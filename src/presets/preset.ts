@@ -11,6 +11,8 @@ export interface Preset {
   readonly classes: readonly ClassRule[];
   /** Paths whose `*` segments are secret. */
   readonly pathMasks: readonly string[];
+  /** Names of query parameters whose values are secret. */
+  readonly queryMasks: readonly string[];
   /** The places of links to the API in its JSON answers, as JSON pointers: `/links/next`. */
   readonly jsonLinks: readonly string[];
   /** Rules for its known clients. */
@@ -18,4 +20,11 @@ export interface Preset {
 }
 
 /** For any API that reports its limit in headers, with one budget for all routes. */
-export const nonePreset: Preset = { classes: [], pathMasks: [], jsonLinks: [], callers: [] };
+export const nonePreset: Preset = {
+  classes: [],
+  pathMasks: [],
+  // RFC 6750 §2.3: a bearer token in the query.
+  queryMasks: ['access_token'],
+  jsonLinks: [],
+  callers: [],
+};

@@ -5,15 +5,18 @@ import type { PipelineObserver } from './pipeline-observer.ts';
 
 /** How many callers have their own series; the rest share the label `other`. */
 const CALLERS_NAMED = 100;
+const METHODS = new Set('GET HEAD POST PUT PATCH DELETE OPTIONS TRACE CONNECT'.split(' '));
+const STATUS_CLASSES = ['none', '1xx', '2xx', '3xx', '4xx', '5xx'];
 const SHED_CODES = [
   'queue-full',
   'wait-too-long',
   'draining',
+  'not-replayable',
+  'body-memory-full',
+  'too-many-calls',
   'too-many-buckets',
   'too-many-buckets-of-owner',
 ];
-const METHODS = new Set('GET HEAD POST PUT PATCH DELETE OPTIONS TRACE CONNECT'.split(' '));
-const STATUS_CLASSES = ['none', '1xx', '2xx', '3xx', '4xx', '5xx'];
 /** From the milliseconds of a fast call to the minutes that a call may wait. */
 const SECONDS = [
   0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 45, 60, 90, 120,

@@ -12,7 +12,7 @@ export interface StateSources {
   readonly ledgerMonitor: LedgerMonitor;
   /** Requests that wait in the lanes. */
   readonly laneQueued: () => number;
-  /** Bytes of request bodies that are kept, for the first attempt or for a retry. */
+  /** Bytes of requests that wait for a grant, with the bodies that are kept for a retry. */
   readonly bufferedBytes: () => number;
   /** Log lines that were dropped because their reader stalled. */
   readonly logLinesLost: () => number;
@@ -65,7 +65,7 @@ export function makeStateMetrics(registry: Registry, sources: StateSources): () 
     registers,
   });
   const laneQueued = gauge('headgate_lane_queued', 'Granted requests that wait for their lane.');
-  const buffered = gauge('headgate_buffered_bytes', 'Bytes of request bodies that are kept.');
+  const buffered = gauge('headgate_buffered_bytes', 'Bytes of requests that wait.');
   const lost = new Counter({
     name: 'headgate_log_lines_lost_total',
     help: 'Log lines dropped because their reader stalled.',

@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import { Transform, type Readable } from 'node:stream';
 import type { Clock, Timer } from '../util/clock.ts';
 import type { CallerSignal } from '../ledger/ledger.ts';
-import { ChunkBuffer } from './body-memory.ts';
+import { ChunkBuffer } from './request-memory.ts';
 
 /** The body of a request to the API. */
 export type RequestBody = NoBody | BufferedBody | StreamedBody;

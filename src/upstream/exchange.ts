@@ -29,6 +29,8 @@ export interface UpstreamRequest {
   /** Name, value, name, value …, without Host. */
   readonly headers: string[];
   readonly body: Buffer | Readable | null;
+  /** Whether the socket is closed after the answer, so that it serves no other request. */
+  readonly closesSocket: boolean;
 }
 
 export interface ExchangeOptions {

@@ -101,7 +101,7 @@ export function makeUpstream(options: UpstreamOptions): Upstream {
     onFree(run) {
       onFree = run;
     },
-    send({ method, path, headers, body }, signal, onEarlyHints) {
+    send({ method, path, headers, body, closesSocket }, signal, onEarlyHints) {
       return new Promise((resolve) => {
         const exchange = new Exchange({
           clock,
@@ -115,11 +115,17 @@ export function makeUpstream(options: UpstreamOptions): Upstream {
             release();
           },
         });
-        if (pathPrefix === '') pool.dispatch({ method, path, headers, body }, exchange);
-        else {
-          const forProxy = { path: pathPrefix + path, headers: [...dial.headers, ...headers] };
-          pool.dispatch({ method, body, ...forProxy }, exchange);
-        }
+        const toApi =
+          pathPrefix === ''
+            ? { method, path, headers, body }
+            : {
+                method,
+                path: pathPrefix + path,
+                headers: [...dial.headers, ...headers],
+                body,
+              };
+        // undici sends `Connection: close`, and closes the socket even if the API does not.
+        pool.dispatch(closesSocket ? { ...toApi, reset: true } : toApi, exchange);
       });
     },
     async close() {

@@ -30,6 +30,11 @@ export class LinkedList<T extends LinkedListItem<T>> {
     return this.#first;
   }
 
+  /** The item that was added last. */
+  get last(): T | undefined {
+    return this.#last;
+  }
+
   /** All items in order, as a new array: items may be removed while it is read. */
   get all(): T[] {
     const all: T[] = [];

@@ -223,5 +223,5 @@ test('watchers that left, and HEAD requests, do not count towards the limit of w
     one.abort();
     return status;
   };
-  await expect.poll(statusOfOne, { timeout: 15_000 }).toBe(200);
+  await expect.poll(statusOfOne).toBe(200);
 });

@@ -39,7 +39,7 @@ test('with Redis, health, metrics and traces show the shared ledger', async () =
 
   // The request to the ledger took a round trip, and no ticket had to wait.
   const named = (name: string) => receiver.spans.find((span) => span.name === name);
-  await expect.poll(() => named('GET read')?.name, { timeout: 15_000 }).toBe('GET read');
+  await expect.poll(() => named('GET read')?.name).toBe('GET read');
   const requests = receiver.spans.filter(
     ({ parentSpanId, name }) => parentSpanId === named('GET read')?.spanId && name === 'ledger',
   );
@@ -48,7 +48,7 @@ test('with Redis, health, metrics and traces show the shared ledger', async () =
 
   await redis.kill();
   await expect.poll(async () => (await call()).status).toBe(200);
-  await expect.poll(ledger, { timeout: 15_000 }).toEqual({ ledger: 'local' });
+  await expect.poll(ledger).toEqual({ ledger: 'local' });
   expect((await ask(`${adminUrl}/metrics`)).text).toContain(
     'headgate_ledger_mode{mode="local"} 1\n',
   );

@@ -1,13 +1,20 @@
 // @module-tag needs-redis-server
 import type { Redis } from 'ioredis';
 import { expect, test, vi } from 'vitest';
+import type { BuiltLedger } from '../../src/app/ledger.ts';
+import { makeSharedLedger } from '../../src/app/shared-ledger.ts';
+import type { LedgerMode } from '../../src/ledger/ledger.ts';
+import { ApiClock } from '../../src/rate-headers/api-clock.ts';
+import { makeLog } from '../../src/telemetry/log.ts';
 import type { Clock } from '../../src/util/clock.ts';
 import { systemClock } from '../../src/util/system-clock.ts';
-import { composeSharedLedgerOn } from '../support/composed-shared-ledger.ts';
-import { LedgerDriver } from '../support/ledger-driver.ts';
-import { startRedis } from '../support/redis-server.ts';
+import { CapturedLog } from '../support/captured-log.ts';
+import { FakePermits, LedgerDriver } from '../support/ledger-driver.ts';
+import { startRedis, type RedisServer } from '../support/redis-server.ts';
+import { seededRandom } from '../support/seeded-random.ts';
 
-const TIMEOUT_MS = 10_000;
+/** On the fast clock, a second of the host. */
+const TIMEOUT_MS = 100_000;
 
 /** The host's clock with timers that run a hundred times as fast, and a list of pending timers. */
 function fastClock(): { clock: Clock; delays: () => number[] } {
@@ -32,16 +39,66 @@ function fastClock(): { clock: Clock; delays: () => number[] } {
   return { clock, delays: () => [...pending.values()] };
 }
 
+interface LedgerOnRedis extends BuiltLedger {
+  readonly log: CapturedLog;
+  readonly permits: FakePermits;
+  /** The modes of the ledger so far, the newest last. */
+  readonly modes: readonly LedgerMode[];
+}
+
+/** Makes the ledger on this server as the program does. Its keys begin with `h`. */
+async function makeLedgerOn(
+  redis: RedisServer,
+  { clock, timeoutMs }: { readonly clock: Clock; readonly timeoutMs: number },
+): Promise<LedgerOnRedis> {
+  const log = new CapturedLog();
+  const permits = new FakePermits(10);
+  const modes: LedgerMode[] = [];
+  const built = await makeSharedLedger(
+    {
+      atEndOfTurn: (run) => run(),
+      secret: undefined,
+      currentConfig: () => ({
+        maxQueue: 10,
+        maxBuckets: 100,
+        maxBucketsPerOwner: undefined,
+        limit: { limit: 5, periodMs: 60_000 },
+      }),
+      clock,
+      random: seededRandom(1),
+      apiClock: new ApiClock(),
+      socketPermits: permits,
+      log: makeLog({ level: 'debug', replica: 'r', clock, destination: log }),
+      observer: { step: () => undefined, mode: (mode) => void modes.push(mode) },
+    },
+    {
+      address: {
+        topology: { kind: 'single', at: { host: '127.0.0.1', port: redis.port } },
+        db: 0,
+        tls: false,
+        username: undefined,
+        password: undefined,
+      },
+      prefix: 'h',
+      timeoutMs,
+      ca: undefined,
+      cert: undefined,
+      key: undefined,
+    },
+  );
+  return { ...built, log, permits, modes };
+}
+
 test('a ledger that is closed while it waits for Redis leaves no timer', async ({
   onTestFinished,
 }) => {
   const redis = await startRedis();
   onTestFinished(() => redis.stop());
   const { clock, delays } = fastClock();
-  const composed = await composeSharedLedgerOn(redis, { clock, timeoutMs: TIMEOUT_MS });
+  const built = await makeLedgerOn(redis, { clock, timeoutMs: TIMEOUT_MS });
   redis.signal('SIGSTOP');
   await expect.poll(delays, { interval: 1 }).toEqual([TIMEOUT_MS]);
-  await composed.close();
+  await built.close();
   await expect.poll(delays, { interval: 1 }).toEqual([]);
 });
 
@@ -82,29 +139,29 @@ test.concurrent.each(FAULTS_OF_A_BUCKET)(
   'a Redis that %s is replaced by the local ledger for this bucket alone, until it is repaired',
   async (_what, reason, cause) => {
     const redis = await startRedis();
-    const composed = await composeSharedLedgerOn(redis, { clock: systemClock, timeoutMs: 5000 });
+    const built = await makeLedgerOn(redis, { clock: systemClock, timeoutMs: 5000 });
     try {
       await cause(redis.client);
-      const driver = new LedgerDriver(composed.ledger, systemClock, composed.permits);
+      const driver = new LedgerDriver(built.ledger, systemClock, built.permits);
       const asked = driver.ask();
       await vi.waitFor(() => expect(asked.state.kind).toBe('granted'));
       const other = driver.ask({ bucket: 'other' });
       await vi.waitFor(() => expect(other.state.kind).toBe('granted'));
       expect(await redis.client.exists('h:{other}:leases')).toBe(1);
-      const [line] = composed.log.named('ledger');
+      const [line] = built.log.named('ledger');
       expect(line).toMatchObject({ level: 'warn', ledger: 'local', bucket: 'b' });
       expect(line?.['reason']).toMatch(reason);
-      const ids = composed.ledger.snapshot().map(({ id }) => id);
+      const ids = built.ledger.snapshot().map(({ id }) => id);
       expect(ids.toSorted()).toEqual(['b', 'other']);
 
       await redis.client.del(...ENDS.map((end) => `h:{b}:${end}`));
-      await vi.waitFor(() => expect(composed.log.named('ledger')).toHaveLength(2), 30_000);
-      expect(composed.log.named('ledger')[1]).toMatchObject({ ledger: 'redis', bucket: 'b' });
+      await vi.waitFor(() => expect(built.log.named('ledger')).toHaveLength(2), 30_000);
+      expect(built.log.named('ledger')[1]).toMatchObject({ ledger: 'redis', bucket: 'b' });
       await vi.waitFor(async () => expect(await redis.client.exists('h:{b}:leases')).toBe(1));
       for (const one of [asked, other]) driver.answer(one);
-      expect(composed.modes).toEqual(['redis']);
+      expect(built.modes).toEqual(['redis']);
     } finally {
-      await composed.close();
+      await built.close();
       await redis.stop();
     }
   },
@@ -114,20 +171,20 @@ test.concurrent.each(FAULTS_OF_THE_SERVER)(
   'a Redis that %s is replaced by the local ledger, and the log has the reason',
   async (_what, reason, cause) => {
     const redis = await startRedis();
-    const composed = await composeSharedLedgerOn(redis, { clock: systemClock, timeoutMs: 5000 });
+    const built = await makeLedgerOn(redis, { clock: systemClock, timeoutMs: 5000 });
     try {
       await cause(redis.client);
-      const driver = new LedgerDriver(composed.ledger, systemClock, composed.permits);
+      const driver = new LedgerDriver(built.ledger, systemClock, built.permits);
       const asked = driver.ask();
       await vi.waitFor(() => expect(asked.state.kind).toBe('granted'));
       driver.answer(asked);
-      const [line] = composed.log.named('ledger');
+      const [line] = built.log.named('ledger');
       expect(line).toMatchObject({ level: 'warn', ledger: 'local' });
       expect(line).not.toHaveProperty('bucket');
       expect(line?.['reason']).toMatch(reason);
-      expect(composed.modes).toEqual(['redis', 'local']);
+      expect(built.modes).toEqual(['redis', 'local']);
     } finally {
-      await composed.close();
+      await built.close();
       await redis.stop();
     }
   },

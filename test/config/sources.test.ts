@@ -88,14 +88,15 @@ describe('a setting', () => {
 });
 
 describe('the preset’s lists', () => {
-  test('combine with those of the file: callers after them, path masks with them, classes only without them', () => {
+  test('combine with those of the file: callers after them, masks with them, classes only without them', () => {
     const { config } = load(
       {},
-      'callers: [{name: mine, weight: 2}]\npathMasks: [/mine/*]\nclasses: [{name: everything}]',
+      'callers: [{name: mine, weight: 2}]\npathMasks: [/mine/*]\nqueryMasks: [key]\nclasses: [{name: everything}]',
     );
     expect(config.callers[0]).toEqual({ name: 'mine', weight: 2 });
     expect(config.callers.length).toBeGreaterThan(1);
     expect(config.pathMasks).toEqual(['/tokens/*', '/mine/*']);
+    expect(config.queryMasks).toEqual(['key']);
     expect(config.classes).toEqual([{ name: 'everything' }]);
   });
 
@@ -103,6 +104,7 @@ describe('the preset’s lists', () => {
     const env = { HEADGATE_PRESET: 'none', HEADGATE_UPSTREAM_URL: 'http://api.example' };
     const { config } = load(env);
     expect(config).toMatchObject({ classes: [], pathMasks: [], callers: [], apiVersion: 'off' });
+    expect(config.queryMasks).toEqual(['access_token']);
   });
 });
 
@@ -173,6 +175,7 @@ describe('any file', () => {
       'callers',
       'classes',
       'pathMasks',
+      'queryMasks',
     ];
     const documents = fc.oneof(
       fc.string(),

@@ -16,7 +16,7 @@ describe('docs/configuration.md', () => {
 
   test('has examples of every list that only a file can hold', () => {
     const keys = examples.flatMap((yaml) => yaml.match(/^\w+(?=:)/gm) ?? []);
-    expect(keys.toSorted()).toEqual(['callers', 'classes', 'pathMasks']);
+    expect(keys.toSorted()).toEqual(['callers', 'classes', 'pathMasks', 'queryMasks']);
   });
 
   test.each(examples)('has an example, number %#, that loads', (yaml) => {

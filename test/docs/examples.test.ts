@@ -1,17 +1,17 @@
-import { spawnSync } from 'node:child_process';
 import { describe, expect, test } from 'vitest';
 import { FakeClock } from '../support/fake-clock.ts';
 import { bucketsOf, setUp } from '../support/setup.ts';
 import { startGateway } from '../support/gateway.ts';
 import { ROOT, Spawned, type Ended } from '../support/spawned.ts';
+import { needs, type ToolTag } from '../support/tools.ts';
 import { codeWords, read, section, tableRows } from './markdown.ts';
 
 /** A caller in examples/callers. */
 interface Example {
   readonly script: string;
   readonly command: string;
-  /** The program that must be installed beside Node; the test names it when it does not run. */
-  readonly needs: string;
+  /** The tags of the program that it needs beside Node. */
+  readonly tags: ToolTag[];
   /** Matches the variables that the script reads. */
   readonly variable: RegExp;
 }
@@ -20,31 +20,25 @@ const EXAMPLES: readonly Example[] = [
   {
     script: 'call.mjs',
     command: process.execPath,
-    needs: 'node',
+    tags: [],
     variable: /^ {2}([A-Z_]+)(?= = '|,)/gm,
   },
   {
     script: 'call.py',
     command: 'python3',
-    needs: 'python3',
+    tags: needs('python3'),
     variable: /os\.environ(?:\.get\(|\[)"([A-Z_]+)"/g,
   },
-  { script: 'call.sh', command: 'sh', needs: 'curl', variable: /\$\{?([A-Z_]+)/g },
+  { script: 'call.sh', command: 'sh', tags: needs('curl'), variable: /\$\{?([A-Z_]+)/g },
 ];
-
-/** Whether an example cannot run here. With CI=true it runs all the same, and fails. */
-function cannotRun({ needs }: Example): boolean {
-  if (needs === 'node' || process.env['CI'] === 'true') return false;
-  return spawnSync(needs, ['--version'], { stdio: 'ignore' }).status !== 0;
-}
 
 function call({ script, command }: Example, env: Readonly<Record<string, string>>): Promise<Ended> {
   return new Spawned(command, [`${ROOT}examples/callers/${script}`, '/domains'], { env }).ended();
 }
 
 for (const example of EXAMPLES) {
-  const { script, needs } = example;
-  describe.skipIf(cannotRun(example))(`examples/callers/${script} (needs ${needs})`, () => {
+  const { script, tags } = example;
+  describe(`examples/callers/${script}`, { tags }, () => {
     test("prints the API's answer", async () => {
       const { azion, gateway } = await setUp();
       const ended = await call(example, {

@@ -31,7 +31,7 @@ interface Spent extends Setup {
   readonly clock: FakeClock;
 }
 
-/** A gateway that has spent the whole budget of an API that speaks this dialect. */
+/** Starts a gateway, and spends the whole budget of an API with this dialect. */
 async function spendAll(dialect: Dialect, api: AzionOptions = {}): Promise<Spent> {
   const clock = new FakeClock();
   const limits = { read: { limit: LIMIT, periodMs: PERIOD_MS } };
@@ -46,8 +46,8 @@ function get({ gateway }: Setup): Promise<Answer> {
 }
 
 /**
- * Another call waits until the window is over: the bucket knows that nothing is left and when it
- * comes back, give or take what the dialect leaves open.
+ * Checks that the bucket knows that the budget is spent, and when it refills, as exactly as the
+ * dialect allows: another call waits until the window is over, and is served.
  */
 async function knowsTheReset(spent: Spent, doubtMs: number): Promise<true> {
   const { azion, gateway, clock } = spent;
@@ -63,7 +63,7 @@ async function knowsTheReset(spent: Spent, doubtMs: number): Promise<true> {
   return true;
 }
 
-/** A whole second of doubt about the API's clock, one or two of the stamp's own. */
+/** The API's clock is known to a second; a reset in whole seconds adds one or two. */
 const DOUBT_MS = 3000;
 
 describe.each(FAMILIES)('%s headers', (family) => {
@@ -81,16 +81,16 @@ describe('an API whose clock is an hour off', () => {
     [HOUR_MS, 'iso-micros'],
     [-HOUR_MS, 'epoch-ceil'],
     [HOUR_MS, 'epoch-floor'],
-  ])('(%d ms) and says so in its Date', async (skewMs, reset) => {
+  ])('(%d ms) and is in its Date header', async (skewMs, reset) => {
     expect(await knowsTheReset(await spendAll({ reset }, { skewMs }), DOUBT_MS)).toBe(true);
   });
 });
 
-test('an API without a Date header is taken to have our clock, give or take a second', async () => {
+test('the clock of an API without a Date header is assumed to be within a second of ours', async () => {
   expect(await knowsTheReset(await spendAll({}, { dateHeader: false }), DOUBT_MS)).toBe(true);
 });
 
-describe('a 429 that says when to come back', () => {
+describe('a 429 that states when to retry', () => {
   test.each<RetryAfterFormat>(['none', 'delta-ceil', 'delta-float', 'http-date'])(
     '(Retry-After: %s) is followed',
     async (retryAfter) => {

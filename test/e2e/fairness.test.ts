@@ -6,10 +6,10 @@ import { FakeClock } from '../support/fake-clock.ts';
 import { bucketsOf, setUp, until, type Setup } from '../support/setup.ts';
 
 const TOKEN = 'token shared';
-/** One socket to the API: calls reach it in the very order in which they were granted. */
+/** One socket to the API, so that calls reach it in the order of their grants. */
 const ONE_SOCKET = { HEADGATE_UPSTREAM_CONNECTIONS: '1' };
 
-/** Calls that wait are hung up when the test ends, so that nobody serves them for nothing. */
+/** Sends calls; those that still wait are aborted when the test ends. */
 function makeCallers(gatewayUrl: string): {
   readonly send: (
     caller: string,
@@ -30,7 +30,7 @@ function makeCallers(gatewayUrl: string): {
           'headgate-priority': priority,
         };
         const url = `${gatewayUrl}/domains?by=${caller.replace('*', '')}`;
-        // It may be hung up; what the API saw is what counts.
+        // It may be aborted; the test looks at the calls that the API received.
         ask(url, { headers, from, agent, signal: leave.signal }).catch(() => undefined);
       }
     },
@@ -40,11 +40,11 @@ function makeCallers(gatewayUrl: string): {
 const PERIOD_MS = 60_000;
 
 interface Empty extends Setup {
-  /** Lets the window end: the API has `grants` again. */
+  /** Lets the window end: the API accepts `grants` calls again. */
   readonly refill: () => void;
 }
 
-/** A gateway whose bucket is empty, so that a queue can form. */
+/** Starts a gateway whose budget is spent, so that calls wait. */
 async function emptyBucket(grants: number): Promise<Empty> {
   const clock = new FakeClock();
   const { azion, gateway } = await setUp(
@@ -70,7 +70,7 @@ async function untilWaiting(gateway: Setup['gateway'], count: number): Promise<v
   });
 }
 
-/** Who was served, in the API's order, once `count` have been since the opener. */
+/** The callers in the order in which the API served them after the opener, once there are `count`. */
 async function servedAfterOpening(azion: Azion, count: number): Promise<string[]> {
   const served = (): string[] =>
     azion.seen.slice(1).map(({ url }) => new URL(url, azion.url).searchParams.get('by') ?? '');
@@ -80,7 +80,7 @@ async function servedAfterOpening(azion: Azion, count: number): Promise<string[]
 
 test.each([
   ['another host', '127.0.0.2', 0],
-  // A name is new once: it starts behind those that its host named before it.
+  // A new name starts behind the names that its host used before.
   ['the same host', '127.0.0.1', 1],
 ])(
   'a caller with 1,000 waiting delays another of %s by at most one of its own per grant',
@@ -100,7 +100,7 @@ test.each([
   },
 );
 
-test('callers that want different amounts get the same while all of them wait', async () => {
+test('callers with different numbers of calls get equal shares while all of them wait', async () => {
   const { azion, gateway, refill } = await emptyBucket(100);
   const callers = makeCallers(gateway.url);
   const wanted = { a: 300, b: 120, c: 80, d: 50, e: 30 };
@@ -111,12 +111,12 @@ test('callers that want different amounts get the same while all of them wait', 
   refill();
   const order = await servedAfterOpening(azion, 100);
   for (const caller of Object.keys(wanted)) {
-    // Five callers, a hundred grants: twenty each is a Jain index of 1, and it is exact.
+    // A hundred grants for five callers: twenty each, exactly.
     expect(order.slice(0, 100).filter((by) => by === caller)).toHaveLength(20);
   }
 });
 
-test('a caller that invents a name for each request gains nothing', async () => {
+test('a caller that uses a new name for each request gets no more than its share', async () => {
   const { azion, gateway, refill } = await emptyBucket(100);
   const callers = makeCallers(gateway.url);
   callers.send('inventor-*', 300, { from: '127.0.0.2' });
@@ -128,7 +128,7 @@ test('a caller that invents a name for each request gains nothing', async () => 
   expect(order.slice(0, 100).filter((by) => by === 'honest').length).toBeGreaterThanOrEqual(49);
 });
 
-test('300 low calls delay a high one by at most one grant', async () => {
+test('300 calls of low priority delay one of high priority by at most one grant', async () => {
   const { azion, gateway, refill } = await emptyBucket(40);
   const callers = makeCallers(gateway.url);
   callers.send('nightly', 300, { priority: 'low' });

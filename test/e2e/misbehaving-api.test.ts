@@ -15,12 +15,12 @@ interface Options extends AskOptions {
   readonly headers?: OutgoingHttpHeaders;
 }
 
-interface Told {
+interface Outcome {
   readonly answer: Answer;
-  /** The call's own line. */
+  /** The log line of the call. */
   readonly line: LogLine;
-  /** What was warned of, in order. */
-  readonly warned: readonly LogLine[];
+  /** The warnings so far, in order. */
+  readonly warnings: readonly LogLine[];
 }
 
 function call({ gateway }: Setup, options: Options = {}): Promise<Answer> {
@@ -30,18 +30,18 @@ function call({ gateway }: Setup, options: Options = {}): Promise<Answer> {
 
 const POST: Options = { method: 'POST', body: '{"name":"new"}' };
 
-/** One call meets the fault: what its caller got and what the log says. */
-async function meet(setup: Setup, fault: string, options: Options = {}): Promise<Told> {
+/** Sends one call that meets the fault. */
+async function meet(setup: Setup, fault: string, options: Options = {}): Promise<Outcome> {
   const { azion, gateway } = setup;
   const before = gateway.log.named('call').length;
   azion.failNext(fault);
   const answer = await call(setup, options);
   const lines = await gateway.log.wait('call', before + 1);
-  const warned = gateway.log.lines.filter(({ level }) => level === 'warn');
-  return { answer, line: lines[before] ?? {}, warned };
+  const warnings = gateway.log.lines.filter(({ level }) => level === 'warn');
+  return { answer, line: lines[before] ?? {}, warnings };
 }
 
-/** The next call is served, and then the bucket knows what the API knows and holds nothing. */
+/** Checks that the next call is served, and that the bucket then agrees with the API. */
 async function expectRecovered(setup: Setup, options: Options = {}): Promise<BucketLine> {
   const lines = setup.gateway.log.named('call').length;
   const answer = await call(setup, options);
@@ -62,19 +62,19 @@ async function expectRecovered(setup: Setup, options: Options = {}): Promise<Buc
 
 describe('when the connection breaks', () => {
   test.each(['reset-before-read', 'reset-after-read'])(
-    '(%s) a GET is sent again, and its caller sees nothing of it',
+    '(%s) a GET is retried, and its caller gets the answer',
     async (fault) => {
       const setup = await setUp(API);
-      const { answer, line, warned } = await meet(setup, fault);
+      const { answer, line, warnings } = await meet(setup, fault);
       expect(answer).toMatchObject({ status: 200, complete: true });
       expect(line).toMatchObject({ status: 200, outcome: 'answered', attempts: 2 });
-      expect(warned).toMatchObject([{ msg: 'attempt failed', sent: 'lost', reason: 'reset' }]);
+      expect(warnings).toMatchObject([{ msg: 'attempt failed', sent: 'lost', reason: 'reset' }]);
       await expectRecovered(setup);
     },
   );
 
   test.each(['reset-before-read', 'reset-after-read'])(
-    '(%s) a POST is not repeated, and its caller hears that it may have been executed',
+    '(%s) a POST is not retried, and its caller learns that it may have been executed',
     async (fault) => {
       const setup = await setUp(API);
       const { answer, line } = await meet(setup, fault, POST);
@@ -92,7 +92,7 @@ describe('when the connection breaks', () => {
     },
   );
 
-  test('every time, a GET fails after the configured number of further attempts', async () => {
+  test('at each attempt, a GET fails after the configured number of retries', async () => {
     const setup = await setUp(API, { settings: { HEADGATE_RETRIES: '1' } });
     const headers = { authorization: TOKEN, 'x-sim-fault': 'reset-before-read' };
     const answer = await call(setup, { headers });
@@ -102,7 +102,7 @@ describe('when the connection breaks', () => {
     await expectRecovered(setup);
   });
 
-  test('at once because nobody listens, a POST is tried again: the API saw nothing', async () => {
+  test('because no server listens, a POST is retried: the API received nothing', async () => {
     const unused = createServer();
     await new Promise<void>((resolve) => {
       unused.listen(0, '127.0.0.1', resolve);
@@ -133,30 +133,30 @@ describe('when the connection breaks', () => {
 describe('when the API does not answer in time', () => {
   const settings = { HEADGATE_UPSTREAM_TIMEOUT: '300ms', HEADGATE_RETRIES: '0' };
 
-  test('a late answer within the timeout is an answer', async () => {
+  test('a slow answer within the timeout is passed on', async () => {
     const setup = await setUp(API);
-    const { answer, line, warned } = await meet(setup, 'delay:150');
+    const { answer, line, warnings } = await meet(setup, 'delay:150');
     expect(answer).toMatchObject({ status: 200, complete: true });
     expect(line).toMatchObject({ outcome: 'answered', attempts: 1 });
     expect(line['upstreamMs']).toBeGreaterThanOrEqual(145);
-    expect(warned).toEqual([]);
+    expect(warnings).toEqual([]);
     await expectRecovered(setup);
   });
 
   test('the caller gets a 504, and the slot counts as spent', async () => {
     const setup = await setUp(API, { settings });
     await expectRecovered(setup);
-    const { answer, line, warned } = await meet(setup, 'never-answer');
+    const { answer, line, warnings } = await meet(setup, 'never-answer');
     expect(answer.status).toBe(504);
     expect(answer.headers['headgate-error']).toBe('upstream-timeout');
     expect(line).toMatchObject({ status: 504, outcome: 'failed', code: 'upstream-timeout' });
-    expect(warned).toMatchObject([{ msg: 'attempt failed', sent: 'lost', reason: 'timeout' }]);
+    expect(warnings).toMatchObject([{ msg: 'attempt failed', sent: 'lost', reason: 'timeout' }]);
     const [bucket] = await bucketsOf(setup.gateway);
     expect(bucket).toMatchObject({ limit: 80, remaining: 78, leases: 0 });
     await expectRecovered(setup);
   });
 
-  test('a GET is asked again while it has attempts left', async () => {
+  test('a GET is retried while it has attempts left', async () => {
     const setup = await setUp(API, { settings: { ...settings, HEADGATE_RETRIES: '1' } });
     const { answer, line } = await meet(setup, 'never-answer');
     expect(answer.status).toBe(200);
@@ -164,7 +164,7 @@ describe('when the API does not answer in time', () => {
     await expectRecovered(setup);
   });
 
-  test('a body that stalls ends as a broken answer, never as a whole one', async () => {
+  test('a body that stalls ends as an incomplete answer', async () => {
     const setup = await setUp(API, { settings });
     const { answer, line } = await meet(setup, 'stall-body');
     expect(answer).toMatchObject({ status: 200, complete: false });
@@ -175,7 +175,7 @@ describe('when the API does not answer in time', () => {
 
 describe('when the answer is broken', () => {
   test.each(['truncate', 'truncate-chunked'])(
-    '(%s) the caller can tell that it is not whole',
+    '(%s) the caller receives it as incomplete',
     async (fault) => {
       const setup = await setUp(API);
       const { answer, line } = await meet(setup, fault);
@@ -187,15 +187,15 @@ describe('when the answer is broken', () => {
 
   test.each(['not-http', 'bad-head'])('(%s) the caller gets a 502', async (fault) => {
     const setup = await setUp(API);
-    const { answer, line, warned } = await meet(setup, fault, POST);
+    const { answer, line, warnings } = await meet(setup, fault, POST);
     expect(answer.status).toBe(502);
     expect(answer.headers['headgate-error']).toBe('upstream-protocol');
     expect(line).toMatchObject({ status: 502, outcome: 'failed', code: 'upstream-protocol' });
-    expect(warned).toMatchObject([{ msg: 'attempt failed', sent: 'lost', reason: 'protocol' }]);
+    expect(warnings).toMatchObject([{ msg: 'attempt failed', sent: 'lost', reason: 'protocol' }]);
     await expectRecovered(setup, { ...POST, body: '{"name":"another"}' });
   });
 
-  test('an answer in many small pieces arrives whole', async () => {
+  test('an answer in many small pieces arrives complete', async () => {
     const setup = await setUp(API);
     const whole = await call(setup);
     const { answer, line } = await meet(setup, 'slow-chunks');
@@ -206,10 +206,10 @@ describe('when the answer is broken', () => {
 });
 
 describe('when the rate headers are wrong', () => {
-  test('meaningless ones pass untouched, are warned of, and change no belief', async () => {
+  test('invalid ones pass unchanged, cause a warning, and do not change the bucket', async () => {
     const setup = await setUp(API);
     await expectRecovered(setup);
-    const { answer, line, warned } = await meet(setup, 'garbage-rates');
+    const { answer, line, warnings } = await meet(setup, 'garbage-rates');
     expect(answer.status).toBe(200);
     expect(answer.headers).toMatchObject({
       'x-ratelimit-limit': 'many',
@@ -217,7 +217,7 @@ describe('when the rate headers are wrong', () => {
       'x-ratelimit-reset': 'soon',
     });
     expect(line).toMatchObject({ outcome: 'answered', limit: 80, remaining: 78 });
-    expect(warned).toMatchObject([
+    expect(warnings).toMatchObject([
       {
         msg: 'doubtful rate headers',
         headers: ['x-ratelimit-limit', 'x-ratelimit-remaining', 'x-ratelimit-reset'],
@@ -227,13 +227,13 @@ describe('when the rate headers are wrong', () => {
     await expectRecovered(setup);
   });
 
-  test('doubtful ones are warned of once a minute, with how many there were', async () => {
+  test('invalid ones cause one warning a minute, with their number', async () => {
     const clock = new FakeClock();
     const setup = await setUp(API, { clock });
     for (let i = 0; i < 3; i++) await meet(setup, 'garbage-rates');
     clock.advance(60_000);
-    const { warned } = await meet(setup, 'garbage-rates');
-    expect(warned).toMatchObject([{ answers: 1 }, { answers: 3 }]);
+    const { warnings } = await meet(setup, 'garbage-rates');
+    expect(warnings).toMatchObject([{ answers: 1 }, { answers: 3 }]);
   });
 
   const small: AzionOptions = {
@@ -242,7 +242,7 @@ describe('when the rate headers are wrong', () => {
   };
 
   test.each(['reset-in-an-hour', 'reset-in-the-past', 'reset-zero'])(
-    '(%s) one bogus reset costs nobody more than the window it was in',
+    '(%s) one false reset costs no call more than its own window',
     async (fault) => {
       const clock = new FakeClock();
       const setup = await setUp(small, { clock });
@@ -260,7 +260,7 @@ describe('when the rate headers are wrong', () => {
     },
   );
 
-  test('an API that first says "nothing until tomorrow" is asked again after a minute', async () => {
+  test('an API that first reports "nothing until tomorrow" gets another request after a minute', async () => {
     const clock = new FakeClock();
     const setup = await setUp(small, { clock });
     const { answer } = await meet(setup, 'empty-for-a-day');
@@ -272,7 +272,7 @@ describe('when the rate headers are wrong', () => {
     await expectRecovered(setup);
   });
 
-  test("an answer out of a cache says nothing about the API's budget", async () => {
+  test("an answer from a cache does not change the API's budget", async () => {
     const setup = await setUp(API);
     await expectRecovered(setup);
     const { answer, line } = await meet(setup, 'cached');
@@ -282,7 +282,7 @@ describe('when the rate headers are wrong', () => {
     await expectRecovered(setup);
   });
 
-  test('an API that reports none is met by slow start until it does', async () => {
+  test('an API that sends none gets a slow start until it does', async () => {
     const setup = await setUp(API);
     const { answer, line } = await meet(setup, 'no-rates');
     expect(answer.status).toBe(200);
@@ -292,7 +292,7 @@ describe('when the rate headers are wrong', () => {
 });
 
 describe('when the API refuses', () => {
-  test('a 429 for the budget is waited out, warned of, and never seen by a caller', async () => {
+  test('a 429 for the budget causes a wait and a warning, and no caller sees it', async () => {
     const clock = new FakeClock();
     const setup = await setUp(
       { ...API, limits: { read: { limit: 3, periodMs: 60_000 } } },
@@ -316,16 +316,16 @@ describe('when the API refuses', () => {
     await expectRecovered(setup);
   });
 
-  test('a 429 that says nothing is tried again after a moment', async () => {
+  test('a 429 without headers is retried after a moment', async () => {
     const setup = await setUp(API);
-    const { answer, line, warned } = await meet(setup, 'throttle-bare');
+    const { answer, line, warnings } = await meet(setup, 'throttle-bare');
     expect(answer.status).toBe(200);
     expect(line).toMatchObject({ outcome: 'answered', attempts: 2 });
-    expect(warned).toMatchObject([{ msg: 'throttled', scope: 'bucket' }]);
+    expect(warnings).toMatchObject([{ msg: 'throttled', scope: 'bucket' }]);
     await expectRecovered(setup);
   });
 
-  test('a 429 about one route holds that request and nobody else', async () => {
+  test('a 429 for one route delays that request and no other', async () => {
     const clock = new FakeClock();
     const setup = await setUp(API, { clock });
     await call(setup);
@@ -343,7 +343,7 @@ describe('when the API refuses', () => {
     await expectRecovered(setup);
   });
 
-  test('a 429 to a body too large to keep is told, with the time to come back', async () => {
+  test('a 429 to a request whose body is too large to keep becomes a 503 with a Retry-After', async () => {
     const setup = await setUp(API, { settings: { HEADGATE_BODY_LIMIT: '1KiB' } });
     const body = JSON.stringify({ name: 'large', filler: 'x'.repeat(4096) });
     const { answer, line } = await meet(setup, 'throttle-route:7', { ...POST, body });
@@ -356,7 +356,7 @@ describe('when the API refuses', () => {
     await expectRecovered(setup, { ...POST, body });
   });
 
-  test("an edge's 502 passes untouched, and opens no bucket", async () => {
+  test("an edge's 502 passes unchanged, and opens no bucket", async () => {
     const setup = await setUp(API);
     const { answer, line } = await meet(setup, 'edge-502');
     expect(answer.status).toBe(502);
@@ -367,7 +367,7 @@ describe('when the API refuses', () => {
     await expectRecovered(setup);
   });
 
-  test('a 500 of its own passes untouched and is counted as it says', async () => {
+  test('a 500 of the API passes unchanged, and its rate headers count', async () => {
     const setup = await setUp(API);
     const { answer, line } = await meet(setup, 'error-500');
     expect(answer.status).toBe(500);
@@ -377,8 +377,8 @@ describe('when the API refuses', () => {
   });
 });
 
-describe('what is unusual and no failure', () => {
-  test('early hints pass, further news of the hop do not', async () => {
+describe('unusual answers', () => {
+  test('103 passes, and other informational answers do not', async () => {
     const setup = await setUp(API);
     const hints = await meet(setup, 'early-hints');
     expect(hints.answer.early).toMatchObject([
@@ -390,7 +390,7 @@ describe('what is unusual and no failure', () => {
     await expectRecovered(setup);
   });
 
-  test('a compressed body passes as it came', async () => {
+  test('a compressed body passes unchanged', async () => {
     const setup = await setUp(API);
     const { answer } = await meet(setup, 'gzip');
     expect(answer.headers['content-encoding']).toBe('gzip');

@@ -8,14 +8,14 @@ import { read, section } from '../docs/markdown.ts';
 import { startFleet, load, statuses } from '../support/redis-fleet.ts';
 import { freePort, startRedis } from '../support/redis-server.ts';
 
-/** The rules that docs/redis.md tells operators to give the gateway, and no more. */
+/** The access rules for the gateway's user in docs/redis.md, and no others. */
 function documentedRules(): string[] {
   const [, rules = ''] =
     /```text\n([\s\S]*?)```/.exec(section(read('docs/redis.md'), '## Access')) ?? [];
   return rules.trim().split(/\s+/);
 }
 
-test.concurrent('TLS with our own certificate and a user with the documented rules suffice', async ({
+test.concurrent('TLS with a private certificate and a user with the documented access rules suffice', async ({
   onTestFinished,
 }) => {
   const certificates = new Certificates();
@@ -38,6 +38,7 @@ test.concurrent('TLS with our own certificate and a user with the documented rul
   const fleet = await startFleet({
     redisUrl: `rediss://127.0.0.1:${tlsPort}`,
     replicas: 2,
+    timeout: '1m',
     settings: {
       HEADGATE_REDIS_CA: server.certPath,
       HEADGATE_REDIS_CERT: client.certPath,
@@ -53,20 +54,20 @@ test.concurrent('TLS with our own certificate and a user with the documented rul
   expect(await redis.client.keys('headgate:*:state')).toHaveLength(1);
 });
 
-test.concurrent('replicas with the same secret name a credential alike, without asking', async ({
+test.concurrent('replicas with the same secret give a credential one name, and store no secret', async ({
   onTestFinished,
 }) => {
   const redis = await startRedis();
   onTestFinished(() => redis.stop());
   const settings = { HEADGATE_SECRET: 'sixteen-characters' };
-  const fleet = await startFleet({ redisUrl: redis.url, replicas: 2, settings });
+  const fleet = await startFleet({ redisUrl: redis.url, replicas: 2, timeout: '1m', settings });
   onTestFinished(() => fleet.close());
   await load(fleet, { calls: 4 });
   expect(await redis.client.keys('*:state')).toHaveLength(1);
   expect(await redis.client.exists('headgate:{replicas}:key')).toBe(0);
 });
 
-test.concurrent('a gateway starts without Redis, works alone, and joins when Redis comes', async ({
+test.concurrent('a gateway starts without Redis, works alone, and joins Redis once it runs', async ({
   onTestFinished,
 }) => {
   const port = await freePort();
@@ -76,7 +77,8 @@ test.concurrent('a gateway starts without Redis, works alone, and joins when Red
   expect(statuses(await load(fleet, { calls: 5 }))).toEqual({ 200: 5 });
   const redis = await startRedis({ port });
   onTestFinished(() => redis.stop());
-  const lines = await replica?.log.wait('ledger', 2);
+  // A busy machine may lose Redis again after that.
+  const lines = (await replica?.log.wait('ledger', 2))?.slice(0, 2);
   expect(lines?.map(({ level, ledger }) => [level, ledger])).toEqual([
     ['warn', 'local'],
     ['info', 'redis'],

@@ -1,10 +1,10 @@
-import { Agent } from 'node:http';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { ask, type Answer } from '../support/ask.ts';
-import { startAzion, type Azion, type SeenCall } from '../support/azion.ts';
-import { startGateway, type TestGateway } from '../support/gateway.ts';
+import { describe, expect, test } from 'vitest';
+import type { Answer } from '../support/ask.ts';
+import type { SeenCall } from '../support/azion.ts';
+import type { LogLine } from '../support/captured-log.ts';
 import type { Semantics } from '../support/limiter.ts';
+import { seededRandom } from '../support/seeded-random.ts';
+import { TimedCalls } from '../support/timed-calls.ts';
 import { utilisationOf } from '../support/utilisation.ts';
 
 const LIMIT = 60;
@@ -13,62 +13,50 @@ const BUDGETS = 6;
 const CALLERS = ['billing', 'console', 'dns-sync', 'purger', 'reports'];
 const SEMANTICS: readonly Semantics[] = ['fixed', 'aligned', 'sliding', 'leaky'];
 const TOKEN = 'token one-for-all';
+const WARM_UPS = 80;
 
-interface Run {
-  readonly azion: Azion;
-  readonly gateway: TestGateway;
-  readonly agent: Agent;
-  readonly answers: Answer[];
-  /** What the API saw of the measured calls, in its order. */
+/** Callers send three calls in the time in which the API accepts one. */
+const EVERY_MS = (PERIOD_MS * CALLERS.length) / (LIMIT * 3);
+
+interface Result {
+  readonly calls: TimedCalls;
+  readonly answers: readonly Answer[];
+  /** The measured calls as the API received them. */
   readonly seen: readonly SeenCall[];
-  readonly warmUps: number;
+  readonly lines: readonly LogLine[];
 }
 
-/**
- * One gateway before one API, five callers, three times as many calls as the API lets through, the
- * whole time until all are answered: `BUDGETS` budgets in as many periods.
- */
-async function saturate(semantics: Semantics): Promise<Run> {
-  const azion = await startAzion({
+/** Sends `BUDGETS` budgets of calls, and lets the clock run until all are answered. */
+async function saturate(semantics: Semantics): Promise<Result> {
+  const random = seededRandom(1);
+  const calls = await TimedCalls.start({
     semantics,
     limits: { read: { limit: LIMIT, periodMs: PERIOD_MS } },
-    latencyMs: () => 2 + 6 * Math.random(),
+    latencyMs: () => 2 + Math.floor(6 * random()),
   });
-  const gateway = await startGateway({ upstream: azion.url });
-  const agent = new Agent({ keepAlive: true, maxSockets: Infinity });
-  const warmUps = await learnTheTime(gateway.url, agent);
-  const perCaller = (LIMIT * BUDGETS) / CALLERS.length;
-  const everyMs = (PERIOD_MS * CALLERS.length) / (LIMIT * 3);
-  const calls = CALLERS.map(async (caller) => {
-    const pending: Promise<Answer>[] = [];
-    for (let i = 0; i < perCaller; i++) {
-      const headers = { authorization: TOKEN, 'headgate-caller': caller };
-      pending.push(ask(`${gateway.url}/domains?page=1&call=${i}`, { headers, agent }));
-      await sleep(everyMs);
-    }
-    return Promise.all(pending);
-  });
-  const answers = (await Promise.all(calls)).flat();
-  const seen = azion.seen.filter(({ headers }) => headers.authorization === TOKEN);
-  return { azion, gateway, agent, answers, seen, warmUps };
-}
-
-/**
- * The API tells its time in whole seconds, so the gateway knows it to a second at first and sharper
- * the more answers it has seen come in just after a second began. Calls on another credential's
- * budget, over a little more than a second, leave some 20 ms of doubt, as a minute of ordinary use
- * would; a window lost to that doubt would say nothing about the model.
- */
-async function learnTheTime(url: string, agent: Agent): Promise<number> {
-  const pending: Promise<Answer>[] = [];
-  for (let i = 0; i < 80; i++) {
-    pending.push(ask(`${url}/domains`, { headers: { authorization: 'token warm-up' }, agent }));
-    await sleep(15);
+  // The API's Date header has whole seconds. Calls on another credential's budget, over a little
+  // more than a second, teach the gateway the API's clock, as a minute of ordinary use would.
+  for (let i = 0; i < WARM_UPS; i++) {
+    calls.send('/domains', { authorization: 'token warm-up' });
+    await calls.pass(15);
   }
-  return (await Promise.all(pending)).length;
+  for (let i = 0; i < (LIMIT * BUDGETS) / CALLERS.length; i++) {
+    for (const caller of CALLERS) {
+      const headers = { authorization: TOKEN, 'headgate-caller': caller };
+      calls.send(`/domains?page=1&call=${i}`, headers);
+    }
+    await calls.pass(EVERY_MS);
+  }
+  await calls.finish(2 * BUDGETS * PERIOD_MS);
+  return {
+    calls,
+    answers: calls.answers,
+    seen: calls.azion.seen.filter(({ headers }) => headers.authorization === TOKEN),
+    lines: await calls.gateway.log.wait('call', calls.answers.length),
+  };
 }
 
-/** On the API's side, from the middle of the third budget: by then there is always somebody waiting. */
+/** As the API sees it, from the middle of the third budget: by then calls always wait. */
 function utilisationSeen(seen: readonly SeenCall[]): number {
   const counted = seen.filter((call) => call.counted);
   const halfAt: number[] = [];
@@ -76,74 +64,42 @@ function utilisationSeen(seen: readonly SeenCall[]): number {
   return utilisationOf(halfAt, PERIOD_MS);
 }
 
-describe('five callers that want three times what the API gives', () => {
-  const runs = new Map<Semantics, Run>();
-  const runOf = (semantics: Semantics): Run => {
-    const run = runs.get(semantics);
-    if (run === undefined) throw new Error(`${semantics} was not run`);
-    return run;
-  };
-
-  beforeAll(async () => {
-    await Promise.all(
-      SEMANTICS.map(async (semantics) => runs.set(semantics, await saturate(semantics))),
-    );
-  });
-
-  afterAll(async () => {
-    for (const { azion, gateway, agent } of runs.values()) {
-      agent.destroy();
-      await gateway.stop();
-      await azion.close();
-    }
-  });
-
-  describe.each(SEMANTICS)('before a %s limit', (semantics) => {
-    test('see no 429 and no error', () => {
-      const { answers } = runOf(semantics);
-      expect(answers).toHaveLength(LIMIT * BUDGETS);
-      for (const { status, complete, text } of answers) {
-        expect(status).toBe(200);
-        expect(complete).toBe(true);
-        expect(JSON.parse(text)).toMatchObject({ schema_version: 3 });
-      }
-    });
-
-    test('make the API send no 429', () => {
-      expect(runOf(semantics).azion.throttled).toBe(0);
-    });
-
-    test('get at least 0.96 of what the API can give', () => {
-      expect(utilisationSeen(runOf(semantics).seen)).toBeGreaterThanOrEqual(0.96);
-    });
-
-    test('leave one log line for each call', async () => {
-      const { gateway, answers, warmUps } = runOf(semantics);
-      const lines = await gateway.log.wait('call', answers.length + warmUps);
-      const ids = new Set(lines.map((line) => line['id']));
-      expect(lines).toHaveLength(answers.length + warmUps);
-      expect(ids.size).toBe(lines.length);
-      const asked = answers.map(({ headers }) => headers['headgate-request-id']);
-      expect(asked.filter((id) => !ids.has(id))).toEqual([]);
-      expect(gateway.log.forged).toEqual([]);
-    });
-
-    test('are served alike', async () => {
-      // The log is written in the order of serving; at half time everybody still has calls waiting.
-      const lines = await runOf(semantics).gateway.log.wait('call', LIMIT * BUDGETS);
-      const ours = lines.filter((line) => CALLERS.includes(String(line['caller'])));
-      const served = CALLERS.map(
-        (caller) =>
-          ours.slice(0, (LIMIT * BUDGETS) / 2).filter((line) => line['caller'] === caller).length,
-      );
-      expect(jain(served)).toBeGreaterThanOrEqual(0.98);
-    });
-  });
-});
-
-/** Jain's fairness index: 1 when all have the same, 1/n when one has it all. */
+/** Jain's fairness index: 1 when all have the same, 1/n when one has everything. */
 function jain(shares: readonly number[]): number {
   const sum = shares.reduce((total, share) => total + share, 0);
   const squares = shares.reduce((total, share) => total + share * share, 0);
   return (sum * sum) / (shares.length * squares);
 }
+
+describe('five callers that send three times what the API accepts', () => {
+  test.each(SEMANTICS)('before a %s limit: no 429, full use, fair shares', async (semantics) => {
+    const { calls, answers, seen, lines } = await saturate(semantics);
+
+    // Each caller gets the API's answer to each call.
+    expect(answers).toHaveLength(LIMIT * BUDGETS + WARM_UPS);
+    for (const { status, complete, text } of answers) {
+      expect(status).toBe(200);
+      expect(complete).toBe(true);
+      expect(JSON.parse(text)).toMatchObject({ schema_version: 3 });
+    }
+
+    // The API refuses none, serves each once, and serves them as fast as it may.
+    expect(calls.azion.throttled).toBe(0);
+    expect(seen).toHaveLength(LIMIT * BUDGETS);
+    expect(utilisationSeen(seen)).toBeGreaterThanOrEqual(0.99);
+
+    // Each call has one log line.
+    const ids = new Set(lines.map(({ id }) => id));
+    expect(lines).toHaveLength(answers.length);
+    expect(ids.size).toBe(lines.length);
+    const answered = answers.map(({ headers }) => headers['headgate-request-id']);
+    expect(answered.filter((id) => !ids.has(id))).toEqual([]);
+    expect(calls.gateway.log.forged).toEqual([]);
+
+    // Lines are written in the order of serving. At half time, every caller still has calls waiting.
+    const served = lines.filter(({ caller }) => CALLERS.includes(String(caller)));
+    const firstHalf = served.slice(0, (LIMIT * BUDGETS) / 2);
+    const shares = CALLERS.map((name) => firstHalf.filter(({ caller }) => caller === name).length);
+    expect(jain(shares)).toBeGreaterThanOrEqual(0.98);
+  });
+});

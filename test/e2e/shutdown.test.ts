@@ -14,7 +14,7 @@ interface Running {
   readonly gateway: GatewayProcess;
 }
 
-/** The program itself, as its own process, in front of the API. */
+/** Starts the API and the program, as a child process, in front of it. */
 async function run(api: AzionOptions, settings: Record<string, string>): Promise<Running> {
   const azion = await startAzion(api);
   onTestFinished(() => azion.close());
@@ -36,12 +36,12 @@ function get({ gateway }: Running, agent?: Agent): Promise<Answer> {
   });
 }
 
-/** Ids of answers and of log lines, sorted: every call must be in both exactly once. */
+/** The ids of answers, sorted. Each call must have one answer and one log line. */
 function ids(answers: readonly Answer[]): string[] {
   return answers.map(({ headers }) => String(headers['headgate-request-id'])).toSorted();
 }
 
-test('SIGTERM under load: what can finish in time does, the rest is shed, all is logged', async () => {
+test('SIGTERM under load: calls that can finish in time do, others are shed, and all are logged', async () => {
   // The next window opens within the drain timeout, the one after it does not.
   const running = await run(API, { HEADGATE_DRAIN_TIMEOUT: '7s', HEADGATE_MAX_WAIT: '1h' });
   const { azion, gateway } = running;
@@ -75,29 +75,29 @@ test('SIGTERM under load: what can finish in time does, the rest is shed, all is
   expect(gateway.log.forged).toEqual([]);
 });
 
-test('while it drains it is alive and not ready, and what is out is answered', async () => {
+test('while it drains the gateway is alive and not ready, and answers the calls in flight', async () => {
   const running = await run(API, { HEADGATE_DRAIN_TIMEOUT: '20s' });
   const { azion, gateway } = running;
-  expect((await fetch(`${gateway.adminUrl}/health/ready`)).status).toBe(200);
+  expect((await ask(`${gateway.adminUrl}/health/ready`)).status).toBe(200);
   azion.failNext('delay:1500');
   const slow = get(running);
-  await until('the slow call is out', () => azion.seen.length === 1);
+  await until('the slow call is in flight', () => azion.seen.length === 1);
   gateway.kill('SIGTERM');
   await gateway.log.wait('draining', 1);
-  const ready = await fetch(`${gateway.adminUrl}/health/ready`);
+  const ready = await ask(`${gateway.adminUrl}/health/ready`);
   expect(ready.status).toBe(503);
-  expect(await ready.json()).toMatchObject({ status: 'draining' });
-  expect((await fetch(`${gateway.adminUrl}/health/live`)).status).toBe(200);
+  expect(JSON.parse(ready.text)).toMatchObject({ status: 'draining' });
+  expect((await ask(`${gateway.adminUrl}/health/live`)).status).toBe(200);
   expect(await slow).toMatchObject({ status: 200, complete: true });
   expect((await gateway.ended).code).toBe(0);
 });
 
-test('what the API still owes after the drain timeout is answered for, and logged', async () => {
+test('calls that have no answer after the drain timeout are refused, and logged', async () => {
   const running = await run(API, { HEADGATE_DRAIN_TIMEOUT: '300ms' });
   const { azion, gateway } = running;
   azion.failNext('never-answer', 3);
   const pending = askMany(3, () => get(running));
-  await until('a call is out', () => azion.seen.length > 0);
+  await until('a call is in flight', () => azion.seen.length > 0);
   gateway.kill('SIGTERM');
   const answers = await pending;
   for (const { status, complete } of answers) {
@@ -119,12 +119,12 @@ test.each([
   azion.failNext('never-answer');
   const broken = get(running).then(
     ({ status }) => status,
-    () => 'hung up',
+    () => 'disconnected',
   );
-  await until('the call is out', () => azion.seen.length === 1);
+  await until('the call is in flight', () => azion.seen.length === 1);
   gateway.kill('SIGTERM');
   await gateway.log.wait('draining', 1);
   gateway.kill(signal);
   expect(await gateway.ended).toEqual({ code, signal: null });
-  expect(await broken).toBe('hung up');
+  expect(await broken).toBe('disconnected');
 });

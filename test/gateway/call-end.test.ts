@@ -13,6 +13,7 @@ import type { Admission } from '../../src/ledger/ledger.ts';
 import type { CallLine } from '../../src/telemetry/call-line.ts';
 import { makeLog } from '../../src/telemetry/log.ts';
 import { NO_BODY } from '../../src/upstream/body.ts';
+import { RequestMemory } from '../../src/upstream/request-memory.ts';
 import { UpstreamResponse } from '../../src/upstream/response.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 
@@ -58,6 +59,8 @@ class Scene {
       headers: [],
       body: NO_BODY,
       addsToken: false,
+      dropsCookies: false,
+      authenticatesSocket: false,
       idempotent: true,
       shedStatus: 503,
     };
@@ -111,7 +114,11 @@ async function lineOf(makeSteps: (scene: Scene) => Steps): Promise<CallLine> {
       const { acquire = GRANTED, ...steps } = makeSteps(scene);
       const gateway = makeGateway({
         identify: () => scene.job,
-        admit: makeAdmit({ ledger: { acquire: () => acquire(scene) }, clock }),
+        admit: makeAdmit({
+          ledger: { acquire: () => acquire(scene) },
+          clock,
+          memory: new RequestMemory(1024 ** 2),
+        }),
         forward: () => Promise.resolve({ kind: 'stale' }),
         settle: () => ({ kind: 'cancelled' }),
         respond: makeRespond({
@@ -126,6 +133,7 @@ async function lineOf(makeSteps: (scene: Scene) => Steps): Promise<CallLine> {
           ledger: { view: () => undefined },
           clock,
           pathMasks: [],
+          queryMasks: [],
         }),
         ledger: { settle: () => undefined },
         observer: { retry: () => undefined },

@@ -85,7 +85,7 @@ describe('the line of a call', () => {
     const waiting = ask(`${gateway.url}/domains`, { headers, signal: disconnect.signal });
     await until('the request waits', async () => {
       const { buckets }: { buckets: { waiting: number }[] } = JSON.parse(
-        await (await fetch(`${gateway.adminUrl}/buckets`)).text(),
+        (await ask(`${gateway.adminUrl}/buckets`)).text,
       );
       return buckets[0]?.waiting === 1;
     });
@@ -134,7 +134,7 @@ describe('the log never has', () => {
     expect(written).not.toContain(token);
     expect(written).not.toContain('secret-of-the-test');
     expect(written).not.toContain(basic.slice('Basic '.length));
-    const admin = await (await fetch(`${gateway.adminUrl}/buckets`)).text();
+    const admin = (await ask(`${gateway.adminUrl}/buckets`)).text;
     expect(admin).not.toContain(token);
     expect(admin).not.toContain('someone');
   });
@@ -171,4 +171,22 @@ describe('the log never has', () => {
     const raw = gateway.log.text.replaceAll('\n', '');
     expect(raw.match(/[\p{Cc}\p{Zl}\p{Zp}]/gu)).toBeNull();
   });
+});
+
+test('a secret query parameter is in no line and not at the admin listener, whether its call is answered or refused', async () => {
+  const files = { 'headgate.yaml': 'queryMasks: [access_token]' };
+  const { azion, gateway } = await setUp({}, { files });
+  const target = `${gateway.url}/domains?page=2&Access%5ftoken=hush-secret`;
+  expect((await ask(target, { headers })).status).toBe(200);
+  expect((await ask(target, { headers: { ...headers, 'headgate-max-wait': 'x' } })).status).toBe(
+    400,
+  );
+  const lines = await gateway.log.wait('call', 2);
+  for (const { query } of lines) expect(query).toBe('page=2&Access%5ftoken=***');
+  const calls = await ask(`${gateway.adminUrl}/calls`);
+  expect(calls.text).toContain('Access%5ftoken=***');
+  expect(calls.text).not.toContain('hush-secret');
+  expect(gateway.log.text).not.toContain('hush-secret');
+  // The API receives the query as it was sent.
+  expect(azion.seen[0]?.url).toBe('/domains?page=2&Access%5ftoken=hush-secret');
 });

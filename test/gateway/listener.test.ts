@@ -2,7 +2,9 @@ import { once } from 'node:events';
 import { request } from 'node:http';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { afterEach, expect, test } from 'vitest';
+import { CallLimits } from '../../src/gateway/call-limits.ts';
 import { makeListener, type Listener } from '../../src/gateway/listener.ts';
+import { RequestMemory } from '../../src/upstream/request-memory.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 
 let listener: Listener | undefined;
@@ -25,6 +27,8 @@ test('a drain does not end before the caller has read the last byte of its answe
     shedStatus: 503,
     keepAliveTimeoutMs: 75_000,
     tls: undefined,
+    memory: new RequestMemory(1024 ** 2),
+    callLimits: new CallLimits(1000),
   });
   listener.server.listen(0, '127.0.0.1');
   await once(listener.server, 'listening');

@@ -5,6 +5,7 @@ import { retryAfterSeconds } from '../../src/gateway/problem.ts';
 import { startApi } from '../support/api.ts';
 import { ask, type Answer } from '../support/ask.ts';
 import { startGateway } from '../support/gateway.ts';
+import { FakeClock } from '../support/fake-clock.ts';
 import { bucketsOf, setUp, until } from '../support/setup.ts';
 
 const AUTHORIZATION = 'token secret-of-the-test';
@@ -83,7 +84,8 @@ describe('Headgate answers with', () => {
   test('wait-too-long, when the budget refills after the deadline', async () => {
     const limits = { read: { limit: 1, periodMs: 60_000 } };
     const settings = { HEADGATE_MAX_WAIT: '1s' };
-    const { gateway } = await setUp({ semantics: 'fixed', limits }, { settings });
+    const clock = new FakeClock();
+    const { gateway } = await setUp({ semantics: 'fixed', limits }, { settings, clock });
     await ask(`${gateway.url}/domains`, { headers });
     const answer = await ask(`${gateway.url}/domains`, { headers });
     const problem = expectProblem(answer, 503, 'wait-too-long');

@@ -109,13 +109,15 @@ describe('the name of the caller is', () => {
 });
 
 describe('the request to the API', () => {
-  test('has the API version, and nothing about the caller', async () => {
+  test('has the API version and the trace context, and nothing about the caller', async () => {
     const { azion, gateway } = await setUp();
     const traceparent = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01';
     await ask(`${gateway.url}/domains?page=2&order_by=name`, {
       headers: {
         authorization: AUTHORIZATION,
         traceparent,
+        tracestate: 'vendor=opaque',
+        baggage: 'userId=alice,tenant=acme',
         'headgate-caller': 'billing',
         'headgate-priority': 'high',
         'headgate-max-wait': '5',
@@ -129,11 +131,14 @@ describe('the request to the API', () => {
       accept: 'application/json; version=3',
       authorization: AUTHORIZATION,
       traceparent,
+      tracestate: 'vendor=opaque',
       'x-custom': 'kept',
       host: new URL(azion.url).host,
     });
     const names = Object.keys(seen?.headers ?? {});
-    expect(names.filter((name) => /^(?:headgate-|x-forwarded|forwarded)/.test(name))).toEqual([]);
+    expect(
+      names.filter((name) => /^(?:headgate-|x-forwarded|forwarded|baggage)/.test(name)),
+    ).toEqual([]);
   });
 
   test('keeps the version that a caller requests', async () => {

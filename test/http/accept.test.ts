@@ -22,6 +22,9 @@ describe('the Accept field', () => {
     [['application/json; VERSION = 1'], 'application/json; VERSION = 1'],
     [['text/x; a="; version=9"'], `${V3}, text/x; a="; version=9"`],
     [['text/x; a="b,c"', 'application/json'], `text/x; a="b,c", ${V3}`],
+    [['text/x; a="b\\"; version=2"'], `${V3}, text/x; a="b\\"; version=2"`],
+    [['text/x; version=2; a="never closed'], 'text/x; version=2; a="never closed'],
+    [['text/x; version'], `${V3}, text/x; version`],
   ])('%j becomes %j', (lines, expected) => {
     expect(ensureVersion(lines, JSON_TYPE, '3')).toBe(expected);
   });

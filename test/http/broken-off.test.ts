@@ -11,7 +11,7 @@ import { needs } from '../support/tools.ts';
 
 const NO_RETRIES = { HEADGATE_RETRIES: '0' };
 
-/** A gateway to an API that says these bytes, whatever it is asked. */
+/** Starts a gateway to an API that answers each request with these bytes. */
 async function setUpBytes(answer: (raw: RawSocket) => void) {
   const api = await startRawServer((raw) => {
     raw.socket.once('data', () => answer(raw));
@@ -45,7 +45,7 @@ describe('an early hint', () => {
   });
 });
 
-test('an answer in a transfer coding that we would take off is refused, and not passed on in it', async () => {
+test('an answer in a transfer coding that the gateway cannot pass on is replaced by a 502', async () => {
   const gateway = await setUpBytes((raw) =>
     raw.write('HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n'),
   );
@@ -55,7 +55,7 @@ test('an answer in a transfer coding that we would take off is refused, and not 
   expect(text).toContain('gzip, chunked');
 });
 
-test('an answer that says that it is in no transfer coding passes', async () => {
+test('an answer with the transfer coding identity passes', async () => {
   const gateway = await setUpBytes((raw) => {
     raw.write('HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\nConnection: close\r\n\r\nok');
     raw.socket.end();
@@ -64,7 +64,7 @@ test('an answer that says that it is in no transfer coding passes', async () => 
   expect([status, text]).toEqual([200, 'ok']);
 });
 
-test('an answer of unknown length that breaks off is reset for HTTP/1.0, and not just ended', async () => {
+test('an answer of unknown length that breaks off resets the connection of an HTTP/1.0 caller', async () => {
   const gateway = await setUpBytes((raw) =>
     raw.write('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nnot a chunk\r\n'),
   );
@@ -73,7 +73,7 @@ test('an answer of unknown length that breaks off is reset for HTTP/1.0, and not
   expect(await raw.end()).toBe('reset');
 });
 
-test('a caller that leaves while its next attempt waits is gone at once, though the last answer ended late', async () => {
+test('a caller that disconnects while its retry waits frees its place at once, even if the last answer ended late', async () => {
   let finish: (() => void) | undefined;
   const { gateway } = await setUpApi((_incoming, outgoing) => {
     outgoing.writeHead(429, { 'X-RateLimit-Remaining': '0', 'Retry-After': '60' });
@@ -84,13 +84,13 @@ test('a caller that leaves while its next attempt waits is gone at once, though 
   raw.write('GET /a HTTP/1.1\r\nHost: a\r\n\r\n');
   await untilWaiting(gateway, 1);
   finish?.();
-  // The socket to the API is free again once the answer has ended, and another call takes it.
+  // Once the answer has ended, the socket to the API is free, and another call uses it.
   await until('the answer ended', async () => {
     const other = await ask(`${gateway.url}/b`, { headers: { 'headgate-max-wait': '1' } });
     return other.status === 503;
   });
   raw.socket.destroy();
-  await until('nobody waits', () =>
+  await until('no call waits', () =>
     gateway.log.named('call').some((line) => line['path'] === '/a'),
   );
   expect(gateway.log.named('call').find((line) => line['path'] === '/a')).toMatchObject({
@@ -100,7 +100,7 @@ test('a caller that leaves while its next attempt waits is gone at once, though 
   });
 });
 
-test('a request behind a body that the API did not wait for is answered', async () => {
+test('a request behind a body that the API did not read is answered', async () => {
   const { gateway } = await setUpApi(
     (incoming, outgoing) => {
       outgoing.end(incoming.url);
@@ -117,24 +117,24 @@ test('a request behind a body that the API did not wait for is answered', async 
   raw.socket.destroy();
 });
 
-test('an upload that failed leaves no timer behind when its caller goes', async () => {
-  const nobody = await startRawServer(() => undefined);
-  await nobody.close();
+test('an upload that failed leaves no timer when its caller disconnects', async () => {
+  const closed = await startRawServer(() => undefined);
+  await closed.close();
   const clock = new FakeClock();
   const settings = { ...NO_RETRIES, HEADGATE_BODY_LIMIT: '1KiB' };
-  const gateway = await startGateway({ upstream: nobody.url, settings, clock });
+  const gateway = await startGateway({ upstream: closed.url, settings, clock });
   const raw = await openRaw(gateway.url);
   const body = 'a'.repeat(500_000);
   raw.write(`POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n${body}`);
   await raw.until((text) => text.startsWith('HTTP/1.1 502 '));
   raw.socket.destroy();
   await gateway.stop();
-  // What waited for bytes that cannot come looks once more at most.
+  // A timer that waits for bytes of the body fires once more at most.
   clock.advance(60_000);
   expect(clock.pending).toBe(0);
 });
 
-test('what the API said that was no HTTP is not in the log', async () => {
+test('the log has nothing of an answer that is not HTTP', async () => {
   const gateway = await setUpBytes((raw) =>
     raw.write('HTTP/1.1 200 OK\r\nBad Field: x\r\nSet-Cookie: hush\r\n\r\n{"token":"hush"}'),
   );
@@ -143,7 +143,7 @@ test('what the API said that was no HTTP is not in the log', async () => {
   expect(gateway.log.text).not.toContain('hush');
 });
 
-test('a body that was coded for this hop beyond its chunks is refused', async () => {
+test('a request body in a transfer coding other than chunked is refused', async () => {
   const { api, gateway } = await setUpApi(ok);
   const received = await exchangeRaw(
     gateway.url,
@@ -153,7 +153,7 @@ test('a body that was coded for this hop beyond its chunks is refused', async ()
   expect(api.seen).toEqual([]);
 });
 
-test('as many requests as a caller pipelines leave nothing on its socket', async () => {
+test('pipelined requests leave no listeners on the socket of their caller', async () => {
   const warnings: Error[] = [];
   const onWarning = (warning: Error): void => void warnings.push(warning);
   process.on('warning', onWarning);
@@ -168,7 +168,7 @@ test('as many requests as a caller pipelines leave nothing on its socket', async
 });
 
 describe('when the drain timeout is over', () => {
-  test('a call whose body is still coming is refused and logged', async () => {
+  test('a call whose body is incomplete is refused and logged', async () => {
     const { gateway } = await setUpApi(ok);
     const raw = await openRaw(gateway.url);
     raw.write('POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nabc');

@@ -43,7 +43,7 @@ describe('an answer passes byte for byte', () => {
     }
   });
 
-  test.each([204, 304])('%d has no body, and the connection goes on', async (status) => {
+  test.each([204, 304])('%d has no body, and the connection stays open', async (status) => {
     const { gateway } = await setUpApi((_incoming, outgoing) => {
       outgoing.writeHead(status, { etag: '"a"' }).end();
     });
@@ -57,7 +57,7 @@ describe('an answer passes byte for byte', () => {
     raw.socket.destroy();
   });
 
-  test('204 has no length either, whatever the API says (RFC 9110 §8.6)', async () => {
+  test('204 has no Content-Length, even if the API sends one (RFC 9110 §8.6)', async () => {
     const { gateway } = await setUpApi((_incoming, outgoing) => {
       outgoing.writeHead(204, { 'content-length': '0', etag: '"a"' }).end();
     });
@@ -67,7 +67,7 @@ describe('an answer passes byte for byte', () => {
     expect(headers).not.toHaveProperty('content-length');
   });
 
-  test('HEAD has the length of what GET would have, and no body', async () => {
+  test('HEAD has the Content-Length of a GET, and no body', async () => {
     const { gateway } = await setUpApi((_incoming, outgoing) => {
       outgoing.writeHead(200, { 'content-length': '12345', 'content-type': 'application/json' });
       outgoing.end();
@@ -82,7 +82,7 @@ describe('an answer passes byte for byte', () => {
     expect(raw.received.endsWith('\r\n\r\n')).toBe(true);
   });
 
-  test('with headers that repeat, keep their case, and hold any byte', async () => {
+  test('with repeated headers, in their case, with any bytes', async () => {
     const api = await startRawServer((raw) => {
       void raw
         .until((text) => text.includes('\r\n\r\n'))
@@ -120,7 +120,7 @@ describe('an answer passes byte for byte', () => {
     expect(trailers).toEqual({ 'x-sum': 'abc' });
   });
 
-  test('to a caller of HTTP/1.0, without chunks', async () => {
+  test('to an HTTP/1.0 caller, without chunks', async () => {
     const { gateway } = await setUpApi((_incoming, outgoing) => {
       outgoing.write('one');
       outgoing.end('two');
@@ -133,7 +133,7 @@ describe('an answer passes byte for byte', () => {
 
 test('pipelined requests are answered in their order', async () => {
   const { api, gateway } = await setUpApi((incoming, outgoing) => {
-    // The first answer is the last to come.
+    // The API gives the first answer last.
     const delay = incoming.url === '/1' ? 50 : 0;
     setTimeout(() => outgoing.end(`<${incoming.url}>`), delay);
   });
@@ -146,12 +146,12 @@ test('pipelined requests are answered in their order', async () => {
   expect(api.seen).toHaveLength(3);
 });
 
-describe('a failure after the headers went out', () => {
+describe('a failure after the headers were sent', () => {
   test.each([
     ['a length', 'Content-Length: 10\r\n\r\nabc'],
     ['chunks', 'Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n'],
     ['wrong chunks', 'Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nxyz\r\n'],
-  ])('of an answer with %s makes reading it fail', async (_name, rest) => {
+  ])('of an answer with %s is an error to its reader', async (_name, rest) => {
     const api = await startRawServer((raw) => {
       void raw
         .until((text) => text.includes('\r\n\r\n'))
@@ -173,7 +173,7 @@ describe('a failure after the headers went out', () => {
 });
 
 describe('informational answers', () => {
-  test('of an early hint pass, of the hop only do not', async () => {
+  test('103 passes, and others do not', async () => {
     const { gateway } = await setUpApi((_incoming, outgoing) => {
       outgoing.writeProcessing();
       outgoing.writeEarlyHints({ link: '</a.css>; rel=preload', 'x-hint': 'b' });
@@ -205,7 +205,7 @@ describe('large bodies', () => {
     return hash.digest('hex');
   }
 
-  /** Most memory that a process has had so far, in bytes. */
+  /** The peak memory of a process, in bytes. */
   function mostMemory(pid: number): number {
     const [, kib = ''] =
       /^VmHWM:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? [];
@@ -238,13 +238,13 @@ describe('large bodies', () => {
       down.once('response', resolve);
     });
     expect(await hashOf(incoming)).toBe(EXPECTED);
-    // Freed buffers lie about for a while; what is kept whole would be twice as much.
+    // Freed buffers stay in memory for a while; a body held as a whole would be twice as much.
     expect(mostMemory(gateway.pid) - before).toBeLessThan(150 * MIB);
     const lines = await gateway.log.wait('call', 3);
     expect(lines.slice(1)).toMatchObject([{ bytesIn: SIZE }, { bytesOut: SIZE }]);
   });
 
-  test('do not pile up behind a caller that reads slowly', async () => {
+  test('are not buffered for a caller that reads slowly', async () => {
     let written = 0;
     const { gateway } = await setUpApi((_incoming, outgoing) => {
       const more = (): void => {
@@ -264,13 +264,13 @@ describe('large bodies', () => {
         setTimeout(resolve, 200);
       });
     }
-    // The rest is in the kernel's socket buffers.
+    // These bytes are in the kernel's socket buffers.
     expect(written).toBeLessThan(40 * MIB);
     raw.socket.destroy();
   });
 });
 
-test('a caller that leaves its answer unread does not keep a socket to the API for ever', async () => {
+test('a caller that never reads its answer loses its socket to the API after a while', async () => {
   let aborted = false;
   const { gateway } = await setUpApi(
     (_incoming, outgoing) => {
@@ -291,11 +291,11 @@ test('a caller that leaves its answer unread does not keep a socket to the API f
   raw.socket.pause();
   const [line] = await gateway.log.wait('call', 1);
   expect(line).toMatchObject({ status: 200, code: 'body-timeout', outcome: 'failed' });
-  await until('the API is left', () => aborted);
+  await until('the gateway closes the socket to the API', () => aborted);
   raw.socket.destroy();
 });
 
-test('requests keep what is between caller and API, and lose what is for the hop', async () => {
+test('requests keep end-to-end headers and lose hop-by-hop headers', async () => {
   const { api, gateway } = await setUpApi(ok);
   await exchangeRaw(
     gateway.url,

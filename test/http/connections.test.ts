@@ -8,7 +8,7 @@ import { setUpGateway, ok, setUpApi } from './setup.ts';
 const POST = 'POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi';
 
 describe('an idle connection of a caller', () => {
-  test('is told how long it may be idle, and is closed in good order after that', async () => {
+  test('receives the idle timeout, and is closed with a FIN after it', async () => {
     const { gateway } = await setUpApi(ok, { HEADGATE_KEEPALIVE_TIMEOUT: '1s' });
     const raw = await openRaw(gateway.url);
     raw.write(POST);
@@ -17,13 +17,13 @@ describe('an idle connection of a caller', () => {
     expect(await raw.end()).toBe('end');
   });
 
-  test('serves a request that came in time though it was read late', async () => {
+  test('serves a request that arrived in time, even if the gateway reads it late', async () => {
     const { gateway } = await setUpApi(ok, { HEADGATE_KEEPALIVE_TIMEOUT: '100ms' });
     const raw = await openRaw(gateway.url);
     raw.write(POST);
     await raw.until((text) => text.endsWith('ok'));
     raw.write(POST);
-    // The request lies in the socket while the event loop stands still beyond the idle timeout.
+    // The request is in the socket while the event loop is blocked beyond the idle timeout.
     const until = performance.now() + 1500;
     while (performance.now() < until);
     const answered = (text: string): number => text.split('HTTP/1.1 200').length - 1;
@@ -32,7 +32,7 @@ describe('an idle connection of a caller', () => {
     raw.socket.destroy();
   });
 
-  test('is probed after 15 s, so that a vanished caller is found out', async () => {
+  test('is probed after 15 s, which detects a caller that vanished', async () => {
     const { gateway } = await setUpApi(ok);
     const port = Number(new URL(gateway.url).port);
     const client = connect(port, '127.0.0.1');
@@ -45,7 +45,7 @@ describe('an idle connection of a caller', () => {
       .split('\n')
       .map((line) => line.trim().split(/\s+/))
       .find(([, address, , state]) => address === local && state === '01');
-    // The kernel's own word for it: timer 2 is keep-alive, its time in hundredths of a second.
+    // The kernel's table of sockets: timer 2 is keep-alive, its time in hundredths of a second.
     const [timer, ticks = ''] = (row?.[5] ?? '').split(':');
     expect(timer).toBe('02');
     expect(Number.parseInt(ticks, 16)).toBeLessThanOrEqual(1500);
@@ -61,7 +61,7 @@ describe('a socket to the API', () => {
         .then(() => {
           answered.push(1);
           raw.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok');
-          // Without a word of warning, and just as the next request is on its way.
+          // Without a notice, and just as the next request is sent.
           raw.socket.end();
         });
     });
@@ -92,7 +92,7 @@ describe('a socket to the API', () => {
     }
   });
 
-  test('is used again while it is good', async () => {
+  test('is reused while it is open', async () => {
     const { api, gateway } = await setUpApi(ok);
     for (let i = 0; i < 20; i++) await ask(`${gateway.url}/a`, { method: 'POST', body: 'hi' });
     expect(api.connections).toBe(1);
@@ -100,7 +100,7 @@ describe('a socket to the API', () => {
 });
 
 describe('Via', () => {
-  test('tells the API of us, of other gateways of our kind, and of nobody else', async () => {
+  test('names this gateway and other Headgates to the API, and no other proxies', async () => {
     const { api, gateway } = await setUpApi(ok);
     await ask(`${gateway.url}/a`, {
       headers: { via: '1.0 squid.internal:3128 (secret), 1.1 headgate-0123abcd' },
@@ -108,7 +108,7 @@ describe('Via', () => {
     expect(api.seen[0]?.headers.via).toMatch(/^1\.1 headgate-0123abcd, 1\.1 headgate-[0-9a-f]{8}$/);
   });
 
-  test('with our own id in it is a loop', async () => {
+  test('with the id of this gateway means a loop', async () => {
     const { api, gateway } = await setUpApi(ok);
     await ask(`${gateway.url}/a`);
     const { via = '' } = api.seen[0]?.headers ?? {};
@@ -118,7 +118,7 @@ describe('Via', () => {
     expect(api.seen).toHaveLength(1);
   });
 
-  test('can be left out', async () => {
+  test('can be switched off', async () => {
     const { api, gateway } = await setUpApi(ok, { HEADGATE_VIA: 'off' });
     await ask(`${gateway.url}/a`, { headers: { via: '1.1 headgate-0123abcd' } });
     expect(api.seen[0]?.headers.via).toBeUndefined();

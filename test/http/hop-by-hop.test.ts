@@ -1,5 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import { headersForApi, headersForCaller, isIdentifying } from '../../src/http/hop-by-hop.ts';
+import { headersForCaller, isIdentifying, makeHeadersForApi } from '../../src/http/hop-by-hop.ts';
+
+const headersForApi = makeHeadersForApi();
 
 describe('header fields', () => {
   test('that are hop-by-hop or listed in Connection are not forwarded in either direction', () => {
@@ -54,8 +56,30 @@ describe('header fields', () => {
     expect(headersForApi([name, '10.0.0.7', 'X-Kept', 'yes'])).toEqual(['X-Kept', 'yes']);
   });
 
+  test.each([
+    'X-HTTP-Method-Override',
+    'X-HTTP-Method',
+    'X-Method-Override',
+    'X-Original-URL',
+    'X-Rewrite-URL',
+    'X_Real_IP',
+    'Headgate_Caller',
+    '_',
+    'baggage',
+  ])(
+    'that may stand for another request or caller are not forwarded unless allowed: %s',
+    (name) => {
+      const headers = [name, 'DELETE', 'X-Kept', 'yes'];
+      expect(headersForApi(headers)).toEqual(['X-Kept', 'yes']);
+      expect(headersForCaller(headers)).toEqual(headers);
+      const allowing = makeHeadersForApi({ allowed: [name.toLowerCase()] });
+      expect(allowing(headers)).toEqual(headers);
+      expect(allowing(['a_b', '1'])).toEqual([]);
+    },
+  );
+
   test('that the gateway replaces or answers itself are not forwarded', () => {
     const headers = ['Host', 'gate', 'Expect', '100-continue', 'Accept', '*/*'];
-    expect(headersForApi(headers, new Set(['host', 'accept']))).toEqual([]);
+    expect(makeHeadersForApi({ replaced: ['host', 'accept'] })(headers)).toEqual([]);
   });
 });

@@ -6,7 +6,7 @@ import { setUpApi } from './setup.ts';
 
 const CALLS = fileURLToPath(new URL('java/Calls.java', import.meta.url));
 
-test('Java’s own client, which offers h2c with its requests, is answered in HTTP/1.1', async () => {
+test('Java’s HttpClient, whose requests offer an upgrade to h2c, is answered in HTTP/1.1', async () => {
   const { api, gateway } = await setUpApi((incoming, outgoing) => {
     let bytes = 0;
     incoming.on('data', (chunk: Buffer) => {

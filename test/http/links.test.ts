@@ -5,7 +5,7 @@ import { ask } from '../support/ask.ts';
 import type { TestGateway } from '../support/gateway.ts';
 import { setUpGateway, setUpApi } from './setup.ts';
 
-/** What the API answers, given its own origin. */
+/** The API's answer, given its own origin. */
 interface Reply {
   readonly status?: number;
   readonly headers?: Record<string, string>;
@@ -29,8 +29,8 @@ const list = (next: string | null): string =>
   `{ "count":1, "schema_version" : 3,"links":{"previous":null, "next":${JSON.stringify(next)}},\n` +
   `  "results":[{"id":12345678901234567890,"name":"\u00e9\u4e2d","url":"https://elsewhere.example/"}]}`;
 
-describe('links to the API lead through the gateway', () => {
-  test('in Location and in every target of Link, and nowhere else', async () => {
+describe('links to the API are rewritten to the gateway', () => {
+  test('in Location and in every target of Link, and in no other header', async () => {
     const { gateway } = await apiOf((origin) => ({
       status: 201,
       headers: {
@@ -48,7 +48,7 @@ describe('links to the API lead through the gateway', () => {
     expect(headers['x-note']).not.toContain(gateway.url);
   });
 
-  test('to the name that the caller used, over TLS where a proxy in front says so', async () => {
+  test('to the host that the caller used, over TLS if a proxy in front reports it', async () => {
     const { gateway } = await apiOf((origin) => ({ headers: { location: `${origin}/a` } }));
     const { port } = new URL(gateway.url);
     const called = await ask(`${gateway.url}/a`, { headers: { host: `gate.internal:${port}` } });
@@ -59,7 +59,7 @@ describe('links to the API lead through the gateway', () => {
     expect(tls.headers.location).toBe('https://gate.internal/a');
   });
 
-  test('less the base path, which the gateway puts in front again', async () => {
+  test('without the base path, which the gateway adds to each request', async () => {
     const { api, gateway } = await apiOf(
       (origin) => ({
         headers: { location: '/v4/domains/7', link: `<${origin}/other>; rel="up"` },
@@ -69,13 +69,13 @@ describe('links to the API lead through the gateway', () => {
     );
     const { headers, text } = await ask(`${gateway.url}/domains`);
     expect(headers.location).toBe('/domains/7');
-    // Outside the base path there is no way through the gateway.
+    // The gateway cannot reach a URL outside the base path.
     expect(headers['link']).toBe(`<${api.url}/other>; rel="up"`);
     expect(text).toBe(list(`${gateway.url}/domains?page=2`));
     expect(api.seen.at(-1)?.url).toBe('/v4/domains');
   });
 
-  test('in the links of a JSON list, every other byte as it was', async () => {
+  test('in the links of a JSON list, and all other bytes stay as they are', async () => {
     const { gateway } = await apiOf((origin) => ({
       headers: { etag: '"abc"', 'content-md5': 'x' },
       body: list(`${origin}/domains?page=2&q=%C3%A9`),
@@ -84,7 +84,7 @@ describe('links to the API lead through the gateway', () => {
     expect(complete).toBe(true);
     expect(text).toBe(list(`${gateway.url}/domains?page=2&q=%C3%A9`));
     expect(headers['content-length']).toBe(String(Buffer.byteLength(text)));
-    // The bytes are others: what vouches for them byte by byte must not be kept.
+    // The bytes differ, so headers that identify the old ones must not be kept.
     expect(headers.etag).toBe('W/"abc"');
     expect(headers['content-md5']).toBeUndefined();
   });
@@ -100,7 +100,7 @@ describe('links to the API lead through the gateway', () => {
   test.each([
     ['gzip', gzipSync, gunzipSync],
     ['br', brotliCompressSync, brotliDecompressSync],
-  ])('in a list that comes as %s, and leaves so', async (coding, encode, decode) => {
+  ])('in a list in the content coding %s, which is kept', async (coding, encode, decode) => {
     const { gateway } = await apiOf((origin) => ({
       headers: { 'content-encoding': coding },
       body: encode(list(`${origin}/domains?page=2`)),
@@ -113,7 +113,7 @@ describe('links to the API lead through the gateway', () => {
     expect(decode(body).toString()).toBe(list(`${gateway.url}/domains?page=2`));
   });
 
-  test('and the API is asked for nothing that the gateway cannot read', async () => {
+  test('and the gateway requests only content codings that it can read', async () => {
     const { api, gateway } = await apiOf(() => ({}));
     const asked = async (value: string): Promise<unknown> => {
       await ask(`${gateway.url}/a`, { headers: { 'accept-encoding': value } });
@@ -128,9 +128,9 @@ describe('links to the API lead through the gateway', () => {
 describe('bytes pass untouched', () => {
   const cases: [string, (origin: string) => Reply][] = [
     ['without a link to the API', () => ({ body: list('https://elsewhere.example/a') })],
-    ['of a name that only begins like ours', (o) => ({ body: list(`${o}0/a`) })],
+    ['of a host whose name only begins like the API’s', (o) => ({ body: list(`${o}0/a`) })],
     ['under another pointer', (o) => ({ body: `{"next":"${o}/a","links":["${o}/a"]}` })],
-    ['that are no JSON', (o) => ({ body: `links {"links":{"next":"${o}/a"}}` })],
+    ['that are not JSON', (o) => ({ body: `links {"links":{"next":"${o}/a"}}` })],
     [
       'of another type',
       (o) => ({ headers: { 'content-type': 'text/plain' }, body: list(`${o}/a`) }),
@@ -165,7 +165,7 @@ describe('bytes pass untouched', () => {
     expect(headers['content-encoding']).toBe(sent.headers?.['content-encoding']);
   });
 
-  test('and so do headers, when HEADGATE_REWRITE_LINKS is off', async () => {
+  test('as do headers, when HEADGATE_REWRITE_LINKS is off', async () => {
     const { api, gateway } = await apiOf(
       (origin) => ({ headers: { location: `${origin}/a` }, body: list(`${origin}/a`) }),
       { settings: { HEADGATE_REWRITE_LINKS: 'off' } },
@@ -178,7 +178,7 @@ describe('bytes pass untouched', () => {
     expect(api.seen.at(-1)?.headers['accept-encoding']).toBe('dcb');
   });
 
-  test('in a list that breaks off before any of it was sent, which is told as such', async () => {
+  test('in a list that breaks off before any of it was sent, and the call is logged as failed', async () => {
     const { gateway } = await setUpApi((_incoming, outgoing) => {
       outgoing.writeHead(200, { 'content-type': 'application/json', 'content-length': '100' });
       outgoing.write('{"links":', () => outgoing.destroy());

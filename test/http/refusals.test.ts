@@ -5,7 +5,7 @@ import { parserProblem } from '../../src/gateway/socket-refusals.ts';
 import { exchangeRaw, openRaw } from '../support/raw-socket.ts';
 import { ok, setUpApi } from './setup.ts';
 
-/** The one answer in what came: its status, its problem, and that nothing follows. */
+/** The only answer in the bytes received: its status and its problem. Throws if more follows. */
 function refusalIn(received: string): { status: number; code: string; title: string } {
   const [head = '', body = '', ...rest] = received.split('\r\n\r\n');
   expect(rest).toEqual([]);
@@ -19,7 +19,7 @@ function refusalIn(received: string): { status: number; code: string; title: str
 
 const CLOSE = 'Connection: close\r\n\r\n';
 
-describe('what is no request is refused with a problem and one line', () => {
+describe('bytes that are not a request are refused with a problem and logged once', () => {
   const cases: [string, string, number, string][] = [
     ['a request line that is none', 'hello\r\n\r\n', 400, 'bad-request'],
     ['no protocol', `GET /a\r\nHost: a\r\n${CLOSE}`, 400, 'bad-request'],
@@ -78,11 +78,19 @@ describe('what is no request is refused with a problem and one line', () => {
       'bad-request',
     ],
     [
+      'a transfer coding in HTTP/1.0',
+      'POST / HTTP/1.0\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n',
+      400,
+      'bad-request',
+    ],
+    [
       'CONNECT',
       'CONNECT evil.example:443 HTTP/1.1\r\nHost: a\r\n\r\n',
       501,
       'method-not-supported',
     ],
+    ['TRACE', `TRACE /a HTTP/1.1\r\nHost: a\r\n${CLOSE}`, 501, 'method-not-supported'],
+    ['TRACK', `TRACK /a HTTP/1.1\r\nHost: a\r\n${CLOSE}`, 501, 'method-not-supported'],
     [
       'another host',
       `GET http://evil.example/ HTTP/1.1\r\nHost: evil.example\r\n${CLOSE}`,
@@ -90,7 +98,7 @@ describe('what is no request is refused with a problem and one line', () => {
       'forbidden-target',
     ],
     [
-      'an expectation that nobody knows',
+      'an unknown expectation',
       `GET / HTTP/1.1\r\nHost: a\r\nExpect: tea\r\n${CLOSE}`,
       417,
       'expectation-failed',
@@ -126,8 +134,8 @@ describe('what is no request is refused with a problem and one line', () => {
   });
 });
 
-describe('a body that turns out to be wrong', () => {
-  test('in its framing ends its call with a problem and one line', async () => {
+describe('a body', () => {
+  test('with wrong framing ends its call with a problem and one log line', async () => {
     const { gateway } = await setUpApi(ok);
     const raw = await openRaw(gateway.url);
     raw.write(
@@ -139,7 +147,7 @@ describe('a body that turns out to be wrong', () => {
     expect(lines).toMatchObject([{ status: 400, code: 'bad-request', method: 'POST', bytesIn: 2 }]);
   });
 
-  test('in its length, when none was declared, is cut off and never whole at the API', async () => {
+  test('that grows too large without a declared length is cut off, and incomplete at the API', async () => {
     const { gateway, api } = await setUpApi(ok, {
       HEADGATE_BODY_LIMIT: '1KiB',
       HEADGATE_BODY_MAX: '4KiB',
@@ -156,8 +164,8 @@ describe('a body that turns out to be wrong', () => {
   });
 });
 
-describe('bytes that are no request, behind one that is', () => {
-  test('do not disturb its answer, and have a line of their own', async () => {
+describe('bytes that are not a request, behind a request', () => {
+  test('do not disturb its answer, and are logged on their own', async () => {
     const { gateway } = await setUpApi(ok);
     const received = await exchangeRaw(
       gateway.url,
@@ -176,7 +184,18 @@ describe('bytes that are no request, behind one that is', () => {
   });
 });
 
-test('a caller that resets a refused CONNECT does no harm, and one that stays is let go', async () => {
+test('a request behind a transfer coding in HTTP/1.0 is not sent, because no framing is certain', async () => {
+  const { api, gateway } = await setUpApi(ok);
+  const chunked = 'Connection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n';
+  const received = await exchangeRaw(
+    gateway.url,
+    `POST /one HTTP/1.0\r\n${chunked}GET /behind HTTP/1.1\r\nHost: a\r\n\r\n`,
+  );
+  expect(refusalIn(received)).toMatchObject({ status: 400, code: 'bad-request' });
+  expect(api.seen).toEqual([]);
+});
+
+test('a refused CONNECT does no harm if its caller resets it, and is closed if its caller stays', async () => {
   const { gateway } = await setUpApi(ok);
   const resets = await openRaw(gateway.url);
   resets.write('CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n');
@@ -187,7 +206,7 @@ test('a caller that resets a refused CONNECT does no harm, and one that stays is
   stays.write('CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n');
   stays.resume();
   await once(stays, 'end');
-  // Our side stays open: only a failing write can tell that the gateway has let go.
+  // This side stays open: only a write that fails shows that the gateway has closed it.
   const letGo = new Promise<void>((resolve) => {
     stays.on('error', () => undefined).on('close', () => resolve());
   });
@@ -197,13 +216,13 @@ test('a caller that resets a refused CONNECT does no harm, and one that stays is
   expect(await gateway.log.wait('call', 2)).toMatchObject([{ status: 501 }, { status: 501 }]);
 });
 
-test('headers that do not come to an end are a 408, a broken connection is nobody to answer', () => {
+test('incomplete headers are answered with 408, a broken connection is not answered', () => {
   const timeout = Object.assign(new Error('late'), { code: 'ERR_HTTP_REQUEST_TIMEOUT' });
   expect(parserProblem(timeout)?.code).toBe('request-timeout');
   expect(parserProblem(Object.assign(new Error('gone'), { code: 'ECONNRESET' }))).toBeUndefined();
 });
 
-test('a request that is refused before it has come whole can be sent to its end', async () => {
+test('a request that is refused before it is complete can be sent to its end', async () => {
   const { gateway } = await setUpApi(ok);
   const raw = await openRaw(gateway.url);
   raw.write(`GET / HTTP/1.1\r\nHost: a\r\nX: ${'a'.repeat(70_000)}`);

@@ -1,6 +1,6 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { maskPath, normaliseTarget, type Target } from '../../src/http/target.ts';
+import { makeQueryMask, maskPath, normaliseTarget, type Target } from '../../src/http/target.ts';
 
 const OURS = new Set(['gate.example', 'gate.example:8080', 'api.example']);
 const target = (raw: string, method = 'GET'): Target =>
@@ -64,6 +64,33 @@ describe('a request target', () => {
     expect(target(raw)).toMatchObject({ kind: 'bad', reason: expect.stringMatching(/./) });
   });
 
+  test.each([
+    '/x/..%2ftokens/SECRET',
+    '/..%2F..%2Fadmin',
+    '/%2e%2e%2fadmin',
+    '/a/..%5cb',
+    '/a%2f../b%2F..',
+    '/x/..;/tokens/SECRET',
+    '/x/..;a=1/tokens',
+    '/x/.;/tokens',
+    '/a;/..;/b',
+    '/%252e%252e%252fadmin',
+    '/%25252e%25252e%25252fadmin',
+    '/x/..%3b/tokens',
+  ])('is refused for the dot segment that it hides: %s', (raw) => {
+    expect(target(raw)).toMatchObject({
+      kind: 'bad',
+      reason: expect.stringMatching(/dot segment/),
+    });
+  });
+
+  test.each(['/a;b=..', '/a%2Fb', '/group%2Fproject..x', '/a/...;x', '/v1.2;a=1', '/50%25'])(
+    'is accepted: %s',
+    (raw) => {
+      expect(target(raw)).toMatchObject({ kind: 'ok', path: raw });
+    },
+  );
+
   test('may be * only for OPTIONS', () => {
     expect(target('*', 'OPTIONS')).toEqual({ kind: 'ok', path: '*', query: '' });
   });
@@ -126,6 +153,11 @@ describe('the mask of a path', () => {
     ['//tokens//abc', '//tokens//***'],
     ['/tokens%2Fabc', '/tokens%2F***'],
     ['/tokens/abc%2Fdef', '/tokens/***'],
+    ['/tokens%5Cabc', '/tokens%5C***'],
+    ['/tokens;x/abc', '/tokens;x/***'],
+    ['/tokens;x=1%2Fabc/d', '/tokens;x=1%2F***/d'],
+    ['/tokens%3Bx/abc;y=2', '/tokens%3Bx/***'],
+    ['/tokens;', '/tokens;'],
     ['/tokens', '/tokens'],
     ['/tokens/', '/tokens/'],
     ['/tokensabc/def', '/tokensabc/def'],
@@ -148,6 +180,47 @@ describe('the mask of a path', () => {
         expect(maskPath(`/${first}${spelled}${second}SECRET`, ['/tokens/*'])).not.toContain(
           'SECRET',
         );
+      }),
+    );
+  });
+});
+
+describe('a query mask', () => {
+  const mask = makeQueryMask(['access_token', 'Key']);
+
+  test.each([
+    ['access_token=SECRET', 'access_token=***'],
+    ['a=1&access_token=SECRET&b=2', 'a=1&access_token=***&b=2'],
+    ['key=SECRET&KEY=SECRET', 'key=***&KEY=***'],
+    ['ACCESS%5FTOKEN=SECRET', 'ACCESS%5FTOKEN=***'],
+    ['%61ccess_t%6Fken=SECRET=SECRET', '%61ccess_t%6Fken=***'],
+    ['+key+=SECRET', '+key+=***'],
+    ['key[]=SECRET&key[a]=SECRET', 'key[]=***&key[a]=***'],
+    ['a=1;key=SECRET;SECRET&b=2', 'a=1;key=***&b=2'],
+    ['key=', 'key=***'],
+    ['', ''],
+    ['key', 'key'],
+    ['a=key&monkey=1&keys=2', 'a=key&monkey=1&keys=2'],
+    ['&&=&;;a', '&&=&;;a'],
+  ])('shows %s as %s', (query, shown) => {
+    expect(mask(query)).toBe(shown);
+  });
+
+  test('hides a value however its name is spelled', () => {
+    const spelling = fc
+      .array(fc.constantFrom('plain', 'upper', 'escaped'), { minLength: 3, maxLength: 3 })
+      .map((ways) =>
+        ways
+          .map((way, i) => {
+            const letter = 'key'.charAt(i);
+            if (way === 'escaped') return `%${letter.charCodeAt(0).toString(16)}`;
+            return way === 'upper' ? letter.toUpperCase() : letter;
+          })
+          .join(''),
+      );
+    fc.assert(
+      fc.property(spelling, fc.constantFrom('', 'a=1&', 'a;'), (name, before) => {
+        expect(mask(`${before}${name}=SECRET&c=3`)).toBe(`${before}${name}=***&c=3`);
       }),
     );
   });

@@ -44,7 +44,7 @@ function askTls(url: string, ca: string, host: string): Promise<TlsAnswer> {
   });
 }
 
-test('callers with a hard-coded https URL are served under that name', async () => {
+test('callers with a fixed https URL are served under its name', async () => {
   const { gateway } = await setUpApi(
     (incoming, outgoing) => {
       outgoing.setHeader('location', `http://${incoming.headers.host}/b`);
@@ -57,7 +57,7 @@ test('callers with a hard-coded https URL are served under that name', async () 
   expect(answer).toMatchObject({ status: 200, location: 'https://api.example/b' });
 });
 
-test('what is no request over TLS is refused with a problem and one line', async () => {
+test('bytes over TLS that are not a request are refused with a problem and logged once', async () => {
   const { gateway } = await setUpApi(ok, {
     HEADGATE_TLS_CERT: first.certPath,
     HEADGATE_TLS_KEY: first.keyPath,
@@ -69,7 +69,7 @@ test('what is no request over TLS is refused with a problem and one line', async
   expect(await gateway.log.wait('call', 1)).toMatchObject([{ code: 'bad-request' }]);
 });
 
-test('a new certificate is taken up, and an unusable one is not', async () => {
+test('a new certificate is used, and an invalid one is not', async () => {
   const certPath = join(certificates.folder, 'live.crt');
   const keyPath = join(certificates.folder, 'live.key');
   copyFileSync(first.certPath, certPath);
@@ -87,13 +87,13 @@ test('a new certificate is taken up, and an unusable one is not', async () => {
 
   copyFileSync(second.certPath, certPath);
   copyFileSync(second.keyPath, keyPath);
-  await until('the new certificate is shown', async () => {
+  await until('the gateway presents the new certificate', async () => {
     const { fingerprint } = await askTls(gateway.url, ca, 'api.example');
     return fingerprint !== before.fingerprint;
   });
 });
 
-test('a certificate without its key, or with another one’s, is refused at the start', async () => {
+test('a certificate without a key, or with another certificate’s key, is refused at the start', async () => {
   await expect(
     setUpGateway('http://127.0.0.1:1', { HEADGATE_TLS_CERT: first.certPath }),
   ).rejects.toThrow('HEADGATE_TLS_KEY: expected a file, because HEADGATE_TLS_CERT is set');

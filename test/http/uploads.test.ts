@@ -25,7 +25,7 @@ describe('a caller that expects 100-continue', () => {
     raw.socket.destroy();
   });
 
-  test('sends a large body only when its turn has come', async () => {
+  test('sends a large body only when its request is granted', async () => {
     const { api, gateway, release } = await setUpHeldApi();
     const raw = await post(gateway.url, 2 * MIB, EXPECT);
     await untilWaiting(gateway, 1);
@@ -39,7 +39,7 @@ describe('a caller that expects 100-continue', () => {
     raw.socket.destroy();
   });
 
-  test('is told to close when it is refused before it sent', async () => {
+  test('receives Connection: close when it is refused before it sent its body', async () => {
     const { gateway } = await setUpApi(ok, { HEADGATE_BODY_MAX: '1KiB' });
     const raw = await post(gateway.url, 2 * KIB, EXPECT);
     await raw.end();
@@ -47,7 +47,7 @@ describe('a caller that expects 100-continue', () => {
     expect(raw.received).not.toContain('100 Continue');
   });
 
-  test('and leaves while it waits frees its place at once', async () => {
+  test('and disconnects while it waits frees its place at once', async () => {
     const { gateway } = await setUpHeldApi();
     const raw = await post(gateway.url, 2 * MIB, EXPECT);
     await untilWaiting(gateway, 1);
@@ -57,7 +57,7 @@ describe('a caller that expects 100-continue', () => {
   });
 });
 
-describe('a caller that leaves', () => {
+describe('a caller that disconnects', () => {
   test('while it waits frees its place at once', async () => {
     const { api, gateway } = await setUpHeldApi();
     const raw = await openRaw(gateway.url);
@@ -69,19 +69,7 @@ describe('a caller that leaves', () => {
     expect(api.seen.map(({ url }) => url)).toEqual(['/held']);
   });
 
-  test('while a pipelined request of it waits frees both places', async () => {
-    const { gateway } = await setUpHeldApi();
-    const raw = await openRaw(gateway.url);
-    raw.write('GET /1 HTTP/1.1\r\nHost: a\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\n');
-    await untilWaiting(gateway, 2);
-    raw.socket.destroy();
-    expect(await gateway.log.wait('call', 2)).toMatchObject([
-      { outcome: 'aborted' },
-      { outcome: 'aborted' },
-    ]);
-  });
-
-  test('in the middle of a small body is told from one that stalls', async () => {
+  test('in the middle of a small body is logged as gone, not as stalled', async () => {
     const { gateway } = await setUpApi(ok);
     const raw = await post(gateway.url, 10);
     raw.write('hello');
@@ -90,7 +78,7 @@ describe('a caller that leaves', () => {
     expect(line).toMatchObject({ outcome: 'aborted', attempts: 0, bytesIn: 5 });
   });
 
-  test('by a reset while nobody reads its large body is found out', async () => {
+  test('by a reset is noticed even while its large body is not read', async () => {
     const { gateway } = await setUpHeldApi();
     const raw = await post(gateway.url, 4 * MIB);
     raw.write(Buffer.alloc(4 * MIB));
@@ -109,13 +97,13 @@ describe('a caller that leaves', () => {
     });
     const raw = await openRaw(gateway.url);
     raw.write('GET /slow HTTP/1.1\r\nHost: a\r\n\r\n');
-    await until('the API has it', () => api.seen.length === 1);
+    await until('the API has the request', () => api.seen.length === 1);
     raw.socket.destroy();
-    await until('the API is left', () => closed);
+    await until('the gateway closes the socket to the API', () => closed);
     expect(await gateway.log.wait('call', 1)).toMatchObject([{ outcome: 'aborted', attempts: 1 }]);
   });
 
-  test('in the middle of its upload never looks finished to the API', async () => {
+  test('in the middle of its upload leaves an incomplete request at the API', async () => {
     let ended = false;
     let closed = false;
     const { gateway, api } = await setUpApi(
@@ -137,9 +125,9 @@ describe('a caller that leaves', () => {
         framing.startsWith('T') ? `800\r\n${'a'.repeat(2 * KIB)}\r\n` : 'a'.repeat(2 * KIB),
       );
       const before = api.seen.length;
-      await until('the API has some', () => api.seen.length > before || closed);
+      await until('the API has a part', () => api.seen.length > before || closed);
       raw.socket.destroy();
-      await until('the API is left', () => closed);
+      await until('the gateway closes the socket to the API', () => closed);
     }
     expect(ended).toBe(false);
   });
@@ -164,21 +152,21 @@ describe('an upload that stalls', () => {
     expect(raw.received).toMatch(/^HTTP\/1\.1 408 /);
     const [line] = await gateway.log.wait('call', 1);
     expect(line).toMatchObject({ status: 408, code: 'body-timeout', outcome: 'failed' });
-    if (limit === '1KiB') await until('the API is left', () => aborted === 1);
+    if (limit === '1KiB') await until('the API is disconnected', () => aborted === 1);
     raw.socket.destroy();
   });
 
-  test('is not one while nobody reads it', async () => {
+  test('does not count as stalled while its request waits', async () => {
     const { gateway, release } = await setUpHeldApi({ HEADGATE_BODY_IDLE_TIMEOUT: '100ms' });
     const started = performance.now();
     const answered = ask(`${gateway.url}/up`, { method: 'POST', body: Buffer.alloc(8 * MIB, 'a') });
     await untilWaiting(gateway, 1);
-    await until('it has waited for long', () => performance.now() - started > 500);
+    await until('it has waited longer than the timeout', () => performance.now() - started > 500);
     release();
     expect(await answered).toMatchObject({ status: 200, text: 'ok' });
   });
 
-  test('is not one while the API does not read it', async () => {
+  test('does not count as stalled while the API does not read it', async () => {
     const { gateway } = await setUpApi(
       (incoming, outgoing) => {
         setTimeout(() => ok(incoming, outgoing), 500);
@@ -191,8 +179,8 @@ describe('an upload that stalls', () => {
   });
 });
 
-describe('an upload that is answered before it has come leaves its connection good for more', () => {
-  /** How many answers of this status an upload and the request behind it get. */
+describe('an upload that is answered before its end leaves its connection usable', () => {
+  /** The number of answers with this status to an upload and to the request behind it. */
   async function answersTo(url: string, status: number): Promise<number> {
     const raw = await openRaw(url);
     raw.write('POST /up HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n');
@@ -220,9 +208,9 @@ describe('an upload that is answered before it has come leaves its connection go
   });
 });
 
-describe('the bodies that wait', () => {
-  test('are bounded together, and the flow that holds most pays', async () => {
-    const { gateway, release } = await setUpHeldApi({ HEADGATE_BODY_MEMORY: '64KiB' });
+describe('the buffered bodies of waiting requests', () => {
+  test('share one bound, and the flow that holds most is shed', async () => {
+    const { gateway, release } = await setUpHeldApi({ HEADGATE_BODY_MEMORY: '128KiB' });
     const send = (caller: string, kib: number): ReturnType<typeof ask> =>
       ask(`${gateway.url}/${caller}`, {
         method: 'POST',
@@ -231,7 +219,7 @@ describe('the bodies that wait', () => {
       });
     const greedy = [];
     for (const count of [1, 2, 3]) {
-      greedy.push(send('greedy', 20));
+      greedy.push(send('greedy', 32));
       await untilWaiting(gateway, count);
     }
     const modest = send('modest', 10);
@@ -244,15 +232,15 @@ describe('the bodies that wait', () => {
     for (const answer of await Promise.all([...greedy.slice(0, 2), modest])) {
       expect(answer.status).toBe(200);
     }
-    // What was sent and answered holds nothing any more.
-    for (let i = 0; i < 5; i++) expect((await send('greedy', 60)).status).toBe(200);
+    // Requests that were answered hold no memory.
+    for (let i = 0; i < 5; i++) expect((await send('greedy', 110)).status).toBe(200);
     const lines = await gateway.log.wait('call', 10);
     expect(lines.filter(({ outcome }) => outcome === 'shed')).toMatchObject([
       { caller: 'greedy', code: 'body-memory-full' },
     ]);
   });
 
-  test('are refused by themselves when nobody else waits', async () => {
+  test('are refused when no other request waits', async () => {
     const { gateway } = await setUpApi(ok, { HEADGATE_BODY_MEMORY: '8KiB' });
     const answer = await ask(`${gateway.url}/up`, { method: 'POST', body: Buffer.alloc(9 * KIB) });
     expect(answer.headers['headgate-error']).toBe('body-memory-full');

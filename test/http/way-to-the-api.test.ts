@@ -36,7 +36,7 @@ async function proxyTo(api: Api, authorization?: string): Promise<ForwardProxy> 
 }
 
 describe('HEADGATE_UPSTREAM_ADDRESS', () => {
-  test('is dialled while Host, SNI and the certificate stay the API’s', async () => {
+  test('is where the gateway connects, while Host, SNI and the certificate stay the API’s', async () => {
     const api = await apiWith(overTls);
     const gateway = await setUpGateway('https://api.example', {
       HEADGATE_UPSTREAM_ADDRESS: api.address,
@@ -48,7 +48,7 @@ describe('HEADGATE_UPSTREAM_ADDRESS', () => {
     ]);
   });
 
-  test('takes the port of the URL when it names none', async () => {
+  test('uses the port of the URL if it has none', async () => {
     const api = await apiWith();
     const { port } = new URL(api.url);
     const gateway = await setUpGateway(`http://api.example:${port}`, {
@@ -58,7 +58,7 @@ describe('HEADGATE_UPSTREAM_ADDRESS', () => {
     expect(api.seen).toMatchObject([{ headers: { host: `api.example:${port}` } }]);
   });
 
-  test('does not make another certificate good', async () => {
+  test('does not make a certificate of another name valid', async () => {
     const other = certificates.make('DNS:other.example');
     const api = await apiWith({ tls: other });
     const gateway = await setUpGateway('https://api.example', {
@@ -73,7 +73,7 @@ describe('HEADGATE_UPSTREAM_ADDRESS', () => {
 });
 
 describe('HEADGATE_UPSTREAM_CA', () => {
-  test('is needed for an API that the usual authorities do not know', async () => {
+  test('is required for an API whose certificate no public authority signed', async () => {
     const api = await apiWith(overTls);
     const gateway = await setUpGateway('https://api.example', {
       HEADGATE_UPSTREAM_ADDRESS: api.address,
@@ -83,7 +83,7 @@ describe('HEADGATE_UPSTREAM_CA', () => {
     expect(api.seen).toEqual([]);
   });
 
-  test('must be a file with certificates', async () => {
+  test('must be a file of certificates', async () => {
     const path = join(certificates.folder, 'empty.pem');
     writeFileSync(path, 'nothing\n');
     await expect(
@@ -92,7 +92,7 @@ describe('HEADGATE_UPSTREAM_CA', () => {
   });
 });
 
-describe('a proxy that the environment names', () => {
+describe('a proxy from the environment', () => {
   test('tunnels to an https API, which sees its own name', async () => {
     const api = await apiWith(overTls);
     const proxy = await proxyTo(api, CREDENTIALS);
@@ -112,7 +112,7 @@ describe('a proxy that the environment names', () => {
     expect(api.seen[0]?.headers['proxy-authorization']).toBeUndefined();
   });
 
-  test('forwards to an http API, every header once and in place', async () => {
+  test('forwards to an http API, with each header once and in order', async () => {
     const api = await apiWith();
     const proxy = await proxyTo(api, CREDENTIALS);
     const gateway = await setUpGateway('http://api.example/v4', {
@@ -131,21 +131,24 @@ describe('a proxy that the environment names', () => {
     });
   });
 
-  test.each(['http', 'https'])('that refuses our credentials is no answer (%s)', async (scheme) => {
-    const api = await apiWith(scheme === 'https' ? overTls : {});
-    const proxy = await proxyTo(api, CREDENTIALS);
-    const gateway = await setUpGateway(`${scheme}://api.example`, {
-      [`${scheme.toUpperCase()}_PROXY`]: proxy.url,
-      HEADGATE_RETRIES: '0',
-    });
-    const answer = await ask(`${gateway.url}/a`, { method: 'POST', body: 'hi' });
-    expect(answer.status).toBe(502);
-    expect(answer.headers['headgate-error']).toBe('upstream-unreachable');
-    expect(api.seen).toEqual([]);
-    expect(gateway.log.text).toContain('407');
-  });
+  test.each(['http', 'https'])(
+    'that refuses the credentials gives a 502, not its own answer (%s)',
+    async (scheme) => {
+      const api = await apiWith(scheme === 'https' ? overTls : {});
+      const proxy = await proxyTo(api, CREDENTIALS);
+      const gateway = await setUpGateway(`${scheme}://api.example`, {
+        [`${scheme.toUpperCase()}_PROXY`]: proxy.url,
+        HEADGATE_RETRIES: '0',
+      });
+      const answer = await ask(`${gateway.url}/a`, { method: 'POST', body: 'hi' });
+      expect(answer.status).toBe(502);
+      expect(answer.headers['headgate-error']).toBe('upstream-unreachable');
+      expect(api.seen).toEqual([]);
+      expect(gateway.log.text).toContain('407');
+    },
+  );
 
-  test('is passed by for what NO_PROXY names', async () => {
+  test('is not used for the hosts that NO_PROXY names', async () => {
     const api = await apiWith();
     const proxy = await proxyTo(api);
     const gateway = await setUpGateway(api.url, {

@@ -1,4 +1,5 @@
 import { expect, onTestFinished, test } from 'vitest';
+import { ask } from '../support/ask.ts';
 import { startAzion, type Azion } from '../support/azion.ts';
 import { startGatewayProcess, type GatewayProcess } from '../support/gateway-process.ts';
 import { putLoadOn, type Load } from './load.ts';
@@ -40,7 +41,7 @@ test('a load balancer that checks readiness loses no call when a replica stops',
   const { api, gateway, load } = await start({ HEADGATE_DRAIN_DELAY: '10m' });
   gateway.kill('SIGTERM');
   for (;;) {
-    const { status } = await fetch(`${gateway.adminUrl}/health/ready`);
+    const { status } = await ask(`${gateway.adminUrl}/health/ready`);
     if (status === 503) break;
   }
   await load.stop();

@@ -1,5 +1,6 @@
 import { createServer } from 'node:http';
 import { expect, onTestFinished, test } from 'vitest';
+import { CallLimits } from '../../src/gateway/call-limits.ts';
 import { Call } from '../../src/gateway/call.ts';
 import { makeCallerOfKey } from '../../src/gateway/credentials.ts';
 import { makeIdentify } from '../../src/gateway/identify.ts';
@@ -20,6 +21,7 @@ async function startIdentifying(withKeys: boolean): Promise<string> {
     ...settings.config,
     hasToken: false,
     defaultCaller: undefined,
+    callLimits: new CallLimits(1000),
     takeBody: () => NO_BODY,
     viaId: undefined,
     readsAnswers: false,

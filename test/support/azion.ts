@@ -45,6 +45,8 @@ export interface Azion {
   readonly url: string;
   /** The latest calls, oldest first; at most a hundred thousand. */
   readonly seen: readonly SeenCall[];
+  /** The number of calls that it holds for its latency or a `delay:` fault. */
+  readonly delayed: number;
   /** The number of 429s that it sent. */
   readonly throttled: number;
   /** The number of calls that it served and counted. */
@@ -84,12 +86,17 @@ export async function startAzion(options: AzionOptions = {}): Promise<Azion> {
   const faults: Fault[] = [];
   const seen: SeenCall[] = [];
   const route = makeRoutes();
+  let delayed = 0;
   let throttled = 0;
   let operations = 0;
   let origin = '';
   const delay = (ms: number, run: () => void): void => {
-    if (ms > 0) (clock ?? systemClock).after(ms, run);
-    else run();
+    if (ms <= 0) return run();
+    delayed++;
+    (clock ?? systemClock).after(ms, () => {
+      delayed--;
+      run();
+    });
   };
   const now = (): number =>
     (clock?.wallMs() ?? performance.timeOrigin + performance.now()) + skewMs;
@@ -246,6 +253,9 @@ export async function startAzion(options: AzionOptions = {}): Promise<Azion> {
   return {
     url: origin,
     seen,
+    get delayed() {
+      return delayed;
+    },
     get throttled() {
       return throttled;
     },

@@ -2,7 +2,7 @@
 export type LogLine = Readonly<Record<string, unknown>>;
 
 /** How long a test waits for a line before it fails with the lines that came. */
-const PATIENCE_MS = 90_000;
+const PATIENCE_MS = 240_000;
 
 interface Watcher {
   readonly done: () => boolean;

@@ -60,15 +60,9 @@ export function loadSettings(env: Readonly<Record<string, string>>, files: Files
 
 /** Stops a gateway whose drain timeout passes only as the test's clock does. */
 async function stopOn(clock: FakeClock, running: RunningGateway): Promise<void> {
-  let isStopped = false;
-  const stopped = running.stop().finally(() => (isStopped = true));
-  while (!isStopped) {
-    clock.advance(100);
-    await new Promise((resolve) => {
-      setImmediate(resolve);
-    });
-  }
-  await stopped;
+  const stopped = running.stop().then(() => 'stopped' as const);
+  const turn = (): Promise<void> => new Promise((resolve) => void setImmediate(resolve));
+  while ((await Promise.race([stopped, turn()])) !== 'stopped') clock.advance(100);
 }
 
 /** Starts a gateway in this process, composed as the program composes it. */

@@ -1,25 +1,28 @@
 import { Agent } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { z } from 'zod';
 import { ask, type Answer } from './ask.ts';
 import { startAzion, type Azion, type AzionOptions, type SeenCall } from './azion.ts';
 import { startGatewayProcess, type GatewayProcess } from './gateway-process.ts';
-import { utilisationOf } from './utilisation.ts';
 
 export const LIMIT = 60;
 export const PERIOD_MS = 2000;
 export const TOKEN = 'token one-for-all';
-export const CALLERS = ['billing', 'console', 'dns-sync', 'purger', 'reports', 'stats'];
+const CALLERS = ['billing', 'console', 'dns-sync', 'purger', 'reports', 'stats'];
 
 export interface FleetOptions {
   readonly redisUrl: string;
   readonly replicas?: number;
-  /** What counts as an outage: longer than a busy machine needs, unless the test is about that. */
+  /**
+   * How long a step in Redis may take before the replica works alone. A busy machine may exceed it;
+   * tests without an outage set one that no machine exceeds.
+   */
   readonly timeout?: string;
   readonly api?: AzionOptions;
   readonly settings?: Readonly<Record<string, string>>;
 }
 
-/** Several replicas, each a process, before one API. */
+/** Several replicas, each a process, in front of one API. */
 export interface Fleet {
   readonly azion: Azion;
   readonly replicas: GatewayProcess[];
@@ -44,7 +47,6 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
       settings: {
         HEADGATE_REDIS_URL: options.redisUrl,
         HEADGATE_REDIS_TIMEOUT: options.timeout ?? '400ms',
-        HEADGATE_DRAIN_TIMEOUT: '5s',
         ...options.settings,
       },
     });
@@ -66,8 +68,8 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
 }
 
 /**
- * The API tells its time in whole seconds, so each replica knows it to a second at first. Calls on
- * other credentials' budgets sharpen that, as a minute of ordinary use would.
+ * The API's Date header has whole seconds, so each replica knows the API's clock to a second at
+ * first. Calls on other credentials' budgets sharpen that, as a minute of ordinary use would.
  */
 export async function learnTheTime({ replicas, agent }: Fleet): Promise<void> {
   const pending: Promise<Answer>[] = [];
@@ -82,11 +84,11 @@ export async function learnTheTime({ replicas, agent }: Fleet): Promise<void> {
 }
 
 export interface Load {
-  /** How many calls in all. */
+  /** The number of calls in all. */
   readonly calls: number;
   /** How many times as fast as the API serves. */
   readonly pressure?: number;
-  /** By call number; in turn unless given. */
+  /** The replica of a call, by the call's number; each in turn by default. */
   readonly replicaOf?: (call: number) => number;
 }
 
@@ -96,7 +98,7 @@ export interface LoadAnswer {
   readonly tookMs: number;
 }
 
-/** Asks at a steady pace, all callers in turn, and resolves when every call is answered. */
+/** Sends calls at a steady pace, all callers in turn, and resolves when every call is answered. */
 export async function load(fleet: Fleet, options: Load): Promise<LoadAnswer[]> {
   const { calls, pressure = 3, replicaOf = (call) => call % fleet.replicas.length } = options;
   const everyMs = PERIOD_MS / (LIMIT * pressure);
@@ -109,36 +111,43 @@ export async function load(fleet: Fleet, options: Load): Promise<LoadAnswer[]> {
     const headers = { authorization: TOKEN, 'headgate-caller': caller };
     const sentAt = performance.now();
     const answer = ask(`${replica.url}/domains?call=${call}`, { headers, agent: fleet.agent });
-    const noted = answer.then((got) => ({
-      answer: got,
+    const timed = answer.then((received) => ({
+      answer: received,
       sentAt,
       tookMs: performance.now() - sentAt,
     }));
-    // One that breaks while others are still being sent is told with them, at the end.
-    noted.catch(() => undefined);
-    pending.push(noted);
+    // A call that breaks while others are still being sent rejects the result at the end.
+    timed.catch(() => undefined);
+    pending.push(timed);
     const ahead = startedAt + (call + 1) * everyMs - performance.now();
     if (ahead > 0) await sleep(ahead);
   }
   return Promise.all(pending);
 }
 
-/** The calls of the measured credential, as the API saw them. */
+/** The calls of `load` as the API received them. */
 export function measured({ azion }: Fleet): SeenCall[] {
-  return azion.seen.filter(({ headers }) => headers.authorization === TOKEN);
+  return azion.seen.filter(
+    ({ headers, url }) => headers.authorization === TOKEN && url.includes('?call='),
+  );
 }
 
-/** On the API's side, from the middle of the second budget: by then somebody always waits. */
-export function utilisation(fleet: Fleet): number {
-  const counted = measured(fleet).filter((call) => call.counted);
-  const halfAt: number[] = [];
-  for (let i = LIMIT * 1.5; i < counted.length; i += LIMIT) halfAt.push(counted[i]?.atMs ?? 0);
-  return utilisationOf(halfAt, PERIOD_MS);
-}
-
-/** How many answers had each status: `{ 200: 360 }`. */
+/** The number of answers by status: `{ 200: 360 }`. */
 export function statuses(answers: readonly LoadAnswer[]): Record<string, number> {
   const counts: Record<string, number> = {};
   for (const { answer } of answers) counts[answer.status] = (counts[answer.status] ?? 0) + 1;
   return counts;
+}
+
+const ready = z.object({ ledger: z.string() });
+
+/** The ledger that each replica works with, as its readiness reports it: `redis` or `local`. */
+export async function ledgersOf({ replicas }: Fleet): Promise<string[]> {
+  return Promise.all(
+    replicas.map(async ({ adminUrl }) => {
+      const { status, text } = await ask(`${adminUrl}/health/ready`);
+      if (status !== 200) throw new Error(`not ready: ${status}`);
+      return ready.parse(JSON.parse(text)).ledger;
+    }),
+  );
 }

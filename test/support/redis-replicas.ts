@@ -31,6 +31,8 @@ export interface ReplicaOptions {
   readonly maxQueue?: number;
   readonly maxBuckets?: number;
   readonly maxBucketsPerOwner?: number;
+  /** What it knows of the API's clock; nothing by default. */
+  readonly apiClock?: ApiClock;
   /** Steps start at once unless a test sets another end of turn. */
   readonly atEndOfTurn?: EndOfTurn;
 }
@@ -67,8 +69,8 @@ export class Replicas {
   }
 
   add(name: string, options: ReplicaOptions = {}): Replica {
-    const { sockets = 100, maxQueue = 100, atEndOfTurn = (run) => run() } = options;
-    const { maxBuckets, maxBucketsPerOwner } = options;
+    const { sockets = 100, maxQueue = 100, apiClock = new ApiClock() } = options;
+    const { maxBuckets, maxBucketsPerOwner, atEndOfTurn = (run) => run() } = options;
     const timedStep = makeTimedStep(this.redis.client);
     const permits = new FakePermits(sockets);
     const troubles: Error[] = [];
@@ -76,7 +78,7 @@ export class Replicas {
     const ledger = new SharedLedger({
       clock: this.clock,
       random: seededRandom(1),
-      apiClock: new ApiClock(),
+      apiClock,
       socketPermits: permits,
       maxQueue,
       maxBuckets,

@@ -1,4 +1,5 @@
 import { onTestFinished } from 'vitest';
+import { ask } from './ask.ts';
 import { startAzion, type Azion, type AzionOptions } from './azion.ts';
 import { startGateway, type GatewayOptions, type TestGateway } from './gateway.ts';
 
@@ -38,15 +39,18 @@ export interface BucketLine {
   readonly waitingByCaller: Readonly<Record<string, number>>;
 }
 
-/** The buckets that `GET /buckets` shows now. */
+/**
+ * The buckets that `GET /buckets` shows now. Each request has its own connection: on a busy machine
+ * `fetch` may use an idle one just when the server closes it.
+ */
 export async function bucketsOf({ adminUrl }: { adminUrl: string }): Promise<BucketLine[]> {
-  const answer = await fetch(`${adminUrl}/buckets`);
-  const { buckets }: { buckets: BucketLine[] } = JSON.parse(await answer.text());
+  const { text } = await ask(`${adminUrl}/buckets`);
+  const { buckets }: { buckets: BucketLine[] } = JSON.parse(text);
   return buckets;
 }
 
 /** How long a test waits for a condition before it fails with the condition's name. */
-const PATIENCE_MS = 90_000;
+const PATIENCE_MS = 240_000;
 
 /** Resolves when `done` returns true; it is called every few milliseconds. */
 export async function until(

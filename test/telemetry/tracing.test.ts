@@ -24,7 +24,7 @@ let gateway: GatewayProcess | undefined;
 beforeEach(async () => {
   api = await startAzion({
     semantics: 'fixed',
-    limits: { read: { limit: 2, periodMs: 1500 }, write: { limit: 9, periodMs: 60_000 } },
+    limits: { read: { limit: 2, periodMs: 5000 }, write: { limit: 9, periodMs: 60_000 } },
   });
   receiver = await startOtlpReceiver();
 });
@@ -60,9 +60,7 @@ async function call(
 /** The span of the call to this path, and its children in the order in which they began. */
 async function traceOf(path: string): Promise<[call: ReceivedSpan, children: ReceivedSpan[]]> {
   await expect
-    .poll(() => receiver.spans.some((span) => span.attributes['url.path'] === path), {
-      timeout: 15_000,
-    })
+    .poll(() => receiver.spans.some((span) => span.attributes['url.path'] === path))
     .toBe(true);
   const call = receiver.spans.find((span) => span.attributes['url.path'] === path);
   if (call === undefined) throw new Error(`no span for ${path}`);

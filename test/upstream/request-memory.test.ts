@@ -1,29 +1,29 @@
 import { expect, test } from 'vitest';
-import { BodyMemory, ChunkBuffer, type MemoryReservation } from '../../src/upstream/body-memory.ts';
+import {
+  ChunkBuffer,
+  RequestMemory,
+  type MemoryReservation,
+} from '../../src/upstream/request-memory.ts';
 
 /** A memory of 100 bytes, and a function that reserves some of it under a name. */
 function setUp(): {
-  memory: BodyMemory;
+  memory: RequestMemory;
   evicted: string[];
   hold: (
     name: string,
     bytes: number,
-    options?: { owner?: string; evictable?: boolean },
+    options?: { owner?: string; isPinned?: boolean },
   ) => MemoryReservation;
 } {
-  const memory = new BodyMemory(100);
+  const memory = new RequestMemory(100);
   const evicted: string[] = [];
   return {
     memory,
     evicted,
-    hold(name, bytes, { owner = name[0] ?? '', evictable = true } = {}) {
+    hold(name, bytes, { owner = name[0] ?? '', isPinned = false } = {}) {
       const flow = name.slice(0, 2);
-      const reservation = memory.reserve({
-        owner,
-        flow,
-        evictable,
-        evict: () => evicted.push(name),
-      });
+      const reservation = memory.reserve(owner, flow, { evict: () => evicted.push(name) });
+      reservation.pin(isPinned);
       reservation.grow(bytes);
       return reservation;
     },
@@ -51,10 +51,33 @@ test('an owner gains nothing by using many names', () => {
 
 test('a body that is being sent is not evicted, and the next one is evicted instead', () => {
   const { evicted, hold } = setUp();
-  hold('a1-sent', 60, { evictable: false });
+  hold('a1-sent', 60, { isPinned: true });
   hold('b1', 30);
   hold('c1', 20);
   expect(evicted).toEqual(['b1']);
+});
+
+test('a request whose attempt has ended can be evicted again, and is not the last of its flow', () => {
+  const { evicted, hold } = setUp();
+  const retried = hold('a1-retried', 40, { isPinned: true });
+  hold('a1-new', 30);
+  retried.pin(false);
+  hold('b1', 35);
+  expect(evicted).toEqual(['a1-new']);
+  hold('b1', 30);
+  expect(evicted).toEqual(['a1-new', 'b1']);
+});
+
+test('requests of many owners and flows that have ended leave nothing behind', () => {
+  const { memory, evicted, hold } = setUp();
+  const stays = hold('z1', 50);
+  for (let i = 0; i < 5000; i++) hold(`${i % 90}-${i}`, 10, { owner: `owner ${i}` }).release();
+  expect(memory.bytes).toBe(50);
+  expect(memory.flows).toBeLessThanOrEqual(1001);
+  hold('z1-last', 51, { owner: 'z' });
+  expect(evicted).toEqual(['z1-last']);
+  stays.release();
+  expect(memory.bytes).toBe(0);
 });
 
 test('bytes are released once, at the end of a call, which can reserve no more after that', () => {

@@ -1,0 +1,87 @@
+import { Agent, type OutgoingHttpHeaders } from 'node:http';
+import { onTestFinished } from 'vitest';
+import { ask, type Answer } from './ask.ts';
+import type { AzionOptions } from './azion.ts';
+import { FakeClock } from './fake-clock.ts';
+import type { GatewayOptions } from './gateway.ts';
+import { bucketsOf, setUp, type Setup } from './setup.ts';
+
+/**
+ * Calls over real sockets on one fake clock, which the callers, the gateway and the API share. The
+ * clock moves only when each call is answered, waits for the budget, or is held by the API for its
+ * latency. So the result does not depend on the speed of the machine.
+ */
+export class TimedCalls implements Setup {
+  readonly azion: Setup['azion'];
+  readonly gateway: Setup['gateway'];
+  readonly clock: FakeClock;
+  readonly answers: Answer[] = [];
+  readonly #agent = new Agent({ keepAlive: true, maxSockets: Infinity });
+  #sent = 0;
+
+  private constructor({ azion, gateway }: Setup, clock: FakeClock) {
+    this.azion = azion;
+    this.gateway = gateway;
+    this.clock = clock;
+  }
+
+  /** Starts the API and the gateway for one test; the lane must not hold calls back. */
+  static async start(
+    api: AzionOptions = {},
+    options: Omit<GatewayOptions, 'upstream' | 'clock'> = {},
+  ): Promise<TimedCalls> {
+    const clock = new FakeClock();
+    const settings = { HEADGATE_LANE_CONCURRENCY: '1000', ...options.settings };
+    const calls = new TimedCalls(await setUp(api, { ...options, settings, clock }), clock);
+    onTestFinished(() => calls.#agent.destroy());
+    return calls;
+  }
+
+  /** Sends a call; its answer is in `answers` once the clock has moved far enough. */
+  send(path: string, headers: OutgoingHttpHeaders): void {
+    this.#sent++;
+    void ask(this.gateway.url + path, { headers, agent: this.#agent }).then((answer) =>
+      this.answers.push(answer),
+    );
+  }
+
+  /** Moves the clock by `ms`, timer by timer. */
+  async pass(ms: number): Promise<void> {
+    const end = this.clock.now() + ms;
+    for (;;) {
+      await this.#quiet();
+      const next = this.clock.nextAt();
+      if (next === undefined || next > end) break;
+      this.clock.advance(next - this.clock.now());
+    }
+    this.clock.advance(end - this.clock.now());
+  }
+
+  /** Moves the clock until all calls are answered; throws when that takes more than `withinMs`. */
+  async finish(withinMs: number): Promise<void> {
+    const end = this.clock.now() + withinMs;
+    while (this.answers.length < this.#sent) {
+      if (this.clock.now() > end) {
+        throw new Error(`${this.#sent - this.answers.length} calls have no answer`);
+      }
+      await this.pass(10);
+    }
+  }
+
+  /** Resolves when no call can move at this moment of the clock. */
+  async #quiet(): Promise<void> {
+    for (;;) {
+      await new Promise((resolve) => {
+        setImmediate(resolve);
+      });
+      if (this.#underWay === 0) return;
+      const buckets = await bucketsOf(this.gateway);
+      const waiting = buckets.reduce((sum, bucket) => sum + bucket.waiting, 0);
+      if (this.#underWay === waiting) return;
+    }
+  }
+
+  get #underWay(): number {
+    return this.#sent - this.answers.length - this.azion.delayed;
+  }
+}
