@@ -13,6 +13,8 @@ export interface LedgerParts {
   /** The settings in force. They are read for each use, because a reload changes them. */
   readonly currentConfig: () => {
     readonly maxQueue: number;
+    readonly maxBuckets: number;
+    readonly maxBucketsPerOwner: number | undefined;
     readonly limit: { readonly limit: number; readonly periodMs: number } | undefined;
   };
   readonly clock: Clock;
@@ -52,6 +54,12 @@ export function newLocalLedger(
     socketPermits,
     get maxQueue() {
       return currentConfig().maxQueue;
+    },
+    get maxBuckets() {
+      return currentConfig().maxBuckets;
+    },
+    get maxBucketsPerOwner() {
+      return currentConfig().maxBucketsPerOwner;
     },
     get belief() {
       return currentConfig().limit;

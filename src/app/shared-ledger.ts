@@ -46,6 +46,12 @@ export async function makeSharedLedger(
     get maxQueue() {
       return currentConfig().maxQueue;
     },
+    get maxBuckets() {
+      return currentConfig().maxBuckets;
+    },
+    get maxBucketsPerOwner() {
+      return currentConfig().maxBucketsPerOwner;
+    },
     get belief() {
       return currentConfig().limit;
     },

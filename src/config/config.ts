@@ -49,6 +49,9 @@ export interface Config {
   /** The most connections of callers, in all and from one address; `undefined`: by the host. */
   readonly maxConnections: number | undefined;
   readonly maxConnectionsPerAddress: number | undefined;
+  readonly maxBuckets: number;
+  /** `undefined`: the ledger derives it from {@link maxBuckets}. */
+  readonly maxBucketsPerOwner: number | undefined;
   /** The most calls that have not ended. */
   readonly maxCalls: number;
   readonly shedStatus: 503 | 429;
@@ -207,6 +210,8 @@ export function loadConfig({ env, configPath, readFile }: LoadOptions): LoadResu
     maxQueue: required(SETTINGS.maxQueue),
     maxConnections: optional(SETTINGS.maxConnections),
     maxConnectionsPerAddress: optional(SETTINGS.maxConnectionsPerAddress),
+    maxBuckets: required(SETTINGS.maxBuckets),
+    maxBucketsPerOwner: optional(SETTINGS.maxBucketsPerOwner),
     maxCalls: required(SETTINGS.maxCalls),
     shedStatus: required(SETTINGS.shedStatus),
     retries: required(SETTINGS.retries),

@@ -7,6 +7,8 @@ export const RELOADABLE_SETTINGS = {
   limit: 'HEADGATE_LIMIT',
   maxWaitMs: 'HEADGATE_MAX_WAIT',
   maxQueue: 'HEADGATE_MAX_QUEUE',
+  maxBuckets: 'HEADGATE_MAX_BUCKETS',
+  maxBucketsPerOwner: 'HEADGATE_MAX_BUCKETS_PER_OWNER',
   shedStatus: 'HEADGATE_SHED_STATUS',
   retries: 'HEADGATE_RETRIES',
   caller: 'HEADGATE_CALLER',

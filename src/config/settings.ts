@@ -108,6 +108,18 @@ export const SETTINGS = {
     '10000',
     'The most requests that wait per bucket.',
   ),
+  maxBuckets: setting(
+    'HEADGATE_MAX_BUCKETS',
+    kinds.integer(1, 1_000_000),
+    '10000',
+    'The most buckets, each one credential and class. Idle ones are forgotten for new ones. While all are in use, a new one is refused. With Redis, so is a new one after this number of new ones at once, and after that beyond this number per 20 s.',
+  ),
+  maxBucketsPerOwner: setting(
+    'HEADGATE_MAX_BUCKETS_PER_OWNER',
+    kinds.integer(1, 1_000_000),
+    undefined,
+    'The same bounds for the buckets that one caller key, or without keys one address, has created. Default: a twentieth of HEADGATE_MAX_BUCKETS, but at least 100.',
+  ),
   maxCalls: setting(
     'HEADGATE_MAX_CALLS',
     kinds.integer(1, 1_000_000),

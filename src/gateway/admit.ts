@@ -51,6 +51,8 @@ function shedError({ code, retryAfterMs: etaMs }: Shed, ticket: Ticket): Gateway
     'queue-full': `the queue of this budget is full; try again in ${seconds} s`,
     'wait-too-long': `the budget refills too late for this request; try again in ${seconds} s`,
     draining: DRAINING_DETAIL,
+    'too-many-buckets': `all buckets of this gateway (one per credential and class) are in use or new, so it accepts no other credential now; try again in ${seconds} s`,
+    'too-many-buckets-of-owner': `all buckets that this key or address may have (one per credential and class) are in use or new, so it may use no other credential now; try again in ${seconds} s`,
   }[code];
   return new GatewayError(code, detail, { retryAfterMs });
 }

@@ -3,6 +3,11 @@ export const PROBLEMS = {
   'queue-full': { status: 'shed', title: 'Too many requests are waiting for this budget' },
   'wait-too-long': { status: 'shed', title: 'The wait would outlast the deadline' },
   draining: { status: 'shed', title: 'This replica is shutting down' },
+  'too-many-buckets': { status: 'shed', title: 'Too many credentials are in use' },
+  'too-many-buckets-of-owner': {
+    status: 'shed',
+    title: 'This caller uses too many credentials',
+  },
   'not-replayable': {
     status: 'shed',
     title: 'The API throttled a request whose body could not be kept for another attempt',

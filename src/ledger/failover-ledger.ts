@@ -1,5 +1,6 @@
 import type { Random, Clock, Timer } from '../util/clock.ts';
 import type { Log } from '../telemetry/log.ts';
+import { BucketTrouble } from './shared/bucket-trouble.ts';
 import type { Transferable } from './transfer.ts';
 import type {
   Admission,
@@ -31,6 +32,17 @@ export interface FailoverLedgerOptions {
 const BACKOFF_MS = { first: 500, last: 10_000 };
 /** After working for this long the shared ledger has recovered: the next outage starts a new backoff. */
 const RECOVERED_MS = 10_000;
+/** With more buckets in trouble than this, the trouble is no longer that of single buckets. */
+const MAX_TROUBLED = 100;
+
+/** A bucket whose data in Redis is in trouble, or was until a short while ago. */
+interface TroubledBucket {
+  /** Whether the local ledger keeps it. */
+  isLocal: boolean;
+  failures: number;
+  /** Ends in the next probe, or after a recovery in forgetting the trouble. */
+  timer: Timer | undefined;
+}
 
 /**
  * The shared ledger while it works, and a local one with a share of each budget while it does not.
@@ -44,6 +56,10 @@ const RECOVERED_MS = 10_000;
  *     │ redis │ ─────────────────────────────────▶ │ local │ ──┐ a probe fails:
  *     └───────┘ ◀───────────────────────────────── └───────┘ ◀─┘ the next delay is longer
  *                 a probe succeeds
+ *
+ * Trouble with the data of one bucket ({@link BucketTrouble}) opens the circuit for this bucket only:
+ * it moves to the local ledger, is probed by a step of its own with the same delays, and moves back.
+ * All others stay in Redis. With more than 100 such buckets, or when the server fails, all move.
  */
 export class FailoverLedger implements Ledger {
   readonly #options: FailoverLedgerOptions;
@@ -54,6 +70,8 @@ export class FailoverLedger implements Ledger {
   /** The bucket whose step failed: a cluster may have lost one node of several. */
   #troubledBucket: string | undefined;
   readonly #paused = new Set<string>();
+  /** Empty while the local ledger is in use for all. */
+  readonly #troubled = new Map<string, TroubledBucket>();
   #closed = false;
 
   constructor(options: FailoverLedgerOptions) {
@@ -67,30 +85,34 @@ export class FailoverLedger implements Ledger {
   }
 
   acquire(ticket: Ticket, signal: CallerSignal, retry?: Retry): Admission {
-    return this.#current.acquire(ticket, signal, retry);
+    return this.#ledgerOf(ticket.bucket.id).acquire(ticket, signal, retry);
   }
 
   settle(grant: Grant, outcome: Outcome): void {
-    this.#current.settle(grant, outcome);
+    this.#ledgerOf(grant.ticket.bucket.id).settle(grant, outcome);
   }
 
   view(bucketId: string): BucketView | undefined {
-    return this.#current.view(bucketId);
+    return this.#ledgerOf(bucketId).view(bucketId);
   }
 
   snapshot(): BucketSnapshot[] {
-    return this.#current.snapshot();
+    const { shared, local } = this.#options;
+    if (this.#mode === 'local') return local.snapshot();
+    return this.#troubled.size === 0
+      ? shared.snapshot()
+      : [...shared.snapshot(), ...local.snapshot()];
   }
 
   pause(bucketId: string): boolean {
-    const isKnown = this.#current.pause(bucketId);
+    const isKnown = this.#ledgerOf(bucketId).pause(bucketId);
     if (isKnown) this.#paused.add(bucketId);
     return isKnown;
   }
 
   resume(bucketId: string): boolean {
     this.#paused.delete(bucketId);
-    return this.#current.resume(bucketId);
+    return this.#ledgerOf(bucketId).resume(bucketId);
   }
 
   drain(untilMs: number): void {
@@ -101,34 +123,97 @@ export class FailoverLedger implements Ledger {
   async close(): Promise<void> {
     this.#closed = true;
     this.#timer?.cancel();
+    this.#forgetTroubled();
     await this.#options.shared.close();
     await this.#options.local.close();
   }
 
-  /** The shared ledger failed: the local one is in use until a probe succeeds. */
+  /**
+   * The shared ledger failed, for all buckets or for this one alone: the local one is in use until a
+   * probe succeeds.
+   */
   trouble(error: Error, bucketId?: string): void {
     if (this.#mode === 'local' || this.#closed) return;
+    const isAlone = error instanceof BucketTrouble && bucketId !== undefined;
+    if (isAlone && (this.#troubled.has(bucketId) || this.#troubled.size < MAX_TROUBLED)) {
+      return this.#bucketTrouble(error, bucketId);
+    }
     const { clock, log, shared, local, replicas, observer } = this.#options;
     if (clock.now() - this.#sharedSince >= RECOVERED_MS) this.#failures = 0;
     this.#mode = 'local';
     this.#troubledBucket = bucketId;
-    local.takeOver(shared.handOver());
-    this.#pauseAgain();
+    this.#forgetTroubled();
+    local.takeOver(shared.handOver(), this.#paused);
     observer.mode('local');
     log.warn({ ledger: 'local', replicas: replicas(), reason: error.message }, 'ledger');
     this.#probeLater();
   }
 
-  get #current(): Ledger {
-    return this.#mode === 'redis' ? this.#options.shared : this.#options.local;
+  #ledgerOf(bucketId: string): Ledger {
+    const { shared, local } = this.#options;
+    if (this.#mode === 'local') return local;
+    return this.#troubled.size > 0 && this.#troubled.get(bucketId)?.isLocal === true
+      ? local
+      : shared;
   }
 
   #probeLater(): void {
-    const { clock, random } = this.#options;
-    const most = Math.min(BACKOFF_MS.first * 2 ** this.#failures, BACKOFF_MS.last);
-    this.#failures++;
-    // Replicas that lost Redis together must not probe it together.
-    this.#timer = clock.after(most * (0.5 + 0.5 * random()), () => void this.#probe());
+    const delayMs = this.#probeDelay(this.#failures++);
+    this.#timer = this.#options.clock.after(delayMs, () => void this.#probe());
+  }
+
+  /** Replicas that lost Redis together must not probe it together. */
+  #probeDelay(failures: number): number {
+    const most = Math.min(BACKOFF_MS.first * 2 ** failures, BACKOFF_MS.last);
+    return most * (0.5 + 0.5 * this.#options.random());
+  }
+
+  /** Moves one bucket to the local ledger. */
+  #bucketTrouble(error: Error, bucketId: string): void {
+    const { log, shared, local, replicas } = this.#options;
+    const troubled = this.#troubled.get(bucketId) ?? {
+      isLocal: false,
+      failures: 0,
+      timer: undefined,
+    };
+    if (troubled.isLocal) return;
+    troubled.isLocal = true;
+    troubled.timer?.cancel();
+    this.#troubled.set(bucketId, troubled);
+    local.takeOver(shared.handOver(bucketId), this.#paused);
+    const fields = { ledger: 'local', bucket: bucketId, replicas: replicas() };
+    log.warn({ ...fields, reason: error.message }, 'ledger');
+    this.#probeBucketLater(bucketId, troubled);
+  }
+
+  #probeBucketLater(bucketId: string, troubled: TroubledBucket): void {
+    troubled.timer = this.#options.clock.after(this.#probeDelay(troubled.failures++), () => {
+      void this.#probeBucket(bucketId, troubled);
+    });
+  }
+
+  async #probeBucket(bucketId: string, troubled: TroubledBucket): Promise<void> {
+    const { probe, log, shared, local, clock } = this.#options;
+    const startedAt = clock.now();
+    try {
+      await probe(bucketId);
+    } catch (error) {
+      log.debug({ err: error, bucket: bucketId }, 'ledger probe failed');
+      if (this.#troubled.get(bucketId) === troubled) this.#probeBucketLater(bucketId, troubled);
+      return;
+    }
+    // Meanwhile all buckets may have moved.
+    if (this.#troubled.get(bucketId) !== troubled) return;
+    troubled.isLocal = false;
+    troubled.timer = clock.after(RECOVERED_MS, () => this.#troubled.delete(bucketId));
+    shared.takeOver(local.handOver(bucketId), this.#paused);
+    const probeMs = Math.round(clock.now() - startedAt);
+    log.info({ ledger: 'redis', bucket: bucketId, probeMs }, 'ledger');
+  }
+
+  #forgetTroubled(): void {
+    for (const { timer } of this.#troubled.values()) timer?.cancel();
+    this.#troubled.clear();
   }
 
   async #probe(): Promise<void> {
@@ -144,13 +229,8 @@ export class FailoverLedger implements Ledger {
     if (this.#closed) return;
     this.#mode = 'redis';
     this.#sharedSince = clock.now();
-    shared.takeOver(local.handOver());
-    this.#pauseAgain();
+    shared.takeOver(local.handOver(), this.#paused);
     observer.mode('redis');
     log.info({ ledger: 'redis', probeMs: Math.round(clock.now() - startedAt) }, 'ledger');
-  }
-
-  #pauseAgain(): void {
-    for (const bucketId of this.#paused) this.#current.pause(bucketId);
   }
 }

@@ -47,7 +47,12 @@ export interface Grant {
 }
 
 /** Why a request was shed. */
-export type ShedCode = 'queue-full' | 'wait-too-long' | 'draining';
+export type ShedCode =
+  | 'queue-full'
+  | 'wait-too-long'
+  | 'draining'
+  | 'too-many-buckets'
+  | 'too-many-buckets-of-owner';
 
 /** A request was refused without being sent. `retryAfterMs`: when the caller should repeat it. */
 export interface Shed {

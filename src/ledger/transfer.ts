@@ -13,12 +13,16 @@ import type {
 
 /** A ledger that can pass on what it holds, so that another one continues with it. */
 export interface Transferable {
-  /** Passes everything on and holds nothing afterwards; no ticket gets an outcome by that. */
-  handOver(): Transfer;
-  takeOver(transfer: Transfer): void;
+  /**
+   * Passes on everything, or all of one bucket, and holds nothing of it afterwards. No ticket gets an
+   * outcome by that.
+   */
+  handOver(bucketId?: string): Transfer;
+  /** Continues with it. The `paused` buckets, by id, are paused before anything is granted. */
+  takeOver(transfer: Transfer, paused: ReadonlySet<string>): void;
 }
 
-/** Everything that a ledger holds for this replica. */
+/** Everything that a ledger holds for this replica, or for one bucket of it. */
 export interface Transfer {
   /** The oldest first. */
   readonly waiting: readonly Waiter[];
@@ -51,6 +55,8 @@ export interface HeldGrant {
  */
 export class KnownBucket {
   readonly name: BucketName;
+  /** The owner of the ticket that created the bucket. */
+  readonly owner: string;
   /** The API's last report that this replica received; `undefined` when there was none. */
   lastReport: LastReport | undefined;
   /** Until when the API asked for no more requests. */
@@ -63,8 +69,9 @@ export class KnownBucket {
   /** Those of {@link own} that the lineage does not know of. */
   readonly since = new Slots();
 
-  constructor(name: BucketName) {
+  constructor(name: BucketName, owner: string) {
     this.name = name;
+    this.owner = owner;
   }
 
   /** Learns from an answer to one of this replica's operations. `isShared`: a step will report it. */

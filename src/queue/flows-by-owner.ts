@@ -74,12 +74,9 @@ export class FlowsByOwner<T extends QueueItem> {
 
   /** Called when `flow` became empty: remembers it if it is ahead of its share, else forgets it. */
   onEmpty(flow: Flow<T>, virtualTime: number): void {
-    if (flow.finish <= virtualTime) {
-      this.#forget(flow, virtualTime);
-      return;
-    }
-    this.#idle.add(flow);
-    // An owner's shared flows become idle, and so can be dropped, after its last named flow.
+    if (flow.finish <= virtualTime) this.#forget(flow, virtualTime);
+    else this.#idle.add(flow);
+    // An owner's last named flow leaves up to three shared ones, which are dropped after it.
     while (this.#idle.size > MAX_IDLE_FLOWS) this.#forget(this.#idle.take(), virtualTime);
   }
 

@@ -14,6 +14,8 @@ const SHED_CODES = [
   'not-replayable',
   'body-memory-full',
   'too-many-calls',
+  'too-many-buckets',
+  'too-many-buckets-of-owner',
 ];
 /** From the milliseconds of a fast call to the minutes that a call may wait. */
 const SECONDS = [

@@ -10,6 +10,7 @@ export interface LaneOptions {
 
 /** Beyond this number, idle limiters are removed. */
 const MAX_LIMITERS = 10_000;
+const MAX_SEARCHED = 16;
 
 /** How a job in the lane ended. */
 export type LaneResult<T> =
@@ -51,11 +52,15 @@ export function makeLane({ concurrency, intervalMs }: LaneOptions): Lane {
     return limiter;
   }
 
+  /** Searches only a few, or each new bucket would cost a search of all busy ones. */
   function removeOneIdle(): void {
+    let left = MAX_SEARCHED;
     for (const [bucketId, limiter] of limiters) {
-      if (jobsOf(limiter) > 0) continue;
+      if (left-- === 0) return;
       limiters.delete(bucketId);
-      return;
+      if (jobsOf(limiter) === 0) return;
+      // The next search begins with others.
+      limiters.set(bucketId, limiter);
     }
   }
 

@@ -3,6 +3,7 @@ import type { Redis } from 'ioredis';
 import { expect, test, vi } from 'vitest';
 import type { BuiltLedger } from '../../src/app/ledger.ts';
 import { makeSharedLedger } from '../../src/app/shared-ledger.ts';
+import type { LedgerMode } from '../../src/ledger/ledger.ts';
 import { ApiClock } from '../../src/rate-headers/api-clock.ts';
 import { makeLog } from '../../src/telemetry/log.ts';
 import type { Clock } from '../../src/util/clock.ts';
@@ -41,6 +42,8 @@ function fastClock(): { clock: Clock; delays: () => number[] } {
 interface LedgerOnRedis extends BuiltLedger {
   readonly log: CapturedLog;
   readonly permits: FakePermits;
+  /** The modes of the ledger so far, the newest last. */
+  readonly modes: readonly LedgerMode[];
 }
 
 /** Makes the ledger on this server as the program does. Its keys begin with `h`. */
@@ -50,17 +53,23 @@ async function makeLedgerOn(
 ): Promise<LedgerOnRedis> {
   const log = new CapturedLog();
   const permits = new FakePermits(10);
+  const modes: LedgerMode[] = [];
   const built = await makeSharedLedger(
     {
       atEndOfTurn: (run) => run(),
       secret: undefined,
-      currentConfig: () => ({ maxQueue: 10, limit: { limit: 5, periodMs: 60_000 } }),
+      currentConfig: () => ({
+        maxQueue: 10,
+        maxBuckets: 100,
+        maxBucketsPerOwner: undefined,
+        limit: { limit: 5, periodMs: 60_000 },
+      }),
       clock,
       random: seededRandom(1),
       apiClock: new ApiClock(),
       socketPermits: permits,
       log: makeLog({ level: 'debug', replica: 'r', clock, destination: log }),
-      observer: { step: () => undefined, mode: () => undefined },
+      observer: { step: () => undefined, mode: (mode) => void modes.push(mode) },
     },
     {
       address: {
@@ -77,7 +86,7 @@ async function makeLedgerOn(
       key: undefined,
     },
   );
-  return { ...built, log, permits };
+  return { ...built, log, permits, modes };
 }
 
 test('a ledger that is closed while it waits for Redis leaves no timer', async ({
@@ -93,9 +102,10 @@ test('a ledger that is closed while it waits for Redis leaves no timer', async (
   await expect.poll(delays, { interval: 1 }).toEqual([]);
 });
 
+const ENDS = ['state', 'tickets', 'leases', 'held', 'offers', 'replicas'];
 type Fault = readonly [what: string, reason: RegExp, cause: (client: Redis) => Promise<unknown>];
-const FAULTS: Fault[] = [
-  ...['state', 'tickets', 'leases', 'held', 'offers', 'replicas'].map((end): Fault => {
+const FAULTS_OF_A_BUCKET: Fault[] = [
+  ...ENDS.map((end): Fault => {
     const key = `h:{b}:${end}`;
     return [`has a string at ${key}`, /WRONGTYPE/, (client) => client.set(key, 'nonsense')];
   }),
@@ -104,6 +114,13 @@ const FAULTS: Fault[] = [
     /attempt to index/,
     (client) => client.hset('h:{b}:state', 'layout', 3, 'revision', 'x', 'bucket', 'nonsense'),
   ],
+  [
+    'has a state of an unknown layout',
+    /layout 99/,
+    (client) => client.hset('h:{b}:state', 'layout', 99),
+  ],
+];
+const FAULTS_OF_THE_SERVER: Fault[] = [
   ['has no memory left', /OOM/, (client) => client.config('SET', 'maxmemory', '1')],
   ['is a read-only replica', /READONLY/, (client) => client.replicaof('127.0.0.1', 1)],
   [
@@ -118,7 +135,39 @@ const FAULTS: Fault[] = [
   ],
 ];
 
-test.concurrent.each(FAULTS)(
+test.concurrent.each(FAULTS_OF_A_BUCKET)(
+  'a Redis that %s is replaced by the local ledger for this bucket alone, until it is repaired',
+  async (_what, reason, cause) => {
+    const redis = await startRedis();
+    const built = await makeLedgerOn(redis, { clock: systemClock, timeoutMs: 5000 });
+    try {
+      await cause(redis.client);
+      const driver = new LedgerDriver(built.ledger, systemClock, built.permits);
+      const asked = driver.ask();
+      await vi.waitFor(() => expect(asked.state.kind).toBe('granted'));
+      const other = driver.ask({ bucket: 'other' });
+      await vi.waitFor(() => expect(other.state.kind).toBe('granted'));
+      expect(await redis.client.exists('h:{other}:leases')).toBe(1);
+      const [line] = built.log.named('ledger');
+      expect(line).toMatchObject({ level: 'warn', ledger: 'local', bucket: 'b' });
+      expect(line?.['reason']).toMatch(reason);
+      const ids = built.ledger.snapshot().map(({ id }) => id);
+      expect(ids.toSorted()).toEqual(['b', 'other']);
+
+      await redis.client.del(...ENDS.map((end) => `h:{b}:${end}`));
+      await vi.waitFor(() => expect(built.log.named('ledger')).toHaveLength(2), 30_000);
+      expect(built.log.named('ledger')[1]).toMatchObject({ ledger: 'redis', bucket: 'b' });
+      await vi.waitFor(async () => expect(await redis.client.exists('h:{b}:leases')).toBe(1));
+      for (const one of [asked, other]) driver.answer(one);
+      expect(built.modes).toEqual(['redis']);
+    } finally {
+      await built.close();
+      await redis.stop();
+    }
+  },
+);
+
+test.concurrent.each(FAULTS_OF_THE_SERVER)(
   'a Redis that %s is replaced by the local ledger, and the log has the reason',
   async (_what, reason, cause) => {
     const redis = await startRedis();
@@ -129,8 +178,11 @@ test.concurrent.each(FAULTS)(
       const asked = driver.ask();
       await vi.waitFor(() => expect(asked.state.kind).toBe('granted'));
       driver.answer(asked);
-      expect(built.log.named('ledger')[0]).toMatchObject({ level: 'warn', ledger: 'local' });
-      expect(built.log.named('ledger')[0]?.['reason']).toMatch(reason);
+      const [line] = built.log.named('ledger');
+      expect(line).toMatchObject({ level: 'warn', ledger: 'local' });
+      expect(line).not.toHaveProperty('bucket');
+      expect(line?.['reason']).toMatch(reason);
+      expect(built.modes).toEqual(['redis', 'local']);
     } finally {
       await built.close();
       await redis.stop();

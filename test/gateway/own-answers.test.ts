@@ -1,7 +1,10 @@
+import type { ServerResponse } from 'node:http';
 import { connect } from 'node:net';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { retryAfterSeconds } from '../../src/gateway/problem.ts';
+import { startApi } from '../support/api.ts';
 import { ask, type Answer } from '../support/ask.ts';
+import { startGateway } from '../support/gateway.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { bucketsOf, setUp, until } from '../support/setup.ts';
 
@@ -120,6 +123,53 @@ describe('Headgate answers with', () => {
     for (const one of drained) {
       if (one !== undefined) expectRetryAfter(one, expectProblem(one, 503, 'draining'));
     }
+  });
+
+  test('too-many-buckets, for a new credential while all buckets are in use', async () => {
+    const held: ServerResponse[] = [];
+    const api = await startApi((_incoming, outgoing) => held.push(outgoing));
+    onTestFinished(() => api.close());
+    const settings = { HEADGATE_PRESET: 'none', HEADGATE_MAX_BUCKETS: '2' };
+    const gateway = await startGateway({ upstream: api.url, settings });
+    onTestFinished(() => gateway.stop());
+    const send = (token: string): Promise<Answer> =>
+      ask(`${gateway.url}/a`, { headers: { authorization: `token ${token}` } });
+    const first = send('first');
+    await until('the API has one', () => held.length === 1);
+    const second = send('second');
+    await until('the API has two', () => held.length === 2);
+    const answer = await send('invented');
+    expectRetryAfter(answer, expectProblem(answer, 503, 'too-many-buckets'));
+    const line = await gateway.log.first('call');
+    expect(line).toMatchObject({ status: 503, outcome: 'shed', code: 'too-many-buckets' });
+    for (const outgoing of held) outgoing.end();
+    expect([(await first).status, (await second).status]).toEqual([200, 200]);
+    const next = send('next');
+    await until('the API has three', () => held.length === 3);
+    held.at(-1)?.end();
+    expect((await next).status).toBe(200);
+    expect(await bucketsOf(gateway)).toHaveLength(2);
+  });
+
+  test('too-many-buckets-of-owner, for a new credential from an address that uses many', async () => {
+    const held: ServerResponse[] = [];
+    const api = await startApi((_incoming, outgoing) => held.push(outgoing));
+    onTestFinished(() => api.close());
+    const settings = { HEADGATE_PRESET: 'none', HEADGATE_MAX_BUCKETS_PER_OWNER: '1' };
+    const gateway = await startGateway({ upstream: api.url, settings });
+    onTestFinished(() => gateway.stop());
+    const send = (token: string, from = '127.0.0.1'): Promise<Answer> =>
+      ask(`${gateway.url}/a`, { headers: { authorization: `token ${token}` }, from });
+    const first = send('first');
+    await until('the API has one', () => held.length === 1);
+    const answer = await send('second');
+    expectRetryAfter(answer, expectProblem(answer, 503, 'too-many-buckets-of-owner'));
+    const line = await gateway.log.first('call');
+    expect(line).toMatchObject({ outcome: 'shed', code: 'too-many-buckets-of-owner' });
+    const other = send('second', '127.0.0.2');
+    await until('the API has two', () => held.length === 2);
+    for (const outgoing of held) outgoing.end();
+    expect([(await first).status, (await other).status]).toEqual([200, 200]);
   });
 
   test('internal, for a failure of its own: the log has the stack, and the answer does not', async () => {

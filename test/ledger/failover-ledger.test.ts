@@ -3,6 +3,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import type { ConfiguredLimit } from '../../src/budget/bucket.ts';
 import { ApiClock } from '../../src/rate-headers/api-clock.ts';
 import { FailoverLedger } from '../../src/ledger/failover-ledger.ts';
+import { BucketTrouble } from '../../src/ledger/shared/bucket-trouble.ts';
 import { LocalLedger } from '../../src/ledger/local/local-ledger.ts';
 import { makeLog } from '../../src/telemetry/log.ts';
 import { LedgerDriver, FakePermits, type Asked } from '../support/ledger-driver.ts';
@@ -215,18 +216,110 @@ describe('a failover ledger', () => {
     expect(modes).toEqual(['redis', 'local', 'redis']);
   });
 
+  describe('with one bucket in trouble', () => {
+    let isDamaged: boolean;
+
+    beforeEach(async () => {
+      isDamaged = true;
+      await opened(90, 60);
+      driver.answer(await ask({ bucket: 'sound' }), {
+        limit: 90,
+        remaining: 60,
+        resetInMs: MINUTE_MS,
+      });
+      await fleet.pass(100);
+    });
+
+    function damage(bucketId = 'b'): void {
+      isAway = isDamaged;
+      failover.trouble(new BucketTrouble('it is damaged'), bucketId);
+    }
+
+    test('moves this one alone, with its tickets and grants, and moves it back', async () => {
+      const held = await ask();
+      failover.pause('b');
+      await fleet.quiet();
+      const waiting = await ask();
+      const elsewhere = await ask({ bucket: 'sound' });
+      damage();
+      expect(failover.mode).toBe('redis');
+      expect(failover.view('b')).toMatchObject({ limit: 30, waiting: 1, leases: 1, paused: true });
+      expect(failover.view('sound')).toMatchObject({ limit: 90, leases: 1 });
+      expect(failover.snapshot().map(({ id }) => id)).toEqual(['sound', 'b']);
+      const before = shared.steps;
+      driver.answer(held, { limit: 90, remaining: 59, resetInMs: MINUTE_MS });
+      failover.resume('b');
+      await fleet.quiet();
+      expect(waiting.state.kind).toBe('granted');
+      expect(shared.steps).toBe(before);
+
+      isAway = false;
+      await fleet.pass(1000);
+      expect(failover.view('b')).toMatchObject({ limit: 90, leases: 1 });
+      for (const one of [waiting, elsewhere]) {
+        driver.answer(one, { limit: 90, remaining: 58, resetInMs: MINUTE_MS });
+      }
+      await fleet.pass(100);
+      expect(failover.view('b')).toMatchObject({ limit: 90, remaining: 58, leases: 0 });
+      expect(modes).toEqual(['redis']);
+      expect(lines.map((line): unknown => JSON.parse(line))).toMatchObject([
+        { level: 'warn', msg: 'ledger', ledger: 'local', bucket: 'b', reason: 'it is damaged' },
+        { level: 'info', msg: 'ledger', ledger: 'redis', bucket: 'b' },
+      ]);
+    });
+
+    test('probes it less and less often, also when each probe succeeds in vain', async () => {
+      isDamaged = false;
+      for (let i = 0; i < 60; i++) {
+        damage();
+        await fleet.pass(1000);
+      }
+      // Each trouble is a line, and each return is one.
+      expect(lines.length).toBeGreaterThan(4);
+      expect(lines.length).toBeLessThan(25);
+    });
+
+    test('moves all when the server fails meanwhile, and all of them back', async () => {
+      damage();
+      const [inB, inSound] = [await ask(), await ask({ bucket: 'sound' })];
+      lose();
+      expect(failover.mode).toBe('local');
+      expect(failover.view('b')).toMatchObject({ leases: 1 });
+      expect(failover.view('sound')).toMatchObject({ limit: 30, leases: 1 });
+      isAway = false;
+      await fleet.pass(1000);
+      expect(failover.mode).toBe('redis');
+      for (const one of [inB, inSound]) {
+        driver.answer(one, { limit: 90, remaining: 58, resetInMs: MINUTE_MS });
+      }
+      await fleet.pass(100);
+      for (const id of ['b', 'sound']) {
+        expect(failover.view(id)).toMatchObject({ limit: 90, remaining: 58, leases: 0 });
+      }
+      expect(lines).toHaveLength(3);
+    });
+
+    test('moves all when more than a hundred are in trouble', () => {
+      for (let i = 0; i < 100; i++) damage(`b${i}`);
+      expect(failover.mode).toBe('redis');
+      damage('b100');
+      expect(failover.mode).toBe('local');
+    });
+  });
+
   test('keeps a bucket paused through each change', async () => {
     await opened(90, 60);
     expect(failover.pause('b')).toBe(true);
     await fleet.quiet();
+    const waiting = [await ask()];
     lose();
-    const held = await ask();
-    expect(held.state.kind).toBe('waiting');
+    waiting.push(await ask());
+    expect(granted(waiting)).toBe(0);
     isAway = false;
     await fleet.pass(2000);
-    expect(held.state.kind).toBe('waiting');
+    expect(granted(waiting)).toBe(0);
     failover.resume('b');
     await fleet.quiet();
-    expect(held.state.kind).toBe('granted');
+    expect(granted(waiting)).toBe(2);
   });
 });

@@ -1,13 +1,14 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import type { BucketBounds } from '../../src/ledger/bucket-map.ts';
 import type { Ledger } from '../../src/ledger/ledger.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { LedgerDriver, FakePermits, type Asked } from '../support/ledger-driver.ts';
 
-export interface LedgerParts {
+export interface LedgerParts extends BucketBounds {
   readonly clock: FakeClock;
   readonly socketPermits: FakePermits;
   readonly maxQueue: number;
-  readonly belief?: { readonly limit: number; readonly periodMs: number };
+  readonly belief?: { readonly limit: number; readonly periodMs: number } | undefined;
 }
 
 export interface LedgerUnderTest {
@@ -18,6 +19,8 @@ export interface LedgerUnderTest {
 
 const MAX_QUEUE = 20;
 const MINUTE_MS = 60_000;
+/** A new bucket counts for the bounds of new ones for this long, where Redis keeps it. */
+const NEW_MS = 20_000;
 
 /** The contract of every ledger. */
 export function ledgerTests(
@@ -30,15 +33,13 @@ export function ledgerTests(
     let made: LedgerUnderTest;
     let driver: LedgerDriver;
 
-    async function open(options: { sockets?: number; belief?: LedgerParts['belief'] } = {}) {
+    async function open(
+      options: BucketBounds & { sockets?: number; belief?: LedgerParts['belief'] } = {},
+    ) {
+      const { sockets = 1000, ...parts } = options;
       clock = new FakeClock();
-      socketPermits = new FakePermits(options.sockets ?? 1000);
-      made = await make({
-        clock,
-        socketPermits,
-        maxQueue: MAX_QUEUE,
-        ...(options.belief === undefined ? {} : { belief: options.belief }),
-      });
+      socketPermits = new FakePermits(sockets);
+      made = await make({ clock, socketPermits, maxQueue: MAX_QUEUE, ...parts });
       driver = new LedgerDriver(made.ledger, clock, socketPermits);
     }
 
@@ -319,6 +320,106 @@ export function ledgerTests(
       made.ledger.resume('b');
       await made.quiet();
       expect(driver.grantOf(held).waitedFor).toBe('budget');
+    });
+
+    test('forgets the longest unused bucket when there are too many', async () => {
+      await made.ledger.close();
+      await open({ maxBuckets: 3 });
+      for (const bucket of ['a', 'b', 'c', 'a', 'd']) {
+        await pass(NEW_MS);
+        driver.unsent(await ask({ bucket }));
+        await pass(100);
+      }
+      const ids = made.ledger.snapshot().map(({ id }) => id);
+      expect(ids.toSorted()).toEqual(['a', 'c', 'd']);
+    });
+
+    test('refuses a new bucket while all are in use, and serves those that exist', async () => {
+      await made.ledger.close();
+      await open({ maxBuckets: 3 });
+      const [held] = [await ask({ bucket: 'a' }), await ask({ bucket: 'b' })];
+      await ask({ bucket: 'c' });
+      await pass(NEW_MS);
+      const refused = await ask({ bucket: 'd', owner: 'another' });
+      expect(refused.state).toMatchObject({ kind: 'shed', code: 'too-many-buckets' });
+      if (refused.state.kind !== 'shed') throw new Error('not shed');
+      expect(refused.state.retryAfterMs).toBeGreaterThan(0);
+      expect(made.ledger.snapshot()).toHaveLength(3);
+      expect((await ask({ bucket: 'b' })).state.kind).not.toBe('shed');
+      driver.unsent(held);
+      await pass(100);
+      expect((await ask({ bucket: 'd', owner: 'another' })).state.kind).toBe('granted');
+      expect(made.ledger.view('a')).toBeUndefined();
+    });
+
+    test('refuses a new bucket to an owner that uses too many, and to no other', async () => {
+      await made.ledger.close();
+      await open({ maxBuckets: 20, maxBucketsPerOwner: 2 });
+      const [held] = [await ask({ bucket: 'a' }), await ask({ bucket: 'b' })];
+      await pass(NEW_MS);
+      const refused = await ask({ bucket: 'c' });
+      expect(refused.state).toMatchObject({ kind: 'shed', code: 'too-many-buckets-of-owner' });
+      if (refused.state.kind !== 'shed') throw new Error('not shed');
+      expect(refused.state.retryAfterMs).toBeGreaterThan(0);
+      expect((await ask({ bucket: 'c', owner: 'another' })).state.kind).toBe('granted');
+      driver.unsent(held);
+      await pass(100);
+      expect((await ask({ bucket: 'd' })).state.kind).toBe('granted');
+    });
+
+    test('can forget a bucket in whatever way its use ended', async () => {
+      const ends: Record<string, () => Promise<unknown>> = {
+        answered: async () => driver.answer(await ask({ bucket: 'answered' })),
+        metered: () => opened(10, 9, 'metered'),
+        unsent: async () => driver.unsent(await ask({ bucket: 'unsent' })),
+        lost: async () => driver.lost(await ask({ bucket: 'lost' })),
+        late: async () => {
+          const first = await ask({ bucket: 'late' });
+          await pass(11_000);
+          driver.answer(first, { limit: 10, remaining: 9, resetInMs: MINUTE_MS });
+        },
+        gone: async () => {
+          const first = await ask({ bucket: 'gone' });
+          const waiting = await ask({ bucket: 'gone' });
+          driver.unsent(first);
+          waiting.leave();
+          await made.quiet();
+          if (waiting.state.kind === 'granted') driver.unsent(waiting);
+        },
+        goneLast: async () => {
+          const first = await ask({ bucket: 'goneLast' });
+          const waiting = await ask({ bucket: 'goneLast' });
+          driver.answer(first, { status: 429, retryInMs: MINUTE_MS });
+          await pass(100);
+          waiting.leave();
+        },
+        overdue: async () => {
+          await opened(10, 0, 'overdue');
+          made.ledger.pause('overdue');
+          await ask({ bucket: 'overdue', maxWaitMs: 500 });
+          await pass(1000);
+          made.ledger.resume('overdue');
+        },
+        shedAtOnce: async () => {
+          await opened(10, 0, 'shedAtOnce');
+          await ask({ bucket: 'shedAtOnce', maxWaitMs: 10 });
+        },
+        parked: async () => {
+          await opened(100, 90, 'parked');
+          const throttled = await ask({ bucket: 'parked' });
+          driver.answer(throttled, { status: 429, limit: 100, remaining: 80 });
+          driver.retry(throttled, clock.now() + 30_000).leave();
+        },
+      };
+      for (const [bucket, use] of Object.entries(ends)) {
+        await made.ledger.close();
+        await open({ maxBuckets: 1 });
+        await use();
+        await pass(NEW_MS);
+        expect(made.ledger.view(bucket)).toBeDefined();
+        expect([bucket, (await ask({ bucket: 'next' })).state.kind]).toEqual([bucket, 'granted']);
+        expect(made.ledger.view(bucket)).toBeUndefined();
+      }
     });
 
     test('refuses to settle a grant twice', async () => {

@@ -200,6 +200,19 @@ describe('the fair queue', () => {
     expect(queue.flows).toBeLessThanOrEqual(4097);
   });
 
+  test('bounds the idle flows of owners whose tickets are all removed', () => {
+    const queue = new FairQueue<Ticket>();
+    queue.add(ticket({ owner: 'patient', priority: 'low', arrivedAt: 1e12 }));
+    for (let i = 0; i < 5000; i++) {
+      for (const priority of ['normal', 'high', 'low'] as const) {
+        const gone = ticket({ owner: `owner-${i}`, priority, arrivedAt: i });
+        queue.add(gone);
+        queue.remove(gone);
+      }
+    }
+    expect(queue.flows).toBeLessThanOrEqual(4097);
+  });
+
   test('drops the last ticket of the longest flow when it is full', () => {
     const queue = new FairQueue<Ticket>();
     queue.add(ticket({ caller: 'short' }));

@@ -30,6 +30,7 @@ export interface ReplicaOptions {
   readonly sockets?: number;
   readonly maxQueue?: number;
   readonly maxBuckets?: number;
+  readonly maxBucketsPerOwner?: number;
   /** What it knows of the API's clock; nothing by default. */
   readonly apiClock?: ApiClock;
   /** Steps start at once unless a test sets another end of turn. */
@@ -68,8 +69,8 @@ export class Replicas {
   }
 
   add(name: string, options: ReplicaOptions = {}): Replica {
-    const { sockets = 100, maxQueue = 100, maxBuckets, apiClock = new ApiClock() } = options;
-    const { atEndOfTurn = (run) => run() } = options;
+    const { sockets = 100, maxQueue = 100, apiClock = new ApiClock() } = options;
+    const { maxBuckets, maxBucketsPerOwner, atEndOfTurn = (run) => run() } = options;
     const timedStep = makeTimedStep(this.redis.client);
     const permits = new FakePermits(sockets);
     const troubles: Error[] = [];
@@ -80,7 +81,8 @@ export class Replicas {
       apiClock,
       socketPermits: permits,
       maxQueue,
-      ...(maxBuckets === undefined ? {} : { maxBuckets }),
+      maxBuckets,
+      maxBucketsPerOwner,
       replica: name,
       atEndOfTurn,
       timeoutMs: 100,

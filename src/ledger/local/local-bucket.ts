@@ -1,6 +1,7 @@
 import { Bucket, type Lease } from '../../budget/bucket.ts';
 import { observe } from '../../rate-headers/observation.ts';
 import type { Timer } from '../../util/clock.ts';
+import type { MappedBucket } from '../bucket-map.ts';
 import type { HeldGrants } from '../held-grants.ts';
 import { tooLate } from '../ledger.ts';
 import type {
@@ -32,6 +33,8 @@ export interface LocalLedgerState {
   readonly grants: HeldGrants<LocalLease>;
   /** Buckets that could grant and found no free socket, in the order of request. */
   readonly starved: Set<LocalBucket>;
+  /** No ticket waits in the bucket any more, so it may be idle. */
+  readonly onEmpty: (bucket: LocalBucket) => void;
 }
 
 /** The lease of a grant, and the bucket that it belongs to. */
@@ -40,8 +43,8 @@ export interface LocalLease {
   readonly lease: Lease;
 }
 
-/** One bucket's budget and queue, with one timer for both. */
-export class LocalBucket {
+/** One bucket's budget and queue, with one timer that wakes both. */
+export class LocalBucket implements MappedBucket<LocalBucket> {
   readonly name: BucketName;
   readonly #ledger: LocalLedgerState;
   readonly #budget: Bucket;
@@ -51,10 +54,17 @@ export class LocalBucket {
   #belief: BucketOptions['belief'];
   /** Created with the first waiting ticket: of thousands of buckets only few have any. */
   #queue: LocalQueue | undefined;
+  /** How many grants are not settled. */
+  #held = 0;
   /** An operator withholds its grants. */
   #paused = false;
   #wake: Timer | undefined;
   #wakeAt = 0;
+
+  account: MappedBucket<LocalBucket>['account'];
+  isLinked = false;
+  previous: LocalBucket | undefined;
+  next: LocalBucket | undefined;
 
   /** `standsIn`: continues with what another ledger knew, at one of `replicas` replicas. */
   constructor(
@@ -76,7 +86,7 @@ export class LocalBucket {
 
   /** Whether no grant is held, no ticket waits, and it is not paused. */
   get idle(): boolean {
-    return !this.#budget.hasLeases && !this.#paused && this.#waiting === 0;
+    return this.#held === 0 && !this.#paused && this.#waiting === 0;
   }
 
   acquire(ticket: Ticket, signal: CallerSignal, retry?: Retry): Admission {
@@ -93,6 +103,7 @@ export class LocalBucket {
   }
 
   settle(lease: Lease, outcome: Outcome): void {
+    this.#held--;
     const { clock, random, apiClock } = this.#ledger.options;
     const now = this.#advance();
     switch (outcome.kind) {
@@ -157,6 +168,7 @@ export class LocalBucket {
       const eta = this.#eta(rank, now);
       return eta !== undefined && eta > drainUntil ? this.#tooLate(ticket, eta, now) : undefined;
     });
+    if (this.#waiting === 0) this.#becomeEmpty();
   }
 
   /** Forgets all waiting tickets, which get no outcome, and stops the timer. */
@@ -168,6 +180,7 @@ export class LocalBucket {
   /** Continues with a grant of another ledger. */
   adopt(grant: Grant, kind: Lease['kind']): void {
     const lease = this.#budget.addLease(kind, grant.grantedAt);
+    this.#held++;
     this.#ledger.grants.hold(grant, { bucket: this, lease });
   }
 
@@ -222,7 +235,7 @@ export class LocalBucket {
         return this.#tooLate(ticket, this.#eta(1, now) ?? now, now);
       },
       onUnparked: () => this.#queuedAnother(this.#advance()),
-      onEmpty: () => this.#becomeIdle(),
+      onEmpty: () => this.#becomeEmpty(),
     }));
   }
 
@@ -238,6 +251,7 @@ export class LocalBucket {
 
   #grant(ticket: Ticket, now: number, waitedFor: Grant['waitedFor']): Granted {
     const lease = this.#budget.grant(now);
+    this.#held++;
     const grant: Grant = { ticket, grantedAt: now, waitedFor };
     this.#ledger.grants.hold(grant, { bucket: this, lease });
     return { kind: 'granted', grant };
@@ -296,10 +310,11 @@ export class LocalBucket {
     this.#serve(now);
   }
 
-  /** No ticket waits: nothing may keep the bucket from being forgotten. */
-  #becomeIdle(): void {
+  /** No ticket is queued: nothing may keep the bucket from being forgotten. */
+  #becomeEmpty(): void {
     this.#cancelWake();
     this.#ledger.starved.delete(this);
+    this.#ledger.onEmpty(this);
   }
 
   /** Grants what the budget has now, and sets the timer for the next ticket. */
@@ -325,7 +340,7 @@ export class LocalBucket {
   }
 
   #setWake(now: number): void {
-    if (this.#queued === 0 || this.#paused) return this.#becomeIdle();
+    if (this.#queued === 0 || this.#paused) return this.#becomeEmpty();
     const at = this.#budget.nextWakeAt(now);
     // A timer that fires too early only sets the next one.
     if (this.#wake !== undefined && this.#wakeAt <= at) return;

@@ -1,4 +1,4 @@
-import { BucketMap } from '../bucket-map.ts';
+import { BucketMap, type BucketBounds } from '../bucket-map.ts';
 import { HeldGrants } from '../held-grants.ts';
 import type {
   Admission,
@@ -11,19 +11,18 @@ import type {
   CallerSignal,
   Ledger,
   Outcome,
+  Shed,
   Ticket,
 } from '../ledger.ts';
 import { KnownBucket, type HeldGrant, type Transfer, type Transferable } from '../transfer.ts';
 import { LocalBucket, type LocalLedgerState } from './local-bucket.ts';
 
-export interface LocalLedgerOptions extends BucketOptions {
+export interface LocalLedgerOptions extends BucketOptions, BucketBounds {
   /**
    * Set when it stands in for the shared ledger: each budget is divided over `replicas`, and what it
    * learns is kept for the shared ledger.
    */
   readonly standIn?: { readonly replicas: () => number } | undefined;
-  /** Buckets kept; beyond them idle ones are forgotten, the longest unused first. */
-  readonly maxBuckets?: number;
 }
 
 /** The ledger in this process: nothing to install, nothing shared. Grants at once if it can. */
@@ -37,23 +36,34 @@ export class LocalLedger implements Ledger, Transferable {
   constructor(options: LocalLedgerOptions) {
     this.#options = options;
     this.#replicas = options.standIn?.replicas() ?? 1;
-    this.#buckets = new BucketMap(options.maxBuckets);
+    this.#buckets = new BucketMap({
+      clock: options.clock,
+      bounds: options,
+      afterlifeMs: 0,
+      onForget: () => undefined,
+    });
     this.#state = {
       options,
       drainUntil: Number.POSITIVE_INFINITY,
       grants: new HeldGrants(),
       starved: new Set(),
+      onEmpty: (bucket) => this.#buckets.rest(bucket),
     };
     options.socketPermits.onFree(() => this.#serveStarved());
   }
 
   acquire(ticket: Ticket, signal: CallerSignal, retry?: Retry): Admission {
-    return this.#bucketFor(ticket.bucket).acquire(ticket, signal, retry);
+    const bucket = this.#buckets.use(ticket.bucket.id) ?? this.#create(ticket);
+    if (!(bucket instanceof LocalBucket)) return bucket;
+    const admission = bucket.acquire(ticket, signal, retry);
+    if (admission.kind === 'shed') this.#buckets.rest(bucket);
+    return admission;
   }
 
   settle(grant: Grant, outcome: Outcome): void {
     const { bucket, lease } = this.#state.grants.take(grant);
     bucket.settle(lease, outcome);
+    this.#buckets.rest(bucket);
   }
 
   view(bucketId: string): BucketView | undefined {
@@ -81,16 +91,20 @@ export class LocalLedger implements Ledger, Transferable {
     for (const bucket of this.#buckets.values()) bucket.drain();
   }
 
-  handOver(): Transfer {
+  handOver(bucketId?: string): Transfer {
     const { grants, starved } = this.#state;
-    const buckets = [...this.#buckets.values()];
+    const buckets = this.#buckets.select(bucketId);
     const waiting = buckets.flatMap((bucket) => bucket.handOver());
-    const held = grants.all.map(({ grant, known: { lease } }): HeldGrant => {
-      return { grant, kind: lease.kind };
-    });
-    this.#buckets.clear();
-    grants.clear();
-    starved.clear();
+    const held: HeldGrant[] = [];
+    for (const { grant, known } of grants.all) {
+      if (bucketId !== undefined && grant.ticket.bucket.id !== bucketId) continue;
+      held.push({ grant, kind: known.lease.kind });
+      grants.take(grant);
+    }
+    for (const bucket of buckets) {
+      this.#buckets.remove(bucket);
+      starved.delete(bucket);
+    }
     return {
       waiting: waiting.sort((a, b) => a.ticket.arrivedAt - b.ticket.arrivedAt),
       held,
@@ -98,14 +112,22 @@ export class LocalLedger implements Ledger, Transferable {
     };
   }
 
-  takeOver({ waiting, held, known }: Transfer): void {
+  takeOver({ waiting, held, known }: Transfer, paused: ReadonlySet<string>): void {
     this.#replicas = this.#options.standIn?.replicas() ?? 1;
-    for (const each of known) this.#bucketFor(each.name, each);
+    for (const each of known) this.#adopt(each.name, each.owner, each);
     for (const { grant, kind } of [...held].sort(byGrantTime)) {
-      this.#bucketFor(grant.ticket.bucket).adopt(grant, kind);
+      const { bucket, owner } = grant.ticket;
+      this.#adopt(bucket, owner).adopt(grant, kind);
     }
-    for (const waiter of waiting) this.#bucketFor(waiter.ticket.bucket).adoptWaiter(waiter);
-    for (const bucket of this.#buckets.values()) bucket.serve();
+    for (const waiter of waiting) {
+      const { bucket, owner } = waiter.ticket;
+      this.#adopt(bucket, owner).adoptWaiter(waiter);
+    }
+    for (const bucket of this.#buckets.values()) {
+      if (paused.has(bucket.name.id)) bucket.pause();
+      bucket.serve();
+      this.#buckets.rest(bucket);
+    }
   }
 
   close(): Promise<void> {
@@ -122,20 +144,34 @@ export class LocalLedger implements Ledger, Transferable {
     for (const bucket of this.#state.starved) if (!bucket.serveOne()) return;
   }
 
-  #bucketFor(name: BucketName, known?: KnownBucket): LocalBucket {
+  /** The bucket of a ticket that has none yet, unless there are too many. */
+  #create({ bucket: name, owner }: Ticket): LocalBucket | Shed {
+    const refused = this.#buckets.refusal(owner);
+    if (refused !== undefined) return refused;
+    const bucket = this.#newBucket(name, owner);
+    this.#buckets.add(bucket, owner);
+    return bucket;
+  }
+
+  /** The bucket for what another ledger passes on. */
+  #adopt(name: BucketName, owner: string, known?: KnownBucket): LocalBucket {
     const existing = this.#buckets.use(name.id);
     if (existing !== undefined) return existing;
+    const bucket = this.#newBucket(name, owner, known);
+    this.#buckets.adopt(bucket, owner);
+    return bucket;
+  }
+
+  #newBucket(name: BucketName, owner: string, known?: KnownBucket): LocalBucket {
     const { standIn } = this.#options;
-    const bucket = new LocalBucket(
+    return new LocalBucket(
       name,
       this.#state,
       standIn && {
-        known: known ?? new KnownBucket(name),
+        known: known ?? new KnownBucket(name, owner),
         replicas: this.#replicas,
       },
     );
-    this.#buckets.add(name.id, bucket);
-    return bucket;
   }
 }
 

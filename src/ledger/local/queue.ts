@@ -81,8 +81,8 @@ export class LocalQueue {
   /** Ends the wait of a ticket, queued or parked. */
   remove(waiter: LocalWaiter, outcome: Shed | Cancelled): void {
     this.#queue.remove(waiter);
-    if (this.#queue.size === 0) this.#options.onEmpty();
     this.#waiters.end(waiter, outcome);
+    if (this.#queue.size === 0) this.#options.onEmpty();
   }
 
   /**

@@ -1,4 +1,5 @@
 import { observe } from '../../rate-headers/observation.ts';
+import type { MappedBucket } from '../bucket-map.ts';
 import { tooLate } from '../ledger.ts';
 import type {
   Admission,
@@ -59,13 +60,15 @@ export interface SharedLedgerState {
   readonly scheduler: StepScheduler;
   /** No ticket waits beyond this moment. */
   drainUntil: number;
+  /** Something ended in the bucket, which may be idle now. */
+  readonly onRest: (bucket: SharedBucket) => void;
 }
 
 /**
  * One bucket as one replica sees it: the tickets that wait and the grants held here, and what its
  * steps report of them to the shared state.
  */
-export class SharedBucket implements StepSource<CollectedStep> {
+export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<SharedBucket> {
   readonly #ledger: SharedLedgerState;
   readonly #options: SharedBucketOptions;
   #known: KnownBucket;
@@ -82,11 +85,16 @@ export class SharedBucket implements StepSource<CollectedStep> {
   /** A settlement since the last step changes something for others, who should learn of it now. */
   #isUrgent = false;
 
-  constructor(name: BucketName, ledger: SharedLedgerState) {
+  account: MappedBucket<SharedBucket>['account'];
+  isLinked = false;
+  previous: SharedBucket | undefined;
+  next: SharedBucket | undefined;
+
+  constructor(name: BucketName, owner: string, ledger: SharedLedgerState) {
     const { options, ids, scheduler } = ledger;
     this.#ledger = ledger;
     this.#options = options;
-    this.#known = new KnownBucket(name);
+    this.#known = new KnownBucket(name, owner);
     this.#grants = new GrantBook(ids);
     this.#steps = new StepLoop(this, name.id, options, scheduler);
     this.#waiting = new SharedQueue({
@@ -94,7 +102,11 @@ export class SharedBucket implements StepSource<CollectedStep> {
       latest: (ticket) => this.#latest(ticket),
       answerMs: 2 * options.timeoutMs,
       tooLate: (ticket) => this.#tooLate(ticket, this.#guessMs()),
-      onChange: () => this.#steps.schedule(),
+      onChange: () => {
+        this.#steps.schedule();
+        // A ticket that no step had carried leaves nothing to report.
+        this.#ledger.onRest(this);
+      },
     });
   }
 
@@ -186,7 +198,7 @@ export class SharedBucket implements StepSource<CollectedStep> {
     for (const entry of message.shed) this.#shed(entry);
     this.#freeByScript = message.free;
     if (message.recall === true) this.#returnPrefetched();
-    if (message.granted.length === 0) return;
+    if (message.granted.length === 0) return this.#ledger.onRest(this);
     if (!this.#isInTouch) return this.step();
     for (const entry of message.granted) this.#receiveGrant(entry, true);
     // Others may use at once what could not be used here; grants in use are confirmed later.
@@ -312,6 +324,7 @@ export class SharedBucket implements StepSource<CollectedStep> {
     this.#servePrefetched();
     this.#planNext(reply);
     this.#lookForSocket();
+    this.#ledger.onRest(this);
   }
 
   restore(failed: CollectedStep | undefined): void {

@@ -1,4 +1,4 @@
-import { BucketMap } from '../bucket-map.ts';
+import { BucketMap, type BucketBounds } from '../bucket-map.ts';
 import type { Transfer, Transferable } from '../transfer.ts';
 import { inTime } from './in-time.ts';
 import type {
@@ -11,6 +11,7 @@ import type {
   CallerSignal,
   Ledger,
   Outcome,
+  Shed,
   Ticket,
 } from '../ledger.ts';
 import { SharedBucket, type SharedBucketOptions, type SharedLedgerState } from './shared-bucket.ts';
@@ -18,10 +19,14 @@ import { MAX_STEPS, StepScheduler } from './step-scheduler.ts';
 import { makeIds, readMessage, readReply, type StepBatch } from './wire.ts';
 import { waitingByCaller } from '../waiters.ts';
 
-export interface SharedLedgerOptions extends SharedBucketOptions {
-  /** Buckets kept; beyond them idle ones are forgotten, the longest unused first. */
-  readonly maxBuckets?: number;
-}
+export interface SharedLedgerOptions extends SharedBucketOptions, BucketBounds {}
+
+/**
+ * How long Redis keeps a bucket that never learned a limit: the ten seconds of its lease, and the
+ * margin of step.lua. The bound on new buckets within this time keeps invented credentials from
+ * filling the server, however fast they come.
+ */
+const KEPT_IN_REDIS_MS = 20_000;
 
 /**
  * The ledger that all replicas share. A grant is the answer to a step, one round trip away, unless
@@ -41,12 +46,22 @@ export class SharedLedger implements Ledger, Transferable {
       ids: makeIds(options.replica),
       scheduler: this.#scheduler,
       drainUntil: Number.POSITIVE_INFINITY,
+      onRest: (bucket) => this.#buckets.rest(bucket),
     };
-    this.#buckets = new BucketMap(options.maxBuckets);
+    this.#buckets = new BucketMap({
+      clock: options.clock,
+      bounds: options,
+      afterlifeMs: KEPT_IN_REDIS_MS,
+      onForget: (bucket) => void bucket.handOver(),
+    });
   }
 
   acquire(ticket: Ticket, signal: CallerSignal, retry?: Retry): Admission {
-    return this.#bucketFor(ticket.bucket).acquire(ticket, signal, retry);
+    const bucket = this.#buckets.use(ticket.bucket.id) ?? this.#create(ticket);
+    if (!(bucket instanceof SharedBucket)) return bucket;
+    const admission = bucket.acquire(ticket, signal, retry);
+    if (admission.kind === 'shed') this.#buckets.rest(bucket);
+    return admission;
   }
 
   settle(grant: Grant, outcome: Outcome): void {
@@ -78,8 +93,8 @@ export class SharedLedger implements Ledger, Transferable {
 
   /** `waiting` counts all replicas' tickets, `waitingByCaller` only those of this replica. */
   snapshot(): BucketSnapshot[] {
-    return [...this.#buckets].flatMap(([id, bucket]) => {
-      const view = this.view(id);
+    return [...this.#buckets.values()].flatMap((bucket) => {
+      const view = this.view(bucket.name.id);
       if (view === undefined) return [];
       const { numbers, ageMs } = bucket.numbers;
       return [
@@ -155,10 +170,12 @@ export class SharedLedger implements Ledger, Transferable {
     }
   }
 
-  handOver(): Transfer {
-    const all = [...this.#buckets.values()].map((bucket) => bucket.handOver());
-    this.#buckets.clear();
-    this.#scheduler.clear();
+  handOver(bucketId?: string): Transfer {
+    const all = this.#buckets.select(bucketId).map((bucket) => {
+      this.#buckets.remove(bucket);
+      return bucket.handOver();
+    });
+    if (bucketId === undefined) this.#scheduler.clear();
     return {
       waiting: all
         .flatMap(({ waiting }) => waiting)
@@ -168,30 +185,48 @@ export class SharedLedger implements Ledger, Transferable {
     };
   }
 
-  takeOver({ waiting, held, known }: Transfer): void {
-    const byBucket = new Map<string, { name: BucketName } & Writable>();
-    const transferOf = (name: BucketName): Writable => {
-      const transfer = byBucket.get(name.id) ?? { name, waiting: [], held: [], known: [] };
+  takeOver({ waiting, held, known }: Transfer, paused: ReadonlySet<string>): void {
+    const byBucket = new Map<string, { name: BucketName; owner: string } & Writable>();
+    const transferOf = (name: BucketName, owner: string): Writable => {
+      const transfer = byBucket.get(name.id) ?? { name, owner, waiting: [], held: [], known: [] };
       byBucket.set(name.id, transfer);
       return transfer;
     };
-    for (const waiter of waiting) transferOf(waiter.ticket.bucket).waiting.push(waiter);
-    for (const one of held) transferOf(one.grant.ticket.bucket).held.push(one);
-    for (const bucket of known) transferOf(bucket.name).known.push(bucket);
+    for (const bucket of known) transferOf(bucket.name, bucket.owner).known.push(bucket);
+    for (const waiter of waiting) {
+      const { bucket, owner } = waiter.ticket;
+      transferOf(bucket, owner).waiting.push(waiter);
+    }
+    for (const one of held) {
+      const { bucket, owner } = one.grant.ticket;
+      transferOf(bucket, owner).held.push(one);
+    }
     for (const transfer of byBucket.values()) {
-      const bucket = this.#bucketFor(transfer.name);
+      const bucket = this.#adopt(transfer.name, transfer.owner);
       bucket.takeOver(transfer);
+      if (paused.has(transfer.name.id)) bucket.pause();
       // A bucket with nothing to declare now declares what it knows with its next step.
       const hasSpent = transfer.known.some(({ since }) => since.size > 0);
       if (hasSpent || transfer.waiting.length + transfer.held.length > 0) bucket.step();
+      this.#buckets.rest(bucket);
     }
   }
 
-  #bucketFor(name: BucketName): SharedBucket {
-    const known = this.#buckets.use(name.id);
-    if (known !== undefined) return known;
-    const bucket = new SharedBucket(name, this.#state);
-    this.#buckets.add(name.id, bucket)?.handOver();
+  /** The bucket of a ticket that has none yet, unless there are too many. */
+  #create({ bucket: name, owner }: Ticket): SharedBucket | Shed {
+    const refused = this.#buckets.refusal(owner);
+    if (refused !== undefined) return refused;
+    const bucket = new SharedBucket(name, owner, this.#state);
+    this.#buckets.add(bucket, owner);
+    return bucket;
+  }
+
+  /** The bucket for what another ledger passes on. */
+  #adopt(name: BucketName, owner: string): SharedBucket {
+    const existing = this.#buckets.use(name.id);
+    if (existing !== undefined) return existing;
+    const bucket = new SharedBucket(name, owner, this.#state);
+    this.#buckets.adopt(bucket, owner);
     return bucket;
   }
 }

@@ -1,4 +1,5 @@
 import type { Clock, EndOfTurn, Timer } from '../../util/clock.ts';
+import { BucketTrouble } from './bucket-trouble.ts';
 import { inTime } from './in-time.ts';
 import type { ScheduledSteps, StepScheduler } from './step-scheduler.ts';
 import { readReply, type StepBatch, type StepDone, type StepReply } from './wire.ts';
@@ -34,7 +35,10 @@ export interface StepLoopOptions {
   readonly atEndOfTurn: EndOfTurn;
   /** Runs one step; resolves to its reply as text. */
   readonly step: (bucketId: string, batch: string) => Promise<unknown>;
-  /** A step failed. The loop tries again by itself unless it is closed. */
+  /**
+   * A step failed; with {@link BucketTrouble} if only this bucket is concerned. The loop tries again by
+   * itself unless it is closed.
+   */
   readonly onTrouble?: ((error: Error, bucketId: string) => void) | undefined;
 }
 
@@ -239,7 +243,8 @@ export class StepLoop<C extends Collected> implements ScheduledSteps {
   async #send(batch: StepBatch): Promise<StepReply | Error> {
     const { step, timeoutMs, clock } = this.#options;
     try {
-      return readReply(await inTime(step(this.#bucketId, JSON.stringify(batch)), timeoutMs, clock));
+      const text = await inTime(step(this.#bucketId, JSON.stringify(batch)), timeoutMs, clock);
+      return parseReply(text);
     } catch (thrown) {
       return thrown instanceof Error ? thrown : new Error(String(thrown));
     }
@@ -253,12 +258,14 @@ export class StepLoop<C extends Collected> implements ScheduledSteps {
       case 'layout':
         return this.#fail(
           collected,
-          new Error(`the state has layout ${reply.found}, unknown to this version`),
+          new BucketTrouble(`the state has layout ${reply.found}, unknown to this version`),
         );
       case 'stale':
       case 'declare':
         if (++this.#refusals > MAX_REFUSALS) {
-          const refused = new Error(`the step was refused ${this.#refusals} times in a row`);
+          const refused = new BucketTrouble(
+            `the step was refused ${this.#refusals} times in a row`,
+          );
           return this.#fail(collected, refused);
         }
         this.#beginEpoch(collected);
@@ -299,6 +306,15 @@ export class StepLoop<C extends Collected> implements ScheduledSteps {
     this.#declares = true;
     this.#sheds = 0;
     this.#source.restore(failed);
+  }
+}
+
+/** Reads a reply, which can be wrong only if the bucket's data is. */
+function parseReply(text: unknown): StepReply {
+  try {
+    return readReply(text);
+  } catch (cause) {
+    throw new BucketTrouble('the reply to the step is not valid', { cause });
   }
 }
 

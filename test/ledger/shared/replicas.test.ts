@@ -428,6 +428,68 @@ describe('replicas that share a ledger', () => {
     expect(Math.max(...ttls)).toBeLessThan(4 * MINUTE_MS);
   });
 
+  test('leave a bucket that never learned a limit for less than half a minute', async () => {
+    const { client } = fleet.redis;
+    const ttls = async (): Promise<number[]> => {
+      const keys = await client.keys('h:*');
+      return Promise.all(keys.map((key) => client.pttl(key)));
+    };
+    const invented = [await ask(a), await ask(a)];
+    expect(invented.map(({ state }) => state.kind)).toEqual(['granted', 'waiting']);
+    // The lease of ten seconds does not outlast any key, nor does the ticket.
+    expect(Math.min(...(await ttls()))).toBeGreaterThan(15_000);
+    for (const one of invented) {
+      a.driver.answer(one, { status: 401 });
+      await fleet.pass(100);
+    }
+    expect(await client.keys('h:*')).toHaveLength(2);
+    expect(Math.min(...(await ttls()))).toBeGreaterThan(5000);
+    expect(Math.max(...(await ttls()))).toBeLessThan(21_000);
+  });
+
+  test('add no more buckets for invented credentials than one owner may have', async () => {
+    const small = fleet.add('small', { maxBuckets: 50, maxBucketsPerOwner: 10 });
+    const codes = new Map<string, number>();
+    for (let i = 0; i < 200; i++) {
+      const asked = await ask(small, { bucket: `invented-${i}` });
+      if (asked.state.kind === 'granted') small.driver.answer(asked, { status: 401 });
+      const outcome = asked.state.kind === 'shed' ? asked.state.code : asked.state.kind;
+      codes.set(outcome, (codes.get(outcome) ?? 0) + 1);
+      await fleet.pass(25);
+    }
+    expect(Object.fromEntries(codes)).toEqual({ granted: 12, 'too-many-buckets-of-owner': 188 });
+    expect(await fleet.redis.client.keys('h:*:state')).toHaveLength(12);
+  });
+
+  test('keep a bucket that never learned a limit for as long as it is blocked or has tickets', async () => {
+    const { client } = fleet.redis;
+    /** Lets the keys' time to live pass as the clock of the test does; returns the shortest left. */
+    async function pass(ms: number): Promise<number> {
+      await fleet.pass(ms);
+      let shortest = Infinity;
+      for (const key of await client.keys('h:*')) {
+        const left = (await client.pttl(key)) - ms;
+        shortest = Math.min(shortest, left);
+        await client.pexpire(key, Math.max(1, left));
+      }
+      return shortest;
+    }
+    const first = await ask(a);
+    a.driver.answer(first, { status: 429, retryInMs: 5 * MINUTE_MS });
+    await fleet.pass(100);
+    expect(await client.pttl('h:{b}:state')).toBeGreaterThan(5 * MINUTE_MS);
+    const patient = await ask(b, { maxWaitMs: 60 * MINUTE_MS });
+    let shortest = Infinity;
+    for (let i = 0; i < 100; i++) shortest = Math.min(shortest, await pass(2950));
+    expect(patient.state.kind).toBe('waiting');
+    expect(shortest).toBeGreaterThan(0);
+    await pass(6000);
+    expect(patient.state.kind).toBe('granted');
+    // A lease counts for ten seconds.
+    expect(await pass(4000)).toBeGreaterThan(0);
+    expect(await client.zcard('h:{b}:leases')).toBe(1);
+  });
+
   test('leave no key without expiry that a replica created again', async () => {
     const first = await ask(a);
     a.driver.answer(first, { limit: 10, remaining: 5, resetInMs: 30 * MINUTE_MS });

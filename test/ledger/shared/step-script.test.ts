@@ -1,6 +1,7 @@
 // @module-tag needs-redis-server
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { stepScript } from '../../../src/ledger/shared/script/step-script.ts';
+import { read, section } from '../../docs/markdown.ts';
 import { startRedis, type RedisServer } from '../../support/redis-server.ts';
 
 /** Lua's own bound for one function. */
@@ -24,6 +25,13 @@ describe('the script of a step', () => {
 
   test(`has at most ${MAX_LOCALS} locals outside its modules`, async () => {
     await expect(compileWith(LUA_MAX_LOCALS - MAX_LOCALS)).resolves.toMatch(/^[0-9a-f]{40}$/);
+  });
+
+  test('calls only commands that docs/redis.md lists for its user', () => {
+    const rules = section(read('docs/redis.md'), '## Access');
+    const called = stepScript().matchAll(/redis\.call\('([A-Z]+)'/g);
+    const names = new Set([...called].map(([, name = '']) => `+${name.toLowerCase()}`));
+    expect([...names].filter((name) => !rules.split(/\s+/).includes(name))).toEqual([]);
   });
 
   test('is refused by the server with more locals than Lua allows', async () => {

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import type { Result } from 'ioredis';
 import { z } from 'zod';
 import { connectRedis, revive, type RedisConnectionOptions } from './connection.ts';
+import { BucketTrouble } from '../bucket-trouble.ts';
 import { bucketKeys, STEP_KEYS, stepScript } from '../script/step-script.ts';
 
 declare module 'ioredis' {
@@ -13,7 +14,7 @@ declare module 'ioredis' {
 
 /** The shared ledger's scripts and messages, on a single Redis, Sentinel or a cluster. */
 export interface RedisStore {
-  /** Runs one step; resolves to its reply as text. */
+  /** Runs one step; resolves to its reply as text. Rejects with {@link BucketTrouble} too. */
   step(bucketId: string, batch: string): Promise<unknown>;
   /** Announces this replica; `proposal` is the key that it proposes for bucket names, or ''. */
   presence(proposal: string): Promise<Presence>;
@@ -33,6 +34,13 @@ export interface RedisStoreOptions extends RedisConnectionOptions {
   /** Receives what other replicas' steps publish for this one. */
   readonly onMessage: (text: string) => void;
 }
+
+/**
+ * Errors by which the server says that the data of a step's keys is not as expected: a key of another
+ * kind, a number that is none, or an error of Lua itself. An error that a command reported to the
+ * script is no error of Lua; `@user_script:155` at its end only says where it was called.
+ */
+const CONCERNS_ONE_BUCKET = /\bWRONGTYPE\b|is not a valid float|(?<!@)user_script:\d+: /;
 
 const presenceReply = z.tuple([z.number(), z.string()]);
 
@@ -54,8 +62,13 @@ export function openRedisStore(options: RedisStoreOptions): RedisStore {
   subscriber.on('message', (_channel: string, text: string) => onMessage(text));
 
   return {
-    step(bucketId, batch) {
-      return client.headgateStep(...bucketKeys(prefix, bucketId), batch, channels);
+    async step(bucketId, batch) {
+      try {
+        return await client.headgateStep(...bucketKeys(prefix, bucketId), batch, channels);
+      } catch (cause) {
+        if (!(cause instanceof Error) || !CONCERNS_ONE_BUCKET.test(cause.message)) throw cause;
+        throw new BucketTrouble(cause.message, { cause });
+      }
     },
     async presence(proposal) {
       for (const each of [client, subscriber]) revive(each, log);

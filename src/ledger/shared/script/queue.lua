@@ -206,6 +206,12 @@ local function headChanged(queue, flow)
   redis.call('ZADD', key.active, exact(flow.tag), flow.active)
 end
 
+-- Whether a flow is among the idle ones. It adds 0 to the score of that flow, because ZSCORE would be
+-- one more command that the server's user must be allowed.
+local function isIdle(flow)
+  return redis.call('ZADD', key.idle, 'XX', 'INCR', 0, flow.key)
+end
+
 local function forgetFlow(queue, flow)
   local name = flow.owner
   local owner = loadOwner(name)
@@ -224,7 +230,7 @@ local function forgetFlow(queue, flow)
     if each.length > 0 or not dropped then
       -- A shared flow that was dropped before another one of its owner's stays dropped: else they
       -- could replace each other without end.
-      if each.length > 0 or flow.named or redis.call('ZSCORE', key.idle, each.key) then
+      if each.length > 0 or flow.named or isIdle(each) then
         isAhead = true
         if each.length == 0 then redis.call('ZADD', key.idle, exact(each.finish), each.key) end
       end
@@ -241,15 +247,14 @@ local function onEmpty(queue, flow)
   if queue.size == 0 then
     redis.call('DEL', key.idle, key.owners, key.flows, key.active, key.lengths)
     flows, changedFlows, owners = {}, {}, {}
-  elseif flow.finish > queue.virtualTime then
-    redis.call('ZADD', key.idle, exact(flow.finish), flow.key)
-    -- Each removal is final; an owner's shared flow is dropped after its last named one.
-    while redis.call('ZCARD', key.idle) > MAX_IDLE_FLOWS do
-      local first = redis.call('ZPOPMIN', key.idle)[1]
-      forgetFlow(queue, loadFlow(first))
-    end
-  else
-    forgetFlow(queue, flow)
+    return
+  end
+  if flow.finish > queue.virtualTime then redis.call('ZADD', key.idle, exact(flow.finish), flow.key)
+  else forgetFlow(queue, flow) end
+  -- An owner's last named flow leaves up to three shared ones, which are dropped after it.
+  while redis.call('ZCARD', key.idle) > MAX_IDLE_FLOWS do
+    local first = redis.call('ZPOPMIN', key.idle)[1]
+    forgetFlow(queue, loadFlow(first))
   end
 end
 

@@ -41,7 +41,9 @@
 
 -- After this long a message to a replica counts as lost.
 local MESSAGE_MS = 500
-local TTL_MARGIN_MS, TTL_MAX_MS = 120000, 3600000000
+-- How long the keys outlast all that matters in time. Callers can invent buckets, so one that never
+-- learned a limit from the API gets less: as long as its tickets outlast their replica's last step.
+local TTL_MARGIN_MS, TTL_MARGIN_UNLEARNED_MS, TTL_MAX_MS = 120000, 10000, 3600000000
 
 local mustDeclare, prefetched
 
@@ -95,8 +97,9 @@ do
     b.canaryDueAt or 0, slots.times[#slots.times] or 0, leasesEnd) + b.lateness
   -- All keys live until `last` at least. A step extends their lifetime only if its end is near, or if
   -- the replica declares: replicas may have been removed, and keys evicted.
-  local extends = batch.declares or last + TTL_MARGIN_MS / 2 > (state.livesUntil or 0)
-  local ttl = math.ceil(math.min(last - now + TTL_MARGIN_MS, TTL_MAX_MS))
+  local margin = b.observations > 0 and TTL_MARGIN_MS or TTL_MARGIN_UNLEARNED_MS
+  local extends = batch.declares or last + margin / 2 > (state.livesUntil or 0)
+  local ttl = math.ceil(math.min(last - now + margin, TTL_MAX_MS))
   if extends then state.livesUntil = now + ttl end
 
   local packed = cmsgpack.pack(state)
