@@ -11,7 +11,7 @@ import { makeGateway, type Gateway } from '../gateway/gateway.ts';
 import { makeIdentify } from '../gateway/identify.ts';
 import { makeRecord } from '../gateway/record.ts';
 import { makeRefuse, makeRespond } from '../gateway/respond.ts';
-import { makeRewrite } from '../gateway/rewrite.ts';
+import { makeRewrite } from '../gateway/link-rewrite.ts';
 import { makeSettle } from '../gateway/settle.ts';
 import { makeTakeBody } from '../gateway/take-body.ts';
 import { makeForwardedBy } from '../gateway/trusted-proxies.ts';

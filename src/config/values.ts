@@ -1,7 +1,7 @@
 import type { ConfiguredLimit } from '../budget/bucket.ts';
 import { isIP } from 'node:net';
 import type { Network } from '../http/caller-origin.ts';
-import { isNeverForApi } from '../http/hop-by-hop.ts';
+import { isNeverForApi } from '../http/header-filter.ts';
 import { parseDuration } from '../util/duration.ts';
 
 /** The address of a listener. */

@@ -1,5 +1,5 @@
 import type { Clock } from '../util/clock.ts';
-import { headersForCaller, SET_COOKIE } from '../http/hop-by-hop.ts';
+import { headersForCaller, SET_COOKIE } from '../http/header-filter.ts';
 import type { Grant } from '../ledger/ledger.ts';
 import type { Lane } from '../upstream/lane.ts';
 import type { SendResult } from '../upstream/exchange.ts';

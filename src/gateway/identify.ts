@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import { parseSecondsOrDuration } from '../util/duration.ts';
 import { decodableOnly, ensureVersion } from '../http/accept.ts';
 import { classify, type ClassRule } from '../http/classify.ts';
-import { makeHeadersForApi } from '../http/hop-by-hop.ts';
+import { makeHeadersForApi } from '../http/header-filter.ts';
 import { callerOrigin } from '../http/caller-origin.ts';
 import { isCrossOrigin } from '../http/origin-check.ts';
 import { MAX_TARGET_LENGTH, normaliseTarget, type Target } from '../http/target.ts';

@@ -1,12 +1,12 @@
 import type { ServerResponse } from 'node:http';
 import type { Clock, EndOfTurn, Timer } from '../util/clock.ts';
-import { headersForCaller, SET_COOKIE } from '../http/hop-by-hop.ts';
+import { headersForCaller, SET_COOKIE } from '../http/header-filter.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { BodyFailure, UpstreamResponse } from '../upstream/response.ts';
 import { ABORTED, ANSWERED, type Call, type CallEnd } from './call.ts';
 import type { Job } from './identify.ts';
 import { asGatewayError, GatewayError, PROBLEMS, toProblem, type ShedStatus } from './problem.ts';
-import { headersForRewritten, MAX_REWRITTEN_BYTES, type Rewrite } from './rewrite.ts';
+import { headersForRewritten, MAX_REWRITTEN_BYTES, type Rewrite } from './link-rewrite.ts';
 
 /** Streams the API's answer to the caller, and returns how the call ended. */
 export type Respond = (job: Job, response: UpstreamResponse) => Promise<CallEnd> | CallEnd;

@@ -1,6 +1,6 @@
 import type { Priority } from '../queue/fair-queue.ts';
 import type { ApiClock } from '../rate-headers/api-clock.ts';
-import type { Answer } from '../rate-headers/observation.ts';
+import type { Answer } from '../rate-headers/observe.ts';
 import type { Clock, Random } from '../util/clock.ts';
 
 /** Names one budget at the API: a credential's hash and a class of routes. */

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { Bucket, type Lease } from '../../src/budget/bucket.ts';
-import { observe } from '../../src/rate-headers/observation.ts';
+import { observe } from '../../src/rate-headers/observe.ts';
 import { readRateLimit } from '../../src/rate-headers/rate-headers.ts';
 import { readReset } from '../../src/rate-headers/reset-value.ts';
 

@@ -1,7 +1,7 @@
 import { Bucket, type Lease } from '../../src/budget/bucket.ts';
 import { ApiClock } from '../../src/rate-headers/api-clock.ts';
 import type { Timer } from '../../src/util/clock.ts';
-import { observe } from '../../src/rate-headers/observation.ts';
+import { observe } from '../../src/rate-headers/observe.ts';
 import { readRateLimit } from '../../src/rate-headers/rate-headers.ts';
 import { renderHeaders, type Dialect } from './dialect.ts';
 import { FakeClock } from './fake-clock.ts';

@@ -1,5 +1,5 @@
 import { Bucket, type Lease } from '../../budget/bucket.ts';
-import { observe } from '../../rate-headers/observation.ts';
+import { observe } from '../../rate-headers/observe.ts';
 import type { Timer } from '../../util/clock.ts';
 import type { MappedBucket } from '../bucket-map.ts';
 import type { HeldGrants } from '../held-grants.ts';

@@ -1,4 +1,4 @@
-import { observe } from '../../rate-headers/observation.ts';
+import { observe } from '../../rate-headers/observe.ts';
 import type { MappedBucket } from '../bucket-map.ts';
 import { tooLate } from '../ledger.ts';
 import type {

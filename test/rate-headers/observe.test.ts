@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { observe, type Answer } from '../../src/rate-headers/observation.ts';
+import { observe, type Answer } from '../../src/rate-headers/observe.ts';
 
 const NOW = Date.UTC(2026, 10, 24, 6, 30, 0) + 123.456;
 

@@ -1,5 +1,9 @@
 import { describe, expect, test } from 'vitest';
-import { headersForCaller, isIdentifying, makeHeadersForApi } from '../../src/http/hop-by-hop.ts';
+import {
+  headersForCaller,
+  isIdentifying,
+  makeHeadersForApi,
+} from '../../src/http/header-filter.ts';
 
 const headersForApi = makeHeadersForApi();
 
