@@ -221,6 +221,8 @@ export class Call implements CallerSignal, LinkedListItem<Call>, ReservationHold
   #stop(): void {
     if (this.#gone) return;
     this.#gone = true;
-    for (const listener of this.#listeners.splice(0)) listener();
+    // The newest first: a ticket that waits must leave its queue before its last attempt frees a
+    // socket, which the ticket would otherwise be granted.
+    for (let next = this.#listeners.pop(); next !== undefined; next = this.#listeners.pop()) next();
   }
 }
