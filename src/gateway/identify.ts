@@ -1,22 +1,23 @@
-import type { IncomingMessage } from 'node:http';
-import type { Socket } from 'node:net';
 import { parseSecondsOrDuration } from '../util/duration.ts';
 import { decodableOnly, ensureVersion } from '../http/accept.ts';
 import { classify, type ClassRule } from '../http/classify.ts';
 import { makeHeadersForApi } from '../http/header-filter.ts';
-import { callerOrigin } from '../http/caller-origin.ts';
-import { isCrossOrigin } from '../http/origin-check.ts';
-import { MAX_TARGET_LENGTH, normaliseTarget, type Target } from '../http/target.ts';
 import { viaOnward } from '../http/via.ts';
 import { matchCallerRule, productOf, type CallerRule } from '../queue/caller-rules.ts';
 import { PRIORITIES, type Priority } from '../queue/fair-queue.ts';
 import type { Ticket } from '../ledger/ledger.ts';
 import { NO_BODY, type GoneBody, type RequestBody } from '../upstream/body.ts';
 import type { CallLimits } from './call-limits.ts';
-import { addressOf, plainAddress } from './caller-address.ts';
+import { addressOf } from './caller-address.ts';
 import type { Call, CallIdentity } from './call.ts';
 import type { CallerOfKey, CredentialHash } from './credentials.ts';
 import { GatewayError, type ShedStatus } from './problem.ts';
+import {
+  authorizationOf,
+  makeRefusePages,
+  makeRefuseUncertainFraming,
+  targetOf,
+} from './request-checks.ts';
 import type { TakeBody } from './take-body.ts';
 import type { ForwardedBy } from './trusted-proxies.ts';
 
@@ -99,6 +100,10 @@ const CALLER_NAME = /^[A-Za-z0-9._/-]{1,64}$/;
  * (RFC 4559). Servers take each later request on that connection for one of the same user.
  */
 const CONNECTION_AUTH = /^(?:ntlm|negotiate)(?: |$)/i;
+
+/** A server that supports TRACE answers with the request itself (RFC 9110 §9.3.8). */
+const TRACE_DETAIL =
+  'TRACE is not supported: the answer would show the fields that Headgate adds, such as its token';
 
 export function makeIdentify(dependencies: IdentifyDependencies): Identify {
   const { upstream, apiVersion, hasToken, budgetPer, classes, callers, defaultCaller } =
@@ -279,135 +284,4 @@ function badHeader(name: string, expected: string, got: string): GatewayError {
     'bad-request',
     `${name}: expected ${expected}, got ${JSON.stringify(shown)}`,
   );
-}
-
-/**
- * Makes the check that throws a {@link GatewayError} when a web page may have made a browser send a
- * request.
- *
- * A page whose name was rebound to the gateway's address would be of the gateway's own origin: it
- * could read all answers. So the host is checked for every request, also the one that a trusted
- * proxy reports. Pages of other origins are refused where the configured token is added: a page in
- * an employee's browser must not spend the budget through localhost or the internal network.
- */
-function makeRefusePages(
-  isOurHost: (hostField: string | undefined) => boolean,
-  forwardedBy: ForwardedBy,
-): (incoming: IncomingMessage, addsToken: boolean) => void {
-  return (incoming, addsToken) => {
-    const { headers, socket } = incoming;
-    const forwarded = forwardedBy(incoming);
-    const ownOrigin =
-      headers.origin === undefined
-        ? undefined
-        : callerOrigin(headers.host, 'encrypted' in socket, forwarded);
-    if (addsToken && isCrossOrigin(headers, ownOrigin)) {
-      throw new GatewayError(
-        'cross-site',
-        'a web page of another site sent this request; pages may not use the configured token',
-      );
-    }
-    if (!isOurHost(headers.host)) throw foreignHost('Host', headers.host);
-    if (!isOurHost(forwarded?.host)) throw foreignHost('forwarded host', forwarded?.host);
-  };
-}
-
-function foreignHost(what: string, got: string | undefined): GatewayError {
-  return new GatewayError(
-    'foreign-host',
-    `expected a ${what} that is a name of this gateway, got ${JSON.stringify(got?.slice(0, 80))}; HEADGATE_HOSTS names further ones`,
-  );
-}
-
-/**
- * Makes the check that throws a {@link GatewayError} for Transfer-Encoding in an HTTP/1.0 request,
- * and closes its connection (RFC 9112 §6.1). HTTP/1.0 has no transfer codings, so a hop before the
- * gateway may have found another end of the body. Later requests on that connection may therefore
- * be a part of the body, and are refused as well.
- */
-function makeRefuseUncertainFraming(): (call: Call) => void {
-  const refused = new WeakSet<Socket>();
-  return ({ incoming: { httpVersionMajor, httpVersionMinor, headers, socket }, outgoing }) => {
-    const isOld = httpVersionMajor === 1 && httpVersionMinor === 0;
-    if (isOld && headers['transfer-encoding'] !== undefined) refused.add(socket);
-    else if (!refused.has(socket)) return;
-    outgoing.shouldKeepAlive = false;
-    throw new GatewayError(
-      'bad-request',
-      'Transfer-Encoding: expected HTTP/1.1, got an HTTP/1.0 request on this connection',
-    );
-  };
-}
-
-/**
- * Returns the normalised target of a request. Throws a {@link GatewayError} for a request that is
- * not valid HTTP/1, and for one whose host is neither the API nor this gateway.
- */
-function targetOf(incoming: IncomingMessage, upstreamHost: string): Target & { kind: 'ok' } {
-  const { method = 'GET', url = '', socket, httpVersionMajor, httpVersion } = incoming;
-  // Node's parser accepts a request line without a version as HTTP/0.9, even with headers.
-  if (httpVersionMajor !== 1) {
-    throw new GatewayError('bad-request', `expected HTTP/1.1 or HTTP/1.0, got HTTP/${httpVersion}`);
-  }
-  if (url.length > MAX_TARGET_LENGTH) {
-    throw new GatewayError(
-      'target-too-long',
-      `expected a request target of at most ${MAX_TARGET_LENGTH} characters, got ${url.length}`,
-    );
-  }
-  const target = normaliseTarget(url, {
-    method,
-    isOurs: (authority) => authority === upstreamHost || isLocal(authority, socket),
-  });
-  if (target.kind === 'forbidden') throw new GatewayError('forbidden-target', target.reason);
-  if (target.kind === 'bad') throw new GatewayError('bad-request', target.reason);
-  if (target.path === '*') {
-    throw new GatewayError('bad-request', 'OPTIONS * concerns the whole server: expected a path');
-  }
-  return target;
-}
-
-/** A server that supports TRACE answers with the request itself (RFC 9110 §9.3.8). */
-const TRACE_DETAIL =
-  'TRACE is not supported: the answer would show the fields that Headgate adds, such as its token';
-
-/**
- * Returns the Authorization value. Throws a {@link GatewayError} for repeated Host or Authorization
- * lines. HTTP forbids a second Host (RFC 9112 §3.2), and Node keeps only the first of several
- * lines: an attacker could show one value to Headgate and another one to the API.
- */
-function authorizationOf({
-  rawHeaders,
-  headers,
-  httpVersionMinor,
-}: IncomingMessage): string | undefined {
-  let hosts = 0;
-  let authorizations = 0;
-  for (let i = 0; i < rawHeaders.length; i += 2) {
-    const { length } = rawHeaders[i] ?? '';
-    if (length === HOST.length && rawHeaders[i]?.toLowerCase() === HOST) hosts++;
-    else if (length === AUTHORIZATION.length && rawHeaders[i]?.toLowerCase() === AUTHORIZATION) {
-      authorizations++;
-    }
-  }
-  if (hosts > 1 || (hosts === 0 && httpVersionMinor > 0)) {
-    throw new GatewayError('bad-request', `expected one Host header, got ${hosts}`);
-  }
-  if (authorizations > 1) {
-    throw new GatewayError(
-      'bad-request',
-      `expected one Authorization header, got ${authorizations}`,
-    );
-  }
-  return headers.authorization;
-}
-
-const HOST = 'host';
-const AUTHORIZATION = 'authorization';
-
-/** Whether an authority is the address on which this request arrived. */
-function isLocal(authority: string, { localAddress = '', localPort }: Socket): boolean {
-  const address = plainAddress(localAddress);
-  const host = address.includes(':') ? `[${address}]` : address;
-  return authority === `${host}:${localPort}` || authority === `localhost:${localPort}`;
 }

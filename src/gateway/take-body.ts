@@ -14,7 +14,8 @@ import { unreadBodyBytes } from './request-bytes.ts';
 
 /**
  * Reads a call's body, or prepares to stream it if it is too large to keep. A failure cuts off the
- * call. `owner` is the party that the queue is fair to. Returns without a promise when nothing has to be read.
+ * call. `owner` is the party that the queue is fair to. Returns without a promise when nothing has to
+ * be read.
  */
 export type TakeBody = (call: Call, owner: string) => RequestBody | Promise<RequestBody | GoneBody>;
 

@@ -43,9 +43,10 @@ const IPV4 = /^\d{1,3}(?:\.\d{1,3}){3}$/;
  * rebinding.
  *
  * These hosts pass: `names`, IP addresses, names without a dot that are no country's top-level
- * domain, and names under a suffix that the public DNS does not assign (`.localhost`, `.internal`, and `.svc` and `.cluster.local` of
- * Kubernetes). DNS rebinding needs a name that the attacker owns, which the browser then sends as
- * Host. A request without Host passes: HTTP/1.0 allows it, and browsers always send Host.
+ * domain, and names under a suffix that the public DNS does not assign (`.localhost`, `.internal`,
+ * and `.svc` and `.cluster.local` of Kubernetes). DNS rebinding needs a name that the attacker owns,
+ * which the browser then sends as Host. A request without Host passes: HTTP/1.0 allows it, and
+ * browsers always send Host.
  */
 export function makeIsOurHost(
   names: readonly string[],
