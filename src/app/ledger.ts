@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { makeCredentialHash, type CredentialHash } from '../gateway/credentials.ts';
-import type { Ledger, LedgerObserver, SocketPermits } from '../ledger/ledger.ts';
+import type { BucketBounds } from '../ledger/bucket-map.ts';
+import type { BucketOptions, Ledger, LedgerObserver, SocketPermits } from '../ledger/ledger.ts';
 import { LocalLedger, type LocalLedgerOptions } from '../ledger/local/local-ledger.ts';
 import type { ApiClock } from '../rate-headers/api-clock.ts';
 import type { Log } from '../telemetry/log.ts';
@@ -43,11 +44,22 @@ export function makeLocalLedger(parts: LedgerParts): BuiltLedger {
 
 /** The local ledger itself. As a stand-in for the shared one, it spends a share of each budget. */
 export function newLocalLedger(
-  { clock, random, apiClock, currentConfig }: LedgerParts,
+  parts: LedgerParts,
   socketPermits: SocketPermits,
   standIn?: LocalLedgerOptions['standIn'],
 ): LocalLedger {
-  return new LocalLedger({
+  return new LocalLedger(Object.assign(bucketOptions(parts, socketPermits), { standIn }));
+}
+
+/**
+ * The options that both kinds of ledger share. Its getters read the settings in force: extend it with
+ * `Object.assign`, because a spread would copy their values.
+ */
+export function bucketOptions(
+  { clock, random, apiClock, currentConfig }: LedgerParts,
+  socketPermits: SocketPermits,
+): BucketOptions & BucketBounds {
+  return {
     clock,
     random,
     apiClock,
@@ -64,8 +76,7 @@ export function newLocalLedger(
     get belief() {
       return currentConfig().limit;
     },
-    standIn,
-  });
+  };
 }
 
 /** The key with which credentials are hashed into bucket names. */

@@ -6,7 +6,13 @@ import type { SocketPermits } from '../ledger/ledger.ts';
 import { ReplicaPresence } from '../ledger/shared/presence.ts';
 import { openRedisStore } from '../ledger/shared/redis/store.ts';
 import { SharedLedger } from '../ledger/shared/shared-ledger.ts';
-import { bucketNameKey, newLocalLedger, type BuiltLedger, type LedgerParts } from './ledger.ts';
+import {
+  bucketNameKey,
+  bucketOptions,
+  newLocalLedger,
+  type BuiltLedger,
+  type LedgerParts,
+} from './ledger.ts';
 
 /**
  * Constructs the ledger that all replicas share, with a local ledger as its failover. It starts
@@ -16,8 +22,7 @@ export async function makeSharedLedger(
   parts: LedgerParts,
   redis: RedisConfig,
 ): Promise<BuiltLedger> {
-  const { secret, clock, random, apiClock, socketPermits, currentConfig } = parts;
-  const { log, observer, atEndOfTurn } = parts;
+  const { secret, clock, random, socketPermits, log, observer, atEndOfTurn } = parts;
   const key = bucketNameKey(secret);
   let hash = makeCredentialHash(key);
   const credentialHash: CredentialHash = (authorization) => hash(authorization);
@@ -38,30 +43,16 @@ export async function makeSharedLedger(
     isSharedInUse: () => failover.mode === 'redis',
     onTrouble: (error) => failover.trouble(error),
   });
-  const shared: SharedLedger = new SharedLedger({
-    clock,
-    random,
-    apiClock,
-    socketPermits: sharedPermits,
-    get maxQueue() {
-      return currentConfig().maxQueue;
-    },
-    get maxBuckets() {
-      return currentConfig().maxBuckets;
-    },
-    get maxBucketsPerOwner() {
-      return currentConfig().maxBucketsPerOwner;
-    },
-    get belief() {
-      return currentConfig().limit;
-    },
-    replica,
-    timeoutMs: redis.timeoutMs,
-    atEndOfTurn,
-    step: (bucketId, batch) => store.step(bucketId, batch),
-    observer,
-    onTrouble: (error, bucketId) => failover.trouble(error, bucketId),
-  });
+  const shared: SharedLedger = new SharedLedger(
+    Object.assign(bucketOptions(parts, sharedPermits), {
+      replica,
+      timeoutMs: redis.timeoutMs,
+      atEndOfTurn,
+      step: (bucketId: string, batch: string) => store.step(bucketId, batch),
+      observer,
+      onTrouble: (error: Error, bucketId: string) => failover.trouble(error, bucketId),
+    }),
+  );
   const failover: FailoverLedger = new FailoverLedger({
     shared,
     local: newLocalLedger(parts, localPermits, { replicas: () => presence.replicas }),
