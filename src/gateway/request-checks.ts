@@ -8,7 +8,7 @@ import { plainAddress } from './caller-address.ts';
 import { GatewayError } from './problem.ts';
 import type { ForwardedBy } from './trusted-proxies.ts';
 
-/** What makes a request unfit for the API, whoever sends it. `identify` runs these checks first. */
+/** The checks that refuse a request before its caller and budget matter; `identify` runs them. */
 
 /**
  * Makes the check that throws a {@link GatewayError} when a web page may have made a browser send a
