@@ -9,6 +9,7 @@ import { ApiClock } from '../rate-headers/api-clock.ts';
 import type { Random, Clock } from '../util/clock.ts';
 import { isLoopback, makeIsOurHost } from '../http/origin-check.ts';
 import { CallLimits } from '../gateway/call-limits.ts';
+import { SocketShare } from '../gateway/socket-share.ts';
 import type { Gateway } from '../gateway/gateway.ts';
 import { makeListener } from '../gateway/listener.ts';
 import { makeIsTrustedProxy } from '../gateway/trusted-proxies.ts';
@@ -105,6 +106,8 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
 
   const { processFigures = false, version = '', logLinesLost = () => 0 } = options;
   const callLimits = new CallLimits(config.maxCalls);
+  const { connections } = config.upstream;
+  const socketShare = new SocketShare({ clock, upstream, connections, callLimits });
   const requestMemory = new RequestMemory(config.body.memoryBytes);
   const activity = new RecentActivity(clock);
   const metrics = makeMetrics({
@@ -147,6 +150,7 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
     recorder,
     requestMemory,
     callLimits,
+    socketShare,
   });
   let pipeline = pipelineFor(config);
   const gateway: Gateway = (call) => {

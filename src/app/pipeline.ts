@@ -13,6 +13,7 @@ import { makeRecord } from '../gateway/record.ts';
 import { makeRefuse, makeRespond } from '../gateway/respond.ts';
 import { makeRewrite } from '../gateway/link-rewrite.ts';
 import { makeSettle } from '../gateway/settle.ts';
+import type { SocketShare } from '../gateway/socket-share.ts';
 import { makeTakeBody } from '../gateway/take-body.ts';
 import { makeForwardedBy } from '../gateway/trusted-proxies.ts';
 import type { Ledger } from '../ledger/ledger.ts';
@@ -41,6 +42,7 @@ export interface PipelineParts {
   readonly recorder: CallRecorder;
   readonly requestMemory: RequestMemory;
   readonly callLimits: CallLimits;
+  readonly socketShare: SocketShare;
 }
 
 /**
@@ -52,7 +54,7 @@ export interface PipelineParts {
  */
 export function makePipelines(parts: PipelineParts): (config: Config) => Gateway {
   const { upstream, lane, token, ledger, apiClock, clock, random, log, observer, recorder } = parts;
-  const { credentialHash, atEndOfTurn, requestMemory } = parts;
+  const { credentialHash, atEndOfTurn, requestMemory, socketShare } = parts;
   const keyHashKey = randomBytes(32);
   const ownId = `headgate-${randomBytes(4).toString('hex')}`;
 
@@ -65,7 +67,11 @@ export function makePipelines(parts: PipelineParts): (config: Config) => Gateway
         ...config,
         hasToken: config.token.kind !== 'none',
         defaultCaller: config.caller,
-        takeBody: makeTakeBody({ limits: { ...body, clock }, memory: requestMemory }),
+        takeBody: makeTakeBody({
+          limits: { ...body, clock },
+          memory: requestMemory,
+          socketShare,
+        }),
         callLimits: parts.callLimits,
         viaId: config.via === 'on' ? ownId : undefined,
         readsAnswers: links.rewrite === 'on' && links.jsonLinks.length > 0,
@@ -80,6 +86,7 @@ export function makePipelines(parts: PipelineParts): (config: Config) => Gateway
       respond: makeRespond({
         atEndOfTurn,
         clock,
+        socketShare,
         idleTimeoutMs: config.body.idleTimeoutMs,
         rewrite:
           links.rewrite === 'off'

@@ -19,6 +19,11 @@ export class CallLimits {
     this.#maxOfOwner = Math.max(1, Math.ceil(maxCalls / 2));
   }
 
+  /** How many owners have a call under way. */
+  get owners(): number {
+    return this.#calls.nonZero;
+  }
+
   /** The problem of a call that is one too many when `calls` are under way, it included. */
   problemOf(calls: number): GatewayError | undefined {
     if (calls <= this.#maxCalls) return undefined;

@@ -17,6 +17,7 @@ export const PROBLEMS = {
     title: 'Waiting requests fill their memory',
   },
   'too-many-calls': { status: 'shed', title: 'Too many calls are under way' },
+  'socket-share': { status: 503, title: "This caller's slow transfers hold too many sockets" },
   'upstream-unreachable': { status: 502, title: 'No connection to the API' },
   'upstream-protocol': { status: 502, title: 'The answer of the API is not valid HTTP' },
   'upstream-timeout': { status: 504, title: 'The API did not answer in time' },

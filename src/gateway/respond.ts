@@ -5,6 +5,7 @@ import type { Log } from '../telemetry/log.ts';
 import type { BodyFailure, UpstreamResponse } from '../upstream/response.ts';
 import { ABORTED, ANSWERED, type Call, type CallEnd } from './call.ts';
 import type { Job } from './identify.ts';
+import type { SocketShare } from './socket-share.ts';
 import { asGatewayError, GatewayError, PROBLEMS, toProblem, type ShedStatus } from './problem.ts';
 import { headersForRewritten, MAX_REWRITTEN_BYTES, type Rewrite } from './link-rewrite.ts';
 
@@ -24,18 +25,17 @@ export interface RespondDependencies {
   readonly clock: Clock;
   /** How long a caller may leave an answer unread, which holds a socket to the API. */
   readonly idleTimeoutMs: number;
+  readonly socketShare: Pick<SocketShare, 'watch'>;
 }
 
 export function makeRespond(dependencies: RespondDependencies): Respond {
-  const { atEndOfTurn, rewrite, clock, idleTimeoutMs } = dependencies;
+  const { atEndOfTurn, rewrite } = dependencies;
 
   function passOn(job: Job, response: UpstreamResponse): Promise<CallEnd> | CallEnd {
     const { call } = job;
     writeHead(job, response, rewrite);
     const whole = response.takeWhole();
-    return whole === undefined
-      ? stream(call, response, { clock, idleTimeoutMs })
-      : end(call, whole);
+    return whole === undefined ? stream(call, response, dependencies) : end(call, whole);
   }
 
   function end(call: Call, chunks: readonly Buffer[]): CallEnd {
@@ -183,7 +183,7 @@ function brokenBody({ reason, error }: BodyFailure): GatewayError {
 function stream(
   call: Call,
   response: UpstreamResponse,
-  { clock, idleTimeoutMs }: Pick<RespondDependencies, 'clock' | 'idleTimeoutMs'>,
+  { clock, idleTimeoutMs, socketShare }: RespondDependencies,
 ): Promise<CallEnd> {
   const { outgoing } = call;
   return new Promise((resolve) => {
@@ -198,6 +198,7 @@ function stream(
       response.resume();
     });
     outgoing.once('close', () => unread?.cancel());
+    const onArrived = socketShare.watch(call, () => unread !== undefined);
     response.attach({
       chunk(bytes) {
         call.addBytesOut(bytes.length);
@@ -206,11 +207,13 @@ function stream(
         return false;
       },
       end(trailers) {
+        onArrived();
         if (trailers.length > 0) outgoing.addTrailers(pairs(trailers));
         outgoing.end();
         resolve(ANSWERED);
       },
       fail(failure) {
+        onArrived();
         // The status was sent already, so only a broken connection shows the failure to the caller.
         breakOff(call);
         resolve(call.gone ? ABORTED : { kind: 'failed', code: brokenBody(failure).code });

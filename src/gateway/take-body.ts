@@ -11,6 +11,7 @@ import type { RequestMemory } from '../upstream/request-memory.ts';
 import type { Call } from './call.ts';
 import { GatewayError } from './problem.ts';
 import { unreadBodyBytes } from './request-bytes.ts';
+import type { SocketShare } from './socket-share.ts';
 
 /**
  * Reads a call's body, or prepares to stream it if it is too large to keep. A failure cuts off the
@@ -22,6 +23,7 @@ export type TakeBody = (call: Call, owner: string) => RequestBody | Promise<Requ
 export interface TakeBodyDependencies {
   readonly limits: BodyLimits;
   readonly memory: RequestMemory;
+  readonly socketShare: Pick<SocketShare, 'watch'>;
 }
 
 /**
@@ -35,7 +37,8 @@ function refuseOtherCodings({ headers }: IncomingMessage): void {
   throw new GatewayError('bad-request', `Transfer-Encoding: expected chunked, got ${got}`);
 }
 
-export function makeTakeBody({ limits, memory }: TakeBodyDependencies): TakeBody {
+export function makeTakeBody(dependencies: TakeBodyDependencies): TakeBody {
+  const { limits, memory, socketShare } = dependencies;
   const { keepBytes, mostBytes, idleTimeoutMs, leastRate } = limits;
 
   function tooLarge(): GatewayError {
@@ -73,6 +76,7 @@ export function makeTakeBody({ limits, memory }: TakeBodyDependencies): TakeBody
         const why = `the body arrived at less than ${leastRate} bytes a second`;
         call.cutOff(new GatewayError('body-timeout', why));
       },
+      sending: (reading: () => boolean) => socketShare.watch(call, reading),
       tooLarge: () => call.cutOff(tooLarge()),
     };
     return readBody(source, limits);

@@ -45,6 +45,11 @@ export interface BodySource extends CallerSignal {
   sendContinue(): void;
   /** `bytes` more of the body are kept in memory. */
   kept(bytes: number): void;
+  /**
+   * The body is being sent over a socket to the API. `reading`: whether it waits for its caller. The
+   * result is called when all of it has arrived, or when it is not read any more.
+   */
+  sending(reading: () => boolean): () => void;
   /** No byte arrived for the idle timeout while the body was being read. */
   stalled(): void;
   /** The body arrived at less than the least rate while it held a socket to the API. */
@@ -189,9 +194,11 @@ function flow(source: BodySource, limits: BodyLimits, head: readonly Buffer[]): 
   const reading = (): boolean => !stream.writableNeedDrain;
   const idle = watchIdle(limits, source, reading);
   const rate = watchRate(limits, source, reading);
+  const onArrived = source.sending(reading);
   const stop = (): void => {
     idle.stop();
     rate.stop();
+    onArrived();
   };
   stream.once('close', () => {
     stop();

@@ -15,6 +15,11 @@ export class NameCounts {
     return this.#counts.size;
   }
 
+  /** How many names have a count above 0. */
+  get nonZero(): number {
+    return this.#counts.size - this.#zeros;
+  }
+
   of(name: string): number {
     return this.#counts.get(name) ?? 0;
   }

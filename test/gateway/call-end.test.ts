@@ -126,6 +126,7 @@ async function lineOf(makeSteps: (scene: Scene) => Steps): Promise<CallLine> {
           rewrite: undefined,
           clock,
           idleTimeoutMs: 1000,
+          socketShare: { watch: () => () => undefined },
         }),
         refuse: makeRefuse({ log }),
         record: makeRecord({

@@ -37,6 +37,7 @@ async function streaming(leastRate = KIB): Promise<Scene> {
           received: (bytes) => (received += bytes),
           sendContinue: () => undefined,
           kept: () => undefined,
+          sending: () => () => undefined,
           stalled: () => reports.push('stalled'),
           tooSlow: () => reports.push('too slow'),
           tooLarge: () => reports.push('too large'),

@@ -1,0 +1,122 @@
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { expect, onTestFinished, test } from 'vitest';
+import { startApi } from '../support/api.ts';
+import type { LogLine } from '../support/captured-log.ts';
+import { FakeClock } from '../support/fake-clock.ts';
+import { startGateway, type TestGateway } from '../support/gateway.ts';
+import { RawSocket } from '../support/raw-socket.ts';
+import { until } from '../support/setup.ts';
+
+const MIB = 1024 ** 2;
+const UPLOAD = `PUT /up HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${8 * MIB}\r\n\r\nx`;
+const DOWNLOAD = 'GET /down HTTP/1.1\r\nHost: localhost\r\n\r\n';
+const WRITE = 'PUT /call HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n';
+const CALL = 'GET /call HTTP/1.1\r\nHost: localhost\r\n\r\n';
+const ROOM = new Headers({ 'X-RateLimit-Limit': '100', 'X-RateLimit-Remaining': '90' });
+
+interface Scene {
+  readonly clock: FakeClock;
+  readonly gateway: TestGateway;
+  /** The requests that have reached the API. */
+  readonly arrived: readonly string[];
+  /** Sends `request` from an address of this host. Reads its answer unless told otherwise. */
+  send(from: string, request: string, reads?: boolean): Promise<RawSocket>;
+}
+
+/** A gateway with four sockets to an API that answers /down with more than any buffer holds. */
+async function setUp(): Promise<Scene> {
+  const clock = new FakeClock();
+  const arrived: string[] = [];
+  const api = await startApi((incoming, outgoing) => {
+    arrived.push(incoming.url ?? '');
+    outgoing.setHeaders(ROOM);
+    if (incoming.url !== '/down') incoming.resume().on('end', () => outgoing.end('done'));
+    else {
+      outgoing.writeHead(200, { 'Content-Length': 64 * MIB });
+      for (let i = 0; i < 64; i++) outgoing.write(Buffer.alloc(MIB));
+    }
+  });
+  onTestFinished(() => api.close());
+  const gateway = await startGateway({
+    upstream: api.url,
+    clock,
+    settings: {
+      HEADGATE_UPSTREAM_CONNECTIONS: '4',
+      HEADGATE_BODY_MIN_RATE: '0',
+      HEADGATE_BODY_IDLE_TIMEOUT: '1h',
+      HEADGATE_UPSTREAM_TIMEOUT: '1h',
+    },
+  });
+  onTestFinished(() => gateway.stop());
+  const port = Number(new URL(gateway.url).port);
+  const send: Scene['send'] = async (localAddress, request, reads = true) => {
+    const socket = connect({ host: '127.0.0.1', port, localAddress });
+    onTestFinished(() => void socket.destroy());
+    await once(socket, 'connect');
+    const raw = new RawSocket(socket);
+    if (!reads) socket.pause();
+    raw.write(request);
+    return raw;
+  };
+  return { clock, gateway, arrived, send };
+}
+
+/** Opens transfers that hold all four sockets, all from one address. */
+async function holdAll({ send, arrived }: Scene, kinds: readonly string[]): Promise<RawSocket[]> {
+  const held: RawSocket[] = [];
+  // An answer opens a bucket: until then one request is sent at a time. Reads and writes have one each.
+  for (const request of [CALL, WRITE]) {
+    const first = await send('127.0.0.1', request);
+    await first.until((text) => text.includes('done'));
+  }
+  for (const kind of kinds) {
+    held.push(await send('127.0.0.1', kind, kind === UPLOAD));
+    await until('it holds a socket', () => arrived.length === held.length + 2);
+  }
+  return held;
+}
+
+/** Advances the clock second by second, with time for sockets in between. */
+async function pass(seconds: number, { clock, gateway }: Scene): Promise<void> {
+  for (let i = 0; i < seconds; i++) {
+    clock.advance(1000);
+    await fetch(`${gateway.adminUrl}/health/live`);
+  }
+}
+
+test.each([
+  ['uploads', [UPLOAD, UPLOAD, UPLOAD, UPLOAD]],
+  ['downloads and uploads', [DOWNLOAD, UPLOAD, DOWNLOAD, UPLOAD]],
+])(
+  'slow %s of one owner keep half of the sockets when another owner needs one',
+  async (_name, kinds) => {
+    const scene = await setUp();
+    const calls = (): LogLine[] => scene.gateway.log.named('call');
+    const held = await holdAll(scene, kinds);
+    // The owner has the sockets for itself as long as it is alone.
+    await pass(20, scene);
+    expect(calls()).toHaveLength(2);
+
+    const other = await scene.send('127.0.0.2', CALL);
+    await until('the call waits', async () => {
+      await pass(1, scene);
+      return other.received !== '';
+    });
+    expect(other.received).toMatch(/^HTTP\/1\.1 200 /);
+    const newest = held[3];
+    if (newest === undefined) throw new Error('expected four transfers');
+    const refusal = await newest.until((text) => text.includes('requestId'));
+    expect(refusal).toMatch(/^HTTP\/1\.1 503 /);
+    expect(refusal).toContain('Headgate-Error: socket-share');
+    expect(refusal).toContain('Retry-After: 1');
+    await until('the lines are there', () => calls().length === 5);
+    expect(calls().filter(({ code }) => code === 'socket-share')).toMatchObject([
+      { outcome: 'failed' },
+      { outcome: 'failed' },
+    ]);
+    // The other two go on, for ever if they must.
+    await pass(30, scene);
+    expect(calls()).toHaveLength(5);
+  },
+);
