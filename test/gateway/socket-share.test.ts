@@ -21,7 +21,7 @@ interface Scene {
   /** The requests that have reached the API. */
   readonly arrived: readonly string[];
   /** Sends `request` from an address of this host. Reads its answer unless told otherwise. */
-  send(from: string, request: string, reads?: boolean): Promise<RawSocket>;
+  readonly send: (from: string, request: string, reads?: boolean) => Promise<RawSocket>;
 }
 
 /** A gateway with four sockets to an API that answers /down with more than any buffer holds. */

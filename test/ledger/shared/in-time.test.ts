@@ -1,22 +1,40 @@
-// @module-tag needs-redis-server
-import { describe, expect, test } from 'vitest';
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { Worker } from 'node:worker_threads';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { inTime } from '../../../src/ledger/shared/in-time.ts';
 import { systemClock } from '../../../src/util/system-clock.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
-import { startRedis } from '../../support/redis-server.ts';
+
+/** A server in a thread of its own: it answers, and then sets the flag, while this thread sleeps. */
+const SERVER = `
+const { parentPort, workerData } = require('node:worker_threads');
+const { createServer } = require('node:net');
+const server = createServer((socket) => socket.once('data', () => socket.write('+PONG', () => {
+  Atomics.store(workerData, 0, 1);
+  Atomics.notify(workerData, 0);
+})));
+server.listen(0, '127.0.0.1', () => parentPort.postMessage(server.address().port));
+`;
 
 describe('the time limit of a reply', () => {
   test('ends one turn later, so that a blocked process is no outage', async () => {
-    const server = await startRedis();
-    try {
-      const reply = inTime(server.client.ping(), 100, systemClock);
-      // The server replies meanwhile; the timer is due before the reply is read.
-      const until = performance.now() + 300;
-      while (performance.now() < until);
-      await expect(reply).resolves.toBe('PONG');
-    } finally {
-      await server.stop();
-    }
+    const answered = new Int32Array(new SharedArrayBuffer(4));
+    const worker = new Worker(SERVER, { eval: true, workerData: answered });
+    onTestFinished(async () => void (await worker.terminate()));
+    const [port] = await once(worker, 'message');
+    const socket = connect(Number(port), '127.0.0.1');
+    onTestFinished(() => void socket.destroy());
+    await once(socket, 'connect');
+
+    const arrived = once(socket, 'data').then(([bytes]) => String(bytes));
+    const reply = inTime(arrived, 20, systemClock);
+    socket.write('PING');
+    // The reply arrives meanwhile, and the time is over before it can be read.
+    Atomics.wait(answered, 0, 0);
+    const until = performance.now() + 50;
+    while (performance.now() < until);
+    await expect(reply).resolves.toBe('+PONG');
   });
 
   test('ends the wait when no reply arrived', async () => {
