@@ -37,10 +37,10 @@ export const ATTACKS: Readonly<Record<string, (target: Target) => Attack>> = {
     }),
   'invented credentials': (target) =>
     flood(target, '127.0.1.5', 64, (socket, n) => {
-      let text = '';
-      for (let i = 0; i < 20; i++)
-        text += head('/', [`Authorization: token ${n}-${i}-${Math.random()}`]);
-      socket.write(text);
+      const heads = Array.from({ length: 20 }, (_, i) =>
+        head('/', [`Authorization: token ${n}-${i}-${Date.now()}`]),
+      );
+      socket.write(heads.join(''));
     }),
   'a header made for backtracking': (target) =>
     flood(target, '127.0.1.6', 4, (socket) => {

@@ -12,7 +12,9 @@ export interface Churn {
 interface Kind {
   readonly name: string;
   readonly perSecond: number;
-  start(tally: Tally, number: number): Promise<void>;
+  readonly start: (tally: Tally, number: number) => Promise<void>;
+  /** How many calls were due so far, with those that were left out. */
+  due: number;
 }
 
 const TICK_MS = 100;
@@ -26,6 +28,7 @@ export function startChurn(target: Target): Churn {
     {
       name: 'steady callers',
       perSecond: 60,
+      due: 0,
       start: (tally, n) =>
         call(target, tally, {
           agent,
@@ -39,6 +42,7 @@ export function startChurn(target: Target): Churn {
     {
       name: 'new credentials, callers and routes',
       perSecond: 20,
+      due: 0,
       start: (tally, n) =>
         call(target, tally, {
           agent,
@@ -49,6 +53,7 @@ export function startChurn(target: Target): Churn {
     {
       name: 'bodies',
       perSecond: 10,
+      due: 0,
       start: (tally, n) =>
         call(target, tally, {
           agent,
@@ -61,6 +66,7 @@ export function startChurn(target: Target): Churn {
     {
       name: 'reconnecting callers',
       perSecond: 10,
+      due: 0,
       start: (tally, n) =>
         call(target, tally, {
           from: `127.0.0.${10 + (n % 40)}`,
@@ -70,6 +76,7 @@ export function startChurn(target: Target): Churn {
     {
       name: 'callers that disconnect',
       perSecond: 10,
+      due: 0,
       start: (tally, n) =>
         call(target, tally, {
           path: n % 2 === 0 ? '/held' : '/big',
@@ -80,6 +87,7 @@ export function startChurn(target: Target): Churn {
     {
       name: 'slow readers',
       perSecond: 1,
+      due: 0,
       start: (tally, n) =>
         call(target, tally, {
           path: '/big',
@@ -90,6 +98,7 @@ export function startChurn(target: Target): Churn {
     {
       name: 'slow writers',
       perSecond: 1,
+      due: 0,
       start: (tally, n) =>
         uploadSlowly(target, tally, {
           from: `127.0.0.${50 + (n % 10)}`,
@@ -104,19 +113,17 @@ export function startChurn(target: Target): Churn {
   const startedAt = performance.now();
   const timer = setInterval(() => {
     const seconds = (performance.now() - startedAt) / 1000;
-    for (const { name, perSecond, start } of kinds) {
-      const tally = tallies[name];
+    for (const kind of kinds) {
+      const tally = tallies[kind.name];
       if (tally === undefined) continue;
-      while (tally.started < perSecond * seconds) {
-        if (underWay.size >= MAX_UNDER_WAY) {
-          skipped++;
-          tally.started++;
-          continue;
+      for (; kind.due < kind.perSecond * seconds; kind.due++) {
+        if (underWay.size >= MAX_UNDER_WAY) skipped++;
+        else {
+          const ended: Promise<void> = kind
+            .start(tally, kind.due)
+            .finally(() => underWay.delete(ended));
+          underWay.add(ended);
         }
-        const ended: Promise<void> = start(tally, tally.started).finally(() =>
-          underWay.delete(ended),
-        );
-        underWay.add(ended);
       }
     }
   }, TICK_MS);

@@ -131,7 +131,7 @@ describe('when the connection breaks', () => {
 });
 
 describe('when the API does not answer in time', () => {
-  const settings = { HEADGATE_UPSTREAM_TIMEOUT: '300ms', HEADGATE_RETRIES: '0' };
+  const settings = { HEADGATE_UPSTREAM_TIMEOUT: '2s', HEADGATE_RETRIES: '0' };
 
   test('a slow answer within the timeout is passed on', async () => {
     const setup = await setUp(API);
