@@ -16,6 +16,7 @@ import { makeSettle } from '../gateway/settle.ts';
 import type { SocketShare } from '../gateway/socket-share.ts';
 import { makeTakeBody } from '../gateway/take-body.ts';
 import { makeForwardedBy } from '../gateway/trusted-proxies.ts';
+import { makeWatchUnread } from '../gateway/unread-answers.ts';
 import type { Ledger } from '../ledger/ledger.ts';
 import type { CallRecorder } from '../telemetry/call-line.ts';
 import type { Log } from '../telemetry/log.ts';
@@ -87,7 +88,8 @@ export function makePipelines(parts: PipelineParts): (config: Config) => Gateway
         atEndOfTurn,
         clock,
         socketShare,
-        idleTimeoutMs: config.body.idleTimeoutMs,
+        idleTimeoutMs: body.idleTimeoutMs,
+        watchUnread: makeWatchUnread({ ...body, memory: requestMemory, clock }),
         rewrite:
           links.rewrite === 'off'
             ? undefined

@@ -8,6 +8,7 @@ import type { Job } from './identify.ts';
 import type { SocketShare } from './socket-share.ts';
 import { asGatewayError, GatewayError, PROBLEMS, toProblem, type ShedStatus } from './problem.ts';
 import { headersForRewritten, MAX_REWRITTEN_BYTES, type Rewrite } from './link-rewrite.ts';
+import type { WatchUnread } from './unread-answers.ts';
 
 /** Streams the API's answer to the caller, and returns how the call ended. */
 export type Respond = (job: Job, response: UpstreamResponse) => Promise<CallEnd> | CallEnd;
@@ -26,10 +27,11 @@ export interface RespondDependencies {
   /** How long a caller may leave an answer unread, which holds a socket to the API. */
   readonly idleTimeoutMs: number;
   readonly socketShare: Pick<SocketShare, 'watch'>;
+  readonly watchUnread: WatchUnread;
 }
 
 export function makeRespond(dependencies: RespondDependencies): Respond {
-  const { atEndOfTurn, rewrite } = dependencies;
+  const { atEndOfTurn, rewrite, watchUnread } = dependencies;
 
   function passOn(job: Job, response: UpstreamResponse): Promise<CallEnd> | CallEnd {
     const { call } = job;
@@ -39,8 +41,13 @@ export function makeRespond(dependencies: RespondDependencies): Respond {
   }
 
   function end(call: Call, chunks: readonly Buffer[]): CallEnd {
-    for (const chunk of chunks) call.addBytesOut(chunk.length);
-    atEndOfTurn(() => endWith(call.outgoing, chunks));
+    let bytes = 0;
+    for (const chunk of chunks) bytes += chunk.length;
+    call.addBytesOut(bytes);
+    atEndOfTurn(() => {
+      endWith(call.outgoing, chunks);
+      watchUnread(call, bytes);
+    });
     return ANSWERED;
   }
 
@@ -183,7 +190,7 @@ function brokenBody({ reason, error }: BodyFailure): GatewayError {
 function stream(
   call: Call,
   response: UpstreamResponse,
-  { clock, idleTimeoutMs, socketShare }: RespondDependencies,
+  { clock, idleTimeoutMs, socketShare, watchUnread }: RespondDependencies,
 ): Promise<CallEnd> {
   const { outgoing } = call;
   return new Promise((resolve) => {
@@ -209,7 +216,9 @@ function stream(
       end(trailers) {
         onArrived();
         if (trailers.length > 0) outgoing.addTrailers(pairs(trailers));
+        unread?.cancel();
         outgoing.end();
+        watchUnread(call, outgoing.writableLength);
         resolve(ANSWERED);
       },
       fail(failure) {

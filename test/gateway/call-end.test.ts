@@ -127,6 +127,7 @@ async function lineOf(makeSteps: (scene: Scene) => Steps): Promise<CallLine> {
           clock,
           idleTimeoutMs: 1000,
           socketShare: { watch: () => () => undefined },
+          watchUnread: () => undefined,
         }),
         refuse: makeRefuse({ log }),
         record: makeRecord({

@@ -4,7 +4,7 @@ import { ask } from '../support/ask.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { startGateway } from '../support/gateway.ts';
 import { openRaw, type RawSocket } from '../support/raw-socket.ts';
-import { bucketsOf, until } from '../support/setup.ts';
+import { bucketsOf, until, untilStill } from '../support/setup.ts';
 import { ok, setUpApi, setUpHeldApi, untilWaiting } from './setup.ts';
 
 const KIB = 1024;
@@ -230,18 +230,6 @@ describe('an upload that stalls', () => {
     expect(raw.received).toMatch(/^HTTP\/1\.1 200 [^]*ok/);
   });
 });
-
-/**
- * Resolves when `figure` no longer changes. All ends of all connections are in this process, so
- * nothing moves any more after some turns of its event loop without a change.
- */
-async function untilStill(figure: () => number): Promise<void> {
-  for (let last = -1, turns = 0; turns < 100; turns++) {
-    if (figure() !== last) turns = 0;
-    last = figure();
-    await new Promise<void>((resolve) => void setImmediate(resolve));
-  }
-}
 
 describe('an upload that is answered before its end leaves its connection usable', () => {
   /** The number of answers with this status to an upload and to the request behind it. */

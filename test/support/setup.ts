@@ -66,3 +66,15 @@ export async function until(
     });
   }
 }
+
+/**
+ * Resolves when `figure` no longer changes. All ends of all connections are in this process, so
+ * nothing moves any more after some turns of its event loop without a change.
+ */
+export async function untilStill(figure: () => number): Promise<void> {
+  for (let last = -1, turns = 0; turns < 100; turns++) {
+    if (figure() !== last) turns = 0;
+    last = figure();
+    await new Promise<void>((resolve) => void setImmediate(resolve));
+  }
+}

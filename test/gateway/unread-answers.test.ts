@@ -1,0 +1,83 @@
+import { expect, test } from 'vitest';
+import { setUpApi } from '../http/setup.ts';
+import { ask } from '../support/ask.ts';
+import { FakeClock } from '../support/fake-clock.ts';
+import type { TestGateway } from '../support/gateway.ts';
+import { openRaw, type RawSocket } from '../support/raw-socket.ts';
+import { until, untilStill } from '../support/setup.ts';
+
+const ANSWER = Buffer.alloc(60 * 1024, 'a');
+
+async function setUp(
+  settings: Record<string, string> = {},
+): Promise<{ clock: FakeClock; gateway: TestGateway }> {
+  const clock = new FakeClock();
+  const { gateway } = await setUpApi(
+    (_incoming, outgoing) => {
+      outgoing.setHeader('Content-Length', ANSWER.length);
+      outgoing.end(ANSWER);
+    },
+    { HEADGATE_PRESET: 'none', ...settings },
+    { clock },
+  );
+  return { clock, gateway };
+}
+
+/** Bytes that count against the memory of waiting requests. */
+async function heldBytes(gateway: TestGateway): Promise<number> {
+  const { text } = await ask(`${gateway.adminUrl}/metrics`);
+  return Number(/^headgate_buffered_bytes (\d+)$/m.exec(text)?.[1]);
+}
+
+/**
+ * Asks for more answers than the buffers of a connection hold, and reads none of them. Resolves when
+ * one of them stays in the gateway's memory, or when the gateway has closed the connection.
+ */
+async function askWithoutReading(gateway: TestGateway): Promise<RawSocket> {
+  const raw = await openRaw(gateway.url);
+  raw.socket.pause();
+  raw.write('GET /a HTTP/1.1\r\nHost: a\r\n\r\n'.repeat(100));
+  await gateway.log.wait('call', 1);
+  await untilStill(() => gateway.log.count('call'));
+  return raw;
+}
+
+/** How many answers came whole. */
+function answersOn({ received }: RawSocket): number {
+  return received.split('HTTP/1.1 200').length - 1;
+}
+
+test('an answer that is not read counts as memory, and its connection is closed after a time', async () => {
+  const { clock, gateway } = await setUp();
+  const raw = await askWithoutReading(gateway);
+  expect(await heldBytes(gateway)).toBeGreaterThan(ANSWER.length);
+  // A caller may stop reading for 30 s, and read at 1 KiB a second.
+  clock.advance(29_000);
+  expect(await heldBytes(gateway)).toBeGreaterThan(ANSWER.length);
+  clock.advance(62_000);
+  await until('its memory is free', async () => (await heldBytes(gateway)) === 0);
+  raw.socket.resume();
+  await raw.end();
+  expect(answersOn(raw)).toBeLessThan(100);
+});
+
+test('answers that are not read cannot fill the memory of waiting requests', async () => {
+  const { gateway } = await setUp({ HEADGATE_BODY_MEMORY: '300KiB' });
+  // The requests behind it take 256 KiB, and the answer does not fit beside them.
+  const raw = await askWithoutReading(gateway);
+  expect(await heldBytes(gateway)).toBeLessThanOrEqual(300 * 1024);
+  raw.socket.resume();
+  await raw.end();
+  expect(answersOn(raw)).toBeLessThan(100);
+  expect(await ask(`${gateway.url}/b`)).toMatchObject({ status: 200, complete: true });
+});
+
+test('an answer that is read in the end releases its memory', async () => {
+  const { gateway } = await setUp();
+  const raw = await askWithoutReading(gateway);
+  expect(await heldBytes(gateway)).toBeGreaterThan(ANSWER.length);
+  raw.socket.resume();
+  await until('all are read', () => answersOn(raw) === 100);
+  await until('the memory is free', async () => (await heldBytes(gateway)) === 0);
+  raw.socket.destroy();
+});
