@@ -1,23 +1,28 @@
-# syntax=docker/dockerfile:1
-FROM node:26-bookworm-slim AS build
+# The only image from outside. scripts/pin-base-image.sh pins it by digest, as a release requires.
+FROM node:26-bookworm-slim AS base
+
+FROM base AS build
 WORKDIR /app
 COPY package.json package-lock.json ./
-# The compiler and the other packages that the build needs; the base image already has Node.
-RUN npm ci --no-audit --no-fund
+COPY scripts/node/package.json scripts/node/package.json
+# The compiler, and the other packages for development. None of them may run code of its own.
+RUN npm ci --ignore-scripts --no-audit --no-fund
 COPY tsconfig.json tsconfig.build.json ./
 COPY scripts/build.ts scripts/build.ts
 COPY src src
-RUN npm run build && find dist -name '*.map' -delete
+# Not by npm, which would run the project's own Node instead of the image's.
+RUN node scripts/build.ts && find dist -name '*.map' -delete
 
-FROM node:26-bookworm-slim AS dependencies
+FROM base AS dependencies
 WORKDIR /app
 COPY package.json package-lock.json ./
+COPY scripts/node/package.json scripts/node/package.json
 # Source maps, types, and builds for bundlers are half of the installed size; Node never loads them.
-RUN npm ci --omit=dev --no-audit --no-fund \
+RUN npm ci --ignore-scripts --omit=dev --no-audit --no-fund \
  && find node_modules -type f \( -name '*.map' -o -name '*.ts' -o -name '*.mts' -o -name '*.cts' \) -delete \
  && rm -rf node_modules/@opentelemetry/*/build/esm node_modules/@opentelemetry/*/build/esnext
 
-FROM node:26-bookworm-slim
+FROM base
 ARG VERSION=0.2.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="Headgate" \

@@ -1,4 +1,5 @@
 import type { EffectiveSetting } from '../config/config.ts';
+import { printable } from '../logs/terminal-text.ts';
 import { CONFIG_OPTION, withSettings, type Command } from './command.ts';
 
 export const checkConfigCommand: Command = {
@@ -15,7 +16,7 @@ export const checkConfigCommand: Command = {
 export function describeSettings(settings: readonly EffectiveSetting[]): string {
   const widest = Math.max(...settings.map(({ variable }) => variable.length));
   const lines = settings.map(({ variable, value, source }) => {
-    const display = source === 'nobody' ? '–' : value;
+    const display = source === 'nobody' ? '–' : printable(value);
     const sourceNote = source === 'nobody' ? '' : `  (${source})`;
     return `${variable.padEnd(widest)}  ${display}${sourceNote}`;
   });

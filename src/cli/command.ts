@@ -1,5 +1,6 @@
 import type { Readable, Writable } from 'node:stream';
 import { loadConfig, type LoadOptions, type LoadResult, type Settings } from '../config/config.ts';
+import { printable } from '../logs/terminal-text.ts';
 
 /** What a command may use of its process. */
 export interface CommandContext {
@@ -67,7 +68,9 @@ export function withSettings(
   return (invocation) => {
     const loaded = readSettings(invocation);
     if (loaded.kind === 'ok') return run(loaded, invocation);
-    invocation.stderr(loaded.problems.map((problem) => `headgate: ${problem}\n`).join(''));
+    invocation.stderr(
+      loaded.problems.map((problem) => `headgate: ${printable(problem)}\n`).join(''),
+    );
     return 2;
   };
 }

@@ -1,6 +1,7 @@
 import { get } from 'node:http';
 import type { Config } from '../config/config.ts';
 import type { ListenAddress } from '../config/values.ts';
+import { printable } from '../logs/terminal-text.ts';
 import { CONFIG_OPTION, withSettings, type Command, type ExitCode } from './command.ts';
 
 /** Shorter than the usual probe timeout of orchestrators, so that the reason is still printed. */
@@ -35,7 +36,7 @@ async function health(
     const result = await request(host, adminListen.port, path);
     if (result.kind === 'answered') {
       const { status, body } = result;
-      (status === 200 ? stdout : stderr)(`${status} ${body}\n`);
+      (status === 200 ? stdout : stderr)(`${status} ${printable(body)}\n`);
       return status === 200 ? 0 : 1;
     }
     firstFailure ||= `${host}:${adminListen.port}${path}: ${result.reason}`;

@@ -8,7 +8,7 @@ import { makeOutput } from '../logs/output.ts';
 import { makePrinter } from '../logs/printer.ts';
 import { makeProgress, type Progress } from '../logs/progress.ts';
 import { bytesOf, readFileChunks } from '../logs/read-file.ts';
-import { coloured, plain } from '../logs/terminal-text.ts';
+import { coloured, plain, printable } from '../logs/terminal-text.ts';
 import { systemClock } from '../util/system-clock.ts';
 import type { Command, ExitCode, Invocation } from './command.ts';
 
@@ -35,7 +35,7 @@ export const logsCommand: Command = {
     },
     { name: 'id', value: 'IDS', summary: 'only these request ids' },
     { name: 'follow', summary: 'continue as files grow, also after rotation' },
-    { name: 'json', summary: 'print lines unchanged; with --summary, one JSON object' },
+    { name: 'json', summary: 'print lines as they are; with --summary, one JSON object' },
     { name: 'summary', summary: 'print sums by caller, path and minute' },
     { name: 'top', value: 'N', summary: 'how many of each kind a summary lists (10)' },
   ],
@@ -46,7 +46,7 @@ async function logs(invocation: Invocation, clock: Clock): Promise<ExitCode> {
   const { options, operands, stdin, stderr, stdoutStream, env } = invocation;
   const read = readLogsOptions(options, clock.wallMs());
   if (read.kind === 'wrong') {
-    stderr(`headgate: ${read.reason}\n`);
+    stderr(`headgate: ${printable(read.reason)}\n`);
     return 2;
   }
   if (operands.length === 0 && stdin().isTTY === true) {
@@ -56,7 +56,7 @@ async function logs(invocation: Invocation, clock: Clock): Promise<ExitCode> {
   const { filter, mode, follow, top } = read.options;
   const toTerminal = stdoutStream.isTTY === true;
   const paint = toTerminal && (env['NO_COLOR'] ?? '') === '' ? coloured : plain;
-  const printer = makePrinter({ mode, top, paint, withHeading: toTerminal });
+  const printer = makePrinter({ mode, top, paint, toTerminal });
   const output = makeOutput(stdoutStream);
   const reader = makeLogReader({ filter: makeFilter(filter), printer, output });
 
@@ -97,7 +97,7 @@ async function logs(invocation: Invocation, clock: Clock): Promise<ExitCode> {
     } catch (error) {
       progress?.clear();
       const reason = error instanceof Error ? error.message : String(error);
-      stderr(`headgate: ${path}: expected a readable file, got: ${reason}\n`);
+      stderr(`headgate: ${printable(`${path}: expected a readable file, got: ${reason}`)}\n`);
       return 'failed';
     }
   }

@@ -5,6 +5,7 @@ import { healthCommand } from './health.ts';
 import { helpText } from './help.ts';
 import { logsCommand } from './logs.ts';
 import { serveCommand } from './serve.ts';
+import { printable } from '../logs/terminal-text.ts';
 
 /** All commands. The first one is the default. */
 export const COMMANDS: readonly Command[] = [
@@ -26,7 +27,9 @@ export async function run(argv: readonly string[], context: CommandContext): Pro
       stdout(`${version}\n`);
       return 0;
     case 'wrong':
-      stderr(`headgate: ${line.reason}\nheadgate --help lists the commands and options.\n`);
+      stderr(
+        `headgate: ${printable(line.reason)}\nheadgate --help lists the commands and options.\n`,
+      );
       return 2;
     case 'command':
       return line.command.run({

@@ -1,5 +1,6 @@
 import { hostname } from 'node:os';
 import type { Config, Settings } from '../config/config.ts';
+import { printable, printableJson } from '../logs/terminal-text.ts';
 import { systemRandom, systemClock } from '../util/system-clock.ts';
 import { makeLogOutput } from '../telemetry/log-output.ts';
 import { stdoutSink } from '../telemetry/stdout.ts';
@@ -33,11 +34,15 @@ async function runGateway(settings: Settings, invocation: Invocation): Promise<E
     import('../telemetry/log.ts'),
   ]);
   const { config } = settings;
-  const { stderr, version } = invocation;
+  const { stderr, stdoutStream, version } = invocation;
   const replica = `${hostname()}-${process.pid}`;
   const clock = systemClock;
   const output = makeLogOutput({ sink: stdoutSink(), clock });
-  const log = makeLog({ level: config.logLevel, replica, clock, destination: output });
+  const destination =
+    stdoutStream.isTTY === true
+      ? { write: (line: string) => output.write(printableJson(line)) }
+      : output;
+  const log = makeLog({ level: config.logLevel, replica, clock, destination });
   reportLostLines(log, output);
   process.on('exit', () => output.flushSync());
   process.on('uncaughtException', (err) => {
@@ -69,7 +74,7 @@ async function runGateway(settings: Settings, invocation: Invocation): Promise<E
   } catch (err) {
     const listenFailure = describeListenFailure(err, config);
     if (listenFailure === undefined) log.fatal({ err }, 'cannot run');
-    else stderr(`headgate: ${listenFailure}\n`);
+    else stderr(`headgate: ${printable(listenFailure)}\n`);
     return 1;
   } finally {
     output.close();
@@ -77,7 +82,8 @@ async function runGateway(settings: Settings, invocation: Invocation): Promise<E
 }
 
 function describeCrash(err: unknown): string {
-  return err instanceof Error ? (err.stack ?? err.message) : String(err);
+  const text = err instanceof Error ? (err.stack ?? err.message) : String(err);
+  return text.split('\n').map(printable).join('\n');
 }
 
 /** The common errors of listen(2), bind(2) and getaddrinfo(3): what was expected, and the fault. */

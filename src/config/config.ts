@@ -237,6 +237,7 @@ export function loadConfig({ env, configPath, readFile }: LoadOptions): LoadResu
         address: optional(SETTINGS.redisUrl),
         prefix: required(SETTINGS.redisPrefix),
         timeoutMs: required(SETTINGS.redisTimeout),
+        password: optional(SETTINGS.redisPassword),
         authPath: optional(SETTINGS.redisAuthFile),
         caPath: optional(SETTINGS.redisCa),
         certPath: optional(SETTINGS.redisCert),

@@ -20,6 +20,7 @@ export interface RedisSettings {
   readonly certPath: string | undefined;
   readonly keyPath: string | undefined;
   readonly authPath: string | undefined;
+  readonly password: string | undefined;
 }
 
 /** Combines the settings and reads their files. Adds what is wrong to `problems`. */
@@ -28,7 +29,7 @@ export function redisConfig(
   readFile: (path: string) => string,
   problems: string[],
 ): RedisConfig | undefined {
-  const { address, prefix, timeoutMs, caPath, certPath, keyPath, authPath } = settings;
+  const { address, prefix, timeoutMs, caPath, certPath, keyPath, authPath, password } = settings;
   function read(variable: string, path: string | undefined): string | undefined {
     if (path === undefined) return undefined;
     try {
@@ -60,8 +61,27 @@ export function redisConfig(
       'HEADGATE_REDIS_AUTH_FILE: expected it without a password in HEADGATE_REDIS_URL, got both',
     );
   }
+  if (password !== undefined && address.password !== undefined) {
+    problems.push(
+      'HEADGATE_REDIS_PASSWORD: expected it without a password in HEADGATE_REDIS_URL, got both',
+    );
+  }
+  if (password !== undefined && authPath !== undefined) {
+    problems.push(
+      'HEADGATE_REDIS_PASSWORD: expected it without HEADGATE_REDIS_AUTH_FILE, got both',
+    );
+  }
+  if (auth?.trim() === '') {
+    problems.push(
+      'HEADGATE_REDIS_AUTH_FILE: expected a file with user:password or a password, got an empty one',
+    );
+  }
   return {
-    address: auth === undefined ? address : { ...address, ...loginFrom(auth) },
+    address: {
+      ...address,
+      ...(auth === undefined ? {} : loginFrom(auth)),
+      ...(password === undefined ? {} : { password }),
+    },
     prefix,
     timeoutMs,
     ca,
@@ -95,10 +115,10 @@ export function readSecret(
   return undefined;
 }
 
-/** `user:password`, or a password alone. */
-function loginFrom(text: string): Pick<RedisAddress, 'username' | 'password'> {
+/** `user:password`, or a password alone, which is that of the URL's user. */
+function loginFrom(text: string): Partial<Pick<RedisAddress, 'username' | 'password'>> {
   const line = text.trim();
   const colon = line.indexOf(':');
-  if (colon <= 0) return { username: undefined, password: line.slice(colon + 1) };
+  if (colon <= 0) return { password: line.slice(colon + 1) };
   return { username: line.slice(0, colon), password: line.slice(colon + 1) };
 }

@@ -327,6 +327,13 @@ export const SETTINGS = {
     '100ms',
     'A slower answer of Redis counts as an outage. During an outage, each replica spends only its share of each budget.',
   ),
+  redisPassword: setting(
+    'HEADGATE_REDIS_PASSWORD',
+    kinds.password,
+    undefined,
+    "The password for Redis, as it is, instead of in the URL. It belongs to the URL's user, or to the default user.",
+    { secret: true },
+  ),
   redisAuthFile: setting(
     'HEADGATE_REDIS_AUTH_FILE',
     kinds.text,

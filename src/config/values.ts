@@ -28,6 +28,12 @@ export interface Kind<T> {
 
 export const text: Kind<string> = { expected: 'a text', parse: (value) => value };
 
+/** A password of another program, which sets the rules for it. */
+export const password: Kind<string> = {
+  expected: 'a text without line ends',
+  parse: (value) => (/^[^\r\n]+$/.test(value) ? value : undefined),
+};
+
 export const callerName: Kind<string> = {
   expected: 'at most 64 of A-Z a-z 0-9 . _ / -',
   parse: (value) => (/^[A-Za-z0-9._/-]{1,64}$/.test(value) ? value : undefined),

@@ -3,7 +3,7 @@ import type { LoggedCall, LoggedThrottle } from './log-line.ts';
 import type { LogsOptions } from './options.ts';
 import { formatSummary, type ReadCounts } from './summary-view.ts';
 import { SummaryBuilder } from './summary.ts';
-import type { Paint } from './terminal-text.ts';
+import { printableJson, type Paint } from './terminal-text.ts';
 
 /** Formats the lines that passed the filter. */
 export interface Printer {
@@ -17,21 +17,22 @@ export interface Printer {
 
 export interface PrinterOptions extends Pick<LogsOptions, 'mode' | 'top'> {
   readonly paint: Paint;
-  /** Whether the heading names the columns. */
-  readonly withHeading: boolean;
+  /** Whether to add a heading with the names of the columns, and to escape JSON for a terminal. */
+  readonly toTerminal: boolean;
 }
 
-export function makePrinter({ mode, top, paint, withHeading }: PrinterOptions): Printer {
+export function makePrinter({ mode, top, paint, toTerminal }: PrinterOptions): Printer {
   const none = (): string => '';
+  const json = (text: string): string => `${toTerminal ? printableJson(text) : text}\n`;
   switch (mode) {
     case 'view':
       return {
-        head: withHeading ? `${paint('dim', COLUMNS)}\n` : '',
+        head: toTerminal ? `${paint('dim', COLUMNS)}\n` : '',
         format: (line) => `${formatLine(line, paint)}\n`,
         end: none,
       };
     case 'json':
-      return { head: '', format: (_line, text) => `${text}\n`, end: none };
+      return { head: '', format: (_line, text) => json(text), end: none };
     case 'summary':
     case 'summary-json': {
       const builder = new SummaryBuilder();
@@ -44,7 +45,7 @@ export function makePrinter({ mode, top, paint, withHeading }: PrinterOptions): 
         end(counts) {
           const summary = builder.result(top);
           if (mode === 'summary') return formatSummary(summary, counts, paint);
-          return `${JSON.stringify({ ...counts, ...summary })}\n`;
+          return json(JSON.stringify({ ...counts, ...summary }));
         },
       };
     }

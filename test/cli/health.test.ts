@@ -40,6 +40,17 @@ describe('headgate health', () => {
     });
   });
 
+  test('escapes what a terminal would obey', async () => {
+    const server = createServer((_incoming, outgoing) => void outgoing.end('\u001B[2J\u202Eok'));
+    servers.push(server);
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const address = server.address();
+    if (address === null || typeof address === 'string') throw new Error('no port');
+    const { stdout } = await health(`127.0.0.1:${address.port}`);
+    expect(stdout).toBe('200 \\u{1b}[2J\\u{202e}ok\n');
+  });
+
   test('exits with 1 while the gateway drains, and with 0 for --live', async () => {
     const port = await admin(503);
     expect(await health(`127.0.0.1:${port}`)).toMatchObject({

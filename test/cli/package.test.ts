@@ -12,7 +12,13 @@ let files: readonly string[] = [];
 beforeAll(() => {
   mkdirSync(`${ROOT}node_modules/.cache`, { recursive: true });
   folder = mkdtempSync(`${ROOT}node_modules/.cache/package-`);
-  execFileSync('npm', ['pack', '--silent', '--pack-destination', folder], { cwd: ROOT });
+  execFileSync(
+    'npm',
+    ['run', '--silent', 'package', '--', '--silent', '--pack-destination', folder],
+    {
+      cwd: ROOT,
+    },
+  );
   const { version } = JSON.parse(readFileSync(`${ROOT}package.json`, 'utf8'));
   execFileSync('tar', ['-xzf', `headgate-${String(version)}.tgz`], { cwd: folder });
   files = execFileSync('tar', ['-tzf', `headgate-${String(version)}.tgz`], {

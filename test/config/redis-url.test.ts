@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { loadConfig, type LoadResult } from '../../src/config/config.ts';
 import { redisConfig } from '../../src/config/redis.ts';
 import { redisUrl } from '../../src/config/redis-url.ts';
 
@@ -81,6 +82,7 @@ describe('its files', () => {
     certPath: undefined,
     keyPath: undefined,
     authPath: 'auth',
+    password: undefined,
   };
 
   test.each([
@@ -93,6 +95,22 @@ describe('its files', () => {
     expect(problems).toEqual([]);
   });
 
+  test('keep the user of the URL where they contain a password alone', () => {
+    const address = redisUrl.parse('rediss://me@one');
+    expect(redisConfig({ ...settings, address }, () => 'pw', [])?.address).toMatchObject({
+      username: 'me',
+      password: 'pw',
+    });
+  });
+
+  test('must not be empty where they are to contain a login', () => {
+    const problems: string[] = [];
+    redisConfig(settings, () => '\n', problems);
+    expect(problems).toEqual([
+      'HEADGATE_REDIS_AUTH_FILE: expected a file with user:password or a password, got an empty one',
+    ]);
+  });
+
   test('must not repeat the password of the URL, and TLS files need a URL with TLS', () => {
     const problems: string[] = [];
     const address = redisUrl.parse('redis://me:pw@one');
@@ -100,6 +118,54 @@ describe('its files', () => {
     expect(problems).toEqual([
       'HEADGATE_REDIS_URL: expected rediss://, because TLS files are set; got a URL without TLS',
       'HEADGATE_REDIS_AUTH_FILE: expected it without a password in HEADGATE_REDIS_URL, got both',
+    ]);
+  });
+});
+
+describe('HEADGATE_REDIS_PASSWORD', () => {
+  const load = (env: Readonly<Record<string, string>>): LoadResult =>
+    loadConfig({ env, readFile: () => 'from-the-file' });
+  const login = (env: Readonly<Record<string, string>>): unknown => {
+    const loaded = load(env);
+    if (loaded.kind === 'bad') return loaded.problems;
+    const { username, password } = loaded.config.redis?.address ?? {};
+    return { username, password };
+  };
+  const HEADGATE_REDIS_URL = 'redis://one';
+
+  test('is the password of the URL’s user, taken as it is', () => {
+    const HEADGATE_REDIS_PASSWORD = 's@y:100%/#"';
+    expect(login({ HEADGATE_REDIS_URL, HEADGATE_REDIS_PASSWORD })).toEqual({
+      username: undefined,
+      password: HEADGATE_REDIS_PASSWORD,
+    });
+    expect(login({ HEADGATE_REDIS_URL: 'redis://me@one', HEADGATE_REDIS_PASSWORD })).toEqual({
+      username: 'me',
+      password: HEADGATE_REDIS_PASSWORD,
+    });
+  });
+
+  test('is expected in one place only', () => {
+    const HEADGATE_REDIS_PASSWORD = 'pw';
+    expect(login({ HEADGATE_REDIS_URL: 'redis://:pw@one', HEADGATE_REDIS_PASSWORD })).toEqual([
+      'HEADGATE_REDIS_PASSWORD: expected it without a password in HEADGATE_REDIS_URL, got both',
+    ]);
+    expect(
+      login({ HEADGATE_REDIS_URL, HEADGATE_REDIS_PASSWORD, HEADGATE_REDIS_AUTH_FILE: 'auth' }),
+    ).toEqual(['HEADGATE_REDIS_PASSWORD: expected it without HEADGATE_REDIS_AUTH_FILE, got both']);
+  });
+
+  test('is never shown', () => {
+    for (const HEADGATE_REDIS_PASSWORD of ['hunter22', 'hunter22\n']) {
+      const shown = JSON.stringify(
+        load({ HEADGATE_REDIS_URL, HEADGATE_REDIS_PASSWORD }),
+        (key, value) => (key === 'config' ? undefined : value),
+      );
+      expect(shown).toContain('HEADGATE_REDIS_PASSWORD');
+      expect(shown).not.toContain('hunter22');
+    }
+    expect(login({ HEADGATE_REDIS_URL, HEADGATE_REDIS_PASSWORD: 'hunter22\n' })).toEqual([
+      'HEADGATE_REDIS_PASSWORD: expected a text without line ends, got a value of 9 characters',
     ]);
   });
 });

@@ -39,6 +39,26 @@ describe('deploy/compose.yaml', () => {
     expect(env['HEADGATE_REDIS_URL']).toBe('redis://redis:6379');
   });
 
+  test('does not start without a password for Redis, which only Redis and the gateways have', () => {
+    const required = /^\$\{HEADGATE_REDIS_PASSWORD:\?[^{}]+\}$/;
+    const words = service('redis').get('command').items();
+    const at = words.findIndex((word) => word.value === '--requirepass');
+    expect(words[at + 1]?.text()).toMatch(required);
+    const withPassword = [...services].filter(([, one]) =>
+      required.test(one.maybe('environment', 'HEADGATE_REDIS_PASSWORD')?.text() ?? ''),
+    );
+    expect(withPassword.map(([name]) => name)).toEqual(['headgate-1', 'headgate-2']);
+    const inLedger = [...services].filter(([, one]) =>
+      one
+        .maybe('networks')
+        ?.items()
+        .some((network) => network.value === 'ledger'),
+    );
+    expect(inLedger.map(([name]) => name)).toEqual(['headgate-1', 'headgate-2', 'redis']);
+    expect(service('redis').get('networks').value).toEqual(['ledger']);
+    expect(compose.get('networks', 'ledger').value).toEqual({ internal: true });
+  });
+
   test.each(['headgate-1', 'headgate-2'])(
     '%s has more time to stop than its calls may take',
     (name) => {

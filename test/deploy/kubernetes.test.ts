@@ -3,7 +3,9 @@ import { dirname, join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { parseDuration } from '../../src/util/duration.ts';
 import { loadConfig } from '../../src/config/config.ts';
-import { ROOT } from '../support/spawned.ts';
+import { startRedis } from '../support/redis-server.ts';
+import { ROOT, Spawned, type Ended } from '../support/spawned.ts';
+import { needs } from '../support/tools.ts';
 import { readTree, readTrees, type Tree } from '../support/tree.ts';
 
 const HOME = 'deploy/kubernetes';
@@ -12,6 +14,13 @@ const central = readTree(`${HOME}/central/deployment.yaml`).get('spec', 'templat
 const sidecar = readTree(`${HOME}/sidecar/sidecar.yaml`).get('spec', 'template', 'spec');
 const application = readTree(`${HOME}/sidecar/application.yaml`).get('spec', 'template', 'spec');
 const [redis, redisService] = readTrees(`${HOME}/redis/redis.yaml`);
+if (redis === undefined) throw new Error('redis.yaml has no Deployment');
+const redisContainer = redis.get('spec', 'template', 'spec', 'containers').named('redis');
+/** The pods of Prometheus, as its operator labels them. */
+const SCRAPER = {
+  namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': 'monitoring' } },
+  podSelector: { matchLabels: { 'app.kubernetes.io/name': 'prometheus' } },
+};
 /** As the image sets it, unless a pod says otherwise. */
 const IMAGE_ENV = { HEADGATE_LISTEN: '[::]:8080', HEADGATE_ADMIN_LISTEN: '[::]:8081' };
 
@@ -165,7 +174,7 @@ describe('the Kubernetes manifests', () => {
       .items();
     expect(callers?.get('ports').value).toEqual([{ port: 'http', protocol: 'TCP' }]);
     expect(monitoring?.get('ports').value).toEqual([{ port: 'admin', protocol: 'TCP' }]);
-    expect(monitoring?.get('from').items().length).toBe(1);
+    expect(monitoring?.get('from').value).toEqual([SCRAPER]);
   });
 
   test('sidecar: is native, reachable from its own pod alone, and probed by its own command', () => {
@@ -187,6 +196,91 @@ describe('the Kubernetes manifests', () => {
 
   test('pods take no service links, whose variables look like settings', () => {
     for (const pod of [central, sidecar]) expect(pod.get('enableServiceLinks').value).toBe(false);
+  });
+
+  const FROM_SECRET = { secretKeyRef: { name: 'headgate-redis', key: 'password' } };
+
+  test('only Redis and the gateways have the password of Redis, from a Secret that must exist', () => {
+    for (const container of [centralContainer, sidecarContainer]) {
+      const password = container.get('env').named('HEADGATE_REDIS_PASSWORD');
+      expect(password.get('valueFrom').value).toEqual(FROM_SECRET);
+    }
+    expect(redisContainer.get('env').named('REDISCLI_AUTH').get('valueFrom').value).toEqual(
+      FROM_SECRET,
+    );
+    // The label of a sidecar lets the whole pod connect to Redis, so the password must not.
+    const beside = [
+      ...application.get('containers').items(),
+      ...(sidecar.maybe('containers')?.items() ?? []),
+    ];
+    expect(beside.length).toBeGreaterThan(0);
+    for (const container of beside) {
+      expect(JSON.stringify(container.value)).not.toContain('headgate-redis');
+      expect(container.maybe('envFrom')).toBeUndefined();
+    }
+    for (const pod of [application, sidecar]) {
+      expect(pod.maybe('shareProcessNamespace')).toBeUndefined();
+      expect(pod.maybe('volumes')).toBeUndefined();
+    }
+    const stored = files.filter((file) =>
+      readTrees(file).some((one) => one.maybe('kind')?.value === 'Secret'),
+    );
+    expect(stored).toEqual([]);
+  });
+
+  test(
+    'Redis refuses a client without the password, and its probe has it',
+    { tags: needs('redis-server') },
+    async ({ onTestFinished }) => {
+      const password = 'from-the-secret';
+      const args = redisContainer
+        .get('args')
+        .items()
+        .map((argument) => argument.text().replace('$(REDISCLI_AUTH)', password));
+      const server = await startRedis({ args: args.slice(1), password });
+      onTestFinished(() => server.stop());
+      const [cli, ...words] = redisContainer
+        .get('readinessProbe', 'exec', 'command')
+        .items()
+        .map((word) => word.text());
+      expect(cli).toBe('redis-cli');
+      const probe = (env: Readonly<Record<string, string>>): Promise<Ended> =>
+        new Spawned('redis-cli', ['-p', String(server.port), ...words], { env }).ended();
+      expect(await probe({ REDISCLI_AUTH: password })).toMatchObject({ code: 0, stdout: 'PONG\n' });
+      expect((await probe({})).code).not.toBe(0);
+    },
+  );
+
+  test('sidecar: only Prometheus reaches the pod, at the admin port', () => {
+    const policy = readTree(`${HOME}/sidecar/network-policy.yaml`).get('spec');
+    const labels = readTree(`${HOME}/sidecar/sidecar.yaml`).get('spec', 'template', 'metadata');
+    expect(labels.get('labels').value).toMatchObject({
+      ...Object(policy.get('podSelector', 'matchLabels').value),
+    });
+    expect(policy.get('policyTypes').value).toEqual(['Ingress']);
+    const adminPort = Number(sidecarEnv['HEADGATE_ADMIN_LISTEN']?.split(':').at(-1));
+    expect(policy.get('ingress').value).toEqual([
+      { from: [SCRAPER], ports: [{ port: adminPort, protocol: 'TCP' }] },
+    ]);
+  });
+
+  test('restrict-egress: allows DNS, Redis and the addresses of the API alone', () => {
+    const documentation = [
+      { ipBlock: { cidr: '192.0.2.0/24' } },
+      { ipBlock: { cidr: '2001:db8::/32' } },
+    ];
+    const api = { to: documentation, ports: [{ port: 443, protocol: 'TCP' }] };
+    const shared = readTree(`${HOME}/central/network-policy.yaml`).get('spec', 'egress').items();
+    const [dns, redisRule, anyAddress] = shared.map((rule) => rule.value);
+    const own = readTree(`${HOME}/restrict-egress/sidecar/egress.yaml`).get('spec');
+    expect(own.get('policyTypes').value).toEqual(['Egress']);
+    expect(own.get('egress').value).toEqual([dns, redisRule, api]);
+    expect(own.get('podSelector', 'matchLabels').value).toEqual({ 'headgate/gateway': 'sidecar' });
+    // The patch replaces the rule that it names, and no other.
+    const [check, replace] = readTree(`${HOME}/restrict-egress/central/api-addresses.yaml`).items();
+    expect(check?.value).toEqual({ op: 'test', path: '/spec/egress/2', value: anyAddress });
+    expect(replace?.value).toEqual({ op: 'replace', path: '/spec/egress/2', value: api });
+    expect(shared.length).toBe(3);
   });
 
   test('Redis has the name that gateways use, and admits them', () => {
@@ -217,6 +311,10 @@ describe('the Kubernetes manifests', () => {
     const admin = readTrees(`${HOME}/central/service.yaml`)[1];
     expect(admin?.get('metadata', 'labels').value).toMatchObject({ ...Object(wanted) });
     expect(services?.get('spec', 'endpoints', 0, 'port').text()).toBe('admin');
+    const labels = readTree(`${HOME}/sidecar/sidecar.yaml`).get('spec', 'template', 'metadata');
+    expect(labels.get('labels').value).toMatchObject({
+      ...Object(pods?.get('spec', 'selector', 'matchLabels').value),
+    });
     expect(portsOf(sidecarContainer)).toContain(
       pods?.get('spec', 'podMetricsEndpoints', 0, 'port').text(),
     );

@@ -14,8 +14,12 @@ const IMAGE = { HEADGATE_LISTEN: '[::]:8080', HEADGATE_ADMIN_LISTEN: '[::]:8081'
 
 /** The shells in which a reader starts the files: with the stand-in, and with the real API. */
 const SHELLS: readonly Readonly<Record<string, string>>[] = [
-  {},
-  { HEADGATE_UPSTREAM_URL: 'https://api.azionapi.net', API_TOKEN: 'real' },
+  { HEADGATE_REDIS_PASSWORD: 'from-openssl' },
+  {
+    HEADGATE_REDIS_PASSWORD: 'from-openssl',
+    HEADGATE_UPSTREAM_URL: 'https://api.azionapi.net',
+    API_TOKEN: 'real',
+  },
 ];
 
 class Compose {
@@ -33,7 +37,10 @@ class Compose {
     return found;
   }
 
-  /** A service's environment, with `${NAME:-default}` replaced as Compose does. */
+  /**
+   * A service's environment, with `${NAME:-default}` replaced as Compose does. `${NAME:?error}` must
+   * be in the shell, and stays as it is where it is not.
+   */
   environment(name: string, shell: Readonly<Record<string, string>>): Record<string, string> {
     const entries = this.service(name).get('environment').entries();
     return Object.fromEntries(
@@ -42,8 +49,9 @@ class Compose {
         value
           .text()
           .replaceAll(
-            /\$\{(\w+):-([^}]*)\}/g,
-            (_, word: string, other: string) => shell[word] ?? other,
+            /\$\{(\w+):([-?])([^}]*)\}/g,
+            (all: string, word: string, kind: string, other: string) =>
+              shell[word] ?? (kind === '-' ? other : all),
           ),
       ]),
     );
@@ -155,6 +163,22 @@ describe('the central gateway', () => {
     expect(compose.service('headgate').get('deploy', 'replicas').number()).toBe(2);
     expect(compose.environment('headgate', {})['HEADGATE_REDIS_URL']).toBe('redis://redis:6379');
     expect([...compose.services.keys()]).toContain('redis');
+  });
+
+  test('has a Redis that only the gateway reaches, with a password that must be set', () => {
+    const required = /^\$\{HEADGATE_REDIS_PASSWORD:\?[^{}]+\}$/;
+    const words = compose.service('redis').get('command').items();
+    const at = words.findIndex((word) => word.value === '--requirepass');
+    expect(words[at + 1]?.text()).toMatch(required);
+    expect(compose.environment('headgate', {})['HEADGATE_REDIS_PASSWORD']).toMatch(required);
+    const inLedger = [...compose.services].filter(([, service]) =>
+      service
+        .maybe('networks')
+        ?.items()
+        .some((network) => network.value === 'ledger'),
+    );
+    expect(inLedger.map(([name]) => name).toSorted()).toEqual(['headgate', 'redis']);
+    expect(compose.service('redis').get('networks').value).toEqual(['ledger']);
   });
 
   test.each(['billing', 'nightly-report'])('knows the key of %s', (name) => {

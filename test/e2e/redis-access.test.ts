@@ -54,6 +54,44 @@ test.concurrent('TLS with a private certificate and a user with the documented a
   expect(await redis.client.keys('headgate:*:state')).toHaveLength(1);
 });
 
+test.concurrent('a password of its own setting suffices, and without it a gateway works alone', async ({
+  onTestFinished,
+}) => {
+  const redis = await startRedis();
+  onTestFinished(() => redis.stop());
+  // Its own connection stays logged in.
+  await redis.client.config('SET', 'requirepass', 'p@ss:wörd/%');
+  const fleet = await startFleet({
+    redisUrl: redis.url,
+    replicas: 2,
+    timeout: '1m',
+    settings: { HEADGATE_REDIS_PASSWORD: 'p@ss:wörd/%' },
+  });
+  onTestFinished(() => fleet.close());
+  expect(statuses(await load(fleet, { calls: 20, pressure: 4 }))).toEqual({ 200: 20 });
+  for (const { log } of fleet.replicas) expect(log.text).not.toContain('"ledger":"local"');
+  expect(await redis.client.keys('headgate:*:state')).toHaveLength(1);
+
+  for (const [password, reason] of [
+    [undefined, /^NOAUTH /],
+    ['wrong', /^WRONGPASS /],
+  ] as const) {
+    const stranger = await startFleet({
+      redisUrl: redis.url,
+      replicas: 1,
+      timeout: '1m',
+      settings: password === undefined ? {} : { HEADGATE_REDIS_PASSWORD: password },
+    });
+    onTestFinished(() => stranger.close());
+    expect(statuses(await load(stranger, { calls: 5 }))).toEqual({ 200: 5 });
+    const log = stranger.replicas[0]?.log;
+    const [alone] = (await log?.wait('ledger', 1)) ?? [];
+    expect(alone).toMatchObject({ ledger: 'local', level: 'warn' });
+    const [refused] = (await log?.wait('redis login refused', 1)) ?? [];
+    expect(refused).toMatchObject({ level: 'error', reason: expect.stringMatching(reason) });
+  }
+});
+
 test.concurrent('replicas with the same secret give a credential one name, and store no secret', async ({
   onTestFinished,
 }) => {

@@ -1,5 +1,7 @@
 // @module-tag needs-script
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
 import { expect, onTestFinished, test } from 'vitest';
 import { until } from '../support/setup.ts';
 import { ROOT } from '../support/spawned.ts';
@@ -17,12 +19,12 @@ interface Terminal {
 }
 
 /** Starts the gateway in a terminal of its own, which the program `script` holds. */
-async function startInTerminal(): Promise<Terminal> {
+async function startInTerminal(upstreamUrl = 'http://127.0.0.1:9'): Promise<Terminal> {
   const gateway = `"${process.execPath}" "${ROOT}src/main.ts" serve`;
   const script = spawn('script', ['-q', '-e', '-c', `exec ${gateway}`, '/dev/null'], {
     env: {
       PATH: process.env['PATH'] ?? '',
-      HEADGATE_UPSTREAM_URL: 'http://127.0.0.1:9',
+      HEADGATE_UPSTREAM_URL: upstreamUrl,
       HEADGATE_LISTEN: '127.0.0.1:0',
       HEADGATE_ADMIN_LISTEN: 'off',
     },
@@ -66,4 +68,24 @@ test('a gateway whose terminal is closed stops, and does not reload its settings
   expect(await answers(terminal.url)).toBe(true);
   terminal.close();
   await until('the gateway stops', async () => !(await answers(terminal.url)));
+});
+
+test('an API cannot control the terminal by a header that the log shows', async () => {
+  const api = createServer((_incoming, outgoing) => {
+    outgoing.setHeader('x-ratelimit-limit', '80');
+    // A sequence that would clear the screen, from a character that JSON does not escape.
+    outgoing.setHeader('x-ratelimit-remaining', 'x\u009B2J');
+    outgoing.setHeader('x-ratelimit-reset', 'soon');
+    outgoing.end();
+  });
+  api.listen(0, '127.0.0.1');
+  await once(api, 'listening');
+  onTestFinished(() => void api.close());
+  const address = api.address();
+  if (address === null || typeof address === 'string') throw new Error('no port');
+  const terminal = await startInTerminal(`http://127.0.0.1:${address.port}`);
+  await fetch(`${terminal.url}/domains`, { headers: { authorization: 'token t' } });
+  await until('the log shows the header', () => terminal.shown().includes('doubtful rate headers'));
+  expect(terminal.shown()).toContain('x\\u009b2J');
+  expect(terminal.shown().replaceAll(/\r?\n/g, '')).not.toMatch(/[\p{Cc}\p{Cf}]/u);
 });

@@ -1,7 +1,13 @@
 import { describe, expect, test } from 'vitest';
 import { formatLine } from '../../src/logs/line-view.ts';
 import { makeProgress } from '../../src/logs/progress.ts';
-import { coloured, plain, readableDuration } from '../../src/logs/terminal-text.ts';
+import {
+  coloured,
+  plain,
+  printable,
+  printableJson,
+  readableDuration,
+} from '../../src/logs/terminal-text.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { loggedCall, loggedThrottle } from '../support/log-fixtures.ts';
 
@@ -37,6 +43,44 @@ describe('a line for people', () => {
     const shown = formatLine(loggedCall({ path, caller: '\u001B[31mx', id: '\u009B' }), plain);
     expect(shown).toContain('/a\\u{1b}]0;title\\u{7}\\u{d}\\u{a}\\u{202e}b\\u{85}\\u{2028}');
     expect(shown).not.toMatch(/[\p{Cc}\u202E\u2028]/u);
+  });
+});
+
+/** Every character that a terminal obeys, hides or takes as a change of direction. */
+const UNPRINTABLE = Array.from({ length: 0x11_0000 }, (_, point) => point)
+  .filter((point) => point < 0xd800 || point > 0xdfff)
+  .map((point) => String.fromCodePoint(point))
+  .filter((one) => /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u.test(one));
+
+describe('a text for a terminal', () => {
+  test('has every control and format character escaped, and no other', () => {
+    expect(UNPRINTABLE.length).toBeGreaterThan(200);
+    for (const one of ['\u200B', '\u200D', '\u2066', '\u00AD', '\uFEFF', '\u{E0041}', '\u009B']) {
+      expect(UNPRINTABLE).toContain(one);
+    }
+    for (const one of UNPRINTABLE) {
+      const hex = (one.codePointAt(0) ?? 0).toString(16);
+      expect(printable(`a${one}b`)).toBe(`a\\u{${hex}}b`);
+    }
+    const harmless = '/dömains/日本?a=✓&b=\u{1F600}';
+    expect(printable(harmless)).toBe(harmless);
+  });
+
+  test('is still the same value when it is JSON', () => {
+    for (const one of UNPRINTABLE) {
+      const value = { path: `/a${one}b`, [one]: 1 };
+      const shown = printableJson(JSON.stringify(value));
+      expect(shown).not.toMatch(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u);
+      expect(JSON.parse(shown)).toEqual(value);
+    }
+    const harmless = '{"path":"/dömains/日本","emoji":"\u{1F600}"}\n';
+    expect(printableJson(harmless)).toBe(harmless);
+  });
+
+  test('is still JSON when it had carriage returns and tabs between its tokens', () => {
+    const shown = printableJson('{\r"a":\t1,\r"b":"\\r"}\n');
+    expect(shown).toBe('{ "a":\t1, "b":"\\r"}\n');
+    expect(JSON.parse(shown)).toEqual({ a: 1, b: '\r' });
   });
 });
 

@@ -92,6 +92,38 @@ describe('headgate logs', () => {
     },
   );
 
+  test(
+    'escapes in JSON for a terminal what the terminal would obey, and for no other output',
+    { tags: needs('script') },
+    async () => {
+      const hostile = join(folder, 'hostile.log');
+      const call: Record<string, unknown> = JSON.parse(
+        lines.find((line) => line.includes('"msg":"call"')) ?? '',
+      );
+      const name = 'a\u009B31m\u202Eb\u200B\u{E0041}\u007F';
+      const line = JSON.stringify({ ...call, caller: name, path: `/${name}` });
+      writeFileSync(hostile, `${line}\n`);
+      const logs = (...options: string[]): string =>
+        `"${process.execPath}" "${ROOT}src/main.ts" logs ${options.join(' ')} "${hostile}"`;
+      for (const options of [['--json'], ['--json', '--summary']]) {
+        const onTerminal = new Spawned('script', ['-qec', logs(...options), '/dev/null']);
+        const piped = new Spawned('sh', ['-c', logs(...options)]);
+        const [shown, plain] = await Promise.all([onTerminal.ended(), piped.ended()]);
+        expect(shown.stdout.trimEnd()).not.toMatch(/[\p{Cc}\p{Cf}]/u);
+        expect(plain.stdout).toContain(name);
+        expect(JSON.parse(shown.stdout)).toEqual(JSON.parse(plain.stdout));
+      }
+      for (const options of [[], ['--summary']]) {
+        const onTerminal = new Spawned('script', ['-qec', logs(...options), '/dev/null'], {
+          env: { NO_COLOR: '1' },
+        });
+        const { stdout } = await onTerminal.ended();
+        expect(stdout.replaceAll(/\r?\n/g, '')).not.toMatch(/[\p{Cc}\p{Cf}]/u);
+        expect(stdout).toContain('a\\u{9b}31m\\u{202e}b\\u{200b}\\u{e0041}\\u{7f}');
+      }
+    },
+  );
+
   test('prints sums for people, or as one JSON object', async () => {
     const calls = picked(({ msg }) => msg === 'call').length;
     const shown = await headgate(['logs', '--summary', '--top', '3', file]).ended();

@@ -12,13 +12,15 @@ const lock = z
         license: z.string().optional(),
         hasInstallScript: z.boolean().optional(),
         integrity: z.string().optional(),
+        link: z.boolean().optional(),
       }),
     ),
   })
   .parse(JSON.parse(read('package-lock.json')));
 
 const production = Object.entries(lock.packages)
-  .filter(([path, { dev }]) => path !== '' && dev !== true)
+  // A link is to a folder of the project, which has an entry of its own.
+  .filter(([path, { dev, link }]) => path !== '' && dev !== true && link !== true)
   .map(([path, facts]) => ({ facts, name: path.replace(/^.*node_modules\//, '') }));
 
 describe('the production dependencies', () => {

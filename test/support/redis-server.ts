@@ -12,6 +12,8 @@ export interface RedisServerOptions {
   readonly port?: number;
   /** Further arguments, such as `--cluster-enabled yes`. */
   readonly args?: readonly string[];
+  /** The password that `args` set, for the test's own connection. */
+  readonly password?: string;
   /** The configuration of a Sentinel, to start one in place of a server. */
   readonly sentinel?: string;
 }
@@ -66,6 +68,7 @@ async function startOnce(port: number, options: RedisServerOptions): Promise<Red
     host: '127.0.0.1',
     port,
     lazyConnect: true,
+    ...(options.password === undefined ? {} : { password: options.password }),
     maxRetriesPerRequest: 0,
     retryStrategy: (times) => Math.min(times * 20, 200),
   });
