@@ -178,7 +178,7 @@ export const SETTINGS = {
     'HEADGATE_BODY_MEMORY',
     kinds.bytes,
     '256MiB',
-    'The memory for all waiting requests together: headers and kept bodies. Each takes at least 8 KiB of it. When it is full, the flow that uses most of it is shed first.',
+    'The memory for all waiting requests together: headers, kept bodies, and complete answers that their callers have not read. Each takes at least 8 KiB of it. When it is full, the flow that uses most of it is shed first.',
   ),
   bodyIdleTimeout: setting(
     'HEADGATE_BODY_IDLE_TIMEOUT',
