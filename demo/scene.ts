@@ -226,6 +226,7 @@ export async function playScene(nowMs: number): Promise<Scene> {
   const admin = makeAdmin({
     auth: {
       token: () => undefined,
+      tls: false,
       beyondLoopback: false,
       isOurHost: () => true,
       isTrustedProxy: () => false,

@@ -43,7 +43,11 @@ export function makeAdmin(options: AdminOptions): Admin {
     events,
     page: readPageFiles(),
   });
-  const answer = getRequestListener(app.fetch, { overrideGlobalObjects: false });
+  const answer = getRequestListener(app.fetch, {
+    overrideGlobalObjects: false,
+    // Health checks in HTTP/1.0 have no Host field, and a URL needs a host. Browsers always send one.
+    hostname: 'localhost',
+  });
   return {
     server: createServer((incoming, outgoing) => void answer(incoming, outgoing)),
     close: () => events.close(),

@@ -184,6 +184,7 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
       const admin = makeAdmin({
         auth: {
           token: () => settings.config.adminToken,
+          tls: false,
           beyondLoopback: !isLoopback(config.adminListen.host),
           isOurHost: (hostField) => isOurHost(hostField),
           isTrustedProxy: (address) => isTrustedProxy(address),

@@ -176,6 +176,7 @@ test('a thousand calls per second are sampled, and the page shows that and stays
   const admin = makeAdmin({
     auth: {
       token: () => undefined,
+      tls: false,
       beyondLoopback: false,
       isOurHost: () => true,
       isTrustedProxy: () => false,
