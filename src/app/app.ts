@@ -4,7 +4,8 @@ import { makeLocalLedger, type BuiltLedger, type LedgerParts } from './ledger.ts
 import { makePipelines } from './pipeline.ts';
 import type { LoadResult, Settings } from '../config/config.ts';
 import type { RedisConfig } from '../config/redis.ts';
-import { planReload } from '../config/reload.ts';
+import { planReload, RELOADABLE_SETTINGS } from '../config/reload.ts';
+import { SETTINGS } from '../config/settings.ts';
 import { ApiClock } from '../rate-headers/api-clock.ts';
 import type { Random, Clock } from '../util/clock.ts';
 import { isLoopback, makeIsOurHost } from '../http/origin-check.ts';
@@ -87,8 +88,10 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
   const atEndOfTurn = makeEndOfTurn({ busy: () => upstream.inUse > 0 });
   const lane = makeLane(config.lane);
   closers.push(() => lane.close());
-  const token = makeTokenSource(config.token, log);
+  const token = makeTokenSource(config.token, SETTINGS.token.kind, log);
   closers.push(() => token.close());
+  let adminToken = makeTokenSource(config.adminToken, SETTINGS.adminToken.kind, log);
+  closers.push(() => adminToken.close());
   const builtLedger = await makeLedger(config.redis, {
     secret: config.secret,
     currentConfig: () => settings.config,
@@ -183,7 +186,7 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
     if (config.adminListen !== 'off') {
       const admin = makeAdmin({
         auth: {
-          token: () => settings.config.adminToken,
+          token: () => adminToken.current(),
           tls: false,
           beyondLoopback: !isLoopback(config.adminListen.host),
           isOurHost: (hostField) => isOurHost(hostField),
@@ -235,6 +238,19 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
       return;
     }
     const { changed, needRestart } = planned;
+    if (changed.includes(RELOADABLE_SETTINGS.adminToken)) {
+      try {
+        const { adminToken: options } = planned.settings.config;
+        const next = makeTokenSource(options, SETTINGS.adminToken.kind, log);
+        adminToken.close();
+        adminToken = next;
+      } catch (error) {
+        // The file was valid when the settings were loaded, and has been replaced since.
+        const problem = `HEADGATE_ADMIN_TOKEN_FILE: ${asError(error).message}`;
+        log.error({ problem }, 'reload refused');
+        return;
+      }
+    }
     log.info({ changed, needRestart }, 'reloaded');
     settings = planned.settings;
     log.level = settings.config.logLevel;
@@ -279,6 +295,10 @@ function delay(clock: Clock, ms: number): Promise<void> {
   return new Promise((resolve) => {
     clock.after(ms, resolve);
   });
+}
+
+function asError(thrown: unknown): Error {
+  return thrown instanceof Error ? thrown : new Error(String(thrown));
 }
 
 /** Resolves to whether `promise` resolves within `ms`. */

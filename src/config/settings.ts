@@ -296,6 +296,12 @@ export const SETTINGS = {
     'The token of operators, sent as Bearer or as the password of Basic. Without it, only /health and /metrics can be read beyond loopback, and nothing can be changed.',
     { secret: true },
   ),
+  adminTokenFile: setting(
+    'HEADGATE_ADMIN_TOKEN_FILE',
+    kinds.text,
+    undefined,
+    'A file that contains this token; read again when it changes.',
+  ),
   drainDelay: setting(
     'HEADGATE_DRAIN_DELAY',
     kinds.duration(),
