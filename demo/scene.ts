@@ -224,9 +224,9 @@ export async function playScene(nowMs: number): Promise<Scene> {
     connections: () => ({ open: 0, refused: { all: 0, address: 0 } }),
   };
   const admin = makeAdmin({
+    tls: undefined,
     auth: {
       token: () => undefined,
-      tls: false,
       beyondLoopback: false,
       isOurHost: () => true,
       isTrustedProxy: () => false,

@@ -13,7 +13,7 @@ import { CallLimits } from '../gateway/call-limits.ts';
 import type { Gateway } from '../gateway/gateway.ts';
 import { makeListener } from '../gateway/listener.ts';
 import { makeIsTrustedProxy } from '../gateway/trusted-proxies.ts';
-import { watchTls } from '../gateway/tls.ts';
+import { watchTls, type Tls } from '../gateway/tls.ts';
 import { combineRecorders, logCalls } from '../telemetry/call-line.ts';
 import { LedgerMonitor } from '../telemetry/ledger-monitor.ts';
 import type { Log } from '../telemetry/log.ts';
@@ -26,8 +26,8 @@ import { RequestMemory } from '../upstream/request-memory.ts';
 import { makeLane } from '../upstream/lane.ts';
 import { makeTokenSource } from '../upstream/token.ts';
 import { makeUpstream } from '../upstream/upstream.ts';
-import { defaultMaxConnections, MAX_ADMIN_CONNECTIONS, openFilesLimit } from './open-files.ts';
-import { closeServer, listen } from './listen.ts';
+import { defaultMaxConnections, openFilesLimit } from './open-files.ts';
+import { listen } from './listen.ts';
 import { makeEndOfTurn } from '../util/end-of-turn.ts';
 
 export interface AppOptions {
@@ -184,10 +184,13 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
   let adminUrl: string | undefined;
   try {
     if (config.adminListen !== 'off') {
+      const { adminTls } = config;
+      const certificate = adminTls === undefined ? undefined : watchTls(adminTls, log);
+      closers.push(() => certificate?.close());
       const admin = makeAdmin({
+        tls: certificate,
         auth: {
           token: () => adminToken.current(),
-          tls: false,
           beyondLoopback: !isLoopback(config.adminListen.host),
           isOurHost: (hostField) => isOurHost(hostField),
           isTrustedProxy: (address) => isTrustedProxy(address),
@@ -203,11 +206,9 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
         version,
       });
       closers.push(() => admin.close());
-      admin.server.maxConnections = MAX_ADMIN_CONNECTIONS;
-      adminUrl = await listen(admin.server, config.adminListen);
-      closers.push(() => closeServer(admin.server));
+      adminUrl = await listen(admin.server, config.adminListen, schemeOf(certificate));
     }
-    const url = await listen(listener.server, config.listen, tls === undefined ? 'http' : 'https');
+    const url = await listen(listener.server, config.listen, schemeOf(tls));
     log.info(
       {
         url,
@@ -289,6 +290,10 @@ async function makeLedger(
   // Imported only where it is used: loading the Redis client takes a tenth of the start-up time.
   const { makeSharedLedger } = await import('./shared-ledger.ts');
   return makeSharedLedger(parts, redis);
+}
+
+function schemeOf(tls: Tls | undefined): 'http' | 'https' {
+  return tls === undefined ? 'http' : 'https';
 }
 
 function delay(clock: Clock, ms: number): Promise<void> {

@@ -35,6 +35,7 @@ export interface Config {
     | { readonly rewrite: 'off' }
     | { readonly rewrite: 'on'; readonly jsonLinks: readonly string[] };
   readonly adminListen: ListenAddress | 'off';
+  readonly adminTls: { readonly cert: string; readonly key: string } | undefined;
   readonly apiVersion: { readonly version: string; readonly mediaType: string } | 'off';
   readonly token: TokenConfig;
   /** Whether cookies pass also where the configured token is added. */
@@ -166,6 +167,14 @@ export function loadConfig({ env, configPath, readFile }: LoadOptions): LoadResu
     return path === undefined ? { kind: 'none' } : { kind: 'file', path };
   }
 
+  function tls(
+    prefix: 'HEADGATE_TLS' | 'HEADGATE_ADMIN_TLS',
+    cert: Setting<string>,
+    key: Setting<string>,
+  ): Config['tls'] {
+    return tlsPaths(prefix, optional(cert), optional(key), readFile, problems);
+  }
+
   const preset = required(SETTINGS.preset);
   const known = PRESETS.get(preset) ?? nonePreset;
   const upstream = optional(SETTINGS.upstreamUrl, known.upstreamUrl);
@@ -203,7 +212,7 @@ export function loadConfig({ env, configPath, readFile }: LoadOptions): LoadResu
     },
     listen,
     keepAliveTimeoutMs: required(SETTINGS.keepAliveTimeout),
-    tls: tlsPaths(optional(SETTINGS.tlsCert), optional(SETTINGS.tlsKey), readFile, problems),
+    tls: tls('HEADGATE_TLS', SETTINGS.tlsCert, SETTINGS.tlsKey),
     allowHeaders: optional(SETTINGS.allowHeaders) ?? [],
     via: required(SETTINGS.via),
     links:
@@ -211,6 +220,7 @@ export function loadConfig({ env, configPath, readFile }: LoadOptions): LoadResu
         ? { rewrite: 'off' }
         : { rewrite: 'on', jsonLinks: known.jsonLinks },
     adminListen,
+    adminTls: tls('HEADGATE_ADMIN_TLS', SETTINGS.adminTlsCert, SETTINGS.adminTlsKey),
     apiVersion: version === 'off' ? 'off' : { version, mediaType },
     token,
     cookies: required(SETTINGS.cookies),

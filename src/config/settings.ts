@@ -210,6 +210,18 @@ export const SETTINGS = {
     undefined,
     'A PEM file with the private key of that certificate.',
   ),
+  adminTlsCert: setting(
+    'HEADGATE_ADMIN_TLS_CERT',
+    kinds.text,
+    undefined,
+    'The same for TLS on HEADGATE_ADMIN_LISTEN; may be the same file.',
+  ),
+  adminTlsKey: setting(
+    'HEADGATE_ADMIN_TLS_KEY',
+    kinds.text,
+    undefined,
+    'A PEM file with the private key of that certificate.',
+  ),
   upstreamAddress: setting(
     'HEADGATE_UPSTREAM_ADDRESS',
     kinds.dialAddress,
