@@ -1,12 +1,15 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { getConnInfo } from '@hono/node-server/conninfo';
 import type { Context, MiddlewareHandler } from 'hono';
+import type { AuthThrottle } from '../http/auth-throttle.ts';
 import { callerOrigin, readForwarded } from '../http/caller-origin.ts';
 import { isCrossOrigin, opensInTab } from '../http/origin-check.ts';
 
 export interface AdminAuthOptions {
   /** The current token of operators; `undefined` when none is set. */
   readonly token: () => string | undefined;
+  /** Slows clients with wrong tokens. */
+  readonly throttle: AuthThrottle;
   /** Whether the listener speaks TLS. */
   readonly tls: boolean;
   /** Whether other machines can reach the listener. */
@@ -55,6 +58,10 @@ export const ADMIN_REFUSALS = {
     error:
       'Expected HEADGATE_ADMIN_TOKEN as "Authorization: Bearer …", or as the password of Basic; got something else.',
   },
+  'too-many-wrong-tokens': {
+    status: 429,
+    error: 'The token is wrong, as were many others from this address.',
+  },
 } as const;
 
 export type AdminRefusal = keyof typeof ADMIN_REFUSALS;
@@ -69,11 +76,12 @@ export type AdminRefusal = keyof typeof ADMIN_REFUSALS;
  * - Other reads need no token on a loopback listener without a configured token. In every other case
  *   they need the token.
  * - Changes always need the token.
+ * - Clients that send many wrong tokens are slowed; see {@link AuthThrottle}.
  * - On a loopback listener the Host field must name this gateway. Otherwise a page could read
  *   everything by DNS rebinding. `/health…` reveals nothing, and is served under every name.
  */
 export function makeAdminAuth(options: AdminAuthOptions): MiddlewareHandler {
-  const { token, tls, beyondLoopback, isOurHost, isTrustedProxy } = options;
+  const { token, throttle, tls, beyondLoopback, isOurHost, isTrustedProxy } = options;
 
   /** Why a request is not authorised; `undefined` for one that is. */
   function refusal(c: Context): AdminRefusal | undefined {
@@ -97,10 +105,30 @@ export function makeAdminAuth(options: AdminAuthOptions): MiddlewareHandler {
     return sent !== undefined && isSame(sent, expected) ? undefined : 'token-wrong';
   }
 
+  /** Answers a request with a wrong token, at once or after a delay. */
+  async function refuseWrongToken(c: Context): Promise<Response> {
+    const { address = 'unknown' } = getConnInfo(c).remote;
+    const { signal } = c.req.raw;
+    const failure = throttle.fail(address, (listener) => {
+      signal.addEventListener('abort', listener);
+      return () => signal.removeEventListener('abort', listener);
+    });
+    if (failure.kind === 'too-many') {
+      const retryAfter = Math.max(1, Math.ceil(failure.retryAfterMs / 1000));
+      return answer(c, 'too-many-wrong-tokens', { 'Retry-After': String(retryAfter) });
+    }
+    if (failure.kind === 'delayed') await failure.over;
+    // A 401 must name the expected credential (RFC 9110 §15.5.2).
+    return answer(c, 'token-wrong', { 'WWW-Authenticate': CHALLENGE });
+  }
+
   return async function adminAuth(c, next) {
     const refused = refusal(c);
     if (refused === undefined) await next();
-    else c.res = answer(c, refused);
+    else if (refused === 'token-wrong') c.res = await refuseWrongToken(c);
+    else if (refused === 'token-missing') {
+      c.res = answer(c, refused, { 'WWW-Authenticate': CHALLENGE });
+    } else c.res = answer(c, refused);
     // No other page may frame the admin page, keep a handle of its tab, or embed an answer, and no
     // browser may guess another content type.
     c.res.headers.set('X-Frame-Options', 'DENY');
@@ -110,13 +138,9 @@ export function makeAdminAuth(options: AdminAuthOptions): MiddlewareHandler {
   };
 }
 
-function answer(c: Context, code: AdminRefusal): Response {
+function answer(c: Context, code: AdminRefusal, headers: Record<string, string> = {}): Response {
   const { status, error } = ADMIN_REFUSALS[code];
-  return c.json({ error, code }, status, {
-    'Headgate-Error': code,
-    // A 401 must name the expected credential (RFC 9110 §15.5.2).
-    ...(status === 401 ? { 'WWW-Authenticate': CHALLENGE } : {}),
-  });
+  return c.json({ error, code }, status, { 'Headgate-Error': code, ...headers });
 }
 
 /** The token in an Authorization field; `undefined` when there is none. */

@@ -175,4 +175,5 @@ function page(summary: string, type: string): Json {
 const REFUSALS = {
   401: answer('The token is missing or wrong.', 'Refusal'),
   403: answer('The request comes from another site or host, or no token is set.', 'Refusal'),
+  429: answer('The token is wrong, as were many others from this address.', 'Refusal'),
 };

@@ -8,6 +8,7 @@ import { planReload, RELOADABLE_SETTINGS } from '../config/reload.ts';
 import { SETTINGS } from '../config/settings.ts';
 import { ApiClock } from '../rate-headers/api-clock.ts';
 import type { Random, Clock } from '../util/clock.ts';
+import { AuthThrottle } from '../http/auth-throttle.ts';
 import { isLoopback, makeIsOurHost } from '../http/origin-check.ts';
 import { CallLimits } from '../gateway/call-limits.ts';
 import type { Gateway } from '../gateway/gateway.ts';
@@ -109,6 +110,10 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
   const { processFigures = false, version = '', logLinesLost = () => 0 } = options;
   const callLimits = new CallLimits(config.maxCalls);
   const requestMemory = new RequestMemory(config.body.memoryBytes);
+  const authThrottles = {
+    callers: makeAuthThrottle('callers', clock, log),
+    admin: makeAuthThrottle('admin', clock, log),
+  };
   const activity = new RecentActivity(clock);
   const metrics = makeMetrics({
     clock,
@@ -118,6 +123,10 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
     laneQueued: () => lane.queued,
     bufferedBytes: () => requestMemory.bytes,
     connections: () => listener.connections,
+    authFailures: () => ({
+      callers: authThrottles.callers.total,
+      admin: authThrottles.admin.total,
+    }),
     logLinesLost,
     processFigures,
   });
@@ -150,6 +159,7 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
     recorder,
     requestMemory,
     callLimits,
+    authThrottle: authThrottles.callers,
   });
   let pipeline = pipelineFor(config);
   const gateway: Gateway = (call) => {
@@ -191,6 +201,7 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
         tls: certificate,
         auth: {
           token: () => adminToken.current(),
+          throttle: authThrottles.admin,
           beyondLoopback: !isLoopback(config.adminListen.host),
           isOurHost: (hostField) => isOurHost(hostField),
           isTrustedProxy: (address) => isTrustedProxy(address),
@@ -290,6 +301,17 @@ async function makeLedger(
   // Imported only where it is used: loading the Redis client takes a tenth of the start-up time.
   const { makeSharedLedger } = await import('./shared-ledger.ts');
   return makeSharedLedger(parts, redis);
+}
+
+function makeAuthThrottle(
+  listener: 'callers' | 'admin',
+  clock: Clock,
+  log: Pick<Log, 'warn'>,
+): AuthThrottle {
+  return new AuthThrottle({
+    clock,
+    report: (failure) => log.warn({ listener, ...failure }, 'auth failures'),
+  });
 }
 
 function schemeOf(tls: Tls | undefined): 'http' | 'https' {

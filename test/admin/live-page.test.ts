@@ -4,6 +4,7 @@ import { type Browser, type Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { makeAdmin } from '../../src/app/admin.ts';
+import { AuthThrottle } from '../../src/http/auth-throttle.ts';
 import { systemClock } from '../../src/util/system-clock.ts';
 import { RecentActivity } from '../../src/telemetry/recent-activity.ts';
 import { LedgerMonitor } from '../../src/telemetry/ledger-monitor.ts';
@@ -177,6 +178,7 @@ test('a thousand calls per second are sampled, and the page shows that and stays
     tls: undefined,
     auth: {
       token: () => undefined,
+      throttle: new AuthThrottle({ clock: systemClock, report: () => undefined }),
       beyondLoopback: false,
       isOurHost: () => true,
       isTrustedProxy: () => false,

@@ -3,7 +3,9 @@ import { getRequestListener } from '@hono/node-server';
 import { Hono } from 'hono';
 import { afterEach, describe, expect, test } from 'vitest';
 import { makeAdminAuth } from '../../src/admin/auth.ts';
+import { AuthThrottle } from '../../src/http/auth-throttle.ts';
 import { makeIsOurHost } from '../../src/http/origin-check.ts';
+import { FakeClock } from '../support/fake-clock.ts';
 
 const TOKEN = 'operators-only-0123456789';
 const BASIC = `Basic ${Buffer.from(`operator:${TOKEN}`).toString('base64')}`;
@@ -36,7 +38,14 @@ async function serve(guarded: Guarded): Promise<number> {
   const isOurHost = makeIsOurHost(hosts);
   const isTrustedProxy = (address = ''): boolean => trustedProxies.includes(address);
   app.use(
-    makeAdminAuth({ token: () => token, tls: false, beyondLoopback, isOurHost, isTrustedProxy }),
+    makeAdminAuth({
+      token: () => token,
+      throttle: new AuthThrottle({ clock: new FakeClock(), report: () => undefined }),
+      tls: false,
+      beyondLoopback,
+      isOurHost,
+      isTrustedProxy,
+    }),
   );
   for (const path of RESOURCES) app.get(path, (c) => c.text('ok'));
   app.post('/pause', (c) => c.text('paused'));
