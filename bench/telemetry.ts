@@ -27,6 +27,7 @@ const metrics = makeMetrics({
   laneQueued: () => 0,
   bufferedBytes: () => 0,
   connections: () => ({ open: 0, refused: { all: 0, address: 0 } }),
+  authFailures: () => ({ callers: 0, admin: 0 }),
   logLinesLost: () => 0,
   processFigures: false,
 });

@@ -34,7 +34,5 @@ try {
   }
 } finally {
   await browser.close();
-  admin.close();
-  admin.server.closeAllConnections();
-  admin.server.close();
+  await admin.close();
 }

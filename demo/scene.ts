@@ -1,5 +1,6 @@
 import { makeAdmin, type Admin } from '../src/app/admin.ts';
 import { ApiClock } from '../src/rate-headers/api-clock.ts';
+import { AuthThrottle } from '../src/http/auth-throttle.ts';
 import type { Priority } from '../src/queue/fair-queue.ts';
 import type { Grant, CallerSignal, Ticket } from '../src/ledger/ledger.ts';
 import { LocalLedger } from '../src/ledger/local/local-ledger.ts';
@@ -222,10 +223,13 @@ export async function playScene(nowMs: number): Promise<Scene> {
     laneQueued: () => 0,
     bufferedBytes: () => 0,
     connections: () => ({ open: 0, refused: { all: 0, address: 0 } }),
+    authFailures: () => ({ callers: 0, admin: 0 }),
   };
   const admin = makeAdmin({
+    tls: undefined,
     auth: {
       token: () => undefined,
+      throttle: new AuthThrottle({ clock, report: () => undefined }),
       beyondLoopback: false,
       isOurHost: () => true,
       isTrustedProxy: () => false,

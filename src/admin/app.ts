@@ -25,6 +25,8 @@ export interface AdminDependencies {
   readonly version: string;
 }
 
+/** HAProxy's `option httpchk /health/ready` sends OPTIONS. */
+const HEALTH_METHODS = ['GET', 'OPTIONS'];
 /** The most calls in one response of `/calls`: as many as are kept. */
 const MAX_CALLS = 1000;
 
@@ -38,8 +40,8 @@ export function makeAdminApp(dependencies: AdminDependencies): Hono {
   const app = new Hono();
   app.use(auth);
 
-  app.get('/health/live', (c) => c.json({ status: 'live', replica }));
-  app.get('/health/ready', (c) => {
+  app.on(HEALTH_METHODS, '/health/live', (c) => c.json({ status: 'live', replica }));
+  app.on(HEALTH_METHODS, '/health/ready', (c) => {
     const draining = isDraining();
     const status = draining ? 'draining' : 'ready';
     return c.json({ status, ledger: ledgerMode(), replica }, draining ? 503 : 200);

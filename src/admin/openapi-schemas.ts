@@ -96,6 +96,10 @@ export const SCHEMAS = {
   Error: object({
     error: { type: 'string', description: 'What is wrong, and what was expected.' },
   }),
+  Refusal: object({
+    error: { type: 'string', description: 'What is wrong, and what was expected.' },
+    code: { type: 'string', description: 'The same as in Headgate-Error; its meaning is stable.' },
+  }),
 } as const;
 
 /** The schema of an object with these properties and no others. All but `optional` are required. */

@@ -45,18 +45,11 @@ export function openApi(version: string): Json {
           parameters: [{ ...BUCKET_ID, name: 'file', description: "The file's name." }],
         },
       },
-      '/health/live': {
-        get: { summary: 'Whether the process is alive', responses: { 200: ok('Live') } },
-      },
-      '/health/ready': {
-        get: {
-          summary: 'Whether this replica should receive calls',
-          responses: {
-            200: ok('Ready'),
-            503: answer('The replica drains: send calls to another one.', 'Ready'),
-          },
-        },
-      },
+      '/health/live': health('Whether the process is alive', { 200: ok('Live') }),
+      '/health/ready': health('Whether this replica should receive calls', {
+        200: ok('Ready'),
+        503: answer('The replica drains: send calls to another one.', 'Ready'),
+      }),
       '/metrics': {
         get: {
           summary: 'Metrics for Prometheus',
@@ -69,6 +62,7 @@ export function openApi(version: string): Json {
                 'application/openmetrics-text': { schema: { type: 'string' } },
               },
             },
+            403: REFUSALS[403],
           },
         },
       },
@@ -152,6 +146,12 @@ function error(description: string): Json {
   return answer(description, 'Error');
 }
 
+/** OPTIONS is for load balancers whose health check sends it. */
+function health(summary: string, responses: Json): Json {
+  const operation = { summary, responses: { ...responses, 403: REFUSALS[403] } };
+  return { get: operation, options: operation };
+}
+
 /** A read that needs no token on a loopback listener without a configured token. */
 function guarded(summary: string, responses: Json): Json {
   return { summary, security: TOKEN_WHERE_NEEDED, responses: { ...responses, ...REFUSALS } };
@@ -172,11 +172,8 @@ function page(summary: string, type: string): Json {
   return guarded(summary, { 200: { description: 'The file.', content } });
 }
 
-const REFUSED = { content: { 'text/plain': { schema: { type: 'string' } } } };
 const REFUSALS = {
-  401: { description: 'The token is missing or wrong.', ...REFUSED },
-  403: {
-    description: 'The request comes from another site or host, or no token is set.',
-    ...REFUSED,
-  },
+  401: answer('The token is missing or wrong.', 'Refusal'),
+  403: answer('The request comes from another site or host, or no token is set.', 'Refusal'),
+  429: answer('The token is wrong, as were many others from this address.', 'Refusal'),
 };

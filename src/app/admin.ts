@@ -1,18 +1,23 @@
-import { createServer, type Server } from 'node:http';
+import type { Server } from 'node:http';
+import type { Socket } from 'node:net';
 import { getRequestListener } from '@hono/node-server';
 import { makeAdminApp } from '../admin/app.ts';
 import { makeAdminAuth, type AdminAuthOptions } from '../admin/auth.ts';
 import { makeEvents } from '../admin/events.ts';
 import { readPageFiles } from '../admin/page-files.ts';
 import type { EffectiveSetting } from '../config/config.ts';
+import { makeServer, type Tls } from '../gateway/tls.ts';
 import type { Clock } from '../util/clock.ts';
 import type { Ledger } from '../ledger/ledger.ts';
 import type { LedgerMonitor } from '../telemetry/ledger-monitor.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { RecentActivity } from '../telemetry/recent-activity.ts';
+import { MAX_ADMIN_CONNECTIONS } from './open-files.ts';
 
 export interface AdminOptions {
-  readonly auth: AdminAuthOptions;
+  readonly auth: Omit<AdminAuthOptions, 'tls'>;
+  /** The certificate for TLS; `undefined`: the listener speaks cleartext. */
+  readonly tls: Tls | undefined;
   readonly clock: Clock;
   readonly ledger: Pick<Ledger, 'snapshot' | 'pause' | 'resume'>;
   readonly ledgerMonitor: LedgerMonitor;
@@ -27,25 +32,43 @@ export interface AdminOptions {
 /** The admin listener, not yet listening. */
 export interface Admin {
   readonly server: Server;
-  /** Ends the event streams that are open; the server itself is closed separately. */
-  close(): void;
+  /** Ends the event streams and closes all connections. Resolves when none is left. */
+  close(): Promise<void>;
 }
 
 /** Constructs the parts of the admin listener. */
 export function makeAdmin(options: AdminOptions): Admin {
-  const { auth, ledgerMonitor, ...shared } = options;
+  const { auth, tls, ledgerMonitor, ...shared } = options;
   const ledgerMode = () => ledgerMonitor.currentMode;
   const events = makeEvents({ ...shared, ledgerMode });
   const app = makeAdminApp({
     ...shared,
-    auth: makeAdminAuth(auth),
+    auth: makeAdminAuth({ ...auth, tls: tls !== undefined }),
     ledgerMode,
     events,
     page: readPageFiles(),
   });
-  const answer = getRequestListener(app.fetch, { overrideGlobalObjects: false });
+  const answer = getRequestListener(app.fetch, {
+    overrideGlobalObjects: false,
+    // Health checks in HTTP/1.0 have no Host field, and a URL needs a host. Browsers always send one.
+    hostname: 'localhost',
+  });
+  const server = makeServer({}, tls, (incoming, outgoing) => void answer(incoming, outgoing));
+  server.maxConnections = MAX_ADMIN_CONNECTIONS;
+  // With TLS, Node's own list of connections lacks those that are still in their handshake.
+  const open = new Set<Socket>();
+  server.on('connection', (socket: Socket) => {
+    open.add(socket);
+    socket.once('close', () => open.delete(socket));
+  });
   return {
-    server: createServer((incoming, outgoing) => void answer(incoming, outgoing)),
-    close: () => events.close(),
+    server,
+    close() {
+      events.close();
+      for (const socket of open) socket.destroy();
+      return new Promise((resolve) => {
+        server.close(() => resolve());
+      });
+    },
   };
 }

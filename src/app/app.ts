@@ -4,16 +4,18 @@ import { makeLocalLedger, type BuiltLedger, type LedgerParts } from './ledger.ts
 import { makePipelines } from './pipeline.ts';
 import type { LoadResult, Settings } from '../config/config.ts';
 import type { RedisConfig } from '../config/redis.ts';
-import { planReload } from '../config/reload.ts';
+import { planReload, RELOADABLE_SETTINGS } from '../config/reload.ts';
+import { SETTINGS } from '../config/settings.ts';
 import { ApiClock } from '../rate-headers/api-clock.ts';
 import type { Random, Clock } from '../util/clock.ts';
+import { AuthThrottle } from '../http/auth-throttle.ts';
 import { isLoopback, makeIsOurHost } from '../http/origin-check.ts';
 import { CallLimits } from '../gateway/call-limits.ts';
 import { SocketShare } from '../gateway/socket-share.ts';
 import type { Gateway } from '../gateway/gateway.ts';
 import { makeListener } from '../gateway/listener.ts';
 import { makeIsTrustedProxy } from '../gateway/trusted-proxies.ts';
-import { watchTls } from '../gateway/tls.ts';
+import { watchTls, type Tls } from '../gateway/tls.ts';
 import { combineRecorders, logCalls } from '../telemetry/call-line.ts';
 import { LedgerMonitor } from '../telemetry/ledger-monitor.ts';
 import type { Log } from '../telemetry/log.ts';
@@ -26,8 +28,8 @@ import { RequestMemory } from '../upstream/request-memory.ts';
 import { makeLane } from '../upstream/lane.ts';
 import { makeTokenSource } from '../upstream/token.ts';
 import { makeUpstream } from '../upstream/upstream.ts';
-import { defaultMaxConnections, MAX_ADMIN_CONNECTIONS, openFilesLimit } from './open-files.ts';
-import { closeServer, listen } from './listen.ts';
+import { defaultMaxConnections, openFilesLimit } from './open-files.ts';
+import { listen } from './listen.ts';
 import { makeEndOfTurn } from '../util/end-of-turn.ts';
 
 export interface AppOptions {
@@ -88,8 +90,10 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
   const atEndOfTurn = makeEndOfTurn({ busy: () => upstream.inUse > 0 });
   const lane = makeLane(config.lane);
   closers.push(() => lane.close());
-  const token = makeTokenSource(config.token, log);
+  const token = makeTokenSource(config.token, SETTINGS.token.kind, log);
   closers.push(() => token.close());
+  let adminToken = makeTokenSource(config.adminToken, SETTINGS.adminToken.kind, log);
+  closers.push(() => adminToken.close());
   const builtLedger = await makeLedger(config.redis, {
     secret: config.secret,
     currentConfig: () => settings.config,
@@ -109,6 +113,10 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
   const { connections } = config.upstream;
   const socketShare = new SocketShare({ clock, upstream, connections, callLimits });
   const requestMemory = new RequestMemory(config.body.memoryBytes);
+  const authThrottles = {
+    callers: makeAuthThrottle('callers', clock, log),
+    admin: makeAuthThrottle('admin', clock, log),
+  };
   const activity = new RecentActivity(clock);
   const metrics = makeMetrics({
     clock,
@@ -118,6 +126,10 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
     laneQueued: () => lane.queued,
     bufferedBytes: () => requestMemory.bytes,
     connections: () => listener.connections,
+    authFailures: () => ({
+      callers: authThrottles.callers.total,
+      admin: authThrottles.admin.total,
+    }),
     logLinesLost,
     processFigures,
   });
@@ -151,6 +163,7 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
     requestMemory,
     callLimits,
     socketShare,
+    authThrottle: authThrottles.callers,
   });
   let pipeline = pipelineFor(config);
   const gateway: Gateway = (call) => {
@@ -185,9 +198,14 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
   let adminUrl: string | undefined;
   try {
     if (config.adminListen !== 'off') {
+      const { adminTls } = config;
+      const certificate = adminTls === undefined ? undefined : watchTls(adminTls, log);
+      closers.push(() => certificate?.close());
       const admin = makeAdmin({
+        tls: certificate,
         auth: {
-          token: () => settings.config.adminToken,
+          token: () => adminToken.current(),
+          throttle: authThrottles.admin,
           beyondLoopback: !isLoopback(config.adminListen.host),
           isOurHost: (hostField) => isOurHost(hostField),
           isTrustedProxy: (address) => isTrustedProxy(address),
@@ -203,11 +221,9 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
         version,
       });
       closers.push(() => admin.close());
-      admin.server.maxConnections = MAX_ADMIN_CONNECTIONS;
-      adminUrl = await listen(admin.server, config.adminListen);
-      closers.push(() => closeServer(admin.server));
+      adminUrl = await listen(admin.server, config.adminListen, schemeOf(certificate));
     }
-    const url = await listen(listener.server, config.listen, tls === undefined ? 'http' : 'https');
+    const url = await listen(listener.server, config.listen, schemeOf(tls));
     log.info(
       {
         url,
@@ -238,6 +254,19 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
       return;
     }
     const { changed, needRestart } = planned;
+    if (changed.includes(RELOADABLE_SETTINGS.adminToken)) {
+      try {
+        const { adminToken: options } = planned.settings.config;
+        const next = makeTokenSource(options, SETTINGS.adminToken.kind, log);
+        adminToken.close();
+        adminToken = next;
+      } catch (error) {
+        // The file was valid when the settings were loaded, and has been replaced since.
+        const problem = `HEADGATE_ADMIN_TOKEN_FILE: ${asError(error).message}`;
+        log.error({ problem }, 'reload refused');
+        return;
+      }
+    }
     log.info({ changed, needRestart }, 'reloaded');
     settings = planned.settings;
     log.level = settings.config.logLevel;
@@ -278,10 +307,29 @@ async function makeLedger(
   return makeSharedLedger(parts, redis);
 }
 
+function makeAuthThrottle(
+  listener: 'callers' | 'admin',
+  clock: Clock,
+  log: Pick<Log, 'warn'>,
+): AuthThrottle {
+  return new AuthThrottle({
+    clock,
+    report: (failure) => log.warn({ listener, ...failure }, 'auth failures'),
+  });
+}
+
+function schemeOf(tls: Tls | undefined): 'http' | 'https' {
+  return tls === undefined ? 'http' : 'https';
+}
+
 function delay(clock: Clock, ms: number): Promise<void> {
   return new Promise((resolve) => {
     clock.after(ms, resolve);
   });
+}
+
+function asError(thrown: unknown): Error {
+  return thrown instanceof Error ? thrown : new Error(String(thrown));
 }
 
 /** Resolves to whether `promise` resolves within `ms`. */

@@ -23,11 +23,3 @@ export function listen(
 function authorityOf({ address, port }: Pick<AddressInfo, 'address' | 'port'>): string {
   return `${address.includes(':') ? `[${address}]` : address}:${port}`;
 }
-
-/** Closes all connections, open requests included. Resolves when none is left. */
-export function closeServer(server: Server): Promise<void> {
-  server.closeAllConnections();
-  return new Promise((resolve) => {
-    server.close(() => resolve());
-  });
-}

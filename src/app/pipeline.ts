@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { Config } from '../config/config.ts';
 import type { ApiClock } from '../rate-headers/api-clock.ts';
 import type { Random, Clock, EndOfTurn } from '../util/clock.ts';
+import type { AuthThrottle } from '../http/auth-throttle.ts';
 import { makeIsOurHost } from '../http/origin-check.ts';
 import type { CallLimits } from '../gateway/call-limits.ts';
 import { makeAdmit } from '../gateway/admit.ts';
@@ -44,6 +45,7 @@ export interface PipelineParts {
   readonly requestMemory: RequestMemory;
   readonly callLimits: CallLimits;
   readonly socketShare: SocketShare;
+  readonly authThrottle: AuthThrottle;
 }
 
 /**
@@ -74,6 +76,7 @@ export function makePipelines(parts: PipelineParts): (config: Config) => Gateway
           socketShare,
         }),
         callLimits: parts.callLimits,
+        authThrottle: parts.authThrottle,
         viaId: config.via === 'on' ? ownId : undefined,
         readsAnswers: links.rewrite === 'on' && links.jsonLinks.length > 0,
         credentialHash,

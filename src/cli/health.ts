@@ -1,4 +1,5 @@
-import { get } from 'node:http';
+import { get, type IncomingMessage } from 'node:http';
+import { get as getOverTls } from 'node:https';
 import type { Config } from '../config/config.ts';
 import type { ListenAddress } from '../config/values.ts';
 import { printable } from '../logs/terminal-text.ts';
@@ -21,7 +22,7 @@ export const healthCommand: Command = {
 };
 
 async function health(
-  { adminListen }: Config,
+  { adminListen, adminTls }: Config,
   path: string,
   stdout: (text: string) => void,
   stderr: (text: string) => void,
@@ -33,7 +34,7 @@ async function health(
   }
   let firstFailure = '';
   for (const host of hostsToTry(adminListen)) {
-    const result = await request(host, adminListen.port, path);
+    const result = await request(adminTls !== undefined, host, adminListen.port, path);
     if (result.kind === 'answered') {
       const { status, body } = result;
       (status === 200 ? stdout : stderr)(`${status} ${printable(body)}\n`);
@@ -58,23 +59,30 @@ type RequestResult =
 /** More than any health answer has. */
 const MAX_BODY = 4096;
 
-function request(host: string, port: number, path: string): Promise<RequestResult> {
+/**
+ * Over TLS, the certificate is not verified, as the kubelet does not for its probes. The request has
+ * no secret, it stays on this host, and certificates are rarely issued for loopback addresses. A
+ * probe must not fail, and restart the gateway, because of another certificate than expected.
+ */
+function request(tls: boolean, host: string, port: number, path: string): Promise<RequestResult> {
   return new Promise((resolve) => {
-    const sent = get(
-      { host, port, path, agent: false, signal: AbortSignal.timeout(TIMEOUT_MS) },
-      (answer) => {
-        let body = '';
-        answer.setEncoding('utf8');
-        answer.on('data', (text: string) => {
-          body = (body + text).slice(0, MAX_BODY);
-        });
-        answer.on('end', () =>
-          resolve({ kind: 'answered', status: answer.statusCode ?? 0, body: body.trim() }),
-        );
-        answer.on('error', fail);
-      },
-    );
+    const options = { host, port, path, agent: false, signal: AbortSignal.timeout(TIMEOUT_MS) };
+    const sent = tls
+      ? getOverTls({ ...options, rejectUnauthorized: false }, onAnswer)
+      : get(options, onAnswer);
     sent.on('error', fail);
+
+    function onAnswer(answer: IncomingMessage): void {
+      let body = '';
+      answer.setEncoding('utf8');
+      answer.on('data', (text: string) => {
+        body = (body + text).slice(0, MAX_BODY);
+      });
+      answer.on('end', () =>
+        resolve({ kind: 'answered', status: answer.statusCode ?? 0, body: body.trim() }),
+      );
+      answer.on('error', fail);
+    }
 
     function fail(error: Error): void {
       const reason =

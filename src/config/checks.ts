@@ -1,6 +1,7 @@
 import { isLoopback } from '../http/origin-check.ts';
 import type { CallerKey } from './caller-keys.ts';
-import { token, type ListenAddress, type UpstreamAddress } from './values.ts';
+import type { Setting } from './settings.ts';
+import type { ListenAddress, UpstreamAddress } from './values.ts';
 
 /** Problems of settings that are each valid alone, but not together. One line per problem. */
 
@@ -30,25 +31,27 @@ export function addressProblems(
   return problems;
 }
 
-/** Finds a token that is set twice, and a token file that is unusable. Never shows the token. */
+/**
+ * Finds a token that is set twice, by `variable` and by its file, and a token file that is unusable.
+ * Never shows the token.
+ */
 export function tokenProblems(
+  { variable, kind }: Pick<Setting<string>, 'variable' | 'kind'>,
   value: string | undefined,
   path: string | undefined,
   readFile: (path: string) => string,
 ): string[] {
   if (path === undefined) return [];
-  if (value !== undefined) {
-    return ['HEADGATE_TOKEN_FILE: expected it without HEADGATE_TOKEN, got both'];
-  }
+  if (value !== undefined) return [`${variable}_FILE: expected it without ${variable}, got both`];
   try {
     const content = readFile(path).trim();
-    if (token.parse(content) !== undefined) return [];
+    if (kind.parse(content) !== undefined) return [];
     return [
-      `HEADGATE_TOKEN_FILE: expected a file with a token of ${token.expected}, got ${content.length} characters that are not`,
+      `${variable}_FILE: expected a file with a token of ${kind.expected}, got ${content.length} characters that are not`,
     ];
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    return [`HEADGATE_TOKEN_FILE: expected a readable file, got: ${reason}`];
+    return [`${variable}_FILE: expected a readable file, got: ${reason}`];
   }
 }
 

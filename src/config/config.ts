@@ -35,11 +35,9 @@ export interface Config {
     | { readonly rewrite: 'off' }
     | { readonly rewrite: 'on'; readonly jsonLinks: readonly string[] };
   readonly adminListen: ListenAddress | 'off';
+  readonly adminTls: { readonly cert: string; readonly key: string } | undefined;
   readonly apiVersion: { readonly version: string; readonly mediaType: string } | 'off';
-  readonly token:
-    | { readonly kind: 'none' }
-    | { readonly kind: 'value'; readonly value: string }
-    | { readonly kind: 'file'; readonly path: string };
+  readonly token: TokenConfig;
   /** Whether cookies pass also where the configured token is added. */
   readonly cookies: 'off' | 'on';
   readonly budgetPer: 'credential' | 'upstream';
@@ -73,7 +71,7 @@ export interface Config {
   readonly hosts: readonly string[];
   /** Proxies whose forwarded fields are believed. */
   readonly trustedProxies: readonly Network[];
-  readonly adminToken: string | undefined;
+  readonly adminToken: TokenConfig;
   /** Where replicas share the ledger; `undefined`: the ledger is kept in this process. */
   readonly redis: RedisConfig | undefined;
   /** Key of the bucket names. */
@@ -86,6 +84,12 @@ export interface Config {
   readonly queryMasks: readonly string[];
   readonly callers: readonly CallerRule[];
 }
+
+/** A token, or the file that contains it and is read again when it changes. */
+export type TokenConfig =
+  | { readonly kind: 'none' }
+  | { readonly kind: 'value'; readonly value: string }
+  | { readonly kind: 'file'; readonly path: string };
 
 /** Where a setting's value comes from; `nobody`: it is not set and has no default. */
 export type SettingSource = 'environment' | 'file' | 'preset' | 'default' | 'nobody';
@@ -155,6 +159,22 @@ export function loadConfig({ env, configPath, readFile }: LoadOptions): LoadResu
     return value;
   }
 
+  function tokenFrom(setting: Setting<string>, fileSetting: Setting<string>): TokenConfig {
+    const value = optional(setting);
+    const path = optional(fileSetting);
+    problems.push(...tokenProblems(setting, value, path, readFile));
+    if (value !== undefined) return { kind: 'value', value };
+    return path === undefined ? { kind: 'none' } : { kind: 'file', path };
+  }
+
+  function tls(
+    prefix: 'HEADGATE_TLS' | 'HEADGATE_ADMIN_TLS',
+    cert: Setting<string>,
+    key: Setting<string>,
+  ): Config['tls'] {
+    return tlsPaths(prefix, optional(cert), optional(key), readFile, problems);
+  }
+
   const preset = required(SETTINGS.preset);
   const known = PRESETS.get(preset) ?? nonePreset;
   const upstream = optional(SETTINGS.upstreamUrl, known.upstreamUrl);
@@ -170,9 +190,8 @@ export function loadConfig({ env, configPath, readFile }: LoadOptions): LoadResu
   problems.push(...addressProblems(listen, adminListen, upstream));
   const proxy = upstream === undefined ? direct : proxyFor(env, upstream.origin);
   if (proxy.kind === 'bad') problems.push(proxy.problem);
-  const tokenText = optional(SETTINGS.token);
-  const tokenFile = optional(SETTINGS.tokenFile);
-  problems.push(...tokenProblems(tokenText, tokenFile, readFile));
+  const token = tokenFrom(SETTINGS.token, SETTINGS.tokenFile);
+  const adminToken = tokenFrom(SETTINGS.adminToken, SETTINGS.adminTokenFile);
   const keysText = optional(SETTINGS.callerKeys);
   const keysPath = optional(SETTINGS.callerKeysFile);
   const keysInFile = keysPath === undefined ? undefined : readCallerKeysFile(keysPath, readFile);
@@ -193,7 +212,7 @@ export function loadConfig({ env, configPath, readFile }: LoadOptions): LoadResu
     },
     listen,
     keepAliveTimeoutMs: required(SETTINGS.keepAliveTimeout),
-    tls: tlsPaths(optional(SETTINGS.tlsCert), optional(SETTINGS.tlsKey), readFile, problems),
+    tls: tls('HEADGATE_TLS', SETTINGS.tlsCert, SETTINGS.tlsKey),
     allowHeaders: optional(SETTINGS.allowHeaders) ?? [],
     via: required(SETTINGS.via),
     links:
@@ -201,8 +220,9 @@ export function loadConfig({ env, configPath, readFile }: LoadOptions): LoadResu
         ? { rewrite: 'off' }
         : { rewrite: 'on', jsonLinks: known.jsonLinks },
     adminListen,
+    adminTls: tls('HEADGATE_ADMIN_TLS', SETTINGS.adminTlsCert, SETTINGS.adminTlsKey),
     apiVersion: version === 'off' ? 'off' : { version, mediaType },
-    token: tokenFrom(tokenText, tokenFile),
+    token,
     cookies: required(SETTINGS.cookies),
     budgetPer: required(SETTINGS.budgetPer),
     limit: optional(SETTINGS.limit),
@@ -231,7 +251,7 @@ export function loadConfig({ env, configPath, readFile }: LoadOptions): LoadResu
     open: required(SETTINGS.open),
     hosts: optional(SETTINGS.hosts) ?? [],
     trustedProxies: optional(SETTINGS.trustedProxies) ?? [],
-    adminToken: optional(SETTINGS.adminToken),
+    adminToken,
     redis: redisConfig(
       {
         address: optional(SETTINGS.redisUrl),
@@ -303,11 +323,6 @@ const MAX_SHOWN = 200;
 function quoted(text: string): string {
   const shown = text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}…` : text;
   return JSON.stringify(shown.replaceAll(/\/\/[^/?#]*@/g, '//(secret)@'));
-}
-
-function tokenFrom(value: string | undefined, path: string | undefined): Config['token'] {
-  if (value !== undefined) return { kind: 'value', value };
-  return path === undefined ? { kind: 'none' } : { kind: 'file', path };
 }
 
 function deepFreeze<T extends object>(value: T): T {

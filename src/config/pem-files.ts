@@ -19,8 +19,12 @@ export function readCa(
   return undefined;
 }
 
-/** The paths of the certificate and its key, once both were read and belong together. */
+/**
+ * The paths of a listener's certificate and key, once both were read and belong together. `prefix`
+ * is that of the two settings, such as HEADGATE_TLS.
+ */
 export function tlsPaths(
+  prefix: 'HEADGATE_TLS' | 'HEADGATE_ADMIN_TLS',
   cert: string | undefined,
   key: string | undefined,
   readFile: ReadFile,
@@ -30,18 +34,18 @@ export function tlsPaths(
   if (cert === undefined || key === undefined) {
     const [missing, given] =
       cert === undefined
-        ? ['HEADGATE_TLS_CERT', 'HEADGATE_TLS_KEY']
-        : ['HEADGATE_TLS_KEY', 'HEADGATE_TLS_CERT'];
+        ? [`${prefix}_CERT`, `${prefix}_KEY`]
+        : [`${prefix}_KEY`, `${prefix}_CERT`];
     problems.push(`${missing}: expected a file, because ${given} is set; got nothing`);
     return undefined;
   }
-  const certPem = readInto(problems, 'HEADGATE_TLS_CERT', cert, readFile);
-  const keyPem = readInto(problems, 'HEADGATE_TLS_KEY', key, readFile);
+  const certPem = readInto(problems, `${prefix}_CERT`, cert, readFile);
+  const keyPem = readInto(problems, `${prefix}_KEY`, key, readFile);
   if (certPem === undefined || keyPem === undefined) return undefined;
   const reason = tlsProblem({ cert: certPem, key: keyPem });
   if (reason === undefined) return { cert, key };
   problems.push(
-    `HEADGATE_TLS_CERT: expected a certificate that matches HEADGATE_TLS_KEY, got: ${reason}`,
+    `${prefix}_CERT: expected a certificate that matches ${prefix}_KEY, got: ${reason}`,
   );
   return undefined;
 }

@@ -27,10 +27,11 @@ export const RELOADABLE_SETTINGS = {
   queryMasks: 'queryMasks',
 } as const satisfies Partial<Record<keyof Config, string>>;
 
-/** The file of the caller keys is included: it is another place for the same setting. */
+/** Two settings that name a file are included: they are another place for the same setting. */
 const RELOADABLE_NAMES: ReadonlySet<string> = new Set([
   ...Object.values(RELOADABLE_SETTINGS),
   'HEADGATE_CALLER_KEYS_FILE',
+  'HEADGATE_ADMIN_TOKEN_FILE',
 ]);
 
 export type Reload =

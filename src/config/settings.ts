@@ -210,6 +210,18 @@ export const SETTINGS = {
     undefined,
     'A PEM file with the private key of that certificate.',
   ),
+  adminTlsCert: setting(
+    'HEADGATE_ADMIN_TLS_CERT',
+    kinds.text,
+    undefined,
+    'The same for TLS on HEADGATE_ADMIN_LISTEN; may be the same file.',
+  ),
+  adminTlsKey: setting(
+    'HEADGATE_ADMIN_TLS_KEY',
+    kinds.text,
+    undefined,
+    'A PEM file with the private key of that certificate.',
+  ),
   upstreamAddress: setting(
     'HEADGATE_UPSTREAM_ADDRESS',
     kinds.dialAddress,
@@ -295,6 +307,12 @@ export const SETTINGS = {
     undefined,
     'The token of operators, sent as Bearer or as the password of Basic. Without it, only /health and /metrics can be read beyond loopback, and nothing can be changed.',
     { secret: true },
+  ),
+  adminTokenFile: setting(
+    'HEADGATE_ADMIN_TOKEN_FILE',
+    kinds.text,
+    undefined,
+    'A file that contains this token; read again when it changes.',
   ),
   drainDelay: setting(
     'HEADGATE_DRAIN_DELAY',

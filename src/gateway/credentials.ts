@@ -1,5 +1,7 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
+import type { AuthThrottle } from '../http/auth-throttle.ts';
+import type { Call } from './call.ts';
 import { GatewayError } from './problem.ts';
 
 /** How many credentials have a cached hash; a miss costs a few microseconds. */
@@ -30,10 +32,10 @@ export function makeCredentialHash(key: Buffer): CredentialHash {
 }
 
 /**
- * Returns the name of the caller with this `Headgate-Key`. Throws a {@link GatewayError}
- * `unknown-caller` when the key is missing or unknown.
+ * Returns the name of the caller with this `Headgate-Key`; `undefined` when the key is unknown.
+ * Throws a {@link GatewayError} `unknown-caller` when it is missing.
  */
-export type CallerOfKey = (key: string | undefined) => string;
+export type CallerOfKey = (key: string | undefined) => string | undefined;
 
 /**
  * Finds callers by their keys, in a time that does not depend on their number. It looks up and
@@ -56,7 +58,26 @@ export function makeCallerOfKey(
     }
     const digest = digestOf(key);
     const found = known.get(digest.toString('latin1'));
-    if (found !== undefined && timingSafeEqual(found.digest, digest)) return found.caller;
-    throw new GatewayError('unknown-caller', 'the Headgate-Key is not that of a known caller');
+    return found !== undefined && timingSafeEqual(found.digest, digest) ? found.caller : undefined;
   };
+}
+
+/**
+ * Refuses a call with an unknown key: throws a {@link GatewayError}, at once or after a delay.
+ * Resolves to `cancelled` if the call is gone by then.
+ */
+export async function refuseUnknownKey(
+  call: Call,
+  address: string,
+  throttle: AuthThrottle,
+): Promise<'cancelled'> {
+  const failure = throttle.fail(address, (listener) => call.onGone(listener));
+  if (failure.kind === 'too-many') {
+    const { retryAfterMs } = failure;
+    const why = 'the Headgate-Key is unknown, as were many others from this address';
+    throw new GatewayError('too-many-unknown-keys', why, { retryAfterMs });
+  }
+  if (failure.kind === 'delayed') await failure.over;
+  if (call.gone) return 'cancelled';
+  throw new GatewayError('unknown-caller', 'the Headgate-Key is not that of a known caller');
 }

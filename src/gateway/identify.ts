@@ -1,5 +1,6 @@
 import { parseSecondsOrDuration } from '../util/duration.ts';
 import { decodableOnly, ensureVersion } from '../http/accept.ts';
+import type { AuthThrottle } from '../http/auth-throttle.ts';
 import { classify, type ClassRule } from '../http/classify.ts';
 import { makeHeadersForApi } from '../http/header-filter.ts';
 import { viaOnward } from '../http/via.ts';
@@ -10,7 +11,7 @@ import { NO_BODY, type GoneBody, type RequestBody } from '../upstream/body.ts';
 import type { CallLimits } from './call-limits.ts';
 import { addressOf } from './caller-address.ts';
 import type { Call, CallIdentity } from './call.ts';
-import type { CallerOfKey, CredentialHash } from './credentials.ts';
+import { refuseUnknownKey, type CallerOfKey, type CredentialHash } from './credentials.ts';
 import { GatewayError, type ShedStatus } from './problem.ts';
 import {
   authorizationOf,
@@ -84,6 +85,8 @@ export interface IdentifyDependencies {
   readonly credentialHash: CredentialHash;
   /** `undefined` when callers need no key. */
   readonly callerOfKey: CallerOfKey | undefined;
+  /** Slows clients with unknown keys. */
+  readonly authThrottle: AuthThrottle;
   /** Whether a Host field is a name of this gateway. */
   readonly isOurHost: (hostField: string | undefined) => boolean;
   readonly forwardedBy: ForwardedBy;
@@ -110,7 +113,7 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
     dependencies;
   const { maxWaitMs, shedStatus, takeBody, viaId, readsAnswers, cookies } = dependencies;
   const { credentialHash, callerOfKey, isOurHost, forwardedBy, allowHeaders } = dependencies;
-  const { callLimits } = dependencies;
+  const { callLimits, authThrottle } = dependencies;
   const upstreamHost = new URL(upstream.origin).host;
   /** Fields of the caller's request that Headgate replaces. */
   const replaced = new Set(['host']);
@@ -171,6 +174,9 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
     identity.caller = address;
     // With keys configured, the key alone decides the caller's name.
     const keyOwner = callerOfKey?.(headerValue(headers, 'headgate-key'));
+    if (callerOfKey !== undefined && keyOwner === undefined) {
+      return refuseUnknownKey(call, address, authThrottle);
+    }
     const caller =
       keyOwner ??
       callerName(headerValue(headers, 'headgate-caller'), defaultCaller, userAgent, address);

@@ -1,11 +1,4 @@
-import {
-  createServer,
-  type IncomingMessage,
-  type Server,
-  type ServerOptions,
-  type ServerResponse,
-} from 'node:http';
-import { createServer as createTlsServer } from 'node:https';
+import type { IncomingMessage, Server, ServerOptions, ServerResponse } from 'node:http';
 import { Server as NetServer } from 'node:net';
 import type { Clock } from '../util/clock.ts';
 import { LinkedList } from '../util/linked-list.ts';
@@ -20,7 +13,7 @@ import type { Gateway } from './gateway.ts';
 import { DRAINING_DETAIL, GatewayError, type ShedStatus } from './problem.ts';
 import { makePipelining } from './pipelining.ts';
 import { refuseNonRequests } from './socket-refusals.ts';
-import type { Tls } from './tls.ts';
+import { makeServer, type Tls } from './tls.ts';
 
 export interface ListenerDependencies extends ConnectionLimits {
   readonly gateway: Gateway;
@@ -93,8 +86,7 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
   const onRequest = (incoming: IncomingMessage, outgoing: ServerResponse): void => {
     inTurn(incoming, outgoing, start);
   };
-  const server: Server =
-    tls === undefined ? createServer(options, onRequest) : tlsServer(options, tls, onRequest);
+  const server = makeServer(options, tls, onRequest);
   // The size is bounded already, and beyond a count Node would drop headers without an error.
   server.maxHeadersCount = 0;
 
@@ -216,15 +208,4 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
       connections.destroyAll();
     },
   };
-}
-
-/** New connections get the current certificate; open connections keep theirs. */
-function tlsServer(
-  options: ServerOptions,
-  tls: Tls,
-  onRequest: (incoming: IncomingMessage, outgoing: ServerResponse) => void,
-): Server {
-  const server = createTlsServer({ ...options, ...tls.files() }, onRequest);
-  tls.onChange((files) => server.setSecureContext(files));
-  return server;
 }

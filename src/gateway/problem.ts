@@ -27,6 +27,7 @@ export const PROBLEMS = {
   'expectation-failed': { status: 417, title: 'The expectation cannot be met' },
   'forbidden-target': { status: 403, title: 'The request is for another host' },
   'unknown-caller': { status: 401, title: 'The caller is unknown' },
+  'too-many-unknown-keys': { status: 429, title: 'Too many callers of this address are unknown' },
   'cross-site': { status: 403, title: 'A web page of another site sent the request' },
   'foreign-host': { status: 403, title: 'The Host is not a name of this gateway' },
   'headers-too-large': { status: 431, title: 'The headers are too large' },

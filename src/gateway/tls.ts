@@ -1,4 +1,12 @@
 import { readFileSync, unwatchFile, watchFile } from 'node:fs';
+import {
+  createServer,
+  type IncomingMessage,
+  type Server,
+  type ServerOptions,
+  type ServerResponse,
+} from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import { createSecureContext } from 'node:tls';
 import type { Log } from '../telemetry/log.ts';
 
@@ -15,7 +23,7 @@ export interface TlsFiles {
   readonly key: Buffer;
 }
 
-/** The certificate of the listener, as it is in its files now. */
+/** The certificate of a listener, as it is in its files now. */
 export interface Tls {
   files(): TlsFiles;
   /** Sets the function that is called with each new usable pair of files. */
@@ -61,4 +69,19 @@ export function watchTls(paths: TlsPaths, log: Log): Tls {
       for (const path of Object.values(paths)) unwatchFile(path, reload);
     },
   };
+}
+
+/**
+ * Makes a server that speaks TLS, or cleartext when `tls` is `undefined`. New connections get the
+ * current certificate; open connections keep theirs.
+ */
+export function makeServer(
+  options: ServerOptions,
+  tls: Tls | undefined,
+  onRequest: (incoming: IncomingMessage, outgoing: ServerResponse) => void,
+): Server {
+  if (tls === undefined) return createServer(options, onRequest);
+  const server = createTlsServer({ ...options, ...tls.files() }, onRequest);
+  tls.onChange((files) => server.setSecureContext(files));
+  return server;
 }

@@ -8,10 +8,12 @@
  * names the gateway.
  */
 
-/** The request fields that show which page sent a request, as Node gives them. */
+/** The request fields that show which page sent a request, and for what, as Node gives them. */
 export interface OriginFields {
   readonly origin?: string | undefined;
   readonly 'sec-fetch-site'?: string | undefined;
+  readonly 'sec-fetch-mode'?: string | undefined;
+  readonly 'sec-fetch-dest'?: string | undefined;
 }
 
 /**
@@ -30,6 +32,20 @@ export function isCrossOrigin(
   // A browser leaves out the default port, which a Host field may have.
   const own = ownOrigin === undefined ? null : URL.parse(ownOrigin);
   return own === null || origin.toLowerCase() !== own.origin;
+}
+
+/**
+ * Whether a browser sent the request to show its answer in a tab, as a link or a bookmark does. The
+ * page that contains the link cannot read the answer. A frame or a plug-in has another destination,
+ * and a form that changes something has another method.
+ */
+export function opensInTab(method: string, fields: OriginFields): boolean {
+  return (
+    method === 'GET' &&
+    fields.origin === undefined &&
+    fields['sec-fetch-mode'] === 'navigate' &&
+    fields['sec-fetch-dest'] === 'document'
+  );
 }
 
 /** Names that cannot be registered, because the public DNS does not assign them. */

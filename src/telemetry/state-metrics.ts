@@ -19,6 +19,8 @@ export interface StateSources {
     readonly open: number;
     readonly refused: Readonly<Record<'all' | 'address', number>>;
   };
+  /** Wrong keys at the callers' listener, and wrong tokens at the admin listener. */
+  readonly authFailures: () => Readonly<Record<'callers' | 'admin', number>>;
   /** Log lines that were dropped because their reader stalled. */
   readonly logLinesLost: () => number;
 }
@@ -79,6 +81,13 @@ export function makeStateMetrics(registry: Registry, sources: StateSources): () 
     registers,
   });
   const refusedSeen = { all: 0, address: 0 };
+  const authFailures = new Counter({
+    name: 'headgate_auth_failures_total',
+    help: 'Wrong keys of callers, and wrong tokens of operators, by listener.',
+    labelNames: ['listener'],
+    registers,
+  });
+  const authFailuresSeen = { callers: 0, admin: 0 };
   const lost = new Counter({
     name: 'headgate_log_lines_lost_total',
     help: 'Log lines dropped because their reader stalled.',
@@ -118,6 +127,11 @@ export function makeStateMetrics(registry: Registry, sources: StateSources): () 
     for (const bound of ['all', 'address'] as const) {
       refused.inc({ bound }, refusedNow[bound] - refusedSeen[bound]);
       refusedSeen[bound] = refusedNow[bound];
+    }
+    const failuresNow = sources.authFailures();
+    for (const listener of ['callers', 'admin'] as const) {
+      authFailures.inc({ listener }, failuresNow[listener] - authFailuresSeen[listener]);
+      authFailuresSeen[listener] = failuresNow[listener];
     }
     const lostNow = sources.logLinesLost();
     lost.inc(lostNow - lostSeen);

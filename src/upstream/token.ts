@@ -1,7 +1,7 @@
 import { readFileSync, unwatchFile, watchFile } from 'node:fs';
 import type { Log } from '../telemetry/log.ts';
 
-/** The current token that is added to requests without a credential. */
+/** The current value of a configured token. */
 export interface TokenSource {
   current(): string | undefined;
   close(): void;
@@ -12,24 +12,34 @@ export type TokenOptions =
   | { readonly kind: 'value'; readonly value: string }
   | { readonly kind: 'file'; readonly path: string };
 
+/** What a valid token is: `expected` in words; `parse` returns `undefined` for any other text. */
+export interface TokenFormat {
+  readonly expected: string;
+  readonly parse: (text: string) => string | undefined;
+}
+
 /**
  * How often a token file is checked. Polling also notices mounted secrets, which replace a link.
  */
 const POLL_INTERVAL_MS = 1000;
-const TOKEN = /^[\x21-\x7e]+$/;
 
 /**
  * Makes a token that is fixed, or is read again whenever its file changes. When the file is
- * unreadable or has no token, the last token stays in use and the log has an error.
+ * unreadable or has no token, the last token stays in use and the log has an error. Throws when
+ * there is no last token because the first reading failed.
  */
-export function makeTokenSource(options: TokenOptions, log: Log): TokenSource {
+export function makeTokenSource(
+  options: TokenOptions,
+  format: TokenFormat,
+  log: Pick<Log, 'info' | 'error'>,
+): TokenSource {
   if (options.kind === 'none') return { current: () => undefined, close: () => undefined };
   if (options.kind === 'value') return { current: () => options.value, close: () => undefined };
   const { path } = options;
-  let token = readToken(path);
+  let token = readToken(path, format);
   const reload = (): void => {
     try {
-      token = readToken(path);
+      token = readToken(path, format);
       log.info({ path }, 'token file re-read');
     } catch (err) {
       log.error({ path, err }, 'token file unusable: keeping the last token');
@@ -39,10 +49,11 @@ export function makeTokenSource(options: TokenOptions, log: Log): TokenSource {
   return { current: () => token, close: () => unwatchFile(path, reload) };
 }
 
-function readToken(path: string): string {
+function readToken(path: string, { expected, parse }: TokenFormat): string {
   const content = readFileSync(path, 'utf8').trim();
-  if (!TOKEN.test(content)) {
-    throw new Error(`expected one token in ${path}, got ${content.length} characters`);
-  }
-  return content;
+  const token = parse(content);
+  if (token !== undefined) return token;
+  throw new Error(
+    `expected a token of ${expected} in ${path}, got ${content.length} characters that are not`,
+  );
 }

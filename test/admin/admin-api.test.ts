@@ -2,10 +2,13 @@ import { Ajv2020 } from 'ajv/dist/2020.js';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
 import { makeAdminApp } from '../../src/admin/app.ts';
+import { ADMIN_REFUSALS } from '../../src/admin/auth.ts';
 import { makeEvents } from '../../src/admin/events.ts';
 import { readPageFiles } from '../../src/admin/page-files.ts';
 import { RecentActivity } from '../../src/telemetry/recent-activity.ts';
 import { ask, type Answer } from '../support/ask.ts';
+import { exchangeRaw } from '../support/raw-socket.ts';
+import { codeWords, read, section, tableRows } from '../docs/markdown.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { startAdminSetup, type AdminSetup } from '../support/admin-setup.ts';
 
@@ -112,6 +115,32 @@ test('responses match the schemas of the OpenAPI document', async () => {
     validate(JSON.parse(answer.text));
     expect({ target, errors: validate.errors }).toEqual({ target, errors: null });
   }
+});
+
+test('refusals match their schema, and docs/admin-api.md lists each code', async () => {
+  const { components } = await readDocument();
+  const validate = new Ajv2020({ strict: false }).compile(
+    JSON.parse(JSON.stringify(components.schemas['Refusal'])),
+  );
+  const headers = { 'Sec-Fetch-Site': 'cross-site' };
+  const refused = await ask(`${watched.gateway.adminUrl}/events`, { headers });
+  expect(refused.status).toBe(403);
+  expect(validate(JSON.parse(refused.text))).toBe(true);
+  const rows = tableRows(section(read('docs/admin-api.md'), '## Refusals'));
+  const listed = rows.map(([code = '', status]) => [codeWords(code).join(), Number(status)]);
+  const known = Object.entries(ADMIN_REFUSALS).map(([code, { status }]) => [code, status]);
+  expect(Object.fromEntries(listed)).toEqual(Object.fromEntries(known));
+});
+
+test.each([
+  ['GET /health/ready HTTP/1.0', 200],
+  ['OPTIONS /health/ready HTTP/1.0', 200],
+  ['GET /health/live HTTP/1.0', 200],
+  ['GET /metrics HTTP/1.0', 200],
+  ['GET /health/ready HTTP/1.1', 400],
+])('%s without a Host field, as load balancers send it: %i', async (line, status) => {
+  const answer = await exchangeRaw(watched.gateway.adminUrl, `${line}\r\n\r\n`);
+  expect(answer).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `));
 });
 
 test('the last calls are listed newest first, and can be filtered', async () => {

@@ -4,6 +4,7 @@ import { type Browser, type Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { makeAdmin } from '../../src/app/admin.ts';
+import { AuthThrottle } from '../../src/http/auth-throttle.ts';
 import { systemClock } from '../../src/util/system-clock.ts';
 import { RecentActivity } from '../../src/telemetry/recent-activity.ts';
 import { LedgerMonitor } from '../../src/telemetry/ledger-monitor.ts';
@@ -174,8 +175,10 @@ test('a thousand calls per second are sampled, and the page shows that and stays
   const activity = new RecentActivity(systemClock);
   const ledger = { snapshot: () => [], pause: () => false, resume: () => false };
   const admin = makeAdmin({
+    tls: undefined,
     auth: {
       token: () => undefined,
+      throttle: new AuthThrottle({ clock: systemClock, report: () => undefined }),
       beyondLoopback: false,
       isOurHost: () => true,
       isTrustedProxy: () => false,
@@ -214,7 +217,5 @@ test('a thousand calls per second are sampled, and the page shows that and stays
   expect(problems).toEqual([]);
   await page.close();
   clearInterval(load);
-  admin.close();
-  admin.server.closeAllConnections();
-  await new Promise((resolve) => admin.server.close(resolve));
+  await admin.close();
 });

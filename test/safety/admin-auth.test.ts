@@ -3,10 +3,14 @@ import { getRequestListener } from '@hono/node-server';
 import { Hono } from 'hono';
 import { afterEach, describe, expect, test } from 'vitest';
 import { makeAdminAuth } from '../../src/admin/auth.ts';
+import { AuthThrottle } from '../../src/http/auth-throttle.ts';
 import { makeIsOurHost } from '../../src/http/origin-check.ts';
+import { FakeClock } from '../support/fake-clock.ts';
 
 const TOKEN = 'operators-only-0123456789';
 const BASIC = `Basic ${Buffer.from(`operator:${TOKEN}`).toString('base64')}`;
+
+const RESOURCES = ['/', '/events', '/health/ready', '/metrics', '/buckets'];
 
 let server: Server | undefined;
 
@@ -33,8 +37,17 @@ async function serve(guarded: Guarded): Promise<number> {
   const app = new Hono();
   const isOurHost = makeIsOurHost(hosts);
   const isTrustedProxy = (address = ''): boolean => trustedProxies.includes(address);
-  app.use(makeAdminAuth({ token: () => token, beyondLoopback, isOurHost, isTrustedProxy }));
-  for (const path of ['/health/ready', '/metrics', '/buckets']) app.get(path, (c) => c.text('ok'));
+  app.use(
+    makeAdminAuth({
+      token: () => token,
+      throttle: new AuthThrottle({ clock: new FakeClock(), report: () => undefined }),
+      tls: false,
+      beyondLoopback,
+      isOurHost,
+      isTrustedProxy,
+    }),
+  );
+  for (const path of RESOURCES) app.get(path, (c) => c.text('ok'));
   app.post('/pause', (c) => c.text('paused'));
   const answer = getRequestListener(app.fetch, { overrideGlobalObjects: false });
   const listening = createServer((incoming, outgoing) => void answer(incoming, outgoing));
@@ -51,6 +64,7 @@ interface Answer {
   readonly status: number;
   readonly text: string;
   readonly challenge: string | undefined;
+  readonly code: string | undefined;
 }
 
 function ask(
@@ -65,7 +79,8 @@ function ask(
       response.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
       response.on('end', () => {
         const { statusCode = 0, headers: answered } = response;
-        resolve({ status: statusCode, text, challenge: answered['www-authenticate'] });
+        const { 'www-authenticate': challenge, 'headgate-error': code } = answered;
+        resolve({ status: statusCode, text, challenge, code: code?.toString() });
       });
     });
     asked.on('error', reject);
@@ -79,7 +94,7 @@ describe('an admin listener that other machines reach', () => {
     expect((await ask(port, '/health/ready')).status).toBe(200);
     expect((await ask(port, '/metrics', { host: 'metrics.example.com' })).status).toBe(200);
     const refused = await ask(port, '/buckets');
-    expect(refused.status).toBe(401);
+    expect(refused).toMatchObject({ status: 401, code: 'token-missing' });
     expect(refused.challenge).toContain('Basic');
     expect((await ask(port, '/no-such-page')).status).toBe(401);
   });
@@ -101,7 +116,8 @@ describe('an admin listener that other machines reach', () => {
     ['the token alone', TOKEN],
   ])('refuses %s', async (_, authorization) => {
     const port = await serve({ beyondLoopback: true, token: TOKEN });
-    expect((await ask(port, '/buckets', { authorization })).status).toBe(401);
+    const refused = await ask(port, '/buckets', { authorization });
+    expect(refused).toMatchObject({ status: 401, code: 'token-wrong' });
   });
 
   test('answers 403 and names the missing setting when no token is set', async () => {
@@ -137,6 +153,62 @@ describe('an admin listener on loopback', () => {
   test('accepts the names in HEADGATE_HOSTS', async () => {
     const port = await serve({ hosts: ['gate.example.com'] });
     expect((await ask(port, '/buckets', { host: 'Gate.Example.Com:81' })).status).toBe(200);
+  });
+});
+
+describe('a page of another origin', () => {
+  const FOREIGN = [
+    { origin: 'https://evil.example.com' },
+    { origin: 'http://127.0.0.1:3000' },
+    { origin: 'null' },
+    { 'sec-fetch-site': 'cross-site' },
+    { 'sec-fetch-site': 'same-site' },
+    // A frame, a plug-in, an image, and an EventSource or a fetch.
+    { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'iframe' },
+    { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'object' },
+    { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'no-cors', 'sec-fetch-dest': 'image' },
+    { 'sec-fetch-site': 'same-site', 'sec-fetch-mode': 'cors', 'sec-fetch-dest': 'empty' },
+    // A WebSocket.
+    { origin: 'https://evil.example.com', connection: 'Upgrade', upgrade: 'websocket' },
+  ];
+  const LINK = {
+    'sec-fetch-site': 'cross-site',
+    'sec-fetch-mode': 'navigate',
+    'sec-fetch-dest': 'document',
+  };
+
+  test.each(RESOURCES)('cannot make a browser request %s, even with its token', async (path) => {
+    const port = await serve({ token: TOKEN });
+    for (const fields of FOREIGN) {
+      for (const method of ['GET', 'HEAD', 'OPTIONS']) {
+        const refused = await ask(port, path, { authorization: BASIC, ...fields }, method);
+        expect([fields, refused.status, refused.code]).toEqual([fields, 403, 'cross-site']);
+      }
+    }
+  });
+
+  test('can link to every resource except the event stream', async () => {
+    const port = await serve({ token: TOKEN });
+    for (const path of RESOURCES) {
+      const { status } = await ask(port, path, { authorization: BASIC, ...LINK });
+      expect([path, status]).toEqual([path, path === '/events' ? 403 : 200]);
+    }
+    expect((await ask(port, '/pause', { authorization: BASIC, ...LINK }, 'POST')).status).toBe(403);
+    const withOrigin = { authorization: BASIC, ...LINK, origin: 'https://evil.example.com' };
+    expect((await ask(port, '/buckets', withOrigin)).status).toBe(403);
+  });
+
+  test('is no page of this listener, no bookmark, and no scraper', async () => {
+    const port = await serve({});
+    const own = [
+      {},
+      { 'sec-fetch-site': 'none', 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'document' },
+      { 'sec-fetch-site': 'same-origin', 'sec-fetch-mode': 'cors', 'sec-fetch-dest': 'empty' },
+      { 'sec-fetch-site': 'same-origin', origin: `http://127.0.0.1:${port}` },
+    ];
+    for (const path of RESOURCES) {
+      for (const fields of own) expect((await ask(port, path, fields)).status).toBe(200);
+    }
   });
 });
 

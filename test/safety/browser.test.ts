@@ -73,6 +73,29 @@ function spendFrom(target: string): string {
   })()`;
 }
 
+/** Requests with which a page may read the admin listener, or take its places for watchers. */
+function readFrom(target: string): string {
+  return `(async () => {
+    const target = ${JSON.stringify(target)};
+    const ended = (element, on) => new Promise((resolve) => {
+      for (const name of on) element.addEventListener(name, resolve);
+    });
+    const image = new Image();
+    image.src = target + '/page/icon.svg';
+    const source = new EventSource(target + '/events', { withCredentials: true });
+    const frame = document.createElement('iframe');
+    frame.src = target + '/calls';
+    document.body.append(frame);
+    await Promise.all([
+      ended(image, ['load', 'error']),
+      ended(source, ['open', 'error']),
+      ended(frame, ['load']),
+      fetch(target + '/buckets', { mode: 'no-cors', credentials: 'include' }).catch(() => 0),
+    ]);
+    source.close();
+  })()`;
+}
+
 /** A form, which needs no preflight either, and which the browser sends with its credentials. */
 function submitTo(action: string): string {
   return `{
@@ -125,5 +148,44 @@ describe('a real browser', () => {
     await page.evaluate(submitTo(`${adminUrl}/buckets/${id}/pause`));
     expect((await answered).status()).toBe(403);
     expect(await bucketsNow()).toEqual([expect.not.objectContaining({ paused: true })]);
+  });
+
+  test('that shows a page of another site opens the live page by a link, and nothing else for it', async () => {
+    const adminUrl = gateway.adminUrl ?? '';
+    const context = await browser.newContext({
+      httpCredentials: { username: 'operator', password: ADMIN_TOKEN },
+    });
+    closers.push(() => context.close());
+    page = await context.newPage();
+    // The browser knows the token from now on.
+    expect((await page.goto(adminUrl))?.status()).toBe(200);
+    await page.goto(evilUrl);
+    // The browser does not show these responses to the page, nor to Playwright.
+    const devTools = await context.newCDPSession(page);
+    await devTools.send('Network.enable');
+    const paths = new Map<string, string>();
+    const statuses = new Map<string, number>();
+    devTools.on('Network.requestWillBeSent', ({ requestId, request }) => {
+      paths.set(requestId, new URL(request.url).pathname);
+    });
+    devTools.on('Network.responseReceivedExtraInfo', ({ requestId, statusCode }) => {
+      const path = paths.get(requestId);
+      // The browser's own requests, such as for an icon, are not announced.
+      if (path !== undefined) statuses.set(path, statusCode);
+    });
+    await page.evaluate(readFrom(adminUrl));
+    await expect
+      .poll(() => Object.fromEntries(statuses))
+      .toEqual({
+        '/buckets': 403,
+        '/calls': 403,
+        '/events': 403,
+        '/page/icon.svg': 403,
+      });
+    const link = `<a href="${adminUrl}/">live page</a>`;
+    await page.evaluate(`document.body.innerHTML = ${JSON.stringify(link)}`);
+    await page.click('a');
+    await page.waitForURL(`${adminUrl}/`);
+    await expect.poll(() => page.textContent('#connection')).toBe('Live');
   });
 });

@@ -4,8 +4,10 @@ import { CallLimits } from '../../src/gateway/call-limits.ts';
 import { Call } from '../../src/gateway/call.ts';
 import { makeCallerOfKey } from '../../src/gateway/credentials.ts';
 import { makeIdentify } from '../../src/gateway/identify.ts';
+import { AuthThrottle } from '../../src/http/auth-throttle.ts';
 import { NO_BODY } from '../../src/upstream/body.ts';
 import { ask } from '../support/ask.ts';
+import { FakeClock } from '../support/fake-clock.ts';
 import { loadSettings } from '../support/gateway.ts';
 
 const KEYS = [
@@ -29,6 +31,7 @@ async function startIdentifying(withKeys: boolean): Promise<string> {
     callerOfKey: withKeys ? makeCallerOfKey(KEYS, Buffer.from('random')) : undefined,
     isOurHost: () => true,
     forwardedBy: () => undefined,
+    authThrottle: new AuthThrottle({ clock: new FakeClock(), report: () => undefined }),
   });
   const server = createServer((incoming, outgoing) => {
     const job = identify(new Call('id', incoming, outgoing, 0));

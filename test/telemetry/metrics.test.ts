@@ -20,6 +20,7 @@ function setUp({ processFigures = false } = {}) {
     bufferedBytes: 0,
     lost: 0,
     connections: { open: 0, refused: { all: 0, address: 0 } },
+    authFailures: { callers: 0, admin: 0 },
   };
   const metrics = makeMetrics({
     clock,
@@ -29,6 +30,7 @@ function setUp({ processFigures = false } = {}) {
     laneQueued: () => state.laneQueued,
     bufferedBytes: () => state.bufferedBytes,
     connections: () => state.connections,
+    authFailures: () => state.authFailures,
     logLinesLost: () => state.lost,
     processFigures,
   });
@@ -145,7 +147,7 @@ test('the hundred busiest buckets have their own series, and the others are summ
   expect(lines).toContain('headgate_bucket_remaining{bucket="other",class="read"} 900');
 });
 
-test("the API's clock, the ledger, the lane, buffers, connections and lost lines are exposed", async () => {
+test("the API's clock, the ledger, the lane, buffers, connections, auth failures and lost lines are exposed", async () => {
   const { clock, apiClock, ledgerMonitor, state, text } = setUp();
   const receivedAt = clock.now();
   // The API is an hour ahead.
@@ -153,11 +155,14 @@ test("the API's clock, the ledger, the lane, buffers, connections and lost lines
   ledgerMonitor.mode('local');
   ledgerMonitor.step(3, 17);
   const connections = { open: 7, refused: { all: 3, address: 1 } };
-  Object.assign(state, { laneQueued: 4, bufferedBytes: 1024, lost: 2, connections });
+  const authFailures = { callers: 5, admin: 1 };
+  Object.assign(state, { laneQueued: 4, bufferedBytes: 1024, lost: 2, connections, authFailures });
   expect((await text()).split('\n')).toEqual(
     expect.arrayContaining([
       'headgate_api_clock_offset_seconds 3600.5',
       'headgate_api_clock_uncertainty_seconds 1',
+      'headgate_auth_failures_total{listener="callers"} 5',
+      'headgate_auth_failures_total{listener="admin"} 1',
       'headgate_connections 7',
       'headgate_connections_refused_total{bound="all"} 3',
       'headgate_connections_refused_total{bound="address"} 1',
