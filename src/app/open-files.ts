@@ -6,8 +6,11 @@ const ASSUMED_LIMIT = 1024;
 const OTHER_FILES = 64;
 /** Connections of operators and probes to the admin listener. */
 export const MAX_ADMIN_CONNECTIONS = 256;
-/** An idle connection takes 13 KB, so the default is not higher, whatever the host allows. */
-const MAX_DEFAULT = 20_000;
+/**
+ * A connection takes 13 KB, and up to 64 KiB more while the head of a request arrives. So the default
+ * is not higher, whatever the host allows: docs/security.md adds up what callers can take.
+ */
+const MAX_DEFAULT = 4000;
 
 /** How many files and sockets this process may open, by /proc/self/limits of Linux. */
 export function openFilesLimit(

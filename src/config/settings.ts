@@ -130,7 +130,7 @@ export const SETTINGS = {
     'HEADGATE_MAX_CONNECTIONS',
     kinds.integer(1, 1_000_000),
     undefined,
-    "The most connections of callers; a further one is closed at once. Default: the process's limit of open files less what Headgate needs itself, at most 20000.",
+    "The most connections of callers; a further one is closed at once. Default: the process's limit of open files less what Headgate needs itself, at most 4000.",
   ),
   maxConnectionsPerAddress: setting(
     'HEADGATE_MAX_CONNECTIONS_PER_ADDRESS',

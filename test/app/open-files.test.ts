@@ -23,10 +23,10 @@ test('1024 files are assumed where the host states no limit', () => {
 });
 
 test.each([
-  ['what Headgate needs itself is left free', 20_000, 128, 19_424],
+  ['what Headgate needs itself is left free', 4000, 128, 3424],
   ['a quarter is left where the limit is small', 512, 128, 128],
   ['at least one is left', 1, 128, 1],
-  ['the default has a bound of its own', Infinity, 128, 20_000],
+  ['the default has a bound of its own', Infinity, 128, 4000],
 ])('%s', (_name, filesLimit, upstreamConnections, expected) => {
   expect(defaultMaxConnections(filesLimit, upstreamConnections)).toBe(expected);
 });
