@@ -1,8 +1,9 @@
 import type { ApiClock } from '../rate-headers/api-clock.ts';
 import type { Random, Clock } from '../util/clock.ts';
 import {
+  makeRateHeaderReader,
+  mostBinding,
   readAge,
-  readRateLimit,
   type HeaderRecord,
   type RateLimitReading,
 } from '../rate-headers/rate-headers.ts';
@@ -48,6 +49,7 @@ export function makeSettle(dependencies: SettleDependencies): Settle {
   const warnOfDoubtful = makeWarnOfDoubtful(log, clock);
 
   const readDate = makeHttpDateReader();
+  const readRateLimits = makeRateHeaderReader();
 
   /** Full jitter: attempts that failed at the same time are not repeated at the same time. */
   function retryDelay(attempt: number): number {
@@ -63,7 +65,7 @@ export function makeSettle(dependencies: SettleDependencies): Settle {
     const date = typeof headers['date'] === 'string' ? readDate(headers['date']) : undefined;
     const cached = (readAge(headers) ?? 0) > 0;
     if (date !== undefined && !cached) apiClock.observe({ dateMs: date, sentAt, receivedAt });
-    const reading: RateLimitReading = cached ? {} : readRateLimit(headers);
+    const reading: RateLimitReading = cached ? {} : mostBinding(readRateLimits(headers));
     const { doubtful } = reading;
     if (doubtful !== undefined) warnOfDoubtful(ticket.bucket.id, doubtful, headers);
     ledger.settle(grant, { kind: 'answered', answer: { status, reading, sentAt, receivedAt } });

@@ -145,7 +145,8 @@ export class AuthThrottle {
 function networkOf(address: string): string {
   const plain = address.replace(/^::ffff:(?=\d+\.)/, '');
   if (!plain.includes(':')) return plain;
-  const [head = '', tail] = plain.replace(/%.*$/, '').split('::');
+  const [withoutZone = ''] = plain.split('%', 1);
+  const [head = '', tail] = withoutZone.split('::');
   const front = head.split(':').filter((group) => group !== '');
   const back = (tail ?? '').split(':').filter((group) => group !== '');
   const zeros = Array.from({ length: 8 - front.length - back.length }, () => '0');

@@ -18,7 +18,7 @@ const MAX_AHEAD_MS = 40 * 24 * 3600_000;
 /** Turns an answer into an observation, given the bounds of the API clock's offset. */
 export function observe(answer: Answer, offset: OffsetBounds): Observation {
   const { reading, receivedAt } = answer;
-  const { reset, retryAfter } = reading;
+  const { reset = resetByPeriod(reading), retryAfter } = reading;
   const basis: Basis = reset?.kind ?? 'instant';
   const width = basis === 'instant' ? offset.high - offset.low : receivedAt - answer.sentAt;
   const resetAt = reset === undefined ? undefined : latestAt(reset, receivedAt);
@@ -30,12 +30,27 @@ export function observe(answer: Answer, offset: OffsetBounds): Observation {
     ...(reading.remaining === undefined ? {} : { remaining: reading.remaining }),
     ...(resetAt === undefined || aheadMs > MAX_AHEAD_MS ? {} : { resetAt }),
     basis,
-    sameWithinMs: basis === 'delay' ? (reset?.resolutionMs ?? 0) * 1.5 + width : 0,
+    sameWithinMs: basis === 'delay' ? sameWithinMs(reading, reset) + width : 0,
     ...(retryAfter === undefined ? {} : { retryAt: retryAtOf(retryAfter, receivedAt, offset) }),
     // The API may have rounded up, so the reset may be a step earlier, and latestAt added a step.
     uncertaintyMs: width + 2 * (reset?.resolutionMs ?? 0),
     receivedAt,
   };
+}
+
+/**
+ * The reset of an answer that reports a limit and the length of its period, but no reset: an operation
+ * returns a period after it was spent. For a window that is the latest possible time.
+ */
+function resetByPeriod({ remaining, periodMs }: RateLimitReading): Reset | undefined {
+  if (remaining === undefined || periodMs === undefined) return undefined;
+  return { kind: 'delay', afterMs: periodMs, resolutionMs: 0 };
+}
+
+/** How far apart two reports of the same reset can be, besides the time that requests take. */
+function sameWithinMs({ reset, periodMs = 0 }: RateLimitReading, used: Reset | undefined): number {
+  // A reset that follows from the period differs for each answer, and orders none of them.
+  return reset === undefined ? periodMs : (used?.resolutionMs ?? 0) * 1.5;
 }
 
 /** The latest time that a reset can mean: the API may have rounded it down or up. */

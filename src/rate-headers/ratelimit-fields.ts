@@ -1,4 +1,5 @@
 import { parseDictionary, parseList, Token, type Parameters } from 'structured-headers';
+import { MAX_COUNT } from './header-values.ts';
 import { delayOfSeconds, type Reset } from './reset-value.ts';
 
 /**
@@ -25,8 +26,6 @@ export interface QuotaPolicy {
   readonly countsOperations: boolean;
 }
 
-/** The largest plausible count; some servers send 2^63 − 1 for "no limit". */
-export const MAX_COUNT = 1e12;
 /** Enough for dozens of policies; it bounds the work on a hostile value. */
 const MAX_LENGTH = 2048;
 

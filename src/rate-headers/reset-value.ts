@@ -4,6 +4,7 @@ import {
   looksLikeIsoTimestamp,
   readHttpDate,
   readIsoTimestamp,
+  readJsDate,
 } from './timestamps.ts';
 
 /** The value of a reset: an instant on the API's clock, or a delay that begins with the answer. */
@@ -30,9 +31,12 @@ const PLAUSIBLE_MS = { from: 1e12, before: 1e13 };
 /** No budget takes longer than a year to refill. */
 const MAX_DELAY_MS = 366 * 86_400_000;
 /** Longer than any valid form; it bounds the work on a hostile value. */
-const MAX_LENGTH = 64;
+const MAX_LENGTH = 80;
 const WHOLE_SECONDS_MS = 1000;
 
+const MINUTE_MS = 60_000;
+
+const MINUTE_ONLY = /^(\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d)(Z|z|[+-]\d\d(?::?\d\d)?)?$/;
 const NUMBER = /^\d+(?:\.\d+)?$/;
 
 /**
@@ -42,29 +46,49 @@ const NUMBER = /^\d+(?:\.\d+)?$/;
  *   of 13 digits is milliseconds since 1970. Each may have a fraction. These ranges do not overlap.
  * - `6m0s`, `12ms`: a duration from now.
  * - `2017-11-02T12:31:28.675446`: an ISO 8601 timestamp ({@link readIsoTimestamp}).
+ * - `2017-11-02T12:31Z`: the same to the minute.
  * - `Thu, 02 Nov 2017 12:31:28 GMT`: an HTTP-date ({@link readHttpDate}).
+ * - `Thu Nov 02 2017 12:31:28 GMT+0000 (…)`: a date as JavaScript prints it.
  *
  * Returns `undefined` for all other texts, for dates that do not exist, and for implausible times.
  */
 export function readReset(text: string): Reset | undefined {
   if (text.length > MAX_LENGTH) return undefined;
-  if (looksLikeIsoTimestamp(text)) return instant(readIsoTimestamp(text), hasFraction(text));
+  if (looksLikeIsoTimestamp(text)) return isoInstant(text);
   if (NUMBER.test(text)) return byMagnitude(Number(text), resolutionOf(text));
   const durationMs = parseDuration(text);
   if (durationMs !== undefined) return delay(durationMs, resolutionOf(text));
-  return instant(readHttpDate(text), false);
+  return instant(readHttpDate(text) ?? readJsDate(text), false);
 }
 
-/** Reads a Retry-After: seconds, with a fraction or without, or an HTTP-date (RFC 9110 §10.2.3). */
+/** Reads an ISO timestamp; some APIs leave the seconds out. */
+function isoInstant(text: string): Reset | undefined {
+  const [, minute, zone] = MINUTE_ONLY.exec(text) ?? [];
+  if (minute === undefined) return instant(readIsoTimestamp(text), hasFraction(text));
+  const reset = instant(readIsoTimestamp(`${minute}:00${zone ?? ''}`), false);
+  return reset && { ...reset, resolutionMs: MINUTE_MS };
+}
+
+/**
+ * Reads a Retry-After: seconds, with a fraction or without, or an HTTP-date (RFC 9110 §10.2.3). Some
+ * APIs send an ISO timestamp.
+ */
 export function readRetryAfter(text: string): Reset | undefined {
   if (text.length > MAX_LENGTH) return undefined;
   if (NUMBER.test(text)) return delay(Number(text) * 1000, resolutionOf(text));
+  if (looksLikeIsoTimestamp(text)) return isoInstant(text);
   return instant(readHttpDate(text), false);
 }
 
 /** The delay of a whole number of seconds; `undefined` if it is implausibly long. */
 export function delayOfSeconds(seconds: number): Reset | undefined {
   return delay(seconds * 1000, WHOLE_SECONDS_MS);
+}
+
+/** Reads a number of units as a delay; `undefined` if it is no number, or implausibly long. */
+export function delayOf(text: string, unitMs: number): Reset | undefined {
+  if (text.length > MAX_LENGTH || !NUMBER.test(text)) return undefined;
+  return delay(Number(text) * unitMs, (resolutionOf(text) * unitMs) / WHOLE_SECONDS_MS);
 }
 
 /** The value of the last digit in milliseconds: what follows it was cut off or rounded. */

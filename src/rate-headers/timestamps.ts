@@ -18,6 +18,9 @@ const COLON = 58;
 const RFC_850 = /^(\w{6,9}), (\d\d)-(\w{3})-(\d\d) (\d\d:\d\d:\d\d) (?:GMT|UTC)$/;
 const ASCTIME = /^(\w{3}) (\w{3}) ([ \d]\d) (\d\d:\d\d:\d\d) (\d{4})$/;
 
+const JS_DATE =
+  /^\w{3} (\w{3}) (\d\d) (\d{4}) (\d\d):(\d\d):(\d\d) GMT([+-]\d{4})(?: \([^()]{1,60}\))?$/;
+
 /** Position of the decimal point in an ISO timestamp that has a fraction. */
 const FRACTION_AT = 19;
 
@@ -70,6 +73,25 @@ function readObsoleteDate(value: string): number | undefined {
   }
   const [, weekday = '', month = '', day, time = '', year] = ASCTIME.exec(value) ?? [];
   return weekdayDateMs(weekday, Number(year), month, Number(day), time);
+}
+
+/**
+ * Reads a date as JavaScript prints it, in milliseconds since 1970:
+ * `Thu Nov 02 2017 12:31:28 GMT+0100 (Central European Standard Time)`.
+ */
+export function readJsDate(text: string): number | undefined {
+  const [, month = '', day, year, hour, minute, second, zone = ''] = JS_DATE.exec(text) ?? [];
+  const offsetMinutes = readZone(zone, 0);
+  if (offsetMinutes === undefined) return undefined;
+  const parts = {
+    year: Number(year),
+    month: MONTHS.indexOf(month) + 1,
+    day: Number(day),
+    hour: Number(hour),
+    minute: Number(minute),
+    second: Number(second),
+  };
+  return utcMs(parts, offsetMinutes);
 }
 
 /** As {@link utcMs}, for a `time` such as `08:49:37`; `undefined` if the weekday is wrong. */

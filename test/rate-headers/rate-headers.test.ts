@@ -79,7 +79,12 @@ describe('rate limit headers', () => {
         ratelimit: '"minute";r=5;t=30, "day";r=2;t=900',
         'ratelimit-policy': '"minute";q=10;w=60, "day";q=100;w=86400',
       },
-      { limit: 100, remaining: 2, reset: { kind: 'delay', afterMs: 900_000, resolutionMs: 1000 } },
+      {
+        name: 'day',
+        limit: 100,
+        remaining: 2,
+        reset: { kind: 'delay', afterMs: 900_000, resolutionMs: 1000 },
+      },
     ],
     [
       'draft 07',
@@ -104,7 +109,7 @@ describe('rate limit headers', () => {
     expect(readRateLimit(headers)).toEqual(reading);
   });
 
-  test.each(['-1', '1.5', '1e3', '', ' 1', '0x1', 'NaN', '1,000', '99999999999999', '９'])(
+  test.each(['-1', '1.', '1e3', '', ' 1', '0x1', 'NaN', '1,000', '99999999999999', '９'])(
     'are doubtful with a remaining count of %j',
     (text) => {
       const reading = readRateLimit({ 'x-ratelimit-remaining': text });

@@ -30,6 +30,10 @@ describe('the value of a reset header', () => {
     ['12ms', delay(12, 1)],
     ['1.5s', delay(1500, 100)],
     ['2017-11-02T12:31:28', instant(MOMENT, 1000)],
+    ['2017-11-02T12:31Z', instant(MOMENT - 28_000, 60_000)],
+    ['2017-11-02 12:31', instant(MOMENT - 28_000, 60_000)],
+    ['Thu Nov 02 2017 13:31:28 GMT+0100 (Central European Time)', instant(MOMENT, 1000)],
+    ['Thu Nov 02 2017 12:31:28 GMT+0000', instant(MOMENT, 1000)],
     ['2017-11-02T12:31:28.5', instant(MOMENT + 500, 0)],
     ['Thu, 02 Nov 2017 12:31:28 GMT', instant(MOMENT, 1000)],
   ])('%s is read by its form and magnitude', (text, reset) => {
@@ -64,11 +68,12 @@ describe('the value of a reset header', () => {
     ['0', delay(0, 1000)],
     ['1.5', delay(1500, 100)],
     ['Thu, 02 Nov 2017 12:31:28 GMT', instant(MOMENT, 1000)],
+    ['2017-11-02T12:31:28Z', instant(MOMENT, 1000)],
   ])('is seconds or a date in Retry-After: %s', (text, reset) => {
     expect(readRetryAfter(text)).toEqual(reset);
   });
 
-  test.each(['1509625888', '2017-11-02T12:31:28', '5s', '-5', ''])(
+  test.each(['1509625888', '2017-11-02T25:31:28', '5s', '-5', ''])(
     'is undefined in Retry-After: %j',
     (text) => {
       expect(readRetryAfter(text)).toBeUndefined();

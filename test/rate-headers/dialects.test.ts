@@ -1,0 +1,77 @@
+import { readFileSync } from 'node:fs';
+import { describe, expect, test } from 'vitest';
+import {
+  makeRateHeaderReader,
+  type RateLimitReadings,
+  type ReportedBudget,
+} from '../../src/rate-headers/rate-headers.ts';
+import type { Reset } from '../../src/rate-headers/reset-value.ts';
+
+const PAGE = readFileSync(new URL('../../docs/rate-headers.md', import.meta.url), 'utf8');
+const NOW = Date.UTC(2026, 10, 28, 10);
+
+interface Dialect {
+  readonly name: string;
+  readonly headers: Readonly<Record<string, string | string[]>>;
+  readonly readAs: string;
+}
+
+/** The dialects of docs/rate-headers.md. */
+function dialects(): Dialect[] {
+  const found: Dialect[] = [];
+  for (const section of PAGE.split(/^### /m).slice(1)) {
+    const [, block = ''] = /^```http\n([^]*?)\n```$/m.exec(section) ?? [];
+    const [, readAs = ''] = /^Read as: (.*)\.$/m.exec(section) ?? [];
+    const headers: Record<string, string> = {};
+    for (const line of block.split('\n')) {
+      const colon = line.indexOf(': ');
+      headers[line.slice(0, colon).toLowerCase()] = line.slice(colon + 2);
+    }
+    found.push({ name: section.slice(0, section.indexOf('\n')), headers, readAs });
+  }
+  return found;
+}
+
+/** Seconds from the answer, to the microsecond. */
+function secondsTo(reset: Reset): number {
+  const ms = reset.kind === 'delay' ? reset.afterMs : reset.atMs - NOW;
+  return Math.round(ms * 1000) / 1_000_000;
+}
+
+function inWords({ name, limit, remaining, reset, periodMs }: ReportedBudget): string {
+  return [
+    ...(name === undefined ? [] : [`name ${name}`]),
+    ...(limit === undefined ? [] : [`limit ${limit}`]),
+    ...(remaining === undefined ? [] : [`remaining ${remaining}`]),
+    ...(reset === undefined ? [] : [`reset in ${secondsTo(reset)} s`]),
+    ...(periodMs === undefined ? [] : [`period ${periodMs / 1000} s`]),
+  ].join(', ');
+}
+
+function asOnThePage({ budgets, retryAfter, doubtful }: RateLimitReadings): string {
+  const said = [
+    ...budgets.map(inWords),
+    ...(retryAfter === undefined ? [] : [`wait ${secondsTo(retryAfter)} s`]),
+    ...(doubtful ?? []).map((name) => `doubtful ${name}`),
+  ];
+  return said.length === 0 ? 'nothing' : said.join('; ');
+}
+
+describe('the rate headers of', () => {
+  test.each(dialects().map((dialect) => [dialect.name, dialect] as const))(
+    '%s are read as docs/rate-headers.md says',
+    (_name, { headers, readAs }) => {
+      expect(asOnThePage(makeRateHeaderReader()(headers))).toBe(readAs);
+    },
+  );
+
+  test('all dialects are read the same by one reader, whatever came before', () => {
+    const read = makeRateHeaderReader();
+    const others = { date: 'Sat, 28 Nov 2026 10:00:00 GMT', 'content-type': 'application/json' };
+    for (const { headers, readAs } of [...dialects(), ...dialects().toReversed()]) {
+      expect(asOnThePage(read(headers))).toBe(readAs);
+      expect(asOnThePage(read({ ...others, ...headers }))).toBe(readAs);
+      expect(asOnThePage(read(others))).toBe('nothing');
+    }
+  });
+});
