@@ -86,7 +86,7 @@ export function makePipelines(parts: PipelineParts): (config: Config) => Gateway
       }),
       admit: makeAdmit({ ledger, clock, memory: requestMemory }),
       forward: makeForward({ upstream, lane, clock, token: () => token.current() }),
-      settle: makeSettle({ ledger, apiClock, clock, random, log, observer }),
+      settle: makeSettle({ ...config, ledger, apiClock, clock, random, log, observer }),
       respond: makeRespond({
         atEndOfTurn,
         clock,

@@ -30,6 +30,8 @@ export interface Config {
   readonly tls: { readonly cert: string; readonly key: string } | undefined;
   /** Lower-case names of request fields that pass although they are usually dropped. */
   readonly allowHeaders: readonly string[];
+  /** The statuses besides 429 with which the API may throttle. */
+  readonly throttleStatuses: readonly number[];
   readonly via: 'on' | 'off';
   readonly links:
     | { readonly rewrite: 'off' }
@@ -186,6 +188,7 @@ export function loadConfig({ env, configPath, readFile }: LoadOptions): LoadResu
   const version = optional(SETTINGS.apiVersion, known.apiVersion?.version) ?? 'off';
   const mediaType = known.apiVersion?.mediaType ?? DEFAULT_MEDIA_TYPE;
   const listen = required(SETTINGS.listen);
+  const throttleStatuses = required(SETTINGS.throttleStatuses);
   const adminListen = required(SETTINGS.adminListen);
   problems.push(...addressProblems(listen, adminListen, upstream));
   const proxy = upstream === undefined ? direct : proxyFor(env, upstream.origin);
@@ -214,6 +217,7 @@ export function loadConfig({ env, configPath, readFile }: LoadOptions): LoadResu
     keepAliveTimeoutMs: required(SETTINGS.keepAliveTimeout),
     tls: tls('HEADGATE_TLS', SETTINGS.tlsCert, SETTINGS.tlsKey),
     allowHeaders: optional(SETTINGS.allowHeaders) ?? [],
+    throttleStatuses: throttleStatuses === 'off' ? [] : throttleStatuses,
     via: required(SETTINGS.via),
     links:
       required(SETTINGS.rewriteLinks) === 'off'

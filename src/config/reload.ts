@@ -10,6 +10,7 @@ export const RELOADABLE_SETTINGS = {
   maxBuckets: 'HEADGATE_MAX_BUCKETS',
   maxBucketsPerOwner: 'HEADGATE_MAX_BUCKETS_PER_OWNER',
   shedStatus: 'HEADGATE_SHED_STATUS',
+  throttleStatuses: 'HEADGATE_THROTTLE_STATUSES',
   retries: 'HEADGATE_RETRIES',
   caller: 'HEADGATE_CALLER',
   callerKeys: 'HEADGATE_CALLER_KEYS',

@@ -156,6 +156,12 @@ export const SETTINGS = {
     '128',
     'The most sockets to the API, and therefore the most requests in flight.',
   ),
+  throttleStatuses: setting(
+    'HEADGATE_THROTTLE_STATUSES',
+    kinds.orOff(kinds.errorStatuses),
+    '400,403,418,420,503',
+    'The statuses besides 429 with which the API may throttle: with a Retry-After, or with 0 remaining and a reset. `off`: 429 alone.',
+  ),
   retries: setting(
     'HEADGATE_RETRIES',
     kinds.integer(0, 10),

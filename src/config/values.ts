@@ -198,6 +198,14 @@ export const yesOrNo: Kind<boolean> = {
   parse: (value) => (value === 'true' ? true : value === 'false' ? false : undefined),
 };
 
+export const errorStatuses: Kind<readonly number[]> = {
+  expected: 'statuses from 400 to 599, such as 403,503',
+  parse(value) {
+    const statuses = value.split(',').map((status) => status.trim());
+    return statuses.every((status) => /^[45]\d\d$/.test(status)) ? statuses.map(Number) : undefined;
+  },
+};
+
 export const shedStatus: Kind<503 | 429> = {
   expected: '503 or 429',
   parse: (value) => (value === '503' ? 503 : value === '429' ? 429 : undefined),

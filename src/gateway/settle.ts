@@ -39,13 +39,15 @@ export interface SettleDependencies {
   readonly random: Random;
   readonly log: Log;
   readonly observer: Pick<PipelineObserver, 'throttled'>;
+  /** The statuses besides 429 with which the API may throttle. */
+  readonly throttleStatuses: readonly number[];
 }
 
 /** The maximum delay of the first retry; it doubles with each further one up to `last`. */
 const MAX_RETRY_DELAY_MS = { first: 250, last: 10_000 };
 
 export function makeSettle(dependencies: SettleDependencies): Settle {
-  const { ledger, apiClock, clock, random, log, observer } = dependencies;
+  const { ledger, apiClock, clock, random, log, observer, throttleStatuses } = dependencies;
   const warnOfDoubtful = makeWarnOfDoubtful(log, clock);
 
   const readDate = makeHttpDateReader();
@@ -68,11 +70,16 @@ export function makeSettle(dependencies: SettleDependencies): Settle {
     const reading: RateLimitReading = cached ? {} : mostBinding(readRateLimits(headers));
     const { doubtful } = reading;
     if (doubtful !== undefined) warnOfDoubtful(ticket.bucket.id, doubtful, headers);
-    ledger.settle(grant, { kind: 'answered', answer: { status, reading, sentAt, receivedAt } });
-    if (status !== 429) return { kind: 'respond', response };
+    const isThrottled = status === 429 || throttlesOtherwise(status, reading, receivedAt);
+    // The ledger knows one status of a throttled request.
+    const answer = { status: isThrottled ? 429 : status, reading, sentAt, receivedAt };
+    ledger.settle(grant, { kind: 'answered', answer });
+    if (!isThrottled) return { kind: 'respond', response };
+    observer.throttled(ticket.bucket.class);
+    // A 503 does not prove that the request was not executed.
+    if (status === 503 && !job.idempotent) return { kind: 'respond', response };
 
     response.discard();
-    observer.throttled(ticket.bucket.class);
     const scope = (reading.remaining ?? 0) > 0 ? 'request' : 'bucket';
     const retryAt = timeOf(reading.retryAfter, receivedAt);
     log.warn(
@@ -82,6 +89,7 @@ export function makeSettle(dependencies: SettleDependencies): Settle {
         bucket: ticket.bucket.id,
         class: ticket.bucket.class,
         attempt: call.attempts,
+        status,
         scope,
         ...(reading.limit === undefined ? {} : { limit: reading.limit }),
         ...(reading.remaining === undefined ? {} : { remaining: reading.remaining }),
@@ -106,10 +114,24 @@ export function makeSettle(dependencies: SettleDependencies): Settle {
     return { kind: 'retry', cause: 'throttled', retry: { notBefore } };
   }
 
-  function timeOf(retryAfter: Reset | undefined, receivedAt: number): number | undefined {
-    if (retryAfter === undefined) return undefined;
-    if (retryAfter.kind === 'delay') return receivedAt + retryAfter.afterMs;
-    return retryAfter.atMs - apiClock.bounds(receivedAt, clock.wallMs()).low;
+  /**
+   * Whether an answer with another status than 429 throttles: it says until when, or that nothing
+   * remains until a reset. Any other is the API's own matter, such as a missing permission (403).
+   */
+  function throttlesOtherwise(
+    status: number,
+    { remaining, reset, retryAfter }: RateLimitReading,
+    receivedAt: number,
+  ): boolean {
+    if (!throttleStatuses.includes(status)) return false;
+    if (retryAfter !== undefined) return true;
+    return remaining === 0 && (timeOf(reset, receivedAt) ?? 0) > receivedAt;
+  }
+
+  function timeOf(time: Reset | undefined, receivedAt: number): number | undefined {
+    if (time === undefined) return undefined;
+    if (time.kind === 'delay') return receivedAt + time.afterMs;
+    return time.atMs - apiClock.bounds(receivedAt, clock.wallMs()).low;
   }
 
   return function settle(job, grant, forwarded, retriesLeft) {

@@ -45,7 +45,7 @@ export function makeCallMetrics(registry: Registry): CallMetrics {
   const total = seconds('headgate_total_seconds', "Time from a call's arrival to its end.");
   const throttled = new Counter({
     name: 'headgate_upstream_throttled_total',
-    help: '429s that the API sent.',
+    help: 'Attempts that the API throttled, with 429 or another status.',
     labelNames: ['class'],
     registers,
   });

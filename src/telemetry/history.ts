@@ -19,7 +19,7 @@ export interface HistoryPoint {
   readonly shed: number;
   readonly failed: number;
   readonly aborted: number;
-  /** 429s that the API sent. */
+  /** Attempts that the API throttled. */
   readonly throttled: number;
   /** The median and the 95th percentile of the waits, in milliseconds. */
   readonly waitP50: number;

@@ -66,7 +66,7 @@ export class RecentActivity {
     this.#history.add(line);
   };
 
-  /** The API answered an attempt with 429. */
+  /** The API throttled an attempt. */
   throttled(): void {
     this.#history.throttled();
   }

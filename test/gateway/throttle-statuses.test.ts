@@ -1,0 +1,109 @@
+import { describe, expect, test } from 'vitest';
+import { setUpApi } from '../http/setup.ts';
+import type { Api } from '../support/api.ts';
+import { ask, type Answer } from '../support/ask.ts';
+import { FakeClock } from '../support/fake-clock.ts';
+import type { TestGateway } from '../support/gateway.ts';
+import { until } from '../support/setup.ts';
+
+interface Refusal {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+const IN_TWO_SECONDS = { 'Retry-After': '2' };
+const NOTHING_LEFT = {
+  'X-RateLimit-Limit': '60',
+  'X-RateLimit-Remaining': '0',
+  'X-RateLimit-Reset': '2',
+};
+const MUCH_LEFT = { ...NOTHING_LEFT, 'X-RateLimit-Remaining': '42' };
+
+interface Scene {
+  readonly api: Api;
+  readonly clock: FakeClock;
+  readonly gateway: TestGateway;
+}
+
+/** A gateway before an API that answers the first request with `refusal`, and each other with 200. */
+async function setUp(
+  { status, headers }: Refusal,
+  settings: Record<string, string> = {},
+): Promise<Scene> {
+  const clock = new FakeClock();
+  let requests = 0;
+  const { api, gateway } = await setUpApi(
+    (incoming, outgoing) => {
+      incoming.resume();
+      outgoing.setHeaders(new Headers(requests++ === 0 ? headers : MUCH_LEFT));
+      outgoing.statusCode = requests === 1 ? status : 200;
+      outgoing.end('{}');
+    },
+    { HEADGATE_PRESET: 'none', ...settings },
+    { clock },
+  );
+  return { api, clock, gateway };
+}
+
+/** Advances the clock until the answer is there; it may need a canary's delay besides the wait. */
+async function advanceUntilAnswered(clock: FakeClock, pending: Promise<Answer>): Promise<Answer> {
+  const isAnswered = pending.then(() => true);
+  const turn = (): Promise<false> =>
+    new Promise((resolve) => void setTimeout(() => resolve(false), 2));
+  while (!(await Promise.race([isAnswered, turn()]))) clock.advance(100);
+  return pending;
+}
+
+describe('an answer that throttles with another status than 429', () => {
+  test.each<[string, Refusal]>([
+    ['403 and a Retry-After', { status: 403, headers: { ...MUCH_LEFT, ...IN_TWO_SECONDS } }],
+    ['403 with nothing left', { status: 403, headers: NOTHING_LEFT }],
+    ['503 and a Retry-After', { status: 503, headers: IN_TWO_SECONDS }],
+    ['420 with nothing left', { status: 420, headers: NOTHING_LEFT }],
+    ['418 and a Retry-After', { status: 418, headers: IN_TWO_SECONDS }],
+    ['400 with nothing left', { status: 400, headers: NOTHING_LEFT }],
+  ])('is not seen by the caller: %s', async (_name, refusal) => {
+    const { api, clock, gateway } = await setUp(refusal);
+    const pending = ask(`${gateway.url}/a`);
+    await until('the API has refused it', () => gateway.log.count('throttled') === 1);
+    expect(gateway.log.named('throttled')).toMatchObject([{ status: refusal.status }]);
+    clock.advance(1000);
+    expect(api.seen).toHaveLength(1);
+    expect(await advanceUntilAnswered(clock, pending)).toMatchObject({ status: 200 });
+    expect(api.seen).toHaveLength(2);
+  });
+
+  test.each<[string, Refusal, Record<string, string>]>([
+    ['a missing permission', { status: 403, headers: MUCH_LEFT }, {}],
+    ['a fault of the API', { status: 503, headers: {} }, {}],
+    ['a bad request', { status: 400, headers: {} }, {}],
+    [
+      'a status that the setting does not list',
+      { status: 403, headers: IN_TWO_SECONDS },
+      { HEADGATE_THROTTLE_STATUSES: '503' },
+    ],
+    [
+      'any status, if the setting is off',
+      { status: 503, headers: IN_TWO_SECONDS },
+      { HEADGATE_THROTTLE_STATUSES: 'off' },
+    ],
+  ])('is not one that has another meaning: %s', async (_name, refusal, settings) => {
+    const { api, gateway } = await setUp(refusal, settings);
+    expect(await ask(`${gateway.url}/a`)).toMatchObject({ status: refusal.status });
+    expect(api.seen).toHaveLength(1);
+    expect(gateway.log.count('throttled')).toBe(0);
+  });
+
+  test('reaches the caller if it is a 503 to a POST, which may have been executed', async () => {
+    const { api, clock, gateway } = await setUp({ status: 503, headers: IN_TWO_SECONDS });
+    const refused = await ask(`${gateway.url}/a`, { method: 'POST', body: 'x' });
+    expect(refused).toMatchObject({ status: 503, headers: { 'retry-after': '2' } });
+    expect(refused.headers['headgate-error']).toBeUndefined();
+    // The budget waits all the same.
+    const next = ask(`${gateway.url}/b`);
+    clock.advance(1000);
+    expect(api.seen).toHaveLength(1);
+    expect(await advanceUntilAnswered(clock, next)).toMatchObject({ status: 200 });
+    expect(api.seen.map(({ url }) => url)).toEqual(['/a', '/b']);
+  });
+});
