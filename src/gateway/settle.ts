@@ -7,6 +7,7 @@ import {
   type HeaderRecord,
   type RateLimitReading,
 } from '../rate-headers/rate-headers.ts';
+import { ResetUnit } from '../rate-headers/reset-unit.ts';
 import type { Reset } from '../rate-headers/reset-value.ts';
 import { makeHttpDateReader } from '../rate-headers/timestamps.ts';
 import type { Retry, Grant, Ledger } from '../ledger/ledger.ts';
@@ -43,6 +44,7 @@ export interface SettleDependencies {
   readonly throttleStatuses: readonly number[];
 }
 
+const NOTHING: RateLimitReading = {};
 /** The maximum delay of the first retry; it doubles with each further one up to `last`. */
 const MAX_RETRY_DELAY_MS = { first: 250, last: 10_000 };
 
@@ -52,6 +54,16 @@ export function makeSettle(dependencies: SettleDependencies): Settle {
 
   const readDate = makeHttpDateReader();
   const readRateLimits = makeRateHeaderReader();
+  const resetUnit = new ResetUnit();
+
+  function read(headers: HeaderRecord, bucketId: string, receivedAt: number): RateLimitReading {
+    const reading = mostBinding(readRateLimits(headers));
+    if (reading.reset === undefined) return reading;
+    const reset = resetUnit.read(bucketId, reading.reset, receivedAt);
+    if (reset === reading.reset) return reading;
+    const { reset: _, ...rest } = reading;
+    return reset === undefined ? rest : { ...rest, reset };
+  }
 
   /** Full jitter: attempts that failed at the same time are not repeated at the same time. */
   function retryDelay(attempt: number): number {
@@ -67,7 +79,7 @@ export function makeSettle(dependencies: SettleDependencies): Settle {
     const date = typeof headers['date'] === 'string' ? readDate(headers['date']) : undefined;
     const cached = (readAge(headers) ?? 0) > 0;
     if (date !== undefined && !cached) apiClock.observe({ dateMs: date, sentAt, receivedAt });
-    const reading: RateLimitReading = cached ? {} : mostBinding(readRateLimits(headers));
+    const reading = cached ? NOTHING : read(headers, ticket.bucket.id, receivedAt);
     const { doubtful } = reading;
     if (doubtful !== undefined) warnOfDoubtful(ticket.bucket.id, doubtful, headers);
     const isThrottled = status === 429 || throttlesOtherwise(status, reading, receivedAt);

@@ -21,6 +21,8 @@ export type Reset =
       readonly afterMs: number;
       /** The resolution of the delay: 1000 for whole seconds, 1 for thousandths. */
       readonly resolutionMs: number;
+      /** The value was a plain number, which was taken for seconds: see reset-unit.ts. */
+      readonly isPlainNumber?: true;
     };
 
 /**
@@ -99,7 +101,9 @@ function resolutionOf(text: string): number {
 }
 
 function byMagnitude(value: number, resolutionMs: number): Reset | undefined {
-  if (value * 1000 <= MAX_DELAY_MS) return delay(value * 1000, resolutionMs);
+  if (value * 1000 <= MAX_DELAY_MS) {
+    return { kind: 'delay', afterMs: value * 1000, resolutionMs, isPlainNumber: true };
+  }
   const isFine = resolutionMs < WHOLE_SECONDS_MS;
   if (value < PLAUSIBLE_MS.before / 1000) return instant(value * 1000, isFine);
   return instant(value, true);

@@ -16,13 +16,18 @@ describe('the value of a reset header', () => {
     resolutionMs,
   });
 
+  const plain = (afterMs: number, resolutionMs: number): object => ({
+    ...delay(afterMs, resolutionMs),
+    isPlainNumber: true,
+  });
+
   test.each([
-    ['0', delay(0, 1000)],
+    ['0', plain(0, 1000)],
     // Date.parse reads it as the year 2001.
-    ['5', delay(5000, 1000)],
-    ['60', delay(60_000, 1000)],
-    ['2.5', delay(2500, 100)],
-    ['31536000', delay(31_536_000_000, 1000)],
+    ['5', plain(5000, 1000)],
+    ['60', plain(60_000, 1000)],
+    ['2.5', plain(2500, 100)],
+    ['31536000', plain(31_536_000_000, 1000)],
     ['1509625888', instant(MOMENT, 1000)],
     ['1509625888.675', instant(MOMENT + 675, 0)],
     ['1509625888675', instant(MOMENT + 675, 0)],
