@@ -12,6 +12,7 @@ import { followConnections, type ConnectionLimits, type Connections } from './co
 import type { Gateway } from './gateway.ts';
 import { DRAINING_DETAIL, GatewayError, type ShedStatus } from './problem.ts';
 import { makePipelining } from './pipelining.ts';
+import { MAX_HEADERS } from './request-checks.ts';
 import { refuseNonRequests } from './socket-refusals.ts';
 import { makeServer, type Tls } from './tls.ts';
 
@@ -87,8 +88,8 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
     inTurn(incoming, outgoing, start);
   };
   const server = makeServer(options, tls, onRequest);
-  // The size is bounded already, and beyond a count Node would drop headers without an error.
-  server.maxHeadersCount = 0;
+  // One more than is accepted, by which the pipeline sees that there are too many.
+  server.maxHeadersCount = MAX_HEADERS + 1;
 
   server.on('checkContinue', (incoming: IncomingMessage, outgoing: ServerResponse) => {
     inTurn(incoming, outgoing, startAfterContinue);
