@@ -41,7 +41,7 @@ interface Held extends LinkedListItem<Held> {
  * §9.3.2) would otherwise have as many calls as it can write, over a single connection.
  *
  * Node's parser reports every request of a chunk of up to 64 KiB, so some are held here. They count
- * against the memory of waiting requests; when it is full, the connection is closed.
+ * against the memory of waiting requests. When it is full, the connection that holds most is closed.
  */
 export function makePipelining({ memory, clock }: PipeliningDependencies): Pipelining {
   const connections = new WeakMap<object, HeldRequests>();
@@ -60,7 +60,9 @@ export function makePipelining({ memory, clock }: PipeliningDependencies): Pipel
       const { socket } = incoming;
       if (socket.destroyed) return;
       const bytes = requestBytes(incoming) + unreadBodyBytes(incoming);
-      const reservation = memory.reserve(addressOf(socket), 'pipelined', {
+      // Each connection is a flow of its address, so that the one which holds most is closed.
+      const flow = `pipelined ${socket.remotePort}`;
+      const reservation = memory.reserve(addressOf(socket), flow, {
         evict: () => socket.destroy(),
       });
       const held = heldOf(socket);
