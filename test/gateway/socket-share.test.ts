@@ -120,3 +120,27 @@ test.each([
     expect(calls()).toHaveLength(5);
   },
 );
+
+test('two owners whose slow transfers hold all sockets leave some to a third', async () => {
+  const scene = await setUp();
+  const { send, arrived, gateway } = scene;
+  const held = await holdAll(scene, [UPLOAD, UPLOAD]);
+  for (let i = 3; i <= 4; i++) {
+    held.push(await send('127.0.0.3', UPLOAD));
+    await until('it holds a socket', () => arrived.length === i + 2);
+  }
+  // Both have their half as long as no other owner needs a socket.
+  await pass(20, scene);
+  expect(gateway.log.count('call')).toBe(2);
+
+  const other = await send('127.0.0.2', CALL);
+  await until('the call waits', async () => {
+    await pass(1, scene);
+    return other.received !== '';
+  });
+  expect(other.received).toMatch(/^HTTP\/1\.1 200 /);
+  const ends = await Promise.all([held[1], held[3]].map((raw) => raw?.until((t) => t !== '')));
+  for (const text of ends) expect(text).toMatch(/^HTTP\/1\.1 503 /);
+  await pass(30, scene);
+  expect(gateway.log.count('call')).toBe(5);
+});
