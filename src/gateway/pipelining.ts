@@ -9,10 +9,10 @@ import { requestBytes, unreadBodyBytes } from './request-bytes.ts';
 /** The requests of each connection that arrived before the one in front of them was answered. */
 export interface Pipelining {
   /**
-   * Runs `start` when the answers in front of this request have ended. The request must not be the
-   * first of its connection: `outgoing.socket` is null. Drops it if the connection closes before.
+   * Runs `start` when the answers in front of this request have ended: at once for the first request
+   * of a connection. Drops it if the connection closes before.
    */
-  hold(incoming: IncomingMessage, outgoing: ServerResponse, start: () => void): void;
+  inTurn(incoming: IncomingMessage, outgoing: ServerResponse, start: () => void): void;
   /** Whether the last held request of a connection has not arrived completely. */
   isIncomplete(socket: object): boolean;
 }
@@ -56,7 +56,8 @@ export function makePipelining({ memory, clock }: PipeliningDependencies): Pipel
   }
 
   return {
-    hold(incoming, outgoing, start) {
+    inTurn(incoming, outgoing, start) {
+      if (outgoing.socket !== null) return start();
       const { socket } = incoming;
       if (socket.destroyed) return;
       const bytes = requestBytes(incoming) + unreadBodyBytes(incoming);
