@@ -187,5 +187,5 @@ test('a connection that pipelines less stays open, also if its request is the on
   await raw.end();
   const call = started.find(({ incoming }) => incoming.url === '/modest');
   call?.outgoing.end('served');
-  await modest.until((text) => text.includes('served'));
+  expect(await modest.until((text) => text.includes('served'))).toMatch(/^HTTP\/1\.1 200 /);
 });
