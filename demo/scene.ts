@@ -8,6 +8,7 @@ import type { CallLine } from '../src/telemetry/call-line.ts';
 import { RecentActivity } from '../src/telemetry/recent-activity.ts';
 import { LedgerMonitor } from '../src/telemetry/ledger-monitor.ts';
 import { makeMetrics } from '../src/telemetry/metrics.ts';
+import { RequestMemory } from '../src/upstream/request-memory.ts';
 import { FakeClock } from '../test/support/fake-clock.ts';
 import { makeLimiter, type Limiter } from '../test/support/limiter.ts';
 import { seededRandom } from '../test/support/seeded-random.ts';
@@ -235,6 +236,7 @@ export async function playScene(nowMs: number): Promise<Scene> {
       isTrustedProxy: () => false,
     },
     clock,
+    memory: new RequestMemory(1024 ** 2),
     ledger,
     ledgerMonitor,
     metrics: makeMetrics({ ...sources, logLinesLost: () => 0, processFigures: false }),

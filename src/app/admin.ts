@@ -6,12 +6,14 @@ import { makeAdminAuth, type AdminAuthOptions } from '../admin/auth.ts';
 import { makeEvents } from '../admin/events.ts';
 import { readPageFiles } from '../admin/page-files.ts';
 import type { EffectiveSetting } from '../config/config.ts';
+import { makePipelining } from '../gateway/pipelining.ts';
 import { makeServer, type Tls } from '../gateway/tls.ts';
 import type { Clock } from '../util/clock.ts';
 import type { Ledger } from '../ledger/ledger.ts';
 import type { LedgerMonitor } from '../telemetry/ledger-monitor.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { RecentActivity } from '../telemetry/recent-activity.ts';
+import type { RequestMemory } from '../upstream/request-memory.ts';
 import { MAX_ADMIN_CONNECTIONS } from './open-files.ts';
 
 export interface AdminOptions {
@@ -19,6 +21,8 @@ export interface AdminOptions {
   /** The certificate for TLS; `undefined`: the listener speaks cleartext. */
   readonly tls: Tls | undefined;
   readonly clock: Clock;
+  /** Holds the requests that clients pipeline. */
+  readonly memory: RequestMemory;
   readonly ledger: Pick<Ledger, 'snapshot' | 'pause' | 'resume'>;
   readonly ledgerMonitor: LedgerMonitor;
   readonly metrics: Pick<Metrics, 'expose'>;
@@ -53,7 +57,11 @@ export function makeAdmin(options: AdminOptions): Admin {
     // Health checks in HTTP/1.0 have no Host field, and a URL needs a host. Browsers always send one.
     hostname: 'localhost',
   });
-  const server = makeServer({}, tls, (incoming, outgoing) => void answer(incoming, outgoing));
+  // Anyone may read `/metrics`, whose answers to a thousand pipelined requests would fill the memory.
+  const pipelining = makePipelining(options);
+  const server = makeServer({}, tls, (incoming, outgoing) => {
+    pipelining.inTurn(incoming, outgoing, () => void answer(incoming, outgoing));
+  });
   server.maxConnections = MAX_ADMIN_CONNECTIONS;
   // With TLS, Node's own list of connections lacks those that are still in their handshake.
   const open = new Set<Socket>();

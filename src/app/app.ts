@@ -211,6 +211,7 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
           isTrustedProxy: (address) => isTrustedProxy(address),
         },
         clock,
+        memory: requestMemory,
         ledger,
         ledgerMonitor,
         metrics,

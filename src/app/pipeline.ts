@@ -64,6 +64,7 @@ export function makePipelines(parts: PipelineParts): (config: Config) => Gateway
   return (config) => {
     const { body, links, callerKeys, hosts, listen } = config;
     const forwardedBy = makeForwardedBy(config.trustedProxies);
+    const watchUnread = makeWatchUnread({ ...body, memory: requestMemory, clock });
     const apiHost = new URL(config.upstream.origin).hostname;
     return makeGateway({
       identify: makeIdentify({
@@ -92,13 +93,13 @@ export function makePipelines(parts: PipelineParts): (config: Config) => Gateway
         clock,
         socketShare,
         idleTimeoutMs: body.idleTimeoutMs,
-        watchUnread: makeWatchUnread({ ...body, memory: requestMemory, clock }),
+        watchUnread,
         rewrite:
           links.rewrite === 'off'
             ? undefined
             : makeRewrite({ ...config.upstream, jsonLinks: links.jsonLinks, forwardedBy }),
       }),
-      refuse: makeRefuse({ log }),
+      refuse: makeRefuse({ log, watchUnread }),
       record: makeRecord({ ...config, recorder, ledger, clock }),
       ledger,
       observer,

@@ -196,7 +196,7 @@ export const SETTINGS = {
     'HEADGATE_BODY_MIN_RATE',
     kinds.bytes,
     '1KiB',
-    'The least size per second of an upload that is streamed, while the API reads it: the average over 10 s, after 10 s. `0`: none.',
+    'The least size per second of an upload that is streamed, while the API reads it: the average over 10 s, after 10 s. Also of a complete answer that waits for its caller, after the idle timeout. `0`: none.',
   ),
   keepAliveTimeout: setting(
     'HEADGATE_KEEPALIVE_TIMEOUT',

@@ -76,7 +76,6 @@ export class Call implements CallerSignal, LinkedListItem<Call>, ReservationHold
   #bytesOut = 0;
   #expectsContinue: boolean;
   #reservation: MemoryReservation | undefined;
-  #isSending = false;
   #gone = false;
   #cutOffBy: GatewayError | undefined;
   /** Most calls have one listener at a time. */
@@ -159,7 +158,6 @@ export class Call implements CallerSignal, LinkedListItem<Call>, ReservationHold
 
   /** An attempt is in flight, so the request must stay in memory. Set by the pipeline alone. */
   set isSending(isSending: boolean) {
-    this.#isSending = isSending;
     this.#reservation?.pin(isSending);
   }
 
@@ -171,7 +169,6 @@ export class Call implements CallerSignal, LinkedListItem<Call>, ReservationHold
     if (this.#reservation !== undefined) return;
     const { priority, caller } = this.identity;
     this.#reservation = memory.reserve(owner, `${priority} ${caller}`, this);
-    this.#reservation.pin(this.#isSending);
     this.#reservation.grow(requestBytes(this.incoming));
   }
 

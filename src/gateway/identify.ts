@@ -17,6 +17,7 @@ import {
   authorizationOf,
   makeRefusePages,
   makeRefuseUncertainFraming,
+  refuseManyHeaders,
   targetOf,
 } from './request-checks.ts';
 import type { TakeBody } from './take-body.ts';
@@ -166,6 +167,7 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
       bucket: undefined,
     };
     call.identity = identity;
+    refuseManyHeaders(call);
     if (method === 'TRACE') throw new GatewayError('method-not-supported', TRACE_DETAIL);
     const authorization = authorizationOf(incoming);
 

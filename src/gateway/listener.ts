@@ -12,6 +12,7 @@ import { followConnections, type ConnectionLimits, type Connections } from './co
 import type { Gateway } from './gateway.ts';
 import { DRAINING_DETAIL, GatewayError, type ShedStatus } from './problem.ts';
 import { makePipelining } from './pipelining.ts';
+import { MAX_HEADERS } from './request-checks.ts';
 import { refuseNonRequests } from './socket-refusals.ts';
 import { makeServer, type Tls } from './tls.ts';
 
@@ -29,8 +30,6 @@ export interface ListenerDependencies extends ConnectionLimits {
   readonly memory: RequestMemory;
   readonly callLimits: CallLimits;
 }
-
-type StartCall = (incoming: IncomingMessage, outgoing: ServerResponse) => void;
 
 /** The server that callers connect to. */
 export interface Listener {
@@ -84,29 +83,22 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
   };
   const pipelining = makePipelining(dependencies);
   const onRequest = (incoming: IncomingMessage, outgoing: ServerResponse): void => {
-    inTurn(incoming, outgoing, start);
+    pipelining.inTurn(incoming, outgoing, () => start(incoming, outgoing));
   };
   const server = makeServer(options, tls, onRequest);
-  // The size is bounded already, and beyond a count Node would drop headers without an error.
-  server.maxHeadersCount = 0;
+  // One more than is accepted, by which the pipeline sees that there are too many.
+  server.maxHeadersCount = MAX_HEADERS + 1;
 
   server.on('checkContinue', (incoming: IncomingMessage, outgoing: ServerResponse) => {
-    inTurn(incoming, outgoing, startAfterContinue);
+    pipelining.inTurn(incoming, outgoing, () => startAfterContinue(incoming, outgoing));
   });
 
   server.on('checkExpectation', (incoming: IncomingMessage, outgoing: ServerResponse) => {
-    inTurn(incoming, outgoing, refuseExpectation);
+    pipelining.inTurn(incoming, outgoing, () => refuseExpectation(incoming, outgoing));
   });
 
   const connections = followConnections(server, { ...dependencies, isTls: tls !== undefined });
   refuseNonRequests(server, calls, pipelining, dependencies);
-
-  /** Starts a request, once all requests before it on its connection have their answers. */
-  function inTurn(incoming: IncomingMessage, outgoing: ServerResponse, run: StartCall): void {
-    if (outgoing.socket === null) {
-      pipelining.hold(incoming, outgoing, () => run(incoming, outgoing));
-    } else run(incoming, outgoing);
-  }
 
   // The gateway handles its own failures, so its promise needs no handler.
   function start(incoming: IncomingMessage, outgoing: ServerResponse): void {

@@ -9,10 +9,10 @@ import { requestBytes, unreadBodyBytes } from './request-bytes.ts';
 /** The requests of each connection that arrived before the one in front of them was answered. */
 export interface Pipelining {
   /**
-   * Runs `start` when the answers in front of this request have ended. The request must not be the
-   * first of its connection: `outgoing.socket` is null. Drops it if the connection closes before.
+   * Runs `start` when the answers in front of this request have ended: at once for the first request
+   * of a connection. Drops it if the connection closes before.
    */
-  hold(incoming: IncomingMessage, outgoing: ServerResponse, start: () => void): void;
+  inTurn(incoming: IncomingMessage, outgoing: ServerResponse, start: () => void): void;
   /** Whether the last held request of a connection has not arrived completely. */
   isIncomplete(socket: object): boolean;
 }
@@ -41,7 +41,7 @@ interface Held extends LinkedListItem<Held> {
  * §9.3.2) would otherwise have as many calls as it can write, over a single connection.
  *
  * Node's parser reports every request of a chunk of up to 64 KiB, so some are held here. They count
- * against the memory of waiting requests; when it is full, the connection is closed.
+ * against the memory of waiting requests. When it is full, the connection that holds most is closed.
  */
 export function makePipelining({ memory, clock }: PipeliningDependencies): Pipelining {
   const connections = new WeakMap<object, HeldRequests>();
@@ -56,11 +56,14 @@ export function makePipelining({ memory, clock }: PipeliningDependencies): Pipel
   }
 
   return {
-    hold(incoming, outgoing, start) {
+    inTurn(incoming, outgoing, start) {
+      if (outgoing.socket !== null) return start();
       const { socket } = incoming;
       if (socket.destroyed) return;
       const bytes = requestBytes(incoming) + unreadBodyBytes(incoming);
-      const reservation = memory.reserve(addressOf(socket), 'pipelined', {
+      // Each connection is a flow of its address, so that the one which holds most is closed.
+      const flow = `pipelined ${socket.remotePort}`;
+      const reservation = memory.reserve(addressOf(socket), flow, {
         evict: () => socket.destroy(),
       });
       const held = heldOf(socket);

@@ -97,6 +97,23 @@ export function targetOf(incoming: IncomingMessage, upstreamHost: string): Targe
 }
 
 /**
+ * The most headers of a request. Each takes memory besides its characters, also while the head of
+ * the request arrives, which is counted nowhere: 64 KiB of short headers would take 400 KB. Common
+ * servers accept about 100.
+ */
+export const MAX_HEADERS = 200;
+
+/**
+ * Throws a {@link GatewayError} for too many headers, and closes the connection with the answer. Node
+ * keeps one more than the limit. Its parser refuses still more, or drops them before Node 24.18.1.
+ */
+export function refuseManyHeaders({ incoming: { rawHeaders }, outgoing }: Call): void {
+  if (rawHeaders.length <= 2 * MAX_HEADERS) return;
+  outgoing.shouldKeepAlive = false;
+  throw new GatewayError('headers-too-large', `expected at most ${MAX_HEADERS} headers, got more`);
+}
+
+/**
  * Returns the Authorization value. Throws a {@link GatewayError} for repeated Host or Authorization
  * lines. HTTP forbids a second Host (RFC 9112 §3.2), and Node keeps only the first of several
  * lines: an attacker could show one value to Headgate and another one to the API.

@@ -92,9 +92,10 @@ export function makeRespond(dependencies: RespondDependencies): Respond {
 
 export interface RefuseDependencies {
   readonly log: Log;
+  readonly watchUnread: WatchUnread;
 }
 
-export function makeRefuse({ log }: RefuseDependencies): Refuse {
+export function makeRefuse({ log, watchUnread }: RefuseDependencies): Refuse {
   return function refuse(call, thrown, shedStatus) {
     const error = asGatewayError(thrown);
     const { outgoing } = call;
@@ -105,12 +106,14 @@ export function makeRefuse({ log }: RefuseDependencies): Refuse {
       return end;
     }
     const { status, headers, body } = toProblem(error, call.id, shedStatus);
-    call.addBytesOut(Buffer.byteLength(body));
+    const bytes = Buffer.byteLength(body);
+    call.addBytesOut(bytes);
     // Without `100 Continue` the caller does not send its body, and Node would read its next
     // request as that body.
     if (call.expectsContinue) outgoing.shouldKeepAlive = false;
     outgoing.writeHead(status, [...headers, 'Server-Timing', timing(call)]);
     outgoing.end(body);
+    watchUnread(call, bytes);
     return end;
   };
 }

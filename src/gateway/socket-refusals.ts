@@ -6,6 +6,7 @@ import type { CallRecorder } from '../telemetry/call-line.ts';
 import type { Call } from './call.ts';
 import type { Pipelining } from './pipelining.ts';
 import { GatewayError, toProblem, type ShedStatus } from './problem.ts';
+import { MAX_HEADERS } from './request-checks.ts';
 
 export interface SocketRefusalDependencies {
   readonly recorder: CallRecorder;
@@ -132,7 +133,7 @@ export function parserProblem(cause: ParserError): GatewayError | undefined {
     return new GatewayError('method-not-supported', detail, { cause });
   }
   if (code === 'HPE_HEADER_OVERFLOW') {
-    const detail = 'the request line and headers are longer than 64 KiB together';
+    const detail = `expected at most ${MAX_HEADERS} headers, and 64 KiB with the request line; got more`;
     return new GatewayError('headers-too-large', detail, { cause });
   }
   if (code === 'ERR_HTTP_REQUEST_TIMEOUT') {

@@ -26,8 +26,10 @@ interface Transfer extends LinkedListItem<Transfer> {
  *
  * A socket is held until its caller has sent or read everything, so callers that are slow on purpose
  * could hold all sockets. An owner may hold them all while no other owner has a call under way, or
- * while some are free. Otherwise its transfers that have waited for their callers for five seconds
- * may hold half of the sockets. The newest ones beyond that are cut off with `socket-share`.
+ * while some are free. Otherwise the owners that have slow transfers and all others together are
+ * parties with equal shares: a single slow owner may hold half of the sockets. A transfer is slow when
+ * it has waited for its caller for five seconds. The newest slow ones beyond an owner's share are cut
+ * off with `socket-share`.
  */
 export class SocketShare {
   readonly #clock: Clock;
@@ -83,22 +85,22 @@ export class SocketShare {
     }
     const isShort = this.#upstream.inUse >= this.#connections && this.#callLimits.owners > 1;
     this.#ticksWithoutFree = isShort ? this.#ticksWithoutFree + 1 : 0;
-    if (this.#ticksWithoutFree >= GRACE_TICKS) this.#cutOffBeyondHalf();
+    if (this.#ticksWithoutFree >= GRACE_TICKS) this.#cutOffBeyondShare();
     this.#tickLater();
   }
 
-  /** At most one owner can hold more than half. */
-  #cutOffBeyondHalf(): void {
+  #cutOffBeyondShare(): void {
     const slow = this.#transfers.all.filter(({ ticksWaited }) => ticksWaited >= GRACE_TICKS);
     const byOwner = Map.groupBy(slow, ({ call }) => call.countedFor);
-    const half = Math.max(1, Math.floor(this.#connections / 2));
+    const parties = Math.min(byOwner.size + 1, this.#callLimits.owners);
+    const share = Math.max(1, Math.floor(this.#connections / parties));
     for (const transfers of byOwner.values()) {
-      for (const { call } of transfers.slice(half)) call.cutOff(tooMany(half));
+      for (const { call } of transfers.slice(share)) call.cutOff(tooMany(share));
     }
   }
 }
 
-function tooMany(half: number): GatewayError {
-  const why = `other callers need a socket to the API, and ${half} bodies of this caller that it sends or reads slowly hold one already`;
+function tooMany(share: number): GatewayError {
+  const why = `other callers need a socket to the API, and ${share} bodies of this caller that it sends or reads slowly hold one already`;
   return new GatewayError('socket-share', why, { retryAfterMs: RETRY_MS });
 }

@@ -2,6 +2,8 @@ import type { ServerResponse } from 'node:http';
 import type { RequestMemory } from '../upstream/request-memory.ts';
 import type { Clock } from '../util/clock.ts';
 import type { Call } from './call.ts';
+import { addressOf } from './caller-address.ts';
+import { requestBytes } from './request-bytes.ts';
 
 /** Watches an answer of `bytes` bytes that was written as a whole, until its caller has read it. */
 export type WatchUnread = (call: Call, bytes: number) => void;
@@ -10,37 +12,47 @@ export interface UnreadAnswersDependencies {
   readonly memory: RequestMemory;
   readonly clock: Clock;
   readonly idleTimeoutMs: number;
-  /** Bytes in a second. */
+  /** Bytes in a second; 0: any rate. */
   readonly leastRate: number;
 }
 
-/** Operating systems take this much without waiting for the caller. */
-const ALWAYS_TAKEN_BYTES = 16 * 1024;
-
 /**
- * An answer that is complete holds no socket to the API any more, but it stays in memory until its
- * caller has read it. Until then it counts against the memory of waiting requests. Its connection is
- * closed if that memory is needed, or when the answer is not read at the least rate after the idle
- * timeout.
+ * An answer that is complete holds no socket to the API any more, but it stays in memory with its
+ * request until its caller has read it. Until then both count against the memory of waiting requests.
+ * The connection is closed if that memory is needed, or when the answer is not read at the least rate
+ * after the idle timeout.
+ *
+ * The operating system has buffers for each connection, of up to some megabytes. A caller can fill
+ * them, so the size of an answer does not show whether it stays here.
  */
 export function makeWatchUnread(dependencies: UnreadAnswersDependencies): WatchUnread {
   const { memory, clock, idleTimeoutMs, leastRate } = dependencies;
-  return function watchUnread({ outgoing, countedFor = '' }, bytes) {
-    if (bytes <= ALWAYS_TAKEN_BYTES || isRead(outgoing)) return;
+
+  function watch({ incoming, outgoing, countedFor }: Call, bytes: number): void {
+    if (isTaken(outgoing)) return;
     const close = (): void => void outgoing.destroy();
-    const reservation = memory.reserve(countedFor, 'unread', { evict: close });
-    const readingMs = leastRate === 0 ? 0 : (bytes / leastRate) * 1000;
-    const timer = clock.after(idleTimeoutMs + readingMs, close);
+    const owner = countedFor ?? addressOf(incoming.socket);
+    const reservation = memory.reserve(owner, 'unread', { evict: close });
+    const timer =
+      leastRate === 0
+        ? undefined
+        : clock.after(idleTimeoutMs + Math.ceil(bytes / leastRate) * 1000, close);
     const stop = (): void => {
-      timer.cancel();
+      timer?.cancel();
       reservation.release();
     };
     outgoing.once('finish', stop).once('close', stop);
-    reservation.grow(bytes);
+    reservation.grow(bytes + requestBytes(incoming));
+  }
+
+  return function watchUnread(call, bytes) {
+    if (isTaken(call.outgoing)) return;
+    // With TLS, the operating system takes an answer a moment later.
+    setImmediate(() => watch(call, bytes));
   };
 }
 
 /** Whether the operating system has all of it, or the connection is closed. */
-function isRead({ writableFinished, destroyed }: ServerResponse): boolean {
-  return writableFinished || destroyed;
+function isTaken({ writableLength, destroyed }: ServerResponse): boolean {
+  return writableLength === 0 || destroyed;
 }

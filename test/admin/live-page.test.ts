@@ -7,6 +7,7 @@ import { makeAdmin } from '../../src/app/admin.ts';
 import { AuthThrottle } from '../../src/http/auth-throttle.ts';
 import { systemClock } from '../../src/util/system-clock.ts';
 import { RecentActivity } from '../../src/telemetry/recent-activity.ts';
+import { RequestMemory } from '../../src/upstream/request-memory.ts';
 import { LedgerMonitor } from '../../src/telemetry/ledger-monitor.ts';
 import { ask } from '../support/ask.ts';
 import { launchBrowser } from '../support/browser.ts';
@@ -184,6 +185,7 @@ test('a thousand calls per second are sampled, and the page shows that and stays
       isTrustedProxy: () => false,
     },
     clock: systemClock,
+    memory: new RequestMemory(0),
     ledger,
     ledgerMonitor: new LedgerMonitor(),
     metrics: { expose: () => Promise.reject(new Error('not used')) },

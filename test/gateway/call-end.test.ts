@@ -129,7 +129,7 @@ async function lineOf(makeSteps: (scene: Scene) => Steps): Promise<CallLine> {
           socketShare: { watch: () => () => undefined },
           watchUnread: () => undefined,
         }),
-        refuse: makeRefuse({ log }),
+        refuse: makeRefuse({ log, watchUnread: () => undefined }),
         record: makeRecord({
           recorder: resolve,
           ledger: { view: () => undefined },

@@ -5,20 +5,24 @@ import { afterEach, expect, test } from 'vitest';
 import { CallLimits } from '../../src/gateway/call-limits.ts';
 import { makeListener, type Listener } from '../../src/gateway/listener.ts';
 import { RequestMemory } from '../../src/upstream/request-memory.ts';
+import type { Call } from '../../src/gateway/call.ts';
 import { FakeClock } from '../support/fake-clock.ts';
+import { exchangeRaw } from '../support/raw-socket.ts';
 
-let listener: Listener | undefined;
+let open: Listener | undefined;
 
 afterEach(() => {
-  listener?.server.closeAllConnections();
-  listener?.server.close();
+  open?.server.closeAllConnections();
+  open?.server.close();
 });
 
-test('a drain does not end before the caller has read the last byte of its answer', async () => {
-  const answer = Buffer.alloc(32 * 1024 * 1024, 'a');
-  listener = makeListener({
-    gateway: ({ outgoing }) => {
-      outgoing.end(answer);
+/** Starts a listener whose calls are answered by `answer`; resolves to its port. */
+async function listening(
+  answer: (call: Call) => void,
+): Promise<{ listener: Listener; port: number }> {
+  const listener = makeListener({
+    gateway: (call) => {
+      answer(call);
       return Promise.resolve();
     },
     recorder: () => undefined,
@@ -33,10 +37,16 @@ test('a drain does not end before the caller has read the last byte of its answe
     maxConnections: 1000,
     maxConnectionsPerAddress: 1000,
   });
+  open = listener;
   listener.server.listen(0, '127.0.0.1');
   await once(listener.server, 'listening');
   const address = listener.server.address();
-  const port = typeof address === 'object' && address !== null ? address.port : 0;
+  return { listener, port: typeof address === 'object' && address !== null ? address.port : 0 };
+}
+
+test('a drain does not end before the caller has read the last byte of its answer', async () => {
+  const answer = Buffer.alloc(32 * 1024 * 1024, 'a');
+  const { listener, port } = await listening(({ outgoing }) => void outgoing.end(answer));
   const outgoing = request({ port, host: '127.0.0.1' });
   outgoing.end();
   const [incoming] = await once(outgoing, 'response');
@@ -54,4 +64,18 @@ test('a drain does not end before the caller has read the last byte of its answe
   });
   await Promise.all([once(incoming, 'end'), drain]);
   expect(bytes).toBe(answer.length);
+});
+
+test('of a request with very many headers, at most a part is kept', async () => {
+  let kept = 0;
+  const { port } = await listening(({ incoming, outgoing }) => {
+    kept = incoming.rawHeaders.length / 2;
+    outgoing.end();
+  });
+  const headers = 'X:\r\n'.repeat(9000);
+  await exchangeRaw(
+    `http://127.0.0.1:${port}`,
+    `GET / HTTP/1.1\r\n${headers}Connection: close\r\n\r\n`,
+  );
+  expect(kept).toBeLessThan(300);
 });

@@ -177,3 +177,15 @@ test('when the memory of waiting requests is full, the connection that pipelines
   call?.outgoing.end('served');
   await modest.until((text) => text.includes('served'));
 });
+
+test('a connection that pipelines less stays open, also if its request is the one too many', async () => {
+  const { started, memory, raw, open } = await listening(150 * 1024);
+  raw.write(get('/1') + get('/2').repeat(14));
+  await until('they are held', () => memory.bytes > 100 * 1024);
+  const modest = await open();
+  modest.write(get('/modest') + get('/behind').repeat(5));
+  await raw.end();
+  const call = started.find(({ incoming }) => incoming.url === '/modest');
+  call?.outgoing.end('served');
+  expect(await modest.until((text) => text.includes('served'))).toMatch(/^HTTP\/1\.1 200 /);
+});

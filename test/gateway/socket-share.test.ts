@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import type { ServerResponse } from 'node:http';
 import { connect } from 'node:net';
 import { expect, onTestFinished, test } from 'vitest';
 import { startApi } from '../support/api.ts';
@@ -11,6 +12,8 @@ import { until } from '../support/setup.ts';
 const MIB = 1024 ** 2;
 const UPLOAD = `PUT /up HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${8 * MIB}\r\n\r\nx`;
 const DOWNLOAD = 'GET /down HTTP/1.1\r\nHost: localhost\r\n\r\n';
+/** Its answer stops after a part, until the API finishes it. */
+const TRICKLE = 'GET /trickle HTTP/1.1\r\nHost: localhost\r\n\r\n';
 const WRITE = 'PUT /call HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n';
 const CALL = 'GET /call HTTP/1.1\r\nHost: localhost\r\n\r\n';
 const ROOM = new Headers({ 'X-RateLimit-Limit': '100', 'X-RateLimit-Remaining': '90' });
@@ -20,6 +23,8 @@ interface Scene {
   readonly gateway: TestGateway;
   /** The requests that have reached the API. */
   readonly arrived: readonly string[];
+  /** Finishes the answers of which the API has sent a part. */
+  readonly finish: () => void;
   /** Sends `request` from an address of this host. Reads its answer unless told otherwise. */
   readonly send: (from: string, request: string, reads?: boolean) => Promise<RawSocket>;
 }
@@ -28,10 +33,15 @@ interface Scene {
 async function setUp(): Promise<Scene> {
   const clock = new FakeClock();
   const arrived: string[] = [];
+  const unfinished: ServerResponse[] = [];
   const api = await startApi((incoming, outgoing) => {
     arrived.push(incoming.url ?? '');
     outgoing.setHeaders(ROOM);
-    if (incoming.url !== '/down') incoming.resume().on('end', () => outgoing.end('done'));
+    if (incoming.url === '/trickle') {
+      outgoing.setHeader('Content-Length', 8);
+      outgoing.write('part');
+      unfinished.push(outgoing);
+    } else if (incoming.url !== '/down') incoming.resume().on('end', () => outgoing.end('done'));
     else {
       outgoing.writeHead(200, { 'Content-Length': 64 * MIB });
       for (let i = 0; i < 64; i++) outgoing.write(Buffer.alloc(MIB));
@@ -59,7 +69,10 @@ async function setUp(): Promise<Scene> {
     raw.write(request);
     return raw;
   };
-  return { clock, gateway, arrived, send };
+  const finish = (): void => {
+    for (const outgoing of unfinished) outgoing.end('done');
+  };
+  return { clock, gateway, arrived, finish, send };
 }
 
 /** Opens transfers that hold all four sockets, all from one address. */
@@ -71,7 +84,7 @@ async function holdAll({ send, arrived }: Scene, kinds: readonly string[]): Prom
     await first.until((text) => text.includes('done'));
   }
   for (const kind of kinds) {
-    held.push(await send('127.0.0.1', kind, kind === UPLOAD));
+    held.push(await send('127.0.0.1', kind, kind !== DOWNLOAD));
     await until('it holds a socket', () => arrived.length === held.length + 2);
   }
   return held;
@@ -120,3 +133,46 @@ test.each([
     expect(calls()).toHaveLength(5);
   },
 );
+
+test('two owners whose slow transfers hold all sockets leave some to a third', async () => {
+  const scene = await setUp();
+  const { send, arrived, gateway } = scene;
+  const held = await holdAll(scene, [UPLOAD, UPLOAD]);
+  for (let i = 3; i <= 4; i++) {
+    held.push(await send('127.0.0.3', UPLOAD));
+    await until('it holds a socket', () => arrived.length === i + 2);
+  }
+  // Both have their half as long as no other owner needs a socket.
+  await pass(20, scene);
+  expect(gateway.log.count('call')).toBe(2);
+
+  const other = await send('127.0.0.2', CALL);
+  await until('the call waits', async () => {
+    await pass(1, scene);
+    return other.received !== '';
+  });
+  expect(other.received).toMatch(/^HTTP\/1\.1 200 /);
+  await until('the newest of both are cut off', () => gateway.log.count('call') === 5);
+  const ends = held.map(({ received }) => received.slice(0, 'HTTP/1.1 503'.length));
+  expect(ends).toEqual(['', 'HTTP/1.1 503', '', 'HTTP/1.1 503']);
+  await pass(30, scene);
+  expect(gateway.log.count('call')).toBe(5);
+});
+
+test('a transfer that waits for the API is not slow, and one that has ended leaves nothing', async () => {
+  const scene = await setUp();
+  const { clock, send, gateway } = scene;
+  const held = await holdAll(scene, [TRICKLE, TRICKLE, TRICKLE, TRICKLE]);
+  await Promise.all(held.map((raw) => raw.until((text) => text.endsWith('part'))));
+  const other = await send('127.0.0.2', CALL);
+  await pass(20, scene);
+  expect(gateway.log.count('call')).toBe(2);
+  scene.finish();
+  await gateway.log.wait('call', 7);
+  await other.until((text) => text.endsWith('done'));
+  for (const raw of held) expect(raw.received).toMatch(/^HTTP\/1\.1 200 [^]*part/);
+  // The check ends when it finds no transfer.
+  const before = clock.pending;
+  await pass(2, scene);
+  expect(clock.pending).toBeLessThan(before);
+});

@@ -1,4 +1,12 @@
-import { expect, test } from 'vitest';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import { expect, onTestFinished, test } from 'vitest';
+import { Call } from '../../src/gateway/call.ts';
+import { GatewayError } from '../../src/gateway/problem.ts';
+import { makeRefuse } from '../../src/gateway/respond.ts';
+import { makeWatchUnread, type WatchUnread } from '../../src/gateway/unread-answers.ts';
+import { makeLog, type Log } from '../../src/telemetry/log.ts';
+import { RequestMemory } from '../../src/upstream/request-memory.ts';
 import { setUpApi } from '../http/setup.ts';
 import { ask } from '../support/ask.ts';
 import { FakeClock } from '../support/fake-clock.ts';
@@ -79,5 +87,72 @@ test('an answer that is read in the end releases its memory', async () => {
   raw.socket.resume();
   await until('all are read', () => answersOn(raw) === 100);
   await until('the memory is free', async () => (await heldBytes(gateway)) === 0);
+  raw.socket.destroy();
+});
+
+/** A call over a connection whose buffers are full, because its caller reads nothing. */
+async function callBehindFullBuffers(): Promise<{ call: Call; raw: RawSocket }> {
+  const server = createServer();
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  onTestFinished(() => void server.close());
+  const address = server.address();
+  if (address === null || typeof address === 'string') throw new Error('the server has no port');
+  const requested = new Promise<Pick<Call, 'incoming' | 'outgoing'>>((resolve) => {
+    server.once('request', (incoming, outgoing) => resolve({ incoming, outgoing }));
+  });
+  const raw = await openRaw(`http://127.0.0.1:${address.port}`);
+  onTestFinished(() => void raw.socket.destroy());
+  raw.socket.pause();
+  raw.write(`GET /a HTTP/1.1\r\nHost: a\r\nX-Long: ${'x'.repeat(10_000)}\r\n\r\n`);
+  const { incoming, outgoing } = await requested;
+  outgoing.socket?.write(Buffer.alloc(64 * 1024 ** 2));
+  return { call: new Call('id', incoming, outgoing, 0), raw };
+}
+
+const refused = new GatewayError('bad-request', 'refused by the test');
+
+test.each<[string, (call: Call, watchUnread: WatchUnread, log: Log) => void]>([
+  [
+    'answer',
+    (call, watchUnread) => {
+      call.outgoing.end('small');
+      watchUnread(call, 5);
+    },
+  ],
+  [
+    'refusal',
+    (call, watchUnread, log) => void makeRefuse({ log, watchUnread })(call, refused, 503),
+  ],
+])(
+  'a small %s behind full buffers counts with its request, and has a time limit',
+  async (_name, answer) => {
+    const clock = new FakeClock();
+    const memory = new RequestMemory(1024 ** 2);
+    const limits = { idleTimeoutMs: 30_000, leastRate: 1024 };
+    const destination = { write: () => undefined };
+    const log = makeLog({ level: 'info', replica: 'test', clock, destination });
+    const { call, raw } = await callBehindFullBuffers();
+    answer(call, makeWatchUnread({ memory, clock, ...limits }), log);
+    await until('it counts', () => memory.bytes > 0);
+    expect(memory.bytes).toBeGreaterThan(18_000);
+    clock.advance(31_000);
+    await once(call.outgoing, 'close');
+    expect(memory.bytes).toBe(0);
+    expect(clock.pending).toBe(0);
+    raw.socket.resume();
+    await raw.end();
+    expect(raw.received).not.toContain('HTTP/1.1 ');
+  },
+);
+
+test('an answer that is not read has no time limit without a least rate', async () => {
+  const { clock, gateway } = await setUp({ HEADGATE_BODY_MIN_RATE: '0' });
+  const raw = await askWithoutReading(gateway);
+  clock.advance(3_600_000);
+  await gateway.log.wait('call', 1);
+  expect(await heldBytes(gateway)).toBeGreaterThan(ANSWER.length);
+  raw.socket.resume();
+  await until('all are read', () => answersOn(raw) === 100);
   raw.socket.destroy();
 });

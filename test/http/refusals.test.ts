@@ -116,6 +116,18 @@ describe('bytes that are not a request are refused with a problem and logged onc
       'headers-too-large',
     ],
     [
+      'too many headers',
+      `GET / HTTP/1.1\r\nHost: a\r\n${'X:\r\n'.repeat(199)}${CLOSE}`,
+      431,
+      'headers-too-large',
+    ],
+    [
+      'far too many headers, the last of them essential',
+      `GET / HTTP/1.1\r\n${'X:\r\n'.repeat(5000)}Host: a\r\n${CLOSE}`,
+      431,
+      'headers-too-large',
+    ],
+    [
       'a body that is too large',
       `POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5000\r\n${CLOSE}`,
       413,

@@ -77,6 +77,17 @@ describe('a bucket map', () => {
     expect(forgotten).toEqual(['a', 'c']);
   });
 
+  test('counts one that is in use again for its owner', () => {
+    const { map, create, rest } = setUp({ maxBuckets: 100, maxBucketsPerOwner: 2 });
+    const a = create('a');
+    for (let i = 0; i < 3; i++) {
+      rest(a);
+      map.use('a');
+    }
+    create('b');
+    expect(create('c')).toEqual(['too-many-buckets-of-owner', 5000]);
+  });
+
   test('keeps one that came to be in use by itself, and forgets it after its next rest', () => {
     const { forgotten, create, rest } = setUp({ maxBuckets: 1 });
     const bucket = create('a');

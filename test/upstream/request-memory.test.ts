@@ -57,6 +57,18 @@ test('a body that is being sent is not evicted, and the next one is evicted inst
   expect(evicted).toEqual(['b1']);
 });
 
+test('a body that is being sent is not evicted in place of an earlier one of its flow', () => {
+  const { memory, evicted, hold } = setUp();
+  hold('a1-waits', 40);
+  const sent = hold('a1-sent', 30, { isPinned: true });
+  hold('b1', 35);
+  expect(evicted).toEqual(['a1-waits']);
+  sent.release();
+  hold('b2', 65);
+  expect(evicted).toEqual(['a1-waits']);
+  expect(memory.bytes).toBe(100);
+});
+
 test('a request whose attempt has ended can be evicted again, and is not the last of its flow', () => {
   const { evicted, hold } = setUp();
   const retried = hold('a1-retried', 40, { isPinned: true });
