@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { GrantKind } from '../../budget/bucket.ts';
-import type { Slots } from '../../budget/slots.ts';
+import { slotEntries, type Slots } from '../../budget/slots.ts';
 import type { Outcome } from '../ledger.ts';
 import type { KnownBucket, LocalObservation, Waiter } from '../transfer.ts';
 
@@ -356,8 +356,7 @@ export function toKnown(known: KnownBucket, now: number): StepKnown {
 }
 
 function toSlots(slots: Slots, now: number): [number, number][] {
-  return slots
-    .entries()
+  return slotEntries(slots)
     .filter(([at]) => at > now)
     .map(([at, count]) => [at - now, count]);
 }
