@@ -1,26 +1,29 @@
 import {
+  FIRST_REQUEST_WAIT_MS,
   FORCED_AFTER_MS,
   type Bucket,
   type Lease,
   UNKNOWN_RESET_WAIT_MS,
   MAX_UNKNOWN_RESET_WAIT_MS,
 } from './bucket.ts';
-import { firstAnswered } from './grants.ts';
 import type { Observation } from './observation.ts';
 import {
+  MAX_MARGIN_MS,
   addSlot,
   countLost,
   fullRefillAt,
-  narrowMargin,
   nextSlotAt,
   refillObserved,
   switchBasis,
   toLocal,
-  widenMargin,
 } from './refill.ts';
 import { shareObserved, shareOfLimit, shareOfRemaining, totalLimit } from './share.ts';
-import { canaryRefused, holdOthers, resetCanaryDelay, scheduleCanary } from './trials.ts';
+import { holdOthers, scheduleCanary } from './trials.ts';
 
+const FIRST_MARGIN_MS = 50;
+/** The factor that narrows the margin. */
+const MARGIN_DECAY = 0.99;
+const MAX_FORCED_AFTER_MS = 900_000;
 const MIN_GUESS_MS = 50;
 /** Beyond this exponent the guess is at its maximum, and 2 to the power of it stays finite. */
 const MAX_EXPONENT = 16;
@@ -38,7 +41,7 @@ export function answered(
   now: number,
   random: () => number,
 ): void {
-  if (lease.kind === 'first') firstAnswered(bucket);
+  if (lease.kind === 'first') bucket.firstWaitMs = FIRST_REQUEST_WAIT_MS;
   const { status, remaining, resetAt, retryAt } = observation;
   const isThrottled = status === 429;
   if (remaining === undefined && !isThrottled) {
@@ -74,7 +77,7 @@ export function answered(
   }
   bucket.forcedAfterMs = FORCED_AFTER_MS;
   bucket.guesses = 0;
-  if (lease.trusted) narrowMargin(bucket);
+  if (lease.trusted) bucket.marginMs *= MARGIN_DECAY;
 }
 
 function answeredWithoutHeaders(bucket: Bucket, status: number, now: number): void {
@@ -158,7 +161,7 @@ function observe(bucket: Bucket, lease: Lease, observation: Observation, now: nu
 
   const spent = limitInAll - remainingInAll;
   const hasReset = refillObserved(bucket, lease, observation, limitInAll, spent, now);
-  if (hasReset || remaining > 0) resetCanaryDelay(bucket);
+  if (hasReset || remaining > 0) bucket.canaryWaitMs = UNKNOWN_RESET_WAIT_MS;
   if (hasReset) bucket.canaryDueAt = undefined;
   else scheduleCanary(bucket, now);
 }
@@ -177,8 +180,13 @@ function refused(
   now: number,
   random: () => number,
 ): void {
-  if (lease.trusted) widenMargin(bucket, uncertaintyMs);
-  if (lease.kind === 'canary') canaryRefused(bucket);
+  if (lease.trusted) {
+    const widerMs = Math.max(bucket.marginMs * 2, FIRST_MARGIN_MS);
+    bucket.marginMs = Math.min(widerMs, uncertaintyMs + MAX_MARGIN_MS);
+  }
+  if (lease.kind === 'canary') {
+    bucket.forcedAfterMs = Math.min(bucket.forcedAfterMs * 2, MAX_FORCED_AFTER_MS);
+  }
   const { blockedUntil, blockedAt } = bucket;
   const isSameRefusal =
     blockedUntil !== undefined && blockedAt !== undefined && lease.grantedAt <= blockedAt;

@@ -1,4 +1,4 @@
-import { FIRST_REQUEST_WAIT_MS, LEASE_MS, type Bucket, type GrantKind } from './bucket.ts';
+import { LEASE_MS, type Bucket, type GrantKind } from './bucket.ts';
 import { available, checkAt, countLost, fullRefillAt, nextSlotAt, paceMs } from './refill.ts';
 import { nextExtraAt, shareGranted, totalLimit } from './share.ts';
 import { areOthersHeld, forcedCanaryAt, scheduleCanary } from './trials.ts';
@@ -26,9 +26,9 @@ export function regularOffer(bucket: Bucket, now: number): GrantKind | undefined
   return inFlight === 0 && now >= checkAt(bucket) ? 'canary' : undefined;
 }
 
-/** Records a grant that {@link offer} allowed. */
-export function granted(bucket: Bucket, kind: GrantKind, now: number): void {
-  bucket.inFlight++;
+/** Records `count` grants, which {@link offer} allowed. */
+export function granted(bucket: Bucket, kind: GrantKind, count: number, now: number): void {
+  bucket.inFlight += count;
   bucket.lastGrantAt = now;
   // Any grant tests the budget as well as a canary does.
   bucket.isCanaryDue = false;
@@ -55,11 +55,6 @@ export function unsent(bucket: Bucket, kind: GrantKind): void {
 export function lost(bucket: Bucket, kind: GrantKind, now: number): void {
   countLost(bucket, now);
   if (kind === 'canary') scheduleCanary(bucket, now);
-}
-
-/** The API answered a first request: the next further one may follow as soon as at first. */
-export function firstAnswered(bucket: Bucket): void {
-  bucket.firstWaitMs = FIRST_REQUEST_WAIT_MS;
 }
 
 /**

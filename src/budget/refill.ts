@@ -1,13 +1,6 @@
-import { LEASE_MS, type Bucket, type ConfiguredLimit, type Lease } from './bucket.ts';
+import { LEASE_MS, type Bucket, type ConfiguredLimit, type Lease, type Share } from './bucket.ts';
 import type { Observation } from './observation.ts';
-import {
-  endReservation,
-  isShareStale,
-  maxSlots,
-  ownRemaining,
-  shareOfLimit,
-  startSpending,
-} from './share.ts';
+import { OTHERS_FIRST_MS, maxSlots, ownRemaining, shareOfLimit, startSpending } from './share.ts';
 import {
   addSlots,
   clearSlots,
@@ -21,10 +14,8 @@ import { addToMax, maxOf } from './windowed-max.ts';
 
 /** The API counted a call at most this long before its answer arrived. */
 const MAX_COUNTED_BEFORE_MS = 1000;
-const FIRST_MARGIN_MS = 50;
-const MAX_MARGIN_MS = 2000;
-/** The factor that narrows the margin. */
-const MARGIN_DECAY = 0.99;
+/** How far the margin may grow beyond the uncertainty of the reset. */
+export const MAX_MARGIN_MS = 2000;
 const UNKNOWN_PACE_MS = 1000;
 
 /*
@@ -154,13 +145,20 @@ export function advance(bucket: Bucket, now: number): void {
     startSpending(bucket, now);
     bucket.isCanaryDue = available(bucket) <= 0;
   }
-  endReservation(bucket, now);
+  if (bucket.share !== undefined) advanceShare(bucket, bucket.share, now);
   if (bucket.canaryDueAt !== undefined && bucket.canaryDueAt <= now) {
     bucket.canaryDueAt = undefined;
     bucket.isCanaryDue = available(bucket) <= 0;
   }
+}
+
+/** Ends the reservation of a share, and tests what remains if the last report is old. */
+function advanceShare(bucket: Bucket, share: Share, now: number): void {
+  const { reservedUntil, observedAt } = share;
+  if (reservedUntil !== undefined && reservedUntil <= now) share.reservedUntil = undefined;
   // Other replicas may have spent what was reported, so a canary tests it, as after a reset.
-  const isUnverified = isShareStale(bucket, now) && bucket.inFlight === 0 && available(bucket) > 0;
+  const isStale = observedAt !== undefined && now - observedAt > OTHERS_FIRST_MS;
+  const isUnverified = isStale && bucket.inFlight === 0 && available(bucket) > 0;
   if (isUnverified && !areOthersHeld(bucket, now)) holdOthers(bucket, now);
 }
 
@@ -191,17 +189,16 @@ function applyReturns(bucket: Bucket, until: number, included: boolean): void {
     const at = Math.min(slotAt, refillAt);
     if (at > until || (at === until && !included)) return;
     bucket.lastReturnAt = at;
-    if (refillAt <= slotAt) refillByReset(bucket, refillAt);
-    else returnSlots(bucket);
+    if (refillAt <= slotAt) {
+      refillByReset(bucket, refillAt);
+    } else {
+      // The stored time is used, because converting it to our clock and back may not be exact.
+      const count = takeSlotsUntil(bucket.slots, bucket.slots.firsts[0] ?? 0);
+      bucket.returns += count;
+      bucket.remaining = Math.min(bucket.limit, bucket.remaining + count);
+      if (bucket.share !== undefined) bucket.share.totalRemaining += count;
+    }
   }
-}
-
-function returnSlots(bucket: Bucket): void {
-  // The stored time is used, because converting it to our clock and back may not be exact.
-  const count = takeSlotsUntil(bucket.slots, bucket.slots.firsts[0] ?? 0);
-  bucket.returns += count;
-  bucket.remaining = Math.min(bucket.limit, bucket.remaining + count);
-  if (bucket.share !== undefined) bucket.share.totalRemaining += count;
 }
 
 /** Assumes that the reset at `at` returned the whole limit, which a canary then tests. */
@@ -274,17 +271,6 @@ export function trustsClock(bucket: Bucket, now: number): boolean {
   const { lastReturnAt, uncertaintyMs } = bucket;
   if (lastReturnAt === undefined || available(bucket) <= 0) return false;
   return now - lastReturnAt <= uncertaintyMs + MAX_MARGIN_MS;
-}
-
-/** The API refused a request that relied on a recent return. */
-export function widenMargin(bucket: Bucket, uncertaintyMs: number): void {
-  const maxMs = uncertaintyMs + MAX_MARGIN_MS;
-  bucket.marginMs = Math.min(Math.max(bucket.marginMs * 2, FIRST_MARGIN_MS), maxMs);
-}
-
-/** The API accepted a request that relied on a recent return. */
-export function narrowMargin(bucket: Bucket): void {
-  bucket.marginMs *= MARGIN_DECAY;
 }
 
 /**

@@ -1,7 +1,7 @@
 import type { Bucket, Share } from './bucket.ts';
 
 /** How long the other replicas have to spend their own shares first. */
-const OTHERS_FIRST_MS = 1000;
+export const OTHERS_FIRST_MS = 1000;
 /** A grant belongs to a burst when at least the share's limit divided by this remains after it. */
 const BURSTS_PER_SHARE = 4;
 
@@ -59,12 +59,6 @@ export function startSpending(bucket: Bucket, now: number): void {
   if (own > 1) share.reservedUntil = now + OTHERS_FIRST_MS;
 }
 
-/** Ends the reservation when its time is over. */
-export function endReservation({ share }: Bucket, now: number): void {
-  const until = share?.reservedUntil;
-  if (share !== undefined && until !== undefined && until <= now) share.reservedUntil = undefined;
-}
-
 /** Records a grant, after which `own` operations of the share are available. */
 export function shareGranted(bucket: Bucket, own: number, paceMs: number, now: number): void {
   const { share, limit } = bucket;
@@ -120,12 +114,6 @@ export function shareObserved(
   share.observedAt = at;
   share.totalRemaining = totalRemaining;
   share.isMeasured = share.isMeasured || grantedAt >= share.measuresFrom;
-}
-
-/** Whether the last report is so old that other replicas may have spent what it showed. */
-export function isShareStale({ share }: Bucket, now: number): boolean {
-  const observedAt = share?.observedAt;
-  return observedAt !== undefined && now - observedAt > OTHERS_FIRST_MS;
 }
 
 /** Whether this replica spent its whole share. */

@@ -1,16 +1,17 @@
 /** How many distinct times a chunk has at most. */
 const CHUNK_ENTRIES = 64;
 /** The largest number of chunks. */
-const MAX_CHUNKS = 64;
-/** From half of that on, times are rounded up to a grain, which is this part of the period. */
-const GRAINS = (MAX_CHUNKS * CHUNK_ENTRIES) / 2;
+const MAX_CHUNKS = 32;
+/** With more chunks than this, times are rounded up, to one of {@link TIMES_PER_PERIOD}. */
+const CROWDED_CHUNKS = 12;
+const TIMES_PER_PERIOD = 1024;
 
 /**
  * The spent slots, sorted by the time at which the API returns them.
  *
  * Slots with the same time share an entry, so a fixed window of any size is one entry. Where a large
- * limit needs more than some 2000 entries, times are rounded up to a grain of the period. That bounds the
- * number of entries, and delays each slot by at most a two-thousandth of the period.
+ * limit needs more than some 800 entries, times are rounded up. That bounds the number of entries, and
+ * delays each slot by at most a thousandth of the period.
  *
  * Neighbouring entries form a chunk. Slots are added near the end and removed at the start, so most
  * calls touch the last or the first chunk. In Redis, a step reads only the chunks that it touches.
@@ -28,6 +29,8 @@ export interface Slots {
   firsts: number[];
   /** The number of slots of each chunk; parallel to `chunks`. */
   totals: number[];
+  /** Whether it differs from what is stored in Redis. */
+  isChanged: boolean;
   /** How many chunks were made, which is the number of the last one. */
   made: number;
   /** Reads a stored chunk by its number. In this process every chunk is in memory. */
@@ -39,7 +42,7 @@ export interface SlotChunk {
   id: number;
   times: number[];
   counts: number[];
-  /** Whether it differs from what is stored. */
+  /** Whether it differs from what is stored in Redis. */
   isChanged: boolean;
 }
 
@@ -51,6 +54,7 @@ export function makeSlots(): Slots {
     chunks: [],
     firsts: [],
     totals: [],
+    isChanged: true,
     made: 0,
     read: undefined,
   };
@@ -59,8 +63,8 @@ export function makeSlots(): Slots {
 /** Adds `count` slots that return at `at`. `spanMs` is how far ahead such times can be. */
 export function addSlots(slots: Slots, at: number, count: number, spanMs: number): void {
   const { chunks } = slots;
-  const grain = spanMs / GRAINS;
-  const isCrowded = chunks.length > MAX_CHUNKS / 2;
+  const grain = spanMs / TIMES_PER_PERIOD;
+  const isCrowded = chunks.length > CROWDED_CHUNKS;
   const time = isCrowded && grain > 0 ? Math.ceil(at / grain) * grain : at;
   addEntry(slots, time, count);
   if (chunks.length > MAX_CHUNKS) mergeFirstChunk(slots);
@@ -70,6 +74,7 @@ function addEntry(slots: Slots, time: number, count: number): void {
   const { chunks, firsts, totals } = slots;
   slots.lastAt = slots.size === 0 ? time : Math.max(slots.lastAt, time);
   slots.size += count;
+  slots.isChanged = true;
   let place = chunks.length - 1;
   while (place > 0 && (firsts[place] ?? 0) > time) place--;
   if (place < 0) {
@@ -195,6 +200,7 @@ export function nthSlotAt(slots: Slots, n: number): number | undefined {
 
 /** Moves all times by `ms`, because the clock on which they are stored changed. */
 export function moveSlots(slots: Slots, ms: number): void {
+  slots.isChanged = true;
   slots.lastAt += ms;
   for (let place = 0; place < slots.chunks.length; place++) {
     slots.firsts[place] = (slots.firsts[place] ?? 0) + ms;
@@ -205,6 +211,7 @@ export function moveSlots(slots: Slots, ms: number): void {
 }
 
 export function clearSlots(slots: Slots): void {
+  slots.isChanged = true;
   slots.size = 0;
   slots.head = 0;
   slots.chunks = [];
@@ -277,6 +284,7 @@ function mergeFirstChunk(slots: Slots): void {
 }
 
 function dropFirstChunk(slots: Slots): void {
+  slots.isChanged = true;
   slots.size -= slots.totals[0] ?? 0;
   slots.head = 0;
   slots.chunks.shift();
@@ -290,6 +298,7 @@ function moveHead(slots: Slots, times: readonly number[], head: number, taken: n
     dropFirstChunk(slots);
     return;
   }
+  slots.isChanged = true;
   slots.head = head;
   slots.size -= taken;
   slots.totals[0] = (slots.totals[0] ?? 0) - taken;

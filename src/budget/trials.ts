@@ -1,14 +1,8 @@
-import {
-  FORCED_AFTER_MS,
-  MAX_UNKNOWN_RESET_WAIT_MS,
-  UNKNOWN_RESET_WAIT_MS,
-  type Bucket,
-} from './bucket.ts';
+import { FORCED_AFTER_MS, MAX_UNKNOWN_RESET_WAIT_MS, type Bucket } from './bucket.ts';
 
 /** How long other requests wait for the canary's answer, after the uncertainty of the reset. */
 const HOLD_MS = 1000;
 const FORCED_UNDER_RETRY_AFTER_MS = 600_000;
-const MAX_FORCED_AFTER_MS = 900_000;
 
 /*
  * When a canary is granted: a single request that tests an assumption about the budget.
@@ -37,20 +31,10 @@ export function scheduleCanary(bucket: Bucket, now: number): void {
   bucket.canaryWaitMs = Math.min(bucket.canaryWaitMs * 2, MAX_UNKNOWN_RESET_WAIT_MS);
 }
 
-/** Resets the delay of {@link scheduleCanary}: something remains, or a reset was reported. */
-export function resetCanaryDelay(bucket: Bucket): void {
-  bucket.canaryWaitMs = UNKNOWN_RESET_WAIT_MS;
-}
-
 /** Returns when a canary is granted in any state, because nothing else was granted for so long. */
 export function forcedCanaryAt(bucket: Bucket): number {
   const { blockedUntil, isRetryAfter, forcedAfterMs, lastGrantAt } = bucket;
   const isUnderRetryAfter = blockedUntil !== undefined && isRetryAfter;
   const atLeastMs = isUnderRetryAfter ? FORCED_UNDER_RETRY_AFTER_MS : FORCED_AFTER_MS;
   return lastGrantAt + Math.max(forcedAfterMs, atLeastMs);
-}
-
-/** The API refused a canary: the next forced one waits twice as long. */
-export function canaryRefused(bucket: Bucket): void {
-  bucket.forcedAfterMs = Math.min(bucket.forcedAfterMs * 2, MAX_FORCED_AFTER_MS);
 }

@@ -41,7 +41,7 @@ describe('the slots', () => {
         const expected: unknown[] = [];
         for (const [kind, value] of plan) {
           if (kind === 'add') {
-            addSlots(slots, value, 1, 50);
+            addSlots(slots, value, 1, 0);
             list = [...list, value].sort((a, b) => a - b);
           } else if (kind === 'take') {
             actual.push(takeSlotsUntil(slots, value));
@@ -76,14 +76,14 @@ describe('the slots', () => {
     const lateBy: number[] = [];
     for (let i = 0; i < 20_000; i++) addSlots(slots, i * 3.7, 1, 74_000);
     expect(slots.size).toBe(20_000);
-    expect(slotEntries(slots).length).toBeLessThanOrEqual(4096);
+    expect(slotEntries(slots).length).toBeLessThanOrEqual(2048);
     for (let i = 0; i < 20_000; i += 97) {
       const returned = 20_000 - slots.size + takeSlotsUntil(slots, i * 3.7);
       expect(returned).toBeLessThanOrEqual(i + 1);
       lateBy.push(i + 1 - returned);
     }
-    // At most one or two grains of the period late: 36 ms, ten slots.
-    expect(Math.max(...lateBy)).toBeLessThanOrEqual(25);
+    // A thousandth of the period late is 72 ms, twenty slots; one that shares its time may be the last.
+    expect(Math.max(...lateBy)).toBeLessThanOrEqual(40);
   });
 
   test('are empty after clear', () => {

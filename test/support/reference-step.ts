@@ -1,7 +1,6 @@
 import { LocalBudget, type LocalLease } from '../../src/ledger/local/local-budget.ts';
 import { FairQueue, type Priority, type QueuedItem } from '../../src/queue/fair-queue.ts';
 import {
-  WIRE_KINDS,
   type StepBatch,
   type StepGranted,
   type StepObservation,
@@ -371,7 +370,7 @@ function takePrefetched({ all }: Prefetched, step: number): LocalLease {
 }
 
 function entryOf(id: string, { kind, observation, trusted }: LocalLease): StepGranted {
-  return [id, WIRE_KINDS[kind], observation, trusted];
+  return [id, kind, observation, trusted];
 }
 
 function priorityOf(text: string): Priority {

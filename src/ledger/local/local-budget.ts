@@ -96,7 +96,7 @@ export class LocalBudget {
     const kind = offer(this.#bucket, now);
     if (kind === undefined) throw new Error('a grant was requested while the bucket offered none');
     const lease = this.#addLease(kind, now, trustsClock(this.#bucket, now));
-    granted(this.#bucket, kind, now);
+    granted(this.#bucket, kind, 1, now);
     return lease;
   }
 

@@ -34,7 +34,7 @@ describe('the cost of a step', () => {
   async function settleFirst(remaining: number): Promise<void> {
     const report = { status: 200, limit: 200, remaining, resetIn: 60_000 };
     const observation = { ...report, sameWithin: 0, uncertainty: 0, random: 0 };
-    await step({ settled: [['t1', 'probe', 0, false, 'answered', observation]] });
+    await step({ settled: [['t1', 'first', 0, false, 'answered', observation]] });
   }
 
   async function step(more: Partial<StepBatch> = {}) {
@@ -100,7 +100,9 @@ describe('the cost of a step', () => {
     const before = (await step({ tickets: tickets(256) })).numbers.waiting;
     const report = { status: 200, limit: 200, remaining: 200, resetIn: 60_000 };
     const observation = { ...report, sameWithin: 0, uncertainty: 0, random: 0 };
-    const reply = await step({ settled: [['late', 'slot', 99, false, 'answered', observation]] });
+    const reply = await step({
+      settled: [['late', 'regular', 99, false, 'answered', observation]],
+    });
     expect(reply.granted).toHaveLength(128);
     expect(reply.wakeIn).toBe(0);
     expect(reply.numbers.waiting).toBe(before - 128);
