@@ -1,13 +1,6 @@
-import type { Random } from '../util/clock.ts';
-import { Backoff } from './backoff.ts';
-import { InFlight, type GrantKind, type Lease, type LeaseStart } from './in-flight.ts';
-import { NewestObservation } from './observation-order.ts';
-import { RemainingReader, ResetClock, type Observation, type OffsetBounds } from './observation.ts';
-import { Refill } from './refill.ts';
-import { Share, WHOLE_BUDGET, type KnownBudget } from './share.ts';
-import { Canary, Opening } from './trials.ts';
-
-export type { GrantKind, Lease } from './in-flight.ts';
+import type { Basis } from './observation.ts';
+import { makeSlots, type Slots } from './slots.ts';
+import { makeWindowedMax, type WindowedMax } from './windowed-max.ts';
 
 /** A limit that the configuration states, for an API that reports none. */
 export interface ConfiguredLimit {
@@ -15,8 +8,35 @@ export interface ConfiguredLimit {
   readonly periodMs: number;
 }
 
+/** Why a grant was given: regularly, as the first request of an unopened bucket, or as a canary. */
+export type GrantKind = 'regular' | 'first' | 'canary';
+
+/** A lease without an answer counts as spent after this time. Its request continues. */
+export const LEASE_MS = 10_000;
+
+/** A granted request that has no answer yet, and the state of its bucket when it was granted. */
+export interface Lease {
+  readonly kind: GrantKind;
+  readonly grantedAt: number;
+  /** How many observations there were. An answer to the lease is newer than all of them. */
+  readonly observation: number;
+  /** How many operations had been lost. The answer may not count those that are lost later. */
+  readonly losses: number;
+  /** How many slots had returned. The answer may not count those that return later. */
+  readonly returns: number;
+  /**
+   * Whether the grant relied on a slot that returned by our reading of the API's clock. A 429 to it
+   * shows that the reading was early.
+   */
+  readonly trusted: boolean;
+  /** 1 when this lease is itself counted as lost, else 0. */
+  loss: number;
+  /** Whether a slot was recorded for the lease although it has no answer. */
+  recorded: boolean;
+}
+
 /**
- * Models one budget at the API and decides when a request may be sent.
+ * Models one budget at the API: the record that decides when a request may be sent.
  *
  * Each spent operation is a slot. The API returns a slot at the reset that the operation's own
  * answer reported. This one rule fits fixed windows, aligned windows, sliding logs and leaky
@@ -40,448 +60,198 @@ export interface ConfiguredLimit {
  * A metered bucket grants requests while `available` is positive, except in these states:
  *
  * - blocked: after a 429 nothing is granted until its Retry-After, until the next slot returns, or
- *   for a guessed time ({@link Backoff}).
+ *   for a guessed time.
  * - held: `remaining` is assumed and not reported, for example after a reset. One canary is
- *   granted, and all other requests wait for its answer ({@link Canary}).
+ *   granted, and all other requests wait for its answer.
  * - exhausted: nothing is available, and no time is known at which a slot returns. A canary is
- *   granted after a delay ({@link Canary}).
- * - uncounted: nothing is available, but slots have returned that the newest observation may not
- *   count. A canary is granted to find out ({@link Refill}).
+ *   granted after a delay.
+ * - in doubt: nothing is available, but slots have returned that the newest observation may not
+ *   count. A canary is granted to find out.
  *
- * While replicas cannot coordinate, each one holds a share of the budget. `limit`, `remaining` and
- * `available` are then those of the share. A replica that used up its share may borrow what the
- * others leave unused ({@link Share}).
+ * Any other grant tests the budget as well as a canary does, so each grant clears a due canary.
  *
- * This class owns `limit` and `remaining`; each of its members owns one further rule. Times whose
- * names end in `At` or `Until` are in milliseconds on `Clock.now`, unless stated otherwise.
+ * While replicas cannot coordinate, each one holds a share of the budget. `limit` and `remaining`
+ * are then those of the share.
  *
- * The scripts of the shared ledger contain the same model in Lua. A differential test compares the
- * two.
+ * Times end in `At` or `Until` and are in milliseconds on the ledger's clock, unless stated
+ * otherwise; a time that is not known is undefined. The record has only plain data: the ledger in
+ * this process keeps it in memory, and the one in Redis packs it. The functions beside it are the
+ * only code that changes it. They are also generated into Lua (`npm run lua`).
  */
-export class Bucket {
-  #phase: 'unopened' | 'unmetered' | 'metered' = 'unopened';
+export interface Bucket {
+  phase: 'unopened' | 'unmetered' | 'metered';
   /** Whether the API reported a limit, to this bucket or to the ledger that it continues. */
-  #hasReportedLimit = false;
-  #limit = 0;
-  #remaining = 0;
-  /** How much earlier than reported the newest observation's reset may be. */
-  #uncertaintyMs = 0;
+  hasReportedLimit: boolean;
+  limit: number;
+  remaining: number;
+  /** Present while several replicas spend the budget and cannot coordinate. */
+  share: Share | undefined;
 
-  readonly #remainingReader = new RemainingReader();
-  #share = WHOLE_BUDGET;
-  readonly #resetClock = new ResetClock();
-  readonly #inFlight = new InFlight();
-  readonly #newest = new NewestObservation();
-  readonly #refill = new Refill(this.#resetClock);
-  readonly #backoff = new Backoff(this.#newest, this.#refill);
-  readonly #canary: Canary;
-  readonly #opening = new Opening();
+  /** How many leases are in flight. The ledger keeps the leases themselves. */
+  inFlight: number;
+  /** How many operations were lost: spent without an observation. */
+  losses: number;
+  /** How many slots have returned. */
+  returns: number;
 
-  constructor(now: number, configured?: ConfiguredLimit) {
-    this.#canary = new Canary(now);
-    if (configured !== undefined) this.setConfiguredLimit(configured);
-  }
+  /** How many observations were the newest until now. Each lease records it when granted. */
+  observations: number;
+  /** When the newest one arrived. */
+  observedAt: number | undefined;
+  /** The newest observation as the API reported it; the reset is on the clock of `basis`. */
+  reportedRemaining: number;
+  reportedResetAt: number | undefined;
+  stamp: number | undefined;
+  sameWithinMs: number;
+  /** How much earlier than reported its reset may be. */
+  uncertaintyMs: number;
+  /** Whether the API reports `remaining` before it counts the call that it answers. */
+  countsBefore: boolean;
 
-  /**
-   * Applies a limit from the configuration, at first or after a reload. A limit that the API reported
-   * takes precedence: then this does nothing.
-   */
-  setConfiguredLimit({ limit, periodMs }: ConfiguredLimit): void {
-    if (this.#hasReportedLimit) return;
-    // What is spent stays spent under the new limit.
-    const spent = this.#phase === 'metered' ? this.#limit - this.#remaining : 0;
-    this.#phase = 'metered';
-    this.#limit = this.#share.limitOf(limit);
-    this.#remaining = Math.max(0, this.#limit - spent);
-    this.#refill.setConfiguredPeriod(periodMs, this.#share.maxSlots(this.#limit, this.#remaining));
-  }
+  /** How the API reports resets, and its clock minus ours: at least this many milliseconds. */
+  basis: Basis;
+  offsetMs: number;
+  /** Spent slots, and the newest observation's reset until it passes, on the clock of `basis`. */
+  slots: Slots;
+  resetAt: number | undefined;
+  observedPeriodMs: WindowedMax;
+  /** The period of the configured limit, used until a period is observed. */
+  configuredPeriodMs: number | undefined;
+  /** Slots that return until then are assumed to be in the newest observation's `remaining`. */
+  countedUntil: number | undefined;
+  lastReturnAt: number | undefined;
+  /** The safety margin that delays all returns. */
+  marginMs: number;
 
-  /**
-   * Continues a budget that another ledger kept, with one of `replicas` equal shares of it. What the
-   * API reports from now on is divided as well. `known.slots` are this replica's own slots, and are
-   * not divided.
-   */
-  startShare(known: KnownBudget, replicas: number, now: number): void {
-    const { reported, blockedUntil, slots } = known;
-    this.#share = new Share(replicas, now);
-    if (blockedUntil !== undefined && blockedUntil > now) this.#backoff.restore(blockedUntil);
-    if (reported === undefined && this.#phase === 'metered') {
-      this.#limit = this.#share.limitOf(this.#limit);
-      this.#remaining = Math.min(this.#remaining, this.#limit);
-    }
-    if (reported === undefined) return;
-    this.#phase = 'metered';
-    this.#hasReportedLimit = true;
-    this.#limit = this.#share.limitOf(reported.limit);
-    this.#remaining = this.#share.shareOf(reported.remaining);
-    this.#share.observed(reported.remaining, reported.at ?? now, -Infinity);
-    this.#uncertaintyMs = reported.uncertaintyMs;
-    this.#resetClock.setBasis('delay');
-    this.#refill.restore(reported.resetAt, reported.periodMs, reported.limit);
-    for (const [at, count] of slots) {
-      for (let i = 0; i < count; i++) if (at > now) this.#refill.addSlot(at, now);
-    }
-    this.#refill.keepLast(reported.limit - reported.remaining);
-    this.#share.startSpending(now, this.#ownRemaining);
-    if (reported.resetAt === undefined || reported.resetAt <= now) this.#canary.schedule(now);
-  }
+  /** Slots in doubt: it is unknown whether the newest observation counts their return. */
+  doubtful: number;
+  /** They return between these times. */
+  doubtFrom: number | undefined;
+  doubtUntil: number | undefined;
+  /** Operations that the newest observation counts as spent, and of which we have no slot. */
+  unmatched: number;
+  /** The recent maximum of what other consumers certainly had spent. */
+  othersSpent: WindowedMax;
 
-  /** Adds a lease that another ledger granted. Leases must be added oldest first. */
-  addLease(kind: GrantKind, grantedAt: number): Lease {
-    const lease = this.#inFlight.add(this.#leaseStart(kind, grantedAt, false));
-    if (kind === 'canary') this.#canary.restore(lease);
-    return lease;
-  }
+  /** When the back-off after a 429 ends; undefined when there is none. */
+  blockedUntil: number | undefined;
+  /** Whether that is the API's Retry-After. */
+  isRetryAfter: boolean;
+  /** When the back-off started, and how many observations there were. */
+  blockedAt: number | undefined;
+  blockedObservation: number;
+  /** How many back-offs in a row were guessed. */
+  guesses: number;
 
-  /** Whether any lease is in flight. The ledger must keep such a bucket for the answer. */
-  get hasLeases(): boolean {
-    return this.#inFlight.size > 0;
-  }
+  lastGrantAt: number;
+  /** When the canary in flight was granted. */
+  canaryAt: number | undefined;
+  /** Until when all requests but the canary wait, as what is available is an assumption. */
+  heldUntil: number | undefined;
+  /** Whether a canary is due although nothing is available. */
+  isCanaryDue: boolean;
+  /** When the scheduled canary becomes due, and the delay of the next one. */
+  canaryDueAt: number | undefined;
+  canaryWaitMs: number;
+  /** How long after the last grant a canary is granted in any state. */
+  forcedAfterMs: number;
 
-  /**
-   * Applies everything that happened up to `now`: leases that expired, slots that returned, the
-   * reset, the end of a back-off. Callers must call it before any other method at the same `now`.
-   */
-  advance(now: number, offset: OffsetBounds): void {
-    this.#resetClock.offset = offset;
-    for (;;) {
-      const leaseAt = this.#inFlight.nextExpiryAt;
-      const { nextSlotAt, fullRefillAt } = this.#refill;
-      // The order matters: the reset also returns the slot of a lease that expired before it.
-      if (Math.min(leaseAt, nextSlotAt, fullRefillAt) > now) break;
-      if (leaseAt <= nextSlotAt && leaseAt <= fullRefillAt) this.#expireOldest(now);
-      else if (fullRefillAt <= nextSlotAt) this.#refillByReset(fullRefillAt);
-      else this.#returnSlots();
-    }
-    // If slots returned meanwhile, the next regular grant tests the API. Otherwise a canary does.
-    if (this.#backoff.endIfOver(now)) {
-      this.#share.startSpending(now, this.#ownRemaining);
-      this.#canary.dueIfEmpty(this.#available);
-    }
-    this.#share.advance(now);
-    this.#canary.advance(now, this.#available);
-    // Other replicas may have spent what was reported, so a canary tests it, as after a reset.
-    const isUnverified = this.#share.isStale(now) && !this.hasLeases && this.#available > 0;
-    if (isUnverified && !this.#canary.holdsOthers(now)) {
-      this.#canary.holdOthers(now, this.#uncertaintyMs);
-    }
-  }
-
-  /** Returns the kind of grant that a request can have now; `undefined` when it must wait. */
-  offer(now: number): GrantKind | undefined {
-    return this.#regularOffer(now) ?? (now >= this.#forcedCanaryAt ? 'canary' : undefined);
-  }
-
-  /** Grants one request. Throws when {@link offer} returns `undefined`. */
-  grant(now: number): Lease {
-    const kind = this.offer(now);
-    if (kind === undefined) throw new Error('a grant was requested while the bucket offered none');
-    const trustsClock =
-      this.#available > 0 && this.#refill.hasRecentReturn(now, this.#uncertaintyMs);
-    const lease = this.#inFlight.add(this.#leaseStart(kind, now, trustsClock));
-    if (this.#share.isShared) this.#share.granted(now, this.#available, this.#limit, this.#paceMs);
-    this.#canary.granted(lease, now);
-    if (kind === 'first') this.#opening.firstRequestGranted(now);
-    return lease;
-  }
-
-  /**
-   * Ends `lease` with its answer, whose headers arrived at `now`. `random` is the jitter of a back-off
-   * after a 429 that reports no time.
-   */
-  answered(lease: Lease, observation: Observation, now: number, random: Random): void {
-    const wasInFlight = this.#endLease(lease);
-    if (lease.kind === 'first') this.#opening.firstRequestAnswered();
-    const isThrottled = observation.status === 429;
-    const { resetAt } = observation;
-    if (observation.remaining === undefined && !isThrottled) {
-      if (wasInFlight) this.#answeredWithoutHeaders(observation.status, now);
-      return;
-    }
-    if (observation.remaining === undefined && resetAt === undefined) {
-      this.#opening.narrow();
-      this.#remaining = 0;
-      this.#refused(lease, observation, now, random);
-      return;
-    }
-    this.#switchBasis(observation);
-    const isResetPast = resetAt !== undefined && this.#resetClock.toLocal(resetAt) <= now;
-    const isRefused = isThrottled && (observation.remaining ?? 0) === 0;
-    if (isResetPast && (this.#refill.resetAt ?? now) > now) {
-      // Its numbers belong to an earlier window, but a Retry-After is an instruction.
-      if (isRefused && (observation.retryAt ?? now) > now) {
-        this.#refused(lease, observation, now, random);
-      }
-      return;
-    }
-
-    const isUnrecorded = (wasInFlight || !lease.recorded) && !isThrottled;
-    if (isUnrecorded && resetAt !== undefined && !isResetPast) this.#refill.addSlot(resetAt, now);
-    if (!this.#newest.isBefore(lease, observation)) {
-      this.#refill.olderAnswered();
-      return;
-    }
-    this.#observe(lease, observation, now);
-    if (isRefused) this.#refused(lease, observation, now, random);
-    else this.#accepted(lease);
-  }
-
-  /** Ends `lease`, whose request was never sent and cost nothing. */
-  unsent(lease: Lease): void {
-    if (!this.#endLease(lease)) return;
-    if (lease.kind === 'canary') this.#canary.dueIfEmpty(this.#available);
-    if (lease.kind === 'first') this.#opening.requestAgain();
-  }
-
-  /**
-   * Ends `lease`, whose request may have reached the API and will have no answer. It counts as spent.
-   */
-  lost(lease: Lease, now: number): void {
-    if (!this.#endLease(lease)) return;
-    this.#countLost(now);
-    if (lease.kind === 'canary') this.#canary.schedule(now);
-  }
-
-  /** Returns the earliest time at which {@link offer} may change. It is always finite. */
-  nextWakeAt(now: number): number {
-    let at = this.#forcedCanaryAt;
-    const consider = (time: number | undefined): void => {
-      if (time !== undefined && time > now && time < at) at = time;
-    };
-    consider(this.#backoff.until);
-    consider(this.#refill.nextSlotAt);
-    consider(this.#refill.fullRefillAt);
-    const { checkAt } = this.#refill;
-    if (!this.hasLeases) consider(checkAt);
-    consider(this.#canary.othersHeldUntil);
-    consider(this.#nextExtraAt);
-    consider(this.#share.reservedUntil);
-    consider(this.#canary.dueAt);
-    if (this.#phase === 'unopened') consider(this.#opening.nextRequestAt);
-    const dependsOnLeases =
-      this.#share.isShared ||
-      this.#canary.isInFlight ||
-      this.#phase !== 'metered' ||
-      checkAt < Infinity;
-    if (dependsOnLeases) consider(this.#inFlight.nextExpiryAt);
-    return Math.max(at, now);
-  }
-
-  /**
-   * Forecasts when the `rank`th waiting ticket (from 1) is granted; `undefined` when too little is
-   * known. The forecast assumes that no other consumer spends the budget.
-   */
-  eta(rank: number, now: number): number | undefined {
-    const start = Math.max(now, this.#backoff.until ?? now);
-    const unblockedAt = this.#etaUnblocked(rank, now);
-    if (unblockedAt === undefined) return this.#backoff.until === undefined ? undefined : start;
-    return Math.max(start, unblockedAt);
-  }
-
-  /** Returns the numbers that the admin API and the metrics show. */
-  view(now: number): BucketNumbers {
-    const isMetered = this.#phase === 'metered';
-    const { resetAt } = this.#refill;
-    const blockedUntil = this.#backoff.until;
-    return {
-      ...(isMetered ? { limit: this.#limit, remaining: Math.max(0, this.#ownRemaining) } : {}),
-      ...(resetAt === undefined || resetAt <= now ? {} : { resetInMs: resetAt - now }),
-      ...(blockedUntil === undefined ? {} : { blockedForMs: blockedUntil - now }),
-      leases: this.#inFlight.size,
-    };
-  }
-
-  get #available(): number {
-    return this.#phase === 'metered' ? this.#ownRemaining - this.#inFlight.size : 0;
-  }
-
-  /** What remains of this replica's share. Without other replicas, what remains of the budget. */
-  get #ownRemaining(): number {
-    return this.#share.ownRemaining(this.#remaining, this.#limit, this.#refill.slotCount);
-  }
-
-  get #isShareUsedUp(): boolean {
-    return this.#refill.slotCount + this.#inFlight.size >= this.#limit;
-  }
-
-  /** When a request may be granted beyond this replica's share; `Infinity` when it may not. */
-  get #nextExtraAt(): number {
-    return this.#share.nextExtraAt(this.#inFlight.size, this.#isShareUsedUp);
-  }
-
-  /** The interval between operations when all replicas together spend the budget evenly. */
-  get #paceMs(): number {
-    return this.#refill.paceMs(this.#share.totalOf(this.#limit));
-  }
-
-  #leaseStart(kind: GrantKind, grantedAt: number, trustedClock: boolean): LeaseStart {
-    const { returns } = this.#refill;
-    return { kind, grantedAt, observationCount: this.#newest.count, returns, trustedClock };
-  }
-
-  #regularOffer(now: number): GrantKind | undefined {
-    if (this.#backoff.until !== undefined) return undefined;
-    const inFlight = this.#inFlight.size;
-    if (this.#phase === 'unopened') {
-      return inFlight === 0 || now >= this.#opening.nextRequestAt ? 'first' : undefined;
-    }
-    if (this.#phase === 'unmetered') return inFlight < this.#opening.window ? 'regular' : undefined;
-    const available = this.#ownRemaining - inFlight;
-    const isAllowed = available > 0 || now >= this.#nextExtraAt;
-    if (isAllowed && !this.#canary.holdsOthers(now)) return 'regular';
-    // While a lease is in flight, its answer shows what a canary would find out.
-    const isCheckDue = inFlight === 0 && now >= this.#refill.checkAt;
-    return isCheckDue || this.#canary.isAllowed(available) ? 'canary' : undefined;
-  }
-
-  get #forcedCanaryAt(): number {
-    return this.#canary.forcedAt(this.#backoff.isByRetryAfter);
-  }
-
-  /** Converts the stored resets when the API changes the clock on which it reports them. */
-  #switchBasis({ basis, resetAt }: Observation): void {
-    if (resetAt === undefined) return;
-    const shiftMs = this.#resetClock.setBasis(basis);
-    if (shiftMs === 0) return;
-    this.#refill.move(shiftMs);
-    this.#newest.move(shiftMs);
-  }
-
-  #expireOldest(now: number): void {
-    const lease = this.#inFlight.expireOldest();
-    if (lease === undefined) return;
-    this.#canary.ended(lease);
-    lease.recorded = this.#countLost(now);
-    if (lease.kind === 'canary') this.#canary.schedule(now);
-  }
-
-  #returnSlots(): void {
-    const count = this.#refill.returnSlots();
-    this.#remaining = Math.min(this.#limit, this.#remaining + count);
-    this.#share.returned(count);
-  }
-
-  /** Assumes that the reset at `at` returned the whole limit, which a canary then tests. */
-  #refillByReset(at: number): void {
-    this.#remaining = Math.max(0, this.#limit - this.#refill.refillByReset());
-    this.#share.startSpending(at, this.#ownRemaining);
-    this.#canary.dueIfEmpty(this.#available);
-    this.#canary.holdOthers(at, this.#uncertaintyMs);
-  }
-
-  /** Ends a lease. Returns false when it had expired before. */
-  #endLease(lease: Lease): boolean {
-    const wasInFlight = this.#inFlight.end(lease);
-    this.#canary.ended(lease);
-    return wasInFlight;
-  }
-
-  /**
-   * Counts an operation as spent that has no observation of its own. Returns whether its slot has a
-   * known time of return.
-   */
-  #countLost(now: number): boolean {
-    this.#inFlight.countLost();
-    if (this.#phase !== 'metered') return false;
-    this.#remaining = Math.max(0, this.#remaining - 1);
-    this.#share.spent();
-    const hasReturnTime = this.#refill.addLost(now);
-    this.#refill.keepLast(this.#share.maxSlots(this.#limit, this.#remaining));
-    const isExhausted = this.#remaining === 0 && this.#inFlight.size === 0;
-    if (!hasReturnTime && isExhausted) this.#canary.schedule(now);
-    return hasReturnTime;
-  }
-
-  #answeredWithoutHeaders(status: number, now: number): void {
-    if (this.#phase === 'metered') {
-      // An API that reports its limit does so on every answer that it counts. A 4xx without rate
-      // headers was refused before it was counted. A 5xx may have failed after it was counted.
-      const isUncounted = this.#hasReportedLimit && status >= 400 && status < 500;
-      if (!isUncounted) this.#countLost(now);
-      return;
-    }
-    if (this.#phase === 'unopened') this.#opening.requestAgain();
-    if (status < 200 || status >= 300) return;
-    this.#phase = 'unmetered';
-    this.#opening.widen();
-  }
-
-  #observe(lease: Lease, observation: Observation, now: number): void {
-    const { remaining: reported = 0, uncertaintyMs } = observation;
-    const isThrottled = observation.status === 429;
-    const isFirst = this.#newest.count === 0;
-    const wasAssumed = this.#canary.othersHeldUntil !== undefined;
-    const totalLimit = Math.max(observation.limit ?? this.#share.totalOf(this.#limit), reported, 1);
-    const isAlone = (isFirst || wasAssumed) && lease.kind !== 'regular';
-    if (isAlone && !isThrottled) this.#remainingReader.learn(reported, totalLimit);
-    const limit = this.#share.limitOf(totalLimit);
-    const totalRemaining = this.#remainingReader.afterCall(reported, isThrottled);
-    // The number may not include operations that were lost while this request was in flight.
-    const remaining = Math.max(
-      0,
-      this.#share.shareOf(totalRemaining) - this.#inFlight.lostDuring(lease),
-    );
-    const isOtherLimit = !isFirst && limit !== this.#limit && remaining > this.#remaining;
-
-    this.#phase = 'metered';
-    this.#hasReportedLimit = true;
-    this.#newest.replace(observation);
-    this.#limit = limit;
-    this.#remaining = remaining;
-    this.#uncertaintyMs = uncertaintyMs;
-    this.#share.observed(totalRemaining, now, lease.grantedAt);
-    this.#canary.observed();
-    // A higher `remaining` under another limit is a raised quota, or the budget of another route. A
-    // canary finds out which, as after a reset.
-    if (isOtherLimit) this.#canary.holdOthers(now, uncertaintyMs);
-    if (remaining > 0) this.#backoff.lift(lease);
-
-    const { isShared } = this.#share;
-    const counts = {
-      limit: totalLimit,
-      spent: totalLimit - totalRemaining,
-      inFlight: this.#inFlight.size,
-      isShared,
-    };
-    const hasReset = this.#refill.observed(lease, observation, counts, now);
-    if (hasReset || remaining > 0) this.#canary.resetDelay();
-    if (hasReset) this.#canary.unschedule();
-    else this.#canary.schedule(now);
-  }
-
-  #accepted(lease: Lease): void {
-    this.#canary.accepted();
-    this.#backoff.accepted();
-    if (lease.trustedClock) this.#refill.narrowMargin();
-  }
-
-  #refused(lease: Lease, observation: Observation, now: number, random: Random): void {
-    if (lease.trustedClock) this.#refill.widenMargin(observation.uncertaintyMs);
-    if (lease.kind === 'canary') this.#canary.refused();
-    if (this.#backoff.refused(lease, observation, now, random)) this.#canary.unschedule();
-  }
-
-  #etaUnblocked(rank: number, now: number): number | undefined {
-    if (this.#phase !== 'metered') return undefined;
-    const ahead = rank - Math.max(0, this.#available) - 1;
-    if (ahead < 0) return now;
-    if (!this.#share.isShared) return this.#refill.nthReturnAt(ahead, this.#limit);
-    const returnAt = this.#refill.nthReturnAt(ahead, Math.max(this.#limit, this.#refill.slotCount));
-    const extraAt = this.#share.nthExtraAt(
-      ahead,
-      this.#inFlight.size,
-      this.#isShareUsedUp,
-      this.#paceMs,
-    );
-    return extraAt < (returnAt ?? Infinity) ? extraAt : returnAt;
-  }
+  /** When a further first request may be granted, and the delay of the one after it. */
+  nextFirstAt: number;
+  firstWaitMs: number;
+  /** How many unmetered requests may be in flight: the window of slow start. */
+  window: number;
 }
 
-/** What a bucket shows at one time. Without a known limit it has neither limit nor remaining. */
-export interface BucketNumbers {
-  readonly limit?: number;
-  readonly remaining?: number;
-  readonly resetInMs?: number;
-  readonly blockedForMs?: number;
-  readonly leases: number;
+/**
+ * One replica's share of a budget, while several replicas spend it and cannot coordinate.
+ *
+ * The share is an equal part of the limit, and at most the same part of what the API reports as
+ * remaining. A replica that used up its share may borrow what the others leave unused:
+ *
+ * - It borrows one operation at a time, at the pace at which the whole budget refills, and only while
+ *   at least one remains for every replica.
+ * - It waits first, whenever all replicas may start to spend at the same time, so that the others
+ *   can spend their own shares.
+ * - What remains below that is for replicas that did not use up their shares. Each reclaims one
+ *   operation at a time, at the pace of its own share. Replicas that borrowed then see less than one
+ *   operation for each replica, and stop until more returns.
+ */
+export interface Share {
+  /** At least two. */
+  readonly replicas: number;
+  /** When this replica may next borrow. */
+  borrowAt: number;
+  /** When this replica may next reclaim an operation of its own share that others borrowed. */
+  reclaimAt: number;
+  /** Until when one operation of the share is reserved; undefined when none is. */
+  reservedUntil: number | undefined;
+  observedAt: number | undefined;
+  /**
+   * What remains of the whole budget, as far as this replica knows: what the API reported, plus own
+   * slots that returned since, minus own operations that were lost since.
+   */
+  totalRemaining: number;
+  /** The answer to a request that was granted from then on shows what the other replicas leave. */
+  measuresFrom: number;
+  /** Whether such an answer has arrived. */
+  isMeasured: boolean;
+}
+
+/** How long to wait where no time of return is known: at first, and at most after doubling. */
+export const UNKNOWN_RESET_WAIT_MS = 1000;
+export const MAX_UNKNOWN_RESET_WAIT_MS = 60_000;
+/** How long to wait for a further first request, at first. */
+export const FIRST_REQUEST_WAIT_MS = 1000;
+/** After this long without any grant, a canary is granted in any state. */
+export const FORCED_AFTER_MS = 60_000;
+
+export function makeBucket(now: number): Bucket {
+  return {
+    phase: 'unopened',
+    hasReportedLimit: false,
+    limit: 0,
+    remaining: 0,
+    share: undefined,
+    inFlight: 0,
+    losses: 0,
+    returns: 0,
+    observations: 0,
+    observedAt: undefined,
+    reportedRemaining: 0,
+    reportedResetAt: undefined,
+    stamp: undefined,
+    sameWithinMs: 0,
+    uncertaintyMs: 0,
+    countsBefore: false,
+    basis: 'instant',
+    offsetMs: 0,
+    slots: makeSlots(),
+    resetAt: undefined,
+    observedPeriodMs: makeWindowedMax(),
+    configuredPeriodMs: undefined,
+    countedUntil: undefined,
+    lastReturnAt: undefined,
+    marginMs: 0,
+    doubtful: 0,
+    doubtFrom: undefined,
+    doubtUntil: undefined,
+    unmatched: 0,
+    othersSpent: makeWindowedMax(),
+    blockedUntil: undefined,
+    isRetryAfter: false,
+    blockedAt: undefined,
+    blockedObservation: 0,
+    guesses: 0,
+    lastGrantAt: now,
+    canaryAt: undefined,
+    heldUntil: undefined,
+    isCanaryDue: false,
+    canaryDueAt: undefined,
+    canaryWaitMs: UNKNOWN_RESET_WAIT_MS,
+    forcedAfterMs: FORCED_AFTER_MS,
+    nextFirstAt: 0,
+    firstWaitMs: FIRST_REQUEST_WAIT_MS,
+    window: 1,
+  };
 }

@@ -1,18 +1,24 @@
-import { WindowedMax } from '../util/windowed-max.ts';
-import type { Lease } from './in-flight.ts';
-import type { Observation, ResetClock } from './observation.ts';
-import { Slots } from './slots.ts';
-import { UncountedSlots } from './uncounted-slots.ts';
+import { LEASE_MS, type Bucket, type ConfiguredLimit, type Lease, type Share } from './bucket.ts';
+import type { Observation } from './observation.ts';
+import { OTHERS_FIRST_MS, maxSlots, ownRemaining, shareOfLimit, startSpending } from './share.ts';
+import {
+  addSlots,
+  clearSlots,
+  countSlotsBefore,
+  keepLastSlots,
+  moveSlots,
+  takeSlotsUntil,
+} from './slots.ts';
+import { areOthersHeld, holdOthers, scheduleCanary } from './trials.ts';
+import { addToMax, maxOf } from './windowed-max.ts';
 
 /** The API counted a call at most this long before its answer arrived. */
 const MAX_COUNTED_BEFORE_MS = 1000;
-const FIRST_MARGIN_MS = 50;
-const MAX_MARGIN_MS = 2000;
-/** The factor that narrows the margin. */
-const MARGIN_DECAY = 0.99;
+/** How far the margin may grow beyond the uncertainty of the reset. */
+export const MAX_MARGIN_MS = 2000;
 const UNKNOWN_PACE_MS = 1000;
 
-/**
+/*
  * When spent operations return: the slots, the reset that returns all of them, and the length of a
  * period.
  *
@@ -20,226 +26,264 @@ const UNKNOWN_PACE_MS = 1000;
  * known. A 429 soon after a return shows that our reading of the clock is early. A safety margin then
  * delays all returns. It doubles with each such 429, and shrinks with each request that is accepted
  * soon after a return.
+ *
+ * A slot may return so close to the newest observation that its number may or may not include it. The
+ * bucket assumes that it is included, which never overruns the budget. The next answer nearly always
+ * corrects it. With no lease in flight and no other return soon, such slots would stay unused for up
+ * to a period. A canary then checks for them once they have certainly returned. It is granted only if
+ * the number has room for them: it must count more operations as spent than our slots and the recent
+ * operations of other consumers explain.
  */
-export class Refill {
-  readonly #resetClock: ResetClock;
-  readonly #slots = new Slots();
-  /** The reset that the newest observation reported, until it passes. On the API's clock. */
-  #resetAt: number | undefined;
-  readonly #observedPeriodMs = new WindowedMax();
-  /** The period of the configured limit, used until a period is observed. */
-  #configuredPeriodMs: number | undefined;
-  /** Slots that return until then are assumed to be in the newest observation's `remaining`. */
-  #countedUntil = Number.NEGATIVE_INFINITY;
-  readonly #uncounted = new UncountedSlots();
-  #returns = 0;
-  #lastReturnAt = Number.NEGATIVE_INFINITY;
-  #marginMs = 0;
 
-  constructor(resetClock: ResetClock) {
-    this.#resetClock = resetClock;
+/** Converts a time on the clock of the API's resets to ours: the latest possible. */
+export function toLocal({ basis, offsetMs }: Bucket, time: number): number {
+  return basis === 'instant' ? time - offsetMs : time;
+}
+
+/** Converts a time on our clock to the clock of the API's resets. */
+export function fromLocal({ basis, offsetMs }: Bucket, localTime: number): number {
+  return basis === 'instant' ? localTime + offsetMs : localTime;
+}
+
+/** Converts the stored resets when the API changes the clock on which it reports them. */
+export function switchBasis(bucket: Bucket, { basis, resetAt }: Observation): void {
+  if (resetAt === undefined || basis === bucket.basis) return;
+  bucket.basis = basis;
+  const ms = basis === 'instant' ? bucket.offsetMs : -bucket.offsetMs;
+  if (ms === 0) return;
+  moveSlots(bucket.slots, ms);
+  if (bucket.resetAt !== undefined) bucket.resetAt += ms;
+  if (bucket.reportedResetAt !== undefined) bucket.reportedResetAt += ms;
+}
+
+/** Returns how many requests may be granted now; 0 for a bucket that is not metered. */
+export function available(bucket: Bucket): number {
+  return bucket.phase === 'metered' ? ownRemaining(bucket) - bucket.inFlight : 0;
+}
+
+/** Returns the longest period observed recently, else that of the configured limit. */
+export function periodMs({ observedPeriodMs, configuredPeriodMs }: Bucket): number | undefined {
+  return maxOf(observedPeriodMs) ?? configuredPeriodMs;
+}
+
+/** Returns the interval between operations when all replicas spend `limit` of them evenly. */
+export function paceMs(bucket: Bucket, limit: number): number {
+  const period = periodMs(bucket);
+  return period === undefined ? UNKNOWN_PACE_MS : period / limit;
+}
+
+/** Returns when the next slot returns; `Infinity` when no slot is known. */
+export function nextSlotAt(bucket: Bucket): number {
+  const first = bucket.slots.firsts[0];
+  return first === undefined ? Infinity : toLocal(bucket, first) + bucket.marginMs;
+}
+
+/** Returns when the reset returns the whole limit; `Infinity` when no reset is known. */
+export function fullRefillAt(bucket: Bucket): number {
+  const { resetAt } = bucket;
+  return resetAt === undefined ? Infinity : toLocal(bucket, resetAt) + bucket.marginMs;
+}
+
+/** Returns how many slots are assumed to have returned after the API counted. */
+export function uncountedSlots({ doubtful, unmatched, othersSpent }: Bucket): number {
+  return Math.max(0, Math.min(doubtful, unmatched - (maxOf(othersSpent) ?? 0)));
+}
+
+/**
+ * Returns when a canary should check for uncounted slots. `Infinity` when there are none, or when
+ * another slot returns soon: the answer to the request that spends it shows them as well.
+ */
+export function checkAt(bucket: Bucket): number {
+  const { doubtFrom, doubtUntil, marginMs } = bucket;
+  if (doubtFrom === undefined || doubtUntil === undefined || uncountedSlots(bucket) === 0) {
+    return Infinity;
   }
+  const at = doubtUntil + marginMs;
+  const nextReturnAt = Math.min(nextSlotAt(bucket), fullRefillAt(bucket));
+  return nextReturnAt - at > doubtUntil - doubtFrom ? at : Infinity;
+}
 
-  /** The newest observation's reset without the margin; `undefined` once it has passed. */
-  get resetAt(): number | undefined {
-    return this.#resetAt === undefined ? undefined : this.#resetClock.toLocal(this.#resetAt);
-  }
+/** Adds a slot that returns at `at` on the clock of the API's resets. */
+export function addSlot(bucket: Bucket, at: number, now: number): void {
+  const localAt = toLocal(bucket, at);
+  // The newest observation's `remaining` already includes this slot.
+  if (bucket.countedUntil !== undefined && localAt <= bucket.countedUntil) return;
+  addSlots(bucket.slots, at, 1, Math.max(periodMs(bucket) ?? 0, localAt - now));
+}
 
-  /** How many slots are spent. */
-  get slotCount(): number {
-    return this.#slots.size;
-  }
-
-  /** When the next slot returns; `Infinity` when no slot is known. */
-  get nextSlotAt(): number {
-    const { first } = this.#slots;
-    return first === undefined ? Infinity : this.#resetClock.toLocal(first) + this.#marginMs;
-  }
-
-  /** When the reset returns the whole limit; `Infinity` when no reset is known. */
-  get fullRefillAt(): number {
-    return this.#resetAt === undefined
-      ? Infinity
-      : this.#resetClock.toLocal(this.#resetAt) + this.#marginMs;
-  }
-
-  /** When the next slot or the whole limit returns; `Infinity` when neither is known. */
-  get nextReturnAt(): number {
-    return Math.min(this.nextSlotAt, this.fullRefillAt);
-  }
-
-  /** How many slots have returned until now. */
-  get returns(): number {
-    return this.#returns;
-  }
-
-  /**
-   * When a canary should check for uncounted slots. `Infinity` when there are none, or when another
-   * slot returns soon: the answer to the request that spends it shows them as well.
-   */
-  get checkAt(): number {
-    if (this.#uncounted.count === 0) return Infinity;
-    const at = this.#uncounted.until + this.#marginMs;
-    return this.nextReturnAt - at > this.#uncounted.spanMs ? at : Infinity;
-  }
-
-  /** Applies the period of a configured limit, under which at most `maxSlots` slots are spent. */
-  setConfiguredPeriod(periodMs: number, maxSlots: number): void {
-    this.#configuredPeriodMs = periodMs;
-    this.#slots.keepLast(maxSlots);
-  }
-
-  /** Continues a reset and a period that another ledger knew. */
-  restore(resetAt: number | undefined, periodMs: number | undefined, limit: number): void {
-    this.#resetAt = resetAt;
-    if (periodMs !== undefined) this.#observedPeriodMs.add(periodMs, observationsToRemember(limit));
-  }
-
-  /** Adds a slot that returns at `at` on the API's clock. */
-  addSlot(at: number, now: number): void {
-    const localAt = this.#resetClock.toLocal(at);
-    // The newest observation's `remaining` already includes this slot.
-    if (localAt <= this.#countedUntil) return;
-    this.#slots.add(at, Math.max(this.#periodMs ?? 0, localAt - now));
-  }
-
-  /**
-   * Adds the slot of an operation that has no reset of its own, a period from now. Returns false when
-   * neither a reset nor a configured period is known: then it is unknown when the slot returns.
-   */
-  addLost(now: number): boolean {
-    if (this.#resetAt === undefined && this.#configuredPeriodMs === undefined) return false;
-    const periodFromNow = this.#resetClock.fromLocal(now + (this.#periodMs ?? 0));
+/**
+ * Counts an operation as spent that has no observation of its own. Its slot returns a period from
+ * now. Returns whether that time is known, which needs a reset or a configured period.
+ */
+export function countLost(bucket: Bucket, now: number): boolean {
+  bucket.losses++;
+  if (bucket.phase !== 'metered') return false;
+  bucket.remaining = Math.max(0, bucket.remaining - 1);
+  if (bucket.share !== undefined) bucket.share.totalRemaining--;
+  const { resetAt, configuredPeriodMs } = bucket;
+  const hasReturnTime = resetAt !== undefined || configuredPeriodMs !== undefined;
+  if (hasReturnTime) {
+    const periodFromNow = fromLocal(bucket, now + (periodMs(bucket) ?? 0));
     // The operation's own reset may be later than the newest that was reported.
-    this.addSlot(Math.max(this.#resetAt ?? periodFromNow, periodFromNow), now);
-    return true;
+    addSlot(bucket, Math.max(resetAt ?? periodFromNow, periodFromNow), now);
   }
+  keepLastSlots(bucket.slots, maxSlots(bucket));
+  const isExhausted = bucket.remaining === 0 && bucket.inFlight === 0;
+  if (!hasReturnTime && isExhausted) scheduleCanary(bucket, now);
+  return hasReturnTime;
+}
 
-  /** Drops the earliest slots beyond `count`: the API has already returned them. */
-  keepLast(count: number): void {
-    this.#slots.keepLast(count);
+/**
+ * Applies what the time up to `now` changes: slots that returned, the reset, the end of a back-off.
+ * Ledgers must call it before any other function at the same `now`, and expire leases before it.
+ */
+export function advance(bucket: Bucket, now: number): void {
+  applyReturns(bucket, now, true);
+  // If slots returned meanwhile, the next regular grant tests the API. Otherwise a canary does.
+  if (bucket.blockedUntil !== undefined && bucket.blockedUntil <= now) {
+    bucket.blockedUntil = undefined;
+    startSpending(bucket, now);
+    bucket.isCanaryDue = available(bucket) <= 0;
   }
-
-  /** Removes the slots that return at {@link nextSlotAt}, and returns their number. */
-  returnSlots(): number {
-    const at = this.nextSlotAt;
-    this.#lastReturnAt = at;
-    // The stored time is used, because converting it to our clock and back may not be exact.
-    const count = this.#slots.takeUntil(this.#slots.first ?? at);
-    this.#returns += count;
-    return count;
-  }
-
-  /** Applies the reset at {@link fullRefillAt}. Returns how many operations count as still spent. */
-  refillByReset(): number {
-    const at = this.fullRefillAt;
-    this.#lastReturnAt = at;
-    this.#returns += this.#slots.size;
-    // Operations that were lost after the newest observation may return later than its reset: in a
-    // sliding log they do, in a window they do not. They count until the canary is answered.
-    if (this.#resetAt !== undefined) this.#slots.takeUntil(this.#resetAt);
-    const stillSpent = this.#slots.countBefore(
-      this.#resetClock.fromLocal(at + (this.#periodMs ?? 0) + 1),
-    );
-    this.#slots.clear();
-    this.#resetAt = undefined;
-    return stillSpent;
-  }
-
-  /** Applies the newest observation, the answer to `lease`. Returns whether its reset is ahead. */
-  observed(lease: Lease, observation: Observation, counts: ObservedCounts, now: number): boolean {
-    const { resetAt, uncertaintyMs } = observation;
-    const { limit, spent, inFlight, isShared } = counts;
-    // The API counted the call at or after this time. Without the bound, a slow answer would make
-    // the period too long.
-    const countedAt = Math.max(lease.grantedAt, now - MAX_COUNTED_BEFORE_MS);
-    const countedUntil = now + uncertaintyMs;
-    const alreadyCounted = this.#slots.takeUntil(this.#resetClock.fromLocal(countedUntil));
-    this.#slots.keepLast(spent);
-    const returned = this.#returns - lease.returns + alreadyCounted;
-    // In a share, operations without a slot show nothing: the other replicas spend as well.
-    const unmatched = isShared ? 0 : spent - this.#slots.size;
-    const span = observationsToRemember(limit);
-    this.#uncounted.observed({ countedAt, countedUntil, returned, unmatched, inFlight }, span);
-    this.#countedUntil = countedUntil;
-    const localAt = resetAt === undefined ? now : this.#resetClock.toLocal(resetAt);
-    this.#resetAt = localAt > now ? resetAt : undefined;
-    if (this.#resetAt === undefined) return false;
-    this.#observedPeriodMs.add(localAt - countedAt, span);
-    return true;
-  }
-
-  /** Records an answer that is older than the newest observation. */
-  olderAnswered(): void {
-    this.#uncounted.olderAnswered();
-  }
-
-  /** Whether a return is so recent that a 429 to a grant at `now` shows that it was early. */
-  hasRecentReturn(now: number, uncertaintyMs: number): boolean {
-    return now - this.#lastReturnAt <= uncertaintyMs + MAX_MARGIN_MS;
-  }
-
-  /** The API refused a request that relied on a recent return. */
-  widenMargin(uncertaintyMs: number): void {
-    const maxMs = uncertaintyMs + MAX_MARGIN_MS;
-    this.#marginMs = Math.min(Math.max(this.#marginMs * 2, FIRST_MARGIN_MS), maxMs);
-  }
-
-  /** The API accepted a request that relied on a recent return. */
-  narrowMargin(): void {
-    this.#marginMs *= MARGIN_DECAY;
-  }
-
-  /**
-   * Forecasts when the `n`th operation from now (from 0) returns, if each one is spent again at once:
-   * first the slots, then `limit` operations at each reset. `undefined` when too little is known.
-   */
-  nthReturnAt(n: number, limit: number): number | undefined {
-    const { fullRefillAt, checkAt } = this;
-    const uncounted = checkAt === Infinity ? 0 : this.#uncounted.count;
-    if (n < uncounted) return checkAt;
-    const rank = (n - uncounted) % limit;
-    const periods = Math.floor((n - uncounted) / limit);
-    const slotsBeforeReset =
-      fullRefillAt === Infinity
-        ? this.#slots.size
-        : this.#slots.countBefore(this.#resetClock.fromLocal(fullRefillAt - this.#marginMs));
-    const slotAt = rank < slotsBeforeReset ? this.#slots.nth(rank) : undefined;
-    const at =
-      slotAt === undefined ? fullRefillAt : this.#resetClock.toLocal(slotAt) + this.#marginMs;
-    if (at === Infinity) return undefined;
-    if (periods === 0) return at;
-    return this.#periodMs === undefined ? undefined : at + periods * this.#periodMs;
-  }
-
-  /** The interval between operations when `limit` of them are spread evenly over a period. */
-  paceMs(limit: number): number {
-    return this.#periodMs === undefined ? UNKNOWN_PACE_MS : this.#periodMs / limit;
-  }
-
-  /** Moves all stored times by `ms`, because the clock on which they are stored changed. */
-  move(ms: number): void {
-    this.#slots.move(ms);
-    if (this.#resetAt !== undefined) this.#resetAt += ms;
-  }
-
-  get #periodMs(): number | undefined {
-    return this.#observedPeriodMs.value ?? this.#configuredPeriodMs;
+  if (bucket.share !== undefined) advanceShare(bucket, bucket.share, now);
+  if (bucket.canaryDueAt !== undefined && bucket.canaryDueAt <= now) {
+    bucket.canaryDueAt = undefined;
+    bucket.isCanaryDue = available(bucket) <= 0;
   }
 }
 
-/** The whole budget's numbers, as the newest observation reports them. */
-export interface ObservedCounts {
-  readonly limit: number;
-  /** Operations that the API counts as spent. */
-  readonly spent: number;
-  /** Leases in flight, which the API may count among them. */
-  readonly inFlight: number;
-  /** Whether other replicas spend shares of the same budget. */
-  readonly isShared: boolean;
+/** Ends the reservation of a share, and tests what remains if the last report is old. */
+function advanceShare(bucket: Bucket, share: Share, now: number): void {
+  const { reservedUntil, observedAt } = share;
+  if (reservedUntil !== undefined && reservedUntil <= now) share.reservedUntil = undefined;
+  // Other replicas may have spent what was reported, so a canary tests it, as after a reset.
+  const isStale = observedAt !== undefined && now - observedAt > OTHERS_FIRST_MS;
+  const isUnverified = isStale && bucket.inFlight === 0 && available(bucket) > 0;
+  if (isUnverified && !areOthersHeld(bucket, now)) holdOthers(bucket, now);
 }
 
-/** Long enough to outlast one extreme value, and short enough to notice a changed period. */
-function observationsToRemember(limit: number): number {
+/**
+ * Counts the oldest lease as lost. It has had no answer for {@link LEASE_MS}; a later answer may
+ * still arrive. Ledgers must expire all such leases, oldest first, before they call {@link advance}.
+ */
+export function expireLease(bucket: Bucket, lease: Lease, now: number): void {
+  // The order matters: the reset also returns the slot of a lease that expired before it.
+  applyReturns(bucket, lease.grantedAt + LEASE_MS, false);
+  endLease(bucket, lease);
+  lease.loss = 1;
+  lease.recorded = countLost(bucket, now);
+  if (lease.kind === 'canary') scheduleCanary(bucket, now);
+}
+
+/** Ends a lease in flight. */
+export function endLease(bucket: Bucket, lease: Lease): void {
+  bucket.inFlight--;
+  if (lease.kind === 'canary' && bucket.canaryAt === lease.grantedAt) bucket.canaryAt = undefined;
+}
+
+/** Applies the returns before `until`, or at it if it is `included`. */
+function applyReturns(bucket: Bucket, until: number, included: boolean): void {
+  for (;;) {
+    const slotAt = nextSlotAt(bucket);
+    const refillAt = fullRefillAt(bucket);
+    const at = Math.min(slotAt, refillAt);
+    if (at > until || (at === until && !included)) return;
+    bucket.lastReturnAt = at;
+    if (refillAt <= slotAt) {
+      refillByReset(bucket, refillAt);
+    } else {
+      // The stored time is used, because converting it to our clock and back may not be exact.
+      const count = takeSlotsUntil(bucket.slots, bucket.slots.firsts[0] ?? 0);
+      bucket.returns += count;
+      bucket.remaining = Math.min(bucket.limit, bucket.remaining + count);
+      if (bucket.share !== undefined) bucket.share.totalRemaining += count;
+    }
+  }
+}
+
+/** Assumes that the reset at `at` returned the whole limit, which a canary then tests. */
+function refillByReset(bucket: Bucket, at: number): void {
+  const { slots, resetAt } = bucket;
+  bucket.returns += slots.size;
+  // Operations that were lost after the newest observation may return later than its reset: in a
+  // sliding log they do, in a window they do not. They count until the canary is answered.
+  if (resetAt !== undefined) takeSlotsUntil(slots, resetAt);
+  const nextRefillAt = fromLocal(bucket, at + (periodMs(bucket) ?? 0) + 1);
+  bucket.remaining = Math.max(0, bucket.limit - countSlotsBefore(slots, nextRefillAt));
+  clearSlots(slots);
+  bucket.resetAt = undefined;
+  startSpending(bucket, at);
+  bucket.isCanaryDue = available(bucket) <= 0;
+  holdOthers(bucket, at);
+}
+
+/** Applies the newest observation, the answer to `lease`. Returns whether its reset is ahead. */
+export function refillObserved(
+  bucket: Bucket,
+  lease: Lease,
+  { resetAt, uncertaintyMs }: Observation,
+  totalLimit: number,
+  spent: number,
+  now: number,
+): boolean {
+  const { slots } = bucket;
+  // The API counted the call at or after this time. Without the bound, a slow answer would make
+  // the period too long.
+  const countedAt = Math.max(lease.grantedAt, now - MAX_COUNTED_BEFORE_MS);
+  const countedUntil = now + uncertaintyMs;
+  const alreadyCounted = takeSlotsUntil(slots, fromLocal(bucket, countedUntil));
+  keepLastSlots(slots, spent);
+  const span = observationsToRemember(totalLimit);
+  const returned = bucket.returns - lease.returns + alreadyCounted;
+  // In a share, operations without a slot show nothing: the other replicas spend as well.
+  const unmatched = bucket.share === undefined ? spent - slots.size : 0;
+  // A call that was counted after all doubtful slots had returned includes them.
+  if (bucket.doubtUntil === undefined || countedAt >= bucket.doubtUntil) bucket.doubtful = 0;
+  if (returned > 0) {
+    bucket.doubtful += returned;
+    bucket.doubtFrom = countedAt;
+    bucket.doubtUntil = countedUntil;
+  }
+  bucket.unmatched = unmatched;
+  const byOthers = Math.max(0, unmatched - bucket.inFlight - bucket.doubtful);
+  addToMax(bucket.othersSpent, byOthers, span);
+  bucket.countedUntil = countedUntil;
+  const localAt = resetAt === undefined ? now : toLocal(bucket, resetAt);
+  bucket.resetAt = localAt > now ? resetAt : undefined;
+  if (bucket.resetAt === undefined) return false;
+  addToMax(bucket.observedPeriodMs, localAt - countedAt, span);
+  return true;
+}
+
+/**
+ * Returns how many observations a maximum covers: enough to outlast one extreme value, and few enough
+ * to notice a change.
+ */
+export function observationsToRemember(limit: number): number {
   return Math.max(64, 2 * limit);
+}
+
+/**
+ * Whether a grant at `now` relies on a return so recent that a 429 to it shows that the return was
+ * early.
+ */
+export function trustsClock(bucket: Bucket, now: number): boolean {
+  const { lastReturnAt, uncertaintyMs } = bucket;
+  if (lastReturnAt === undefined || available(bucket) <= 0) return false;
+  return now - lastReturnAt <= uncertaintyMs + MAX_MARGIN_MS;
+}
+
+/**
+ * Applies a limit from the configuration, at first or after a reload. A limit that the API reported
+ * takes precedence: then this does nothing.
+ */
+export function setConfiguredLimit(bucket: Bucket, { limit, periodMs }: ConfiguredLimit): void {
+  if (bucket.hasReportedLimit) return;
+  // What is spent stays spent under the new limit.
+  const spent = bucket.phase === 'metered' ? bucket.limit - bucket.remaining : 0;
+  bucket.phase = 'metered';
+  bucket.limit = shareOfLimit(bucket, limit);
+  bucket.remaining = Math.max(0, bucket.limit - spent);
+  bucket.configuredPeriodMs = periodMs;
+  keepLastSlots(bucket.slots, maxSlots(bucket));
 }

@@ -1,6 +1,6 @@
 import type { GrantKind } from '../budget/bucket.ts';
 import type { Observation, OffsetBounds } from '../budget/observation.ts';
-import { Slots } from '../budget/slots.ts';
+import { addSlots, makeSlots, takeSlotsUntil } from '../budget/slots.ts';
 import type {
   BucketName,
   CallerSignal,
@@ -65,9 +65,9 @@ export class KnownBucket {
   lineage = '';
   revision = 0;
   /** Slots that this replica spent, by when they refill. */
-  readonly own = new Slots();
+  readonly own = makeSlots();
   /** Those of {@link own} that the lineage does not know of. */
-  readonly since = new Slots();
+  readonly since = makeSlots();
 
   constructor(name: BucketName, owner: string) {
     this.name = name;
@@ -81,8 +81,8 @@ export class KnownBucket {
     if (refills) {
       const spanMs = Math.max(this.lastReport?.periodMs ?? 0, resetAt - now);
       for (const slots of isShared ? [this.own] : [this.own, this.since]) {
-        slots.takeUntil(now);
-        slots.add(resetAt, spanMs);
+        takeSlotsUntil(slots, now);
+        addSlots(slots, resetAt, 1, spanMs);
       }
     }
     // If a step reports it, the step's numbers say what the shared state made of it.

@@ -1,6 +1,6 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import type { Bucket } from '../../src/budget/bucket.ts';
+import type { LocalBudget } from '../../src/ledger/local/local-budget.ts';
 import type { Basis, Observation } from '../../src/budget/observation.ts';
 import {
   runWorld,
@@ -157,7 +157,7 @@ describe('a bucket in front of an API that reports arbitrary numbers', () => {
   }
 
   /** Lists the numbers that the bucket shows at `now` and that its documentation excludes. */
-  function outOfBounds(bucket: Bucket, now: number, maxInFlight: number): string[] {
+  function outOfBounds(bucket: LocalBudget, now: number, maxInFlight: number): string[] {
     const { limit, remaining, resetInMs, blockedForMs, leases } = bucket.view(now);
     const offersRegular = bucket.offer(now) === 'regular';
     const bounds: [name: string, value: number | undefined, min: number, max: number][] = [
@@ -190,7 +190,7 @@ describe('a bucket in front of an API that reports arbitrary numbers', () => {
       fc.property(world('fixed', fates), reports, (options, lies) => {
         const broken: string[] = [];
         let events = 0;
-        const inspect = (bucket: Bucket, now: number): void => {
+        const inspect = (bucket: LocalBudget, now: number): void => {
           // A busy world has millions of events: after the first thousands, a sample is enough.
           if (++events > 5000 && events % 97 !== 0) return;
           broken.push(...outOfBounds(bucket, now, options.maxInFlight));

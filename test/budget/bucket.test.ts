@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { Bucket, type Lease } from '../../src/budget/bucket.ts';
+import { LocalBudget, type LocalLease } from '../../src/ledger/local/local-budget.ts';
 import type { Observation } from '../../src/budget/observation.ts';
 
 const NO_OFFSET = { low: 0, high: 0 };
@@ -19,8 +19,8 @@ function observationAt(now: number, reported: Partial<Observation> = {}): Observ
 }
 
 /** A bucket of 10 a minute whose window opened at T0, 50 ms before now. */
-function opened(remaining = 9): { bucket: Bucket; now: number } {
-  const bucket = new Bucket(T0);
+function opened(remaining = 9): { bucket: LocalBudget; now: number } {
+  const bucket = new LocalBudget(T0);
   bucket.advance(T0, NO_OFFSET);
   const now = T0 + 50;
   const first = bucket.grant(T0);
@@ -34,16 +34,16 @@ function opened(remaining = 9): { bucket: Bucket; now: number } {
   return { bucket, now };
 }
 
-function grantAll(bucket: Bucket, now: number): Lease[] {
-  const leases: Lease[] = [];
+function grantAll(bucket: LocalBudget, now: number): LocalLease[] {
+  const leases: LocalLease[] = [];
   bucket.advance(now, NO_OFFSET);
   while (bucket.offer(now) !== undefined && leases.length < 5000) leases.push(bucket.grant(now));
   return leases;
 }
 
 function answerAll(
-  bucket: Bucket,
-  leases: Lease[],
+  bucket: LocalBudget,
+  leases: LocalLease[],
   now: number,
   reported: Partial<Observation>,
 ): void {
@@ -53,7 +53,7 @@ function answerAll(
 
 describe('an unopened bucket', () => {
   test('grants one first request, and further ones after 1, 2, 4 … s while none is answered', () => {
-    const bucket = new Bucket(T0);
+    const bucket = new LocalBudget(T0);
     const sentAt: number[] = [];
     for (let now = T0; now < T0 + 9000; now += 100) {
       for (const lease of grantAll(bucket, now)) {
@@ -65,13 +65,13 @@ describe('an unopened bucket', () => {
   });
 
   test.each([401, 403, 404, 406, 502])('is not opened by a %d without rate headers', (status) => {
-    const bucket = new Bucket(T0);
+    const bucket = new LocalBudget(T0);
     answerAll(bucket, grantAll(bucket, T0), T0 + 50, { status });
     expect(grantAll(bucket, T0 + 50).map(({ kind }) => kind)).toEqual(['first']);
   });
 
   test('is opened as unmetered by a 2xx without rate headers, and uses slow start', () => {
-    const bucket = new Bucket(T0);
+    const bucket = new LocalBudget(T0);
     const rounds: number[] = [];
     for (let round = 0; round < 5; round++) {
       const leases = grantAll(bucket, T0 + round * 100);
@@ -82,7 +82,7 @@ describe('an unopened bucket', () => {
   });
 
   test('never has more than 1024 unmetered requests in flight', () => {
-    const bucket = new Bucket(T0);
+    const bucket = new LocalBudget(T0);
     let most = 0;
     for (let round = 0; round < 20; round++) {
       const leases = grantAll(bucket, T0 + round);
@@ -93,7 +93,7 @@ describe('an unopened bucket', () => {
   });
 
   test('uses a configured limit, and returns each slot a period after its answer', () => {
-    const bucket = new Bucket(T0, { limit: 3, periodMs: 1000 });
+    const bucket = new LocalBudget(T0, { limit: 3, periodMs: 1000 });
     const leases = grantAll(bucket, T0);
     expect(leases).toHaveLength(3);
     answerAll(bucket, leases, T0 + 100, {});
@@ -176,7 +176,7 @@ describe('a metered bucket', () => {
   });
 
   test('does not count a slot that the API had returned when an older answer reports its reset', () => {
-    const bucket = new Bucket(T0);
+    const bucket = new LocalBudget(T0);
     const [first] = grantAll(bucket, T0);
     if (first === undefined) throw new Error('expected a first request');
     answerAll(bucket, [first], T0 + 2, {
@@ -205,8 +205,8 @@ describe('a metered bucket', () => {
      * A limit of 3 a minute, spent at T0, T0+3 and T0+6. The first slot returned, was spent again, and
      * the answer arrived.
      */
-    function clustered(replicas = 1): { bucket: Bucket; now: number } {
-      const bucket = new Bucket(T0);
+    function clustered(replicas = 1): { bucket: LocalBudget; now: number } {
+      const bucket = new LocalBudget(T0);
       if (replicas > 1) {
         const unknown = { slots: [], reported: undefined, blockedUntil: undefined };
         bucket.startShare(unknown, replicas, T0);
@@ -350,8 +350,8 @@ describe('a 429', () => {
   });
 
   test('backs off once for requests that were in flight together, however many are refused', () => {
-    const bucket = new Bucket(T0);
-    let leases: Lease[] = [];
+    const bucket = new LocalBudget(T0);
+    let leases: LocalLease[] = [];
     for (let round = 0; round < 7; round++) {
       leases = grantAll(bucket, T0 + round);
       if (round < 6) answerAll(bucket, leases, T0 + round, {});
@@ -363,7 +363,7 @@ describe('a 429', () => {
   });
 
   test('backs off twice as long each time, up to a minute, while it reports no time', () => {
-    const bucket = new Bucket(T0);
+    const bucket = new LocalBudget(T0);
     let now = T0;
     const waits: number[] = [];
     for (let round = 0; round < 9; round++) {
@@ -417,6 +417,6 @@ describe('a forecast', () => {
   });
 
   test('is undefined for an unopened bucket', () => {
-    expect(new Bucket(T0).eta(1, T0)).toBeUndefined();
+    expect(new LocalBudget(T0).eta(1, T0)).toBeUndefined();
   });
 });

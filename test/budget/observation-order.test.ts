@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { Bucket, type Lease } from '../../src/budget/bucket.ts';
+import { LocalBudget, type LocalLease } from '../../src/ledger/local/local-budget.ts';
 import { observe } from '../../src/rate-headers/observe.ts';
 import { readRateLimit } from '../../src/rate-headers/rate-headers.ts';
 import { readReset } from '../../src/rate-headers/reset-value.ts';
@@ -8,8 +8,8 @@ const NO_OFFSET = { low: 0, high: 0 };
 
 /** Answers `lease` with a reset at 4,041 ms, reported as a delay from `servedAt`. */
 function answer(
-  bucket: Bucket,
-  lease: Lease,
+  bucket: LocalBudget,
+  lease: LocalLease,
   times: { sentAt: number; servedAt: number; receivedAt: number },
   remaining: number,
 ): void {
@@ -25,7 +25,7 @@ function answer(
 }
 
 test('a quick answer after a slow one is newer, although its delay gives an earlier reset', () => {
-  const bucket = new Bucket(0);
+  const bucket = new LocalBudget(0);
   bucket.advance(0, NO_OFFSET);
   answer(bucket, bucket.grant(0), { sentAt: 0, servedAt: 41, receivedAt: 44 }, 19);
   const [slow, quick] = [bucket.grant(50), bucket.grant(50)];
@@ -35,7 +35,7 @@ test('a quick answer after a slow one is newer, although its delay gives an earl
 });
 
 test('delays that differ by the rounding of their last digit report the same reset', () => {
-  const bucket = new Bucket(0);
+  const bucket = new LocalBudget(0);
   bucket.advance(0, NO_OFFSET);
   answer(bucket, bucket.grant(0), { sentAt: 0, servedAt: 0.4, receivedAt: 0.5 }, 19);
   const [first, second] = [bucket.grant(1), bucket.grant(1)];

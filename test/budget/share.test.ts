@@ -1,7 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { Semantics } from '../support/limiter.ts';
-import { Bucket } from '../../src/budget/bucket.ts';
+import { LocalBudget } from '../../src/ledger/local/local-budget.ts';
 import { runReplicas, type ReplicaPlan } from '../support/share-world.ts';
 
 const PERIOD_MS = 20_000;
@@ -123,15 +123,15 @@ describe('a share', () => {
   function shareOf(
     limit: number,
     { own, remaining, at = T0 }: { own: number; remaining: number; at?: number },
-  ): Bucket {
-    const bucket = new Bucket(T0);
+  ): LocalBudget {
+    const bucket = new LocalBudget(T0);
     const resetAt = T0 + PERIOD_MS;
     const reported = { limit, remaining, resetAt, at, uncertaintyMs: 0, periodMs: PERIOD_MS };
     bucket.startShare({ reported, blockedUntil: undefined, slots: [[resetAt, own]] }, 3, T0);
     return bucket;
   }
 
-  function grantAll(bucket: Bucket, now: number): number {
+  function grantAll(bucket: LocalBudget, now: number): number {
     let count = 0;
     bucket.advance(now, NO_OFFSET);
     for (; bucket.offer(now) !== undefined; count++) bucket.grant(now);
@@ -181,7 +181,7 @@ describe('a share', () => {
   });
 
   test('is a share of the configured limit while the API reports none', () => {
-    const bucket = new Bucket(T0, { limit: 90, periodMs: PERIOD_MS });
+    const bucket = new LocalBudget(T0, { limit: 90, periodMs: PERIOD_MS });
     bucket.startShare({ reported: undefined, blockedUntil: undefined, slots: [] }, 3, T0);
     const answer = { status: 200, basis: 'delay' as const, sameWithinMs: 0, uncertaintyMs: 0 };
     for (let period = 0; period < 3; period++) {
@@ -198,7 +198,7 @@ describe('a share', () => {
   });
 
   test('needs no canary for a configured limit while the API reports none', () => {
-    const bucket = new Bucket(T0, { limit: 90, periodMs: PERIOD_MS });
+    const bucket = new LocalBudget(T0, { limit: 90, periodMs: PERIOD_MS });
     bucket.startShare({ reported: undefined, blockedUntil: undefined, slots: [] }, 3, T0);
     expect(grantAll(bucket, T0 + 5000)).toBe(30);
   });

@@ -1,4 +1,5 @@
-import { Bucket, type GrantKind, type Lease } from '../../src/budget/bucket.ts';
+import type { GrantKind } from '../../src/budget/bucket.ts';
+import { LocalBudget, type LocalLease } from '../../src/ledger/local/local-budget.ts';
 import type { Timer } from '../../src/util/clock.ts';
 import type { Observation } from '../../src/budget/observation.ts';
 import { FakeClock } from './fake-clock.ts';
@@ -37,7 +38,7 @@ export interface WorldOptions extends LimiterOptions {
   /** What the API reports instead of the truth. */
   readonly lie?: (truth: Observation, number: number) => Observation;
   /** Called after each event and after each grant. */
-  readonly inspect?: (bucket: Bucket, now: number) => void;
+  readonly inspect?: (bucket: LocalBudget, now: number) => void;
 }
 
 export interface SentRequest {
@@ -65,7 +66,7 @@ export function runWorld(options: WorldOptions): WorldResult {
   const clock = new FakeClock({ startMs: 5_000_000 });
   const limiter = makeLimiter(semantics, options);
   const random = seededRandom(7);
-  const bucket = new Bucket(clock.now());
+  const bucket = new LocalBudget(clock.now());
   const offset = { low: offsetMs - belowMs, high: offsetMs + aboveMs };
   const atTheApi: SentRequest[] = [];
   const end = clock.now() + runMs;
@@ -84,7 +85,7 @@ export function runWorld(options: WorldOptions): WorldResult {
     pump();
   };
 
-  const send = (lease: Lease, { kind, toApiMs, backMs }: Fate, number: number): void => {
+  const send = (lease: LocalLease, { kind, toApiMs, backMs }: Fate, number: number): void => {
     const isSlow = kind === 'answered' && toApiMs + backMs >= 10_000;
     if (isSlow || kind === 'lost-before' || kind === 'lost-after') unanswered++;
     if (kind === 'unsent') {

@@ -1,4 +1,4 @@
-import { Bucket, type Lease } from '../../src/budget/bucket.ts';
+import { LocalBudget, type LocalLease } from '../../src/ledger/local/local-budget.ts';
 import { ApiClock } from '../../src/rate-headers/api-clock.ts';
 import type { Timer } from '../../src/util/clock.ts';
 import { observe } from '../../src/rate-headers/observe.ts';
@@ -71,7 +71,7 @@ export function simulate(options: SimulationOptions): SimulationResult {
   const apiClock = new ApiClock();
   const start = clock.now();
   const end = start + windows * periodMs;
-  const bucket = new Bucket(start);
+  const bucket = new LocalBudget(start);
   const servedByWindow = Array.from({ length: windows }, () => 0);
   const oneWay = (): number => 20 + 40 * random();
   const apiNow = (): number => clock.wallMs() + skewMs;
@@ -90,7 +90,7 @@ export function simulate(options: SimulationOptions): SimulationResult {
     servedByWindow[window] = (servedByWindow[window] ?? 0) + 1;
   };
 
-  const atTheApi = (lease: Lease, sentAt: number, number: number): void => {
+  const atTheApi = (lease: LocalLease, sentAt: number, number: number): void => {
     const windowsPassed = (clock.now() - start) / periodMs;
     const interference =
       interfere?.({ number, windowsPassed, limiter, apiNow: apiNow(), random }) ?? {};

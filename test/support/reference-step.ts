@@ -1,7 +1,6 @@
-import { Bucket, type Lease } from '../../src/budget/bucket.ts';
+import { LocalBudget, type LocalLease } from '../../src/ledger/local/local-budget.ts';
 import { FairQueue, type Priority, type QueuedItem } from '../../src/queue/fair-queue.ts';
 import {
-  WIRE_KINDS,
   type StepBatch,
   type StepGranted,
   type StepObservation,
@@ -42,7 +41,7 @@ export interface PrefetchChanges {
 
 /** The leases that a replica prefetched, with those that it used and has not reported. */
 interface Prefetched {
-  readonly all: { readonly lease: Lease; readonly grantedBy: number }[];
+  readonly all: { readonly lease: LocalLease; readonly grantedBy: number }[];
   endsAt: number;
   isRecalled: boolean;
 }
@@ -56,7 +55,7 @@ interface Waiting extends QueuedItem<Waiting> {
 }
 
 interface Held {
-  readonly lease: Lease;
+  readonly lease: LocalLease;
   readonly replica: string;
   /** While it is an offer: its end, and the ticket that then queues again. */
   offer?: { readonly endsAt: number; readonly ticket: Waiting } | undefined;
@@ -70,7 +69,7 @@ const ANY_TIME = { low: 0, high: 0 };
 
 /** The step of step.lua, over the bucket and the queue of the local ledger. */
 export class ReferenceStep {
-  readonly #bucket: Bucket;
+  readonly #bucket: LocalBudget;
   readonly #queue = new FairQueue<Waiting>();
   readonly #tickets = new Map<string, Waiting>();
   readonly #held = new Map<string, Held>();
@@ -88,7 +87,7 @@ export class ReferenceStep {
   };
 
   constructor(now: number, maxQueue: number, belief?: { limit: number; periodMs: number }) {
-    this.#bucket = new Bucket(now, belief);
+    this.#bucket = new LocalBudget(now, belief);
     this.#maxQueue = maxQueue;
   }
 
@@ -363,15 +362,15 @@ function inOrderOfEnds([a, x]: [string, Held], [b, y]: [string, Held]): number {
 }
 
 /** Removes a lease that was prefetched by a step; all leases of one step are alike. */
-function takePrefetched({ all }: Prefetched, step: number): Lease {
+function takePrefetched({ all }: Prefetched, step: number): LocalLease {
   const at = all.findIndex(({ grantedBy }) => grantedBy === step);
   const [taken] = all.splice(at, at < 0 ? 0 : 1);
   if (taken === undefined) throw new Error(`step ${step} prefetched no such lease`);
   return taken.lease;
 }
 
-function entryOf(id: string, { kind, observationCount, trustedClock }: Lease): StepGranted {
-  return [id, WIRE_KINDS[kind], observationCount, trustedClock];
+function entryOf(id: string, { kind, observation, trusted }: LocalLease): StepGranted {
+  return [id, kind, observation, trusted];
 }
 
 function priorityOf(text: string): Priority {

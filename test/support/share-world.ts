@@ -1,4 +1,4 @@
-import { Bucket } from '../../src/budget/bucket.ts';
+import { LocalBudget } from '../../src/ledger/local/local-budget.ts';
 import type { Timer } from '../../src/util/clock.ts';
 import { FakeClock } from './fake-clock.ts';
 import { makeLimiter, type LimiterOptions, type Semantics, type Verdict } from './limiter.ts';
@@ -67,7 +67,7 @@ export function runReplicas({
     { lateMs, callEveryMs, callsFromMs = 0, tripsMs }: ReplicaPlan,
     own: readonly Verdict[],
   ): SentByReplica[] {
-    const bucket = new Bucket(T0);
+    const bucket = new LocalBudget(T0);
     const log: SentByReplica[] = [];
     let waiting = 0;
     let calls = 0;

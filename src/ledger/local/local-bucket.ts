@@ -1,4 +1,4 @@
-import { Bucket, type Lease } from '../../budget/bucket.ts';
+import { slotEntries } from '../../budget/slots.ts';
 import { observe } from '../../rate-headers/observe.ts';
 import type { Timer } from '../../util/clock.ts';
 import type { MappedBucket } from '../bucket-map.ts';
@@ -22,6 +22,7 @@ import type {
 } from '../ledger.ts';
 import { toLocalObservation, type KnownBucket, type Waiter } from '../transfer.ts';
 import { waitingByCaller } from '../waiters.ts';
+import { LocalBudget, type LocalLease } from './local-budget.ts';
 import { LocalQueue } from './queue.ts';
 
 /** What all buckets of one local ledger have in common. */
@@ -30,7 +31,7 @@ export interface LocalLedgerState {
   readonly options: BucketOptions;
   /** No ticket waits beyond this moment. */
   drainUntil: number;
-  readonly grants: HeldGrants<LocalLease>;
+  readonly grants: HeldGrants<HeldLease>;
   /** Buckets that could grant and found no free socket, in the order of request. */
   readonly starved: Set<LocalBucket>;
   /** No ticket waits in the bucket any more, so it may be idle. */
@@ -38,16 +39,16 @@ export interface LocalLedgerState {
 }
 
 /** The lease of a grant, and the bucket that it belongs to. */
-export interface LocalLease {
+export interface HeldLease {
   readonly bucket: LocalBucket;
-  readonly lease: Lease;
+  readonly lease: LocalLease;
 }
 
 /** One bucket's budget and queue, with one timer that wakes both. */
 export class LocalBucket implements MappedBucket<LocalBucket> {
   readonly name: BucketName;
   readonly #ledger: LocalLedgerState;
-  readonly #budget: Bucket;
+  readonly #budget: LocalBudget;
   /** What this replica learns of the bucket, for the ledger that this one stands in for. */
   readonly known: KnownBucket | undefined;
   /** The configured limit that the budget uses. */
@@ -76,11 +77,11 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
     this.name = name;
     this.#ledger = ledger;
     this.#belief = ledger.options.belief;
-    this.#budget = new Bucket(now, this.#belief);
+    this.#budget = new LocalBudget(now, this.#belief);
     this.known = standsIn?.known;
     if (standsIn === undefined) return;
     const { lastReport, blockedUntil, own } = standsIn.known;
-    const known = { reported: lastReport, blockedUntil, slots: own.entries() };
+    const known = { reported: lastReport, blockedUntil, slots: slotEntries(own) };
     this.#budget.startShare(known, standsIn.replicas, now);
   }
 
@@ -102,7 +103,7 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
     return refused ?? this.#wait(ticket, signal, now, retry);
   }
 
-  settle(lease: Lease, outcome: Outcome): void {
+  settle(lease: LocalLease, outcome: Outcome): void {
     this.#held--;
     const { clock, random, apiClock } = this.#ledger.options;
     const now = this.#advance();
@@ -178,7 +179,7 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
   }
 
   /** Continues with a grant of another ledger. */
-  adopt(grant: Grant, kind: Lease['kind']): void {
+  adopt(grant: Grant, kind: LocalLease['kind']): void {
     const lease = this.#budget.addLease(kind, grant.grantedAt);
     this.#held++;
     this.#ledger.grants.hold(grant, { bucket: this, lease });

@@ -1,3 +1,4 @@
+import { clearSlots } from '../../budget/slots.ts';
 import { observe } from '../../rate-headers/observe.ts';
 import type { MappedBucket } from '../bucket-map.ts';
 import { tooLate } from '../ledger.ts';
@@ -310,7 +311,7 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
     if (reply.lineage !== known.lineage) this.#grants.changeLineage();
     known.lineage = reply.lineage;
     known.revision = reply.revision;
-    if (batch.declares) known.since.clear();
+    if (batch.declares) clearSlots(known.since);
     this.#numbers = reply.numbers;
     this.#numbersAt = clock.now();
     this.#freeByScript = reply.free;

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { GrantKind } from '../../budget/bucket.ts';
-import type { Slots } from '../../budget/slots.ts';
+import { slotEntries, type Slots } from '../../budget/slots.ts';
 import type { Outcome } from '../ledger.ts';
 import type { KnownBucket, LocalObservation, Waiter } from '../transfer.ts';
 
@@ -31,20 +31,6 @@ export interface StepBatch {
   readonly tickets: readonly StepTicket[];
 }
 
-/** The words for kinds of grants that are on the wire and in the shared state. */
-type WireKind = 'slot' | 'probe' | 'canary';
-
-export const WIRE_KINDS: Readonly<Record<GrantKind, WireKind>> = {
-  regular: 'slot',
-  first: 'probe',
-  canary: 'canary',
-};
-const GRANT_KINDS: Readonly<Record<WireKind, GrantKind>> = {
-  slot: 'regular',
-  probe: 'first',
-  canary: 'canary',
-};
-
 type StepSlots = readonly (readonly [inMs: number, count: number])[];
 
 /** What a replica knows of a bucket by itself, for a state that lost it. */
@@ -64,7 +50,7 @@ export interface StepKnown {
 
 export type StepHeld = readonly [
   id: string,
-  kind: WireKind,
+  kind: GrantKind,
   observation: number,
   trusted: boolean,
   ageMs: number,
@@ -73,7 +59,7 @@ export type StepHeld = readonly [
 
 export type StepSettled = readonly [
   id: string,
-  kind: WireKind,
+  kind: GrantKind,
   observation: number,
   trusted: boolean,
   outcome: 'answered' | 'unsent' | 'lost',
@@ -116,7 +102,7 @@ function list<T extends z.ZodType>(entry: T) {
 
 const grantedEntry = z.tuple([
   z.string(),
-  z.enum(['slot', 'probe', 'canary']),
+  z.enum(['regular', 'first', 'canary']),
   z.number(),
   z.boolean(),
 ]);
@@ -255,7 +241,7 @@ export function toLease(entry: StepGranted, grantedAt: number): SharedLease {
   const [id, kind, observation, trusted] = entry;
   return {
     id,
-    kind: GRANT_KINDS[kind],
+    kind,
     observation,
     trusted,
     grantedAt,
@@ -266,9 +252,8 @@ export function toLease(entry: StepGranted, grantedAt: number): SharedLease {
 export function toHeld(lease: SharedLease, now: number): StepHeld {
   const { id, kind, observation, trusted, prefetched, grantedAt } = lease;
   const age = now - grantedAt;
-  const wireKind = WIRE_KINDS[kind];
-  if (prefetched === undefined) return [id, wireKind, observation, trusted, age];
-  return [id, wireKind, observation, trusted, age, prefetched.losses, prefetched.returns];
+  if (prefetched === undefined) return [id, kind, observation, trusted, age];
+  return [id, kind, observation, trusted, age, prefetched.losses, prefetched.returns];
 }
 
 /** `maxDelayMs` is how long the step may take to reach the server before it is given up. */
@@ -278,15 +263,14 @@ export function toSettled(
   maxDelayMs: number,
 ): StepSettled {
   const { id, kind, observation, trusted, prefetched, grantedAt } = lease;
-  const wireKind = WIRE_KINDS[kind];
   const answer = observed === undefined ? null : toObservation(observed, random, now, maxDelayMs);
   if (prefetched !== undefined) {
     const { losses, returns } = prefetched;
     const age = now - grantedAt;
-    return [id, wireKind, observation, trusted, outcome, answer, losses, returns, age];
+    return [id, kind, observation, trusted, outcome, answer, losses, returns, age];
   }
-  if (answer === null) return [id, wireKind, observation, trusted, outcome];
-  return [id, wireKind, observation, trusted, outcome, answer];
+  if (answer === null) return [id, kind, observation, trusted, outcome];
+  return [id, kind, observation, trusted, outcome, answer];
 }
 
 function toObservation(
@@ -356,8 +340,7 @@ export function toKnown(known: KnownBucket, now: number): StepKnown {
 }
 
 function toSlots(slots: Slots, now: number): [number, number][] {
-  return slots
-    .entries()
+  return slotEntries(slots)
     .filter(([at]) => at > now)
     .map(([at, count]) => [at - now, count]);
 }

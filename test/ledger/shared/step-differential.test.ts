@@ -345,7 +345,7 @@ class Fleet {
     for (const prefetched of all.splice(0, max)) {
       const id = `s${++this.#ids}`;
       const [, observation, trusted] = prefetched.mark;
-      const granted: StepGranted = [id, 'slot', observation, trusted];
+      const granted: StepGranted = [id, 'regular', observation, trusted];
       const { since } = prefetched;
       of(this.#held, replica).set(id, { granted, since, waited: undefined, prefetched });
     }

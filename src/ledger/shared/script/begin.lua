@@ -5,7 +5,7 @@
 -- Defines: the locals below.
 
 -- The layout of what is stored. A version that stores it differently has a higher number.
-local LAYOUT = 3
+local LAYOUT = 4
 -- Grants of one step; each new ticket in the batch takes away a third of one.
 local MAX_GRANTED = 128
 
@@ -18,17 +18,23 @@ local revision, state
 local sameLineage, rebuilt
 -- The time of this step; it never goes back.
 local now
--- Parts of the state: records of bucket.lua, queue.lua and slots.lua.
-local bucket, queue, slots
+-- Parts of the state: the records of the model and of queue.lua.
+local bucket, queue
+
+-- Applies a limit from the configuration: { limit, period }.
+local function believe(belief)
+  if bucket.limit == belief[1] and bucket.configuredPeriodMs == belief[2] then return end
+  Model.setConfiguredLimit(bucket, { limit = belief[1], periodMs = belief[2] })
+end
 
 do
-  local layout, packedRevision, packedBucket, packedSlots =
-    unpack(redis.call('HMGET', key.state, 'layout', 'revision', 'bucket', 'slots'))
+  local layout, packedRevision, packedState, packedBucket, packedSlots =
+    unpack(redis.call('HMGET', key.state, 'layout', 'revision', 'state', 'bucket', 'slots'))
   if layout and tonumber(layout) ~= LAYOUT then
     return cjson.encode({ status = 'layout', found = tonumber(layout) or 0 })
   end
   revision = tonumber(packedRevision or 0)
-  state = packedBucket and cmsgpack.unpack(packedBucket)
+  state = packedState and cmsgpack.unpack(packedState)
 
   -- A step runs at most once, and only on the state that the replica knows.
   mine = Replicas.find(me)
@@ -57,13 +63,25 @@ do
   if not state then
     state = {
       clockShift = 0,
-      bucket = Bucket.new(now, batch.belief),
       queue = { virtualTime = 0, size = 0, order = 0 },
       stocks = {},
     }
   end
   if rebuilt then state.lineage = me .. ':' .. batch.epoch end
   state.clock = now
-  bucket, queue = state.bucket, state.queue
-  slots = packedSlots and not rebuilt and Slots.from(cmsgpack.unpack(packedSlots)) or Slots.empty()
+  queue = state.queue
+  if packedBucket then
+    bucket = Model.unpackBucket(packedBucket)
+  else
+    bucket = Model.makeBucket(now)
+    if batch.belief then believe(batch.belief) end
+  end
+  bucket.slots = StoredSlots.load(packedSlots, not rebuilt)
+  bucket.inFlight = Leases.stored.count
+end
+
+-- Removes a lease of the state, in flight or expired.
+local function endLease(id, lease)
+  Leases.remove(id, lease)
+  if not lease.expired then Model.endLease(bucket, lease) end
 end

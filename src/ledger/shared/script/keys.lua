@@ -5,7 +5,7 @@
 -- Defines: key, fresh, exact.
 
 local key = {
-  state = KEYS[1],    -- hash: layout, revision, bucket and slots (packed)
+  state = KEYS[1],    -- hash: layout, revision; state, bucket and slots (packed)
   queue = KEYS[2],    -- sorted set, all scores 0: waiting tickets by flow, arrival and order
   tickets = KEYS[3],  -- hash: waiting tickets, by id
   active = KEYS[4],   -- sorted set: flows with waiting tickets, by the tag of their head

@@ -2,8 +2,8 @@
 --
 -- A lease for another replica than the one that steps is an offer, until that replica confirms it.
 --
--- Record: { kind, grantedAt, observation, trusted, losses, loss, returns, recorded, replica }, with
---   `expired` when it counts as spent, and `ticket` while it is an offer.
+-- Record: a lease of the model, with `replica`, `expired` when it counts as spent, and `ticket` while
+--   it is an offer.
 -- Reads and writes: key.leases, key.held, key.offers, key.expired.
 -- Returns: the table Leases.
 
@@ -11,21 +11,21 @@ local OFFER_MS = 2000
 -- Expired leases that are kept for a late answer.
 local MAX_EXPIRED_KEPT = 1024
 
--- All leases in flight, and how many of them replicas hold ahead of their calls (prefetch.lua).
-local inFlight = { count = redis.call('ZCARD', key.leases), prefetched = 0 }
+-- How many are in flight, without those that replicas hold ahead of their calls (prefetch.lua).
+local stored = { count = redis.call('ZCARD', key.leases) }
 -- The oldest lease as Redis returned it; false when it must be read again.
 local oldestRead = false
 
 -- The id of the oldest lease and the time of its grant; nil when none is in flight.
 local function oldest()
-  if inFlight.count == 0 then return nil end
+  if stored.count == 0 then return nil end
   if not oldestRead then oldestRead = redis.call('ZRANGE', key.leases, 0, 0, 'WITHSCORES') end
   return oldestRead[1], tonumber(oldestRead[2])
 end
 
 local function add(id, lease)
   fresh.leases, fresh.held = true, true
-  inFlight.count = inFlight.count + redis.call('ZADD', key.leases, exact(lease.grantedAt), id)
+  stored.count = stored.count + redis.call('ZADD', key.leases, exact(lease.grantedAt), id)
   redis.call('HSET', key.held, id, cmsgpack.pack(lease))
   oldestRead = false
 end
@@ -50,9 +50,10 @@ local function offerMember(lease, id)
   return lease.replica .. '\0' .. id
 end
 
+-- Removes a lease, in flight or expired.
 local function remove(id, lease)
   redis.call('HDEL', key.held, id)
-  inFlight.count = inFlight.count - redis.call('ZREM', key.leases, id)
+  stored.count = stored.count - redis.call('ZREM', key.leases, id)
   if lease.ticket then redis.call('ZREM', key.offers, offerMember(lease, id)) end
   if lease.expired then redis.call('ZREM', key.expired, id) end
   oldestRead = false
@@ -75,6 +76,6 @@ local function confirm(id, lease)
 end
 
 return {
-  inFlight = inFlight, oldest = oldest, add = add, expire = expire, find = find, remove = remove,
+  stored = stored, oldest = oldest, add = add, expire = expire, find = find, remove = remove,
   offer = offer, confirm = confirm,
 }

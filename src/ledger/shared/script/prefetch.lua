@@ -16,16 +16,20 @@ local PREFETCH_MS = 2000
 -- MIN_PREFETCHED there are none: scarce operations are granted one by one, in the queue's order.
 local DIVISOR, MIN_PREFETCHED = 16, 8
 
-local inFlight, held = Leases.inFlight, state.stocks
+-- How many leases may expire in one step. The others stay in flight until the next, which is safe.
+local MAX_EXPIRED = 256
 
-for _, entry in pairs(held) do inFlight.prefetched = inFlight.prefetched + entry.count end
-inFlight.count = inFlight.count + inFlight.prefetched
+local held = state.stocks
+-- How many all replicas hold.
+local total = 0
+for _, entry in pairs(held) do total = total + entry.count end
+bucket.inFlight = bucket.inFlight + total
 
 -- Sets how many this replica holds, and renews them for PREFETCH_MS.
 local function set(count)
   local entry = held[me] or { count = 0 }
   local added = count - entry.count
-  inFlight.prefetched, inFlight.count = inFlight.prefetched + added, inFlight.count + added
+  total, bucket.inFlight = total + added, bucket.inFlight + added
   entry.count, entry.endsAt, entry.recalled = count, now + PREFETCH_MS, nil
   held[me] = count > 0 and entry or nil
 end
@@ -41,10 +45,10 @@ end
 local function expire()
   local expired = 0
   for name, entry in pairs(held) do
-    if entry.endsAt <= now and expired < Bucket.MAX_EXPIRED then
+    if entry.endsAt <= now and expired < MAX_EXPIRED then
       for _ = 1, entry.count do
-        inFlight.prefetched, inFlight.count = inFlight.prefetched - 1, inFlight.count - 1
-        Bucket.spend(bucket, slots, now)
+        total, bucket.inFlight = total - 1, bucket.inFlight - 1
+        Model.countLost(bucket, now)
       end
       expired = expired + entry.count
       held[name] = nil
@@ -55,20 +59,21 @@ end
 -- Gives this replica up to `wanted` more. Returns their number.
 local function add(wanted)
   if wanted <= 0 or queue.size > 0 or bucket.phase ~= 'metered' then return 0 end
-  if Bucket.usualOffer(bucket, slots, now) ~= 'slot' then return 0 end
-  local available = Bucket.available(bucket)
-  local max = math.floor((available + inFlight.prefetched) / DIVISOR)
-  local added = math.min(wanted, max - inFlight.prefetched, available, MAX_GRANTED)
+  if Model.regularOffer(bucket, now) ~= 'regular' then return 0 end
+  local available = Model.available(bucket)
+  local max = math.floor((available + total) / DIVISOR)
+  local added = math.min(wanted, max - total, available, MAX_GRANTED)
   if max < MIN_PREFETCHED or added <= 0 then return 0 end
   local entry = held[me]
   set((entry and entry.count or 0) + added)
-  Bucket.noteGrant(bucket, now)
+  -- They are counted in flight already.
+  Model.granted(bucket, 'regular', 0, now)
   return added
 end
 
 -- Asks all replicas to return theirs if nothing else is left to grant.
 local function recall()
-  if inFlight.prefetched == 0 or Bucket.usualOffer(bucket, slots, now) == 'slot' then return end
+  if total == 0 or Model.regularOffer(bucket, now) == 'regular' then return end
   for name, entry in pairs(held) do
     if not entry.recalled then
       entry.recalled = true
@@ -84,6 +89,15 @@ local function nextExpiryAt()
   return at
 end
 
+-- When the rank-th waiting ticket (from 1) can expect its grant; nil when too little is known.
+-- Prefetched leases count as available, since they are returned when tickets wait.
+local function eta(rank)
+  if total == 0 then return Model.eta(bucket, rank, now) end
+  local free = Model.available(bucket)
+  return Model.eta(bucket, rank - math.max(0, free + total) + math.max(0, free), now)
+end
+
 return {
   set = set, use = use, expire = expire, add = add, recall = recall, nextExpiryAt = nextExpiryAt,
+  eta = eta,
 }

@@ -1,11 +1,26 @@
 -- report: applies what a replica reports: the leases that it holds, and those that it settles.
 --
 -- Reads: the batch (see step.lua).
--- Writes: the bucket, its slots, leases, prefetched leases and the queue.
+-- Writes: the bucket, leases, prefetched leases and the queue.
 -- Returns: the table Report.
+
+-- How many leases may expire in one step. The others stay in flight until the next, which is safe.
+local MAX_EXPIRED = 256
 
 -- Whether the counts (observations, losses, returns) that the replica noted are of this state.
 local isSameState = sameLineage and not rebuilt
+
+-- Counts the leases as spent that have had no answer for too long. Their late answers still count.
+local function expireLeases()
+  for _ = 1, MAX_EXPIRED do
+    local id, grantedAt = Leases.oldest()
+    if not id or grantedAt + Model.LEASE_MS > now then return end
+    local lease = Leases.find(id)
+    Leases.remove(id, lease)
+    Model.expireLease(bucket, lease, now)
+    Leases.expire(id, lease, now)
+  end
+end
 
 -- Removes the leases that the state has as this replica's but that the replica does not declare.
 local function discardUndeclared()
@@ -16,8 +31,8 @@ local function discardUndeclared()
   for i = 1, #all, 2 do
     local lease = cmsgpack.unpack(all[i + 1])
     if lease.replica == me and not declared[all[i]] then
-      Bucket.endLease(bucket, all[i], lease)
-      if not lease.expired then Bucket.unsent(bucket, lease) end
+      endLease(all[i], lease)
+      if not lease.expired then Model.unsent(bucket, lease.kind) end
     end
   end
 end
@@ -39,7 +54,7 @@ local function hold(id, kind, observation, trusted, age, losses, returns)
   local lease = Leases.find(id)
   if lease then return Leases.confirm(id, lease) end
   dropTicket(id)
-  if age >= Bucket.LEASE_MS then return end
+  if age >= Model.LEASE_MS then return end
   local fromPrefetch = losses and isSameState
   -- Prefetched leases that expired count as spent already. Their answers are still applied.
   if fromPrefetch and not Prefetch.use() then return end
@@ -48,17 +63,40 @@ local function hold(id, kind, observation, trusted, age, losses, returns)
     trusted = trusted, losses = fromPrefetch and losses or bucket.losses, loss = 0,
     returns = fromPrefetch and returns or bucket.returns, recorded = false, replica = me,
   })
-  if kind == 'canary' then bucket.canary = bucket.canary or id end
+  bucket.inFlight = bucket.inFlight + 1
+  if kind == 'canary' then bucket.canaryAt = bucket.canaryAt or now - age end
+end
+
+-- What a replica knows of the bucket by itself, with its times on the step's clock. `spent` are those
+-- of its slots that the state lacks.
+local function toKnownBudget(known, spent)
+  local slots = {}
+  for i, slot in ipairs(spent or {}) do slots[i] = { now + slot[1], slot[2] } end
+  return {
+    reported = known.ago and {
+      limit = known.limit, remaining = known.remaining, at = now - known.ago,
+      resetAt = known.resetIn and now + known.resetIn, uncertaintyMs = known.uncertainty,
+      periodMs = known.period, stamp = known.stamp,
+    },
+    blockedUntil = known.blockedFor and now + known.blockedFor,
+    slots = slots,
+  }
 end
 
 -- A reported observation with its times on the step's clock.
 local function toObservation(reported)
   return {
     status = reported.status, limit = reported.limit, remaining = reported.remaining,
-    resetAt = reported.resetIn and now + reported.resetIn, stamp = reported.stamp,
-    sameWithin = reported.sameWithin, uncertainty = reported.uncertainty,
-    retryAt = reported.retryIn and now + reported.retryIn, random = reported.random,
+    resetAt = reported.resetIn and now + reported.resetIn, basis = 'delay', stamp = reported.stamp,
+    sameWithinMs = reported.sameWithin, uncertaintyMs = reported.uncertainty,
+    retryAt = reported.retryIn and now + reported.retryIn, receivedAt = now,
   }
+end
+
+-- The jitter that the replica drew for the answer that is applied.
+local jitter = 0
+local function random()
+  return jitter
 end
 
 -- Applies an entry of `settled`.
@@ -67,26 +105,28 @@ local function settle(id, kind, observation, trusted, outcome, reported, losses,
   local lease = (not losses or batch.declares) and Leases.find(id) or nil
   local wasInFlight = lease ~= nil and not lease.expired
   if lease then
-    Bucket.endLease(bucket, id, lease)
+    endLease(id, lease)
   else
     local fromPrefetch = losses and isSameState
     -- If a ticket waits in its place, the offer ended before its replica confirmed that it used it.
     if fromPrefetch then wasInFlight = Prefetch.use() else wasInFlight = dropTicket(id) ~= nil end
     lease = {
-      kind = kind, grantedAt = now - (fromPrefetch and age or Bucket.LEASE_MS), trusted = trusted,
+      kind = kind, grantedAt = now - (fromPrefetch and age or Model.LEASE_MS), trusted = trusted,
       observation = observationsBefore(observation), losses = fromPrefetch and losses or bucket.losses,
       loss = 0, returns = fromPrefetch and returns or bucket.returns, recorded = not wasInFlight,
     }
   end
   if outcome == 'answered' then
-    Bucket.answered(bucket, slots, lease, wasInFlight, toObservation(reported), now)
+    jitter = reported.random or 0
+    Model.answered(bucket, lease, wasInFlight, toObservation(reported), now, random)
   elseif wasInFlight and outcome == 'lost' then
-    Bucket.lost(bucket, slots, lease, now)
+    Model.lost(bucket, lease.kind, now)
   elseif wasInFlight then
-    Bucket.unsent(bucket, lease)
+    Model.unsent(bucket, lease.kind)
   end
 end
 
 return {
-  discardUndeclared = discardUndeclared, dropTicket = dropTicket, hold = hold, settle = settle,
+  expireLeases = expireLeases, discardUndeclared = discardUndeclared, dropTicket = dropTicket,
+  toKnownBudget = toKnownBudget, hold = hold, settle = settle,
 }

@@ -7,17 +7,24 @@
 local MAX_DROPPED, MAX_OFFERS, MAX_FLOWS_SEARCHED, MAX_SEARCHED_PER_FLOW = 256, 256, 16, 4
 local UNHEARD_MS = 10000
 
-local offer, findReplica, findTicket = Bucket.offer, Replicas.find, Queue.find
+local offer, findReplica, findTicket = Model.offer, Replicas.find, Queue.find
 
 local granted, shed = {}, {}
 local grantsLeft = MAX_GRANTED - math.floor(#batch.tickets / 3)
 local dropped = 0
 
-local function grantNow(id, ticket)
+-- Grants a ticket; `kind` is what the model offers.
+local function grantNow(id, ticket, kind)
   grantsLeft = grantsLeft - 1
   local replica = findReplica(ticket.replica)
   replica.free, replica.dirty = replica.free - 1, true
-  local lease = Bucket.grant(bucket, slots, now, id, ticket.replica)
+  local lease = {
+    kind = kind, grantedAt = now, observation = bucket.observations, losses = bucket.losses,
+    returns = bucket.returns, trusted = Model.trustsClock(bucket, now), loss = 0, recorded = false,
+    replica = ticket.replica,
+  }
+  Leases.add(id, lease)
+  Model.granted(bucket, kind, 1, now)
   local entry = { id, lease.kind, lease.observation, lease.trusted }
   if ticket.replica == me then
     table.insert(granted, entry)
@@ -68,11 +75,13 @@ end
 
 -- Grants waiting tickets in the fair order, as many as the bucket, the sockets and the bounds allow.
 local function serve()
-  while queue.size > 0 and grantsLeft > 0 and offer(bucket, slots, now) do
+  while queue.size > 0 and grantsLeft > 0 do
+    local kind = offer(bucket, now)
+    if not kind then break end
     local id, ticket = nextTicket()
     if not id then break end
     Queue.take(queue, id, ticket)
-    grantNow(id, ticket)
+    grantNow(id, ticket, kind)
   end
 end
 
@@ -80,7 +89,7 @@ end
 local function shedLast()
   local id = Queue.last()
   local ticket = findTicket(id)
-  local at = Bucket.eta(bucket, slots, queue.size, now) or now
+  local at = Prefetch.eta(queue.size) or now
   Queue.remove(queue, id, ticket)
   if isDead(ticket) then return end
   local entry = { id, 'queue-full', math.max(0, at - now) }
@@ -96,10 +105,10 @@ end
 -- How long a ticket would have to wait, if that is beyond its deadline; else nil.
 local function tooLong(ticket)
   if ticket.deadlineAt <= now then return 0 end
-  local last = Bucket.eta(bucket, slots, queue.size + 1, now)
+  local last = Prefetch.eta(queue.size + 1)
   if not last or last <= ticket.deadlineAt then return nil end
   local ahead = Queue.ahead(queue, ticket)
-  local at = ahead and Bucket.eta(bucket, slots, ahead + 1, now)
+  local at = ahead and Prefetch.eta(ahead + 1)
   return at and at > ticket.deadlineAt and at - now or nil
 end
 
@@ -118,7 +127,8 @@ local function arrive(id, owner, caller, priority, weight, age, waits, how)
     epoch = batch.epoch,
   }
   local isFree = queue.size == 0 and mine.free > 0 and grantsLeft > 0
-  if isFree and offer(bucket, slots, now) then return grantNow(id, ticket) end
+  local kind = isFree and offer(bucket, now)
+  if kind then return grantNow(id, ticket, kind) end
   local isNew = how == 'new' or how == 'again'
   local waitMs = isNew and tooLong(ticket) or nil
   if waitMs then
@@ -149,8 +159,8 @@ local function endOffers()
   for _, member in ipairs(ended) do
     local id = string.match(member, '%z(.*)$')
     local lease = Leases.find(id)
-    Bucket.endLease(bucket, id, lease)
-    Bucket.unsent(bucket, lease)
+    endLease(id, lease)
+    Model.unsent(bucket, lease.kind)
     lease.ticket.paid = true
     Queue.add(queue, id, lease.ticket)
     local replica = findReplica(lease.replica)

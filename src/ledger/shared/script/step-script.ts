@@ -11,9 +11,9 @@ interface Part {
 const PARTS: readonly Part[] = [
   { file: 'keys' },
   { file: 'server-time' },
-  { file: 'slots', module: 'Slots' },
+  { file: 'model', module: 'Model' },
   { file: 'leases', module: 'Leases' },
-  { file: 'bucket', module: 'Bucket' },
+  { file: 'stored-slots', module: 'StoredSlots' },
   { file: 'queue', module: 'Queue' },
   { file: 'replicas', module: 'Replicas' },
   { file: 'begin' },

@@ -53,7 +53,8 @@ do
   local anyOffers = redis.call('ZCARD', key.offers) > 0
   if anyOffers then Serve.endOffers() end
   Prefetch.expire()
-  Bucket.advance(bucket, slots, now)
+  Report.expireLeases()
+  Model.advance(bucket, now)
   -- By now the replica should know of these sheds. If it counts fewer, their message was lost.
   mustDeclare = not batch.declares and batch.sheds < mine.shedsBefore
   if batch.declares then
@@ -64,11 +65,11 @@ do
     local known = batch.known
     if known then
       local spent = (rebuilt or not sameLineage) and known.slots or known.since
-      Bucket.restore(bucket, slots, known, spent, now)
+      Model.restore(bucket, Report.toKnownBudget(known, spent), now)
     end
   end
   mine.sequence, mine.heardAt, mine.free, mine.dirty = batch.sequence, now, batch.free, true
-  if batch.belief then Bucket.believe(bucket, slots, batch.belief) end
+  if batch.belief then believe(batch.belief) end
   if now - mine.shedsAt >= MESSAGE_MS then mine.shedsBefore, mine.shedsAt = mine.sheds, now end
   local hold, settle, arrive = Report.hold, Report.settle, Serve.arrive
   for _, held in ipairs(batch.held) do hold(unpack(held)) end
@@ -89,12 +90,10 @@ do
   revision = revision + 1
   Queue.save()
   Replicas.save()
-  local b = bucket
-  state.bucket, state.queue = b, queue
-
-  local leasesEnd = Leases.inFlight.count > 0 and now + Bucket.LEASE_MS or 0
+  local b, slots = bucket, bucket.slots
+  local leasesEnd = b.inFlight > 0 and now + Model.LEASE_MS or 0
   local last = math.max(now, b.resetAt or 0, b.blockedUntil or 0, b.heldUntil or 0,
-    b.canaryDueAt or 0, slots.times[#slots.times] or 0, leasesEnd) + b.lateness
+    b.canaryDueAt or 0, slots.size > 0 and slots.lastAt or 0, leasesEnd) + b.marginMs
   -- All keys live until `last` at least. A step extends their lifetime only if its end is near, or if
   -- the replica declares: replicas may have been removed, and keys evicted.
   local margin = b.observations > 0 and TTL_MARGIN_MS or TTL_MARGIN_UNLEARNED_MS
@@ -102,9 +101,8 @@ do
   local ttl = math.ceil(math.min(last - now + margin, TTL_MAX_MS))
   if extends then state.livesUntil = now + ttl end
 
-  local packed = cmsgpack.pack(state)
-  redis.call('HSET', key.state, 'layout', LAYOUT, 'revision', revision, 'bucket', packed)
-  if slots.dirty then redis.call('HSET', key.state, 'slots', Slots.pack(slots)) end
+  redis.call('HSET', key.state, 'layout', LAYOUT, 'revision', revision,
+    'state', cmsgpack.pack(state), 'bucket', Model.packBucket(bucket))
   for name in pairs(extends and key or fresh) do redis.call('PEXPIRE', key[name], ttl) end
   Replicas.publish(ARGV[2], batch.bucket)
 end
@@ -112,24 +110,26 @@ end
 local wakeAt
 if queue.size > 0 and Serve.isUnfinished() then wakeAt = now
 -- If the bucket offers a grant, only a socket is missing, and a replica reports when one is free.
-elseif queue.size > 0 and not Bucket.offer(bucket, slots, now) then
-  wakeAt = math.min(Bucket.nextWakeAt(bucket, slots, now), Prefetch.nextExpiryAt())
+elseif queue.size > 0 and not Model.offer(bucket, now) then
+  local _, oldestAt = Leases.oldest()
+  wakeAt = math.min(Model.nextWakeAt(bucket, oldestAt, now), Prefetch.nextExpiryAt())
 end
-local lastAt = queue.size > 0 and Bucket.eta(bucket, slots, queue.size, now) or nil
+local lastAt = queue.size > 0 and Prefetch.eta(queue.size) or nil
+StoredSlots.save(bucket.slots)
 local b, isMetered, stock = bucket, bucket.phase == 'metered', state.stocks[me]
 return cjson.encode({
   status = 'ok', lineage = state.lineage, revision = revision,
   granted = Serve.granted, shed = Serve.shed,
   declare = mustDeclare or nil, wakeIn = wakeAt and wakeAt - now or nil, free = mine.free,
   recall = stock and stock.recalled,
-  stock = stock and { prefetched, b.observations, Bucket.trustsClock(b, now), b.losses, b.returns },
+  stock = stock and { prefetched, b.observations, Model.trustsClock(b, now), b.losses, b.returns },
   numbers = {
     limit = isMetered and b.limit or nil, remaining = isMetered and b.remaining or nil,
     resetIn = b.resetAt and b.resetAt > now and b.resetAt - now or nil,
     blockedFor = b.blockedUntil and b.blockedUntil - now or nil,
-    observedAgo = b.observedAt and now - b.observedAt or nil, uncertainty = b.uncertainty,
-    period = Bucket.period(b), stamp = b.reportedStamp,
-    leases = Leases.inFlight.count, waiting = queue.size,
+    observedAgo = b.observedAt and now - b.observedAt or nil, uncertainty = b.uncertaintyMs,
+    period = Model.periodMs(b), stamp = b.stamp,
+    leases = b.inFlight, waiting = queue.size,
     etaIn = lastAt and math.max(0, lastAt - now) or nil,
   },
 })

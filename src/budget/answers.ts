@@ -1,0 +1,212 @@
+import {
+  FIRST_REQUEST_WAIT_MS,
+  FORCED_AFTER_MS,
+  type Bucket,
+  type Lease,
+  UNKNOWN_RESET_WAIT_MS,
+  MAX_UNKNOWN_RESET_WAIT_MS,
+} from './bucket.ts';
+import type { Observation } from './observation.ts';
+import {
+  MAX_MARGIN_MS,
+  addSlot,
+  countLost,
+  fullRefillAt,
+  nextSlotAt,
+  refillObserved,
+  switchBasis,
+  toLocal,
+} from './refill.ts';
+import { shareObserved, shareOfLimit, shareOfRemaining, totalLimit } from './share.ts';
+import { holdOthers, scheduleCanary } from './trials.ts';
+
+const FIRST_MARGIN_MS = 50;
+/** The factor that narrows the margin. */
+const MARGIN_DECAY = 0.99;
+const MAX_FORCED_AFTER_MS = 900_000;
+const MIN_GUESS_MS = 50;
+/** Beyond this exponent the guess is at its maximum, and 2 to the power of it stays finite. */
+const MAX_EXPONENT = 16;
+const MAX_WINDOW = 1024;
+
+/**
+ * Applies the answer to `lease`, whose headers arrived at `now`. `wasInFlight`: the lease had not
+ * expired before. `random` is the jitter of a back-off after a 429 that reports no time.
+ */
+export function answered(
+  bucket: Bucket,
+  lease: Lease,
+  wasInFlight: boolean,
+  observation: Observation,
+  now: number,
+  random: () => number,
+): void {
+  if (lease.kind === 'first') bucket.firstWaitMs = FIRST_REQUEST_WAIT_MS;
+  const { status, remaining, resetAt, retryAt } = observation;
+  const isThrottled = status === 429;
+  if (remaining === undefined && !isThrottled) {
+    if (wasInFlight) answeredWithoutHeaders(bucket, status, now);
+    return;
+  }
+  if (remaining === undefined && resetAt === undefined) {
+    bucket.window = 1;
+    bucket.remaining = 0;
+    refused(bucket, lease, observation, now, random);
+    return;
+  }
+  switchBasis(bucket, observation);
+  const isResetPast = resetAt !== undefined && toLocal(bucket, resetAt) <= now;
+  const knownResetAt = bucket.resetAt === undefined ? now : toLocal(bucket, bucket.resetAt);
+  const isRefused = isThrottled && (remaining ?? 0) === 0;
+  if (isResetPast && knownResetAt > now) {
+    // Its numbers belong to an earlier window, but a Retry-After is an instruction.
+    if (isRefused && (retryAt ?? now) > now) refused(bucket, lease, observation, now, random);
+    return;
+  }
+  const isUnrecorded = (wasInFlight || !lease.recorded) && !isThrottled;
+  if (isUnrecorded && resetAt !== undefined && !isResetPast) addSlot(bucket, resetAt, now);
+  if (!isNewest(bucket, lease, observation)) {
+    // The newest observation's number includes this call.
+    bucket.unmatched--;
+    return;
+  }
+  observe(bucket, lease, observation, now);
+  if (isRefused) {
+    refused(bucket, lease, observation, now, random);
+    return;
+  }
+  bucket.forcedAfterMs = FORCED_AFTER_MS;
+  bucket.guesses = 0;
+  if (lease.trusted) bucket.marginMs *= MARGIN_DECAY;
+}
+
+function answeredWithoutHeaders(bucket: Bucket, status: number, now: number): void {
+  if (bucket.phase === 'metered') {
+    // An API that reports its limit does so on every answer that it counts. A 4xx without rate
+    // headers was refused before it was counted. A 5xx may have failed after it was counted.
+    const isUncounted = bucket.hasReportedLimit && status >= 400 && status < 500;
+    if (!isUncounted) countLost(bucket, now);
+    return;
+  }
+  if (bucket.phase === 'unopened') bucket.nextFirstAt = 0;
+  if (status < 200 || status >= 300) return;
+  bucket.phase = 'unmetered';
+  // One more for each accepted request doubles the window in each round trip.
+  bucket.window = Math.min(bucket.window + 1, MAX_WINDOW);
+}
+
+/**
+ * Whether `observation`, the answer to `lease`, is newer than the newest. Answers can arrive in
+ * another order than the API gave them in.
+ *
+ * An answer to a request that was granted after the newest observation is newer. Otherwise the later
+ * reset is newer. Where the resets are the same, the lower `remaining` is newer.
+ */
+function isNewest(bucket: Bucket, lease: Lease, observation: Observation): boolean {
+  if (bucket.observations === 0 || lease.observation >= bucket.observations) return true;
+  const { resetAt, stamp, remaining = 0, sameWithinMs } = observation;
+  const hasStamps = stamp !== undefined && bucket.stamp !== undefined;
+  const at = hasStamps ? stamp : resetAt;
+  const newestAt = hasStamps ? bucket.stamp : bucket.reportedResetAt;
+  if (at !== undefined && newestAt !== undefined) {
+    const laterBy = at - newestAt;
+    // The coarser of the two limits how far apart reports of the same reset can be.
+    const toleranceMs = Math.max(sameWithinMs, bucket.sameWithinMs);
+    if (laterBy > toleranceMs) return true;
+    if (laterBy < -toleranceMs) return false;
+  }
+  return remaining < bucket.reportedRemaining;
+}
+
+/** Applies the newest observation, the answer to `lease`. */
+function observe(bucket: Bucket, lease: Lease, observation: Observation, now: number): void {
+  const { remaining: reported = 0, resetAt, stamp, sameWithinMs, uncertaintyMs } = observation;
+  const isThrottled = observation.status === 429;
+  const isFirst = bucket.observations === 0;
+  const limitInAll = Math.max(observation.limit ?? totalLimit(bucket), reported, 1);
+  // The answer to a single request in a full budget shows whether it is counted.
+  const isAlone = (isFirst || bucket.heldUntil !== undefined) && lease.kind !== 'regular';
+  if (isAlone && !isThrottled) {
+    if (reported === limitInAll) bucket.countsBefore = true;
+    else if (reported === limitInAll - 1) bucket.countsBefore = false;
+  }
+  const limit = shareOfLimit(bucket, limitInAll);
+  const uncounted = bucket.countsBefore && !isThrottled ? 1 : 0;
+  const remainingInAll = Math.max(0, reported - uncounted);
+  // The number may not include operations that were lost while this request was in flight.
+  const lostMeanwhile = bucket.losses - lease.losses - lease.loss;
+  const remaining = Math.max(0, shareOfRemaining(bucket, remainingInAll) - lostMeanwhile);
+  const isOtherLimit = !isFirst && limit !== bucket.limit && remaining > bucket.remaining;
+
+  bucket.phase = 'metered';
+  bucket.hasReportedLimit = true;
+  bucket.observations++;
+  bucket.observedAt = now;
+  bucket.reportedRemaining = reported;
+  bucket.reportedResetAt = resetAt;
+  bucket.stamp = stamp;
+  bucket.sameWithinMs = sameWithinMs;
+  bucket.limit = limit;
+  bucket.remaining = remaining;
+  bucket.uncertaintyMs = uncertaintyMs;
+  shareObserved(bucket, remainingInAll, now, lease.grantedAt);
+  bucket.heldUntil = undefined;
+  bucket.isCanaryDue = false;
+  // A higher `remaining` under another limit is a raised quota, or the budget of another route. A
+  // canary finds out which, as after a reset.
+  if (isOtherLimit) holdOthers(bucket, now);
+  // A Retry-After stands until a request that was granted after it is answered.
+  const mayLift = !bucket.isRetryAfter || lease.observation >= bucket.blockedObservation;
+  if (remaining > 0 && mayLift) bucket.blockedUntil = undefined;
+
+  const spent = limitInAll - remainingInAll;
+  const hasReset = refillObserved(bucket, lease, observation, limitInAll, spent, now);
+  if (hasReset || remaining > 0) bucket.canaryWaitMs = UNKNOWN_RESET_WAIT_MS;
+  if (hasReset) bucket.canaryDueAt = undefined;
+  else scheduleCanary(bucket, now);
+}
+
+/**
+ * Applies a refusal of `lease`: it blocks the bucket until its Retry-After; else until the next slot
+ * returns; else for a guess, which is exponential with full jitter.
+ *
+ * The requests in flight at the first refusal count as one refusal, however many of them the API
+ * refuses. A later answer among them may still add a Retry-After or a time of return.
+ */
+function refused(
+  bucket: Bucket,
+  lease: Lease,
+  { retryAt, uncertaintyMs }: Observation,
+  now: number,
+  random: () => number,
+): void {
+  if (lease.trusted) {
+    const widerMs = Math.max(bucket.marginMs * 2, FIRST_MARGIN_MS);
+    bucket.marginMs = Math.min(widerMs, uncertaintyMs + MAX_MARGIN_MS);
+  }
+  if (lease.kind === 'canary') {
+    bucket.forcedAfterMs = Math.min(bucket.forcedAfterMs * 2, MAX_FORCED_AFTER_MS);
+  }
+  const { blockedUntil, blockedAt } = bucket;
+  const isSameRefusal =
+    blockedUntil !== undefined && blockedAt !== undefined && lease.grantedAt <= blockedAt;
+  const hasRetryAfter = retryAt !== undefined && retryAt > now;
+  // It was in flight before the current Retry-After, and adds nothing.
+  if (isSameRefusal && !hasRetryAfter && bucket.isRetryAfter) return;
+  bucket.canaryDueAt = undefined;
+  bucket.blockedObservation = bucket.observations;
+  bucket.isRetryAfter = hasRetryAfter;
+  if (!isSameRefusal) bucket.blockedAt = now;
+  const nextReturnAt = Math.min(nextSlotAt(bucket), fullRefillAt(bucket));
+  if (hasRetryAfter) {
+    bucket.blockedUntil = retryAt;
+    bucket.guesses = 0;
+  } else if (nextReturnAt > now && nextReturnAt < Infinity) {
+    bucket.blockedUntil = nextReturnAt;
+    bucket.guesses = 0;
+  } else if (!isSameRefusal) {
+    const maxMs = Math.min(UNKNOWN_RESET_WAIT_MS * 2 ** bucket.guesses, MAX_UNKNOWN_RESET_WAIT_MS);
+    bucket.guesses = Math.min(bucket.guesses + 1, MAX_EXPONENT);
+    bucket.blockedUntil = now + Math.max(MIN_GUESS_MS, maxMs * random());
+  }
+}

@@ -1,0 +1,59 @@
+import type { Bucket } from './bucket.ts';
+import {
+  available,
+  checkAt,
+  fromLocal,
+  fullRefillAt,
+  paceMs,
+  periodMs,
+  toLocal,
+  uncountedSlots,
+} from './refill.ts';
+import { nthExtraAt, totalLimit } from './share.ts';
+import { countSlotsBefore, nthSlotAt } from './slots.ts';
+
+/**
+ * Forecasts when the `rank`th waiting ticket (from 1) is granted; `undefined` when too little is
+ * known. The forecast assumes that no other consumer spends the budget.
+ */
+export function eta(bucket: Bucket, rank: number, now: number): number | undefined {
+  const { blockedUntil } = bucket;
+  const start = Math.max(now, blockedUntil ?? now);
+  const unblockedAt = etaUnblocked(bucket, rank, now);
+  if (unblockedAt === undefined) return blockedUntil === undefined ? undefined : start;
+  return Math.max(start, unblockedAt);
+}
+
+function etaUnblocked(bucket: Bucket, rank: number, now: number): number | undefined {
+  if (bucket.phase !== 'metered') return undefined;
+  const ahead = rank - Math.max(0, available(bucket)) - 1;
+  if (ahead < 0) return now;
+  if (bucket.share === undefined) return nthReturnAt(bucket, ahead, bucket.limit);
+  const returnAt = nthReturnAt(bucket, ahead, Math.max(bucket.limit, bucket.slots.size));
+  const extraAt = nthExtraAt(bucket, ahead, paceMs(bucket, totalLimit(bucket)));
+  return extraAt < (returnAt ?? Infinity) ? extraAt : returnAt;
+}
+
+/**
+ * Forecasts when the `n`th operation from now (from 0) returns, if each one is spent again at once:
+ * first the slots, then `limit` operations at each reset. `undefined` when too little is known.
+ */
+function nthReturnAt(bucket: Bucket, n: number, limit: number): number | undefined {
+  const { slots, marginMs } = bucket;
+  const refillAt = fullRefillAt(bucket);
+  const check = checkAt(bucket);
+  const uncounted = check === Infinity ? 0 : uncountedSlots(bucket);
+  if (n < uncounted) return check;
+  const periods = Math.floor((n - uncounted) / limit);
+  const rank = n - uncounted - periods * limit;
+  const beforeReset =
+    refillAt === Infinity
+      ? slots.size
+      : countSlotsBefore(slots, fromLocal(bucket, refillAt - marginMs));
+  const slotAt = rank < beforeReset ? nthSlotAt(slots, rank) : undefined;
+  const at = slotAt === undefined ? refillAt : toLocal(bucket, slotAt) + marginMs;
+  if (at === Infinity) return undefined;
+  if (periods === 0) return at;
+  const period = periodMs(bucket);
+  return period === undefined ? undefined : at + periods * period;
+}

@@ -1,0 +1,119 @@
+import type { Bucket } from './bucket.ts';
+import { addSlot, observationsToRemember } from './refill.ts';
+import {
+  makeShare,
+  shareObserved,
+  shareOfLimit,
+  shareOfRemaining,
+  startSpending,
+} from './share.ts';
+import { addSlots, keepLastSlots } from './slots.ts';
+import { holdOthers, scheduleCanary } from './trials.ts';
+import { addToMax } from './windowed-max.ts';
+import { periodMs } from './refill.ts';
+
+/** What another ledger, or another state of this one, knew of a budget. All times are on our clock. */
+export interface KnownBudget {
+  /** What the API reported last; `undefined` when it reported nothing. */
+  readonly reported: ReportedBudget | undefined;
+  /** When the API's Retry-After ends. */
+  readonly blockedUntil: number | undefined;
+  /** This replica's slots: when they return, and how many at that time. */
+  readonly slots: readonly (readonly [at: number, count: number])[];
+}
+
+export interface ReportedBudget {
+  readonly limit: number;
+  readonly remaining: number;
+  /** When it was reported; the start of the share unless given. */
+  readonly at?: number;
+  readonly resetAt?: number | undefined;
+  readonly uncertaintyMs: number;
+  readonly periodMs?: number | undefined;
+  readonly stamp?: number | undefined;
+}
+
+/**
+ * Continues a budget that another ledger kept, with one of `replicas` equal shares of it. What the
+ * API reports from now on is divided as well. `known.slots` are this replica's own slots, and are
+ * not divided.
+ */
+export function startShare(
+  bucket: Bucket,
+  { reported, blockedUntil, slots }: KnownBudget,
+  replicas: number,
+  now: number,
+): void {
+  bucket.share = replicas > 1 ? makeShare(replicas, now) : undefined;
+  if (blockedUntil !== undefined && blockedUntil > now) {
+    bucket.blockedUntil = blockedUntil;
+    bucket.isRetryAfter = true;
+  }
+  if (reported === undefined) {
+    if (bucket.phase !== 'metered') return;
+    bucket.limit = shareOfLimit(bucket, bucket.limit);
+    bucket.remaining = Math.min(bucket.remaining, bucket.limit);
+    return;
+  }
+  const { limit, remaining, resetAt } = reported;
+  bucket.phase = 'metered';
+  bucket.hasReportedLimit = true;
+  bucket.limit = shareOfLimit(bucket, limit);
+  bucket.remaining = shareOfRemaining(bucket, remaining);
+  shareObserved(bucket, remaining, reported.at ?? now, -Infinity);
+  bucket.uncertaintyMs = reported.uncertaintyMs;
+  bucket.basis = 'delay';
+  bucket.resetAt = resetAt;
+  rememberPeriod(bucket, reported);
+  for (const [at, count] of slots) {
+    for (let i = 0; i < count; i++) if (at > now) addSlot(bucket, at, now);
+  }
+  keepLastSlots(bucket.slots, limit - remaining);
+  startSpending(bucket, now);
+  if (resetAt === undefined || resetAt <= now) scheduleCanary(bucket, now);
+}
+
+/**
+ * Adds what a replica knows of the budget by itself to a state that lacks it. `known.slots` are those
+ * of its slots that the state lacks. A canary then tests what that makes available.
+ */
+export function restore(
+  bucket: Bucket,
+  { reported, blockedUntil, slots }: KnownBudget,
+  now: number,
+): void {
+  for (const [at, count] of slots) {
+    if (at > now) addSlots(bucket.slots, at, count, Math.max(periodMs(bucket) ?? 0, at - now));
+  }
+  const at = reported?.at;
+  const isNewer = at !== undefined && at > (bucket.observedAt ?? -Infinity);
+  if (reported !== undefined && isNewer) {
+    const { limit, remaining, resetAt } = reported;
+    bucket.phase = 'metered';
+    bucket.hasReportedLimit = true;
+    bucket.limit = limit;
+    bucket.remaining = remaining;
+    bucket.observations++;
+    bucket.observedAt = at;
+    bucket.uncertaintyMs = reported.uncertaintyMs;
+    holdOthers(bucket, now);
+    bucket.resetAt = resetAt !== undefined && resetAt > now ? resetAt : undefined;
+    bucket.reportedRemaining = remaining;
+    bucket.reportedResetAt = bucket.resetAt;
+    bucket.stamp = reported.stamp;
+    bucket.sameWithinMs = 0;
+    rememberPeriod(bucket, reported);
+    if (bucket.resetAt === undefined) scheduleCanary(bucket, now);
+  }
+  if (blockedUntil !== undefined) {
+    bucket.blockedUntil = blockedUntil;
+    bucket.isRetryAfter = true;
+    bucket.blockedObservation = bucket.observations;
+  }
+  if (bucket.phase === 'metered') keepLastSlots(bucket.slots, bucket.limit - bucket.remaining);
+}
+
+function rememberPeriod(bucket: Bucket, { periodMs, limit }: ReportedBudget): void {
+  if (periodMs === undefined) return;
+  addToMax(bucket.observedPeriodMs, periodMs, observationsToRemember(limit));
+}

@@ -1,0 +1,181 @@
+import { answered } from '../../budget/answers.ts';
+import {
+  LEASE_MS,
+  makeBucket,
+  type Bucket,
+  type ConfiguredLimit,
+  type GrantKind,
+  type Lease,
+} from '../../budget/bucket.ts';
+import { eta } from '../../budget/forecast.ts';
+import { granted, lost, nextWakeAt, offer, unsent } from '../../budget/grants.ts';
+import { startShare, type KnownBudget } from '../../budget/known-budget.ts';
+import type { Observation, OffsetBounds } from '../../budget/observation.ts';
+import {
+  advance,
+  endLease,
+  expireLease,
+  setConfiguredLimit,
+  toLocal,
+  trustsClock,
+} from '../../budget/refill.ts';
+import { ownRemaining } from '../../budget/share.ts';
+import type { Random } from '../../util/clock.ts';
+import { LinkedList, type LinkedListItem } from '../../util/linked-list.ts';
+
+/** A lease in this process. */
+export interface LocalLease extends Lease, LinkedListItem<LocalLease> {
+  /** `expired`: counted as lost, but its answer may still arrive. */
+  state: 'in-flight' | 'expired' | 'ended';
+}
+
+/** What a bucket shows at one time. Without a known limit it has neither limit nor remaining. */
+export interface BucketNumbers {
+  readonly limit?: number;
+  readonly remaining?: number;
+  readonly resetInMs?: number;
+  readonly blockedForMs?: number;
+  readonly leases: number;
+}
+
+/**
+ * One bucket's budget in this process: the model's record, and its leases in flight.
+ *
+ *     in-flight ──▶ ended      answered, never sent, or lost
+ *         │
+ *         └───────▶ expired ──▶ ended      counted as lost, and answered later
+ */
+export class LocalBudget {
+  readonly #bucket: Bucket;
+  /** In the order of their grants. */
+  readonly #leases = new LinkedList<LocalLease>();
+
+  constructor(now: number, configured?: ConfiguredLimit) {
+    this.#bucket = makeBucket(now);
+    if (configured !== undefined) setConfiguredLimit(this.#bucket, configured);
+  }
+
+  setConfiguredLimit(configured: ConfiguredLimit): void {
+    setConfiguredLimit(this.#bucket, configured);
+  }
+
+  startShare(known: KnownBudget, replicas: number, now: number): void {
+    startShare(this.#bucket, known, replicas, now);
+  }
+
+  /** Adds a lease that another ledger granted. Leases must be added oldest first. */
+  addLease(kind: GrantKind, grantedAt: number): LocalLease {
+    this.#bucket.inFlight++;
+    if (kind === 'canary') this.#bucket.canaryAt = grantedAt;
+    return this.#addLease(kind, grantedAt, false);
+  }
+
+  /**
+   * Applies everything that happened up to `now`: leases that expired, slots that returned, the
+   * reset, the end of a back-off. Callers must call it before any other method at the same `now`.
+   */
+  advance(now: number, offset: OffsetBounds): void {
+    this.#bucket.offsetMs = offset.low;
+    let oldest = this.#leases.first;
+    while (oldest !== undefined && oldest.grantedAt + LEASE_MS <= now) {
+      this.#leases.delete(oldest);
+      oldest.state = 'expired';
+      expireLease(this.#bucket, oldest, now);
+      oldest = this.#leases.first;
+    }
+    advance(this.#bucket, now);
+  }
+
+  /** Returns the kind of grant that a request can have now; `undefined` when it must wait. */
+  offer(now: number): GrantKind | undefined {
+    return offer(this.#bucket, now);
+  }
+
+  /** Grants one request. Throws when {@link offer} returns `undefined`. */
+  grant(now: number): LocalLease {
+    const kind = offer(this.#bucket, now);
+    if (kind === undefined) throw new Error('a grant was requested while the bucket offered none');
+    const lease = this.#addLease(kind, now, trustsClock(this.#bucket, now));
+    granted(this.#bucket, kind, 1, now);
+    return lease;
+  }
+
+  /**
+   * Ends `lease` with its answer, whose headers arrived at `now`. `random` is the jitter of a back-off
+   * after a 429 that reports no time.
+   */
+  answered(lease: LocalLease, observation: Observation, now: number, random: Random): void {
+    const wasInFlight = this.#end(lease);
+    answered(this.#bucket, lease, wasInFlight, observation, now, random);
+  }
+
+  /** Ends `lease`, whose request was never sent and cost nothing. */
+  unsent(lease: LocalLease): void {
+    if (this.#end(lease)) unsent(this.#bucket, lease.kind);
+  }
+
+  /**
+   * Ends `lease`, whose request may have reached the API and will have no answer. It counts as spent.
+   */
+  lost(lease: LocalLease, now: number): void {
+    if (this.#end(lease)) lost(this.#bucket, lease.kind, now);
+  }
+
+  /** Returns the earliest time at which {@link offer} may change. It is always finite. */
+  nextWakeAt(now: number): number {
+    return nextWakeAt(this.#bucket, this.#leases.first?.grantedAt, now);
+  }
+
+  /**
+   * Forecasts when the `rank`th waiting ticket (from 1) is granted; `undefined` when too little is
+   * known.
+   */
+  eta(rank: number, now: number): number | undefined {
+    return eta(this.#bucket, rank, now);
+  }
+
+  /** Returns the numbers that the admin API and the metrics show. */
+  view(now: number): BucketNumbers {
+    const { phase, limit, blockedUntil, inFlight } = this.#bucket;
+    const resetAt =
+      this.#bucket.resetAt === undefined ? now : toLocal(this.#bucket, this.#bucket.resetAt);
+    const remaining = Math.max(0, ownRemaining(this.#bucket));
+    return {
+      ...(phase === 'metered' ? { limit, remaining } : {}),
+      ...(resetAt <= now ? {} : { resetInMs: resetAt - now }),
+      ...(blockedUntil === undefined ? {} : { blockedForMs: blockedUntil - now }),
+      leases: inFlight,
+    };
+  }
+
+  #addLease(kind: GrantKind, grantedAt: number, trusted: boolean): LocalLease {
+    const { observations, losses, returns } = this.#bucket;
+    const lease: LocalLease = {
+      kind,
+      grantedAt,
+      observation: observations,
+      losses,
+      returns,
+      trusted,
+      loss: 0,
+      recorded: false,
+      state: 'in-flight',
+      isLinked: false,
+      previous: undefined,
+      next: undefined,
+    };
+    this.#leases.add(lease);
+    return lease;
+  }
+
+  /** Ends a lease. Returns false when it had expired before; throws when it had ended before. */
+  #end(lease: LocalLease): boolean {
+    if (lease.state === 'ended') throw new Error('a grant was settled twice');
+    const wasInFlight = lease.state === 'in-flight';
+    lease.state = 'ended';
+    if (!wasInFlight) return false;
+    this.#leases.delete(lease);
+    endLease(this.#bucket, lease);
+    return true;
+  }
+}

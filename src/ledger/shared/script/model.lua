@@ -1,0 +1,1451 @@
+-- model: the budget model, as one module.
+--
+-- Generated from src/budget/*.ts by "npm run lua". Change the source, not this file.
+--
+-- Returns: the functions that the rest of the script calls, by their names in the source; and
+--   packBucket and unpackBucket, which store a bucket without its slots.
+
+local Model
+Model = {
+answeredWithoutHeaders = function(bucket, status, now)
+    if bucket.phase == "metered" then
+        local isUncounted = bucket.hasReportedLimit and status >= 400 and status < 500
+        if not isUncounted then
+            Model.countLost(bucket, now)
+        end
+        return
+    end
+    if bucket.phase == "unopened" then
+        bucket.nextFirstAt = 0
+    end
+    if status < 200 or status >= 300 then
+        return
+    end
+    bucket.phase = "unmetered"
+    bucket.window = math.min(bucket.window + 1, 1024)
+end,
+isNewest = function(bucket, lease, observation)
+    if bucket.observations == 0 or lease.observation >= bucket.observations then
+        return true
+    end
+    local ____observation_1 = observation
+    local resetAt = ____observation_1.resetAt
+    local stamp = ____observation_1.stamp
+    local remaining = ____observation_1.remaining
+    if remaining == nil then
+        remaining = 0
+    end
+    local sameWithinMs = ____observation_1.sameWithinMs
+    local hasStamps = stamp ~= nil and bucket.stamp ~= nil
+    local at = hasStamps and stamp or resetAt
+    local ____hasStamps_2
+    if hasStamps then
+        ____hasStamps_2 = bucket.stamp
+    else
+        ____hasStamps_2 = bucket.reportedResetAt
+    end
+    local newestAt = ____hasStamps_2
+    if at ~= nil and newestAt ~= nil then
+        local laterBy = at - newestAt
+        local toleranceMs = math.max(sameWithinMs, bucket.sameWithinMs)
+        if laterBy > toleranceMs then
+            return true
+        end
+        if laterBy < -toleranceMs then
+            return false
+        end
+    end
+    return remaining < bucket.reportedRemaining
+end,
+observe = function(bucket, lease, observation, now)
+    local ____observation_3 = observation
+    local reported = ____observation_3.remaining
+    if reported == nil then
+        reported = 0
+    end
+    local resetAt = ____observation_3.resetAt
+    local stamp = ____observation_3.stamp
+    local sameWithinMs = ____observation_3.sameWithinMs
+    local uncertaintyMs = ____observation_3.uncertaintyMs
+    local isThrottled = observation.status == 429
+    local isFirst = bucket.observations == 0
+    local limitInAll = math.max(
+        observation.limit or Model.totalLimit(bucket),
+        reported,
+        1
+    )
+    local isAlone = (isFirst or bucket.heldUntil ~= nil) and lease.kind ~= "regular"
+    if isAlone and not isThrottled then
+        if reported == limitInAll then
+            bucket.countsBefore = true
+        elseif reported == limitInAll - 1 then
+            bucket.countsBefore = false
+        end
+    end
+    local limit = Model.shareOfLimit(bucket, limitInAll)
+    local uncounted = bucket.countsBefore and not isThrottled and 1 or 0
+    local remainingInAll = math.max(0, reported - uncounted)
+    local lostMeanwhile = bucket.losses - lease.losses - lease.loss
+    local remaining = math.max(
+        0,
+        Model.shareOfRemaining(bucket, remainingInAll) - lostMeanwhile
+    )
+    local isOtherLimit = not isFirst and limit ~= bucket.limit and remaining > bucket.remaining
+    bucket.phase = "metered"
+    bucket.hasReportedLimit = true
+    bucket.observations = bucket.observations + 1
+    bucket.observedAt = now
+    bucket.reportedRemaining = reported
+    bucket.reportedResetAt = resetAt
+    bucket.stamp = stamp
+    bucket.sameWithinMs = sameWithinMs
+    bucket.limit = limit
+    bucket.remaining = remaining
+    bucket.uncertaintyMs = uncertaintyMs
+    Model.shareObserved(bucket, remainingInAll, now, lease.grantedAt)
+    bucket.heldUntil = nil
+    bucket.isCanaryDue = false
+    if isOtherLimit then
+        Model.holdOthers(bucket, now)
+    end
+    local mayLift = not bucket.isRetryAfter or lease.observation >= bucket.blockedObservation
+    if remaining > 0 and mayLift then
+        bucket.blockedUntil = nil
+    end
+    local spent = limitInAll - remainingInAll
+    local hasReset = Model.refillObserved(
+        bucket,
+        lease,
+        observation,
+        limitInAll,
+        spent,
+        now
+    )
+    if hasReset or remaining > 0 then
+        bucket.canaryWaitMs = 1000
+    end
+    if hasReset then
+        bucket.canaryDueAt = nil
+    else
+        Model.scheduleCanary(bucket, now)
+    end
+end,
+refused = function(bucket, lease, ____bindingPattern0, now, random)
+    local uncertaintyMs
+    local retryAt
+    retryAt = ____bindingPattern0.retryAt
+    uncertaintyMs = ____bindingPattern0.uncertaintyMs
+    if lease.trusted then
+        local widerMs = math.max(bucket.marginMs * 2, 50)
+        bucket.marginMs = math.min(widerMs, uncertaintyMs + 2000)
+    end
+    if lease.kind == "canary" then
+        bucket.forcedAfterMs = math.min(bucket.forcedAfterMs * 2, 900000)
+    end
+    local ____bucket_4 = bucket
+    local blockedUntil = ____bucket_4.blockedUntil
+    local blockedAt = ____bucket_4.blockedAt
+    local isSameRefusal = blockedUntil ~= nil and blockedAt ~= nil and lease.grantedAt <= blockedAt
+    local hasRetryAfter = retryAt ~= nil and retryAt > now
+    if isSameRefusal and not hasRetryAfter and bucket.isRetryAfter then
+        return
+    end
+    bucket.canaryDueAt = nil
+    bucket.blockedObservation = bucket.observations
+    bucket.isRetryAfter = hasRetryAfter
+    if not isSameRefusal then
+        bucket.blockedAt = now
+    end
+    local nextReturnAt = math.min(
+        Model.nextSlotAt(bucket),
+        Model.fullRefillAt(bucket)
+    )
+    if hasRetryAfter then
+        bucket.blockedUntil = retryAt
+        bucket.guesses = 0
+    elseif nextReturnAt > now and nextReturnAt < math.huge then
+        bucket.blockedUntil = nextReturnAt
+        bucket.guesses = 0
+    elseif not isSameRefusal then
+        local maxMs = math.min(1000 * 2 ^ bucket.guesses, 60000)
+        bucket.guesses = math.min(bucket.guesses + 1, 16)
+        bucket.blockedUntil = now + math.max(
+            50,
+            maxMs * random()
+        )
+    end
+end,
+etaUnblocked = function(bucket, rank, now)
+    if bucket.phase ~= "metered" then
+        return nil
+    end
+    local ahead = rank - math.max(
+        0,
+        Model.available(bucket)
+    ) - 1
+    if ahead < 0 then
+        return now
+    end
+    if bucket.share == nil then
+        return Model.nthReturnAt(bucket, ahead, bucket.limit)
+    end
+    local returnAt = Model.nthReturnAt(
+        bucket,
+        ahead,
+        math.max(bucket.limit, bucket.slots.size)
+    )
+    local extraAt = Model.nthExtraAt(
+        bucket,
+        ahead,
+        Model.paceMs(
+            bucket,
+            Model.totalLimit(bucket)
+        )
+    )
+    return extraAt < (returnAt or math.huge) and extraAt or returnAt
+end,
+nthReturnAt = function(bucket, n, limit)
+    local ____bucket_7 = bucket
+    local slots = ____bucket_7.slots
+    local marginMs = ____bucket_7.marginMs
+    local refillAt = Model.fullRefillAt(bucket)
+    local check = Model.checkAt(bucket)
+    local uncounted = check == math.huge and 0 or Model.uncountedSlots(bucket)
+    if n < uncounted then
+        return check
+    end
+    local periods = math.floor((n - uncounted) / limit)
+    local rank = n - uncounted - periods * limit
+    local beforeReset = refillAt == math.huge and slots.size or Model.countSlotsBefore(
+        slots,
+        Model.fromLocal(bucket, refillAt - marginMs)
+    )
+    local ____temp_8
+    if rank < beforeReset then
+        ____temp_8 = Model.nthSlotAt(slots, rank)
+    else
+        ____temp_8 = nil
+    end
+    local slotAt = ____temp_8
+    local at = slotAt == nil and refillAt or Model.toLocal(bucket, slotAt) + marginMs
+    if at == math.huge then
+        return nil
+    end
+    if periods == 0 then
+        return at
+    end
+    local period = Model.periodMs(bucket)
+    local ____temp_9
+    if period == nil then
+        ____temp_9 = nil
+    else
+        ____temp_9 = at + periods * period
+    end
+    return ____temp_9
+end,
+regularOffer = function(bucket, now)
+    local ____bucket_10 = bucket
+    local phase = ____bucket_10.phase
+    local inFlight = ____bucket_10.inFlight
+    if bucket.blockedUntil ~= nil then
+        return nil
+    end
+    if phase == "unopened" then
+        return (inFlight == 0 or now >= bucket.nextFirstAt) and "first" or nil
+    end
+    if phase == "unmetered" then
+        return inFlight < bucket.window and "regular" or nil
+    end
+    local left = Model.available(bucket)
+    local isAllowed = left > 0 or now >= Model.nextExtraAt(bucket)
+    if isAllowed and not Model.areOthersHeld(bucket, now) then
+        return "regular"
+    end
+    if bucket.canaryAt == nil and (left > 0 or bucket.isCanaryDue) then
+        return "canary"
+    end
+    return inFlight == 0 and now >= Model.checkAt(bucket) and "canary" or nil
+end,
+sooner = function(at, time, now)
+    return time ~= nil and time > now and time < at and time or at
+end,
+rememberPeriod = function(bucket, ____bindingPattern0)
+    local limit
+    local periodMs
+    periodMs = ____bindingPattern0.periodMs
+    limit = ____bindingPattern0.limit
+    if periodMs == nil then
+        return
+    end
+    Model.addToMax(
+        bucket.observedPeriodMs,
+        periodMs,
+        Model.observationsToRemember(limit)
+    )
+end,
+toLocal = function(____bindingPattern0, time)
+    local offsetMs
+    local basis
+    basis = ____bindingPattern0.basis
+    offsetMs = ____bindingPattern0.offsetMs
+    return basis == "instant" and time - offsetMs or time
+end,
+fromLocal = function(____bindingPattern0, localTime)
+    local offsetMs
+    local basis
+    basis = ____bindingPattern0.basis
+    offsetMs = ____bindingPattern0.offsetMs
+    return basis == "instant" and localTime + offsetMs or localTime
+end,
+switchBasis = function(bucket, ____bindingPattern0)
+    local resetAt
+    local basis
+    basis = ____bindingPattern0.basis
+    resetAt = ____bindingPattern0.resetAt
+    if resetAt == nil or basis == bucket.basis then
+        return
+    end
+    bucket.basis = basis
+    local ms = basis == "instant" and bucket.offsetMs or -bucket.offsetMs
+    if ms == 0 then
+        return
+    end
+    Model.moveSlots(bucket.slots, ms)
+    if bucket.resetAt ~= nil then
+        bucket.resetAt = bucket.resetAt + ms
+    end
+    if bucket.reportedResetAt ~= nil then
+        bucket.reportedResetAt = bucket.reportedResetAt + ms
+    end
+end,
+available = function(bucket)
+    return bucket.phase == "metered" and Model.ownRemaining(bucket) - bucket.inFlight or 0
+end,
+periodMs = function(____bindingPattern0)
+    local configuredPeriodMs
+    local observedPeriodMs
+    observedPeriodMs = ____bindingPattern0.observedPeriodMs
+    configuredPeriodMs = ____bindingPattern0.configuredPeriodMs
+    return Model.maxOf(observedPeriodMs) or configuredPeriodMs
+end,
+paceMs = function(bucket, limit)
+    local period = Model.periodMs(bucket)
+    return period == nil and 1000 or period / limit
+end,
+nextSlotAt = function(bucket)
+    local first = bucket.slots.firsts[1]
+    return first == nil and math.huge or Model.toLocal(bucket, first) + bucket.marginMs
+end,
+fullRefillAt = function(bucket)
+    local ____bucket_18 = bucket
+    local resetAt = ____bucket_18.resetAt
+    return resetAt == nil and math.huge or Model.toLocal(bucket, resetAt) + bucket.marginMs
+end,
+uncountedSlots = function(____bindingPattern0)
+    local othersSpent
+    local unmatched
+    local doubtful
+    doubtful = ____bindingPattern0.doubtful
+    unmatched = ____bindingPattern0.unmatched
+    othersSpent = ____bindingPattern0.othersSpent
+    return math.max(
+        0,
+        math.min(
+            doubtful,
+            unmatched - (Model.maxOf(othersSpent) or 0)
+        )
+    )
+end,
+checkAt = function(bucket)
+    local ____bucket_19 = bucket
+    local doubtFrom = ____bucket_19.doubtFrom
+    local doubtUntil = ____bucket_19.doubtUntil
+    local marginMs = ____bucket_19.marginMs
+    if doubtFrom == nil or doubtUntil == nil or Model.uncountedSlots(bucket) == 0 then
+        return math.huge
+    end
+    local at = doubtUntil + marginMs
+    local nextReturnAt = math.min(
+        Model.nextSlotAt(bucket),
+        Model.fullRefillAt(bucket)
+    )
+    return nextReturnAt - at > doubtUntil - doubtFrom and at or math.huge
+end,
+addSlot = function(bucket, at, now)
+    local localAt = Model.toLocal(bucket, at)
+    if bucket.countedUntil ~= nil and localAt <= bucket.countedUntil then
+        return
+    end
+    Model.addSlots(
+        bucket.slots,
+        at,
+        1,
+        math.max(
+            Model.periodMs(bucket) or 0,
+            localAt - now
+        )
+    )
+end,
+countLost = function(bucket, now)
+    bucket.losses = bucket.losses + 1
+    if bucket.phase ~= "metered" then
+        return false
+    end
+    bucket.remaining = math.max(0, bucket.remaining - 1)
+    if bucket.share ~= nil then
+        local ____bucket_share_20, ____totalRemaining_21 = bucket.share, "totalRemaining"
+        ____bucket_share_20[____totalRemaining_21] = ____bucket_share_20[____totalRemaining_21] - 1
+    end
+    local ____bucket_22 = bucket
+    local resetAt = ____bucket_22.resetAt
+    local configuredPeriodMs = ____bucket_22.configuredPeriodMs
+    local hasReturnTime = resetAt ~= nil or configuredPeriodMs ~= nil
+    if hasReturnTime then
+        local periodFromNow = Model.fromLocal(
+            bucket,
+            now + (Model.periodMs(bucket) or 0)
+        )
+        Model.addSlot(
+            bucket,
+            math.max(resetAt or periodFromNow, periodFromNow),
+            now
+        )
+    end
+    Model.keepLastSlots(
+        bucket.slots,
+        Model.maxSlots(bucket)
+    )
+    local isExhausted = bucket.remaining == 0 and bucket.inFlight == 0
+    if not hasReturnTime and isExhausted then
+        Model.scheduleCanary(bucket, now)
+    end
+    return hasReturnTime
+end,
+advanceShare = function(bucket, share, now)
+    local ____share_23 = share
+    local reservedUntil = ____share_23.reservedUntil
+    local observedAt = ____share_23.observedAt
+    if reservedUntil ~= nil and reservedUntil <= now then
+        share.reservedUntil = nil
+    end
+    local isStale = observedAt ~= nil and now - observedAt > 1000
+    local isUnverified = isStale and bucket.inFlight == 0 and Model.available(bucket) > 0
+    if isUnverified and not Model.areOthersHeld(bucket, now) then
+        Model.holdOthers(bucket, now)
+    end
+end,
+endLease = function(bucket, lease)
+    bucket.inFlight = bucket.inFlight - 1
+    if lease.kind == "canary" and bucket.canaryAt == lease.grantedAt then
+        bucket.canaryAt = nil
+    end
+end,
+applyReturns = function(bucket, ____until, included)
+    do
+        while true do
+            local slotAt = Model.nextSlotAt(bucket)
+            local refillAt = Model.fullRefillAt(bucket)
+            local at = math.min(slotAt, refillAt)
+            if at > ____until or at == ____until and not included then
+                return
+            end
+            bucket.lastReturnAt = at
+            if refillAt <= slotAt then
+                Model.refillByReset(bucket, refillAt)
+            else
+                local count = Model.takeSlotsUntil(bucket.slots, bucket.slots.firsts[1] or 0)
+                bucket.returns = bucket.returns + count
+                bucket.remaining = math.min(bucket.limit, bucket.remaining + count)
+                if bucket.share ~= nil then
+                    local ____bucket_share_24, ____totalRemaining_25 = bucket.share, "totalRemaining"
+                    ____bucket_share_24[____totalRemaining_25] = ____bucket_share_24[____totalRemaining_25] + count
+                end
+            end
+        end
+    end
+end,
+refillByReset = function(bucket, at)
+    local ____bucket_26 = bucket
+    local slots = ____bucket_26.slots
+    local resetAt = ____bucket_26.resetAt
+    bucket.returns = bucket.returns + slots.size
+    if resetAt ~= nil then
+        Model.takeSlotsUntil(slots, resetAt)
+    end
+    local nextRefillAt = Model.fromLocal(
+        bucket,
+        at + (Model.periodMs(bucket) or 0) + 1
+    )
+    bucket.remaining = math.max(
+        0,
+        bucket.limit - Model.countSlotsBefore(slots, nextRefillAt)
+    )
+    Model.clearSlots(slots)
+    bucket.resetAt = nil
+    Model.startSpending(bucket, at)
+    bucket.isCanaryDue = Model.available(bucket) <= 0
+    Model.holdOthers(bucket, at)
+end,
+refillObserved = function(bucket, lease, ____bindingPattern0, totalLimit, spent, now)
+    local uncertaintyMs
+    local resetAt
+    resetAt = ____bindingPattern0.resetAt
+    uncertaintyMs = ____bindingPattern0.uncertaintyMs
+    local ____bucket_27 = bucket
+    local slots = ____bucket_27.slots
+    local countedAt = math.max(lease.grantedAt, now - 1000)
+    local countedUntil = now + uncertaintyMs
+    local alreadyCounted = Model.takeSlotsUntil(
+        slots,
+        Model.fromLocal(bucket, countedUntil)
+    )
+    Model.keepLastSlots(slots, spent)
+    local span = Model.observationsToRemember(totalLimit)
+    local returned = bucket.returns - lease.returns + alreadyCounted
+    local unmatched = bucket.share == nil and spent - slots.size or 0
+    if bucket.doubtUntil == nil or countedAt >= bucket.doubtUntil then
+        bucket.doubtful = 0
+    end
+    if returned > 0 then
+        bucket.doubtful = bucket.doubtful + returned
+        bucket.doubtFrom = countedAt
+        bucket.doubtUntil = countedUntil
+    end
+    bucket.unmatched = unmatched
+    local byOthers = math.max(0, unmatched - bucket.inFlight - bucket.doubtful)
+    Model.addToMax(bucket.othersSpent, byOthers, span)
+    bucket.countedUntil = countedUntil
+    local localAt = resetAt == nil and now or Model.toLocal(bucket, resetAt)
+    local ____bucket_29 = bucket
+    local ____temp_28
+    if localAt > now then
+        ____temp_28 = resetAt
+    else
+        ____temp_28 = nil
+    end
+    ____bucket_29.resetAt = ____temp_28
+    if bucket.resetAt == nil then
+        return false
+    end
+    Model.addToMax(bucket.observedPeriodMs, localAt - countedAt, span)
+    return true
+end,
+observationsToRemember = function(limit)
+    return math.max(64, 2 * limit)
+end,
+shareOfLimit = function(____bindingPattern0, totalLimit)
+    local share
+    share = ____bindingPattern0.share
+    return share == nil and totalLimit or math.max(
+        1,
+        math.floor(totalLimit / share.replicas)
+    )
+end,
+shareOfRemaining = function(____bindingPattern0, totalRemaining)
+    local share
+    share = ____bindingPattern0.share
+    return share == nil and totalRemaining or math.floor(totalRemaining / share.replicas)
+end,
+totalLimit = function(____bindingPattern0)
+    local limit
+    local share
+    share = ____bindingPattern0.share
+    limit = ____bindingPattern0.limit
+    return share == nil and limit or limit * share.replicas
+end,
+ownRemaining = function(____bindingPattern0)
+    local slots
+    local limit
+    local remaining
+    local share
+    share = ____bindingPattern0.share
+    remaining = ____bindingPattern0.remaining
+    limit = ____bindingPattern0.limit
+    slots = ____bindingPattern0.slots
+    if share == nil then
+        return remaining
+    end
+    return math.min(remaining, limit - slots.size) - (share.reservedUntil == nil and 0 or 1)
+end,
+maxSlots = function(bucket)
+    local ____bucket_31 = bucket
+    local share = ____bucket_31.share
+    local limit = ____bucket_31.limit
+    local remaining = ____bucket_31.remaining
+    return share == nil and limit - remaining or Model.totalLimit(bucket)
+end,
+startSpending = function(bucket, now)
+    local ____bucket_32 = bucket
+    local share = ____bucket_32.share
+    if share == nil then
+        return
+    end
+    local own = Model.ownRemaining(bucket)
+    share.measuresFrom = now + 1000
+    share.isMeasured = false
+    if own > 1 then
+        share.reservedUntil = now + 1000
+    end
+end,
+shareGranted = function(bucket, own, paceMs, now)
+    local ____bucket_33 = bucket
+    local share = ____bucket_33.share
+    local limit = ____bucket_33.limit
+    if share == nil then
+        return
+    end
+    local isBurst = own > 0 and own * 4 >= limit
+    if isBurst then
+        share.measuresFrom = now + 1000
+        share.isMeasured = false
+    end
+    share.borrowAt = math.max(share.borrowAt, now + (isBurst and 1000 or paceMs))
+    share.reclaimAt = math.max(share.borrowAt, now + paceMs * share.replicas)
+end,
+nextExtraAt = function(bucket)
+    local ____bucket_34 = bucket
+    local share = ____bucket_34.share
+    local inFlight = ____bucket_34.inFlight
+    if share == nil then
+        return math.huge
+    end
+    local remaining = share.totalRemaining - inFlight
+    if remaining >= share.replicas then
+        return (share.isMeasured or inFlight == 0) and share.borrowAt or math.huge
+    end
+    return remaining > 0 and not Model.isShareUsedUp(bucket) and share.reclaimAt or math.huge
+end,
+nthExtraAt = function(bucket, ahead, paceMs)
+    local ____bucket_35 = bucket
+    local share = ____bucket_35.share
+    local inFlight = ____bucket_35.inFlight
+    if share == nil then
+        return math.huge
+    end
+    local ____share_36 = share
+    local replicas = ____share_36.replicas
+    local remaining = share.totalRemaining - inFlight
+    if ahead >= (Model.isShareUsedUp(bucket) and remaining - replicas + 1 or remaining) then
+        return math.huge
+    end
+    return remaining >= replicas and share.borrowAt + ahead * paceMs or share.reclaimAt + ahead * paceMs * replicas
+end,
+shareObserved = function(____bindingPattern0, totalRemaining, at, grantedAt)
+    local share
+    share = ____bindingPattern0.share
+    if share == nil then
+        return
+    end
+    share.observedAt = at
+    share.totalRemaining = totalRemaining
+    share.isMeasured = share.isMeasured or grantedAt >= share.measuresFrom
+end,
+isShareUsedUp = function(____bindingPattern0)
+    local limit
+    local inFlight
+    local slots
+    slots = ____bindingPattern0.slots
+    inFlight = ____bindingPattern0.inFlight
+    limit = ____bindingPattern0.limit
+    return slots.size + inFlight >= limit
+end,
+makeSlots = function()
+    return {
+        size = 0,
+        lastAt = 0,
+        head = 0,
+        chunks = {},
+        firsts = {},
+        totals = {},
+        isChanged = true,
+        made = 0,
+        read = nil
+    }
+end,
+addSlots = function(slots, at, count, spanMs)
+    local ____slots_37 = slots
+    local chunks = ____slots_37.chunks
+    local grain = spanMs / 1024
+    local isCrowded = #chunks > 12
+    local time = isCrowded and grain > 0 and math.ceil(at / grain) * grain or at
+    Model.addEntry(slots, time, count)
+    if #chunks > 32 then
+        Model.mergeFirstChunk(slots)
+    end
+end,
+addEntry = function(slots, time, count)
+    local ____slots_38 = slots
+    local chunks = ____slots_38.chunks
+    local firsts = ____slots_38.firsts
+    local totals = ____slots_38.totals
+    slots.lastAt = slots.size == 0 and time or math.max(slots.lastAt, time)
+    slots.size = slots.size + count
+    slots.isChanged = true
+    local place = #chunks - 1
+    while place > 0 and (firsts[place + 1] or 0) > time do
+        place = place - 1
+    end
+    if place < 0 then
+        slots.chunks = {Model.makeChunk(slots, time, count)}
+        slots.firsts = {time}
+        slots.totals = {count}
+        return
+    end
+    local chunk = Model.chunkAt(slots, place)
+    local times = chunk.times
+    local counts = chunk.counts
+    local first = place == 0 and slots.head or 0
+    local index = #times
+    while index > first and (times[index] or 0) > time do
+        index = index - 1
+    end
+    if index > first and times[index] == time then
+        counts[index] = (counts[index] or 0) + count
+    elseif #times < 64 then
+        Model.insertAt(times, index, time)
+        Model.insertAt(counts, index, count)
+    elseif index == 64 then
+        Model.insertChunk(slots, place + 1, time, count)
+        return
+    elseif first > 0 then
+        do
+            local i = first
+            while i < index do
+                times[i] = times[i + 1] or 0
+                counts[i] = counts[i + 1] or 0
+                i = i + 1
+            end
+        end
+        times[index] = time
+        counts[index] = count
+        slots.head = slots.head - 1
+    else
+        Model.cutChunk(slots, place, index)
+        times[#times + 1] = time
+        counts[#counts + 1] = count
+    end
+    chunk.isChanged = true
+    totals[place + 1] = (totals[place + 1] or 0) + count
+    if index == first then
+        firsts[place + 1] = time
+    end
+end,
+takeSlotsUntil = function(slots, time)
+    local before = slots.size
+    while (slots.firsts[1] or math.huge) <= time do
+        if (slots.firsts[2] or math.huge) <= time then
+            Model.dropFirstChunk(slots)
+        else
+            local Model_chunkAt_result_39 = Model.chunkAt(slots, 0)
+            local times = Model_chunkAt_result_39.times
+            local counts = Model_chunkAt_result_39.counts
+            local taken = 0
+            local head = slots.head
+            while head < #times and (times[head + 1] or 0) <= time do
+                taken = taken + (counts[head + 1] or 0)
+                head = head + 1
+            end
+            Model.moveHead(slots, times, head, taken)
+        end
+    end
+    return before - slots.size
+end,
+keepLastSlots = function(slots, count)
+    while slots.size > count and #slots.chunks > 0 do
+        local excess = slots.size - count
+        if (slots.totals[1] or 0) <= excess then
+            Model.dropFirstChunk(slots)
+        else
+            local chunk = Model.chunkAt(slots, 0)
+            local times = chunk.times
+            local counts = chunk.counts
+            local taken = 0
+            local head = slots.head
+            while (counts[head + 1] or 0) <= excess do
+                taken = taken + (counts[head + 1] or 0)
+                excess = excess - (counts[head + 1] or 0)
+                head = head + 1
+            end
+            if excess > 0 then
+                counts[head + 1] = (counts[head + 1] or 0) - excess
+                chunk.isChanged = true
+            end
+            Model.moveHead(slots, times, head, taken + excess)
+        end
+    end
+end,
+countSlotsBefore = function(slots, time)
+    local ____slots_40 = slots
+    local firsts = ____slots_40.firsts
+    local totals = ____slots_40.totals
+    local count = 0
+    local place = 0
+    while (firsts[place + 1 + 1] or math.huge) <= time do
+        count = count + (totals[place + 1] or 0)
+        place = place + 1
+    end
+    if (firsts[place + 1] or math.huge) >= time then
+        return count
+    end
+    local Model_chunkAt_result_41 = Model.chunkAt(slots, place)
+    local times = Model_chunkAt_result_41.times
+    local counts = Model_chunkAt_result_41.counts
+    local index = place == 0 and slots.head or 0
+    while index < #times and (times[index + 1] or 0) < time do
+        count = count + (counts[index + 1] or 0)
+        index = index + 1
+    end
+    return count
+end,
+nthSlotAt = function(slots, n)
+    if n >= slots.size then
+        return nil
+    end
+    local left = n
+    local place = 0
+    while left >= (slots.totals[place + 1] or math.huge) do
+        left = left - (slots.totals[place + 1] or 0)
+        place = place + 1
+    end
+    local Model_chunkAt_result_42 = Model.chunkAt(slots, place)
+    local times = Model_chunkAt_result_42.times
+    local counts = Model_chunkAt_result_42.counts
+    local index = place == 0 and slots.head or 0
+    while left >= (counts[index + 1] or math.huge) do
+        left = left - (counts[index + 1] or 0)
+        index = index + 1
+    end
+    return times[index + 1]
+end,
+moveSlots = function(slots, ms)
+    slots.isChanged = true
+    slots.lastAt = slots.lastAt + ms
+    do
+        local place = 0
+        while place < #slots.chunks do
+            slots.firsts[place + 1] = (slots.firsts[place + 1] or 0) + ms
+            local chunk = Model.chunkAt(slots, place)
+            do
+                local i = 0
+                while i < #chunk.times do
+                    chunk.times[i + 1] = (chunk.times[i + 1] or 0) + ms
+                    i = i + 1
+                end
+            end
+            chunk.isChanged = true
+            place = place + 1
+        end
+    end
+end,
+clearSlots = function(slots)
+    slots.isChanged = true
+    slots.size = 0
+    slots.head = 0
+    slots.chunks = {}
+    slots.firsts = {}
+    slots.totals = {}
+end,
+chunkAt = function(slots, place)
+    local known = slots.chunks[place + 1]
+    if known ~= nil and type(known) ~= "number" then
+        return known
+    end
+    local ____slots_43 = slots
+    local read = ____slots_43.read
+    local isStored = known ~= nil and read ~= nil
+    local chunk = isStored and read(known) or Model.makeChunk(slots, 0, 0)
+    slots.chunks[place + 1] = chunk
+    return chunk
+end,
+makeChunk = function(slots, time, count)
+    slots.made = slots.made + 1
+    return {id = slots.made, times = {time}, counts = {count}, isChanged = true}
+end,
+insertChunk = function(slots, place, time, count)
+    Model.insertAt(
+        slots.chunks,
+        place,
+        Model.makeChunk(slots, time, count)
+    )
+    Model.insertAt(slots.firsts, place, time)
+    Model.insertAt(slots.totals, place, count)
+end,
+cutChunk = function(slots, place, index)
+    local Model_chunkAt_result_44 = Model.chunkAt(slots, place)
+    local times = Model_chunkAt_result_44.times
+    local counts = Model_chunkAt_result_44.counts
+    Model.insertChunk(slots, place + 1, times[index + 1] or 0, counts[index + 1] or 0)
+    local rest = Model.chunkAt(slots, place + 1)
+    local total = counts[index + 1] or 0
+    do
+        local i = index + 1
+        while i < #times do
+            local ____rest_times_45 = rest.times
+            ____rest_times_45[#____rest_times_45 + 1] = times[i + 1] or 0
+            local ____rest_counts_46 = rest.counts
+            ____rest_counts_46[#____rest_counts_46 + 1] = counts[i + 1] or 0
+            total = total + (counts[i + 1] or 0)
+            i = i + 1
+        end
+    end
+    while #times > index do
+        table.remove(times)
+        table.remove(counts)
+    end
+    slots.totals[place + 1] = (slots.totals[place + 1] or 0) - total
+    slots.totals[place + 1 + 1] = total
+end,
+mergeFirstChunk = function(slots)
+    local total = slots.totals[1] or 0
+    Model.dropFirstChunk(slots)
+    local next = Model.chunkAt(slots, 0)
+    next.counts[1] = (next.counts[1] or 0) + total
+    next.isChanged = true
+    slots.totals[1] = (slots.totals[1] or 0) + total
+    slots.size = slots.size + total
+end,
+dropFirstChunk = function(slots)
+    slots.isChanged = true
+    slots.size = slots.size - (slots.totals[1] or 0)
+    slots.head = 0
+    table.remove(slots.chunks, 1)
+    table.remove(slots.firsts, 1)
+    table.remove(slots.totals, 1)
+end,
+moveHead = function(slots, times, head, taken)
+    if head >= #times then
+        Model.dropFirstChunk(slots)
+        return
+    end
+    slots.isChanged = true
+    slots.head = head
+    slots.size = slots.size - taken
+    slots.totals[1] = (slots.totals[1] or 0) - taken
+    slots.firsts[1] = times[head + 1] or 0
+end,
+insertAt = function(list, index, value)
+    list[#list + 1] = value
+    do
+        local i = #list - 1
+        while i > index do
+            local ____list_48 = list
+            local ____temp_49 = i + 1
+            local ____list_i_47 = list[i]
+            if ____list_i_47 == nil then
+                ____list_i_47 = value
+            end
+            ____list_48[____temp_49] = ____list_i_47
+            i = i - 1
+        end
+    end
+    list[index + 1] = value
+end,
+holdOthers = function(bucket, at)
+    bucket.heldUntil = at + bucket.uncertaintyMs + 1000
+end,
+areOthersHeld = function(____bindingPattern0, now)
+    local heldUntil
+    heldUntil = ____bindingPattern0.heldUntil
+    return heldUntil ~= nil and now < heldUntil
+end,
+scheduleCanary = function(bucket, now)
+    if bucket.canaryDueAt ~= nil then
+        return
+    end
+    bucket.canaryDueAt = now + bucket.canaryWaitMs
+    bucket.canaryWaitMs = math.min(bucket.canaryWaitMs * 2, 60000)
+end,
+forcedCanaryAt = function(bucket)
+    local ____bucket_50 = bucket
+    local blockedUntil = ____bucket_50.blockedUntil
+    local isRetryAfter = ____bucket_50.isRetryAfter
+    local forcedAfterMs = ____bucket_50.forcedAfterMs
+    local lastGrantAt = ____bucket_50.lastGrantAt
+    local isUnderRetryAfter = blockedUntil ~= nil and isRetryAfter
+    local atLeastMs = isUnderRetryAfter and 600000 or 60000
+    return lastGrantAt + math.max(forcedAfterMs, atLeastMs)
+end,
+makeWindowedMax = function()
+    return {previous = nil, current = nil, count = 0}
+end,
+maxOf = function(____bindingPattern0)
+    local current
+    local previous
+    previous = ____bindingPattern0.previous
+    current = ____bindingPattern0.current
+    if previous == nil or current == nil then
+        return current or previous
+    end
+    return math.max(previous, current)
+end,
+addToMax = function(max, value, span)
+    max.current = math.max(value, max.current or value)
+    max.count = max.count + 1
+    if max.count < span then
+        return
+    end
+    max.previous = max.current
+    max.current = nil
+    max.count = 0
+end,
+LEASE_MS = 10000,
+answered = function(bucket, lease, wasInFlight, observation, now, random)
+    if lease.kind == "first" then
+        bucket.firstWaitMs = 1000
+    end
+    local ____observation_0 = observation
+    local status = ____observation_0.status
+    local remaining = ____observation_0.remaining
+    local resetAt = ____observation_0.resetAt
+    local retryAt = ____observation_0.retryAt
+    local isThrottled = status == 429
+    if remaining == nil and not isThrottled then
+        if wasInFlight then
+            Model.answeredWithoutHeaders(bucket, status, now)
+        end
+        return
+    end
+    if remaining == nil and resetAt == nil then
+        bucket.window = 1
+        bucket.remaining = 0
+        Model.refused(
+            bucket,
+            lease,
+            observation,
+            now,
+            random
+        )
+        return
+    end
+    Model.switchBasis(bucket, observation)
+    local isResetPast = resetAt ~= nil and Model.toLocal(bucket, resetAt) <= now
+    local knownResetAt = bucket.resetAt == nil and now or Model.toLocal(bucket, bucket.resetAt)
+    local isRefused = isThrottled and (remaining or 0) == 0
+    if isResetPast and knownResetAt > now then
+        if isRefused and (retryAt or now) > now then
+            Model.refused(
+                bucket,
+                lease,
+                observation,
+                now,
+                random
+            )
+        end
+        return
+    end
+    local isUnrecorded = (wasInFlight or not lease.recorded) and not isThrottled
+    if isUnrecorded and resetAt ~= nil and not isResetPast then
+        Model.addSlot(bucket, resetAt, now)
+    end
+    if not Model.isNewest(bucket, lease, observation) then
+        bucket.unmatched = bucket.unmatched - 1
+        return
+    end
+    Model.observe(bucket, lease, observation, now)
+    if isRefused then
+        Model.refused(
+            bucket,
+            lease,
+            observation,
+            now,
+            random
+        )
+        return
+    end
+    bucket.forcedAfterMs = 60000
+    bucket.guesses = 0
+    if lease.trusted then
+        bucket.marginMs = bucket.marginMs * 0.99
+    end
+end,
+makeBucket = function(now)
+    return {
+        phase = "unopened",
+        hasReportedLimit = false,
+        limit = 0,
+        remaining = 0,
+        share = nil,
+        inFlight = 0,
+        losses = 0,
+        returns = 0,
+        observations = 0,
+        observedAt = nil,
+        reportedRemaining = 0,
+        reportedResetAt = nil,
+        stamp = nil,
+        sameWithinMs = 0,
+        uncertaintyMs = 0,
+        countsBefore = false,
+        basis = "instant",
+        offsetMs = 0,
+        slots = Model.makeSlots(),
+        resetAt = nil,
+        observedPeriodMs = Model.makeWindowedMax(),
+        configuredPeriodMs = nil,
+        countedUntil = nil,
+        lastReturnAt = nil,
+        marginMs = 0,
+        doubtful = 0,
+        doubtFrom = nil,
+        doubtUntil = nil,
+        unmatched = 0,
+        othersSpent = Model.makeWindowedMax(),
+        blockedUntil = nil,
+        isRetryAfter = false,
+        blockedAt = nil,
+        blockedObservation = 0,
+        guesses = 0,
+        lastGrantAt = now,
+        canaryAt = nil,
+        heldUntil = nil,
+        isCanaryDue = false,
+        canaryDueAt = nil,
+        canaryWaitMs = 1000,
+        forcedAfterMs = 60000,
+        nextFirstAt = 0,
+        firstWaitMs = 1000,
+        window = 1
+    }
+end,
+eta = function(bucket, rank, now)
+    local ____bucket_5 = bucket
+    local blockedUntil = ____bucket_5.blockedUntil
+    local start = math.max(now, blockedUntil or now)
+    local unblockedAt = Model.etaUnblocked(bucket, rank, now)
+    if unblockedAt == nil then
+        local ____temp_6
+        if blockedUntil == nil then
+            ____temp_6 = nil
+        else
+            ____temp_6 = start
+        end
+        return ____temp_6
+    end
+    return math.max(start, unblockedAt)
+end,
+offer = function(bucket, now)
+    return Model.regularOffer(bucket, now) or (now >= Model.forcedCanaryAt(bucket) and "canary" or nil)
+end,
+granted = function(bucket, kind, count, now)
+    bucket.inFlight = bucket.inFlight + count
+    bucket.lastGrantAt = now
+    bucket.isCanaryDue = false
+    if bucket.share ~= nil then
+        Model.shareGranted(
+            bucket,
+            Model.available(bucket),
+            Model.paceMs(
+                bucket,
+                Model.totalLimit(bucket)
+            ),
+            now
+        )
+    end
+    if kind == "canary" then
+        bucket.canaryAt = now
+    end
+    if kind == "first" then
+        bucket.nextFirstAt = now + bucket.firstWaitMs
+        bucket.firstWaitMs = math.min(bucket.firstWaitMs * 2, 60000)
+    end
+end,
+unsent = function(bucket, kind)
+    if kind == "canary" then
+        bucket.isCanaryDue = Model.available(bucket) <= 0
+    end
+    if kind == "first" then
+        bucket.nextFirstAt = 0
+    end
+end,
+lost = function(bucket, kind, now)
+    Model.countLost(bucket, now)
+    if kind == "canary" then
+        Model.scheduleCanary(bucket, now)
+    end
+end,
+nextWakeAt = function(bucket, oldestAt, now)
+    local check = Model.checkAt(bucket)
+    local at = Model.forcedCanaryAt(bucket)
+    at = Model.sooner(at, bucket.blockedUntil, now)
+    at = Model.sooner(
+        at,
+        Model.nextSlotAt(bucket),
+        now
+    )
+    at = Model.sooner(
+        at,
+        Model.fullRefillAt(bucket),
+        now
+    )
+    if bucket.inFlight == 0 then
+        at = Model.sooner(at, check, now)
+    end
+    at = Model.sooner(at, bucket.heldUntil, now)
+    at = Model.sooner(
+        at,
+        Model.nextExtraAt(bucket),
+        now
+    )
+    local Model_sooner_14 = Model.sooner
+    local ____at_13 = at
+    local ____opt_11 = bucket.share
+    at = Model_sooner_14(____at_13, ____opt_11 and ____opt_11.reservedUntil, now)
+    at = Model.sooner(at, bucket.canaryDueAt, now)
+    if bucket.phase == "unopened" then
+        at = Model.sooner(at, bucket.nextFirstAt, now)
+    end
+    local dependsOnLeases = bucket.share ~= nil or bucket.canaryAt ~= nil or bucket.phase ~= "metered" or check < math.huge
+    if dependsOnLeases and oldestAt ~= nil then
+        at = Model.sooner(at, oldestAt + 10000, now)
+    end
+    return math.max(at, now)
+end,
+restore = function(bucket, ____bindingPattern0, now)
+    local slots
+    local blockedUntil
+    local reported
+    reported = ____bindingPattern0.reported
+    blockedUntil = ____bindingPattern0.blockedUntil
+    slots = ____bindingPattern0.slots
+    for ____, ____value in ipairs(slots) do
+        local at = ____value[1]
+        local count = ____value[2]
+        if at > now then
+            Model.addSlots(
+                bucket.slots,
+                at,
+                count,
+                math.max(
+                    Model.periodMs(bucket) or 0,
+                    at - now
+                )
+            )
+        end
+    end
+    local at = reported and reported.at
+    local isNewer = at ~= nil and at > (bucket.observedAt or -math.huge)
+    if reported ~= nil and isNewer then
+        local ____reported_17 = reported
+        local limit = ____reported_17.limit
+        local remaining = ____reported_17.remaining
+        local resetAt = ____reported_17.resetAt
+        bucket.phase = "metered"
+        bucket.hasReportedLimit = true
+        bucket.limit = limit
+        bucket.remaining = remaining
+        bucket.observations = bucket.observations + 1
+        bucket.observedAt = at
+        bucket.uncertaintyMs = reported.uncertaintyMs
+        Model.holdOthers(bucket, now)
+        bucket.resetAt = resetAt ~= nil and resetAt > now and resetAt or nil
+        bucket.reportedRemaining = remaining
+        bucket.reportedResetAt = bucket.resetAt
+        bucket.stamp = reported.stamp
+        bucket.sameWithinMs = 0
+        Model.rememberPeriod(bucket, reported)
+        if bucket.resetAt == nil then
+            Model.scheduleCanary(bucket, now)
+        end
+    end
+    if blockedUntil ~= nil then
+        bucket.blockedUntil = blockedUntil
+        bucket.isRetryAfter = true
+        bucket.blockedObservation = bucket.observations
+    end
+    if bucket.phase == "metered" then
+        Model.keepLastSlots(bucket.slots, bucket.limit - bucket.remaining)
+    end
+end,
+advance = function(bucket, now)
+    Model.applyReturns(bucket, now, true)
+    if bucket.blockedUntil ~= nil and bucket.blockedUntil <= now then
+        bucket.blockedUntil = nil
+        Model.startSpending(bucket, now)
+        bucket.isCanaryDue = Model.available(bucket) <= 0
+    end
+    if bucket.share ~= nil then
+        Model.advanceShare(bucket, bucket.share, now)
+    end
+    if bucket.canaryDueAt ~= nil and bucket.canaryDueAt <= now then
+        bucket.canaryDueAt = nil
+        bucket.isCanaryDue = Model.available(bucket) <= 0
+    end
+end,
+expireLease = function(bucket, lease, now)
+    Model.applyReturns(bucket, lease.grantedAt + 10000, false)
+    Model.endLease(bucket, lease)
+    lease.loss = 1
+    lease.recorded = Model.countLost(bucket, now)
+    if lease.kind == "canary" then
+        Model.scheduleCanary(bucket, now)
+    end
+end,
+trustsClock = function(bucket, now)
+    local ____bucket_30 = bucket
+    local lastReturnAt = ____bucket_30.lastReturnAt
+    local uncertaintyMs = ____bucket_30.uncertaintyMs
+    if lastReturnAt == nil or Model.available(bucket) <= 0 then
+        return false
+    end
+    return now - lastReturnAt <= uncertaintyMs + 2000
+end,
+setConfiguredLimit = function(bucket, ____bindingPattern0)
+    local periodMs
+    local limit
+    limit = ____bindingPattern0.limit
+    periodMs = ____bindingPattern0.periodMs
+    if bucket.hasReportedLimit then
+        return
+    end
+    local spent = bucket.phase == "metered" and bucket.limit - bucket.remaining or 0
+    bucket.phase = "metered"
+    bucket.limit = Model.shareOfLimit(bucket, limit)
+    bucket.remaining = math.max(0, bucket.limit - spent)
+    bucket.configuredPeriodMs = periodMs
+    Model.keepLastSlots(
+        bucket.slots,
+        Model.maxSlots(bucket)
+    )
+end,
+packBucket = function(bucket)
+    return cmsgpack.pack(
+        bucket.phase,
+        bucket.hasReportedLimit,
+        bucket.limit,
+        bucket.remaining,
+        bucket.share,
+        bucket.inFlight,
+        bucket.losses,
+        bucket.returns,
+        bucket.observations,
+        bucket.observedAt,
+        bucket.reportedRemaining,
+        bucket.reportedResetAt,
+        bucket.stamp,
+        bucket.sameWithinMs,
+        bucket.uncertaintyMs,
+        bucket.countsBefore,
+        bucket.basis,
+        bucket.offsetMs,
+        bucket.resetAt,
+        bucket.observedPeriodMs,
+        bucket.configuredPeriodMs,
+        bucket.countedUntil,
+        bucket.lastReturnAt,
+        bucket.marginMs,
+        bucket.doubtful,
+        bucket.doubtFrom,
+        bucket.doubtUntil,
+        bucket.unmatched,
+        bucket.othersSpent,
+        bucket.blockedUntil,
+        bucket.isRetryAfter,
+        bucket.blockedAt,
+        bucket.blockedObservation,
+        bucket.guesses,
+        bucket.lastGrantAt,
+        bucket.canaryAt,
+        bucket.heldUntil,
+        bucket.isCanaryDue,
+        bucket.canaryDueAt,
+        bucket.canaryWaitMs,
+        bucket.forcedAfterMs,
+        bucket.nextFirstAt,
+        bucket.firstWaitMs,
+        bucket.window
+    )
+end,
+unpackBucket = function(packed)
+    local phase,
+        hasReportedLimit,
+        limit,
+        remaining,
+        share,
+        inFlight,
+        losses,
+        returns,
+        observations,
+        observedAt,
+        reportedRemaining,
+        reportedResetAt,
+        stamp,
+        sameWithinMs,
+        uncertaintyMs,
+        countsBefore,
+        basis,
+        offsetMs,
+        resetAt,
+        observedPeriodMs,
+        configuredPeriodMs,
+        countedUntil,
+        lastReturnAt,
+        marginMs,
+        doubtful,
+        doubtFrom,
+        doubtUntil,
+        unmatched,
+        othersSpent,
+        blockedUntil,
+        isRetryAfter,
+        blockedAt,
+        blockedObservation,
+        guesses,
+        lastGrantAt,
+        canaryAt,
+        heldUntil,
+        isCanaryDue,
+        canaryDueAt,
+        canaryWaitMs,
+        forcedAfterMs,
+        nextFirstAt,
+        firstWaitMs,
+        window = cmsgpack.unpack(packed)
+    return {
+        phase = phase,
+        hasReportedLimit = hasReportedLimit,
+        limit = limit,
+        remaining = remaining,
+        share = share,
+        inFlight = inFlight,
+        losses = losses,
+        returns = returns,
+        observations = observations,
+        observedAt = observedAt,
+        reportedRemaining = reportedRemaining,
+        reportedResetAt = reportedResetAt,
+        stamp = stamp,
+        sameWithinMs = sameWithinMs,
+        uncertaintyMs = uncertaintyMs,
+        countsBefore = countsBefore,
+        basis = basis,
+        offsetMs = offsetMs,
+        resetAt = resetAt,
+        observedPeriodMs = observedPeriodMs,
+        configuredPeriodMs = configuredPeriodMs,
+        countedUntil = countedUntil,
+        lastReturnAt = lastReturnAt,
+        marginMs = marginMs,
+        doubtful = doubtful,
+        doubtFrom = doubtFrom,
+        doubtUntil = doubtUntil,
+        unmatched = unmatched,
+        othersSpent = othersSpent,
+        blockedUntil = blockedUntil,
+        isRetryAfter = isRetryAfter,
+        blockedAt = blockedAt,
+        blockedObservation = blockedObservation,
+        guesses = guesses,
+        lastGrantAt = lastGrantAt,
+        canaryAt = canaryAt,
+        heldUntil = heldUntil,
+        isCanaryDue = isCanaryDue,
+        canaryDueAt = canaryDueAt,
+        canaryWaitMs = canaryWaitMs,
+        forcedAfterMs = forcedAfterMs,
+        nextFirstAt = nextFirstAt,
+        firstWaitMs = firstWaitMs,
+        window = window
+    }
+end,
+}
+return Model

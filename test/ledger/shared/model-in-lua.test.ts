@@ -1,0 +1,83 @@
+import { globSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { brokenRules } from '../../../scripts/lua/model-rules.ts';
+import { modelInLua, OUTPUT, packedFields } from '../../../scripts/lua/model-to-lua.ts';
+import { ROOT } from '../../support/spawned.ts';
+
+const SCRIPT = join(ROOT, 'src/ledger/shared/script');
+
+describe('the model in Lua', () => {
+  const generated = modelInLua();
+
+  test('is that of the source; `npm run lua` writes it', () => {
+    expect(readFileSync(join(ROOT, OUTPUT), 'utf8')).toBe(generated);
+  });
+
+  test('needs no library of the generator', () => {
+    expect(generated).not.toMatch(/__TS__|require/);
+  });
+
+  test('has a layout of its own for its fields, whose order is stored', () => {
+    // Where the fields change, LAYOUT must grow by one: replicas of two versions may run side by side.
+    const layout = /^local LAYOUT = (\d+)$/m.exec(readFileSync(join(SCRIPT, 'begin.lua'), 'utf8'));
+    expect(layout?.[1]).toBe('4');
+    expect(packedFields().join(' ')).toBe(
+      [
+        'phase hasReportedLimit limit remaining share inFlight losses returns observations',
+        'observedAt reportedRemaining reportedResetAt stamp sameWithinMs uncertaintyMs',
+        'countsBefore basis offsetMs resetAt observedPeriodMs configuredPeriodMs countedUntil',
+        'lastReturnAt marginMs doubtful doubtFrom doubtUntil unmatched othersSpent blockedUntil',
+        'isRetryAfter blockedAt blockedObservation guesses lastGrantAt canaryAt heldUntil',
+        'isCanaryDue canaryDueAt canaryWaitMs forcedAfterMs nextFirstAt firstWaitMs window',
+      ].join(' '),
+    );
+  });
+});
+
+describe('the source of the model', () => {
+  test('has nothing that Lua does in another way', () => {
+    const files = globSync('src/budget/*.ts', { cwd: ROOT });
+    expect(files.length).toBeGreaterThan(5);
+    expect(brokenRules(files.map((file) => join(ROOT, file)))).toEqual([]);
+  });
+
+  const BROKEN: readonly [what: string, body: string][] = [
+    ['a number as a condition', 'if (n) return 1; return 2;'],
+    ['a number that is 0 as missing', 'return n || 1;'],
+    ['a text as a condition', "return '' ? 1 : 2;"],
+    ['a negated number', 'return !n ? 1 : 2;'],
+    ['a remainder', 'return n % 3;'],
+    ['a template', 'return `${n}`.length;'],
+    ['a closure', 'const f = () => n; return f();'],
+    ['a class', 'class A {} return new A() === undefined ? 1 : n;'],
+    ['a spread', 'return [...[n]].length;'],
+    ['a method of a library', 'return [n].splice(0, 1).length;'],
+    ['a map', 'return new Map([[n, n]]).size;'],
+    ['an exception', "throw new Error('no');"],
+    ['null', 'return n === null ? 1 : 2;'],
+    ['a length that is set', 'const list = [n]; list.length = 0; return 1;'],
+    ['a function of Math that Lua lacks', 'return Math.trunc(n);'],
+  ];
+
+  test('must not have what Lua does in another way', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'headgate-model-'));
+    const paths = BROKEN.map((_case, i) => join(folder, `case-${i}.ts`));
+    const lawful = join(folder, 'lawful.ts');
+    const importing = join(folder, 'importing.ts');
+    for (const [i, [, body]] of BROKEN.entries()) {
+      writeFileSync(paths[i] ?? '', `export function f(n: number): number { ${body} }\n`);
+    }
+    writeFileSync(lawful, 'export function f(n: number): number { return n > 0 ? n : 0; }\n');
+    writeFileSync(importing, "import { f } from '../util/heap.ts';\nexport const A = f;\n");
+    const broken = brokenRules([...paths, lawful, importing]);
+    rmSync(folder, { recursive: true });
+    const unnoticed = BROKEN.filter(
+      (_case, i) => !broken.some((line) => line.startsWith(`${paths[i]}:`)),
+    );
+    expect(unnoticed).toEqual([]);
+    expect(broken.filter((line) => line.startsWith(lawful))).toEqual([]);
+    expect(broken.filter((line) => line.startsWith(importing))).not.toEqual([]);
+  });
+});
