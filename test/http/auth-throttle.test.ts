@@ -113,3 +113,13 @@ test('at most 20 networks are reported in a minute, and 10000 are remembered', (
   kinds('1.1.1.2', 1);
   expect(reports.at(-1)).toEqual({ address: '1.1.1.2', failures: 1, total: throttle.total });
 });
+
+test('a network that keeps failing is not forgotten for new ones', () => {
+  const { kinds } = setUp();
+  kinds('1.1.1.1', 10);
+  for (let i = 0; i < 15_000; i++) {
+    kinds(`10.${i >> 8}.${i & 255}.1`, 1);
+    if (i === 7000) expect(kinds('1.1.1.1', 1)).toEqual(['delayed']);
+  }
+  expect(kinds('1.1.1.1', 1)).toEqual(['delayed']);
+});
