@@ -190,7 +190,7 @@ export const SETTINGS = {
     'HEADGATE_BODY_IDLE_TIMEOUT',
     kinds.duration({ min: 1 }),
     '30s',
-    'The longest pause of an upload while it is read, and of a caller that reads its answer.',
+    'The longest pause of an upload while it is read, and of a caller that reads its answer. The operating system shows in steps of up to 1.4 MB that an answer is read: raise it for callers that read long answers at less than 50 KB/s.',
   ),
   bodyMinRate: setting(
     'HEADGATE_BODY_MIN_RATE',

@@ -24,7 +24,11 @@ export interface RespondDependencies {
   /** Absent: nothing is rewritten. */
   readonly rewrite: Rewrite | undefined;
   readonly clock: Clock;
-  /** How long a caller may leave an answer unread, which holds a socket to the API. */
+  /**
+   * How long a caller may leave an answer unread, which holds a socket to the API. The operating
+   * system takes more only when a third of its buffer is free, which may be more than a megabyte: a
+   * caller that reads slowly is noticed only then.
+   */
   readonly idleTimeoutMs: number;
   readonly socketShare: Pick<SocketShare, 'watch'>;
   readonly watchUnread: WatchUnread;
@@ -199,7 +203,7 @@ function stream(
   return new Promise((resolve) => {
     let unread: Timer | undefined;
     const onUnread = (): void => {
-      const why = `the caller read nothing of the answer for ${idleTimeoutMs / 1000} s`;
+      const why = `the caller read too little of the answer for ${idleTimeoutMs / 1000} s`;
       call.cutOff(new GatewayError('body-timeout', why));
     };
     outgoing.on('drain', () => {

@@ -7,7 +7,7 @@ import { makeListener, type Listener } from '../../src/gateway/listener.ts';
 import { RequestMemory } from '../../src/upstream/request-memory.ts';
 import type { Call } from '../../src/gateway/call.ts';
 import { FakeClock } from '../support/fake-clock.ts';
-import { exchangeRaw } from '../support/raw-socket.ts';
+import { exchangeRaw, openRaw } from '../support/raw-socket.ts';
 
 let open: Listener | undefined;
 
@@ -19,6 +19,7 @@ afterEach(() => {
 /** Starts a listener whose calls are answered by `answer`; resolves to its port. */
 async function listening(
   answer: (call: Call) => void,
+  clock = new FakeClock(),
 ): Promise<{ listener: Listener; port: number }> {
   const listener = makeListener({
     gateway: (call) => {
@@ -26,7 +27,7 @@ async function listening(
       return Promise.resolve();
     },
     recorder: () => undefined,
-    clock: new FakeClock(),
+    clock,
     newId: () => 'id',
     shedStatus: 503,
     keepAliveTimeoutMs: 75_000,
@@ -78,4 +79,17 @@ test('of a request with very many headers, at most a part is kept', async () => 
     `GET / HTTP/1.1\r\n${headers}Connection: close\r\n\r\n`,
   );
   expect(kept).toBeLessThan(300);
+});
+
+test('the rest of a body is read for half a minute after its call was answered', async () => {
+  const clock = new FakeClock();
+  const { port } = await listening(({ outgoing }) => void outgoing.end('no'), clock);
+  const raw = await openRaw(`http://127.0.0.1:${port}`);
+  raw.write('POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\npart');
+  await raw.until((text) => text.endsWith('no'));
+  clock.advance(29_000);
+  await nextTurn();
+  expect(raw.ended).toBeUndefined();
+  clock.advance(2000);
+  await raw.end();
 });

@@ -14,6 +14,7 @@ const UPLOAD = `PUT /up HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${8 * MIB
 const DOWNLOAD = 'GET /down HTTP/1.1\r\nHost: localhost\r\n\r\n';
 /** Its answer stops after a part, until the API finishes it. */
 const TRICKLE = 'GET /trickle HTTP/1.1\r\nHost: localhost\r\n\r\n';
+const SENT = `PUT /trickle HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2048\r\n\r\n${'x'.repeat(2048)}`;
 const WRITE = 'PUT /call HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n';
 const CALL = 'GET /call HTTP/1.1\r\nHost: localhost\r\n\r\n';
 const ROOM = new Headers({ 'X-RateLimit-Limit': '100', 'X-RateLimit-Remaining': '90' });
@@ -38,6 +39,7 @@ async function setUp(): Promise<Scene> {
     arrived.push(incoming.url ?? '');
     outgoing.setHeaders(ROOM);
     if (incoming.url === '/trickle') {
+      incoming.resume();
       outgoing.setHeader('Content-Length', 8);
       outgoing.write('part');
       unfinished.push(outgoing);
@@ -53,6 +55,8 @@ async function setUp(): Promise<Scene> {
     clock,
     settings: {
       HEADGATE_UPSTREAM_CONNECTIONS: '4',
+      // A larger body is streamed.
+      HEADGATE_BODY_LIMIT: '1KiB',
       HEADGATE_BODY_MIN_RATE: '0',
       HEADGATE_BODY_IDLE_TIMEOUT: '1h',
       HEADGATE_UPSTREAM_TIMEOUT: '1h',
@@ -159,10 +163,13 @@ test('two owners whose slow transfers hold all sockets leave some to a third', a
   expect(gateway.log.count('call')).toBe(5);
 });
 
-test('a transfer that waits for the API is not slow, and one that has ended leaves nothing', async () => {
+test.each([
+  ['an answer that waits', TRICKLE],
+  ['an upload that has arrived and waits', SENT],
+])('%s for the API is not slow, and leaves nothing when it ends', async (_name, kind) => {
   const scene = await setUp();
   const { clock, send, gateway } = scene;
-  const held = await holdAll(scene, [TRICKLE, TRICKLE, TRICKLE, TRICKLE]);
+  const held = await holdAll(scene, [kind, kind, kind, kind]);
   await Promise.all(held.map((raw) => raw.until((text) => text.endsWith('part'))));
   const other = await send('127.0.0.2', CALL);
   await pass(20, scene);

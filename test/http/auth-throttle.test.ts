@@ -113,3 +113,15 @@ test('at most 20 networks are reported in a minute, and 10000 are remembered', (
   kinds('1.1.1.2', 1);
   expect(reports.at(-1)).toEqual({ address: '1.1.1.2', failures: 1, total: throttle.total });
 });
+
+test('a network that keeps failing is not forgotten for new ones', () => {
+  const { kinds } = setUp();
+  const failOthers = (from: number): void => {
+    for (let i = 0; i < 7000; i++) kinds(`${from}.${i >> 8}.${i & 255}.1`, 1);
+  };
+  kinds('1.1.1.1', 10);
+  failOthers(10);
+  kinds('1.1.1.1', 1);
+  failOthers(11);
+  expect(kinds('1.1.1.1', 1)).toEqual(['delayed']);
+});
