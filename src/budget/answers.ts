@@ -18,7 +18,8 @@ import {
   toLocal,
 } from './refill.ts';
 import { shareObserved, shareOfLimit, shareOfRemaining, totalLimit } from './share.ts';
-import { holdOthers, scheduleCanary } from './trials.ts';
+import { FORCED_UNDER_RETRY_AFTER_MS, holdOthers, scheduleCanary } from './trials.ts';
+import { makeWindowedMax } from './windowed-max.ts';
 
 const FIRST_MARGIN_MS = 50;
 /** The factor that narrows the margin. */
@@ -45,10 +46,11 @@ export function answered(
   const { status, remaining, resetAt, retryAt } = observation;
   const isThrottled = status === 429;
   if (remaining === undefined && !isThrottled) {
-    if (wasInFlight) answeredWithoutHeaders(bucket, status, now);
+    if (wasInFlight) answeredWithoutHeaders(bucket, lease, status, now);
     return;
   }
-  if (remaining === undefined && resetAt === undefined) {
+  if (remaining === undefined && observation.limit === undefined) {
+    // It says at most until when to wait. That is no budget, and reveals no limit.
     bucket.window = 1;
     bucket.remaining = 0;
     refused(bucket, lease, observation, now, random);
@@ -80,7 +82,7 @@ export function answered(
   if (lease.trusted) bucket.marginMs *= MARGIN_DECAY;
 }
 
-function answeredWithoutHeaders(bucket: Bucket, status: number, now: number): void {
+function answeredWithoutHeaders(bucket: Bucket, lease: Lease, status: number, now: number): void {
   if (bucket.phase === 'metered') {
     // An API that reports its limit does so on every answer that it counts. A 4xx without rate
     // headers was refused before it was counted. A 5xx may have failed after it was counted.
@@ -90,6 +92,7 @@ function answeredWithoutHeaders(bucket: Bucket, status: number, now: number): vo
   }
   if (bucket.phase === 'unopened') bucket.nextFirstAt = 0;
   if (status < 200 || status >= 300) return;
+  if (bucket.blockedAt === undefined || lease.grantedAt > bucket.blockedAt) bucket.guesses = 0;
   bucket.phase = 'unmetered';
   // One more for each accepted request doubles the window in each round trip.
   bucket.window = Math.min(bucket.window + 1, MAX_WINDOW);
@@ -136,6 +139,8 @@ function observe(bucket: Bucket, lease: Lease, observation: Observation, now: nu
   // The number may not include operations that were lost while this request was in flight.
   const lostMeanwhile = bucket.losses - lease.losses - lease.loss;
   const remaining = Math.max(0, shareOfRemaining(bucket, remainingInAll) - lostMeanwhile);
+  // The periods that were observed belong to the limit that the API reported with them.
+  if (limit !== bucket.limit) bucket.observedPeriodMs = makeWindowedMax();
   const isOtherLimit = !isFirst && limit !== bucket.limit && remaining > bucket.remaining;
 
   bucket.phase = 'metered';
@@ -176,7 +181,7 @@ function observe(bucket: Bucket, lease: Lease, observation: Observation, now: nu
 function refused(
   bucket: Bucket,
   lease: Lease,
-  { retryAt, uncertaintyMs }: Observation,
+  { remaining, resetAt, retryAt: retryAfterAt, basis, uncertaintyMs }: Observation,
   now: number,
   random: () => number,
 ): void {
@@ -184,13 +189,21 @@ function refused(
     const widerMs = Math.max(bucket.marginMs * 2, FIRST_MARGIN_MS);
     bucket.marginMs = Math.min(widerMs, uncertaintyMs + MAX_MARGIN_MS);
   }
-  if (lease.kind === 'canary') {
-    bucket.forcedAfterMs = Math.min(bucket.forcedAfterMs * 2, MAX_FORCED_AFTER_MS);
-  }
+  // Without a count of what remains, the reset is an instruction to wait, as a Retry-After is.
+  const isInstruction =
+    retryAfterAt === undefined && remaining === undefined && resetAt !== undefined;
+  const localResetAt = (resetAt ?? now) - (basis === 'instant' ? bucket.offsetMs : 0);
+  const retryAt = isInstruction ? localResetAt : retryAfterAt;
   const { blockedUntil, blockedAt } = bucket;
   const isSameRefusal =
     blockedUntil !== undefined && blockedAt !== undefined && lease.grantedAt <= blockedAt;
   const hasRetryAfter = retryAt !== undefined && retryAt > now;
+  if (lease.kind === 'canary') {
+    // An API that says when is asked again and again, but ever more rarely.
+    bucket.forcedAfterMs = hasRetryAfter
+      ? Math.max(bucket.forcedAfterMs, FORCED_UNDER_RETRY_AFTER_MS) * 2
+      : Math.min(bucket.forcedAfterMs * 2, MAX_FORCED_AFTER_MS);
+  }
   // It was in flight before the current Retry-After, and adds nothing.
   if (isSameRefusal && !hasRetryAfter && bucket.isRetryAfter) return;
   bucket.canaryDueAt = undefined;

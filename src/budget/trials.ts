@@ -2,7 +2,8 @@ import { FORCED_AFTER_MS, MAX_UNKNOWN_RESET_WAIT_MS, type Bucket } from './bucke
 
 /** How long other requests wait for the canary's answer, after the uncertainty of the reset. */
 const HOLD_MS = 1000;
-const FORCED_UNDER_RETRY_AFTER_MS = 600_000;
+/** Under a Retry-After, a canary is forced after this time at first. */
+export const FORCED_UNDER_RETRY_AFTER_MS = 3_600_000;
 
 /*
  * When a canary is granted: a single request that tests an assumption about the budget.

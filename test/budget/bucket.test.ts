@@ -4,6 +4,7 @@ import type { Observation } from '../../src/budget/observation.ts';
 
 const NO_OFFSET = { low: 0, high: 0 };
 const T0 = 1_000_000;
+const HOUR_MS = 3_600_000;
 const noJitter = (): number => 0.999;
 
 /** An answer with exact timestamps, from an API whose clock equals ours. */
@@ -393,15 +394,63 @@ describe('a 429', () => {
     expect(grantAll(bucket, now + 60)).toEqual([]);
   });
 
-  test('allows a canary after ten minutes, however long its Retry-After is', () => {
+  test('of a day is tested after an hour, and then after twice as long each time', () => {
     const { bucket, now } = opened(5);
     const [lease, ...others] = grantAll(bucket, now);
     if (lease === undefined) throw new Error('expected a grant');
     for (const other of others) bucket.unsent(other);
-    answerAll(bucket, [lease], now, { status: 429, retryAt: now + 86_400_000 });
-    expect(bucket.nextWakeAt(now + 61_000)).toBeLessThanOrEqual(now + 600_000);
-    expect(grantAll(bucket, now + 599_000)).toEqual([]);
-    expect(grantAll(bucket, now + 600_000).map(({ kind }) => kind)).toEqual(['canary']);
+    const endAt = now + 24 * HOUR_MS;
+    answerAll(bucket, [lease], now, { status: 429, retryAt: endAt });
+    expect(bucket.nextWakeAt(now + 61_000)).toBeLessThanOrEqual(now + HOUR_MS);
+    const testedAfterHours: number[] = [];
+    for (let at = now; at < endAt; at += 60_000) {
+      const canaries = grantAll(bucket, at);
+      if (canaries.length === 0) continue;
+      expect(canaries.map(({ kind }) => kind)).toEqual(['canary']);
+      testedAfterHours.push(Math.round((at - now) / HOUR_MS));
+      answerAll(bucket, canaries, at, { status: 429, retryAt: endAt });
+    }
+    expect(testedAfterHours).toEqual([1, 3, 7, 15]);
+  });
+
+  test('with only a reset blocks until then, and reveals no limit', () => {
+    const bucket = new LocalBudget(T0);
+    let now = T0;
+    for (let round = 0; round < 5; round++) {
+      answerAll(bucket, grantAll(bucket, now), now, {});
+      now += 10;
+    }
+    const [lease, ...others] = grantAll(bucket, now);
+    if (lease === undefined) throw new Error('expected a grant');
+    for (const other of others) bucket.unsent(other);
+    answerAll(bucket, [lease], now, { status: 429, resetAt: now + 5000 });
+    expect(bucket.view(now)).toEqual({ blockedForMs: 5000, leases: 0 });
+    expect(grantAll(bucket, now + 4999)).toEqual([]);
+    // Slow start begins anew.
+    const first = grantAll(bucket, now + 5000);
+    expect(first).toHaveLength(1);
+    answerAll(bucket, first, now + 5001, {});
+    expect(grantAll(bucket, now + 5002)).toHaveLength(2);
+  });
+
+  test('backs off from the first step again after a success, where the API reports nothing', () => {
+    const bucket = new LocalBudget(T0);
+    let now = T0;
+    const waits: number[] = [];
+    for (let round = 0; round < 6; round++) {
+      const [lease, ...others] = grantAll(bucket, now);
+      if (lease === undefined) throw new Error('expected a grant');
+      for (const other of others) bucket.unsent(other);
+      answerAll(bucket, [lease], now, { status: 429 });
+      const wait = bucket.view(now).blockedForMs ?? 0;
+      waits.push(Math.round(wait / 1000));
+      now += wait;
+      if (round % 3 === 2) {
+        answerAll(bucket, grantAll(bucket, now), now, {});
+        now += 1;
+      }
+    }
+    expect(waits).toEqual([1, 2, 4, 1, 2, 4]);
   });
 });
 
@@ -414,6 +463,19 @@ describe('a forecast', () => {
     expect(bucket.eta(12, now)).toBe(T0 + 60_000);
     expect(bucket.eta(13, now)).toBe(T0 + 120_000);
     expect(bucket.eta(23, now)).toBe(T0 + 180_000);
+  });
+
+  test('uses the period of the limit that the newest answer reports', () => {
+    const bucket = new LocalBudget(T0);
+    // One answer reports the limit of a day, the next one that of a minute.
+    const day = { limit: 5000, remaining: 4000, resetAt: T0 + 24 * HOUR_MS };
+    answerAll(bucket, grantAll(bucket, T0), T0 + 10, day);
+    const [lease, ...others] = grantAll(bucket, T0 + 20);
+    if (lease === undefined) throw new Error('expected a grant');
+    for (const other of others) bucket.unsent(other);
+    answerAll(bucket, [lease], T0 + 30, { limit: 60, remaining: 0, resetAt: T0 + 60_000 });
+    expect(bucket.eta(60, T0 + 30)).toBe(T0 + 60_000);
+    expect(bucket.eta(61, T0 + 30)).toBeLessThan(T0 + 121_000);
   });
 
   test('is undefined for an unopened bucket', () => {

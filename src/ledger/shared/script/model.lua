@@ -7,7 +7,7 @@
 
 local Model
 Model = {
-answeredWithoutHeaders = function(bucket, status, now)
+answeredWithoutHeaders = function(bucket, lease, status, now)
     if bucket.phase == "metered" then
         local isUncounted = bucket.hasReportedLimit and status >= 400 and status < 500
         if not isUncounted then
@@ -20,6 +20,9 @@ answeredWithoutHeaders = function(bucket, status, now)
     end
     if status < 200 or status >= 300 then
         return
+    end
+    if bucket.blockedAt == nil or lease.grantedAt > bucket.blockedAt then
+        bucket.guesses = 0
     end
     bucket.phase = "unmetered"
     bucket.window = math.min(bucket.window + 1, 1024)
@@ -90,6 +93,9 @@ observe = function(bucket, lease, observation, now)
         0,
         Model.shareOfRemaining(bucket, remainingInAll) - lostMeanwhile
     )
+    if limit ~= bucket.limit then
+        bucket.observedPeriodMs = Model.makeWindowedMax()
+    end
     local isOtherLimit = not isFirst and limit ~= bucket.limit and remaining > bucket.remaining
     bucket.phase = "metered"
     bucket.hasReportedLimit = true
@@ -132,21 +138,30 @@ observe = function(bucket, lease, observation, now)
 end,
 refused = function(bucket, lease, ____bindingPattern0, now, random)
     local uncertaintyMs
-    local retryAt
-    retryAt = ____bindingPattern0.retryAt
+    local basis
+    local retryAfterAt
+    local resetAt
+    local remaining
+    remaining = ____bindingPattern0.remaining
+    resetAt = ____bindingPattern0.resetAt
+    retryAfterAt = ____bindingPattern0.retryAt
+    basis = ____bindingPattern0.basis
     uncertaintyMs = ____bindingPattern0.uncertaintyMs
     if lease.trusted then
         local widerMs = math.max(bucket.marginMs * 2, 50)
         bucket.marginMs = math.min(widerMs, uncertaintyMs + 2000)
     end
-    if lease.kind == "canary" then
-        bucket.forcedAfterMs = math.min(bucket.forcedAfterMs * 2, 900000)
-    end
+    local isInstruction = retryAfterAt == nil and remaining == nil and resetAt ~= nil
+    local localResetAt = (resetAt or now) - (basis == "instant" and bucket.offsetMs or 0)
+    local retryAt = isInstruction and localResetAt or retryAfterAt
     local ____bucket_4 = bucket
     local blockedUntil = ____bucket_4.blockedUntil
     local blockedAt = ____bucket_4.blockedAt
     local isSameRefusal = blockedUntil ~= nil and blockedAt ~= nil and lease.grantedAt <= blockedAt
     local hasRetryAfter = retryAt ~= nil and retryAt > now
+    if lease.kind == "canary" then
+        bucket.forcedAfterMs = hasRetryAfter and math.max(bucket.forcedAfterMs, 3600000) * 2 or math.min(bucket.forcedAfterMs * 2, 900000)
+    end
     if isSameRefusal and not hasRetryAfter and bucket.isRetryAfter then
         return
     end
@@ -962,7 +977,7 @@ forcedCanaryAt = function(bucket)
     local forcedAfterMs = ____bucket_50.forcedAfterMs
     local lastGrantAt = ____bucket_50.lastGrantAt
     local isUnderRetryAfter = blockedUntil ~= nil and isRetryAfter
-    local atLeastMs = isUnderRetryAfter and 600000 or 60000
+    local atLeastMs = isUnderRetryAfter and 3600000 or 60000
     return lastGrantAt + math.max(forcedAfterMs, atLeastMs)
 end,
 makeWindowedMax = function()
@@ -1001,11 +1016,11 @@ answered = function(bucket, lease, wasInFlight, observation, now, random)
     local isThrottled = status == 429
     if remaining == nil and not isThrottled then
         if wasInFlight then
-            Model.answeredWithoutHeaders(bucket, status, now)
+            Model.answeredWithoutHeaders(bucket, lease, status, now)
         end
         return
     end
-    if remaining == nil and resetAt == nil then
+    if remaining == nil and observation.limit == nil then
         bucket.window = 1
         bucket.remaining = 0
         Model.refused(
