@@ -19,6 +19,7 @@ import {
 } from './refill.ts';
 import { shareObserved, shareOfLimit, shareOfRemaining, totalLimit } from './share.ts';
 import { FORCED_UNDER_RETRY_AFTER_MS, holdOthers, scheduleCanary } from './trials.ts';
+import { refusedByUnknownLimit, takenByApi } from './unknown-limit.ts';
 import { makeWindowedMax } from './windowed-max.ts';
 
 const FIRST_MARGIN_MS = 50;
@@ -26,9 +27,10 @@ const FIRST_MARGIN_MS = 50;
 const MARGIN_DECAY = 0.99;
 const MAX_FORCED_AFTER_MS = 900_000;
 const MIN_GUESS_MS = 50;
+/** The first guess where other requests are in flight. */
+const WAIT_BESIDE_OTHERS_MS = 250;
 /** Beyond this exponent the guess is at its maximum, and 2 to the power of it stays finite. */
 const MAX_EXPONENT = 16;
-const MAX_WINDOW = 1024;
 
 /**
  * Applies the answer to `lease`, whose headers arrived at `now`. `wasInFlight`: the lease had not
@@ -45,14 +47,16 @@ export function answered(
   if (lease.kind === 'first') bucket.firstWaitMs = FIRST_REQUEST_WAIT_MS;
   const { status, remaining, resetAt, retryAt } = observation;
   const isThrottled = status === 429;
+  if (bucket.phase === 'metered' && !isThrottled) takenByApi(bucket, lease);
   if (remaining === undefined && !isThrottled) {
     if (wasInFlight) answeredWithoutHeaders(bucket, lease, status, now);
     return;
   }
   if (remaining === undefined && observation.limit === undefined) {
     // It says at most until when to wait. That is no budget, and reveals no limit.
-    bucket.window = 1;
-    bucket.remaining = 0;
+    refusedByUnknownLimit(bucket, lease);
+    // What the API reports to remain is not what refused the request.
+    if (bucket.expected === 0) bucket.remaining = 0;
     refused(bucket, lease, observation, now, random);
     return;
   }
@@ -94,8 +98,7 @@ function answeredWithoutHeaders(bucket: Bucket, lease: Lease, status: number, no
   if (status < 200 || status >= 300) return;
   if (bucket.blockedAt === undefined || lease.grantedAt > bucket.blockedAt) bucket.guesses = 0;
   bucket.phase = 'unmetered';
-  // One more for each accepted request doubles the window in each round trip.
-  bucket.window = Math.min(bucket.window + 1, MAX_WINDOW);
+  takenByApi(bucket, lease);
 }
 
 /**
@@ -218,7 +221,9 @@ function refused(
     bucket.blockedUntil = nextReturnAt;
     bucket.guesses = 0;
   } else if (!isSameRefusal) {
-    const maxMs = Math.min(UNKNOWN_RESET_WAIT_MS * 2 ** bucket.guesses, MAX_UNKNOWN_RESET_WAIT_MS);
+    // Where others are in flight, the limit may be one on them, and their answers make room soon.
+    const firstMs = bucket.inFlight > 0 ? WAIT_BESIDE_OTHERS_MS : UNKNOWN_RESET_WAIT_MS;
+    const maxMs = Math.min(firstMs * 2 ** bucket.guesses, MAX_UNKNOWN_RESET_WAIT_MS);
     bucket.guesses = Math.min(bucket.guesses + 1, MAX_EXPONENT);
     bucket.blockedUntil = now + Math.max(MIN_GUESS_MS, maxMs * random());
   }

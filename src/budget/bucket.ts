@@ -159,8 +159,14 @@ export interface Bucket {
   /** When a further first request may be granted, and the delay of the one after it. */
   nextFirstAt: number;
   firstWaitMs: number;
-  /** How many unmetered requests may be in flight: the window of slow start. */
+  /** How many requests the API took since the last refusal that told nothing of a budget. */
+  taken: number;
+  /** How many it took before that refusal; 0 when there was none, or when it is forgotten. */
+  expected: number;
+  /** Beyond what is expected, so many requests may be in flight: the window of slow start. */
   window: number;
+  /** The most requests in flight that the API seems to accept; not a whole number. */
+  ceiling: number;
 }
 
 /**
@@ -203,6 +209,8 @@ export const UNKNOWN_RESET_WAIT_MS = 1000;
 export const MAX_UNKNOWN_RESET_WAIT_MS = 60_000;
 /** How long to wait for a further first request, at first. */
 export const FIRST_REQUEST_WAIT_MS = 1000;
+/** The most requests in flight to an API whose limits are unknown. */
+export const MAX_WINDOW = 1024;
 /** After this long without any grant, a canary is granted in any state. */
 export const FORCED_AFTER_MS = 60_000;
 
@@ -252,6 +260,9 @@ export function makeBucket(now: number): Bucket {
     forcedAfterMs: FORCED_AFTER_MS,
     nextFirstAt: 0,
     firstWaitMs: FIRST_REQUEST_WAIT_MS,
+    taken: 0,
+    expected: 0,
     window: 1,
+    ceiling: MAX_WINDOW,
   };
 }

@@ -1,6 +1,7 @@
 import { LEASE_MS, type Bucket, type GrantKind } from './bucket.ts';
 import { available, checkAt, countLost, fullRefillAt, nextSlotAt, paceMs } from './refill.ts';
 import { nextExtraAt, shareGranted, totalLimit } from './share.ts';
+import { maxInFlight } from './unknown-limit.ts';
 import { areOthersHeld, forcedCanaryAt, scheduleCanary } from './trials.ts';
 
 const MAX_FIRST_REQUEST_WAIT_MS = 60_000;
@@ -17,7 +18,8 @@ export function regularOffer(bucket: Bucket, now: number): GrantKind | undefined
   if (phase === 'unopened') {
     return inFlight === 0 || now >= bucket.nextFirstAt ? 'first' : undefined;
   }
-  if (phase === 'unmetered') return inFlight < bucket.window ? 'regular' : undefined;
+  if (phase === 'unmetered') return inFlight < maxInFlight(bucket) ? 'regular' : undefined;
+  if (bucket.expected > 0 && inFlight >= maxInFlight(bucket)) return undefined;
   const left = available(bucket);
   const isAllowed = left > 0 || now >= nextExtraAt(bucket);
   if (isAllowed && !areOthersHeld(bucket, now)) return 'regular';
@@ -74,6 +76,7 @@ export function nextWakeAt(bucket: Bucket, oldestAt: number | undefined, now: nu
   at = sooner(at, bucket.canaryDueAt, now);
   if (bucket.phase === 'unopened') at = sooner(at, bucket.nextFirstAt, now);
   const dependsOnLeases =
+    bucket.expected > 0 ||
     bucket.share !== undefined ||
     bucket.canaryAt !== undefined ||
     bucket.phase !== 'metered' ||

@@ -45,6 +45,15 @@ export interface SettleDependencies {
 }
 
 const NOTHING: RateLimitReading = {};
+/** Beyond this number of buckets, all such requests are forgotten. */
+const MAX_REFUSED_ALONE = 1000;
+/** How long a request waits whose refusal states no time. */
+const MIN_REFUSED_MS = 1000;
+
+function onlyWait({ retryAfter }: RateLimitReading): RateLimitReading {
+  return retryAfter === undefined ? NOTHING : { retryAfter };
+}
+
 /** The maximum delay of the first retry; it doubles with each further one up to `last`. */
 const MAX_RETRY_DELAY_MS = { first: 250, last: 10_000 };
 
@@ -55,6 +64,8 @@ export function makeSettle(dependencies: SettleDependencies): Settle {
   const readDate = makeHttpDateReader();
   const readRateLimits = makeRateHeaderReader();
   const resetUnit = new ResetUnit();
+  /** By bucket: the request that was last refused alone, and until when it waits. */
+  const refusedAlone = new Map<string, { readonly callId: string; readonly until: number }>();
 
   function read(headers: HeaderRecord, bucketId: string, receivedAt: number): RateLimitReading {
     const reading = mostBinding(readRateLimits(headers));
@@ -63,6 +74,26 @@ export function makeSettle(dependencies: SettleDependencies): Settle {
     if (reset === reading.reset) return reading;
     const { reset: _, ...rest } = reading;
     return reset === undefined ? rest : { ...rest, reset };
+  }
+
+  /**
+   * What a throttling answer concerns: the bucket, or the request alone if budget remains. If another
+   * request of the bucket is refused before the first one may be sent again, then a limit that the
+   * API does not report concerns them all.
+   */
+  function scopeOf(
+    { call, ticket: { bucket } }: Job,
+    { remaining = 0 }: RateLimitReading,
+    retryAt: number | undefined,
+    receivedAt: number,
+  ): 'bucket' | 'request' {
+    if (remaining === 0) return 'bucket';
+    const first = refusedAlone.get(bucket.id);
+    if (first !== undefined && first.callId !== call.id && receivedAt < first.until)
+      return 'bucket';
+    if (refusedAlone.size >= MAX_REFUSED_ALONE) refusedAlone.clear();
+    refusedAlone.set(bucket.id, { callId: call.id, until: retryAt ?? receivedAt + MIN_REFUSED_MS });
+    return 'request';
   }
 
   /** Full jitter: attempts that failed at the same time are not repeated at the same time. */
@@ -83,8 +114,13 @@ export function makeSettle(dependencies: SettleDependencies): Settle {
     const { doubtful } = reading;
     if (doubtful !== undefined) warnOfDoubtful(ticket.bucket.id, doubtful, headers);
     const isThrottled = status === 429 || throttlesOtherwise(status, reading, receivedAt);
-    // The ledger knows one status of a throttled request.
-    const answer = { status: isThrottled ? 429 : status, reading, sentAt, receivedAt };
+    const retryAt = timeOf(reading.retryAfter, receivedAt);
+    const scope = isThrottled ? scopeOf(job, reading, retryAt, receivedAt) : 'bucket';
+    // The ledger knows one status of a throttled request. A refusal of the bucket by another limit
+    // than the reported one reveals only a time.
+    const isByOtherLimit = isThrottled && scope === 'bucket' && (reading.remaining ?? 0) > 0;
+    const reported = isByOtherLimit ? onlyWait(reading) : reading;
+    const answer = { status: isThrottled ? 429 : status, reading: reported, sentAt, receivedAt };
     ledger.settle(grant, { kind: 'answered', answer });
     if (!isThrottled) return { kind: 'respond', response };
     observer.throttled(ticket.bucket.class);
@@ -92,8 +128,6 @@ export function makeSettle(dependencies: SettleDependencies): Settle {
     if (status === 503 && !job.idempotent) return { kind: 'respond', response };
 
     response.discard();
-    const scope = (reading.remaining ?? 0) > 0 ? 'request' : 'bucket';
-    const retryAt = timeOf(reading.retryAfter, receivedAt);
     log.warn(
       {
         id: call.id,

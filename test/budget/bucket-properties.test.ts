@@ -114,6 +114,8 @@ describe('a bucket in front of an exact sliding limit with no other consumer', (
 describe('a bucket in front of an API that reports arbitrary numbers', () => {
   const MAX_WINDOW = 1024;
   const MAX_WAIT_MS = 900_000;
+  /** A longer instruction to wait is followed for an hour and more: see bucket.test.ts. */
+  const MAX_INSTRUCTED_MS = 600_000;
 
   const count = fc.oneof(fc.integer({ min: 0, max: 30 }), fc.integer({ min: 0, max: 1e12 }));
   const ahead = fc.oneof(
@@ -137,6 +139,10 @@ describe('a bucket in front of an API that reports arbitrary numbers', () => {
     { requiredKeys: ['status', 'basis', 'sameWithinMs', 'uncertaintyMs', 'receivedAt'] },
   );
 
+  function atMost(maxMs: number, ms: number | undefined): number | undefined {
+    return ms === undefined ? undefined : Math.min(ms, maxMs);
+  }
+
   function worldOf(options: WorldOptions, reports: readonly Observation[]): WorldOptions {
     return {
       ...options,
@@ -144,7 +150,14 @@ describe('a bucket in front of an API that reports arbitrary numbers', () => {
       runMs: 3_600_000,
       demandMs: [],
       lie(truth, number) {
-        const { resetAt, retryAt, ...rest } = reports[number % reports.length] ?? truth;
+        const {
+          resetAt: reported,
+          retryAt: instructed,
+          ...rest
+        } = reports[number % reports.length] ?? truth;
+        const isInstruction = rest.limit === undefined && rest.remaining === undefined;
+        const resetAt = isInstruction ? atMost(MAX_INSTRUCTED_MS, reported) : reported;
+        const retryAt = atMost(MAX_INSTRUCTED_MS, instructed);
         const { receivedAt } = truth;
         return {
           ...rest,

@@ -30,7 +30,8 @@ describe('the model in Lua', () => {
         'countsBefore basis offsetMs resetAt observedPeriodMs configuredPeriodMs countedUntil',
         'lastReturnAt marginMs doubtful doubtFrom doubtUntil unmatched othersSpent blockedUntil',
         'isRetryAfter blockedAt blockedObservation guesses lastGrantAt canaryAt heldUntil',
-        'isCanaryDue canaryDueAt canaryWaitMs forcedAfterMs nextFirstAt firstWaitMs window',
+        'isCanaryDue canaryDueAt canaryWaitMs forcedAfterMs nextFirstAt firstWaitMs taken expected',
+        'window ceiling',
       ].join(' '),
     );
   });

@@ -25,7 +25,7 @@ answeredWithoutHeaders = function(bucket, lease, status, now)
         bucket.guesses = 0
     end
     bucket.phase = "unmetered"
-    bucket.window = math.min(bucket.window + 1, 1024)
+    Model.takenByApi(bucket, lease)
 end,
 isNewest = function(bucket, lease, observation)
     if bucket.observations == 0 or lease.observation >= bucket.observations then
@@ -182,7 +182,8 @@ refused = function(bucket, lease, ____bindingPattern0, now, random)
         bucket.blockedUntil = nextReturnAt
         bucket.guesses = 0
     elseif not isSameRefusal then
-        local maxMs = math.min(1000 * 2 ^ bucket.guesses, 60000)
+        local firstMs = bucket.inFlight > 0 and 250 or 1000
+        local maxMs = math.min(firstMs * 2 ^ bucket.guesses, 60000)
         bucket.guesses = math.min(bucket.guesses + 1, 16)
         bucket.blockedUntil = now + math.max(
             50,
@@ -269,7 +270,10 @@ regularOffer = function(bucket, now)
         return (inFlight == 0 or now >= bucket.nextFirstAt) and "first" or nil
     end
     if phase == "unmetered" then
-        return inFlight < bucket.window and "regular" or nil
+        return inFlight < Model.maxInFlight(bucket) and "regular" or nil
+    end
+    if bucket.expected > 0 and inFlight >= Model.maxInFlight(bucket) then
+        return nil
     end
     local left = Model.available(bucket)
     local isAllowed = left > 0 or now >= Model.nextExtraAt(bucket)
@@ -980,6 +984,54 @@ forcedCanaryAt = function(bucket)
     local atLeastMs = isUnderRetryAfter and 3600000 or 60000
     return lastGrantAt + math.max(forcedAfterMs, atLeastMs)
 end,
+maxInFlight = function(____bindingPattern0)
+    local ceiling
+    local window
+    local taken
+    local expected
+    expected = ____bindingPattern0.expected
+    taken = ____bindingPattern0.taken
+    window = ____bindingPattern0.window
+    ceiling = ____bindingPattern0.ceiling
+    if expected > 0 and taken == 0 then
+        return 1
+    end
+    return math.min(
+        math.floor(ceiling),
+        math.max(expected - taken, window)
+    )
+end,
+takenByApi = function(bucket, lease)
+    if bucket.blockedAt ~= nil and lease.grantedAt <= bucket.blockedAt then
+        if bucket.expected > 0 then
+            bucket.expected = bucket.expected + 1
+        end
+        return
+    end
+    bucket.taken = bucket.taken + 1
+    bucket.ceiling = math.min(bucket.ceiling + 0.5 / bucket.ceiling, 1024)
+    if bucket.taken <= bucket.expected then
+        return
+    end
+    bucket.window = math.min(bucket.window + 1, 1024)
+    if bucket.phase == "metered" and bucket.window > 16 then
+        bucket.expected = 0
+    end
+end,
+refusedByUnknownLimit = function(bucket, lease)
+    if bucket.blockedAt ~= nil and lease.grantedAt <= bucket.blockedAt then
+        return
+    end
+    local inFlight = bucket.inFlight + 1
+    if inFlight > 1 then
+        bucket.ceiling = math.max(1, inFlight * 0.75)
+    end
+    if bucket.taken > 0 then
+        bucket.expected = bucket.taken
+    end
+    bucket.taken = 0
+    bucket.window = 1
+end,
 makeWindowedMax = function()
     return {previous = nil, current = nil, count = 0}
 end,
@@ -1014,6 +1066,9 @@ answered = function(bucket, lease, wasInFlight, observation, now, random)
     local resetAt = ____observation_0.resetAt
     local retryAt = ____observation_0.retryAt
     local isThrottled = status == 429
+    if bucket.phase == "metered" and not isThrottled then
+        Model.takenByApi(bucket, lease)
+    end
     if remaining == nil and not isThrottled then
         if wasInFlight then
             Model.answeredWithoutHeaders(bucket, lease, status, now)
@@ -1021,8 +1076,10 @@ answered = function(bucket, lease, wasInFlight, observation, now, random)
         return
     end
     if remaining == nil and observation.limit == nil then
-        bucket.window = 1
-        bucket.remaining = 0
+        Model.refusedByUnknownLimit(bucket, lease)
+        if bucket.expected == 0 then
+            bucket.remaining = 0
+        end
         Model.refused(
             bucket,
             lease,
@@ -1119,7 +1176,10 @@ makeBucket = function(now)
         forcedAfterMs = 60000,
         nextFirstAt = 0,
         firstWaitMs = 1000,
-        window = 1
+        taken = 0,
+        expected = 0,
+        window = 1,
+        ceiling = 1024
     }
 end,
 eta = function(bucket, rank, now)
@@ -1209,7 +1269,7 @@ nextWakeAt = function(bucket, oldestAt, now)
     if bucket.phase == "unopened" then
         at = Model.sooner(at, bucket.nextFirstAt, now)
     end
-    local dependsOnLeases = bucket.share ~= nil or bucket.canaryAt ~= nil or bucket.phase ~= "metered" or check < math.huge
+    local dependsOnLeases = bucket.expected > 0 or bucket.share ~= nil or bucket.canaryAt ~= nil or bucket.phase ~= "metered" or check < math.huge
     if dependsOnLeases and oldestAt ~= nil then
         at = Model.sooner(at, oldestAt + 10000, now)
     end
@@ -1367,7 +1427,10 @@ packBucket = function(bucket)
         bucket.forcedAfterMs,
         bucket.nextFirstAt,
         bucket.firstWaitMs,
-        bucket.window
+        bucket.taken,
+        bucket.expected,
+        bucket.window,
+        bucket.ceiling
     )
 end,
 unpackBucket = function(packed)
@@ -1414,7 +1477,10 @@ unpackBucket = function(packed)
         forcedAfterMs,
         nextFirstAt,
         firstWaitMs,
-        window = cmsgpack.unpack(packed)
+        taken,
+        expected,
+        window,
+        ceiling = cmsgpack.unpack(packed)
     return {
         phase = phase,
         hasReportedLimit = hasReportedLimit,
@@ -1459,7 +1525,10 @@ unpackBucket = function(packed)
         forcedAfterMs = forcedAfterMs,
         nextFirstAt = nextFirstAt,
         firstWaitMs = firstWaitMs,
-        window = window
+        taken = taken,
+        expected = expected,
+        window = window,
+        ceiling = ceiling
     }
 end,
 }

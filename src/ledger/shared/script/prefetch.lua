@@ -59,6 +59,7 @@ end
 -- Gives this replica up to `wanted` more. Returns their number.
 local function add(wanted)
   if wanted <= 0 or queue.size > 0 or bucket.phase ~= 'metered' then return 0 end
+  if bucket.expected > 0 then return 0 end
   if Model.regularOffer(bucket, now) ~= 'regular' then return 0 end
   local available = Model.available(bucket)
   local max = math.floor((available + total) / DIVISOR)

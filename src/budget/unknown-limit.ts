@@ -1,0 +1,51 @@
+import { MAX_WINDOW, type Bucket, type Lease } from './bucket.ts';
+
+/** What a refusal leaves of the number of requests that were in flight. */
+const CEILING_AFTER_REFUSAL = 0.75;
+/** How much the ceiling grows while as many requests as it allows succeed. */
+const CEILING_GROWTH = 0.5;
+/** A window this large beyond what was expected shows that the expectation is outdated. */
+const FORGET_WINDOW = 16;
+
+/*
+ * How an API is approached that refuses requests by a limit that it does not report: it reports none
+ * at all, or another one.
+ *
+ * It may limit a rate. Then it takes about as many requests between two refusals as between the two
+ * before. So many are granted freely, after a first one has succeeded. Beyond that, slow start begins:
+ * one request in flight, then two, four and so on, until the API refuses one.
+ *
+ * Or it may limit the requests in flight. A refusal lowers the ceiling of requests in flight, and
+ * successes raise it slowly.
+ */
+
+/** Returns how many requests may be in flight to an API with an unknown limit. */
+export function maxInFlight({ expected, taken, window, ceiling }: Bucket): number {
+  if (expected > 0 && taken === 0) return 1;
+  return Math.min(Math.floor(ceiling), Math.max(expected - taken, window));
+}
+
+/** The API took the request of `lease`. */
+export function takenByApi(bucket: Bucket, lease: Lease): void {
+  if (bucket.blockedAt !== undefined && lease.grantedAt <= bucket.blockedAt) {
+    if (bucket.expected > 0) bucket.expected++;
+    return;
+  }
+  bucket.taken++;
+  bucket.ceiling = Math.min(bucket.ceiling + CEILING_GROWTH / bucket.ceiling, MAX_WINDOW);
+  if (bucket.taken <= bucket.expected) return;
+  // One more for each accepted request doubles the window in each round trip.
+  bucket.window = Math.min(bucket.window + 1, MAX_WINDOW);
+  if (bucket.phase === 'metered' && bucket.window > FORGET_WINDOW) bucket.expected = 0;
+}
+
+/** The API refused the request of `lease`, whose answer reports no budget. */
+export function refusedByUnknownLimit(bucket: Bucket, lease: Lease): void {
+  // The requests that were in flight at a refusal are refused by the same limit.
+  if (bucket.blockedAt !== undefined && lease.grantedAt <= bucket.blockedAt) return;
+  const inFlight = bucket.inFlight + 1;
+  if (inFlight > 1) bucket.ceiling = Math.max(1, inFlight * CEILING_AFTER_REFUSAL);
+  if (bucket.taken > 0) bucket.expected = bucket.taken;
+  bucket.taken = 0;
+  bucket.window = 1;
+}

@@ -1,0 +1,80 @@
+import { describe, expect, test } from 'vitest';
+import { LocalBudget, type LocalLease } from '../../src/ledger/local/local-budget.ts';
+import { seededRandom } from '../support/seeded-random.ts';
+
+const NO_OFFSET = { low: 0, high: 0 };
+
+/** Whether the API takes a request that arrives at `now` while `inFlight` others are under way. */
+type Limit = (now: number, inFlight: number) => boolean;
+
+interface Result {
+  readonly taken: number;
+  readonly refused: number;
+}
+
+/**
+ * Runs callers that always have another request against an API that reports nothing, for
+ * `durationMs`. An answer takes `latencyMs`.
+ */
+function run(limit: Limit, latencyMs: number, durationMs: number): Result {
+  const random = seededRandom(7);
+  const bucket = new LocalBudget(0);
+  let sent: { lease: LocalLease; isTaken: boolean; at: number }[] = [];
+  let taken = 0;
+  let refused = 0;
+  for (let now = 0; now < durationMs; now += 10) {
+    bucket.advance(now, NO_OFFSET);
+    for (const { lease, isTaken } of sent.filter(({ at }) => at <= now)) {
+      const status = isTaken ? 200 : 429;
+      const observation = { status, sameWithinMs: 0, uncertaintyMs: 0, receivedAt: now };
+      bucket.answered(lease, { ...observation, basis: 'instant' }, now, random);
+    }
+    sent = sent.filter(({ at }) => at > now);
+    while (sent.length < 100 && bucket.offer(now) !== undefined) {
+      const inFlight = sent.filter(({ isTaken }) => isTaken).length;
+      const isTaken = limit(now, inFlight);
+      if (isTaken) taken++;
+      else refused++;
+      sent.push({ lease: bucket.grant(now), isTaken, at: now + latencyMs });
+    }
+  }
+  return { taken, refused };
+}
+
+describe('an API that reports nothing and limits', () => {
+  test.each([
+    [15, 4000],
+    [60, 10_000],
+    [200, 60_000],
+  ])('the rate to %d in %d ms is used, with few refusals in each window', (limit, periodMs) => {
+    let windowAt = 0;
+    let used = 0;
+    const windows = 20;
+    const { taken, refused } = run(
+      (now) => {
+        if (now >= windowAt + periodMs) {
+          windowAt = now;
+          used = 0;
+        }
+        return used++ < limit;
+      },
+      50,
+      windows * periodMs,
+    );
+    // The back-off of a refusal that states no time tries again after 1, 2, 4 … s.
+    expect(taken / (windows * limit)).toBeGreaterThan(0.55);
+    expect(refused / windows).toBeLessThan(8);
+  });
+
+  test.each([
+    [3, 0.2],
+    [10, 0.05],
+    [30, 0.01],
+  ])('the requests in flight to %d is used, with few refusals', (limit, most) => {
+    const latencyMs = 200;
+    const durationMs = 120_000;
+    const { taken, refused } = run((_now, inFlight) => inFlight < limit, latencyMs, durationMs);
+    expect(taken / (limit * (durationMs / latencyMs))).toBeGreaterThan(0.4);
+    expect(refused / (taken + refused)).toBeLessThan(most);
+  });
+});
