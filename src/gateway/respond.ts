@@ -34,10 +34,32 @@ export function makeRespond(dependencies: RespondDependencies): Respond {
   const { atEndOfTurn, rewrite, watchUnread } = dependencies;
 
   function passOn(job: Job, response: UpstreamResponse): Promise<CallEnd> | CallEnd {
-    const { call } = job;
+    const whole = response.takeWhole();
+    if (whole === undefined) return startStream(job, response);
+    writeHead(job, response, rewrite);
+    return end(job.call, whole);
+  }
+
+  /**
+   * Sends the head at the end of the turn, although no byte of the body may have arrived: the caller
+   * of an event stream or a long poll waits for it. An answer that breaks off before becomes a
+   * problem. Node reports a connection that broke in this turn at the start of the next one.
+   */
+  async function startStream(job: Job, response: UpstreamResponse): Promise<CallEnd> {
+    await endOfTurn();
+    await endOfTurn();
+    if (job.call.gone) return ABORTED;
+    if (response.failure !== undefined) throw brokenBody(response.failure);
     writeHead(job, response, rewrite);
     const whole = response.takeWhole();
-    return whole === undefined ? stream(call, response, dependencies) : end(call, whole);
+    if (whole !== undefined) return end(job.call, whole);
+    return stream(job.call, response, dependencies);
+  }
+
+  function endOfTurn(): Promise<void> {
+    return new Promise((resolve) => {
+      atEndOfTurn(resolve);
+    });
   }
 
   function end(call: Call, chunks: readonly Buffer[]): CallEnd {
@@ -187,6 +209,7 @@ function brokenBody({ reason, error }: BodyFailure): GatewayError {
   return new GatewayError(code, "the API's answer broke off", { cause: error });
 }
 
+/** Streams a body whose head was written. The head leaves at once, without the body. */
 function stream(
   call: Call,
   response: UpstreamResponse,
@@ -228,6 +251,9 @@ function stream(
         resolve(call.gone ? ABORTED : { kind: 'failed', code: brokenBody(failure).code });
       },
     });
+    // Without a byte of the body, Node has not sent the head yet.
+    const isOpen = !outgoing.writableEnded && !outgoing.destroyed;
+    if (isOpen && call.bytesOut === 0) outgoing.flushHeaders();
   });
 }
 

@@ -64,6 +64,11 @@ export class UpstreamResponse {
     this.#controller = controller;
   }
 
+  /** Why the body broke off, if it did. */
+  get failure(): BodyFailure | undefined {
+    return this.#failure;
+  }
+
   /** Whether {@link takeWhole} returns the body. */
   get isWhole(): boolean {
     return this.#trailers?.length === 0;
