@@ -13,6 +13,8 @@ import { makeIdentify } from '../gateway/identify.ts';
 import { makeRecord } from '../gateway/record.ts';
 import { makeRefuse, makeRespond } from '../gateway/respond.ts';
 import { makeRewrite } from '../gateway/link-rewrite.ts';
+import { makeWatchReading } from '../gateway/reading-watch.ts';
+import { makeSendQueue } from '../gateway/send-queue.ts';
 import { makeSettle } from '../gateway/settle.ts';
 import type { SocketShare } from '../gateway/socket-share.ts';
 import { makeTakeBody } from '../gateway/take-body.ts';
@@ -58,6 +60,7 @@ export interface PipelineParts {
 export function makePipelines(parts: PipelineParts): (config: Config) => Gateway {
   const { upstream, lane, token, ledger, apiClock, clock, random, log, observer, recorder } = parts;
   const { credentialHash, atEndOfTurn, requestMemory, socketShare } = parts;
+  const watchReading = makeWatchReading({ clock, sendQueue: makeSendQueue(clock) });
   const keyHashKey = randomBytes(32);
   const ownId = `headgate-${randomBytes(4).toString('hex')}`;
 
@@ -89,10 +92,10 @@ export function makePipelines(parts: PipelineParts): (config: Config) => Gateway
       settle: makeSettle({ ledger, apiClock, clock, random, log, observer }),
       respond: makeRespond({
         atEndOfTurn,
-        clock,
         socketShare,
         idleTimeoutMs: body.idleTimeoutMs,
-        watchUnread: makeWatchUnread({ ...body, memory: requestMemory, clock }),
+        watchReading,
+        watchUnread: makeWatchUnread({ ...body, memory: requestMemory, watchReading }),
         rewrite:
           links.rewrite === 'off'
             ? undefined

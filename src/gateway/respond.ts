@@ -1,10 +1,11 @@
 import type { ServerResponse } from 'node:http';
-import type { Clock, EndOfTurn, Timer } from '../util/clock.ts';
+import type { EndOfTurn } from '../util/clock.ts';
 import { headersForCaller, SET_COOKIE } from '../http/header-filter.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { BodyFailure, UpstreamResponse } from '../upstream/response.ts';
 import { ABORTED, ANSWERED, type Call, type CallEnd } from './call.ts';
 import type { Job } from './identify.ts';
+import type { WatchReading } from './reading-watch.ts';
 import type { SocketShare } from './socket-share.ts';
 import { asGatewayError, GatewayError, PROBLEMS, toProblem, type ShedStatus } from './problem.ts';
 import { headersForRewritten, MAX_REWRITTEN_BYTES, type Rewrite } from './link-rewrite.ts';
@@ -23,10 +24,10 @@ export interface RespondDependencies {
   readonly atEndOfTurn: EndOfTurn;
   /** Absent: nothing is rewritten. */
   readonly rewrite: Rewrite | undefined;
-  readonly clock: Clock;
   /** How long a caller may leave an answer unread, which holds a socket to the API. */
   readonly idleTimeoutMs: number;
   readonly socketShare: Pick<SocketShare, 'watch'>;
+  readonly watchReading: WatchReading;
   readonly watchUnread: WatchUnread;
 }
 
@@ -213,33 +214,34 @@ function brokenBody({ reason, error }: BodyFailure): GatewayError {
 function stream(
   call: Call,
   response: UpstreamResponse,
-  { clock, idleTimeoutMs, socketShare, watchUnread }: RespondDependencies,
+  { idleTimeoutMs, socketShare, watchReading, watchUnread }: RespondDependencies,
 ): Promise<CallEnd> {
   const { outgoing } = call;
   return new Promise((resolve) => {
-    let unread: Timer | undefined;
+    let unread: (() => void) | undefined;
+    const limits = { idleMs: idleTimeoutMs, leastRate: 0 };
     const onUnread = (): void => {
       const why = `the caller read nothing of the answer for ${idleTimeoutMs / 1000} s`;
       call.cutOff(new GatewayError('body-timeout', why));
     };
     outgoing.on('drain', () => {
-      unread?.cancel();
+      unread?.();
       unread = undefined;
       response.resume();
     });
-    outgoing.once('close', () => unread?.cancel());
+    outgoing.once('close', () => unread?.());
     const onArrived = socketShare.watch(call, () => unread !== undefined);
     response.attach({
       chunk(bytes) {
         call.addBytesOut(bytes.length);
         if (outgoing.write(bytes)) return true;
-        unread ??= clock.after(idleTimeoutMs, onUnread);
+        unread ??= watchReading(outgoing, limits, onUnread);
         return false;
       },
       end(trailers) {
         onArrived();
         if (trailers.length > 0) outgoing.addTrailers(pairs(trailers));
-        unread?.cancel();
+        unread?.();
         outgoing.end();
         watchUnread(call, outgoing.writableLength);
         resolve(ANSWERED);

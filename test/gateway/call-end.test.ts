@@ -124,9 +124,9 @@ async function lineOf(makeSteps: (scene: Scene) => Steps): Promise<CallLine> {
         respond: makeRespond({
           atEndOfTurn: (run) => run(),
           rewrite: undefined,
-          clock,
           idleTimeoutMs: 1000,
           socketShare: { watch: () => () => undefined },
+          watchReading: () => () => undefined,
           watchUnread: () => undefined,
         }),
         refuse: makeRefuse({ log }),
