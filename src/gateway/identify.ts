@@ -15,6 +15,7 @@ import { refuseUnknownKey, type CallerOfKey, type CredentialHash } from './crede
 import { GatewayError, type ShedStatus } from './problem.ts';
 import {
   authorizationOf,
+  makeIsOwnAuthority,
   makeRefusePages,
   makeRefuseUncertainFraming,
   targetOf,
@@ -114,7 +115,7 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
   const { maxWaitMs, shedStatus, takeBody, viaId, readsAnswers, cookies } = dependencies;
   const { credentialHash, callerOfKey, isOurHost, forwardedBy, allowHeaders } = dependencies;
   const { callLimits, authThrottle } = dependencies;
-  const upstreamHost = new URL(upstream.origin).host;
+  const isOwnAuthority = makeIsOwnAuthority(new URL(upstream.origin).host, isOurHost);
   /** Fields of the caller's request that Headgate replaces. */
   const replaced = new Set(['host']);
   if (apiVersion !== 'off') replaced.add('accept');
@@ -157,7 +158,7 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
     const { incoming } = call;
     const { method = 'GET', headers, socket } = incoming;
     refuseUncertainFraming(call);
-    const target = targetOf(incoming, upstreamHost);
+    const target = targetOf(incoming, isOwnAuthority);
     const identity: CallIdentity = {
       path: target.path,
       query: target.query,
@@ -215,7 +216,7 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
         deadlineAt: call.arrivedAt + waitMs,
       },
       method,
-      target: upstream.basePath + target.path + (target.query === '' ? '' : `?${target.query}`),
+      target: upstream.basePath + target.sent,
       headers: headersFor(call, dropsCookies),
       addsToken,
       dropsCookies,

@@ -139,6 +139,11 @@ export function parserProblem(cause: ParserError): GatewayError | undefined {
     const detail = 'the headers of the request did not arrive in time';
     return new GatewayError('request-timeout', detail, { cause });
   }
+  if (code === 'HPE_INVALID_URL') {
+    const detail =
+      'the request target has characters that must be percent-encoded, such as a space or UTF-8';
+    return new GatewayError('bad-request', `${detail} (${code})`, { cause });
+  }
   if (!code.startsWith('HPE_')) return undefined;
   return new GatewayError('bad-request', `not a valid HTTP/1.1 request (${code})`, { cause });
 }
