@@ -169,9 +169,12 @@ function writeHead(
   const headers = rewritten === undefined ? passing : headersForRewritten(passing, rewritten);
   rewrite?.headers(headers, response, call.incoming);
   headers.push('Server-Timing', timing(call), 'Headgate-Request-Id', call.id);
+  const { outgoing } = call;
   try {
-    call.outgoing.writeHead(response.status, headers);
+    if (response.reason !== '') outgoing.statusMessage = response.reason;
+    outgoing.writeHead(response.status, headers);
   } catch (cause) {
+    outgoing.statusMessage = '';
     response.abort(new Error('unusable headers'));
     throw new GatewayError('upstream-protocol', "the API's answer has unusable headers", { cause });
   }

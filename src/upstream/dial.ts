@@ -3,6 +3,7 @@ import { request as tlsRequest } from 'node:https';
 import type { Socket } from 'node:net';
 import { buildConnector } from 'undici';
 import type { ProxyAddress } from '../http/proxy.ts';
+import { makeLenient } from './lenient-socket.ts';
 
 /** Where to connect to, instead of the address that the API's name resolves to. */
 export interface DialAddress {
@@ -37,11 +38,13 @@ export interface Dial {
  */
 export function makeDial({ origin, address, proxy, ca, timeoutMs }: DialOptions): Dial {
   const url = new URL(origin);
-  const connector = buildConnector({
-    allowH2: false,
-    timeout: timeoutMs,
-    ...(ca === undefined ? {} : { ca }),
-  });
+  const connector = lenient(
+    buildConnector({
+      allowH2: false,
+      timeout: timeoutMs,
+      ...(ca === undefined ? {} : { ca }),
+    }),
+  );
   const hostname = address?.host ?? url.hostname.replaceAll(/[[\]]/g, '');
   const port = String(address?.port ?? (url.port || (url.protocol === 'https:' ? 443 : 80)));
   if (proxy === undefined) {
@@ -76,6 +79,17 @@ export function makeDial({ origin, address, proxy, ca, timeoutMs }: DialOptions)
     },
     pathPrefix: '',
     headers: [],
+  };
+}
+
+/** Makes each socket accept what common clients accept of an answer. */
+function lenient(connector: buildConnector.connector): buildConnector.connector {
+  return (options, callback) => {
+    connector(options, (error, socket) => {
+      if (error !== null) return callback(error, null);
+      makeLenient(socket);
+      callback(null, socket);
+    });
   };
 }
 

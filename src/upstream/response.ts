@@ -39,6 +39,8 @@ const MAX_DISCARDED_BYTES = 64 * 1024;
  */
 export class UpstreamResponse {
   readonly status: number;
+  /** The API's own words for the status; empty if it sent none. */
+  readonly reason: string;
   /** By lower-case name, to be read. */
   readonly headers: HeaderRecord;
   /** Name, value, name, value …, unchanged, to be passed on. */
@@ -54,11 +56,13 @@ export class UpstreamResponse {
 
   constructor(
     status: number,
+    reason: string,
     headers: HeaderRecord,
     rawHeaders: readonly string[],
     controller: Dispatcher.DispatchController,
   ) {
     this.status = status;
+    this.reason = reason;
     this.headers = headers;
     this.rawHeaders = rawHeaders;
     this.#controller = controller;

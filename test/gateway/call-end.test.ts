@@ -80,7 +80,7 @@ const CONTROLLER: Dispatcher.DispatchController = {
 
 /** An answer of the API without any body so far. */
 function answerWith(rawHeaders: readonly string[] = []): UpstreamResponse {
-  return new UpstreamResponse(200, {}, rawHeaders, CONTROLLER);
+  return new UpstreamResponse(200, '', {}, rawHeaders, CONTROLLER);
 }
 
 const BROKEN = { reason: 'reset', error: new Error('broken') } as const;

@@ -1,0 +1,77 @@
+/**
+ * The head of an API's answer in the form that a strict parser takes.
+ *
+ * Common clients and proxies accept some heads that the strict parser of the HTTP client library
+ * rejects. RFC 9110 and RFC 9112 state for most of them what a recipient does instead.
+ */
+
+/** One status line and fields that have nothing to repair, except perhaps those of the framing. */
+const PLAIN =
+  /^HTTP\/1\.[01] \d\d\d(?: [\t\x20-\x7e\x80-\xff]*)?\r\n(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*\r\n)*\r\n$/;
+const FRAMING = /\n(?:content-length|transfer-encoding):[ \t]*([^\r\n]*)/gi;
+const CONTENT_LENGTH = /^content-length:/i;
+const TRANSFER_ENCODING = /^transfer-encoding:/i;
+/** What a field value must not have; RFC 9110 §5.5 lets a recipient replace it by a space. */
+// oxlint-disable-next-line no-control-regex
+const CONTROL = /[\x01-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)/g;
+const SPACE_BEFORE_COLON = /^([^:\s]+)[ \t]+:/;
+
+/**
+ * Returns the head of a final answer as a strict parser takes it; the same string if there is
+ * nothing to repair. `head` ends with its empty line, and has one character per byte.
+ *
+ * - A bare line feed ends a line (RFC 9112 §2.2).
+ * - A folded line is joined, and a space before a colon is removed (RFC 9112 §5).
+ * - Control characters except NUL become spaces.
+ * - With Transfer-Encoding, Content-Length is removed, and the connection is not used again
+ *   (RFC 9112 §6.3).
+ * - A Content-Length that is repeated with the same value counts once (RFC 9110 §8.6).
+ * - The coding `identity`, which means none, is removed.
+ *
+ * Everything else that is wrong is left to the parser to reject.
+ */
+export function repairHead(head: string): string {
+  if (PLAIN.test(head) && hasPlainFraming(head)) return head;
+  const lines: string[] = [];
+  for (const line of head.replaceAll(CONTROL, ' ').split(/\r?\n/)) {
+    const last = lines.length - 1;
+    if (/^[ \t]/.test(line) && last > 0) lines[last] = `${lines[last]} ${line.trim()}`;
+    else lines.push(line.replace(SPACE_BEFORE_COLON, '$1:'));
+  }
+  return frame(lines).join('\r\n');
+}
+
+/** Whether there is at most one field that frames the body, with a value that parsers take. */
+function hasPlainFraming(head: string): boolean {
+  FRAMING.lastIndex = 0;
+  const first = FRAMING.exec(head);
+  if (first === null) return true;
+  return /^(?:\d+|chunked)$/i.test(first[1] ?? '') && FRAMING.exec(head) === null;
+}
+
+function frame(lines: readonly string[]): string[] {
+  const codings = membersOf(lines, TRANSFER_ENCODING).filter((coding) => coding !== 'identity');
+  const lengths = membersOf(lines, CONTENT_LENGTH);
+  const [length] = lengths;
+  const others = lines.filter((line) => !CONTENT_LENGTH.test(line));
+  if (codings.length > 0) {
+    return length === undefined ? others : withField(others, 'Connection: close');
+  }
+  const fields = others.filter((line) => !TRANSFER_ENCODING.test(line));
+  if (length === undefined) return fields;
+  // Different lengths leave the end of the body in doubt.
+  if (lengths.some((other) => other !== length)) return [...lines];
+  return withField(fields, `Content-Length: ${length}`);
+}
+
+/** The members of all lines of a list field, in lower case. */
+function membersOf(lines: readonly string[], field: RegExp): string[] {
+  const values = lines.filter((line) => field.test(line)).map((line) => line.replace(field, ''));
+  const members = values.join(',').split(',');
+  return members.map((member) => member.trim().toLowerCase()).filter((member) => member !== '');
+}
+
+/** Adds a field behind the status line. */
+function withField([status = '', ...fields]: readonly string[], field: string): string[] {
+  return [status, field, ...fields];
+}
