@@ -11,6 +11,7 @@ import { Call } from './call.ts';
 import { followConnections, type ConnectionLimits, type Connections } from './connections.ts';
 import type { Gateway } from './gateway.ts';
 import { DRAINING_DETAIL, GatewayError, type ShedStatus } from './problem.ts';
+import { makeLingerFor } from './lingering-close.ts';
 import { makePipelining } from './pipelining.ts';
 import { refuseNonRequests } from './socket-refusals.ts';
 import { makeServer, type Tls } from './tls.ts';
@@ -83,6 +84,7 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
     keepAliveInitialDelay: KEEP_ALIVE_PROBE_MS,
   };
   const pipelining = makePipelining(dependencies);
+  const lingerFor = makeLingerFor();
   const onRequest = (incoming: IncomingMessage, outgoing: ServerResponse): void => {
     inTurn(incoming, outgoing, start);
   };
@@ -138,6 +140,7 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
     calls.add(call);
     const tooMany = callLimits.problemOf(calls.size);
     if (tooMany !== undefined) call.cutOff(tooMany);
+    lingerFor(call.incoming);
     const { outgoing } = call;
     if (draining) outgoing.shouldKeepAlive = false;
     await gateway(call);
