@@ -99,7 +99,13 @@ export function makePipelines(parts: PipelineParts): (config: Config) => Gateway
         rewrite:
           links.rewrite === 'off'
             ? undefined
-            : makeRewrite({ ...config.upstream, jsonLinks: links.jsonLinks, forwardedBy }),
+            : makeRewrite({
+                ...config.upstream,
+                jsonLinks: links.jsonLinks,
+                forwardedBy,
+                clock,
+                log,
+              }),
       }),
       refuse: makeRefuse({ log }),
       record: makeRecord({ ...config, recorder, ledger, clock }),

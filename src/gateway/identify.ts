@@ -12,6 +12,7 @@ import type { CallLimits } from './call-limits.ts';
 import { addressOf } from './caller-address.ts';
 import type { Call, CallIdentity } from './call.ts';
 import { refuseUnknownKey, type CallerOfKey, type CredentialHash } from './credentials.ts';
+import { restoreTags } from './link-rewrite.ts';
 import { GatewayError, type ShedStatus } from './problem.ts';
 import {
   authorizationOf,
@@ -141,8 +142,11 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
       const lines = accept === undefined ? [] : [accept];
       headers.push('Accept', ensureVersion(lines, apiVersion.mediaType, apiVersion.version));
     }
-    if (readsAnswers && typeof encodings === 'string') {
-      headers.push('Accept-Encoding', decodableOnly(encodings));
+    if (readsAnswers) {
+      restoreTags(headers);
+      if (typeof encodings === 'string') {
+        headers.push('Accept-Encoding', decodableOnly(encodings));
+      }
     }
     if (viaId !== undefined) {
       const onward = viaOnward(via, incoming.httpVersion, viaId);

@@ -103,6 +103,16 @@ export class UpstreamResponse {
     });
   }
 
+  /** The bytes that were gathered; the rest of the body has not arrived. */
+  get gathered(): Buffer {
+    return Buffer.concat(this.#chunks);
+  }
+
+  /** Replaces the bytes that were gathered. */
+  replaceGathered(bytes: Buffer): void {
+    this.#chunks = [bytes];
+  }
+
   /** Passes the body to `sink`, from its first byte. */
   attach(sink: BodySink): void {
     this.#sink = sink;

@@ -65,5 +65,6 @@ test.runIf(process.platform === 'linux').each(['127.0.0.1', '::1'])(
       queued = writer === undefined ? 0 : ((await sendQueue(writer)) ?? 0);
       return queued > 0;
     });
+    expect(queued).toBeGreaterThan(0);
   },
 );

@@ -69,7 +69,7 @@ describe('an answer passes byte for byte', () => {
 
   test('HEAD has the Content-Length of a GET, and no body', async () => {
     const { gateway } = await setUpApi((_incoming, outgoing) => {
-      outgoing.writeHead(200, { 'content-length': '12345', 'content-type': 'application/json' });
+      outgoing.writeHead(200, { 'content-length': '12345', 'content-type': 'text/plain' });
       outgoing.end();
     });
     const raw = await openRaw(gateway.url);
