@@ -222,6 +222,18 @@ export const SETTINGS = {
     undefined,
     'A PEM file with the private key of that certificate.',
   ),
+  upstreamSocketAge: setting(
+    'HEADGATE_UPSTREAM_SOCKET_AGE',
+    kinds.duration({ min: 1 }),
+    '30s',
+    "How long a socket to the API is used. After that it is closed behind its answer, and the API's name is resolved again.",
+  ),
+  upstreamSocketRequests: setting(
+    'HEADGATE_UPSTREAM_SOCKET_REQUESTS',
+    kinds.integer(1, 1_000_000_000),
+    '1000',
+    'How many requests a socket to the API serves before it is closed.',
+  ),
   upstreamAddress: setting(
     'HEADGATE_UPSTREAM_ADDRESS',
     kinds.dialAddress,

@@ -75,3 +75,12 @@ function membersOf(lines: readonly string[], field: RegExp): string[] {
 function withField([status = '', ...fields]: readonly string[], field: string): string[] {
   return [status, field, ...fields];
 }
+
+/** Returns a head after which the connection is not used again. */
+export function closingHead(head: string): string {
+  const lines = head.split('\r\n').filter((line) => !CONNECTION.test(line));
+  return withField(lines, 'Connection: close').join('\r\n');
+}
+
+/** Fields about the use of the connection. */
+const CONNECTION = /^(?:connection|keep-alive)[ \t]*:/i;

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
-import { repairHead } from '../http/answer-head.ts';
+import { closingHead, repairHead } from '../http/answer-head.ts';
+import type { Clock } from '../util/clock.ts';
 
 /** A longer head is left to the parser to reject. */
 const MAX_HEAD_BYTES = 128 * 1024;
@@ -8,6 +9,13 @@ const INTERIM = /^HTTP\/1\.[01] 1(\d\d)/;
 const EMPTY_LINE = '\n\r\n';
 /** The other side has closed the connection, or reset it. */
 const CLOSED: ReadonlySet<unknown> = new Set(['EPIPE', 'ECONNRESET']);
+
+/** How long a socket is used. */
+export interface SocketLimits {
+  readonly clock: Clock;
+  readonly maxAgeMs: number;
+  readonly maxRequests: number;
+}
 
 type WriteCallback = (error?: Error | null) => void;
 
@@ -19,11 +27,15 @@ type WriteCallback = (error?: Error | null) => void;
  *   interim `100 Continue`, for which Headgate never asks, is dropped.
  * - An answer that has arrived is read although the API did not read the whole request, closed the
  *   connection and reset it: a failed write does not close the socket before that.
+ * - A socket that has reached its age or number of requests is closed after its answer, so that
+ *   Headgate resolves the API's name again.
  *
  * The library writes the head of a request as one string and has one request at a time on a socket,
  * so the first bytes after such a write are the head of an answer.
  */
-export function makeLenient(socket: Socket): void {
+export function makeLenient(socket: Socket, { clock, maxAgeMs, maxRequests }: SocketLimits): void {
+  const expiresAt = clock.now() + maxAgeMs;
+  let requests = 0;
   const push = socket.push.bind(socket);
   const write = socket._write.bind(socket);
   const writeMany = socket._writev?.bind(socket);
@@ -46,7 +58,8 @@ export function makeLenient(socket: Socket): void {
       const [, interim] = INTERIM.exec(head) ?? [];
       if (interim === undefined || interim === '01') {
         awaitsHead = false;
-        const repaired = repairHead(head);
+        const isLast = requests >= maxRequests || clock.now() >= expiresAt;
+        const repaired = isLast ? closingHead(repairHead(head)) : repairHead(head);
         if (repaired === head) return push(rest);
         const body = rest.subarray(head.length);
         return push(Buffer.concat([Buffer.from(repaired, 'latin1'), body]));
@@ -88,22 +101,25 @@ export function makeLenient(socket: Socket): void {
     onWritten?.(error);
   }
 
+  /** Looks for the head of a request in what is written. */
+  function look(chunk: unknown): void {
+    if (typeof chunk !== 'string' || !chunk.includes(REQUEST_LINE_END)) return;
+    awaitsHead = true;
+    requests++;
+  }
+
   socket._write = (chunk: unknown, encoding, callback) => {
-    awaitsHead ||= isRequestHead(chunk);
+    look(chunk);
     onWritten = callback;
     write(chunk, encoding, written);
   };
   if (writeMany !== undefined) {
     socket._writev = (chunks, callback) => {
-      awaitsHead ||= isRequestHead(chunks[0]?.chunk);
+      look(chunks[0]?.chunk);
       onWritten = callback;
       writeMany(chunks, written);
     };
   }
-}
-
-function isRequestHead(chunk: unknown): boolean {
-  return typeof chunk === 'string' && chunk.includes(REQUEST_LINE_END);
 }
 
 /** The head at the start of `bytes` with its empty line; `undefined` if it is incomplete. */
