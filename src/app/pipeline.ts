@@ -13,6 +13,7 @@ import { makeIdentify } from '../gateway/identify.ts';
 import { makeRecord } from '../gateway/record.ts';
 import { makeRefuse, makeRespond } from '../gateway/respond.ts';
 import { makeRewrite } from '../gateway/link-rewrite.ts';
+import { settlesOwn } from '../gateway/preflight.ts';
 import { makeWatchReading } from '../gateway/reading-watch.ts';
 import { makeSendQueue } from '../gateway/send-queue.ts';
 import { makeSettle } from '../gateway/settle.ts';
@@ -61,17 +62,19 @@ export function makePipelines(parts: PipelineParts): (config: Config) => Gateway
   const { upstream, lane, token, ledger, apiClock, clock, random, log, observer, recorder } = parts;
   const { credentialHash, atEndOfTurn, requestMemory, socketShare } = parts;
   const watchReading = makeWatchReading({ clock, sendQueue: makeSendQueue(clock) });
+  const settled = settlesOwn(ledger);
   const keyHashKey = randomBytes(32);
   const ownId = `headgate-${randomBytes(4).toString('hex')}`;
 
   return (config) => {
+    const hasToken = config.token.kind !== 'none';
     const { body, links, callerKeys, hosts, listen } = config;
     const forwardedBy = makeForwardedBy(config.trustedProxies);
     const apiHost = new URL(config.upstream.origin).hostname;
     return makeGateway({
       identify: makeIdentify({
         ...config,
-        hasToken: config.token.kind !== 'none',
+        hasToken,
         defaultCaller: config.caller,
         takeBody: makeTakeBody({
           limits: { ...body, clock },
@@ -87,9 +90,9 @@ export function makePipelines(parts: PipelineParts): (config: Config) => Gateway
         isOurHost: makeIsOurHost([...hosts, listen.host, apiHost]),
         forwardedBy,
       }),
-      admit: makeAdmit({ ledger, clock, memory: requestMemory }),
+      admit: makeAdmit({ ledger, clock, memory: requestMemory, socketPermits: upstream }),
       forward: makeForward({ upstream, lane, clock, token: () => token.current() }),
-      settle: makeSettle({ ledger, apiClock, clock, random, log, observer }),
+      settle: makeSettle({ ledger: settled, apiClock, clock, random, log, observer }),
       respond: makeRespond({
         atEndOfTurn,
         socketShare,
@@ -107,9 +110,9 @@ export function makePipelines(parts: PipelineParts): (config: Config) => Gateway
                 log,
               }),
       }),
-      refuse: makeRefuse({ log }),
+      refuse: makeRefuse({ log, hasToken }),
       record: makeRecord({ ...config, recorder, ledger, clock }),
-      ledger,
+      ledger: settled,
       observer,
       retries: config.retries,
       shedStatus: config.shedStatus,

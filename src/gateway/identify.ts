@@ -12,6 +12,7 @@ import type { CallLimits } from './call-limits.ts';
 import { addressOf } from './caller-address.ts';
 import type { Call, CallIdentity } from './call.ts';
 import { refuseUnknownKey, type CallerOfKey, type CredentialHash } from './credentials.ts';
+import { isPreflight } from './preflight.ts';
 import { restoreTags } from './link-rewrite.ts';
 import { GatewayError, type ShedStatus } from './problem.ts';
 import {
@@ -47,6 +48,8 @@ export interface Job {
    * Whether the request may be repeated although the API may have executed it (RFC 9110 §9.2.2).
    */
   readonly idempotent: boolean;
+  /** Whether it neither waits for a budget nor spends one. */
+  readonly isPreflight: boolean;
   readonly shedStatus: ShedStatus;
 }
 
@@ -226,6 +229,7 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
       dropsCookies,
       authenticatesSocket: authorization !== undefined && CONNECTION_AUTH.test(authorization),
       idempotent: IDEMPOTENT.has(method),
+      isPreflight: isPreflight(incoming),
       shedStatus: rule?.shedStatus ?? shedStatus,
       body: NO_BODY,
     };

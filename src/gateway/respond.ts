@@ -8,6 +8,7 @@ import { ABORTED, ANSWERED, type Call, type CallEnd } from './call.ts';
 import type { Job } from './identify.ts';
 import type { WatchReading } from './reading-watch.ts';
 import type { SocketShare } from './socket-share.ts';
+import { corsFields } from './preflight.ts';
 import { asGatewayError, GatewayError, PROBLEMS, toProblem, type ShedStatus } from './problem.ts';
 import {
   headersForRewritten,
@@ -165,9 +166,17 @@ export function makeRespond(dependencies: RespondDependencies): Respond {
 
 export interface RefuseDependencies {
   readonly log: Log;
+  /** Whether a token is configured, which pages of other origins may not use. */
+  readonly hasToken: boolean;
 }
 
-export function makeRefuse({ log }: RefuseDependencies): Refuse {
+export function makeRefuse({ log, hasToken }: RefuseDependencies): Refuse {
+  /** Whether a page of another origin may send this request, and so read its refusal. */
+  function isForPages({ incoming }: Call, { code }: GatewayError): boolean {
+    if (code === 'foreign-host' || code === 'cross-site') return false;
+    return !hasToken || incoming.headers.authorization !== undefined;
+  }
+
   return function refuse(call, thrown, shedStatus) {
     const error = asGatewayError(thrown);
     const { outgoing } = call;
@@ -182,7 +191,8 @@ export function makeRefuse({ log }: RefuseDependencies): Refuse {
     // Without `100 Continue` the caller does not send its body, and Node would read its next
     // request as that body.
     if (call.expectsContinue) outgoing.shouldKeepAlive = false;
-    outgoing.writeHead(status, [...headers, 'Server-Timing', timing(call)]);
+    const cors = isForPages(call, error) ? corsFields(call.incoming) : [];
+    outgoing.writeHead(status, [...headers, ...cors, 'Server-Timing', timing(call)]);
     outgoing.end(body);
     return end;
   };

@@ -15,6 +15,7 @@ import type { SendResult } from '../upstream/exchange.ts';
 import type { FailureReason, UpstreamResponse } from '../upstream/response.ts';
 import type { Forwarded } from './forward.ts';
 import type { Job } from './identify.ts';
+import { PreflightGrant } from './preflight.ts';
 import { GatewayError, type ProblemCode } from './problem.ts';
 
 /** What follows an attempt. */
@@ -67,7 +68,8 @@ export function makeSettle(dependencies: SettleDependencies): Settle {
     const { doubtful } = reading;
     if (doubtful !== undefined) warnOfDoubtful(ticket.bucket.id, doubtful, headers);
     ledger.settle(grant, { kind: 'answered', answer: { status, reading, sentAt, receivedAt } });
-    if (status !== 429) return { kind: 'respond', response };
+    // What refuses a preflight is no budget that could be waited for.
+    if (status !== 429 || grant instanceof PreflightGrant) return { kind: 'respond', response };
 
     response.discard();
     observer.throttled(ticket.bucket.class);

@@ -45,7 +45,7 @@ export function refuseNonRequests(
     if (refused.has(socket)) return;
     const error = parserProblem(cause);
     // A connection that merely closed sent no request, so there is no call to answer or to log.
-    if (error === undefined || !socket.writable) {
+    if (error === undefined || !socket.writable || isSilent(cause, socket)) {
       socket.destroy();
       return;
     }
@@ -116,6 +116,14 @@ export function refuseNonRequests(
     socket.once('close', () => timer.cancel());
     socket.resume();
   }
+}
+
+/**
+ * Whether a connection was opened ahead and nothing was ever sent on it, as browsers do. A client
+ * that takes it for idle would read a 408 as the answer to its next request.
+ */
+function isSilent({ code }: ParserError, socket: Duplex): boolean {
+  return code === 'ERR_HTTP_REQUEST_TIMEOUT' && 'bytesRead' in socket && socket.bytesRead === 0;
 }
 
 /** An error of Node's parser, with the bytes in which it occurred. */

@@ -61,6 +61,7 @@ class Scene {
       addsToken: false,
       dropsCookies: false,
       authenticatesSocket: false,
+      isPreflight: false,
       idempotent: true,
       shedStatus: 503,
     };
@@ -118,6 +119,7 @@ async function lineOf(makeSteps: (scene: Scene) => Steps): Promise<CallLine> {
           ledger: { acquire: () => acquire(scene) },
           clock,
           memory: new RequestMemory(1024 ** 2),
+          socketPermits: { take: () => false },
         }),
         forward: () => Promise.resolve({ kind: 'stale' }),
         settle: () => ({ kind: 'cancelled' }),
@@ -129,7 +131,7 @@ async function lineOf(makeSteps: (scene: Scene) => Steps): Promise<CallLine> {
           watchReading: () => () => undefined,
           watchUnread: () => undefined,
         }),
-        refuse: makeRefuse({ log }),
+        refuse: makeRefuse({ log, hasToken: false }),
         record: makeRecord({
           recorder: resolve,
           ledger: { view: () => undefined },
