@@ -136,7 +136,7 @@ export const SETTINGS = {
     'HEADGATE_MAX_CONNECTIONS_PER_ADDRESS',
     kinds.integer(1, 1_000_000),
     undefined,
-    'The most of them from one address. Default: half. Set it to the same number where all callers come through one proxy.',
+    'The most of them from one address. Default: half. Those in HEADGATE_TRUSTED_PROXIES do not count.',
   ),
   shedStatus: setting(
     'HEADGATE_SHED_STATUS',
@@ -311,7 +311,7 @@ export const SETTINGS = {
     'HEADGATE_TRUSTED_PROXIES',
     kinds.networks,
     undefined,
-    'The proxies before Headgate whose `X-Forwarded-Proto`, `X-Forwarded-Host` and `Forwarded` are believed: addresses and networks, comma-separated, such as `10.0.0.5,fd00::/8`.',
+    'The proxies before Headgate whose `X-Forwarded-For`, `X-Forwarded-Proto`, `X-Forwarded-Host`, `Forwarded` and PROXY protocol are believed: addresses and networks, comma-separated, such as `10.0.0.5,fd00::/8`.',
   ),
   adminToken: setting(
     'HEADGATE_ADMIN_TOKEN',

@@ -9,7 +9,6 @@ import { PRIORITIES, type Priority } from '../queue/fair-queue.ts';
 import type { Ticket } from '../ledger/ledger.ts';
 import { NO_BODY, type GoneBody, type RequestBody } from '../upstream/body.ts';
 import type { CallLimits } from './call-limits.ts';
-import { addressOf } from './caller-address.ts';
 import type { Call, CallIdentity } from './call.ts';
 import { refuseUnknownKey, type CallerOfKey, type CredentialHash } from './credentials.ts';
 import { isPreflight } from './preflight.ts';
@@ -23,7 +22,7 @@ import {
   targetOf,
 } from './request-checks.ts';
 import type { TakeBody } from './take-body.ts';
-import type { ForwardedBy } from './trusted-proxies.ts';
+import type { CallerAddress, ForwardedBy } from './trusted-proxies.ts';
 
 /** An identified request: everything that the later steps of the pipeline need. */
 export interface Job {
@@ -95,6 +94,7 @@ export interface IdentifyDependencies {
   /** Whether a Host field is a name of this gateway. */
   readonly isOurHost: (hostField: string | undefined) => boolean;
   readonly forwardedBy: ForwardedBy;
+  readonly callerAddress: CallerAddress;
 }
 
 /** RFC 9110 §9.2.2, without TRACE, which is not supported. */
@@ -118,7 +118,7 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
     dependencies;
   const { maxWaitMs, shedStatus, takeBody, viaId, readsAnswers, cookies } = dependencies;
   const { credentialHash, callerOfKey, isOurHost, forwardedBy, allowHeaders } = dependencies;
-  const { callLimits, authThrottle } = dependencies;
+  const { callLimits, authThrottle, callerAddress } = dependencies;
   const isOwnAuthority = makeIsOwnAuthority(new URL(upstream.origin).host, isOurHost);
   /** Fields of the caller's request that Headgate replaces. */
   const replaced = new Set(['host']);
@@ -163,7 +163,7 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
 
   return function identify(call) {
     const { incoming } = call;
-    const { method = 'GET', headers, socket } = incoming;
+    const { method = 'GET', headers } = incoming;
     refuseUncertainFraming(call);
     const target = targetOf(incoming, isOwnAuthority);
     const identity: CallIdentity = {
@@ -177,7 +177,7 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
     if (method === 'TRACE') throw new GatewayError('method-not-supported', TRACE_DETAIL);
     const authorization = authorizationOf(incoming);
 
-    const address = addressOf(socket);
+    const address = callerAddress(incoming);
     const userAgent = headers['user-agent'];
     identity.caller = address;
     // With keys configured, the key alone decides the caller's name.

@@ -13,8 +13,11 @@ import type { Gateway } from './gateway.ts';
 import { DRAINING_DETAIL, GatewayError, type ShedStatus } from './problem.ts';
 import { makeLingerFor } from './lingering-close.ts';
 import { makePipelining } from './pipelining.ts';
+import type { Peers } from './peers.ts';
+import { acceptProxyProtocol } from './proxy-protocol.ts';
 import { refuseNonRequests } from './socket-refusals.ts';
 import { makeServer, type Tls } from './tls.ts';
+import type { IsTrustedProxy } from './trusted-proxies.ts';
 
 export interface ListenerDependencies extends ConnectionLimits {
   readonly gateway: Gateway;
@@ -29,6 +32,8 @@ export interface ListenerDependencies extends ConnectionLimits {
   readonly tls: Tls | undefined;
   readonly memory: RequestMemory;
   readonly callLimits: CallLimits;
+  readonly peers: Peers;
+  readonly isTrustedProxy: IsTrustedProxy;
 }
 
 type StartCall = (incoming: IncomingMessage, outgoing: ServerResponse) => void;
@@ -89,6 +94,7 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
     inTurn(incoming, outgoing, start);
   };
   const server = makeServer(options, tls, onRequest);
+  acceptProxyProtocol(server, dependencies);
   // The size is bounded already, and beyond a count Node would drop headers without an error.
   server.maxHeadersCount = 0;
 

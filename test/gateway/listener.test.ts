@@ -4,6 +4,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { afterEach, expect, test } from 'vitest';
 import { CallLimits } from '../../src/gateway/call-limits.ts';
 import { makeListener, type Listener } from '../../src/gateway/listener.ts';
+import { Peers } from '../../src/gateway/peers.ts';
 import { RequestMemory } from '../../src/upstream/request-memory.ts';
 import type { Gateway } from '../../src/gateway/gateway.ts';
 import type { CallRecorder } from '../../src/telemetry/call-line.ts';
@@ -36,6 +37,8 @@ async function listening(
     log: { warn: () => undefined },
     maxConnections: 1000,
     maxConnectionsPerAddress: 1000,
+    peers: new Peers(),
+    isTrustedProxy: () => false,
   });
   listener.server.listen(0, '127.0.0.1');
   await once(listener.server, 'listening');
