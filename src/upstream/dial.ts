@@ -104,7 +104,7 @@ function lenient(
 function racing(connector: buildConnector.connector, race: RaceOptions): buildConnector.connector {
   return (options, callback) => {
     const { hostname, httpSocket, protocol } = options;
-    if (httpSocket != null) return connector(options, callback);
+    if (httpSocket !== undefined && httpSocket !== null) return connector(options, callback);
     addressesOf(hostname, (failed, addresses) => {
       if (failed !== null) return callback(failed, null);
       if (addresses.length < 2) return connector(options, callback);
