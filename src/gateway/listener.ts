@@ -11,6 +11,7 @@ import { Call } from './call.ts';
 import { followConnections, type ConnectionLimits, type Connections } from './connections.ts';
 import type { Gateway } from './gateway.ts';
 import { DRAINING_DETAIL, GatewayError, type ShedStatus } from './problem.ts';
+import { allowHalfClose } from './half-close.ts';
 import { makeLingerFor } from './lingering-close.ts';
 import { makePipelining } from './pipelining.ts';
 import type { Peers } from './peers.ts';
@@ -106,11 +107,13 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
     inTurn(incoming, outgoing, refuseExpectation);
   });
 
+  const noteArrival = allowHalfClose(server, tls === undefined ? 'connection' : 'secureConnection');
   const connections = followConnections(server, { ...dependencies, isTls: tls !== undefined });
   refuseNonRequests(server, calls, pipelining, dependencies);
 
   /** Starts a request, once all requests before it on its connection have their answers. */
   function inTurn(incoming: IncomingMessage, outgoing: ServerResponse, run: StartCall): void {
+    noteArrival(incoming);
     if (outgoing.socket === null) {
       pipelining.hold(incoming, outgoing, () => run(incoming, outgoing));
     } else run(incoming, outgoing);
