@@ -35,8 +35,11 @@ export function repairHead(head: string): string {
   const lines: string[] = [];
   for (const line of head.replaceAll(CONTROL, ' ').split(/\r?\n/)) {
     const last = lines.length - 1;
-    if (/^[ \t]/.test(line) && last > 0) lines[last] = `${lines[last]} ${line.trim()}`;
-    else lines.push(line.replace(SPACE_BEFORE_COLON, '$1:'));
+    if (/^[ \t]/.test(line)) {
+      // There is no field to which it belongs.
+      if (last < 1) return head;
+      lines[last] = `${lines[last]} ${line.trim()}`;
+    } else lines.push(line.replace(SPACE_BEFORE_COLON, '$1:'));
   }
   return frame(lines).join('\r\n');
 }
@@ -59,8 +62,9 @@ function frame(lines: readonly string[]): string[] {
   }
   const fields = others.filter((line) => !TRANSFER_ENCODING.test(line));
   if (length === undefined) return fields;
-  // Different lengths leave the end of the body in doubt.
-  if (lengths.some((other) => other !== length)) return [...lines];
+  // Different lengths leave the end of the body in doubt, and so does one that is no number.
+  const isCertain = /^\d+$/.test(length) && lengths.every((other) => other === length);
+  if (!isCertain) return [...lines];
   return withField(fields, `Content-Length: ${length}`);
 }
 
@@ -84,3 +88,76 @@ export function closingHead(head: string): string {
 
 /** Fields about the use of the connection. */
 const CONNECTION = /^(?:connection|keep-alive)[ \t]*:/i;
+
+const CR = 13;
+const LF = 10;
+const SPACE = 32;
+const COLON = 58;
+/** The letter of a byte in lower case is `byte | LOWER`. */
+const LOWER = 32;
+const LENGTH_NAME = 'content-length:';
+const CODING_NAME = 'transfer-encoding:';
+/** 1 for the bytes that a line may have, except the colon. */
+const IN_LINE = Uint8Array.from({ length: 256 }, (_, byte) =>
+  byte !== COLON && (byte === 9 || (byte >= SPACE && byte !== 127)) ? 1 : 0,
+);
+
+/**
+ * Whether `bytes` begin with a complete head of a final answer that {@link repairHead} would not
+ * change. Scans the bytes once, since nearly every answer has such a head; a doubt gives false.
+ */
+export function beginsWithPlainHead(bytes: Uint8Array): boolean {
+  // A status line, `HTTP/1.1 200 OK`, and no interim one.
+  if (bytes[8] !== SPACE || bytes[9] === 49) return false;
+  let lineAt = 0;
+  let hasFraming = false;
+  let hasColon = true;
+  for (let at = 0; at < bytes.length; at++) {
+    const byte = bytes[at] ?? 0;
+    if (IN_LINE[byte] === 1) continue;
+    if (byte === COLON) {
+      const before = bytes[at - 1];
+      if (before === SPACE || before === 9) return false;
+      hasColon = true;
+      continue;
+    }
+    if (byte !== CR || bytes[at + 1] !== LF) return false;
+    if (at === lineAt) return true;
+    if (!hasColon) return false;
+    hasColon = false;
+    at++;
+    lineAt = at + 1;
+    const first = (bytes[lineAt] ?? 0) | LOWER;
+    if (first === SPACE || bytes[lineAt] === 9) return false;
+    const isLength = first === 99 && isAt(bytes, lineAt, LENGTH_NAME);
+    if (!isLength && !(first === 116 && isAt(bytes, lineAt, CODING_NAME))) continue;
+    if (hasFraming) return false;
+    hasFraming = true;
+    if (isLength ? !isNumber(bytes, lineAt) : !isChunked(bytes, lineAt)) return false;
+  }
+  return false;
+}
+
+function isAt(bytes: Uint8Array, at: number, text: string): boolean {
+  for (let i = 0; i < text.length; i++) {
+    const byte = bytes[at + i] ?? 0;
+    if ((byte === COLON || byte === 45 ? byte : byte | LOWER) !== text.charCodeAt(i)) return false;
+  }
+  return true;
+}
+
+function isNumber(bytes: Uint8Array, lineAt: number): boolean {
+  const from = valueAt(bytes, lineAt + LENGTH_NAME.length);
+  let at = from;
+  for (let byte = bytes[at] ?? 0; byte >= 48 && byte <= 57; byte = bytes[at] ?? 0) at++;
+  return at > from && bytes[at] === CR;
+}
+
+function isChunked(bytes: Uint8Array, lineAt: number): boolean {
+  const at = valueAt(bytes, lineAt + CODING_NAME.length);
+  return isAt(bytes, at, 'chunked') && bytes[at + 'chunked'.length] === CR;
+}
+
+function valueAt(bytes: Uint8Array, from: number): number {
+  return bytes[from] === SPACE ? from + 1 : from;
+}

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import { closingHead, repairHead } from '../http/answer-head.ts';
+import { beginsWithPlainHead, closingHead, repairHead } from '../http/answer-head.ts';
 import type { Clock } from '../util/clock.ts';
 
 /** A longer head is left to the parser to reject. */
@@ -47,6 +47,11 @@ export function makeLenient(socket: Socket, { clock, maxAgeMs, maxRequests }: So
 
   /** Passes `bytes`, which begin with the head of an answer, to the library. */
   function pushHead(bytes: Buffer): boolean {
+    const isLast = requests >= maxRequests || clock.now() >= expiresAt;
+    if (!isLast && beginsWithPlainHead(bytes)) {
+      awaitsHead = false;
+      return push(bytes);
+    }
     let rest = bytes;
     for (;;) {
       const head = headOf(rest);
@@ -58,7 +63,6 @@ export function makeLenient(socket: Socket, { clock, maxAgeMs, maxRequests }: So
       const [, interim] = INTERIM.exec(head) ?? [];
       if (interim === undefined || interim === '01') {
         awaitsHead = false;
-        const isLast = requests >= maxRequests || clock.now() >= expiresAt;
         const repaired = isLast ? closingHead(repairHead(head)) : repairHead(head);
         if (repaired === head) return push(rest);
         const body = rest.subarray(head.length);

@@ -1,6 +1,6 @@
 import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { repairHead } from '../../src/http/answer-head.ts';
+import { beginsWithPlainHead, repairHead } from '../../src/http/answer-head.ts';
 
 const head = (...lines: string[]): string => `${lines.join('\r\n')}\r\n\r\n`;
 
@@ -11,6 +11,9 @@ test.each([
   head('HTTP/1.1 304 Not Modified', 'ETag: "content-length: 5"'),
 ])('a head without faults stays the same: %j', (plain) => {
   expect(repairHead(plain)).toBe(plain);
+  expect(beginsWithPlainHead(Buffer.from(`${plain}body\n\n`, 'latin1'))).toBe(
+    plain.startsWith('HTTP/1.1 '),
+  );
 });
 
 test.each([
@@ -37,6 +40,21 @@ test.each([
   expect(repairHead(doubtful)).toBe(doubtful);
 });
 
+test.each([
+  'HTTP/1.1 100 Continue\r\n\r\n',
+  'HTTP/1.1 200 OK\r\nA: b\r\n',
+  'HTTP/1.1 200 OK\nA: b\n\n',
+  'HTTP/1.1 200 OK\r\nA : b\r\n\r\n',
+  'HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n',
+  'HTTP/1.1 200 OK\r\nContent-Length: 5, 5\r\n\r\n',
+  'HTTP/1.1 200 OK\r\nCONTENT-LENGTH: 5\r\ncontent-length: 5\r\n\r\n',
+  'HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n',
+  'HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\n\r\n',
+  'HTTP/1.1 200 OK\r\nA: b\x01\r\n\r\n',
+])('is not plain: %j', (bytes) => {
+  expect(beginsWithPlainHead(Buffer.from(bytes, 'latin1'))).toBe(false);
+});
+
 test('a repaired head needs no other repair', () => {
   const parts = fc.constantFrom(
     '\r\n',
@@ -59,6 +77,8 @@ test('a repaired head needs no other repair', () => {
       // A head ends at its first empty line.
       fc.pre(!/\n\s*\n[^]*\n\r\n$/.test(faulty));
       const once = repairHead(faulty);
+      const isPlain = beginsWithPlainHead(Buffer.from(faulty, 'latin1'));
+      expect(!isPlain || once === faulty).toBe(true);
       expect(repairHead(once)).toBe(once);
     }),
   );
