@@ -145,7 +145,7 @@ export class AuthThrottle {
 function networkOf(address: string): string {
   const plain = address.replace(/^::ffff:(?=\d+\.)/, '');
   if (!plain.includes(':')) return plain;
-  const [head = '', tail] = plain.replace(/%.*$/, '').split('::');
+  const [head = '', tail] = (plain.split('%', 1)[0] ?? '').split('::');
   const front = head.split(':').filter((group) => group !== '');
   const back = (tail ?? '').split(':').filter((group) => group !== '');
   const zeros = Array.from({ length: 8 - front.length - back.length }, () => '0');

@@ -81,17 +81,18 @@ function joined(field: string | readonly string[]): string {
   return typeof field === 'string' ? field : field.join(',');
 }
 
+const V4_NODE = /^(\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3})(?::\d{1,5})?$/;
+const V6_NODE = /^(?:\[([\da-f:.]{2,45})\](?::\d{1,5})?|([\da-f:.]{2,45}))$/i;
+
 /** The IP address in `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1` or `[2001:db8::1]:80`. */
 function addressIn(node: string): string | undefined {
-  const [, bracketed, v4, v6] =
-    /^(?:\[([\da-f:.]+)\](?::\d+)?|(\d{1,3}(?:\.\d{1,3}){3})(?::\d+)?|([\da-f:.]*:[\da-f:.]*:[\da-f:.]*))$/i.exec(
-      node.trim(),
-    ) ?? [];
+  const text = node.trim();
+  const [, v4] = V4_NODE.exec(text) ?? [];
   if (v4 !== undefined) return v4.split('.').every((part) => Number(part) <= 255) ? v4 : undefined;
-  const address = bracketed ?? v6;
-  return address === undefined
-    ? undefined
-    : URL.parse(`http://[${address}]`)?.hostname.slice(1, -1);
+  const [, bracketed, plain] = V6_NODE.exec(text) ?? [];
+  const v6 = bracketed ?? plain;
+  // The parser of URLs knows which of them is an address.
+  return v6 === undefined ? undefined : URL.parse(`http://[${v6}]`)?.hostname.slice(1, -1);
 }
 
 const NOTHING: Forwarded = { scheme: undefined, host: undefined };
