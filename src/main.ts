@@ -1,7 +1,19 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs';
+import { constants } from 'node:os';
 import { setFlagsFromString } from 'node:v8';
-import { run } from './cli/run.ts';
+
+// The kernel discards a signal to process 1 of a container unless there is a listener, so there is one
+// before anything else is loaded. Any other process ends by the signal itself.
+function end(signal: NodeJS.Signals): void {
+  releaseSignals();
+  process.kill(process.pid, signal);
+  process.exit(128 + constants.signals[signal]);
+}
+function releaseSignals(): void {
+  process.off('SIGTERM', end).off('SIGINT', end);
+}
+process.on('SIGTERM', end).on('SIGINT', end);
 
 // V8 pretenures: it allocates objects directly in the old generation where those of the first calls
 // survived. Each such object keeps the rest of its call out of the cheap minor collections
@@ -9,6 +21,8 @@ import { run } from './cli/run.ts';
 setFlagsFromString('--no-allocation-site-pretenuring');
 
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'));
+
+const { run } = await import('./cli/run.ts');
 
 process.exitCode = await run(process.argv.slice(2), {
   env: process.env,
@@ -19,4 +33,5 @@ process.exitCode = await run(process.argv.slice(2), {
   stdoutStream: process.stdout,
   stderrIsTerminal: process.stderr.isTTY,
   version: String(version),
+  releaseSignals,
 });

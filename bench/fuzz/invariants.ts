@@ -4,8 +4,8 @@ import { readMessage, show, type Message } from './messages.ts';
 const REQUEST_LINE = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+ (\/[\x21\x22\x24-\x7e]*) HTTP\/1\.1$/;
 const NOT_FOR_THE_API =
   /^(?:x-forwarded-.*|forwarded|headgate-.*|keep-alive|te|trailer|upgrade|proxy-(?:authorization|connection)|http2-settings|expect|x-smuggled|x-http-method(?:-override)?|x-method-override|x-(?:original|rewrite)-url|baggage|[^_]*_.*)$/;
-/** Escapes of what needs none, and dot segments: a normal form has neither. */
-const NOT_NORMAL = /%(?:2e|7e|4[1-9]|5[0-9a]|6[1-9]|7[0-9a])|\/\.\.?(?:\/|$)/i;
+/** What must not be in a path: dot segments, also encoded ones, backslashes, and `%` alone. */
+const NOT_NORMAL = /\/(?:\.|%2e){1,2}(?:\/|$)|\\|%(?![0-9a-f]{2})/i;
 
 /** What is wrong with a request that reached the API; nothing, when all is well. */
 export function wrongAtApi({ startLine, headers }: Message, host: string): string[] {
@@ -13,7 +13,7 @@ export function wrongAtApi({ startLine, headers }: Message, host: string): strin
   const [, target] = REQUEST_LINE.exec(startLine) ?? [];
   if (target === undefined) problems.push(`a request line ${show(startLine)}`);
   else if (NOT_NORMAL.test(target.split('?', 1)[0] ?? '')) {
-    problems.push(`a target that is not normal: ${show(target)}`);
+    problems.push(`a path that is not normal: ${show(target)}`);
   }
   const count = (wanted: string): number => headers.filter(([name]) => name === wanted).length;
   if (count('host') !== 1) problems.push(`${count('host')} Hosts`);

@@ -14,6 +14,7 @@ import { CallLimits } from '../gateway/call-limits.ts';
 import { SocketShare } from '../gateway/socket-share.ts';
 import type { Gateway } from '../gateway/gateway.ts';
 import { makeListener } from '../gateway/listener.ts';
+import { Peers } from '../gateway/peers.ts';
 import { makeIsTrustedProxy } from '../gateway/trusted-proxies.ts';
 import { watchTls, type Tls } from '../gateway/tls.ts';
 import { combineRecorders, logCalls } from '../telemetry/call-line.ts';
@@ -112,6 +113,7 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
   const callLimits = new CallLimits(config.maxCalls);
   const { connections } = config.upstream;
   const socketShare = new SocketShare({ clock, upstream, connections, callLimits });
+  const peers = new Peers();
   const requestMemory = new RequestMemory(config.body.memoryBytes);
   const authThrottles = {
     callers: makeAuthThrottle('callers', clock, log),
@@ -164,6 +166,7 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
     callLimits,
     socketShare,
     authThrottle: authThrottles.callers,
+    peers,
   });
   let pipeline = pipelineFor(config);
   const gateway: Gateway = (call) => {
@@ -176,6 +179,7 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
   const maxConnections =
     config.maxConnections ?? defaultMaxConnections(openFilesLimit(), config.upstream.connections);
   const maxConnectionsPerAddress = config.maxConnectionsPerAddress ?? Math.ceil(maxConnections / 2);
+  let isTrustedProxy = makeIsTrustedProxy(config.trustedProxies);
   const listener = makeListener({
     gateway,
     recorder,
@@ -189,12 +193,13 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
     log,
     maxConnections,
     maxConnectionsPerAddress,
+    peers,
+    isTrustedProxy: (address) => isTrustedProxy(address),
   });
   closers.push(() => listener.close());
 
   let draining = false;
   let isOurHost = makeIsOurHost(config.hosts);
-  let isTrustedProxy = makeIsTrustedProxy(config.trustedProxies);
   let adminUrl: string | undefined;
   try {
     if (config.adminListen !== 'off') {

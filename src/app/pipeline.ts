@@ -13,10 +13,18 @@ import { makeIdentify } from '../gateway/identify.ts';
 import { makeRecord } from '../gateway/record.ts';
 import { makeRefuse, makeRespond } from '../gateway/respond.ts';
 import { makeRewrite } from '../gateway/link-rewrite.ts';
+import type { Peers } from '../gateway/peers.ts';
+import { settlesOwn } from '../gateway/preflight.ts';
+import { makeWatchReading } from '../gateway/reading-watch.ts';
+import { makeSendQueue } from '../gateway/send-queue.ts';
 import { makeSettle } from '../gateway/settle.ts';
 import type { SocketShare } from '../gateway/socket-share.ts';
 import { makeTakeBody } from '../gateway/take-body.ts';
-import { makeForwardedBy } from '../gateway/trusted-proxies.ts';
+import {
+  makeCallerAddress,
+  makeForwardedBy,
+  makeIsTrustedProxy,
+} from '../gateway/trusted-proxies.ts';
 import { makeWatchUnread } from '../gateway/unread-answers.ts';
 import type { Ledger } from '../ledger/ledger.ts';
 import type { CallRecorder } from '../telemetry/call-line.ts';
@@ -46,6 +54,7 @@ export interface PipelineParts {
   readonly callLimits: CallLimits;
   readonly socketShare: SocketShare;
   readonly authThrottle: AuthThrottle;
+  readonly peers: Peers;
 }
 
 /**
@@ -57,19 +66,23 @@ export interface PipelineParts {
  */
 export function makePipelines(parts: PipelineParts): (config: Config) => Gateway {
   const { upstream, lane, token, ledger, apiClock, clock, random, log, observer, recorder } = parts;
-  const { credentialHash, atEndOfTurn, requestMemory, socketShare } = parts;
+  const { credentialHash, atEndOfTurn, requestMemory, socketShare, peers } = parts;
+  const watchReading = makeWatchReading({ clock, sendQueue: makeSendQueue(clock) });
+  const settled = settlesOwn(ledger);
   const keyHashKey = randomBytes(32);
   const ownId = `headgate-${randomBytes(4).toString('hex')}`;
 
   return (config) => {
+    const hasToken = config.token.kind !== 'none';
     const { body, links, callerKeys, hosts, listen } = config;
-    const forwardedBy = makeForwardedBy(config.trustedProxies);
-    const watchUnread = makeWatchUnread({ ...body, memory: requestMemory, clock });
+    const isTrusted = makeIsTrustedProxy(config.trustedProxies);
+    const forwardedBy = makeForwardedBy(peers, isTrusted);
+    const watchUnread = makeWatchUnread({ ...body, memory: requestMemory, watchReading });
     const apiHost = new URL(config.upstream.origin).hostname;
     return makeGateway({
       identify: makeIdentify({
         ...config,
-        hasToken: config.token.kind !== 'none',
+        hasToken,
         defaultCaller: config.caller,
         takeBody: makeTakeBody({
           limits: { ...body, clock },
@@ -84,24 +97,31 @@ export function makePipelines(parts: PipelineParts): (config: Config) => Gateway
         callerOfKey: callerKeys.length === 0 ? undefined : makeCallerOfKey(callerKeys, keyHashKey),
         isOurHost: makeIsOurHost([...hosts, listen.host, apiHost]),
         forwardedBy,
+        callerAddress: makeCallerAddress(peers, isTrusted),
       }),
-      admit: makeAdmit({ ledger, clock, memory: requestMemory }),
+      admit: makeAdmit({ ledger, clock, memory: requestMemory, socketPermits: upstream }),
       forward: makeForward({ upstream, lane, clock, token: () => token.current() }),
-      settle: makeSettle({ ...config, ledger, apiClock, clock, random, log, observer }),
+      settle: makeSettle({ ...config, ledger: settled, apiClock, clock, random, log, observer }),
       respond: makeRespond({
         atEndOfTurn,
-        clock,
         socketShare,
         idleTimeoutMs: body.idleTimeoutMs,
+        watchReading,
         watchUnread,
         rewrite:
           links.rewrite === 'off'
             ? undefined
-            : makeRewrite({ ...config.upstream, jsonLinks: links.jsonLinks, forwardedBy }),
+            : makeRewrite({
+                ...config.upstream,
+                jsonLinks: links.jsonLinks,
+                forwardedBy,
+                clock,
+                log,
+              }),
       }),
-      refuse: makeRefuse({ log, watchUnread }),
+      refuse: makeRefuse({ log, watchUnread, hasToken }),
       record: makeRecord({ ...config, recorder, ledger, clock }),
-      ledger,
+      ledger: settled,
       observer,
       retries: config.retries,
       shedStatus: config.shedStatus,

@@ -61,6 +61,7 @@ export async function makeSharedLedger(
       await presence.announce();
       if (bucketId !== undefined) await shared.probe(bucketId);
     },
+    renew: () => store.renew(),
     clock,
     random,
     log,

@@ -163,7 +163,7 @@ export interface Bucket {
   taken: number;
   /** How many it took before that refusal; 0 when there was none, or when it is forgotten. */
   expected: number;
-  /** Beyond what is expected, so many requests may be in flight: the window of slow start. */
+  /** How many requests may be in flight beyond what is expected: the window of slow start. */
   window: number;
   /** The most requests in flight that the API seems to accept; not a whole number. */
   ceiling: number;

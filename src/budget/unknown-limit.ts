@@ -12,7 +12,7 @@ const FORGET_WINDOW = 16;
  * at all, or another one.
  *
  * It may limit a rate. Then it takes about as many requests between two refusals as between the two
- * before. So many are granted freely, after a first one has succeeded. Beyond that, slow start begins:
+ * before. That number is granted freely, after a first one has succeeded. Beyond that, slow start begins:
  * one request in flight, then two, four and so on, until the API refuses one.
  *
  * Or it may limit the requests in flight. A refusal lowers the ceiling of requests in flight, and

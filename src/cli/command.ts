@@ -14,6 +14,8 @@ export interface CommandContext {
   readonly stdoutStream: Writable & MaybeTerminal;
   readonly stderrIsTerminal: boolean;
   readonly version: string;
+  /** Called by a command that listens to SIGTERM and SIGINT itself; until then they end it. */
+  readonly releaseSignals: () => void;
 }
 
 interface MaybeTerminal {

@@ -53,6 +53,7 @@ async function runGateway(settings: Settings, invocation: Invocation): Promise<E
   });
   const underNpm = invocation.env['npm_lifecycle_event'] !== undefined;
   const signals = listenToSignals({ clock, underNpm });
+  invocation.releaseSignals();
   signals.onSecondStop((signal) => log.warn({ signal }, 'stopped at once'));
   try {
     const gateway = await startApp({

@@ -21,6 +21,7 @@ export interface Config {
   readonly upstream: UpstreamAddress & {
     readonly timeoutMs: number;
     readonly connections: number;
+    readonly socketLimits: { readonly maxAgeMs: number; readonly maxRequests: number };
     readonly address: { readonly host: string; readonly port: number | undefined } | undefined;
     readonly proxy: ProxyAddress | undefined;
     readonly ca: string | undefined;
@@ -209,6 +210,10 @@ export function loadConfig({ env, configPath, readFile }: LoadOptions): LoadResu
       ...(upstream ?? { origin: '', basePath: '' }),
       timeoutMs: required(SETTINGS.upstreamTimeout),
       connections: required(SETTINGS.upstreamConnections),
+      socketLimits: {
+        maxAgeMs: required(SETTINGS.upstreamSocketAge),
+        maxRequests: required(SETTINGS.upstreamSocketRequests),
+      },
       address: optional(SETTINGS.upstreamAddress),
       proxy: proxy.kind === 'proxy' ? proxy.proxy : undefined,
       ca: readCa(optional(SETTINGS.upstreamCa), readFile, problems),

@@ -136,7 +136,7 @@ export const SETTINGS = {
     'HEADGATE_MAX_CONNECTIONS_PER_ADDRESS',
     kinds.integer(1, 1_000_000),
     undefined,
-    'The most of them from one address. Default: half. Set it to the same number where all callers come through one proxy.',
+    'The most of them from one address. Default: half. Those in HEADGATE_TRUSTED_PROXIES do not count.',
   ),
   shedStatus: setting(
     'HEADGATE_SHED_STATUS',
@@ -228,6 +228,18 @@ export const SETTINGS = {
     undefined,
     'A PEM file with the private key of that certificate.',
   ),
+  upstreamSocketAge: setting(
+    'HEADGATE_UPSTREAM_SOCKET_AGE',
+    kinds.duration({ min: 1 }),
+    '30s',
+    "How long a socket to the API is used. After that it is closed behind its answer, and the API's name is resolved again.",
+  ),
+  upstreamSocketRequests: setting(
+    'HEADGATE_UPSTREAM_SOCKET_REQUESTS',
+    kinds.integer(1, 1_000_000_000),
+    '1000',
+    'How many requests a socket to the API serves before it is closed.',
+  ),
   upstreamAddress: setting(
     'HEADGATE_UPSTREAM_ADDRESS',
     kinds.dialAddress,
@@ -305,7 +317,7 @@ export const SETTINGS = {
     'HEADGATE_TRUSTED_PROXIES',
     kinds.networks,
     undefined,
-    'The proxies before Headgate whose `X-Forwarded-Proto`, `X-Forwarded-Host` and `Forwarded` are believed: addresses and networks, comma-separated, such as `10.0.0.5,fd00::/8`.',
+    'The proxies before Headgate whose `X-Forwarded-For`, `X-Forwarded-Proto`, `X-Forwarded-Host`, `Forwarded` and PROXY protocol are believed: addresses and networks, comma-separated, such as `10.0.0.5,fd00::/8`.',
   ),
   adminToken: setting(
     'HEADGATE_ADMIN_TOKEN',

@@ -1,7 +1,16 @@
 import type { Clock } from '../util/clock.ts';
-import type { Retry, Granted, Ledger, Cancelled, Shed, Ticket } from '../ledger/ledger.ts';
+import type {
+  Retry,
+  Granted,
+  Ledger,
+  Cancelled,
+  Shed,
+  SocketPermits,
+  Ticket,
+} from '../ledger/ledger.ts';
 import type { RequestMemory } from '../upstream/request-memory.ts';
 import type { Job } from './identify.ts';
+import { PreflightGrant } from './preflight.ts';
 import { DRAINING_DETAIL, GatewayError, retryAfterSeconds } from './problem.ts';
 
 /** How the request for a grant ended; `error` is what the caller of a shed ticket receives. */
@@ -20,13 +29,18 @@ export interface AdmitDependencies {
   readonly ledger: Pick<Ledger, 'acquire'>;
   readonly clock: Clock;
   readonly memory: RequestMemory;
+  readonly socketPermits: Pick<SocketPermits, 'take'>;
 }
 
-export function makeAdmit({ ledger, clock, memory }: AdmitDependencies): Admit {
+export function makeAdmit({ ledger, clock, memory, socketPermits }: AdmitDependencies): Admit {
   return function admit(job, retry) {
     const { call, ticket } = job;
     if (call.gone) return { kind: 'cancelled' };
     const requestedAt = clock.now();
+    // Without a free socket, a preflight waits in its queue like any request.
+    if (job.isPreflight && socketPermits.take()) {
+      return { kind: 'granted', grant: new PreflightGrant(ticket, requestedAt) };
+    }
     const admission = ledger.acquire(ticket, call, retry);
     if (admission.kind !== 'waiting') return admitted(admission, ticket);
     // The ledger keeps waiting requests. A request that is granted at once holds no memory for long.

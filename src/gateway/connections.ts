@@ -5,6 +5,7 @@ import type { Clock } from '../util/clock.ts';
 import { LinkedList, type LinkedListItem } from '../util/linked-list.ts';
 import { NameCounts } from '../util/name-counts.ts';
 import { addressOf } from './caller-address.ts';
+import type { IsTrustedProxy } from './trusted-proxies.ts';
 
 /** The open connections of callers. */
 export interface Connections {
@@ -31,6 +32,7 @@ export interface ConnectionLimits {
 
 export interface ConnectionsDependencies extends ConnectionLimits {
   readonly isTls: boolean;
+  readonly isTrustedProxy: IsTrustedProxy;
   readonly clock: Clock;
   readonly log: Pick<Log, 'warn'>;
 }
@@ -50,7 +52,14 @@ const WARN_INTERVAL_MS = 60_000;
  */
 export function followConnections(
   server: Server,
-  { isTls, maxConnections, maxConnectionsPerAddress, clock, log }: ConnectionsDependencies,
+  {
+    isTls,
+    maxConnections,
+    maxConnectionsPerAddress,
+    isTrustedProxy,
+    clock,
+    log,
+  }: ConnectionsDependencies,
 ): Connections {
   const refused: RefusedConnections = { all: 0, address: 0 };
   const perAddress = new NameCounts();
@@ -81,6 +90,8 @@ export function followConnections(
 
   // With TLS, a connection is accepted before its handshake, and carries one of `open` after it.
   const accepted = openSockets(server, 'connection', (socket) => {
+    // Many callers share the address of a proxy.
+    if (isTrustedProxy(socket.remoteAddress)) return true;
     const address = addressOf(socket);
     if (perAddress.of(address) >= maxConnectionsPerAddress) {
       refused.address++;

@@ -9,19 +9,21 @@ import { PRIORITIES, type Priority } from '../queue/fair-queue.ts';
 import type { Ticket } from '../ledger/ledger.ts';
 import { NO_BODY, type GoneBody, type RequestBody } from '../upstream/body.ts';
 import type { CallLimits } from './call-limits.ts';
-import { addressOf } from './caller-address.ts';
 import type { Call, CallIdentity } from './call.ts';
 import { refuseUnknownKey, type CallerOfKey, type CredentialHash } from './credentials.ts';
+import { isPreflight } from './preflight.ts';
+import { restoreTags } from './link-rewrite.ts';
 import { GatewayError, type ShedStatus } from './problem.ts';
 import {
   authorizationOf,
+  makeIsOwnAuthority,
   makeRefusePages,
   makeRefuseUncertainFraming,
   refuseManyHeaders,
   targetOf,
 } from './request-checks.ts';
 import type { TakeBody } from './take-body.ts';
-import type { ForwardedBy } from './trusted-proxies.ts';
+import type { CallerAddress, ForwardedBy } from './trusted-proxies.ts';
 
 /** An identified request: everything that the later steps of the pipeline need. */
 export interface Job {
@@ -46,6 +48,8 @@ export interface Job {
    * Whether the request may be repeated although the API may have executed it (RFC 9110 §9.2.2).
    */
   readonly idempotent: boolean;
+  /** Whether it neither waits for a budget nor spends one. */
+  readonly isPreflight: boolean;
   readonly shedStatus: ShedStatus;
 }
 
@@ -91,6 +95,7 @@ export interface IdentifyDependencies {
   /** Whether a Host field is a name of this gateway. */
   readonly isOurHost: (hostField: string | undefined) => boolean;
   readonly forwardedBy: ForwardedBy;
+  readonly callerAddress: CallerAddress;
 }
 
 /** RFC 9110 §9.2.2, without TRACE, which is not supported. */
@@ -114,8 +119,8 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
     dependencies;
   const { maxWaitMs, shedStatus, takeBody, viaId, readsAnswers, cookies } = dependencies;
   const { credentialHash, callerOfKey, isOurHost, forwardedBy, allowHeaders } = dependencies;
-  const { callLimits, authThrottle } = dependencies;
-  const upstreamHost = new URL(upstream.origin).host;
+  const { callLimits, authThrottle, callerAddress } = dependencies;
+  const isOwnAuthority = makeIsOwnAuthority(new URL(upstream.origin).host, isOurHost);
   /** Fields of the caller's request that Headgate replaces. */
   const replaced = new Set(['host']);
   if (apiVersion !== 'off') replaced.add('accept');
@@ -141,8 +146,11 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
       const lines = accept === undefined ? [] : [accept];
       headers.push('Accept', ensureVersion(lines, apiVersion.mediaType, apiVersion.version));
     }
-    if (readsAnswers && typeof encodings === 'string') {
-      headers.push('Accept-Encoding', decodableOnly(encodings));
+    if (readsAnswers) {
+      restoreTags(headers);
+      if (typeof encodings === 'string') {
+        headers.push('Accept-Encoding', decodableOnly(encodings));
+      }
     }
     if (viaId !== undefined) {
       const onward = viaOnward(via, incoming.httpVersion, viaId);
@@ -156,9 +164,9 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
 
   return function identify(call) {
     const { incoming } = call;
-    const { method = 'GET', headers, socket } = incoming;
+    const { method = 'GET', headers } = incoming;
     refuseUncertainFraming(call);
-    const target = targetOf(incoming, upstreamHost);
+    const target = targetOf(incoming, isOwnAuthority);
     const identity: CallIdentity = {
       path: target.path,
       query: target.query,
@@ -171,7 +179,7 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
     if (method === 'TRACE') throw new GatewayError('method-not-supported', TRACE_DETAIL);
     const authorization = authorizationOf(incoming);
 
-    const address = addressOf(socket);
+    const address = callerAddress(incoming);
     const userAgent = headers['user-agent'];
     identity.caller = address;
     // With keys configured, the key alone decides the caller's name.
@@ -217,12 +225,13 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
         deadlineAt: call.arrivedAt + waitMs,
       },
       method,
-      target: upstream.basePath + target.path + (target.query === '' ? '' : `?${target.query}`),
+      target: upstream.basePath + target.sent,
       headers: headersFor(call, dropsCookies),
       addsToken,
       dropsCookies,
       authenticatesSocket: authorization !== undefined && CONNECTION_AUTH.test(authorization),
       idempotent: IDEMPOTENT.has(method),
+      isPreflight: isPreflight(incoming),
       shedStatus: rule?.shedStatus ?? shedStatus,
       body: NO_BODY,
     };

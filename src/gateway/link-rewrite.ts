@@ -1,10 +1,13 @@
 import type { IncomingMessage } from 'node:http';
+import { Transform, type TransformCallback } from 'node:stream';
 import { promisify } from 'node:util';
 import * as zlib from 'node:zlib';
 import { findStrings } from '../http/json-strings.ts';
 import { callerOrigin } from '../http/caller-origin.ts';
 import { rewriteLink, rewriteLinkField, type LinkMap } from '../http/links.ts';
 import type { ForwardedBy } from './trusted-proxies.ts';
+import type { Log } from '../telemetry/log.ts';
+import type { Clock } from '../util/clock.ts';
 import type { UpstreamResponse } from '../upstream/response.ts';
 
 export interface RewriteOptions {
@@ -14,6 +17,8 @@ export interface RewriteOptions {
   /** The places of links in a JSON answer, as JSON pointers: `/links/next`. */
   readonly jsonLinks: readonly string[];
   readonly forwardedBy: ForwardedBy;
+  readonly clock: Clock;
+  readonly log: Pick<Log, 'warn'>;
 }
 
 /** Rewrites links in the API's answers to lead through the gateway, so that pagination uses it. */
@@ -23,25 +28,40 @@ export interface Rewrite {
   /** Whether the body may have links, so that it must be complete before it is sent. */
   needsBody(response: UpstreamResponse, incoming: IncomingMessage): boolean;
   /**
-   * Returns the body with its links rewritten, in the same content coding; `undefined` when there
-   * is nothing to rewrite. Returns without a promise when nothing has to be decoded.
+   * Rewrites the links in a whole body, or in the first {@link MAX_REWRITTEN_BYTES} of one. Returns
+   * without a promise when nothing has to be decoded.
    */
   body(
     bytes: Buffer,
+    isWhole: boolean,
     response: UpstreamResponse,
     incoming: IncomingMessage,
-  ): Buffer | undefined | Promise<Buffer | undefined>;
+  ): RewrittenBody | Promise<RewrittenBody>;
 }
 
-/** Larger bodies are passed on unchanged, also those that are larger when decoded. */
+/** What becomes of a body, or of its beginning. */
+export type RewrittenBody =
+  | typeof UNCHANGED
+  /** In the same content coding. */
+  | { readonly kind: 'bytes'; readonly bytes: Buffer }
+  /** The body is encoded and large: its bytes pass through these streams, one after the other. */
+  | { readonly kind: 'streams'; readonly streams: readonly [Transform, Transform, Transform] };
+
+export const UNCHANGED = { kind: 'unchanged' } as const;
+
+/** The part of a body in which links are rewritten, in decoded bytes. */
 export const MAX_REWRITTEN_BYTES = 1024 * 1024;
-const JSON_TYPE = /^application\/(?:[\w.+-]+\+)?json(?:\s*;|$)/i;
+const JSON_TYPE = /^(?:application|text)\/(?:[\w.+-]+\+|x-)?json(?:\s*;|$)/i;
+/** A part (206), and a body that means nothing (204, 205), have no links. */
+const WITH_LINKS: ReadonlySet<number> = new Set([200, 201, 202, 203]);
 const NO_TRANSFORM = /(?:^|,)\s*no-transform\s*(?:,|$)/i;
 
 /** Decodes and encodes one content coding. */
 interface Coding {
   readonly decode: (bytes: Buffer) => Promise<Buffer>;
   readonly encode: (bytes: Buffer) => Promise<Buffer>;
+  readonly decoder: () => Transform;
+  readonly encoder: () => Transform;
 }
 
 const limits = { maxOutputLength: MAX_REWRITTEN_BYTES };
@@ -56,21 +76,44 @@ const unbrotli = promisify<Buffer, zlib.BrotliOptions, Buffer>(zlib.brotliDecomp
 const brotli = promisify<Buffer, zlib.BrotliOptions, Buffer>(zlib.brotliCompress);
 const unzstd = promisify<Buffer, zlib.ZstdOptions, Buffer>(zlib.zstdDecompress);
 const zstd = promisify<Buffer, Buffer>(zlib.zstdCompress);
-const GZIP: Coding = { decode: (bytes) => gunzip(bytes, limits), encode: gzip };
+const GZIP: Coding = {
+  decode: (bytes) => gunzip(bytes, limits),
+  encode: gzip,
+  decoder: () => zlib.createGunzip(),
+  encoder: () => zlib.createGzip(),
+};
 const CODINGS: ReadonlyMap<string, Coding | undefined> = new Map([
   ['', undefined],
   ['identity', undefined],
   ['gzip', GZIP],
   ['x-gzip', GZIP],
-  ['deflate', { decode: (bytes: Buffer) => inflate(bytes, limits), encode: deflate }],
+  [
+    'deflate',
+    {
+      decode: (bytes: Buffer) => inflate(bytes, limits),
+      encode: deflate,
+      decoder: () => zlib.createInflate(),
+      encoder: () => zlib.createDeflate(),
+    },
+  ],
   [
     'br',
     {
       decode: (bytes: Buffer) => unbrotli(bytes, limits),
       encode: (bytes: Buffer) => brotli(bytes, fastBrotli),
+      decoder: () => zlib.createBrotliDecompress(),
+      encoder: () => zlib.createBrotliCompress(fastBrotli),
     },
   ],
-  ['zstd', { decode: (bytes: Buffer) => unzstd(bytes, limits), encode: zstd }],
+  [
+    'zstd',
+    {
+      decode: (bytes: Buffer) => unzstd(bytes, limits),
+      encode: zstd,
+      decoder: () => zlib.createZstdDecompress(),
+      encoder: () => zlib.createZstdCompress(),
+    },
+  ],
 ]);
 
 /** Fields that describe the bytes of a body, and are wrong for a rewritten one. */
@@ -84,24 +127,63 @@ const BYTE_FIELDS: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * Returns an answer's headers (name, value, name, value …) for its `rewritten` body. A strong ETag
- * becomes a weak one: caches can still use it, and no byte range of other bytes is requested.
+ * Returns an answer's headers (name, value, name, value …) for its rewritten body; `length` is
+ * absent if it is not known. A strong ETag becomes a weak one: caches can still use it, and no byte
+ * range of other bytes is requested. It is marked as well, so that {@link restoreTags} recognises it.
  */
-export function headersForRewritten(headers: readonly string[], rewritten: Buffer): string[] {
+export function headersForRewritten(headers: readonly string[], length?: number): string[] {
   const kept: string[] = [];
   for (let i = 0; i + 1 < headers.length; i += 2) {
     const name = headers[i] ?? '';
     const value = headers[i + 1] ?? '';
     const lower = name.toLowerCase();
     if (BYTE_FIELDS.has(lower)) continue;
-    kept.push(name, lower === 'etag' && value.startsWith('"') ? `W/${value}` : value);
+    kept.push(name, lower === 'etag' ? markedTag(value) : value);
   }
-  kept.push('Content-Length', String(rewritten.length));
+  if (length !== undefined) kept.push('Content-Length', String(length));
   return kept;
 }
 
+const TAG_MARK = '-headgate"';
+const MARKED_TAG = /(?:W\/)?"([^"]*)-headgate"/g;
+const CONDITIONS: ReadonlySet<string> = new Set(['if-match', 'if-none-match', 'if-range']);
+
+function markedTag(etag: string): string {
+  return etag.startsWith('"') && etag.endsWith('"') ? `W/${etag.slice(0, -1)}${TAG_MARK}` : etag;
+}
+
+/** Replaces the ETags of rewritten answers in a request's headers by those of the API, in place. */
+export function restoreTags(headers: string[]): void {
+  for (let i = 0; i + 1 < headers.length; i += 2) {
+    const value = headers[i + 1] ?? '';
+    if (!value.includes(TAG_MARK) || !CONDITIONS.has(headers[i]?.toLowerCase() ?? '')) continue;
+    headers[i + 1] = value.replaceAll(MARKED_TAG, '"$1"');
+  }
+}
+
+/** Reports answers whose links may lead past the gateway, at most once a minute. */
+function makeWarnOfSkipped({
+  clock,
+  log,
+}: Pick<RewriteOptions, 'clock' | 'log'>): (reason: 'size' | 'coding') => void {
+  const answers = { size: 0, coding: 0 };
+  let quietUntil = Number.NEGATIVE_INFINITY;
+  return (reason) => {
+    answers[reason]++;
+    const now = clock.now();
+    if (now < quietUntil) return;
+    quietUntil = now + WARN_INTERVAL_MS;
+    log.warn({ ...answers, maxBytes: MAX_REWRITTEN_BYTES }, 'links not rewritten');
+    answers.size = 0;
+    answers.coding = 0;
+  };
+}
+
+const WARN_INTERVAL_MS = 60_000;
+
 export function makeRewrite(options: RewriteOptions): Rewrite {
   const { origin, basePath, jsonLinks, forwardedBy } = options;
+  const skipped = makeWarnOfSkipped(options);
   const { host } = new URL(origin);
 
   function mapFor(incoming: IncomingMessage): LinkMap | undefined {
@@ -120,7 +202,10 @@ export function makeRewrite(options: RewriteOptions): Rewrite {
 
   return {
     headers(headers, response, incoming) {
-      const { location, link } = response.headers;
+      const { location, link, etag } = response.headers;
+      // The length of a rewritten body is known only when it was rewritten.
+      if (incoming.method === 'HEAD' && mayHaveLinks(response)) remove(headers, 'content-length');
+      if (response.status === 304 && typeof etag === 'string') markAgain(headers, etag, incoming);
       if (location === undefined && link === undefined) return;
       const map = mapFor(incoming);
       if (map === undefined) return;
@@ -135,28 +220,87 @@ export function makeRewrite(options: RewriteOptions): Rewrite {
       }
     },
 
-    needsBody({ status, headers }, incoming) {
-      if (jsonLinks.length === 0 || status !== 200 || incoming.method !== 'GET') return false;
-      if (!JSON_TYPE.test(text(headers['content-type']))) return false;
-      if (Number(headers['content-length'] ?? 0) > MAX_REWRITTEN_BYTES) return false;
-      // RFC 9110 §7.7 forbids any change to such a body.
-      if (NO_TRANSFORM.test(text(headers['cache-control']))) return false;
-      return CODINGS.has(codingOf(headers));
+    needsBody(response, incoming) {
+      return incoming.method !== 'HEAD' && mayHaveLinks(response);
     },
 
-    body(bytes, { headers }, incoming) {
+    body(bytes, isWhole, { headers }, incoming) {
       const coding = CODINGS.get(codingOf(headers));
-      if (coding === undefined) return inPlain(bytes, incoming);
+      if (coding === undefined) {
+        const rewritten = inPlain(bytes, incoming);
+        if (rewritten !== undefined) return { kind: 'bytes', bytes: rewritten };
+        if (!isWhole) skipped('size');
+        return UNCHANGED;
+      }
+      if (!isWhole) return streamsFor(coding, incoming);
       return coding.decode(bytes).then(
-        (plain) => {
+        (plain): RewrittenBody | Promise<RewrittenBody> => {
           const rewritten = inPlain(plain, incoming);
-          return rewritten === undefined ? undefined : coding.encode(rewritten);
+          if (rewritten === undefined) return UNCHANGED;
+          return coding.encode(rewritten).then((encoded) => ({ kind: 'bytes', bytes: encoded }));
         },
-        // A body that cannot be decoded, or is too large when decoded, is passed on unchanged.
-        () => undefined,
+        (error: unknown): RewrittenBody => {
+          if (isTooLarge(error)) return streamsFor(coding, incoming);
+          // A body that cannot be decoded is passed on unchanged.
+          skipped('coding');
+          return UNCHANGED;
+        },
       );
     },
   };
+
+  function mayHaveLinks({ status, headers }: UpstreamResponse): boolean {
+    if (jsonLinks.length === 0 || !WITH_LINKS.has(status)) return false;
+    if (!JSON_TYPE.test(text(headers['content-type']))) return false;
+    // RFC 9110 §7.7 forbids any change to such a body.
+    if (NO_TRANSFORM.test(text(headers['cache-control']))) return false;
+    if (CODINGS.has(codingOf(headers))) return true;
+    skipped('coding');
+    return false;
+  }
+
+  function streamsFor(coding: Coding, incoming: IncomingMessage): RewrittenBody {
+    const rewriting = new RewriteStart((plain) => {
+      const rewritten = inPlain(plain, incoming);
+      if (rewritten === undefined) skipped('size');
+      return rewritten ?? plain;
+    });
+    return { kind: 'streams', streams: [coding.decoder(), rewriting, coding.encoder()] };
+  }
+}
+
+/** Rewrites the first {@link MAX_REWRITTEN_BYTES} of a decoded body, and passes on the rest. */
+class RewriteStart extends Transform {
+  readonly #rewrite: (plain: Buffer) => Buffer;
+  #start: Buffer[] | undefined = [];
+  #bytes = 0;
+
+  constructor(rewrite: (plain: Buffer) => Buffer) {
+    super();
+    this.#rewrite = rewrite;
+  }
+
+  override _transform(chunk: Buffer, _encoding: string, done: TransformCallback): void {
+    if (this.#start === undefined) return done(null, chunk);
+    this.#start.push(chunk);
+    this.#bytes += chunk.length;
+    if (this.#bytes < MAX_REWRITTEN_BYTES) return done();
+    done(null, this.#rewritten());
+  }
+
+  override _flush(done: TransformCallback): void {
+    done(null, this.#start === undefined ? undefined : this.#rewritten());
+  }
+
+  #rewritten(): Buffer {
+    const start = Buffer.concat(this.#start ?? []);
+    this.#start = undefined;
+    return this.#rewrite(start);
+  }
+}
+
+function isTooLarge(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'ERR_BUFFER_TOO_LARGE';
 }
 
 /**
@@ -185,6 +329,21 @@ function readJsonString(bytes: Buffer): string | undefined {
   } catch {
     // Such a string is no link that a client could follow.
     return undefined;
+  }
+}
+
+/** A caller that has a rewritten answer knows it by its marked ETag, also in a 304. */
+function markAgain(headers: string[], etag: string, { headers: asked }: IncomingMessage): void {
+  const marked = markedTag(etag);
+  if (asked['if-none-match']?.includes(marked) !== true) return;
+  for (let i = 0; i + 1 < headers.length; i += 2) {
+    if (headers[i]?.toLowerCase() === 'etag') headers[i + 1] = marked;
+  }
+}
+
+function remove(headers: string[], name: string): void {
+  for (let i = headers.length - 2; i >= 0; i -= 2) {
+    if (headers[i]?.toLowerCase() === name) headers.splice(i, 2);
   }
 }
 

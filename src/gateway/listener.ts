@@ -11,10 +11,15 @@ import { Call } from './call.ts';
 import { followConnections, type ConnectionLimits, type Connections } from './connections.ts';
 import type { Gateway } from './gateway.ts';
 import { DRAINING_DETAIL, GatewayError, type ShedStatus } from './problem.ts';
+import { allowHalfClose } from './half-close.ts';
+import { makeLingerFor } from './lingering-close.ts';
 import { makePipelining } from './pipelining.ts';
 import { MAX_HEADERS } from './request-checks.ts';
+import type { Peers } from './peers.ts';
+import { acceptProxyProtocol } from './proxy-protocol.ts';
 import { refuseNonRequests } from './socket-refusals.ts';
 import { makeServer, type Tls } from './tls.ts';
+import type { IsTrustedProxy } from './trusted-proxies.ts';
 
 export interface ListenerDependencies extends ConnectionLimits {
   readonly gateway: Gateway;
@@ -29,7 +34,11 @@ export interface ListenerDependencies extends ConnectionLimits {
   readonly tls: Tls | undefined;
   readonly memory: RequestMemory;
   readonly callLimits: CallLimits;
+  readonly peers: Peers;
+  readonly isTrustedProxy: IsTrustedProxy;
 }
+
+type StartCall = (incoming: IncomingMessage, outgoing: ServerResponse) => void;
 
 /** The server that callers connect to. */
 export interface Listener {
@@ -82,23 +91,32 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
     keepAliveInitialDelay: KEEP_ALIVE_PROBE_MS,
   };
   const pipelining = makePipelining(dependencies);
+  const lingerFor = makeLingerFor();
   const onRequest = (incoming: IncomingMessage, outgoing: ServerResponse): void => {
-    pipelining.inTurn(incoming, outgoing, () => start(incoming, outgoing));
+    inTurn(incoming, outgoing, start);
   };
   const server = makeServer(options, tls, onRequest);
+  acceptProxyProtocol(server, dependencies);
   // One more than is accepted, by which the pipeline sees that there are too many.
   server.maxHeadersCount = MAX_HEADERS + 1;
 
   server.on('checkContinue', (incoming: IncomingMessage, outgoing: ServerResponse) => {
-    pipelining.inTurn(incoming, outgoing, () => startAfterContinue(incoming, outgoing));
+    inTurn(incoming, outgoing, startAfterContinue);
   });
 
   server.on('checkExpectation', (incoming: IncomingMessage, outgoing: ServerResponse) => {
-    pipelining.inTurn(incoming, outgoing, () => refuseExpectation(incoming, outgoing));
+    inTurn(incoming, outgoing, refuseExpectation);
   });
 
+  const noteArrival = allowHalfClose(server, tls === undefined ? 'connection' : 'secureConnection');
   const connections = followConnections(server, { ...dependencies, isTls: tls !== undefined });
   refuseNonRequests(server, calls, pipelining, dependencies);
+
+  /** Starts a request, once all requests before it on its connection have their answers. */
+  function inTurn(incoming: IncomingMessage, outgoing: ServerResponse, run: StartCall): void {
+    noteArrival(incoming);
+    pipelining.inTurn(incoming, outgoing, () => run(incoming, outgoing));
+  }
 
   // The gateway handles its own failures, so its promise needs no handler.
   function start(incoming: IncomingMessage, outgoing: ServerResponse): void {
@@ -130,6 +148,7 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
     calls.add(call);
     const tooMany = callLimits.problemOf(calls.size);
     if (tooMany !== undefined) call.cutOff(tooMany);
+    lingerFor(call.incoming);
     const { outgoing } = call;
     if (draining) outgoing.shouldKeepAlive = false;
     await gateway(call);

@@ -72,7 +72,10 @@ export function makeRefuseUncertainFraming(): (call: Call) => void {
  * Returns the normalised target of a request. Throws a {@link GatewayError} for a request that is
  * not valid HTTP/1, and for one whose host is neither the API nor this gateway.
  */
-export function targetOf(incoming: IncomingMessage, upstreamHost: string): Target & { kind: 'ok' } {
+export function targetOf(
+  incoming: IncomingMessage,
+  isOwnAuthority: IsOwnAuthority,
+): Target & { kind: 'ok' } {
   const { method = 'GET', url = '', socket, httpVersionMajor, httpVersion } = incoming;
   // Node's parser accepts a request line without a version as HTTP/0.9, even with headers.
   if (httpVersionMajor !== 1) {
@@ -86,7 +89,7 @@ export function targetOf(incoming: IncomingMessage, upstreamHost: string): Targe
   }
   const target = normaliseTarget(url, {
     method,
-    isOurs: (authority) => authority === upstreamHost || isLocal(authority, socket),
+    isOurs: (authority) => isOwnAuthority(authority, socket),
   });
   if (target.kind === 'forbidden') throw new GatewayError('forbidden-target', target.reason);
   if (target.kind === 'bad') throw new GatewayError('bad-request', target.reason);
@@ -147,9 +150,26 @@ export function authorizationOf({
 const HOST = 'host';
 const AUTHORIZATION = 'authorization';
 
-/** Whether an authority is the address on which this request arrived. */
-function isLocal(authority: string, { localAddress = '', localPort }: Socket): boolean {
-  const address = plainAddress(localAddress);
-  const host = address.includes(':') ? `[${address}]` : address;
-  return authority === `${host}:${localPort}` || authority === `localhost:${localPort}`;
+/** Whether the authority of an absolute target names the gateway, on the socket of the request. */
+export type IsOwnAuthority = (authority: string, socket: Socket) => boolean;
+
+/**
+ * Makes the check of absolute targets. A server must accept them (RFC 9112 §3.2.2), but a client
+ * that takes the gateway for a forward proxy sends them for any host. So of the addresses, only the
+ * API's and the one on which the request arrived pass, and of the names those that pass in `Host`.
+ */
+export function makeIsOwnAuthority(
+  upstreamHost: string,
+  isOurHost: (hostField: string) => boolean,
+): IsOwnAuthority {
+  return (authority, { localAddress = '', localPort }) => {
+    if (authority === upstreamHost) return true;
+    if (!ADDRESS.test(authority)) return NAME.test(authority) && isOurHost(authority);
+    const address = plainAddress(localAddress);
+    return authority === `${address.includes(':') ? `[${address}]` : address}:${localPort}`;
+  };
 }
+
+const ADDRESS = /^(?:\[|\d+\.\d+\.\d+\.\d+(?::|$))/;
+/** A name, perhaps with a port: no user information. */
+const NAME = /^[a-z0-9._-]+(?::\d{1,5})?$/;

@@ -1,13 +1,21 @@
 import type { ServerResponse } from 'node:http';
-import type { Clock, EndOfTurn, Timer } from '../util/clock.ts';
+import type { Writable } from 'node:stream';
+import type { EndOfTurn } from '../util/clock.ts';
 import { headersForCaller, SET_COOKIE } from '../http/header-filter.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { BodyFailure, UpstreamResponse } from '../upstream/response.ts';
 import { ABORTED, ANSWERED, type Call, type CallEnd } from './call.ts';
 import type { Job } from './identify.ts';
+import type { WatchReading } from './reading-watch.ts';
 import type { SocketShare } from './socket-share.ts';
+import { corsFields } from './preflight.ts';
 import { asGatewayError, GatewayError, PROBLEMS, toProblem, type ShedStatus } from './problem.ts';
-import { headersForRewritten, MAX_REWRITTEN_BYTES, type Rewrite } from './link-rewrite.ts';
+import {
+  headersForRewritten,
+  MAX_REWRITTEN_BYTES,
+  type Rewrite,
+  type RewrittenBody,
+} from './link-rewrite.ts';
 import type { WatchUnread } from './unread-answers.ts';
 
 /** Streams the API's answer to the caller, and returns how the call ended. */
@@ -23,14 +31,10 @@ export interface RespondDependencies {
   readonly atEndOfTurn: EndOfTurn;
   /** Absent: nothing is rewritten. */
   readonly rewrite: Rewrite | undefined;
-  readonly clock: Clock;
-  /**
-   * How long a caller may leave an answer unread, which holds a socket to the API. The operating
-   * system takes more only when a third of its buffer is free, which may be more than a megabyte: a
-   * caller that reads slowly is noticed only then.
-   */
+  /** How long a caller may leave an answer unread, which holds a socket to the API. */
   readonly idleTimeoutMs: number;
   readonly socketShare: Pick<SocketShare, 'watch'>;
+  readonly watchReading: WatchReading;
   readonly watchUnread: WatchUnread;
 }
 
@@ -38,10 +42,32 @@ export function makeRespond(dependencies: RespondDependencies): Respond {
   const { atEndOfTurn, rewrite, watchUnread } = dependencies;
 
   function passOn(job: Job, response: UpstreamResponse): Promise<CallEnd> | CallEnd {
-    const { call } = job;
+    const whole = response.takeWhole();
+    if (whole === undefined) return startStream(job, response);
+    writeHead(job, response, rewrite);
+    return end(job.call, whole);
+  }
+
+  /**
+   * Sends the head at the end of the turn, although no byte of the body may have arrived: the caller
+   * of an event stream or a long poll waits for it. An answer that breaks off before becomes a
+   * problem. Node reports a connection that broke in this turn at the start of the next one.
+   */
+  async function startStream(job: Job, response: UpstreamResponse): Promise<CallEnd> {
+    await endOfTurn();
+    await endOfTurn();
+    if (job.call.gone) return ABORTED;
+    if (response.failure !== undefined) throw brokenBody(response.failure);
     writeHead(job, response, rewrite);
     const whole = response.takeWhole();
-    return whole === undefined ? stream(call, response, dependencies) : end(call, whole);
+    if (whole !== undefined) return end(job.call, whole);
+    return stream(job.call, response, dependencies);
+  }
+
+  function endOfTurn(): Promise<void> {
+    return new Promise((resolve) => {
+      atEndOfTurn(resolve);
+    });
   }
 
   function end(call: Call, chunks: readonly Buffer[]): CallEnd {
@@ -55,13 +81,48 @@ export function makeRespond(dependencies: RespondDependencies): Respond {
     return ANSWERED;
   }
 
-  /** Waits for the rest of the body. A body that proves too large is passed on unchanged. */
+  /** Waits for the body, as far as links are rewritten in it. */
   async function gather(job: Job, response: UpstreamResponse, rewriter: Rewrite): Promise<CallEnd> {
     const failure = await response.gather(MAX_REWRITTEN_BYTES);
     if (job.call.gone) return ABORTED;
     // Nothing was sent yet, so the caller can still receive a problem.
     if (failure !== undefined) throw brokenBody(failure);
-    return response.isWhole ? respondRewritten(job, response, rewriter) : passOn(job, response);
+    return response.isWhole
+      ? respondRewritten(job, response, rewriter)
+      : respondLarge(job, response, rewriter);
+  }
+
+  /** Sends a body with the links in its gathered beginning rewritten, and streams the rest. */
+  async function respondLarge(
+    job: Job,
+    response: UpstreamResponse,
+    rewriter: Rewrite,
+  ): Promise<CallEnd> {
+    const { call } = job;
+    const start = response.gathered;
+    const rewritten = await rewriter.body(start, false, response, call.incoming);
+    if (call.gone) return ABORTED;
+    if (rewritten.kind === 'streams') return streamThrough(job, response, rewriter, rewritten);
+    if (rewritten.kind === 'bytes') {
+      const { bytes } = rewritten;
+      const length = lengthOf(response);
+      const change = bytes.length - start.length;
+      response.replaceGathered(bytes);
+      writeHead(job, response, rewriter, {
+        length: length === undefined ? undefined : length + change,
+      });
+    } else writeHead(job, response, rewriter);
+    return stream(call, response, dependencies);
+  }
+
+  function streamThrough(
+    job: Job,
+    response: UpstreamResponse,
+    rewriter: Rewrite,
+    { streams }: RewrittenBody & { kind: 'streams' },
+  ): Promise<CallEnd> {
+    writeHead(job, response, rewriter, { length: undefined });
+    return stream(job.call, response, dependencies, streams);
   }
 
   /** Waits for the whole body, if it is small enough, and sends it with its links rewritten. */
@@ -73,12 +134,21 @@ export function makeRespond(dependencies: RespondDependencies): Respond {
     const { call } = job;
     const whole = response.takeWhole();
     if (whole === undefined) return gather(job, response, rewriter);
-    const finish = (rewritten: Buffer | undefined): CallEnd => {
+    const finish = (rewritten: RewrittenBody): CallEnd | Promise<CallEnd> => {
       if (call.gone) return ABORTED;
-      writeHead(job, response, rewriter, rewritten);
-      return end(call, rewritten === undefined ? whole : [rewritten]);
+      if (rewritten.kind === 'streams') {
+        response.replaceGathered(asOne(whole));
+        return streamThrough(job, response, rewriter, rewritten);
+      }
+      if (rewritten.kind === 'unchanged') {
+        writeHead(job, response, rewriter);
+        return end(call, whole);
+      }
+      const { bytes } = rewritten;
+      writeHead(job, response, rewriter, { length: bytes.length });
+      return end(call, [bytes]);
     };
-    const rewritten = rewriter.body(asOne(whole), response, call.incoming);
+    const rewritten = rewriter.body(asOne(whole), true, response, call.incoming);
     return rewritten instanceof Promise ? rewritten.then(finish) : finish(rewritten);
   }
 
@@ -97,9 +167,17 @@ export function makeRespond(dependencies: RespondDependencies): Respond {
 export interface RefuseDependencies {
   readonly log: Log;
   readonly watchUnread: WatchUnread;
+  /** Whether a token is configured, which pages of other origins may not use. */
+  readonly hasToken: boolean;
 }
 
-export function makeRefuse({ log, watchUnread }: RefuseDependencies): Refuse {
+export function makeRefuse({ log, watchUnread, hasToken }: RefuseDependencies): Refuse {
+  /** Whether a page of another origin may send this request, and so read its refusal. */
+  function isForPages({ incoming }: Call, { code }: GatewayError): boolean {
+    if (code === 'foreign-host' || code === 'cross-site') return false;
+    return !hasToken || incoming.headers.authorization !== undefined;
+  }
+
   return function refuse(call, thrown, shedStatus) {
     const error = asGatewayError(thrown);
     const { outgoing } = call;
@@ -115,7 +193,8 @@ export function makeRefuse({ log, watchUnread }: RefuseDependencies): Refuse {
     // Without `100 Continue` the caller does not send its body, and Node would read its next
     // request as that body.
     if (call.expectsContinue) outgoing.shouldKeepAlive = false;
-    outgoing.writeHead(status, [...headers, 'Server-Timing', timing(call)]);
+    const cors = isForPages(call, error) ? corsFields(call.incoming) : [];
+    outgoing.writeHead(status, [...headers, ...cors, 'Server-Timing', timing(call)]);
     outgoing.end(body);
     watchUnread(call, bytes);
     return end;
@@ -130,14 +209,14 @@ function endFor(call: Call, error: GatewayError): CallEnd {
 }
 
 /**
- * Writes the head of the API's answer with what Headgate adds to it. `rewritten` is the body if it
- * is not the API's own; every other field is passed on unchanged.
+ * Writes the head of the API's answer with what Headgate adds to it. `rewritten` is present if the
+ * body is not the API's own; every other field is passed on unchanged.
  */
 function writeHead(
   { call, dropsCookies }: Job,
   response: UpstreamResponse,
   rewrite: Rewrite | undefined,
-  rewritten?: Buffer,
+  rewritten?: { readonly length: number | undefined },
 ): void {
   const coding = response.headers['transfer-encoding'];
   // Node decodes chunks and encodes them again. The bytes of any other coding would be passed on
@@ -150,12 +229,16 @@ function writeHead(
     );
   }
   const passing = headersForCaller(response.rawHeaders, dropped(response.status, dropsCookies));
-  const headers = rewritten === undefined ? passing : headersForRewritten(passing, rewritten);
+  const headers =
+    rewritten === undefined ? passing : headersForRewritten(passing, rewritten.length);
   rewrite?.headers(headers, response, call.incoming);
   headers.push('Server-Timing', timing(call), 'Headgate-Request-Id', call.id);
+  const { outgoing } = call;
   try {
-    call.outgoing.writeHead(response.status, headers);
+    if (response.reason !== '') outgoing.statusMessage = response.reason;
+    outgoing.writeHead(response.status, headers);
   } catch (cause) {
+    outgoing.statusMessage = '';
     response.abort(new Error('unusable headers'));
     throw new GatewayError('upstream-protocol', "the API's answer has unusable headers", { cause });
   }
@@ -194,37 +277,51 @@ function brokenBody({ reason, error }: BodyFailure): GatewayError {
   return new GatewayError(code, "the API's answer broke off", { cause: error });
 }
 
+/** The declared length of an answer. */
+function lengthOf({ headers }: UpstreamResponse): number | undefined {
+  const length = headers['content-length'];
+  return typeof length === 'string' && headers['transfer-encoding'] === undefined
+    ? Number(length)
+    : undefined;
+}
+
+/** Streams a body whose head was written. The head leaves at once, without the body. */
 function stream(
   call: Call,
   response: UpstreamResponse,
-  { clock, idleTimeoutMs, socketShare, watchUnread }: RespondDependencies,
+  { idleTimeoutMs, socketShare, watchReading, watchUnread }: RespondDependencies,
+  through?: Streams,
 ): Promise<CallEnd> {
   const { outgoing } = call;
+  const target: Writable = through?.[0] ?? outgoing;
   return new Promise((resolve) => {
-    let unread: Timer | undefined;
+    let unread: (() => void) | undefined;
+    const limits = { idleMs: idleTimeoutMs, leastRate: 0 };
     const onUnread = (): void => {
       const why = `the caller read too little of the answer for ${idleTimeoutMs / 1000} s`;
       call.cutOff(new GatewayError('body-timeout', why));
     };
-    outgoing.on('drain', () => {
-      unread?.cancel();
+    target.on('drain', () => {
+      unread?.();
       unread = undefined;
       response.resume();
     });
-    outgoing.once('close', () => unread?.cancel());
+    outgoing.once('close', () => unread?.());
     const onArrived = socketShare.watch(call, () => unread !== undefined);
+    if (through !== undefined) pipeTo(call, through, response, resolve);
     response.attach({
       chunk(bytes) {
-        call.addBytesOut(bytes.length);
-        if (outgoing.write(bytes)) return true;
-        unread ??= clock.after(idleTimeoutMs, onUnread);
+        if (through === undefined) call.addBytesOut(bytes.length);
+        if (target.write(bytes)) return true;
+        unread ??= watchReading(outgoing, limits, onUnread);
         return false;
       },
       end(trailers) {
         onArrived();
         if (trailers.length > 0) outgoing.addTrailers(pairs(trailers));
-        unread?.cancel();
-        outgoing.end();
+        unread?.();
+        target.end();
+        if (through !== undefined) return;
         watchUnread(call, outgoing.writableLength);
         resolve(ANSWERED);
       },
@@ -235,7 +332,36 @@ function stream(
         resolve(call.gone ? ABORTED : { kind: 'failed', code: brokenBody(failure).code });
       },
     });
+    // Without a byte of the body, Node has not sent the head yet.
+    const isOpen = !outgoing.writableEnded && !outgoing.destroyed;
+    if (isOpen && call.bytesOut === 0) outgoing.flushHeaders();
   });
+}
+
+type Streams = (RewrittenBody & { kind: 'streams' })['streams'];
+
+/** Connects the streams that a body passes through with the caller's answer; calls `onEnd`. */
+function pipeTo(
+  call: Call,
+  [decoder, rewriting, encoder]: Streams,
+  response: UpstreamResponse,
+  onEnd: (end: CallEnd) => void,
+): void {
+  const { outgoing } = call;
+  // What cannot be decoded breaks the answer off, because its beginning was sent.
+  const onError = (error: Error): void => {
+    response.abort(error);
+    onEnd({ kind: 'failed', code: 'upstream-protocol' });
+    breakOff(call);
+  };
+  for (const each of [decoder, rewriting, encoder]) each.on('error', onError);
+  outgoing.once('close', () => {
+    onEnd(outgoing.writableFinished ? ANSWERED : ABORTED);
+    for (const each of [decoder, rewriting, encoder]) each.destroy();
+  });
+  decoder.pipe(rewriting).pipe(encoder).pipe(outgoing);
+  encoder.on('data', (bytes: Buffer) => call.addBytesOut(bytes.length));
+  encoder.once('end', () => onEnd(ANSWERED));
 }
 
 /**

@@ -17,6 +17,7 @@ import type { SendResult } from '../upstream/exchange.ts';
 import type { FailureReason, UpstreamResponse } from '../upstream/response.ts';
 import type { Forwarded } from './forward.ts';
 import type { Job } from './identify.ts';
+import { PreflightGrant } from './preflight.ts';
 import { GatewayError, type ProblemCode } from './problem.ts';
 
 /** What follows an attempt. */
@@ -89,8 +90,8 @@ export function makeSettle(dependencies: SettleDependencies): Settle {
   ): 'bucket' | 'request' {
     if (remaining === 0) return 'bucket';
     const first = refusedAlone.get(bucket.id);
-    if (first !== undefined && first.callId !== call.id && receivedAt < first.until)
-      return 'bucket';
+    const isFirst = first === undefined || first.callId === call.id || receivedAt >= first.until;
+    if (!isFirst) return 'bucket';
     if (refusedAlone.size >= MAX_REFUSED_ALONE) refusedAlone.clear();
     refusedAlone.set(bucket.id, { callId: call.id, until: retryAt ?? receivedAt + MIN_REFUSED_MS });
     return 'request';
@@ -122,7 +123,8 @@ export function makeSettle(dependencies: SettleDependencies): Settle {
     const reported = isByOtherLimit ? onlyWait(reading) : reading;
     const answer = { status: isThrottled ? 429 : status, reading: reported, sentAt, receivedAt };
     ledger.settle(grant, { kind: 'answered', answer });
-    if (!isThrottled) return { kind: 'respond', response };
+    // What refuses a preflight is no budget that could be waited for.
+    if (!isThrottled || grant instanceof PreflightGrant) return { kind: 'respond', response };
     observer.throttled(ticket.bucket.class);
     // A 503 does not prove that the request was not executed.
     if (status === 503 && !job.idempotent) return { kind: 'respond', response };

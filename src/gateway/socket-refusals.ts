@@ -46,7 +46,7 @@ export function refuseNonRequests(
     if (refused.has(socket)) return;
     const error = parserProblem(cause);
     // A connection that merely closed sent no request, so there is no call to answer or to log.
-    if (error === undefined || !socket.writable) {
+    if (error === undefined || !socket.writable || isSilent(cause, socket)) {
       socket.destroy();
       return;
     }
@@ -119,6 +119,14 @@ export function refuseNonRequests(
   }
 }
 
+/**
+ * Whether a connection was opened ahead and nothing was ever sent on it, as browsers do. A client
+ * that takes it for idle would read a 408 as the answer to its next request.
+ */
+function isSilent({ code }: ParserError, socket: Duplex): boolean {
+  return code === 'ERR_HTTP_REQUEST_TIMEOUT' && 'bytesRead' in socket && socket.bytesRead === 0;
+}
+
 /** An error of Node's parser, with the bytes in which it occurred. */
 type ParserError = Error & { readonly code?: string; readonly rawPacket?: Buffer };
 
@@ -139,6 +147,11 @@ export function parserProblem(cause: ParserError): GatewayError | undefined {
   if (code === 'ERR_HTTP_REQUEST_TIMEOUT') {
     const detail = 'the headers of the request did not arrive in time';
     return new GatewayError('request-timeout', detail, { cause });
+  }
+  if (code === 'HPE_INVALID_URL') {
+    const detail =
+      'the request target has characters that must be percent-encoded, such as a space or UTF-8';
+    return new GatewayError('bad-request', `${detail} (${code})`, { cause });
   }
   if (!code.startsWith('HPE_')) return undefined;
   return new GatewayError('bad-request', `not a valid HTTP/1.1 request (${code})`, { cause });

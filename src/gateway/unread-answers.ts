@@ -1,8 +1,8 @@
 import type { ServerResponse } from 'node:http';
 import type { RequestMemory } from '../upstream/request-memory.ts';
-import type { Clock } from '../util/clock.ts';
 import type { Call } from './call.ts';
 import { addressOf } from './caller-address.ts';
+import type { WatchReading } from './reading-watch.ts';
 import { requestBytes } from './request-bytes.ts';
 
 /** Watches an answer of `bytes` bytes that was written as a whole, until its caller has read it. */
@@ -10,7 +10,7 @@ export type WatchUnread = (call: Call, bytes: number) => void;
 
 export interface UnreadAnswersDependencies {
   readonly memory: RequestMemory;
-  readonly clock: Clock;
+  readonly watchReading: WatchReading;
   readonly idleTimeoutMs: number;
   /** Bytes in a second; 0: any rate. */
   readonly leastRate: number;
@@ -26,19 +26,18 @@ export interface UnreadAnswersDependencies {
  * them, so the size of an answer does not show whether it stays here.
  */
 export function makeWatchUnread(dependencies: UnreadAnswersDependencies): WatchUnread {
-  const { memory, clock, idleTimeoutMs, leastRate } = dependencies;
+  const { memory, watchReading, idleTimeoutMs, leastRate } = dependencies;
 
   function watch({ incoming, outgoing, countedFor }: Call, bytes: number): void {
     if (isTaken(outgoing)) return;
     const close = (): void => void outgoing.destroy();
     const owner = countedFor ?? addressOf(incoming.socket);
     const reservation = memory.reserve(owner, 'unread', { evict: close });
-    const timer =
-      leastRate === 0
-        ? undefined
-        : clock.after(idleTimeoutMs + Math.ceil(bytes / leastRate) * 1000, close);
+    const idleMs = idleTimeoutMs + Math.ceil(bytes / leastRate) * 1000;
+    const stopWatch =
+      leastRate === 0 ? undefined : watchReading(outgoing, { idleMs, leastRate }, close);
     const stop = (): void => {
-      timer?.cancel();
+      stopWatch?.();
       reservation.release();
     };
     outgoing.once('finish', stop).once('close', stop);

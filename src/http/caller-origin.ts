@@ -16,6 +16,7 @@ export interface ForwardedFields {
   readonly forwarded?: string | readonly string[] | undefined;
   readonly 'x-forwarded-host'?: string | readonly string[] | undefined;
   readonly 'x-forwarded-proto'?: string | readonly string[] | undefined;
+  readonly 'x-forwarded-for'?: string | readonly string[] | undefined;
 }
 
 /** What a proxy reports about the request that it received. */
@@ -49,6 +50,51 @@ export function readForwarded(fields: ForwardedFields): Forwarded {
   return { scheme: knownScheme(proto) ?? standard.scheme, host: host ?? standard.host };
 }
 
+/** Whether a request has fields that {@link forwardedClients} reads. */
+export function hasForwardedClients(fields: ForwardedFields): boolean {
+  return fields['x-forwarded-for'] !== undefined || fields.forwarded !== undefined;
+}
+
+/**
+ * The addresses of the clients of each hop, the last one nearest to the gateway, by X-Forwarded-For,
+ * else by Forwarded. `undefined` stands for a name that is no address (RFC 7239 §6).
+ */
+export function forwardedClients(fields: ForwardedFields): (string | undefined)[] {
+  const older = fields['x-forwarded-for'];
+  if (older !== undefined) return joined(older).split(',').map(addressIn);
+  const standard = joined(fields.forwarded ?? '');
+  const clients: (string | undefined)[] = [];
+  let client: string | undefined;
+  for (PARAMETER.lastIndex = 0; PARAMETER.lastIndex < standard.length;) {
+    const [whole, name = '', quoted, plain = '', end] = PARAMETER.exec(standard) ?? [];
+    // What follows a malformed element cannot be distinguished from it.
+    if (whole === undefined) return [];
+    if (name.toLowerCase() === 'for') client = addressIn(quoted ?? plain);
+    if (end === ';') continue;
+    clients.push(client);
+    client = undefined;
+  }
+  return clients;
+}
+
+function joined(field: string | readonly string[]): string {
+  return typeof field === 'string' ? field : field.join(',');
+}
+
+const V4_NODE = /^(\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3})(?::\d{1,5})?$/;
+const V6_NODE = /^(?:\[([\da-f:.]{2,45})\](?::\d{1,5})?|([\da-f:.]{2,45}))$/i;
+
+/** The IP address in `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1` or `[2001:db8::1]:80`. */
+function addressIn(node: string): string | undefined {
+  const text = node.trim();
+  const [, v4] = V4_NODE.exec(text) ?? [];
+  if (v4 !== undefined) return v4.split('.').every((part) => Number(part) <= 255) ? v4 : undefined;
+  const [, bracketed, plain] = V6_NODE.exec(text) ?? [];
+  const v6 = bracketed ?? plain;
+  // The parser of URLs knows which of them is an address.
+  return v6 === undefined ? undefined : URL.parse(`http://[${v6}]`)?.hostname.slice(1, -1);
+}
+
 const NOTHING: Forwarded = { scheme: undefined, host: undefined };
 /** One parameter of a Forwarded field, and what follows it. */
 const PARAMETER =
@@ -56,7 +102,7 @@ const PARAMETER =
 
 /** Reads the first element of a Forwarded field; a malformed one reports nothing. */
 function readStandard(field: string | readonly string[]): Forwarded {
-  const text = typeof field === 'string' ? field : field.join(',');
+  const text = joined(field);
   let proto: string | undefined;
   let host: string | undefined;
   PARAMETER.lastIndex = 0;

@@ -120,15 +120,15 @@ export const SET_COOKIE: ReadonlySet<string> = new Set(['set-cookie']);
 const NONE: ReadonlySet<string> = new Set();
 
 /**
- * The fields of the API's answer to send to the caller: the end-to-end fields, except those whose
- * lower-case names are in `dropped`. Order, case and repetitions are kept. `rawHeaders` is a flat
+ * The fields of the API's answer to send to the caller: the end-to-end fields, except `Headgate-*`
+ * and those whose lower-case names are in `dropped`. Order, case and repetitions are kept. `rawHeaders` is a flat
  * list of names and values, as in Node.
  */
 export function headersForCaller(
   rawHeaders: readonly string[],
   dropped: ReadonlySet<string> = NONE,
 ): string[] {
-  return keep(rawHeaders, dropped, never);
+  return keep(rawHeaders, dropped, isOwn);
 }
 
 export interface HeadersForApiOptions {
@@ -180,8 +180,9 @@ function hasIdentifyingPrefix(name: string): boolean {
   return false;
 }
 
-function never(): boolean {
-  return false;
+/** `Headgate-*` is what the gateway adds to an answer; another gateway behind it sends it as well. */
+function isOwn(name: string): boolean {
+  return name.startsWith('headgate-');
 }
 
 /** The fields that are not hop-by-hop, not in `dropped`, and for which `isDropped` is false. */

@@ -12,7 +12,7 @@ const MAX_DEPTH = 64;
  * `pointers` are JSON pointers (RFC 6901) to members of objects, such as `/links/next`.
  *
  * The text is scanned and not parsed, so that a string can be replaced while all other characters
- * stay the same: numbers, spaces, order. If the text is not valid JSON, the result has the strings
+ * stay the same: numbers, spaces, order. If the text is cut off or not valid JSON, the result has the strings
  * before the error. Never throws.
  */
 export function findStrings(text: string, pointers: readonly string[]): Span[] {
@@ -97,6 +97,9 @@ export function findStrings(text: string, pointers: readonly string[]): Span[] {
     return true;
   }
 
+  // A byte order mark in UTF-8, one character per byte or decoded.
+  if (text.startsWith('\u00ef\u00bb\u00bf')) at = 3;
+  else if (text.startsWith('\ufeff')) at = 1;
   skipSpace();
   if (text.charAt(at) === '{') scanObject('', 0);
   return found;

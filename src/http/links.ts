@@ -18,7 +18,8 @@ const PATH_ONLY = /^\/(?![/\\\t\r\n])/;
  * Rewrites a URI reference to the API so that it leads through the gateway; returns other
  * references unchanged.
  *
- * An absolute reference gets the caller's origin; a path (`/v4/items`) remains a path. The base
+ * The schemes `http` and `https` of the API's host count as the API: many APIs behind a proxy that
+ * terminates TLS write the wrong one. An absolute reference gets the caller's origin; a path (`/v4/items`) remains a path. The base
  * path is removed from both, since the gateway adds it to each request. References to the API's
  * origin but outside the base path still lead there, because the gateway cannot reach them.
  *
@@ -31,7 +32,7 @@ export function rewriteLink(reference: string, map: LinkMap): string {
   const isPath = PATH_ONLY.test(text);
   if (isPath && map.basePath === '') return reference;
   const url = URL.parse(text, map.apiOrigin);
-  if (url === null || url.origin !== map.apiOrigin) return reference;
+  if (url === null || !isOfApi(url, map.apiOrigin)) return reference;
   if (url.username !== '' || url.password !== '') return reference;
   const path = withoutBase(url.pathname, map.basePath);
   // `https:/items` names the API's host only beside a page of the API.
@@ -43,6 +44,18 @@ export function rewriteLink(reference: string, map: LinkMap): string {
 /** Rewrites each target of a Link field (RFC 8288 §3) as {@link rewriteLink} does. */
 export function rewriteLinkField(value: string, map: LinkMap): string {
   return value.replaceAll(LINK_TARGET, (_, target: string) => `<${rewriteLink(target, map)}>`);
+}
+
+/** Whether a URL has the API's host, by http or https, on the same port or on their default ones. */
+function isOfApi(url: URL, apiOrigin: string): boolean {
+  if (url.origin === apiOrigin) return true;
+  if (url.protocol !== 'http:' && url.protocol !== 'https:') return false;
+  const api = new URL(apiOrigin);
+  return url.hostname === api.hostname && portOf(url) === portOf(api);
+}
+
+function portOf({ port }: URL): string {
+  return port === '80' || port === '443' ? '' : port;
 }
 
 /** The part of an absolute path below the base path; `undefined` if the path is outside it. */

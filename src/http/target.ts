@@ -9,6 +9,10 @@ export type Target =
       readonly path: string;
       /** Without the question mark; empty if there is none. */
       readonly query: string;
+      /**
+       * What is sent: byte for byte what arrived, where the path in it means the same as `path`.
+       */
+      readonly sent: string;
     }
   | { readonly kind: 'bad'; readonly reason: string }
   | { readonly kind: 'forbidden'; readonly reason: string };
@@ -28,8 +32,8 @@ export interface TargetOptions {
 
 /** The default of `maxLength`. */
 export const MAX_TARGET_LENGTH = 16 * 1024;
-/** Visible ASCII, except `#` and the backslash, which some servers treat as a slash. */
-const ALLOWED = /^[\x21\x22\x24-\x5B\x5D-\x7E]*$/;
+/** Visible ASCII without `#`, which begins a fragment. */
+const ALLOWED = /^[\x21\x22\x24-\x7E]*$/;
 const BAD_ESCAPE = /%(?![0-9A-Fa-f]{2})/;
 const ESCAPE = /%[0-9A-Fa-f]{2}/g;
 const UNRESERVED = /[A-Za-z0-9\-._~]/;
@@ -43,7 +47,11 @@ const ABSOLUTE = /^(https?):\/\/([^/?#]*)(.*)$/i;
  * however it is spelled. An encoded slash stays encoded, since it is data and not a separator. But
  * a dot segment beside an encoded slash, backslash or parameter (`..%2F`, `..;a`) is refused:
  * servers that decode before they route would leave the path that was classified. `//host` is a
- * path with an empty segment, never a host. The query is checked but not changed.
+ * path with an empty segment, never a host. No server routes by a query, so it is passed on as it
+ * is, also with a `%` or a backslash in it.
+ *
+ * The path is sent as it was spelled if only escapes differ, which mean the same (RFC 3986 §6.2.2.2):
+ * some APIs compare signatures over it.
  *
  * Nothing is resolved against a base or repaired: a doubtful target is refused, with a reason that
  * the caller may see. Normalisation is idempotent. Never throws.
@@ -55,12 +63,11 @@ export function normaliseTarget(
   if (raw.length > maxLength) {
     return bad(`the request target is longer than ${maxLength} characters`);
   }
-  if (raw === '*' && method === 'OPTIONS') return { kind: 'ok', path: '*', query: '' };
+  if (raw === '*' && method === 'OPTIONS') {
+    return { kind: 'ok', path: '*', query: '', sent: '*' };
+  }
   if (!ALLOWED.test(raw)) {
     return bad('the request target has characters that must be percent-encoded');
-  }
-  if (BAD_ESCAPE.test(raw)) {
-    return bad('the request target has a % that is not followed by two hexadecimal digits');
   }
   if (raw.startsWith('/')) return split(raw);
 
@@ -86,11 +93,20 @@ function isOurAuthority(
 
 function split(target: string): Target {
   const mark = target.indexOf('?');
-  const path = normalisePath(mark === -1 ? target : target.slice(0, mark));
+  const spelled = mark === -1 ? target : target.slice(0, mark);
+  if (spelled.includes('\\')) return bad('the path has a backslash, which must be percent-encoded');
+  if (BAD_ESCAPE.test(spelled)) {
+    return bad('the path has a % that is not followed by two hexadecimal digits');
+  }
+  const unescaped = spelled.includes('%') ? spelled.replaceAll(ESCAPE, normaliseEscape) : spelled;
+  // Decoding came first, since it turns %2e%2e into a dot segment.
+  const path = unescaped.includes('/.') ? removeDotSegments(unescaped) : unescaped;
   if (hasHiddenDotSegment(path)) {
     return bad('the request target has a dot segment beside an encoded slash or a semicolon');
   }
-  return { kind: 'ok', path, query: mark === -1 ? '' : target.slice(mark + 1) };
+  const query = mark === -1 ? '' : target.slice(mark + 1);
+  if (path === unescaped) return { kind: 'ok', path, query, sent: target };
+  return { kind: 'ok', path, query, sent: mark === -1 ? path : path + target.slice(mark) };
 }
 
 /**
@@ -118,12 +134,6 @@ const SPECIAL_ESCAPE = /%(?:25|2E|2F|3B|5C)/gi;
 
 function decodeEscape(escape: string): string {
   return String.fromCharCode(Number.parseInt(escape.slice(1), 16));
-}
-
-function normalisePath(path: string): string {
-  // Decoding comes first, since it turns %2e%2e into a dot segment.
-  const decoded = path.includes('%') ? path.replaceAll(ESCAPE, normaliseEscape) : path;
-  return decoded.includes('/.') ? removeDotSegments(decoded) : decoded;
 }
 
 function normaliseEscape(escape: string): string {

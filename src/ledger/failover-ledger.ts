@@ -20,6 +20,8 @@ export interface FailoverLedgerOptions {
   readonly local: Ledger & Transferable;
   /** Health check: resolves when Redis answers, for a named bucket with a successful step. */
   readonly probe: (bucketId: string | undefined) => Promise<void>;
+  /** Opens the connections to Redis again, because probes over them fail. */
+  readonly renew: () => void;
   /** How many replicas share each budget while Redis is away, as seen last. */
   readonly replicas: () => number;
   readonly clock: Clock;
@@ -30,6 +32,11 @@ export interface FailoverLedgerOptions {
 
 /** The longest delay of the first probe. It doubles with each failed probe, up to the last. */
 const BACKOFF_MS = { first: 500, last: 10_000 };
+/**
+ * The connections are opened again after each fourth failed probe: a connection that lives may
+ * lead to a server that a failover has replaced, and its name to another one by now.
+ */
+const RENEW_EVERY = 4;
 /** After working for this long the shared ledger has recovered: the next outage starts a new backoff. */
 const RECOVERED_MS = 10_000;
 /** With more buckets in trouble than this, the trouble is no longer that of single buckets. */
@@ -217,13 +224,15 @@ export class FailoverLedger implements Ledger {
   }
 
   async #probe(): Promise<void> {
-    const { probe, log, shared, local, clock, observer } = this.#options;
+    const { probe, renew, log, shared, local, clock, observer } = this.#options;
     const startedAt = clock.now();
     try {
       await probe(this.#troubledBucket);
     } catch (error) {
       log.debug({ err: error }, 'ledger probe failed');
-      if (!this.#closed) this.#probeLater();
+      if (this.#closed) return;
+      if (this.#failures % RENEW_EVERY === 0) renew();
+      this.#probeLater();
       return;
     }
     if (this.#closed) return;

@@ -3,6 +3,9 @@ import { request as tlsRequest } from 'node:https';
 import type { Socket } from 'node:net';
 import { buildConnector } from 'undici';
 import type { ProxyAddress } from '../http/proxy.ts';
+import type { Clock } from '../util/clock.ts';
+import { addressesOf, raceConnections, type RaceOptions } from './connection-race.ts';
+import { makeLenient, type SocketLimits } from './lenient-socket.ts';
 
 /** Where to connect to, instead of the address that the API's name resolves to. */
 export interface DialAddress {
@@ -18,6 +21,8 @@ export interface DialOptions {
   /** Certificates to trust instead of the system's, PEM. */
   readonly ca: string | undefined;
   readonly timeoutMs: number;
+  readonly clock: Clock;
+  readonly socketLimits: { readonly maxAgeMs: number; readonly maxRequests: number };
 }
 
 /** How the API is reached: the origin and connector for the pool, and additions to each request. */
@@ -35,20 +40,22 @@ export interface Dial {
  * of the API's URL, whatever address is dialled. An https API behind a proxy is reached through a
  * tunnel, so the proxy sees no request. Requests to an http API are sent to the proxy.
  */
-export function makeDial({ origin, address, proxy, ca, timeoutMs }: DialOptions): Dial {
+export function makeDial(options: DialOptions): Dial {
+  const { origin, address, proxy, ca, timeoutMs, clock, socketLimits } = options;
   const url = new URL(origin);
-  const connector = buildConnector({
+  const base = buildConnector({
     allowH2: false,
     timeout: timeoutMs,
     ...(ca === undefined ? {} : { ca }),
   });
+  const connector = lenient(racing(base, { clock, timeoutMs }), { ...socketLimits, clock });
   const hostname = address?.host ?? url.hostname.replaceAll(/[[\]]/g, '');
   const port = String(address?.port ?? (url.port || (url.protocol === 'https:' ? 443 : 80)));
   if (proxy === undefined) {
     const connect: buildConnector.connector =
       address === undefined
         ? connector
-        : (options, callback) => connector({ ...options, hostname, port }, callback);
+        : (to, callback) => connector({ ...to, hostname, port }, callback);
     return { origin, connect, pathPrefix: '', headers: [] };
   }
   if (url.protocol === 'http:') {
@@ -68,14 +75,47 @@ export function makeDial({ origin, address, proxy, ca, timeoutMs }: DialOptions)
   const tunnel = { proxy, authority: authorityOf(hostname, port), timeoutMs };
   return {
     origin,
-    connect(options, callback) {
+    connect(to, callback) {
       openTunnel(tunnel, (opened) => {
         if (opened instanceof Error) callback(opened, null);
-        else connector({ ...options, httpSocket: opened }, callback);
+        else connector({ ...to, httpSocket: opened }, callback);
       });
     },
     pathPrefix: '',
     headers: [],
+  };
+}
+
+/** Makes each socket accept what common clients accept of an answer, and end after its time. */
+function lenient(
+  connector: buildConnector.connector,
+  limits: SocketLimits,
+): buildConnector.connector {
+  return (options, callback) => {
+    connector(options, (error, socket) => {
+      if (error !== null) return callback(error, null);
+      makeLenient(socket, limits);
+      callback(null, socket);
+    });
+  };
+}
+
+/** Tries all addresses of a name, where the connector would cancel each slow attempt for the next. */
+function racing(connector: buildConnector.connector, race: RaceOptions): buildConnector.connector {
+  return (options, callback) => {
+    const { hostname, httpSocket, protocol } = options;
+    if (httpSocket !== undefined && httpSocket !== null) return connector(options, callback);
+    addressesOf(hostname, (failed, addresses) => {
+      if (failed !== null) return callback(failed, null);
+      if (addresses.length < 2) return connector(options, callback);
+      const isTls = protocol === 'https:';
+      const port = Number(options.port || (isTls ? 443 : 80));
+      raceConnections(addresses, port, race, (opened) => {
+        if (opened instanceof Error) callback(opened, null);
+        else if (isTls) connector({ ...options, httpSocket: opened }, callback);
+        else callback(null, opened);
+      });
+    });
   };
 }
 

@@ -84,6 +84,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
     controller: Dispatcher.DispatchController,
     status: number,
     headers: HeaderRecord,
+    reason?: string,
   ): void {
     const rawHeaders = flatten(controller.rawHeaders);
     if (status < 200) {
@@ -95,7 +96,13 @@ export class Exchange implements Dispatcher.DispatchHandler {
       return controller.abort(new Error('the proxy refused our credentials (407)'));
     }
     const receivedAt = this.#options.clock.now();
-    const response = new UpstreamResponse(status, headers, rawHeaders, controller);
+    const response = new UpstreamResponse(
+      status,
+      reasonPhrase(reason),
+      headers,
+      rawHeaders,
+      controller,
+    );
     this.#response = response;
     this.#options.onResult({
       kind: 'answered',
@@ -165,6 +172,17 @@ const PROTOCOL_CODES = new Set([
   'UND_ERR_RES_CONTENT_LENGTH_MISMATCH',
   'UND_ERR_RESPONSE',
 ]);
+
+/**
+ * A reason phrase with one character per byte, as Node writes it; empty if its bytes are unknown,
+ * because the library has decoded them as UTF-8.
+ */
+function reasonPhrase(decoded = ''): string {
+  if (!NON_ASCII.test(decoded)) return decoded;
+  return decoded.includes('\u{fffd}') ? '' : Buffer.from(decoded, 'utf8').toString('latin1');
+}
+
+const NON_ASCII = /[^\t\x20-\x7e]/;
 
 /** Header bytes are Latin-1 on the wire, and are kept as that. */
 function flatten(raw: Dispatcher.DispatchController['rawHeaders']): string[] {

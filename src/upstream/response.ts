@@ -39,6 +39,8 @@ const MAX_DISCARDED_BYTES = 64 * 1024;
  */
 export class UpstreamResponse {
   readonly status: number;
+  /** The API's own words for the status; empty if it sent none. */
+  readonly reason: string;
   /** By lower-case name, to be read. */
   readonly headers: HeaderRecord;
   /** Name, value, name, value …, unchanged, to be passed on. */
@@ -54,14 +56,21 @@ export class UpstreamResponse {
 
   constructor(
     status: number,
+    reason: string,
     headers: HeaderRecord,
     rawHeaders: readonly string[],
     controller: Dispatcher.DispatchController,
   ) {
     this.status = status;
+    this.reason = reason;
     this.headers = headers;
     this.rawHeaders = rawHeaders;
     this.#controller = controller;
+  }
+
+  /** Why the body broke off, if it did. */
+  get failure(): BodyFailure | undefined {
+    return this.#failure;
   }
 
   /** Whether {@link takeWhole} returns the body. */
@@ -92,6 +101,16 @@ export class UpstreamResponse {
         this.#onGathered();
       } else this.#controller.resume();
     });
+  }
+
+  /** The bytes that were gathered; the rest of the body has not arrived. */
+  get gathered(): Buffer {
+    return Buffer.concat(this.#chunks);
+  }
+
+  /** Replaces the bytes that were gathered. */
+  replaceGathered(bytes: Buffer): void {
+    this.#chunks = [bytes];
   }
 
   /** Passes the body to `sink`, from its first byte. */

@@ -12,6 +12,8 @@ export interface UpstreamOptions {
   readonly connections: number;
   /** Milliseconds to connect, until the headers of an answer, and between chunks of its body. */
   readonly timeoutMs: number;
+  /** After this time, or number of requests, a socket is closed when its answer has ended. */
+  readonly socketLimits: { readonly maxAgeMs: number; readonly maxRequests: number };
   /** Dialled instead of the address that the API's name resolves to. */
   readonly address?: DialAddress | undefined;
   readonly proxy?: ProxyAddress | undefined;
@@ -50,13 +52,15 @@ const MAX_KEEP_ALIVE_MS = 600_000;
 const MAX_HEADER_BYTES = 64 * 1024;
 
 export function makeUpstream(options: UpstreamOptions): Upstream {
-  const { origin, connections, timeoutMs, address, proxy, ca, clock } = options;
+  const { origin, connections, timeoutMs, address, proxy, ca, clock, socketLimits } = options;
   const dial = makeDial({
     origin,
     address,
     proxy,
     ca,
     timeoutMs: Math.min(timeoutMs, MAX_CONNECT_MS),
+    clock,
+    socketLimits,
   });
   const { pathPrefix } = dial;
   // Permits bound the requests in flight, not undici: a request must never wait in undici's queue,

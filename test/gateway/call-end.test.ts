@@ -61,6 +61,7 @@ class Scene {
       addsToken: false,
       dropsCookies: false,
       authenticatesSocket: false,
+      isPreflight: false,
       idempotent: true,
       shedStatus: 503,
     };
@@ -80,7 +81,7 @@ const CONTROLLER: Dispatcher.DispatchController = {
 
 /** An answer of the API without any body so far. */
 function answerWith(rawHeaders: readonly string[] = []): UpstreamResponse {
-  return new UpstreamResponse(200, {}, rawHeaders, CONTROLLER);
+  return new UpstreamResponse(200, '', {}, rawHeaders, CONTROLLER);
 }
 
 const BROKEN = { reason: 'reset', error: new Error('broken') } as const;
@@ -118,18 +119,19 @@ async function lineOf(makeSteps: (scene: Scene) => Steps): Promise<CallLine> {
           ledger: { acquire: () => acquire(scene) },
           clock,
           memory: new RequestMemory(1024 ** 2),
+          socketPermits: { take: () => false },
         }),
         forward: () => Promise.resolve({ kind: 'stale' }),
         settle: () => ({ kind: 'cancelled' }),
         respond: makeRespond({
           atEndOfTurn: (run) => run(),
           rewrite: undefined,
-          clock,
           idleTimeoutMs: 1000,
           socketShare: { watch: () => () => undefined },
+          watchReading: () => () => undefined,
           watchUnread: () => undefined,
         }),
-        refuse: makeRefuse({ log, watchUnread: () => undefined }),
+        refuse: makeRefuse({ log, watchUnread: () => undefined, hasToken: false }),
         record: makeRecord({
           recorder: resolve,
           ledger: { view: () => undefined },

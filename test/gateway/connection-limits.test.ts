@@ -70,7 +70,7 @@ test('connections beyond the bounds are closed at once, and admin answers meanwh
   expect(refusals().slice(1)).toMatchObject([{ tooManyInAll: 4, tooManyOfOneAddress: 0 }]);
 
   // A connection that was accepted is served, and one that ends makes room.
-  first.write('GET http://elsewhere/ HTTP/1.1\r\nHost: elsewhere\r\nConnection: close\r\n\r\n');
+  first.write('GET http://elsewhere.example/ HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n');
   expect(await first.until((text) => text.includes('requestId'))).toMatch(/^HTTP\/1\.1 403 /);
   await first.end();
   await until('two are left', async () => (await openConnections(gateway)) === 2);

@@ -4,10 +4,13 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { afterEach, expect, test } from 'vitest';
 import { CallLimits } from '../../src/gateway/call-limits.ts';
 import { makeListener, type Listener } from '../../src/gateway/listener.ts';
+import { Peers } from '../../src/gateway/peers.ts';
 import { RequestMemory } from '../../src/upstream/request-memory.ts';
 import type { Call } from '../../src/gateway/call.ts';
+import type { CallRecorder } from '../../src/telemetry/call-line.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { exchangeRaw, openRaw } from '../support/raw-socket.ts';
+import { until } from '../support/setup.ts';
 
 let open: Listener | undefined;
 
@@ -20,13 +23,14 @@ afterEach(() => {
 async function listening(
   answer: (call: Call) => void,
   clock = new FakeClock(),
+  recorder: CallRecorder = () => undefined,
 ): Promise<{ listener: Listener; port: number }> {
   const listener = makeListener({
     gateway: (call) => {
       answer(call);
       return Promise.resolve();
     },
-    recorder: () => undefined,
+    recorder,
     clock,
     newId: () => 'id',
     shedStatus: 503,
@@ -37,6 +41,8 @@ async function listening(
     log: { warn: () => undefined },
     maxConnections: 1000,
     maxConnectionsPerAddress: 1000,
+    peers: new Peers(),
+    isTrustedProxy: () => false,
   });
   open = listener;
   listener.server.listen(0, '127.0.0.1');
@@ -92,4 +98,30 @@ test('the rest of a body is read for half a minute after its call was answered',
   expect(raw.ended).toBeUndefined();
   clock.advance(2000);
   await raw.end();
+});
+
+test('a connection on which nothing was sent is closed without an answer and a line', async () => {
+  const lines: unknown[] = [];
+  const { listener, port } = await listening(
+    () => undefined,
+    new FakeClock(),
+    (line) => lines.push(line),
+  );
+  const late = Object.assign(new Error('late'), { code: 'ERR_HTTP_REQUEST_TIMEOUT' });
+  const received: string[] = [];
+  for (const sent of ['', 'GET / HTTP/1.1\r\nHost']) {
+    const accepted = once(listener.server, 'connection');
+    const caller = await openRaw(`http://127.0.0.1:${port}`);
+    const [socket] = await accepted;
+    if (sent !== '') {
+      caller.write(sent);
+      await until('it has arrived', () => socket.bytesRead > 0);
+    }
+    // What Node reports when the headers of a request are late.
+    listener.server.emit('clientError', late, socket);
+    await caller.end();
+    received.push(caller.received.slice(0, 12));
+  }
+  expect(received).toEqual(['', 'HTTP/1.1 408']);
+  expect(lines).toMatchObject([{ code: 'request-timeout' }]);
 });

@@ -5,6 +5,7 @@ import { expect, onTestFinished, test } from 'vitest';
 import type { Call } from '../../src/gateway/call.ts';
 import { CallLimits } from '../../src/gateway/call-limits.ts';
 import { makeListener } from '../../src/gateway/listener.ts';
+import { Peers } from '../../src/gateway/peers.ts';
 import { RequestMemory } from '../../src/upstream/request-memory.ts';
 import { ask } from '../support/ask.ts';
 import { FakeClock } from '../support/fake-clock.ts';
@@ -53,6 +54,8 @@ async function listening(memoryBytes = 64 * MIB): Promise<Scene> {
     log: { warn: () => undefined },
     maxConnections: 1000,
     maxConnectionsPerAddress: 1000,
+    peers: new Peers(),
+    isTrustedProxy: () => false,
   });
   const { server } = listener;
   server.on('connection', (socket: Socket) => sockets.push(socket));

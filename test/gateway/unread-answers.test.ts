@@ -3,6 +3,7 @@ import { createServer } from 'node:http';
 import { expect, onTestFinished, test } from 'vitest';
 import { Call } from '../../src/gateway/call.ts';
 import { GatewayError } from '../../src/gateway/problem.ts';
+import { makeWatchReading } from '../../src/gateway/reading-watch.ts';
 import { makeRefuse } from '../../src/gateway/respond.ts';
 import { makeWatchUnread, type WatchUnread } from '../../src/gateway/unread-answers.ts';
 import { makeLog, type Log } from '../../src/telemetry/log.ts';
@@ -122,7 +123,8 @@ test.each<[string, (call: Call, watchUnread: WatchUnread, log: Log) => void]>([
   ],
   [
     'refusal',
-    (call, watchUnread, log) => void makeRefuse({ log, watchUnread })(call, refused, 503),
+    (call, watchUnread, log) =>
+      void makeRefuse({ log, watchUnread, hasToken: false })(call, refused, 503),
   ],
 ])(
   'a small %s behind full buffers counts with its request, and has a time limit',
@@ -133,7 +135,8 @@ test.each<[string, (call: Call, watchUnread: WatchUnread, log: Log) => void]>([
     const destination = { write: () => undefined };
     const log = makeLog({ level: 'info', replica: 'test', clock, destination });
     const { call, raw } = await callBehindFullBuffers();
-    answer(call, makeWatchUnread({ memory, clock, ...limits }), log);
+    const watchReading = makeWatchReading({ clock, sendQueue: () => Promise.resolve(undefined) });
+    answer(call, makeWatchUnread({ memory, watchReading, ...limits }), log);
     await until('it counts', () => memory.bytes > 0);
     expect(memory.bytes).toBeGreaterThan(18_000);
     clock.advance(31_000);

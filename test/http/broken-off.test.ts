@@ -65,11 +65,15 @@ test('an answer with the transfer coding identity passes', async () => {
 });
 
 test('an answer of unknown length that breaks off resets the connection of an HTTP/1.0 caller', async () => {
-  const gateway = await setUpBytes((raw) =>
-    raw.write('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nnot a chunk\r\n'),
-  );
+  let breakOff: (() => void) | undefined;
+  const gateway = await setUpBytes((raw) => {
+    raw.write('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n');
+    breakOff = () => raw.write('not a chunk\r\n');
+  });
   const raw = await openRaw(gateway.url);
   raw.write('GET /a HTTP/1.0\r\n\r\n');
+  await raw.until((text) => text.endsWith('abc'));
+  breakOff?.();
   expect(await raw.end()).toBe('reset');
 });
 

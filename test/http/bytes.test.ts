@@ -69,7 +69,7 @@ describe('an answer passes byte for byte', () => {
 
   test('HEAD has the Content-Length of a GET, and no body', async () => {
     const { gateway } = await setUpApi((_incoming, outgoing) => {
-      outgoing.writeHead(200, { 'content-length': '12345', 'content-type': 'application/json' });
+      outgoing.writeHead(200, { 'content-length': '12345', 'content-type': 'text/plain' });
       outgoing.end();
     });
     const raw = await openRaw(gateway.url);
@@ -148,16 +148,19 @@ test('pipelined requests are answered in their order', async () => {
 
 describe('a failure after the headers were sent', () => {
   test.each([
-    ['a length', 'Content-Length: 10\r\n\r\nabc'],
-    ['chunks', 'Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n'],
-    ['wrong chunks', 'Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nxyz\r\n'],
-  ])('of an answer with %s is an error to its reader', async (_name, rest) => {
+    ['a length', 'Content-Length: 10\r\n\r\nabc', ''],
+    ['chunks', 'Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n', ''],
+    ['wrong chunks', 'Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n', 'xyz\r\n'],
+  ])('of an answer with %s is an error to its reader', async (_name, rest, end) => {
     const api = await startRawServer((raw) => {
       void raw
         .until((text) => text.includes('\r\n\r\n'))
         .then(() => {
           raw.write(`HTTP/1.1 200 OK\r\n${rest}`);
-          setTimeout(() => raw.socket.destroy(), 50);
+          setTimeout(() => {
+            raw.write(end);
+            raw.socket.destroySoon();
+          }, 50);
         });
     });
     try {

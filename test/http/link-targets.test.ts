@@ -20,6 +20,8 @@ describe('a rewritten link', () => {
     ['https://api.example/v4?page=2', 'http://gate.internal:8080/?page=2'],
     ['https://api.example/v4//evil.example', 'http://gate.internal:8080//evil.example'],
     ['//api.example/v4/items?a=b#c', 'http://gate.internal:8080/items?a=b#c'],
+    ['http://api.example/v4/items', 'http://gate.internal:8080/items'],
+    ['http://api.example:443/v4/items', 'http://gate.internal:8080/items'],
     ['https://api.example:443/v4/%7Ea?q=%C3%A9', 'http://gate.internal:8080/%7Ea?q=%C3%A9'],
   ])('%j becomes %j', (reference, expected) => {
     expect(rewriteLink(reference, MAP)).toBe(expected);
@@ -37,7 +39,8 @@ describe('a rewritten link', () => {
     'https://evil.example/v4/items',
     'https://api.example:444/v4/items',
     'https://user@api.example/v4/items',
-    'http://api.example/v4/items',
+    'http://api.example:444/v4/items',
+    'ftp://api.example/v4/items',
     'mailto:someone@api.example',
     'https://',
   ])('is not made of %j', (reference) => {

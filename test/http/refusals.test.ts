@@ -244,3 +244,19 @@ test('a request that is refused before it is complete can be sent to its end', a
   expect(refusalIn(raw.received)).toMatchObject({ status: 431 });
   expect(await gateway.log.wait('call', 1)).toHaveLength(1);
 });
+
+test('raw UTF-8 in a target is refused with a reason', async () => {
+  const { api, gateway } = await setUpApi(ok);
+  const received = await exchangeRaw(gateway.url, 'GET /caf\xc3\xa9 HTTP/1.1\r\nHost: a\r\n\r\n');
+  expect(received).toMatch(/^HTTP\/1\.1 400 [^]*percent-encoded[^]*HPE_INVALID_URL/);
+  expect(api.seen).toEqual([]);
+});
+
+test('the API receives a target byte for byte', async () => {
+  const { api, gateway } = await setUpApi(ok);
+  const targets = ['/%7Eme/%c3%a9?search=100%&re=a\\d', '/a?', 'http://headgate:8080/x?y'];
+  for (const target of targets) {
+    await exchangeRaw(gateway.url, `GET ${target} HTTP/1.1\r\nHost: headgate:8080\r\n${CLOSE}`);
+  }
+  expect(api.seen.map(({ url }) => url)).toEqual([targets[0], targets[1], '/x?y']);
+});

@@ -7,6 +7,7 @@ import { startApi, type Api, type ApiOptions } from '../support/api.ts';
 import { ask } from '../support/ask.ts';
 import { Certificates, type Certificate } from '../support/certificates.ts';
 import { startForwardProxy, type ForwardProxy } from '../support/forward-proxy.ts';
+import { FakeClock } from '../support/fake-clock.ts';
 import { setUpGateway, ok } from './setup.ts';
 
 const certificates = new Certificates();
@@ -172,8 +173,45 @@ describe('a proxy from the environment', () => {
     ['https://api.example', { HTTPS_PROXY: 'p:1', NO_PROXY: 'api.example:80' }, 'proxy'],
     ['http://[::1]:9', { HTTP_PROXY: 'p:1', NO_PROXY: '::1' }, 'direct'],
     ['http://[::1]:9', { HTTP_PROXY: 'p:1', NO_PROXY: '[::1]:9' }, 'direct'],
+    ['http://10.1.2.3', { HTTP_PROXY: 'p:1', NO_PROXY: 'x, 10.0.0.0/8' }, 'direct'],
+    ['http://11.1.2.3', { HTTP_PROXY: 'p:1', NO_PROXY: '10.0.0.0/8' }, 'proxy'],
+    ['http://10.1.2.3', { HTTP_PROXY: 'p:1', NO_PROXY: '10.9.9.9/8' }, 'direct'],
+    ['http://10.1.2.3', { HTTP_PROXY: 'p:1', NO_PROXY: '10.1.2.2/31' }, 'direct'],
+    ['http://10.1.2.3', { HTTP_PROXY: 'p:1', NO_PROXY: '10.1.2.3/32' }, 'direct'],
+    ['http://10.1.2.3', { HTTP_PROXY: 'p:1', NO_PROXY: '10.1.2.2/32' }, 'proxy'],
+    ['http://10.1.2.3', { HTTP_PROXY: 'p:1', NO_PROXY: '0.0.0.0/0' }, 'direct'],
+    ['http://10.1.2.3', { HTTP_PROXY: 'p:1', NO_PROXY: '10.0.0.0/33' }, 'proxy'],
+    ['http://10.1.2.3', { HTTP_PROXY: 'p:1', NO_PROXY: '::/0' }, 'proxy'],
+    ['http://[fd00:1::2]', { HTTP_PROXY: 'p:1', NO_PROXY: 'fd00::/8' }, 'direct'],
+    ['http://[fd00:1::2]', { HTTP_PROXY: 'p:1', NO_PROXY: '[fd00:1::]/32' }, 'direct'],
+    ['http://[fe00:1::2]', { HTTP_PROXY: 'p:1', NO_PROXY: 'fd00::/8' }, 'proxy'],
+    ['http://a.example', { HTTP_PROXY: 'p:1', NO_PROXY: '0.0.0.0/0' }, 'proxy'],
     ['http://a.example', { HTTP_PROXY: 'socks5://p:1' }, 'bad'],
   ])('%s with %j: %s', (origin, env, kind) => {
     expect(proxyFor(env, origin).kind).toBe(kind);
+  });
+});
+
+describe('a socket to the API', () => {
+  const setUp = async (settings: Record<string, string>) => {
+    const clock = new FakeClock();
+    const api = await apiWith();
+    const gateway = await setUpGateway(api.url, settings, { clock });
+    return { api, gateway, clock };
+  };
+
+  test('serves a bounded number of requests', async () => {
+    const { api, gateway } = await setUp({ HEADGATE_UPSTREAM_SOCKET_REQUESTS: '3' });
+    for (let i = 0; i < 7; i++) expect((await ask(`${gateway.url}/a`)).status).toBe(200);
+    expect(api.connections).toBe(3);
+  });
+
+  test('is closed behind the answer with which it has reached its age', async () => {
+    const { api, gateway, clock } = await setUp({ HEADGATE_UPSTREAM_SOCKET_AGE: '10s' });
+    for (const connections of [1, 1, 1, 2, 2]) {
+      const { status, text } = await ask(`${gateway.url}/a`);
+      expect([status, text, api.connections]).toEqual([200, 'ok', connections]);
+      clock.advance(5000);
+    }
   });
 });

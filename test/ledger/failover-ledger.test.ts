@@ -23,6 +23,7 @@ describe('a failover ledger', () => {
   let belief: ConfiguredLimit | undefined;
   /** Whether probes find the server away. */
   let isAway: boolean;
+  let renewals = 0;
 
   beforeAll(async () => {
     fleet = await Replicas.start();
@@ -34,6 +35,7 @@ describe('a failover ledger', () => {
     lines = [];
     modes = [];
     isAway = false;
+    renewals = 0;
     belief = undefined;
     shared = fleet.add('r1');
     const socketPermits = new FakePermits(100);
@@ -56,6 +58,7 @@ describe('a failover ledger', () => {
         if (isAway) throw new Error('still away');
         if (bucketId !== undefined) await shared.ledger.probe(bucketId);
       },
+      renew: () => renewals++,
       clock,
       random: () => 0.5,
       log: makeLog({
@@ -97,6 +100,22 @@ describe('a failover ledger', () => {
   function granted(all: readonly Asked[]): number {
     return all.filter(({ state }) => state.kind === 'granted').length;
   }
+
+  test('opens the connections again when probes have failed for long', async () => {
+    await opened(90, 60);
+    lose();
+    await fleet.pass(2000);
+    expect(renewals).toBe(0);
+    await fleet.pass(10_000);
+    expect(renewals).toBe(1);
+    await fleet.pass(60_000);
+    expect(renewals).toBeGreaterThan(1);
+    isAway = false;
+    await fleet.pass(20_000);
+    const before = renewals;
+    await fleet.pass(60_000);
+    expect(renewals).toBe(before);
+  });
 
   test('spends a share of the budget while the shared ledger is away', async () => {
     await opened(90, 60);

@@ -31,6 +31,7 @@ async function startIdentifying(withKeys: boolean): Promise<string> {
     callerOfKey: withKeys ? makeCallerOfKey(KEYS, Buffer.from('random')) : undefined,
     isOurHost: () => true,
     forwardedBy: () => undefined,
+    callerAddress: () => '127.0.0.1',
     authThrottle: new AuthThrottle({ clock: new FakeClock(), report: () => undefined }),
   });
   const server = createServer((incoming, outgoing) => {

@@ -64,7 +64,7 @@ export function connectRedis(options: RedisConnectionOptions): RedisClient {
     // itself, a refusal or a disconnection at that moment would be an unhandled rejection.
     autoResubscribe: false,
     // After a failover the old master may still answer, and refuse to write.
-    reconnectOnError: ({ message }: Error) => message.startsWith('READONLY'),
+    reconnectOnError: ({ message }: Error) => isReadOnly(message),
   } satisfies RedisOptions;
   const retry = (times: number): number => Math.min(times * RECONNECT_MS.step, RECONNECT_MS.most);
   const client = open();
@@ -115,6 +115,19 @@ export function connectRedis(options: RedisConnectionOptions): RedisClient {
         return topology satisfies never;
     }
   }
+}
+
+/**
+ * Whether an error reply comes from a replica, which does not write. Redis 6.2 wraps the error of a
+ * command in one of the script that called it.
+ */
+export function isReadOnly(message: string): boolean {
+  return /^READONLY\b| -READONLY\b/.test(message);
+}
+
+/** Closes a connection that may lead to the wrong server, and opens it again. */
+export function renew(client: RedisClient): void {
+  if (client.status === 'ready') client.disconnect(true);
 }
 
 /** Reconnects a client that has stopped for good, as it does during some failovers. */

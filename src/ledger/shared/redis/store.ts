@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import type { Result } from 'ioredis';
 import { z } from 'zod';
-import { connectRedis, revive, type RedisConnectionOptions } from './connection.ts';
+import { connectRedis, renew, revive, type RedisConnectionOptions } from './connection.ts';
 import { BucketTrouble } from '../bucket-trouble.ts';
 import { bucketKeys, STEP_KEYS, stepScript } from '../script/step-script.ts';
 
@@ -18,6 +18,8 @@ export interface RedisStore {
   step(bucketId: string, batch: string): Promise<unknown>;
   /** Announces this replica; `proposal` is the key that it proposes for bucket names, or ''. */
   presence(proposal: string): Promise<Presence>;
+  /** Opens the connections again, which may lead to a server that was replaced. */
+  renew(): void;
   close(): void;
 }
 
@@ -78,6 +80,9 @@ export function openRedisStore(options: RedisStoreOptions): RedisStore {
       const reply = await client.headgatePresence(...keys, replica, proposal);
       const [replicas, agreedKey] = presenceReply.parse(reply);
       return { replicas, agreedKey: agreedKey === '' ? undefined : agreedKey };
+    },
+    renew() {
+      for (const each of [client, subscriber]) renew(each);
     },
     close() {
       client.disconnect();

@@ -1,0 +1,137 @@
+import type { Socket } from 'node:net';
+import { beginsWithPlainHead, closingHead, repairHead } from '../http/answer-head.ts';
+import type { Clock } from '../util/clock.ts';
+
+/** A longer head is left to the parser to reject. */
+const MAX_HEAD_BYTES = 128 * 1024;
+const REQUEST_LINE_END = ' HTTP/1.1\r\n';
+const INTERIM = /^HTTP\/1\.[01] 1(\d\d)/;
+const EMPTY_LINE = '\n\r\n';
+/** The other side has closed the connection, or reset it. */
+const CLOSED: ReadonlySet<unknown> = new Set(['EPIPE', 'ECONNRESET']);
+
+/** How long a socket is used. */
+export interface SocketLimits {
+  readonly clock: Clock;
+  readonly maxAgeMs: number;
+  readonly maxRequests: number;
+}
+
+type WriteCallback = (error?: Error | null) => void;
+
+/**
+ * Makes a socket to the API take what every common client takes of an answer. It works between the
+ * socket and the HTTP client library, which has no settings for it.
+ *
+ * - Heads are repaired before the library's strict parser reads them (`http/answer-head.ts`), and an
+ *   interim `100 Continue`, for which Headgate never asks, is dropped.
+ * - An answer that has arrived is read although the API did not read the whole request, closed the
+ *   connection and reset it: a failed write does not close the socket before that.
+ * - A socket that has reached its age or number of requests is closed after its answer, so that
+ *   Headgate resolves the API's name again.
+ *
+ * The library writes the head of a request as one string and has one request at a time on a socket,
+ * so the first bytes after such a write are the head of an answer.
+ */
+export function makeLenient(socket: Socket, { clock, maxAgeMs, maxRequests }: SocketLimits): void {
+  const expiresAt = clock.now() + maxAgeMs;
+  let requests = 0;
+  const push = socket.push.bind(socket);
+  const write = socket._write.bind(socket);
+  const writeMany = socket._writev?.bind(socket);
+  let awaitsHead = false;
+  let hasEnded = false;
+  let partialHead: Buffer | undefined;
+  let onWritten: WriteCallback | undefined;
+  let writeError: Error | undefined;
+
+  /** Passes `bytes`, which begin with the head of an answer, to the library. */
+  function pushHead(bytes: Buffer): boolean {
+    const isLast = requests >= maxRequests || clock.now() >= expiresAt;
+    if (!isLast && beginsWithPlainHead(bytes)) {
+      awaitsHead = false;
+      return push(bytes);
+    }
+    let rest = bytes;
+    for (;;) {
+      const head = headOf(rest);
+      if (head === undefined) {
+        if (rest.length > MAX_HEAD_BYTES) break;
+        partialHead = rest.length === 0 ? undefined : rest;
+        return true;
+      }
+      const [, interim] = INTERIM.exec(head) ?? [];
+      if (interim === undefined || interim === '01') {
+        awaitsHead = false;
+        const repaired = isLast ? closingHead(repairHead(head)) : repairHead(head);
+        if (repaired === head) return push(rest);
+        const body = rest.subarray(head.length);
+        return push(Buffer.concat([Buffer.from(repaired, 'latin1'), body]));
+      }
+      if (interim !== '00') push(rest.subarray(0, head.length));
+      rest = rest.subarray(head.length);
+    }
+    awaitsHead = false;
+    return push(rest);
+  }
+
+  socket.push = (chunk: unknown, encoding?: BufferEncoding): boolean => {
+    if (chunk === null) return pushEnd();
+    if (!awaitsHead || !(chunk instanceof Buffer)) return push(chunk, encoding);
+    const bytes = partialHead === undefined ? chunk : Buffer.concat([partialHead, chunk]);
+    partialHead = undefined;
+    return pushHead(bytes);
+  };
+
+  function pushEnd(): boolean {
+    hasEnded = true;
+    if (partialHead !== undefined) push(partialHead);
+    partialHead = undefined;
+    // No answer has arrived, so what matters is that the request is incomplete.
+    if (writeError !== undefined && awaitsHead) {
+      socket.destroy(writeError);
+      return false;
+    }
+    return push(null);
+  }
+
+  /** One for all writes of the socket, which come one after the other. */
+  function written(error?: Error | null): void {
+    if (error && !hasEnded && 'code' in error && CLOSED.has(error.code)) {
+      // What has arrived is still there to be read, and then the end.
+      writeError = error;
+      return;
+    }
+    onWritten?.(error);
+  }
+
+  /** Looks for the head of a request in what is written. */
+  function look(chunk: unknown): void {
+    if (typeof chunk !== 'string' || !chunk.includes(REQUEST_LINE_END)) return;
+    awaitsHead = true;
+    requests++;
+  }
+
+  socket._write = (chunk: unknown, encoding, callback) => {
+    look(chunk);
+    onWritten = callback;
+    write(chunk, encoding, written);
+  };
+  if (writeMany !== undefined) {
+    socket._writev = (chunks, callback) => {
+      look(chunks[0]?.chunk);
+      onWritten = callback;
+      writeMany(chunks, written);
+    };
+  }
+}
+
+/** The head at the start of `bytes` with its empty line; `undefined` if it is incomplete. */
+function headOf(bytes: Buffer): string | undefined {
+  const at = bytes.indexOf(EMPTY_LINE, 0, 'latin1');
+  const end = at === -1 ? bytes.length : at + EMPTY_LINE.length;
+  const text = bytes.toString('latin1', 0, end);
+  const bare = text.indexOf('\n\n');
+  if (bare !== -1) return text.slice(0, bare + 2);
+  return at === -1 ? undefined : text;
+}
