@@ -75,8 +75,9 @@ export interface Lease {
  *
  * Times end in `At` or `Until` and are in milliseconds on the ledger's clock, unless stated
  * otherwise; a time that is not known is undefined. The record has only plain data: the ledger in
- * this process keeps it in memory, and the one in Redis packs it. The functions beside it are the
- * only code that changes it. They are also generated into Lua (`npm run lua`).
+ * this process keeps it in memory, and the one in Redis packs it. Only the functions of this folder
+ * change it, except that a ledger counts `inFlight` and sets `offsetMs`. They are also generated into
+ * Lua (`npm run lua`).
  */
 export interface Bucket {
   phase: 'unopened' | 'unmetered' | 'metered';

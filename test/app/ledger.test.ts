@@ -112,8 +112,14 @@ const FAULTS_OF_A_BUCKET: Fault[] = [
   [
     'has an invalid state',
     /attempt to index/,
-    (client) => client.hset('h:{b}:state', 'layout', 3, 'revision', 'x', 'bucket', 'nonsense'),
+    (client) => client.hset('h:{b}:state', 'layout', 4, 'revision', 'x', 'state', 'nonsense'),
   ],
+  [
+    'has an invalid record of its budget',
+    /attempt to/,
+    (client) => client.hset('h:{b}:state', 'bucket', 'nonsense'),
+  ],
+  ['has invalid slots', /attempt to/, (client) => client.hset('h:{b}:state', 'slots', 'nonsense')],
   [
     'has a state of an unknown layout',
     /layout 99/,

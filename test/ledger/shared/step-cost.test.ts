@@ -1,8 +1,14 @@
 // @module-tag needs-redis-server
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { readReply, type StepBatch, type StepTicket } from '../../../src/ledger/shared/wire.ts';
+import { bucketKeys } from '../../../src/ledger/shared/script/step-script.ts';
+import {
+  readReply,
+  type StepBatch,
+  type StepSettled,
+  type StepTicket,
+} from '../../../src/ledger/shared/wire.ts';
 import { startRedis, type RedisServer } from '../../support/redis-server.ts';
-import { makeTimedStep } from '../../support/redis-step.ts';
+import { makeTimedStep, PREFIX } from '../../support/redis-step.ts';
 
 const AT_MS = 1_790_000_000_000;
 const FLOWS = 20;
@@ -94,6 +100,33 @@ describe('the cost of a step', () => {
     let waiting = 0;
     while (waiting < 100_000) waiting = (await step({ tickets: tickets(256) })).numbers.waiting;
     expect(await costs()).toEqual(short);
+  });
+
+  test('does not grow with the slots, up to 4,000', async () => {
+    /** A call in a sliding log: each answer reports a reset of its own. */
+    const call = async (number: number): Promise<number> => {
+      const { granted } = await step({ tickets: tickets(1) });
+      const report = {
+        status: 200,
+        limit: 5000,
+        remaining: 5000 - number,
+        resetIn: 60_000 + number,
+      };
+      const observation = { ...report, sameWithin: 0, uncertainty: 0, random: 0 };
+      const settled = granted.map(([id, kind, observations, trusted]): StepSettled => {
+        return [id, kind, observations, trusted, 'answered', observation];
+      });
+      return commandsIn({ settled });
+    };
+    const few = await call(1);
+    const commands = new Set<number>();
+    for (let number = 2; number <= 4000; number++) commands.add(await call(number));
+    // The step that begins a chunk stores the one before it.
+    expect(Math.max(...commands)).toBeLessThanOrEqual(few + 1);
+    const key = bucketKeys(PREFIX, 'b')[0] ?? '';
+    const sizes = (await redis.client.hvalsBuffer(key)).map((value) => value.length);
+    // What a step reads and writes of them: the list of the chunks, and at most two chunks.
+    expect(Math.max(...sizes)).toBeLessThan(2000);
   });
 
   test('is bounded when many tickets can be granted at once', async () => {
