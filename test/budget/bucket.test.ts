@@ -127,6 +127,15 @@ describe('a metered bucket', () => {
     expect(bucket.view(later)).toMatchObject({ remaining: 0, leases: 0 });
   });
 
+  test('counts a lost request as spent, also the last one that remained', () => {
+    const { bucket, now } = opened(1);
+    const [lease] = grantAll(bucket, now);
+    if (lease === undefined) throw new Error('expected a grant');
+    bucket.lost(lease, now);
+    expect(bucket.view(now)).toMatchObject({ remaining: 0, leases: 0 });
+    expect(grantAll(bucket, now + 50)).toEqual([]);
+  });
+
   test('grants one canary after a reset, and the other requests when it is answered', () => {
     const { bucket } = opened(0);
     const refill = T0 + 60_000;
@@ -414,6 +423,23 @@ describe('a forecast', () => {
     expect(bucket.eta(12, now)).toBe(T0 + 60_000);
     expect(bucket.eta(13, now)).toBe(T0 + 120_000);
     expect(bucket.eta(23, now)).toBe(T0 + 180_000);
+  });
+
+  test('follows the slots of each period in a sliding log', () => {
+    const bucket = new LocalBudget(T0);
+    for (const [at, remaining] of [
+      [0, 2],
+      [1000, 1],
+      [2000, 0],
+    ] as const) {
+      bucket.advance(T0 + at, NO_OFFSET);
+      const lease = bucket.grant(T0 + at);
+      answerAll(bucket, [lease], T0 + at + 50, { limit: 3, remaining, resetAt: T0 + at + 60_000 });
+    }
+    const now = T0 + 3000;
+    bucket.advance(now, NO_OFFSET);
+    const etas = [1, 2, 3, 4, 5, 6, 7].map((rank) => (bucket.eta(rank, now) ?? 0) - T0);
+    expect(etas).toEqual([60_000, 61_000, 62_000, 120_000, 121_000, 122_000, 180_000]);
   });
 
   test('is undefined for an unopened bucket', () => {
