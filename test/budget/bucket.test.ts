@@ -64,6 +64,16 @@ describe('an unopened bucket', () => {
     expect(sentAt).toEqual([0, 1000, 3000, 7000]);
   });
 
+  test('repeats a first request at once if it was not sent, although another one is in flight', () => {
+    const bucket = new LocalBudget(T0);
+    grantAll(bucket, T0);
+    const [unsent] = grantAll(bucket, T0 + 1000);
+    if (unsent === undefined) throw new Error('expected a second first request');
+    expect(grantAll(bucket, T0 + 1001)).toEqual([]);
+    bucket.unsent(unsent);
+    expect(grantAll(bucket, T0 + 1001).map(({ kind }) => kind)).toEqual(['first']);
+  });
+
   test.each([401, 403, 404, 406, 502])('is not opened by a %d without rate headers', (status) => {
     const bucket = new LocalBudget(T0);
     answerAll(bucket, grantAll(bucket, T0), T0 + 50, { status });
@@ -134,6 +144,30 @@ describe('a metered bucket', () => {
     bucket.lost(lease, now);
     expect(bucket.view(now)).toMatchObject({ remaining: 0, leases: 0 });
     expect(grantAll(bucket, now + 50)).toEqual([]);
+  });
+
+  test('asks with a canary after two seconds if the last operation is lost and no reset is known', () => {
+    const bucket = new LocalBudget(T0);
+    answerAll(bucket, grantAll(bucket, T0), T0, { limit: 2, remaining: 1 });
+    bucket.advance(T0 + 2000, NO_OFFSET);
+    const lease = bucket.grant(T0 + 2000);
+    expect(lease.kind).toBe('regular');
+    bucket.lost(lease, T0 + 2000);
+    expect(bucket.nextWakeAt(T0 + 2000)).toBe(T0 + 4000);
+    expect(grantAll(bucket, T0 + 4000).map(({ kind }) => kind)).toEqual(['canary']);
+  });
+
+  test('asks after 1, 2, 4 … s while nothing remains and no reset is known', () => {
+    const bucket = new LocalBudget(T0);
+    const nothing = { limit: 5, remaining: 0 };
+    answerAll(bucket, grantAll(bucket, T0), T0, nothing);
+    const askedAt: number[] = [];
+    for (let now = T0; now < T0 + 20_000; now += 100) {
+      const leases = grantAll(bucket, now);
+      if (leases.length > 0) askedAt.push(now - T0);
+      answerAll(bucket, leases, now, nothing);
+    }
+    expect(askedAt).toEqual([1000, 3000, 7000, 15_000]);
   });
 
   test('grants one canary after a reset, and the other requests when it is answered', () => {
