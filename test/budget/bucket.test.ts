@@ -376,6 +376,36 @@ describe('a 429', () => {
     expect(grantAll(bucket, T0 + 70_000).length).toBeGreaterThan(0);
   });
 
+  describe('to one of two requests in flight, while the other one is answered with some remaining', () => {
+    const resetAt = T0 + 60_000;
+
+    function refusedAndAnswered(retryAt?: number): { bucket: LocalBudget; now: number } {
+      const { bucket, now } = opened(9);
+      const [refused, answered, ...others] = grantAll(bucket, now);
+      if (refused === undefined || answered === undefined) throw new Error('expected two grants');
+      for (const other of others) bucket.unsent(other);
+      const refusal = { status: 429, limit: 10, remaining: 0, resetAt };
+      answerAll(bucket, [refused], now, {
+        ...refusal,
+        ...(retryAt === undefined ? {} : { retryAt }),
+      });
+      expect(grantAll(bucket, now)).toEqual([]);
+      answerAll(bucket, [answered], now, { limit: 10, remaining: 4, resetAt: resetAt + 1000 });
+      return { bucket, now };
+    }
+
+    test('blocks no longer', () => {
+      const { bucket, now } = refusedAndAnswered();
+      expect(grantAll(bucket, now)).toHaveLength(4);
+    });
+
+    test('blocks until its Retry-After, which forecasts include', () => {
+      const { bucket, now } = refusedAndAnswered(T0 + 70_000);
+      expect(grantAll(bucket, now)).toEqual([]);
+      expect(bucket.eta(1, now)).toBe(T0 + 70_000);
+    });
+  });
+
   test('that reports something remaining blocks nothing', () => {
     const { bucket, now } = opened(5);
     const [lease, ...others] = grantAll(bucket, now);
