@@ -75,8 +75,9 @@ export interface Lease {
  *
  * Times end in `At` or `Until` and are in milliseconds on the ledger's clock, unless stated
  * otherwise; a time that is not known is undefined. The record has only plain data: the ledger in
- * this process keeps it in memory, and the one in Redis packs it. The functions beside it are the
- * only code that changes it. They are also generated into Lua (`npm run lua`).
+ * this process keeps it in memory, and the one in Redis packs it. Only the functions of this folder
+ * change it, except that a ledger counts `inFlight` and sets `offsetMs`. They are also generated into
+ * Lua (`npm run lua`).
  */
 export interface Bucket {
   phase: 'unopened' | 'unmetered' | 'metered';
@@ -159,7 +160,7 @@ export interface Bucket {
   /** When a further first request may be granted, and the delay of the one after it. */
   nextFirstAt: number;
   firstWaitMs: number;
-  /** How many requests the API took since the last refusal that told nothing of a budget. */
+  /** How many requests the API took since the last refusal that reported no budget. */
   taken: number;
   /** How many it took before that refusal; 0 when there was none, or when it is forgotten. */
   expected: number;

@@ -1,5 +1,5 @@
 import type { Bucket } from './bucket.ts';
-import { addSlot, observationsToRemember } from './refill.ts';
+import { addSlot, observationsToRemember, periodMs } from './refill.ts';
 import {
   makeShare,
   shareObserved,
@@ -10,7 +10,6 @@ import {
 import { addSlots, keepLastSlots } from './slots.ts';
 import { holdOthers, scheduleCanary } from './trials.ts';
 import { addToMax } from './windowed-max.ts';
-import { periodMs } from './refill.ts';
 
 /** What another ledger, or another state of this one, knew of a budget. All times are on our clock. */
 export interface KnownBudget {

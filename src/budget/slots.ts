@@ -147,12 +147,12 @@ export function keepLastSlots(slots: Slots, count: number): void {
       const { times, counts } = chunk;
       let taken = 0;
       let head = slots.head;
-      while ((counts[head] ?? 0) <= excess) {
+      while ((counts[head] ?? Infinity) <= excess) {
         taken += counts[head] ?? 0;
         excess -= counts[head] ?? 0;
         head++;
       }
-      if (excess > 0) {
+      if (excess > 0 && head < times.length) {
         counts[head] = (counts[head] ?? 0) - excess;
         chunk.isChanged = true;
       }

@@ -65,6 +65,16 @@ describe('an unopened bucket', () => {
     expect(sentAt).toEqual([0, 1000, 3000, 7000]);
   });
 
+  test('repeats a first request at once if it was not sent, although another one is in flight', () => {
+    const bucket = new LocalBudget(T0);
+    grantAll(bucket, T0);
+    const [unsent] = grantAll(bucket, T0 + 1000);
+    if (unsent === undefined) throw new Error('expected a second first request');
+    expect(grantAll(bucket, T0 + 1001)).toEqual([]);
+    bucket.unsent(unsent);
+    expect(grantAll(bucket, T0 + 1001).map(({ kind }) => kind)).toEqual(['first']);
+  });
+
   test.each([401, 403, 404, 406, 502])('is not opened by a %d without rate headers', (status) => {
     const bucket = new LocalBudget(T0);
     answerAll(bucket, grantAll(bucket, T0), T0 + 50, { status });
@@ -126,6 +136,39 @@ describe('a metered bucket', () => {
     );
     // The other request may have reached the API after this one, and be missing in its number.
     expect(bucket.view(later)).toMatchObject({ remaining: 0, leases: 0 });
+  });
+
+  test('counts a lost request as spent, also the last one that remained', () => {
+    const { bucket, now } = opened(1);
+    const [lease] = grantAll(bucket, now);
+    if (lease === undefined) throw new Error('expected a grant');
+    bucket.lost(lease, now);
+    expect(bucket.view(now)).toMatchObject({ remaining: 0, leases: 0 });
+    expect(grantAll(bucket, now + 50)).toEqual([]);
+  });
+
+  test('asks with a canary after two seconds if the last operation is lost and no reset is known', () => {
+    const bucket = new LocalBudget(T0);
+    answerAll(bucket, grantAll(bucket, T0), T0, { limit: 2, remaining: 1 });
+    bucket.advance(T0 + 2000, NO_OFFSET);
+    const lease = bucket.grant(T0 + 2000);
+    expect(lease.kind).toBe('regular');
+    bucket.lost(lease, T0 + 2000);
+    expect(bucket.nextWakeAt(T0 + 2000)).toBe(T0 + 4000);
+    expect(grantAll(bucket, T0 + 4000).map(({ kind }) => kind)).toEqual(['canary']);
+  });
+
+  test('asks after 1, 2, 4 … s while nothing remains and no reset is known', () => {
+    const bucket = new LocalBudget(T0);
+    const nothing = { limit: 5, remaining: 0 };
+    answerAll(bucket, grantAll(bucket, T0), T0, nothing);
+    const askedAt: number[] = [];
+    for (let now = T0; now < T0 + 20_000; now += 100) {
+      const leases = grantAll(bucket, now);
+      if (leases.length > 0) askedAt.push(now - T0);
+      answerAll(bucket, leases, now, nothing);
+    }
+    expect(askedAt).toEqual([1000, 3000, 7000, 15_000]);
   });
 
   test('grants one canary after a reset, and the other requests when it is answered', () => {
@@ -334,6 +377,36 @@ describe('a 429', () => {
     expect(grantAll(bucket, T0 + 70_000).length).toBeGreaterThan(0);
   });
 
+  describe('to one of two requests in flight, while the other one is answered with some remaining', () => {
+    const resetAt = T0 + 60_000;
+
+    function refusedAndAnswered(retryAt?: number): { bucket: LocalBudget; now: number } {
+      const { bucket, now } = opened(9);
+      const [refused, answered, ...others] = grantAll(bucket, now);
+      if (refused === undefined || answered === undefined) throw new Error('expected two grants');
+      for (const other of others) bucket.unsent(other);
+      const refusal = { status: 429, limit: 10, remaining: 0, resetAt };
+      answerAll(bucket, [refused], now, {
+        ...refusal,
+        ...(retryAt === undefined ? {} : { retryAt }),
+      });
+      expect(grantAll(bucket, now)).toEqual([]);
+      answerAll(bucket, [answered], now, { limit: 10, remaining: 4, resetAt: resetAt + 1000 });
+      return { bucket, now };
+    }
+
+    test('blocks no longer', () => {
+      const { bucket, now } = refusedAndAnswered();
+      expect(grantAll(bucket, now)).toHaveLength(4);
+    });
+
+    test('blocks until its Retry-After, which forecasts include', () => {
+      const { bucket, now } = refusedAndAnswered(T0 + 70_000);
+      expect(grantAll(bucket, now)).toEqual([]);
+      expect(bucket.eta(1, now)).toBe(T0 + 70_000);
+    });
+  });
+
   test('that reports something remaining blocks nothing', () => {
     const { bucket, now } = opened(5);
     const [lease, ...others] = grantAll(bucket, now);
@@ -476,6 +549,23 @@ describe('a forecast', () => {
     answerAll(bucket, [lease], T0 + 30, { limit: 60, remaining: 0, resetAt: T0 + 60_000 });
     expect(bucket.eta(60, T0 + 30)).toBe(T0 + 60_000);
     expect(bucket.eta(61, T0 + 30)).toBeLessThan(T0 + 121_000);
+  });
+
+  test('follows the slots of each period in a sliding log', () => {
+    const bucket = new LocalBudget(T0);
+    for (const [at, remaining] of [
+      [0, 2],
+      [1000, 1],
+      [2000, 0],
+    ] as const) {
+      bucket.advance(T0 + at, NO_OFFSET);
+      const lease = bucket.grant(T0 + at);
+      answerAll(bucket, [lease], T0 + at + 50, { limit: 3, remaining, resetAt: T0 + at + 60_000 });
+    }
+    const now = T0 + 3000;
+    bucket.advance(now, NO_OFFSET);
+    const etas = [1, 2, 3, 4, 5, 6, 7].map((rank) => (bucket.eta(rank, now) ?? 0) - T0);
+    expect(etas).toEqual([60_000, 61_000, 62_000, 120_000, 121_000, 122_000, 180_000]);
   });
 
   test('is undefined for an unopened bucket', () => {

@@ -217,6 +217,19 @@ describe('a share', () => {
     expect(grantAll(bucket, T0)).toBe(3);
   });
 
+  test('forecasts that it may borrow while exactly one operation remains for each replica', () => {
+    const bucket = shareOf(90, { own: 30, remaining: 5 });
+    let now = T0 + 1000;
+    for (let lost = 0; lost < 2; lost++) {
+      bucket.advance(now, NO_OFFSET);
+      bucket.lost(bucket.grant(now), now);
+      now = bucket.nextWakeAt(now);
+    }
+    const paceMs = PERIOD_MS / 90;
+    expect(now).toBeCloseTo(T0 + 1000 + 2 * paceMs);
+    expect(bucket.eta(1, now - 1)).toBe(now);
+  });
+
   test('forecasts the reserved operation, and what it may borrow', () => {
     const bucket = shareOf(90, { own: 0, remaining: 90 });
     expect(grantAll(bucket, T0)).toBe(29);

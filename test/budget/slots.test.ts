@@ -86,6 +86,15 @@ describe('the slots', () => {
     expect(Math.max(...lateBy)).toBeLessThanOrEqual(40);
   });
 
+  test('end a call although damaged data contradicts itself, which must not stop Redis', () => {
+    const slots = makeSlots();
+    for (let i = 0; i < 3; i++) addSlots(slots, i, 1, 0);
+    slots.size = 99;
+    slots.totals[0] = 99;
+    keepLastSlots(slots, 50);
+    expect(slotEntries(slots)).toEqual([]);
+  });
+
   test('are empty after clear', () => {
     const slots = makeSlots();
     addSlots(slots, 1, 1, 10);

@@ -19,8 +19,10 @@ const lock = z
   .parse(JSON.parse(read('package-lock.json')));
 
 const production = Object.entries(lock.packages)
-  // A link is to a folder of the project, which has an entry of its own.
-  .filter(([path, { dev, link }]) => path !== '' && dev !== true && link !== true)
+  // The project's own folders, and the links to them, are no packages of others.
+  .filter(
+    ([path, { dev, link }]) => path.includes('node_modules/') && dev !== true && link !== true,
+  )
   .map(([path, facts]) => ({ facts, name: path.replace(/^.*node_modules\//, '') }));
 
 describe('the production dependencies', () => {

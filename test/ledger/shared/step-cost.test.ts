@@ -113,8 +113,9 @@ describe('the cost of a step', () => {
         resetIn: 60_000 + number,
       };
       const observation = { ...report, sameWithin: 0, uncertainty: 0, random: 0 };
-      const settled: StepSettled[] = [];
-      for (const entry of granted) settled.push([...entry, 'answered', observation]);
+      const settled = granted.map(([id, kind, observations, trusted]): StepSettled => {
+        return [id, kind, observations, trusted, 'answered', observation];
+      });
       return commandsIn({ settled });
     };
     const few = await call(1);

@@ -780,12 +780,12 @@ keepLastSlots = function(slots, count)
             local counts = chunk.counts
             local taken = 0
             local head = slots.head
-            while (counts[head + 1] or 0) <= excess do
+            while (counts[head + 1] or math.huge) <= excess do
                 taken = taken + (counts[head + 1] or 0)
                 excess = excess - (counts[head + 1] or 0)
                 head = head + 1
             end
-            if excess > 0 then
+            if excess > 0 and head < #times then
                 counts[head + 1] = (counts[head + 1] or 0) - excess
                 chunk.isChanged = true
             end
