@@ -18,14 +18,20 @@ import {
   toLocal,
 } from './refill.ts';
 import { shareObserved, shareOfLimit, shareOfRemaining, totalLimit } from './share.ts';
-import { FORCED_UNDER_RETRY_AFTER_MS, holdOthers, scheduleCanary } from './trials.ts';
+import {
+  FORCED_UNDER_RETRY_AFTER_MS,
+  MAX_FORCED_AFTER_MS,
+  holdOthers,
+  scheduleCanary,
+} from './trials.ts';
 import { refusedByUnknownLimit, takenByApi } from './unknown-limit.ts';
 import { makeWindowedMax } from './windowed-max.ts';
 
 const FIRST_MARGIN_MS = 50;
 /** The factor that narrows the margin. */
 const MARGIN_DECAY = 0.99;
-const MAX_FORCED_AFTER_MS = 900_000;
+/** The longest time until a forced canary under a Retry-After: a day. */
+const MAX_FORCED_MS = 86_400_000;
 const MIN_GUESS_MS = 50;
 /** The first guess where other requests are in flight. */
 const WAIT_BESIDE_OTHERS_MS = 250;
@@ -202,9 +208,10 @@ function refused(
     blockedUntil !== undefined && blockedAt !== undefined && lease.grantedAt <= blockedAt;
   const hasRetryAfter = retryAt !== undefined && retryAt > now;
   if (lease.kind === 'canary') {
-    // An API that says when is asked again and again, but ever more rarely.
-    bucket.forcedAfterMs = hasRetryAfter
-      ? Math.max(bucket.forcedAfterMs, FORCED_UNDER_RETRY_AFTER_MS) * 2
+    // A canary that was forced under a Retry-After: the next one follows ever later.
+    const isForced = bucket.isRetryAfter && blockedUntil !== undefined && blockedUntil > now;
+    bucket.forcedAfterMs = isForced
+      ? Math.min(Math.max(bucket.forcedAfterMs, FORCED_UNDER_RETRY_AFTER_MS) * 2, MAX_FORCED_MS)
       : Math.min(bucket.forcedAfterMs * 2, MAX_FORCED_AFTER_MS);
   }
   // It was in flight before the current Retry-After, and adds nothing.

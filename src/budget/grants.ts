@@ -28,6 +28,13 @@ export function regularOffer(bucket: Bucket, now: number): GrantKind | undefined
   return inFlight === 0 && now >= checkAt(bucket) ? 'canary' : undefined;
 }
 
+/** Whether operations may be granted ahead of the requests that will spend them. */
+export function mayPrefetch(bucket: Bucket, now: number): boolean {
+  // Near an unknown limit, each grant depends on the answers before it.
+  if (bucket.phase !== 'metered' || bucket.expected > 0) return false;
+  return regularOffer(bucket, now) === 'regular';
+}
+
 /** Records `count` grants, which {@link offer} allowed. */
 export function granted(bucket: Bucket, kind: GrantKind, count: number, now: number): void {
   bucket.inFlight += count;

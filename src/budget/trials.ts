@@ -1,7 +1,9 @@
-import { FORCED_AFTER_MS, MAX_UNKNOWN_RESET_WAIT_MS, type Bucket } from './bucket.ts';
+import { MAX_UNKNOWN_RESET_WAIT_MS, type Bucket } from './bucket.ts';
 
 /** How long other requests wait for the canary's answer, after the uncertainty of the reset. */
 const HOLD_MS = 1000;
+/** The longest time without a grant, but under a Retry-After. */
+export const MAX_FORCED_AFTER_MS = 900_000;
 /** Under a Retry-After, a canary is forced after this time at first. */
 export const FORCED_UNDER_RETRY_AFTER_MS = 3_600_000;
 
@@ -36,6 +38,10 @@ export function scheduleCanary(bucket: Bucket, now: number): void {
 export function forcedCanaryAt(bucket: Bucket): number {
   const { blockedUntil, isRetryAfter, forcedAfterMs, lastGrantAt } = bucket;
   const isUnderRetryAfter = blockedUntil !== undefined && isRetryAfter;
-  const atLeastMs = isUnderRetryAfter ? FORCED_UNDER_RETRY_AFTER_MS : FORCED_AFTER_MS;
-  return lastGrantAt + Math.max(forcedAfterMs, atLeastMs);
+  return (
+    lastGrantAt +
+    (isUnderRetryAfter
+      ? Math.max(forcedAfterMs, FORCED_UNDER_RETRY_AFTER_MS)
+      : Math.min(forcedAfterMs, MAX_FORCED_AFTER_MS))
+  );
 }

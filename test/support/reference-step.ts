@@ -167,7 +167,7 @@ export class ReferenceStep {
   #prefetch({ all }: Prefetched, { wants, sequence }: StepBatch): number {
     const { limit, remaining, leases } = this.#bucket.view(this.#now);
     if (limit === undefined || remaining === undefined || this.#queue.size > 0) return 0;
-    if (this.#bucket.offer(this.#now) !== 'regular') return 0;
+    if (!this.#bucket.mayPrefetch(this.#now)) return 0;
     const available = remaining - leases;
     const max = Math.floor((available + this.#prefetchedCount) / 16);
     if (max < 8) return 0;

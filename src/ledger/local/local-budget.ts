@@ -8,7 +8,7 @@ import {
   type Lease,
 } from '../../budget/bucket.ts';
 import { eta } from '../../budget/forecast.ts';
-import { granted, lost, nextWakeAt, offer, unsent } from '../../budget/grants.ts';
+import { granted, lost, mayPrefetch, nextWakeAt, offer, unsent } from '../../budget/grants.ts';
 import { startShare, type KnownBudget } from '../../budget/known-budget.ts';
 import type { Observation, OffsetBounds } from '../../budget/observation.ts';
 import {
@@ -89,6 +89,11 @@ export class LocalBudget {
   /** Returns the kind of grant that a request can have now; `undefined` when it must wait. */
   offer(now: number): GrantKind | undefined {
     return offer(this.#bucket, now);
+  }
+
+  /** Whether operations may be granted ahead of the requests that will spend them. */
+  mayPrefetch(now: number): boolean {
+    return mayPrefetch(this.#bucket, now);
   }
 
   /** Grants one request. Throws when {@link offer} returns `undefined`. */

@@ -160,7 +160,11 @@ refused = function(bucket, lease, ____bindingPattern0, now, random)
     local isSameRefusal = blockedUntil ~= nil and blockedAt ~= nil and lease.grantedAt <= blockedAt
     local hasRetryAfter = retryAt ~= nil and retryAt > now
     if lease.kind == "canary" then
-        bucket.forcedAfterMs = hasRetryAfter and math.max(bucket.forcedAfterMs, 3600000) * 2 or math.min(bucket.forcedAfterMs * 2, 900000)
+        local isForced = bucket.isRetryAfter and blockedUntil ~= nil and blockedUntil > now
+        bucket.forcedAfterMs = isForced and math.min(
+            math.max(bucket.forcedAfterMs, 3600000) * 2,
+            86400000
+        ) or math.min(bucket.forcedAfterMs * 2, 900000)
     end
     if isSameRefusal and not hasRetryAfter and bucket.isRetryAfter then
         return
@@ -981,8 +985,7 @@ forcedCanaryAt = function(bucket)
     local forcedAfterMs = ____bucket_50.forcedAfterMs
     local lastGrantAt = ____bucket_50.lastGrantAt
     local isUnderRetryAfter = blockedUntil ~= nil and isRetryAfter
-    local atLeastMs = isUnderRetryAfter and 3600000 or 60000
-    return lastGrantAt + math.max(forcedAfterMs, atLeastMs)
+    return lastGrantAt + (isUnderRetryAfter and math.max(forcedAfterMs, 3600000) or math.min(forcedAfterMs, 900000))
 end,
 maxInFlight = function(____bindingPattern0)
     local ceiling
@@ -1200,6 +1203,12 @@ eta = function(bucket, rank, now)
 end,
 offer = function(bucket, now)
     return Model.regularOffer(bucket, now) or (now >= Model.forcedCanaryAt(bucket) and "canary" or nil)
+end,
+mayPrefetch = function(bucket, now)
+    if bucket.phase ~= "metered" or bucket.expected > 0 then
+        return false
+    end
+    return Model.regularOffer(bucket, now) == "regular"
 end,
 granted = function(bucket, kind, count, now)
     bucket.inFlight = bucket.inFlight + count

@@ -58,9 +58,7 @@ end
 
 -- Gives this replica up to `wanted` more. Returns their number.
 local function add(wanted)
-  if wanted <= 0 or queue.size > 0 or bucket.phase ~= 'metered' then return 0 end
-  if bucket.expected > 0 then return 0 end
-  if Model.regularOffer(bucket, now) ~= 'regular' then return 0 end
+  if wanted <= 0 or queue.size > 0 or not Model.mayPrefetch(bucket, now) then return 0 end
   local available = Model.available(bucket)
   local max = math.floor((available + total) / DIVISOR)
   local added = math.min(wanted, max - total, available, MAX_GRANTED)
