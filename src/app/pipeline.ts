@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Config } from '../config/config.ts';
 import type { ApiClock } from '../rate-headers/api-clock.ts';
+import { makeAnswerReader } from '../rate-headers/answer-reader.ts';
 import type { Random, Clock, EndOfTurn } from '../util/clock.ts';
 import type { AuthThrottle } from '../http/auth-throttle.ts';
 import { makeIsOurHost } from '../http/origin-check.ts';
@@ -13,6 +14,7 @@ import { makeIdentify } from '../gateway/identify.ts';
 import { makeRecord } from '../gateway/record.ts';
 import { makeRefuse, makeRespond } from '../gateway/respond.ts';
 import { makeRewrite } from '../gateway/link-rewrite.ts';
+import { LoneRefusals } from '../gateway/lone-refusals.ts';
 import type { Peers } from '../gateway/peers.ts';
 import { settlesOwn } from '../gateway/preflight.ts';
 import { makeWatchReading } from '../gateway/reading-watch.ts';
@@ -69,6 +71,8 @@ export function makePipelines(parts: PipelineParts): (config: Config) => Gateway
   const { credentialHash, atEndOfTurn, requestMemory, socketShare, peers } = parts;
   const watchReading = makeWatchReading({ clock, sendQueue: makeSendQueue(clock) });
   const settled = settlesOwn(ledger);
+  const readAnswer = makeAnswerReader();
+  const loneRefusals = new LoneRefusals();
   const keyHashKey = randomBytes(32);
   const ownId = `headgate-${randomBytes(4).toString('hex')}`;
 
@@ -101,7 +105,17 @@ export function makePipelines(parts: PipelineParts): (config: Config) => Gateway
       }),
       admit: makeAdmit({ ledger, clock, memory: requestMemory, socketPermits: upstream }),
       forward: makeForward({ upstream, lane, clock, token: () => token.current() }),
-      settle: makeSettle({ ...config, ledger: settled, apiClock, clock, random, log, observer }),
+      settle: makeSettle({
+        ...config,
+        ledger: settled,
+        readAnswer,
+        loneRefusals,
+        apiClock,
+        clock,
+        random,
+        log,
+        observer,
+      }),
       respond: makeRespond({
         atEndOfTurn,
         socketShare,

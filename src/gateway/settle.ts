@@ -1,13 +1,7 @@
 import type { ApiClock } from '../rate-headers/api-clock.ts';
 import type { Random, Clock } from '../util/clock.ts';
-import {
-  makeRateHeaderReader,
-  mostBinding,
-  readAge,
-  type HeaderRecord,
-  type RateLimitReading,
-} from '../rate-headers/rate-headers.ts';
-import { ResetUnit } from '../rate-headers/reset-unit.ts';
+import type { ReadAnswer } from '../rate-headers/answer-reader.ts';
+import { readAge, type HeaderRecord, type RateLimitReading } from '../rate-headers/rate-headers.ts';
 import type { Reset } from '../rate-headers/reset-value.ts';
 import { makeHttpDateReader } from '../rate-headers/timestamps.ts';
 import type { Retry, Grant, Ledger } from '../ledger/ledger.ts';
@@ -17,6 +11,7 @@ import type { SendResult } from '../upstream/exchange.ts';
 import type { FailureReason, UpstreamResponse } from '../upstream/response.ts';
 import type { Forwarded } from './forward.ts';
 import type { Job } from './identify.ts';
+import type { LoneRefusals } from './lone-refusals.ts';
 import { PreflightGrant } from './preflight.ts';
 import { GatewayError, type ProblemCode } from './problem.ts';
 
@@ -36,6 +31,8 @@ export type Settle = (job: Job, grant: Grant, forwarded: Forwarded, retriesLeft:
 
 export interface SettleDependencies {
   readonly ledger: Pick<Ledger, 'settle'>;
+  readonly readAnswer: ReadAnswer;
+  readonly loneRefusals: LoneRefusals;
   readonly apiClock: ApiClock;
   readonly clock: Clock;
   readonly random: Random;
@@ -46,56 +43,17 @@ export interface SettleDependencies {
 }
 
 const NOTHING: RateLimitReading = {};
-/** Beyond this number of buckets, all such requests are forgotten. */
-const MAX_REFUSED_ALONE = 1000;
-/** How long a request waits whose refusal states no time. */
+/** How long a request waits at least whose refusal states no time. */
 const MIN_REFUSED_MS = 1000;
-
-function onlyWait({ retryAfter }: RateLimitReading): RateLimitReading {
-  return retryAfter === undefined ? NOTHING : { retryAfter };
-}
-
 /** The maximum delay of the first retry; it doubles with each further one up to `last`. */
 const MAX_RETRY_DELAY_MS = { first: 250, last: 10_000 };
 
 export function makeSettle(dependencies: SettleDependencies): Settle {
   const { ledger, apiClock, clock, random, log, observer, throttleStatuses } = dependencies;
+  const { readAnswer, loneRefusals } = dependencies;
   const warnOfDoubtful = makeWarnOfDoubtful(log, clock);
 
   const readDate = makeHttpDateReader();
-  const readRateLimits = makeRateHeaderReader();
-  const resetUnit = new ResetUnit();
-  /** By bucket: the request that was last refused alone, and until when it waits. */
-  const refusedAlone = new Map<string, { readonly callId: string; readonly until: number }>();
-
-  function read(headers: HeaderRecord, bucketId: string, receivedAt: number): RateLimitReading {
-    const reading = mostBinding(readRateLimits(headers));
-    if (reading.reset === undefined) return reading;
-    const reset = resetUnit.read(bucketId, reading.reset, receivedAt);
-    if (reset === reading.reset) return reading;
-    const { reset: _, ...rest } = reading;
-    return reset === undefined ? rest : { ...rest, reset };
-  }
-
-  /**
-   * What a throttling answer concerns: the bucket, or the request alone if budget remains. If another
-   * request of the bucket is refused before the first one may be sent again, then a limit that the
-   * API does not report concerns them all.
-   */
-  function scopeOf(
-    { call, ticket: { bucket } }: Job,
-    { remaining = 0 }: RateLimitReading,
-    retryAt: number | undefined,
-    receivedAt: number,
-  ): 'bucket' | 'request' {
-    if (remaining === 0) return 'bucket';
-    const first = refusedAlone.get(bucket.id);
-    const isFirst = first === undefined || first.callId === call.id || receivedAt >= first.until;
-    if (!isFirst) return 'bucket';
-    if (refusedAlone.size >= MAX_REFUSED_ALONE) refusedAlone.clear();
-    refusedAlone.set(bucket.id, { callId: call.id, until: retryAt ?? receivedAt + MIN_REFUSED_MS });
-    return 'request';
-  }
 
   /** Full jitter: attempts that failed at the same time are not repeated at the same time. */
   function retryDelay(attempt: number): number {
@@ -111,20 +69,27 @@ export function makeSettle(dependencies: SettleDependencies): Settle {
     const date = typeof headers['date'] === 'string' ? readDate(headers['date']) : undefined;
     const cached = (readAge(headers) ?? 0) > 0;
     if (date !== undefined && !cached) apiClock.observe({ dateMs: date, sentAt, receivedAt });
-    const reading = cached ? NOTHING : read(headers, ticket.bucket.id, receivedAt);
+    const reading = cached ? NOTHING : readAnswer(headers, ticket.bucket.id, receivedAt);
     const { doubtful } = reading;
     if (doubtful !== undefined) warnOfDoubtful(ticket.bucket.id, doubtful, headers);
-    const isThrottled = status === 429 || throttlesOtherwise(status, reading, receivedAt);
-    const retryAt = timeOf(reading.retryAfter, receivedAt);
-    const scope = isThrottled ? scopeOf(job, reading, retryAt, receivedAt) : 'bucket';
-    // The ledger knows one status of a throttled request. A refusal of the bucket by another limit
-    // than the reported one reveals only a time.
-    const isByOtherLimit = isThrottled && scope === 'bucket' && (reading.remaining ?? 0) > 0;
-    const reported = isByOtherLimit ? onlyWait(reading) : reading;
-    const answer = { status: isThrottled ? 429 : status, reading: reported, sentAt, receivedAt };
-    ledger.settle(grant, { kind: 'answered', answer });
     // What refuses a preflight is no budget that could be waited for.
-    if (!isThrottled || grant instanceof PreflightGrant) return { kind: 'respond', response };
+    const isPreflight = grant instanceof PreflightGrant;
+    const isThrottled = !isPreflight && throttles(status, reading, receivedAt);
+    if (!isThrottled) {
+      ledger.settle(grant, { kind: 'answered', answer: { status, reading, sentAt, receivedAt } });
+      return { kind: 'respond', response };
+    }
+    const retryAt = timeOf(reading.retryAfter, receivedAt);
+    const aloneUntil = retryAt ?? receivedAt + MIN_REFUSED_MS + retryDelay(call.attempts);
+    const remains = (reading.remaining ?? 0) > 0;
+    const isLone =
+      remains && loneRefusals.isLone(ticket.bucket.id, call.id, receivedAt, aloneUntil);
+    const scope = isLone ? 'request' : 'bucket';
+    // What remains is no matter of the limit that refused the bucket: it reveals only a time.
+    const reported = remains && !isLone ? onlyWait(reading) : reading;
+    // The ledger knows one status of a throttled request.
+    const answer = { status: 429, reading: reported, sentAt, receivedAt };
+    ledger.settle(grant, { kind: 'answered', answer });
     observer.throttled(ticket.bucket.class);
     // A 503 does not prove that the request was not executed.
     if (status === 503 && !job.idempotent) return { kind: 'respond', response };
@@ -157,20 +122,20 @@ export function makeSettle(dependencies: SettleDependencies): Settle {
     }
     // If the throttle concerns the bucket, the ledger has blocked it; else this request alone
     // waits.
-    const notBefore =
-      scope === 'bucket' ? 0 : (retryAt ?? receivedAt + 1000 + retryDelay(call.attempts));
+    const notBefore = isLone ? aloneUntil : 0;
     return { kind: 'retry', cause: 'throttled', retry: { notBefore } };
   }
 
   /**
-   * Whether an answer with another status than 429 throttles: it says until when, or that nothing
+   * Whether an answer throttles. With another status than 429 it must say until when, or that nothing
    * remains until a reset. Any other is the API's own matter, such as a missing permission (403).
    */
-  function throttlesOtherwise(
+  function throttles(
     status: number,
     { remaining, reset, retryAfter }: RateLimitReading,
     receivedAt: number,
   ): boolean {
+    if (status === 429) return true;
     if (!throttleStatuses.includes(status)) return false;
     if (retryAfter !== undefined) return true;
     return remaining === 0 && (timeOf(reset, receivedAt) ?? 0) > receivedAt;
@@ -204,6 +169,10 @@ export function makeSettle(dependencies: SettleDependencies): Settle {
     }
     return { kind: 'failed', error: failure(forwarded) };
   };
+}
+
+function onlyWait({ retryAfter }: RateLimitReading): RateLimitReading {
+  return retryAfter === undefined ? NOTHING : { retryAfter };
 }
 
 /** The problem that stands for each failure of an attempt. */

@@ -101,3 +101,19 @@ function withPeriod(digits: string, periodMs: number | undefined): CountValue | 
 function secondsIn(digits: string | undefined): number | undefined {
   return digits === undefined ? undefined : Number(digits) * 1000;
 }
+
+/** Reads a value that was sent several times, such as by the API and its edge, if all are equal. */
+export function readRepeated<T>(
+  text: string,
+  parse: (text: string) => T | undefined,
+): T | undefined {
+  if (text.length > MAX_LENGTH) return undefined;
+  for (let end = text.indexOf(', '); end !== -1; end = text.indexOf(', ', end + 1)) {
+    const times = (text.length + 2) / (end + 2);
+    const once = text.slice(0, end + 2);
+    if (Number.isInteger(times) && `${text}, ` === once.repeat(times)) {
+      return parse(text.slice(0, end));
+    }
+  }
+  return undefined;
+}

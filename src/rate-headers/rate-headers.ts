@@ -1,19 +1,8 @@
+import { BudgetGroups, type ReportedBudget } from './budget-groups.ts';
 import { meaningOf, type NameMeaning } from './header-names.ts';
-import { MAX_LENGTH, readCount, readCountValues, type CountValue } from './header-values.ts';
+import { readCount, readRepeated } from './header-values.ts';
 import { readQuotaPolicies, readServiceLimits } from './ratelimit-fields.ts';
 import { delayOf, readReset, readRetryAfter, type Reset } from './reset-value.ts';
-import { parseDuration } from '../util/duration.ts';
-
-/** What an answer reports of one budget. A field is absent if its header was absent or doubtful. */
-export interface ReportedBudget {
-  /** The API's name for it, if it has one. */
-  readonly name?: string;
-  readonly limit?: number;
-  readonly remaining?: number;
-  readonly reset?: Reset;
-  /** The length of the period, in milliseconds. */
-  readonly periodMs?: number;
-}
 
 /** What an answer's headers report of the API's rate limits. */
 export interface RateLimitReadings {
@@ -173,24 +162,9 @@ function planFor(names: readonly string[]): RateHeader[] {
   return plan;
 }
 
-type CountRole = 'limit' | 'remaining' | 'used';
-
-/** The headers of one family that concern one bucket, with their values by position. */
-interface Group {
-  readonly family: string;
-  readonly bucket: string;
-  readonly isWeak: boolean;
-  readonly counts: Record<CountRole, readonly CountValue[] | undefined>;
-  /** The header of each of the counts. */
-  readonly headers: Record<CountRole, string>;
-  readonly resets: Record<'reset' | 'resetAfter', readonly Reset[] | undefined>;
-  names: readonly string[];
-  periodMs: number | undefined;
-}
-
 function readPlanned(headers: HeaderRecord, plan: readonly RateHeader[]): RateLimitReadings {
   const doubtful: string[] = [];
-  const groups: Group[] = [];
+  const groups = new BudgetGroups();
   let retryAfter: Reset | undefined;
   let hasFields = false;
   for (const { name, meaning } of plan) {
@@ -202,11 +176,11 @@ function readPlanned(headers: HeaderRecord, plan: readonly RateHeader[]): RateLi
       if (value === undefined) doubtful.push(name);
       // The one in milliseconds is more exact, and APIs round the other one up.
       else if (retryAfter === undefined || meaning.unitMs === 1) retryAfter = value;
-    } else if (!addTo(groupOf(groups, meaning), meaning, name, text)) doubtful.push(name);
+    } else if (!groups.add(meaning, name, text)) doubtful.push(name);
   }
-  const budgets = hasFields ? readFields(headers, doubtful) : [];
-  for (const group of completed(groups)) addBudgets(group, budgets, doubtful);
-  const wait = retryAfter ?? waitOf(groups);
+  const fields = hasFields ? readFields(headers, doubtful) : [];
+  const budgets = [...fields, ...groups.budgets(doubtful)];
+  const wait = retryAfter ?? groups.wait;
   return {
     budgets,
     ...(wait === undefined ? {} : { retryAfter: wait }),
@@ -214,210 +188,10 @@ function readPlanned(headers: HeaderRecord, plan: readonly RateHeader[]): RateLi
   };
 }
 
-function groupOf(groups: Group[], { family, bucket, isWeak }: NameMeaning): Group {
-  const known = groups.find((group) => group.family === family && group.bucket === bucket);
-  if (known !== undefined) return known;
-  const group: Group = {
-    family,
-    bucket,
-    isWeak,
-    counts: { limit: undefined, remaining: undefined, used: undefined },
-    headers: { limit: '', remaining: '', used: '' },
-    resets: { reset: undefined, resetAfter: undefined },
-    names: [],
-    periodMs: undefined,
-  };
-  groups.push(group);
-  return group;
-}
-
-/** Adds the value of one header. Returns false if the value is doubtful. */
-function addTo(group: Group, meaning: NameMeaning, name: string, text: string): boolean {
-  const { role, unitMs } = meaning;
-  group.periodMs ??= meaning.periodMs;
-  switch (role) {
-    case 'limit':
-    case 'remaining':
-    case 'used': {
-      const values = text.startsWith('{') ? undefined : readCountValues(text);
-      if (values === undefined) return readJson(group, text);
-      addCounts(group, role, name, values);
-      return true;
-    }
-    case 'reset':
-    case 'resetAfter': {
-      const resets = readResets(text, (one) => readResetWithUnit(one, unitMs));
-      if (resets !== undefined) group.resets[role] ??= resets;
-      return resets !== undefined;
-    }
-    case 'interval': {
-      const ms = /^\d{1,12}$/.test(text) ? Number(text) * (unitMs ?? 1000) : parseDuration(text);
-      if (ms !== undefined && ms > 0) group.periodMs = ms;
-      return ms !== undefined;
-    }
-    case 'bucket':
-      group.names = text.split(',', MAX_RATE_HEADERS).map((one) => one.trim().slice(0, 64));
-      return true;
-    case 'retryAfter':
-      return true;
-    default:
-      role satisfies never;
-      return true;
-  }
-}
-
-function addCounts(
-  group: Group,
-  role: CountRole,
-  name: string,
-  values: readonly CountValue[],
-): void {
-  const [{ of, periodMs } = {}] = values;
-  // `32/40`, whatever the header is called: 32 of 40 are used.
-  if (of !== undefined && role !== 'remaining') {
-    group.counts.limit ??= values.map((value) =>
-      value.of === undefined ? {} : { count: value.of },
-    );
-    group.counts.used ??= values;
-    group.headers.limit ||= name;
-    group.headers.used ||= name;
-  } else {
-    group.counts[role] ??= values;
-    group.headers[role] ||= name;
-  }
-  if (values.length === 1) group.periodMs ??= periodMs;
-}
-
-/** Reads an object such as `{"limit":100,"remaining":99}`. Returns whether it could be read. */
-function readJson(group: Group, text: string): boolean {
-  if (!text.startsWith('{') || text.length > MAX_LENGTH) return false;
-  let found = false;
-  for (const [key, value] of jsonEntries(text)) {
-    const meaning = meaningOf(`ratelimit-${key.toLowerCase()}`);
-    const isPlain = typeof value === 'number' || typeof value === 'string';
-    if (meaning === undefined || meaning.bucket !== '' || !isPlain) continue;
-    const one = String(value);
-    if (!one.startsWith('{') && addTo(group, meaning, key, one)) found = true;
-  }
-  return found;
-}
-
-function jsonEntries(text: string): [string, unknown][] {
-  try {
-    const value: unknown = JSON.parse(text);
-    return typeof value === 'object' && value !== null ? Object.entries(value) : [];
-  } catch {
-    return [];
-  }
-}
-
-/** Reads one reset, or several by position. */
-function readResets(
-  text: string,
-  read: (text: string) => Reset | undefined,
-): readonly Reset[] | undefined {
-  const single = read(text) ?? readRepeated(text, read);
-  if (single !== undefined) return [single];
-  if (text.length > MAX_LENGTH || !text.includes(',')) return undefined;
-  const resets: Reset[] = [];
-  for (const member of text.split(',')) {
-    const reset = read(member.trim());
-    if (reset === undefined) return undefined;
-    resets.push(reset);
-  }
-  return resets;
-}
-
-function readResetWithUnit(text: string, unitMs: number | undefined): Reset | undefined {
-  const isNumber = /^\d{1,15}(?:\.\d{1,9})?$/.test(text);
-  const delay = isNumber && unitMs !== undefined ? delayOf(text, unitMs) : undefined;
-  return delay ?? readReset(text);
-}
-
 function readWait(text: string, { unitMs }: NameMeaning): Reset | undefined {
   const read = (one: string): Reset | undefined =>
     unitMs === undefined ? readRetryAfter(one) : delayOf(one, unitMs);
   return read(text) ?? readRepeated(text, read);
-}
-
-/** Some APIs have a `…-retry-after` among their rate headers; it is the wait if no reset says it. */
-function waitOf(groups: readonly Group[]): Reset | undefined {
-  if (groups.some(({ resets }) => resets.reset !== undefined)) return undefined;
-  for (const { counts, resets } of groups) {
-    const isAlone = (counts.limit ?? counts.remaining ?? counts.used) === undefined;
-    if (isAlone && resets.resetAfter !== undefined) return resets.resetAfter[0];
-  }
-  return undefined;
-}
-
-/**
- * Returns the groups that are budgets. What a family says without naming a bucket belongs to its only
- * named bucket; and a limit that was named alone belongs to the count without a name.
- */
-function completed(groups: readonly Group[]): Group[] {
-  const whole: Group[] = [];
-  for (const group of groups) {
-    const { family, bucket, counts, resets } = group;
-    const relatives = groups.filter((other) => other !== group && other.family === family);
-    const isPart =
-      bucket === '' ? counts.remaining === undefined && counts.used === undefined : true;
-    const [only] = relatives;
-    if (isPart && only !== undefined && relatives.length === 1) {
-      const hasCounts = counts.limit ?? counts.remaining ?? counts.used;
-      const complements =
-        bucket === ''
-          ? hasCounts === undefined && only.counts.remaining !== undefined
-          : counts.limit !== undefined &&
-            counts.remaining === undefined &&
-            counts.used === undefined &&
-            only.counts.limit === undefined;
-      if (complements) {
-        only.counts.limit ??= counts.limit;
-        only.resets.reset ??= resets.reset;
-        only.resets.resetAfter ??= resets.resetAfter;
-        only.periodMs ??= group.periodMs;
-        continue;
-      }
-    }
-    if (group.isWeak && (counts.limit === undefined || counts.remaining === undefined)) continue;
-    whole.push(group);
-  }
-  return whole;
-}
-
-/** Adds the budgets of a group: one, or one for each position. */
-function addBudgets(group: Group, budgets: ReportedBudget[], doubtful: string[]): void {
-  const { counts, headers, resets, names, bucket, periodMs } = group;
-  const roles = (['limit', 'remaining', 'used'] as const).filter(
-    (role) => (counts[role]?.length ?? 0) > 1,
-  );
-  const size = Math.max(1, ...roles.map((role) => counts[role]?.length ?? 0));
-  const isPaired =
-    size === 1 || (roles.length > 1 && roles.every((role) => counts[role]?.length === size));
-  if (!isPaired) {
-    for (const role of roles) {
-      const name = headers[role];
-      if (!doubtful.includes(name)) doubtful.push(name);
-      counts[role] = undefined;
-    }
-  }
-  for (let at = 0; at < (isPaired ? size : 1); at++) {
-    const limit = counts.limit?.[at]?.count;
-    const used = counts.used?.[at]?.count;
-    const left = limit === undefined || used === undefined ? undefined : Math.max(0, limit - used);
-    const allResets = resets.reset ?? resets.resetAfter;
-    const budget: Mutable<ReportedBudget> = {};
-    const name = names[at] ?? (size === 1 ? bucket : [bucket, String(at)].join(' ').trim());
-    if (name !== '') budget.name = name;
-    if (limit !== undefined) budget.limit = limit;
-    const remaining = counts.remaining?.[at]?.count ?? left;
-    if (remaining !== undefined) budget.remaining = remaining;
-    const reset = allResets?.length === size ? allResets[at] : allResets?.[0];
-    if (reset !== undefined) budget.reset = reset;
-    const period = counts.limit?.[at]?.periodMs ?? counts.remaining?.[at]?.periodMs ?? periodMs;
-    if (period !== undefined) budget.periodMs = period;
-    if (limit !== undefined || remaining !== undefined || reset !== undefined) budgets.push(budget);
-  }
 }
 
 /** Reads `RateLimit`, with the limits from `RateLimit-Policy` where it has none. */
@@ -462,17 +236,4 @@ function textOf(headers: HeaderRecord, name: string): string | undefined {
   const value = headers[name];
   if (value === undefined || typeof value === 'string') return value;
   return value.length === 0 ? undefined : value.join(', ');
-}
-
-/** Reads a value that was sent several times, such as by the API and its edge, if all are equal. */
-function readRepeated<T>(text: string, parse: (text: string) => T | undefined): T | undefined {
-  if (text.length > MAX_LENGTH) return undefined;
-  for (let end = text.indexOf(', '); end !== -1; end = text.indexOf(', ', end + 1)) {
-    const times = (text.length + 2) / (end + 2);
-    const once = text.slice(0, end + 2);
-    if (Number.isInteger(times) && `${text}, ` === once.repeat(times)) {
-      return parse(text.slice(0, end));
-    }
-  }
-  return undefined;
 }

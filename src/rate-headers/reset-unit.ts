@@ -6,8 +6,8 @@ const DOUBTFUL_FROM = 1000;
 const MIN_ELAPSED_MS = 50;
 /** How many equal findings in a row decide. */
 const ENOUGH = 2;
-/** Beyond this number of buckets, all last numbers are forgotten; only the next finding is later. */
-const MAX_BUCKETS = 1000;
+/** Beyond this number of budgets, all last numbers are forgotten; only the next finding is later. */
+const MAX_BUDGETS = 1000;
 
 type Unit = 'seconds' | 'milliseconds';
 
@@ -28,26 +28,26 @@ export class ResetUnit {
   #times = 0;
 
   /**
-   * Returns what `reset` means, in an answer that arrived at `receivedAt` and concerned `bucketId`;
-   * `undefined` while its unit is unknown. Only plain numbers are changed.
+   * Returns what `reset` means, in an answer that arrived at `receivedAt`; `undefined` while its unit
+   * is unknown. `budget` names the one that counts down. Only plain numbers are changed.
    */
-  read(bucketId: string, reset: Reset, receivedAt: number): Reset | undefined {
+  read(budget: string, reset: Reset, receivedAt: number): Reset | undefined {
     if (reset.kind !== 'delay' || reset.isPlainNumber !== true) return reset;
     const number = reset.afterMs / 1000;
     // An API whose numbers are always small means seconds, and costs no more than this test.
     if (number < DOUBTFUL_FROM && this.#unit === undefined && this.#last.size === 0) return reset;
-    this.#observe(bucketId, number, receivedAt);
+    this.#observe(budget, number, receivedAt);
     if (this.#unit === 'milliseconds') {
       return { kind: 'delay', afterMs: number, resolutionMs: reset.resolutionMs / 1000 };
     }
     return this.#unit === 'seconds' || number < DOUBTFUL_FROM ? reset : undefined;
   }
 
-  #observe(bucketId: string, number: number, at: number): void {
-    const last = this.#last.get(bucketId);
+  #observe(budget: string, number: number, at: number): void {
+    const last = this.#last.get(budget);
     if (last !== undefined && at - last.at < MIN_ELAPSED_MS) return;
-    if (this.#last.size >= MAX_BUCKETS) this.#last.clear();
-    this.#last.set(bucketId, { number, at });
+    if (this.#last.size >= MAX_BUDGETS) this.#last.clear();
+    this.#last.set(budget, { number, at });
     const found = last === undefined ? undefined : unitOf(last.number - number, at - last.at);
     if (found === undefined) return;
     this.#times = found === this.#found ? this.#times + 1 : 1;

@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
+import type { ReportedBudget } from '../../src/rate-headers/budget-groups.ts';
 import {
   makeRateHeaderReader,
   type RateLimitReadings,
-  type ReportedBudget,
 } from '../../src/rate-headers/rate-headers.ts';
 import type { Reset } from '../../src/rate-headers/reset-value.ts';
 
