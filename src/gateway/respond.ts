@@ -1,13 +1,10 @@
 import type { ServerResponse } from 'node:http';
-import type { Writable } from 'node:stream';
 import type { EndOfTurn } from '../util/clock.ts';
 import { headersForCaller, SET_COOKIE } from '../http/header-filter.ts';
 import type { Log } from '../telemetry/log.ts';
-import type { BodyFailure, UpstreamResponse } from '../upstream/response.ts';
+import type { UpstreamResponse } from '../upstream/response.ts';
 import { ABORTED, ANSWERED, type Call, type CallEnd } from './call.ts';
 import type { Job } from './identify.ts';
-import type { WatchReading } from './reading-watch.ts';
-import type { SocketShare } from './socket-share.ts';
 import { corsFields } from './preflight.ts';
 import { asGatewayError, GatewayError, PROBLEMS, toProblem, type ShedStatus } from './problem.ts';
 import {
@@ -16,6 +13,7 @@ import {
   type Rewrite,
   type RewrittenBody,
 } from './link-rewrite.ts';
+import { breakOff, brokenBody, streamAnswer, type StreamDependencies } from './stream-answer.ts';
 import type { WatchUnread } from './unread-answers.ts';
 
 /** Streams the API's answer to the caller, and returns how the call ended. */
@@ -27,15 +25,10 @@ export type Respond = (job: Job, response: UpstreamResponse) => Promise<CallEnd>
  */
 export type Refuse = (call: Call, error: unknown, shedStatus: ShedStatus) => CallEnd;
 
-export interface RespondDependencies {
+export interface RespondDependencies extends StreamDependencies {
   readonly atEndOfTurn: EndOfTurn;
   /** Absent: nothing is rewritten. */
   readonly rewrite: Rewrite | undefined;
-  /** How long a caller may leave an answer unread, which holds a socket to the API. */
-  readonly idleTimeoutMs: number;
-  readonly socketShare: Pick<SocketShare, 'watch'>;
-  readonly watchReading: WatchReading;
-  readonly watchUnread: WatchUnread;
 }
 
 export function makeRespond(dependencies: RespondDependencies): Respond {
@@ -61,7 +54,7 @@ export function makeRespond(dependencies: RespondDependencies): Respond {
     writeHead(job, response, rewrite);
     const whole = response.takeWhole();
     if (whole !== undefined) return end(job.call, whole);
-    return stream(job.call, response, dependencies);
+    return streamAnswer(job.call, response, dependencies);
   }
 
   function endOfTurn(): Promise<void> {
@@ -112,7 +105,7 @@ export function makeRespond(dependencies: RespondDependencies): Respond {
         length: length === undefined ? undefined : length + change,
       });
     } else writeHead(job, response, rewriter);
-    return stream(call, response, dependencies);
+    return streamAnswer(call, response, dependencies);
   }
 
   function streamThrough(
@@ -122,7 +115,7 @@ export function makeRespond(dependencies: RespondDependencies): Respond {
     { streams }: RewrittenBody & { kind: 'streams' },
   ): Promise<CallEnd> {
     writeHead(job, response, rewriter, { length: undefined });
-    return stream(job.call, response, dependencies, streams);
+    return streamAnswer(job.call, response, dependencies, streams);
   }
 
   /** Waits for the whole body, if it is small enough, and sends it with its links rewritten. */
@@ -272,113 +265,10 @@ function asOne(chunks: readonly Buffer[]): Buffer {
   return chunks.length === 1 && only !== undefined ? only : Buffer.concat(chunks);
 }
 
-function brokenBody({ reason, error }: BodyFailure): GatewayError {
-  const code = reason === 'timeout' ? 'upstream-timeout' : 'upstream-protocol';
-  return new GatewayError(code, "the API's answer broke off", { cause: error });
-}
-
 /** The declared length of an answer. */
 function lengthOf({ headers }: UpstreamResponse): number | undefined {
   const length = headers['content-length'];
   return typeof length === 'string' && headers['transfer-encoding'] === undefined
     ? Number(length)
     : undefined;
-}
-
-/** Streams a body whose head was written. The head leaves at once, without the body. */
-function stream(
-  call: Call,
-  response: UpstreamResponse,
-  { idleTimeoutMs, socketShare, watchReading, watchUnread }: RespondDependencies,
-  through?: Streams,
-): Promise<CallEnd> {
-  const { outgoing } = call;
-  const target: Writable = through?.[0] ?? outgoing;
-  return new Promise((resolve) => {
-    let unread: (() => void) | undefined;
-    const limits = { idleMs: idleTimeoutMs, leastRate: 0 };
-    const onUnread = (): void => {
-      const why = `the caller read too little of the answer for ${idleTimeoutMs / 1000} s`;
-      call.cutOff(new GatewayError('body-timeout', why));
-    };
-    target.on('drain', () => {
-      unread?.();
-      unread = undefined;
-      response.resume();
-    });
-    outgoing.once('close', () => unread?.());
-    const onArrived = socketShare.watch(call, () => unread !== undefined);
-    if (through !== undefined) pipeTo(call, through, response, resolve);
-    response.attach({
-      chunk(bytes) {
-        if (through === undefined) call.addBytesOut(bytes.length);
-        if (target.write(bytes)) return true;
-        unread ??= watchReading(outgoing, limits, onUnread);
-        return false;
-      },
-      end(trailers) {
-        onArrived();
-        if (trailers.length > 0) outgoing.addTrailers(pairs(trailers));
-        unread?.();
-        target.end();
-        if (through !== undefined) return;
-        watchUnread(call, outgoing.writableLength);
-        resolve(ANSWERED);
-      },
-      fail(failure) {
-        onArrived();
-        // The status was sent already, so only a broken connection shows the failure to the caller.
-        breakOff(call);
-        resolve(call.gone ? ABORTED : { kind: 'failed', code: brokenBody(failure).code });
-      },
-    });
-    // Without a byte of the body, Node has not sent the head yet.
-    const isOpen = !outgoing.writableEnded && !outgoing.destroyed;
-    if (isOpen && call.bytesOut === 0) outgoing.flushHeaders();
-  });
-}
-
-type Streams = (RewrittenBody & { kind: 'streams' })['streams'];
-
-/** Connects the streams that a body passes through with the caller's answer; calls `onEnd`. */
-function pipeTo(
-  call: Call,
-  [decoder, rewriting, encoder]: Streams,
-  response: UpstreamResponse,
-  onEnd: (end: CallEnd) => void,
-): void {
-  const { outgoing } = call;
-  // What cannot be decoded breaks the answer off, because its beginning was sent.
-  const onError = (error: Error): void => {
-    response.abort(error);
-    onEnd({ kind: 'failed', code: 'upstream-protocol' });
-    breakOff(call);
-  };
-  for (const each of [decoder, rewriting, encoder]) each.on('error', onError);
-  outgoing.once('close', () => {
-    onEnd(outgoing.writableFinished ? ANSWERED : ABORTED);
-    for (const each of [decoder, rewriting, encoder]) each.destroy();
-  });
-  decoder.pipe(rewriting).pipe(encoder).pipe(outgoing);
-  encoder.on('data', (bytes: Buffer) => call.addBytesOut(bytes.length));
-  encoder.once('end', () => onEnd(ANSWERED));
-}
-
-/**
- * Ends an incomplete answer so that the caller cannot take it for complete. HTTP/1.0 ends an answer
- * of unknown length by closing the connection (RFC 9112 §6.3), so only a reset shows that bytes are
- * missing. Under TLS the missing close_notify shows it.
- */
-function breakOff({ incoming, outgoing }: Call): void {
-  const { socket } = outgoing;
-  const endsByClose =
-    incoming.httpVersionMinor === 0 && socket !== null && !('encrypted' in socket);
-  if (endsByClose) socket.resetAndDestroy();
-  outgoing.destroy();
-}
-
-function pairs(flat: readonly string[]): [string, string][] {
-  const found: [string, string][] = [];
-  for (let i = 0; i + 1 < flat.length; i += 2) found.push([flat[i] ?? '', flat[i + 1] ?? '']);
-  return found;
 }

@@ -1,6 +1,5 @@
 import { createServer } from 'node:http';
 import { connect, type Socket } from 'node:net';
-import type { Dispatcher } from 'undici';
 import { expect, onTestFinished, test } from 'vitest';
 import { makeAdmit } from '../../src/gateway/admit.ts';
 import { Call } from '../../src/gateway/call.ts';
@@ -14,7 +13,8 @@ import type { CallLine } from '../../src/telemetry/call-line.ts';
 import { makeLog } from '../../src/telemetry/log.ts';
 import { NO_BODY } from '../../src/upstream/body.ts';
 import { RequestMemory } from '../../src/upstream/request-memory.ts';
-import { UpstreamResponse } from '../../src/upstream/response.ts';
+import type { UpstreamResponse } from '../../src/upstream/response.ts';
+import { answerWith } from '../support/answer.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 
 /** One call on a real connection, and what can happen to it. */
@@ -66,22 +66,6 @@ class Scene {
       shedStatus: 503,
     };
   }
-}
-
-const CONTROLLER: Dispatcher.DispatchController = {
-  aborted: false,
-  paused: false,
-  reason: null,
-  rawHeaders: [],
-  rawTrailers: [],
-  pause: () => undefined,
-  resume: () => undefined,
-  abort: () => undefined,
-};
-
-/** An answer of the API without any body so far. */
-function answerWith(rawHeaders: readonly string[] = []): UpstreamResponse {
-  return new UpstreamResponse(200, '', {}, rawHeaders, CONTROLLER);
 }
 
 const BROKEN = { reason: 'reset', error: new Error('broken') } as const;

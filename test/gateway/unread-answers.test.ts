@@ -1,14 +1,17 @@
 import { once } from 'node:events';
 import { createServer } from 'node:http';
+import { PassThrough } from 'node:stream';
 import { expect, onTestFinished, test } from 'vitest';
 import { Call } from '../../src/gateway/call.ts';
 import { GatewayError } from '../../src/gateway/problem.ts';
 import { makeWatchReading } from '../../src/gateway/reading-watch.ts';
 import { makeRefuse } from '../../src/gateway/respond.ts';
+import { streamAnswer } from '../../src/gateway/stream-answer.ts';
 import { makeWatchUnread, type WatchUnread } from '../../src/gateway/unread-answers.ts';
 import { makeLog, type Log } from '../../src/telemetry/log.ts';
 import { RequestMemory } from '../../src/upstream/request-memory.ts';
 import { setUpApi } from '../http/setup.ts';
+import { answerWith } from '../support/answer.ts';
 import { ask } from '../support/ask.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import type { TestGateway } from '../support/gateway.ts';
@@ -148,6 +151,35 @@ test.each<[string, (call: Call, watchUnread: WatchUnread, log: Log) => void]>([
     expect(raw.received).not.toContain('HTTP/1.1 ');
   },
 );
+
+test('the rest of an answer that passes through streams has a time limit when the API has ended', async () => {
+  const clock = new FakeClock();
+  const watchReading = makeWatchReading({ clock, sendQueue: () => Promise.resolve(undefined) });
+  const { call, raw } = await callBehindFullBuffers();
+  const response = answerWith();
+  const ended = streamAnswer(
+    call,
+    response,
+    {
+      idleTimeoutMs: 30_000,
+      socketShare: { watch: () => () => undefined },
+      watchReading,
+      watchUnread: () => undefined,
+    },
+    [new PassThrough(), new PassThrough(), new PassThrough()],
+  );
+  response.received(Buffer.from('the whole body'));
+  response.complete([]);
+  await untilStill(() => clock.pending);
+  for (let second = 0; second < 45; second++) {
+    clock.advance(1000);
+    await new Promise<void>((resolve) => void setImmediate(resolve));
+  }
+  expect(await ended).toEqual({ kind: 'failed', code: 'body-timeout' });
+  expect(call.outgoing.destroyed).toBe(true);
+  expect(clock.pending).toBe(0);
+  raw.socket.destroy();
+});
 
 test('an answer that is not read has no time limit without a least rate', async () => {
   const { clock, gateway } = await setUp({ HEADGATE_BODY_MIN_RATE: '0' });
