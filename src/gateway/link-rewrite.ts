@@ -1,10 +1,9 @@
 import type { IncomingMessage } from 'node:http';
 import { Transform, type TransformCallback } from 'node:stream';
-import { promisify } from 'node:util';
-import * as zlib from 'node:zlib';
 import { findStrings } from '../http/json-strings.ts';
 import { callerOrigin } from '../http/caller-origin.ts';
 import { rewriteLink, rewriteLinkField, type LinkMap } from '../http/links.ts';
+import { CODINGS, isTooLarge, type Coding } from './content-codings.ts';
 import type { ForwardedBy } from './trusted-proxies.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Clock } from '../util/clock.ts';
@@ -55,66 +54,6 @@ const JSON_TYPE = /^(?:application|text)\/(?:[\w.+-]+\+|x-)?json(?:\s*;|$)/i;
 /** A part (206), and a body that means nothing (204, 205), have no links. */
 const WITH_LINKS: ReadonlySet<number> = new Set([200, 201, 202, 203]);
 const NO_TRANSFORM = /(?:^|,)\s*no-transform\s*(?:,|$)/i;
-
-/** Decodes and encodes one content coding. */
-interface Coding {
-  readonly decode: (bytes: Buffer) => Promise<Buffer>;
-  readonly encode: (bytes: Buffer) => Promise<Buffer>;
-  readonly decoder: () => Transform;
-  readonly encoder: () => Transform;
-}
-
-const limits = { maxOutputLength: MAX_REWRITTEN_BYTES };
-const { BROTLI_PARAM_QUALITY } = zlib.constants;
-/** Brotli's default quality is meant for files that are compressed once. */
-const fastBrotli = { params: { [BROTLI_PARAM_QUALITY]: 4 } };
-const gunzip = promisify<Buffer, zlib.ZlibOptions, Buffer>(zlib.gunzip);
-const gzip = promisify<Buffer, Buffer>(zlib.gzip);
-const inflate = promisify<Buffer, zlib.ZlibOptions, Buffer>(zlib.inflate);
-const deflate = promisify<Buffer, Buffer>(zlib.deflate);
-const unbrotli = promisify<Buffer, zlib.BrotliOptions, Buffer>(zlib.brotliDecompress);
-const brotli = promisify<Buffer, zlib.BrotliOptions, Buffer>(zlib.brotliCompress);
-const unzstd = promisify<Buffer, zlib.ZstdOptions, Buffer>(zlib.zstdDecompress);
-const zstd = promisify<Buffer, Buffer>(zlib.zstdCompress);
-const GZIP: Coding = {
-  decode: (bytes) => gunzip(bytes, limits),
-  encode: gzip,
-  decoder: () => zlib.createGunzip(),
-  encoder: () => zlib.createGzip(),
-};
-const CODINGS: ReadonlyMap<string, Coding | undefined> = new Map([
-  ['', undefined],
-  ['identity', undefined],
-  ['gzip', GZIP],
-  ['x-gzip', GZIP],
-  [
-    'deflate',
-    {
-      decode: (bytes: Buffer) => inflate(bytes, limits),
-      encode: deflate,
-      decoder: () => zlib.createInflate(),
-      encoder: () => zlib.createDeflate(),
-    },
-  ],
-  [
-    'br',
-    {
-      decode: (bytes: Buffer) => unbrotli(bytes, limits),
-      encode: (bytes: Buffer) => brotli(bytes, fastBrotli),
-      decoder: () => zlib.createBrotliDecompress(),
-      encoder: () => zlib.createBrotliCompress(fastBrotli),
-    },
-  ],
-  [
-    'zstd',
-    {
-      decode: (bytes: Buffer) => unzstd(bytes, limits),
-      encode: zstd,
-      decoder: () => zlib.createZstdDecompress(),
-      encoder: () => zlib.createZstdCompress(),
-    },
-  ],
-]);
 
 /** Fields that describe the bytes of a body, and are wrong for a rewritten one. */
 const BYTE_FIELDS: ReadonlySet<string> = new Set([
@@ -233,7 +172,7 @@ export function makeRewrite(options: RewriteOptions): Rewrite {
         return UNCHANGED;
       }
       if (!isWhole) return streamsFor(coding, incoming);
-      return coding.decode(bytes).then(
+      return coding.decode(bytes, MAX_REWRITTEN_BYTES).then(
         (plain): RewrittenBody | Promise<RewrittenBody> => {
           const rewritten = inPlain(plain, incoming);
           if (rewritten === undefined) return UNCHANGED;
@@ -297,10 +236,6 @@ class RewriteStart extends Transform {
     this.#start = undefined;
     return this.#rewrite(start);
   }
-}
-
-function isTooLarge(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && error.code === 'ERR_BUFFER_TOO_LARGE';
 }
 
 /**

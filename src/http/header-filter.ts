@@ -121,8 +121,8 @@ const NONE: ReadonlySet<string> = new Set();
 
 /**
  * The fields of the API's answer to send to the caller: the end-to-end fields, except `Headgate-*`
- * and those whose lower-case names are in `dropped`. Order, case and repetitions are kept. `rawHeaders` is a flat
- * list of names and values, as in Node.
+ * and those whose lower-case names are in `dropped`. Order, case and repetitions are kept.
+ * `rawHeaders` is a flat list of names and values, as in Node.
  */
 export function headersForCaller(
   rawHeaders: readonly string[],

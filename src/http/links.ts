@@ -19,7 +19,8 @@ const PATH_ONLY = /^\/(?![/\\\t\r\n])/;
  * references unchanged.
  *
  * The schemes `http` and `https` of the API's host count as the API: many APIs behind a proxy that
- * terminates TLS write the wrong one. An absolute reference gets the caller's origin; a path (`/v4/items`) remains a path. The base
+ * terminates TLS write the wrong one. An absolute reference gets the caller's origin; a path
+ * (`/v4/items`) remains a path. The base
  * path is removed from both, since the gateway adds it to each request. References to the API's
  * origin but outside the base path still lead there, because the gateway cannot reach them.
  *

@@ -1,0 +1,69 @@
+import type { Transform } from 'node:stream';
+import { promisify } from 'node:util';
+import * as zlib from 'node:zlib';
+
+/** Decodes and encodes one content coding (RFC 9110 §8.4.1). */
+export interface Coding {
+  /** Rejects if the result has more than `maxBytes`: see {@link isTooLarge}. */
+  readonly decode: (bytes: Buffer, maxBytes: number) => Promise<Buffer>;
+  readonly encode: (bytes: Buffer) => Promise<Buffer>;
+  readonly decoder: () => Transform;
+  readonly encoder: () => Transform;
+}
+
+const { BROTLI_PARAM_QUALITY } = zlib.constants;
+/** Brotli's default quality is meant for files that are compressed once. */
+const fastBrotli = { params: { [BROTLI_PARAM_QUALITY]: 4 } };
+const gunzip = promisify<Buffer, zlib.ZlibOptions, Buffer>(zlib.gunzip);
+const gzip = promisify<Buffer, Buffer>(zlib.gzip);
+const inflate = promisify<Buffer, zlib.ZlibOptions, Buffer>(zlib.inflate);
+const deflate = promisify<Buffer, Buffer>(zlib.deflate);
+const unbrotli = promisify<Buffer, zlib.BrotliOptions, Buffer>(zlib.brotliDecompress);
+const brotli = promisify<Buffer, zlib.BrotliOptions, Buffer>(zlib.brotliCompress);
+const unzstd = promisify<Buffer, zlib.ZstdOptions, Buffer>(zlib.zstdDecompress);
+const zstd = promisify<Buffer, Buffer>(zlib.zstdCompress);
+const GZIP: Coding = {
+  decode: (bytes, maxBytes) => gunzip(bytes, { maxOutputLength: maxBytes }),
+  encode: gzip,
+  decoder: () => zlib.createGunzip(),
+  encoder: () => zlib.createGzip(),
+};
+/** The codings that can be decoded and encoded, by name; `undefined`: none is applied. */
+export const CODINGS: ReadonlyMap<string, Coding | undefined> = new Map([
+  ['', undefined],
+  ['identity', undefined],
+  ['gzip', GZIP],
+  ['x-gzip', GZIP],
+  [
+    'deflate',
+    {
+      decode: (bytes, maxBytes) => inflate(bytes, { maxOutputLength: maxBytes }),
+      encode: deflate,
+      decoder: () => zlib.createInflate(),
+      encoder: () => zlib.createDeflate(),
+    },
+  ],
+  [
+    'br',
+    {
+      decode: (bytes, maxBytes) => unbrotli(bytes, { maxOutputLength: maxBytes }),
+      encode: (bytes) => brotli(bytes, fastBrotli),
+      decoder: () => zlib.createBrotliDecompress(),
+      encoder: () => zlib.createBrotliCompress(fastBrotli),
+    },
+  ],
+  [
+    'zstd',
+    {
+      decode: (bytes, maxBytes) => unzstd(bytes, { maxOutputLength: maxBytes }),
+      encode: zstd,
+      decoder: () => zlib.createZstdDecompress(),
+      encoder: () => zlib.createZstdCompress(),
+    },
+  ],
+]);
+
+/** Whether decoding failed because the result is too large. */
+export function isTooLarge(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'ERR_BUFFER_TOO_LARGE';
+}
