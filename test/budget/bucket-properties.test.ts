@@ -155,7 +155,8 @@ describe('a bucket in front of an API that reports arbitrary numbers', () => {
           retryAt: instructed,
           ...rest
         } = reports[number % reports.length] ?? truth;
-        const isInstruction = rest.limit === undefined && rest.remaining === undefined;
+        // Without a count of what remains, a reset is an instruction to wait.
+        const isInstruction = rest.remaining === undefined;
         const resetAt = isInstruction ? atMost(MAX_INSTRUCTED_MS, reported) : reported;
         const retryAt = atMost(MAX_INSTRUCTED_MS, instructed);
         const { receivedAt } = truth;
