@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { Config } from '../config/config.ts';
 import type { ApiClock } from '../rate-headers/api-clock.ts';
 import { makeAnswerReader } from '../rate-headers/answer-reader.ts';
+import { ResetUnit } from '../rate-headers/reset-unit.ts';
 import type { Random, Clock, EndOfTurn } from '../util/clock.ts';
 import type { AuthThrottle } from '../http/auth-throttle.ts';
 import { makeIsOurHost } from '../http/origin-check.ts';
@@ -71,7 +72,7 @@ export function makePipelines(parts: PipelineParts): (config: Config) => Gateway
   const { credentialHash, atEndOfTurn, requestMemory, socketShare, peers } = parts;
   const watchReading = makeWatchReading({ clock, sendQueue: makeSendQueue(clock) });
   const settled = settlesOwn(ledger);
-  const readAnswer = makeAnswerReader();
+  const resetUnit = new ResetUnit();
   const loneRefusals = new LoneRefusals();
   const keyHashKey = randomBytes(32);
   const ownId = `headgate-${randomBytes(4).toString('hex')}`;
@@ -108,7 +109,7 @@ export function makePipelines(parts: PipelineParts): (config: Config) => Gateway
       settle: makeSettle({
         ...config,
         ledger: settled,
-        readAnswer,
+        readAnswer: makeAnswerReader({ ...config, unit: resetUnit }),
         loneRefusals,
         apiClock,
         clock,

@@ -13,6 +13,7 @@ import { redisConfig, readSecret, type RedisConfig } from './redis.ts';
 import { SETTINGS, type Setting } from './settings.ts';
 import { unknownVariables } from './unknown-variables.ts';
 import type { ConfiguredLimit } from '../budget/bucket.ts';
+import type { RateHeaderRule } from '../rate-headers/declared-headers.ts';
 import type { ListenAddress, UpstreamAddress } from './values.ts';
 
 /** All settings, parsed and frozen. A step of the pipeline receives the slice that it uses. */
@@ -86,6 +87,8 @@ export interface Config {
   readonly pathMasks: readonly string[];
   readonly queryMasks: readonly string[];
   readonly callers: readonly CallerRule[];
+  /** What is declared of the API's rate headers; of two rules for a header, the first applies. */
+  readonly rateHeaders: readonly RateHeaderRule[];
 }
 
 /** A token, or the file that contains it and is read again when it changes. */
@@ -288,6 +291,7 @@ export function loadConfig({ env, configPath, readFile }: LoadOptions): LoadResu
     pathMasks: [...known.pathMasks, ...(file?.lists.pathMasks ?? [])],
     queryMasks: [...known.queryMasks, ...(file?.lists.queryMasks ?? [])],
     callers: [...(file?.lists.callers ?? []), ...known.callers],
+    rateHeaders: [...(file?.lists.rateHeaders ?? []), ...known.rateHeaders],
   };
   // Keys that could not be read are one problem already. They would also count as missing keys.
   if (problems.length === 0) problems.push(...safetyProblems(config));

@@ -1,5 +1,5 @@
 import { inspect } from 'node:util';
-import { isMap, isNode, isScalar, LineCounter, parseDocument, type Document } from 'yaml';
+import { isMap, isNode, isScalar, isSeq, LineCounter, parseDocument, type Document } from 'yaml';
 import type { z } from 'zod';
 import { LISTS, type ListKey } from './lists.ts';
 import { nearestWord } from './nearest-word.ts';
@@ -69,7 +69,7 @@ function readConfigFile(name: string, text: string): ConfigFile {
     const place = placeOf(key.range?.[0]);
     const setting = SETTING_BY_KEY.get(keyName);
     if (isListKey(keyName)) {
-      problems.push(...readList(document, keyName, place, lists));
+      problems.push(...readList(document, keyName, placeOf, lists));
     } else if (setting === undefined) {
       const spelling = keyName.startsWith('HEADGATE_') ? fileKey(keyName) : keyName;
       const suggestion = nearestWord(spelling, [...SETTING_BY_KEY.keys(), ...Object.keys(LISTS)]);
@@ -93,14 +93,15 @@ function readConfigFile(name: string, text: string): ConfigFile {
 function readList(
   document: Document,
   key: ListKey,
-  place: string,
+  placeOf: (offset: number | undefined) => string,
   into: Record<string, unknown>,
 ): string[] {
   let value: unknown;
   try {
     value = document.toJS({ maxAliasCount: 100 })[key];
   } catch (error) {
-    return [`${place}: ${key}: ${error instanceof Error ? error.message : 'unreadable'}`];
+    const reason = error instanceof Error ? error.message : 'unreadable';
+    return [`${placeOf(offsetOf(document, [key]))}: ${key}: ${reason}`];
   }
   const parsed = LISTS[key].safeParse(value);
   if (parsed.success) {
@@ -112,8 +113,27 @@ function readList(
       .map((part) => (typeof part === 'number' ? `[${part}]` : `.${String(part)}`))
       .join('');
     const got = issue.code === 'unrecognized_keys' ? issue.keys : valueAt(value, issue.path);
+    const place = placeOf(offsetOf(document, [key, ...issue.path]));
     return `${place}: ${key}${where}: ${issue.message}, got ${shownInList(got)}`;
   });
+}
+
+/** The offset of the innermost node of a path that the text contains: the key of a map's entry. */
+function offsetOf(document: Document, path: readonly PropertyKey[]): number | undefined {
+  let node: unknown = document.contents;
+  let offset: number | undefined;
+  for (const part of path) {
+    if (isMap(node)) {
+      const pair = node.items.find(({ key }) => isScalar(key) && key.value === part);
+      if (pair === undefined) break;
+      offset = isNode(pair.key) ? pair.key.range?.[0] : offset;
+      node = pair.value;
+    } else if (isSeq(node)) {
+      node = node.items[Number(part)];
+      offset = isNode(node) ? (node.range?.[0] ?? offset) : offset;
+    } else break;
+  }
+  return offset;
 }
 
 function valueAt(value: unknown, path: readonly PropertyKey[]): unknown {

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { CallerRule } from '../queue/caller-rules.ts';
 import type { ClassRule } from '../http/classify.ts';
+import type { RateHeaderRule } from '../rate-headers/declared-headers.ts';
 import { parseDuration } from '../util/duration.ts';
 
 /** The lists that only a file can contain. Zod reports what is wrong with them, and where. */
@@ -72,6 +73,93 @@ const classRule = z
     ...(rule.path === undefined ? {} : { path: rule.path }),
   }));
 
+const HEADER_EXPECTED = 'expected the name of a header, such as X-RateLimit-Reset';
+const UNITS = [
+  'seconds',
+  'milliseconds',
+  'minutes',
+  'epoch-seconds',
+  'epoch-milliseconds',
+] as const;
+const PERIOD_EXPECTED = 'expected a duration such as 60s or 15m, at least 1ms';
+const COUNT_EXPECTED = 'expected a whole number from 1 to 1000000000';
+
+/** `a, b or c`. */
+function orList(words: readonly string[]): string {
+  return `${words.slice(0, -1).join(', ')} or ${words.at(-1) ?? ''}`;
+}
+
+/** The roles that may have each of the other fields. */
+const ROLES_WITH = {
+  unit: ['reset', 'retry-after', 'period'],
+  period: ['limit', 'remaining', 'used'],
+  limit: ['remaining', 'used'],
+  bucket: ['limit', 'remaining', 'used', 'reset', 'period', 'bucket-name'],
+} as const satisfies Record<string, readonly RateHeaderRule['role'][]>;
+
+const rateHeader = z
+  .strictObject(
+    {
+      header: z
+        .string(HEADER_EXPECTED)
+        .regex(/^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}$/, HEADER_EXPECTED)
+        .transform((value) => value.toLowerCase()),
+      role: z.enum(
+        ['limit', 'remaining', 'used', 'reset', 'retry-after', 'period', 'bucket-name', 'ignore'],
+        'expected limit, remaining, used, reset, retry-after, period, bucket-name or ignore',
+      ),
+      bucket: name.optional(),
+      unit: z.enum(UNITS, `expected ${orList(UNITS)}`).optional(),
+      period: z
+        .string(PERIOD_EXPECTED)
+        .transform((value, context) => {
+          const ms = parseDuration(value);
+          if (ms !== undefined && ms >= 1) return ms;
+          context.addIssue(PERIOD_EXPECTED);
+          return z.NEVER;
+        })
+        .optional(),
+      limit: z
+        .int(COUNT_EXPECTED)
+        .min(1, COUNT_EXPECTED)
+        .max(1_000_000_000, COUNT_EXPECTED)
+        .optional(),
+    },
+    'expected a rule of header, role, bucket, unit, period and limit',
+  )
+  .superRefine((rule, context) => {
+    for (const [field, roles] of Object.entries(ROLES_WITH)) {
+      const value = Object.entries(rule).find(([key]) => key === field)?.[1];
+      if (value === undefined || roles.some((role) => role === rule.role)) continue;
+      const message = `expected it only with the role ${orList(roles)}`;
+      context.addIssue({ code: 'custom', path: [field], message });
+    }
+    if (rule.role === 'period' && rule.unit?.startsWith('epoch-') === true) {
+      const message = 'expected seconds, milliseconds or minutes for a period';
+      context.addIssue({ code: 'custom', path: ['unit'], message });
+    }
+  })
+  .transform(({ header, role, bucket, unit, period, limit }): RateHeaderRule => ({
+    header,
+    role,
+    ...(bucket === undefined ? {} : { bucket }),
+    ...(unit === undefined ? {} : { unit }),
+    ...(period === undefined ? {} : { periodMs: period }),
+    ...(limit === undefined ? {} : { limit }),
+  }));
+
+const rateHeaders = z
+  .array(rateHeader, 'expected a list of rules')
+  .max(1000, 'expected at most 1000 entries')
+  .superRefine((rules, context) => {
+    for (const [at, { header }] of rules.entries()) {
+      const first = rules.findIndex((rule) => rule.header === header);
+      if (first === at) continue;
+      const message = `expected one rule for each header, and [${first}] is for the same one`;
+      context.addIssue({ code: 'custom', path: [at, 'header'], message });
+    }
+  });
+
 const PARAMETER_EXPECTED = 'expected the name of a query parameter, such as access_token';
 
 export const LISTS = {
@@ -93,6 +181,7 @@ export const LISTS = {
       'expected a list of names',
     )
     .max(1000, 'expected at most 1000 entries'),
+  rateHeaders,
 } as const;
 
 export type ListKey = keyof typeof LISTS;

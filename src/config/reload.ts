@@ -26,6 +26,7 @@ export const RELOADABLE_SETTINGS = {
   classes: 'classes',
   pathMasks: 'pathMasks',
   queryMasks: 'queryMasks',
+  rateHeaders: 'rateHeaders',
 } as const satisfies Partial<Record<keyof Config, string>>;
 
 /** Two settings that name a file are included: they are another place for the same setting. */

@@ -20,4 +20,5 @@ export const azionPreset: Preset = {
     { userAgent: 'Azion_CLI', maxWaitMs: 45_000, why: 'it gives up after 50 s' },
     { userAgent: 'terraform', shedStatus: 429, why: 'it retries nothing but 429' },
   ],
+  rateHeaders: [],
 };

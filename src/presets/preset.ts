@@ -1,5 +1,6 @@
 import type { CallerRule } from '../queue/caller-rules.ts';
 import type { ClassRule } from '../http/classify.ts';
+import type { RateHeaderRule } from '../rate-headers/declared-headers.ts';
 
 /** The known facts about one API: what Headgate needs to work with it. */
 export interface Preset {
@@ -17,6 +18,8 @@ export interface Preset {
   readonly jsonLinks: readonly string[];
   /** Rules for its known clients. */
   readonly callers: readonly CallerRule[];
+  /** What its rate headers mean, where neither their names nor their values show it. */
+  readonly rateHeaders: readonly RateHeaderRule[];
 }
 
 /** For any API that reports its limit in headers, with one budget for all routes. */
@@ -27,4 +30,5 @@ export const nonePreset: Preset = {
   queryMasks: ['access_token'],
   jsonLinks: [],
   callers: [],
+  rateHeaders: [],
 };

@@ -4,7 +4,8 @@ import {
   type HeaderRecord,
   type RateLimitReading,
 } from './rate-headers.ts';
-import { ResetUnit } from './reset-unit.ts';
+import type { RateHeaderRule } from './declared-headers.ts';
+import type { ResetUnit } from './reset-unit.ts';
 
 /**
  * Returns the most binding budget that an answer reports. The answer concerned `bucketId` and arrived
@@ -16,10 +17,16 @@ export type ReadAnswer = (
   receivedAt: number,
 ) => RateLimitReading;
 
-/** Makes the reader of one API's answers. It remembers what earlier ones showed of their form. */
-export function makeAnswerReader(): ReadAnswer {
-  const readRateLimits = makeRateHeaderReader();
-  const unit = new ResetUnit();
+export interface AnswerReaderOptions {
+  /** What is declared of the API's rate headers. */
+  readonly rateHeaders: readonly RateHeaderRule[];
+  /** What earlier answers showed of the unit of resets. */
+  readonly unit: ResetUnit;
+}
+
+/** Makes the reader of one API's answers. */
+export function makeAnswerReader({ rateHeaders, unit }: AnswerReaderOptions): ReadAnswer {
+  const readRateLimits = makeRateHeaderReader(rateHeaders);
   return (headers, bucketId, receivedAt) => {
     const reading = mostBinding(readRateLimits(headers));
     const { reset: reported, ...rest } = reading;

@@ -1,6 +1,6 @@
 import { meaningOf, type NameMeaning } from './header-names.ts';
 import { MAX_LENGTH, readCountValues, readRepeated, type CountValue } from './header-values.ts';
-import { delayOf, readReset, type Reset } from './reset-value.ts';
+import { readInUnit, readReset, type Reset } from './reset-value.ts';
 import { parseDuration } from '../util/duration.ts';
 
 /** What an answer reports of one budget. A field is absent if its header was absent or doubtful. */
@@ -25,13 +25,15 @@ type CountRole = 'limit' | 'remaining' | 'used';
 interface Group {
   readonly family: string;
   readonly bucket: string;
-  readonly isWeak: boolean;
+  /** Whether all of its headers are weak. */
+  isWeak: boolean;
   readonly counts: Record<CountRole, readonly CountValue[] | undefined>;
   /** The header of each of the counts. */
   readonly headers: Record<CountRole, string>;
   readonly resets: Record<'reset' | 'resetAfter', readonly Reset[] | undefined>;
   names: readonly string[];
   periodMs: number | undefined;
+  statedLimit: number | undefined;
 }
 
 /** Collects the headers of one answer, and makes budgets of them. */
@@ -72,6 +74,7 @@ export class BudgetGroups {
       resets: { reset: undefined, resetAfter: undefined },
       names: [],
       periodMs: undefined,
+      statedLimit: undefined,
     };
     this.#groups.push(group);
     return group;
@@ -82,6 +85,8 @@ export class BudgetGroups {
 function addTo(group: Group, meaning: NameMeaning, name: string, text: string): boolean {
   const { role, unitMs } = meaning;
   group.periodMs ??= meaning.periodMs;
+  group.statedLimit ??= meaning.statedLimit;
+  group.isWeak &&= meaning.isWeak;
   switch (role) {
     case 'limit':
     case 'remaining':
@@ -93,7 +98,7 @@ function addTo(group: Group, meaning: NameMeaning, name: string, text: string): 
     }
     case 'reset':
     case 'resetAfter': {
-      const resets = readResets(text, (one) => readResetWithUnit(one, unitMs));
+      const resets = readResets(text, (one) => readInUnit(one, meaning, readReset));
       if (resets !== undefined) group.resets[role] ??= resets;
       return resets !== undefined;
     }
@@ -175,12 +180,6 @@ function readResets(
   return resets;
 }
 
-function readResetWithUnit(text: string, unitMs: number | undefined): Reset | undefined {
-  const isNumber = /^\d{1,15}(?:\.\d{1,9})?$/.test(text);
-  const delay = isNumber && unitMs !== undefined ? delayOf(text, unitMs) : undefined;
-  return delay ?? readReset(text);
-}
-
 /**
  * Returns the groups that are budgets. What a family says without naming a bucket belongs to its only
  * named bucket; and a limit that was named alone belongs to the count without a name.
@@ -218,7 +217,7 @@ function completed(groups: readonly Group[]): Group[] {
 
 /** Adds the budgets of a group: one, or one for each position. */
 function addBudgets(group: Group, budgets: ReportedBudget[], doubtful: string[]): void {
-  const { counts, headers, resets, names, bucket, periodMs } = group;
+  const { counts, headers, resets, names, bucket, periodMs, statedLimit } = group;
   const roles = (['limit', 'remaining', 'used'] as const).filter(
     (role) => (counts[role]?.length ?? 0) > 1,
   );
@@ -233,7 +232,7 @@ function addBudgets(group: Group, budgets: ReportedBudget[], doubtful: string[])
     }
   }
   for (let at = 0; at < (isPaired ? size : 1); at++) {
-    const limit = counts.limit?.[at]?.count;
+    const limit = counts.limit?.[at]?.count ?? (size === 1 ? statedLimit : undefined);
     const used = counts.used?.[at]?.count;
     const left = limit === undefined || used === undefined ? undefined : Math.max(0, limit - used);
     const allResets = resets.reset ?? resets.resetAfter;

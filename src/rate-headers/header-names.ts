@@ -22,8 +22,12 @@ export interface NameMeaning {
   readonly bucket: string;
   /** The length of the bucket's period, if its words state it, in milliseconds. */
   readonly periodMs: number | undefined;
+  /** The bucket's limit, if it is declared for answers that do not report it. */
+  readonly statedLimit: number | undefined;
   /** The unit of a plain number, if the name states it, in milliseconds. */
   readonly unitMs: number | undefined;
+  /** Whether such a number counts from 1970, and not from the answer. */
+  readonly isSinceEpoch: boolean;
   /** The name alone may mean something else; it counts only beside the rest of its family. */
   readonly isWeak: boolean;
 }
@@ -163,7 +167,9 @@ const UNNAMED: NameMeaning = {
   family: '',
   bucket: '',
   periodMs: undefined,
+  statedLimit: undefined,
   unitMs: undefined,
+  isSinceEpoch: false,
   isWeak: false,
 };
 
@@ -236,5 +242,5 @@ function named(role: Role, family: string, words: readonly string[], isWeak: boo
       [, periodMs] = period;
     } else if (!ROLES.has(word) && !NOISE.has(word)) bucket.push(word);
   }
-  return { role, family, bucket: bucket.join('-'), periodMs, unitMs, isWeak };
+  return { ...UNNAMED, role, family, bucket: bucket.join('-'), periodMs, unitMs, isWeak };
 }

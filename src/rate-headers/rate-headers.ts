@@ -1,8 +1,9 @@
 import { BudgetGroups, type ReportedBudget } from './budget-groups.ts';
+import { declaredMeaning, rulesByHeader, type RateHeaderRule } from './declared-headers.ts';
 import { meaningOf, type NameMeaning } from './header-names.ts';
 import { readCount, readRepeated } from './header-values.ts';
 import { readQuotaPolicies, readServiceLimits } from './ratelimit-fields.ts';
-import { delayOf, readReset, readRetryAfter, type Reset } from './reset-value.ts';
+import { readInUnit, readReset, readRetryAfter, type Reset } from './reset-value.ts';
 
 /** What an answer's headers report of the API's rate limits. */
 export interface RateLimitReadings {
@@ -45,8 +46,11 @@ interface RateHeader {
  * A doubtful value is left out, and its header is listed in `doubtful`. Doubtful are: negative,
  * malformed or implausibly large numbers; dates that do not exist; a header that was sent twice with
  * different values, unless the headers beside it have as many.
+ *
+ * `declared` says what names and values do not: it replaces what the name of its header says.
  */
-export function makeRateHeaderReader(): RateHeaderReader {
+export function makeRateHeaderReader(declared: readonly RateHeaderRule[] = []): RateHeaderReader {
+  const rules = rulesByHeader(declared);
   let names: string[] = [];
   let plan: RateHeader[] = [];
   let triple: Triple | undefined;
@@ -60,7 +64,7 @@ export function makeRateHeaderReader(): RateHeaderReader {
     }
     if (!isSame || count !== names.length) {
       names = Object.keys(headers);
-      plan = planFor(names);
+      plan = planFor(names, rules);
       triple = tripleOf(plan);
     }
     if (plan.length === 0) return NOTHING;
@@ -79,9 +83,8 @@ function tripleOf(plan: readonly RateHeader[]): Triple | undefined {
   const names: Record<string, string> = {};
   let family: string | undefined;
   for (const { name, meaning } of plan) {
-    if (meaning === 'fields' || meaning.bucket !== '' || meaning.unitMs !== undefined) {
-      return undefined;
-    }
+    if (meaning === 'fields' || meaning.bucket !== '') return undefined;
+    if (meaning.unitMs !== undefined || meaning.periodMs !== undefined) return undefined;
     family ??= meaning.family;
     if (meaning.family !== family) return undefined;
     names[meaning.role] = name;
@@ -112,7 +115,7 @@ const NOTHING: RateLimitReadings = { budgets: [] };
 
 /** Reads one answer on its own: see {@link makeRateHeaderReader}. */
 export function readRateLimits(headers: HeaderRecord): RateLimitReadings {
-  return readPlanned(headers, planFor(Object.keys(headers)));
+  return readPlanned(headers, planFor(Object.keys(headers), NO_RULES));
 }
 
 /** Reads the most binding budget of one answer: see {@link mostBinding}. */
@@ -152,14 +155,32 @@ export function readAge(headers: HeaderRecord): number | undefined {
 /** More rate headers than any API sends; a hostile answer has no more of them read. */
 const MAX_RATE_HEADERS = 64;
 
-function planFor(names: readonly string[]): RateHeader[] {
+type Rules = ReturnType<typeof rulesByHeader>;
+
+const NO_RULES: Rules = new Map();
+
+function planFor(names: readonly string[], rules: Rules): RateHeader[] {
+  const byName = new Map(names.map((name) => [name, isField(name) ? undefined : meaningOf(name)]));
+  const familyOf = (bucket: string): string | undefined => {
+    for (const [name, meaning] of byName) {
+      const isUndeclared = !rules.has(name) && meaning?.role !== 'retryAfter';
+      if (isUndeclared && meaning?.bucket === bucket) return meaning.family;
+    }
+    return undefined;
+  };
   const plan: RateHeader[] = [];
-  for (const name of names) {
-    const meaning =
-      name === 'ratelimit' || name === 'ratelimit-policy' ? 'fields' : meaningOf(name);
+  for (const [name, known] of byName) {
+    const rule = rules.get(name);
+    const undeclared = isField(name) ? 'fields' : known;
+    const meaning = rule === undefined ? undeclared : declaredMeaning(rule, known, familyOf);
     if (meaning !== undefined && plan.length < MAX_RATE_HEADERS) plan.push({ name, meaning });
   }
   return plan;
+}
+
+/** Whether a header is one of the structured fields of the IETF drafts. */
+function isField(name: string): boolean {
+  return name === 'ratelimit' || name === 'ratelimit-policy';
 }
 
 function readPlanned(headers: HeaderRecord, plan: readonly RateHeader[]): RateLimitReadings {
@@ -188,9 +209,8 @@ function readPlanned(headers: HeaderRecord, plan: readonly RateHeader[]): RateLi
   };
 }
 
-function readWait(text: string, { unitMs }: NameMeaning): Reset | undefined {
-  const read = (one: string): Reset | undefined =>
-    unitMs === undefined ? readRetryAfter(one) : delayOf(one, unitMs);
+function readWait(text: string, meaning: NameMeaning): Reset | undefined {
+  const read = (one: string): Reset | undefined => readInUnit(one, meaning, readRetryAfter);
   return read(text) ?? readRepeated(text, read);
 }
 

@@ -87,10 +87,23 @@ export function delayOfSeconds(seconds: number): Reset | undefined {
   return delay(seconds * 1000, WHOLE_SECONDS_MS);
 }
 
-/** Reads a number of units as a delay; `undefined` if it is no number, or implausibly long. */
-export function delayOf(text: string, unitMs: number): Reset | undefined {
-  if (text.length > MAX_LENGTH || !NUMBER.test(text)) return undefined;
-  return delay(Number(text) * unitMs, (resolutionOf(text) * unitMs) / WHOLE_SECONDS_MS);
+/** The unit of a plain number, if it is known, in milliseconds, and whether the number counts from 1970. */
+export interface NumberUnit {
+  readonly unitMs: number | undefined;
+  readonly isSinceEpoch: boolean;
+}
+
+/** Reads a plain number in its unit, if that is known, and any other text with `read`. */
+export function readInUnit(
+  text: string,
+  { unitMs, isSinceEpoch }: NumberUnit,
+  read: (text: string) => Reset | undefined,
+): Reset | undefined {
+  if (unitMs === undefined || text.length > MAX_LENGTH || !NUMBER.test(text)) return read(text);
+  const resolutionMs = (resolutionOf(text) * unitMs) / WHOLE_SECONDS_MS;
+  if (isSinceEpoch) return instant(Number(text) * unitMs, resolutionMs < WHOLE_SECONDS_MS);
+  // A delay that is implausibly long is no delay: some names in milliseconds hold a time since 1970.
+  return delay(Number(text) * unitMs, resolutionMs) ?? read(text);
 }
 
 /** The value of the last digit in milliseconds: what follows it was cut off or rounded. */

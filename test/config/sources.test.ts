@@ -176,6 +176,7 @@ describe('any file', () => {
       'classes',
       'pathMasks',
       'queryMasks',
+      'rateHeaders',
     ];
     const documents = fc.oneof(
       fc.string(),

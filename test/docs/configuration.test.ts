@@ -16,7 +16,13 @@ describe('docs/configuration.md', () => {
 
   test('has examples of every list that only a file can hold', () => {
     const keys = examples.flatMap((yaml) => yaml.match(/^\w+(?=:)/gm) ?? []);
-    expect(keys.toSorted()).toEqual(['callers', 'classes', 'pathMasks', 'queryMasks']);
+    expect(keys.toSorted()).toEqual([
+      'callers',
+      'classes',
+      'pathMasks',
+      'queryMasks',
+      'rateHeaders',
+    ]);
   });
 
   test.each(examples)('has an example, number %#, that loads', (yaml) => {

@@ -1,6 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
+import { parse } from 'yaml';
+import { LISTS } from '../../src/config/lists.ts';
 import type { ReportedBudget } from '../../src/rate-headers/budget-groups.ts';
+import type { RateHeaderRule } from '../../src/rate-headers/declared-headers.ts';
 import {
   makeRateHeaderReader,
   type RateLimitReadings,
@@ -12,6 +15,8 @@ const NOW = Date.UTC(2026, 10, 28, 10);
 
 interface Dialect {
   readonly name: string;
+  /** What the page declares of the headers. */
+  readonly rules: readonly RateHeaderRule[];
   readonly headers: Readonly<Record<string, string | string[]>>;
   readonly readAs: string;
 }
@@ -22,12 +27,14 @@ function dialects(): Dialect[] {
   for (const section of PAGE.split(/^### /m).slice(1)) {
     const [, block = ''] = /^```http\n([^]*?)\n```$/m.exec(section) ?? [];
     const [, readAs = ''] = /^Read as: (.*)\.$/m.exec(section) ?? [];
+    const [, yaml = 'rateHeaders: []'] = /^```yaml\n([^]*?)\n```$/m.exec(section) ?? [];
+    const rules = LISTS.rateHeaders.parse(Reflect.get(parse(yaml), 'rateHeaders'));
     const headers: Record<string, string> = {};
     for (const line of block.split('\n')) {
       const colon = line.indexOf(': ');
       headers[line.slice(0, colon).toLowerCase()] = line.slice(colon + 2);
     }
-    found.push({ name: section.slice(0, section.indexOf('\n')), headers, readAs });
+    found.push({ name: section.slice(0, section.indexOf('\n')), rules, headers, readAs });
   }
   return found;
 }
@@ -60,15 +67,16 @@ function asOnThePage({ budgets, retryAfter, doubtful }: RateLimitReadings): stri
 describe('the rate headers of', () => {
   test.each(dialects().map((dialect) => [dialect.name, dialect] as const))(
     '%s are read as docs/rate-headers.md says',
-    (_name, { headers, readAs }) => {
-      expect(asOnThePage(makeRateHeaderReader()(headers))).toBe(readAs);
+    (_name, { rules, headers, readAs }) => {
+      expect(asOnThePage(makeRateHeaderReader(rules)(headers))).toBe(readAs);
     },
   );
 
   test('all dialects are read the same by one reader, whatever came before', () => {
     const read = makeRateHeaderReader();
     const others = { date: 'Sat, 28 Nov 2026 10:00:00 GMT', 'content-type': 'application/json' };
-    for (const { headers, readAs } of [...dialects(), ...dialects().toReversed()]) {
+    const undeclared = dialects().filter(({ rules }) => rules.length === 0);
+    for (const { headers, readAs } of [...undeclared, ...undeclared.toReversed()]) {
       expect(asOnThePage(read(headers))).toBe(readAs);
       expect(asOnThePage(read({ ...others, ...headers }))).toBe(readAs);
       expect(asOnThePage(read(others))).toBe('nothing');
