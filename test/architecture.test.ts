@@ -160,6 +160,7 @@ describe('the source', () => {
     const knowing = FILES.filter(({ text }) => /azion/i.test(text)).map(({ path }) => path);
     expect(knowing.toSorted()).toEqual([
       'src/config/settings.ts',
+      'src/presets/azion-v4.ts',
       'src/presets/azion.ts',
       'src/presets/presets.ts',
     ]);

@@ -105,7 +105,7 @@ export function makePipelines(parts: PipelineParts): (config: Config) => Gateway
         callerAddress: makeCallerAddress(peers, isTrusted),
       }),
       admit: makeAdmit({ ledger, clock, memory: requestMemory, socketPermits: upstream }),
-      forward: makeForward({ upstream, lane, clock, token: () => token.current() }),
+      forward: makeForward({ ...config, upstream, lane, clock, token: () => token.current() }),
       settle: makeSettle({
         ...config,
         ledger: settled,
@@ -134,7 +134,7 @@ export function makePipelines(parts: PipelineParts): (config: Config) => Gateway
                 log,
               }),
       }),
-      refuse: makeRefuse({ log, watchUnread, hasToken }),
+      refuse: makeRefuse({ ...config, log, watchUnread, hasToken }),
       record: makeRecord({ ...config, recorder, ledger, clock }),
       ledger: settled,
       observer,

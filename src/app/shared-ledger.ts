@@ -25,7 +25,7 @@ export async function makeSharedLedger(
   const { secret, clock, random, socketPermits, log, observer, atEndOfTurn } = parts;
   const key = bucketNameKey(secret);
   let hash = makeCredentialHash(key);
-  const credentialHash: CredentialHash = (authorization) => hash(authorization);
+  const credentialHash: CredentialHash = (credential) => hash(credential);
   const [sharedPermits, localPermits] = splitSocketPermits(socketPermits);
   const replica = randomBytes(6).toString('base64url');
   const store = openRedisStore({

@@ -1,3 +1,5 @@
+import type { VersionRequest } from '../http/accept.ts';
+import type { TokenField } from '../http/credential-fields.ts';
 import type { CallerRule } from '../queue/caller-rules.ts';
 import type { Network } from '../http/caller-origin.ts';
 import type { ClassRule } from '../http/classify.ts';
@@ -40,8 +42,11 @@ export interface Config {
     | { readonly rewrite: 'on'; readonly jsonLinks: readonly string[] };
   readonly adminListen: ListenAddress | 'off';
   readonly adminTls: { readonly cert: string; readonly key: string } | undefined;
-  readonly apiVersion: { readonly version: string; readonly mediaType: string } | 'off';
+  readonly apiVersion: VersionRequest | 'off';
   readonly token: TokenConfig;
+  readonly tokenField: TokenField;
+  /** Lower-case names of the fields besides Authorization that hold a credential. */
+  readonly credentialFields: readonly string[];
   /** Whether cookies pass also where the configured token is added. */
   readonly cookies: 'off' | 'on';
   readonly budgetPer: 'credential' | 'upstream';
@@ -128,7 +133,8 @@ export interface LoadOptions {
   readonly readFile: (path: string) => string;
 }
 
-const DEFAULT_MEDIA_TYPE = 'application/json';
+/** For an API whose preset names no version, if one is configured. */
+const DEFAULT_VERSION = { kind: 'accept', version: '', mediaType: 'application/json' } as const;
 
 /**
  * Loads the settings. The environment takes precedence over the file, the file over the preset, and
@@ -159,8 +165,8 @@ export function loadConfig({ env, configPath, readFile }: LoadOptions): LoadResu
   }
 
   /** For a setting with a default. After a problem it returns the default, to find all problems. */
-  function required<T>(setting: Setting<T>): T {
-    const value = optional(setting) ?? setting.kind.parse(setting.fallback ?? '');
+  function required<T>(setting: Setting<T>, fromPreset?: string): T {
+    const value = optional(setting, fromPreset) ?? setting.kind.parse(setting.fallback ?? '');
     if (value === undefined) throw new Error(`the default of ${setting.variable} is not valid`);
     return value;
   }
@@ -190,7 +196,7 @@ export function loadConfig({ env, configPath, readFile }: LoadOptions): LoadResu
     );
   }
   const version = optional(SETTINGS.apiVersion, known.apiVersion?.version) ?? 'off';
-  const mediaType = known.apiVersion?.mediaType ?? DEFAULT_MEDIA_TYPE;
+  const tokenField = required(SETTINGS.tokenHeader, known.tokenHeader);
   const listen = required(SETTINGS.listen);
   const throttleStatuses = required(SETTINGS.throttleStatuses);
   const adminListen = required(SETTINGS.adminListen);
@@ -233,8 +239,12 @@ export function loadConfig({ env, configPath, readFile }: LoadOptions): LoadResu
         : { rewrite: 'on', jsonLinks: known.jsonLinks },
     adminListen,
     adminTls: tls('HEADGATE_ADMIN_TLS', SETTINGS.adminTlsCert, SETTINGS.adminTlsKey),
-    apiVersion: version === 'off' ? 'off' : { version, mediaType },
+    apiVersion: version === 'off' ? 'off' : { ...(known.apiVersion ?? DEFAULT_VERSION), version },
     token,
+    tokenField,
+    credentialFields: [...known.credentialFields, tokenField.name.toLowerCase()].filter(
+      (name) => name !== 'authorization',
+    ),
     cookies: required(SETTINGS.cookies),
     budgetPer: required(SETTINGS.budgetPer),
     limit: optional(SETTINGS.limit),

@@ -1,3 +1,4 @@
+import { PRESETS } from '../presets/presets.ts';
 import { LOG_LEVELS } from '../util/log-level.ts';
 import { callerKeys } from './caller-keys.ts';
 import { redisUrl } from './redis-url.ts';
@@ -37,9 +38,9 @@ function setting<T>(
 export const SETTINGS = {
   preset: setting(
     'HEADGATE_PRESET',
-    kinds.choice('azion', 'none'),
+    kinds.choice(...PRESETS.keys()),
     'azion',
-    'The known facts about the API: base URL, version, classes, masks, caller rules. `none` for another API.',
+    'The known facts about the API, such as its URL, version and classes: [presets.md](presets.md). `none` for another API.',
   ),
   upstreamUrl: setting(
     'HEADGATE_UPSTREAM_URL',
@@ -63,13 +64,13 @@ export const SETTINGS = {
     'HEADGATE_API_VERSION',
     kinds.orOff(kinds.version),
     undefined,
-    "The API version that is added to Accept, or `off`. Default: the preset's (azion: 3).",
+    "The API version that is requested in Accept, or in the preset's header, or `off`. Default: the preset's (azion: 3).",
   ),
   token: setting(
     'HEADGATE_TOKEN',
     kinds.token,
     undefined,
-    'The token that is sent as `Authorization: token …` when the caller sends no credential.',
+    'The token that is sent in HEADGATE_TOKEN_HEADER when the caller sends no credential.',
     { secret: true },
   ),
   tokenFile: setting(
@@ -77,6 +78,12 @@ export const SETTINGS = {
     kinds.text,
     undefined,
     'A file that contains the token; read again when it changes.',
+  ),
+  tokenHeader: setting(
+    'HEADGATE_TOKEN_HEADER',
+    kinds.tokenHeader,
+    'Authorization token',
+    "The header of this token, and the scheme before it, if any: `Authorization Bearer`, `X-Api-Key`. What callers send in this header is a credential. Default: the preset's, else `Authorization token`.",
   ),
   cookies: setting(
     'HEADGATE_COOKIES',

@@ -1,6 +1,7 @@
 import type { ConfiguredLimit } from '../budget/bucket.ts';
 import { isIP } from 'node:net';
 import type { Network } from '../http/caller-origin.ts';
+import type { TokenField } from '../http/credential-fields.ts';
 import { isNeverForApi } from '../http/header-filter.ts';
 import { parseDuration } from '../util/duration.ts';
 
@@ -80,6 +81,17 @@ export const headerNames: Kind<readonly string[]> = {
     return names.every((name) => HEADER_NAME.test(name) && !isNeverForApi(name))
       ? names
       : undefined;
+  },
+};
+
+/** A header for a token, and the scheme before the token. */
+export const tokenHeader: Kind<TokenField> = {
+  expected:
+    'a header that may reach the API, and the scheme before the token, if any, such as Authorization Bearer or X-Api-Key',
+  parse(value) {
+    const [, name = '', scheme = ''] = /^(\S+)(?: ([A-Za-z0-9-]{1,32}))?$/.exec(value) ?? [];
+    const lower = name.toLowerCase();
+    return HEADER_NAME.test(lower) && !isNeverForApi(lower) ? { name, scheme } : undefined;
   },
 };
 

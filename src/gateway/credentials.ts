@@ -9,8 +9,8 @@ const MAX_CACHED = 10_000;
 /** Longer credentials are not cached: with 64 KiB each, the cache could take half a gigabyte. */
 const MAX_CACHED_LENGTH = 4096;
 
-/** Returns a name for an Authorization value that reveals nothing without the key. */
-export type CredentialHash = (authorization: string) => string;
+/** Returns a name for a credential, such as an Authorization value, that reveals nothing without the key. */
+export type CredentialHash = (credential: string) => string;
 
 /**
  * Makes a keyed hash of credentials, so that a password cannot be guessed from a log. The scheme is
@@ -18,15 +18,15 @@ export type CredentialHash = (authorization: string) => string;
  */
 export function makeCredentialHash(key: Buffer): CredentialHash {
   const cache = new LRUCache<string, string>({ max: MAX_CACHED });
-  return (authorization) => {
-    const known = cache.get(authorization);
+  return (credential) => {
+    const known = cache.get(credential);
     if (known !== undefined) return known;
-    const [, scheme = '', rest = ''] = /^(\S+)\s*(.*)$/s.exec(authorization.trim()) ?? [];
+    const [, scheme = '', rest = ''] = /^(\S+)\s*(.*)$/s.exec(credential.trim()) ?? [];
     const hash = createHmac('sha256', key)
       .update(`${scheme.toLowerCase()} ${rest}`)
       .digest('hex')
       .slice(0, 16);
-    if (authorization.length <= MAX_CACHED_LENGTH) cache.set(authorization, hash);
+    if (credential.length <= MAX_CACHED_LENGTH) cache.set(credential, hash);
     return hash;
   };
 }

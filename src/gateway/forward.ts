@@ -1,4 +1,5 @@
 import type { Clock } from '../util/clock.ts';
+import { tokenValue, type TokenField } from '../http/credential-fields.ts';
 import { headersForCaller, SET_COOKIE } from '../http/header-filter.ts';
 import type { Grant } from '../ledger/ledger.ts';
 import type { Lane } from '../upstream/lane.ts';
@@ -18,6 +19,7 @@ export interface ForwardDependencies {
   readonly clock: Clock;
   /** The current token for requests without a credential. */
   readonly token: () => string | undefined;
+  readonly tokenField: TokenField;
 }
 
 /**
@@ -31,7 +33,8 @@ const GRANT_FRESH_MS = 5000;
  * reset does not take every socket at once. Requests that were granted immediately skip the lane,
  * and so do requests that waited for a socket, because sockets become free one by one.
  */
-export function makeForward({ upstream, lane, clock, token }: ForwardDependencies): Forward {
+export function makeForward(dependencies: ForwardDependencies): Forward {
+  const { upstream, lane, clock, token, tokenField } = dependencies;
   async function send(job: Job): Promise<Forwarded> {
     const { call, body } = job;
     if (body.kind === 'stream') await body.checkCaller();
@@ -42,7 +45,7 @@ export function makeForward({ upstream, lane, clock, token }: ForwardDependencie
       {
         method: job.method,
         path: job.target,
-        headers: withToken(job, token()),
+        headers: withToken(job, token(), tokenField),
         body: body.take(),
         closesSocket: job.authenticatesSocket,
       },
@@ -77,9 +80,13 @@ export function makeForward({ upstream, lane, clock, token }: ForwardDependencie
 }
 
 /** Adds the token immediately before sending, so that requests that waited use a rotated one. */
-function withToken({ headers, addsToken }: Job, token: string | undefined): string[] {
+function withToken(
+  { headers, addsToken }: Job,
+  token: string | undefined,
+  field: TokenField,
+): string[] {
   if (!addsToken || token === undefined) return headers;
-  return [...headers, 'Authorization', `token ${token}`];
+  return [...headers, field.name, tokenValue(field, token)];
 }
 
 /**

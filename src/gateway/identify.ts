@@ -1,7 +1,8 @@
 import { parseSecondsOrDuration } from '../util/duration.ts';
-import { decodableOnly, ensureVersion } from '../http/accept.ts';
+import { decodableOnly, ensureVersion, type VersionRequest } from '../http/accept.ts';
 import type { AuthThrottle } from '../http/auth-throttle.ts';
 import { classify, type ClassRule } from '../http/classify.ts';
+import { credentialOf } from '../http/credential-fields.ts';
 import { makeHeadersForApi } from '../http/header-filter.ts';
 import { viaOnward } from '../http/via.ts';
 import { matchCallerRule, productOf, type CallerRule } from '../queue/caller-rules.ts';
@@ -65,7 +66,9 @@ export type Identify = (call: Call) => Identified | Promise<Identified>;
 
 export interface IdentifyDependencies {
   readonly upstream: { readonly origin: string; readonly basePath: string };
-  readonly apiVersion: { readonly version: string; readonly mediaType: string } | 'off';
+  readonly apiVersion: VersionRequest | 'off';
+  /** Lower-case names of the fields besides Authorization that hold a credential. */
+  readonly credentialFields: readonly string[];
   /** Whether a token is configured for requests without a credential. */
   readonly hasToken: boolean;
   /** `on`: cookies pass also with the configured token. */
@@ -119,11 +122,11 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
     dependencies;
   const { maxWaitMs, shedStatus, takeBody, viaId, readsAnswers, cookies } = dependencies;
   const { credentialHash, callerOfKey, isOurHost, forwardedBy, allowHeaders } = dependencies;
-  const { callLimits, authThrottle, callerAddress } = dependencies;
+  const { callLimits, authThrottle, callerAddress, credentialFields } = dependencies;
   const isOwnAuthority = makeIsOwnAuthority(new URL(upstream.origin).host, isOurHost);
   /** Fields of the caller's request that Headgate replaces. */
   const replaced = new Set(['host']);
-  if (apiVersion !== 'off') replaced.add('accept');
+  if (apiVersion !== 'off' && apiVersion.kind === 'accept') replaced.add('accept');
   if (readsAnswers) replaced.add('accept-encoding');
   const endToEnd = makeHeadersForApi({ replaced, allowed: allowHeaders });
   const withoutCookies = makeHeadersForApi({
@@ -133,16 +136,19 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
   const refusePages = makeRefusePages(isOurHost, forwardedBy);
   const refuseUncertainFraming = makeRefuseUncertainFraming();
 
-  function bucketPrefix(authorization: string | undefined): string {
+  function bucketPrefix(credential: string | undefined): string {
     if (budgetPer === 'upstream') return 'upstream';
-    if (authorization !== undefined) return credentialHash(authorization);
+    if (credential !== undefined) return credentialHash(credential);
     return hasToken ? 'own' : 'anonymous';
   }
 
   function headersFor({ incoming }: Call, dropsCookies: boolean): string[] {
     const { accept, via, 'accept-encoding': encodings } = incoming.headers;
     const headers = (dropsCookies ? withoutCookies : endToEnd)(incoming.rawHeaders);
-    if (apiVersion !== 'off') {
+    if (apiVersion !== 'off' && apiVersion.kind === 'field') {
+      const { name, version } = apiVersion;
+      if (incoming.headers[name.toLowerCase()] === undefined) headers.push(name, version);
+    } else if (apiVersion !== 'off') {
       const lines = accept === undefined ? [] : [accept];
       headers.push('Accept', ensureVersion(lines, apiVersion.mediaType, apiVersion.version));
     }
@@ -177,7 +183,8 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
     call.identity = identity;
     refuseManyHeaders(call);
     if (method === 'TRACE') throw new GatewayError('method-not-supported', TRACE_DETAIL);
-    const authorization = authorizationOf(incoming);
+    const authorization = authorizationOf(incoming, credentialFields);
+    const credential = credentialOf(headers, credentialFields);
 
     const address = callerAddress(incoming);
     const userAgent = headers['user-agent'];
@@ -206,11 +213,11 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
       maxWaitMs,
     );
 
-    const addsToken = hasToken && authorization === undefined;
+    const addsToken = hasToken && credential === undefined;
     refusePages(incoming, addsToken);
     const dropsCookies = addsToken && cookies === 'off';
     const className = classify(classes, method, target.path);
-    const bucket = { id: `${bucketPrefix(authorization)}:${className}`, class: className };
+    const bucket = { id: `${bucketPrefix(credential)}:${className}`, class: className };
     identity.bucket = bucket;
     const job: Job & { body: RequestBody } = {
       call,

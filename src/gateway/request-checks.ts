@@ -117,15 +117,15 @@ export function refuseManyHeaders({ incoming: { rawHeaders }, outgoing }: Call):
 }
 
 /**
- * Returns the Authorization value. Throws a {@link GatewayError} for repeated Host or Authorization
- * lines. HTTP forbids a second Host (RFC 9112 §3.2), and Node keeps only the first of several
- * lines: an attacker could show one value to Headgate and another one to the API.
+ * Returns the Authorization value. Throws a {@link GatewayError} for repeated lines of Host,
+ * Authorization or one of `credentialFields`, which are in lower case. HTTP forbids a second Host (RFC
+ * 9112 §3.2), and Node keeps only the first of several lines: an attacker could show one value to
+ * Headgate and another one to the API.
  */
-export function authorizationOf({
-  rawHeaders,
-  headers,
-  httpVersionMinor,
-}: IncomingMessage): string | undefined {
+export function authorizationOf(
+  { rawHeaders, headers, httpVersionMinor }: IncomingMessage,
+  credentialFields: readonly string[],
+): string | undefined {
   let hosts = 0;
   let authorizations = 0;
   for (let i = 0; i < rawHeaders.length; i += 2) {
@@ -143,6 +143,14 @@ export function authorizationOf({
       'bad-request',
       `expected one Authorization header, got ${authorizations}`,
     );
+  }
+  for (const field of credentialFields) {
+    // Node joins several lines, so a single value without a comma is one line.
+    if (headers[field]?.includes(',') !== true) continue;
+    const lines = rawHeaders.filter((name, i) => i % 2 === 0 && name.toLowerCase() === field);
+    if (lines.length > 1) {
+      throw new GatewayError('bad-request', `expected one ${field} header, got ${lines.length}`);
+    }
   }
   return headers.authorization;
 }

@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import type { EndOfTurn } from '../util/clock.ts';
+import { credentialOf } from '../http/credential-fields.ts';
 import { headersForCaller, SET_COOKIE } from '../http/header-filter.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { UpstreamResponse } from '../upstream/response.ts';
@@ -162,13 +163,16 @@ export interface RefuseDependencies {
   readonly watchUnread: WatchUnread;
   /** Whether a token is configured, which pages of other origins may not use. */
   readonly hasToken: boolean;
+  /** Lower-case names of the fields besides Authorization that hold a credential. */
+  readonly credentialFields: readonly string[];
 }
 
-export function makeRefuse({ log, watchUnread, hasToken }: RefuseDependencies): Refuse {
+export function makeRefuse(dependencies: RefuseDependencies): Refuse {
+  const { log, watchUnread, hasToken, credentialFields } = dependencies;
   /** Whether a page of another origin may send this request, and so read its refusal. */
   function isForPages({ incoming }: Call, { code }: GatewayError): boolean {
     if (code === 'foreign-host' || code === 'cross-site') return false;
-    return !hasToken || incoming.headers.authorization !== undefined;
+    return !hasToken || credentialOf(incoming.headers, credentialFields) !== undefined;
   }
 
   return function refuse(call, thrown, shedStatus) {

@@ -1,3 +1,8 @@
+/** How a version of the API is requested: as a parameter in Accept, or in a field of its own. */
+export type VersionRequest =
+  | { readonly kind: 'accept'; readonly version: string; readonly mediaType: string }
+  | { readonly kind: 'field'; readonly version: string; readonly name: string };
+
 /**
  * The Accept value to send to the API, which asks for `mediaType; version=…`.
  *

@@ -1,12 +1,43 @@
+import type { CallerRule } from '../queue/caller-rules.ts';
 import type { Preset } from './preset.ts';
 
-/** Azion's API v3. Sources: its documentation, its public clients, and recorded answers. */
+/**
+ * What the public clients of both versions of the API do. Sources: the sources of the Azion CLI, of
+ * octodns-azion and of terraform-provider-azion.
+ */
+export const AZION_CALLERS: readonly CallerRule[] = [
+  ...['Azion_CLI/0', 'Azion_CLI/1', 'Azion_CLI/2.0'].map((userAgent): CallerRule => ({
+    userAgent,
+    maxWaitMs: 25_000,
+    shedStatus: 429,
+    why: 'it gives up after 30 s',
+  })),
+  { userAgent: 'Azion_CLI', maxWaitMs: 45_000, shedStatus: 429, why: 'it gives up after 50 s' },
+  {
+    userAgent: 'octodns',
+    maxWaitMs: 25_000,
+    shedStatus: 429,
+    why: 'it gives up after 30 s, and retries nothing but 429',
+  },
+  { userAgent: 'terraform', shedStatus: 429, why: 'it retries nothing but 429' },
+];
+
+/**
+ * Azion's API v3. Sources: Azion documentation, "API v3" and "Real-Time Purge"; its public clients;
+ * recorded answers.
+ *
+ * Reads have a limit of 80 a minute, writes of 20, GraphQL of 120, purges by URL and by cache key of 200;
+ * purges by wildcard have 2,000 a day.
+ */
 export const azionPreset: Preset = {
   upstreamUrl: 'https://api.azionapi.net',
-  apiVersion: { version: '3', mediaType: 'application/json' },
+  apiVersion: { kind: 'accept', version: '3', mediaType: 'application/json' },
+  credentialFields: [],
   classes: [
     { name: 'purge-wildcard', methods: ['POST'], path: '/purge/wildcard' },
     { name: 'purge', methods: ['POST'], path: '/purge/*' },
+    { name: 'graphql', methods: ['POST'], path: '/metrics/graphql' },
+    { name: 'graphql', methods: ['POST'], path: '/events/graphql' },
     { name: 'read', methods: ['GET', 'HEAD', 'OPTIONS'] },
     { name: 'write' },
   ],
@@ -16,9 +47,6 @@ export const azionPreset: Preset = {
   queryMasks: [],
   // Every list has these two fields. Their values are absolute URLs of the API.
   jsonLinks: ['/links/previous', '/links/next'],
-  callers: [
-    { userAgent: 'Azion_CLI', maxWaitMs: 45_000, why: 'it gives up after 50 s' },
-    { userAgent: 'terraform', shedStatus: 429, why: 'it retries nothing but 429' },
-  ],
+  callers: AZION_CALLERS,
   rateHeaders: [],
 };

@@ -1,3 +1,4 @@
+import type { VersionRequest } from '../http/accept.ts';
 import type { CallerRule } from '../queue/caller-rules.ts';
 import type { ClassRule } from '../http/classify.ts';
 import type { RateHeaderRule } from '../rate-headers/declared-headers.ts';
@@ -6,8 +7,12 @@ import type { RateHeaderRule } from '../rate-headers/declared-headers.ts';
 export interface Preset {
   /** Absent: the URL of the API must be configured. */
   readonly upstreamUrl?: string;
-  /** The API version that is added to Accept, and the media type that carries it. */
-  readonly apiVersion?: { readonly version: string; readonly mediaType: string };
+  /** Absent: requests have no version. */
+  readonly apiVersion?: VersionRequest;
+  /** HEADGATE_TOKEN_HEADER: the header of a configured token, and the scheme before it. */
+  readonly tokenHeader?: string;
+  /** Lower-case names of the headers besides Authorization in which its clients send credentials. */
+  readonly credentialFields: readonly string[];
   /** The groups of routes that the API meters together. The first class that matches applies. */
   readonly classes: readonly ClassRule[];
   /** Paths whose `*` segments are secret. */
@@ -24,6 +29,7 @@ export interface Preset {
 
 /** For any API that reports its limit in headers, with one budget for all routes. */
 export const nonePreset: Preset = {
+  credentialFields: [],
   classes: [],
   pathMasks: [],
   // RFC 6750 §2.3: a bearer token in the query.

@@ -4,7 +4,7 @@ import type { Priority } from './flow.ts';
 export interface CallerRule {
   /** The caller's name. A rule has this, `userAgent` or both; all that it has must match. */
   readonly name?: string;
-  /** The first product of the User-Agent, without its version. */
+  /** The first product of the User-Agent: `curl`, or with the beginning of its version, `curl/8.1`. */
   readonly userAgent?: string;
   /** The longest that its calls wait: for clients with a timeout shorter than the gateway's. */
   readonly maxWaitMs?: number;
@@ -24,11 +24,24 @@ export function matchCallerRule(
   caller: string,
   userAgent: string | undefined,
 ): CallerRule | undefined {
+  const product = productWithVersion(userAgent);
   return rules.find((rule) => {
     if (rule.name !== undefined && rule.name !== caller) return false;
-    if (rule.userAgent !== undefined && rule.userAgent !== productOf(userAgent)) return false;
+    if (rule.userAgent !== undefined && !isProduct(product, rule.userAgent)) return false;
     return rule.name !== undefined || rule.userAgent !== undefined;
   });
+}
+
+/** The first product of a User-Agent with its version: `curl/8.11.0` for `curl/8.11.0 (linux)`. */
+function productWithVersion(userAgent = ''): string {
+  return userAgent.split(/[\s(]/, 1)[0] ?? '';
+}
+
+/** Whether `product` is `wanted`, which may have no version, or only the first parts of one. */
+function isProduct(product: string, wanted: string): boolean {
+  if (!product.startsWith(wanted)) return false;
+  const following = product.charAt(wanted.length);
+  return following === '' || following === (wanted.includes('/') ? '.' : '/');
 }
 
 /** The first product of a User-Agent: `curl` for `curl/8.11.0 (linux)`, `undefined` for none. */

@@ -34,7 +34,11 @@ describe('a setting', () => {
     const { config, effective } = load({ HEADGATE_MAX_WAIT: '5s' }, file);
     expect(config).toMatchObject({ maxWaitMs: 5000, shedStatus: 429, maxQueue: 10_000 });
     expect(config.upstream).toMatchObject({ origin: 'https://file.example', basePath: '/base' });
-    expect(config.apiVersion).toEqual({ version: '3', mediaType: 'application/json' });
+    expect(config.apiVersion).toEqual({
+      kind: 'accept',
+      version: '3',
+      mediaType: 'application/json',
+    });
     expect(sourceOf(effective, 'HEADGATE_MAX_WAIT')).toBe('environment');
     expect(sourceOf(effective, 'HEADGATE_SHED_STATUS')).toBe('file');
     expect(sourceOf(effective, 'HEADGATE_API_VERSION')).toBe('preset');

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { COMMANDS } from '../../src/cli/run.ts';
 import { GatewayError, toProblem } from '../../src/gateway/problem.ts';
+import { PRESETS } from '../../src/presets/presets.ts';
 import { setUp } from '../support/setup.ts';
 import { ROOT } from '../support/spawned.ts';
 import { codeWords, read, section, tableRows } from './markdown.ts';
@@ -44,6 +45,30 @@ describe('docs/operating.md', () => {
     const rows = tableRows(section(read('docs/operating.md'), '## On the command line'));
     const named = rows.flatMap(([command = '']) => codeWords(command));
     expect(named.toSorted()).toEqual(COMMANDS.map(({ name }) => name).toSorted());
+  });
+});
+
+/** The rows of the table in docs/presets.md, as the presets determine them. */
+function presetRows(): string[][] {
+  return [...PRESETS].map(([name, { upstreamUrl, apiVersion, tokenHeader, classes }]) => {
+    const [header = '', scheme] = (tokenHeader ?? 'Authorization token').split(' ');
+    const last = classes.at(-1);
+    const hasOthers = last === undefined || last.path !== undefined || last.methods !== undefined;
+    const row = [name, upstreamUrl ?? 'HEADGATE_UPSTREAM_URL'];
+    if (apiVersion !== undefined) {
+      row.push(apiVersion.kind === 'field' ? apiVersion.name : 'Accept');
+    }
+    row.push(`${header}: ${scheme === undefined ? '' : `${scheme} `}…`);
+    const names = classes.map((rule) => rule.name);
+    if (hasOthers) names.push('all');
+    return row.concat([...new Set(names)]);
+  });
+}
+
+describe('docs/presets.md', () => {
+  test('has the address, the version header, the token and the classes of every preset', () => {
+    const [page = ''] = read('docs/presets.md').split('\n## ', 1);
+    expect(tableRows(page).map((cells) => cells.flatMap(codeWords))).toEqual(presetRows());
   });
 });
 

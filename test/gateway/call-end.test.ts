@@ -115,7 +115,12 @@ async function lineOf(makeSteps: (scene: Scene) => Steps): Promise<CallLine> {
           watchReading: () => () => undefined,
           watchUnread: () => undefined,
         }),
-        refuse: makeRefuse({ log, watchUnread: () => undefined, hasToken: false }),
+        refuse: makeRefuse({
+          log,
+          watchUnread: () => undefined,
+          hasToken: false,
+          credentialFields: [],
+        }),
         record: makeRecord({
           recorder: resolve,
           ledger: { view: () => undefined },

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { ask } from '../support/ask.ts';
 import { FakeClock } from '../support/fake-clock.ts';
+import { exchangeRaw } from '../support/raw-socket.ts';
 import { bucketsOf, setUp, until } from '../support/setup.ts';
 
 const ONE_A_MINUTE = { read: { limit: 1, periodMs: 60_000 } };
@@ -48,6 +49,45 @@ describe('the configured token', () => {
     const buckets = await bucketsOf(gateway);
     expect(buckets.map(({ id }) => id)).toEqual(['own:read']);
     expect(gateway.log.text).not.toMatch(/first|second/);
+  });
+});
+
+describe('a header for the token that is set', () => {
+  const settings = { HEADGATE_TOKEN: 'configured', HEADGATE_TOKEN_HEADER: 'X-Api-Key' };
+
+  test('holds the token, and what callers send in it is a credential', async () => {
+    const { azion, gateway } = await setUp({}, { settings });
+    await ask(`${gateway.url}/domains`);
+    await ask(`${gateway.url}/domains`, { headers: { 'x-api-key': 'of-a-caller' } });
+    await ask(`${gateway.url}/domains`, { headers: { 'x-api-key': 'of-another' } });
+    await ask(`${gateway.url}/domains`, { headers: { authorization: 'Bearer third' } });
+    const sent = azion.seen.map(({ headers }) => [headers['x-api-key'], headers.authorization]);
+    expect(sent).toEqual([
+      ['configured', undefined],
+      ['of-a-caller', undefined],
+      ['of-another', undefined],
+      [undefined, 'Bearer third'],
+    ]);
+    const calls = await gateway.log.wait('call', 4);
+    expect(new Set(calls.map(({ bucket }) => bucket)).size).toBe(4);
+    expect(gateway.log.text).not.toMatch(/configured|of-a-caller|of-another/);
+  });
+
+  test('may have a scheme before the token', async () => {
+    const further = { ...settings, HEADGATE_TOKEN_HEADER: 'Authorization Bearer' };
+    const { azion, gateway } = await setUp({}, { settings: further });
+    await ask(`${gateway.url}/domains`);
+    expect(azion.seen[0]?.headers.authorization).toBe('Bearer configured');
+  });
+
+  test('may be sent once', async () => {
+    const { azion, gateway } = await setUp({}, { settings });
+    const answer = await exchangeRaw(
+      gateway.url,
+      'GET /domains HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nX-Api-Key: a\r\nx-api-key: b\r\n\r\n',
+    );
+    expect(answer).toContain('expected one x-api-key header, got 2');
+    expect(azion.seen).toEqual([]);
   });
 });
 

@@ -161,7 +161,7 @@ describe('the request to the API', () => {
 });
 
 describe('caller rules', () => {
-  test('of the preset shed Azion_CLI before its own timeout, and terraform with 429', async () => {
+  test('of the preset shed Azion_CLI before its own timeout, and terraform, both with 429', async () => {
     const clock = new FakeClock();
     const limits = { read: { limit: 1, periodMs: 60_000 } };
     const { gateway } = await setUp({ semantics: 'fixed', limits }, { clock });
@@ -176,7 +176,7 @@ describe('caller rules', () => {
     expect((await get('curl/8', '2m')).status).toBe(200);
 
     const cli = await get('Azion_CLI/1.2.3', '2m');
-    expect(cli.status).toBe(503);
+    expect(cli.status).toBe(429);
     expect(cli.headers['headgate-error']).toBe('wait-too-long');
 
     const terraform = await get('terraform/1.9.0 terraform-provider-azion/1.40.0', '1s');

@@ -127,7 +127,11 @@ test.each<[string, (call: Call, watchUnread: WatchUnread, log: Log) => void]>([
   [
     'refusal',
     (call, watchUnread, log) =>
-      void makeRefuse({ log, watchUnread, hasToken: false })(call, refused, 503),
+      void makeRefuse({ log, watchUnread, hasToken: false, credentialFields: [] })(
+        call,
+        refused,
+        503,
+      ),
   ],
 ])(
   'a small %s behind full buffers counts with its request, and has a time limit',

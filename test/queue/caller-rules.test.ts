@@ -6,6 +6,8 @@ describe('a caller rule', () => {
     { name: 'sync', userAgent: 'curl', weight: 1 },
     { name: 'sync', weight: 2 },
     { userAgent: 'terraform', weight: 3 },
+    { userAgent: 'cli/2.0', weight: 4 },
+    { userAgent: 'cli', weight: 5 },
   ];
 
   test.each([
@@ -15,6 +17,13 @@ describe('a caller rule', () => {
     ['other', 'terraform/1.9 terraform-provider-azion/2', 3],
     ['other', 'curl/8', undefined],
     ['Sync', undefined, undefined],
+    ['other', 'terraforms/1', undefined],
+    ['other', 'cli/2.0', 4],
+    ['other', 'cli/2.0.7 (linux)', 4],
+    ['other', 'cli/2.01', 5],
+    ['other', 'cli/2', 5],
+    ['other', 'cli', 5],
+    ['other', 'cli.x/2', undefined],
   ])(
     'for the caller %s with the User-Agent %s is the first that matches entirely',
     (caller, userAgent, weight) => {

@@ -2,16 +2,11 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
 import { LISTS } from '../../src/config/lists.ts';
-import type { ReportedBudget } from '../../src/rate-headers/budget-groups.ts';
 import type { RateHeaderRule } from '../../src/rate-headers/declared-headers.ts';
-import {
-  makeRateHeaderReader,
-  type RateLimitReadings,
-} from '../../src/rate-headers/rate-headers.ts';
-import type { Reset } from '../../src/rate-headers/reset-value.ts';
+import { makeRateHeaderReader } from '../../src/rate-headers/rate-headers.ts';
+import { readingsInWords } from '../support/readings-in-words.ts';
 
 const PAGE = readFileSync(new URL('../../docs/rate-headers.md', import.meta.url), 'utf8');
-const NOW = Date.UTC(2026, 10, 28, 10);
 
 interface Dialect {
   readonly name: string;
@@ -39,36 +34,11 @@ function dialects(): Dialect[] {
   return found;
 }
 
-/** Seconds from the answer, to the microsecond. */
-function secondsTo(reset: Reset): number {
-  const ms = reset.kind === 'delay' ? reset.afterMs : reset.atMs - NOW;
-  return Math.round(ms * 1000) / 1_000_000;
-}
-
-function inWords({ name, limit, remaining, reset, periodMs }: ReportedBudget): string {
-  return [
-    ...(name === undefined ? [] : [`name ${name}`]),
-    ...(limit === undefined ? [] : [`limit ${limit}`]),
-    ...(remaining === undefined ? [] : [`remaining ${remaining}`]),
-    ...(reset === undefined ? [] : [`reset in ${secondsTo(reset)} s`]),
-    ...(periodMs === undefined ? [] : [`period ${periodMs / 1000} s`]),
-  ].join(', ');
-}
-
-function asOnThePage({ budgets, retryAfter, doubtful }: RateLimitReadings): string {
-  const said = [
-    ...budgets.map(inWords),
-    ...(retryAfter === undefined ? [] : [`wait ${secondsTo(retryAfter)} s`]),
-    ...(doubtful ?? []).map((name) => `doubtful ${name}`),
-  ];
-  return said.length === 0 ? 'nothing' : said.join('; ');
-}
-
 describe('the rate headers of', () => {
   test.each(dialects().map((dialect) => [dialect.name, dialect] as const))(
     '%s are read as docs/rate-headers.md says',
     (_name, { rules, headers, readAs }) => {
-      expect(asOnThePage(makeRateHeaderReader(rules)(headers))).toBe(readAs);
+      expect(readingsInWords(makeRateHeaderReader(rules)(headers))).toBe(readAs);
     },
   );
 
@@ -77,9 +47,9 @@ describe('the rate headers of', () => {
     const others = { date: 'Sat, 28 Nov 2026 10:00:00 GMT', 'content-type': 'application/json' };
     const undeclared = dialects().filter(({ rules }) => rules.length === 0);
     for (const { headers, readAs } of [...undeclared, ...undeclared.toReversed()]) {
-      expect(asOnThePage(read(headers))).toBe(readAs);
-      expect(asOnThePage(read({ ...others, ...headers }))).toBe(readAs);
-      expect(asOnThePage(read(others))).toBe('nothing');
+      expect(readingsInWords(read(headers))).toBe(readAs);
+      expect(readingsInWords(read({ ...others, ...headers }))).toBe(readAs);
+      expect(readingsInWords(read(others))).toBe('nothing');
     }
   });
 });
