@@ -24,7 +24,7 @@ import {
   holdOthers,
   scheduleCanary,
 } from './trials.ts';
-import { refusedByUnknownLimit, takenByApi } from './unknown-limit.ts';
+import { limitsInFlight, refusedByUnknownLimit, takenByApi } from './unknown-limit.ts';
 import { makeWindowedMax } from './windowed-max.ts';
 
 const FIRST_MARGIN_MS = 50;
@@ -102,9 +102,9 @@ function answeredWithoutHeaders(bucket: Bucket, lease: Lease, status: number, no
   }
   if (bucket.phase === 'unopened') bucket.nextFirstAt = 0;
   if (status < 200 || status >= 300) return;
-  if (bucket.blockedAt === undefined || lease.grantedAt > bucket.blockedAt) bucket.guesses = 0;
   bucket.phase = 'unmetered';
   takenByApi(bucket, lease);
+  if (bucket.blockedAt === undefined || lease.grantedAt > bucket.blockedAt) bucket.guesses = 0;
 }
 
 /**
@@ -229,7 +229,8 @@ function refused(
     bucket.guesses = 0;
   } else if (!isSameRefusal) {
     // Where others are in flight, the limit may be one on them, and their answers make room soon.
-    const firstMs = bucket.inFlight > 0 ? WAIT_BESIDE_OTHERS_MS : UNKNOWN_RESET_WAIT_MS;
+    const isBesideOthers = bucket.inFlight > 0 || limitsInFlight(bucket);
+    const firstMs = isBesideOthers ? WAIT_BESIDE_OTHERS_MS : UNKNOWN_RESET_WAIT_MS;
     const maxMs = Math.min(firstMs * 2 ** bucket.guesses, MAX_UNKNOWN_RESET_WAIT_MS);
     bucket.guesses = Math.min(bucket.guesses + 1, MAX_EXPONENT);
     bucket.blockedUntil = now + Math.max(MIN_GUESS_MS, maxMs * random());

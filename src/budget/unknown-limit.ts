@@ -3,9 +3,11 @@ import { MAX_WINDOW, type Bucket, type Lease } from './bucket.ts';
 /** What a refusal leaves of the number of requests that were in flight. */
 const CEILING_AFTER_REFUSAL = 0.75;
 /** How much the ceiling grows while as many requests as it allows succeed. */
-const CEILING_GROWTH = 0.5;
+const CEILING_GROWTH = 0.35;
 /** A window this large beyond what was expected shows that the expectation is outdated. */
 const FORGET_WINDOW = 16;
+/** An API that takes a request this soon after a refusal seems to limit the requests in flight. */
+const SOON_MS = 500;
 
 /*
  * How an API is approached that refuses requests by a limit that it does not report: it reports none
@@ -16,7 +18,9 @@ const FORGET_WINDOW = 16;
  * one request in flight, then two, four and so on, until the API refuses one.
  *
  * Or it may limit the requests in flight. A refusal lowers the ceiling of requests in flight, and
- * successes raise it slowly.
+ * successes raise it slowly. If the API takes a request soon after a refusal, only the ceiling applies
+ * from then on: nothing is expected, and the window is at its maximum. That ends at a refusal before
+ * as many successes as the ceiling has, because a rate then refused it.
  */
 
 /** Returns how many requests may be in flight to an API with an unknown limit. */
@@ -33,6 +37,10 @@ export function takenByApi(bucket: Bucket, lease: Lease): void {
   }
   bucket.taken++;
   bucket.ceiling = Math.min(bucket.ceiling + CEILING_GROWTH / bucket.ceiling, MAX_WINDOW);
+  if (showsInFlightLimit(bucket, lease)) {
+    bucket.expected = 0;
+    bucket.window = MAX_WINDOW;
+  }
   if (bucket.taken <= bucket.expected) return;
   // One more for each accepted request doubles the window in each round trip.
   bucket.window = Math.min(bucket.window + 1, MAX_WINDOW);
@@ -43,9 +51,28 @@ export function takenByApi(bucket: Bucket, lease: Lease): void {
 export function refusedByUnknownLimit(bucket: Bucket, lease: Lease): void {
   // The requests that were in flight at a refusal are refused by the same limit.
   if (bucket.blockedAt !== undefined && lease.grantedAt <= bucket.blockedAt) return;
-  const inFlight = bucket.inFlight + 1;
-  if (inFlight > 1) bucket.ceiling = Math.max(1, inFlight * CEILING_AFTER_REFUSAL);
-  if (bucket.taken > 0) bucket.expected = bucket.taken;
+  if (limitsInFlight(bucket) && bucket.taken > bucket.ceiling) {
+    bucket.ceiling = Math.max(1, bucket.ceiling * CEILING_AFTER_REFUSAL);
+  } else {
+    const inFlight = bucket.inFlight + 1;
+    if (inFlight > 1) bucket.ceiling = Math.max(1, inFlight * CEILING_AFTER_REFUSAL);
+    if (bucket.taken > 0) bucket.expected = bucket.taken;
+    bucket.window = 1;
+  }
   bucket.taken = 0;
-  bucket.window = 1;
+}
+
+/**
+ * Whether the API took the request of `lease`, the first since a refusal, so soon that it limits the
+ * requests in flight and not the rate.
+ */
+function showsInFlightLimit(bucket: Bucket, lease: Lease): boolean {
+  const { phase, expected, taken, ceiling, guesses, blockedAt } = bucket;
+  if (phase !== 'unmetered' || expected === 0 || taken !== 1 || ceiling >= MAX_WINDOW) return false;
+  return guesses === 1 && blockedAt !== undefined && lease.grantedAt - blockedAt <= SOON_MS;
+}
+
+/** Whether only the ceiling limits the requests in flight. */
+export function limitsInFlight({ phase, expected, window, ceiling }: Bucket): boolean {
+  return phase === 'unmetered' && expected === 0 && window === MAX_WINDOW && ceiling < MAX_WINDOW;
 }

@@ -67,14 +67,32 @@ describe('an API that reports nothing and limits', () => {
   });
 
   test.each([
-    [3, 0.2],
-    [10, 0.05],
-    [30, 0.01],
+    [3, 0.1],
+    [10, 0.02],
+    [30, 0.005],
   ])('the requests in flight to %d is used, with few refusals', (limit, most) => {
     const latencyMs = 200;
     const durationMs = 120_000;
     const { taken, refused } = run((_now, inFlight) => inFlight < limit, latencyMs, durationMs);
-    expect(taken / (limit * (durationMs / latencyMs))).toBeGreaterThan(0.4);
+    expect(taken / (limit * (durationMs / latencyMs))).toBeGreaterThan(0.8);
     expect(refused / (taken + refused)).toBeLessThan(most);
+  });
+
+  test('the rate by a bucket that refills is not taken for a limit of requests in flight', () => {
+    let tokens = 20;
+    let refilledAt = 0;
+    const { taken, refused } = run(
+      (now) => {
+        tokens = Math.min(20, tokens + (now - refilledAt) / 200);
+        refilledAt = now;
+        if (tokens < 1) return false;
+        tokens--;
+        return true;
+      },
+      50,
+      120_000,
+    );
+    expect(taken / (20 + 120 * 5)).toBeGreaterThan(0.95);
+    expect(refused / (taken + refused)).toBeLessThan(0.35);
   });
 });

@@ -21,11 +21,11 @@ answeredWithoutHeaders = function(bucket, lease, status, now)
     if status < 200 or status >= 300 then
         return
     end
+    bucket.phase = "unmetered"
+    Model.takenByApi(bucket, lease)
     if bucket.blockedAt == nil or lease.grantedAt > bucket.blockedAt then
         bucket.guesses = 0
     end
-    bucket.phase = "unmetered"
-    Model.takenByApi(bucket, lease)
 end,
 isNewest = function(bucket, lease, observation)
     if bucket.observations == 0 or lease.observation >= bucket.observations then
@@ -186,7 +186,8 @@ refused = function(bucket, lease, ____bindingPattern0, now, random)
         bucket.blockedUntil = nextReturnAt
         bucket.guesses = 0
     elseif not isSameRefusal then
-        local firstMs = bucket.inFlight > 0 and 250 or 1000
+        local isBesideOthers = bucket.inFlight > 0 or Model.limitsInFlight(bucket)
+        local firstMs = isBesideOthers and 250 or 1000
         local maxMs = math.min(firstMs * 2 ^ bucket.guesses, 60000)
         bucket.guesses = math.min(bucket.guesses + 1, 16)
         bucket.blockedUntil = now + math.max(
@@ -1012,7 +1013,11 @@ takenByApi = function(bucket, lease)
         return
     end
     bucket.taken = bucket.taken + 1
-    bucket.ceiling = math.min(bucket.ceiling + 0.5 / bucket.ceiling, 1024)
+    bucket.ceiling = math.min(bucket.ceiling + 0.35 / bucket.ceiling, 1024)
+    if Model.showsInFlightLimit(bucket, lease) then
+        bucket.expected = 0
+        bucket.window = 1024
+    end
     if bucket.taken <= bucket.expected then
         return
     end
@@ -1025,15 +1030,43 @@ refusedByUnknownLimit = function(bucket, lease)
     if bucket.blockedAt ~= nil and lease.grantedAt <= bucket.blockedAt then
         return
     end
-    local inFlight = bucket.inFlight + 1
-    if inFlight > 1 then
-        bucket.ceiling = math.max(1, inFlight * 0.75)
-    end
-    if bucket.taken > 0 then
-        bucket.expected = bucket.taken
+    if Model.limitsInFlight(bucket) and bucket.taken > bucket.ceiling then
+        bucket.ceiling = math.max(1, bucket.ceiling * 0.75)
+    else
+        local inFlight = bucket.inFlight + 1
+        if inFlight > 1 then
+            bucket.ceiling = math.max(1, inFlight * 0.75)
+        end
+        if bucket.taken > 0 then
+            bucket.expected = bucket.taken
+        end
+        bucket.window = 1
     end
     bucket.taken = 0
-    bucket.window = 1
+end,
+showsInFlightLimit = function(bucket, lease)
+    local ____bucket_51 = bucket
+    local phase = ____bucket_51.phase
+    local expected = ____bucket_51.expected
+    local taken = ____bucket_51.taken
+    local ceiling = ____bucket_51.ceiling
+    local guesses = ____bucket_51.guesses
+    local blockedAt = ____bucket_51.blockedAt
+    if phase ~= "unmetered" or expected == 0 or taken ~= 1 or ceiling >= 1024 then
+        return false
+    end
+    return guesses == 1 and blockedAt ~= nil and lease.grantedAt - blockedAt <= 500
+end,
+limitsInFlight = function(____bindingPattern0)
+    local ceiling
+    local window
+    local expected
+    local phase
+    phase = ____bindingPattern0.phase
+    expected = ____bindingPattern0.expected
+    window = ____bindingPattern0.window
+    ceiling = ____bindingPattern0.ceiling
+    return phase == "unmetered" and expected == 0 and window == 1024 and ceiling < 1024
 end,
 makeWindowedMax = function()
     return {previous = nil, current = nil, count = 0}
