@@ -24,6 +24,7 @@ export function matchCallerRule(
   caller: string,
   userAgent: string | undefined,
 ): CallerRule | undefined {
+  if (rules.length === 0) return undefined;
   const product = productWithVersion(userAgent);
   return rules.find((rule) => {
     if (rule.name !== undefined && rule.name !== caller) return false;
