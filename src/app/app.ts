@@ -136,11 +136,11 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
     processFigures,
   });
   const observer: PipelineObserver = {
+    ...metrics,
     throttled(className) {
       metrics.throttled(className);
       activity.throttled();
     },
-    retry: (because) => metrics.retry(because),
   };
   const { env = {} } = options;
   const tracing = await startTracing({ env, clock, log, replica, version });

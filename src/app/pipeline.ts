@@ -104,7 +104,13 @@ export function makePipelines(parts: PipelineParts): (config: Config) => Gateway
         forwardedBy,
         callerAddress: makeCallerAddress(peers, isTrusted),
       }),
-      admit: makeAdmit({ ledger, clock, memory: requestMemory, socketPermits: upstream }),
+      admit: makeAdmit({
+        ledger,
+        clock,
+        memory: requestMemory,
+        socketPermits: upstream,
+        observer,
+      }),
       forward: makeForward({ ...config, upstream, lane, clock, token: () => token.current() }),
       settle: makeSettle({
         ...config,

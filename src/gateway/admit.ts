@@ -8,6 +8,7 @@ import type {
   SocketPermits,
   Ticket,
 } from '../ledger/ledger.ts';
+import type { PipelineObserver } from '../telemetry/pipeline-observer.ts';
 import type { RequestMemory } from '../upstream/request-memory.ts';
 import type { Job } from './identify.ts';
 import { PreflightGrant } from './preflight.ts';
@@ -30,9 +31,11 @@ export interface AdmitDependencies {
   readonly clock: Clock;
   readonly memory: RequestMemory;
   readonly socketPermits: Pick<SocketPermits, 'take'>;
+  readonly observer: Pick<PipelineObserver, 'granted'>;
 }
 
-export function makeAdmit({ ledger, clock, memory, socketPermits }: AdmitDependencies): Admit {
+export function makeAdmit(dependencies: AdmitDependencies): Admit {
+  const { ledger, clock, memory, socketPermits, observer } = dependencies;
   return function admit(job, retry) {
     const { call, ticket } = job;
     if (call.gone) return { kind: 'cancelled' };
@@ -42,14 +45,25 @@ export function makeAdmit({ ledger, clock, memory, socketPermits }: AdmitDepende
       return { kind: 'granted', grant: new PreflightGrant(ticket, requestedAt) };
     }
     const admission = ledger.acquire(ticket, call, retry);
-    if (admission.kind !== 'waiting') return admitted(admission, ticket);
+    if (admission.kind !== 'waiting') {
+      if (admission.kind === 'granted') observer.granted(waitedShare(ticket, requestedAt));
+      return admitted(admission, ticket);
+    }
     // The ledger keeps waiting requests. A request that is granted at once holds no memory for long.
     call.holdMemory(memory, ticket.owner);
     return admission.outcome.then((outcome) => {
-      call.addWait(clock.now() - requestedAt);
+      const now = clock.now();
+      call.addWait(now - requestedAt);
+      if (outcome.kind === 'granted') observer.granted(waitedShare(ticket, now));
       return admitted(outcome, ticket);
     });
   };
+}
+
+/** The share of the time until its deadline that a ticket has waited, over all attempts. */
+function waitedShare({ arrivedAt, deadlineAt }: Ticket, now: number): number {
+  const allowedMs = deadlineAt - arrivedAt;
+  return allowedMs > 0 ? (now - arrivedAt) / allowedMs : 0;
 }
 
 function admitted(admission: Granted | Shed | Cancelled, ticket: Ticket): Admitted {

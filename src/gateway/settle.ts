@@ -37,7 +37,7 @@ export interface SettleDependencies {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
-  readonly observer: Pick<PipelineObserver, 'throttled'>;
+  readonly observer: Pick<PipelineObserver, 'attempted' | 'accepted' | 'throttled'>;
   /** The statuses besides 429 with which the API may throttle. */
   readonly throttleStatuses: readonly number[];
 }
@@ -75,7 +75,9 @@ export function makeSettle(dependencies: SettleDependencies): Settle {
     // What refuses a preflight is no budget that could be waited for.
     const isPreflight = grant instanceof PreflightGrant;
     const isThrottled = !isPreflight && throttles(status, reading, receivedAt);
+    observer.attempted(isThrottled ? 'throttled' : 'answered');
     if (!isThrottled) {
+      if (!isPreflight) observer.accepted(ticket.bucket.id, ticket.bucket.class);
       ledger.settle(grant, { kind: 'answered', answer: { status, reading, sentAt, receivedAt } });
       return { kind: 'respond', response };
     }
@@ -155,6 +157,7 @@ export function makeSettle(dependencies: SettleDependencies): Settle {
     }
     const { kind, reason, error } = forwarded;
     ledger.settle(grant, { kind });
+    observer.attempted(reason);
     const { call } = job;
     if (call.gone || reason === 'aborted') return { kind: 'cancelled' };
     log.warn(

@@ -104,6 +104,7 @@ async function lineOf(makeSteps: (scene: Scene) => Steps): Promise<CallLine> {
           clock,
           memory: new RequestMemory(1024 ** 2),
           socketPermits: { take: () => false },
+          observer: { granted: () => undefined },
         }),
         forward: () => Promise.resolve({ kind: 'stale' }),
         settle: () => ({ kind: 'cancelled' }),
