@@ -243,6 +243,7 @@ export async function playScene(nowMs: number): Promise<Scene> {
     activity: feed,
     settings: () => [],
     isDraining: () => false,
+    isMisconfigured: () => false,
     replica: 'gateway-7d9f-1',
     version: '0.2.0',
   });

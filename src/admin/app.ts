@@ -21,6 +21,8 @@ export interface AdminDependencies {
   /** The settings in force, secrets masked. */
   readonly settings: () => readonly EffectiveSetting[];
   readonly isDraining: () => boolean;
+  /** Whether Redis has always refused this replica, which must then receive no calls. */
+  readonly isMisconfigured: () => boolean;
   readonly replica: string;
   readonly version: string;
 }
@@ -36,15 +38,15 @@ const MAX_CALLS = 1000;
  */
 export function makeAdminApp(dependencies: AdminDependencies): Hono {
   const { auth, ledger, ledgerMode, metrics, activity, events, page, settings } = dependencies;
-  const { isDraining, replica, version } = dependencies;
+  const { isDraining, isMisconfigured, replica, version } = dependencies;
   const app = new Hono();
   app.use(auth);
 
   app.on(HEALTH_METHODS, '/health/live', (c) => c.json({ status: 'live', replica }));
   app.on(HEALTH_METHODS, '/health/ready', (c) => {
-    const draining = isDraining();
-    const status = draining ? 'draining' : 'ready';
-    return c.json({ status, ledger: ledgerMode(), replica }, draining ? 503 : 200);
+    const isReady = !isDraining() && !isMisconfigured();
+    const status = isReady ? 'ready' : isDraining() ? 'draining' : 'misconfigured';
+    return c.json({ status, ledger: ledgerMode(), replica }, isReady ? 200 : 503);
   });
   app.get('/metrics', async (c) => {
     const { contentType, text } = await metrics.expose(c.req.header('accept'));

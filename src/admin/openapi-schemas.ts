@@ -73,7 +73,11 @@ const call = object(
 /** The schemas of the responses, in JSON Schema 2020-12. */
 export const SCHEMAS = {
   Live: object({ status: { const: 'live' }, replica: REPLICA }),
-  Ready: object({ status: { enum: ['ready', 'draining'] }, ledger: LEDGER, replica: REPLICA }),
+  Ready: object({
+    status: { enum: ['ready', 'draining', 'misconfigured'] },
+    ledger: LEDGER,
+    replica: REPLICA,
+  }),
   Bucket: bucket,
   Buckets: object({ replica: REPLICA, buckets: arrayOf('Bucket') }),
   OneBucket: object({ replica: REPLICA, bucket: { $ref: '#/components/schemas/Bucket' } }),

@@ -29,6 +29,8 @@ export interface AdminOptions {
   readonly activity: RecentActivity;
   readonly settings: () => readonly EffectiveSetting[];
   readonly isDraining: () => boolean;
+  /** Whether Redis has always refused this replica, which must then receive no calls. */
+  readonly isMisconfigured: () => boolean;
   readonly replica: string;
   readonly version: string;
 }

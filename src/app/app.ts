@@ -107,7 +107,7 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
     observer: ledgerMonitor,
   });
   closers.push(() => builtLedger.close());
-  const { ledger, credentialHash } = builtLedger;
+  const { ledger, credentialHash, isMisconfigured = () => false } = builtLedger;
 
   const { processFigures = false, version = '', logLinesLost = () => 0 } = options;
   const callLimits = new CallLimits(config.maxCalls);
@@ -223,6 +223,7 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
         activity,
         settings: () => settings.effective,
         isDraining: () => draining,
+        isMisconfigured,
         replica,
         version,
       });

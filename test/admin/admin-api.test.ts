@@ -57,6 +57,7 @@ function routes(): string[] {
   const common = { ledger, ledgerMode: () => 'memory' as const, isDraining: () => false };
   const app = makeAdminApp({
     ...common,
+    isMisconfigured: () => false,
     auth: async (_, next) => next(),
     activity,
     metrics: { expose: () => Promise.reject(new Error('not used')) },

@@ -192,6 +192,7 @@ test('a thousand calls per second are sampled, and the page shows that and stays
     activity,
     settings: () => [],
     isDraining: () => false,
+    isMisconfigured: () => false,
     replica: 'busy',
     version: '1',
   });
