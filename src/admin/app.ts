@@ -1,5 +1,5 @@
 import { Hono, type Context, type MiddlewareHandler } from 'hono';
-import type { EffectiveSetting } from '../config/config.ts';
+import type { EffectiveSetting } from '../config/effective.ts';
 import type { Ledger, LedgerMode } from '../ledger/ledger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { RecentActivity } from '../telemetry/recent-activity.ts';

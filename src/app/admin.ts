@@ -5,7 +5,7 @@ import { makeAdminApp } from '../admin/app.ts';
 import { makeAdminAuth, type AdminAuthOptions } from '../admin/auth.ts';
 import { makeEvents } from '../admin/events.ts';
 import { readPageFiles } from '../admin/page-files.ts';
-import type { EffectiveSetting } from '../config/config.ts';
+import type { EffectiveSetting } from '../config/effective.ts';
 import { makePipelining } from '../gateway/pipelining.ts';
 import { makeServer, type Tls } from '../gateway/tls.ts';
 import type { Clock } from '../util/clock.ts';

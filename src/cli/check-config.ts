@@ -1,4 +1,5 @@
-import type { Config, EffectiveSetting } from '../config/config.ts';
+import type { Config } from '../config/config.ts';
+import type { EffectiveSetting } from '../config/effective.ts';
 import { printable } from '../logs/terminal-text.ts';
 import type { Finding } from '../diagnosis/way.ts';
 import { CONFIG_OPTION, withSettings, type Command } from './command.ts';

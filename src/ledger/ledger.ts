@@ -126,8 +126,8 @@ export interface BucketSnapshot extends BucketView {
    * when too little is known.
    */
   readonly etaMs?: number;
-  /** Waiting tickets by caller: the busiest 100, the rest as `other`. */
-  readonly waitingByCaller: Readonly<Record<string, number>>;
+  /** The tickets that wait at this replica, by caller: the busiest 100, the rest as `other`. */
+  readonly waitingHereByCaller: Readonly<Record<string, number>>;
 }
 
 /**

@@ -447,7 +447,7 @@ export function ledgerTests(
       expect(made.ledger.view('b')?.resetInMs).toBeCloseTo(MINUTE_MS, -1);
       expect(made.ledger.view('unknown')).toBeUndefined();
       expect(made.ledger.snapshot()).toMatchObject([
-        { id: 'b', class: 'read', waitingByCaller: { x: 2, y: 1 } },
+        { id: 'b', class: 'read', waitingHereByCaller: { x: 2, y: 1 } },
       ]);
     });
 

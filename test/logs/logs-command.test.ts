@@ -180,7 +180,8 @@ describe('headgate logs', () => {
       const line = JSON.stringify({ ...call, caller: name, path: `/${name}` });
       writeFileSync(hostile, `${line}\n`);
       const logs = (...options: string[]): string =>
-        `"${process.execPath}" "${ROOT}src/main.ts" logs ${options.join(' ')} "${hostile}"`;
+        // A slow machine shows a progress bar on standard error.
+        `"${process.execPath}" "${ROOT}src/main.ts" logs ${options.join(' ')} "${hostile}" 2>/dev/null`;
       for (const options of [['--json'], ['--json', '--summary']]) {
         const onTerminal = new Spawned('script', ['-qec', logs(...options), '/dev/null']);
         const piped = new Spawned('sh', ['-c', logs(...options)]);

@@ -167,7 +167,7 @@ test("a bucket's numbers are current, and disappear with the bucket", async () =
     resetInMs: 1500,
     leases: 3,
     waiting: 7,
-    waitingByCaller: {},
+    waitingHereByCaller: {},
   });
   const labels = '{bucket="abc:read",class="read"}';
   const lines = (await text()).split('\n');
@@ -194,7 +194,7 @@ test('the hundred busiest buckets have their own series, and the others are summ
       remaining: 1,
       leases: 0,
       waiting: i === 999 ? 5 : 0,
-      waitingByCaller: {},
+      waitingHereByCaller: {},
     });
   }
   const lines = (await text()).split('\n');

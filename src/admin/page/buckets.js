@@ -13,7 +13,7 @@ import { formatCount, formatSpan } from './format.js';
  * @property {number} leases
  * @property {number} waiting
  * @property {true} [paused]
- * @property {Record<string, number>} waitingByCaller
+ * @property {Record<string, number>} waitingHereByCaller
  */
 
 /** Callers shown separately in a bucket's queue; the rest are summed up. */
@@ -141,7 +141,7 @@ function makeCard({ id, class: className }, colourOf) {
       const queueText =
         waiting === 0 ? 'no calls waiting' : `${formatCount(waiting)} waiting${etaText}`;
       setText(queue, queueText + inFlightText);
-      showCallers(bucket.waitingByCaller, waiting);
+      showCallers(bucket.waitingHereByCaller, waiting);
     },
   };
 
@@ -156,8 +156,12 @@ function makeCard({ id, class: className }, colourOf) {
       tickets,
       colour: String(colourOf(caller)),
     }));
+    const here = callers.reduce((sum, [, tickets]) => sum + tickets, 0);
     if (others > 0) {
       parts.push({ caller: `${rest.length} more`, tickets: others, colour: 'rest' });
+    }
+    if (waiting > here) {
+      parts.push({ caller: 'at other replicas', tickets: waiting - here, colour: 'rest' });
     }
     shares.replaceChildren(
       ...parts.map(({ tickets, colour }) => {

@@ -141,13 +141,13 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
   snapshot(): BucketSnapshot {
     const view = this.view();
     // Most buckets are idle, and there may be thousands.
-    if (view.waiting === 0) return { ...view, waitingByCaller: {} };
+    if (view.waiting === 0) return { ...view, waitingHereByCaller: {} };
     const now = this.#ledger.options.clock.now();
     const eta = this.#eta(view.waiting, now);
     return {
       ...view,
       ...(eta === undefined ? {} : { etaMs: Math.max(0, eta - now) }),
-      waitingByCaller: waitingByCaller(this.#queue?.all ?? []),
+      waitingHereByCaller: waitingByCaller(this.#queue?.all ?? []),
     };
   }
 

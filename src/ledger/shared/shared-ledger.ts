@@ -91,7 +91,7 @@ export class SharedLedger implements Ledger, Transferable {
     };
   }
 
-  /** `waiting` counts all replicas' tickets, `waitingByCaller` only those of this replica. */
+  /** `waiting` counts all replicas' tickets, `waitingHereByCaller` only those of this replica. */
   snapshot(): BucketSnapshot[] {
     return [...this.#buckets.values()].flatMap((bucket) => {
       const view = this.view(bucket.name.id);
@@ -101,7 +101,7 @@ export class SharedLedger implements Ledger, Transferable {
         {
           ...view,
           ...(numbers.etaIn === undefined ? {} : { etaMs: Math.max(0, numbers.etaIn - ageMs) }),
-          waitingByCaller: waitingByCaller(bucket.tickets),
+          waitingHereByCaller: waitingByCaller(bucket.tickets),
         },
       ];
     });
