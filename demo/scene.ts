@@ -1,7 +1,7 @@
 import { makeAdmin, type Admin } from '../src/app/admin.ts';
 import { ApiClock } from '../src/rate-headers/api-clock.ts';
 import { AuthThrottle } from '../src/http/auth-throttle.ts';
-import type { Priority } from '../src/queue/fair-queue.ts';
+import type { Priority } from '../src/queue/flow.ts';
 import type { Grant, CallerSignal, Ticket } from '../src/ledger/ledger.ts';
 import { LocalLedger } from '../src/ledger/local/local-ledger.ts';
 import type { CallLine } from '../src/telemetry/call-line.ts';

@@ -1,6 +1,8 @@
 import { writeFileSync } from 'node:fs';
-import { modelInLua, OUTPUT } from './model-to-lua.ts';
+import { LUA_MODULES, moduleInLua } from './model-to-lua.ts';
 
-/** Writes the budget model in Lua, for the step in Redis. */
+/** Writes the budget model and the fair queue in Lua, for the step in Redis. */
 
-writeFileSync(new URL(`../../${OUTPUT}`, import.meta.url), modelInLua());
+for (const module of LUA_MODULES) {
+  writeFileSync(new URL(`../../${module.output}`, import.meta.url), moduleInLua(module));
+}

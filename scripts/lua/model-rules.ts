@@ -65,7 +65,7 @@ const KINDS: ReadonlySet<ts.SyntaxKind> = new Set([
  * - A file has functions, constants, records and their types, and imports only other such files.
  * - Conditions are booleans, because 0 and '' are true in Lua.
  * - There is no class, closure, exception, spread, template or remainder, and of lists and `Math` only
- *   what Lua has as well.
+ *   what Lua has as well. The functions of a record may be called, as methods: Lua passes the record.
  */
 export function brokenRules(paths: readonly string[]): string[] {
   const program = ts.createProgram(paths, {
@@ -104,7 +104,7 @@ function brokenRule(node: ts.Node, checker: ts.TypeChecker): string | undefined 
   if (ts.isBinaryExpression(node) && !OPERATORS.has(node.operatorToken.kind)) {
     return `has the operator ${node.operatorToken.getText()}`;
   }
-  if (ts.isCallExpression(node)) return brokenCall(node);
+  if (ts.isCallExpression(node)) return brokenCall(node, checker);
   if (node.kind === ts.SyntaxKind.NullKeyword) return 'has null, which Lua does not';
   if (isLengthOf(node) && isAssigned(node)) return 'sets the length of a list';
   const condition = conditionOf(node);
@@ -113,9 +113,16 @@ function brokenRule(node: ts.Node, checker: ts.TypeChecker): string | undefined 
     : `has a condition that is no boolean: ${condition.getText()}`;
 }
 
-function brokenCall({ expression }: ts.CallExpression): string | undefined {
+function brokenCall(
+  { expression }: ts.CallExpression,
+  checker: ts.TypeChecker,
+): string | undefined {
   if (!ts.isPropertyAccessExpression(expression)) return undefined;
   const { name, expression: owner } = expression;
+  const declarations = checker.getSymbolAtLocation(name)?.declarations ?? [];
+  const isOfRecord = ({ parent }: ts.Declaration): boolean =>
+    ts.isInterfaceDeclaration(parent) && !parent.getSourceFile().isDeclarationFile;
+  if (declarations.length > 0 && declarations.every(isOfRecord)) return undefined;
   const allowed = owner.getText() === 'Math' ? FUNCTIONS_OF_MATH : METHODS;
   return allowed.has(name.text) ? undefined : `calls ${expression.getText()}`;
 }

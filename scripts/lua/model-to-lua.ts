@@ -4,24 +4,50 @@ import ts from 'typescript';
 import * as tstl from 'typescript-to-lua';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
-/** The functions and records that are generated. */
-const SOURCES = 'src/budget/*.ts';
 const SCRIPT = 'src/ledger/shared/script/';
-export const OUTPUT = `${SCRIPT}model.lua`;
 
-const HEADER = `-- model: the budget model, as one module.
+/** A generated part of the script, and what it is made of. */
+export interface LuaModule {
+  /** The name by which the rest of the script calls it. */
+  readonly name: string;
+  /** The files of its functions and records. */
+  readonly sources: readonly string[];
+  readonly output: string;
+  readonly header: string;
+  /** What the generator adds to the functions of the source. */
+  readonly added?: { readonly names: readonly string[]; readonly lua: (model: Model) => string };
+}
+
+const BUDGET: LuaModule = {
+  name: 'Model',
+  sources: ['src/budget/*.ts'],
+  output: `${SCRIPT}model.lua`,
+  header: `-- model: the budget model, as one module.
 --
--- Generated from ${SOURCES} by "npm run lua". Change the source, not this file.
+-- Generated from src/budget/*.ts by "npm run lua". Change the source, not this file.
 --
 -- Returns: the functions that the rest of the script calls, by their names in the source; and
 --   packBucket and unpackBucket, which store a bucket without its slots.
+`,
+  added: { names: ['packBucket', 'unpackBucket'], lua: packing },
+};
 
-`;
+const QUEUE: LuaModule = {
+  name: 'FairQueue',
+  sources: ['src/queue/fair-queue.ts', 'src/queue/flow.ts', 'src/queue/flows-by-owner.ts'],
+  output: `${SCRIPT}fair-queue.lua`,
+  header: `-- fair-queue: the order of the waiting tickets, as one module. Its data are in stored-queue.lua.
+--
+-- Generated from src/queue/{fair-queue,flow,flows-by-owner}.ts by "npm run lua". Change the source,
+-- not this file.
+--
+-- Returns: the functions that the rest of the script calls, by their names in the source.
+`,
+};
 
-/** What the generator adds to the functions of the source. */
-const PACKING = ['packBucket', 'unpackBucket'];
+export const LUA_MODULES: readonly LuaModule[] = [BUDGET, QUEUE];
 
-/** The declarations of the model, by name, in the order of the files. */
+/** The declarations of a module, by name, in the order of the files. */
 interface Model {
   readonly types: Map<string, ts.Statement>;
   readonly functions: Map<string, ts.FunctionDeclaration>;
@@ -29,14 +55,14 @@ interface Model {
 }
 
 /**
- * Returns the Lua of the model: the functions that the script calls as `Model.name`, and what these
+ * Returns the Lua of a module: the functions that the script calls as `Model.name`, and what these
  * call.
  *
  * Redis makes all functions of a script anew in each step. So they are fields of one table, which is
  * then the only variable that they capture, and constants are written where they are used.
  */
-export function modelInLua(): string {
-  const model = readModel();
+export function moduleInLua(module: LuaModule): string {
+  const model = readModel(module);
   const used = new Set<string>();
   const use = (name: string): void => {
     const declaration = model.functions.get(name);
@@ -44,10 +70,13 @@ export function modelInLua(): string {
     used.add(name);
     for (const mentioned of identifiersIn(declaration)) use(mentioned);
   };
-  const roots = calledNames();
+  const roots = calledNames(module);
   for (const name of roots) {
     if (!model.functions.has(name) && !model.constants.has(name)) {
-      throw new Error(`the script uses Model.${name}, and src/budget has no such function`);
+      const { name: owner, sources } = module;
+      throw new Error(
+        `the script uses ${owner}.${name}, and ${sources.join()} has no such function`,
+      );
     }
     use(name);
   }
@@ -58,29 +87,30 @@ export function modelInLua(): string {
     ...constants.map((name) => `export const ${name} = ${model.constants.get(name)};`),
     ...functions.map(([, declaration]) => exported(declaration, model.constants)),
   ];
-  return HEADER + asOneTable(toLua(source.join('\n')), packing());
+  const lua = asOneTable(module.name, toLua(source.join('\n')), module.added?.lua(model) ?? '');
+  return `${module.header}\n${lua}`;
 }
 
 /**
  * Makes one table constructor of the assignments to the module's table, because Redis then makes the
  * table in its full size.
  */
-function asOneTable(lua: string, more: string): string {
+function asOneTable(name: string, lua: string, more: string): string {
   const fields = lua
     .replace('local ____exports = {}\n', '')
     .replace('return ____exports\n', '')
     .replaceAll(/^____exports\.(\w+) = (.*)$/gm, '$1 = $2,')
     .replaceAll(/^function ____exports\.(\w+)/gm, '$1 = function')
     .replaceAll(/^end$/gm, 'end,')
-    .replaceAll('____exports', 'Model');
-  return `local Model\nModel = {\n${fields}${more}}\nreturn Model\n`;
+    .replaceAll('____exports', name);
+  return `local ${name}\n${name} = {\n${fields}${more}}\nreturn ${name}\n`;
 }
 
 /** The names of a record's fields, in their order. */
 function fieldsOf({ types }: Model, name: string): string[] {
   const type = types.get(name);
   if (type === undefined || !ts.isInterfaceDeclaration(type)) {
-    throw new Error(`src/budget has no record ${name}`);
+    throw new Error(`there is no record ${name}`);
   }
   return type.members.flatMap((member) => member.name?.getText() ?? []);
 }
@@ -89,8 +119,8 @@ function fieldsOf({ types }: Model, name: string): string[] {
  * The Lua that packs a bucket's fields, without their names, and unpacks them. Their order is that of
  * the source, so a change of the fields needs a higher LAYOUT in begin.lua.
  */
-function packing(): string {
-  const fields = packedFields();
+function packing(model: Model): string {
+  const fields = packedFields(model);
   return `packBucket = function(bucket)
     return cmsgpack.pack(
         ${fields.map((field) => `bucket.${field}`).join(',\n        ')}
@@ -106,13 +136,18 @@ end,
 }
 
 /** The fields of a bucket that are packed, in their order. */
-export function packedFields(): string[] {
-  return fieldsOf(readModel(), 'Bucket').filter((field) => field !== 'slots');
+export function packedFields(model = readModel(BUDGET)): string[] {
+  return fieldsOf(model, 'Bucket').filter((field) => field !== 'slots');
 }
 
-function readModel(): Model {
+/** The paths of the files that a module is made of. */
+export function sourcesOf({ sources }: LuaModule): string[] {
+  return globSync(sources, { cwd: ROOT }).toSorted();
+}
+
+function readModel(module: LuaModule): Model {
   const model: Model = { types: new Map(), functions: new Map(), constants: new Map() };
-  for (const path of globSync(SOURCES, { cwd: ROOT }).toSorted()) readFile(path, model);
+  for (const path of sourcesOf(module)) readFile(path, model);
   return model;
 }
 
@@ -173,15 +208,17 @@ function identifiersIn(node: ts.Node): Set<string> {
   return names;
 }
 
-/** The names that the hand-written parts of the script use of the model. */
-function calledNames(): string[] {
+/** The names that the hand-written parts of the script use of a module. */
+function calledNames({ name: owner, added }: LuaModule): string[] {
   const names = new Set<string>();
+  const generated = new Set(LUA_MODULES.map(({ output }) => output));
   for (const path of globSync(`${SCRIPT}*.lua`, { cwd: ROOT })) {
-    if (path === OUTPUT) continue;
+    if (generated.has(path)) continue;
     const text = readFileSync(ROOT + path, 'utf8');
-    for (const [, name = ''] of text.matchAll(/\bModel\.(\w+)/g)) names.add(name);
+    const called = text.matchAll(new RegExp(`\\b${owner}\\.(\\w+)`, 'g'));
+    for (const [, name = ''] of called) names.add(name);
   }
-  for (const name of PACKING) names.delete(name);
+  for (const name of added?.names ?? []) names.delete(name);
   return [...names].toSorted();
 }
 

@@ -1,21 +1,14 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import {
-  cpSync,
-  globSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
+import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import ts from 'typescript';
+import { LUA_MODULES, sourcesOf } from './model-to-lua.ts';
 
 /**
- * Tests the tests of the budget model: changes one place of its source at random, generates the Lua,
- * runs the tests of the model and of the ledgers, and lists the changes that no test noticed.
+ * Tests the tests of the budget model and of the fair queue: changes one place of its source at random, generates the Lua,
+ * runs their tests and those of the ledgers, and lists the changes that no test noticed.
  *
  *     npm run mutants -- 70 1    how many, and the seed of the choice
  *
@@ -23,10 +16,10 @@ import ts from 'typescript';
  */
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
-const SOURCES = 'src/budget/*.ts';
 /** The quickest first: most mutants need no more. */
 const TESTS = [
   ['test/budget/bucket.test.ts', 'test/budget/share.test.ts', 'test/budget/slots.test.ts'],
+  ['test/queue'],
   ['test/budget'],
   ['test/ledger'],
 ];
@@ -141,7 +134,7 @@ function isNoticed(copy: string): boolean {
 }
 
 const [count = 70, seed = 1] = process.argv.slice(2).map(Number);
-const all = globSync(SOURCES, { cwd: ROOT }).toSorted().flatMap(mutantsOf);
+const all = LUA_MODULES.flatMap(sourcesOf).flatMap(mutantsOf);
 const copy = copyProject();
 let noticed = 0;
 const chosen = choose(all, count, seed);

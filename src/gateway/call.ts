@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Priority } from '../queue/fair-queue.ts';
+import type { Priority } from '../queue/flow.ts';
 import type { LinkedListItem } from '../util/linked-list.ts';
 import type { BucketName, CallerSignal, RemoveListener } from '../ledger/ledger.ts';
 import type {

@@ -6,7 +6,7 @@ import { credentialOf } from '../http/credential-fields.ts';
 import { makeHeadersForApi } from '../http/header-filter.ts';
 import { viaOnward } from '../http/via.ts';
 import { matchCallerRule, productOf, type CallerRule } from '../queue/caller-rules.ts';
-import { PRIORITIES, type Priority } from '../queue/fair-queue.ts';
+import { PRIORITIES, type Priority } from '../queue/flow.ts';
 import type { Ticket } from '../ledger/ledger.ts';
 import { NO_BODY, type GoneBody, type RequestBody } from '../upstream/body.ts';
 import type { CallLimits } from './call-limits.ts';

@@ -1,4 +1,4 @@
-import type { Priority } from '../queue/fair-queue.ts';
+import type { Priority } from '../queue/flow.ts';
 import type { ApiClock } from '../rate-headers/api-clock.ts';
 import type { Answer } from '../rate-headers/observe.ts';
 import type { Clock, Random } from '../util/clock.ts';

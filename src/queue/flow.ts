@@ -1,16 +1,9 @@
-import type { HeapItem } from '../util/heap.ts';
-
 /** How urgent a call is. A priority is a weight, so a low one is never starved. */
 export type Priority = 'high' | 'normal' | 'low';
 
 export const PRIORITIES: readonly Priority[] = ['high', 'normal', 'low'];
 
-const PRIORITY_WEIGHT: Readonly<Record<Priority, number>> = { high: 100, normal: 10, low: 1 };
-
-/** One owner's named flows; the owner's further callers share one flow per priority. */
-export const NAMED_FLOWS_PER_OWNER = 13;
-
-/** What the fair queue orders items by: their flow, their weight and their time of arrival. */
+/** What the fair queue orders items by: their flow, weight, cost and time of arrival. */
 export interface QueueItem {
   /** The party that the queue is fair to: the caller that the key belongs to, else the address. */
   readonly owner: string;
@@ -18,137 +11,112 @@ export interface QueueItem {
   readonly priority: Priority;
   /** The caller's share relative to other callers at the same priority. */
   readonly weight: number;
+  /** How many operations it stands for; 1 unless given. */
+  readonly cost?: number;
   readonly arrivedAt: number;
 }
 
-/** An item that can wait in a fair queue. The queue keeps its node here, so removal is O(1). */
-export interface QueuedItem<T extends QueueItem> extends QueueItem {
-  /** Owned by the queue; `undefined` while the item is in no queue. */
-  queueNode: FlowNode<T> | undefined;
-}
-
-/** An item's node in the doubly linked list of its flow. */
-export interface FlowNode<T extends QueueItem> {
-  readonly item: T;
-  /** The item was charged to its flow before: a retry, which costs nothing more. */
-  readonly isPaid: boolean;
-  readonly flow: Flow<T>;
-  /** Breaks ties between items with the same time of arrival. */
-  readonly order: number;
-  previous: FlowNode<T> | undefined;
-  next: FlowNode<T> | undefined;
+/** An item that can wait in a fair queue. */
+export interface QueuedItem extends QueueItem {
+  /**
+   * Its flow was charged for it before: a retry. As the head of its flow it goes at the current
+   * virtual time, and it is not charged again. Must not change while the item waits.
+   */
+  paid: boolean;
 }
 
 /** The items of one caller at one priority, in the order of their arrival. */
-export interface Flow<T extends QueueItem> extends HeapItem {
-  readonly owner: Owner<T>;
-  readonly name: string;
+export interface Flow {
+  /** False for a flow that its owner's names beyond the bound share. */
+  readonly named: boolean;
   /** The start tag of the head, in virtual time; without meaning while the flow is empty. */
   tag: number;
+  /** The weight of the head; without meaning while the flow is empty. */
+  weight: number;
   /** The virtual time at which the flow's next head may start. */
   finish: number;
+  /** How many items it has. */
   length: number;
-  head: FlowNode<T> | undefined;
-  tail: FlowNode<T> | undefined;
+  /** How many operations its items are, beyond one each: 0 where every item costs 1. */
+  extra: number;
 }
 
 /** The owner of flows, with the names that its flows have and had. */
-export class Owner<T extends QueueItem> {
-  readonly name: string;
-  readonly namedFlows = new Map<string, Flow<T>>();
+export interface Owner {
+  /** How many named flows it has. */
+  named: number;
   /** The names used last, least recently used first. A name outlives its flow. */
-  readonly knownNames = new Set<string>();
-  /**
-   * One flow per priority, for the names beyond the bound. Its finish is also where the owner's
-   * next new flow starts.
-   */
-  readonly sharedFlows: Readonly<Record<Priority, Flow<T>>>;
-
-  constructor(name: string) {
-    this.name = name;
-    this.sharedFlows = {
-      high: makeFlow(this, '*high', 0),
-      normal: makeFlow(this, '*normal', 0),
-      low: makeFlow(this, '*low', 0),
-    };
-  }
-
-  /** Adds `name` to the known names; returns whether it was known before. */
-  rememberName(name: string): boolean {
-    const wasKnown = this.knownNames.delete(name);
-    this.knownNames.add(name);
-    for (const oldest of this.knownNames) {
-      if (this.knownNames.size <= NAMED_FLOWS_PER_OWNER) break;
-      this.knownNames.delete(oldest);
-    }
-    return wasKnown;
-  }
-}
-
-export function makeFlow<T extends QueueItem>(
-  owner: Owner<T>,
-  name: string,
-  finish: number,
-): Flow<T> {
-  return {
-    owner,
-    name,
-    tag: finish,
-    finish,
-    length: 0,
-    head: undefined,
-    tail: undefined,
-    heapIndex: -1,
-  };
-}
-
-/** The weight of an item: a grant moves the finish of its flow on by 1 / weight. */
-export function weightOf({ priority, weight }: QueueItem): number {
-  return PRIORITY_WEIGHT[priority] * weight;
-}
-
-/** Orders flows by length, then by name: a full queue drops the last item of the longest flow. */
-export function isLonger<T extends QueueItem>(a: Flow<T>, b: Flow<T>): boolean {
-  if (a.length !== b.length) return a.length > b.length;
-  return a.owner.name === b.owner.name ? a.name > b.name : a.owner.name > b.owner.name;
-}
-
-/** Whether the head of `a` leaves the queue before the head of `b`. */
-export function headGoesFirst<T extends QueueItem>(a: Flow<T>, b: Flow<T>): boolean {
-  if (a.tag !== b.tag) return a.tag < b.tag;
-  return a.head !== undefined && b.head !== undefined && arrivedFirst(a.head, b.head);
-}
-
-function arrivedFirst<T extends QueueItem>(a: FlowNode<T>, b: FlowNode<T>): boolean {
-  const differenceMs = a.item.arrivedAt - b.item.arrivedAt;
-  return differenceMs < 0 || (differenceMs === 0 && a.order < b.order);
+  readonly known: string[];
 }
 
 /**
- * Inserts a node by its time of arrival. The search starts at the tail, where nearly all nodes
- * belong; a retry arrived earlier and belongs nearer to the head.
+ * A fair queue: its numbers, and how the functions of the queue reach its items, flows and owners.
+ *
+ * Each function stores what it is given. A flow or an owner that changes without such a call is
+ * passed to one right after it.
  */
-export function insert<T extends QueueItem>(flow: Flow<T>, node: FlowNode<T>): void {
-  let after = flow.tail;
-  while (after !== undefined && !arrivedFirst(after, node)) after = after.previous;
-  node.previous = after;
-  node.next = after === undefined ? flow.head : after.next;
-  if (node.previous === undefined) flow.head = node;
-  else node.previous.next = node;
-  if (node.next === undefined) flow.tail = node;
-  else node.next.previous = node;
-  flow.length++;
+export interface FairQueue<I extends QueuedItem, F extends Flow, O extends Owner> {
+  virtualTime: number;
+  /** How many items wait. */
+  size: number;
+  /** How many operations they are, beyond one each. */
+  extra: number;
+
+  readonly findOwner: (name: string) => O | undefined;
+  readonly makeOwner: (name: string) => O;
+  /** Removes an owner that has no named flow and no item, with its shared flows. */
+  readonly dropOwner: (owner: O) => void;
+
+  /** The flow of the item's own name. */
+  readonly namedFlow: (item: QueueItem) => F | undefined;
+  /** The flow of one priority for the owner's names beyond the bound. */
+  readonly sharedFlow: (owner: O, priority: Priority) => F | undefined;
+  readonly makeNamedFlow: (owner: O, item: I, finish: number) => F;
+  /** Makes a shared flow, whose finish is 0. */
+  readonly makeSharedFlow: (owner: O, priority: Priority) => F;
+  /** Removes an empty named flow of the owner. */
+  readonly dropFlow: (owner: O, flow: F) => void;
+  readonly ownerOf: (flow: F) => O;
+
+  /** The flow in which an item waits. */
+  readonly flowOf: (item: I) => F;
+  /** Adds an item to its flow by its time of arrival; returns whether it is the head. */
+  readonly insert: (flow: F, item: I) => boolean;
+  /** Removes an item from any position of its flow; returns whether it was the head. */
+  readonly unlink: (flow: F, item: I) => boolean;
+  readonly headOf: (flow: F) => I | undefined;
+
+  /** Puts a flow in its place among those that have items, by its tag and the arrival of its head. */
+  readonly activate: (flow: F, head: I) => void;
+  /** Removes a flow, which became empty, from those that have items. */
+  readonly deactivate: (flow: F) => void;
+  /**
+   * The flows that have items and whose tag is at most this one. Others may be among them.
+   * `undefined` when there are too many to read.
+   */
+  readonly activeUpTo: (tag: number) => readonly F[] | undefined;
+
+  /** Remembers an empty flow until its finish; has no effect if it is remembered already. */
+  readonly addIdle: (flow: F) => void;
+  /** Moves a flow whose finish changed, if it is among the idle ones. */
+  readonly moveIdle: (flow: F) => void;
+  readonly removeIdle: (flow: F) => void;
+  readonly isIdle: (flow: F) => boolean;
+  /** Removes and returns the idle flow with the least finish, if that is at most this one. */
+  readonly takeIdle: (finish: number) => F | undefined;
+  readonly idleCount: () => number;
+
+  /** Removes all flows and owners, when no item is left. */
+  readonly clear: () => void;
 }
 
-/** Removes a node from any position of its flow, in O(1). */
-export function unlink<T extends QueueItem>(node: FlowNode<T>): void {
-  const { flow, previous, next } = node;
-  if (previous === undefined) flow.head = next;
-  else previous.next = next;
-  if (next === undefined) flow.tail = previous;
-  else next.previous = previous;
-  // A removed node must not keep later nodes reachable (docs/decisions/0009).
-  node.previous = undefined;
-  node.next = undefined;
-  flow.length--;
+/** The weight of an item: a grant moves the finish of its flow on by cost / weight. */
+export function weightOf(item: QueueItem): number {
+  if (item.priority === 'normal') return 10 * item.weight;
+  return item.priority === 'high' ? 100 * item.weight : item.weight;
+}
+
+/** How many operations an item stands for. */
+export function costOf(item: QueueItem): number {
+  return item.cost ?? 1;
 }

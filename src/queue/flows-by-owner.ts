@@ -1,17 +1,16 @@
 import {
+  costOf,
+  type FairQueue,
   type Flow,
-  makeFlow,
-  NAMED_FLOWS_PER_OWNER,
-  Owner,
+  type Owner,
+  type Priority,
+  type QueuedItem,
   type QueueItem,
   weightOf,
 } from './flow.ts';
-import { Heap } from '../util/heap.ts';
-
-const MAX_IDLE_FLOWS = 4096;
 
 /**
- * Finds the flow of an item, and decides at which virtual time a new flow starts.
+ * Which flow an item joins, and at which virtual time a new flow starts.
  *
  * An owner's new flows of one priority start one after the other, at the finish of the flow that
  * they share. So an owner that invents names gets no more than one flow would get. This holds per
@@ -21,101 +20,137 @@ const MAX_IDLE_FLOWS = 4096;
  * An empty flow is remembered while it is ahead of its share. If it were forgotten earlier, a
  * caller could empty its flow to start again without debt.
  */
-export class FlowsByOwner<T extends QueueItem> {
-  readonly #owners = new Map<string, Owner<T>>();
-  /** Empty flows that have had more than their share so far, by their finish. */
-  readonly #idle = new Heap<Flow<T>>((a, b) => a.finish < b.finish);
 
-  /** The number of empty flows that are remembered. */
-  get idle(): number {
-    return this.#idle.size;
+/** One owner's named flows, and its known names; its further callers share a flow per priority. */
+const NAMED_FLOWS_PER_OWNER = 13;
+const MAX_IDLE_FLOWS = 4096;
+
+/** The existing flow for `item`; `undefined` when `item` would get a new flow. */
+export function findFlow<I extends QueuedItem, F extends Flow, O extends Owner>(
+  queue: FairQueue<I, F, O>,
+  item: QueueItem,
+): F | undefined {
+  const named = queue.namedFlow(item);
+  if (named !== undefined) return named;
+  const owner = queue.findOwner(item.owner);
+  const hasMany = owner !== undefined && owner.named >= NAMED_FLOWS_PER_OWNER;
+  return hasMany ? queue.sharedFlow(owner, item.priority) : undefined;
+}
+
+/** The virtual time at which a new flow for `item` starts. */
+export function startOf<I extends QueuedItem, F extends Flow, O extends Owner>(
+  queue: FairQueue<I, F, O>,
+  item: QueueItem,
+): number {
+  const owner = queue.findOwner(item.owner);
+  if (owner === undefined || indexOf(owner.known, nameOf(item)) >= 0) return queue.virtualTime;
+  const shared = queue.sharedFlow(owner, item.priority);
+  return shared === undefined ? queue.virtualTime : Math.max(queue.virtualTime, shared.finish);
+}
+
+/** The flow that `item` is about to be added to, created if there is none. */
+export function flowToJoin<I extends QueuedItem, F extends Flow, O extends Owner>(
+  queue: FairQueue<I, F, O>,
+  item: I,
+): F {
+  const existing = findFlow(queue, item);
+  if (existing !== undefined) {
+    if (existing.length === 0) queue.removeIdle(existing);
+    return existing;
   }
-
-  /** The existing flow for `item`; `undefined` when `item` would get a new flow. */
-  find(item: QueueItem): Flow<T> | undefined {
-    const owner = this.#owners.get(item.owner);
-    if (owner === undefined) return undefined;
-    const named = owner.namedFlows.get(flowName(item));
-    if (named !== undefined) return named;
-    return owner.namedFlows.size >= NAMED_FLOWS_PER_OWNER
-      ? owner.sharedFlows[item.priority]
-      : undefined;
+  const start = startOf(queue, item);
+  const owner = queue.findOwner(item.owner) ?? queue.makeOwner(item.owner);
+  if (owner.named >= NAMED_FLOWS_PER_OWNER) return queue.makeSharedFlow(owner, item.priority);
+  if (!rememberName(owner, nameOf(item))) {
+    const shared =
+      queue.sharedFlow(owner, item.priority) ?? queue.makeSharedFlow(owner, item.priority);
+    shared.finish = start + costOf(item) / weightOf(item);
+    queue.moveIdle(shared);
   }
+  owner.named++;
+  return queue.makeNamedFlow(owner, item, start);
+}
 
-  /** The virtual time at which a new flow for `item` starts. */
-  startOf(item: QueueItem, virtualTime: number): number {
-    const owner = this.#owners.get(item.owner);
-    if (owner === undefined || owner.knownNames.has(flowName(item))) return virtualTime;
-    return Math.max(virtualTime, owner.sharedFlows[item.priority].finish);
-  }
-
-  /** The flow that `item` is about to be added to, created if there is none. */
-  findOrCreate(item: T, virtualTime: number): Flow<T> {
-    const existing = this.find(item);
-    if (existing !== undefined) {
-      this.#idle.remove(existing);
-      return existing;
-    }
-    let owner = this.#owners.get(item.owner);
-    if (owner === undefined) {
-      owner = new Owner<T>(item.owner);
-      this.#owners.set(item.owner, owner);
-    }
-    const name = flowName(item);
-    const flow = makeFlow(owner, name, this.startOf(item, virtualTime));
-    if (!owner.rememberName(name)) {
-      const shared = owner.sharedFlows[item.priority];
-      shared.finish = flow.finish + 1 / weightOf(item);
-      this.#idle.moved(shared);
-    }
-    owner.namedFlows.set(name, flow);
-    return flow;
-  }
-
-  /** Called when `flow` became empty: remembers it if it is ahead of its share, else forgets it. */
-  onEmpty(flow: Flow<T>, virtualTime: number): void {
-    if (flow.finish <= virtualTime) this.#forget(flow, virtualTime);
-    else this.#idle.add(flow);
-    // An owner's last named flow leaves up to three shared ones, which are dropped after it.
-    while (this.#idle.size > MAX_IDLE_FLOWS) this.#forget(this.#idle.take(), virtualTime);
-  }
-
-  /** Called when the virtual time moved on: forgets the empty flows that are not ahead of it. */
-  advance(virtualTime: number): void {
-    for (;;) {
-      const { first } = this.#idle;
-      if (first === undefined || first.finish > virtualTime) break;
-      this.#idle.remove(first);
-      this.#forget(first, virtualTime);
-    }
-  }
-
-  /** Forgets an empty flow, and its owner when none of the owner's flows is needed any longer. */
-  #forget(flow: Flow<T> | undefined, virtualTime: number): void {
-    if (flow === undefined) return;
-    const { owner } = flow;
-    if (owner.namedFlows.get(flow.name) === flow) owner.namedFlows.delete(flow.name);
-    if (owner.namedFlows.size > 0) return;
-    const wasShared =
-      owner.sharedFlows.high === flow ||
-      owner.sharedFlows.normal === flow ||
-      owner.sharedFlows.low === flow;
-    let isNeeded = false;
-    for (const shared of Object.values(owner.sharedFlows)) {
-      const canGo = shared === flow || shared.finish <= virtualTime;
-      if (shared.length === 0 && canGo) continue;
-      if (shared.length === 0 && shared.heapIndex < 0) {
-        // It was dropped before `flow`. If it were added again, the owner's shared flows could
-        // replace each other without end.
-        if (wasShared) continue;
-        this.#idle.add(shared);
-      }
-      isNeeded = true;
-    }
-    if (!isNeeded && this.#owners.get(owner.name) === owner) this.#owners.delete(owner.name);
+/** Called when `flow` became empty: remembers it if it is ahead of its share, else forgets it. */
+export function onEmptyFlow<I extends QueuedItem, F extends Flow, O extends Owner>(
+  queue: FairQueue<I, F, O>,
+  flow: F,
+): void {
+  if (flow.finish > queue.virtualTime) queue.addIdle(flow);
+  else forget(queue, flow);
+  // An owner's last named flow leaves up to three shared ones, which are dropped after it.
+  while (queue.idleCount() > MAX_IDLE_FLOWS) {
+    const first = queue.takeIdle(Infinity);
+    if (first === undefined) return;
+    forget(queue, first);
   }
 }
 
-function flowName({ caller, priority }: QueueItem): string {
-  return `${priority} ${caller}`;
+/** Called when the virtual time moved on: forgets the empty flows that are not ahead of it. */
+export function forgetIdle<I extends QueuedItem, F extends Flow, O extends Owner>(
+  queue: FairQueue<I, F, O>,
+): void {
+  let first = queue.takeIdle(queue.virtualTime);
+  while (first !== undefined) {
+    forget(queue, first);
+    first = queue.takeIdle(queue.virtualTime);
+  }
+}
+
+/** Forgets an empty flow, and its owner when none of the owner's flows is needed any longer. */
+function forget<I extends QueuedItem, F extends Flow, O extends Owner>(
+  queue: FairQueue<I, F, O>,
+  flow: F,
+): void {
+  const owner = queue.ownerOf(flow);
+  if (flow.named) {
+    owner.named--;
+    queue.dropFlow(owner, flow);
+  }
+  if (owner.named > 0) return;
+  const needsHigh = needsShared(queue, owner, 'high', flow);
+  const needsNormal = needsShared(queue, owner, 'normal', flow);
+  const needsLow = needsShared(queue, owner, 'low', flow);
+  if (!needsHigh && !needsNormal && !needsLow) queue.dropOwner(owner);
+}
+
+/** Whether an owner's shared flow is needed after `forgotten`; remembers it if it is. */
+function needsShared<I extends QueuedItem, F extends Flow, O extends Owner>(
+  queue: FairQueue<I, F, O>,
+  owner: O,
+  priority: Priority,
+  forgotten: F,
+): boolean {
+  const shared = queue.sharedFlow(owner, priority);
+  if (shared === undefined) return false;
+  if (shared.length > 0) return true;
+  if (shared === forgotten || shared.finish <= queue.virtualTime) return false;
+  // If it was dropped before another shared flow, it stays dropped: else an owner's shared flows
+  // could replace each other without end.
+  if (!forgotten.named && !queue.isIdle(shared)) return false;
+  queue.addIdle(shared);
+  return true;
+}
+
+function nameOf(item: QueueItem): string {
+  return item.priority + ' ' + item.caller;
+}
+
+/** Makes `name` the one that its owner used last; returns whether it was known before. */
+function rememberName(owner: Owner, name: string): boolean {
+  const { known } = owner;
+  const at = indexOf(known, name);
+  if (at < 0) {
+    known.push(name);
+    if (known.length > NAMED_FLOWS_PER_OWNER) known.shift();
+    return false;
+  }
+  for (let i = at; i < known.length; i++) known[i] = known[i + 1] ?? name;
+  return true;
+}
+
+/** The position of a name in a list; −1 when it is not there. */
+function indexOf(names: readonly string[], name: string): number {
+  for (let i = 0; i < names.length; i++) if (names[i] === name) return i;
+  return -1;
 }

@@ -23,9 +23,9 @@ export class Heap<T extends HeapItem> {
     return this.#items[0];
   }
 
-  /** All items, in no particular order. */
-  [Symbol.iterator](): IterableIterator<T> {
-    return this.#items.values();
+  /** All items, in no particular order. They must not be added or removed while they are read. */
+  get items(): readonly T[] {
+    return this.#items;
   }
 
   add(item: T): void {

@@ -7,8 +7,8 @@ export interface LinkedListItem<T> {
 }
 
 /**
- * An intrusive doubly linked list, in the order of insertion: adding an item, and removing it from
- * any position, take O(1). An item can be in one list at a time.
+ * An intrusive doubly linked list: adding an item at any position, and removing it from any, take
+ * O(1). An item can be in one list at a time.
  *
  * It holds objects that are added and removed with every call. A Set would cost a quarter of the
  * CPU time of a call. V8 replaces the table of a Set again and again, and each old table points to
@@ -44,14 +44,22 @@ export class LinkedList<T extends LinkedListItem<T>> {
 
   /** Adds `item` at the end. Throws if it is in a list already. */
   add(item: T): void {
+    this.insertAfter(this.#last, item);
+  }
+
+  /** Adds `item` behind another one of the list, or as the first. Throws if it is in a list. */
+  insertAfter(previous: T | undefined, item: T): void {
     if (item.isLinked) {
       throw new Error('expected an item that is in no linked list, got one that is in a list');
     }
+    const next = previous === undefined ? this.#first : previous.next;
     item.isLinked = true;
-    item.previous = this.#last;
-    if (this.#last === undefined) this.#first = item;
-    else this.#last.next = item;
-    this.#last = item;
+    item.previous = previous;
+    item.next = next;
+    if (previous === undefined) this.#first = item;
+    else previous.next = item;
+    if (next === undefined) this.#last = item;
+    else next.previous = item;
     this.#size++;
   }
 

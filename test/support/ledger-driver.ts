@@ -8,7 +8,7 @@ import type {
   Ticket,
 } from '../../src/ledger/ledger.ts';
 import type { SocketPermits } from '../../src/ledger/ledger.ts';
-import type { Priority } from '../../src/queue/fair-queue.ts';
+import type { Priority } from '../../src/queue/flow.ts';
 import type { Clock } from '../../src/util/clock.ts';
 
 /** Sockets that a test frees. */

@@ -1,4 +1,4 @@
-import type { Priority, QueueItem } from '../../src/queue/fair-queue.ts';
+import type { Priority, QueueItem } from '../../src/queue/flow.ts';
 
 const WEIGHT: Readonly<Record<Priority, number>> = { high: 100, normal: 10, low: 1 };
 
@@ -27,7 +27,7 @@ export class NaiveFairQueue<T extends QueueItem> {
       const finish = known
         ? this.#virtualTime
         : Math.max(this.#virtualTime, this.#newcomers.get(line) ?? 0);
-      if (!known) this.#newcomers.set(line, finish + 1 / weightOf(ticket));
+      if (!known) this.#newcomers.set(line, finish + (ticket.cost ?? 1) / weightOf(ticket));
       this.#known.add(name);
       flow = { finish, tag: finish, waiting: [] };
       this.#flows.set(name, flow);
@@ -47,7 +47,8 @@ export class NaiveFairQueue<T extends QueueItem> {
     const first = flow?.waiting.shift();
     if (flow === undefined || first === undefined) return undefined;
     this.#virtualTime = Math.max(this.#virtualTime, flow.tag);
-    if (!first.paid) flow.finish = flow.tag + 1 / weightOf(first.ticket);
+    const { cost = 1 } = first.ticket;
+    if (!first.paid) flow.finish = flow.tag + cost / weightOf(first.ticket);
     this.#retag(flow);
     this.#forget();
     return first.ticket;

@@ -1,5 +1,7 @@
 import { LocalBudget, type LocalLease } from '../../src/ledger/local/local-budget.ts';
-import { FairQueue, type Priority, type QueuedItem } from '../../src/queue/fair-queue.ts';
+import { addItem, operationsAhead, removeItem, takeItem } from '../../src/queue/fair-queue.ts';
+import type { Priority } from '../../src/queue/flow.ts';
+import { type MemoryItem, MemoryQueue } from '../../src/queue/memory-queue.ts';
 import {
   type StepBatch,
   type StepGranted,
@@ -46,7 +48,7 @@ interface Prefetched {
   isRecalled: boolean;
 }
 
-interface Waiting extends QueuedItem<Waiting> {
+interface Waiting extends MemoryItem<Waiting> {
   readonly id: string;
   readonly replica: string;
   readonly deadlineAt: number;
@@ -70,7 +72,7 @@ const ANY_TIME = { low: 0, high: 0 };
 /** The step of step.lua, over the bucket and the queue of the local ledger. */
 export class ReferenceStep {
   readonly #bucket: LocalBudget;
-  readonly #queue = new FairQueue<Waiting>();
+  readonly #queue = new MemoryQueue<Waiting>();
   readonly #tickets = new Map<string, Waiting>();
   readonly #held = new Map<string, Held>();
   readonly #prefetched = new Map<string, Prefetched>();
@@ -201,7 +203,8 @@ export class ReferenceStep {
       this.#held.delete(id);
       this.#bucket.unsent(lease);
       if (offer === undefined) continue;
-      this.#queue.add(offer.ticket, { paid: true });
+      offer.ticket.paid = true;
+      addItem(this.#queue, offer.ticket);
       this.#tickets.set(id, offer.ticket);
     }
   }
@@ -239,7 +242,7 @@ export class ReferenceStep {
     const ticket = this.#tickets.get(id);
     if (ticket === undefined) return;
     this.#tickets.delete(id);
-    this.#queue.remove(ticket);
+    removeItem(this.#queue, ticket);
   }
 
   #repeatOffers(replica: string): void {
@@ -271,7 +274,12 @@ export class ReferenceStep {
       arrivedAt: now - age,
       deadlineAt: now + waits,
       epoch,
-      queueNode: undefined,
+      paid: how.endsWith('again'),
+      flow: undefined,
+      order: 0,
+      isLinked: false,
+      previous: undefined,
+      next: undefined,
     };
     if (this.#queue.size === 0 && this.#bucket.offer(now) !== undefined) {
       this.#grant(waiting, replica);
@@ -282,7 +290,7 @@ export class ReferenceStep {
       this.#outcome.shed.push([id, 'wait-too-long', waitMs]);
       return;
     }
-    this.#queue.add(waiting, { paid: how.endsWith('again') });
+    addItem(this.#queue, waiting);
     this.#tickets.set(id, waiting);
     if (!how.startsWith('kept') && this.#queue.size > this.#maxQueue) this.#shedLast(replica);
   }
@@ -292,7 +300,7 @@ export class ReferenceStep {
     if (ticket.deadlineAt <= now) return 0;
     const last = this.#eta(this.#queue.size + 1);
     if (last === undefined || last <= ticket.deadlineAt) return undefined;
-    const eta = this.#eta(this.#queue.ahead(ticket) + 1);
+    const eta = this.#eta((operationsAhead(this.#queue, ticket) ?? 0) + 1);
     return eta !== undefined && eta > ticket.deadlineAt ? eta - now : undefined;
   }
 
@@ -324,7 +332,7 @@ export class ReferenceStep {
         this.#drop(head.id);
         continue;
       }
-      this.#queue.take();
+      takeItem(this.#queue, head);
       this.#tickets.delete(head.id);
       this.#grant(head, stepping);
     }

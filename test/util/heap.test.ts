@@ -39,7 +39,7 @@ describe('the heap', () => {
             item.key = value;
             heap.moved(item);
           }
-          actual.push(heap.size, heap.first?.key ?? Infinity, new Set(heap));
+          actual.push(heap.size, heap.first?.key ?? Infinity, new Set(heap.items));
           const least = Math.min(...inside.map(({ key }) => key));
           expected.push(inside.length, least, new Set(inside));
         }

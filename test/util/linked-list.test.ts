@@ -42,6 +42,20 @@ describe('the linked list', () => {
     );
   });
 
+  test('takes an item behind any other one, or as the first', () => {
+    const list = new LinkedList<Item>();
+    const [one, two, three, four] = [itemOf(1), itemOf(2), itemOf(3), itemOf(4)];
+    list.insertAfter(undefined, two);
+    list.insertAfter(two, four);
+    list.insertAfter(two, three);
+    list.insertAfter(undefined, one);
+    expect(list.all.map(nameOf)).toEqual([1, 2, 3, 4]);
+    expect([list.first, list.last, list.size]).toEqual([one, four, 4]);
+    const backwards: number[] = [];
+    for (let item = list.last; item !== undefined; item = item.previous) backwards.push(item.name);
+    expect(backwards).toEqual([4, 3, 2, 1]);
+  });
+
   test('leaves no links in deleted items', () => {
     const list = new LinkedList<Item>();
     const items = [itemOf(1), itemOf(2), itemOf(3)];

@@ -1,11 +1,14 @@
-import { FairQueue, type QueuedItem, type QueueItem } from '../../queue/fair-queue.ts';
+import { addItem, operationsAhead, removeItem, takeItem } from '../../queue/fair-queue.ts';
+import type { QueueItem } from '../../queue/flow.ts';
+import { type MemoryItem, MemoryQueue } from '../../queue/memory-queue.ts';
 import type { Clock } from '../../util/clock.ts';
 import type { Cancelled, Granted, Shed, Ticket } from '../ledger.ts';
 import type { Waiter } from '../transfer.ts';
 import { Waiters, type WaitingTicket } from '../waiters.ts';
 
-/** A ticket that waits at a bucket of this process. */
-export interface LocalWaiter extends WaitingTicket<LocalWaiter>, QueuedItem<LocalWaiter> {}
+/** A ticket that waits at a bucket of this process. Its links are of the list in which it is: the
+ * parked tickets, or its flow. */
+export interface LocalWaiter extends WaitingTicket<LocalWaiter>, MemoryItem<LocalWaiter> {}
 
 export interface LocalQueueOptions {
   readonly clock: Clock;
@@ -23,7 +26,7 @@ export interface LocalQueueOptions {
 export class LocalQueue {
   readonly #options: LocalQueueOptions;
   readonly #waiters: Waiters<LocalWaiter>;
-  readonly #queue = new FairQueue<LocalWaiter>();
+  readonly #queue = new MemoryQueue<LocalWaiter>();
 
   constructor(options: LocalQueueOptions) {
     this.#options = options;
@@ -59,9 +62,9 @@ export class LocalQueue {
     return this.#queue.last;
   }
 
-  /** How many tickets would be granted before this one. */
+  /** How many operations would be granted before this ticket's. */
   ahead(item: QueueItem): number {
-    return this.#queue.ahead(item);
+    return operationsAhead(this.#queue, item) ?? this.#queue.size + this.#queue.extra;
   }
 
   /** Adds a ticket, to the queue unless it has to be parked; returns whether it is queued. */
@@ -74,13 +77,15 @@ export class LocalQueue {
 
   /** Ends the wait of the ticket whose turn it is. */
   grantNext(grant: (ticket: Ticket) => Granted): void {
-    const waiter = this.#queue.take();
-    if (waiter !== undefined) this.#waiters.end(waiter, grant(waiter.ticket));
+    const waiter = this.#queue.head;
+    if (waiter === undefined) return;
+    takeItem(this.#queue, waiter);
+    this.#waiters.end(waiter, grant(waiter.ticket));
   }
 
   /** Ends the wait of a ticket, queued or parked. */
   remove(waiter: LocalWaiter, outcome: Shed | Cancelled): void {
-    this.#queue.remove(waiter);
+    if (waiter.flow !== undefined) removeItem(this.#queue, waiter);
     this.#waiters.end(waiter, outcome);
     if (this.#queue.size === 0) this.#options.onEmpty();
   }
@@ -91,13 +96,18 @@ export class LocalQueue {
    */
   rejudge(refusal: (ticket: Ticket, rank: number) => Shed | undefined): void {
     const inOrder: LocalWaiter[] = [];
-    for (let next = this.#queue.take(); next !== undefined; next = this.#queue.take()) {
-      inOrder.push(next);
+    for (let { head } = this.#queue; head !== undefined; { head } = this.#queue) {
+      takeItem(this.#queue, head);
+      inOrder.push(head);
     }
     for (const waiter of inOrder) {
       const refused = refusal(waiter.ticket, this.#queue.size + 1);
-      if (refused === undefined) this.#queue.add(waiter);
-      else this.#waiters.end(waiter, refused);
+      if (refused === undefined) {
+        waiter.paid = false;
+        addItem(this.#queue, waiter);
+      } else {
+        this.#waiters.end(waiter, refused);
+      }
     }
     for (const waiter of this.all) {
       this.#waiters.setDeadline(waiter, this.#options.latest(waiter.ticket));
@@ -112,7 +122,7 @@ export class LocalQueue {
   }
 
   #enqueue(waiter: LocalWaiter): void {
-    this.#queue.add(waiter, { paid: waiter.isRetry });
+    addItem(this.#queue, waiter);
   }
 }
 
@@ -133,7 +143,9 @@ function toLocalWaiter(from: Waiter, dueAt: number): LocalWaiter {
     priority,
     weight,
     arrivedAt,
-    queueNode: undefined,
+    paid: isRetry,
+    flow: undefined,
+    order: 0,
     parking: undefined,
     removeListener: () => undefined,
     dueAt,

@@ -1,7 +1,7 @@
 // @module-tag needs-redis-server
 import * as fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { Priority } from '../../../src/queue/fair-queue.ts';
+import type { Priority } from '../../../src/queue/flow.ts';
 import {
   readMessage,
   readReply,

@@ -18,7 +18,7 @@ local revision, state
 local sameLineage, rebuilt
 -- The time of this step; it never goes back.
 local now
--- Parts of the state: the records of the model and of queue.lua.
+-- Parts of the state: the records of the model and of the queue.
 local bucket, queue
 
 -- Applies a limit from the configuration: { limit, period }.
@@ -63,13 +63,14 @@ do
   if not state then
     state = {
       clockShift = 0,
-      queue = { virtualTime = 0, size = 0, order = 0 },
+      queue = { virtualTime = 0, size = 0, extra = 0, order = 0 },
       stocks = {},
     }
   end
   if rebuilt then state.lineage = me .. ':' .. batch.epoch end
   state.clock = now
-  queue = state.queue
+  queue = setmetatable(state.queue, { __index = StoredQueue })
+  queue.extra = queue.extra or 0
   if packedBucket then
     bucket = Model.unpackBucket(packedBucket)
   else

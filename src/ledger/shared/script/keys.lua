@@ -2,7 +2,7 @@
 --
 -- Reads: KEYS, in the order of `bucketKeys` in step-script.ts. They share one hash tag, so that a
 --   cluster keeps a bucket on one node.
--- Defines: key, fresh, exact.
+-- Defines: key, fresh, exact, lazily.
 
 local key = {
   state = KEYS[1],    -- hash: layout, revision; state, bucket and slots (packed)
@@ -26,4 +26,14 @@ local fresh = {}
 -- Formats a number with every digit: Lua's own conversion keeps 14 of the 17 significant ones.
 local function exact(number)
   return string.format('%.17g', number)
+end
+
+-- The module that `make` returns, made when a field of it is first read.
+local function lazily(make)
+  local meta = {}
+  function meta.__index(_, name)
+    meta.__index = make()
+    return meta.__index[name]
+  end
+  return setmetatable({}, meta)
 end

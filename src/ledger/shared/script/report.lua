@@ -39,8 +39,8 @@ end
 
 -- Removes a waiting ticket. Returns it, or nil when no ticket of that id waits.
 local function dropTicket(id)
-  local ticket = Queue.find(id)
-  if ticket then Queue.remove(queue, id, ticket) end
+  local ticket = queue.size > 0 and queue:find(id) or nil
+  if ticket then FairQueue.removeItem(queue, ticket) end
   return ticket
 end
 

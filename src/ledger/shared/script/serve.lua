@@ -7,7 +7,7 @@
 local MAX_DROPPED, MAX_OFFERS, MAX_FLOWS_SEARCHED, MAX_SEARCHED_PER_FLOW = 256, 256, 16, 4
 local UNHEARD_MS = 10000
 
-local offer, findReplica, findTicket = Model.offer, Replicas.find, Queue.find
+local offer, findReplica = Model.offer, Replicas.find
 
 local granted, shed = {}, {}
 local grantsLeft = MAX_GRANTED - math.floor(#batch.tickets / 3)
@@ -48,21 +48,21 @@ end
 local function nextTicket()
   local position = 0
   while position < MAX_FLOWS_SEARCHED do
-    local flow = Queue.flowAt(position)
+    local flow = queue:flowAt(position)
     if not flow then return nil end
-    local id, ids, i = Queue.headId(flow), nil, 1
+    local id, ids, i = queue:headId(flow), nil, 1
     local alive = true
     while alive and id do
-      local ticket = findTicket(id)
+      local ticket = queue:find(id)
       if isDead(ticket) then
         if dropped >= MAX_DROPPED then return nil end
         dropped = dropped + 1
-        Queue.remove(queue, id, ticket)
+        FairQueue.removeItem(queue, ticket)
         alive = false
       elseif findReplica(ticket.replica).free > 0 then
         return id, ticket
       elseif i == 1 then
-        ids = Queue.firstIds(flow, MAX_SEARCHED_PER_FLOW)
+        ids = queue:firstIds(flow, MAX_SEARCHED_PER_FLOW)
       end
       i = i + 1
       id = ids and ids[i]
@@ -80,19 +80,18 @@ local function serve()
     if not kind then break end
     local id, ticket = nextTicket()
     if not id then break end
-    Queue.take(queue, id, ticket)
+    FairQueue.takeItem(queue, ticket)
     grantNow(id, ticket, kind)
   end
 end
 
 -- Sheds the last ticket of the longest flow, since the queue is full.
 local function shedLast()
-  local id = Queue.last()
-  local ticket = findTicket(id)
+  local ticket = queue:last()
   local at = Prefetch.eta(queue.size) or now
-  Queue.remove(queue, id, ticket)
+  FairQueue.removeItem(queue, ticket)
   if isDead(ticket) then return end
-  local entry = { id, 'queue-full', math.max(0, at - now) }
+  local entry = { ticket.id, 'queue-full', math.max(0, at - now) }
   if ticket.replica == me then
     table.insert(shed, entry)
   else
@@ -107,7 +106,7 @@ local function tooLong(ticket)
   if ticket.deadlineAt <= now then return 0 end
   local last = Prefetch.eta(queue.size + 1)
   if not last or last <= ticket.deadlineAt then return nil end
-  local ahead = Queue.ahead(queue, ticket)
+  local ahead = FairQueue.operationsAhead(queue, ticket)
   local at = ahead and Prefetch.eta(ahead + 1)
   return at and at > ticket.deadlineAt and at - now or nil
 end
@@ -115,14 +114,14 @@ end
 -- Applies an entry of `tickets`: grants it at once, queues it, or sheds it.
 local function arrive(id, owner, caller, priority, weight, age, waits, how)
   if Leases.find(id) then return end
-  local known = findTicket(id)
+  local known = queue.size > 0 and queue:find(id)
   if known then
-    known.epoch = batch.epoch
+    known.epoch, known.id = batch.epoch, nil
     redis.call('HSET', key.tickets, id, cmsgpack.pack(known))
     return
   end
   local ticket = {
-    owner = owner, caller = caller, priority = priority, weight = weight, arrivedAt = now - age,
+    id = id, owner = owner, caller = caller, priority = priority, weight = weight, arrivedAt = now - age,
     deadlineAt = now + waits, paid = how == 'again' or how == 'kept-again', replica = me,
     epoch = batch.epoch,
   }
@@ -135,7 +134,7 @@ local function arrive(id, owner, caller, priority, weight, age, waits, how)
     table.insert(shed, { id, 'wait-too-long', waitMs })
     return
   end
-  Queue.add(queue, id, ticket)
+  FairQueue.addItem(queue, ticket)
   -- Declared tickets that waited before are never shed, so the queue may exceed maxQueue by them.
   if isNew and queue.size > batch.maxQueue then shedLast() end
 end
@@ -161,8 +160,8 @@ local function endOffers()
     local lease = Leases.find(id)
     endLease(id, lease)
     Model.unsent(bucket, lease.kind)
-    lease.ticket.paid = true
-    Queue.add(queue, id, lease.ticket)
+    lease.ticket.id, lease.ticket.paid = id, true
+    FairQueue.addItem(queue, lease.ticket)
     local replica = findReplica(lease.replica)
     if replica then replica.free, replica.dirty = 0, true end
   end

@@ -5,6 +5,11 @@ interface Part {
   readonly file: string;
   /** Absent for a file whose locals are for all files after it; it returns from the whole script. */
   readonly module?: string;
+  /**
+   * Made when it is first used. Redis makes all functions of a script anew in each step, and in most
+   * steps no ticket waits.
+   */
+  readonly isLazy?: true;
 }
 
 /** The parts of the step, in the order in which each needs those before it. */
@@ -14,7 +19,8 @@ const PARTS: readonly Part[] = [
   { file: 'model', module: 'Model' },
   { file: 'leases', module: 'Leases' },
   { file: 'stored-slots', module: 'StoredSlots' },
-  { file: 'queue', module: 'Queue' },
+  { file: 'fair-queue', module: 'FairQueue', isLazy: true },
+  { file: 'stored-queue', module: 'StoredQueue', isLazy: true },
   { file: 'replicas', module: 'Replicas' },
   { file: 'begin' },
   { file: 'prefetch', module: 'Prefetch' },
@@ -49,10 +55,11 @@ export const STEP_KEYS = KEY_ENDS.length;
  * A Lua function has at most 200 locals, so a module is a function that runs once and returns a table.
  */
 export function stepScript(serverTime?: string): string {
-  return PARTS.map(({ file, module }) => {
+  return PARTS.map(({ file, module, isLazy = false }) => {
     if (file === 'server-time' && serverTime !== undefined) return serverTime;
     const text = readFileSync(new URL(`./${file}.lua`, import.meta.url), 'utf8');
-    return module === undefined ? text : `local ${module} = (function()\n${text}end)()\n`;
+    if (module === undefined) return text;
+    return `local ${module} = ${isLazy ? 'lazily' : ''}(function()\n${text}end)${isLazy ? '' : '()'}\n`;
   }).join('\n');
 }
 

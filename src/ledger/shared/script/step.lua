@@ -88,7 +88,7 @@ end
 -- Save what changed, set lifetimes, and publish the messages.
 do
   revision = revision + 1
-  Queue.save()
+  if fresh.queue then queue:save() end
   Replicas.save()
   local b, slots = bucket, bucket.slots
   local leasesEnd = b.inFlight > 0 and now + Model.LEASE_MS or 0
