@@ -111,10 +111,8 @@ function unlinkItem<I extends QueuedItem, F extends Flow, O extends Owner>(
   flow.extra -= extra;
   if (queue.size === 0) {
     // No flow has to wait for another any longer, so what each has had no longer counts.
-    queue.extra = 0;
     queue.clear();
   } else if (flow.length === 0) {
-    flow.extra = 0;
     queue.deactivate(flow);
     onEmptyFlow(queue, flow);
   } else if (wasHead || isTaken) {

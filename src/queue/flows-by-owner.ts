@@ -124,9 +124,9 @@ function needsShared<I extends QueuedItem, F extends Flow, O extends Owner>(
   const shared = queue.sharedFlow(owner, priority);
   if (shared === undefined) return false;
   if (shared.length > 0) return true;
-  if (shared === forgotten || shared.finish <= queue.virtualTime) return false;
-  // If it was dropped before another shared flow, it stays dropped: else an owner's shared flows
-  // could replace each other without end.
+  if (shared.finish <= queue.virtualTime) return false;
+  // A shared flow that was dropped, now or before this one, stays dropped: else an owner's shared
+  // flows could replace each other without end.
   if (!forgotten.named && !queue.isIdle(shared)) return false;
   queue.addIdle(shared);
   return true;

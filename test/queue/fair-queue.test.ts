@@ -221,6 +221,54 @@ describe('the fair queue', () => {
     expect([queue.owners, queue.flows]).toEqual([1, 1]);
   });
 
+  test('an owner gains nothing by names whose tickets it removes', () => {
+    const queue = new MemoryQueue<Ticket>();
+    for (let i = 0; i < 100; i++) addItem(queue, ticket({ owner: 'steady' }));
+    for (let i = 0; i < 8; i++) {
+      const gone = ticket({ caller: `name-${i}` });
+      addItem(queue, gone);
+      removeItem(queue, gone);
+    }
+    const ahead = operationsAhead(queue, ticket({ caller: 'another' }));
+    expect(ahead).toBe(9);
+    // Until that is no longer ahead of the owner's share.
+    for (let i = 0; i < 9; i++) take(queue);
+    expect(queue.owners).toBe(1);
+  });
+
+  test('an owner is remembered while tickets wait in a flow that its further names share', () => {
+    const queue = new MemoryQueue<Ticket>();
+    for (let i = 0; i < 100; i++) addItem(queue, ticket({ owner: 'steady' }));
+    const all = Array.from({ length: 20 }, (_, i) => ticket({ caller: `name-${i}` }));
+    for (const each of all) addItem(queue, each);
+    // Thirteen names have flows of their own, which are forgotten when virtual time has passed them.
+    for (const named of all.slice(0, 13)) removeItem(queue, named);
+    for (let i = 0; i < 13; i++) expect(take(queue)?.owner).toBe('steady');
+    expect([queue.flows, queue.owners, queue.size]).toEqual([2, 2, 94]);
+  });
+
+  test('an owner is forgotten in time, though another one is remembered for longer than before', () => {
+    const queue = new MemoryQueue<Ticket>();
+    for (let i = 0; i < 100; i++) addItem(queue, ticket({ owner: 'steady' }));
+    for (const owner of ['kept', 'forgotten']) {
+      const gone = ticket({ owner });
+      addItem(queue, gone);
+      removeItem(queue, gone);
+    }
+    addItem(queue, ticket({ owner: 'kept', caller: 'another', cost: 50 }));
+    for (let i = 0; i < 12; i++) take(queue);
+    expect(queue.owners).toBe(2);
+  });
+
+  test('one owner has a bounded number of flows, of whatever priorities', () => {
+    const queue = new MemoryQueue<Ticket>();
+    for (const priority of ['normal', 'high', 'low'] as const) {
+      for (let i = 0; i < 20; i++) addItem(queue, ticket({ caller: `name-${i}`, priority }));
+    }
+    // Thirteen with a name, and a shared one for each priority.
+    expect(queue.flows).toBe(16);
+  });
+
   test('the names of an owner are remembered by their last use', () => {
     const queue = new MemoryQueue<Ticket>();
     for (let i = 0; i < 100; i++) addItem(queue, ticket({ owner: 'steady' }));
@@ -258,6 +306,7 @@ describe('the fair queue', () => {
       }
     }
     expect(queue.flows).toBeLessThanOrEqual(4097);
+    expect(queue.owners).toBeLessThanOrEqual(4097);
   });
 
   test('bounds the idle flows of owners whose tickets are all removed', () => {

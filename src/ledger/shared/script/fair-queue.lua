@@ -15,10 +15,8 @@ unlinkItem = function(queue, flow, item, isTaken)
     flow.length = flow.length - 1
     flow.extra = flow.extra - extra
     if queue.size == 0 then
-        queue.extra = 0
         queue:clear()
     elseif flow.length == 0 then
-        flow.extra = 0
         queue:deactivate(flow)
         FairQueue.onEmptyFlow(queue, flow)
     elseif wasHead or isTaken then
@@ -137,7 +135,7 @@ needsShared = function(queue, owner, priority, forgotten)
     if shared.length > 0 then
         return true
     end
-    if shared == forgotten or shared.finish <= queue.virtualTime then
+    if shared.finish <= queue.virtualTime then
         return false
     end
     if not forgotten.named and not queue:isIdle(shared) then
