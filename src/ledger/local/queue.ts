@@ -6,8 +6,10 @@ import type { Cancelled, Granted, Shed, Ticket } from '../ledger.ts';
 import type { Waiter } from '../transfer.ts';
 import { Waiters, type WaitingTicket } from '../waiters.ts';
 
-/** A ticket that waits at a bucket of this process. Its links are of the list in which it is: the
- * parked tickets, or its flow. */
+/**
+ * A ticket that waits at a bucket of this process. It is in one list at a time, to which its links
+ * belong: the parked tickets, or those of its flow.
+ */
 export interface LocalWaiter extends WaitingTicket<LocalWaiter>, MemoryItem<LocalWaiter> {}
 
 export interface LocalQueueOptions {

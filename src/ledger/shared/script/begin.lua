@@ -69,8 +69,8 @@ do
   end
   if rebuilt then state.lineage = me .. ':' .. batch.epoch end
   state.clock = now
+  state.queue.extra = state.queue.extra or 0
   queue = setmetatable(state.queue, { __index = StoredQueue })
-  queue.extra = queue.extra or 0
   if packedBucket then
     bucket = Model.unpackBucket(packedBucket)
   else
