@@ -67,7 +67,7 @@ export function removeItem<I extends QueuedItem, F extends Flow, O extends Owner
 /**
  * The number of queued operations that would go before `item` if it were added now; `undefined`
  * when there are too many flows to count. Of a flow whose items differ in cost, it is an estimate
- * by their mean.
+ * by their mean, rounded up.
  */
 export function operationsAhead<I extends QueuedItem, F extends Flow, O extends Owner>(
   queue: FairQueue<I, F, O>,
@@ -93,7 +93,7 @@ export function operationsAhead<I extends QueuedItem, F extends Flow, O extends 
       count += Math.min(operations, before * cost);
     }
   }
-  return count;
+  return Math.ceil(count - EPSILON);
 }
 
 /** `isTaken`: the flow was charged, so its head gets another tag, whichever item was removed. */
