@@ -6,10 +6,11 @@ import {
   UNKNOWN_RESET_WAIT_MS,
   MAX_UNKNOWN_RESET_WAIT_MS,
 } from './bucket.ts';
+import { learnCost } from './costs.ts';
 import type { Observation } from './observation.ts';
 import {
   MAX_MARGIN_MS,
-  addSlot,
+  addCallSlots,
   countLost,
   fullRefillAt,
   nextSlotAt,
@@ -17,7 +18,7 @@ import {
   switchBasis,
   toLocal,
 } from './refill.ts';
-import { shareObserved, shareOfLimit, shareOfRemaining, totalLimit } from './share.ts';
+import { maxSlots, shareObserved, shareOfLimit, shareOfRemaining, totalLimit } from './share.ts';
 import {
   FORCED_UNDER_RETRY_AFTER_MS,
   MAX_FORCED_AFTER_MS,
@@ -25,6 +26,7 @@ import {
   scheduleCanary,
 } from './trials.ts';
 import { limitsInFlight, refusedByUnknownLimit, takenByApi } from './unknown-limit.ts';
+import { keepLastSlots } from './slots.ts';
 import { makeWindowedMax } from './windowed-max.ts';
 
 const FIRST_MARGIN_MS = 50;
@@ -51,6 +53,10 @@ export function answered(
   random: () => number,
 ): void {
   if (lease.kind === 'first') bucket.firstWaitMs = FIRST_REQUEST_WAIT_MS;
+  if (observation.cost !== undefined) {
+    lease.cost = observation.cost;
+    bucket.callCost = Math.max(1, observation.cost);
+  }
   const { status, remaining, resetAt, retryAt } = observation;
   const isThrottled = status === 429;
   if (bucket.phase === 'metered' && !isThrottled) takenByApi(bucket, lease);
@@ -76,10 +82,15 @@ export function answered(
     return;
   }
   const isUnrecorded = (wasInFlight || !lease.recorded) && !isThrottled;
-  if (isUnrecorded && resetAt !== undefined && !isResetPast) addSlot(bucket, resetAt, now);
+  if (isUnrecorded && resetAt !== undefined && !isResetPast) {
+    addCallSlots(bucket, resetAt, lease.cost, now);
+  }
   if (!isNewest(bucket, lease, observation)) {
     // The newest observation's number includes this call.
-    bucket.unmatched--;
+    bucket.unmatched -= lease.cost;
+    // It counts as returned what a leaky bucket had drained of the call by then.
+    keepLastSlots(bucket.slots, maxSlots(bucket));
+    if (!isThrottled) learnCost(bucket, lease, now);
     return;
   }
   observe(bucket, lease, observation, now);
@@ -87,6 +98,7 @@ export function answered(
     refused(bucket, lease, observation, now, random);
     return;
   }
+  learnCost(bucket, lease, now);
   bucket.forcedAfterMs = FORCED_AFTER_MS;
   bucket.guesses = 0;
   if (lease.trusted) bucket.marginMs *= MARGIN_DECAY;
@@ -97,7 +109,7 @@ function answeredWithoutHeaders(bucket: Bucket, lease: Lease, status: number, no
     // An API that reports its limit does so on every answer that it counts. A 4xx without rate
     // headers was refused before it was counted. A 5xx may have failed after it was counted.
     const isUncounted = bucket.hasReportedLimit && status >= 400 && status < 500;
-    if (!isUncounted) countLost(bucket, now);
+    if (!isUncounted) countLost(bucket, lease.cost, now);
     return;
   }
   if (bucket.phase === 'unopened') bucket.nextFirstAt = 0;
@@ -140,10 +152,10 @@ function observe(bucket: Bucket, lease: Lease, observation: Observation, now: nu
   const isAlone = (isFirst || bucket.heldUntil !== undefined) && lease.kind !== 'regular';
   if (isAlone && !isThrottled) {
     if (reported === limitInAll) bucket.countsBefore = true;
-    else if (reported === limitInAll - 1) bucket.countsBefore = false;
+    else if (reported === limitInAll - lease.cost) bucket.countsBefore = false;
   }
   const limit = shareOfLimit(bucket, limitInAll);
-  const uncounted = bucket.countsBefore && !isThrottled ? 1 : 0;
+  const uncounted = bucket.countsBefore && !isThrottled ? lease.cost : 0;
   const remainingInAll = Math.max(0, reported - uncounted);
   // The number may not include operations that were lost while this request was in flight.
   const lostMeanwhile = bucket.losses - lease.losses - lease.loss;
@@ -161,6 +173,7 @@ function observe(bucket: Bucket, lease: Lease, observation: Observation, now: nu
   bucket.stamp = stamp;
   bucket.sameWithinMs = sameWithinMs;
   bucket.limit = limit;
+  bucket.isLimitStated = bucket.isLimitStated || observation.limit !== undefined;
   bucket.remaining = remaining;
   bucket.uncertaintyMs = uncertaintyMs;
   shareObserved(bucket, remainingInAll, now, lease.grantedAt);
@@ -194,6 +207,7 @@ function refused(
   now: number,
   random: () => number,
 ): void {
+  bucket.costFrom = undefined;
   if (lease.trusted) {
     const widerMs = Math.max(bucket.marginMs * 2, FIRST_MARGIN_MS);
     bucket.marginMs = Math.min(widerMs, uncertaintyMs + MAX_MARGIN_MS);

@@ -18,6 +18,8 @@ export const LEASE_MS = 10_000;
 export interface Lease {
   readonly kind: GrantKind;
   readonly grantedAt: number;
+  /** How many operations it spends; the answer may correct it. */
+  cost: number;
   /** How many observations there were. An answer to the lease is newer than all of them. */
   readonly observation: number;
   /** How many operations had been lost. The answer may not count those that are lost later. */
@@ -29,7 +31,7 @@ export interface Lease {
    * shows that the reading was early.
    */
   readonly trusted: boolean;
-  /** 1 when this lease is itself counted as lost, else 0. */
+  /** How many of its operations are counted as lost: 0, or its cost. */
   loss: number;
   /** Whether a slot was recorded for the lease although it has no answer. */
   recorded: boolean;
@@ -52,12 +54,12 @@ export interface Lease {
  *           │ an answer reports `remaining`,          │
  *           ▼ or a 429 reports a reset                ▼
  *     ┌─────────────────────────────────────────────────────┐
- *     │ metered: available = remaining − leases in flight   │
+ *     │ metered: available = remaining − operations leased  │
  *     └─────────────────────────────────────────────────────┘
  *
  * A bucket with a configured limit starts metered.
  *
- * A metered bucket grants requests while `available` is positive, except in these states:
+ * A metered bucket grants a request while `available` is at least its cost, except in these states:
  *
  * - blocked: after a 429 nothing is granted until its Retry-After, until the next slot returns, or
  *   for a guessed time.
@@ -84,12 +86,16 @@ export interface Bucket {
   /** Whether the API reported a limit, to this bucket or to the ledger that it continues. */
   hasReportedLimit: boolean;
   limit: number;
+  /** Whether the limit was stated, and not only concluded from what remained. */
+  isLimitStated: boolean;
   remaining: number;
   /** Present while several replicas spend the budget and cannot coordinate. */
   share: Share | undefined;
 
   /** How many leases are in flight. The ledger keeps the leases themselves. */
   inFlight: number;
+  /** How many operations these leases spend beyond one each. */
+  extraInFlight: number;
   /** How many operations were lost: spent without an observation. */
   losses: number;
   /** How many slots have returned. */
@@ -133,6 +139,21 @@ export interface Bucket {
   unmatched: number;
   /** The recent maximum of what other consumers certainly had spent. */
   othersSpent: WindowedMax;
+
+  /** How many operations a request costs that does not state it, as far as answers showed it. */
+  callCost: number;
+  /**
+   * What the newest observation reported when no request was in flight last, from which the cost of
+   * the calls since then follows; undefined when something else changed it meanwhile.
+   */
+  costFrom: number | undefined;
+  /** How many slots had returned then, and how many operations were lost. */
+  costReturns: number;
+  costLosses: number;
+  /** How many calls that state no cost were answered since then. */
+  costCalls: number;
+  /** How much `remaining` fell by the last single call. */
+  lastFall: number | undefined;
 
   /** When the back-off after a 429 ends; undefined when there is none. */
   blockedUntil: number | undefined;
@@ -220,9 +241,11 @@ export function makeBucket(now: number): Bucket {
     phase: 'unopened',
     hasReportedLimit: false,
     limit: 0,
+    isLimitStated: false,
     remaining: 0,
     share: undefined,
     inFlight: 0,
+    extraInFlight: 0,
     losses: 0,
     returns: 0,
     observations: 0,
@@ -247,6 +270,12 @@ export function makeBucket(now: number): Bucket {
     doubtUntil: undefined,
     unmatched: 0,
     othersSpent: makeWindowedMax(),
+    callCost: 1,
+    costFrom: undefined,
+    costReturns: 0,
+    costLosses: 0,
+    costCalls: 0,
+    lastFall: undefined,
     blockedUntil: undefined,
     isRetryAfter: false,
     blockedAt: undefined,

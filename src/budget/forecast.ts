@@ -13,7 +13,7 @@ import { nthExtraAt, totalLimit } from './share.ts';
 import { countSlotsBefore, nthSlotAt } from './slots.ts';
 
 /**
- * Forecasts when the `rank`th waiting ticket (from 1) is granted; `undefined` when too little is
+ * Forecasts when the `rank`th waiting operation (from 1) is granted; `undefined` when too little is
  * known. The forecast assumes that no other consumer spends the budget.
  */
 export function eta(bucket: Bucket, rank: number, now: number): number | undefined {

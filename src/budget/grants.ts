@@ -1,18 +1,29 @@
-import { LEASE_MS, type Bucket, type GrantKind } from './bucket.ts';
-import { available, checkAt, countLost, fullRefillAt, nextSlotAt, paceMs } from './refill.ts';
+import { LEASE_MS, type Bucket, type GrantKind, type Lease } from './bucket.ts';
+import {
+  available,
+  checkAt,
+  countLost,
+  fullRefillAt,
+  nextSlotAt,
+  paceMs,
+  uncountedSlots,
+} from './refill.ts';
 import { nextExtraAt, shareGranted, totalLimit } from './share.ts';
 import { maxInFlight } from './unknown-limit.ts';
 import { areOthersHeld, forcedCanaryAt, scheduleCanary } from './trials.ts';
 
 const MAX_FIRST_REQUEST_WAIT_MS = 60_000;
 
-/** Returns the kind of grant that a request can have now; `undefined` when it must wait. */
-export function offer(bucket: Bucket, now: number): GrantKind | undefined {
-  return regularOffer(bucket, now) ?? (now >= forcedCanaryAt(bucket) ? 'canary' : undefined);
+/**
+ * Returns the kind of grant that a request which costs `cost` operations can have now; `undefined` when
+ * it must wait.
+ */
+export function offer(bucket: Bucket, cost: number, now: number): GrantKind | undefined {
+  return regularOffer(bucket, cost, now) ?? (now >= forcedCanaryAt(bucket) ? 'canary' : undefined);
 }
 
 /** Returns what {@link offer} does, without forced canaries. */
-export function regularOffer(bucket: Bucket, now: number): GrantKind | undefined {
+export function regularOffer(bucket: Bucket, cost: number, now: number): GrantKind | undefined {
   const { phase, inFlight } = bucket;
   if (bucket.blockedUntil !== undefined) return undefined;
   if (phase === 'unopened') {
@@ -20,24 +31,42 @@ export function regularOffer(bucket: Bucket, now: number): GrantKind | undefined
   }
   if (phase === 'unmetered') return inFlight < maxInFlight(bucket) ? 'regular' : undefined;
   if (bucket.expected > 0 && inFlight >= maxInFlight(bucket)) return undefined;
+  const needed = neededFor(bucket, cost);
   const left = available(bucket);
-  const isAllowed = left > 0 || now >= nextExtraAt(bucket);
+  const isCovered = left >= needed;
+  const isAllowed = isCovered || now >= nextExtraAt(bucket, cost);
   if (isAllowed && !areOthersHeld(bucket, now)) return 'regular';
-  if (bucket.canaryAt === undefined && (left > 0 || bucket.isCanaryDue)) return 'canary';
+  if (bucket.canaryAt === undefined && (isCovered || bucket.isCanaryDue)) return 'canary';
   // While a lease is in flight, its answer shows what a canary would find out.
-  return inFlight === 0 && now >= checkAt(bucket) ? 'canary' : undefined;
+  const mayCheck = inFlight === 0 && now >= checkAt(bucket);
+  return mayCheck && left + uncountedSlots(bucket) >= needed ? 'canary' : undefined;
+}
+
+/** Returns how many operations must be available for a request: a share may be smaller than its cost. */
+function neededFor({ share, limit }: Bucket, cost: number): number {
+  return share === undefined ? cost : Math.min(cost, limit);
+}
+
+/** Whether a request costs more than the API ever allows at once. */
+export function isTooCostly(bucket: Bucket, cost: number): boolean {
+  return bucket.phase === 'metered' && bucket.isLimitStated && cost > totalLimit(bucket);
 }
 
 /** Whether operations may be granted ahead of the requests that will spend them. */
 export function mayPrefetch(bucket: Bucket, now: number): boolean {
   // Near an unknown limit, each grant depends on the answers before it.
   if (bucket.phase !== 'metered' || bucket.expected > 0) return false;
-  return regularOffer(bucket, now) === 'regular';
+  return regularOffer(bucket, 1, now) === 'regular';
 }
 
-/** Records `count` grants, which {@link offer} allowed. */
-export function granted(bucket: Bucket, kind: GrantKind, count: number, now: number): void {
-  bucket.inFlight += count;
+/** Counts a lease in flight that spends `cost` operations. */
+export function addLease(bucket: Bucket, cost: number): void {
+  bucket.inFlight++;
+  bucket.extraInFlight += cost - 1;
+}
+
+/** Records grants that {@link offer} allowed, whose leases are counted already. */
+export function granted(bucket: Bucket, kind: GrantKind, now: number): void {
   bucket.lastGrantAt = now;
   // Any grant tests the budget as well as a canary does.
   bucket.isCanaryDue = false;
@@ -52,7 +81,7 @@ export function granted(bucket: Bucket, kind: GrantKind, count: number, now: num
 }
 
 /** The request of a lease that ended was never sent, and cost nothing. */
-export function unsent(bucket: Bucket, kind: GrantKind): void {
+export function unsent(bucket: Bucket, { kind }: Lease): void {
   if (kind === 'canary') bucket.isCanaryDue = available(bucket) <= 0;
   if (kind === 'first') bucket.nextFirstAt = 0;
 }
@@ -61,8 +90,8 @@ export function unsent(bucket: Bucket, kind: GrantKind): void {
  * The request of a lease that ended may have reached the API and will have no answer. It counts as
  * spent.
  */
-export function lost(bucket: Bucket, kind: GrantKind, now: number): void {
-  countLost(bucket, now);
+export function lost(bucket: Bucket, { kind, cost }: Lease, now: number): void {
+  countLost(bucket, cost, now);
   if (kind === 'canary') scheduleCanary(bucket, now);
 }
 
@@ -78,7 +107,7 @@ export function nextWakeAt(bucket: Bucket, oldestAt: number | undefined, now: nu
   at = sooner(at, fullRefillAt(bucket), now);
   if (bucket.inFlight === 0) at = sooner(at, check, now);
   at = sooner(at, bucket.heldUntil, now);
-  at = sooner(at, nextExtraAt(bucket), now);
+  at = sooner(at, nextExtraAt(bucket, 1), now);
   at = sooner(at, bucket.share?.reservedUntil, now);
   at = sooner(at, bucket.canaryDueAt, now);
   if (bucket.phase === 'unopened') at = sooner(at, bucket.nextFirstAt, now);

@@ -1,5 +1,5 @@
 import type { Bucket } from './bucket.ts';
-import { addSlot, observationsToRemember, periodMs } from './refill.ts';
+import { addCallSlots, observationsToRemember, periodMs } from './refill.ts';
 import {
   makeShare,
   shareObserved,
@@ -30,6 +30,8 @@ export interface ReportedBudget {
   readonly uncertaintyMs: number;
   readonly periodMs?: number | undefined;
   readonly stamp?: number | undefined;
+  /** How many operations a call costs that does not state it. */
+  readonly callCost?: number | undefined;
 }
 
 /**
@@ -61,11 +63,12 @@ export function startShare(
   bucket.remaining = shareOfRemaining(bucket, remaining);
   shareObserved(bucket, remaining, reported.at ?? now, -Infinity);
   bucket.uncertaintyMs = reported.uncertaintyMs;
+  bucket.callCost = reported.callCost ?? 1;
   bucket.basis = 'delay';
   bucket.resetAt = resetAt;
   rememberPeriod(bucket, reported);
   for (const [at, count] of slots) {
-    for (let i = 0; i < count; i++) if (at > now) addSlot(bucket, at, now);
+    if (at > now) addCallSlots(bucket, at, count, now);
   }
   keepLastSlots(bucket.slots, limit - remaining);
   startSpending(bucket, now);
@@ -100,6 +103,7 @@ export function restore(
     bucket.reportedRemaining = remaining;
     bucket.reportedResetAt = bucket.resetAt;
     bucket.stamp = reported.stamp;
+    bucket.callCost = reported.callCost ?? 1;
     bucket.sameWithinMs = 0;
     rememberPeriod(bucket, reported);
     if (bucket.resetAt === undefined) scheduleCanary(bucket, now);

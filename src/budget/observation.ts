@@ -6,6 +6,8 @@ export interface Observation {
   readonly status: number;
   readonly limit?: number;
   readonly remaining?: number;
+  /** How many operations the call cost, if the answer reports it. */
+  readonly cost?: number;
   /** The latest time of the reset, on the clock that {@link basis} names. */
   readonly resetAt?: number;
   readonly basis: Basis;

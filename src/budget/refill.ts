@@ -1,6 +1,13 @@
 import { LEASE_MS, type Bucket, type ConfiguredLimit, type Lease, type Share } from './bucket.ts';
 import type { Observation } from './observation.ts';
-import { OTHERS_FIRST_MS, maxSlots, ownRemaining, shareOfLimit, startSpending } from './share.ts';
+import {
+  OTHERS_FIRST_MS,
+  maxSlots,
+  operationsInFlight,
+  ownRemaining,
+  shareOfLimit,
+  startSpending,
+} from './share.ts';
 import {
   addSlots,
   clearSlots,
@@ -56,9 +63,9 @@ export function switchBasis(bucket: Bucket, { basis, resetAt }: Observation): vo
   if (bucket.reportedResetAt !== undefined) bucket.reportedResetAt += ms;
 }
 
-/** Returns how many requests may be granted now; 0 for a bucket that is not metered. */
+/** Returns how many operations may be spent now; 0 for a bucket that is not metered. */
 export function available(bucket: Bucket): number {
-  return bucket.phase === 'metered' ? ownRemaining(bucket) - bucket.inFlight : 0;
+  return bucket.phase === 'metered' ? ownRemaining(bucket) - operationsInFlight(bucket) : 0;
 }
 
 /** Returns the longest period observed recently, else that of the configured limit. */
@@ -103,29 +110,29 @@ export function checkAt(bucket: Bucket): number {
   return nextReturnAt - at > doubtUntil - doubtFrom ? at : Infinity;
 }
 
-/** Adds a slot that returns at `at` on the clock of the API's resets. */
-export function addSlot(bucket: Bucket, at: number, now: number): void {
+/** Adds slots for a call that cost `cost`, which return at `at` on the clock of the API's resets. */
+export function addCallSlots(bucket: Bucket, at: number, cost: number, now: number): void {
   const localAt = toLocal(bucket, at);
-  // The newest observation's `remaining` already includes this slot.
-  if (bucket.countedUntil !== undefined && localAt <= bucket.countedUntil) return;
-  addSlots(bucket.slots, at, 1, Math.max(periodMs(bucket) ?? 0, localAt - now));
+  // The newest observation's `remaining` already includes these slots.
+  if (cost === 0 || (bucket.countedUntil !== undefined && localAt <= bucket.countedUntil)) return;
+  addSlots(bucket.slots, at, cost, Math.max(periodMs(bucket) ?? 0, localAt - now));
 }
 
 /**
- * Counts an operation as spent that has no observation of its own. Its slot returns a period from
- * now. Returns whether that time is known, which needs a reset or a configured period.
+ * Counts a call as spent that has no observation of its own. Its slots return a period from now.
+ * Returns whether that time is known, which needs a reset or a configured period.
  */
-export function countLost(bucket: Bucket, now: number): boolean {
-  bucket.losses++;
+export function countLost(bucket: Bucket, cost: number, now: number): boolean {
+  bucket.losses += cost;
   if (bucket.phase !== 'metered') return false;
-  bucket.remaining = Math.max(0, bucket.remaining - 1);
-  if (bucket.share !== undefined) bucket.share.totalRemaining--;
+  bucket.remaining = Math.max(0, bucket.remaining - cost);
+  if (bucket.share !== undefined) bucket.share.totalRemaining -= cost;
   const { resetAt, configuredPeriodMs } = bucket;
   const hasReturnTime = resetAt !== undefined || configuredPeriodMs !== undefined;
   if (hasReturnTime) {
     const periodFromNow = fromLocal(bucket, now + (periodMs(bucket) ?? 0));
-    // The operation's own reset may be later than the newest that was reported.
-    addSlot(bucket, Math.max(resetAt ?? periodFromNow, periodFromNow), now);
+    // The call's own reset may be later than the newest that was reported.
+    addCallSlots(bucket, Math.max(resetAt ?? periodFromNow, periodFromNow), cost, now);
   }
   keepLastSlots(bucket.slots, maxSlots(bucket));
   const isExhausted = bucket.remaining === 0 && bucket.inFlight === 0;
@@ -170,14 +177,15 @@ export function expireLease(bucket: Bucket, lease: Lease, now: number): void {
   // The order matters: the reset also returns the slot of a lease that expired before it.
   applyReturns(bucket, lease.grantedAt + LEASE_MS, false);
   endLease(bucket, lease);
-  lease.loss = 1;
-  lease.recorded = countLost(bucket, now);
+  lease.loss = lease.cost;
+  lease.recorded = countLost(bucket, lease.cost, now);
   if (lease.kind === 'canary') scheduleCanary(bucket, now);
 }
 
 /** Ends a lease in flight. */
 export function endLease(bucket: Bucket, lease: Lease): void {
   bucket.inFlight--;
+  bucket.extraInFlight -= lease.cost - 1;
   if (lease.kind === 'canary' && bucket.canaryAt === lease.grantedAt) bucket.canaryAt = undefined;
 }
 
@@ -245,7 +253,7 @@ export function refillObserved(
     bucket.doubtUntil = countedUntil;
   }
   bucket.unmatched = unmatched;
-  const byOthers = Math.max(0, unmatched - bucket.inFlight - bucket.doubtful);
+  const byOthers = Math.max(0, unmatched - operationsInFlight(bucket) - bucket.doubtful);
   addToMax(bucket.othersSpent, byOthers, span);
   bucket.countedUntil = countedUntil;
   const localAt = resetAt === undefined ? now : toLocal(bucket, resetAt);
@@ -283,6 +291,7 @@ export function setConfiguredLimit(bucket: Bucket, { limit, periodMs }: Configur
   const spent = bucket.phase === 'metered' ? bucket.limit - bucket.remaining : 0;
   bucket.phase = 'metered';
   bucket.limit = shareOfLimit(bucket, limit);
+  bucket.isLimitStated = true;
   bucket.remaining = Math.max(0, bucket.limit - spent);
   bucket.configuredPeriodMs = periodMs;
   keepLastSlots(bucket.slots, maxSlots(bucket));

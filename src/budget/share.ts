@@ -40,6 +40,11 @@ export function ownRemaining({ share, remaining, limit, slots }: Bucket): number
   return Math.min(remaining, limit - slots.size) - (share.reservedUntil === undefined ? 0 : 1);
 }
 
+/** Returns how many operations the leases in flight spend. */
+export function operationsInFlight({ inFlight, extraInFlight }: Bucket): number {
+  return inFlight + extraInFlight;
+}
+
 /** Returns how many slots this replica can have spent at most. */
 export function maxSlots(bucket: Bucket): number {
   const { share, limit, remaining } = bucket;
@@ -74,29 +79,29 @@ export function shareGranted(bucket: Bucket, own: number, paceMs: number, now: n
 }
 
 /**
- * Returns when a request may be granted beyond this replica's share, by borrowing or reclaiming;
- * `Infinity` when too little remains.
+ * Returns when a request that costs `cost` may be granted beyond this replica's share, by borrowing or
+ * reclaiming; `Infinity` when too little remains.
  */
-export function nextExtraAt(bucket: Bucket): number {
+export function nextExtraAt(bucket: Bucket, cost: number): number {
   const { share, inFlight } = bucket;
   if (share === undefined) return Infinity;
-  const remaining = share.totalRemaining - inFlight;
-  if (remaining >= share.replicas) {
+  const remaining = share.totalRemaining - operationsInFlight(bucket);
+  if (remaining >= share.replicas - 1 + cost) {
     // A lease in flight will show what the others leave, so it is worth waiting for.
     return share.isMeasured || inFlight === 0 ? share.borrowAt : Infinity;
   }
-  return remaining > 0 && !isShareUsedUp(bucket) ? share.reclaimAt : Infinity;
+  return remaining >= cost && !isShareUsedUp(bucket) ? share.reclaimAt : Infinity;
 }
 
 /**
- * Forecasts {@link nextExtraAt} for a request with `ahead` such requests before it. It assumes that
+ * Forecasts {@link nextExtraAt} for an operation with `ahead` such operations before it. It assumes that
  * no other replica spends what remains.
  */
 export function nthExtraAt(bucket: Bucket, ahead: number, paceMs: number): number {
-  const { share, inFlight } = bucket;
+  const { share } = bucket;
   if (share === undefined) return Infinity;
   const { replicas } = share;
-  const remaining = share.totalRemaining - inFlight;
+  const remaining = share.totalRemaining - operationsInFlight(bucket);
   if (ahead >= (isShareUsedUp(bucket) ? remaining - replicas + 1 : remaining)) return Infinity;
   return remaining >= replicas
     ? share.borrowAt + ahead * paceMs
@@ -117,6 +122,6 @@ export function shareObserved(
 }
 
 /** Whether this replica spent its whole share. */
-function isShareUsedUp({ slots, inFlight, limit }: Bucket): boolean {
-  return slots.size + inFlight >= limit;
+function isShareUsedUp(bucket: Bucket): boolean {
+  return bucket.slots.size + operationsInFlight(bucket) >= bucket.limit;
 }

@@ -3,6 +3,7 @@ import type { CallerRule } from '../queue/caller-rules.ts';
 import { METHODS } from 'node:http';
 import { coveringRule, normalPattern, type ClassRule } from '../http/classify.ts';
 import type { RateHeaderRule } from '../rate-headers/declared-headers.ts';
+import { MAX_COST } from '../http/cost-rule.ts';
 import { parseDuration } from '../util/duration.ts';
 
 /** The lists that only a file can contain. Zod reports what is wrong with them, and where. */
@@ -58,6 +59,27 @@ const path = z
   });
 
 const METHOD = /^[A-Z]+$/;
+const COST_EXPECTED = `expected a whole number from 1 to ${MAX_COST}`;
+const costNumber = z.int(COST_EXPECTED).min(1, COST_EXPECTED).max(MAX_COST, COST_EXPECTED);
+const POINTER_EXPECTED = 'expected a JSON pointer such as /urls';
+const bodyCost = z.strictObject(
+  {
+    body: z.string(POINTER_EXPECTED).regex(/^(?:\/[^/]+)+$/, POINTER_EXPECTED),
+    else: costNumber,
+  },
+  'expected a number, or body (a JSON pointer) and else (a number)',
+);
+const COST_HEADER_EXPECTED = 'expected the name of a header, such as X-Cost';
+const settleCost = z.strictObject(
+  {
+    header: z
+      .string(COST_HEADER_EXPECTED)
+      .regex(/^[A-Za-z0-9-]{1,64}$/, COST_HEADER_EXPECTED)
+      .toLowerCase(),
+  },
+  'expected header, the name of a header of the answer',
+);
+
 const METHOD_EXPECTED = 'expected a method such as GET';
 const classRule = z
   .strictObject(
@@ -78,13 +100,22 @@ const classRule = z
         .min(1, 'expected at least one method')
         .optional(),
       path: path.optional(),
+      cost: z
+        .union(
+          [costNumber, bodyCost],
+          'expected a whole number from 1, or body (a JSON pointer) and else (a number)',
+        )
+        .optional(),
+      settleCost: settleCost.optional(),
     },
-    'expected a rule of name, methods and path',
+    'expected a rule of name, methods, path, cost and settleCost',
   )
   .transform((rule): ClassRule => ({
     name: rule.name,
     ...(rule.methods === undefined ? {} : { methods: rule.methods }),
     ...(rule.path === undefined ? {} : { path: rule.path }),
+    ...(rule.cost === undefined ? {} : { cost: rule.cost }),
+    ...(rule.settleCost === undefined ? {} : { settleCost: rule.settleCost }),
   }));
 
 const HEADER_EXPECTED = 'expected the name of a header, such as X-RateLimit-Reset';

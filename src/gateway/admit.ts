@@ -78,11 +78,12 @@ function shedError({ code, retryAfterMs: etaMs }: Shed, ticket: Ticket): Gateway
   const detail = {
     'queue-full': `the queue of this budget is full; try again in ${seconds} s`,
     'wait-too-long': `the budget refills too late for this request; try again in ${seconds} s`,
+    'cost-too-high': `this request costs ${ticket.cost ?? 'more'} operations, and the API's limit is lower; split it`,
     draining: DRAINING_DETAIL,
     'too-many-buckets': `all buckets of this gateway (one per credential and class) are in use or new, so it accepts no other credential now; try again in ${seconds} s`,
     'too-many-buckets-of-owner': `all buckets that this key or address may have (one per credential and class) are in use or new, so it may use no other credential now; try again in ${seconds} s`,
   }[code];
-  return new GatewayError(code, detail, { retryAfterMs });
+  return new GatewayError(code, detail, code === 'cost-too-high' ? {} : { retryAfterMs });
 }
 
 /** A shorter wait is too short for an estimate in whole seconds. */

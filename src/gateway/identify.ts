@@ -3,6 +3,7 @@ import { decodableOnly, ensureVersion, type VersionRequest } from '../http/accep
 import type { AuthThrottle } from '../http/auth-throttle.ts';
 import { classify, type ClassRule } from '../http/classify.ts';
 import { credentialOf } from '../http/credential-fields.ts';
+import { costIn, MAX_COST, type BodyCost } from '../http/cost-rule.ts';
 import { makeHeadersForApi } from '../http/header-filter.ts';
 import { viaOnward } from '../http/via.ts';
 import { matchCallerRule, productOf, type CallerRule } from '../queue/caller-rules.ts';
@@ -52,7 +53,12 @@ export interface Job {
   /** Whether it neither waits for a budget nor spends one. */
   readonly isPreflight: boolean;
   readonly shedStatus: ShedStatus;
+  /** A header of the answer with the number of operations that the request did cost. */
+  readonly settledCostHeader: string | undefined;
 }
+
+/** A job whose body has yet to be read. */
+type OpenJob = Job & { body: RequestBody; ticket: Ticket };
 
 /** `cancelled`: the call was gone before its body was complete. */
 export type Identified = Job | 'cancelled';
@@ -216,10 +222,15 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
     const addsToken = hasToken && credential === undefined;
     refusePages(incoming, addsToken);
     const dropsCookies = addsToken && cookies === 'off';
-    const className = classify(classes, method, target.path);
-    const bucket = { id: `${bucketPrefix(credential)}:${className}`, class: className };
+    const classRule = classify(classes, method, target.path);
+    const bucket = {
+      id: `${bucketPrefix(credential)}:${classRule.name}`,
+      class: classRule.name,
+    };
+    const stated = readCost(headerValue(headers, 'headgate-cost'));
+    const cost = stated ?? (typeof classRule.cost === 'number' ? classRule.cost : undefined);
     identity.bucket = bucket;
-    const job: Job & { body: RequestBody } = {
+    const job: OpenJob = {
       call,
       ticket: {
         id: call.id,
@@ -228,6 +239,7 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
         caller,
         priority,
         weight: rule?.weight ?? 1,
+        cost,
         arrivedAt: call.arrivedAt,
         deadlineAt: call.arrivedAt + waitMs,
       },
@@ -240,24 +252,36 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
       idempotent: IDEMPOTENT.has(method),
       isPreflight: isPreflight(incoming),
       shedStatus: rule?.shedStatus ?? shedStatus,
+      settledCostHeader: classRule.settleCost?.header,
       body: NO_BODY,
     };
+    const bodyCost = typeof classRule.cost === 'object' ? classRule.cost : undefined;
 
     const body = takeBody(call, owner);
-    if (body instanceof Promise) return whenRead(job, body);
-    job.body = body;
+    if (body instanceof Promise) return whenRead(job, body, bodyCost);
+    addBody(job, body, bodyCost);
     return job;
   };
 }
 
 async function whenRead(
-  job: Job & { body: RequestBody },
+  job: OpenJob,
   reading: Promise<RequestBody | GoneBody>,
+  bodyCost: BodyCost | undefined,
 ): Promise<Identified> {
   const body = await reading;
   if (body.kind === 'gone') return 'cancelled';
-  job.body = body;
+  addBody(job, body, bodyCost);
   return job;
+}
+
+/** Adds the body, and the cost that it states unless the caller stated one. */
+function addBody(job: OpenJob, body: RequestBody, bodyCost: BodyCost | undefined): void {
+  job.body = body;
+  if (bodyCost === undefined || job.ticket.cost !== undefined) return;
+  const text = body.kind === 'buffered' ? body.take().toString() : '';
+  const cost = costIn(text, bodyCost.body) ?? bodyCost.else;
+  job.ticket = { ...job.ticket, cost };
 }
 
 /** The value of a header. Several lines become a list, which no Headgate-* header accepts. */
@@ -278,6 +302,13 @@ function readMaxWait(value: string | undefined): number | undefined {
   const waitMs = parseSecondsOrDuration(value);
   if (waitMs !== undefined) return waitMs;
   throw badHeader('Headgate-Max-Wait', 'seconds, or a duration such as 45s', value);
+}
+
+function readCost(value: string | undefined): number | undefined {
+  if (value === undefined) return undefined;
+  const cost = /^\d{1,7}$/.test(value) ? Number(value) : 0;
+  if (cost >= 1 && cost <= MAX_COST) return cost;
+  throw badHeader('Headgate-Cost', `a whole number from 1 to ${MAX_COST}`, value);
 }
 
 /** A caller rule may cap the priority that a caller requests. */

@@ -1,6 +1,7 @@
 import type { ApiClock } from '../rate-headers/api-clock.ts';
 import type { Random, Clock } from '../util/clock.ts';
 import type { ReadAnswer } from '../rate-headers/answer-reader.ts';
+import { readCount } from '../rate-headers/header-values.ts';
 import { readAge, type HeaderRecord, type RateLimitReading } from '../rate-headers/rate-headers.ts';
 import type { Reset } from '../rate-headers/reset-value.ts';
 import { makeHttpDateReader } from '../rate-headers/timestamps.ts';
@@ -69,7 +70,9 @@ export function makeSettle(dependencies: SettleDependencies): Settle {
     const date = typeof headers['date'] === 'string' ? readDate(headers['date']) : undefined;
     const cached = (readAge(headers) ?? 0) > 0;
     if (date !== undefined && !cached) apiClock.observe({ dateMs: date, sentAt, receivedAt });
-    const reading = cached ? NOTHING : readAnswer(headers, ticket.bucket.id, receivedAt);
+    const reading = cached
+      ? NOTHING
+      : withCost(readAnswer(headers, ticket.bucket.id, receivedAt), job, headers);
     const { doubtful } = reading;
     if (doubtful !== undefined) warnOfDoubtful(ticket.bucket.id, doubtful, headers);
     // What refuses a preflight is no budget that could be waited for.
@@ -172,6 +175,17 @@ export function makeSettle(dependencies: SettleDependencies): Settle {
     }
     return { kind: 'failed', error: failure(forwarded) };
   };
+}
+
+/** Adds what the call did cost, if a header of the answer is configured to say it. */
+function withCost(
+  reading: RateLimitReading,
+  { settledCostHeader }: Job,
+  headers: HeaderRecord,
+): RateLimitReading {
+  if (settledCostHeader === undefined) return reading;
+  const cost = readCount(String(headers[settledCostHeader]));
+  return cost === undefined ? reading : { ...reading, cost };
 }
 
 function onlyWait({ retryAfter }: RateLimitReading): RateLimitReading {

@@ -1,3 +1,5 @@
+import type { CostRule } from './cost-rule.ts';
+
 /** A rule of a classification: the first rule whose method and path match gives the class. */
 export interface ClassRule {
   readonly name: string;
@@ -5,26 +7,33 @@ export interface ClassRule {
   readonly methods?: readonly string[];
   /** An exact path, or a prefix that ends in `/*`; if absent, the rule matches all paths. */
   readonly path?: string;
+  /** How many operations a request costs; 1 unless given, or unless answers show another cost. */
+  readonly cost?: CostRule;
+  /** A header of the API's answer with the number of operations that the request did cost. */
+  readonly settleCost?: { readonly header: string };
 }
 
 /** The class of a request that matches no rule. */
 export const DEFAULT_CLASS = 'all';
 
+const DEFAULT_RULE: ClassRule = { name: DEFAULT_CLASS };
+
 /**
- * The class of a request: the name of a group of routes that the API meters together.
+ * The rule of a request's class, a group of routes that the API meters together.
  *
  * `path` is a normalised path. Its folded form is compared: an API may fold a path too, and would
  * then execute and meter a request under another class than the gateway did.
  */
-export function classify(rules: readonly ClassRule[], method: string, path: string): string {
+export function classify(rules: readonly ClassRule[], method: string, path: string): ClassRule {
   let folded: string | undefined;
-  for (const { name, methods, path: pattern } of rules) {
+  for (const rule of rules) {
+    const { methods, path: pattern } = rule;
     if (methods !== undefined && !methods.includes(method)) continue;
-    if (pattern === undefined) return name;
+    if (pattern === undefined) return rule;
     folded ??= fold(path);
-    if (matches(folded, pattern)) return name;
+    if (matches(folded, pattern)) return rule;
   }
-  return DEFAULT_CLASS;
+  return DEFAULT_RULE;
 }
 
 /** The position of the first of `earlier` that matches every request that `rule` matches, if any. */

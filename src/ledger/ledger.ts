@@ -22,6 +22,8 @@ export interface Ticket {
   readonly priority: Priority;
   /** The caller's share against others at the same priority; 1 unless a rule says otherwise. */
   readonly weight: number;
+  /** How many operations the request costs, if that is stated. */
+  readonly cost?: number | undefined;
   /** On {@link Clock.now}. A retry keeps its position in the queue by this age. */
   readonly arrivedAt: number;
   /** On {@link Clock.now}: the last moment at which an attempt may start. */
@@ -50,6 +52,7 @@ export interface Grant {
 export type ShedCode =
   | 'queue-full'
   | 'wait-too-long'
+  | 'cost-too-high'
   | 'draining'
   | 'too-many-buckets'
   | 'too-many-buckets-of-owner';

@@ -47,6 +47,8 @@ export interface Waiter {
 export interface HeldGrant {
   readonly grant: Grant;
   readonly kind: GrantKind;
+  /** How many operations it spends. */
+  readonly cost: number;
 }
 
 /**
@@ -74,15 +76,18 @@ export class KnownBucket {
     this.owner = owner;
   }
 
-  /** Learns from an answer to one of this replica's operations. `isShared`: a step will report it. */
-  learn(observation: LocalObservation, now: number, isShared: boolean): void {
+  /**
+   * Learns from an answer to one of this replica's calls, which cost `cost` operations. `isShared`: a
+   * step will report it.
+   */
+  learn(observation: LocalObservation, cost: number, now: number, isShared: boolean): void {
     const { status, resetAt } = observation;
     const refills = status !== 429 && resetAt !== undefined && resetAt > now;
     if (refills) {
       const spanMs = Math.max(this.lastReport?.periodMs ?? 0, resetAt - now);
       for (const slots of isShared ? [this.own] : [this.own, this.since]) {
         takeSlotsUntil(slots, now);
-        addSlots(slots, resetAt, 1, spanMs);
+        addSlots(slots, resetAt, observation.cost ?? cost, spanMs);
       }
     }
     // If a step reports it, the step's numbers say what the shared state made of it.
@@ -103,6 +108,7 @@ export class KnownBucket {
       uncertaintyMs,
       periodMs: isAhead ? Math.max(periodMs ?? 0, resetAt - now) : periodMs,
       stamp,
+      callCost: this.lastReport?.callCost,
     };
   }
 }
@@ -115,6 +121,8 @@ export interface LastReport {
   readonly uncertaintyMs: number;
   readonly periodMs?: number | undefined;
   readonly stamp?: number | undefined;
+  /** How many operations a call costs that does not state it. */
+  readonly callCost?: number | undefined;
 }
 
 /** An observation whose times are all on this process's clock, which another process cannot use. */
@@ -122,6 +130,8 @@ export interface LocalObservation {
   readonly status: number;
   readonly limit: number | undefined;
   readonly remaining: number | undefined;
+  /** What the call cost, if the answer reports it. */
+  readonly cost: number | undefined;
   readonly resetAt: number | undefined;
   /** The reset on the API's own clock, which gives the order of overlapping answers. */
   readonly stamp: number | undefined;
@@ -141,6 +151,7 @@ export function toLocalObservation(
     status: observation.status,
     limit: observation.limit,
     remaining: observation.remaining,
+    cost: observation.cost,
     resetAt: isLocal ? resetAt : resetAt - offset.low,
     stamp: isLocal ? undefined : resetAt,
     retryAt: observation.retryAt,

@@ -42,6 +42,11 @@ export class Waiters<T extends WaitingTicket<T>> {
     return this.#parked.all;
   }
 
+  /** When the first deadline passes; `Infinity` when no ticket waits. */
+  get firstDueAt(): number {
+    return this.#deadlines.first?.dueAt ?? Infinity;
+  }
+
   /** Starts a wait that ends by `waiter.dueAt`. Returns whether it may queue; else it is parked. */
   add(waiter: T): boolean {
     const { clock, onOver, onUnparked } = this.#options;
@@ -113,6 +118,11 @@ export class Deadlines<T extends Deadline> {
   constructor(clock: Clock, onDue: (item: T) => void) {
     this.#clock = clock;
     this.#onDue = onDue;
+  }
+
+  /** The item with the earliest deadline. */
+  get first(): T | undefined {
+    return this.#items.first;
   }
 
   add(item: T): void {

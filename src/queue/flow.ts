@@ -12,7 +12,7 @@ export interface QueueItem {
   /** The caller's share relative to other callers at the same priority. */
   readonly weight: number;
   /** How many operations it stands for; 1 unless given. */
-  readonly cost?: number;
+  readonly cost?: number | undefined;
   readonly arrivedAt: number;
 }
 

@@ -1,6 +1,15 @@
 import { Heap, type HeapItem } from '../util/heap.ts';
 import { LinkedList, type LinkedListItem } from '../util/linked-list.ts';
-import type { FairQueue, Flow, Owner, Priority, QueuedItem, QueueItem } from './flow.ts';
+import {
+  costOf,
+  weightOf,
+  type FairQueue,
+  type Flow,
+  type Owner,
+  type Priority,
+  type QueuedItem,
+  type QueueItem,
+} from './flow.ts';
 
 /** An item of a queue in this process. The queue owns `flow` and `order`, and its flow the links. */
 export interface MemoryItem<T extends MemoryItem<T>> extends QueuedItem, LinkedListItem<T> {
@@ -75,6 +84,20 @@ export class MemoryQueue<T extends MemoryItem<T>> implements FairQueue<
   /** All items, flow by flow. */
   *items(): IterableIterator<T> {
     for (const flow of this.#flows?.active.items ?? []) yield* flow.items.all;
+  }
+
+  /** All items in the order in which they go if no other joins. */
+  inOrder(): T[] {
+    const all: { readonly item: T; readonly tag: number }[] = [];
+    for (const flow of this.#flows?.active.items ?? []) {
+      let { tag } = flow;
+      for (const item of flow.items.all) {
+        all.push({ item, tag });
+        tag += costOf(item) / weightOf(item);
+      }
+    }
+    all.sort((a, b) => a.tag - b.tag || (arrivedFirst(a.item, b.item) ? -1 : 1));
+    return all.map(({ item }) => item);
   }
 
   findOwner(name: string): MemoryOwner<T> | undefined {

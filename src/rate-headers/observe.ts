@@ -28,6 +28,7 @@ export function observe(answer: Answer, offset: OffsetBounds): Observation {
     status: answer.status,
     ...(reading.limit === undefined ? {} : { limit: reading.limit }),
     ...(reading.remaining === undefined ? {} : { remaining: reading.remaining }),
+    ...(reading.cost === undefined ? {} : { cost: reading.cost }),
     ...(resetAt === undefined || aheadMs > MAX_AHEAD_MS ? {} : { resetAt }),
     basis,
     sameWithinMs: basis === 'delay' ? sameWithinMs(reading, reset) + width : 0,

@@ -10,6 +10,8 @@ export interface RateLimitReadings {
   /** In the order of the headers. Numbers of different budgets are never mixed. */
   readonly budgets: readonly ReportedBudget[];
   readonly retryAfter?: Reset;
+  /** How many operations the call cost. */
+  readonly cost?: number;
   /** Names of the headers that were present but could not be read. */
   readonly doubtful?: readonly string[];
 }

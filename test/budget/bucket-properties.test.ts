@@ -57,6 +57,18 @@ describe.each(EXACT)('a bucket in front of an exact %s limit', (semantics) => {
     );
   });
 
+  test('never grants more operations than remain, whatever the requests cost', () => {
+    const fates = fatesOf(['answered', 'answered', 'unsent'], quick, quick);
+    const costs = fc.array(fc.integer({ min: 1, max: 12 }), { minLength: 1, maxLength: 6 });
+    fc.assert(
+      fc.property(world(semantics, fates), costs, (options, stated) => {
+        const { atTheApi } = runWorld({ ...options, costs: stated });
+        expect(atTheApi.filter(({ kind, accepted }) => kind !== 'first' && !accepted)).toEqual([]);
+      }),
+      { numRuns: 60 },
+    );
+  });
+
   // In a window everything returns at one time, which each answer reports. In a sliding log or a
   // leaky bucket a lost call returns at a time of its own that is never reported. The best guess may
   // then cost as many refused calls as calls were lost.

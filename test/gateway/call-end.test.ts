@@ -64,6 +64,7 @@ class Scene {
       isPreflight: false,
       idempotent: true,
       shedStatus: 503,
+      settledCostHeader: undefined,
     };
   }
 }

@@ -22,10 +22,10 @@ describe('the class of a request', () => {
     ['DELETE', '/domains/1', 'write'],
     ['PROPFIND', '/', 'write'],
   ])('%s %s is %s', (method, path, name) => {
-    expect(classify(azionPreset.classes, method, path)).toBe(name);
+    expect(classify(azionPreset.classes, method, path).name).toBe(name);
   });
 
   test('is the default class if there are no rules', () => {
-    expect(classify([], 'GET', '/')).toBe(DEFAULT_CLASS);
+    expect(classify([], 'GET', '/').name).toBe(DEFAULT_CLASS);
   });
 });

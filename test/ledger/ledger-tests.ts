@@ -547,6 +547,87 @@ export function ledgerTests(
       expect(kinds(waiting)).toEqual(['granted', 'granted', 'shed']);
     });
 
+    test('grants what the operations of a request leave, and no smaller one overtakes', async () => {
+      await opened(10, 9);
+      const asked = [await ask({ cost: 4 }), await ask({ cost: 4 }), await ask({ cost: 4 })];
+      const small = await ask();
+      expect(kinds([...asked, small])).toEqual(['granted', 'granted', 'waiting', 'waiting']);
+      await pass(MINUTE_MS + 1000);
+      expect(asked[2]?.state.kind).toBe('granted');
+    });
+
+    test('gives back the operations of a request that was not sent', async () => {
+      await opened(10, 9);
+      const [first, second] = [await ask({ cost: 9 }), await ask({ cost: 9 })];
+      expect(kinds([first, second])).toEqual(['granted', 'waiting']);
+      driver.unsent(first);
+      await made.quiet();
+      expect(second.state.kind).toBe('granted');
+    });
+
+    test('counts the operations of an answered request when they return', async () => {
+      await opened(10, 9);
+      const asked = await ask({ cost: 7 });
+      driver.answer(asked, { limit: 10, remaining: 2, resetInMs: MINUTE_MS });
+      await pass(1000);
+      expect(made.ledger.view('b')).toMatchObject({ limit: 10, remaining: 2, leases: 0 });
+      expect(kinds([await ask({ cost: 2 }), await ask()])).toEqual(['granted', 'waiting']);
+    });
+
+    test('sheds a request that costs more than the limit, once the limit is known', async () => {
+      const first = await ask();
+      const early = await ask({ cost: 11 });
+      expect(early.state.kind).toBe('waiting');
+      driver.answer(first, { limit: 10, remaining: 9, resetInMs: MINUTE_MS });
+      await made.quiet();
+      const late = await ask({ cost: 11 });
+      for (const { state } of [early, late]) {
+        expect(state).toMatchObject({ kind: 'shed', code: 'cost-too-high' });
+      }
+      expect((await ask({ cost: 9 })).state.kind).toBe('granted');
+    });
+
+    test('forecasts by operations, not by requests', async () => {
+      await opened(10, 0);
+      for (let i = 0; i < 3; i++) await ask({ cost: 5 });
+      // The fourth needs the second half of the second window.
+      const late = await ask({ cost: 5, maxWaitMs: 90_000 });
+      expect(late.state).toMatchObject({ kind: 'shed', code: 'wait-too-long' });
+      expect((await ask({ cost: 5, maxWaitMs: 120_000 })).state.kind).toBe('waiting');
+    });
+
+    test('learns what a request costs from two single ones, and bursts by that', async () => {
+      const first = await ask();
+      const others = Array.from({ length: 30 }, () => driver.ask());
+      await made.quiet();
+      driver.answer(first, { limit: 100, remaining: 95, resetInMs: MINUTE_MS });
+      await made.quiet();
+      const canary = others.filter(({ state }) => state.kind === 'granted');
+      expect(canary).toHaveLength(1);
+      for (const one of canary) {
+        driver.answer(one, { limit: 100, remaining: 90, resetInMs: MINUTE_MS });
+      }
+      await made.quiet();
+      expect(others.filter(({ state }) => state.kind === 'granted')).toHaveLength(1 + 18);
+    });
+
+    test('sheds what waits in vain as soon as an answer tells when the budget refills', async () => {
+      const first = await ask();
+      const waiting: Asked[] = [];
+      for (let i = 0; i < 12; i++) waiting.push(await ask({ maxWaitMs: i < 6 ? 10_000 : 90_000 }));
+      driver.answer(first, { limit: 10, remaining: 3, resetInMs: MINUTE_MS });
+      await made.quiet();
+      await made.quiet();
+      const served = ['granted', 'granted', 'granted'];
+      const shed = ['shed', 'shed', 'shed'];
+      expect(kinds(waiting.slice(0, 6))).toEqual([...served, ...shed]);
+      expect(kinds(waiting.slice(6))).toEqual(Array.from({ length: 6 }, () => 'waiting'));
+      const [, , , refused] = waiting;
+      if (refused?.state.kind !== 'shed') throw new Error('expected a shed ticket');
+      expect(refused.state.code).toBe('wait-too-long');
+      expect(refused.state.retryAfterMs).toBeGreaterThan(50_000);
+    });
+
     test('sheds all waiting tickets when it is closed', async () => {
       await opened(2, 0);
       const waiting = [await ask(), await ask()];

@@ -26,6 +26,8 @@ export interface WorldOptions extends LimiterOptions {
   /** One for each grant, used in rotation. */
   readonly fates: readonly Fate[];
   readonly maxInFlight: number;
+  /** What each request states to cost, in rotation, but at most the limit; 1 unless given. */
+  readonly costs?: readonly number[];
   readonly runMs: number;
   /** The API's clock minus ours, and by how much the known bounds lie below and above that. */
   readonly offsetMs?: number;
@@ -62,6 +64,7 @@ export interface WorldResult {
 /** Runs a bucket in front of an API with exact timestamps. The test chooses every delay and loss. */
 export function runWorld(options: WorldOptions): WorldResult {
   const { semantics, fates, maxInFlight, runMs, demandMs = [], lie = (truth) => truth } = options;
+  const { costs = [1], limit } = options;
   const { offsetMs = 0, belowMs = 0, aboveMs = 0, inspect = () => undefined } = options;
   const clock = new FakeClock({ startMs: 5_000_000 });
   const limiter = makeLimiter(semantics, options);
@@ -97,7 +100,7 @@ export function runWorld(options: WorldOptions): WorldResult {
       return;
     }
     clock.after(toApiMs, () => {
-      const verdict = limiter.take(clock.now() + offsetMs);
+      const verdict = limiter.take(clock.now() + offsetMs, lease.cost);
       atTheApi.push({ at: clock.now(), kind: lease.kind, accepted: verdict.allowed });
       clock.after(backMs, () =>
         settle((now) => {
@@ -127,8 +130,9 @@ export function runWorld(options: WorldOptions): WorldResult {
     if (!isWanted) return;
     // With the maximum in flight, the bucket kept no request waiting.
     if (isFull && inFlight < maxInFlight) waitingSince = now;
-    while (inFlight < maxInFlight && bucket.offer(now) !== undefined) {
-      const lease = bucket.grant(now);
+    const nextCost = (): number => Math.min(costs[grants % costs.length] ?? 1, limit);
+    while (inFlight < maxInFlight && bucket.offer(now, nextCost()) !== undefined) {
+      const lease = bucket.grant(now, nextCost());
       inspect(bucket, now);
       longestWaitMs = Math.max(longestWaitMs, now - waitingSince);
       waitingSince = now;
@@ -146,7 +150,7 @@ export function runWorld(options: WorldOptions): WorldResult {
     earlyLook = clock.after((wakeAt - now) * 0.7, () => {
       const earlyAt = clock.now();
       bucket.advance(earlyAt, offset);
-      if (earlyAt < wakeAt && bucket.offer(earlyAt) !== undefined) unannounced++;
+      if (earlyAt < wakeAt && bucket.offer(earlyAt, nextCost()) !== undefined) unannounced++;
     });
   };
 

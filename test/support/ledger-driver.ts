@@ -59,6 +59,7 @@ export interface Ask {
   readonly caller?: string;
   readonly priority?: Priority;
   readonly weight?: number;
+  readonly cost?: number;
   readonly maxWaitMs?: number;
 }
 
@@ -66,6 +67,8 @@ export interface ApiReport {
   readonly status?: number;
   readonly limit?: number;
   readonly remaining?: number;
+  /** What the call did cost. */
+  readonly cost?: number;
   readonly resetInMs?: number;
   readonly retryInMs?: number;
 }
@@ -95,6 +98,7 @@ export class LedgerDriver {
       caller,
       priority,
       weight,
+      cost: ask.cost,
       arrivedAt: now,
       deadlineAt: now + (ask.maxWaitMs ?? 120_000),
     });
@@ -107,7 +111,7 @@ export class LedgerDriver {
 
   answer(asked: Asked, report: ApiReport = {}): void {
     const now = this.#clock.now();
-    const { status = 200, limit, remaining, resetInMs, retryInMs } = report;
+    const { status = 200, limit, remaining, cost, resetInMs, retryInMs } = report;
     const delay = (afterMs: number) => ({ kind: 'delay', afterMs, resolutionMs: 0 }) as const;
     this.ledger.settle(this.grantOf(asked), {
       kind: 'answered',
@@ -116,6 +120,7 @@ export class LedgerDriver {
         reading: {
           ...(limit === undefined ? {} : { limit }),
           ...(remaining === undefined ? {} : { remaining }),
+          ...(cost === undefined ? {} : { cost }),
           ...(resetInMs === undefined ? {} : { reset: delay(resetInMs) }),
           ...(retryInMs === undefined ? {} : { retryAfter: delay(retryInMs) }),
         },

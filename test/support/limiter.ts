@@ -11,7 +11,8 @@ export interface Verdict {
 
 /** One budget of the API. All times are on the API's own clock; refused calls do not count. */
 export interface Limiter {
-  take(nowMs: number): Verdict;
+  /** A call that costs `cost` operations, 1 unless given. */
+  take(nowMs: number, cost?: number): Verdict;
   setLimit(limit: number): void;
 }
 
@@ -63,13 +64,13 @@ function makeWindow(
   let count = 0;
   let endMs = Number.NEGATIVE_INFINITY;
   return {
-    take(now) {
+    take(now, cost = 1) {
       if (now >= endMs) {
         count = 0;
         endMs = endOf(now, periodMs);
       }
-      const allowed = count < most;
-      if (allowed) count++;
+      const allowed = count + cost <= most;
+      if (allowed) count += cost;
       const remaining = Math.max(0, most - count);
       return { allowed, limit: most, remaining, resetAtMs: endMs, retryAtMs: endMs };
     },
@@ -83,9 +84,9 @@ function makeWindow(
 function makeRemainingBefore(options: LimiterOptions): Limiter {
   const window = makeWindow(options, (now, periodMs) => now + periodMs);
   return {
-    take(now) {
-      const verdict = window.take(now);
-      return { ...verdict, remaining: verdict.remaining + (verdict.allowed ? 1 : 0) };
+    take(now, cost = 1) {
+      const verdict = window.take(now, cost);
+      return { ...verdict, remaining: verdict.remaining + (verdict.allowed ? cost : 0) };
     },
     setLimit: (limit) => window.setLimit(limit),
   };
@@ -100,14 +101,14 @@ function makeLog(
   let calls: number[] = [];
   let head = 0;
   return {
-    take(now) {
+    take(now, cost = 1) {
       while (head < calls.length && (calls[head] ?? 0) <= now - periodMs) head++;
       if (head > 4096) {
         calls = calls.slice(head);
         head = 0;
       }
-      const allowed = calls.length - head < most;
-      if (allowed) calls.push(now);
+      const allowed = calls.length - head + cost <= most;
+      for (let i = 0; allowed && i < cost; i++) calls.push(now);
       const oldest = calls[head];
       return {
         allowed,
@@ -132,18 +133,18 @@ function makeLeaky(
   let level = 0;
   let last = 0;
   return {
-    take(now) {
+    take(now, cost = 1) {
       const leakPerMs = most / periodMs;
       level = Math.max(0, level - Math.max(0, now - last) * leakPerMs);
       last = Math.max(last, now);
-      const allowed = level + 1 <= most + ROUNDING;
-      if (allowed) level++;
+      const allowed = level + cost <= most + ROUNDING;
+      if (allowed) level += cost;
       return {
         allowed,
         limit: most,
         remaining: Math.max(0, Math.floor(most - level + ROUNDING)),
         resetAtMs: now + resetIn(level, leakPerMs),
-        retryAtMs: now + Math.max(0, level + 1 - most) / leakPerMs,
+        retryAtMs: now + Math.max(0, level + cost - most) / leakPerMs,
       };
     },
     setLimit(next) {

@@ -113,7 +113,7 @@ export class ReferenceStep {
       const held = this.#held.get(id);
       if (held !== undefined) held.offer = undefined;
     }
-    for (const [id, , , , outcome, observed] of batch.settled) {
+    for (const [id, , , , , outcome, observed] of batch.settled) {
       this.#settle(id, outcome, observed);
     }
     for (const id of batch.gone) this.#drop(id);
@@ -137,7 +137,7 @@ export class ReferenceStep {
       leases,
       waiting,
       wakeIn:
-        waiting === 0 || this.#bucket.offer(now) !== undefined
+        waiting === 0 || !this.#waitsForBudget
           ? undefined
           : Math.min(this.#bucket.nextWakeAt(now), ...this.#prefetchedEnds) - now,
     };
@@ -169,19 +169,19 @@ export class ReferenceStep {
   #prefetch({ all }: Prefetched, { wants, sequence }: StepBatch): number {
     const { limit, remaining, leases } = this.#bucket.view(this.#now);
     if (limit === undefined || remaining === undefined || this.#queue.size > 0) return 0;
-    if (!this.#bucket.mayPrefetch(this.#now)) return 0;
-    const available = remaining - leases;
+    if (this.#bucket.callCost !== 1 || !this.#bucket.mayPrefetch(this.#now)) return 0;
+    const available = remaining - this.#operationsInFlight(leases);
     const max = Math.floor((available + this.#prefetchedCount) / 16);
     if (max < 8) return 0;
     const added = Math.max(0, Math.min(wants, max - this.#prefetchedCount, available, 128));
     for (let i = 0; i < added; i++) {
-      all.push({ lease: this.#bucket.grant(this.#now), grantedBy: sequence });
+      all.push({ lease: this.#bucket.grant(this.#now, 1), grantedBy: sequence });
     }
     return added;
   }
 
   #recallPrefetched(stepping: string): void {
-    if (this.#bucket.offer(this.#now) === 'regular') return;
+    if (this.#bucket.offer(this.#now, 1) === 'regular') return;
     for (const [replica, prefetched] of this.#prefetched) {
       if (prefetched.all.length === 0 || prefetched.isRecalled) continue;
       prefetched.isRecalled = true;
@@ -218,7 +218,7 @@ export class ReferenceStep {
     if (outcome === 'unsent') this.#bucket.unsent(lease);
     if (outcome === 'lost') this.#bucket.lost(lease, now);
     if (outcome !== 'answered' || observed === undefined || observed === null) return;
-    const { status, limit, remaining, resetIn, retryIn, sameWithin, uncertainty, random } =
+    const { status, limit, remaining, cost, resetIn, retryIn, sameWithin, uncertainty, random } =
       observed;
     this.#bucket.answered(
       lease,
@@ -226,6 +226,7 @@ export class ReferenceStep {
         status,
         ...(limit === undefined ? {} : { limit }),
         ...(remaining === undefined ? {} : { remaining }),
+        ...(cost === undefined ? {} : { cost }),
         ...(resetIn === undefined ? {} : { resetAt: now + resetIn }),
         ...(retryIn === undefined ? {} : { retryAt: now + retryIn }),
         basis: 'delay',
@@ -256,7 +257,7 @@ export class ReferenceStep {
   }
 
   #arrive(replica: string, ticket: StepBatch['tickets'][number]): void {
-    const [id, owner, caller, priority, weight, age, waits, how] = ticket;
+    const [id, owner, caller, priority, weight, age, waits, how, cost] = ticket;
     const epoch = this.#epochs.get(replica) ?? 0;
     const known = this.#tickets.get(id);
     if (known !== undefined) {
@@ -270,6 +271,7 @@ export class ReferenceStep {
       caller,
       priority: priorityOf(priority),
       weight,
+      cost,
       replica,
       arrivedAt: now - age,
       deadlineAt: now + waits,
@@ -281,7 +283,11 @@ export class ReferenceStep {
       previous: undefined,
       next: undefined,
     };
-    if (this.#queue.size === 0 && this.#bucket.offer(now) !== undefined) {
+    if (this.#bucket.isTooCostly(this.#costOf(waiting))) {
+      this.#outcome.shed.push([id, 'cost-too-high', 0]);
+      return;
+    }
+    if (this.#queue.size === 0 && this.#bucket.offer(now, cost) !== undefined) {
       this.#grant(waiting, replica);
       return;
     }
@@ -298,16 +304,18 @@ export class ReferenceStep {
   #tooLong(ticket: Waiting): number | undefined {
     const now = this.#now;
     if (ticket.deadlineAt <= now) return 0;
-    const last = this.#eta(this.#queue.size + 1);
+    const cost = this.#costOf(ticket);
+    const last = this.#eta(this.#operations + cost);
     if (last === undefined || last <= ticket.deadlineAt) return undefined;
-    const eta = this.#eta((operationsAhead(this.#queue, ticket) ?? 0) + 1);
+    const ahead = operationsAhead(this.#queue, ticket) ?? 0;
+    const eta = this.#eta(ahead * this.#bucket.callCost + cost);
     return eta !== undefined && eta > ticket.deadlineAt ? eta - now : undefined;
   }
 
   /** Prefetched leases count as available, since they are returned when tickets wait. */
   #eta(rank: number): number | undefined {
     const { remaining = 0, leases } = this.#bucket.view(this.#now);
-    const free = remaining - leases;
+    const free = remaining - this.#operationsInFlight(leases);
     const returned = Math.max(0, free + this.#prefetchedCount) - Math.max(0, free);
     return this.#bucket.eta(rank - returned, this.#now);
   }
@@ -316,22 +324,55 @@ export class ReferenceStep {
     const last = this.#queue.last;
     if (last === undefined) return;
     const now = this.#now;
-    const eta = this.#eta(this.#queue.size) ?? now;
-    this.#drop(last.id);
-    if (this.#isDead(last)) return;
-    const entry: StepShed = [last.id, 'queue-full', Math.max(0, eta - now)];
-    if (last.replica === stepping) this.#outcome.shed.push(entry);
-    else this.#messageFor(last.replica).shed.push(entry);
+    const eta = this.#eta(this.#operations) ?? now;
+    this.#shed(last, 'queue-full', Math.max(0, eta - now), stepping);
+  }
+
+  #shed(ticket: Waiting, code: StepShed[1], waitMs: number, stepping: string): void {
+    this.#drop(ticket.id);
+    if (this.#isDead(ticket)) return;
+    const entry: StepShed = [ticket.id, code, waitMs];
+    if (ticket.replica === stepping) this.#outcome.shed.push(entry);
+    else this.#messageFor(ticket.replica).shed.push(entry);
+  }
+
+  #costOf({ cost }: Waiting): number {
+    return cost ?? this.#bucket.callCost;
+  }
+
+  get #operations(): number {
+    return (this.#queue.size + this.#queue.extra) * this.#bucket.callCost;
+  }
+
+  /** The operations of all leases in flight, of which the bucket shows the number. */
+  #operationsInFlight(leases: number): number {
+    let operations = leases;
+    for (const { lease } of this.#held.values()) {
+      if (lease.state === 'in-flight') operations += lease.cost - 1;
+    }
+    return operations;
+  }
+
+  get #waitsForBudget(): boolean {
+    const { head } = this.#queue;
+    if (head === undefined) return false;
+    return this.#bucket.offer(this.#now, this.#costOf(head)) === undefined;
   }
 
   #serve(stepping: string): void {
-    while (this.#queue.size > 0 && this.#bucket.offer(this.#now) !== undefined) {
+    while (this.#queue.size > 0 && this.#bucket.offer(this.#now, 1) !== undefined) {
       const { head } = this.#queue;
       if (head === undefined) break;
       if (this.#isDead(head)) {
         this.#drop(head.id);
         continue;
       }
+      const cost = this.#costOf(head);
+      if (this.#bucket.isTooCostly(cost)) {
+        this.#shed(head, 'cost-too-high', 0, stepping);
+        continue;
+      }
+      if (this.#bucket.offer(this.#now, cost) === undefined) break;
       takeItem(this.#queue, head);
       this.#tickets.delete(head.id);
       this.#grant(head, stepping);
@@ -346,7 +387,7 @@ export class ReferenceStep {
   }
 
   #grant(ticket: Waiting, stepping: string): void {
-    const lease = this.#bucket.grant(this.#now);
+    const lease = this.#bucket.grant(this.#now, ticket.cost);
     const held: Held = { lease, replica: ticket.replica };
     this.#held.set(ticket.id, held);
     const entry = entryOf(ticket.id, lease);
@@ -377,8 +418,8 @@ function takePrefetched({ all }: Prefetched, step: number): LocalLease {
   return taken.lease;
 }
 
-function entryOf(id: string, { kind, observation, trusted }: LocalLease): StepGranted {
-  return [id, kind, observation, trusted];
+function entryOf(id: string, { kind, observation, trusted, cost }: LocalLease): StepGranted {
+  return [id, kind, observation, trusted, cost];
 }
 
 function priorityOf(text: string): Priority {

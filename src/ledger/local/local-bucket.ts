@@ -20,10 +20,14 @@ import type {
   Ticket,
   Waiting,
 } from '../ledger.ts';
-import { toLocalObservation, type KnownBucket, type Waiter } from '../transfer.ts';
+import { toLocalObservation, type HeldGrant, type KnownBucket, type Waiter } from '../transfer.ts';
 import { waitingByCaller } from '../waiters.ts';
 import { LocalBudget, type LocalLease } from './local-budget.ts';
 import { LocalQueue } from './queue.ts';
+
+const TOO_COSTLY: Shed = { kind: 'shed', code: 'cost-too-high', retryAfterMs: 0 };
+/** Waiting tickets are judged anew when the forecast gets later by more than this. */
+const MATTERS_MS = 1000;
 
 /** What all buckets of one local ledger have in common. */
 export interface LocalLedgerState {
@@ -96,7 +100,7 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
     // A call may be older than its deadline by its first grant, but not by a further one.
     const isLate = retry !== undefined && this.#latest(ticket) <= now;
     const mayStart = this.#queued === 0 && !isParked && !isLate && !this.#paused;
-    if (mayStart && this.#budget.offer(now) !== undefined) {
+    if (mayStart && this.#budget.offer(now, ticket.cost) !== undefined) {
       if (this.#ledger.options.socketPermits.take()) return this.#grant(ticket, now, 'nothing');
     }
     const refused = this.#refusal(ticket, now, retry);
@@ -107,12 +111,13 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
     this.#held--;
     const { clock, random, apiClock } = this.#ledger.options;
     const now = this.#advance();
+    const before = this.#lastEta(now);
     switch (outcome.kind) {
       case 'answered': {
         const offset = apiClock.bounds(now, clock.wallMs());
         const observation = observe(outcome.answer, offset);
         this.#budget.answered(lease, observation, now, random);
-        this.known?.learn(toLocalObservation(observation, offset), now, false);
+        this.known?.learn(toLocalObservation(observation, offset), lease.cost, now, false);
         break;
       }
       case 'lost':
@@ -124,7 +129,9 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
       default:
         outcome satisfies never;
     }
-    if (this.#queued > 0) this.#serve(now);
+    if (this.#queued === 0) return;
+    this.#judgeIfLater(before, now);
+    this.#serve(now);
   }
 
   view(): BucketView {
@@ -143,7 +150,7 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
     // Most buckets are idle, and there may be thousands.
     if (view.waiting === 0) return { ...view, waitingHereByCaller: {} };
     const now = this.#ledger.options.clock.now();
-    const eta = this.#eta(view.waiting, now);
+    const eta = this.#lastEta(now);
     return {
       ...view,
       ...(eta === undefined ? {} : { etaMs: Math.max(0, eta - now) }),
@@ -165,10 +172,8 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
   drain(): void {
     const { drainUntil } = this.#ledger;
     const now = this.#advance();
-    this.#queue?.rejudge((ticket, rank) => {
-      const eta = this.#eta(rank, now);
-      return eta !== undefined && eta > drainUntil ? this.#tooLate(ticket, eta, now) : undefined;
-    });
+    this.#judge(now, () => drainUntil);
+    this.#queue?.updateDeadlines();
     if (this.#waiting === 0) this.#becomeEmpty();
   }
 
@@ -179,8 +184,8 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
   }
 
   /** Continues with a grant of another ledger. */
-  adopt(grant: Grant, kind: LocalLease['kind']): void {
-    const lease = this.#budget.addLease(kind, grant.grantedAt);
+  adopt({ grant, kind, cost }: HeldGrant): void {
+    const lease = this.#budget.addLease(kind, grant.grantedAt, cost);
     this.#held++;
     this.#ledger.grants.hold(grant, { bucket: this, lease });
   }
@@ -251,14 +256,19 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
   }
 
   #grant(ticket: Ticket, now: number, waitedFor: Grant['waitedFor']): Granted {
-    const lease = this.#budget.grant(now);
+    const lease = this.#budget.grant(now, ticket.cost);
     this.#held++;
     const grant: Grant = { ticket, grantedAt: now, waitedFor };
     this.#ledger.grants.hold(grant, { bucket: this, lease });
     return { kind: 'granted', grant };
   }
 
-  /** When the `rank`th ticket can expect its grant; unknown during a pause. */
+  /** How many operations the waiting tickets cost. */
+  get #operations(): number {
+    return (this.#queue?.operations ?? 0) * this.#budget.callCost;
+  }
+
+  /** When the `rank`th waiting operation can expect its grant; unknown during a pause. */
   #eta(rank: number, now: number): number | undefined {
     return this.#paused ? undefined : this.#budget.eta(rank, now);
   }
@@ -272,6 +282,9 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
   #refusal(ticket: Ticket, now: number, retry: Retry | undefined): Shed | undefined {
     const latest = this.#latest(ticket);
     if (latest <= now) return this.#tooLate(ticket, now, now);
+    const { callCost } = this.#budget;
+    const { cost = callCost } = ticket;
+    if (this.#isTooCostly(ticket)) return TOO_COSTLY;
     if (retry !== undefined && retry.notBefore > latest) {
       return this.#tooLate(ticket, retry.notBefore, now);
     }
@@ -280,10 +293,37 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
       return { kind: 'shed', code: 'queue-full', retryAfterMs: retry.notBefore - now };
     }
     // Reading all flows is worth its cost only when the last rank would be too late.
-    const last = this.#eta(this.#queued + 1, now);
+    const last = this.#eta(this.#operations + cost, now);
     if (last === undefined || last <= latest) return undefined;
-    const eta = this.#eta((this.#queue?.ahead(ticket) ?? 0) + 1, now);
+    const eta = this.#eta((this.#queue?.ahead(ticket) ?? 0) * callCost + cost, now);
     return eta === undefined || eta <= latest ? undefined : this.#tooLate(ticket, eta, now);
+  }
+
+  /** When the last queued ticket can expect its grant; `undefined` when none is queued. */
+  #lastEta(now: number): number | undefined {
+    return this.#queued === 0 ? undefined : this.#eta(this.#operations, now);
+  }
+
+  /**
+   * Sheds the tickets that cannot succeed by a forecast that an answer made later. Without it, tickets
+   * that arrived before anything was known would wait in vain.
+   */
+  #judgeIfLater(before: number | undefined, now: number): void {
+    const last = this.#lastEta(now);
+    if (last === undefined || last <= (this.#queue?.firstDueAt ?? Infinity)) return;
+    if (before === undefined || last > before + MATTERS_MS) {
+      this.#judge(now, ({ deadlineAt }) => deadlineAt);
+    }
+  }
+
+  /** Sheds the queued tickets that cannot be granted by the moment that `latest` returns. */
+  #judge(now: number, latest: (ticket: Ticket) => number): void {
+    const { callCost } = this.#budget;
+    this.#queue?.judge((ticket, ahead) => {
+      const eta = this.#eta(ahead * callCost + (ticket.cost ?? callCost), now);
+      const isHopeless = eta !== undefined && eta > latest(ticket);
+      return isHopeless ? this.#tooLate(ticket, eta, now) : undefined;
+    });
   }
 
   #tooLate(ticket: Ticket, eta: number, now: number): Shed {
@@ -304,7 +344,7 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
     const queue = this.#ownQueue;
     const last = queue.size > this.#ledger.options.maxQueue ? queue.last : undefined;
     if (last !== undefined) {
-      const eta = this.#eta(queue.queued, now) ?? now;
+      const eta = this.#lastEta(now) ?? now;
       const retryAfterMs = Math.max(0, eta - now);
       queue.remove(last, { kind: 'shed', code: 'queue-full', retryAfterMs });
     }
@@ -332,7 +372,21 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
   }
 
   #canGrant(now: number): boolean {
-    return !this.#paused && this.#queued > 0 && this.#budget.offer(now) !== undefined;
+    const next = this.#paused ? undefined : this.#next;
+    return next !== undefined && this.#budget.offer(now, next.cost) !== undefined;
+  }
+
+  /** The ticket whose turn it is. Those that turn out to cost more than the limit are shed. */
+  get #next(): Ticket | undefined {
+    for (;;) {
+      const waiter = this.#queue?.head;
+      if (waiter === undefined || !this.#isTooCostly(waiter.ticket)) return waiter?.ticket;
+      this.#queue?.remove(waiter, TOO_COSTLY);
+    }
+  }
+
+  #isTooCostly({ cost }: Ticket): boolean {
+    return this.#budget.isTooCostly(cost ?? this.#budget.callCost);
   }
 
   #grantNext(now: number): void {

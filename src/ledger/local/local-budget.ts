@@ -8,7 +8,16 @@ import {
   type Lease,
 } from '../../budget/bucket.ts';
 import { eta } from '../../budget/forecast.ts';
-import { granted, lost, mayPrefetch, nextWakeAt, offer, unsent } from '../../budget/grants.ts';
+import {
+  addLease,
+  granted,
+  isTooCostly,
+  lost,
+  mayPrefetch,
+  nextWakeAt,
+  offer,
+  unsent,
+} from '../../budget/grants.ts';
 import { startShare, type KnownBudget } from '../../budget/known-budget.ts';
 import type { Observation, OffsetBounds } from '../../budget/observation.ts';
 import {
@@ -64,10 +73,9 @@ export class LocalBudget {
   }
 
   /** Adds a lease that another ledger granted. Leases must be added oldest first. */
-  addLease(kind: GrantKind, grantedAt: number): LocalLease {
-    this.#bucket.inFlight++;
+  addLease(kind: GrantKind, grantedAt: number, cost: number): LocalLease {
     if (kind === 'canary') this.#bucket.canaryAt = grantedAt;
-    return this.#addLease(kind, grantedAt, false);
+    return this.#addLease(kind, cost, grantedAt, false);
   }
 
   /**
@@ -86,9 +94,22 @@ export class LocalBudget {
     advance(this.#bucket, now);
   }
 
-  /** Returns the kind of grant that a request can have now; `undefined` when it must wait. */
-  offer(now: number): GrantKind | undefined {
-    return offer(this.#bucket, now);
+  /**
+   * Returns the kind of grant that a request which costs `cost` operations can have now; `undefined`
+   * when it must wait.
+   */
+  offer(now: number, cost = this.callCost): GrantKind | undefined {
+    return offer(this.#bucket, cost, now);
+  }
+
+  /** How many operations a request costs that does not state it. */
+  get callCost(): number {
+    return this.#bucket.callCost;
+  }
+
+  /** Whether a request costs more than the API ever allows at once. */
+  isTooCostly(cost: number): boolean {
+    return isTooCostly(this.#bucket, cost);
   }
 
   /** Whether operations may be granted ahead of the requests that will spend them. */
@@ -97,11 +118,11 @@ export class LocalBudget {
   }
 
   /** Grants one request. Throws when {@link offer} returns `undefined`. */
-  grant(now: number): LocalLease {
-    const kind = offer(this.#bucket, now);
+  grant(now: number, cost = this.callCost): LocalLease {
+    const kind = offer(this.#bucket, cost, now);
     if (kind === undefined) throw new Error('a grant was requested while the bucket offered none');
-    const lease = this.#addLease(kind, now, trustsClock(this.#bucket, now));
-    granted(this.#bucket, kind, 1, now);
+    const lease = this.#addLease(kind, cost, now, trustsClock(this.#bucket, now));
+    granted(this.#bucket, kind, now);
     return lease;
   }
 
@@ -116,14 +137,14 @@ export class LocalBudget {
 
   /** Ends `lease`, whose request was never sent and cost nothing. */
   unsent(lease: LocalLease): void {
-    if (this.#end(lease)) unsent(this.#bucket, lease.kind);
+    if (this.#end(lease)) unsent(this.#bucket, lease);
   }
 
   /**
    * Ends `lease`, whose request may have reached the API and will have no answer. It counts as spent.
    */
   lost(lease: LocalLease, now: number): void {
-    if (this.#end(lease)) lost(this.#bucket, lease.kind, now);
+    if (this.#end(lease)) lost(this.#bucket, lease, now);
   }
 
   /** Returns the earliest time at which {@link offer} may change. It is always finite. */
@@ -132,7 +153,7 @@ export class LocalBudget {
   }
 
   /**
-   * Forecasts when the `rank`th waiting ticket (from 1) is granted; `undefined` when too little is
+   * Forecasts when the `rank`th waiting operation (from 1) is granted; `undefined` when too little is
    * known.
    */
   eta(rank: number, now: number): number | undefined {
@@ -153,11 +174,13 @@ export class LocalBudget {
     };
   }
 
-  #addLease(kind: GrantKind, grantedAt: number, trusted: boolean): LocalLease {
+  #addLease(kind: GrantKind, cost: number, grantedAt: number, trusted: boolean): LocalLease {
+    addLease(this.#bucket, cost);
     const { observations, losses, returns } = this.#bucket;
     const lease: LocalLease = {
       kind,
       grantedAt,
+      cost,
       observation: observations,
       losses,
       returns,

@@ -98,7 +98,7 @@ export class LocalLedger implements Ledger, Transferable {
     const held: HeldGrant[] = [];
     for (const { grant, known } of grants.all) {
       if (bucketId !== undefined && grant.ticket.bucket.id !== bucketId) continue;
-      held.push({ grant, kind: known.lease.kind });
+      held.push({ grant, kind: known.lease.kind, cost: known.lease.cost });
       grants.take(grant);
     }
     for (const bucket of buckets) {
@@ -115,9 +115,9 @@ export class LocalLedger implements Ledger, Transferable {
   takeOver({ waiting, held, known }: Transfer, paused: ReadonlySet<string>): void {
     this.#replicas = this.#options.standIn?.replicas() ?? 1;
     for (const each of known) this.#adopt(each.name, each.owner, each);
-    for (const { grant, kind } of [...held].sort(byGrantTime)) {
-      const { bucket, owner } = grant.ticket;
-      this.#adopt(bucket, owner).adopt(grant, kind);
+    for (const one of [...held].sort(byGrantTime)) {
+      const { bucket, owner } = one.grant.ticket;
+      this.#adopt(bucket, owner).adopt(one);
     }
     for (const waiter of waiting) {
       const { bucket, owner } = waiter.ticket;

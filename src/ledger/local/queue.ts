@@ -1,5 +1,5 @@
 import { addItem, operationsAhead, removeItem, takeItem } from '../../queue/fair-queue.ts';
-import type { QueueItem } from '../../queue/flow.ts';
+import { costOf, type QueueItem } from '../../queue/flow.ts';
 import { type MemoryItem, MemoryQueue } from '../../queue/memory-queue.ts';
 import type { Clock } from '../../util/clock.ts';
 import type { Cancelled, Granted, Shed, Ticket } from '../ledger.ts';
@@ -59,6 +59,21 @@ export class LocalQueue {
     return [...this.#queue.items(), ...this.#waiters.parked];
   }
 
+  /** How many operations the queued tickets are, those that state no cost counted as one. */
+  get operations(): number {
+    return this.#queue.size + this.#queue.extra;
+  }
+
+  /** The queued ticket whose turn it is. */
+  get head(): LocalWaiter | undefined {
+    return this.#queue.head;
+  }
+
+  /** When the first deadline passes; `Infinity` when no ticket waits. */
+  get firstDueAt(): number {
+    return this.#waiters.firstDueAt;
+  }
+
   /** The queued ticket whose turn is last. */
   get last(): LocalWaiter | undefined {
     return this.#queue.last;
@@ -79,7 +94,7 @@ export class LocalQueue {
 
   /** Ends the wait of the ticket whose turn it is. */
   grantNext(grant: (ticket: Ticket) => Granted): void {
-    const waiter = this.#queue.head;
+    const waiter = this.head;
     if (waiter === undefined) return;
     takeItem(this.#queue, waiter);
     this.#waiters.end(waiter, grant(waiter.ticket));
@@ -93,24 +108,20 @@ export class LocalQueue {
   }
 
   /**
-   * Judges all tickets again, after {@link LocalQueueOptions.latest} changed: those that `refusal`
-   * refuses by their rank are shed, and the others keep their order.
+   * Sheds the queued tickets that `refusal` refuses. It receives each in its order, with the number of
+   * operations of those before it that stay.
    */
-  rejudge(refusal: (ticket: Ticket, rank: number) => Shed | undefined): void {
-    const inOrder: LocalWaiter[] = [];
-    for (let { head } = this.#queue; head !== undefined; { head } = this.#queue) {
-      takeItem(this.#queue, head);
-      inOrder.push(head);
+  judge(refusal: (ticket: Ticket, ahead: number) => Shed | undefined): void {
+    let ahead = 0;
+    for (const waiter of this.#queue.inOrder()) {
+      const refused = refusal(waiter.ticket, ahead);
+      if (refused === undefined) ahead += costOf(waiter);
+      else this.remove(waiter, refused);
     }
-    for (const waiter of inOrder) {
-      const refused = refusal(waiter.ticket, this.#queue.size + 1);
-      if (refused === undefined) {
-        waiter.paid = false;
-        addItem(this.#queue, waiter);
-      } else {
-        this.#waiters.end(waiter, refused);
-      }
-    }
+  }
+
+  /** Must be called after {@link LocalQueueOptions.latest} changed. */
+  updateDeadlines(): void {
     for (const waiter of this.all) {
       this.#waiters.setDeadline(waiter, this.#options.latest(waiter.ticket));
     }
@@ -132,7 +143,7 @@ const CANCELLED: Cancelled = { kind: 'cancelled' };
 
 function toLocalWaiter(from: Waiter, dueAt: number): LocalWaiter {
   const { ticket, signal, resolve, isRetry, notBefore, number } = from;
-  const { owner, caller, priority, weight, arrivedAt } = ticket;
+  const { owner, caller, priority, weight, cost, arrivedAt } = ticket;
   return {
     ticket,
     signal,
@@ -144,6 +155,7 @@ function toLocalWaiter(from: Waiter, dueAt: number): LocalWaiter {
     caller,
     priority,
     weight,
+    cost,
     arrivedAt,
     paid: isRetry,
     flow: undefined,

@@ -88,15 +88,15 @@ export class GrantBook {
   /** Holds a grant that uses a prefetched lease; there must be one. */
   holdPrefetched(grant: Grant): void {
     const { observation, trusted, losses, returns } = this.#prefetch.take();
-    const lease = this.#makeLease('regular', grant.grantedAt, observation, trusted);
+    const lease = this.#makeLease('regular', 1, grant.grantedAt, observation, trusted);
     lease.prefetched = { losses, returns };
     this.#held.hold(grant, lease);
     this.#unreportedUses++;
   }
 
   /** Holds a grant of another ledger. */
-  adopt(grant: Grant, kind: GrantKind): void {
-    this.#held.hold(grant, this.#makeLease(kind, grant.grantedAt, -1, false));
+  adopt({ grant, kind, cost }: HeldGrant): void {
+    this.#held.hold(grant, this.#makeLease(kind, cost, grant.grantedAt, -1, false));
   }
 
   /** Whether the lease is held here, or has ended without a step reporting it. */
@@ -181,11 +181,17 @@ export class GrantBook {
   /** Operations spent here that no step has reported, with those that the step under way reports. */
   unshared(underWay: readonly Settlement[]): number {
     const all = [...underWay, ...this.#settled];
-    return all.filter(({ outcome }) => outcome !== 'unsent').length;
+    let operations = 0;
+    for (const { outcome, lease } of all) if (outcome !== 'unsent') operations += lease.cost;
+    return operations;
   }
 
   handOver(): HeldGrant[] {
-    return this.#held.all.map(({ grant, known }) => ({ grant, kind: known.kind }));
+    return this.#held.all.map(({ grant, known }) => ({
+      grant,
+      kind: known.kind,
+      cost: known.cost,
+    }));
   }
 
   get #all(): SharedLease[] {
@@ -204,12 +210,13 @@ export class GrantBook {
 
   #makeLease(
     kind: GrantKind,
+    cost: number,
     grantedAt: number,
     observation: number,
     trusted: boolean,
   ): SharedLease {
     const id = this.#ids.idOf(this.#ids.next());
-    return { id, kind, observation, trusted, grantedAt, prefetched: undefined };
+    return { id, kind, cost, observation, trusted, grantedAt, prefetched: undefined };
   }
 }
 

@@ -157,6 +157,26 @@ export class SharedQueue {
     for (const waiter of this.#queued.all) if (!waiter.isLinked) this.#toReport.add(waiter);
   }
 
+  /** When the first deadline passes; `Infinity` when no ticket waits. */
+  get firstDueAt(): number {
+    return this.#waiters.firstDueAt;
+  }
+
+  /**
+   * Removes the queued tickets whose deadline is before `time`, without an outcome, in the order of
+   * their age. The shared queue is to drop them.
+   */
+  removeDueBefore(time: number): SharedWaiter[] {
+    const removed = this.#queued.all.filter(({ dueAt }) => dueAt < time);
+    removed.sort((a, b) => a.ticket.arrivedAt - b.ticket.arrivedAt);
+    for (const waiter of removed) {
+      this.remove(waiter.number);
+      waiter.removeListener();
+      if (waiter.hasWaited) this.#gone.push(waiter.number);
+    }
+    return removed;
+  }
+
   /** Removes all tickets without an outcome. `reportsGone`: the shared queue is to drop them. */
   empty({ reportsGone }: { reportsGone: boolean }): SharedWaiter[] {
     const { all } = this;

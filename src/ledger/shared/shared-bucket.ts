@@ -78,7 +78,7 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
   readonly #steps: StepLoop<CollectedStep>;
   /** Sockets that the script believes are free here. */
   #freeByScript = 0;
-  #numbers: StepNumbers = { uncertainty: 0, leases: 0, waiting: 0 };
+  #numbers: StepNumbers = { uncertainty: 0, leases: 0, waiting: 0, callCost: 1 };
   #numbersAt = 0;
   #paused = false;
   /** What tickets wait for, by the last step. */
@@ -178,7 +178,7 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
       observed = toLocalObservation(observe(outcome.answer, offset), offset);
     }
     const lease = this.#grants.settle(grant, outcome.kind, observed, random());
-    if (observed !== undefined) this.#known.learn(observed, now, true);
+    if (observed !== undefined) this.#known.learn(observed, lease.cost, now, true);
     const isThrottle = observed?.status === 429;
     // While no ticket waits for what this changes, the next step reports it at no cost.
     this.#isUrgent ||= lease.kind !== 'regular' || observed === undefined || isThrottle;
@@ -221,10 +221,7 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
 
   /** Judges all waiting tickets again, now that there is less time for them. */
   drain(): void {
-    for (const waiter of this.#waiting.empty({ reportsGone: true })) {
-      this.#waiting.add(waiter, this.#ledger.ids.next(), false);
-    }
-    this.#steps.schedule();
+    this.#judge(this.#waiting.empty({ reportsGone: true }));
   }
 
   handOver(): Transfer {
@@ -243,7 +240,7 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
   /** Continues with what another ledger held; {@link step} then declares it. */
   takeOver({ waiting, held, known }: Transfer): void {
     for (const bucket of known) this.#known = bucket;
-    for (const { grant, kind } of held) this.#grants.adopt(grant, kind);
+    for (const one of held) this.#grants.adopt(one);
     for (const waiter of waiting) {
       this.#waiting.add(waiter, waiter.number ?? this.#ledger.ids.next(), true);
     }
@@ -309,6 +306,7 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
     const known = this.#known;
     this.#options.observer?.step(clock.now() - sentAt, tickets.length);
     if (reply.lineage !== known.lineage) this.#grants.changeLineage();
+    const [hadTickets, before] = [this.#numbers.waiting > 0, this.#lastEtaAt];
     known.lineage = reply.lineage;
     known.revision = reply.revision;
     if (batch.declares) clearSlots(known.since);
@@ -321,6 +319,7 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
     this.#grants.receivePrefetched(reply.stock);
     for (const entry of reply.shed) this.#shed(entry);
     this.#waiting.markWaited(tickets);
+    if (hadTickets) this.#judgeIfLater(before);
     if (reply.recall === true) this.#returnPrefetched();
     this.#servePrefetched();
     this.#planNext(reply);
@@ -364,6 +363,8 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
   /** Grants at once with a prefetched lease; `undefined` when that is not possible. */
   #grantPrefetched(ticket: Ticket, now: number): Grant | undefined {
     if (!this.#grants.hasUsable || this.#paused || !this.#isInTouch) return undefined;
+    // A prefetched lease is one operation.
+    if ((ticket.cost ?? this.#numbers.callCost) !== 1) return undefined;
     // A socket that became free is for the tickets that wait for it; a step decides which is next.
     if (this.#ledger.scheduler.hasStarved || !this.#options.socketPermits.take()) return undefined;
     const grant: Grant = { ticket, grantedAt: now, waitedFor: 'nothing' };
@@ -371,6 +372,29 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
     if (this.#grants.isLow && !this.#steps.stepping) this.#steps.request();
     else this.#steps.linger();
     return grant;
+  }
+
+  /** When the last ticket of the shared queue can expect its grant, by the last step. */
+  get #lastEtaAt(): number | undefined {
+    const { etaIn } = this.#numbers;
+    return etaIn === undefined ? undefined : this.#numbersAt + etaIn;
+  }
+
+  /**
+   * Judges the tickets that cannot succeed by a forecast that a step made later. Without it, tickets
+   * that arrived before anything was known would wait in vain.
+   */
+  #judgeIfLater(before: number | undefined): void {
+    const last = this.#lastEtaAt;
+    if (last === undefined || last <= this.#waiting.firstDueAt) return;
+    if (before !== undefined && last <= before + MATTERS_MS) return;
+    this.#judge(this.#waiting.removeDueBefore(last));
+  }
+
+  /** The next steps carry removed tickets as new ones, which the script sheds if they are hopeless. */
+  #judge(removed: readonly SharedWaiter[]): void {
+    for (const waiter of removed) this.#waiting.add(waiter, this.#ledger.ids.next(), false);
+    this.#steps.schedule();
   }
 
   /** Tickets that arrived while a step was under way need no step if it brought leases for them. */
@@ -427,7 +451,7 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
   }
 
   #shedOutcome(ticket: Ticket, code: ShedCode, retryAfterMs: number): Shed {
-    return code === 'queue-full'
+    return code !== 'wait-too-long'
       ? { kind: 'shed', code, retryAfterMs }
       : this.#tooLate(ticket, retryAfterMs);
   }
@@ -466,6 +490,8 @@ interface CollectedStep extends Collected {
 
 const MAX_TICKETS = 256;
 const MAX_SETTLED = 1024;
+/** Waiting tickets are judged anew when the forecast gets later by more than this. */
+const MATTERS_MS = 1000;
 /** While a ticket waits, a step at least this often returns what lost messages reported. */
 const HEARTBEAT_MS = 1000;
 /** How old the last step may be for an offer to be used without a step. */

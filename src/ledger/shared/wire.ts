@@ -43,6 +43,7 @@ export interface StepKnown {
   readonly uncertainty?: number;
   readonly stamp?: number;
   readonly period?: number;
+  readonly callCost?: number;
   readonly blockedFor?: number;
   readonly slots: StepSlots;
   readonly since: StepSlots;
@@ -53,6 +54,7 @@ export type StepHeld = readonly [
   kind: GrantKind,
   observation: number,
   trusted: boolean,
+  cost: number,
   ageMs: number,
   ...prefetched: [] | [losses: number, returns: number],
 ];
@@ -62,6 +64,7 @@ export type StepSettled = readonly [
   kind: GrantKind,
   observation: number,
   trusted: boolean,
+  cost: number,
   outcome: 'answered' | 'unsent' | 'lost',
   ...rest:
     | []
@@ -74,6 +77,8 @@ export interface StepObservation {
   readonly status: number;
   readonly limit?: number | undefined;
   readonly remaining?: number | undefined;
+  /** What the call cost, if the answer reports it. */
+  readonly cost?: number | undefined;
   readonly resetIn?: number | undefined;
   readonly retryIn?: number | undefined;
   /** The reset on the API's own clock, which gives the order of overlapping answers. */
@@ -93,6 +98,7 @@ export type StepTicket = readonly [
   ageMs: number,
   waitsMs: number,
   how: 'new' | 'again' | 'kept' | 'kept-again',
+  ...cost: [] | [number],
 ];
 
 /** Lua has one kind of table: an empty list arrives as an empty object. */
@@ -105,8 +111,13 @@ const grantedEntry = z.tuple([
   z.enum(['regular', 'first', 'canary']),
   z.number(),
   z.boolean(),
+  z.number(),
 ]);
-const shedEntry = z.tuple([z.string(), z.enum(['queue-full', 'wait-too-long']), z.number()]);
+const shedEntry = z.tuple([
+  z.string(),
+  z.enum(['queue-full', 'wait-too-long', 'cost-too-high']),
+  z.number(),
+]);
 
 /** How many were added, and the bucket's observations, trust in the clock, losses and returns. */
 const stock = z.tuple([z.number(), z.number(), z.boolean(), z.number(), z.number()]);
@@ -122,6 +133,7 @@ const numbers = z.object({
   stamp: z.number().optional(),
   leases: z.number(),
   waiting: z.number(),
+  callCost: z.number(),
   etaIn: z.number().optional(),
 });
 
@@ -217,6 +229,8 @@ export interface PrefetchMark {
 export interface SharedLease {
   readonly id: string;
   readonly kind: GrantKind;
+  /** How many operations it spends. */
+  readonly cost: number;
   /** Number of observations at its grant, counted within a lineage; −1 for one of another lineage. */
   observation: number;
   readonly trusted: boolean;
@@ -238,10 +252,11 @@ export interface Settlement {
 
 /** The lease of a step's grant. */
 export function toLease(entry: StepGranted, grantedAt: number): SharedLease {
-  const [id, kind, observation, trusted] = entry;
+  const [id, kind, observation, trusted, cost] = entry;
   return {
     id,
     kind,
+    cost,
     observation,
     trusted,
     grantedAt,
@@ -250,10 +265,10 @@ export function toLease(entry: StepGranted, grantedAt: number): SharedLease {
 }
 
 export function toHeld(lease: SharedLease, now: number): StepHeld {
-  const { id, kind, observation, trusted, prefetched, grantedAt } = lease;
+  const { id, kind, observation, trusted, cost, prefetched, grantedAt } = lease;
   const age = now - grantedAt;
-  if (prefetched === undefined) return [id, kind, observation, trusted, age];
-  return [id, kind, observation, trusted, age, prefetched.losses, prefetched.returns];
+  if (prefetched === undefined) return [id, kind, observation, trusted, cost, age];
+  return [id, kind, observation, trusted, cost, age, prefetched.losses, prefetched.returns];
 }
 
 /** `maxDelayMs` is how long the step may take to reach the server before it is given up. */
@@ -262,15 +277,15 @@ export function toSettled(
   now: number,
   maxDelayMs: number,
 ): StepSettled {
-  const { id, kind, observation, trusted, prefetched, grantedAt } = lease;
+  const { id, kind, observation, trusted, cost, prefetched, grantedAt } = lease;
   const answer = observed === undefined ? null : toObservation(observed, random, now, maxDelayMs);
   if (prefetched !== undefined) {
     const { losses, returns } = prefetched;
     const age = now - grantedAt;
-    return [id, kind, observation, trusted, outcome, answer, losses, returns, age];
+    return [id, kind, observation, trusted, cost, outcome, answer, losses, returns, age];
   }
-  if (answer === null) return [id, kind, observation, trusted, outcome];
-  return [id, kind, observation, trusted, outcome, answer];
+  if (answer === null) return [id, kind, observation, trusted, cost, outcome];
+  return [id, kind, observation, trusted, cost, outcome, answer];
 }
 
 function toObservation(
@@ -279,11 +294,12 @@ function toObservation(
   now: number,
   maxDelayMs: number,
 ): StepObservation {
-  const { status, limit, remaining, resetAt, retryAt, stamp, sameWithinMs } = observed;
+  const { status, limit, remaining, cost, resetAt, retryAt, stamp, sameWithinMs } = observed;
   return {
     status,
     limit,
     remaining,
+    cost,
     resetIn: resetAt === undefined ? undefined : resetAt - now,
     retryIn: retryAt === undefined ? undefined : retryAt - now,
     stamp,
@@ -303,9 +319,11 @@ export function toTicket(
   latest: number,
   now: number,
 ): StepTicket {
-  const { owner, caller, priority, weight, arrivedAt } = ticket;
+  const { owner, caller, priority, weight, cost, arrivedAt } = ticket;
   const how = isKept ? (isRetry ? 'kept-again' : 'kept') : isRetry ? 'again' : 'new';
-  return [id, name(owner), name(caller), priority, weight, now - arrivedAt, latest - now, how];
+  const [age, waits] = [now - arrivedAt, latest - now];
+  const costs: [] | [number] = cost === undefined ? [] : [cost];
+  return [id, name(owner), name(caller), priority, weight, age, waits, how, ...costs];
 }
 
 /** Control characters separate names in the queue's keys, and the script reads only valid UTF-8. */
@@ -335,6 +353,7 @@ export function toKnown(known: KnownBucket, now: number): StepKnown {
           ...(lastReport.resetAt === undefined ? {} : { resetIn: lastReport.resetAt - now }),
           ...(lastReport.stamp === undefined ? {} : { stamp: lastReport.stamp }),
           ...(lastReport.periodMs === undefined ? {} : { period: lastReport.periodMs }),
+          ...(lastReport.callCost === undefined ? {} : { callCost: lastReport.callCost }),
         }),
   };
 }
@@ -358,5 +377,6 @@ export function remember(known: KnownBucket, numbers: StepNumbers, now: number):
     uncertaintyMs: uncertainty,
     periodMs: numbers.period,
     stamp: numbers.stamp,
+    callCost: numbers.callCost,
   };
 }

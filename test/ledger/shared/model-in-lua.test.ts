@@ -29,16 +29,17 @@ describe('the stored bucket', () => {
   test('has a layout of its own for its fields, whose order is stored', () => {
     // Where the fields change, LAYOUT must grow by one: replicas of two versions may run side by side.
     const layout = /^local LAYOUT = (\d+)$/m.exec(readFileSync(join(SCRIPT, 'begin.lua'), 'utf8'));
-    expect(layout?.[1]).toBe('4');
+    expect(layout?.[1]).toBe('5');
     expect(packedFields().join(' ')).toBe(
       [
-        'phase hasReportedLimit limit remaining share inFlight losses returns observations',
-        'observedAt reportedRemaining reportedResetAt stamp sameWithinMs uncertaintyMs',
-        'countsBefore basis offsetMs resetAt observedPeriodMs configuredPeriodMs countedUntil',
-        'lastReturnAt marginMs doubtful doubtFrom doubtUntil unmatched othersSpent blockedUntil',
-        'isRetryAfter blockedAt blockedObservation guesses lastGrantAt canaryAt heldUntil',
-        'isCanaryDue canaryDueAt canaryWaitMs forcedAfterMs nextFirstAt firstWaitMs taken expected',
-        'window ceiling',
+        'phase hasReportedLimit limit isLimitStated remaining share inFlight extraInFlight',
+        'losses returns observations observedAt reportedRemaining reportedResetAt stamp',
+        'sameWithinMs uncertaintyMs countsBefore basis offsetMs resetAt observedPeriodMs',
+        'configuredPeriodMs countedUntil lastReturnAt marginMs doubtful doubtFrom doubtUntil',
+        'unmatched othersSpent callCost costFrom costReturns costLosses costCalls lastFall',
+        'blockedUntil isRetryAfter blockedAt blockedObservation guesses lastGrantAt canaryAt',
+        'heldUntil isCanaryDue canaryDueAt canaryWaitMs forcedAfterMs nextFirstAt firstWaitMs',
+        'taken expected window ceiling',
       ].join(' '),
     );
   });

@@ -384,7 +384,7 @@ describe('the leases that a replica prefetches', () => {
     a.driver.lost(defined(other));
     await fleet.quiet();
     // The opening's answer and these forty; nothing was lost, and nothing refilled.
-    const [, , observation, , outcome, , losses, returns, age] = batches[0]?.settled[0] ?? [];
+    const [, , observation, , , outcome, , losses, returns, age] = batches[0]?.settled[0] ?? [];
     expect([observation, outcome, losses, returns, age]).toEqual([41, 'answered', 0, 0, 7]);
   });
 

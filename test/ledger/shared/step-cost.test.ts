@@ -40,7 +40,7 @@ describe('the cost of a step', () => {
   async function settleFirst(remaining: number): Promise<void> {
     const report = { status: 200, limit: 200, remaining, resetIn: 60_000 };
     const observation = { ...report, sameWithin: 0, uncertainty: 0, random: 0 };
-    await step({ settled: [['t1', 'first', 0, false, 'answered', observation]] });
+    await step({ settled: [['t1', 'first', 0, false, 1, 'answered', observation]] });
   }
 
   async function step(more: Partial<StepBatch> = {}) {
@@ -114,7 +114,7 @@ describe('the cost of a step', () => {
       };
       const observation = { ...report, sameWithin: 0, uncertainty: 0, random: 0 };
       const settled = granted.map(([id, kind, observations, trusted]): StepSettled => {
-        return [id, kind, observations, trusted, 'answered', observation];
+        return [id, kind, observations, trusted, 1, 'answered', observation];
       });
       return commandsIn({ settled });
     };
@@ -134,7 +134,7 @@ describe('the cost of a step', () => {
     const report = { status: 200, limit: 200, remaining: 200, resetIn: 60_000 };
     const observation = { ...report, sameWithin: 0, uncertainty: 0, random: 0 };
     const reply = await step({
-      settled: [['late', 'regular', 99, false, 'answered', observation]],
+      settled: [['late', 'regular', 99, false, 1, 'answered', observation]],
     });
     expect(reply.granted).toHaveLength(128);
     expect(reply.wakeIn).toBe(0);

@@ -51,13 +51,14 @@ const event = fc.record({
       ageMs: fc.oneof(fc.constant(0), fc.nat(3000)),
       waitsMs: fc.constantFrom(0, 500, 5000, 60_000, 120_000),
       how: fc.constantFrom<StepTicket[7]>('new', 'new', 'again', 'kept'),
+      cost: fc.option(fc.integer({ min: 1, max: 10 }), { nil: undefined, freq: 1 }),
     }),
     { maxLength: 4 },
   ),
   settled: fc.array(
     fc.record({
       which: fc.nat(),
-      outcome: fc.constantFrom<StepSettled[4]>(
+      outcome: fc.constantFrom<StepSettled[5]>(
         'answered',
         'answered',
         'answered',
@@ -67,6 +68,7 @@ const event = fc.record({
       status: fc.constantFrom(200, 200, 200, 200, 429, 429, 404, 502),
       limit: fc.option(fc.integer({ min: 1, max: 8 }), { nil: undefined, freq: 5 }),
       remaining: fc.option(fc.nat(8), { nil: undefined, freq: 5 }),
+      cost: fc.option(fc.nat(4), { nil: undefined, freq: 1 }),
       resetIn: fc.option(fc.integer({ min: -500, max: 8000 }), { nil: undefined, freq: 5 }),
       retryIn: fc.option(fc.integer({ min: -100, max: 5000 }), { nil: undefined, freq: 1 }),
       sameWithin: fc.constantFrom(0, 0, 1500),
@@ -287,16 +289,17 @@ class Fleet {
     const gone = it.gone.flatMap((which) => ids[which % Math.max(1, ids.length)] ?? []);
     for (const id of gone) waiting.delete(id);
     const kept = [...waiting.values()].map(({ ticket, since }): StepTicket => {
-      const [id, owner, caller, priority, weight, age, waits, how] = ticket;
+      const [id, owner, caller, priority, weight, age, waits, how, ...cost] = ticket;
       const passed = now - since;
       const isRetry = how.endsWith('again');
       const keptHow = isRetry ? 'kept-again' : 'kept';
-      return [id, owner, caller, priority, weight, age + passed, waits - passed, keptHow];
+      return [id, owner, caller, priority, weight, age + passed, waits - passed, keptHow, ...cost];
     });
     const fresh = it.tickets.map((ticket): StepTicket => {
       const id = `t${++this.#ids}`;
-      const { owner, caller, priority, weight, ageMs, waitsMs, how } = ticket;
-      return [id, `o${owner}`, `c${caller}`, priority, weight, ageMs, waitsMs, how];
+      const { owner, caller, priority, weight, ageMs, waitsMs, how, cost } = ticket;
+      const costs: [] | [number] = cost === undefined ? [] : [cost];
+      return [id, `o${owner}`, `c${caller}`, priority, weight, ageMs, waitsMs, how, ...costs];
     });
     for (const ticket of fresh) waiting.set(ticket[0], { ticket, since: now });
     const news = it.confirms ? [...confirmed, ...unreported(held)] : confirmed;
@@ -345,7 +348,7 @@ class Fleet {
     for (const prefetched of all.splice(0, max)) {
       const id = `s${++this.#ids}`;
       const [, observation, trusted] = prefetched.mark;
-      const granted: StepGranted = [id, 'regular', observation, trusted];
+      const granted: StepGranted = [id, 'regular', observation, trusted, 1];
       const { since } = prefetched;
       of(this.#held, replica).set(id, { granted, since, waited: undefined, prefetched });
     }

@@ -15,7 +15,13 @@ const NO_OFFSET = { low: 0, high: 0 };
 
 interface Sent {
   readonly lease: LocalLease;
-  readonly entry: readonly [id: string, kind: LocalLease['kind'], n: number, trusted: boolean];
+  readonly entry: readonly [
+    id: string,
+    kind: LocalLease['kind'],
+    n: number,
+    trusted: boolean,
+    cost: number,
+  ];
   readonly observed: { status: number; limit: number; remaining: number; resetAt: number };
 }
 
@@ -65,7 +71,7 @@ describe('slots in Redis', () => {
         );
         const [id, kind, observation, trusted] = entry;
         const reported = { ...report, resetIn: resetAt - now, ...rest };
-        return [id, kind, observation, trusted, 'answered', reported];
+        return [id, kind, observation, trusted, 1, 'answered', reported];
       });
       const batch: StepBatch = {
         bucket: which,

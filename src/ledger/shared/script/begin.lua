@@ -5,7 +5,7 @@
 -- Defines: the locals below.
 
 -- The layout of what is stored. A version that stores it differently has a higher number.
-local LAYOUT = 4
+local LAYOUT = 5
 -- Grants of one step; each new ticket in the batch takes away a third of one.
 local MAX_GRANTED = 128
 
@@ -79,6 +79,8 @@ do
   end
   bucket.slots = StoredSlots.load(packedSlots, not rebuilt)
   bucket.inFlight = Leases.stored.count
+  -- Keys can be evicted one by one.
+  if bucket.inFlight == 0 then bucket.extraInFlight = 0 end
 end
 
 -- Removes a lease of the state, in flight or expired.

@@ -11,7 +11,7 @@ answeredWithoutHeaders = function(bucket, lease, status, now)
     if bucket.phase == "metered" then
         local isUncounted = bucket.hasReportedLimit and status >= 400 and status < 500
         if not isUncounted then
-            Model.countLost(bucket, now)
+            Model.countLost(bucket, lease.cost, now)
         end
         return
     end
@@ -81,12 +81,12 @@ observe = function(bucket, lease, observation, now)
     if isAlone and not isThrottled then
         if reported == limitInAll then
             bucket.countsBefore = true
-        elseif reported == limitInAll - 1 then
+        elseif reported == limitInAll - lease.cost then
             bucket.countsBefore = false
         end
     end
     local limit = Model.shareOfLimit(bucket, limitInAll)
-    local uncounted = bucket.countsBefore and not isThrottled and 1 or 0
+    local uncounted = bucket.countsBefore and not isThrottled and lease.cost or 0
     local remainingInAll = math.max(0, reported - uncounted)
     local lostMeanwhile = bucket.losses - lease.losses - lease.loss
     local remaining = math.max(
@@ -106,6 +106,7 @@ observe = function(bucket, lease, observation, now)
     bucket.stamp = stamp
     bucket.sameWithinMs = sameWithinMs
     bucket.limit = limit
+    bucket.isLimitStated = bucket.isLimitStated or observation.limit ~= nil
     bucket.remaining = remaining
     bucket.uncertaintyMs = uncertaintyMs
     Model.shareObserved(bucket, remainingInAll, now, lease.grantedAt)
@@ -147,6 +148,7 @@ refused = function(bucket, lease, ____bindingPattern0, now, random)
     retryAfterAt = ____bindingPattern0.retryAt
     basis = ____bindingPattern0.basis
     uncertaintyMs = ____bindingPattern0.uncertaintyMs
+    bucket.costFrom = nil
     if lease.trusted then
         local widerMs = math.max(bucket.marginMs * 2, 50)
         bucket.marginMs = math.min(widerMs, uncertaintyMs + 2000)
@@ -196,6 +198,62 @@ refused = function(bucket, lease, ____bindingPattern0, now, random)
         )
     end
 end,
+learnCost = function(bucket, lease, now)
+    if bucket.share ~= nil then
+        return
+    end
+    if bucket.observations == 1 then
+        bucket.lastFall = Model.totalLimit(bucket) - bucket.reportedRemaining
+    else
+        Model.countCall(bucket, lease)
+    end
+    if bucket.inFlight > 0 then
+        return
+    end
+    local fall = bucket.lastFall or 0
+    local most = math.min(100, bucket.limit / 4)
+    local isPlausible = fall > bucket.callCost and fall <= most
+    if isPlausible and bucket.observations < 3 then
+        Model.holdOthers(bucket, now)
+    end
+    Model.startMeasuring(bucket)
+end,
+countCall = function(bucket, ____bindingPattern0)
+    local cost
+    cost = ____bindingPattern0.cost
+    local ____bucket_5 = bucket
+    local callCost = ____bucket_5.callCost
+    local costFrom = ____bucket_5.costFrom
+    local reportedRemaining = ____bucket_5.reportedRemaining
+    bucket.costCalls = bucket.costCalls + 1
+    if cost ~= callCost then
+        bucket.costFrom = nil
+    end
+    if bucket.inFlight > 0 or costFrom == nil or cost ~= callCost then
+        return
+    end
+    if bucket.returns ~= bucket.costReturns or bucket.losses ~= bucket.costLosses then
+        return
+    end
+    local fall = (costFrom - reportedRemaining) / bucket.costCalls
+    if fall < callCost then
+        bucket.callCost = math.max(
+            1,
+            math.floor(fall)
+        )
+    elseif bucket.costCalls == 1 and fall == bucket.lastFall and fall == math.floor(fall) then
+        bucket.callCost = fall
+    end
+    if bucket.costCalls == 1 then
+        bucket.lastFall = fall
+    end
+end,
+startMeasuring = function(bucket)
+    bucket.costFrom = bucket.reportedRemaining
+    bucket.costReturns = bucket.returns
+    bucket.costLosses = bucket.losses
+    bucket.costCalls = 0
+end,
 etaUnblocked = function(bucket, rank, now)
     if bucket.phase ~= "metered" then
         return nil
@@ -226,9 +284,9 @@ etaUnblocked = function(bucket, rank, now)
     return extraAt < (returnAt or math.huge) and extraAt or returnAt
 end,
 nthReturnAt = function(bucket, n, limit)
-    local ____bucket_7 = bucket
-    local slots = ____bucket_7.slots
-    local marginMs = ____bucket_7.marginMs
+    local ____bucket_8 = bucket
+    local slots = ____bucket_8.slots
+    local marginMs = ____bucket_8.marginMs
     local refillAt = Model.fullRefillAt(bucket)
     local check = Model.checkAt(bucket)
     local uncounted = check == math.huge and 0 or Model.uncountedSlots(bucket)
@@ -241,13 +299,13 @@ nthReturnAt = function(bucket, n, limit)
         slots,
         Model.fromLocal(bucket, refillAt - marginMs)
     )
-    local ____temp_8
+    local ____temp_9
     if rank < beforeReset then
-        ____temp_8 = Model.nthSlotAt(slots, rank)
+        ____temp_9 = Model.nthSlotAt(slots, rank)
     else
-        ____temp_8 = nil
+        ____temp_9 = nil
     end
-    local slotAt = ____temp_8
+    local slotAt = ____temp_9
     local at = slotAt == nil and refillAt or Model.toLocal(bucket, slotAt) + marginMs
     if at == math.huge then
         return nil
@@ -256,18 +314,18 @@ nthReturnAt = function(bucket, n, limit)
         return at
     end
     local period = Model.periodMs(bucket)
-    local ____temp_9
+    local ____temp_10
     if period == nil then
-        ____temp_9 = nil
+        ____temp_10 = nil
     else
-        ____temp_9 = at + periods * period
+        ____temp_10 = at + periods * period
     end
-    return ____temp_9
+    return ____temp_10
 end,
-regularOffer = function(bucket, now)
-    local ____bucket_10 = bucket
-    local phase = ____bucket_10.phase
-    local inFlight = ____bucket_10.inFlight
+regularOffer = function(bucket, cost, now)
+    local ____bucket_11 = bucket
+    local phase = ____bucket_11.phase
+    local inFlight = ____bucket_11.inFlight
     if bucket.blockedUntil ~= nil then
         return nil
     end
@@ -280,15 +338,25 @@ regularOffer = function(bucket, now)
     if bucket.expected > 0 and inFlight >= Model.maxInFlight(bucket) then
         return nil
     end
+    local needed = Model.neededFor(bucket, cost)
     local left = Model.available(bucket)
-    local isAllowed = left > 0 or now >= Model.nextExtraAt(bucket)
+    local isCovered = left >= needed
+    local isAllowed = isCovered or now >= Model.nextExtraAt(bucket, cost)
     if isAllowed and not Model.areOthersHeld(bucket, now) then
         return "regular"
     end
-    if bucket.canaryAt == nil and (left > 0 or bucket.isCanaryDue) then
+    if bucket.canaryAt == nil and (isCovered or bucket.isCanaryDue) then
         return "canary"
     end
-    return inFlight == 0 and now >= Model.checkAt(bucket) and "canary" or nil
+    local mayCheck = inFlight == 0 and now >= Model.checkAt(bucket)
+    return mayCheck and left + Model.uncountedSlots(bucket) >= needed and "canary" or nil
+end,
+neededFor = function(____bindingPattern0, cost)
+    local limit
+    local share
+    share = ____bindingPattern0.share
+    limit = ____bindingPattern0.limit
+    return share == nil and cost or math.min(cost, limit)
 end,
 sooner = function(at, time, now)
     return time ~= nil and time > now and time < at and time or at
@@ -343,7 +411,7 @@ switchBasis = function(bucket, ____bindingPattern0)
     end
 end,
 available = function(bucket)
-    return bucket.phase == "metered" and Model.ownRemaining(bucket) - bucket.inFlight or 0
+    return bucket.phase == "metered" and Model.ownRemaining(bucket) - Model.operationsInFlight(bucket) or 0
 end,
 periodMs = function(____bindingPattern0)
     local configuredPeriodMs
@@ -361,8 +429,8 @@ nextSlotAt = function(bucket)
     return first == nil and math.huge or Model.toLocal(bucket, first) + bucket.marginMs
 end,
 fullRefillAt = function(bucket)
-    local ____bucket_18 = bucket
-    local resetAt = ____bucket_18.resetAt
+    local ____bucket_19 = bucket
+    local resetAt = ____bucket_19.resetAt
     return resetAt == nil and math.huge or Model.toLocal(bucket, resetAt) + bucket.marginMs
 end,
 uncountedSlots = function(____bindingPattern0)
@@ -381,10 +449,10 @@ uncountedSlots = function(____bindingPattern0)
     )
 end,
 checkAt = function(bucket)
-    local ____bucket_19 = bucket
-    local doubtFrom = ____bucket_19.doubtFrom
-    local doubtUntil = ____bucket_19.doubtUntil
-    local marginMs = ____bucket_19.marginMs
+    local ____bucket_20 = bucket
+    local doubtFrom = ____bucket_20.doubtFrom
+    local doubtUntil = ____bucket_20.doubtUntil
+    local marginMs = ____bucket_20.marginMs
     if doubtFrom == nil or doubtUntil == nil or Model.uncountedSlots(bucket) == 0 then
         return math.huge
     end
@@ -395,43 +463,44 @@ checkAt = function(bucket)
     )
     return nextReturnAt - at > doubtUntil - doubtFrom and at or math.huge
 end,
-addSlot = function(bucket, at, now)
+addCallSlots = function(bucket, at, cost, now)
     local localAt = Model.toLocal(bucket, at)
-    if bucket.countedUntil ~= nil and localAt <= bucket.countedUntil then
+    if cost == 0 or bucket.countedUntil ~= nil and localAt <= bucket.countedUntil then
         return
     end
     Model.addSlots(
         bucket.slots,
         at,
-        1,
+        cost,
         math.max(
             Model.periodMs(bucket) or 0,
             localAt - now
         )
     )
 end,
-countLost = function(bucket, now)
-    bucket.losses = bucket.losses + 1
+countLost = function(bucket, cost, now)
+    bucket.losses = bucket.losses + cost
     if bucket.phase ~= "metered" then
         return false
     end
-    bucket.remaining = math.max(0, bucket.remaining - 1)
+    bucket.remaining = math.max(0, bucket.remaining - cost)
     if bucket.share ~= nil then
-        local ____bucket_share_20, ____totalRemaining_21 = bucket.share, "totalRemaining"
-        ____bucket_share_20[____totalRemaining_21] = ____bucket_share_20[____totalRemaining_21] - 1
+        local ____bucket_share_21, ____totalRemaining_22 = bucket.share, "totalRemaining"
+        ____bucket_share_21[____totalRemaining_22] = ____bucket_share_21[____totalRemaining_22] - cost
     end
-    local ____bucket_22 = bucket
-    local resetAt = ____bucket_22.resetAt
-    local configuredPeriodMs = ____bucket_22.configuredPeriodMs
+    local ____bucket_23 = bucket
+    local resetAt = ____bucket_23.resetAt
+    local configuredPeriodMs = ____bucket_23.configuredPeriodMs
     local hasReturnTime = resetAt ~= nil or configuredPeriodMs ~= nil
     if hasReturnTime then
         local periodFromNow = Model.fromLocal(
             bucket,
             now + (Model.periodMs(bucket) or 0)
         )
-        Model.addSlot(
+        Model.addCallSlots(
             bucket,
             math.max(resetAt or periodFromNow, periodFromNow),
+            cost,
             now
         )
     end
@@ -446,9 +515,9 @@ countLost = function(bucket, now)
     return hasReturnTime
 end,
 advanceShare = function(bucket, share, now)
-    local ____share_23 = share
-    local reservedUntil = ____share_23.reservedUntil
-    local observedAt = ____share_23.observedAt
+    local ____share_24 = share
+    local reservedUntil = ____share_24.reservedUntil
+    local observedAt = ____share_24.observedAt
     if reservedUntil ~= nil and reservedUntil <= now then
         share.reservedUntil = nil
     end
@@ -460,6 +529,7 @@ advanceShare = function(bucket, share, now)
 end,
 endLease = function(bucket, lease)
     bucket.inFlight = bucket.inFlight - 1
+    bucket.extraInFlight = bucket.extraInFlight - (lease.cost - 1)
     if lease.kind == "canary" and bucket.canaryAt == lease.grantedAt then
         bucket.canaryAt = nil
     end
@@ -481,17 +551,17 @@ applyReturns = function(bucket, ____until, included)
                 bucket.returns = bucket.returns + count
                 bucket.remaining = math.min(bucket.limit, bucket.remaining + count)
                 if bucket.share ~= nil then
-                    local ____bucket_share_24, ____totalRemaining_25 = bucket.share, "totalRemaining"
-                    ____bucket_share_24[____totalRemaining_25] = ____bucket_share_24[____totalRemaining_25] + count
+                    local ____bucket_share_25, ____totalRemaining_26 = bucket.share, "totalRemaining"
+                    ____bucket_share_25[____totalRemaining_26] = ____bucket_share_25[____totalRemaining_26] + count
                 end
             end
         end
     end
 end,
 refillByReset = function(bucket, at)
-    local ____bucket_26 = bucket
-    local slots = ____bucket_26.slots
-    local resetAt = ____bucket_26.resetAt
+    local ____bucket_27 = bucket
+    local slots = ____bucket_27.slots
+    local resetAt = ____bucket_27.resetAt
     bucket.returns = bucket.returns + slots.size
     if resetAt ~= nil then
         Model.takeSlotsUntil(slots, resetAt)
@@ -515,8 +585,8 @@ refillObserved = function(bucket, lease, ____bindingPattern0, totalLimit, spent,
     local resetAt
     resetAt = ____bindingPattern0.resetAt
     uncertaintyMs = ____bindingPattern0.uncertaintyMs
-    local ____bucket_27 = bucket
-    local slots = ____bucket_27.slots
+    local ____bucket_28 = bucket
+    local slots = ____bucket_28.slots
     local countedAt = math.max(lease.grantedAt, now - 1000)
     local countedUntil = now + uncertaintyMs
     local alreadyCounted = Model.takeSlotsUntil(
@@ -536,18 +606,21 @@ refillObserved = function(bucket, lease, ____bindingPattern0, totalLimit, spent,
         bucket.doubtUntil = countedUntil
     end
     bucket.unmatched = unmatched
-    local byOthers = math.max(0, unmatched - bucket.inFlight - bucket.doubtful)
+    local byOthers = math.max(
+        0,
+        unmatched - Model.operationsInFlight(bucket) - bucket.doubtful
+    )
     Model.addToMax(bucket.othersSpent, byOthers, span)
     bucket.countedUntil = countedUntil
     local localAt = resetAt == nil and now or Model.toLocal(bucket, resetAt)
-    local ____bucket_29 = bucket
-    local ____temp_28
+    local ____bucket_30 = bucket
+    local ____temp_29
     if localAt > now then
-        ____temp_28 = resetAt
+        ____temp_29 = resetAt
     else
-        ____temp_28 = nil
+        ____temp_29 = nil
     end
-    ____bucket_29.resetAt = ____temp_28
+    ____bucket_30.resetAt = ____temp_29
     if bucket.resetAt == nil then
         return false
     end
@@ -591,16 +664,23 @@ ownRemaining = function(____bindingPattern0)
     end
     return math.min(remaining, limit - slots.size) - (share.reservedUntil == nil and 0 or 1)
 end,
+operationsInFlight = function(____bindingPattern0)
+    local extraInFlight
+    local inFlight
+    inFlight = ____bindingPattern0.inFlight
+    extraInFlight = ____bindingPattern0.extraInFlight
+    return inFlight + extraInFlight
+end,
 maxSlots = function(bucket)
-    local ____bucket_31 = bucket
-    local share = ____bucket_31.share
-    local limit = ____bucket_31.limit
-    local remaining = ____bucket_31.remaining
+    local ____bucket_32 = bucket
+    local share = ____bucket_32.share
+    local limit = ____bucket_32.limit
+    local remaining = ____bucket_32.remaining
     return share == nil and limit - remaining or Model.totalLimit(bucket)
 end,
 startSpending = function(bucket, now)
-    local ____bucket_32 = bucket
-    local share = ____bucket_32.share
+    local ____bucket_33 = bucket
+    local share = ____bucket_33.share
     if share == nil then
         return
     end
@@ -612,9 +692,9 @@ startSpending = function(bucket, now)
     end
 end,
 shareGranted = function(bucket, own, paceMs, now)
-    local ____bucket_33 = bucket
-    local share = ____bucket_33.share
-    local limit = ____bucket_33.limit
+    local ____bucket_34 = bucket
+    local share = ____bucket_34.share
+    local limit = ____bucket_34.limit
     if share == nil then
         return
     end
@@ -626,29 +706,28 @@ shareGranted = function(bucket, own, paceMs, now)
     share.borrowAt = math.max(share.borrowAt, now + (isBurst and 1000 or paceMs))
     share.reclaimAt = math.max(share.borrowAt, now + paceMs * share.replicas)
 end,
-nextExtraAt = function(bucket)
-    local ____bucket_34 = bucket
-    local share = ____bucket_34.share
-    local inFlight = ____bucket_34.inFlight
-    if share == nil then
-        return math.huge
-    end
-    local remaining = share.totalRemaining - inFlight
-    if remaining >= share.replicas then
-        return (share.isMeasured or inFlight == 0) and share.borrowAt or math.huge
-    end
-    return remaining > 0 and not Model.isShareUsedUp(bucket) and share.reclaimAt or math.huge
-end,
-nthExtraAt = function(bucket, ahead, paceMs)
+nextExtraAt = function(bucket, cost)
     local ____bucket_35 = bucket
     local share = ____bucket_35.share
     local inFlight = ____bucket_35.inFlight
     if share == nil then
         return math.huge
     end
-    local ____share_36 = share
-    local replicas = ____share_36.replicas
-    local remaining = share.totalRemaining - inFlight
+    local remaining = share.totalRemaining - Model.operationsInFlight(bucket)
+    if remaining >= share.replicas - 1 + cost then
+        return (share.isMeasured or inFlight == 0) and share.borrowAt or math.huge
+    end
+    return remaining >= cost and not Model.isShareUsedUp(bucket) and share.reclaimAt or math.huge
+end,
+nthExtraAt = function(bucket, ahead, paceMs)
+    local ____bucket_36 = bucket
+    local share = ____bucket_36.share
+    if share == nil then
+        return math.huge
+    end
+    local ____share_37 = share
+    local replicas = ____share_37.replicas
+    local remaining = share.totalRemaining - Model.operationsInFlight(bucket)
     if ahead >= (Model.isShareUsedUp(bucket) and remaining - replicas + 1 or remaining) then
         return math.huge
     end
@@ -664,14 +743,8 @@ shareObserved = function(____bindingPattern0, totalRemaining, at, grantedAt)
     share.totalRemaining = totalRemaining
     share.isMeasured = share.isMeasured or grantedAt >= share.measuresFrom
 end,
-isShareUsedUp = function(____bindingPattern0)
-    local limit
-    local inFlight
-    local slots
-    slots = ____bindingPattern0.slots
-    inFlight = ____bindingPattern0.inFlight
-    limit = ____bindingPattern0.limit
-    return slots.size + inFlight >= limit
+isShareUsedUp = function(bucket)
+    return bucket.slots.size + Model.operationsInFlight(bucket) >= bucket.limit
 end,
 makeSlots = function()
     return {
@@ -687,8 +760,8 @@ makeSlots = function()
     }
 end,
 addSlots = function(slots, at, count, spanMs)
-    local ____slots_37 = slots
-    local chunks = ____slots_37.chunks
+    local ____slots_38 = slots
+    local chunks = ____slots_38.chunks
     local grain = spanMs / 1024
     local isCrowded = #chunks > 12
     local time = isCrowded and grain > 0 and math.ceil(at / grain) * grain or at
@@ -698,10 +771,10 @@ addSlots = function(slots, at, count, spanMs)
     end
 end,
 addEntry = function(slots, time, count)
-    local ____slots_38 = slots
-    local chunks = ____slots_38.chunks
-    local firsts = ____slots_38.firsts
-    local totals = ____slots_38.totals
+    local ____slots_39 = slots
+    local chunks = ____slots_39.chunks
+    local firsts = ____slots_39.firsts
+    local totals = ____slots_39.totals
     slots.lastAt = slots.size == 0 and time or math.max(slots.lastAt, time)
     slots.size = slots.size + count
     slots.isChanged = true
@@ -760,9 +833,9 @@ takeSlotsUntil = function(slots, time)
         if (slots.firsts[2] or math.huge) <= time then
             Model.dropFirstChunk(slots)
         else
-            local Model_chunkAt_result_39 = Model.chunkAt(slots, 0)
-            local times = Model_chunkAt_result_39.times
-            local counts = Model_chunkAt_result_39.counts
+            local Model_chunkAt_result_40 = Model.chunkAt(slots, 0)
+            local times = Model_chunkAt_result_40.times
+            local counts = Model_chunkAt_result_40.counts
             local taken = 0
             local head = slots.head
             while head < #times and (times[head + 1] or 0) <= time do
@@ -799,9 +872,9 @@ keepLastSlots = function(slots, count)
     end
 end,
 countSlotsBefore = function(slots, time)
-    local ____slots_40 = slots
-    local firsts = ____slots_40.firsts
-    local totals = ____slots_40.totals
+    local ____slots_41 = slots
+    local firsts = ____slots_41.firsts
+    local totals = ____slots_41.totals
     local count = 0
     local place = 0
     while (firsts[place + 1 + 1] or math.huge) <= time do
@@ -811,9 +884,9 @@ countSlotsBefore = function(slots, time)
     if (firsts[place + 1] or math.huge) >= time then
         return count
     end
-    local Model_chunkAt_result_41 = Model.chunkAt(slots, place)
-    local times = Model_chunkAt_result_41.times
-    local counts = Model_chunkAt_result_41.counts
+    local Model_chunkAt_result_42 = Model.chunkAt(slots, place)
+    local times = Model_chunkAt_result_42.times
+    local counts = Model_chunkAt_result_42.counts
     local index = place == 0 and slots.head or 0
     while index < #times and (times[index + 1] or 0) < time do
         count = count + (counts[index + 1] or 0)
@@ -831,9 +904,9 @@ nthSlotAt = function(slots, n)
         left = left - (slots.totals[place + 1] or 0)
         place = place + 1
     end
-    local Model_chunkAt_result_42 = Model.chunkAt(slots, place)
-    local times = Model_chunkAt_result_42.times
-    local counts = Model_chunkAt_result_42.counts
+    local Model_chunkAt_result_43 = Model.chunkAt(slots, place)
+    local times = Model_chunkAt_result_43.times
+    local counts = Model_chunkAt_result_43.counts
     local index = place == 0 and slots.head or 0
     while left >= (counts[index + 1] or math.huge) do
         left = left - (counts[index + 1] or 0)
@@ -874,8 +947,8 @@ chunkAt = function(slots, place)
     if known ~= nil and type(known) ~= "number" then
         return known
     end
-    local ____slots_43 = slots
-    local read = ____slots_43.read
+    local ____slots_44 = slots
+    local read = ____slots_44.read
     local isStored = known ~= nil and read ~= nil
     local chunk = isStored and read(known) or Model.makeChunk(slots, 0, 0)
     slots.chunks[place + 1] = chunk
@@ -895,19 +968,19 @@ insertChunk = function(slots, place, time, count)
     Model.insertAt(slots.totals, place, count)
 end,
 cutChunk = function(slots, place, index)
-    local Model_chunkAt_result_44 = Model.chunkAt(slots, place)
-    local times = Model_chunkAt_result_44.times
-    local counts = Model_chunkAt_result_44.counts
+    local Model_chunkAt_result_45 = Model.chunkAt(slots, place)
+    local times = Model_chunkAt_result_45.times
+    local counts = Model_chunkAt_result_45.counts
     Model.insertChunk(slots, place + 1, times[index + 1] or 0, counts[index + 1] or 0)
     local rest = Model.chunkAt(slots, place + 1)
     local total = counts[index + 1] or 0
     do
         local i = index + 1
         while i < #times do
-            local ____rest_times_45 = rest.times
-            ____rest_times_45[#____rest_times_45 + 1] = times[i + 1] or 0
-            local ____rest_counts_46 = rest.counts
-            ____rest_counts_46[#____rest_counts_46 + 1] = counts[i + 1] or 0
+            local ____rest_times_46 = rest.times
+            ____rest_times_46[#____rest_times_46 + 1] = times[i + 1] or 0
+            local ____rest_counts_47 = rest.counts
+            ____rest_counts_47[#____rest_counts_47 + 1] = counts[i + 1] or 0
             total = total + (counts[i + 1] or 0)
             i = i + 1
         end
@@ -952,13 +1025,13 @@ insertAt = function(list, index, value)
     do
         local i = #list - 1
         while i > index do
-            local ____list_48 = list
-            local ____temp_49 = i + 1
-            local ____list_i_47 = list[i]
-            if ____list_i_47 == nil then
-                ____list_i_47 = value
+            local ____list_49 = list
+            local ____temp_50 = i + 1
+            local ____list_i_48 = list[i]
+            if ____list_i_48 == nil then
+                ____list_i_48 = value
             end
-            ____list_48[____temp_49] = ____list_i_47
+            ____list_49[____temp_50] = ____list_i_48
             i = i - 1
         end
     end
@@ -980,11 +1053,11 @@ scheduleCanary = function(bucket, now)
     bucket.canaryWaitMs = math.min(bucket.canaryWaitMs * 2, 60000)
 end,
 forcedCanaryAt = function(bucket)
-    local ____bucket_50 = bucket
-    local blockedUntil = ____bucket_50.blockedUntil
-    local isRetryAfter = ____bucket_50.isRetryAfter
-    local forcedAfterMs = ____bucket_50.forcedAfterMs
-    local lastGrantAt = ____bucket_50.lastGrantAt
+    local ____bucket_51 = bucket
+    local blockedUntil = ____bucket_51.blockedUntil
+    local isRetryAfter = ____bucket_51.isRetryAfter
+    local forcedAfterMs = ____bucket_51.forcedAfterMs
+    local lastGrantAt = ____bucket_51.lastGrantAt
     local isUnderRetryAfter = blockedUntil ~= nil and isRetryAfter
     return lastGrantAt + (isUnderRetryAfter and math.max(forcedAfterMs, 3600000) or math.min(forcedAfterMs, 900000))
 end,
@@ -1045,13 +1118,13 @@ refusedByUnknownLimit = function(bucket, lease)
     bucket.taken = 0
 end,
 showsInFlightLimit = function(bucket, lease)
-    local ____bucket_51 = bucket
-    local phase = ____bucket_51.phase
-    local expected = ____bucket_51.expected
-    local taken = ____bucket_51.taken
-    local ceiling = ____bucket_51.ceiling
-    local guesses = ____bucket_51.guesses
-    local blockedAt = ____bucket_51.blockedAt
+    local ____bucket_52 = bucket
+    local phase = ____bucket_52.phase
+    local expected = ____bucket_52.expected
+    local taken = ____bucket_52.taken
+    local ceiling = ____bucket_52.ceiling
+    local guesses = ____bucket_52.guesses
+    local blockedAt = ____bucket_52.blockedAt
     if phase ~= "unmetered" or expected == 0 or taken ~= 1 or ceiling >= 1024 then
         return false
     end
@@ -1095,6 +1168,10 @@ LEASE_MS = 10000,
 answered = function(bucket, lease, wasInFlight, observation, now, random)
     if lease.kind == "first" then
         bucket.firstWaitMs = 1000
+    end
+    if observation.cost ~= nil then
+        lease.cost = observation.cost
+        bucket.callCost = math.max(1, observation.cost)
     end
     local ____observation_0 = observation
     local status = ____observation_0.status
@@ -1143,10 +1220,17 @@ answered = function(bucket, lease, wasInFlight, observation, now, random)
     end
     local isUnrecorded = (wasInFlight or not lease.recorded) and not isThrottled
     if isUnrecorded and resetAt ~= nil and not isResetPast then
-        Model.addSlot(bucket, resetAt, now)
+        Model.addCallSlots(bucket, resetAt, lease.cost, now)
     end
     if not Model.isNewest(bucket, lease, observation) then
-        bucket.unmatched = bucket.unmatched - 1
+        bucket.unmatched = bucket.unmatched - lease.cost
+        Model.keepLastSlots(
+            bucket.slots,
+            Model.maxSlots(bucket)
+        )
+        if not isThrottled then
+            Model.learnCost(bucket, lease, now)
+        end
         return
     end
     Model.observe(bucket, lease, observation, now)
@@ -1160,6 +1244,7 @@ answered = function(bucket, lease, wasInFlight, observation, now, random)
         )
         return
     end
+    Model.learnCost(bucket, lease, now)
     bucket.forcedAfterMs = 60000
     bucket.guesses = 0
     if lease.trusted then
@@ -1171,9 +1256,11 @@ makeBucket = function(now)
         phase = "unopened",
         hasReportedLimit = false,
         limit = 0,
+        isLimitStated = false,
         remaining = 0,
         share = nil,
         inFlight = 0,
+        extraInFlight = 0,
         losses = 0,
         returns = 0,
         observations = 0,
@@ -1198,6 +1285,12 @@ makeBucket = function(now)
         doubtUntil = nil,
         unmatched = 0,
         othersSpent = Model.makeWindowedMax(),
+        callCost = 1,
+        costFrom = nil,
+        costReturns = 0,
+        costLosses = 0,
+        costCalls = 0,
+        lastFall = nil,
         blockedUntil = nil,
         isRetryAfter = false,
         blockedAt = nil,
@@ -1219,32 +1312,38 @@ makeBucket = function(now)
     }
 end,
 eta = function(bucket, rank, now)
-    local ____bucket_5 = bucket
-    local blockedUntil = ____bucket_5.blockedUntil
+    local ____bucket_6 = bucket
+    local blockedUntil = ____bucket_6.blockedUntil
     local start = math.max(now, blockedUntil or now)
     local unblockedAt = Model.etaUnblocked(bucket, rank, now)
     if unblockedAt == nil then
-        local ____temp_6
+        local ____temp_7
         if blockedUntil == nil then
-            ____temp_6 = nil
+            ____temp_7 = nil
         else
-            ____temp_6 = start
+            ____temp_7 = start
         end
-        return ____temp_6
+        return ____temp_7
     end
     return math.max(start, unblockedAt)
 end,
-offer = function(bucket, now)
-    return Model.regularOffer(bucket, now) or (now >= Model.forcedCanaryAt(bucket) and "canary" or nil)
+offer = function(bucket, cost, now)
+    return Model.regularOffer(bucket, cost, now) or (now >= Model.forcedCanaryAt(bucket) and "canary" or nil)
+end,
+isTooCostly = function(bucket, cost)
+    return bucket.phase == "metered" and bucket.isLimitStated and cost > Model.totalLimit(bucket)
 end,
 mayPrefetch = function(bucket, now)
     if bucket.phase ~= "metered" or bucket.expected > 0 then
         return false
     end
-    return Model.regularOffer(bucket, now) == "regular"
+    return Model.regularOffer(bucket, 1, now) == "regular"
 end,
-granted = function(bucket, kind, count, now)
-    bucket.inFlight = bucket.inFlight + count
+addLease = function(bucket, cost)
+    bucket.inFlight = bucket.inFlight + 1
+    bucket.extraInFlight = bucket.extraInFlight + (cost - 1)
+end,
+granted = function(bucket, kind, now)
     bucket.lastGrantAt = now
     bucket.isCanaryDue = false
     if bucket.share ~= nil then
@@ -1266,7 +1365,9 @@ granted = function(bucket, kind, count, now)
         bucket.firstWaitMs = math.min(bucket.firstWaitMs * 2, 60000)
     end
 end,
-unsent = function(bucket, kind)
+unsent = function(bucket, ____bindingPattern0)
+    local kind
+    kind = ____bindingPattern0.kind
     if kind == "canary" then
         bucket.isCanaryDue = Model.available(bucket) <= 0
     end
@@ -1274,8 +1375,12 @@ unsent = function(bucket, kind)
         bucket.nextFirstAt = 0
     end
 end,
-lost = function(bucket, kind, now)
-    Model.countLost(bucket, now)
+lost = function(bucket, ____bindingPattern0, now)
+    local cost
+    local kind
+    kind = ____bindingPattern0.kind
+    cost = ____bindingPattern0.cost
+    Model.countLost(bucket, cost, now)
     if kind == "canary" then
         Model.scheduleCanary(bucket, now)
     end
@@ -1300,13 +1405,13 @@ nextWakeAt = function(bucket, oldestAt, now)
     at = Model.sooner(at, bucket.heldUntil, now)
     at = Model.sooner(
         at,
-        Model.nextExtraAt(bucket),
+        Model.nextExtraAt(bucket, 1),
         now
     )
-    local Model_sooner_14 = Model.sooner
-    local ____at_13 = at
-    local ____opt_11 = bucket.share
-    at = Model_sooner_14(____at_13, ____opt_11 and ____opt_11.reservedUntil, now)
+    local Model_sooner_15 = Model.sooner
+    local ____at_14 = at
+    local ____opt_12 = bucket.share
+    at = Model_sooner_15(____at_14, ____opt_12 and ____opt_12.reservedUntil, now)
     at = Model.sooner(at, bucket.canaryDueAt, now)
     if bucket.phase == "unopened" then
         at = Model.sooner(at, bucket.nextFirstAt, now)
@@ -1342,10 +1447,10 @@ restore = function(bucket, ____bindingPattern0, now)
     local at = reported and reported.at
     local isNewer = at ~= nil and at > (bucket.observedAt or -math.huge)
     if reported ~= nil and isNewer then
-        local ____reported_17 = reported
-        local limit = ____reported_17.limit
-        local remaining = ____reported_17.remaining
-        local resetAt = ____reported_17.resetAt
+        local ____reported_18 = reported
+        local limit = ____reported_18.limit
+        local remaining = ____reported_18.remaining
+        local resetAt = ____reported_18.resetAt
         bucket.phase = "metered"
         bucket.hasReportedLimit = true
         bucket.limit = limit
@@ -1358,6 +1463,7 @@ restore = function(bucket, ____bindingPattern0, now)
         bucket.reportedRemaining = remaining
         bucket.reportedResetAt = bucket.resetAt
         bucket.stamp = reported.stamp
+        bucket.callCost = reported.callCost or 1
         bucket.sameWithinMs = 0
         Model.rememberPeriod(bucket, reported)
         if bucket.resetAt == nil then
@@ -1391,16 +1497,16 @@ end,
 expireLease = function(bucket, lease, now)
     Model.applyReturns(bucket, lease.grantedAt + 10000, false)
     Model.endLease(bucket, lease)
-    lease.loss = 1
-    lease.recorded = Model.countLost(bucket, now)
+    lease.loss = lease.cost
+    lease.recorded = Model.countLost(bucket, lease.cost, now)
     if lease.kind == "canary" then
         Model.scheduleCanary(bucket, now)
     end
 end,
 trustsClock = function(bucket, now)
-    local ____bucket_30 = bucket
-    local lastReturnAt = ____bucket_30.lastReturnAt
-    local uncertaintyMs = ____bucket_30.uncertaintyMs
+    local ____bucket_31 = bucket
+    local lastReturnAt = ____bucket_31.lastReturnAt
+    local uncertaintyMs = ____bucket_31.uncertaintyMs
     if lastReturnAt == nil or Model.available(bucket) <= 0 then
         return false
     end
@@ -1417,6 +1523,7 @@ setConfiguredLimit = function(bucket, ____bindingPattern0)
     local spent = bucket.phase == "metered" and bucket.limit - bucket.remaining or 0
     bucket.phase = "metered"
     bucket.limit = Model.shareOfLimit(bucket, limit)
+    bucket.isLimitStated = true
     bucket.remaining = math.max(0, bucket.limit - spent)
     bucket.configuredPeriodMs = periodMs
     Model.keepLastSlots(
@@ -1429,9 +1536,11 @@ packBucket = function(bucket)
         bucket.phase,
         bucket.hasReportedLimit,
         bucket.limit,
+        bucket.isLimitStated,
         bucket.remaining,
         bucket.share,
         bucket.inFlight,
+        bucket.extraInFlight,
         bucket.losses,
         bucket.returns,
         bucket.observations,
@@ -1455,6 +1564,12 @@ packBucket = function(bucket)
         bucket.doubtUntil,
         bucket.unmatched,
         bucket.othersSpent,
+        bucket.callCost,
+        bucket.costFrom,
+        bucket.costReturns,
+        bucket.costLosses,
+        bucket.costCalls,
+        bucket.lastFall,
         bucket.blockedUntil,
         bucket.isRetryAfter,
         bucket.blockedAt,
@@ -1479,9 +1594,11 @@ unpackBucket = function(packed)
     local phase,
         hasReportedLimit,
         limit,
+        isLimitStated,
         remaining,
         share,
         inFlight,
+        extraInFlight,
         losses,
         returns,
         observations,
@@ -1505,6 +1622,12 @@ unpackBucket = function(packed)
         doubtUntil,
         unmatched,
         othersSpent,
+        callCost,
+        costFrom,
+        costReturns,
+        costLosses,
+        costCalls,
+        lastFall,
         blockedUntil,
         isRetryAfter,
         blockedAt,
@@ -1527,9 +1650,11 @@ unpackBucket = function(packed)
         phase = phase,
         hasReportedLimit = hasReportedLimit,
         limit = limit,
+        isLimitStated = isLimitStated,
         remaining = remaining,
         share = share,
         inFlight = inFlight,
+        extraInFlight = extraInFlight,
         losses = losses,
         returns = returns,
         observations = observations,
@@ -1553,6 +1678,12 @@ unpackBucket = function(packed)
         doubtUntil = doubtUntil,
         unmatched = unmatched,
         othersSpent = othersSpent,
+        callCost = callCost,
+        costFrom = costFrom,
+        costReturns = costReturns,
+        costLosses = costLosses,
+        costCalls = costCalls,
+        lastFall = lastFall,
         blockedUntil = blockedUntil,
         isRetryAfter = isRetryAfter,
         blockedAt = blockedAt,

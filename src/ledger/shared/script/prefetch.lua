@@ -48,7 +48,7 @@ local function expire()
     if entry.endsAt <= now and expired < MAX_EXPIRED then
       for _ = 1, entry.count do
         total, bucket.inFlight = total - 1, bucket.inFlight - 1
-        Model.countLost(bucket, now)
+        Model.countLost(bucket, 1, now)
       end
       expired = expired + entry.count
       held[name] = nil
@@ -58,7 +58,9 @@ end
 
 -- Gives this replica up to `wanted` more. Returns their number.
 local function add(wanted)
-  if wanted <= 0 or queue.size > 0 or not Model.mayPrefetch(bucket, now) then return 0 end
+  -- A prefetched lease is one operation, for a call that costs no more.
+  if wanted <= 0 or queue.size > 0 or bucket.callCost ~= 1 then return 0 end
+  if not Model.mayPrefetch(bucket, now) then return 0 end
   local available = Model.available(bucket)
   local max = math.floor((available + total) / DIVISOR)
   local added = math.min(wanted, max - total, available, MAX_GRANTED)
@@ -66,13 +68,13 @@ local function add(wanted)
   local entry = held[me]
   set((entry and entry.count or 0) + added)
   -- They are counted in flight already.
-  Model.granted(bucket, 'regular', 0, now)
+  Model.granted(bucket, 'regular', now)
   return added
 end
 
 -- Asks all replicas to return theirs if nothing else is left to grant.
 local function recall()
-  if total == 0 or Model.regularOffer(bucket, now) == 'regular' then return end
+  if total == 0 or Model.regularOffer(bucket, 1, now) == 'regular' then return end
   for name, entry in pairs(held) do
     if not entry.recalled then
       entry.recalled = true
@@ -88,7 +90,7 @@ local function nextExpiryAt()
   return at
 end
 
--- When the rank-th waiting ticket (from 1) can expect its grant; nil when too little is known.
+-- When the rank-th waiting operation (from 1) can expect its grant; nil when too little is known.
 -- Prefetched leases count as available, since they are returned when tickets wait.
 local function eta(rank)
   if total == 0 then return Model.eta(bucket, rank, now) end

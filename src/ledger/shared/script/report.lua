@@ -32,7 +32,7 @@ local function discardUndeclared()
     local lease = cmsgpack.unpack(all[i + 1])
     if lease.replica == me and not declared[all[i]] then
       endLease(all[i], lease)
-      if not lease.expired then Model.unsent(bucket, lease.kind) end
+      if not lease.expired then Model.unsent(bucket, lease) end
     end
   end
 end
@@ -50,7 +50,7 @@ local function observationsBefore(reported)
 end
 
 -- Applies an entry of `held`: a lease that the replica has and that the state may lack.
-local function hold(id, kind, observation, trusted, age, losses, returns)
+local function hold(id, kind, observation, trusted, cost, age, losses, returns)
   local lease = Leases.find(id)
   if lease then return Leases.confirm(id, lease) end
   dropTicket(id)
@@ -59,11 +59,11 @@ local function hold(id, kind, observation, trusted, age, losses, returns)
   -- Prefetched leases that expired count as spent already. Their answers are still applied.
   if fromPrefetch and not Prefetch.use() then return end
   Leases.add(id, {
-    kind = kind, grantedAt = now - age, observation = observationsBefore(observation),
+    kind = kind, cost = cost, grantedAt = now - age, observation = observationsBefore(observation),
     trusted = trusted, losses = fromPrefetch and losses or bucket.losses, loss = 0,
     returns = fromPrefetch and returns or bucket.returns, recorded = false, replica = me,
   })
-  bucket.inFlight = bucket.inFlight + 1
+  Model.addLease(bucket, cost)
   if kind == 'canary' then bucket.canaryAt = bucket.canaryAt or now - age end
 end
 
@@ -76,7 +76,7 @@ local function toKnownBudget(known, spent)
     reported = known.ago and {
       limit = known.limit, remaining = known.remaining, at = now - known.ago,
       resetAt = known.resetIn and now + known.resetIn, uncertaintyMs = known.uncertainty,
-      periodMs = known.period, stamp = known.stamp,
+      periodMs = known.period, stamp = known.stamp, callCost = known.callCost,
     },
     blockedUntil = known.blockedFor and now + known.blockedFor,
     slots = slots,
@@ -87,6 +87,7 @@ end
 local function toObservation(reported)
   return {
     status = reported.status, limit = reported.limit, remaining = reported.remaining,
+    cost = reported.cost,
     resetAt = reported.resetIn and now + reported.resetIn, basis = 'delay', stamp = reported.stamp,
     sameWithinMs = reported.sameWithin, uncertaintyMs = reported.uncertainty,
     retryAt = reported.retryIn and now + reported.retryIn, receivedAt = now,
@@ -100,7 +101,7 @@ local function random()
 end
 
 -- Applies an entry of `settled`.
-local function settle(id, kind, observation, trusted, outcome, reported, losses, returns, age)
+local function settle(id, kind, observation, trusted, cost, outcome, reported, losses, returns, age)
   -- The state lacks a prefetched lease, unless an earlier step reported it and its reply was lost.
   local lease = (not losses or batch.declares) and Leases.find(id) or nil
   local wasInFlight = lease ~= nil and not lease.expired
@@ -111,7 +112,8 @@ local function settle(id, kind, observation, trusted, outcome, reported, losses,
     -- If a ticket waits in its place, the offer ended before its replica confirmed that it used it.
     if fromPrefetch then wasInFlight = Prefetch.use() else wasInFlight = dropTicket(id) ~= nil end
     lease = {
-      kind = kind, grantedAt = now - (fromPrefetch and age or Model.LEASE_MS), trusted = trusted,
+      kind = kind, cost = cost, grantedAt = now - (fromPrefetch and age or Model.LEASE_MS),
+      trusted = trusted,
       observation = observationsBefore(observation), losses = fromPrefetch and losses or bucket.losses,
       loss = 0, returns = fromPrefetch and returns or bucket.returns, recorded = not wasInFlight,
     }
@@ -120,9 +122,9 @@ local function settle(id, kind, observation, trusted, outcome, reported, losses,
     jitter = reported.random or 0
     Model.answered(bucket, lease, wasInFlight, toObservation(reported), now, random)
   elseif wasInFlight and outcome == 'lost' then
-    Model.lost(bucket, lease.kind, now)
+    Model.lost(bucket, lease, now)
   elseif wasInFlight then
-    Model.unsent(bucket, lease.kind)
+    Model.unsent(bucket, lease)
   end
 end
 

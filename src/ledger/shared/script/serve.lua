@@ -12,6 +12,18 @@ local offer, findReplica = Model.offer, Replicas.find
 local granted, shed = {}, {}
 local grantsLeft = MAX_GRANTED - math.floor(#batch.tickets / 3)
 local dropped = 0
+-- Whether the next ticket waits for the budget, and not for a socket.
+local waitsForBudget = false
+
+-- How many operations a ticket costs.
+local function costOf(ticket)
+  return ticket.cost or bucket.callCost
+end
+
+-- How many operations all waiting tickets cost.
+local function operationsWaiting()
+  return (queue.size + queue.extra) * bucket.callCost
+end
 
 -- Grants a ticket; `kind` is what the model offers.
 local function grantNow(id, ticket, kind)
@@ -19,13 +31,14 @@ local function grantNow(id, ticket, kind)
   local replica = findReplica(ticket.replica)
   replica.free, replica.dirty = replica.free - 1, true
   local lease = {
-    kind = kind, grantedAt = now, observation = bucket.observations, losses = bucket.losses,
+    kind = kind, cost = costOf(ticket), grantedAt = now, observation = bucket.observations, losses = bucket.losses,
     returns = bucket.returns, trusted = Model.trustsClock(bucket, now), loss = 0, recorded = false,
     replica = ticket.replica,
   }
   Leases.add(id, lease)
-  Model.granted(bucket, kind, 1, now)
-  local entry = { id, lease.kind, lease.observation, lease.trusted }
+  Model.addLease(bucket, lease.cost)
+  Model.granted(bucket, kind, now)
+  local entry = { id, lease.kind, lease.observation, lease.trusted, lease.cost }
   if ticket.replica == me then
     table.insert(granted, entry)
   else
@@ -73,25 +86,11 @@ local function nextTicket()
   return nil
 end
 
--- Grants waiting tickets in the fair order, as many as the bucket, the sockets and the bounds allow.
-local function serve()
-  while queue.size > 0 and grantsLeft > 0 do
-    local kind = offer(bucket, now)
-    if not kind then break end
-    local id, ticket = nextTicket()
-    if not id then break end
-    FairQueue.takeItem(queue, ticket)
-    grantNow(id, ticket, kind)
-  end
-end
-
--- Sheds the last ticket of the longest flow, since the queue is full.
-local function shedLast()
-  local ticket = queue:last()
-  local at = Prefetch.eta(queue.size) or now
+-- Removes a waiting ticket, and reports to its replica why.
+local function shedWaiting(ticket, code, waitMs)
   FairQueue.removeItem(queue, ticket)
   if isDead(ticket) then return end
-  local entry = { ticket.id, 'queue-full', math.max(0, at - now) }
+  local entry = { ticket.id, code, math.max(0, waitMs) }
   if ticket.replica == me then
     table.insert(shed, entry)
   else
@@ -101,18 +100,47 @@ local function shedLast()
   end
 end
 
+-- Grants waiting tickets in the fair order, as many as the bucket, the sockets and the bounds allow.
+local function serve()
+  waitsForBudget = false
+  while queue.size > 0 and grantsLeft > 0 do
+    waitsForBudget = not offer(bucket, 1, now)
+    if waitsForBudget then break end
+    local id, ticket = nextTicket()
+    if not id then break end
+    local cost = costOf(ticket)
+    local kind = offer(bucket, cost, now)
+    if Model.isTooCostly(bucket, cost) and dropped < MAX_DROPPED then
+      dropped = dropped + 1
+      shedWaiting(ticket, 'cost-too-high', 0)
+    elseif kind then
+      FairQueue.takeItem(queue, ticket)
+      grantNow(id, ticket, kind)
+    else
+      waitsForBudget = true
+      break
+    end
+  end
+end
+
+-- Sheds the last ticket of the longest flow, since the queue is full.
+local function shedLast()
+  shedWaiting(queue:last(), 'queue-full', (Prefetch.eta(operationsWaiting()) or now) - now)
+end
+
 -- How long a ticket would have to wait, if that is beyond its deadline; else nil.
 local function tooLong(ticket)
   if ticket.deadlineAt <= now then return 0 end
-  local last = Prefetch.eta(queue.size + 1)
+  local cost = costOf(ticket)
+  local last = Prefetch.eta(operationsWaiting() + cost)
   if not last or last <= ticket.deadlineAt then return nil end
   local ahead = FairQueue.operationsAhead(queue, ticket)
-  local at = ahead and Prefetch.eta(ahead + 1)
+  local at = ahead and Prefetch.eta(ahead * bucket.callCost + cost)
   return at and at > ticket.deadlineAt and at - now or nil
 end
 
 -- Applies an entry of `tickets`: grants it at once, queues it, or sheds it.
-local function arrive(id, owner, caller, priority, weight, age, waits, how)
+local function arrive(id, owner, caller, priority, weight, age, waits, how, cost)
   if Leases.find(id) then return end
   local known = queue.size > 0 and queue:find(id)
   if known then
@@ -123,10 +151,14 @@ local function arrive(id, owner, caller, priority, weight, age, waits, how)
   local ticket = {
     id = id, owner = owner, caller = caller, priority = priority, weight = weight, arrivedAt = now - age,
     deadlineAt = now + waits, paid = how == 'again' or how == 'kept-again', replica = me,
-    epoch = batch.epoch,
+    epoch = batch.epoch, cost = cost,
   }
+  if Model.isTooCostly(bucket, costOf(ticket)) then
+    table.insert(shed, { id, 'cost-too-high', 0 })
+    return
+  end
   local isFree = queue.size == 0 and mine.free > 0 and grantsLeft > 0
-  local kind = isFree and offer(bucket, now)
+  local kind = isFree and offer(bucket, costOf(ticket), now)
   if kind then return grantNow(id, ticket, kind) end
   local isNew = how == 'new' or how == 'again'
   local waitMs = isNew and tooLong(ticket) or nil
@@ -146,7 +178,7 @@ local function repeatOffers()
     if replica == me then
       local lease = Leases.find(id)
       Leases.confirm(id, lease)
-      table.insert(granted, { id, lease.kind, lease.observation, lease.trusted })
+      table.insert(granted, { id, lease.kind, lease.observation, lease.trusted, lease.cost })
     end
   end
 end
@@ -159,12 +191,17 @@ local function endOffers()
     local id = string.match(member, '%z(.*)$')
     local lease = Leases.find(id)
     endLease(id, lease)
-    Model.unsent(bucket, lease.kind)
+    Model.unsent(bucket, lease)
     lease.ticket.id, lease.ticket.paid = id, true
     FairQueue.addItem(queue, lease.ticket)
     local replica = findReplica(lease.replica)
     if replica then replica.free, replica.dirty = 0, true end
   end
+end
+
+-- Whether the tickets wait for the budget, and not for a socket.
+local function waits()
+  return waitsForBudget or not offer(bucket, 1, now)
 end
 
 -- Whether a bound ended the step before all tickets were served.
@@ -174,5 +211,5 @@ end
 
 return {
   granted = granted, shed = shed, serve = serve, arrive = arrive, repeatOffers = repeatOffers,
-  endOffers = endOffers, isUnfinished = isUnfinished,
+  endOffers = endOffers, operationsWaiting = operationsWaiting, waitsForBudget = waits, isUnfinished = isUnfinished,
 }

@@ -20,19 +20,19 @@
 --   known     with declares: { limit, remaining, resetIn, ago, uncertainty, stamp, period,
 --             blockedFor, slots = all of its own, since = those that the lineage lacks },
 --             slots being [[in, count], …]; may be absent
---   held      [[id, kind, observation, trusted, age, losses, returns], …]: leases that it declares,
+--   held      [[id, kind, observation, trusted, cost, age, losses, returns], …]: leases that it declares,
 --             that were offered to it and that it confirms, or, with the last two, that it
 --             prefetched and uses
---   settled   [[id, kind, observation, trusted, 'answered' | 'unsent' | 'lost', observation,
+--   settled   [[id, kind, observation, trusted, cost, 'answered' | 'unsent' | 'lost', observation,
 --             losses, returns, age], …], the last three for prefetched leases
 --   stock     how many prefetched leases it has, with those that it used and that no step reports
 --   wants     how many more of them it requests
 --   gone      [id, …]: tickets that no longer wait
---   tickets   [[id, owner, caller, priority, weight, age, waits, how], …]
+--   tickets   [[id, owner, caller, priority, weight, age, waits, how, cost], …]
 --             how: 'new', 'again' for a retry, or 'kept', 'kept-again' for one that waited already
 -- ARGV[2]: the prefix of the names of the replicas' channels
 --
--- Returns: JSON, { status = 'ok', lineage, revision, granted = [[id, kind, observation, trusted]],
+-- Returns: JSON, { status = 'ok', lineage, revision, granted = [[id, kind, observation, trusted, cost]],
 --   shed = [[id, code, retryIn]], wakeIn, free, numbers, declare, recall, stock = [added,
 --   observation, trusted, losses, returns] }. A step with another status has changed nothing:
 --   'stale'    a later step of this replica ran before this one
@@ -110,11 +110,11 @@ end
 local wakeAt
 if queue.size > 0 and Serve.isUnfinished() then wakeAt = now
 -- If the bucket offers a grant, only a socket is missing, and a replica reports when one is free.
-elseif queue.size > 0 and not Model.offer(bucket, now) then
+elseif queue.size > 0 and Serve.waitsForBudget() then
   local _, oldestAt = Leases.oldest()
   wakeAt = math.min(Model.nextWakeAt(bucket, oldestAt, now), Prefetch.nextExpiryAt())
 end
-local lastAt = queue.size > 0 and Prefetch.eta(queue.size) or nil
+local lastAt = queue.size > 0 and Prefetch.eta(Serve.operationsWaiting()) or nil
 StoredSlots.save(bucket.slots)
 local b, isMetered, stock = bucket, bucket.phase == 'metered', state.stocks[me]
 return cjson.encode({
@@ -129,7 +129,7 @@ return cjson.encode({
     blockedFor = b.blockedUntil and b.blockedUntil - now or nil,
     observedAgo = b.observedAt and now - b.observedAt or nil, uncertainty = b.uncertaintyMs,
     period = Model.periodMs(b), stamp = b.stamp,
-    leases = b.inFlight, waiting = queue.size,
+    leases = b.inFlight, waiting = queue.size, callCost = b.callCost,
     etaIn = lastAt and math.max(0, lastAt - now) or nil,
   },
 })

@@ -1,0 +1,59 @@
+import type { Bucket, Lease } from './bucket.ts';
+import { totalLimit } from './share.ts';
+import { holdOthers } from './trials.ts';
+
+/** How many single calls may measure the cost of a call before the others follow. */
+const MAX_MEASURED = 3;
+/** More, or more than the limit divided by {@link LEAST_CALLS}, is hardly the cost of one call. */
+const MAX_PLAUSIBLE = 100;
+const LEAST_CALLS = 4;
+
+/*
+ * How many operations a call costs that does not state it. The cost follows from how much `remaining`
+ * falls by own calls. Other consumers make it fall as well, so the evidence for a higher cost is strict:
+ * two single calls, one after the other, by which it fell by the same number. Any lower number per call
+ * is evidence for a lower cost.
+ *
+ * The first answer often shows at once that more was spent than one operation. Then up to two further
+ * requests go alone, so that the cost is known before a burst.
+ */
+
+/** Learns from the answer to `lease`, which the API did not refuse. */
+export function learnCost(bucket: Bucket, lease: Lease, now: number): void {
+  // Other replicas spend the same budget, so nothing follows from its fall.
+  if (bucket.share !== undefined) return;
+  if (bucket.observations === 1) {
+    bucket.lastFall = totalLimit(bucket) - bucket.reportedRemaining;
+  } else {
+    countCall(bucket, lease);
+  }
+  if (bucket.inFlight > 0) return;
+  const fall = bucket.lastFall ?? 0;
+  const most = Math.min(MAX_PLAUSIBLE, bucket.limit / LEAST_CALLS);
+  const isPlausible = fall > bucket.callCost && fall <= most;
+  if (isPlausible && bucket.observations < MAX_MEASURED) holdOthers(bucket, now);
+  startMeasuring(bucket);
+}
+
+/** Counts an accepted call, and learns from it if no other is in flight. */
+function countCall(bucket: Bucket, { cost }: Lease): void {
+  const { callCost, costFrom, reportedRemaining } = bucket;
+  bucket.costCalls++;
+  if (cost !== callCost) bucket.costFrom = undefined;
+  if (bucket.inFlight > 0 || costFrom === undefined || cost !== callCost) return;
+  if (bucket.returns !== bucket.costReturns || bucket.losses !== bucket.costLosses) return;
+  const fall = (costFrom - reportedRemaining) / bucket.costCalls;
+  if (fall < callCost) {
+    bucket.callCost = Math.max(1, Math.floor(fall));
+  } else if (bucket.costCalls === 1 && fall === bucket.lastFall && fall === Math.floor(fall)) {
+    bucket.callCost = fall;
+  }
+  if (bucket.costCalls === 1) bucket.lastFall = fall;
+}
+
+function startMeasuring(bucket: Bucket): void {
+  bucket.costFrom = bucket.reportedRemaining;
+  bucket.costReturns = bucket.returns;
+  bucket.costLosses = bucket.losses;
+  bucket.costCalls = 0;
+}

@@ -1,0 +1,41 @@
+/** How many operations the requests of a class cost. */
+export type CostRule = number | BodyCost;
+
+/** A cost that the JSON body of the request states. */
+export interface BodyCost {
+  /** A JSON pointer (RFC 6901) to a number, or to a list whose length counts. */
+  readonly body: string;
+  /** The cost of a request whose body has no such value, or is too large to be kept. */
+  readonly else: number;
+}
+
+/** More than any API allows in one request. */
+export const MAX_COST = 1_000_000;
+
+/** The cost that a JSON text states; `undefined` when it states none. Never throws. */
+export function costIn(text: string, pointer: string): number | undefined {
+  const value = valueAt(parse(text), pointer);
+  const count = Array.isArray(value) ? value.length : value;
+  return typeof count === 'number' && count >= 0 && count <= MAX_COST
+    ? Math.max(1, Math.ceil(count))
+    : undefined;
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** The value at a JSON pointer. Only own members are looked up. */
+function valueAt(root: unknown, pointer: string): unknown {
+  let value = root;
+  for (const part of pointer.split('/').slice(1)) {
+    const key = part.replaceAll('~1', '/').replaceAll('~0', '~');
+    if (typeof value !== 'object' || value === null || !Object.hasOwn(value, key)) return undefined;
+    value = (value as Record<string, unknown>)[key];
+  }
+  return value;
+}
