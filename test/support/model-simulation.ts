@@ -19,6 +19,10 @@ export interface SimulationOptions {
   /** Operations per window that another consumer of the same credential spends. */
   readonly otherPerWindow?: number;
   readonly maxInFlight?: number;
+  /** The shortest and the longest time that a call takes to the API, and as long again its answer. */
+  readonly oneWayMs?: readonly [least: number, most: number];
+  /** How much earlier or later than the truth the API reports a reset, at most. */
+  readonly jitterMs?: number;
   readonly seed?: number;
   /** Whether the API's answers have a `Date`. Without it, both clocks are assumed to be equal. */
   readonly hasDate?: boolean;
@@ -55,16 +59,23 @@ export interface SimulationResult {
   readonly utilisation: number;
   /** How many of our calls were served in each window, which shows a bucket that stopped. */
   readonly servedByWindow: readonly number[];
+  /**
+   * For each window that ended with nothing left: how long after its reset the next call arrived that
+   * the API served.
+   */
+  readonly lateMs: readonly number[];
+  /** How many of our calls were refused in each window. */
+  readonly throttledByWindow: readonly number[];
 }
 
 /**
- * Simulates a saturated bucket in front of an API, event by event, on a fake clock. Round trips take
- * 40 to 120 ms, and answers arrive out of order.
+ * Simulates a saturated bucket in front of an API, event by event, on a fake clock. Answers arrive out
+ * of order.
  */
 export function simulate(options: SimulationOptions): SimulationResult {
   const { semantics, dialect = {}, limit = 200, periodMs = 60_000, windows = 50 } = options;
   const { skewMs = 0, otherPerWindow = 0, maxInFlight = 64, seed = 1, interfere } = options;
-  const { hasDate = true, change } = options;
+  const { hasDate = true, change, oneWayMs = [20, 60], jitterMs = 0 } = options;
   const clock = new FakeClock({ epochMs: Date.UTC(2026, 0, 1) + 12_345.678 });
   const random = seededRandom(seed);
   const limiter = makeLimiter(semantics, { limit, periodMs });
@@ -73,7 +84,12 @@ export function simulate(options: SimulationOptions): SimulationResult {
   const end = start + windows * periodMs;
   const bucket = new LocalBudget(start);
   const servedByWindow = Array.from({ length: windows }, () => 0);
-  const oneWay = (): number => 20 + 40 * random();
+  const throttledByWindow = Array.from({ length: windows }, () => 0);
+  const lateMs: number[] = [];
+  /** The reset of the window in which nothing is left. */
+  let usedUpUntil: number | undefined;
+  const oneWay = (): number => oneWayMs[0] + (oneWayMs[1] - oneWayMs[0]) * random();
+  const jitter = (): number => (jitterMs === 0 ? 0 : (2 * random() - 1) * jitterMs);
   const apiNow = (): number => clock.wallMs() + skewMs;
   let [inFlight, sent, served, throttled] = [0, 0, 0, 0];
   /** The times at which half of each further budget had been served. */
@@ -84,10 +100,17 @@ export function simulate(options: SimulationOptions): SimulationResult {
     if (++served % limit === limit / 2) halfAt.push(clock.now());
   };
 
-  const countOurs = (): void => {
-    countServed();
+  const countIn = (byWindow: number[]): void => {
     const window = Math.floor((clock.now() - start) / periodMs);
-    servedByWindow[window] = (servedByWindow[window] ?? 0) + 1;
+    byWindow[window] = (byWindow[window] ?? 0) + 1;
+  };
+
+  const countOurs = (verdict: Verdict): void => {
+    if (!verdict.allowed) return countIn(throttledByWindow);
+    countServed();
+    countIn(servedByWindow);
+    if (usedUpUntil !== undefined) lateMs.push(apiNow() - usedUpUntil);
+    usedUpUntil = verdict.remaining === 0 ? verdict.resetAtMs : undefined;
   };
 
   const atTheApi = (lease: LocalLease, sentAt: number, number: number): void => {
@@ -95,10 +118,11 @@ export function simulate(options: SimulationOptions): SimulationResult {
     const interference =
       interfere?.({ number, windowsPassed, limiter, apiNow: apiNow(), random }) ?? {};
     const verdict = interference.uncounted === true ? undefined : limiter.take(apiNow());
-    if (verdict?.allowed === true) countOurs();
+    if (verdict !== undefined) countOurs(verdict);
     const status = interference.status ?? (verdict?.allowed === false ? 429 : 200);
     const dateMs = Math.floor(apiNow() / 1000) * 1000;
-    const reported = verdict && (interference.report?.(verdict) ?? verdict);
+    const noisy = verdict && { ...verdict, resetAtMs: verdict.resetAtMs + jitter() };
+    const reported = noisy && (interference.report?.(noisy) ?? noisy);
     const headers =
       interference.headers ?? (reported ? renderHeaders(reported, apiNow(), dialect) : {});
     clock.after(interference.latencyMs ?? oneWay(), () => {
@@ -146,5 +170,7 @@ export function simulate(options: SimulationOptions): SimulationResult {
     throttledShare: throttled / Math.max(1, sent),
     utilisation: utilisationOf(halfAt, periodMs, end),
     servedByWindow,
+    lateMs,
+    throttledByWindow,
   };
 }
