@@ -14,6 +14,8 @@ import {
   countLost,
   fullRefillAt,
   nextSlotAt,
+  noiseMs,
+  observationsToRemember,
   refillObserved,
   switchBasis,
   toLocal,
@@ -27,13 +29,17 @@ import {
 } from './trials.ts';
 import { limitsInFlight, refusedByUnknownLimit, takenByApi } from './unknown-limit.ts';
 import { keepLastSlots } from './slots.ts';
-import { makeWindowedMax } from './windowed-max.ts';
+import { addToMax, makeWindowedMax } from './windowed-max.ts';
 
 const FIRST_MARGIN_MS = 50;
 /** The factor that narrows the margin. */
 const MARGIN_DECAY = 0.99;
 /** The longest time until a forced canary under a Retry-After: a day. */
 const MAX_FORCED_MS = 86_400_000;
+/** Resets that differ by more than this are not the same reset. */
+const MAX_NOISE_MS = 500;
+/** Less is the inexactness of fractions. */
+const MIN_NOISE_MS = 0.01;
 const MIN_GUESS_MS = 50;
 /** The first guess where other requests are in flight. */
 const WAIT_BESIDE_OTHERS_MS = 250;
@@ -124,29 +130,88 @@ function answeredWithoutHeaders(bucket: Bucket, lease: Lease, status: number, no
  * another order than the API gave them in.
  *
  * An answer to a request that was granted after the newest observation is newer. Otherwise the later
- * reset is newer. Where the resets are the same, the lower `remaining` is newer.
+ * reset is newer, if the counts do not contradict it. An API that computes a reset for each answer
+ * reports the same reset with differences. So where resets differ by little, the lower count is newer,
+ * unless returns explain the counts and no difference was ever found.
  */
 function isNewest(bucket: Bucket, lease: Lease, observation: Observation): boolean {
-  if (bucket.observations === 0 || lease.observation >= bucket.observations) return true;
-  const { resetAt, stamp, remaining = 0, sameWithinMs } = observation;
+  const left = remainingInAll(bucket, lease, observation) - lostSince(bucket, lease);
+  const laterMs = resetLaterMs(bucket, observation);
+  const isAfter = bucket.observations === 0 || lease.observation >= bucket.observations;
+  if (isAfter) learnNoise(bucket, -laterMs - bucket.sameWithinMs);
+  compareToLast(bucket, lease, observation, left);
+  if (isAfter) return true;
+  const known = bucket.share === undefined ? bucket.remaining : bucket.share.totalRemaining;
+  // The coarser of the two limits how far apart reports of the same reset can be.
+  const sameWithinMs = Math.max(observation.sameWithinMs, bucket.sameWithinMs);
+  const farMs = Math.max(sameWithinMs, MAX_NOISE_MS);
+  if (laterMs > farMs) return true;
+  if (laterMs < -farMs) return false;
+  const returned = noiseMs(bucket) > 0 ? 0 : bucket.returns - lease.returns + bucket.doubtful;
+  if (laterMs > sameWithinMs) return left <= known || left - known < returned;
+  return left < known && (laterMs >= -sameWithinMs || known - left >= returned);
+}
+
+/**
+ * Compares an answer to the one before it, with `left` operations. If nothing returned while the two
+ * requests were in flight, their counts show which one the API answered first.
+ */
+function compareToLast(
+  bucket: Bucket,
+  { returns }: Lease,
+  { resetAt, stamp, sameWithinMs }: Observation,
+  left: number,
+): void {
+  const at = stamp ?? resetAt;
+  const { last } = bucket;
+  const isOrdered = returns === bucket.returns && last.returns === returns && bucket.doubtful === 0;
+  if (isOrdered && at !== undefined && last.resetAt !== undefined && left !== last.left) {
+    const laterMs = left < last.left ? at - last.resetAt : last.resetAt - at;
+    learnNoise(bucket, -laterMs - Math.max(sameWithinMs, bucket.sameWithinMs));
+  }
+  last.resetAt = at;
+  last.left = left;
+  last.returns = returns;
+}
+
+/** Learns that two reports of the same reset differed by `ms`, besides rounding and travel time. */
+function learnNoise(bucket: Bucket, ms: number): void {
+  const isNoise = ms > MIN_NOISE_MS && ms <= MAX_NOISE_MS;
+  addToMax(bucket.noiseMs, isNoise ? ms : 0, observationsToRemember(totalLimit(bucket)));
+}
+
+/** Returns what the API reports to remain of the whole budget, with the call that it answers counted. */
+function remainingInAll(
+  bucket: Bucket,
+  { cost }: Lease,
+  { status, remaining = 0 }: Observation,
+): number {
+  const uncounted = bucket.countsBefore && status !== 429 ? cost : 0;
+  return Math.max(0, remaining - uncounted);
+}
+
+/** Returns how many operations were lost that the answer to `lease` may not count. */
+function lostSince(bucket: Bucket, lease: Lease): number {
+  return bucket.losses - lease.losses - lease.loss;
+}
+
+/** Returns by how much the observation's reset is later than the newest one; 0 if it is unknown. */
+function resetLaterMs(bucket: Bucket, { resetAt, stamp }: Observation): number {
   const hasStamps = stamp !== undefined && bucket.stamp !== undefined;
   const at = hasStamps ? stamp : resetAt;
   const newestAt = hasStamps ? bucket.stamp : bucket.reportedResetAt;
-  if (at !== undefined && newestAt !== undefined) {
-    const laterBy = at - newestAt;
-    // The coarser of the two limits how far apart reports of the same reset can be.
-    const toleranceMs = Math.max(sameWithinMs, bucket.sameWithinMs);
-    if (laterBy > toleranceMs) return true;
-    if (laterBy < -toleranceMs) return false;
-  }
-  return remaining < bucket.reportedRemaining;
+  return at === undefined || newestAt === undefined ? 0 : at - newestAt;
 }
 
 /** Applies the newest observation, the answer to `lease`. */
 function observe(bucket: Bucket, lease: Lease, observation: Observation, now: number): void {
-  const { remaining: reported = 0, resetAt, stamp, sameWithinMs, uncertaintyMs } = observation;
+  const { remaining: reported = 0, uncertaintyMs } = observation;
   const isThrottled = observation.status === 429;
   const isFirst = bucket.observations === 0;
+  // No later call has an earlier reset. If it is reported so, the one reported before stands.
+  const earlierMs = -resetLaterMs(bucket, observation);
+  const keepsReset = earlierMs > bucket.sameWithinMs && earlierMs <= MAX_NOISE_MS;
+  const resetAt = keepsReset ? bucket.reportedResetAt : observation.resetAt;
   const limitInAll = Math.max(observation.limit ?? totalLimit(bucket), reported, 1);
   // The answer to a single request in a full budget shows whether it is counted.
   const isAlone = (isFirst || bucket.heldUntil !== undefined) && lease.kind !== 'regular';
@@ -155,11 +220,9 @@ function observe(bucket: Bucket, lease: Lease, observation: Observation, now: nu
     else if (reported === limitInAll - lease.cost) bucket.countsBefore = false;
   }
   const limit = shareOfLimit(bucket, limitInAll);
-  const uncounted = bucket.countsBefore && !isThrottled ? lease.cost : 0;
-  const remainingInAll = Math.max(0, reported - uncounted);
-  // The number may not include operations that were lost while this request was in flight.
-  const lostMeanwhile = bucket.losses - lease.losses - lease.loss;
-  const remaining = Math.max(0, shareOfRemaining(bucket, remainingInAll) - lostMeanwhile);
+  const leftInAll = remainingInAll(bucket, lease, observation);
+  const left = shareOfRemaining(bucket, leftInAll);
+  const remaining = Math.max(0, left - lostSince(bucket, lease));
   // The periods that were observed belong to the limit that the API reported with them.
   if (limit !== bucket.limit) bucket.observedPeriodMs = makeWindowedMax();
   const isOtherLimit = !isFirst && limit !== bucket.limit && remaining > bucket.remaining;
@@ -169,14 +232,16 @@ function observe(bucket: Bucket, lease: Lease, observation: Observation, now: nu
   bucket.observations++;
   bucket.observedAt = now;
   bucket.reportedRemaining = reported;
-  bucket.reportedResetAt = resetAt;
-  bucket.stamp = stamp;
-  bucket.sameWithinMs = sameWithinMs;
+  if (!keepsReset) {
+    bucket.reportedResetAt = resetAt;
+    bucket.stamp = observation.stamp;
+    bucket.sameWithinMs = observation.sameWithinMs;
+  }
   bucket.limit = limit;
   bucket.isLimitStated = bucket.isLimitStated || observation.limit !== undefined;
   bucket.remaining = remaining;
   bucket.uncertaintyMs = uncertaintyMs;
-  shareObserved(bucket, remainingInAll, now, lease.grantedAt);
+  shareObserved(bucket, leftInAll, now, lease.grantedAt);
   bucket.heldUntil = undefined;
   bucket.isCanaryDue = false;
   // A higher `remaining` under another limit is a raised quota, or the budget of another route. A
@@ -186,8 +251,8 @@ function observe(bucket: Bucket, lease: Lease, observation: Observation, now: nu
   const mayLift = !bucket.isRetryAfter || lease.observation >= bucket.blockedObservation;
   if (remaining > 0 && mayLift) bucket.blockedUntil = undefined;
 
-  const spent = limitInAll - remainingInAll;
-  const hasReset = refillObserved(bucket, lease, observation, limitInAll, spent, now);
+  const spent = limitInAll - leftInAll;
+  const hasReset = refillObserved(bucket, lease, resetAt, uncertaintyMs, limitInAll, spent, now);
   if (hasReset || remaining > 0) bucket.canaryWaitMs = UNKNOWN_RESET_WAIT_MS;
   if (hasReset) bucket.canaryDueAt = undefined;
   else scheduleCanary(bucket, now);

@@ -129,6 +129,9 @@ export interface Bucket {
   lastReturnAt: number | undefined;
   /** The safety margin that delays all returns. */
   marginMs: number;
+  /** By how much reports of the same reset differed recently, which delays all returns as well. */
+  noiseMs: WindowedMax;
+  last: LastAnswer;
 
   /** Slots in doubt: it is unknown whether the newest observation counts their return. */
   doubtful: number;
@@ -226,6 +229,15 @@ export interface Share {
   isMeasured: boolean;
 }
 
+/** The last answer that reported a budget, whether it was the newest observation or not. */
+export interface LastAnswer {
+  resetAt: number | undefined;
+  /** What remained after it. */
+  left: number;
+  /** How many slots had returned when its request was granted. */
+  returns: number;
+}
+
 /** How long to wait where no time of return is known: at first, and at most after doubling. */
 export const UNKNOWN_RESET_WAIT_MS = 1000;
 export const MAX_UNKNOWN_RESET_WAIT_MS = 60_000;
@@ -265,6 +277,8 @@ export function makeBucket(now: number): Bucket {
     countedUntil: undefined,
     lastReturnAt: undefined,
     marginMs: 0,
+    noiseMs: makeWindowedMax(),
+    last: { resetAt: undefined, left: 0, returns: 0 },
     doubtful: 0,
     doubtFrom: undefined,
     doubtUntil: undefined,

@@ -2,6 +2,7 @@ import type { Bucket } from './bucket.ts';
 import {
   available,
   checkAt,
+  delayMs,
   fromLocal,
   fullRefillAt,
   paceMs,
@@ -39,7 +40,8 @@ function etaUnblocked(bucket: Bucket, rank: number, now: number): number | undef
  * first the slots, then `limit` operations at each reset. `undefined` when too little is known.
  */
 function nthReturnAt(bucket: Bucket, n: number, limit: number): number | undefined {
-  const { slots, marginMs } = bucket;
+  const { slots } = bucket;
+  const delay = delayMs(bucket);
   const refillAt = fullRefillAt(bucket);
   const check = checkAt(bucket);
   const uncounted = check === Infinity ? 0 : uncountedSlots(bucket);
@@ -49,9 +51,9 @@ function nthReturnAt(bucket: Bucket, n: number, limit: number): number | undefin
   const beforeReset =
     refillAt === Infinity
       ? slots.size
-      : countSlotsBefore(slots, fromLocal(bucket, refillAt - marginMs));
+      : countSlotsBefore(slots, fromLocal(bucket, refillAt - delay));
   const slotAt = rank < beforeReset ? nthSlotAt(slots, rank) : undefined;
-  const at = slotAt === undefined ? refillAt : toLocal(bucket, slotAt) + marginMs;
+  const at = slotAt === undefined ? refillAt : toLocal(bucket, slotAt) + delay;
   if (at === Infinity) return undefined;
   if (periods === 0) return at;
   const period = periodMs(bucket);

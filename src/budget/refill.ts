@@ -61,6 +61,17 @@ export function switchBasis(bucket: Bucket, { basis, resetAt }: Observation): vo
   moveSlots(bucket.slots, ms);
   if (bucket.resetAt !== undefined) bucket.resetAt += ms;
   if (bucket.reportedResetAt !== undefined) bucket.reportedResetAt += ms;
+  bucket.last.resetAt = undefined;
+}
+
+/** Returns by how much the API's reports of the same reset differ, besides rounding and travel time. */
+export function noiseMs(bucket: Bucket): number {
+  return maxOf(bucket.noiseMs) ?? 0;
+}
+
+/** Returns how long all returns are delayed: by the safety margin, and by the noise of the reports. */
+export function delayMs(bucket: Bucket): number {
+  return bucket.marginMs + noiseMs(bucket);
 }
 
 /** Returns how many operations may be spent now; 0 for a bucket that is not metered. */
@@ -82,13 +93,13 @@ export function paceMs(bucket: Bucket, limit: number): number {
 /** Returns when the next slot returns; `Infinity` when no slot is known. */
 export function nextSlotAt(bucket: Bucket): number {
   const first = bucket.slots.firsts[0];
-  return first === undefined ? Infinity : toLocal(bucket, first) + bucket.marginMs;
+  return first === undefined ? Infinity : toLocal(bucket, first) + delayMs(bucket);
 }
 
 /** Returns when the reset returns the whole limit; `Infinity` when no reset is known. */
 export function fullRefillAt(bucket: Bucket): number {
   const { resetAt } = bucket;
-  return resetAt === undefined ? Infinity : toLocal(bucket, resetAt) + bucket.marginMs;
+  return resetAt === undefined ? Infinity : toLocal(bucket, resetAt) + delayMs(bucket);
 }
 
 /** Returns how many slots are assumed to have returned after the API counted. */
@@ -101,11 +112,11 @@ export function uncountedSlots({ doubtful, unmatched, othersSpent }: Bucket): nu
  * another slot returns soon: the answer to the request that spends it shows them as well.
  */
 export function checkAt(bucket: Bucket): number {
-  const { doubtFrom, doubtUntil, marginMs } = bucket;
+  const { doubtFrom, doubtUntil } = bucket;
   if (doubtFrom === undefined || doubtUntil === undefined || uncountedSlots(bucket) === 0) {
     return Infinity;
   }
-  const at = doubtUntil + marginMs;
+  const at = doubtUntil + delayMs(bucket);
   const nextReturnAt = Math.min(nextSlotAt(bucket), fullRefillAt(bucket));
   return nextReturnAt - at > doubtUntil - doubtFrom ? at : Infinity;
 }
@@ -229,7 +240,8 @@ function refillByReset(bucket: Bucket, at: number): void {
 export function refillObserved(
   bucket: Bucket,
   lease: Lease,
-  { resetAt, uncertaintyMs }: Observation,
+  resetAt: number | undefined,
+  uncertaintyMs: number,
   totalLimit: number,
   spent: number,
   now: number,

@@ -28,17 +28,84 @@ answeredWithoutHeaders = function(bucket, lease, status, now)
     end
 end,
 isNewest = function(bucket, lease, observation)
-    if bucket.observations == 0 or lease.observation >= bucket.observations then
+    local left = Model.remainingInAll(bucket, lease, observation) - Model.lostSince(bucket, lease)
+    local laterMs = Model.resetLaterMs(bucket, observation)
+    local isAfter = bucket.observations == 0 or lease.observation >= bucket.observations
+    if isAfter then
+        Model.learnNoise(bucket, -laterMs - bucket.sameWithinMs)
+    end
+    Model.compareToLast(bucket, lease, observation, left)
+    if isAfter then
         return true
     end
-    local ____observation_1 = observation
-    local resetAt = ____observation_1.resetAt
-    local stamp = ____observation_1.stamp
-    local remaining = ____observation_1.remaining
+    local known = bucket.share == nil and bucket.remaining or bucket.share.totalRemaining
+    local sameWithinMs = math.max(observation.sameWithinMs, bucket.sameWithinMs)
+    local farMs = math.max(sameWithinMs, 500)
+    if laterMs > farMs then
+        return true
+    end
+    if laterMs < -farMs then
+        return false
+    end
+    local returned = Model.noiseMs(bucket) > 0 and 0 or bucket.returns - lease.returns + bucket.doubtful
+    if laterMs > sameWithinMs then
+        return left <= known or left - known < returned
+    end
+    return left < known and (laterMs >= -sameWithinMs or known - left >= returned)
+end,
+compareToLast = function(bucket, ____bindingPattern0, ____bindingPattern1, left)
+    local returns
+    returns = ____bindingPattern0.returns
+    local sameWithinMs
+    local stamp
+    local resetAt
+    resetAt = ____bindingPattern1.resetAt
+    stamp = ____bindingPattern1.stamp
+    sameWithinMs = ____bindingPattern1.sameWithinMs
+    local at = stamp or resetAt
+    local ____bucket_1 = bucket
+    local last = ____bucket_1.last
+    local isOrdered = returns == bucket.returns and last.returns == returns and bucket.doubtful == 0
+    if isOrdered and at ~= nil and last.resetAt ~= nil and left ~= last.left then
+        local laterMs = left < last.left and at - last.resetAt or last.resetAt - at
+        Model.learnNoise(
+            bucket,
+            -laterMs - math.max(sameWithinMs, bucket.sameWithinMs)
+        )
+    end
+    last.resetAt = at
+    last.left = left
+    last.returns = returns
+end,
+learnNoise = function(bucket, ms)
+    local isNoise = ms > 0.01 and ms <= 500
+    Model.addToMax(
+        bucket.noiseMs,
+        isNoise and ms or 0,
+        Model.observationsToRemember(Model.totalLimit(bucket))
+    )
+end,
+remainingInAll = function(bucket, ____bindingPattern0, ____bindingPattern1)
+    local cost
+    cost = ____bindingPattern0.cost
+    local remaining
+    local status
+    status = ____bindingPattern1.status
+    remaining = ____bindingPattern1.remaining
     if remaining == nil then
         remaining = 0
     end
-    local sameWithinMs = ____observation_1.sameWithinMs
+    local uncounted = bucket.countsBefore and status ~= 429 and cost or 0
+    return math.max(0, remaining - uncounted)
+end,
+lostSince = function(bucket, lease)
+    return bucket.losses - lease.losses - lease.loss
+end,
+resetLaterMs = function(bucket, ____bindingPattern0)
+    local stamp
+    local resetAt
+    resetAt = ____bindingPattern0.resetAt
+    stamp = ____bindingPattern0.stamp
     local hasStamps = stamp ~= nil and bucket.stamp ~= nil
     local at = hasStamps and stamp or resetAt
     local ____hasStamps_2
@@ -48,17 +115,7 @@ isNewest = function(bucket, lease, observation)
         ____hasStamps_2 = bucket.reportedResetAt
     end
     local newestAt = ____hasStamps_2
-    if at ~= nil and newestAt ~= nil then
-        local laterBy = at - newestAt
-        local toleranceMs = math.max(sameWithinMs, bucket.sameWithinMs)
-        if laterBy > toleranceMs then
-            return true
-        end
-        if laterBy < -toleranceMs then
-            return false
-        end
-    end
-    return remaining < bucket.reportedRemaining
+    return (at == nil or newestAt == nil) and 0 or at - newestAt
 end,
 observe = function(bucket, lease, observation, now)
     local ____observation_3 = observation
@@ -66,12 +123,18 @@ observe = function(bucket, lease, observation, now)
     if reported == nil then
         reported = 0
     end
-    local resetAt = ____observation_3.resetAt
-    local stamp = ____observation_3.stamp
-    local sameWithinMs = ____observation_3.sameWithinMs
     local uncertaintyMs = ____observation_3.uncertaintyMs
     local isThrottled = observation.status == 429
     local isFirst = bucket.observations == 0
+    local earlierMs = -Model.resetLaterMs(bucket, observation)
+    local keepsReset = earlierMs > bucket.sameWithinMs and earlierMs <= 500
+    local ____keepsReset_4
+    if keepsReset then
+        ____keepsReset_4 = bucket.reportedResetAt
+    else
+        ____keepsReset_4 = observation.resetAt
+    end
+    local resetAt = ____keepsReset_4
     local limitInAll = math.max(
         observation.limit or Model.totalLimit(bucket),
         reported,
@@ -86,12 +149,11 @@ observe = function(bucket, lease, observation, now)
         end
     end
     local limit = Model.shareOfLimit(bucket, limitInAll)
-    local uncounted = bucket.countsBefore and not isThrottled and lease.cost or 0
-    local remainingInAll = math.max(0, reported - uncounted)
-    local lostMeanwhile = bucket.losses - lease.losses - lease.loss
+    local leftInAll = Model.remainingInAll(bucket, lease, observation)
+    local left = Model.shareOfRemaining(bucket, leftInAll)
     local remaining = math.max(
         0,
-        Model.shareOfRemaining(bucket, remainingInAll) - lostMeanwhile
+        left - Model.lostSince(bucket, lease)
     )
     if limit ~= bucket.limit then
         bucket.observedPeriodMs = Model.makeWindowedMax()
@@ -102,14 +164,16 @@ observe = function(bucket, lease, observation, now)
     bucket.observations = bucket.observations + 1
     bucket.observedAt = now
     bucket.reportedRemaining = reported
-    bucket.reportedResetAt = resetAt
-    bucket.stamp = stamp
-    bucket.sameWithinMs = sameWithinMs
+    if not keepsReset then
+        bucket.reportedResetAt = resetAt
+        bucket.stamp = observation.stamp
+        bucket.sameWithinMs = observation.sameWithinMs
+    end
     bucket.limit = limit
     bucket.isLimitStated = bucket.isLimitStated or observation.limit ~= nil
     bucket.remaining = remaining
     bucket.uncertaintyMs = uncertaintyMs
-    Model.shareObserved(bucket, remainingInAll, now, lease.grantedAt)
+    Model.shareObserved(bucket, leftInAll, now, lease.grantedAt)
     bucket.heldUntil = nil
     bucket.isCanaryDue = false
     if isOtherLimit then
@@ -119,11 +183,12 @@ observe = function(bucket, lease, observation, now)
     if remaining > 0 and mayLift then
         bucket.blockedUntil = nil
     end
-    local spent = limitInAll - remainingInAll
+    local spent = limitInAll - leftInAll
     local hasReset = Model.refillObserved(
         bucket,
         lease,
-        observation,
+        resetAt,
+        uncertaintyMs,
         limitInAll,
         spent,
         now
@@ -156,9 +221,9 @@ refused = function(bucket, lease, ____bindingPattern0, now, random)
     local isInstruction = retryAfterAt == nil and remaining == nil and resetAt ~= nil
     local localResetAt = (resetAt or now) - (basis == "instant" and bucket.offsetMs or 0)
     local retryAt = isInstruction and localResetAt or retryAfterAt
-    local ____bucket_4 = bucket
-    local blockedUntil = ____bucket_4.blockedUntil
-    local blockedAt = ____bucket_4.blockedAt
+    local ____bucket_5 = bucket
+    local blockedUntil = ____bucket_5.blockedUntil
+    local blockedAt = ____bucket_5.blockedAt
     local isSameRefusal = blockedUntil ~= nil and blockedAt ~= nil and lease.grantedAt <= blockedAt
     local hasRetryAfter = retryAt ~= nil and retryAt > now
     if lease.kind == "canary" then
@@ -221,10 +286,10 @@ end,
 countCall = function(bucket, ____bindingPattern0)
     local cost
     cost = ____bindingPattern0.cost
-    local ____bucket_5 = bucket
-    local callCost = ____bucket_5.callCost
-    local costFrom = ____bucket_5.costFrom
-    local reportedRemaining = ____bucket_5.reportedRemaining
+    local ____bucket_6 = bucket
+    local callCost = ____bucket_6.callCost
+    local costFrom = ____bucket_6.costFrom
+    local reportedRemaining = ____bucket_6.reportedRemaining
     bucket.costCalls = bucket.costCalls + 1
     if cost ~= callCost then
         bucket.costFrom = nil
@@ -284,9 +349,9 @@ etaUnblocked = function(bucket, rank, now)
     return extraAt < (returnAt or math.huge) and extraAt or returnAt
 end,
 nthReturnAt = function(bucket, n, limit)
-    local ____bucket_8 = bucket
-    local slots = ____bucket_8.slots
-    local marginMs = ____bucket_8.marginMs
+    local ____bucket_9 = bucket
+    local slots = ____bucket_9.slots
+    local delay = Model.delayMs(bucket)
     local refillAt = Model.fullRefillAt(bucket)
     local check = Model.checkAt(bucket)
     local uncounted = check == math.huge and 0 or Model.uncountedSlots(bucket)
@@ -297,16 +362,16 @@ nthReturnAt = function(bucket, n, limit)
     local rank = n - uncounted - periods * limit
     local beforeReset = refillAt == math.huge and slots.size or Model.countSlotsBefore(
         slots,
-        Model.fromLocal(bucket, refillAt - marginMs)
+        Model.fromLocal(bucket, refillAt - delay)
     )
-    local ____temp_9
+    local ____temp_10
     if rank < beforeReset then
-        ____temp_9 = Model.nthSlotAt(slots, rank)
+        ____temp_10 = Model.nthSlotAt(slots, rank)
     else
-        ____temp_9 = nil
+        ____temp_10 = nil
     end
-    local slotAt = ____temp_9
-    local at = slotAt == nil and refillAt or Model.toLocal(bucket, slotAt) + marginMs
+    local slotAt = ____temp_10
+    local at = slotAt == nil and refillAt or Model.toLocal(bucket, slotAt) + delay
     if at == math.huge then
         return nil
     end
@@ -314,18 +379,18 @@ nthReturnAt = function(bucket, n, limit)
         return at
     end
     local period = Model.periodMs(bucket)
-    local ____temp_10
+    local ____temp_11
     if period == nil then
-        ____temp_10 = nil
+        ____temp_11 = nil
     else
-        ____temp_10 = at + periods * period
+        ____temp_11 = at + periods * period
     end
-    return ____temp_10
+    return ____temp_11
 end,
 regularOffer = function(bucket, cost, now)
-    local ____bucket_11 = bucket
-    local phase = ____bucket_11.phase
-    local inFlight = ____bucket_11.inFlight
+    local ____bucket_12 = bucket
+    local phase = ____bucket_12.phase
+    local inFlight = ____bucket_12.inFlight
     if bucket.blockedUntil ~= nil then
         return nil
     end
@@ -409,6 +474,13 @@ switchBasis = function(bucket, ____bindingPattern0)
     if bucket.reportedResetAt ~= nil then
         bucket.reportedResetAt = bucket.reportedResetAt + ms
     end
+    bucket.last.resetAt = nil
+end,
+noiseMs = function(bucket)
+    return Model.maxOf(bucket.noiseMs) or 0
+end,
+delayMs = function(bucket)
+    return bucket.marginMs + Model.noiseMs(bucket)
 end,
 available = function(bucket)
     return bucket.phase == "metered" and Model.ownRemaining(bucket) - Model.operationsInFlight(bucket) or 0
@@ -426,12 +498,12 @@ paceMs = function(bucket, limit)
 end,
 nextSlotAt = function(bucket)
     local first = bucket.slots.firsts[1]
-    return first == nil and math.huge or Model.toLocal(bucket, first) + bucket.marginMs
+    return first == nil and math.huge or Model.toLocal(bucket, first) + Model.delayMs(bucket)
 end,
 fullRefillAt = function(bucket)
-    local ____bucket_19 = bucket
-    local resetAt = ____bucket_19.resetAt
-    return resetAt == nil and math.huge or Model.toLocal(bucket, resetAt) + bucket.marginMs
+    local ____bucket_20 = bucket
+    local resetAt = ____bucket_20.resetAt
+    return resetAt == nil and math.huge or Model.toLocal(bucket, resetAt) + Model.delayMs(bucket)
 end,
 uncountedSlots = function(____bindingPattern0)
     local othersSpent
@@ -449,14 +521,13 @@ uncountedSlots = function(____bindingPattern0)
     )
 end,
 checkAt = function(bucket)
-    local ____bucket_20 = bucket
-    local doubtFrom = ____bucket_20.doubtFrom
-    local doubtUntil = ____bucket_20.doubtUntil
-    local marginMs = ____bucket_20.marginMs
+    local ____bucket_21 = bucket
+    local doubtFrom = ____bucket_21.doubtFrom
+    local doubtUntil = ____bucket_21.doubtUntil
     if doubtFrom == nil or doubtUntil == nil or Model.uncountedSlots(bucket) == 0 then
         return math.huge
     end
-    local at = doubtUntil + marginMs
+    local at = doubtUntil + Model.delayMs(bucket)
     local nextReturnAt = math.min(
         Model.nextSlotAt(bucket),
         Model.fullRefillAt(bucket)
@@ -485,12 +556,12 @@ countLost = function(bucket, cost, now)
     end
     bucket.remaining = math.max(0, bucket.remaining - cost)
     if bucket.share ~= nil then
-        local ____bucket_share_21, ____totalRemaining_22 = bucket.share, "totalRemaining"
-        ____bucket_share_21[____totalRemaining_22] = ____bucket_share_21[____totalRemaining_22] - cost
+        local ____bucket_share_22, ____totalRemaining_23 = bucket.share, "totalRemaining"
+        ____bucket_share_22[____totalRemaining_23] = ____bucket_share_22[____totalRemaining_23] - cost
     end
-    local ____bucket_23 = bucket
-    local resetAt = ____bucket_23.resetAt
-    local configuredPeriodMs = ____bucket_23.configuredPeriodMs
+    local ____bucket_24 = bucket
+    local resetAt = ____bucket_24.resetAt
+    local configuredPeriodMs = ____bucket_24.configuredPeriodMs
     local hasReturnTime = resetAt ~= nil or configuredPeriodMs ~= nil
     if hasReturnTime then
         local periodFromNow = Model.fromLocal(
@@ -515,9 +586,9 @@ countLost = function(bucket, cost, now)
     return hasReturnTime
 end,
 advanceShare = function(bucket, share, now)
-    local ____share_24 = share
-    local reservedUntil = ____share_24.reservedUntil
-    local observedAt = ____share_24.observedAt
+    local ____share_25 = share
+    local reservedUntil = ____share_25.reservedUntil
+    local observedAt = ____share_25.observedAt
     if reservedUntil ~= nil and reservedUntil <= now then
         share.reservedUntil = nil
     end
@@ -551,17 +622,17 @@ applyReturns = function(bucket, ____until, included)
                 bucket.returns = bucket.returns + count
                 bucket.remaining = math.min(bucket.limit, bucket.remaining + count)
                 if bucket.share ~= nil then
-                    local ____bucket_share_25, ____totalRemaining_26 = bucket.share, "totalRemaining"
-                    ____bucket_share_25[____totalRemaining_26] = ____bucket_share_25[____totalRemaining_26] + count
+                    local ____bucket_share_26, ____totalRemaining_27 = bucket.share, "totalRemaining"
+                    ____bucket_share_26[____totalRemaining_27] = ____bucket_share_26[____totalRemaining_27] + count
                 end
             end
         end
     end
 end,
 refillByReset = function(bucket, at)
-    local ____bucket_27 = bucket
-    local slots = ____bucket_27.slots
-    local resetAt = ____bucket_27.resetAt
+    local ____bucket_28 = bucket
+    local slots = ____bucket_28.slots
+    local resetAt = ____bucket_28.resetAt
     bucket.returns = bucket.returns + slots.size
     if resetAt ~= nil then
         Model.takeSlotsUntil(slots, resetAt)
@@ -580,13 +651,9 @@ refillByReset = function(bucket, at)
     bucket.isCanaryDue = Model.available(bucket) <= 0
     Model.holdOthers(bucket, at)
 end,
-refillObserved = function(bucket, lease, ____bindingPattern0, totalLimit, spent, now)
-    local uncertaintyMs
-    local resetAt
-    resetAt = ____bindingPattern0.resetAt
-    uncertaintyMs = ____bindingPattern0.uncertaintyMs
-    local ____bucket_28 = bucket
-    local slots = ____bucket_28.slots
+refillObserved = function(bucket, lease, resetAt, uncertaintyMs, totalLimit, spent, now)
+    local ____bucket_29 = bucket
+    local slots = ____bucket_29.slots
     local countedAt = math.max(lease.grantedAt, now - 1000)
     local countedUntil = now + uncertaintyMs
     local alreadyCounted = Model.takeSlotsUntil(
@@ -613,14 +680,14 @@ refillObserved = function(bucket, lease, ____bindingPattern0, totalLimit, spent,
     Model.addToMax(bucket.othersSpent, byOthers, span)
     bucket.countedUntil = countedUntil
     local localAt = resetAt == nil and now or Model.toLocal(bucket, resetAt)
-    local ____bucket_30 = bucket
-    local ____temp_29
+    local ____bucket_31 = bucket
+    local ____temp_30
     if localAt > now then
-        ____temp_29 = resetAt
+        ____temp_30 = resetAt
     else
-        ____temp_29 = nil
+        ____temp_30 = nil
     end
-    ____bucket_30.resetAt = ____temp_29
+    ____bucket_31.resetAt = ____temp_30
     if bucket.resetAt == nil then
         return false
     end
@@ -672,15 +739,15 @@ operationsInFlight = function(____bindingPattern0)
     return inFlight + extraInFlight
 end,
 maxSlots = function(bucket)
-    local ____bucket_32 = bucket
-    local share = ____bucket_32.share
-    local limit = ____bucket_32.limit
-    local remaining = ____bucket_32.remaining
+    local ____bucket_33 = bucket
+    local share = ____bucket_33.share
+    local limit = ____bucket_33.limit
+    local remaining = ____bucket_33.remaining
     return share == nil and limit - remaining or Model.totalLimit(bucket)
 end,
 startSpending = function(bucket, now)
-    local ____bucket_33 = bucket
-    local share = ____bucket_33.share
+    local ____bucket_34 = bucket
+    local share = ____bucket_34.share
     if share == nil then
         return
     end
@@ -692,9 +759,9 @@ startSpending = function(bucket, now)
     end
 end,
 shareGranted = function(bucket, own, paceMs, now)
-    local ____bucket_34 = bucket
-    local share = ____bucket_34.share
-    local limit = ____bucket_34.limit
+    local ____bucket_35 = bucket
+    local share = ____bucket_35.share
+    local limit = ____bucket_35.limit
     if share == nil then
         return
     end
@@ -707,9 +774,9 @@ shareGranted = function(bucket, own, paceMs, now)
     share.reclaimAt = math.max(share.borrowAt, now + paceMs * share.replicas)
 end,
 nextExtraAt = function(bucket, cost)
-    local ____bucket_35 = bucket
-    local share = ____bucket_35.share
-    local inFlight = ____bucket_35.inFlight
+    local ____bucket_36 = bucket
+    local share = ____bucket_36.share
+    local inFlight = ____bucket_36.inFlight
     if share == nil then
         return math.huge
     end
@@ -720,13 +787,13 @@ nextExtraAt = function(bucket, cost)
     return remaining >= cost and not Model.isShareUsedUp(bucket) and share.reclaimAt or math.huge
 end,
 nthExtraAt = function(bucket, ahead, paceMs)
-    local ____bucket_36 = bucket
-    local share = ____bucket_36.share
+    local ____bucket_37 = bucket
+    local share = ____bucket_37.share
     if share == nil then
         return math.huge
     end
-    local ____share_37 = share
-    local replicas = ____share_37.replicas
+    local ____share_38 = share
+    local replicas = ____share_38.replicas
     local remaining = share.totalRemaining - Model.operationsInFlight(bucket)
     if ahead >= (Model.isShareUsedUp(bucket) and remaining - replicas + 1 or remaining) then
         return math.huge
@@ -760,8 +827,8 @@ makeSlots = function()
     }
 end,
 addSlots = function(slots, at, count, spanMs)
-    local ____slots_38 = slots
-    local chunks = ____slots_38.chunks
+    local ____slots_39 = slots
+    local chunks = ____slots_39.chunks
     local grain = spanMs / 1024
     local isCrowded = #chunks > 12
     local time = isCrowded and grain > 0 and math.ceil(at / grain) * grain or at
@@ -771,10 +838,10 @@ addSlots = function(slots, at, count, spanMs)
     end
 end,
 addEntry = function(slots, time, count)
-    local ____slots_39 = slots
-    local chunks = ____slots_39.chunks
-    local firsts = ____slots_39.firsts
-    local totals = ____slots_39.totals
+    local ____slots_40 = slots
+    local chunks = ____slots_40.chunks
+    local firsts = ____slots_40.firsts
+    local totals = ____slots_40.totals
     slots.lastAt = slots.size == 0 and time or math.max(slots.lastAt, time)
     slots.size = slots.size + count
     slots.isChanged = true
@@ -833,9 +900,9 @@ takeSlotsUntil = function(slots, time)
         if (slots.firsts[2] or math.huge) <= time then
             Model.dropFirstChunk(slots)
         else
-            local Model_chunkAt_result_40 = Model.chunkAt(slots, 0)
-            local times = Model_chunkAt_result_40.times
-            local counts = Model_chunkAt_result_40.counts
+            local Model_chunkAt_result_41 = Model.chunkAt(slots, 0)
+            local times = Model_chunkAt_result_41.times
+            local counts = Model_chunkAt_result_41.counts
             local taken = 0
             local head = slots.head
             while head < #times and (times[head + 1] or 0) <= time do
@@ -872,9 +939,9 @@ keepLastSlots = function(slots, count)
     end
 end,
 countSlotsBefore = function(slots, time)
-    local ____slots_41 = slots
-    local firsts = ____slots_41.firsts
-    local totals = ____slots_41.totals
+    local ____slots_42 = slots
+    local firsts = ____slots_42.firsts
+    local totals = ____slots_42.totals
     local count = 0
     local place = 0
     while (firsts[place + 1 + 1] or math.huge) <= time do
@@ -884,9 +951,9 @@ countSlotsBefore = function(slots, time)
     if (firsts[place + 1] or math.huge) >= time then
         return count
     end
-    local Model_chunkAt_result_42 = Model.chunkAt(slots, place)
-    local times = Model_chunkAt_result_42.times
-    local counts = Model_chunkAt_result_42.counts
+    local Model_chunkAt_result_43 = Model.chunkAt(slots, place)
+    local times = Model_chunkAt_result_43.times
+    local counts = Model_chunkAt_result_43.counts
     local index = place == 0 and slots.head or 0
     while index < #times and (times[index + 1] or 0) < time do
         count = count + (counts[index + 1] or 0)
@@ -904,9 +971,9 @@ nthSlotAt = function(slots, n)
         left = left - (slots.totals[place + 1] or 0)
         place = place + 1
     end
-    local Model_chunkAt_result_43 = Model.chunkAt(slots, place)
-    local times = Model_chunkAt_result_43.times
-    local counts = Model_chunkAt_result_43.counts
+    local Model_chunkAt_result_44 = Model.chunkAt(slots, place)
+    local times = Model_chunkAt_result_44.times
+    local counts = Model_chunkAt_result_44.counts
     local index = place == 0 and slots.head or 0
     while left >= (counts[index + 1] or math.huge) do
         left = left - (counts[index + 1] or 0)
@@ -947,8 +1014,8 @@ chunkAt = function(slots, place)
     if known ~= nil and type(known) ~= "number" then
         return known
     end
-    local ____slots_44 = slots
-    local read = ____slots_44.read
+    local ____slots_45 = slots
+    local read = ____slots_45.read
     local isStored = known ~= nil and read ~= nil
     local chunk = isStored and read(known) or Model.makeChunk(slots, 0, 0)
     slots.chunks[place + 1] = chunk
@@ -968,19 +1035,19 @@ insertChunk = function(slots, place, time, count)
     Model.insertAt(slots.totals, place, count)
 end,
 cutChunk = function(slots, place, index)
-    local Model_chunkAt_result_45 = Model.chunkAt(slots, place)
-    local times = Model_chunkAt_result_45.times
-    local counts = Model_chunkAt_result_45.counts
+    local Model_chunkAt_result_46 = Model.chunkAt(slots, place)
+    local times = Model_chunkAt_result_46.times
+    local counts = Model_chunkAt_result_46.counts
     Model.insertChunk(slots, place + 1, times[index + 1] or 0, counts[index + 1] or 0)
     local rest = Model.chunkAt(slots, place + 1)
     local total = counts[index + 1] or 0
     do
         local i = index + 1
         while i < #times do
-            local ____rest_times_46 = rest.times
-            ____rest_times_46[#____rest_times_46 + 1] = times[i + 1] or 0
-            local ____rest_counts_47 = rest.counts
-            ____rest_counts_47[#____rest_counts_47 + 1] = counts[i + 1] or 0
+            local ____rest_times_47 = rest.times
+            ____rest_times_47[#____rest_times_47 + 1] = times[i + 1] or 0
+            local ____rest_counts_48 = rest.counts
+            ____rest_counts_48[#____rest_counts_48 + 1] = counts[i + 1] or 0
             total = total + (counts[i + 1] or 0)
             i = i + 1
         end
@@ -1025,13 +1092,13 @@ insertAt = function(list, index, value)
     do
         local i = #list - 1
         while i > index do
-            local ____list_49 = list
-            local ____temp_50 = i + 1
-            local ____list_i_48 = list[i]
-            if ____list_i_48 == nil then
-                ____list_i_48 = value
+            local ____list_50 = list
+            local ____temp_51 = i + 1
+            local ____list_i_49 = list[i]
+            if ____list_i_49 == nil then
+                ____list_i_49 = value
             end
-            ____list_49[____temp_50] = ____list_i_48
+            ____list_50[____temp_51] = ____list_i_49
             i = i - 1
         end
     end
@@ -1053,11 +1120,11 @@ scheduleCanary = function(bucket, now)
     bucket.canaryWaitMs = math.min(bucket.canaryWaitMs * 2, 60000)
 end,
 forcedCanaryAt = function(bucket)
-    local ____bucket_51 = bucket
-    local blockedUntil = ____bucket_51.blockedUntil
-    local isRetryAfter = ____bucket_51.isRetryAfter
-    local forcedAfterMs = ____bucket_51.forcedAfterMs
-    local lastGrantAt = ____bucket_51.lastGrantAt
+    local ____bucket_52 = bucket
+    local blockedUntil = ____bucket_52.blockedUntil
+    local isRetryAfter = ____bucket_52.isRetryAfter
+    local forcedAfterMs = ____bucket_52.forcedAfterMs
+    local lastGrantAt = ____bucket_52.lastGrantAt
     local isUnderRetryAfter = blockedUntil ~= nil and isRetryAfter
     return lastGrantAt + (isUnderRetryAfter and math.max(forcedAfterMs, 3600000) or math.min(forcedAfterMs, 900000))
 end,
@@ -1118,13 +1185,13 @@ refusedByUnknownLimit = function(bucket, lease)
     bucket.taken = 0
 end,
 showsInFlightLimit = function(bucket, lease)
-    local ____bucket_52 = bucket
-    local phase = ____bucket_52.phase
-    local expected = ____bucket_52.expected
-    local taken = ____bucket_52.taken
-    local ceiling = ____bucket_52.ceiling
-    local guesses = ____bucket_52.guesses
-    local blockedAt = ____bucket_52.blockedAt
+    local ____bucket_53 = bucket
+    local phase = ____bucket_53.phase
+    local expected = ____bucket_53.expected
+    local taken = ____bucket_53.taken
+    local ceiling = ____bucket_53.ceiling
+    local guesses = ____bucket_53.guesses
+    local blockedAt = ____bucket_53.blockedAt
     if phase ~= "unmetered" or expected == 0 or taken ~= 1 or ceiling >= 1024 then
         return false
     end
@@ -1280,6 +1347,8 @@ makeBucket = function(now)
         countedUntil = nil,
         lastReturnAt = nil,
         marginMs = 0,
+        noiseMs = Model.makeWindowedMax(),
+        last = {resetAt = nil, left = 0, returns = 0},
         doubtful = 0,
         doubtFrom = nil,
         doubtUntil = nil,
@@ -1312,18 +1381,18 @@ makeBucket = function(now)
     }
 end,
 eta = function(bucket, rank, now)
-    local ____bucket_6 = bucket
-    local blockedUntil = ____bucket_6.blockedUntil
+    local ____bucket_7 = bucket
+    local blockedUntil = ____bucket_7.blockedUntil
     local start = math.max(now, blockedUntil or now)
     local unblockedAt = Model.etaUnblocked(bucket, rank, now)
     if unblockedAt == nil then
-        local ____temp_7
+        local ____temp_8
         if blockedUntil == nil then
-            ____temp_7 = nil
+            ____temp_8 = nil
         else
-            ____temp_7 = start
+            ____temp_8 = start
         end
-        return ____temp_7
+        return ____temp_8
     end
     return math.max(start, unblockedAt)
 end,
@@ -1408,10 +1477,10 @@ nextWakeAt = function(bucket, oldestAt, now)
         Model.nextExtraAt(bucket, 1),
         now
     )
-    local Model_sooner_15 = Model.sooner
-    local ____at_14 = at
-    local ____opt_12 = bucket.share
-    at = Model_sooner_15(____at_14, ____opt_12 and ____opt_12.reservedUntil, now)
+    local Model_sooner_16 = Model.sooner
+    local ____at_15 = at
+    local ____opt_13 = bucket.share
+    at = Model_sooner_16(____at_15, ____opt_13 and ____opt_13.reservedUntil, now)
     at = Model.sooner(at, bucket.canaryDueAt, now)
     if bucket.phase == "unopened" then
         at = Model.sooner(at, bucket.nextFirstAt, now)
@@ -1447,10 +1516,10 @@ restore = function(bucket, ____bindingPattern0, now)
     local at = reported and reported.at
     local isNewer = at ~= nil and at > (bucket.observedAt or -math.huge)
     if reported ~= nil and isNewer then
-        local ____reported_18 = reported
-        local limit = ____reported_18.limit
-        local remaining = ____reported_18.remaining
-        local resetAt = ____reported_18.resetAt
+        local ____reported_19 = reported
+        local limit = ____reported_19.limit
+        local remaining = ____reported_19.remaining
+        local resetAt = ____reported_19.resetAt
         bucket.phase = "metered"
         bucket.hasReportedLimit = true
         bucket.limit = limit
@@ -1504,9 +1573,9 @@ expireLease = function(bucket, lease, now)
     end
 end,
 trustsClock = function(bucket, now)
-    local ____bucket_31 = bucket
-    local lastReturnAt = ____bucket_31.lastReturnAt
-    local uncertaintyMs = ____bucket_31.uncertaintyMs
+    local ____bucket_32 = bucket
+    local lastReturnAt = ____bucket_32.lastReturnAt
+    local uncertaintyMs = ____bucket_32.uncertaintyMs
     if lastReturnAt == nil or Model.available(bucket) <= 0 then
         return false
     end
@@ -1559,6 +1628,8 @@ packBucket = function(bucket)
         bucket.countedUntil,
         bucket.lastReturnAt,
         bucket.marginMs,
+        bucket.noiseMs,
+        bucket.last,
         bucket.doubtful,
         bucket.doubtFrom,
         bucket.doubtUntil,
@@ -1617,6 +1688,8 @@ unpackBucket = function(packed)
         countedUntil,
         lastReturnAt,
         marginMs,
+        noiseMs,
+        last,
         doubtful,
         doubtFrom,
         doubtUntil,
@@ -1673,6 +1746,8 @@ unpackBucket = function(packed)
         countedUntil = countedUntil,
         lastReturnAt = lastReturnAt,
         marginMs = marginMs,
+        noiseMs = noiseMs,
+        last = last,
         doubtful = doubtful,
         doubtFrom = doubtFrom,
         doubtUntil = doubtUntil,
