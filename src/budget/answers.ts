@@ -20,6 +20,13 @@ import {
   switchBasis,
   toLocal,
 } from './refill.ts';
+import {
+  isTest,
+  learnFromRefusal,
+  learnRounding,
+  makeRoundedReset,
+  planTest,
+} from './rounded-reset.ts';
 import { maxSlots, shareObserved, shareOfLimit, shareOfRemaining, totalLimit } from './share.ts';
 import {
   FORCED_UNDER_RETRY_AFTER_MS,
@@ -90,6 +97,12 @@ export function answered(
   const isUnrecorded = (wasInFlight || !lease.recorded) && !isThrottled;
   if (isUnrecorded && resetAt !== undefined && !isResetPast) {
     addCallSlots(bucket, resetAt, lease.cost, now);
+  }
+  if (isRefused && isTest(bucket, lease)) {
+    // It was granted before the known reset, and shows nothing else.
+    learnFromRefusal(bucket, lease, isOtherReset(bucket, observation));
+    refused(bucket, lease, observation, now, random);
+    return;
   }
   if (!isNewest(bucket, lease, observation)) {
     // The newest observation's number includes this call.
@@ -203,6 +216,12 @@ function resetLaterMs(bucket: Bucket, { resetAt, stamp }: Observation): number {
   return at === undefined || newestAt === undefined ? 0 : at - newestAt;
 }
 
+/** Whether the observation's reset is later than the newest one, and not by rounding. */
+function isOtherReset(bucket: Bucket, observation: Observation): boolean {
+  const sameWithinMs = Math.max(bucket.sameWithinMs, observation.sameWithinMs);
+  return resetLaterMs(bucket, observation) > sameWithinMs;
+}
+
 /** Applies the newest observation, the answer to `lease`. */
 function observe(bucket: Bucket, lease: Lease, observation: Observation, now: number): void {
   const { remaining: reported = 0, uncertaintyMs } = observation;
@@ -224,7 +243,13 @@ function observe(bucket: Bucket, lease: Lease, observation: Observation, now: nu
   const left = shareOfRemaining(bucket, leftInAll);
   const remaining = Math.max(0, left - lostSince(bucket, lease));
   // The periods that were observed belong to the limit that the API reported with them.
-  if (limit !== bucket.limit) bucket.observedPeriodMs = makeWindowedMax();
+  if (limit !== bucket.limit) {
+    bucket.observedPeriodMs = makeWindowedMax();
+    bucket.rounded = makeRoundedReset();
+  }
+  const spent = limitInAll - leftInAll;
+  if (isThrottled) bucket.rounded.openedAt = undefined;
+  else learnRounding(bucket, lease, spent, isOtherReset(bucket, observation), now);
   const isOtherLimit = !isFirst && limit !== bucket.limit && remaining > bucket.remaining;
 
   bucket.phase = 'metered';
@@ -251,10 +276,9 @@ function observe(bucket: Bucket, lease: Lease, observation: Observation, now: nu
   const mayLift = !bucket.isRetryAfter || lease.observation >= bucket.blockedObservation;
   if (remaining > 0 && mayLift) bucket.blockedUntil = undefined;
 
-  const spent = limitInAll - leftInAll;
   const hasReset = refillObserved(bucket, lease, resetAt, uncertaintyMs, limitInAll, spent, now);
   if (hasReset || remaining > 0) bucket.canaryWaitMs = UNKNOWN_RESET_WAIT_MS;
-  if (hasReset) bucket.canaryDueAt = undefined;
+  if (hasReset) bucket.canaryDueAt = planTest(bucket);
   else scheduleCanary(bucket, now);
 }
 

@@ -1,4 +1,5 @@
 import type { Basis } from './observation.ts';
+import { makeRoundedReset, type RoundedReset } from './rounded-reset.ts';
 import { makeSlots, type Slots } from './slots.ts';
 import { makeWindowedMax, type WindowedMax } from './windowed-max.ts';
 
@@ -132,6 +133,7 @@ export interface Bucket {
   /** By how much reports of the same reset differed recently, which delays all returns as well. */
   noiseMs: WindowedMax;
   last: LastAnswer;
+  rounded: RoundedReset;
 
   /** Slots in doubt: it is unknown whether the newest observation counts their return. */
   doubtful: number;
@@ -279,6 +281,7 @@ export function makeBucket(now: number): Bucket {
     marginMs: 0,
     noiseMs: makeWindowedMax(),
     last: { resetAt: undefined, left: 0, returns: 0 },
+    rounded: makeRoundedReset(),
     doubtful: 0,
     doubtFrom: undefined,
     doubtUntil: undefined,

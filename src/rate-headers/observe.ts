@@ -31,7 +31,8 @@ export function observe(answer: Answer, offset: OffsetBounds): Observation {
     ...(reading.cost === undefined ? {} : { cost: reading.cost }),
     ...(resetAt === undefined || aheadMs > MAX_AHEAD_MS ? {} : { resetAt }),
     basis,
-    sameWithinMs: basis === 'delay' ? sameWithinMs(reading, reset) + width : 0,
+    sameWithinMs:
+      basis === 'delay' ? sameWithinMs(reading, reset) + width : (reset?.resolutionMs ?? 0),
     ...(retryAfter === undefined ? {} : { retryAt: retryAtOf(retryAfter, receivedAt, offset) }),
     // The API may have rounded up, so the reset may be a step earlier, and latestAt added a step.
     uncertaintyMs: width + 2 * (reset?.resolutionMs ?? 0),

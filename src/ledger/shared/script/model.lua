@@ -117,6 +117,10 @@ resetLaterMs = function(bucket, ____bindingPattern0)
     local newestAt = ____hasStamps_2
     return (at == nil or newestAt == nil) and 0 or at - newestAt
 end,
+isOtherReset = function(bucket, observation)
+    local sameWithinMs = math.max(bucket.sameWithinMs, observation.sameWithinMs)
+    return Model.resetLaterMs(bucket, observation) > sameWithinMs
+end,
 observe = function(bucket, lease, observation, now)
     local ____observation_3 = observation
     local reported = ____observation_3.remaining
@@ -157,6 +161,19 @@ observe = function(bucket, lease, observation, now)
     )
     if limit ~= bucket.limit then
         bucket.observedPeriodMs = Model.makeWindowedMax()
+        bucket.rounded = Model.makeRoundedReset()
+    end
+    local spent = limitInAll - leftInAll
+    if isThrottled then
+        bucket.rounded.openedAt = nil
+    else
+        Model.learnRounding(
+            bucket,
+            lease,
+            spent,
+            Model.isOtherReset(bucket, observation),
+            now
+        )
     end
     local isOtherLimit = not isFirst and limit ~= bucket.limit and remaining > bucket.remaining
     bucket.phase = "metered"
@@ -183,7 +200,6 @@ observe = function(bucket, lease, observation, now)
     if remaining > 0 and mayLift then
         bucket.blockedUntil = nil
     end
-    local spent = limitInAll - leftInAll
     local hasReset = Model.refillObserved(
         bucket,
         lease,
@@ -197,7 +213,7 @@ observe = function(bucket, lease, observation, now)
         bucket.canaryWaitMs = 1000
     end
     if hasReset then
-        bucket.canaryDueAt = nil
+        bucket.canaryDueAt = Model.planTest(bucket)
     else
         Model.scheduleCanary(bucket, now)
     end
@@ -697,6 +713,140 @@ end,
 observationsToRemember = function(limit)
     return math.max(64, 2 * limit)
 end,
+makeRoundedReset = function()
+    return {
+        testAt = nil,
+        openedAt = nil,
+        closedMs = 0,
+        openMs = math.huge,
+        isUneven = false,
+        failures = 0
+    }
+end,
+planTest = function(bucket)
+    bucket.rounded.testAt = Model.nextTestAt(bucket)
+    return bucket.rounded.testAt
+end,
+isTest = function(bucket, ____bindingPattern0)
+    local grantedAt
+    local kind
+    kind = ____bindingPattern0.kind
+    grantedAt = ____bindingPattern0.grantedAt
+    local ____bucket_rounded_33 = bucket.rounded
+    local testAt = ____bucket_rounded_33.testAt
+    local isDue = testAt ~= nil and grantedAt >= testAt and grantedAt < Model.fullRefillAt(bucket)
+    return kind == "canary" and isDue and bucket.remaining == 0
+end,
+nextTestAt = function(bucket)
+    local ____bucket_34 = bucket
+    local resetAt = ____bucket_34.resetAt
+    local sameWithinMs = ____bucket_34.sameWithinMs
+    local uncertaintyMs = ____bucket_34.uncertaintyMs
+    local rounded = ____bucket_34.rounded
+    local slots = ____bucket_34.slots
+    local isRounded = sameWithinMs >= 1000 and uncertaintyMs >= 2 * 1000
+    if resetAt == nil or not isRounded or uncertaintyMs > 5000 then
+        return nil
+    end
+    local isLog = (slots.firsts[1] or math.huge) < resetAt - sameWithinMs
+    if isLog or rounded.failures >= 4 or bucket.share ~= nil then
+        return nil
+    end
+    local latestAt = Model.toLocal(bucket, resetAt)
+    local at = math.huge
+    if not rounded.isUneven and Model.isEven(Model.reportedAt(bucket)) then
+        at = latestAt - sameWithinMs + Model.delayMs(bucket)
+    elseif rounded.openedAt ~= nil then
+        local earliestMs = latestAt - uncertaintyMs - rounded.openedAt
+        local isKnown = rounded.closedMs > earliestMs and rounded.closedMs < earliestMs + uncertaintyMs
+        local closedMs = isKnown and rounded.closedMs or earliestMs
+        local nextMs = (math.floor((closedMs + 1) / 1000) + 1) * 1000
+        local openMs = rounded.openMs > closedMs and rounded.openMs or nextMs
+        at = rounded.openedAt + math.min(openMs, nextMs)
+    end
+    return at < Model.fullRefillAt(bucket) and at or nil
+end,
+learnRounding = function(bucket, lease, spent, isOther, now)
+    local ____bucket_35 = bucket
+    local rounded = ____bucket_35.rounded
+    if Model.isTest(bucket, lease) then
+        if spent > 1 then
+            rounded.failures = 4
+        else
+            rounded.failures = math.max(0, rounded.failures - 0.25)
+        end
+        local ____rounded_36 = rounded
+        local openedAt = ____rounded_36.openedAt
+        if spent == 1 and openedAt ~= nil then
+            rounded.openMs = math.min(rounded.openMs, lease.grantedAt - openedAt)
+        end
+    end
+    if spent == 1 then
+        rounded.openedAt = now
+    elseif isOther then
+        rounded.openedAt = nil
+    end
+end,
+learnFromRefusal = function(bucket, ____bindingPattern0, isOther)
+    local grantedAt
+    grantedAt = ____bindingPattern0.grantedAt
+    local ____bucket_37 = bucket
+    local rounded = ____bucket_37.rounded
+    local resetAt = ____bucket_37.resetAt
+    local sameWithinMs = ____bucket_37.sameWithinMs
+    rounded.failures = rounded.failures + (isOther and 4 or 1)
+    local ____rounded_38 = rounded
+    local openedAt = ____rounded_38.openedAt
+    rounded.testAt = nil
+    rounded.openedAt = nil
+    if resetAt == nil then
+        return
+    end
+    local latestAt = Model.toLocal(bucket, resetAt)
+    if grantedAt >= latestAt - sameWithinMs and Model.isEven(Model.reportedAt(bucket)) then
+        rounded.isUneven = true
+    end
+    if openedAt == nil then
+        return
+    end
+    local sinceMs = grantedAt - openedAt
+    local isKnown = rounded.closedMs < latestAt - openedAt
+    rounded.closedMs = isKnown and math.max(rounded.closedMs, sinceMs) or sinceMs
+    if rounded.openMs <= rounded.closedMs then
+        rounded.openMs = rounded.closedMs + 50
+    end
+end,
+reportedAt = function(____bindingPattern0)
+    local sameWithinMs
+    local reportedResetAt
+    local basis
+    local stamp
+    stamp = ____bindingPattern0.stamp
+    basis = ____bindingPattern0.basis
+    reportedResetAt = ____bindingPattern0.reportedResetAt
+    sameWithinMs = ____bindingPattern0.sameWithinMs
+    local ____stamp_40 = stamp
+    if ____stamp_40 == nil then
+        local ____temp_39
+        if basis == "instant" then
+            ____temp_39 = reportedResetAt
+        else
+            ____temp_39 = nil
+        end
+        ____stamp_40 = ____temp_39
+    end
+    local at = ____stamp_40
+    local ____temp_41
+    if at == nil then
+        ____temp_41 = nil
+    else
+        ____temp_41 = at - sameWithinMs
+    end
+    return ____temp_41
+end,
+isEven = function(at)
+    return at ~= nil and at == math.floor(at / 10000) * 10000
+end,
 shareOfLimit = function(____bindingPattern0, totalLimit)
     local share
     share = ____bindingPattern0.share
@@ -739,15 +889,15 @@ operationsInFlight = function(____bindingPattern0)
     return inFlight + extraInFlight
 end,
 maxSlots = function(bucket)
-    local ____bucket_33 = bucket
-    local share = ____bucket_33.share
-    local limit = ____bucket_33.limit
-    local remaining = ____bucket_33.remaining
+    local ____bucket_42 = bucket
+    local share = ____bucket_42.share
+    local limit = ____bucket_42.limit
+    local remaining = ____bucket_42.remaining
     return share == nil and limit - remaining or Model.totalLimit(bucket)
 end,
 startSpending = function(bucket, now)
-    local ____bucket_34 = bucket
-    local share = ____bucket_34.share
+    local ____bucket_43 = bucket
+    local share = ____bucket_43.share
     if share == nil then
         return
     end
@@ -759,9 +909,9 @@ startSpending = function(bucket, now)
     end
 end,
 shareGranted = function(bucket, own, paceMs, now)
-    local ____bucket_35 = bucket
-    local share = ____bucket_35.share
-    local limit = ____bucket_35.limit
+    local ____bucket_44 = bucket
+    local share = ____bucket_44.share
+    local limit = ____bucket_44.limit
     if share == nil then
         return
     end
@@ -774,9 +924,9 @@ shareGranted = function(bucket, own, paceMs, now)
     share.reclaimAt = math.max(share.borrowAt, now + paceMs * share.replicas)
 end,
 nextExtraAt = function(bucket, cost)
-    local ____bucket_36 = bucket
-    local share = ____bucket_36.share
-    local inFlight = ____bucket_36.inFlight
+    local ____bucket_45 = bucket
+    local share = ____bucket_45.share
+    local inFlight = ____bucket_45.inFlight
     if share == nil then
         return math.huge
     end
@@ -787,13 +937,13 @@ nextExtraAt = function(bucket, cost)
     return remaining >= cost and not Model.isShareUsedUp(bucket) and share.reclaimAt or math.huge
 end,
 nthExtraAt = function(bucket, ahead, paceMs)
-    local ____bucket_37 = bucket
-    local share = ____bucket_37.share
+    local ____bucket_46 = bucket
+    local share = ____bucket_46.share
     if share == nil then
         return math.huge
     end
-    local ____share_38 = share
-    local replicas = ____share_38.replicas
+    local ____share_47 = share
+    local replicas = ____share_47.replicas
     local remaining = share.totalRemaining - Model.operationsInFlight(bucket)
     if ahead >= (Model.isShareUsedUp(bucket) and remaining - replicas + 1 or remaining) then
         return math.huge
@@ -827,8 +977,8 @@ makeSlots = function()
     }
 end,
 addSlots = function(slots, at, count, spanMs)
-    local ____slots_39 = slots
-    local chunks = ____slots_39.chunks
+    local ____slots_48 = slots
+    local chunks = ____slots_48.chunks
     local grain = spanMs / 1024
     local isCrowded = #chunks > 12
     local time = isCrowded and grain > 0 and math.ceil(at / grain) * grain or at
@@ -838,10 +988,10 @@ addSlots = function(slots, at, count, spanMs)
     end
 end,
 addEntry = function(slots, time, count)
-    local ____slots_40 = slots
-    local chunks = ____slots_40.chunks
-    local firsts = ____slots_40.firsts
-    local totals = ____slots_40.totals
+    local ____slots_49 = slots
+    local chunks = ____slots_49.chunks
+    local firsts = ____slots_49.firsts
+    local totals = ____slots_49.totals
     slots.lastAt = slots.size == 0 and time or math.max(slots.lastAt, time)
     slots.size = slots.size + count
     slots.isChanged = true
@@ -900,9 +1050,9 @@ takeSlotsUntil = function(slots, time)
         if (slots.firsts[2] or math.huge) <= time then
             Model.dropFirstChunk(slots)
         else
-            local Model_chunkAt_result_41 = Model.chunkAt(slots, 0)
-            local times = Model_chunkAt_result_41.times
-            local counts = Model_chunkAt_result_41.counts
+            local Model_chunkAt_result_50 = Model.chunkAt(slots, 0)
+            local times = Model_chunkAt_result_50.times
+            local counts = Model_chunkAt_result_50.counts
             local taken = 0
             local head = slots.head
             while head < #times and (times[head + 1] or 0) <= time do
@@ -939,9 +1089,9 @@ keepLastSlots = function(slots, count)
     end
 end,
 countSlotsBefore = function(slots, time)
-    local ____slots_42 = slots
-    local firsts = ____slots_42.firsts
-    local totals = ____slots_42.totals
+    local ____slots_51 = slots
+    local firsts = ____slots_51.firsts
+    local totals = ____slots_51.totals
     local count = 0
     local place = 0
     while (firsts[place + 1 + 1] or math.huge) <= time do
@@ -951,9 +1101,9 @@ countSlotsBefore = function(slots, time)
     if (firsts[place + 1] or math.huge) >= time then
         return count
     end
-    local Model_chunkAt_result_43 = Model.chunkAt(slots, place)
-    local times = Model_chunkAt_result_43.times
-    local counts = Model_chunkAt_result_43.counts
+    local Model_chunkAt_result_52 = Model.chunkAt(slots, place)
+    local times = Model_chunkAt_result_52.times
+    local counts = Model_chunkAt_result_52.counts
     local index = place == 0 and slots.head or 0
     while index < #times and (times[index + 1] or 0) < time do
         count = count + (counts[index + 1] or 0)
@@ -971,9 +1121,9 @@ nthSlotAt = function(slots, n)
         left = left - (slots.totals[place + 1] or 0)
         place = place + 1
     end
-    local Model_chunkAt_result_44 = Model.chunkAt(slots, place)
-    local times = Model_chunkAt_result_44.times
-    local counts = Model_chunkAt_result_44.counts
+    local Model_chunkAt_result_53 = Model.chunkAt(slots, place)
+    local times = Model_chunkAt_result_53.times
+    local counts = Model_chunkAt_result_53.counts
     local index = place == 0 and slots.head or 0
     while left >= (counts[index + 1] or math.huge) do
         left = left - (counts[index + 1] or 0)
@@ -1014,8 +1164,8 @@ chunkAt = function(slots, place)
     if known ~= nil and type(known) ~= "number" then
         return known
     end
-    local ____slots_45 = slots
-    local read = ____slots_45.read
+    local ____slots_54 = slots
+    local read = ____slots_54.read
     local isStored = known ~= nil and read ~= nil
     local chunk = isStored and read(known) or Model.makeChunk(slots, 0, 0)
     slots.chunks[place + 1] = chunk
@@ -1035,19 +1185,19 @@ insertChunk = function(slots, place, time, count)
     Model.insertAt(slots.totals, place, count)
 end,
 cutChunk = function(slots, place, index)
-    local Model_chunkAt_result_46 = Model.chunkAt(slots, place)
-    local times = Model_chunkAt_result_46.times
-    local counts = Model_chunkAt_result_46.counts
+    local Model_chunkAt_result_55 = Model.chunkAt(slots, place)
+    local times = Model_chunkAt_result_55.times
+    local counts = Model_chunkAt_result_55.counts
     Model.insertChunk(slots, place + 1, times[index + 1] or 0, counts[index + 1] or 0)
     local rest = Model.chunkAt(slots, place + 1)
     local total = counts[index + 1] or 0
     do
         local i = index + 1
         while i < #times do
-            local ____rest_times_47 = rest.times
-            ____rest_times_47[#____rest_times_47 + 1] = times[i + 1] or 0
-            local ____rest_counts_48 = rest.counts
-            ____rest_counts_48[#____rest_counts_48 + 1] = counts[i + 1] or 0
+            local ____rest_times_56 = rest.times
+            ____rest_times_56[#____rest_times_56 + 1] = times[i + 1] or 0
+            local ____rest_counts_57 = rest.counts
+            ____rest_counts_57[#____rest_counts_57 + 1] = counts[i + 1] or 0
             total = total + (counts[i + 1] or 0)
             i = i + 1
         end
@@ -1092,13 +1242,13 @@ insertAt = function(list, index, value)
     do
         local i = #list - 1
         while i > index do
-            local ____list_50 = list
-            local ____temp_51 = i + 1
-            local ____list_i_49 = list[i]
-            if ____list_i_49 == nil then
-                ____list_i_49 = value
+            local ____list_59 = list
+            local ____temp_60 = i + 1
+            local ____list_i_58 = list[i]
+            if ____list_i_58 == nil then
+                ____list_i_58 = value
             end
-            ____list_50[____temp_51] = ____list_i_49
+            ____list_59[____temp_60] = ____list_i_58
             i = i - 1
         end
     end
@@ -1120,11 +1270,11 @@ scheduleCanary = function(bucket, now)
     bucket.canaryWaitMs = math.min(bucket.canaryWaitMs * 2, 60000)
 end,
 forcedCanaryAt = function(bucket)
-    local ____bucket_52 = bucket
-    local blockedUntil = ____bucket_52.blockedUntil
-    local isRetryAfter = ____bucket_52.isRetryAfter
-    local forcedAfterMs = ____bucket_52.forcedAfterMs
-    local lastGrantAt = ____bucket_52.lastGrantAt
+    local ____bucket_61 = bucket
+    local blockedUntil = ____bucket_61.blockedUntil
+    local isRetryAfter = ____bucket_61.isRetryAfter
+    local forcedAfterMs = ____bucket_61.forcedAfterMs
+    local lastGrantAt = ____bucket_61.lastGrantAt
     local isUnderRetryAfter = blockedUntil ~= nil and isRetryAfter
     return lastGrantAt + (isUnderRetryAfter and math.max(forcedAfterMs, 3600000) or math.min(forcedAfterMs, 900000))
 end,
@@ -1185,13 +1335,13 @@ refusedByUnknownLimit = function(bucket, lease)
     bucket.taken = 0
 end,
 showsInFlightLimit = function(bucket, lease)
-    local ____bucket_53 = bucket
-    local phase = ____bucket_53.phase
-    local expected = ____bucket_53.expected
-    local taken = ____bucket_53.taken
-    local ceiling = ____bucket_53.ceiling
-    local guesses = ____bucket_53.guesses
-    local blockedAt = ____bucket_53.blockedAt
+    local ____bucket_62 = bucket
+    local phase = ____bucket_62.phase
+    local expected = ____bucket_62.expected
+    local taken = ____bucket_62.taken
+    local ceiling = ____bucket_62.ceiling
+    local guesses = ____bucket_62.guesses
+    local blockedAt = ____bucket_62.blockedAt
     if phase ~= "unmetered" or expected == 0 or taken ~= 1 or ceiling >= 1024 then
         return false
     end
@@ -1289,6 +1439,21 @@ answered = function(bucket, lease, wasInFlight, observation, now, random)
     if isUnrecorded and resetAt ~= nil and not isResetPast then
         Model.addCallSlots(bucket, resetAt, lease.cost, now)
     end
+    if isRefused and Model.isTest(bucket, lease) then
+        Model.learnFromRefusal(
+            bucket,
+            lease,
+            Model.isOtherReset(bucket, observation)
+        )
+        Model.refused(
+            bucket,
+            lease,
+            observation,
+            now,
+            random
+        )
+        return
+    end
     if not Model.isNewest(bucket, lease, observation) then
         bucket.unmatched = bucket.unmatched - lease.cost
         Model.keepLastSlots(
@@ -1349,6 +1514,7 @@ makeBucket = function(now)
         marginMs = 0,
         noiseMs = Model.makeWindowedMax(),
         last = {resetAt = nil, left = 0, returns = 0},
+        rounded = Model.makeRoundedReset(),
         doubtful = 0,
         doubtFrom = nil,
         doubtUntil = nil,
@@ -1630,6 +1796,7 @@ packBucket = function(bucket)
         bucket.marginMs,
         bucket.noiseMs,
         bucket.last,
+        bucket.rounded,
         bucket.doubtful,
         bucket.doubtFrom,
         bucket.doubtUntil,
@@ -1690,6 +1857,7 @@ unpackBucket = function(packed)
         marginMs,
         noiseMs,
         last,
+        rounded,
         doubtful,
         doubtFrom,
         doubtUntil,
@@ -1748,6 +1916,7 @@ unpackBucket = function(packed)
         marginMs = marginMs,
         noiseMs = noiseMs,
         last = last,
+        rounded = rounded,
         doubtful = doubtful,
         doubtFrom = doubtFrom,
         doubtUntil = doubtUntil,
