@@ -5,6 +5,7 @@ import {
   type Lease,
   UNKNOWN_RESET_WAIT_MS,
   MAX_UNKNOWN_RESET_WAIT_MS,
+  makeRoundedReset,
 } from './bucket.ts';
 import { learnCost } from './costs.ts';
 import type { Observation } from './observation.ts';
@@ -20,13 +21,7 @@ import {
   switchBasis,
   toLocal,
 } from './refill.ts';
-import {
-  isTest,
-  learnFromRefusal,
-  learnRounding,
-  makeRoundedReset,
-  planTest,
-} from './rounded-reset.ts';
+import { isTest, learnFromRefusal, learnRounding, planTest } from './rounded-reset.ts';
 import { maxSlots, shareObserved, shareOfLimit, shareOfRemaining, totalLimit } from './share.ts';
 import {
   FORCED_UNDER_RETRY_AFTER_MS,

@@ -1,5 +1,4 @@
 import type { Basis } from './observation.ts';
-import { makeRoundedReset, type RoundedReset } from './rounded-reset.ts';
 import { makeSlots, type Slots } from './slots.ts';
 import { makeWindowedMax, type WindowedMax } from './windowed-max.ts';
 
@@ -240,6 +239,22 @@ export interface LastAnswer {
   returns: number;
 }
 
+/** What a bucket learned of resets that the API reports in whole seconds. */
+export interface RoundedReset {
+  /** When the next test is due; undefined when none is. */
+  testAt: number | undefined;
+  /** When the answer arrived whose request opened the window; undefined when it is not known. */
+  openedAt: number | undefined;
+  /** How long after its opening a window was still closed, at most. */
+  closedMs: number;
+  /** How long after its opening a window was open again, at least. */
+  openMs: number;
+  /** Whether a window did not end at a multiple of ten seconds. */
+  isUneven: boolean;
+  /** Grows with each refused test, and shrinks with each one that was granted. */
+  failures: number;
+}
+
 /** How long to wait where no time of return is known: at first, and at most after doubling. */
 export const UNKNOWN_RESET_WAIT_MS = 1000;
 export const MAX_UNKNOWN_RESET_WAIT_MS = 60_000;
@@ -249,6 +264,17 @@ export const FIRST_REQUEST_WAIT_MS = 1000;
 export const MAX_WINDOW = 1024;
 /** After this long without any grant, a canary is granted in any state. */
 export const FORCED_AFTER_MS = 60_000;
+
+export function makeRoundedReset(): RoundedReset {
+  return {
+    testAt: undefined,
+    openedAt: undefined,
+    closedMs: 0,
+    openMs: Infinity,
+    isUneven: false,
+    failures: 0,
+  };
+}
 
 export function makeBucket(now: number): Bucket {
   return {

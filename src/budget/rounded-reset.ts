@@ -15,41 +15,16 @@ const SUCCESS = 0.25;
 /** Times that differ by less are the same: fractions are inexact. */
 const INEXACT_MS = 1;
 
-/**
- * What a bucket learned of resets that the API reports in whole seconds. Such a reset is up to a second
- * later or earlier than reported, and the model must assume the latest time.
+/*
+ * When a window whose reset the API reports in whole seconds is open again.
  *
- * Two facts make it more exact. Windows have a length of whole seconds; so if a canary opened the
- * window, its reset is a number of seconds after the answer to the canary at the latest. And a window
- * that is aligned to the clock ends exactly at the reported time, which is then a multiple of ten
- * seconds. A canary tests at the earliest such time whether the window has ended. There is one test in
- * a window, and what it shows is remembered.
+ * Such a reset is up to a second later or earlier than reported, and the model must assume the latest
+ * time. Two facts make it more exact. Windows have a length of whole seconds; so if it is known which
+ * request opened the window, its reset is a number of seconds after that request's answer at the latest.
+ * And a window that is aligned to the clock ends exactly at the reported time, which is then a multiple
+ * of ten seconds. At the earliest such time a canary tests whether the window has ended. There is one
+ * test in a window, and what it shows is remembered.
  */
-export interface RoundedReset {
-  /** When the next test is due; undefined when none is. */
-  testAt: number | undefined;
-  /** When the answer arrived whose request opened the window; undefined when it is not known. */
-  openedAt: number | undefined;
-  /** How long after its opening a window was still closed, at most. */
-  closedMs: number;
-  /** How long after its opening a window was open again, at least. */
-  openMs: number;
-  /** Whether a window did not end at a multiple of ten seconds. */
-  isUneven: boolean;
-  /** Grows with each refused test, and shrinks with each one that was granted. */
-  failures: number;
-}
-
-export function makeRoundedReset(): RoundedReset {
-  return {
-    testAt: undefined,
-    openedAt: undefined,
-    closedMs: 0,
-    openMs: Infinity,
-    isUneven: false,
-    failures: 0,
-  };
-}
 
 /** Plans the test of the window whose reset was just observed. Returns when a canary is due for it. */
 export function planTest(bucket: Bucket): number | undefined {

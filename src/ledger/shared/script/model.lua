@@ -279,6 +279,16 @@ refused = function(bucket, lease, ____bindingPattern0, now, random)
         )
     end
 end,
+makeRoundedReset = function()
+    return {
+        testAt = nil,
+        openedAt = nil,
+        closedMs = 0,
+        openMs = math.huge,
+        isUneven = false,
+        failures = 0
+    }
+end,
 learnCost = function(bucket, lease, now)
     if bucket.share ~= nil then
         return
@@ -712,16 +722,6 @@ refillObserved = function(bucket, lease, resetAt, uncertaintyMs, totalLimit, spe
 end,
 observationsToRemember = function(limit)
     return math.max(64, 2 * limit)
-end,
-makeRoundedReset = function()
-    return {
-        testAt = nil,
-        openedAt = nil,
-        closedMs = 0,
-        openMs = math.huge,
-        isUneven = false,
-        failures = 0
-    }
 end,
 planTest = function(bucket)
     bucket.rounded.testAt = Model.nextTestAt(bucket)
