@@ -70,7 +70,8 @@ do
   if rebuilt then state.lineage = me .. ':' .. batch.epoch end
   state.clock = now
   state.queue.extra = state.queue.extra or 0
-  queue = setmetatable(state.queue, { __index = StoredQueue })
+  -- Its methods are made when the first is called.
+  queue = setmetatable(state.queue, getmetatable(StoredQueue))
   if packedBucket then
     bucket = Model.unpackBucket(packedBucket)
   else
