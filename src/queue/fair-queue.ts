@@ -93,7 +93,7 @@ export function operationsAhead<I extends QueuedItem, F extends Flow, O extends 
       count += Math.min(operations, before * cost);
     }
   }
-  return Math.ceil(count - EPSILON);
+  return Math.ceil(count);
 }
 
 /** `isTaken`: the flow was charged, so its head gets another tag, whichever item was removed. */

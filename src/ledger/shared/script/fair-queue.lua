@@ -230,7 +230,7 @@ operationsAhead = function(queue, item)
             count = count + math.min(operations, before * cost)
         end
     end
-    return math.ceil(count - 1e-9)
+    return math.ceil(count)
 end,
 }
 return FairQueue
