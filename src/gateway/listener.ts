@@ -108,13 +108,14 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
     inTurn(incoming, outgoing, refuseExpectation);
   });
 
-  const noteArrival = allowHalfClose(server, tls === undefined ? 'connection' : 'secureConnection');
+  const event = tls === undefined ? 'connection' : 'secureConnection';
+  const noteArrival = allowHalfClose(server, event, clock);
   const connections = followConnections(server, { ...dependencies, isTls: tls !== undefined });
   refuseNonRequests(server, calls, pipelining, dependencies);
 
   /** Starts a request, once all requests before it on its connection have their answers. */
   function inTurn(incoming: IncomingMessage, outgoing: ServerResponse, run: StartCall): void {
-    noteArrival(incoming);
+    noteArrival(incoming, outgoing);
     pipelining.inTurn(incoming, outgoing, () => run(incoming, outgoing));
   }
 
