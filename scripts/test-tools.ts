@@ -22,6 +22,7 @@ const TOOLS = {
     debian: 'redis-server',
     variable: 'HEADGATE_TEST_REDIS_SERVER',
   },
+  haproxy: { commands: ['haproxy'], debian: 'haproxy', variable: 'HEADGATE_TEST_HAPROXY' },
   chromium: {
     commands: ['chromium', 'chromium-browser', 'google-chrome'],
     debian: 'chromium',
@@ -57,7 +58,8 @@ export function findTool(name: ToolName): string | undefined {
 }
 
 function onPath(command: string): string | undefined {
-  const folders = (process.env['PATH'] ?? '').split(delimiter);
+  // Servers such as HAProxy are not on the PATH of every user.
+  const folders = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin'];
   return folders.map((folder) => join(folder, command)).find((path) => existsSync(path));
 }
 
