@@ -3,8 +3,13 @@ import type { Socket } from 'node:net';
 import { bodyLength } from '../upstream/body.ts';
 import type { Clock, Timer } from '../util/clock.ts';
 
-/** Notes that a request has arrived, so that its caller may end its side of the connection. */
-export type NoteArrival = (incoming: IncomingMessage, outgoing: ServerResponse) => void;
+/** What is known of the requests of each connection. */
+export interface ConnectionRequests {
+  /** Notes that a request has arrived, so that its caller may end its side of the connection. */
+  readonly noteArrival: (incoming: IncomingMessage, outgoing: ServerResponse) => void;
+  /** Whether all requests of a connection have their answers. */
+  readonly isIdle: (socket: Socket) => boolean;
+}
 
 /** The requests of a connection, as far as the end of its caller's side depends on them. */
 interface Requests {
@@ -40,7 +45,7 @@ export function allowHalfClose(
   server: Server,
   event: 'connection' | 'secureConnection',
   clock: Clock,
-): NoteArrival {
+): ConnectionRequests {
   const connections = new WeakMap<Socket, Requests>();
   let turn = 0;
   let turnsLeft = 0;
@@ -71,18 +76,24 @@ export function allowHalfClose(
     });
   });
 
-  return (incoming, outgoing) => {
-    const requests = connections.get(incoming.socket);
-    if (requests === undefined) return;
-    requests.turn = currentTurn();
-    requests.latest = outgoing;
-    // A pipelined request has no socket until the answers in front of it have ended.
-    if (outgoing.socket !== null) requests.current = outgoing;
-    else outgoing.once('socket', () => (requests.current = outgoing));
-    if (bodyLength(incoming) === 0) return;
-    incoming.once('end', () => {
+  return {
+    noteArrival(incoming, outgoing) {
+      const requests = connections.get(incoming.socket);
+      if (requests === undefined) return;
       requests.turn = currentTurn();
-    });
+      requests.latest = outgoing;
+      // A pipelined request has no socket until the answers in front of it have ended.
+      if (outgoing.socket !== null) requests.current = outgoing;
+      else outgoing.once('socket', () => (requests.current = outgoing));
+      if (bodyLength(incoming) === 0) return;
+      incoming.once('end', () => {
+        requests.turn = currentTurn();
+      });
+    },
+    isIdle(socket) {
+      const latest = connections.get(socket)?.latest;
+      return latest === undefined || latest.writableFinished || latest.destroyed;
+    },
   };
 }
 

@@ -109,8 +109,9 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
   });
 
   const event = tls === undefined ? 'connection' : 'secureConnection';
-  const noteArrival = allowHalfClose(server, event, clock);
-  const connections = followConnections(server, { ...dependencies, isTls: tls !== undefined });
+  const { noteArrival, isIdle } = allowHalfClose(server, event, clock);
+  const isTls = tls !== undefined;
+  const connections = followConnections(server, { ...dependencies, isTls, isIdle });
   refuseNonRequests(server, calls, pipelining, dependencies);
 
   /** Starts a request, once all requests before it on its connection have their answers. */
