@@ -24,7 +24,7 @@ describe("a real HAProxy's health check of the admin port", () => {
       backend: [check],
       to: {
         port: portOf(gateway.url),
-        options: `check port ${portOf(gateway.adminUrl)} inter 100ms`,
+        options: `check port ${portOf(gateway.adminUrl)} inter 1m`,
       },
     });
     await until('the check has ended', async () =>

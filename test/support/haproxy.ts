@@ -50,6 +50,7 @@ async function startOn(port: number, options: HaproxyOptions): Promise<Haproxy |
     ' timeout connect 1m',
     ' timeout client 1m',
     ' timeout server 1m',
+    ' timeout check 1m',
     'frontend callers',
     ` bind 127.0.0.1:${port}`,
     ' default_backend gateways',
