@@ -7,6 +7,8 @@ import type { Clock, Timer } from '../util/clock.ts';
 export interface ConnectionRequests {
   /** Notes that a request has arrived, so that its caller may end its side of the connection. */
   readonly noteArrival: (incoming: IncomingMessage, outgoing: ServerResponse) => void;
+  /** Forgets a request whose answer has left, with all that it keeps in memory. */
+  readonly noteEnd: (incoming: IncomingMessage, outgoing: ServerResponse) => void;
   /** Whether all requests of a connection have their answers. */
   readonly isIdle: (socket: Socket) => boolean;
 }
@@ -15,8 +17,9 @@ export interface ConnectionRequests {
 interface Requests {
   /** When the latest one arrived, in turns of the event loop. */
   turn: number;
+  /** The answer of the latest one, until it has left. */
   latest: ServerResponse | undefined;
-  /** The answer of the one that is under way, or was so last. */
+  /** The answer of the one that is under way, until it has left. */
   current: ServerResponse | undefined;
 }
 
@@ -90,10 +93,13 @@ export function allowHalfClose(
         requests.turn = currentTurn();
       });
     },
-    isIdle(socket) {
-      const latest = connections.get(socket)?.latest;
-      return latest === undefined || latest.writableFinished || latest.destroyed;
+    noteEnd(incoming, outgoing) {
+      const requests = connections.get(incoming.socket);
+      if (requests === undefined) return;
+      if (requests.latest === outgoing) requests.latest = undefined;
+      if (requests.current === outgoing) requests.current = undefined;
     },
+    isIdle: (socket) => connections.get(socket)?.latest === undefined,
   };
 }
 

@@ -109,7 +109,7 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
   });
 
   const event = tls === undefined ? 'connection' : 'secureConnection';
-  const { noteArrival, isIdle } = allowHalfClose(server, event, clock);
+  const { noteArrival, noteEnd, isIdle } = allowHalfClose(server, event, clock);
   const isTls = tls !== undefined;
   const connections = followConnections(server, { ...dependencies, isTls, isIdle });
   refuseNonRequests(server, calls, pipelining, dependencies);
@@ -182,6 +182,7 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
 
   function remove(call: Call): void {
     calls.delete(call);
+    noteEnd(call.incoming, call.outgoing);
     if (call.countedFor !== undefined) callLimits.leave(call.countedFor);
     if (calls.size === 0) onEmpty?.();
   }

@@ -95,6 +95,10 @@ describe('when there are too many connections in all', () => {
     await until('it is busy', () => answers.length === 1);
     const older = await connectFrom(gateway, '127.0.0.1');
     await until('it is accepted', async () => (await openConnections(gateway)) === 2);
+    older.write(GET);
+    await until('it is busy', () => answers.length === 2);
+    answers[1]?.end('ok');
+    await older.until((text) => text.endsWith('ok'));
     const newer = await connectFrom(gateway, '127.0.0.1');
     await until('it is accepted', async () => (await openConnections(gateway)) === 3);
     await connectFrom(gateway, '127.0.0.2');
@@ -103,7 +107,7 @@ describe('when there are too many connections in all', () => {
     const ordinary = await connectFrom(gateway, '127.0.0.3');
     expect(await older.end()).toBe('end');
     ordinary.write(GET);
-    await until('it is served', () => answers.length === 2);
+    await until('it is served', () => answers.length === 3);
     expect(newer.ended).toBeUndefined();
     await connectFrom(gateway, '127.0.0.4');
     expect(await newer.end()).toBe('end');
