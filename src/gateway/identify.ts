@@ -159,7 +159,7 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
       headers.push('Accept', ensureVersion(lines, apiVersion.mediaType, apiVersion.version));
     }
     if (readsAnswers) {
-      restoreTags(headers);
+      restoreTags(headers, incoming);
       if (typeof encodings === 'string') {
         headers.push('Accept-Encoding', decodableOnly(encodings));
       }

@@ -92,7 +92,15 @@ function markedTag(etag: string): string {
 }
 
 /** Replaces the ETags of rewritten answers in a request's headers by those of the API, in place. */
-export function restoreTags(headers: string[]): void {
+export function restoreTags(headers: string[], { headers: byName }: IncomingMessage): void {
+  // Most requests have no conditions.
+  if (
+    byName['if-match'] === undefined &&
+    byName['if-none-match'] === undefined &&
+    byName['if-range'] === undefined
+  ) {
+    return;
+  }
   for (let i = 0; i + 1 < headers.length; i += 2) {
     const value = headers[i + 1] ?? '';
     if (!value.includes(TAG_MARK) || !CONDITIONS.has(headers[i]?.toLowerCase() ?? '')) continue;

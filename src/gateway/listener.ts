@@ -108,13 +108,15 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
     inTurn(incoming, outgoing, refuseExpectation);
   });
 
-  const noteArrival = allowHalfClose(server, tls === undefined ? 'connection' : 'secureConnection');
-  const connections = followConnections(server, { ...dependencies, isTls: tls !== undefined });
+  const event = tls === undefined ? 'connection' : 'secureConnection';
+  const { noteArrival, noteEnd, isIdle } = allowHalfClose(server, event, clock);
+  const isTls = tls !== undefined;
+  const connections = followConnections(server, { ...dependencies, isTls, isIdle });
   refuseNonRequests(server, calls, pipelining, dependencies);
 
   /** Starts a request, once all requests before it on its connection have their answers. */
   function inTurn(incoming: IncomingMessage, outgoing: ServerResponse, run: StartCall): void {
-    noteArrival(incoming);
+    noteArrival(incoming, outgoing);
     pipelining.inTurn(incoming, outgoing, () => run(incoming, outgoing));
   }
 
@@ -180,6 +182,7 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
 
   function remove(call: Call): void {
     calls.delete(call);
+    noteEnd(call.incoming, call.outgoing);
     if (call.countedFor !== undefined) callLimits.leave(call.countedFor);
     if (calls.size === 0) onEmpty?.();
   }

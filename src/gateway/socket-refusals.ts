@@ -95,6 +95,7 @@ export function refuseNonRequests(
       status: writes ? status : 0,
       outcome: 'failed',
       code: error.code,
+      ...parserErrorOf(error),
       attempts: 0,
       waitMs: 0,
       upstreamMs: 0,
@@ -125,6 +126,11 @@ export function refuseNonRequests(
  */
 function isSilent({ code }: ParserError, socket: Duplex): boolean {
   return code === 'ERR_HTTP_REQUEST_TIMEOUT' && 'bytesRead' in socket && socket.bytesRead === 0;
+}
+
+function parserErrorOf({ cause }: GatewayError): { parserError?: string } {
+  if (!(cause instanceof Error) || !('code' in cause)) return {};
+  return typeof cause.code === 'string' ? { parserError: cause.code } : {};
 }
 
 /** An error of Node's parser, with the bytes in which it occurred. */

@@ -91,73 +91,72 @@ const CONNECTION = /^(?:connection|keep-alive)[ \t]*:/i;
 
 const CR = 13;
 const LF = 10;
+const TAB = 9;
 const SPACE = 32;
 const COLON = 58;
+const DELETE = 127;
 /** The letter of a byte in lower case is `byte | LOWER`. */
 const LOWER = 32;
-const LENGTH_NAME = 'content-length:';
-const CODING_NAME = 'transfer-encoding:';
-/** 1 for the bytes that a line may have, except the colon. */
-const IN_LINE = Uint8Array.from({ length: 256 }, (_, byte) =>
-  byte !== COLON && (byte === 9 || (byte >= SPACE && byte !== 127)) ? 1 : 0,
-);
+const LENGTH_NAME = 'content-length';
+const CODING_NAME = 'transfer-encoding';
 
 /**
  * Whether `bytes` begin with a complete head of a final answer that {@link repairHead} would not
- * change. Scans the bytes once, since nearly every answer has such a head; a doubt gives false.
+ * change; a doubt gives false. Nearly every answer has such a head, so this reads its bytes once, in
+ * two short loops: one for what follows a colon, one for a name.
  */
 export function beginsWithPlainHead(bytes: Uint8Array): boolean {
   // A status line, `HTTP/1.1 200 OK`, and no interim one.
   if (bytes[8] !== SPACE || bytes[9] === 49) return false;
-  let lineAt = 0;
+  const { length } = bytes;
   let hasFraming = false;
-  let hasColon = true;
-  for (let at = 0; at < bytes.length; at++) {
-    const byte = bytes[at] ?? 0;
-    if (IN_LINE[byte] === 1) continue;
-    if (byte === COLON) {
-      const before = bytes[at - 1];
-      if (before === SPACE || before === 9) return false;
-      hasColon = true;
-      continue;
+  for (let at = 9; at < length; at++) {
+    let byte = bytes[at] ?? 0;
+    while ((byte >= SPACE && byte !== DELETE) || byte === TAB) {
+      at++;
+      if (at >= length) return false;
+      byte = bytes[at] ?? 0;
     }
     if (byte !== CR || bytes[at + 1] !== LF) return false;
-    if (at === lineAt) return true;
-    if (!hasColon) return false;
-    hasColon = false;
-    at++;
-    lineAt = at + 1;
-    const first = (bytes[lineAt] ?? 0) | LOWER;
-    if (first === SPACE || bytes[lineAt] === 9) return false;
-    const isLength = first === 99 && isAt(bytes, lineAt, LENGTH_NAME);
-    if (!isLength && !(first === 116 && isAt(bytes, lineAt, CODING_NAME))) continue;
+    at += 2;
+    if (at >= length) return false;
+    const nameAt = at;
+    byte = bytes[at] ?? 0;
+    if (byte === CR) return bytes[at + 1] === LF;
+    while (byte > SPACE && byte !== COLON && byte !== DELETE) {
+      at++;
+      if (at >= length) return false;
+      byte = bytes[at] ?? 0;
+    }
+    if (byte !== COLON) return false;
+    const nameLength = at - nameAt;
+    const isLength = nameLength === LENGTH_NAME.length && isAt(bytes, nameAt, LENGTH_NAME);
+    if (!isLength && (nameLength !== CODING_NAME.length || !isAt(bytes, nameAt, CODING_NAME))) {
+      continue;
+    }
     if (hasFraming) return false;
     hasFraming = true;
-    if (isLength ? !isNumber(bytes, lineAt) : !isChunked(bytes, lineAt)) return false;
+    const valueAt = bytes[at + 1] === SPACE ? at + 2 : at + 1;
+    if (isLength ? !isNumber(bytes, valueAt) : !isChunked(bytes, valueAt)) return false;
   }
   return false;
 }
 
+/** Whether `text`, in lower case, is at a place in `bytes`, in any case. */
 function isAt(bytes: Uint8Array, at: number, text: string): boolean {
   for (let i = 0; i < text.length; i++) {
     const byte = bytes[at + i] ?? 0;
-    if ((byte === COLON || byte === 45 ? byte : byte | LOWER) !== text.charCodeAt(i)) return false;
+    if (byte !== text.charCodeAt(i) && (byte | LOWER) !== text.charCodeAt(i)) return false;
   }
   return true;
 }
 
-function isNumber(bytes: Uint8Array, lineAt: number): boolean {
-  const from = valueAt(bytes, lineAt + LENGTH_NAME.length);
+function isNumber(bytes: Uint8Array, from: number): boolean {
   let at = from;
   for (let byte = bytes[at] ?? 0; byte >= 48 && byte <= 57; byte = bytes[at] ?? 0) at++;
   return at > from && bytes[at] === CR;
 }
 
-function isChunked(bytes: Uint8Array, lineAt: number): boolean {
-  const at = valueAt(bytes, lineAt + CODING_NAME.length);
-  return isAt(bytes, at, 'chunked') && bytes[at + 'chunked'.length] === CR;
-}
-
-function valueAt(bytes: Uint8Array, from: number): number {
-  return bytes[from] === SPACE ? from + 1 : from;
+function isChunked(bytes: Uint8Array, from: number): boolean {
+  return isAt(bytes, from, 'chunked') && bytes[from + 'chunked'.length] === CR;
 }

@@ -182,7 +182,8 @@ function hasIdentifyingPrefix(name: string): boolean {
 
 /** `Headgate-*` is what the gateway adds to an answer; another gateway behind it sends it as well. */
 function isOwn(name: string): boolean {
-  return name.startsWith('headgate-');
+  // A test of one character costs less, and most names fail it.
+  return name.charCodeAt(0) === 104 && name.startsWith('headgate-');
 }
 
 /** The fields that are not hop-by-hop, not in `dropped`, and for which `isDropped` is false. */

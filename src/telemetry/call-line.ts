@@ -24,6 +24,8 @@ export interface CallLine {
   readonly status: number;
   readonly outcome: CallOutcome;
   readonly code: string | undefined;
+  /** The error of Node's parser for a request that it rejected; absent for all others. */
+  readonly parserError?: string;
   /** How often the request was sent to the API. */
   readonly attempts: number;
   /** Milliseconds in the queue and the lane, over all attempts. */

@@ -4,7 +4,8 @@ import type { Clock } from '../util/clock.ts';
 
 /** A longer head is left to the parser to reject. */
 const MAX_HEAD_BYTES = 128 * 1024;
-const REQUEST_LINE_END = ' HTTP/1.1\r\n';
+/** Longer than the size line of a chunk, the only other string that the library writes. */
+const MIN_HEAD_LENGTH = 20;
 const INTERIM = /^HTTP\/1\.[01] 1(\d\d)/;
 const EMPTY_LINE = '\n\r\n';
 /** The other side has closed the connection, or reset it. */
@@ -107,7 +108,7 @@ export function makeLenient(socket: Socket, { clock, maxAgeMs, maxRequests }: So
 
   /** Looks for the head of a request in what is written. */
   function look(chunk: unknown): void {
-    if (typeof chunk !== 'string' || !chunk.includes(REQUEST_LINE_END)) return;
+    if (typeof chunk !== 'string' || chunk.length < MIN_HEAD_LENGTH) return;
     awaitsHead = true;
     requests++;
   }

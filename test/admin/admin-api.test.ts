@@ -136,6 +136,7 @@ test('refusals match their schema, and docs/admin-api.md lists each code', async
 test.each([
   ['GET /health/ready HTTP/1.0', 200],
   ['OPTIONS /health/ready HTTP/1.0', 200],
+  ['OPTIONS / HTTP/1.0', 200],
   ['GET /health/live HTTP/1.0', 200],
   ['GET /metrics HTTP/1.0', 200],
   ['GET /health/ready HTTP/1.1', 400],

@@ -319,3 +319,29 @@ test('requests keep end-to-end headers and lose hop-by-hop headers', async () =>
   ]);
   expect(seen?.headers.host).toBe(new URL(api.url).host);
 });
+
+test.each([
+  ['kept', '1MiB'],
+  ['streamed', '0'],
+])('the trailers of a request are dropped, and its body (%s) is whole', async (_name, limit) => {
+  const received: { body: string; trailers: NodeJS.Dict<string>; trailer: unknown }[] = [];
+  const { gateway } = await setUpApi(
+    (incoming, outgoing) => {
+      let body = '';
+      incoming.on('data', (bytes: Buffer) => (body += String(bytes)));
+      incoming.on('end', () => {
+        received.push({ body, trailers: incoming.trailers, trailer: incoming.headers['trailer'] });
+        outgoing.end('ok');
+      });
+    },
+    { HEADGATE_BODY_LIMIT: limit },
+  );
+  const answer = await exchangeRaw(
+    gateway.url,
+    'POST /a HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTrailer: X-Sum, Authorization\r\n' +
+      'Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n4\r\nhalf\r\n0\r\n' +
+      'X-Sum: abc\r\nAuthorization: token other\r\n\r\n',
+  );
+  expect(answer).toMatch(/^HTTP\/1\.1 200 /);
+  expect(received).toEqual([{ body: 'halfhalf', trailers: {}, trailer: undefined }]);
+});

@@ -1,5 +1,7 @@
+import type { ServerResponse } from 'node:http';
 import { connect } from 'node:net';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { FakeClock } from '../support/fake-clock.ts';
 import { RawSocket } from '../support/raw-socket.ts';
 import { until } from '../support/setup.ts';
 import { ok, setUpApi, setUpHeldApi, untilWaiting } from './setup.ts';
@@ -40,17 +42,90 @@ describe('a caller that ends its side behind its request receives the answer', (
   });
 });
 
-test('a caller that ends its side later has disconnected', async () => {
-  const { gateway } = await setUpHeldApi();
-  const { port } = new URL(gateway.url);
+/** Connects and writes, and leaves its own side open. */
+function openHalf(url: string, bytes: string): RawSocket {
+  const { port } = new URL(url);
   const socket = connect({ port: Number(port), host: '127.0.0.1', allowHalfOpen: true });
-  socket.write('GET /a HTTP/1.1\r\nHost: a\r\n\r\n');
-  await untilWaiting(gateway, 1);
-  socket.end();
-  await untilWaiting(gateway, 0);
-  const [line] = await gateway.log.wait('call', 1);
-  expect(line).toMatchObject({ path: '/a', outcome: 'aborted' });
-  socket.destroy();
+  onTestFinished(() => void socket.destroy());
+  const raw = new RawSocket(socket);
+  raw.write(bytes);
+  return raw;
+}
+
+describe('a caller that ends its side later', () => {
+  const REQUEST = 'GET /a HTTP/1.1\r\nHost: a\r\n\r\n';
+  const CONTINUE = 'HTTP/1.1 100 Continue\r\n\r\n';
+
+  test('receives the answer, behind an interim one that shows whether it is there', async () => {
+    const { gateway, release } = await setUpHeldApi();
+    const raw = openHalf(gateway.url, REQUEST);
+    await untilWaiting(gateway, 1);
+    raw.socket.end();
+    await raw.until((text) => text === CONTINUE);
+    await untilWaiting(gateway, 1);
+    release();
+    expect(await raw.end()).toBe('end');
+    expect(raw.received).toMatch(
+      /^HTTP\/1\.1 100 Continue\r\n\r\nHTTP\/1\.1 200 OK\r\n[^]*\r\n\r\nok$/,
+    );
+    const lines = await gateway.log.wait('call', 2);
+    expect(lines.map((line) => line['outcome'])).toEqual(['answered', 'answered']);
+  });
+
+  test('receives the rest of an answer that has begun', async () => {
+    let answer: ServerResponse | undefined;
+    const { gateway } = await setUpApi((_incoming, outgoing) => {
+      answer = outgoing;
+      outgoing.write('begin ');
+    });
+    const raw = openHalf(gateway.url, REQUEST);
+    await raw.until((text) => text.includes('begin '));
+    raw.socket.end();
+    await until('the gateway has read the end', () => raw.socket.writableFinished);
+    answer?.end('end');
+    expect(await raw.end()).toBe('end');
+    expect(raw.received).toContain('3\r\nend\r\n0\r\n\r\n');
+    expect(raw.received).not.toContain(CONTINUE);
+  });
+
+  test('is dropped in the middle of an answer that shows nothing for five seconds', async () => {
+    const clock = new FakeClock();
+    const { gateway } = await setUpApi(
+      (_incoming, outgoing) => void outgoing.write('begin '),
+      {},
+      { clock },
+    );
+    const raw = openHalf(gateway.url, REQUEST);
+    await raw.until((text) => text.includes('begin '));
+    raw.socket.end();
+    await until('it is dropped', () => {
+      clock.advance(1000);
+      return raw.ended !== undefined;
+    });
+    const [line] = await gateway.log.wait('call', 1);
+    expect(line).toMatchObject({ outcome: 'aborted' });
+  });
+
+  test('and has disconnected leaves the queue', async () => {
+    const { gateway } = await setUpHeldApi();
+    const raw = openHalf(gateway.url, REQUEST);
+    await untilWaiting(gateway, 1);
+    raw.socket.destroy();
+    await untilWaiting(gateway, 0);
+    const [line] = await gateway.log.wait('call', 1);
+    expect(line).toMatchObject({ path: '/a', outcome: 'aborted' });
+  });
+
+  test('has disconnected with HTTP/1.0, which has no interim answers', async () => {
+    const { gateway } = await setUpHeldApi();
+    const raw = openHalf(gateway.url, 'GET /a HTTP/1.0\r\n\r\n');
+    await untilWaiting(gateway, 1);
+    raw.socket.end();
+    await untilWaiting(gateway, 0);
+    const [line] = await gateway.log.wait('call', 1);
+    expect(line).toMatchObject({ path: '/a', outcome: 'aborted' });
+    expect(raw.received).toBe('');
+  });
 });
 
 test('an idle connection whose caller ends its side is closed', async () => {

@@ -249,6 +249,8 @@ test('raw UTF-8 in a target is refused with a reason', async () => {
   const { api, gateway } = await setUpApi(ok);
   const received = await exchangeRaw(gateway.url, 'GET /caf\xc3\xa9 HTTP/1.1\r\nHost: a\r\n\r\n');
   expect(received).toMatch(/^HTTP\/1\.1 400 [^]*percent-encoded[^]*HPE_INVALID_URL/);
+  const [line] = await gateway.log.wait('call', 1);
+  expect(line).toMatchObject({ code: 'bad-request', parserError: 'HPE_INVALID_URL' });
   expect(api.seen).toEqual([]);
 });
 

@@ -1,7 +1,8 @@
 // @module-tag needs-openssl
+import dns from 'node:dns';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { proxyFor } from '../../src/http/proxy.ts';
 import { startApi, type Api, type ApiOptions } from '../support/api.ts';
 import { ask } from '../support/ask.ts';
@@ -213,5 +214,63 @@ describe('a socket to the API', () => {
       expect([status, text, api.connections]).toEqual([200, 'ok', connections]);
       clock.advance(5000);
     }
+  });
+});
+
+describe('a name of the API that moves', () => {
+  const NAME = 'api.moves.example';
+  const [OLD, NEW] = ['127.0.0.2', '127.0.0.3'] as const;
+  const SOCKETS = 4;
+
+  /** A gateway in front of a name that leads to `OLD` until `move` is called. */
+  async function setUpMoving(settings: Record<string, string>) {
+    const clock = new FakeClock();
+    const api = await apiWith({ host: '0.0.0.0' });
+    const upstream = `http://${NAME}:${new URL(api.url).port}`;
+    const gateway = await setUpGateway(upstream, settings, { clock });
+    let address: string = OLD;
+    const lookup = vi.spyOn(dns, 'lookup');
+    onTestFinished(() => lookup.mockRestore());
+    lookup.mockImplementation((...given: readonly unknown[]) => {
+      const [name, options, callback] = given;
+      if (typeof callback !== 'function') throw new Error('expected a callback');
+      const isAll = typeof options === 'object' && options !== null && 'all' in options;
+      if (name !== NAME) callback(new Error(`expected ${NAME}, got ${String(name)}`));
+      else if (isAll && options.all === true) callback(null, [{ address, family: 4 }]);
+      else callback(null, address, 4);
+    });
+    /** Sends as many calls at once as there are sockets, and returns where they arrived. */
+    const round = async (): Promise<(string | undefined)[]> => {
+      const before = api.seen.length;
+      await Promise.all(
+        Array.from({ length: SOCKETS }, async () => {
+          expect(await ask(`${gateway.url}/a`)).toMatchObject({ status: 200, text: 'ok' });
+        }),
+      );
+      return api.seen.slice(before).map((seen) => seen.address);
+    };
+    return { clock, round, move: () => void (address = NEW) };
+  }
+
+  const all = (address: string): string[] => Array(SOCKETS).fill(address);
+
+  test('gets the calls at its new address once the sockets have reached their age', async () => {
+    const { clock, round, move } = await setUpMoving({ HEADGATE_UPSTREAM_SOCKET_AGE: '10s' });
+    expect(await round()).toEqual(all(OLD));
+    move();
+    clock.advance(10_000);
+    // Each socket that is still open serves its last request.
+    for (let i = 0; i < 2; i++) await round();
+    expect(await round()).toEqual(all(NEW));
+  });
+
+  test('gets them also once the sockets have served their number of requests', async () => {
+    const { round, move } = await setUpMoving({ HEADGATE_UPSTREAM_SOCKET_REQUESTS: '3' });
+    expect(await round()).toEqual(all(OLD));
+    move();
+    const arrived: (string | undefined)[] = [];
+    for (let i = 0; i < 12; i++) arrived.push(...(await round()));
+    expect(arrived.filter((address) => address === OLD).length).toBeLessThanOrEqual(2 * SOCKETS);
+    expect(arrived.slice(-SOCKETS)).toEqual(all(NEW));
   });
 });

@@ -120,6 +120,14 @@ describe('an admin listener that other machines reach', () => {
     expect(refused).toMatchObject({ status: 401, code: 'token-wrong' });
   });
 
+  test('shows its health without a token, also to OPTIONS on /', async () => {
+    const port = await serve({ beyondLoopback: true, token: TOKEN });
+    expect((await ask(port, '/health/ready', {}, 'OPTIONS')).status).not.toBe(401);
+    expect((await ask(port, '/', {}, 'OPTIONS')).status).not.toBe(401);
+    expect((await ask(port, '/')).status).toBe(401);
+    expect((await ask(port, '/buckets', {}, 'OPTIONS')).status).toBe(401);
+  });
+
   test('answers 403 and names the missing setting when no token is set', async () => {
     const port = await serve({ beyondLoopback: true });
     const refused = await ask(port, '/buckets');

@@ -6,6 +6,8 @@ export interface ApiOptions {
   /** The certificate and key with which it speaks TLS. */
   readonly tls?: { readonly cert: string | Buffer; readonly key: string | Buffer };
   readonly keepAliveTimeoutMs?: number;
+  /** The address to listen on; 127.0.0.1 by default. */
+  readonly host?: string;
 }
 
 /** A request as the API received it. */
@@ -16,6 +18,8 @@ export interface SeenRequest {
   readonly rawHeaders: readonly string[];
   /** The server name in its TLS handshake. */
   readonly servername: string | false | undefined;
+  /** The address at which it arrived. */
+  readonly address: string | undefined;
 }
 
 export interface Api {
@@ -29,7 +33,7 @@ export interface Api {
 /** Starts an API that answers with `answer`, and keeps the requests that it received. */
 export async function startApi(
   answer: (incoming: IncomingMessage, outgoing: ServerResponse) => unknown,
-  { tls, keepAliveTimeoutMs = 30_000 }: ApiOptions = {},
+  { tls, keepAliveTimeoutMs = 30_000, host = '127.0.0.1' }: ApiOptions = {},
 ): Promise<Api> {
   const seen: SeenRequest[] = [];
   let connections = 0;
@@ -41,7 +45,7 @@ export async function startApi(
       (typeof socket.servername === 'string' || socket.servername === false)
         ? socket.servername
         : undefined;
-    seen.push({ method, url, headers, rawHeaders, servername });
+    seen.push({ method, url, headers, rawHeaders, servername, address: socket.localAddress });
     answer(incoming, outgoing);
   };
   const server =
@@ -49,7 +53,7 @@ export async function startApi(
       ? createServer(options, onRequest)
       : createTlsServer({ ...options, ...tls }, onRequest);
   server.on('connection', () => connections++);
-  server.listen(0, '127.0.0.1');
+  server.listen(0, host);
   await once(server, 'listening');
   const address = server.address();
   if (address === null || typeof address === 'string') throw new Error('the API has no port');

@@ -4,6 +4,8 @@ import { once } from 'node:events';
 /** A proxy in front of a server, with faults that a test switches on. */
 export interface FaultProxy {
   readonly port: number;
+  /** Leads further connections to a server on another port. */
+  leadTo(port: number): void;
   /** Cuts every connection after the first `bytes` of its next reply. */
   cutMidReply(bytes: number): void;
   /** While set, published messages reach no subscriber. */
@@ -25,11 +27,12 @@ const MESSAGE = /^(?:>|\*)3\r\n\$7\r\nmessage\r\n/;
 
 /** Starts a proxy that forwards bytes between a port of its own and the server's. */
 export async function startFaultProxy(serverPort: number): Promise<FaultProxy> {
+  let target = serverPort;
   const pairs = new Set<Wire>();
   let drop = false;
   let dropped = 0;
   const listener = createServer((client) => {
-    const server = connect(serverPort, '127.0.0.1');
+    const server = connect(target, '127.0.0.1');
     const pair: Wire = { client, server, cutAfter: undefined };
     pairs.add(pair);
     const end = (): void => {
@@ -63,6 +66,9 @@ export async function startFaultProxy(serverPort: number): Promise<FaultProxy> {
   if (address === null || typeof address === 'string') throw new Error('the proxy has no port');
   return {
     port: address.port,
+    leadTo(port) {
+      target = port;
+    },
     cutMidReply(bytes) {
       for (const pair of pairs) pair.cutAfter = bytes;
     },

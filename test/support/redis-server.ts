@@ -7,7 +7,12 @@ import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { pathOf } from './tools.ts';
 
+/** The servers that tests can start: Debian's, and versions at both ends of what is supported. */
+export type RedisProgram = 'redis-server' | 'redis-6' | 'valkey-9';
+
 export interface RedisServerOptions {
+  /** Debian's `redis-server` by default. */
+  readonly program?: RedisProgram;
   /** The port to listen on; a free one by default. */
   readonly port?: number;
   /** Further arguments, such as `--cluster-enabled yes`. */
@@ -56,7 +61,8 @@ async function startOnce(port: number, options: RedisServerOptions): Promise<Red
     await writeFile(file, options.sentinel);
     args = [file, '--sentinel', ...common];
   }
-  const child = spawn(pathOf('redis-server'), args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  const { program = 'redis-server' } = options;
+  const child = spawn(pathOf(program), args, { stdio: ['ignore', 'pipe', 'pipe'] });
   const printed: string[] = [];
   for (const stream of [child.stdout, child.stderr]) {
     stream.on('data', (chunk: Buffer) => {
@@ -82,7 +88,7 @@ async function startOnce(port: number, options: RedisServerOptions): Promise<Red
     await answers(client, child);
   } catch (cause) {
     await stop();
-    throw new Error(`redis-server did not start on port ${port}: ${printed.join('')}`, { cause });
+    throw new Error(`${program} did not start on port ${port}: ${printed.join('')}`, { cause });
   }
   return {
     port,
