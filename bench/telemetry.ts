@@ -53,6 +53,7 @@ const lines = Array.from({ length: 4096 }, (_, i): CallLine => {
     code: shed ? 'wait-too-long' : undefined,
     attempts: shed ? 0 : 1,
     waitMs: i % 3 === 0 ? Math.random() * 60_000 : 0,
+    retryMs: 0,
     upstreamMs: Math.random() * 200,
     totalMs: Math.random() * 60_000,
     bytesIn: 0,

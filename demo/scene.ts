@@ -131,6 +131,7 @@ export async function playScene(nowMs: number): Promise<Scene> {
         query: '',
         attempts,
         waitMs,
+        retryMs: 0,
         upstreamMs,
         totalMs: clock.now() - arrivedAt,
         bytesIn: 0,
@@ -243,6 +244,7 @@ export async function playScene(nowMs: number): Promise<Scene> {
     activity: feed,
     settings: () => [],
     isDraining: () => false,
+    log: { info: () => undefined, error: () => undefined },
     replica: 'gateway-7d9f-1',
     version: '0.2.0',
   });

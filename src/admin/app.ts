@@ -1,9 +1,11 @@
+import { getConnInfo } from '@hono/node-server/conninfo';
 import { Hono, type Context, type MiddlewareHandler } from 'hono';
 import type { EffectiveSetting } from '../config/config.ts';
 import type { Ledger, LedgerMode } from '../ledger/ledger.ts';
+import type { Log } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { RecentActivity } from '../telemetry/recent-activity.ts';
-import { readCallFilter } from './call-filter.ts';
+import { CALL_FILTERS, readCallFilter } from './call-filter.ts';
 import { MAX_WATCHERS, type Events } from './events.ts';
 import { bucketJson, callJson } from './json.ts';
 import { openApi } from './openapi.ts';
@@ -21,6 +23,7 @@ export interface AdminDependencies {
   /** The settings in force, secrets masked. */
   readonly settings: () => readonly EffectiveSetting[];
   readonly isDraining: () => boolean;
+  readonly log: Pick<Log, 'info' | 'error'>;
   readonly replica: string;
   readonly version: string;
 }
@@ -36,9 +39,14 @@ const MAX_CALLS = 1000;
  */
 export function makeAdminApp(dependencies: AdminDependencies): Hono {
   const { auth, ledger, ledgerMode, metrics, activity, events, page, settings } = dependencies;
-  const { isDraining, replica, version } = dependencies;
+  const { isDraining, log, replica, version } = dependencies;
   const app = new Hono();
   app.use(auth);
+  app.use(async (c, next) => {
+    const problem = queryProblem(c);
+    if (problem === undefined) return next();
+    return c.json({ error: problem }, 400);
+  });
 
   app.on(HEALTH_METHODS, '/health/live', (c) => c.json({ status: 'live', replica }));
   app.on(HEALTH_METHODS, '/health/ready', (c) => {
@@ -54,12 +62,14 @@ export function makeAdminApp(dependencies: AdminDependencies): Hono {
   app.get('/buckets', (c) => c.json({ replica, buckets: ledger.snapshot().map(bucketJson) }));
   app.get('/buckets/:id', (c) => oneBucket(c, c.req.param('id')));
   app.post('/buckets/:id/pause', (c) => {
-    ledger.pause(c.req.param('id'));
-    return oneBucket(c, c.req.param('id'));
+    const bucket = c.req.param('id');
+    if (ledger.pause(bucket)) log.info({ bucket, address: addressOf(c) }, 'bucket paused');
+    return oneBucket(c, bucket);
   });
   app.post('/buckets/:id/resume', (c) => {
-    ledger.resume(c.req.param('id'));
-    return oneBucket(c, c.req.param('id'));
+    const bucket = c.req.param('id');
+    if (ledger.resume(bucket)) log.info({ bucket, address: addressOf(c) }, 'bucket resumed');
+    return oneBucket(c, bucket);
   });
 
   app.get('/calls', (c) => {
@@ -99,6 +109,10 @@ export function makeAdminApp(dependencies: AdminDependencies): Hono {
   app.notFound((c) =>
     c.json({ error: 'no such resource; /openapi.json lists the resources' }, 404),
   );
+  app.onError((err, c) => {
+    log.error({ path: c.req.path, err }, 'admin failure');
+    return c.json({ error: 'an unexpected failure, which the log has as "admin failure"' }, 500);
+  });
 
   function oneBucket(c: Context, id: string): Response {
     const bucket = ledger.snapshot().find((each) => each.id === id);
@@ -111,10 +125,38 @@ export function makeAdminApp(dependencies: AdminDependencies): Hono {
   return app;
 }
 
+/** The query parameters of each resource that has any. */
+const QUERY_PARAMETERS: Readonly<Record<string, readonly string[]>> = {
+  '/calls': [...CALL_FILTERS, 'limit'],
+  '/events': CALL_FILTERS,
+};
+
+/** The page is opened from links, and probes and scrapers may add parameters of their own. */
+const ANY_QUERY = /^\/(?:$|page\/|health\/|metrics$)/;
+
+/**
+ * What is wrong with the names in a query; `undefined` if nothing is. A misspelt filter would
+ * otherwise match everything.
+ */
+function queryProblem({ req }: Context): string | undefined {
+  const { path } = req;
+  if (ANY_QUERY.test(path)) return undefined;
+  const known = QUERY_PARAMETERS[path] ?? [];
+  const unknown = Object.keys(req.query()).find((name) => !known.includes(name));
+  if (unknown === undefined) return undefined;
+  const expected = known.length === 0 ? 'no query parameter' : `one of ${known.join(', ')}`;
+  return `${path}: expected ${expected}, got ${JSON.stringify(unknown.slice(0, 100))}`;
+}
+
 function readLimit(text: string | undefined): number | undefined {
   if (text === undefined || text === '') return MAX_CALLS;
   const max = /^\d{1,4}$/.test(text) ? Number(text) : 0;
   return max >= 1 && max <= MAX_CALLS ? max : undefined;
+}
+
+/** The other end of the connection, for the log. */
+function addressOf(c: Context): string {
+  return getConnInfo(c).remote.address ?? 'unknown';
 }
 
 function pageFile(c: Context, { contentType, content }: PageFile): Response {

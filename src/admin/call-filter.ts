@@ -5,6 +5,9 @@ import type { CallFilter } from '../telemetry/recent-activity.ts';
 const OUTCOMES: ReadonlySet<string> = new Set(CALL_OUTCOMES);
 const STATUS = /^[0-5](?:\d\d|xx)$/;
 
+/** The query parameters of a filter. */
+export const CALL_FILTERS = ['caller', 'path', 'status', 'outcome', 'minWait'] as const;
+
 /** A filter, or what is wrong with the query. */
 export type ReadFilter =
   | { readonly kind: 'filter'; readonly matches: CallFilter }

@@ -58,6 +58,7 @@ const call = object(
     },
     attempts: COUNT,
     waitMs: MS,
+    retryMs: MS,
     upstreamMs: MS,
     totalMs: MS,
     bytesIn: COUNT,

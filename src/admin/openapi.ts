@@ -89,7 +89,6 @@ export function openApi(version: string): Json {
         get: {
           ...guarded('The last calls, newest first', {
             200: ok('Calls'),
-            400: error('The filter is not valid.'),
           }),
           parameters: [...CALL_FILTER, LIMIT],
         },
@@ -103,7 +102,6 @@ export function openApi(version: string): Json {
                 'calls, an event has the newest ones and the number of the others.',
               content: { 'text/event-stream': { schema: { type: 'string' } } },
             },
-            400: error('The filter is not valid.'),
             503: error('The limit of watchers is reached.'),
           }),
           parameters: CALL_FILTER,
@@ -154,7 +152,12 @@ function health(summary: string, responses: Json): Json {
 
 /** A read that needs no token on a loopback listener without a configured token. */
 function guarded(summary: string, responses: Json): Json {
-  return { summary, security: TOKEN_WHERE_NEEDED, responses: { ...responses, ...REFUSALS } };
+  const badQuery = error('The query has an unknown parameter or a wrong value.');
+  return {
+    summary,
+    security: TOKEN_WHERE_NEEDED,
+    responses: { 400: badQuery, ...responses, ...REFUSALS },
+  };
 }
 
 function change(summary: string, description: string): Json {

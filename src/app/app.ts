@@ -67,6 +67,11 @@ export interface RunningGateway {
    */
   stop(pace?: 'at-once' | 'after-delay'): Promise<void>;
   /**
+   * Cuts off every call that has not ended, so that each has its log line. Resolves when all have
+   * ended, after a tenth of a second at most.
+   */
+  cutOff(): Promise<void>;
+  /**
    * Applies settings that were loaded again to calls that arrive from now on, as far as they can
    * change without a restart, and logs which changed. Bad settings are rejected as a whole, with a
    * log line for each problem.
@@ -76,6 +81,8 @@ export interface RunningGateway {
 
 /** After the drain timeout, the last refusals have this long to reach their callers. */
 const LAST_REFUSALS_MS = 500;
+/** The same after a second signal to stop, which asks for the end at once. */
+const CUT_OFF_MS = 100;
 
 /** Constructs every part and starts listening. Closing happens in the reverse order. */
 export async function startApp(options: AppOptions): Promise<RunningGateway> {
@@ -223,6 +230,7 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
         activity,
         settings: () => settings.effective,
         isDraining: () => draining,
+        log,
         replica,
         version,
       });
@@ -240,7 +248,7 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
       },
       'listening',
     );
-    return { url, adminUrl, stop, reload };
+    return { url, adminUrl, stop, cutOff, reload };
   } catch (error) {
     await closeAll();
     throw error;
@@ -281,6 +289,12 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
     pipeline = pipelineFor(settings.config);
   }
 
+  async function cutOff(): Promise<void> {
+    const finished = listener.drain();
+    listener.refuseRest();
+    await settlesWithin(clock, CUT_OFF_MS, finished);
+  }
+
   async function stop(pace: 'at-once' | 'after-delay' = 'at-once'): Promise<void> {
     draining = true;
     listener.retire();
@@ -293,8 +307,8 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
     const inTime = await settlesWithin(clock, drainTimeoutMs, finished);
     if (!inTime) {
       // The remaining calls get no answer of the API: each is refused, and its line is logged.
-      await upstream.close();
       listener.refuseRest();
+      await upstream.close();
       await settlesWithin(clock, LAST_REFUSALS_MS, finished);
     }
     await closeAll();

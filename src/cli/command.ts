@@ -63,16 +63,21 @@ export function readSettings({ env, readFile, options }: Invocation): LoadResult
   return loadConfig({ env, configPath: options.get(CONFIG_OPTION.name), readFile });
 }
 
-/** Runs `run` with the settings. Bad settings are printed, one problem per line; the code is 2. */
+/**
+ * Runs `run` with the settings. Bad settings are printed, one problem per line, and passed to
+ * `onBad`; the code is 2.
+ */
 export function withSettings(
   run: (settings: Settings, invocation: Invocation) => ExitCode | Promise<ExitCode>,
+  onBad: (problems: readonly string[], invocation: Invocation) => void | Promise<void> = () => {},
 ): Command['run'] {
-  return (invocation) => {
+  return async (invocation) => {
     const loaded = readSettings(invocation);
     if (loaded.kind === 'ok') return run(loaded, invocation);
     invocation.stderr(
       loaded.problems.map((problem) => `headgate: ${printable(problem)}\n`).join(''),
     );
+    await onBad(loaded.problems, invocation);
     return 2;
   };
 }

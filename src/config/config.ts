@@ -159,7 +159,8 @@ export function loadConfig({ env, configPath, readFile }: LoadOptions): LoadResu
     if (value === undefined) {
       const got =
         secret === true ? `a value of ${found.text.length} characters` : quoted(found.text);
-      problems.push(`${found.place}: expected ${kind.expected}, got ${got}`);
+      const problem = kind.problem?.(found.text) ?? `expected ${kind.expected}, got ${got}`;
+      problems.push(`${found.place}: ${problem}`);
     }
     return value;
   }

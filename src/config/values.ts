@@ -25,6 +25,11 @@ export interface UpstreamAddress {
 export interface Kind<T> {
   readonly expected: string;
   readonly parse: (text: string) => T | undefined;
+  /**
+   * Describes what is wrong with a text that `parse` rejected, for values of several parts. It shows
+   * no secret. Absent: the whole value is shown, or its length if it is secret.
+   */
+  readonly problem?: (text: string) => string | undefined;
 }
 
 export const text: Kind<string> = { expected: 'a text', parse: (value) => value };

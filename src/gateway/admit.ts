@@ -46,7 +46,10 @@ export function makeAdmit({ ledger, clock, memory, socketPermits }: AdmitDepende
     // The ledger keeps waiting requests. A request that is granted at once holds no memory for long.
     call.holdMemory(memory, ticket.owner);
     return admission.outcome.then((outcome) => {
-      call.addWait(clock.now() - requestedAt);
+      const waited = clock.now() - requestedAt;
+      const backOff = Math.min(waited, Math.max(0, (retry?.notBefore ?? 0) - requestedAt));
+      call.addRetryTime(backOff);
+      call.addWait(waited - backOff);
       return admitted(outcome, ticket);
     });
   };

@@ -71,11 +71,13 @@ export class Call implements CallerSignal, LinkedListItem<Call>, ReservationHold
   countedFor: string | undefined;
   #attempts = 0;
   #waitMs = 0;
+  #retryMs = 0;
   #upstreamMs = 0;
   #bytesIn = 0;
   #bytesOut = 0;
   #expectsContinue: boolean;
   #reservation: MemoryReservation | undefined;
+  #isSending = false;
   #gone = false;
   #cutOffBy: GatewayError | undefined;
   /** Most calls have one listener at a time. */
@@ -109,6 +111,11 @@ export class Call implements CallerSignal, LinkedListItem<Call>, ReservationHold
     return this.#waitMs;
   }
 
+  /** Milliseconds of back-off before retries, in which the request may not queue yet. */
+  get retryMs(): number {
+    return this.#retryMs;
+  }
+
   /** Milliseconds from sending until the API's headers, over all attempts. */
   get upstreamMs(): number {
     return this.#upstreamMs;
@@ -130,6 +137,10 @@ export class Call implements CallerSignal, LinkedListItem<Call>, ReservationHold
 
   addWait(ms: number): void {
     this.#waitMs += ms;
+  }
+
+  addRetryTime(ms: number): void {
+    this.#retryMs += ms;
   }
 
   addUpstreamTime(ms: number): void {
@@ -158,7 +169,12 @@ export class Call implements CallerSignal, LinkedListItem<Call>, ReservationHold
 
   /** An attempt is in flight, so the request must stay in memory. Set by the pipeline alone. */
   set isSending(isSending: boolean) {
+    this.#isSending = isSending;
     this.#reservation?.pin(isSending);
+  }
+
+  get isSending(): boolean {
+    return this.#isSending;
   }
 
   /**

@@ -4,6 +4,7 @@ import type { AuthThrottle } from '../http/auth-throttle.ts';
 import { classify, type ClassRule } from '../http/classify.ts';
 import { credentialOf } from '../http/credential-fields.ts';
 import { makeHeadersForApi } from '../http/header-filter.ts';
+import { isIdempotent } from '../http/methods.ts';
 import { viaOnward } from '../http/via.ts';
 import { matchCallerRule, productOf, type CallerRule } from '../queue/caller-rules.ts';
 import { PRIORITIES, type Priority } from '../queue/fair-queue.ts';
@@ -101,8 +102,6 @@ export interface IdentifyDependencies {
   readonly callerAddress: CallerAddress;
 }
 
-/** RFC 9110 §9.2.2, without TRACE, which is not supported. */
-const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE']);
 const PRIORITY_NAMES: ReadonlyMap<string, Priority> = new Map(
   PRIORITIES.map((priority) => [priority, priority]),
 );
@@ -237,7 +236,7 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
       addsToken,
       dropsCookies,
       authenticatesSocket: authorization !== undefined && CONNECTION_AUTH.test(authorization),
-      idempotent: IDEMPOTENT.has(method),
+      idempotent: isIdempotent(method),
       isPreflight: isPreflight(incoming),
       shedStatus: rule?.shedStatus ?? shedStatus,
       body: NO_BODY,

@@ -21,6 +21,7 @@ export const PROBLEMS = {
   'upstream-unreachable': { status: 502, title: 'No connection to the API' },
   'upstream-protocol': { status: 502, title: 'The answer of the API is not valid HTTP' },
   'upstream-timeout': { status: 504, title: 'The API did not answer in time' },
+  'drain-timeout': { status: 502, title: 'This replica shut down before the API answered' },
   'bad-request': { status: 400, title: 'The request cannot be understood' },
   'body-timeout': { status: 408, title: 'The body stopped arriving' },
   'body-too-large': { status: 413, title: 'The body is too large' },

@@ -37,6 +37,7 @@ export function makeRecord(dependencies: RecordDependencies): RecordCall {
       code: end.code,
       attempts: call.attempts,
       waitMs: tenth(call.waitMs),
+      retryMs: tenth(call.retryMs),
       upstreamMs: tenth(call.upstreamMs),
       totalMs: tenth(clock.now() - call.arrivedAt),
       bytesIn: call.bytesIn,

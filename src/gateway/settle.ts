@@ -7,6 +7,7 @@ import { makeHttpDateReader } from '../rate-headers/timestamps.ts';
 import type { Retry, Grant, Ledger } from '../ledger/ledger.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { RetryCause, PipelineObserver } from '../telemetry/pipeline-observer.ts';
+import { describeConnectFailure } from '../upstream/connect-failure.ts';
 import type { SendResult } from '../upstream/exchange.ts';
 import type { FailureReason, UpstreamResponse } from '../upstream/response.ts';
 import type { Forwarded } from './forward.ts';
@@ -157,8 +158,16 @@ export function makeSettle(dependencies: SettleDependencies): Settle {
     ledger.settle(grant, { kind });
     const { call } = job;
     if (call.gone || reason === 'aborted') return { kind: 'cancelled' };
+    const hint = reason === 'unreachable' ? describeConnectFailure(error).hint : undefined;
     log.warn(
-      { id: call.id, attempt: call.attempts, sent: kind, reason, err: error },
+      {
+        id: call.id,
+        attempt: call.attempts,
+        sent: kind,
+        reason,
+        ...(hint === undefined ? {} : { hint }),
+        err: error,
+      },
       'attempt failed',
     );
     // A request that the API cannot have received may be repeated; any other only if idempotent.
@@ -189,7 +198,8 @@ const FAILURES: Readonly<Record<FailureReason, { code: ProblemCode; detail: stri
 };
 
 function failure({ kind, reason, error }: SendResult & { kind: 'unsent' | 'lost' }): GatewayError {
-  const { code, detail } = FAILURES[reason];
+  const { code, detail: usual } = FAILURES[reason];
+  const detail = reason === 'unreachable' ? describeConnectFailure(error).detail : usual;
   const executed = kind === 'lost' ? 'it may have executed the request' : 'it saw no request';
   return new GatewayError(code, `${detail}; ${executed}`, { cause: error });
 }

@@ -97,6 +97,7 @@ export function refuseNonRequests(
       code: error.code,
       attempts: 0,
       waitMs: 0,
+      retryMs: 0,
       upstreamMs: 0,
       totalMs: 0,
       bytesIn: 0,

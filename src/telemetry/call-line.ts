@@ -28,6 +28,8 @@ export interface CallLine {
   readonly attempts: number;
   /** Milliseconds in the queue and the lane, over all attempts. */
   readonly waitMs: number;
+  /** Milliseconds of back-off before retries, in which the call did not queue. */
+  readonly retryMs: number;
   /** Milliseconds from sending until the API's headers, over all attempts. */
   readonly upstreamMs: number;
   readonly totalMs: number;

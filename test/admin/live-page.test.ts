@@ -191,6 +191,7 @@ test('a thousand calls per second are sampled, and the page shows that and stays
     metrics: { expose: () => Promise.reject(new Error('not used')) },
     activity,
     settings: () => [],
+    log: { info: () => undefined, error: () => undefined },
     isDraining: () => false,
     replica: 'busy',
     version: '1',

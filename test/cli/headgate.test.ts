@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import { afterEach, describe, expect, test } from 'vitest';
 import { COMMANDS } from '../../src/cli/run.ts';
-import { headgate, ROOT, type Spawned, type SpawnedOptions } from '../support/spawned.ts';
+import { headgate, ROOT, Spawned, type SpawnedOptions } from '../support/spawned.ts';
 
 /** Tests of the process, as a shell, a container or an init system sees it. */
 
@@ -72,12 +72,12 @@ describe('headgate', () => {
   test.each([['check-config'], ['serve']])(
     'bad settings end %s with 2 and one line per problem',
     async (command) => {
-      const { code, stdout, stderr } = await start([command], {
+      const { code, stderr } = await start([command], {
         HEADGATE_MAX_WAIT: 'soon',
         HEADGATE_RETRYS: '3',
         HEADGATE_TOKEN: 'with spaces',
       }).ended();
-      expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+      expect(code).toBe(2);
       expect(stderr.trimEnd().split('\n').toSorted()).toEqual([
         'headgate: HEADGATE_MAX_WAIT: expected a duration such as 45s or 2m, at most 24d, got "soon"',
         'headgate: HEADGATE_RETRYS: expected a known setting, got an unknown one; did you mean HEADGATE_RETRIES?',
@@ -85,6 +85,37 @@ describe('headgate', () => {
       ]);
     },
   );
+
+  test('a failed start is also a log line on standard output, for collectors', async () => {
+    const { stdout, stderr } = await start(['serve'], { HEADGATE_MAX_WAIT: 'soon' }).ended();
+    expect(JSON.parse(stdout)).toMatchObject({
+      level: 'fatal',
+      msg: 'cannot run',
+      problem: stderr.trim().replace('headgate: ', ''),
+    });
+  });
+
+  test('an older Node gets the version that is needed, and no stack trace', async () => {
+    const older =
+      "data:text/javascript,Object.defineProperty(process.versions,'node',{value:'20.19.2'})";
+    const spawned = new Spawned(process.execPath, ['--import', older, `${ROOT}src/main.ts`]);
+    running.push(spawned);
+    expect(await spawned.ended()).toMatchObject({
+      code: 1,
+      stdout: '',
+      stderr:
+        'headgate: expected Node.js 24 or later, got 20.19.2; install a newer one, or use the image\n',
+    });
+  });
+
+  test('SIGUSR1 opens no debugger', async () => {
+    const gateway = start([], ON_FREE_PORTS);
+    const [, adminUrl = ''] = await gateway.printed(/"adminUrl":"([^"]+)"/);
+    gateway.kill('SIGUSR1');
+    expect((await fetch(`${adminUrl}/health/live`)).status).toBe(200);
+    gateway.kill('SIGINT');
+    expect(await gateway.ended()).toMatchObject({ code: 0, stderr: '' });
+  });
 
   test('a missing configuration file ends it with 2', async () => {
     const { code, stderr } = await start(['--config', '/no/such.yaml']).ended();
@@ -109,10 +140,9 @@ describe('headgate', () => {
     async (variable) => {
       const taken = await silentApi();
       const ended = await start([], { ...ON_FREE_PORTS, [variable]: taken }).ended();
-      expect(ended).toMatchObject({
-        code: 1,
-        stderr: `headgate: ${variable}: expected a free address, got ${taken}, which another process uses (EADDRINUSE)\n`,
-      });
+      const problem = `${variable}: expected a free address, got ${taken}, which another process uses (EADDRINUSE)`;
+      expect(ended).toMatchObject({ code: 1, stderr: `headgate: ${problem}\n` });
+      expect(JSON.parse(ended.stdout)).toMatchObject({ msg: 'cannot run', problem });
     },
   );
 
@@ -127,7 +157,7 @@ describe('headgate', () => {
     });
   });
 
-  test('a second signal ends a draining gateway, with the shell’s exit code for it', async () => {
+  test('a second signal ends a draining gateway, with the shell’s exit code and a line for each cut call', async () => {
     let reached: () => void = () => undefined;
     const atTheApi = new Promise<void>((resolve) => {
       reached = resolve;
@@ -139,8 +169,12 @@ describe('headgate', () => {
     await atTheApi;
     gateway.kill('SIGTERM');
     await gateway.printed(/"msg":"draining"/);
-    gateway.kill('SIGTERM');
-    expect(await gateway.ended()).toMatchObject({ code: 143, stderr: '' });
-    expect(await unanswered).toBeInstanceOf(TypeError);
+    gateway.kill('SIGINT');
+    expect(await gateway.ended()).toMatchObject({
+      code: 130,
+      stdout: expect.stringMatching(/"code":"draining".*"msg":"call"/),
+      stderr: '',
+    });
+    expect(await unanswered).toMatchObject({ status: 503 });
   });
 });

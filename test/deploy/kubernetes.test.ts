@@ -194,8 +194,9 @@ describe('the Kubernetes manifests', () => {
     expect(apiUrl.get('value').text()).toBe(`http://${sidecarEnv['HEADGATE_LISTEN']}`);
   });
 
-  test('pods take no service links, whose variables look like settings', () => {
-    for (const pod of [central, sidecar]) expect(pod.get('enableServiceLinks').value).toBe(false);
+  test('our own pods take no service links, whose variables look like settings; an application keeps its', () => {
+    expect(central.get('enableServiceLinks').value).toBe(false);
+    expect(sidecar.maybe('enableServiceLinks')).toBeUndefined();
   });
 
   const FROM_SECRET = { secretKeyRef: { name: 'headgate-redis', key: 'password' } };

@@ -30,7 +30,7 @@ function expectProblem(answer: Answer, status: number, code: string): Problem {
     'cache-control': 'no-store',
   });
   expect(String(answer.headers['server-timing'])).toMatch(
-    /^queue;dur=\d+\.\d, upstream;dur=\d+\.\d$/,
+    /^queue;dur=\d+\.\d, upstream;dur=\d+\.\d(?:, retry;dur=\d+\.\d)?$/,
   );
   const problem: Problem = JSON.parse(answer.text);
   expect(problem).toMatchObject({ status, code });

@@ -69,6 +69,9 @@ describe('HEADGATE_UPSTREAM_ADDRESS', () => {
     });
     const answer = await ask(`${gateway.url}/a`);
     expect(answer.headers['headgate-error']).toBe('upstream-unreachable');
+    expect(JSON.parse(answer.text).detail).toBe(
+      "the API's certificate is for another name (ERR_TLS_CERT_ALTNAME_INVALID); it saw no request",
+    );
     expect(api.seen).toEqual([]);
   });
 });
@@ -213,5 +216,39 @@ describe('a socket to the API', () => {
       expect([status, text, api.connections]).toEqual([200, 'ok', connections]);
       clock.advance(5000);
     }
+  });
+});
+
+describe('a 502 says what failed', () => {
+  const detailOf = async (url: string): Promise<{ detail: string; log: string }> => {
+    const gateway = await setUpGateway(url, { HEADGATE_RETRIES: '0' });
+    const { text } = await ask(`${gateway.url}/a`);
+    return { detail: String(JSON.parse(text).detail), log: gateway.log.text };
+  };
+
+  test('a name that does not resolve', async () => {
+    const { detail } = await detailOf('http://no-such-host.invalid');
+    expect(detail).toMatch(
+      /^the API's name does not resolve \((?:ENOTFOUND|EAI_AGAIN)\); it saw no/,
+    );
+  });
+
+  test('a refused connection', async () => {
+    const { detail } = await detailOf('http://127.0.0.1:9');
+    expect(detail).toBe("the API's host refused the connection (ECONNREFUSED); it saw no request");
+  });
+
+  test('an issuer that is not trusted, with the setting in the log', async () => {
+    const api = await apiWith(overTls);
+    const { detail, log } = await detailOf(api.url);
+    expect(detail).toMatch(/^the API's certificate is not trusted \(\w+\); it saw no request$/);
+    expect(detail).not.toContain('HEADGATE');
+    expect(log).toContain('HEADGATE_UPSTREAM_CA');
+  });
+
+  test('an API that speaks no TLS', async () => {
+    const api = await apiWith({});
+    const { detail } = await detailOf(api.url.replace('http:', 'https:'));
+    expect(detail).toMatch(/^TLS with the API failed \(\w+\); it saw no request$/);
   });
 });

@@ -6,6 +6,7 @@ import type { BucketSnapshot } from '../../src/ledger/ledger.ts';
 import type { CallLine } from '../../src/telemetry/call-line.ts';
 import { LedgerMonitor } from '../../src/telemetry/ledger-monitor.ts';
 import { makeMetrics } from '../../src/telemetry/metrics.ts';
+import { PROBLEMS } from '../../src/gateway/problem.ts';
 import { callLine } from '../support/log-fixtures.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { needs } from '../support/tools.ts';
@@ -55,6 +56,14 @@ test('calls are counted by method, status class, outcome and caller', async () =
       'headgate_sheds_total{code="wait-too-long"} 0',
     ]),
   );
+});
+
+test('a shed of every code is counted from 0, so that an alert sees the first one', async () => {
+  const lines = (await setUp().text()).split('\n');
+  for (const [code, { status }] of Object.entries(PROBLEMS)) {
+    const counted = lines.includes(`headgate_sheds_total{code="${code}"} 0`);
+    expect([code, counted]).toEqual([code, status === 'shed']);
+  }
 });
 
 test('a hundred callers have their own series, with any number of names', async () => {
