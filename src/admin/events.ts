@@ -1,5 +1,6 @@
 import type { Clock, Timer } from '../util/clock.ts';
 import type { BucketSnapshot, Ledger, LedgerMode } from '../ledger/ledger.ts';
+import type { ApiState } from '../telemetry/api-state.ts';
 import type { CallFilter, RecentActivity } from '../telemetry/recent-activity.ts';
 import { bucketJson, callJson, type CallJson } from './json.ts';
 
@@ -63,6 +64,7 @@ export function makeEvents(dependencies: EventsDependencies): Events {
       version,
       ledger: ledgerMode(),
       draining: isDraining(),
+      api: activity.api,
       total: activity.sequence,
       step: activity.step,
       buckets: busiest.map(bucketJson),
@@ -138,6 +140,7 @@ interface WatchedState {
   readonly version: string;
   readonly ledger: LedgerMode;
   readonly draining: boolean;
+  readonly api: ApiState;
   /** Calls since the start. */
   readonly total: number;
   /** The number of the current point of the history. */

@@ -18,11 +18,12 @@ export function callJson({ sequence, at, line }: RecentCall): CallJson {
 
 /** A bucket, with its times rounded to whole milliseconds. */
 export function bucketJson(bucket: BucketSnapshot): BucketSnapshot {
-  const { resetInMs, blockedForMs, etaMs } = bucket;
+  const { resetInMs, blockedForMs, etaMs, oldestWaitMs } = bucket;
   return {
     ...bucket,
     ...(resetInMs === undefined ? {} : { resetInMs: Math.round(resetInMs) }),
     ...(blockedForMs === undefined ? {} : { blockedForMs: Math.round(blockedForMs) }),
     ...(etaMs === undefined ? {} : { etaMs: Math.round(etaMs) }),
+    ...(oldestWaitMs === undefined ? {} : { oldestWaitMs: Math.round(oldestWaitMs) }),
   };
 }

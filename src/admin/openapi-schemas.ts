@@ -29,9 +29,14 @@ const bucket = object(
       ...MS,
       description: 'Milliseconds until the last waiting ticket can expect its grant.',
     },
+    oldestWaitMs: {
+      ...MS,
+      description:
+        'Milliseconds since the arrival of the oldest ticket that waits at this replica.',
+    },
     paused: { const: true, description: 'An operator has paused its grants, at this replica.' },
   },
-  ['limit', 'remaining', 'resetInMs', 'blockedForMs', 'etaMs', 'paused'],
+  ['limit', 'remaining', 'resetInMs', 'blockedForMs', 'etaMs', 'oldestWaitMs', 'paused'],
 );
 
 const call = object(

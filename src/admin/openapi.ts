@@ -19,6 +19,7 @@ const CALL_FILTER = [
     'minWait',
     'Only calls that waited at least this long: seconds, or a duration such as `2s`.',
   ),
+  filter('id', 'The request id of the call, or its beginning.'),
 ];
 
 const LIMIT = filter('limit', 'The most calls in the response, up to 1000.');

@@ -126,6 +126,8 @@ export interface BucketSnapshot extends BucketView {
    * when too little is known.
    */
   readonly etaMs?: number;
+  /** How long ago the oldest ticket arrived that waits at this replica; absent when none waits. */
+  readonly oldestWaitMs?: number;
   /** Waiting tickets by caller: the busiest 100, the rest as `other`. */
   readonly waitingByCaller: Readonly<Record<string, number>>;
 }

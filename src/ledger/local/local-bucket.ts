@@ -21,7 +21,7 @@ import type {
   Waiting,
 } from '../ledger.ts';
 import { toLocalObservation, type KnownBucket, type Waiter } from '../transfer.ts';
-import { waitingByCaller } from '../waiters.ts';
+import { oldestWaitMs, waitingByCaller } from '../waiters.ts';
 import { LocalBudget, type LocalLease } from './local-budget.ts';
 import { LocalQueue } from './queue.ts';
 
@@ -144,10 +144,13 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
     if (view.waiting === 0) return { ...view, waitingByCaller: {} };
     const now = this.#ledger.options.clock.now();
     const eta = this.#eta(view.waiting, now);
+    const tickets = (this.#queue?.all ?? []).map(({ ticket }) => ticket);
+    const oldest = oldestWaitMs(tickets, now);
     return {
       ...view,
       ...(eta === undefined ? {} : { etaMs: Math.max(0, eta - now) }),
-      waitingByCaller: waitingByCaller(this.#queue?.all ?? []),
+      ...(oldest === undefined ? {} : { oldestWaitMs: oldest }),
+      waitingByCaller: waitingByCaller(tickets),
     };
   }
 

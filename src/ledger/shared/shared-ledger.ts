@@ -17,7 +17,7 @@ import type {
 import { SharedBucket, type SharedBucketOptions, type SharedLedgerState } from './shared-bucket.ts';
 import { MAX_STEPS, StepScheduler } from './step-scheduler.ts';
 import { makeIds, readMessage, readReply, type StepBatch } from './wire.ts';
-import { waitingByCaller } from '../waiters.ts';
+import { oldestWaitMs, waitingByCaller } from '../waiters.ts';
 
 export interface SharedLedgerOptions extends SharedBucketOptions, BucketBounds {}
 
@@ -97,10 +97,12 @@ export class SharedLedger implements Ledger, Transferable {
       const view = this.view(bucket.name.id);
       if (view === undefined) return [];
       const { numbers, ageMs } = bucket.numbers;
+      const oldest = oldestWaitMs(bucket.tickets, this.#options.clock.now());
       return [
         {
           ...view,
           ...(numbers.etaIn === undefined ? {} : { etaMs: Math.max(0, numbers.etaIn - ageMs) }),
+          ...(oldest === undefined ? {} : { oldestWaitMs: oldest }),
           waitingByCaller: waitingByCaller(bucket.tickets),
         },
       ];
