@@ -30,6 +30,8 @@ const metrics = makeMetrics({
   authFailures: () => ({ callers: 0, admin: 0 }),
   logLinesLost: () => 0,
   processFigures: false,
+  version: '0',
+  ends: { scheme: 'http', origin: 'https://api.example' },
 });
 const recorders: Record<keyof typeof PROMISED_US, CallRecorder> = {
   metrics: metrics.record,
@@ -62,6 +64,8 @@ const lines = Array.from({ length: 4096 }, (_, i): CallLine => {
     remaining: 12,
     resetInMs: 20_000,
     waiting: 3,
+    trace_id: undefined,
+    span_id: undefined,
   };
 });
 

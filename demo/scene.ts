@@ -140,6 +140,8 @@ export async function playScene(nowMs: number): Promise<Scene> {
         remaining: view?.remaining,
         resetInMs: view?.resetInMs,
         waiting: view?.waiting ?? 0,
+        trace_id: undefined,
+        span_id: undefined,
       });
     }
 
@@ -240,7 +242,13 @@ export async function playScene(nowMs: number): Promise<Scene> {
     memory: new RequestMemory(1024 ** 2),
     ledger,
     ledgerMonitor,
-    metrics: makeMetrics({ ...sources, logLinesLost: () => 0, processFigures: false }),
+    metrics: makeMetrics({
+      ...sources,
+      logLinesLost: () => 0,
+      processFigures: false,
+      version: '0.2.0',
+      ends: { scheme: 'http', origin: 'https://api.azionapi.net' },
+    }),
     activity: feed,
     settings: () => [],
     isDraining: () => false,

@@ -48,8 +48,8 @@ export function makeAdminApp(dependencies: AdminDependencies): Hono {
     return c.json({ error: problem }, 400);
   });
 
-  app.on(HEALTH_METHODS, '/health/live', (c) => c.json({ status: 'live', replica }));
-  app.on(HEALTH_METHODS, '/health/ready', (c) => {
+  app.on(HEALTH_METHODS, ['/health/live', '/livez'], (c) => c.json({ status: 'live', replica }));
+  app.on(HEALTH_METHODS, ['/health/ready', '/readyz'], (c) => {
     const draining = isDraining();
     const status = draining ? 'draining' : 'ready';
     return c.json({ status, ledger: ledgerMode(), replica }, draining ? 503 : 200);
@@ -132,7 +132,7 @@ const QUERY_PARAMETERS: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** The page is opened from links, and probes and scrapers may add parameters of their own. */
-const ANY_QUERY = /^\/(?:$|page\/|health\/|metrics$)/;
+const ANY_QUERY = /^\/(?:$|page\/|health\/|livez$|readyz$|metrics$)/;
 
 /**
  * What is wrong with the names in a query; `undefined` if nothing is. A misspelt filter would

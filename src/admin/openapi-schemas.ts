@@ -72,8 +72,10 @@ const call = object(
     remaining: COUNT,
     resetInMs: MS,
     waiting: COUNT,
+    trace_id: { type: 'string' },
+    span_id: { type: 'string' },
   },
-  ['bucket', 'class', 'priority', 'code', 'limit', 'remaining', 'resetInMs'],
+  ['bucket', 'class', 'priority', 'code', 'limit', 'remaining', 'resetInMs', 'trace_id', 'span_id'],
 );
 
 /** The schemas of the responses, in JSON Schema 2020-12. */

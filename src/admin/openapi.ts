@@ -51,6 +51,11 @@ export function openApi(version: string): Json {
         200: ok('Ready'),
         503: answer('The replica drains: send calls to another one.', 'Ready'),
       }),
+      '/livez': health('The same as `/health/live`', { 200: ok('Live') }),
+      '/readyz': health('The same as `/health/ready`', {
+        200: ok('Ready'),
+        503: answer('The replica drains: send calls to another one.', 'Ready'),
+      }),
       '/metrics': {
         get: {
           summary: 'Metrics for Prometheus',

@@ -8,6 +8,7 @@ import { planReload, RELOADABLE_SETTINGS } from '../config/reload.ts';
 import { SETTINGS } from '../config/settings.ts';
 import { ApiClock } from '../rate-headers/api-clock.ts';
 import type { Random, Clock } from '../util/clock.ts';
+import { makeQueryMask, maskPath } from '../http/target.ts';
 import { AuthThrottle } from '../http/auth-throttle.ts';
 import { isLoopback, makeIsOurHost } from '../http/origin-check.ts';
 import { CallLimits } from '../gateway/call-limits.ts';
@@ -127,6 +128,7 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
     admin: makeAuthThrottle('admin', clock, log),
   };
   const activity = new RecentActivity(clock);
+  const scheme = config.tls === undefined ? 'http' : 'https';
   const metrics = makeMetrics({
     clock,
     apiClock,
@@ -141,6 +143,8 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
     }),
     logLinesLost,
     processFigures,
+    version,
+    ends: { scheme, origin: config.upstream.origin },
   });
   const observer: PipelineObserver = {
     throttled(className) {
@@ -150,14 +154,28 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
     retry: (because) => metrics.retry(because),
   };
   const { env = {} } = options;
-  const tracing = await startTracing({ env, clock, log, replica, version });
+  const tracing = await startTracing({
+    env,
+    clock,
+    log,
+    replica,
+    version,
+    ends: {
+      scheme,
+      api: config.upstream,
+      masked: (path, query) => ({
+        path: maskPath(path, settings.config.pathMasks),
+        query: makeQueryMask(settings.config.queryMasks)(query),
+      }),
+    },
+  });
   closers.push(() => tracing?.close());
   const recorders = [logCalls(log), metrics.record, activity.record];
   const recorder = combineRecorders(
     tracing === undefined ? recorders : [...recorders, tracing.record],
   );
   const { shedStatus } = config;
-  const parts = { upstream, lane, ledger };
+  const parts = { upstream: metrics.instrument(upstream), lane, ledger };
   const pipelineFor = makePipelines({
     ...(tracing?.instrument(parts) ?? parts),
     credentialHash,
@@ -265,6 +283,7 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
         : { kind: 'refused' as const, problems: loaded.problems };
     if (planned.kind === 'refused') {
       for (const problem of planned.problems) log.error({ problem }, 'reload refused');
+      metrics.reloaded('refused');
       return;
     }
     const { changed, needRestart } = planned;
@@ -278,10 +297,12 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
         // The file was valid when the settings were loaded, and has been replaced since.
         const problem = `HEADGATE_ADMIN_TOKEN_FILE: ${asError(error).message}`;
         log.error({ problem }, 'reload refused');
+        metrics.reloaded('refused');
         return;
       }
     }
     log.info({ changed, needRestart }, 'reloaded');
+    metrics.reloaded('applied');
     settings = planned.settings;
     log.level = settings.config.logLevel;
     isOurHost = makeIsOurHost(settings.config.hosts);

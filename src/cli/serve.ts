@@ -51,9 +51,10 @@ function replicaName(): string {
  */
 async function runGateway(settings: Settings, invocation: Invocation): Promise<ExitCode> {
   // Imported only here: a health probe runs every few seconds and must not load the whole gateway.
-  const [{ startApp }, { makeLog, reportLostLines }] = await Promise.all([
+  const [{ startApp }, { makeLog, reportLostLines }, { formatLines }] = await Promise.all([
     import('../app/app.ts'),
     import('../telemetry/log.ts'),
+    import('../telemetry/log-format.ts'),
   ]);
   const { config } = settings;
   const { stderr, stdoutStream, version } = invocation;
@@ -64,7 +65,12 @@ async function runGateway(settings: Settings, invocation: Invocation): Promise<E
     stdoutStream.isTTY === true
       ? { write: (line: string) => output.write(printableJson(line)) }
       : output;
-  const log = makeLog({ level: config.logLevel, replica, clock, destination });
+  const log = makeLog({
+    level: config.logLevel,
+    replica,
+    clock,
+    destination: formatLines(config.logFormat, destination),
+  });
   reportLostLines(log, output);
   process.on('exit', () => output.flushSync());
   process.on('uncaughtException', (err) => {

@@ -6,6 +6,7 @@ import type { ClassRule } from '../http/classify.ts';
 import { nonePreset } from '../presets/preset.ts';
 import { PRESETS } from '../presets/presets.ts';
 import { direct, proxyFor, type ProxyAddress } from '../http/proxy.ts';
+import type { LogFormat } from '../util/log-format.ts';
 import type { LogLevel } from '../util/log-level.ts';
 import { readCallerKeysFile, type CallerKey } from './caller-keys.ts';
 import { addressProblems, safetyProblems, tokenProblems } from './checks.ts';
@@ -88,6 +89,7 @@ export interface Config {
   readonly drainDelayMs: number;
   readonly drainTimeoutMs: number;
   readonly logLevel: LogLevel;
+  readonly logFormat: LogFormat;
   readonly classes: readonly ClassRule[];
   readonly pathMasks: readonly string[];
   readonly queryMasks: readonly string[];
@@ -298,6 +300,7 @@ export function loadConfig({ env, configPath, readFile }: LoadOptions): LoadResu
     drainDelayMs: required(SETTINGS.drainDelay),
     drainTimeoutMs: required(SETTINGS.drainTimeout),
     logLevel: required(SETTINGS.logLevel),
+    logFormat: required(SETTINGS.logFormat),
     classes: file?.lists.classes ?? known.classes,
     pathMasks: [...known.pathMasks, ...(file?.lists.pathMasks ?? [])],
     queryMasks: [...known.queryMasks, ...(file?.lists.queryMasks ?? [])],

@@ -1,4 +1,5 @@
 import { PRESETS } from '../presets/presets.ts';
+import { LOG_FORMATS } from '../util/log-format.ts';
 import { LOG_LEVELS } from '../util/log-level.ts';
 import { callerKeys } from './caller-keys.ts';
 import { redisUrl } from './redis-url.ts';
@@ -419,6 +420,12 @@ export const SETTINGS = {
     kinds.choice(...LOG_LEVELS),
     'info',
     'The lowest level that is logged. Call lines have `info`, 429s of the API have `warn`.',
+  ),
+  logFormat: setting(
+    'HEADGATE_LOG_FORMAT',
+    kinds.choice(...LOG_FORMATS),
+    'native',
+    "The names of the log's fields: `native` (docs/logs.md), `ecs` for the Elastic Common Schema, or `gcp` for Google Cloud. `headgate logs` reads `native`.",
   ),
 } as const;
 

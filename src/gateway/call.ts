@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Priority } from '../queue/fair-queue.ts';
+import { readTraceparent, type TraceIds } from '../http/trace-context.ts';
 import type { LinkedListItem } from '../util/linked-list.ts';
 import type { BucketName, CallerSignal, RemoveListener } from '../ledger/ledger.ts';
 import type {
@@ -69,6 +70,7 @@ export class Call implements CallerSignal, LinkedListItem<Call>, ReservationHold
   identity: Readonly<CallIdentity> = NOT_IDENTIFIED;
   /** The owner for whom the call is counted. Set by `identify` alone. */
   countedFor: string | undefined;
+  #trace: TraceIds | undefined;
   #attempts = 0;
   #waitMs = 0;
   #retryMs = 0;
@@ -99,6 +101,16 @@ export class Call implements CallerSignal, LinkedListItem<Call>, ReservationHold
       if (!outgoing.writableFinished) this.#stop();
     };
     outgoing.on('close', onClose);
+  }
+
+  /** The call's own span, or the caller's if the call is not traced here; absent without either. */
+  get trace(): TraceIds | undefined {
+    return (this.#trace ??= readTraceparent(this.incoming.headers['traceparent']));
+  }
+
+  /** The call has a span of its own. Called by tracing alone, when the call begins. */
+  traceAs(ids: TraceIds): void {
+    this.#trace = ids;
   }
 
   /** Requests sent to the API. */

@@ -3,6 +3,7 @@ import { decodableOnly, ensureVersion, type VersionRequest } from '../http/accep
 import type { AuthThrottle } from '../http/auth-throttle.ts';
 import { classify, type ClassRule } from '../http/classify.ts';
 import { credentialOf } from '../http/credential-fields.ts';
+import { readUrgency } from '../http/priority.ts';
 import { makeHeadersForApi } from '../http/header-filter.ts';
 import { isIdempotent } from '../http/methods.ts';
 import { viaOnward } from '../http/via.ts';
@@ -202,7 +203,9 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
     call.countedFor = owner;
     const rule = matchCallerRule(callers, caller, userAgent);
     const priority = capPriority(
-      readPriority(headerValue(headers, 'headgate-priority')),
+      readPriority(headerValue(headers, 'headgate-priority')) ??
+        readUrgency(headerValue(headers, 'priority')) ??
+        'normal',
       rule?.maxPriority,
     );
     identity.priority = priority;
@@ -265,8 +268,8 @@ function headerValue(headers: NodeJS.Dict<string | string[]>, name: string): str
   return Array.isArray(value) ? value.join(', ') : value;
 }
 
-function readPriority(value: string | undefined): Priority {
-  if (value === undefined) return 'normal';
+function readPriority(value: string | undefined): Priority | undefined {
+  if (value === undefined) return undefined;
   const priority = PRIORITY_NAMES.get(value);
   if (priority !== undefined) return priority;
   throw badHeader('Headgate-Priority', 'high, normal or low', value);

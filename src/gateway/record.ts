@@ -46,6 +46,8 @@ export function makeRecord(dependencies: RecordDependencies): RecordCall {
       remaining: view?.remaining,
       resetInMs: view?.resetInMs === undefined ? undefined : Math.round(view.resetInMs),
       waiting: view?.waiting ?? 0,
+      trace_id: call.trace?.traceId,
+      span_id: call.trace?.spanId,
     });
   };
 }

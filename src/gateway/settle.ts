@@ -10,6 +10,7 @@ import type { RetryCause, PipelineObserver } from '../telemetry/pipeline-observe
 import { describeConnectFailure } from '../upstream/connect-failure.ts';
 import type { SendResult } from '../upstream/exchange.ts';
 import type { FailureReason, UpstreamResponse } from '../upstream/response.ts';
+import type { Call } from './call.ts';
 import type { Forwarded } from './forward.ts';
 import type { Job } from './identify.ts';
 import type { LoneRefusals } from './lone-refusals.ts';
@@ -108,6 +109,7 @@ export function makeSettle(dependencies: SettleDependencies): Settle {
         ...(reading.limit === undefined ? {} : { limit: reading.limit }),
         ...(reading.remaining === undefined ? {} : { remaining: reading.remaining }),
         ...(retryAt === undefined ? {} : { retryAfterMs: Math.round(retryAt - receivedAt) }),
+        ...traceFields(call),
       },
       'throttled',
     );
@@ -166,6 +168,7 @@ export function makeSettle(dependencies: SettleDependencies): Settle {
         sent: kind,
         reason,
         ...(hint === undefined ? {} : { hint }),
+        ...traceFields(call),
         err: error,
       },
       'attempt failed',
@@ -178,6 +181,11 @@ export function makeSettle(dependencies: SettleDependencies): Settle {
     }
     return { kind: 'failed', error: failure(forwarded) };
   };
+}
+
+/** The fields by which collectors join log lines and traces. */
+function traceFields({ trace }: Call): object {
+  return trace === undefined ? {} : { trace_id: trace.traceId, span_id: trace.spanId };
 }
 
 function onlyWait({ retryAfter }: RateLimitReading): RateLimitReading {
@@ -199,9 +207,13 @@ const FAILURES: Readonly<Record<FailureReason, { code: ProblemCode; detail: stri
 
 function failure({ kind, reason, error }: SendResult & { kind: 'unsent' | 'lost' }): GatewayError {
   const { code, detail: usual } = FAILURES[reason];
-  const detail = reason === 'unreachable' ? describeConnectFailure(error).detail : usual;
+  const { detail, proxyError } =
+    reason === 'unreachable' ? describeConnectFailure(error) : { detail: usual };
   const executed = kind === 'lost' ? 'it may have executed the request' : 'it saw no request';
-  return new GatewayError(code, `${detail}; ${executed}`, { cause: error });
+  return new GatewayError(code, `${detail}; ${executed}`, {
+    cause: error,
+    ...(proxyError === undefined ? {} : { proxyError }),
+  });
 }
 
 /** Reports the rate headers `names` of an answer, which could not be understood. */

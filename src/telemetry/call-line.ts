@@ -40,6 +40,9 @@ export interface CallLine {
   readonly remaining: number | undefined;
   readonly resetInMs: number | undefined;
   readonly waiting: number;
+  /** The call's span, or the caller's; named as OpenTelemetry names them in logs that are not OTLP. */
+  readonly trace_id: string | undefined;
+  readonly span_id: string | undefined;
 }
 
 /** Records the line of every call, once. Must not throw, and must not delay the pipeline. */

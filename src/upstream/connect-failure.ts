@@ -4,7 +4,18 @@ export interface ConnectFailure {
   readonly detail: string;
   /** What an operator can change; absent where no setting helps. */
   readonly hint?: string;
+  /** The type of error in Proxy-Status (RFC 9209 §2.3). */
+  readonly proxyError: ConnectProxyError;
 }
+
+export type ConnectProxyError =
+  | 'dns_error'
+  | 'connection_refused'
+  | 'connection_timeout'
+  | 'destination_ip_unroutable'
+  | 'tls_certificate_error'
+  | 'tls_protocol_error'
+  | 'destination_unavailable';
 
 /** The certificate's issuer is unknown (OpenSSL's X509_V_ERR_* codes, as Node names them). */
 const UNTRUSTED = new Set([
@@ -16,15 +27,39 @@ const UNTRUSTED = new Set([
   'CERT_UNTRUSTED',
 ]);
 
-const DETAILS: readonly (readonly [codes: RegExp, detail: string])[] = [
-  [/^(?:ENOTFOUND|EAI_\w+|ENODATA)$/, "the API's name does not resolve"],
-  [/^ECONNREFUSED$/, "the API's host refused the connection"],
-  [/^(?:ETIMEDOUT|UND_ERR_CONNECT_TIMEOUT)$/, 'no connection to the API was made in time'],
-  [/^(?:EHOSTUNREACH|ENETUNREACH)$/, "there is no route to the API's host"],
-  [/^CERT_(?:HAS_EXPIRED|NOT_YET_VALID)$/, "the API's certificate is not valid now"],
-  [/^ERR_TLS_CERT_ALTNAME_INVALID$/, "the API's certificate is for another name"],
-  [/^(?:ERR_SSL_\w+|ERR_TLS_\w+|EPROTO|CERT_\w+)$/, 'TLS with the API failed'],
-  [/^E\w+$/, 'the connection to the API failed'],
+const DETAILS: readonly (readonly [
+  codes: RegExp,
+  proxyError: ConnectProxyError,
+  detail: string,
+])[] = [
+  [/^(?:ENOTFOUND|EAI_\w+|ENODATA)$/, 'dns_error', "the API's name does not resolve"],
+  [/^ECONNREFUSED$/, 'connection_refused', "the API's host refused the connection"],
+  [
+    /^(?:ETIMEDOUT|UND_ERR_CONNECT_TIMEOUT)$/,
+    'connection_timeout',
+    'no connection to the API was made in time',
+  ],
+  [
+    /^(?:EHOSTUNREACH|ENETUNREACH)$/,
+    'destination_ip_unroutable',
+    "there is no route to the API's host",
+  ],
+  [
+    /^CERT_(?:HAS_EXPIRED|NOT_YET_VALID)$/,
+    'tls_certificate_error',
+    "the API's certificate is not valid now",
+  ],
+  [
+    /^ERR_TLS_CERT_ALTNAME_INVALID$/,
+    'tls_certificate_error',
+    "the API's certificate is for another name",
+  ],
+  [
+    /^(?:ERR_SSL_\w+|ERR_TLS_\w+|EPROTO|CERT_\w+)$/,
+    'tls_protocol_error',
+    'TLS with the API failed',
+  ],
+  [/^E\w+$/, 'destination_unavailable', 'the connection to the API failed'],
 ];
 
 /** Describes the error of a connection that could not be opened. */
@@ -33,10 +68,12 @@ export function describeConnectFailure(error: Error): ConnectFailure {
   if (UNTRUSTED.has(code)) {
     return {
       detail: `the API's certificate is not trusted (${code})`,
+      proxyError: 'tls_certificate_error',
       hint: 'expected a trusted issuer; name a file with its certificate in HEADGATE_UPSTREAM_CA',
     };
   }
-  const detail = DETAILS.find(([codes]) => codes.test(code))?.[1];
-  if (detail !== undefined) return { detail: `${detail} (${code})` };
-  return { detail: 'no connection to the API could be made' };
+  const [, proxyError, detail] = DETAILS.find(([codes]) => codes.test(code)) ?? [];
+  if (proxyError !== undefined) return { detail: `${detail} (${code})`, proxyError };
+  const unknown = 'no connection to the API could be made';
+  return { detail: unknown, proxyError: 'destination_unavailable' };
 }

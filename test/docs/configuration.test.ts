@@ -1,4 +1,7 @@
+import { Ajv2020 } from 'ajv/dist/2020.js';
 import { describe, expect, test } from 'vitest';
+import { parse } from 'yaml';
+import { settingsSchema } from '../../scripts/settings-schema.ts';
 import { withSettingsTable } from '../../scripts/settings-table.ts';
 import { loadConfig } from '../../src/config/config.ts';
 import { settingsTable } from '../../src/config/settings.ts';
@@ -8,11 +11,28 @@ import { read } from './markdown.ts';
 const PAGE = read('docs/configuration.md');
 
 describe('docs/configuration.md', () => {
+  const examples = [...PAGE.matchAll(/```yaml\n(.*?)```/gs)].map(([, yaml = '']) => yaml);
+
   test('has the settings table that the source generates (npm run docs writes it)', () => {
     expect(withSettingsTable(PAGE, settingsTable())).toBe(PAGE);
   });
 
-  const examples = [...PAGE.matchAll(/```yaml\n(.*?)```/gs)].map(([, yaml = '']) => yaml);
+  test('has a JSON Schema beside it that the source generates (npm run docs writes it)', () => {
+    expect(JSON.parse(read('docs/headgate.schema.json'))).toEqual(
+      JSON.parse(JSON.stringify(settingsSchema())),
+    );
+  });
+
+  test('has examples that the schema accepts, and a schema that sees a misspelt key', () => {
+    const validate = new Ajv2020({ strict: false }).compile(settingsSchema());
+    const good = [...examples, read('examples/headgate.yaml')];
+    for (const yaml of good) {
+      expect([validate(parse(yaml)), validate.errors]).toEqual([true, null]);
+    }
+    expect(validate({ maxWiat: '2m' })).toBe(false);
+    expect(validate({ retries: 11 })).toBe(false);
+    expect(validate({ classes: [{ methods: ['GET'] }] })).toBe(false);
+  });
 
   test('has examples of every list that only a file can hold', () => {
     const keys = examples.flatMap((yaml) => yaml.match(/^\w+(?=:)/gm) ?? []);

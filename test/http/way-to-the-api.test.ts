@@ -220,10 +220,16 @@ describe('a socket to the API', () => {
 });
 
 describe('a 502 says what failed', () => {
-  const detailOf = async (url: string): Promise<{ detail: string; log: string }> => {
+  const detailOf = async (
+    url: string,
+  ): Promise<{ detail: string; log: string; status: unknown }> => {
     const gateway = await setUpGateway(url, { HEADGATE_RETRIES: '0' });
-    const { text } = await ask(`${gateway.url}/a`);
-    return { detail: String(JSON.parse(text).detail), log: gateway.log.text };
+    const { text, headers } = await ask(`${gateway.url}/a`);
+    return {
+      detail: String(JSON.parse(text).detail),
+      log: gateway.log.text,
+      status: headers['proxy-status'],
+    };
   };
 
   test('a name that does not resolve', async () => {
@@ -234,7 +240,8 @@ describe('a 502 says what failed', () => {
   });
 
   test('a refused connection', async () => {
-    const { detail } = await detailOf('http://127.0.0.1:9');
+    const { detail, status } = await detailOf('http://127.0.0.1:9');
+    expect(status).toBe('headgate; error=connection_refused');
     expect(detail).toBe("the API's host refused the connection (ECONNREFUSED); it saw no request");
   });
 

@@ -40,7 +40,8 @@ beforeAll(async () => {
 async function linesOfEveryKind(): Promise<CapturedLog> {
   const azion = await startAzion({ limits: { read: { limit: 3, periodMs: 60_000 } } });
   const gateway = await startGateway({ upstream: azion.url, settings: { HEADGATE_RETRIES: '0' } });
-  const credential = { authorization: 'token 1' };
+  const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01';
+  const credential = { authorization: 'token 1', traceparent };
   const other = { authorization: 'token 2' };
 
   const body = '{"name":"a"}';

@@ -27,6 +27,8 @@ export function callLine(changes: Partial<CallLine> = {}): CallLine {
     remaining: 79,
     resetInMs: 60_000,
     waiting: 0,
+    trace_id: undefined,
+    span_id: undefined,
     ...changes,
   };
 }
