@@ -140,6 +140,8 @@ export async function playScene(nowMs: number): Promise<Scene> {
         remaining: view?.remaining,
         resetInMs: view?.resetInMs,
         waiting: view?.waiting ?? 0,
+        wouldWaitMs: undefined,
+        wouldShed: undefined,
         trace_id: undefined,
         span_id: undefined,
       });

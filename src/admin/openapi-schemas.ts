@@ -72,10 +72,24 @@ const call = object(
     remaining: COUNT,
     resetInMs: MS,
     waiting: COUNT,
+    wouldWaitMs: MS,
+    wouldShed: { type: 'string' },
     trace_id: { type: 'string' },
     span_id: { type: 'string' },
   },
-  ['bucket', 'class', 'priority', 'code', 'limit', 'remaining', 'resetInMs', 'trace_id', 'span_id'],
+  [
+    'bucket',
+    'class',
+    'priority',
+    'code',
+    'limit',
+    'remaining',
+    'resetInMs',
+    'wouldWaitMs',
+    'wouldShed',
+    'trace_id',
+    'span_id',
+  ],
 );
 
 /** The schemas of the responses, in JSON Schema 2020-12. */

@@ -260,6 +260,7 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
       {
         url,
         adminUrl,
+        ...(config.mode === 'observe' ? { mode: config.mode } : {}),
         upstream: config.upstream.origin + config.upstream.basePath,
         maxConnections,
         maxConnectionsPerAddress,

@@ -17,7 +17,7 @@ import { makeRefuse, makeRespond } from '../gateway/respond.ts';
 import { makeRewrite } from '../gateway/link-rewrite.ts';
 import { LoneRefusals } from '../gateway/lone-refusals.ts';
 import type { Peers } from '../gateway/peers.ts';
-import { settlesOwn } from '../gateway/preflight.ts';
+import { settlesOwn } from '../gateway/own-grant.ts';
 import { makeWatchReading } from '../gateway/reading-watch.ts';
 import { makeSendQueue } from '../gateway/send-queue.ts';
 import { makeSettle } from '../gateway/settle.ts';
@@ -104,7 +104,13 @@ export function makePipelines(parts: PipelineParts): (config: Config) => Gateway
         forwardedBy,
         callerAddress: makeCallerAddress(peers, isTrusted),
       }),
-      admit: makeAdmit({ ledger, clock, memory: requestMemory, socketPermits: upstream }),
+      admit: makeAdmit({
+        ledger,
+        clock,
+        memory: requestMemory,
+        socketPermits: upstream,
+        mode: config.mode,
+      }),
       forward: makeForward({ ...config, upstream, lane, clock, token: () => token.current() }),
       settle: makeSettle({
         ...config,
@@ -138,7 +144,8 @@ export function makePipelines(parts: PipelineParts): (config: Config) => Gateway
       record: makeRecord({ ...config, recorder, ledger, clock }),
       ledger: settled,
       observer,
-      retries: config.retries,
+      // A retry waits, and in observe mode nothing waits.
+      retries: config.mode === 'observe' ? 0 : config.retries,
       shedStatus: config.shedStatus,
     });
   };

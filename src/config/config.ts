@@ -22,6 +22,8 @@ import type { ListenAddress, UpstreamAddress } from './values.ts';
 /** All settings, parsed and frozen. A step of the pipeline receives the slice that it uses. */
 export interface Config {
   readonly preset: string;
+  /** Whether requests wait and are shed, or are only observed. */
+  readonly mode: 'enforce' | 'observe';
   readonly upstream: UpstreamAddress & {
     readonly timeoutMs: number;
     readonly connections: number;
@@ -218,6 +220,7 @@ export function loadConfig({ env, configPath, readFile }: LoadOptions): LoadResu
 
   const config: Config = {
     preset,
+    mode: required(SETTINGS.mode),
     upstream: {
       ...(upstream ?? { origin: '', basePath: '' }),
       timeoutMs: required(SETTINGS.upstreamTimeout),

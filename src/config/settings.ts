@@ -43,6 +43,12 @@ export const SETTINGS = {
     'azion',
     'The known facts about the API, such as its URL, version and classes: [presets.md](presets.md). `none` for another API.',
   ),
+  mode: setting(
+    'HEADGATE_MODE',
+    kinds.choice('enforce', 'observe'),
+    'enforce',
+    "`observe`: no request waits for its budget, is shed for it, or is sent again; the API's 429s reach the callers. Budgets and queues are kept as usual, and `wouldWaitMs` and `wouldShed` in the log and the metrics say what `enforce` would have done.",
+  ),
   upstreamUrl: setting(
     'HEADGATE_UPSTREAM_URL',
     kinds.url,

@@ -23,6 +23,14 @@ export type CallEnd =
 /** Memory becomes free in about the time of a call. */
 const MEMORY_RETRY_MS = 1000;
 
+/** What would have happened to a call that is only observed. */
+export interface WouldHave {
+  /** By the forecast; `undefined` if too little is known, or if the call would have been shed. */
+  readonly waitMs: number | undefined;
+  /** The code with which it would have been shed. */
+  readonly shed: string | undefined;
+}
+
 export const ANSWERED: CallEnd = { kind: 'answered' };
 export const ABORTED: CallEnd = { kind: 'aborted', code: undefined };
 
@@ -71,6 +79,7 @@ export class Call implements CallerSignal, LinkedListItem<Call>, ReservationHold
   /** The owner for whom the call is counted. Set by `identify` alone. */
   countedFor: string | undefined;
   #trace: TraceIds | undefined;
+  #wouldHave: WouldHave | undefined;
   #attempts = 0;
   #waitMs = 0;
   #retryMs = 0;
@@ -101,6 +110,15 @@ export class Call implements CallerSignal, LinkedListItem<Call>, ReservationHold
       if (!outgoing.writableFinished) this.#stop();
     };
     outgoing.on('close', onClose);
+  }
+
+  /** Set in observe mode alone. */
+  get observed(): WouldHave | undefined {
+    return this.#wouldHave;
+  }
+
+  wouldHave(happened: WouldHave): void {
+    this.#wouldHave = happened;
   }
 
   /** The call's own span, or the caller's if the call is not traced here; absent without either. */

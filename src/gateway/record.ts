@@ -22,6 +22,7 @@ export function makeRecord(dependencies: RecordDependencies): RecordCall {
   const maskQuery = makeQueryMask(queryMasks);
   return function record(call, end) {
     const { caller, bucket, priority, path, query } = call.identity;
+    const { observed } = call;
     const view = bucket === undefined ? undefined : ledger.view(bucket.id);
     recorder({
       id: call.id,
@@ -46,6 +47,8 @@ export function makeRecord(dependencies: RecordDependencies): RecordCall {
       remaining: view?.remaining,
       resetInMs: view?.resetInMs === undefined ? undefined : Math.round(view.resetInMs),
       waiting: view?.waiting ?? 0,
+      wouldWaitMs: observed?.waitMs === undefined ? undefined : tenth(observed.waitMs),
+      wouldShed: observed?.shed,
       trace_id: call.trace?.traceId,
       span_id: call.trace?.spanId,
     });

@@ -11,10 +11,11 @@ import { describeConnectFailure } from '../upstream/connect-failure.ts';
 import type { SendResult } from '../upstream/exchange.ts';
 import type { FailureReason, UpstreamResponse } from '../upstream/response.ts';
 import type { Call } from './call.ts';
+import type { Mode } from './admit.ts';
 import type { Forwarded } from './forward.ts';
 import type { Job } from './identify.ts';
 import type { LoneRefusals } from './lone-refusals.ts';
-import { PreflightGrant } from './preflight.ts';
+import { OwnGrant } from './own-grant.ts';
 import { GatewayError, type ProblemCode } from './problem.ts';
 
 /** What follows an attempt. */
@@ -42,6 +43,7 @@ export interface SettleDependencies {
   readonly observer: Pick<PipelineObserver, 'throttled'>;
   /** The statuses besides 429 with which the API may throttle. */
   readonly throttleStatuses: readonly number[];
+  readonly mode: Mode;
 }
 
 const NOTHING: RateLimitReading = {};
@@ -52,7 +54,7 @@ const MAX_RETRY_DELAY_MS = { first: 250, last: 10_000 };
 
 export function makeSettle(dependencies: SettleDependencies): Settle {
   const { ledger, apiClock, clock, random, log, observer, throttleStatuses } = dependencies;
-  const { readAnswer, loneRefusals } = dependencies;
+  const { readAnswer, loneRefusals, mode } = dependencies;
   const warnOfDoubtful = makeWarnOfDoubtful(log, clock);
 
   const readDate = makeHttpDateReader();
@@ -75,7 +77,7 @@ export function makeSettle(dependencies: SettleDependencies): Settle {
     const { doubtful } = reading;
     if (doubtful !== undefined) warnOfDoubtful(ticket.bucket.id, doubtful, headers);
     // What refuses a preflight is no budget that could be waited for.
-    const isPreflight = grant instanceof PreflightGrant;
+    const isPreflight = grant instanceof OwnGrant && grant.reason === 'preflight';
     const isThrottled = !isPreflight && throttles(status, reading, receivedAt);
     if (!isThrottled) {
       ledger.settle(grant, { kind: 'answered', answer: { status, reading, sentAt, receivedAt } });
@@ -93,8 +95,10 @@ export function makeSettle(dependencies: SettleDependencies): Settle {
     const answer = { status: 429, reading: reported, sentAt, receivedAt };
     ledger.settle(grant, { kind: 'answered', answer });
     observer.throttled(ticket.bucket.class);
-    // A 503 does not prove that the request was not executed.
-    if (status === 503 && !job.idempotent) return { kind: 'respond', response };
+    // A 503 does not prove that the request was not executed. In observe mode nothing is sent again.
+    if (mode === 'observe' || (status === 503 && !job.idempotent)) {
+      return { kind: 'respond', response };
+    }
 
     response.discard();
     log.warn(

@@ -106,6 +106,8 @@ export function refuseNonRequests(
       remaining: undefined,
       resetInMs: undefined,
       waiting: 0,
+      wouldWaitMs: undefined,
+      wouldShed: undefined,
       trace_id: undefined,
       span_id: undefined,
     });

@@ -151,6 +151,11 @@ export interface Ledger {
   view(bucketId: string): BucketView | undefined;
   snapshot(): BucketSnapshot[];
   /**
+   * Milliseconds until a bucket's last waiting ticket can expect its grant; `undefined` when none
+   * waits, or when too little is known.
+   */
+  etaMs(bucketId: string): number | undefined;
+  /**
    * Grants nothing of a bucket until {@link resume}; its tickets wait, and their deadlines still
    * apply. Other replicas are not paused. Returns whether there is such a bucket.
    */

@@ -40,6 +40,9 @@ export interface CallLine {
   readonly remaining: number | undefined;
   readonly resetInMs: number | undefined;
   readonly waiting: number;
+  /** In observe mode: how long the call would have waited, or the code of its refusal. */
+  readonly wouldWaitMs: number | undefined;
+  readonly wouldShed: string | undefined;
   /** The call's span, or the caller's; named as OpenTelemetry names them in logs that are not OTLP. */
   readonly trace_id: string | undefined;
   readonly span_id: string | undefined;

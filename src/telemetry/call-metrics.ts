@@ -61,8 +61,21 @@ export function makeCallMetrics(registry: Registry): CallMetrics {
     labelNames: ['because'],
     registers,
   });
+  const wouldWait = seconds(
+    'headgate_would_wait_seconds',
+    'In observe mode: time a call would have waited, by the forecast.',
+  );
+  const wouldShed = new Counter({
+    name: 'headgate_would_shed_total',
+    help: 'In observe mode: calls that would have been refused.',
+    labelNames: ['code'],
+    registers,
+  });
   // Without a first sample of 0, the rate of a new series misses its first event, and so do alerts.
-  for (const code of SHED_CODES) sheds.inc({ code }, 0);
+  for (const code of SHED_CODES) {
+    sheds.inc({ code }, 0);
+    wouldShed.inc({ code }, 0);
+  }
   for (const because of ['throttled', 'stale', 'failed']) retries.inc({ because }, 0);
 
   const callers = new BoundedLabels(CALLERS_NAMED, (caller) => {
@@ -92,6 +105,8 @@ export function makeCallMetrics(registry: Registry): CallMetrics {
       // A call that was rejected before it had a bucket neither waited nor was sent.
       if (line.bucket !== undefined) wait.observe(line.waitMs / 1000);
       if (line.attempts > 0) upstream.observe(line.upstreamMs / 1000);
+      if (line.wouldWaitMs !== undefined) wouldWait.observe(line.wouldWaitMs / 1000);
+      if (line.wouldShed !== undefined) wouldShed.inc({ code: line.wouldShed });
       if (outcome === 'shed' && code !== undefined) sheds.inc({ code });
     },
     throttled(className) {

@@ -154,6 +154,7 @@ export function makeTracing({ tracer, clock, close, ends }: TracingDependencies)
       settle: (grant, outcome) => ledger.settle(grant, outcome),
       view: (bucketId) => ledger.view(bucketId),
       snapshot: () => ledger.snapshot(),
+      etaMs: (bucketId) => ledger.etaMs(bucketId),
       pause: (bucketId) => ledger.pause(bucketId),
       resume: (bucketId) => ledger.resume(bucketId),
       drain: (untilMs) => ledger.drain(untilMs),

@@ -100,10 +100,15 @@ async function lineOf(makeSteps: (scene: Scene) => Steps): Promise<CallLine> {
       const gateway = makeGateway({
         identify: () => scene.job,
         admit: makeAdmit({
-          ledger: { acquire: () => acquire(scene) },
+          ledger: {
+            acquire: () => acquire(scene),
+            settle: () => undefined,
+            etaMs: () => undefined,
+          },
           clock,
           memory: new RequestMemory(1024 ** 2),
-          socketPermits: { take: () => false },
+          socketPermits: { take: () => false, free: 0, release: () => undefined },
+          mode: 'enforce',
         }),
         forward: () => Promise.resolve({ kind: 'stale' }),
         settle: () => ({ kind: 'cancelled' }),

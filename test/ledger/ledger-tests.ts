@@ -450,6 +450,9 @@ export function ledgerTests(
       const [bucket] = made.ledger.snapshot();
       expect(bucket).toMatchObject({ id: 'b', class: 'read', waitingByCaller: { x: 2, y: 1 } });
       expect(bucket?.oldestWaitMs).toBeGreaterThanOrEqual(1500);
+      expect(made.ledger.etaMs('b')).toBe(bucket?.etaMs);
+      expect(made.ledger.etaMs('b')).toBeGreaterThan(0);
+      expect(made.ledger.etaMs('unknown')).toBeUndefined();
     });
 
     test('counts parked tickets for the bound of the queue', async () => {

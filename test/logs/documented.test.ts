@@ -10,7 +10,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { readLogLine } from '../../src/logs/log-line.ts';
 import { ask } from '../support/ask.ts';
-import { startAzion } from '../support/azion.ts';
+import { startAzion, type Azion } from '../support/azion.ts';
 import type { CapturedLog } from '../support/captured-log.ts';
 import { startGateway } from '../support/gateway.ts';
 import { ROOT } from '../support/spawned.ts';
@@ -70,8 +70,19 @@ async function linesOfEveryKind(): Promise<CapturedLog> {
   });
   await gateway.log.wait('call', 12);
   await gateway.stop();
+  await observed(azion, gateway.log);
   await azion.close();
   return gateway.log;
+}
+
+/** Adds the lines of calls in observe mode: one that would not have waited, and one shed. */
+async function observed({ url }: Azion, log: CapturedLog): Promise<void> {
+  const gateway = await startGateway({ upstream: url, settings: { HEADGATE_MODE: 'observe' } });
+  const headers = { authorization: 'token 3', 'headgate-max-wait': '1s' };
+  for (let n = 0; n < 5; n++) await ask(`${gateway.url}/domains`, { headers });
+  await gateway.log.wait('call', 5);
+  await gateway.stop();
+  log.write(gateway.log.text);
 }
 
 describe('the log of a gateway', () => {

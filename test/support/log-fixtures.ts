@@ -27,6 +27,8 @@ export function callLine(changes: Partial<CallLine> = {}): CallLine {
     remaining: 79,
     resetInMs: 60_000,
     waiting: 0,
+    wouldWaitMs: undefined,
+    wouldShed: undefined,
     trace_id: undefined,
     span_id: undefined,
     ...changes,

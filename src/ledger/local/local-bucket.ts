@@ -138,6 +138,14 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
     };
   }
 
+  /** Milliseconds until the last waiting ticket can expect its grant. */
+  get etaMs(): number | undefined {
+    if (this.#waiting === 0) return undefined;
+    const now = this.#advance();
+    const eta = this.#eta(this.#waiting, now);
+    return eta === undefined ? undefined : Math.max(0, eta - now);
+  }
+
   snapshot(): BucketSnapshot {
     const view = this.view();
     // Most buckets are idle, and there may be thousands.

@@ -91,6 +91,13 @@ export class SharedLedger implements Ledger, Transferable {
     };
   }
 
+  etaMs(bucketId: string): number | undefined {
+    const bucket = this.#buckets.get(bucketId);
+    if (bucket === undefined) return undefined;
+    const { numbers, ageMs } = bucket.numbers;
+    return numbers.etaIn === undefined ? undefined : Math.max(0, numbers.etaIn - ageMs);
+  }
+
   /** `waiting` counts all replicas' tickets, `waitingByCaller` only those of this replica. */
   snapshot(): BucketSnapshot[] {
     return [...this.#buckets.values()].flatMap((bucket) => {
