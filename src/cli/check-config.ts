@@ -6,6 +6,7 @@ export const checkConfigCommand: Command = {
   name: 'check-config',
   summary: 'check the settings and print them',
   options: [CONFIG_OPTION],
+  settings: 'all',
   run: withSettings(({ effective }, { stdout }) => {
     stdout(describeSettings(effective));
     return 0;

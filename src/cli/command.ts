@@ -48,6 +48,8 @@ export interface Command {
   readonly options: readonly Option[];
   /** The placeholder of the operands in the help, such as `[FILE…]`; absent: it takes none. */
   readonly operands?: string;
+  /** The settings that its own help explains: these variables, or all. Absent: it uses none. */
+  readonly settings?: readonly string[] | 'all';
   readonly run: (invocation: Invocation) => ExitCode | Promise<ExitCode>;
 }
 

@@ -14,11 +14,13 @@ import {
   type Invocation,
 } from './command.ts';
 import { listenToSignals } from './signals.ts';
+import { readableStart } from './terminal-start.ts';
 
 export const serveCommand: Command = {
   name: 'serve',
   summary: 'run the gateway',
   options: [CONFIG_OPTION],
+  settings: 'all',
   run: withSettings(runGateway, logProblems),
 };
 
@@ -61,15 +63,15 @@ async function runGateway(settings: Settings, invocation: Invocation): Promise<E
   const replica = replicaName();
   const clock = systemClock;
   const output = makeLogOutput({ sink: stdoutSink(), clock });
-  const destination =
-    stdoutStream.isTTY === true
-      ? { write: (line: string) => output.write(printableJson(line)) }
-      : output;
+  const printed = { write: (line: string) => output.write(printableJson(line)) };
+  const isTerminal = stdoutStream.isTTY === true && config.logFormat === 'native';
   const log = makeLog({
     level: config.logLevel,
     replica,
     clock,
-    destination: formatLines(config.logFormat, destination),
+    destination: isTerminal
+      ? readableStart(version, printed)
+      : formatLines(config.logFormat, stdoutStream.isTTY === true ? printed : output),
   });
   reportLostLines(log, output);
   process.on('exit', () => output.flushSync());

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import { afterEach, describe, expect, test } from 'vitest';
+import { SETTINGS } from '../../src/config/settings.ts';
 import { COMMANDS } from '../../src/cli/run.ts';
 import { headgate, ROOT, Spawned, type SpawnedOptions } from '../support/spawned.ts';
 
@@ -53,6 +54,18 @@ describe('headgate', () => {
       expect(stdout).toContain(`  ${name} `);
       for (const option of options) expect(stdout).toContain(`--${option.name}`);
     }
+  });
+
+  test('without a command it prints its help; with one and --help, that of the command', async () => {
+    const [alone, help, serve] = await Promise.all([
+      start([]).ended(),
+      start(['--help']).ended(),
+      start(['serve', '--help']).ended(),
+    ]);
+    expect(alone).toMatchObject({ code: 0, stdout: help.stdout });
+    expect(serve.code).toBe(0);
+    expect(serve.stdout).toMatch(/^Usage: headgate serve \[options\]\n/);
+    for (const { variable } of Object.values(SETTINGS)) expect(serve.stdout).toContain(variable);
   });
 
   test('an unknown command or option ends it with 2 and a hint', async () => {
@@ -109,7 +122,7 @@ describe('headgate', () => {
   });
 
   test('SIGUSR1 opens no debugger', async () => {
-    const gateway = start([], ON_FREE_PORTS);
+    const gateway = start(['serve'], ON_FREE_PORTS);
     const [, adminUrl = ''] = await gateway.printed(/"adminUrl":"([^"]+)"/);
     gateway.kill('SIGUSR1');
     expect((await fetch(`${adminUrl}/health/live`)).status).toBe(200);
@@ -139,7 +152,7 @@ describe('headgate', () => {
     'an address in %s that is in use ends it with 1 and one line',
     async (variable) => {
       const taken = await silentApi();
-      const ended = await start([], { ...ON_FREE_PORTS, [variable]: taken }).ended();
+      const ended = await start(['serve'], { ...ON_FREE_PORTS, [variable]: taken }).ended();
       const problem = `${variable}: expected a free address, got ${taken}, which another process uses (EADDRINUSE)`;
       expect(ended).toMatchObject({ code: 1, stderr: `headgate: ${problem}\n` });
       expect(JSON.parse(ended.stdout)).toMatchObject({ msg: 'cannot run', problem });
@@ -147,7 +160,7 @@ describe('headgate', () => {
   );
 
   test('SIGINT ends an idle gateway at once, with 0', async () => {
-    const gateway = start([], ON_FREE_PORTS);
+    const gateway = start(['serve'], ON_FREE_PORTS);
     await gateway.printed(/"msg":"listening"/);
     gateway.kill('SIGINT');
     expect(await gateway.ended()).toMatchObject({
@@ -163,7 +176,7 @@ describe('headgate', () => {
       reached = resolve;
     });
     const api = await silentApi(() => reached());
-    const gateway = start([], { ...ON_FREE_PORTS, HEADGATE_UPSTREAM_URL: `http://${api}` });
+    const gateway = start(['serve'], { ...ON_FREE_PORTS, HEADGATE_UPSTREAM_URL: `http://${api}` });
     const [, url = ''] = await gateway.printed(/"url":"([^"]+)"/);
     const unanswered = fetch(`${url}/domains`).catch((error: unknown) => error);
     await atTheApi;
