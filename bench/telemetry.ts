@@ -64,6 +64,7 @@ const lines = Array.from({ length: 4096 }, (_, i): CallLine => {
     remaining: 12,
     resetInMs: 20_000,
     waiting: 3,
+    credential: undefined,
     wouldWaitMs: undefined,
     wouldShed: undefined,
     trace_id: undefined,

@@ -2,6 +2,7 @@ import { getConnInfo } from '@hono/node-server/conninfo';
 import { Hono, type Context, type MiddlewareHandler } from 'hono';
 import type { EffectiveSetting } from '../config/config.ts';
 import type { Ledger, LedgerMode } from '../ledger/ledger.ts';
+import type { CredentialName } from '../telemetry/credential-names.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { RecentActivity } from '../telemetry/recent-activity.ts';
@@ -22,6 +23,7 @@ export interface AdminDependencies {
   readonly page: PageFiles;
   /** The settings in force, secrets masked. */
   readonly settings: () => readonly EffectiveSetting[];
+  readonly credentialName: CredentialName;
   readonly isDraining: () => boolean;
   readonly log: Pick<Log, 'info' | 'error'>;
   readonly replica: string;
@@ -39,7 +41,7 @@ const MAX_CALLS = 1000;
  */
 export function makeAdminApp(dependencies: AdminDependencies): Hono {
   const { auth, ledger, ledgerMode, metrics, activity, events, page, settings } = dependencies;
-  const { isDraining, log, replica, version } = dependencies;
+  const { credentialName, isDraining, log, replica, version } = dependencies;
   const app = new Hono();
   app.use(auth);
   app.use(async (c, next) => {
@@ -59,7 +61,12 @@ export function makeAdminApp(dependencies: AdminDependencies): Hono {
     return c.body(text, 200, { 'Content-Type': contentType });
   });
 
-  app.get('/buckets', (c) => c.json({ replica, buckets: ledger.snapshot().map(bucketJson) }));
+  app.get('/buckets', (c) =>
+    c.json({
+      replica,
+      buckets: ledger.snapshot().map((bucket) => bucketJson(bucket, credentialName)),
+    }),
+  );
   app.get('/buckets/:id', (c) => oneBucket(c, c.req.param('id')));
   app.post('/buckets/:id/pause', (c) => {
     const bucket = c.req.param('id');
@@ -119,7 +126,7 @@ export function makeAdminApp(dependencies: AdminDependencies): Hono {
     if (bucket === undefined) {
       return c.json({ error: `no bucket ${JSON.stringify(id)}; GET /buckets lists them` }, 404);
     }
-    return c.json({ replica, bucket: bucketJson(bucket) });
+    return c.json({ replica, bucket: bucketJson(bucket, credentialName) });
   }
 
   return app;

@@ -10,6 +10,7 @@ const LEDGER = {
 const bucket = object(
   {
     id: { type: 'string', description: "Hash of the credential, and the class's name." },
+    credential: { type: 'string', description: "The operator's name for the credential." },
     class: { type: 'string' },
     limit: { ...COUNT, description: 'Operations per period, as the API reported.' },
     remaining: { ...COUNT, description: 'Operations left, as the API reported.' },
@@ -36,7 +37,16 @@ const bucket = object(
     },
     paused: { const: true, description: 'An operator has paused its grants, at this replica.' },
   },
-  ['limit', 'remaining', 'resetInMs', 'blockedForMs', 'etaMs', 'oldestWaitMs', 'paused'],
+  [
+    'credential',
+    'limit',
+    'remaining',
+    'resetInMs',
+    'blockedForMs',
+    'etaMs',
+    'oldestWaitMs',
+    'paused',
+  ],
 );
 
 const call = object(
@@ -50,6 +60,7 @@ const call = object(
     id: { type: 'string' },
     caller: { type: 'string' },
     bucket: { type: 'string' },
+    credential: { type: 'string' },
     class: { type: 'string' },
     priority: { enum: ['high', 'normal', 'low'] },
     method: { type: 'string' },
@@ -79,6 +90,7 @@ const call = object(
   },
   [
     'bucket',
+    'credential',
     'class',
     'priority',
     'code',

@@ -12,6 +12,7 @@ import { makeServer, type Tls } from '../gateway/tls.ts';
 import type { Clock } from '../util/clock.ts';
 import type { Ledger } from '../ledger/ledger.ts';
 import type { LedgerMonitor } from '../telemetry/ledger-monitor.ts';
+import type { CredentialName } from '../telemetry/credential-names.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { RecentActivity } from '../telemetry/recent-activity.ts';
@@ -30,6 +31,7 @@ export interface AdminOptions {
   readonly metrics: Pick<Metrics, 'expose'>;
   readonly activity: RecentActivity;
   readonly settings: () => readonly EffectiveSetting[];
+  readonly credentialName: CredentialName;
   readonly isDraining: () => boolean;
   readonly log: Pick<Log, 'info' | 'error'>;
   readonly replica: string;

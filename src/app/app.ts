@@ -19,6 +19,7 @@ import { Peers } from '../gateway/peers.ts';
 import { makeIsTrustedProxy } from '../gateway/trusted-proxies.ts';
 import { watchTls, type Tls } from '../gateway/tls.ts';
 import { combineRecorders, logCalls } from '../telemetry/call-line.ts';
+import { makeCredentialName } from '../telemetry/credential-names.ts';
 import { LedgerMonitor } from '../telemetry/ledger-monitor.ts';
 import type { Log } from '../telemetry/log.ts';
 import { makeMetrics } from '../telemetry/metrics.ts';
@@ -225,6 +226,7 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
 
   let draining = false;
   let isOurHost = makeIsOurHost(config.hosts);
+  let credentialName = makeCredentialName(config.credentials);
   let adminUrl: string | undefined;
   try {
     if (config.adminListen !== 'off') {
@@ -247,6 +249,7 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
         metrics,
         activity,
         settings: () => settings.effective,
+        credentialName: (bucketId) => credentialName(bucketId),
         isDraining: () => draining,
         log,
         replica,
@@ -308,6 +311,7 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
     log.level = settings.config.logLevel;
     isOurHost = makeIsOurHost(settings.config.hosts);
     isTrustedProxy = makeIsTrustedProxy(settings.config.trustedProxies);
+    credentialName = makeCredentialName(settings.config.credentials);
     pipeline = pipelineFor(settings.config);
   }
 

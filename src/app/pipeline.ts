@@ -31,6 +31,7 @@ import {
 import { makeWatchUnread } from '../gateway/unread-answers.ts';
 import type { Ledger } from '../ledger/ledger.ts';
 import type { CallRecorder } from '../telemetry/call-line.ts';
+import { makeCredentialName } from '../telemetry/credential-names.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { PipelineObserver } from '../telemetry/pipeline-observer.ts';
 import type { RequestMemory } from '../upstream/request-memory.ts';
@@ -141,7 +142,13 @@ export function makePipelines(parts: PipelineParts): (config: Config) => Gateway
               }),
       }),
       refuse: makeRefuse({ ...config, log, watchUnread, hasToken }),
-      record: makeRecord({ ...config, recorder, ledger, clock }),
+      record: makeRecord({
+        ...config,
+        recorder,
+        ledger,
+        clock,
+        credentialName: makeCredentialName(config.credentials),
+      }),
       ledger: settled,
       observer,
       // A retry waits, and in observe mode nothing waits.

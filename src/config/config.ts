@@ -9,7 +9,7 @@ import { direct, proxyFor, type ProxyAddress } from '../http/proxy.ts';
 import type { LogFormat } from '../util/log-format.ts';
 import type { LogLevel } from '../util/log-level.ts';
 import { readCallerKeysFile, type CallerKey } from './caller-keys.ts';
-import { addressProblems, safetyProblems, tokenProblems } from './checks.ts';
+import { addressProblems, credentialProblems, safetyProblems, tokenProblems } from './checks.ts';
 import { openConfigFile, type ConfigFile } from './file.ts';
 import { readCa, tlsPaths } from './pem-files.ts';
 import { redisConfig, readSecret, type RedisConfig } from './redis.ts';
@@ -98,6 +98,8 @@ export interface Config {
   readonly callers: readonly CallerRule[];
   /** What is declared of the API's rate headers; of two rules for a header, the first applies. */
   readonly rateHeaders: readonly RateHeaderRule[];
+  /** Names of credentials for people, by the hash that bucket ids have. */
+  readonly credentials: readonly { readonly hash: string; readonly name: string }[];
 }
 
 /** A token, or the file that contains it and is read again when it changes. */
@@ -309,9 +311,12 @@ export function loadConfig({ env, configPath, readFile }: LoadOptions): LoadResu
     queryMasks: [...known.queryMasks, ...(file?.lists.queryMasks ?? [])],
     callers: [...(file?.lists.callers ?? []), ...known.callers],
     rateHeaders: [...(file?.lists.rateHeaders ?? []), ...known.rateHeaders],
+    credentials: file?.lists.credentials ?? [],
   };
   // Keys that could not be read are one problem already. They would also count as missing keys.
-  if (problems.length === 0) problems.push(...safetyProblems(config));
+  if (problems.length === 0) {
+    problems.push(...safetyProblems(config), ...credentialProblems(config));
+  }
   return problems.length > 0
     ? { kind: 'bad', problems }
     : { kind: 'ok', config: deepFreeze(config), effective, texts };

@@ -159,6 +159,11 @@ const rateHeaders = z
       context.addIssue({ code: 'custom', path: [at, 'header'], message });
     }
   });
+const HASH_EXPECTED = 'expected a hash of 16 hexadecimal digits, as bucket ids have it';
+const credential = z.strictObject(
+  { hash: z.string(HASH_EXPECTED).regex(/^[0-9a-f]{16}$/, HASH_EXPECTED), name },
+  'expected hash and name',
+);
 
 const PARAMETER_EXPECTED = 'expected the name of a query parameter, such as access_token';
 
@@ -166,6 +171,9 @@ export const LISTS = {
   callers: z.array(caller, 'expected a list of rules').max(1000, 'expected at most 1000 entries'),
   classes: z
     .array(classRule, 'expected a list of rules')
+    .max(1000, 'expected at most 1000 entries'),
+  credentials: z
+    .array(credential, 'expected a list of hash and name')
     .max(1000, 'expected at most 1000 entries'),
   pathMasks: z
     .array(

@@ -28,6 +28,7 @@ export const RELOADABLE_SETTINGS = {
   pathMasks: 'pathMasks',
   queryMasks: 'queryMasks',
   rateHeaders: 'rateHeaders',
+  credentials: 'credentials',
 } as const satisfies Partial<Record<keyof Config, string>>;
 
 /** Two settings that name a file are included: they are another place for the same setting. */

@@ -1,6 +1,7 @@
 import { makeQueryMask, maskPath } from '../http/target.ts';
 import type { Clock } from '../util/clock.ts';
 import type { Ledger } from '../ledger/ledger.ts';
+import type { CredentialName } from '../telemetry/credential-names.ts';
 import type { CallRecorder } from '../telemetry/call-line.ts';
 import type { Call, CallEnd } from './call.ts';
 
@@ -15,10 +16,11 @@ export interface RecordDependencies {
   readonly pathMasks: readonly string[];
   /** Names of query parameters with secret values. */
   readonly queryMasks: readonly string[];
+  readonly credentialName: CredentialName;
 }
 
 export function makeRecord(dependencies: RecordDependencies): RecordCall {
-  const { recorder, ledger, clock, pathMasks, queryMasks } = dependencies;
+  const { recorder, ledger, clock, pathMasks, queryMasks, credentialName } = dependencies;
   const maskQuery = makeQueryMask(queryMasks);
   return function record(call, end) {
     const { caller, bucket, priority, path, query } = call.identity;
@@ -28,6 +30,7 @@ export function makeRecord(dependencies: RecordDependencies): RecordCall {
       id: call.id,
       caller,
       bucket: bucket?.id,
+      credential: bucket === undefined ? undefined : credentialName(bucket.id),
       class: bucket?.class,
       priority,
       method: call.incoming.method ?? '',

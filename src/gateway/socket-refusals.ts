@@ -86,6 +86,7 @@ export function refuseNonRequests(
       id,
       caller: '',
       bucket: undefined,
+      credential: undefined,
       class: undefined,
       priority: undefined,
       method,

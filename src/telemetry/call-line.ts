@@ -13,6 +13,8 @@ export interface CallLine {
   readonly id: string;
   readonly caller: string;
   readonly bucket: string | undefined;
+  /** The operator's name for the bucket's credential. */
+  readonly credential: string | undefined;
   readonly class: string | undefined;
   readonly priority: string | undefined;
   /** Empty, like `path`, when the request could not be read that far. */

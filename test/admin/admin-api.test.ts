@@ -54,7 +54,12 @@ function routes(): string[] {
   const clock = new FakeClock();
   const ledger = { snapshot: () => [], pause: () => false, resume: () => false };
   const activity = new RecentActivity(clock);
-  const common = { ledger, ledgerMode: () => 'memory' as const, isDraining: () => false };
+  const common = {
+    ledger,
+    ledgerMode: () => 'memory' as const,
+    isDraining: () => false,
+    credentialName: () => undefined,
+  };
   const app = makeAdminApp({
     ...common,
     auth: async (_, next) => next(),

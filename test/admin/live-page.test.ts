@@ -292,6 +292,7 @@ test('a thousand calls per second are sampled, and the page shows that and stays
     activity,
     settings: () => [],
     log: { info: () => undefined, error: () => undefined },
+    credentialName: () => undefined,
     isDraining: () => false,
     replica: 'busy',
     version: '1',

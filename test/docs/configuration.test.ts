@@ -39,6 +39,7 @@ describe('docs/configuration.md', () => {
     expect(keys.toSorted()).toEqual([
       'callers',
       'classes',
+      'credentials',
       'pathMasks',
       'queryMasks',
       'rateHeaders',
@@ -46,7 +47,8 @@ describe('docs/configuration.md', () => {
   });
 
   test.each(examples)('has an example, number %#, that loads', (yaml) => {
-    const loaded = loadConfig({ env: {}, configPath: 'headgate.yaml', readFile: () => yaml });
+    const env = { HEADGATE_SECRET: 'a-secret-of-the-test' };
+    const loaded = loadConfig({ env, configPath: 'headgate.yaml', readFile: () => yaml });
     expect(loaded).toMatchObject({ kind: 'ok' });
   });
 });

@@ -132,6 +132,7 @@ async function lineOf(makeSteps: (scene: Scene) => Steps): Promise<CallLine> {
           clock,
           pathMasks: [],
           queryMasks: [],
+          credentialName: () => undefined,
         }),
         ledger: { settle: () => undefined },
         observer: { retry: () => undefined },

@@ -75,14 +75,24 @@ async function linesOfEveryKind(): Promise<CapturedLog> {
   return gateway.log;
 }
 
-/** Adds the lines of calls in observe mode: one that would not have waited, and one shed. */
+/** Adds the lines of calls in observe mode, of a credential with a name: two of them are shed. */
 async function observed({ url }: Azion, log: CapturedLog): Promise<void> {
-  const gateway = await startGateway({ upstream: url, settings: { HEADGATE_MODE: 'observe' } });
+  const settings = { HEADGATE_MODE: 'observe', HEADGATE_SECRET: 'a-secret-of-the-test' };
   const headers = { authorization: 'token 3', 'headgate-max-wait': '1s' };
-  for (let n = 0; n < 5; n++) await ask(`${gateway.url}/domains`, { headers });
-  await gateway.log.wait('call', 5);
-  await gateway.stop();
-  log.write(gateway.log.text);
+  let file = '{}';
+  for (let round = 0; round < 2; round++) {
+    const gateway = await startGateway({
+      upstream: url,
+      settings,
+      files: { 'headgate.yaml': file },
+    });
+    for (let n = 0; n < 5; n++) await ask(`${gateway.url}/domains`, { headers });
+    const [line = {}] = await gateway.log.wait('call', 5);
+    await gateway.stop();
+    log.write(gateway.log.text);
+    const [hash] = String(line['bucket']).split(':');
+    file = `credentials:\n  - { hash: '${hash}', name: production }\n`;
+  }
 }
 
 describe('the log of a gateway', () => {

@@ -27,6 +27,7 @@ export function callLine(changes: Partial<CallLine> = {}): CallLine {
     remaining: 79,
     resetInMs: 60_000,
     waiting: 0,
+    credential: undefined,
     wouldWaitMs: undefined,
     wouldShed: undefined,
     trace_id: undefined,

@@ -5,6 +5,7 @@ import { formatCount, formatSpan } from './format.js';
  * @typedef {object} Bucket
  * @property {string} id
  * @property {string} class
+ * @property {string} [credential] The operator's name for it.
  * @property {number} [limit]
  * @property {number} [remaining]
  * @property {number} [resetInMs]
@@ -129,9 +130,8 @@ function makeColours() {
 function makeCard(bucket, colourOf, onToggle) {
   const { id, class: className } = bucket;
   let shown = bucket;
-  const credential = id.slice(0, id.lastIndexOf(':'));
   const name = element('h3', '', className);
-  const owner = element('span', 'credential', credential);
+  const owner = element('span', 'credential');
   owner.title = `Bucket ${id}`;
   const badge = element('span', 'badge');
   const toggle = element('button', 'toggle');
@@ -166,6 +166,7 @@ function makeCard(bucket, colourOf, onToggle) {
     /** @param {Bucket} bucket */
     show(bucket) {
       shown = bucket;
+      setText(owner, bucket.credential ?? id.slice(0, id.lastIndexOf(':')));
       const { limit: max, remaining, leases, waiting, resetInMs, blockedForMs } = bucket;
       const { etaMs, oldestWaitMs } = bucket;
       setText(toggle, bucket.paused === true ? 'Resume' : 'Pause');
