@@ -29,6 +29,9 @@ const sidecarContainer = sidecar.get('initContainers').named('headgate');
 const centralEnv = literals(
   readTree(`${HOME}/central/kustomization.yaml`).get('configMapGenerator').named('headgate'),
 );
+const otherApiEnv = literals(
+  readTree(`${HOME}/other-api/kustomization.yaml`).get('configMapGenerator').named('headgate'),
+);
 const sidecarEnv = Object.fromEntries(
   sidecarContainer
     .get('env')
@@ -75,6 +78,7 @@ describe('the Kubernetes manifests', () => {
   test.each([
     ['central', centralEnv],
     ['sidecar', sidecarEnv],
+    ['other-api', { ...centralEnv, ...otherApiEnv }],
   ])('%s: the gateway accepts the settings', (_name, env) => {
     const loaded = loadConfig({
       env: { ...IMAGE_ENV, ...env },

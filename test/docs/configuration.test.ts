@@ -1,6 +1,7 @@
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
+import { manPage } from '../../scripts/man-page.ts';
 import { settingsSchema } from '../../scripts/settings-schema.ts';
 import { withSettingsTable } from '../../scripts/settings-table.ts';
 import { loadConfig } from '../../src/config/config.ts';
@@ -32,6 +33,10 @@ describe('docs/configuration.md', () => {
     expect(validate({ maxWiat: '2m' })).toBe(false);
     expect(validate({ retries: 11 })).toBe(false);
     expect(validate({ classes: [{ methods: ['GET'] }] })).toBe(false);
+  });
+
+  test('has a manual page beside it that the source generates (npm run docs writes it)', () => {
+    expect(read('docs/headgate.1')).toBe(manPage());
   });
 
   test('has examples of every list that only a file can hold', () => {
