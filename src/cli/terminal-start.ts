@@ -1,14 +1,5 @@
 import type { DestinationStream } from 'pino';
 
-/** The fields of the line `listening` that a person wants to know. */
-interface Listening {
-  readonly msg?: unknown;
-  readonly url?: unknown;
-  readonly adminUrl?: unknown;
-  readonly upstream?: unknown;
-  readonly mode?: unknown;
-}
-
 /**
  * Writes lines for a terminal into `destination`: the line `listening` as a sentence for a person,
  * and all other lines as they are.
@@ -23,13 +14,14 @@ export function readableStart(version: string, destination: DestinationStream): 
 }
 
 function sentenceFor(line: string, version: string): string {
-  const { msg, url, adminUrl, upstream, mode }: Listening = JSON.parse(line);
+  const { msg, url, adminUrl, upstream, mode }: Readonly<Record<string, string | undefined>> =
+    JSON.parse(line);
   if (msg !== 'listening') return line;
-  const page = adminUrl === undefined ? '' : `  live page:     ${String(adminUrl)}/\n`;
+  const page = adminUrl === undefined ? '' : `  live page:     ${adminUrl}/\n`;
   const observing = mode === 'observe' ? '  observe mode:  no call waits or is shed\n' : '';
   return `Headgate ${version}
-  for callers:   ${String(url)}
-  the API:       ${String(upstream)}
+  for callers:   ${url}
+  the API:       ${upstream}
 ${page}${observing}Each call is a line of JSON from here on. Ctrl-C stops the gateway.
 `;
 }
