@@ -1,3 +1,4 @@
+import { STATUS_CODES } from 'node:http';
 import { Histogram, type Registry } from '@prometheus-io/client';
 import type { Clock } from '../util/clock.ts';
 import type { Upstream } from '../upstream/upstream.ts';
@@ -79,7 +80,7 @@ export function makeHttpMetrics(registry: Registry, options: HttpMetricsOptions)
           const from = clock.now();
           const sent = await upstream.send(request, signal, onEarlyHints);
           const status = sent.kind === 'answered' ? sent.response.status : 0;
-          const failure = status >= 400 ? String(status) : '';
+          const failure = status >= 400 ? statusOf(status) : '';
           const labels = {
             http_request_method: METHODS.has(request.method) ? request.method : OTHER_METHOD,
             http_response_status_code: statusOf(status),
@@ -94,10 +95,10 @@ export function makeHttpMetrics(registry: Registry, options: HttpMetricsOptions)
   };
 }
 
-/** Empty without an answer; a status that HTTP does not have shares one label. */
+/** Empty without an answer. Statuses that are not registered share one label, so there are few. */
 function statusOf(status: number): string {
   if (status === 0) return '';
-  return status >= 100 && status <= 599 ? String(status) : OTHER;
+  return STATUS_CODES[status] === undefined ? OTHER : String(status);
 }
 
 /** A server's span and metric are an error from status 500 on. */
