@@ -34,7 +34,13 @@ const metrics = makeMetrics({
   ends: { scheme: 'http', origin: 'https://api.example' },
 });
 const recorders: Record<keyof typeof PROMISED_US, CallRecorder> = {
-  metrics: metrics.record,
+  metrics(line) {
+    // As the pipeline reports each attempt.
+    metrics.granted(0);
+    metrics.attempted('answered');
+    metrics.accepted(line.bucket ?? '', line.class ?? '');
+    metrics.record(line);
+  },
   'live feed': new RecentActivity(systemClock).record,
 };
 

@@ -257,6 +257,7 @@ export async function playScene(nowMs: number): Promise<Scene> {
     credentialName: () => undefined,
     isDraining: () => false,
     log: { info: () => undefined, error: () => undefined },
+    isMisconfigured: () => false,
     replica: 'gateway-7d9f-1',
     version: '0.2.0',
   });

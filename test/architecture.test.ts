@@ -12,8 +12,10 @@ const PURE = ['budget', 'queue', 'rate-headers', 'http', 'util'];
  */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   main: ['cli'],
-  cli: ['app', 'config', 'logs', 'telemetry', ...PURE],
-  app: ['admin', 'gateway', 'ledger', 'upstream', 'telemetry', 'config', ...PURE],
+  cli: ['app', 'config', 'diagnosis', 'logs', 'telemetry', ...PURE],
+  app: ['admin', 'diagnosis', 'gateway', 'ledger', 'upstream', 'telemetry', 'config', ...PURE],
+  // Uses the same way to the API as the gateway.
+  diagnosis: ['ledger', 'upstream', ...PURE],
   admin: ['ledger', 'telemetry', 'config', ...PURE],
   gateway: ['ledger', 'upstream', 'telemetry', ...PURE],
   // One layer: each may know the others' types, and no file of it may be in a cycle.

@@ -1,6 +1,6 @@
 import { getConnInfo } from '@hono/node-server/conninfo';
 import { Hono, type Context, type MiddlewareHandler } from 'hono';
-import type { EffectiveSetting } from '../config/config.ts';
+import type { EffectiveSetting } from '../config/effective.ts';
 import type { Ledger, LedgerMode } from '../ledger/ledger.ts';
 import type { CredentialName } from '../telemetry/credential-names.ts';
 import type { Log } from '../telemetry/log.ts';
@@ -26,6 +26,8 @@ export interface AdminDependencies {
   readonly credentialName: CredentialName;
   readonly isDraining: () => boolean;
   readonly log: Pick<Log, 'info' | 'error'>;
+  /** Whether Redis has always refused this replica, which must then receive no calls. */
+  readonly isMisconfigured: () => boolean;
   readonly replica: string;
   readonly version: string;
 }
@@ -41,7 +43,7 @@ const MAX_CALLS = 1000;
  */
 export function makeAdminApp(dependencies: AdminDependencies): Hono {
   const { auth, ledger, ledgerMode, metrics, activity, events, page, settings } = dependencies;
-  const { credentialName, isDraining, log, replica, version } = dependencies;
+  const { credentialName, isDraining, isMisconfigured, log, replica, version } = dependencies;
   const app = new Hono();
   app.use(auth);
   app.use(async (c, next) => {
@@ -52,9 +54,9 @@ export function makeAdminApp(dependencies: AdminDependencies): Hono {
 
   app.on(HEALTH_METHODS, ['/health/live', '/livez'], (c) => c.json({ status: 'live', replica }));
   app.on(HEALTH_METHODS, ['/health/ready', '/readyz'], (c) => {
-    const draining = isDraining();
-    const status = draining ? 'draining' : 'ready';
-    return c.json({ status, ledger: ledgerMode(), replica }, draining ? 503 : 200);
+    const isReady = !isDraining() && !isMisconfigured();
+    const status = isReady ? 'ready' : isDraining() ? 'draining' : 'misconfigured';
+    return c.json({ status, ledger: ledgerMode(), replica }, isReady ? 200 : 503);
   });
   app.get('/metrics', async (c) => {
     const { contentType, text } = await metrics.expose(c.req.header('accept'));

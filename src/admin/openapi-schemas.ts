@@ -20,11 +20,12 @@ const bucket = object(
       description: 'Milliseconds until requests may be sent again, after a 429.',
     },
     leases: { ...COUNT, description: 'Requests in flight at the API.' },
-    waiting: { ...COUNT, description: 'Tickets that wait for a grant.' },
-    waitingByCaller: {
+    waiting: { ...COUNT, description: 'Tickets that wait for a grant, at all replicas.' },
+    waitingHereByCaller: {
       type: 'object',
       additionalProperties: COUNT,
-      description: 'The busiest 100 callers, the rest as `other`.',
+      description:
+        'The tickets that wait at this replica, by caller: the busiest 100, the rest as `other`.',
     },
     etaMs: {
       ...MS,
@@ -107,7 +108,11 @@ const call = object(
 /** The schemas of the responses, in JSON Schema 2020-12. */
 export const SCHEMAS = {
   Live: object({ status: { const: 'live' }, replica: REPLICA }),
-  Ready: object({ status: { enum: ['ready', 'draining'] }, ledger: LEDGER, replica: REPLICA }),
+  Ready: object({
+    status: { enum: ['ready', 'draining', 'misconfigured'] },
+    ledger: LEDGER,
+    replica: REPLICA,
+  }),
   Bucket: bucket,
   Buckets: object({ replica: REPLICA, buckets: arrayOf('Bucket') }),
   OneBucket: object({ replica: REPLICA, bucket: { $ref: '#/components/schemas/Bucket' } }),
@@ -125,7 +130,9 @@ export const SCHEMAS = {
   Setting: object({
     variable: { type: 'string' },
     value: { type: 'string', description: 'Empty when it is not set, masked when it is secret.' },
-    source: { enum: ['environment', 'file', 'preset', 'default', 'nobody'] },
+    source: {
+      enum: ['environment', 'file', 'preset', 'file and preset', 'default', 'nobody'],
+    },
   }),
   Error: object({
     error: { type: 'string', description: 'What is wrong, and what was expected.' },

@@ -49,7 +49,7 @@ export function openApi(version: string): Json {
       '/health/live': health('Whether the process is alive', { 200: ok('Live') }),
       '/health/ready': health('Whether this replica should receive calls', {
         200: ok('Ready'),
-        503: answer('The replica drains: send calls to another one.', 'Ready'),
+        503: answer('The replica drains, or Redis refuses it: send calls to another one.', 'Ready'),
       }),
       '/livez': health('The same as `/health/live`', { 200: ok('Live') }),
       '/readyz': health('The same as `/health/ready`', {

@@ -6,7 +6,7 @@ import { makeAdminApp } from '../admin/app.ts';
 import { makeAdminAuth, type AdminAuthOptions } from '../admin/auth.ts';
 import { makeEvents } from '../admin/events.ts';
 import { readPageFiles } from '../admin/page-files.ts';
-import type { EffectiveSetting } from '../config/config.ts';
+import type { EffectiveSetting } from '../config/effective.ts';
 import { makePipelining } from '../gateway/pipelining.ts';
 import { makeServer, type Tls } from '../gateway/tls.ts';
 import type { Clock } from '../util/clock.ts';
@@ -34,6 +34,8 @@ export interface AdminOptions {
   readonly credentialName: CredentialName;
   readonly isDraining: () => boolean;
   readonly log: Pick<Log, 'info' | 'error'>;
+  /** Whether Redis has always refused this replica, which must then receive no calls. */
+  readonly isMisconfigured: () => boolean;
   readonly replica: string;
   readonly version: string;
 }

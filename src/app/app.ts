@@ -116,7 +116,7 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
     observer: ledgerMonitor,
   });
   closers.push(() => builtLedger.close());
-  const { ledger, credentialHash } = builtLedger;
+  const { ledger, credentialHash, isMisconfigured = () => false } = builtLedger;
 
   const { processFigures = false, version = '', logLinesLost = () => 0 } = options;
   const callLimits = new CallLimits(config.maxCalls);
@@ -148,11 +148,11 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
     ends: { scheme, origin: config.upstream.origin },
   });
   const observer: PipelineObserver = {
+    ...metrics,
     throttled(className) {
       metrics.throttled(className);
       activity.throttled();
     },
-    retry: (because) => metrics.retry(because),
   };
   const { env = {} } = options;
   const tracing = await startTracing({
@@ -252,6 +252,7 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
         credentialName: (bucketId) => credentialName(bucketId),
         isDraining: () => draining,
         log,
+        isMisconfigured,
         replica,
         version,
       });

@@ -32,6 +32,8 @@ export interface BuiltLedger {
   readonly ledger: Ledger;
   /** Names credentials in logs and in Redis: the same name at every replica. */
   readonly credentialHash: CredentialHash;
+  /** Whether Redis has always refused this replica, which must then receive no calls. */
+  readonly isMisconfigured?: () => boolean;
   close(): Promise<void>;
 }
 

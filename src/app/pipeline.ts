@@ -111,6 +111,7 @@ export function makePipelines(parts: PipelineParts): (config: Config) => Gateway
         memory: requestMemory,
         socketPermits: upstream,
         mode: config.mode,
+        observer,
       }),
       forward: makeForward({ ...config, upstream, lane, clock, token: () => token.current() }),
       settle: makeSettle({

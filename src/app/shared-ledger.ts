@@ -13,6 +13,7 @@ import {
   type BuiltLedger,
   type LedgerParts,
 } from './ledger.ts';
+import { RedisTrouble } from './redis-trouble.ts';
 
 /**
  * Constructs the ledger that all replicas share, with a local ledger as its failover. It starts
@@ -34,6 +35,8 @@ export async function makeSharedLedger(
     log,
     onMessage: (text) => shared.receive(text),
   });
+  let startError: unknown;
+  const trouble = new RedisTrouble(redis, log);
   const presence = new ReplicaPresence({
     store,
     clock,
@@ -41,7 +44,10 @@ export async function makeSharedLedger(
     proposedKey: secret === undefined ? key : undefined,
     onKeyAgreed: (agreed) => (hash = makeCredentialHash(agreed)),
     isSharedInUse: () => failover.mode === 'redis',
-    onTrouble: (error) => failover.trouble(error),
+    onTrouble(error) {
+      startError = error;
+      failover.trouble(error);
+    },
   });
   const shared: SharedLedger = new SharedLedger(
     Object.assign(bucketOptions(parts, sharedPermits), {
@@ -58,7 +64,13 @@ export async function makeSharedLedger(
     local: newLocalLedger(parts, localPermits, { replicas: () => presence.replicas }),
     replicas: () => presence.replicas,
     async probe(bucketId) {
-      await presence.announce();
+      try {
+        await presence.announce();
+      } catch (error) {
+        void trouble.failed(error);
+        throw error;
+      }
+      trouble.reached();
       if (bucketId !== undefined) await shared.probe(bucketId);
     },
     renew: () => store.renew(),
@@ -68,9 +80,13 @@ export async function makeSharedLedger(
     observer,
   });
   await presence.start();
+  // Before it listens, so that a replica with wrong settings is never ready.
+  if (failover.mode === 'local') await trouble.failed(startError);
+  else trouble.reached();
   return {
     ledger: failover,
     credentialHash,
+    isMisconfigured: () => trouble.isMisconfigured,
     async close() {
       presence.close();
       await failover.close();

@@ -1,15 +1,22 @@
-import type { EffectiveSetting } from '../config/config.ts';
+import type { Config } from '../config/config.ts';
+import type { EffectiveSetting } from '../config/effective.ts';
 import { printable } from '../logs/terminal-text.ts';
+import type { Finding } from '../diagnosis/way.ts';
 import { CONFIG_OPTION, withSettings, type Command } from './command.ts';
 
 export const checkConfigCommand: Command = {
   name: 'check-config',
   summary: 'check the settings and print them',
-  options: [CONFIG_OPTION],
+  options: [
+    CONFIG_OPTION,
+    { name: 'probe', summary: 'also try the ways to the API and to Redis, step by step' },
+  ],
   settings: 'all',
-  run: withSettings(({ effective }, { stdout }) => {
+  run: withSettings(async ({ config, effective }, { options, stdout }) => {
     stdout(describeSettings(effective));
-    return 0;
+    if (!options.has('probe')) return 0;
+    stdout('\n');
+    return (await runProbe(config, stdout)) ? 0 : 1;
   }),
 };
 
@@ -22,4 +29,26 @@ export function describeSettings(settings: readonly EffectiveSetting[]): string 
     return `${variable.padEnd(widest)}  ${display}${sourceNote}`;
   });
   return `${lines.join('\n')}\n`;
+}
+
+/**
+ * Tries the ways to the API and to Redis, and prints a line for each step:
+ *
+ *     API    api.example.com:443  dns      ok      192.0.2.7
+ *     Redis  redis:6379           login    FAILED  WRONGPASS …
+ *
+ * Resolves to whether both can be used.
+ */
+async function runProbe(config: Config, print: (text: string) => void): Promise<boolean> {
+  // Imported only here: the check alone needs no HTTP client.
+  const { probe } = await import('../app/probe.ts');
+  const row = (server: string) => (finding: Finding) => {
+    const { at, step, kind } = finding;
+    const [result, detail] = kind === 'ok' ? ['ok', finding.detail] : ['FAILED', finding.reason];
+    const columns = [server.padEnd(5), at.padEnd(24), step.padEnd(8), result.padEnd(6), detail];
+    print(`${printable(columns.join('  ').trimEnd())}\n`);
+  };
+  const { api, redis } = await probe(config, { api: row('API'), redis: row('Redis') });
+  if (redis === undefined) print('Redis  not set: this gateway shares its budgets with no other\n');
+  return api && redis !== false;
 }

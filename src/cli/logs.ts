@@ -2,7 +2,7 @@ import { stat } from 'node:fs/promises';
 import type { Clock } from '../util/clock.ts';
 import { makeFilter } from '../logs/filter.ts';
 import { followFile } from '../logs/follow-file.ts';
-import { makeLogReader, type LogReader } from '../logs/log-reader.ts';
+import { makeLogReader, type Source } from '../logs/log-reader.ts';
 import { readLogsOptions, type LogsOptions } from '../logs/options.ts';
 import { makeOutput } from '../logs/output.ts';
 import { makePrinter } from '../logs/printer.ts';
@@ -33,7 +33,16 @@ export const logsCommand: Command = {
       value: 'TIME',
       summary: 'only lines since 15m ago, or since 2026-11-24T06:00Z',
     },
-    { name: 'id', value: 'IDS', summary: 'only these request ids' },
+    {
+      name: 'id',
+      value: 'IDS',
+      summary: 'all lines of these requests, with why an attempt failed',
+    },
+    {
+      name: 'message',
+      value: 'NAMES',
+      summary: 'only lines with these messages: ledger, call; * for any characters',
+    },
     { name: 'follow', summary: 'continue as files grow, also after rotation' },
     { name: 'json', summary: 'print lines as they are; with --summary, one JSON object' },
     { name: 'summary', summary: 'print sums by caller, path and minute' },
@@ -49,6 +58,12 @@ async function logs(invocation: Invocation, clock: Clock): Promise<ExitCode> {
     stderr(`headgate: ${printable(read.reason)}\n`);
     return 2;
   }
+  const packed = read.options.follow ? operands.find((path) => path.endsWith('.gz')) : undefined;
+  if (packed !== undefined) {
+    const got = `got ${packed}, which is compressed`;
+    stderr(`headgate: --follow: expected files that can grow, ${printable(got)}\n`);
+    return 2;
+  }
   if (operands.length === 0 && stdin().isTTY === true) {
     stderr('headgate: expected a FILE or a pipe to read from, got a terminal\n');
     return 2;
@@ -60,7 +75,6 @@ async function logs(invocation: Invocation, clock: Clock): Promise<ExitCode> {
   const output = makeOutput(stdoutStream);
   const reader = makeLogReader({ filter: makeFilter(filter), printer, output });
 
-  await output.write(printer.head);
   let code: ExitCode = 0;
   if (operands.length === 0) {
     await reader.read(bytes(stdin()));
@@ -72,23 +86,35 @@ async function logs(invocation: Invocation, clock: Clock): Promise<ExitCode> {
     if ((await Promise.all(following)).includes('failed')) code = 1;
   } else {
     const progress = await progressOver(operands, mode, invocation, clock);
-    for (const path of operands) {
-      const chunks = readFileChunks(path, (read) => progress?.advance(read));
-      if ((await tryToRead(path, chunks, progress)) === 'failed') code = 1;
+    const sources = new Map<Source, string>(
+      operands.map((path) => [readFileChunks(path, (read) => progress?.advance(read)), path]),
+    );
+    if (sources.size > 1 && (mode === 'view' || mode === 'json')) {
+      await reader.readMerged([...sources.keys()], (source, error) => {
+        progress?.clear();
+        complain(sources.get(source) ?? '', error);
+        code = 1;
+      });
+    } else {
+      // A sum does not depend on the order.
+      for (const [chunks, path] of sources) {
+        if ((await tryToRead(path, chunks, progress)) === 'failed') code = 1;
+      }
     }
     progress?.clear();
   }
   await output.write(printer.end(reader.counts));
-  const { broken } = reader.counts;
-  if (broken > 0 && (mode === 'view' || mode === 'json')) {
-    stderr(`headgate: ${broken} broken ${broken === 1 ? 'line' : 'lines'} skipped\n`);
+  const { lines, broken } = reader.counts;
+  if (mode === 'view' || mode === 'json') {
+    if (broken > 0) stderr(`headgate: ${broken} broken ${lineWord(broken)} skipped\n`);
+    if (reader.matched === 0) stderr(`headgate: nothing matched in ${lines} ${lineWord(lines)}\n`);
   }
   return code;
 
   /** Reads a file. If that fails, prints the reason, so that the other files are still read. */
   async function tryToRead(
     path: string,
-    chunks: Parameters<LogReader['read']>[0],
+    chunks: Source,
     progress?: Progress,
   ): Promise<'read' | 'failed'> {
     try {
@@ -96,11 +122,19 @@ async function logs(invocation: Invocation, clock: Clock): Promise<ExitCode> {
       return 'read';
     } catch (error) {
       progress?.clear();
-      const reason = error instanceof Error ? error.message : String(error);
-      stderr(`headgate: ${printable(`${path}: expected a readable file, got: ${reason}`)}\n`);
+      complain(path, error);
       return 'failed';
     }
   }
+
+  function complain(path: string, error: unknown): void {
+    const reason = error instanceof Error ? error.message : String(error);
+    stderr(`headgate: ${printable(`${path}: expected a readable file, got: ${reason}`)}\n`);
+  }
+}
+
+function lineWord(count: number): string {
+  return count === 1 ? 'line' : 'lines';
 }
 
 async function* bytes(stdin: AsyncIterable<unknown>): AsyncGenerator<Buffer> {

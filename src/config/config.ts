@@ -10,6 +10,12 @@ import type { LogFormat } from '../util/log-format.ts';
 import type { LogLevel } from '../util/log-level.ts';
 import { readCallerKeysFile, type CallerKey } from './caller-keys.ts';
 import { addressProblems, credentialProblems, safetyProblems, tokenProblems } from './checks.ts';
+import {
+  effectiveLists,
+  sayPerClass,
+  type EffectiveSetting,
+  type SettingSource,
+} from './effective.ts';
 import { openConfigFile, type ConfigFile } from './file.ts';
 import { readCa, tlsPaths } from './pem-files.ts';
 import { redisConfig, readSecret, type RedisConfig } from './redis.ts';
@@ -107,16 +113,6 @@ export type TokenConfig =
   | { readonly kind: 'none' }
   | { readonly kind: 'value'; readonly value: string }
   | { readonly kind: 'file'; readonly path: string };
-
-/** Where a setting's value comes from; `nobody`: it is not set and has no default. */
-export type SettingSource = 'environment' | 'file' | 'preset' | 'default' | 'nobody';
-
-/** A setting in force, for people to read: a secret is masked. */
-export interface EffectiveSetting {
-  readonly variable: string;
-  readonly value: string;
-  readonly source: SettingSource;
-}
 
 /** Settings as they were loaded, at the start or by a reload. */
 export interface Settings {
@@ -313,13 +309,19 @@ export function loadConfig({ env, configPath, readFile }: LoadOptions): LoadResu
     rateHeaders: [...(file?.lists.rateHeaders ?? []), ...known.rateHeaders],
     credentials: file?.lists.credentials ?? [],
   };
+  effective.push(...effectiveLists(config, file?.lists ?? {}, { ...known, credentials: [] }));
   // Keys that could not be read are one problem already. They would also count as missing keys.
   if (problems.length === 0) {
     problems.push(...safetyProblems(config), ...credentialProblems(config));
   }
   return problems.length > 0
     ? { kind: 'bad', problems }
-    : { kind: 'ok', config: deepFreeze(config), effective, texts };
+    : {
+        kind: 'ok',
+        config: deepFreeze(config),
+        effective: effective.map((setting) => sayPerClass(setting, config.classes)),
+        texts,
+      };
 }
 
 /** The text of a setting, and where it was found. */

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { CallerRule } from '../queue/caller-rules.ts';
-import type { ClassRule } from '../http/classify.ts';
+import { METHODS } from 'node:http';
+import { coveringRule, normalPattern, type ClassRule } from '../http/classify.ts';
 import type { RateHeaderRule } from '../rate-headers/declared-headers.ts';
 import { parseDuration } from '../util/duration.ts';
 
@@ -49,8 +50,14 @@ const caller = z
 
 const path = z
   .string('expected a path')
-  .regex(/^\/[^?#*]*(?:\/\*)?$|^\/\*$/, 'expected a path such as /purge/wildcard or /purge/*');
+  .regex(/^\/[^?#*]*(?:\/\*)?$|^\/\*$/, 'expected a path such as /purge/wildcard or /purge/*')
+  .superRefine((pattern, context) => {
+    const normal = normalPattern(pattern);
+    if (normal === pattern.toLowerCase()) return;
+    context.addIssue(`expected a path in its normal form, ${normal}, because no other can match`);
+  });
 
+const METHOD = /^[A-Z]+$/;
 const METHOD_EXPECTED = 'expected a method such as GET';
 const classRule = z
   .strictObject(
@@ -58,7 +65,14 @@ const classRule = z
       name,
       methods: z
         .array(
-          z.string(METHOD_EXPECTED).regex(/^[A-Z]+$/, METHOD_EXPECTED),
+          z
+            .string(METHOD_EXPECTED)
+            .regex(METHOD, METHOD_EXPECTED)
+            // Such a request is refused before it has a class.
+            .refine(
+              (method) => !METHOD.test(method) || METHODS.includes(method),
+              'expected a method that requests can have',
+            ),
           'expected a list of methods',
         )
         .min(1, 'expected at least one method')
@@ -171,7 +185,15 @@ export const LISTS = {
   callers: z.array(caller, 'expected a list of rules').max(1000, 'expected at most 1000 entries'),
   classes: z
     .array(classRule, 'expected a list of rules')
-    .max(1000, 'expected at most 1000 entries'),
+    .max(1000, 'expected at most 1000 entries')
+    .superRefine((rules, context) => {
+      for (const [i, rule] of rules.entries()) {
+        const covering = coveringRule(rules.slice(0, i), rule);
+        if (covering === undefined) continue;
+        const message = `expected a rule that can match, but classes[${covering}] before it takes all its requests`;
+        context.addIssue({ code: 'custom', path: [i], message });
+      }
+    }),
   credentials: z
     .array(credential, 'expected a list of hash and name')
     .max(1000, 'expected at most 1000 entries'),

@@ -11,12 +11,20 @@ export function readCa(
   if (path === undefined) return undefined;
   const pem = readInto(problems, 'HEADGATE_UPSTREAM_CA', path, readFile);
   if (pem === undefined) return undefined;
-  const reason = pem.includes('-----BEGIN')
-    ? tlsProblem({ ca: pem })
-    : 'a file without a certificate';
+  const reason = caProblem(pem);
   if (reason === undefined) return pem;
   problems.push(`HEADGATE_UPSTREAM_CA: expected certificates in PEM, got: ${reason}`);
   return undefined;
+}
+
+/** What is wrong with a file of certificates to trust; `undefined` if nothing is. */
+export function caProblem(pem: string): string | undefined {
+  // OpenSSL skips it, and would trust nothing.
+  if (/-----BEGIN [A-Z ]*PRIVATE KEY-----/.test(pem)) return 'a file with a private key';
+  if (!/-----BEGIN (?:TRUSTED |X509 )?CERTIFICATE-----/.test(pem)) {
+    return 'a file without a certificate';
+  }
+  return tlsProblem({ ca: pem });
 }
 
 /**

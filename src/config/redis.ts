@@ -1,3 +1,4 @@
+import { caProblem } from './pem-files.ts';
 import type { RedisAddress } from './redis-url.ts';
 import { secret } from './values.ts';
 
@@ -50,6 +51,10 @@ export function redisConfig(
   const cert = read('HEADGATE_REDIS_CERT', certPath);
   const key = read('HEADGATE_REDIS_KEY', keyPath);
   const auth = read('HEADGATE_REDIS_AUTH_FILE', authPath);
+  const wrongCa = ca === undefined ? undefined : caProblem(ca);
+  if (wrongCa !== undefined) {
+    problems.push(`HEADGATE_REDIS_CA: expected certificates in PEM, got: ${wrongCa}`);
+  }
   if (address === undefined) return undefined;
   if ((ca ?? cert) !== undefined && !address.tls) {
     problems.push(

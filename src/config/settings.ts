@@ -108,7 +108,7 @@ export const SETTINGS = {
     'HEADGATE_LIMIT',
     kinds.limit,
     undefined,
-    'The limit to assume while the API reports none in its headers, such as `200/1m`.',
+    'The limit to assume while the API reports none in its headers, such as `200/1m`. It is the limit of each bucket: of each credential, and in it of each class (read, write …). For one limit over all classes, name one class.',
   ),
   maxWait: setting(
     'HEADGATE_MAX_WAIT',

@@ -9,6 +9,7 @@ import type {
   SocketPermits,
   Ticket,
 } from '../ledger/ledger.ts';
+import type { PipelineObserver } from '../telemetry/pipeline-observer.ts';
 import type { RequestMemory } from '../upstream/request-memory.ts';
 import type { Job } from './identify.ts';
 import { OwnGrant } from './own-grant.ts';
@@ -32,6 +33,7 @@ export interface AdmitDependencies {
   readonly memory: RequestMemory;
   readonly socketPermits: Pick<SocketPermits, 'take' | 'free'> & { release(): void };
   readonly mode: Mode;
+  readonly observer: Pick<PipelineObserver, 'granted'>;
 }
 
 /**
@@ -44,7 +46,7 @@ export type Mode = 'enforce' | 'observe';
 const NEVER_GONE: CallerSignal = { gone: false, onGone: () => () => undefined };
 
 export function makeAdmit(dependencies: AdmitDependencies): Admit {
-  const { ledger, clock, memory, socketPermits, mode } = dependencies;
+  const { ledger, clock, memory, socketPermits, mode, observer } = dependencies;
 
   /** Sends at once, with a grant of the ledger if it has one, and notes what would have been. */
   function observe({ call, ticket }: Job, requestedAt: number): Admitted {
@@ -79,17 +81,28 @@ export function makeAdmit(dependencies: AdmitDependencies): Admit {
     // Without a free socket, even an observed request has to wait.
     if (mode === 'observe' && socketPermits.free > 0) return observe(job, requestedAt);
     const admission = ledger.acquire(ticket, call, retry);
-    if (admission.kind !== 'waiting') return admitted(admission, ticket);
+    if (admission.kind !== 'waiting') {
+      if (admission.kind === 'granted') observer.granted(waitedShare(ticket, requestedAt));
+      return admitted(admission, ticket);
+    }
     // The ledger keeps waiting requests. A request that is granted at once holds no memory for long.
     call.holdMemory(memory, ticket.owner);
     return admission.outcome.then((outcome) => {
-      const waited = clock.now() - requestedAt;
+      const now = clock.now();
+      const waited = now - requestedAt;
       const backOff = Math.min(waited, Math.max(0, (retry?.notBefore ?? 0) - requestedAt));
       call.addRetryTime(backOff);
       call.addWait(waited - backOff);
+      if (outcome.kind === 'granted') observer.granted(waitedShare(ticket, now));
       return admitted(outcome, ticket);
     });
   };
+}
+
+/** The share of the time until its deadline that a ticket has waited, over all attempts. */
+function waitedShare({ arrivedAt, deadlineAt }: Ticket, now: number): number {
+  const allowedMs = deadlineAt - arrivedAt;
+  return allowedMs > 0 ? (now - arrivedAt) / allowedMs : 0;
 }
 
 function admitted(admission: Granted | Shed | Cancelled, ticket: Ticket): Admitted {

@@ -40,7 +40,7 @@ export interface SettleDependencies {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
-  readonly observer: Pick<PipelineObserver, 'throttled'>;
+  readonly observer: Pick<PipelineObserver, 'attempted' | 'accepted' | 'throttled'>;
   /** The statuses besides 429 with which the API may throttle. */
   readonly throttleStatuses: readonly number[];
   readonly mode: Mode;
@@ -79,7 +79,9 @@ export function makeSettle(dependencies: SettleDependencies): Settle {
     // What refuses a preflight is no budget that could be waited for.
     const isPreflight = grant instanceof OwnGrant && grant.reason === 'preflight';
     const isThrottled = !isPreflight && throttles(status, reading, receivedAt);
+    observer.attempted(isThrottled ? 'throttled' : 'answered');
     if (!isThrottled) {
+      if (!isPreflight) observer.accepted(ticket.bucket.id, ticket.bucket.class);
       ledger.settle(grant, { kind: 'answered', answer: { status, reading, sentAt, receivedAt } });
       return { kind: 'respond', response };
     }
@@ -162,6 +164,7 @@ export function makeSettle(dependencies: SettleDependencies): Settle {
     }
     const { kind, reason, error } = forwarded;
     ledger.settle(grant, { kind });
+    observer.attempted(reason);
     const { call } = job;
     if (call.gone || reason === 'aborted') return { kind: 'cancelled' };
     const hint = reason === 'unreachable' ? describeConnectFailure(error).hint : undefined;

@@ -27,6 +27,31 @@ export function classify(rules: readonly ClassRule[], method: string, path: stri
   return DEFAULT_CLASS;
 }
 
+/** The position of the first of `earlier` that matches every request that `rule` matches, if any. */
+export function coveringRule(earlier: readonly ClassRule[], rule: ClassRule): number | undefined {
+  const at = earlier.findIndex((other) => {
+    const { methods } = rule;
+    const takesMethods =
+      other.methods === undefined ||
+      (methods?.every((method) => other.methods?.includes(method)) ?? false);
+    return takesMethods && takesPaths(other.path, rule.path);
+  });
+  return at === -1 ? undefined : at;
+}
+
+function takesPaths(pattern: string | undefined, other: string | undefined): boolean {
+  if (pattern === undefined || pattern === '/*') return true;
+  if (other === undefined) return false;
+  const [wide, narrow] = [pattern.toLowerCase(), other.toLowerCase()];
+  return wide === narrow || (wide.endsWith('/*') && narrow.startsWith(wide.slice(0, -1)));
+}
+
+/** The form of a pattern that requests are compared with; any other form matches none. */
+export function normalPattern(pattern: string): string {
+  if (pattern === '/*') return pattern;
+  return pattern.endsWith('/*') ? `${fold(pattern.slice(0, -2))}/*` : fold(pattern);
+}
+
 function matches(folded: string, pattern: string): boolean {
   const lower = pattern.toLowerCase();
   return lower.endsWith('/*') ? folded.startsWith(lower.slice(0, -1)) : folded === lower;

@@ -128,8 +128,8 @@ export interface BucketSnapshot extends BucketView {
   readonly etaMs?: number;
   /** How long ago the oldest ticket arrived that waits at this replica; absent when none waits. */
   readonly oldestWaitMs?: number;
-  /** Waiting tickets by caller: the busiest 100, the rest as `other`. */
-  readonly waitingByCaller: Readonly<Record<string, number>>;
+  /** The tickets that wait at this replica, by caller: the busiest 100, the rest as `other`. */
+  readonly waitingHereByCaller: Readonly<Record<string, number>>;
 }
 
 /**

@@ -1,4 +1,4 @@
-import type { LoggedCall, LoggedOutcome, LoggedThrottle } from './log-line.ts';
+import type { LoggedLine, LoggedOutcome } from './log-line.ts';
 
 /**
  * Which lines to keep. A line must satisfy every condition that is set, and match one entry of each
@@ -13,23 +13,26 @@ export interface FilterOptions {
   readonly statuses: readonly string[];
   readonly outcomes: readonly LoggedOutcome[];
   readonly ids: readonly string[];
+  /** Patterns of messages. Without them, the lines of calls and of 429s; with ids, all of a call. */
+  readonly messages: readonly string[];
   /** Only calls that waited at least this long. */
   readonly minWaitMs: number | undefined;
   /** Only lines that were written at this time or later, in milliseconds since 1970. */
   readonly sinceMs: number | undefined;
 }
 
-export type Filter = (line: LoggedCall | LoggedThrottle) => boolean;
+export type Filter = (line: LoggedLine) => boolean;
 
 /**
- * Makes the filter. The warning about a 429 has no path, status, outcome or wait, so a filter for one
- * of these keeps call lines only.
+ * Makes the filter. Only call lines have a path, status, outcome and wait, so a filter for one of
+ * these keeps call lines only.
  */
 export function makeFilter(options: FilterOptions): Filter {
   const { statuses, outcomes, ids, minWaitMs, sinceMs } = options;
   const caller = anyOf(options.callers);
   const path = anyOf(options.paths);
   const bucket = anyOf(options.buckets);
+  const message = anyOf(options.messages);
   const callsOnly =
     path !== undefined || statuses.length > 0 || outcomes.length > 0 || minWaitMs !== undefined;
 
@@ -38,8 +41,11 @@ export function makeFilter(options: FilterOptions): Filter {
     if (ids.length > 0 && !ids.includes(line.id)) return false;
     if (caller !== undefined && !caller(line.caller)) return false;
     if (bucket !== undefined && !bucket(line.bucket)) return false;
+    const msg = line.kind === 'event' ? line.msg : line.kind;
+    if (message !== undefined && !message(msg)) return false;
+    if (line.kind === 'event' && message === undefined && ids.length === 0) return false;
     if (!callsOnly) return true;
-    if (line.kind === 'throttled') return false;
+    if (line.kind !== 'call') return false;
     if (minWaitMs !== undefined && line.waitMs < minWaitMs) return false;
     if (outcomes.length > 0 && !outcomes.includes(line.outcome)) return false;
     if (statuses.length > 0 && !statuses.some((pattern) => isStatus(line.status, pattern))) {

@@ -1,4 +1,4 @@
-import type { LoggedCall, LoggedThrottle } from './log-line.ts';
+import type { LoggedCall, LoggedEvent, LoggedLine } from './log-line.ts';
 import { printable, readableDuration, type Colour, type Paint } from './terminal-text.ts';
 
 /** A longer wait is coloured. */
@@ -6,7 +6,7 @@ const LONG_WAIT_MS = 1000;
 
 /** The names of the columns of {@link formatLine}. */
 export const COLUMNS = row([
-  'time (UTC)'.padEnd(23),
+  'time (UTC)'.padEnd(24),
   'status',
   'wait'.padStart(8),
   'upstream'.padStart(8),
@@ -15,9 +15,10 @@ export const COLUMNS = row([
   'request',
 ]);
 
-/** Formats a call, or a 429 of the API, as a line for people. */
-export function formatLine(line: LoggedCall | LoggedThrottle, paint: Paint): string {
-  const time = paint('dim', new Date(line.atMs).toISOString().slice(0, 23).replace('T', ' '));
+/** Formats a call, a 429 of the API, or another message, as a line for people. */
+export function formatLine(line: LoggedLine, paint: Paint): string {
+  const time = paint('dim', new Date(line.atMs).toISOString().replace('T', ' '));
+  if (line.kind === 'event') return formatEvent(line, time, paint);
   const caller = printable(line.caller).padEnd(16);
   if (line.kind === 'throttled') {
     const after =
@@ -46,6 +47,34 @@ export function formatLine(line: LoggedCall | LoggedThrottle, paint: Paint): str
     ...remarks(line, paint),
     paint('dim', printable(line.id)),
   ]);
+}
+
+/** The details of a message are cut off after this many characters. */
+const MOST_DETAILS = 600;
+
+function formatEvent(event: LoggedEvent, time: string, paint: Paint): string {
+  const { level, msg, caller, id, details } = event;
+  const colour =
+    level === 'warn' ? 'yellow' : level === 'info' || level === 'debug' ? 'dim' : 'red';
+  const words = Object.entries(details).map(([name, value]) => `${name}=${detail(value)}`);
+  return row([
+    time,
+    paint(colour, printable(level).padEnd(6)),
+    ' '.repeat(8),
+    ' '.repeat(8),
+    ' '.repeat(9),
+    printable(caller).padEnd(16),
+    paint(colour, printable(msg)),
+    ...(words.length === 0 ? [] : [printable(words.join(' ').slice(0, MOST_DETAILS))]),
+    ...(id === '' ? [] : [paint('dim', printable(id))]),
+  ]);
+}
+
+/** A value as a word: of an error its message, without the stack. */
+function detail(value: unknown): string {
+  const isError = typeof value === 'object' && value !== null && 'message' in value;
+  const shown = isError ? value.message : value;
+  return typeof shown === 'string' && /^[\w.:/@*-]+$/.test(shown) ? shown : JSON.stringify(shown);
 }
 
 function row(cells: readonly string[]): string {

@@ -38,10 +38,26 @@ export interface LoggedThrottle {
   readonly retryAfterMs: number | undefined;
 }
 
+/** A line about something else, such as a start or a failed attempt. */
+export interface LoggedEvent {
+  readonly kind: 'event';
+  readonly atMs: number;
+  readonly level: string;
+  readonly msg: string;
+  /** The call that it is about; empty if it is about none, as are caller and bucket. */
+  readonly id: string;
+  readonly caller: string;
+  readonly bucket: string;
+  /** All other fields. */
+  readonly details: Readonly<Record<string, unknown>>;
+}
+
+/** A line that can be shown. */
+export type LoggedLine = LoggedCall | LoggedThrottle | LoggedEvent;
+
 export type LogLine =
-  | LoggedCall
-  | LoggedThrottle
-  /** A valid line about something else, such as a start or a failed attempt. */
+  | LoggedLine
+  /** A JSON object of another program, without a time or a message. */
   | { readonly kind: 'other' }
   /** Not a JSON object, or a line without a field that it must have. */
   | { readonly kind: 'broken' };
@@ -62,8 +78,33 @@ export function readLogLine(text: string): LogLine {
     case 'throttled':
       return readThrottled(fields) ?? BROKEN;
     default:
-      return OTHER;
+      return readEvent(fields) ?? OTHER;
   }
+}
+
+function readEvent(fields: Fields): LoggedEvent | undefined {
+  const atMs = readTime(fields);
+  const msg = readText(fields, 'msg');
+  if (atMs === undefined || msg === undefined) return undefined;
+  const {
+    level: _level,
+    time: _time,
+    replica: _replica,
+    id,
+    caller,
+    msg: _msg,
+    ...details
+  } = fields;
+  return {
+    kind: 'event',
+    atMs,
+    level: readText(fields, 'level') ?? '',
+    msg,
+    id: typeof id === 'string' ? id : '',
+    caller: typeof caller === 'string' ? caller : '',
+    bucket: readText(fields, 'bucket') ?? '',
+    details,
+  };
 }
 
 type Fields = Readonly<Record<string, unknown>>;

@@ -44,6 +44,7 @@ export function readLogsOptions(given: ReadonlyMap<string, string>, nowMs: numbe
     paths: list(given.get('path')),
     buckets: list(given.get('bucket')),
     ids: list(given.get('id')),
+    messages: list(given.get('message')),
     statuses:
       read('status', 'statuses such as 429 or 5xx', (text) =>
         every(list(text), (one) => (STATUS.test(one) ? one : undefined)),

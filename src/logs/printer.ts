@@ -1,5 +1,5 @@
 import { COLUMNS, formatLine } from './line-view.ts';
-import type { LoggedCall, LoggedThrottle } from './log-line.ts';
+import type { LoggedLine } from './log-line.ts';
 import type { LogsOptions } from './options.ts';
 import { formatSummary, type ReadCounts } from './summary-view.ts';
 import { SummaryBuilder } from './summary.ts';
@@ -7,17 +7,17 @@ import { printableJson, type Paint } from './terminal-text.ts';
 
 /** Formats the lines that passed the filter. */
 export interface Printer {
-  /** The heading; may be empty. */
+  /** The heading, before the first line; may be empty. */
   readonly head: string;
   /** The output for one line, whose original is `text`; empty where it only adds to a summary. */
-  format(line: LoggedCall | LoggedThrottle, text: string): string;
+  format(line: LoggedLine, text: string): string;
   /** The output after the last line. */
   end(counts: ReadCounts): string;
 }
 
 export interface PrinterOptions extends Pick<LogsOptions, 'mode' | 'top'> {
   readonly paint: Paint;
-  /** Whether to add a heading with the names of the columns, and to escape JSON for a terminal. */
+  /** Whether to escape JSON for a terminal. */
   readonly toTerminal: boolean;
 }
 
@@ -27,7 +27,7 @@ export function makePrinter({ mode, top, paint, toTerminal }: PrinterOptions): P
   switch (mode) {
     case 'view':
       return {
-        head: toTerminal ? `${paint('dim', COLUMNS)}\n` : '',
+        head: `${paint('dim', COLUMNS)}\n`,
         format: (line) => `${formatLine(line, paint)}\n`,
         end: none,
       };

@@ -1,6 +1,6 @@
 import { BoundedTallies, type Tally } from './bounded-tallies.ts';
 import { DurationHistogram, QUANTILE_ERROR } from './duration-histogram.ts';
-import { OUTCOMES, type LoggedCall, type LoggedOutcome, type LoggedThrottle } from './log-line.ts';
+import { OUTCOMES, type LoggedCall, type LoggedLine, type LoggedOutcome } from './log-line.ts';
 
 /** How many keys of a kind are counted separately; the least busy of more become `other`. */
 const MAX_KEYS = 500;
@@ -66,7 +66,9 @@ export class SummaryBuilder {
   #fromMs = Number.POSITIVE_INFINITY;
   #toMs = Number.NEGATIVE_INFINITY;
 
-  add(line: LoggedCall | LoggedThrottle): void {
+  /** Adds a call or a 429; other lines count nothing. */
+  add(line: LoggedLine): void {
+    if (line.kind === 'event') return;
     this.#fromMs = Math.min(this.#fromMs, line.atMs);
     this.#toMs = Math.max(this.#toMs, line.atMs);
     const minute = this.#minutes.at(String(Math.floor(line.atMs / 60_000)));

@@ -1,10 +1,12 @@
 import { Counter, Histogram, type Registry } from '@prometheus-io/client';
 import { BoundedLabels, OTHER } from './bounded-labels.ts';
 import { CALL_OUTCOMES, type CallRecorder } from './call-line.ts';
-import type { PipelineObserver } from './pipeline-observer.ts';
+import { ATTEMPT_RESULTS, type PipelineObserver } from './pipeline-observer.ts';
 
 /** How many callers have their own series; the rest share the label `other`. */
 const CALLERS_NAMED = 100;
+/** How many buckets have their own series of accepted operations, as their gauges do. */
+const BUCKETS_NAMED = 100;
 const METHODS = new Set('GET HEAD POST PUT PATCH DELETE OPTIONS TRACE CONNECT'.split(' '));
 const STATUS_CLASSES = ['none', '1xx', '2xx', '3xx', '4xx', '5xx'];
 const SHED_CODES = [
@@ -17,11 +19,36 @@ const SHED_CODES = [
   'too-many-buckets',
   'too-many-buckets-of-owner',
 ];
+/** The codes of calls that end as `failed`: the API's failures, the caller's, and our own. */
+const FAILURE_CODES = [
+  'upstream-unreachable',
+  'upstream-protocol',
+  'upstream-timeout',
+  'drain-timeout',
+  'socket-share',
+  'bad-request',
+  'body-timeout',
+  'body-too-large',
+  'expectation-failed',
+  'forbidden-target',
+  'unknown-caller',
+  'too-many-unknown-keys',
+  'cross-site',
+  'foreign-host',
+  'headers-too-large',
+  'loop',
+  'method-not-supported',
+  'request-timeout',
+  'target-too-long',
+  'internal',
+];
 /** From the milliseconds of a fast call to the minutes that a call may wait. */
 const SECONDS = [
   0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 45, 60, 90, 120,
   300, 600,
 ];
+/** Shares of the time until a deadline. */
+const SHARES = [0.1, 0.25, 0.5, 0.75, 0.9, 1];
 
 /** Counts finished calls, and events within calls. */
 export interface CallMetrics extends PipelineObserver {
@@ -42,7 +69,31 @@ export function makeCallMetrics(registry: Registry): CallMetrics {
     'headgate_upstream_seconds',
     "Time a call spent between sending and the API's headers, over all attempts.",
   );
+  const share = new Histogram({
+    name: 'headgate_wait_deadline_ratio',
+    help: 'At each grant: the share of the time until its deadline that the request had waited.',
+    buckets: SHARES,
+    registers,
+  });
   const total = seconds('headgate_total_seconds', "Time from a call's arrival to its end.");
+  const failures = new Counter({
+    name: 'headgate_failures_total',
+    help: 'Calls that got an error of Headgate other than a shed, or whose answer broke off.',
+    labelNames: ['code'],
+    registers,
+  });
+  const attempts = new Counter({
+    name: 'headgate_attempts_total',
+    help: 'Requests sent to the API, by what became of them.',
+    labelNames: ['result'],
+    registers,
+  });
+  const accepted = new Counter({
+    name: 'headgate_bucket_accepted_total',
+    help: 'Operations that the API accepted: answers that do not throttle.',
+    labelNames: ['bucket', 'class'],
+    registers,
+  });
   const throttled = new Counter({
     name: 'headgate_upstream_throttled_total',
     help: 'Attempts that the API throttled, with 429 or another status.',
@@ -76,6 +127,8 @@ export function makeCallMetrics(registry: Registry): CallMetrics {
     sheds.inc({ code }, 0);
     wouldShed.inc({ code }, 0);
   }
+  for (const code of FAILURE_CODES) failures.inc({ code }, 0);
+  for (const result of ATTEMPT_RESULTS) attempts.inc({ result }, 0);
   for (const because of ['throttled', 'stale', 'failed']) retries.inc({ because }, 0);
 
   const callers = new BoundedLabels(CALLERS_NAMED, (caller) => {
@@ -86,6 +139,12 @@ export function makeCallMetrics(registry: Registry): CallMetrics {
         }
       }
     }
+  });
+
+  const classes = new Map<string, string>();
+  const buckets = new BoundedLabels(BUCKETS_NAMED, (bucket) => {
+    accepted.remove({ bucket, class: classes.get(bucket) ?? '' });
+    classes.delete(bucket);
   });
 
   function seconds(name: string, help: string): Histogram {
@@ -108,6 +167,14 @@ export function makeCallMetrics(registry: Registry): CallMetrics {
       if (line.wouldWaitMs !== undefined) wouldWait.observe(line.wouldWaitMs / 1000);
       if (line.wouldShed !== undefined) wouldShed.inc({ code: line.wouldShed });
       if (outcome === 'shed' && code !== undefined) sheds.inc({ code });
+      if (outcome === 'failed' && code !== undefined) failures.inc({ code });
+    },
+    granted: (of) => share.observe(of),
+    attempted: (result) => attempts.inc({ result }),
+    accepted(bucket, className) {
+      const label = buckets.label(bucket);
+      if (label !== OTHER) classes.set(label, className);
+      accepted.inc({ bucket: label, class: className });
     },
     throttled(className) {
       throttled.inc({ class: className });

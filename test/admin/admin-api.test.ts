@@ -62,6 +62,7 @@ function routes(): string[] {
   };
   const app = makeAdminApp({
     ...common,
+    isMisconfigured: () => false,
     auth: async (_, next) => next(),
     activity,
     metrics: { expose: () => Promise.reject(new Error('not used')) },

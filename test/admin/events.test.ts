@@ -109,7 +109,7 @@ test('an event has the buckets with the most waiting tickets, and the number of 
   const { buckets, events } = setUp();
   for (let i = 0; i < 500; i++) {
     const waiting = i === 499 ? 3 : 0;
-    buckets.push({ id: `b${i}`, class: 'read', leases: 0, waiting, waitingByCaller: {} });
+    buckets.push({ id: `b${i}`, class: 'read', leases: 0, waiting, waitingHereByCaller: {} });
   }
   const { data } = await nextEvent(watch(events));
   expect(data.buckets).toHaveLength(60);

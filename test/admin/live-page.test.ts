@@ -294,6 +294,7 @@ test('a thousand calls per second are sampled, and the page shows that and stays
     log: { info: () => undefined, error: () => undefined },
     credentialName: () => undefined,
     isDraining: () => false,
+    isMisconfigured: () => false,
     replica: 'busy',
     version: '1',
   });

@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { ask } from '../support/ask.ts';
 import { startOtlpReceiver } from '../support/otlp-receiver.ts';
 import { startRedis } from '../support/redis-server.ts';
+import { bucketsOf } from '../support/setup.ts';
 import { startAzion } from '../support/azion.ts';
 import { startGatewayProcess } from '../support/gateway-process.ts';
 
@@ -52,4 +53,33 @@ test('with Redis, health, metrics and traces show the shared ledger', async () =
   expect((await ask(`${adminUrl}/metrics`)).text).toContain(
     'headgate_ledger_mode{mode="local"} 1\n',
   );
+});
+
+test('waiting counts the tickets of all replicas, and waitingHereByCaller those of one', async () => {
+  const redis = await startRedis();
+  onTestFinished(() => redis.stop());
+  const api = await startAzion({ limits: { read: { limit: 3, periodMs: 3_600_000 } } });
+  onTestFinished(() => api.close());
+  const settings = {
+    HEADGATE_REDIS_URL: redis.url,
+    HEADGATE_REDIS_TIMEOUT: '1m',
+    HEADGATE_MAX_WAIT: '2h',
+  };
+  const start = () => startGatewayProcess({ upstream: api.url, settings });
+  const [one, other] = await Promise.all([start(), start()]);
+  const call = ({ url }: { url: string }, caller: string) =>
+    ask(`${url}/domains`, {
+      headers: { Authorization: 'token abc', 'Headgate-Caller': caller },
+    });
+  for (let n = 0; n < 3; n++) expect((await call(one, 'first')).status).toBe(200);
+  const waiting = [call(one, 'a'), call(one, 'a'), call(other, 'b')];
+  const ended = Promise.allSettled(waiting);
+  onTestFinished(async () => {
+    await Promise.all([one.stop(), other.stop()]);
+    await ended;
+  });
+  const numbers = async (gateway: typeof one) =>
+    (await bucketsOf(gateway)).map((bucket) => [bucket.waiting, bucket.waitingHereByCaller]);
+  await expect.poll(() => numbers(one)).toEqual([[3, { a: 2 }]]);
+  await expect.poll(() => numbers(other)).toEqual([[3, { b: 1 }]]);
 });

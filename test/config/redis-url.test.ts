@@ -116,6 +116,7 @@ describe('its files', () => {
     const address = redisUrl.parse('redis://me:pw@one');
     redisConfig({ ...settings, address, caPath: 'ca' }, () => 'text', problems);
     expect(problems).toEqual([
+      'HEADGATE_REDIS_CA: expected certificates in PEM, got: a file without a certificate',
       'HEADGATE_REDIS_URL: expected rediss://, because TLS files are set; got a URL without TLS',
       'HEADGATE_REDIS_AUTH_FILE: expected it without a password in HEADGATE_REDIS_URL, got both',
     ]);

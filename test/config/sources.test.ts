@@ -1,7 +1,9 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { describeSettings } from '../../src/cli/check-config.ts';
-import { loadConfig, type Config, type EffectiveSetting } from '../../src/config/config.ts';
+import { loadConfig, type Config } from '../../src/config/config.ts';
+import type { EffectiveSetting } from '../../src/config/effective.ts';
+import { LISTS } from '../../src/config/lists.ts';
 import { fileKey, SETTINGS } from '../../src/config/settings.ts';
 
 type Environment = Readonly<Record<string, string>>;
@@ -135,6 +137,25 @@ describe('an environment variable', () => {
   });
 });
 
+describe('certificates to trust', () => {
+  const key = '-----BEGIN PRIVATE KEY-----\nMIG…\n-----END PRIVATE KEY-----\n';
+  const other = '-----BEGIN CERTIFICATE REQUEST-----\nMIG…\n-----END CERTIFICATE REQUEST-----\n';
+
+  test.each([
+    ['HEADGATE_UPSTREAM_CA', {}],
+    ['HEADGATE_REDIS_CA', { HEADGATE_REDIS_URL: 'rediss://redis' }],
+  ])('%s is neither a private key nor another file', (variable, env) => {
+    const problemOf = (text: string): string => {
+      const loaded = loadConfig({ env: { ...env, [variable]: 'ca.pem' }, readFile: () => text });
+      return loaded.kind === 'bad' ? loaded.problems.join('\n') : '';
+    };
+    const expected = `${variable}: expected certificates in PEM, got: a file`;
+    expect(problemOf(key)).toBe(`${expected} with a private key`);
+    expect(problemOf(other)).toBe(`${expected} without a certificate`);
+    expect(problemOf('')).toBe(`${expected} without a certificate`);
+  });
+});
+
 describe('a secret', () => {
   const secrets = Object.values(SETTINGS).filter((setting) => 'secret' in setting);
 
@@ -210,10 +231,40 @@ describe('any file', () => {
 });
 
 describe('check-config', () => {
+  test('prints the lists in force, with their rules and their sources', () => {
+    const file = [
+      'callers: [{ name: dashboard, maxWait: 5s, weight: 3 }]',
+      'classes: [{ name: read, methods: [GET, HEAD] }, { name: purge, path: /purge/* }]',
+      'queryMasks: [signature]',
+    ].join('\n');
+    const shown = describeSettings(load({}, file).effective);
+    expect(shown).toMatch(/^callers +dashboard \(weight: 3; maxWait: 5000ms\), \* \(userAgent: /m);
+    expect(shown).toMatch(/^callers .* {2}\(file and preset\)$/m);
+    expect(shown).toMatch(
+      /^classes +read \(methods: GET HEAD\), purge \(path: \/purge\/\*\) {2}\(file\)$/m,
+    );
+    expect(shown).toMatch(/^pathMasks +\/tokens\/\* {2}\(preset\)$/m);
+    expect(shown).toMatch(/^queryMasks +signature {2}\(file\)$/m);
+    expect(describeSettings(load({}).effective)).toMatch(/^queryMasks +–$/m);
+  });
+
+  test('says that a configured limit is the limit of each class', () => {
+    const file = 'classes: [{ name: read, methods: [GET] }, { name: write }]';
+    expect(describeSettings(load({ HEADGATE_LIMIT: '200/1m' }, file).effective)).toMatch(
+      /^HEADGATE_LIMIT +200\/1m for each of read, write {2}\(environment\)$/m,
+    );
+    expect(
+      describeSettings(
+        load({ HEADGATE_PRESET: 'none', HEADGATE_UPSTREAM_URL: 'http://a', HEADGATE_LIMIT: '9/1s' })
+          .effective,
+      ),
+    ).toMatch(/^HEADGATE_LIMIT +9\/1s {2}\(environment\)$/m);
+  });
+
   test('prints every setting and its source, in aligned columns', () => {
     const { effective } = load({ HEADGATE_MAX_WAIT: '5s', HEADGATE_TOKEN: 'hunter2' });
     const lines = describeSettings(effective).trimEnd().split('\n');
-    expect(lines).toHaveLength(Object.keys(SETTINGS).length);
+    expect(lines).toHaveLength(Object.keys(SETTINGS).length + Object.keys(LISTS).length);
     expect(lines.find((line) => line.startsWith('HEADGATE_MAX_WAIT '))).toMatch(
       /^HEADGATE_MAX_WAIT +5s {2}\(environment\)$/,
     );

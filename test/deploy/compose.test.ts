@@ -1,12 +1,14 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { loadConfig } from '../../src/config/config.ts';
+import { loadConfig, type LoadResult } from '../../src/config/config.ts';
 import { parseDuration } from '../../src/util/duration.ts';
 import { ROOT } from '../support/spawned.ts';
 import { readTree, type Tree } from '../support/tree.ts';
 
 const compose = readTree('deploy/compose.yaml');
 const services = new Map(compose.get('services').entries());
+/** The image's environment (see Dockerfile). */
+const IMAGE = { HEADGATE_LISTEN: '[::]:8080', HEADGATE_ADMIN_LISTEN: '[::]:8081' };
 const haproxy = readFileSync(`${ROOT}deploy/haproxy/haproxy.cfg`, 'utf8');
 
 function service(name: string): Tree {
@@ -18,6 +20,19 @@ function service(name: string): Tree {
 function environment(name: string): Record<string, string> {
   const entries = service(name).get('environment').entries();
   return Object.fromEntries(entries.map(([key, value]) => [key, value.text()]));
+}
+
+const ADMIN_TOKEN_FILE = '/run/secrets/admin-token';
+
+/** The settings of a gateway, which reads nothing but the operators' token. */
+function load(name: string): LoadResult {
+  return loadConfig({
+    env: { ...IMAGE, ...environment(name) },
+    readFile(path) {
+      if (path === ADMIN_TOKEN_FILE) return 'from-openssl-rand-base64\n';
+      throw new Error(`no file ${path}`);
+    },
+  });
 }
 
 /** Milliseconds of a setting; NaN if it is missing. */
@@ -34,7 +49,7 @@ describe('deploy/compose.yaml', () => {
 
   test.each(['headgate-1', 'headgate-2'])('%s accepts its settings', (name) => {
     const env = environment(name);
-    const loaded = loadConfig({ env, readFile: () => '' });
+    const loaded = load(name);
     expect(loaded.kind === 'bad' ? loaded.problems : []).toEqual([]);
     expect(env['HEADGATE_REDIS_URL']).toBe('redis://redis:6379');
   });
@@ -81,13 +96,31 @@ describe('deploy/compose.yaml', () => {
     }
   });
 
-  test('publishes its ports on loopback only', () => {
+  test('publishes its ports on loopback only, each once', () => {
     const ports = [...services.values()].flatMap((one) => one.maybe('ports')?.items() ?? []);
-    expect(ports.map((port) => port.text().split(':')[0])).toEqual([
-      '127.0.0.1',
-      '127.0.0.1',
-      '127.0.0.1',
-    ]);
+    const published = ports.map((port) => port.text().split(':'));
+    expect(new Set(published.map(([address]) => address))).toEqual(new Set(['127.0.0.1']));
+    const hostPorts = new Set(published.map(([, port]) => port));
+    expect(hostPorts).toEqual(new Set(['8080', '8081', '8082', '9090', '3000']));
+    expect(hostPorts.size).toBe(published.length);
+  });
+
+  test('shows its operator each gateway, for a token from a file that only gateways have', () => {
+    expect(compose.get('secrets', 'admin-token', 'file').text()).toBe('./admin-token');
+    for (const [name, one] of services) {
+      const isGateway = name.startsWith('headgate-');
+      expect([name, one.maybe('secrets')?.value]).toEqual([
+        name,
+        isGateway ? ['admin-token'] : undefined,
+      ]);
+      if (!isGateway) continue;
+      const loaded = load(name);
+      expect(loaded.kind === 'ok' && loaded.config.adminToken).toEqual({
+        kind: 'file',
+        path: ADMIN_TOKEN_FILE,
+      });
+      expect(one.get('ports', 0).text()).toMatch(/:8081$/);
+    }
   });
 
   test('mounts files that exist', () => {
@@ -131,7 +164,7 @@ describe('deploy/compose.yaml', () => {
   });
 
   test('has a balancer whose timeouts exceed any call, and that notices a draining gateway in time', () => {
-    const loaded = loadConfig({ env: environment('headgate-1'), readFile: () => '' });
+    const loaded = load('headgate-1');
     if (loaded.kind === 'bad') throw new Error(loaded.problems.join('\n'));
     const { maxWaitMs, upstream, drainDelayMs } = loaded.config;
     const timeoutMs = (name: string): number =>

@@ -26,19 +26,27 @@ const IMAGE_ENV = { HEADGATE_LISTEN: '[::]:8080', HEADGATE_ADMIN_LISTEN: '[::]:8
 
 const centralContainer = central.get('containers').named('headgate');
 const sidecarContainer = sidecar.get('initContainers').named('headgate');
-const centralEnv = literals(
-  readTree(`${HOME}/central/kustomization.yaml`).get('configMapGenerator').named('headgate'),
-);
+const centralEnv = {
+  ...literals(
+    readTree(`${HOME}/central/kustomization.yaml`).get('configMapGenerator').named('headgate'),
+  ),
+  ...envOf(centralContainer),
+};
 const otherApiEnv = literals(
   readTree(`${HOME}/other-api/kustomization.yaml`).get('configMapGenerator').named('headgate'),
 );
-const sidecarEnv = Object.fromEntries(
-  sidecarContainer
-    .get('env')
-    .items()
-    // What only a cluster knows, such as the name of the application.
-    .map((item) => [item.get('name').text(), item.maybe('value')?.text() ?? 'from-the-pod']),
-);
+const sidecarEnv = envOf(sidecarContainer);
+const ADMIN_TOKEN_FILE = '/etc/headgate-admin/admin-token';
+
+function envOf(container: Tree): Record<string, string> {
+  return Object.fromEntries(
+    container
+      .get('env')
+      .items()
+      // What only a cluster knows, such as the name of the application.
+      .map((item) => [item.get('name').text(), item.maybe('value')?.text() ?? 'from-the-pod']),
+  );
+}
 
 function literals(generator: Tree): Record<string, string> {
   const pairs = generator.get('literals').items();
@@ -83,14 +91,16 @@ describe('the Kubernetes manifests', () => {
     const loaded = loadConfig({
       env: { ...IMAGE_ENV, ...env },
       readFile: (path) => {
+        if (path === ADMIN_TOKEN_FILE) return 'from-openssl-rand-base64\n';
         throw new Error(`no file ${path}`);
       },
     });
     expect(loaded.kind === 'bad' ? loaded.problems : []).toEqual([]);
-    expect(
-      loaded.kind === 'ok' &&
-        loaded.effective.filter(({ source }) => source === 'environment').length,
-    ).toBe(Object.keys({ ...IMAGE_ENV, ...env }).length);
+    if (loaded.kind === 'bad') return;
+    expect(loaded.config.adminToken).toEqual({ kind: 'file', path: ADMIN_TOKEN_FILE });
+    const sources = loaded.effective.map(({ source }) => source);
+    const set = sources.filter((source) => source === 'environment' || source.startsWith('/'));
+    expect(set.length).toBe(Object.keys({ ...IMAGE_ENV, ...env }).length);
   });
 
   test.each([
@@ -225,12 +235,40 @@ describe('the Kubernetes manifests', () => {
     }
     for (const pod of [application, sidecar]) {
       expect(pod.maybe('shareProcessNamespace')).toBeUndefined();
-      expect(pod.maybe('volumes')).toBeUndefined();
     }
     const stored = files.filter((file) =>
       readTrees(file).some((one) => one.maybe('kind')?.value === 'Secret'),
     );
     expect(stored).toEqual([]);
+  });
+
+  test('only gateways have the token of operators, from a Secret that must exist', () => {
+    const mount = { name: 'headgate-admin', mountPath: '/etc/headgate-admin', readOnly: true };
+    const volume = { name: 'headgate-admin', secret: { secretName: 'headgate-admin' } };
+    for (const [pod, container] of [
+      [central, centralContainer],
+      [sidecar, sidecarContainer],
+    ] as const) {
+      expect(container.get('volumeMounts').value).toEqual([mount]);
+      expect(pod.get('volumes').value).toEqual([volume]);
+    }
+    expect(application.maybe('volumes')).toBeUndefined();
+    expect(application.get('containers').named('application').maybe('volumeMounts')).toBe(
+      undefined,
+    );
+  });
+
+  test('try-sidecar: takes what needs a Secret away again', () => {
+    const pod = readTree(`${HOME}/try-sidecar/stand-in-api.yaml`).get('spec', 'template', 'spec');
+    const container = pod.get('initContainers').named('headgate');
+    const fromSecrets = ['HEADGATE_REDIS_PASSWORD', 'HEADGATE_ADMIN_TOKEN_FILE'];
+    for (const name of fromSecrets) {
+      expect(container.get('env').named(name).get('$patch').text()).toBe('delete');
+    }
+    expect(container.get('volumeMounts').value).toEqual([
+      { mountPath: '/etc/headgate-admin', $patch: 'delete' },
+    ]);
+    expect(pod.get('volumes').value).toEqual([{ name: 'headgate-admin', $patch: 'delete' }]);
   });
 
   test(

@@ -1,12 +1,12 @@
 import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ask } from '../support/ask.ts';
 import { startGatewayProcess } from '../support/gateway-process.ts';
-import { ROOT } from '../support/spawned.ts';
+import { ROOT, Spawned, type Ended } from '../support/spawned.ts';
 import { readTree, type Tree } from '../support/tree.ts';
 import { needs } from '../support/tools.ts';
 
@@ -67,14 +67,48 @@ describe('the alerts', () => {
 
   test('link to a heading of the runbook each', () => {
     const runbook = readFileSync(`${ROOT}docs/runbook.md`, 'utf8');
+    const bases = new Set<string>();
     const anchors = [...runbook.matchAll(/^## (.+)$/gm)].map(([, heading = '']) => heading);
     for (const alert of alerts) {
       const name = alert.get('alert').text();
-      const link = alert.get('annotations', 'runbook_url').text();
-      expect(link).toBe(`docs/runbook.md#${name.toLowerCase()}`);
+      const [base = '', fragment] = alert.get('annotations', 'runbook_url').text().split('#');
+      expect(fragment).toBe(name.toLowerCase());
       expect(anchors).toContain(name);
+      bases.add(base);
     }
+    expect(bases.size).toBe(1);
+    for (const base of bases) expect(new URL(base).protocol).toBe('https:');
   });
+
+  test(
+    'link to the address that scripts/runbook-url.sh is given, in all files',
+    { tags: needs('promtool') },
+    async ({ onTestFinished }) => {
+      const copy = await mkdtemp(join(tmpdir(), 'headgate-runbook-url-'));
+      onTestFinished(() => rm(copy, { recursive: true }));
+      await cp(`${ROOT}deploy`, join(copy, 'deploy'), { recursive: true });
+      await cp(`${ROOT}scripts/runbook-url.sh`, join(copy, 'scripts/runbook-url.sh'));
+      const set = (url: string): Promise<Ended> =>
+        new Spawned('sh', [join(copy, 'scripts/runbook-url.sh'), url]).ended();
+      expect((await set('wiki/headgate')).stderr).toContain('expected an http or https URL');
+      const url = 'https://wiki.example.com/spaces/ops,on-call?page=headgate';
+      expect(await set(url)).toMatchObject({ code: 0, stdout: `${alerts.length}\n` });
+      const written = await Promise.all(
+        ['prometheus/headgate.rules.yaml', 'kubernetes/monitoring/prometheus-rule.yaml'].map(
+          (name) => readFile(join(copy, 'deploy', name), 'utf8'),
+        ),
+      );
+      for (const text of written) {
+        expect(text.match(/runbook_url: .*/g)?.filter((line) => !line.includes(`${url}#`))).toEqual(
+          [],
+        );
+      }
+      const tested = await new Spawned('promtool', ['test', 'rules', 'headgate.rules.test.yaml'], {
+        cwd: join(copy, 'deploy/prometheus'),
+      }).ended();
+      expect(tested.code).toBe(0);
+    },
+  );
 
   test('are the same for the Prometheus operator', () => {
     const forOperator = readTree('deploy/kubernetes/monitoring/prometheus-rule.yaml');

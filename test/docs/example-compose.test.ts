@@ -57,15 +57,19 @@ class Compose {
     );
   }
 
-  /** The mounts of a service: the path in the container, and the path in the project. */
+  /** The mounts of a service, with its secrets: the path in the container, and in the project. */
   mounts(name: string): Map<string, string> {
     const mounts = this.service(name).maybe('volumes')?.items() ?? [];
-    return new Map(
-      mounts.map((mount) => {
-        const [source = '', target = ''] = mount.text().split(':');
-        return [target, join(dirname(this.path), source)];
-      }),
-    );
+    const secrets = this.service(name).maybe('secrets')?.items() ?? [];
+    const pairs = mounts.map((mount): [string, string] => {
+      const [source = '', target = ''] = mount.text().split(':');
+      return [target, source];
+    });
+    for (const secret of secrets) {
+      const file = readTree(this.path).get('secrets', secret.text(), 'file').text();
+      pairs.push([`/run/secrets/${secret.text()}`, file]);
+    }
+    return new Map(pairs.map(([target, source]) => [target, join(dirname(this.path), source)]));
   }
 
   /** The gateway's settings, as the gateway reads them in its container. */
@@ -119,12 +123,28 @@ describe.each(FILES)('%s', (path) => {
     }
   });
 
-  test('gives no service capabilities, new privileges or a writable disk, and publishes no port', () => {
+  test('shows its operator the live page, for a token that the gateway alone has', () => {
+    const loaded = compose.gateway({});
+    if (loaded.kind === 'bad') throw new Error(loaded.problems.join('\n'));
+    const path = '/run/secrets/admin-token';
+    expect(loaded.config.adminToken).toEqual({ kind: 'file', path });
+    expect(compose.mounts('headgate').get(path)).toBe('examples/admin-token');
+    expect(loaded.config.adminListen).toEqual({ host: '::', port: 8081 });
+    for (const [name, service] of compose.services) {
+      const ports = service.maybe('ports')?.items() ?? [];
+      const ofAdmin = ports.filter((port) => /^127\.0\.0\.1:[\d-]+:8081$/.test(port.text()));
+      expect([name, ofAdmin.length]).toEqual([name, name === 'headgate' ? 1 : 0]);
+      expect(ports.length).toBe(ofAdmin.length);
+      const hasToken = compose.mounts(name).has(path);
+      expect([name, hasToken]).toEqual([name, name === 'headgate']);
+    }
+  });
+
+  test('gives no service capabilities, new privileges or a writable disk', () => {
     for (const [name, service] of compose.services) {
       expect([name, service.get('cap_drop').value]).toEqual([name, ['ALL']]);
       expect([name, service.get('security_opt').value]).toEqual([name, ['no-new-privileges:true']]);
       expect([name, service.get('read_only').value]).toEqual([name, true]);
-      expect([name, service.maybe('ports')]).toEqual([name, undefined]);
     }
   });
 
@@ -144,12 +164,10 @@ describe.each(FILES)('%s', (path) => {
 describe('the sidecar', () => {
   const compose = new Compose('examples/sidecar/compose.yaml');
 
-  test('can be reached by its application alone', () => {
+  test('takes calls of its application alone', () => {
     const loaded = compose.gateway({});
     if (loaded.kind === 'bad') throw new Error(loaded.problems.join('\n'));
-    const { listen, adminListen } = loaded.config;
-    expect(listen).toEqual({ host: '127.0.0.1', port: 8080 });
-    expect(adminListen).toEqual({ host: '127.0.0.1', port: 8081 });
+    expect(loaded.config.listen).toEqual({ host: '127.0.0.1', port: 8080 });
     const application = compose.service('application');
     expect(application.get('network_mode').text()).toBe('service:headgate');
     expect(compose.environment('application', {})['HEADGATE_URL']).toBe('http://127.0.0.1:8080');

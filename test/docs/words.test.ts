@@ -42,7 +42,7 @@ const RETIRED: Readonly<Record<string, string>> = {
 /** Words that a file must use because they are stored, sent, or part of the public contract. */
 const ALLOWED: readonly (readonly [path: string, word: string])[] = [
   // The setting's source in `GET /config`.
-  ['src/config/config.ts', 'nobody'],
+  ['src/config/effective.ts', 'nobody'],
   // Field names of the step's messages and of the state in Redis.
   ['src/ledger/shared/script/prefetch.lua', 'stock'],
   ['src/ledger/shared/script/prefetch.lua', 'stocks'],

@@ -67,7 +67,7 @@ test('of 10,000 requests at once, those above the queue’s bound are shed, and 
   await sendAll('hog', 1000);
 
   const [full] = await bucketsOf(gateway);
-  expect(full).toMatchObject({ waiting: 9000, waitingByCaller: { hog: 8900, guest: 100 } });
+  expect(full).toMatchObject({ waiting: 9000, waitingHereByCaller: { hog: 8900, guest: 100 } });
   expect(shed).toHaveLength(1000);
   for (const { caller, answer } of shed) {
     expect(caller).toBe('hog');

@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { Certificates } from '../support/certificates.ts';
 import { read, section } from '../docs/markdown.ts';
-import { startFleet, load, statuses } from '../support/redis-fleet.ts';
+import { ask } from '../support/ask.ts';
+import { startFleet, load, statuses, type Fleet } from '../support/redis-fleet.ts';
 import { freePort, startRedis } from '../support/redis-server.ts';
 
 /** The access rules for the gateway's user in docs/redis.md, and no others. */
@@ -13,6 +14,13 @@ function documentedRules(): string[] {
   const [, rules = ''] =
     /```text\n([\s\S]*?)```/.exec(section(read('docs/redis.md'), '## Access')) ?? [];
   return rules.trim().split(/\s+/);
+}
+
+/** What the first replica of a fleet says about its readiness. */
+async function readiness({ replicas: [replica] }: Fleet): Promise<unknown> {
+  const { status: code, text } = await ask(`${replica?.adminUrl}/health/ready`);
+  const { status, ledger }: Record<string, unknown> = JSON.parse(text);
+  return { code, status, ledger };
 }
 
 test.concurrent('TLS with a private certificate and a user with the documented access rules suffice', async ({
@@ -87,9 +95,36 @@ test.concurrent('a password of its own setting suffices, and without it a gatewa
     const log = stranger.replicas[0]?.log;
     const [alone] = (await log?.wait('ledger', 1)) ?? [];
     expect(alone).toMatchObject({ ledger: 'local', level: 'warn' });
-    const [refused] = (await log?.wait('redis login refused', 1)) ?? [];
-    expect(refused).toMatchObject({ level: 'error', reason: expect.stringMatching(reason) });
+    const [unusable] = (await log?.wait('redis unusable', 1)) ?? [];
+    expect(unusable).toMatchObject({
+      level: 'warn',
+      at: `127.0.0.1:${redis.port}`,
+      step: 'login',
+      reason: expect.stringMatching(reason),
+    });
+    expect(await readiness(stranger)).toMatchObject({ code: 503, status: 'misconfigured' });
+    expect(log?.named('redis unusable')).toHaveLength(1);
   }
+});
+
+test.concurrent('a replica that Redis refused is ready once Redis accepts it, and stays ready', async ({
+  onTestFinished,
+}) => {
+  const redis = await startRedis();
+  onTestFinished(() => redis.stop());
+  await redis.client.config('SET', 'requirepass', 'old');
+  const settings = { HEADGATE_REDIS_PASSWORD: 'new' };
+  const fleet = await startFleet({ redisUrl: redis.url, replicas: 1, timeout: '1m', settings });
+  onTestFinished(() => fleet.close());
+  expect(await readiness(fleet)).toMatchObject({ code: 503, ledger: 'local' });
+  await redis.client.config('SET', 'requirepass', 'new');
+  await fleet.replicas[0]?.log.wait('ledger', 2);
+  expect(await readiness(fleet)).toEqual({ code: 200, status: 'ready', ledger: 'redis' });
+  // The password of a running Redis changes: the replica has reached it, and serves alone.
+  await redis.client.config('SET', 'requirepass', 'newer');
+  await redis.client.call('CLIENT', 'KILL', 'SKIPME', 'yes');
+  await fleet.replicas[0]?.log.wait('redis unusable', 2);
+  expect(await readiness(fleet)).toEqual({ code: 200, status: 'ready', ledger: 'local' });
 });
 
 test.concurrent('replicas with the same secret give a credential one name, and store no secret', async ({
@@ -112,6 +147,8 @@ test.concurrent('a gateway starts without Redis, works alone, and joins Redis on
   const fleet = await startFleet({ redisUrl: `redis://127.0.0.1:${port}`, replicas: 1 });
   onTestFinished(() => fleet.close());
   const [replica] = fleet.replicas;
+  expect(await readiness(fleet)).toEqual({ code: 200, status: 'ready', ledger: 'local' });
+  expect(replica?.log.named('redis unusable')[0]).toMatchObject({ step: 'connect' });
   expect(statuses(await load(fleet, { calls: 5 }))).toEqual({ 200: 5 });
   const redis = await startRedis({ port });
   onTestFinished(() => redis.stop());

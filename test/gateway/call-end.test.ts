@@ -109,6 +109,7 @@ async function lineOf(makeSteps: (scene: Scene) => Steps): Promise<CallLine> {
           memory: new RequestMemory(1024 ** 2),
           socketPermits: { take: () => false, free: 0, release: () => undefined },
           mode: 'enforce',
+          observer: { granted: () => undefined },
         }),
         forward: () => Promise.resolve({ kind: 'stale' }),
         settle: () => ({ kind: 'cancelled' }),

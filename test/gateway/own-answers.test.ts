@@ -115,7 +115,7 @@ describe('Headgate answers with', () => {
     expectRetryAfter(answer, expectProblem(answer, 503, 'queue-full'));
     expect((await bucketsOf(gateway))[0]).toMatchObject({
       waiting: 3,
-      waitingByCaller: { hog: 2, guest: 1 },
+      waitingHereByCaller: { hog: 2, guest: 1 },
     });
     const [, line] = await gateway.log.wait('call', 2);
     expect(line).toMatchObject({ caller: 'hog', outcome: 'shed', code: 'queue-full' });

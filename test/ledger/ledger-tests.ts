@@ -448,7 +448,7 @@ export function ledgerTests(
       expect(made.ledger.view('unknown')).toBeUndefined();
       await pass(1500);
       const [bucket] = made.ledger.snapshot();
-      expect(bucket).toMatchObject({ id: 'b', class: 'read', waitingByCaller: { x: 2, y: 1 } });
+      expect(bucket).toMatchObject({ id: 'b', class: 'read', waitingHereByCaller: { x: 2, y: 1 } });
       expect(bucket?.oldestWaitMs).toBeGreaterThanOrEqual(1500);
       expect(made.ledger.etaMs('b')).toBe(bucket?.etaMs);
       expect(made.ledger.etaMs('b')).toBeGreaterThan(0);

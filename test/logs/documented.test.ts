@@ -117,7 +117,7 @@ describe('the log of a gateway', () => {
   test('is parsed by headgate logs', () => {
     const kinds = log.lines.map((line) => [line['msg'], readLogLine(JSON.stringify(line)).kind]);
     for (const [msg, kind] of kinds) {
-      expect(kind).toBe(msg === 'call' || msg === 'throttled' ? msg : 'other');
+      expect(kind).toBe(msg === 'call' || msg === 'throttled' ? msg : 'event');
     }
   });
 

@@ -15,7 +15,7 @@ describe('a line for people', () => {
   test('shows time, status, durations, budget, caller, request and id', () => {
     const shown = formatLine(loggedCall({ waitMs: 1234, query: 'page=2' }), plain);
     expect(shown).toBe(
-      '2026-11-24 06:26:00.000  200        1.2 s     80 ms      17/80  billing           ' +
+      '2026-11-24 06:26:00.000Z  200        1.2 s     80 ms      17/80  billing           ' +
         'GET    /domains/17?page=2  id-1',
     );
   });

@@ -61,7 +61,21 @@ describe('a line of the log', () => {
     });
   });
 
-  test('about something else is `other`', () => {
+  test('about something else has its message, its call and all other fields', () => {
+    const line = { level: 'warn', time: CALL.time, replica: 'r', id: 'a', reason: 'reset' };
+    expect(readLogLine(JSON.stringify({ ...line, msg: 'attempt failed' }))).toEqual({
+      kind: 'event',
+      atMs: Date.UTC(2026, 10, 24, 6, 26, 1, 123),
+      level: 'warn',
+      msg: 'attempt failed',
+      id: 'a',
+      caller: '',
+      bucket: '',
+      details: { reason: 'reset' },
+    });
+  });
+
+  test('of another program is `other`', () => {
     expect(readLogLine('{"level":"info","msg":"listening"}')).toEqual({ kind: 'other' });
     expect(readLogLine('{}')).toEqual({ kind: 'other' });
   });

@@ -61,14 +61,90 @@ describe('headgate logs', () => {
     const both = headgate(['logs', '--json', file, packed]);
     expect((await piped.ended()).stdout).toBe(`${lines.join('\n')}\n`);
     const { code, stdout } = await both.ended();
-    expect(stdout.trimEnd().split('\n')).toEqual([...lines, ...lines]);
+    // Both files have the same lines.
+    const merged = stdout.trimEnd().split('\n');
+    expect(merged.toSorted()).toEqual([...lines, ...lines].toSorted());
+    const times = merged.map((line) => /"time":"([^"]*)"/.exec(line)?.[1] ?? '');
+    expect(times).toEqual(times.toSorted());
     expect(code).toBe(0);
   });
 
-  test('prints one line per call, without colours if there is no terminal', async () => {
+  test('merges several files by time, whatever their order', async () => {
+    const older = join(folder, 'older.log');
+    const newer = join(folder, 'newer.log');
+    const between = join(folder, 'between.log');
+    writeFileSync(older, lines.slice(0, 1000).join('\n'));
+    writeFileSync(
+      newer,
+      lines
+        .slice(1000, 2000)
+        .filter((_, i) => i % 3 !== 0)
+        .join('\n'),
+    );
+    writeFileSync(
+      between,
+      lines
+        .slice(1000, 2000)
+        .filter((_, i) => i % 3 === 0)
+        .join('\n'),
+    );
+    const merged = headgate(['logs', '--json', newer, 'no-such', between, older]);
+    const { code, stdout, stderr } = await merged.ended();
+    expect(stdout.trimEnd().split('\n')).toEqual(lines.slice(0, 2000));
+    expect(stderr).toContain('headgate: no-such: expected a readable file, got: ENOENT');
+    expect(code).toBe(1);
+  });
+
+  test('says so when nothing matched, with and without --json', async () => {
+    for (const options of [['--json'], []]) {
+      const command = headgate(['logs', ...options, '--caller', 'unknown', file]);
+      const { code, stdout, stderr } = await command.ended();
+      expect([code, stdout]).toEqual([0, '']);
+      expect(stderr).toContain(`headgate: nothing matched in ${COUNT + 2} lines\n`);
+    }
+  });
+
+  test('--id shows why a call failed, and --message reaches every other line', async () => {
+    const at = (seconds: number): object => ({
+      level: 'warn',
+      time: `2026-11-24T00:00:0${seconds}.000Z`,
+    });
+    const err = { type: 'Error', message: 'connect ECONNREFUSED 127.0.0.1:9', stack: 'Error: …' };
+    const failed = { ...at(1), id: 'x', attempt: 1, sent: 'unsent', reason: 'unreachable', err };
+    const local = { ...at(2), ledger: 'local', reason: 'no answer within 100 ms' };
+    const mixed = join(folder, 'mixed.log');
+    const texts = [
+      { ...failed, msg: 'attempt failed' },
+      { ...local, msg: 'ledger' },
+      { ...failed, id: 'y', msg: 'attempt failed' },
+    ].map((fields) => JSON.stringify(fields));
+    const own = (lines[0] ?? '').replace(/"id":"[^"]*"/, '"id":"x"');
+    writeFileSync(mixed, [...texts, own, ...lines.slice(1, 10)].join('\n'));
+    const byId = await headgate(['logs', '--id', 'x', mixed]).ended();
+    const shown = byId.stdout.trimEnd().split('\n');
+    expect(shown).toHaveLength(3);
+    expect(shown[1]).toMatch(
+      /^2026-11-24 00:00:01\.000Z {2}warn .* attempt failed {2}attempt=1 sent=unsent reason=unreachable err="connect ECONNREFUSED 127\.0\.0\.1:9" {2}x$/,
+    );
+    const byMessage = await headgate(['logs', '--json', '--message', 'led*', mixed]).ended();
+    expect(byMessage.stdout).toBe(`${texts[1]}\n`);
+    const all = await headgate(['logs', '--json', '--message', '*', mixed]).ended();
+    expect(all.stdout.trimEnd().split('\n')).toHaveLength(13);
+  });
+
+  test('refuses to follow a compressed file', async () => {
+    const { code, stderr } = await headgate(['logs', '--follow', 'calls.log.1.gz']).ended();
+    expect(stderr).toBe(
+      'headgate: --follow: expected files that can grow, got calls.log.1.gz, which is compressed\n',
+    );
+    expect(code).toBe(2);
+  });
+
+  test('prints a heading and one line per call, without colours if there is no terminal', async () => {
     const { stdout } = await headgate(['logs', file]).ended();
-    expect(stdout.trimEnd().split('\n').length).toBe(COUNT);
-    expect(stdout).toMatch(/^2026-11-24 00:00:00\.000 {2}200 .* \/\S+ {2}00000000-0000/);
+    expect(stdout.trimEnd().split('\n').length).toBe(1 + COUNT);
+    expect(stdout).toMatch(/^time \(UTC\) +status +wait +upstream +budget +caller +request\n/);
+    expect(stdout).toMatch(/^2026-11-24 00:00:00\.000Z {2}200 .* \/\S+ {2}00000000-0000/m);
     expect(stdout).not.toContain('\u001B');
   });
 
@@ -104,7 +180,8 @@ describe('headgate logs', () => {
       const line = JSON.stringify({ ...call, caller: name, path: `/${name}` });
       writeFileSync(hostile, `${line}\n`);
       const logs = (...options: string[]): string =>
-        `"${process.execPath}" "${ROOT}src/main.ts" logs ${options.join(' ')} "${hostile}"`;
+        // A slow machine shows a progress bar on standard error.
+        `"${process.execPath}" "${ROOT}src/main.ts" logs ${options.join(' ')} "${hostile}" 2>/dev/null`;
       for (const options of [['--json'], ['--json', '--summary']]) {
         const onTerminal = new Spawned('script', ['-qec', logs(...options), '/dev/null']);
         const piped = new Spawned('sh', ['-c', logs(...options)]);

@@ -36,7 +36,7 @@ export interface BucketLine {
   readonly blockedForMs?: number;
   readonly leases: number;
   readonly waiting: number;
-  readonly waitingByCaller: Readonly<Record<string, number>>;
+  readonly waitingHereByCaller: Readonly<Record<string, number>>;
 }
 
 /**

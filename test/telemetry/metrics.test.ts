@@ -1,12 +1,12 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
+import { PROBLEMS } from '../../src/gateway/problem.ts';
 import { ApiClock } from '../../src/rate-headers/api-clock.ts';
 import type { BucketSnapshot } from '../../src/ledger/ledger.ts';
 import type { CallLine } from '../../src/telemetry/call-line.ts';
 import { LedgerMonitor } from '../../src/telemetry/ledger-monitor.ts';
 import { makeMetrics } from '../../src/telemetry/metrics.ts';
-import { PROBLEMS } from '../../src/gateway/problem.ts';
 import { callLine } from '../support/log-fixtures.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { needs } from '../support/tools.ts';
@@ -60,12 +60,61 @@ test('calls are counted by method, status class, outcome and caller', async () =
   );
 });
 
-test('a shed of every code is counted from 0, so that an alert sees the first one', async () => {
-  const lines = (await setUp().text()).split('\n');
-  for (const [code, { status }] of Object.entries(PROBLEMS)) {
-    const counted = lines.includes(`headgate_sheds_total{code="${code}"} 0`);
-    expect([code, counted]).toEqual([code, status === 'shed']);
-  }
+test('failures are counted by code, apart from sheds', async () => {
+  const { record, text } = setUp();
+  record({ status: 502, outcome: 'failed', code: 'upstream-unreachable' });
+  record({ status: 503, outcome: 'shed', code: 'queue-full', attempts: 0 });
+  record({ status: 0, outcome: 'aborted', code: 'upstream-timeout' });
+  const lines = (await text()).split('\n');
+  expect(lines).toEqual(
+    expect.arrayContaining([
+      'headgate_failures_total{code="upstream-unreachable"} 1',
+      'headgate_failures_total{code="upstream-timeout"} 0',
+    ]),
+  );
+});
+
+test('every code of a problem has a first sample of 0: a shed, or a failure', async () => {
+  const { text } = setUp();
+  const exposed = [
+    ...(await text()).matchAll(/^(headgate_(?!would_)\w+_total)\{code="(.+)"\} 0$/gm),
+  ];
+  const metricOf = new Map(exposed.map(([, metric, code = '']) => [code, metric]));
+  const expected = Object.entries(PROBLEMS).map(([code, { status }]): [string, string] => [
+    code,
+    status === 'shed' ? 'headgate_sheds_total' : 'headgate_failures_total',
+  ]);
+  expect(metricOf).toEqual(new Map(expected));
+});
+
+test('attempts are counted by result, and waits as shares of the time until the deadline', async () => {
+  const { metrics, text } = setUp();
+  metrics.attempted('timeout');
+  metrics.granted(0);
+  metrics.granted(0.8);
+  const lines = (await text()).split('\n');
+  expect(lines).toEqual(
+    expect.arrayContaining([
+      'headgate_attempts_total{result="timeout"} 1',
+      'headgate_attempts_total{result="answered"} 0',
+      'headgate_wait_deadline_ratio_bucket{le="0.1"} 1',
+      'headgate_wait_deadline_ratio_bucket{le="0.75"} 1',
+      'headgate_wait_deadline_ratio_bucket{le="0.9"} 2',
+    ]),
+  );
+});
+
+test('accepted operations have a series for each of a hundred buckets', async () => {
+  const { metrics, text } = setUp();
+  for (let i = 0; i < 1000; i++) metrics.accepted(`bucket-${i}`, 'read');
+  // A bucket that becomes busy replaces another one, whose series ends.
+  for (let i = 0; i < 100; i++) metrics.accepted('busy', 'write');
+  const series = (await text())
+    .split('\n')
+    .filter((line) => line.startsWith('headgate_bucket_accepted_total{'));
+  expect(series).toHaveLength(102);
+  expect(series).toContain('headgate_bucket_accepted_total{bucket="other",class="read"} 900');
+  expect(series.some((line) => line.includes('bucket="busy",class="write"'))).toBe(true);
 });
 
 test('a hundred callers have their own series, with any number of names', async () => {
@@ -122,7 +171,7 @@ test("a bucket's numbers are current, and disappear with the bucket", async () =
     resetInMs: 1500,
     leases: 3,
     waiting: 7,
-    waitingByCaller: {},
+    waitingHereByCaller: {},
   });
   const labels = '{bucket="abc:read",class="read"}';
   const lines = (await text()).split('\n');
@@ -149,7 +198,7 @@ test('the hundred busiest buckets have their own series, and the others are summ
       remaining: 1,
       leases: 0,
       waiting: i === 999 ? 5 : 0,
-      waitingByCaller: {},
+      waitingHereByCaller: {},
     });
   }
   const lines = (await text()).split('\n');

@@ -15,7 +15,7 @@ import { formatCount, formatSpan } from './format.js';
  * @property {number} leases
  * @property {number} waiting
  * @property {true} [paused]
- * @property {Record<string, number>} waitingByCaller
+ * @property {Record<string, number>} waitingHereByCaller
  */
 
 /** Callers shown separately in a bucket's queue; the rest are summed up. */
@@ -199,7 +199,7 @@ function makeCard(bucket, colourOf, onToggle) {
           ? 'no calls waiting'
           : `${formatCount(waiting)} waiting${oldestText}${etaText}`;
       setText(queue, queueText + inFlightText);
-      showCallers(bucket.waitingByCaller, waiting);
+      showCallers(bucket.waitingHereByCaller, waiting);
     },
   };
 
@@ -214,8 +214,12 @@ function makeCard(bucket, colourOf, onToggle) {
       tickets,
       colour: String(colourOf(caller)),
     }));
+    const here = callers.reduce((sum, [, tickets]) => sum + tickets, 0);
     if (others > 0) {
       parts.push({ caller: `${rest.length} more`, tickets: others, colour: 'rest' });
+    }
+    if (waiting > here) {
+      parts.push({ caller: 'at other replicas', tickets: waiting - here, colour: 'rest' });
     }
     shares.replaceChildren(
       ...parts.map(({ tickets, colour }) => {

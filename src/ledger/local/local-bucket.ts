@@ -149,7 +149,7 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
   snapshot(): BucketSnapshot {
     const view = this.view();
     // Most buckets are idle, and there may be thousands.
-    if (view.waiting === 0) return { ...view, waitingByCaller: {} };
+    if (view.waiting === 0) return { ...view, waitingHereByCaller: {} };
     const now = this.#ledger.options.clock.now();
     const eta = this.#eta(view.waiting, now);
     const tickets = (this.#queue?.all ?? []).map(({ ticket }) => ticket);
@@ -158,7 +158,7 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
       ...view,
       ...(eta === undefined ? {} : { etaMs: Math.max(0, eta - now) }),
       ...(oldest === undefined ? {} : { oldestWaitMs: oldest }),
-      waitingByCaller: waitingByCaller(tickets),
+      waitingHereByCaller: waitingByCaller(tickets),
     };
   }
 

@@ -98,7 +98,7 @@ export class SharedLedger implements Ledger, Transferable {
     return numbers.etaIn === undefined ? undefined : Math.max(0, numbers.etaIn - ageMs);
   }
 
-  /** `waiting` counts all replicas' tickets, `waitingByCaller` only those of this replica. */
+  /** `waiting` counts all replicas' tickets, `waitingHereByCaller` only those of this replica. */
   snapshot(): BucketSnapshot[] {
     return [...this.#buckets.values()].flatMap((bucket) => {
       const view = this.view(bucket.name.id);
@@ -110,7 +110,7 @@ export class SharedLedger implements Ledger, Transferable {
           ...view,
           ...(numbers.etaIn === undefined ? {} : { etaMs: Math.max(0, numbers.etaIn - ageMs) }),
           ...(oldest === undefined ? {} : { oldestWaitMs: oldest }),
-          waitingByCaller: waitingByCaller(bucket.tickets),
+          waitingHereByCaller: waitingByCaller(bucket.tickets),
         },
       ];
     });

@@ -85,7 +85,7 @@ test('the snapshot forecasts the last waiting ticket’s grant, unless the bucke
   }
   ledger.acquire(ticket(), STAYS);
   const [bucket] = ledger.snapshot();
-  expect(bucket?.waitingByCaller).toEqual({ reports: 1 });
+  expect(bucket?.waitingHereByCaller).toEqual({ reports: 1 });
   expect(bucket?.etaMs).toBeGreaterThan(19_000);
   expect(bucket?.etaMs).toBeLessThan(23_000);
   ledger.pause(BUCKET.id);

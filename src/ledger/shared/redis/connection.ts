@@ -32,8 +32,6 @@ export type RedisClient = Redis | Cluster;
 /** A socket is replaced when a command has had no answer on it for this long. */
 const UNRESPONSIVE_MS = 2000;
 const CONNECT_MS = 5000;
-/** The codes of the replies to a missing or a wrong password, and to a user without permission. */
-const LOGIN_REFUSED = /^(?:NOAUTH|WRONGPASS|NOPERM)\b/;
 const RECONNECT_MS = { step: 50, most: 1000 };
 
 /**
@@ -68,15 +66,7 @@ export function connectRedis(options: RedisConnectionOptions): RedisClient {
   } satisfies RedisOptions;
   const retry = (times: number): number => Math.min(times * RECONNECT_MS.step, RECONNECT_MS.most);
   const client = open();
-  let refused = false;
-  client.on('ready', () => (refused = false));
-  client.on('error', (err: Error) => {
-    log.debug({ err }, 'redis connection');
-    // No retry helps, and the commands fail with a message that does not name the reason.
-    if (refused || !LOGIN_REFUSED.test(err.message)) return;
-    refused = true;
-    log.error({ reason: err.message }, 'redis login refused');
-  });
+  client.on('error', (err: Error) => log.debug({ err }, 'redis connection'));
   return client;
 
   function open(): RedisClient {
