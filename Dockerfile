@@ -25,10 +25,13 @@ RUN npm ci --ignore-scripts --omit=dev --workspaces=false --no-audit --no-fund \
 FROM base
 ARG VERSION=0.2.0
 ARG REVISION=unknown
+# Where the sources are, by which registries find documentation; the release workflow sets it.
+ARG SOURCE=unknown
 LABEL org.opencontainers.image.title="Headgate" \
       org.opencontainers.image.description="A rate-limit-aware gateway in front of a rate-limited HTTP API: one shared budget, one fair queue, no 429s for callers." \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.source="${SOURCE}" \
       org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.base.name="docker.io/library/node:26-bookworm-slim"
 # On loopback, a container's listeners could not be reached from outside.

@@ -58,7 +58,11 @@ for (const name of names) {
     process.exit(2);
   }
   console.log(`\n${name} …`);
-  const measured = await scenario.run(values.quick);
+  const measured = await scenario.run(values.quick).catch((error: unknown): never => {
+    // A port that another process took, or a tool that is missing: the stack would hide the reason.
+    console.error(`bench: ${name}: ${error instanceof Error ? error.message : String(error)}`);
+    process.exit(1);
+  });
   figures.push(...measured);
   console.log(tableOf(values.quick ? measured.filter(({ goal }) => goal !== undefined) : measured));
 }

@@ -30,6 +30,8 @@ const metrics = makeMetrics({
   authFailures: () => ({ callers: 0, admin: 0 }),
   logLinesLost: () => 0,
   processFigures: false,
+  version: '0',
+  ends: { scheme: 'http', origin: 'https://api.example' },
 });
 const recorders: Record<keyof typeof PROMISED_US, CallRecorder> = {
   metrics(line) {
@@ -59,6 +61,7 @@ const lines = Array.from({ length: 4096 }, (_, i): CallLine => {
     code: shed ? 'wait-too-long' : undefined,
     attempts: shed ? 0 : 1,
     waitMs: i % 3 === 0 ? Math.random() * 60_000 : 0,
+    retryMs: 0,
     upstreamMs: Math.random() * 200,
     totalMs: Math.random() * 60_000,
     bytesIn: 0,
@@ -67,6 +70,11 @@ const lines = Array.from({ length: 4096 }, (_, i): CallLine => {
     remaining: 12,
     resetInMs: 20_000,
     waiting: 3,
+    credential: undefined,
+    wouldWaitMs: undefined,
+    wouldShed: undefined,
+    trace_id: undefined,
+    span_id: undefined,
   };
 });
 

@@ -8,7 +8,25 @@ import { startAzion } from '../test/support/azion.ts';
 const [text = '8090'] = process.argv.slice(2);
 const port = /^\d{1,5}$/.test(text) ? Number(text) : Number.NaN;
 if (port <= 65_535) {
-  const azion = await startAzion({ port, latencyMs: () => 20 + Math.random() * 60 });
+  try {
+    await simulate(port);
+  } catch (error) {
+    const { code, message }: NodeJS.ErrnoException =
+      error instanceof Error ? error : new Error(String(error));
+    const reason =
+      code === 'EADDRINUSE'
+        ? `expected a free port, got ${port}, which another process uses (${code})`
+        : message;
+    process.stderr.write(`simulator: ${reason}\n`);
+    process.exitCode = 1;
+  }
+} else {
+  process.stderr.write(`simulator: expected a port from 0 to 65535, got ${text}\n`);
+  process.exitCode = 2;
+}
+
+async function simulate(at: number): Promise<void> {
+  const azion = await startAzion({ port: at, latencyMs: () => 20 + Math.random() * 60 });
   process.stdout
     .write(`The API's simulator listens on ${azion.url}. To start a gateway in front of it:
 
@@ -19,7 +37,4 @@ Press Ctrl-C to stop.
   const close = (): void => void azion.close();
   process.once('SIGINT', close);
   process.once('SIGTERM', close);
-} else {
-  process.stderr.write(`simulator: expected a port from 0 to 65535, got ${text}\n`);
-  process.exitCode = 2;
 }

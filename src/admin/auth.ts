@@ -21,7 +21,7 @@ export interface AdminAuthOptions {
 }
 
 /** Read by orchestrators and scrapers, which have no token. */
-const HEALTH = /^\/health(?:\/|$)/;
+const HEALTH = /^\/(?:health(?:\/|$)|livez$|readyz$)/;
 const METRICS = '/metrics';
 /** Holds one of few places for watchers, so that a link of another site may not open it. */
 const EVENTS = '/events';

@@ -1,13 +1,16 @@
 import type { Clock, Timer } from '../util/clock.ts';
 import type { BucketSnapshot, Ledger, LedgerMode } from '../ledger/ledger.ts';
+import type { CredentialName } from '../telemetry/credential-names.ts';
+import type { ApiState } from '../telemetry/api-state.ts';
 import type { CallFilter, RecentActivity } from '../telemetry/recent-activity.ts';
-import { bucketJson, callJson, type CallJson } from './json.ts';
+import { bucketJson, callJson, type BucketJson, type CallJson } from './json.ts';
 
 export interface EventsDependencies {
   readonly clock: Clock;
   readonly activity: RecentActivity;
   readonly ledger: Pick<Ledger, 'snapshot'>;
   readonly ledgerMode: () => LedgerMode;
+  readonly credentialName: CredentialName;
   readonly isDraining: () => boolean;
   readonly replica: string;
   readonly version: string;
@@ -38,6 +41,7 @@ const MAX_BUCKETS = 60;
  */
 export function makeEvents(dependencies: EventsDependencies): Events {
   const { clock, activity, ledger, ledgerMode, isDraining, replica, version } = dependencies;
+  const { credentialName } = dependencies;
   const watchers = new Set<Watcher>();
   const encoder = new TextEncoder();
   let timer: Timer | undefined;
@@ -63,9 +67,10 @@ export function makeEvents(dependencies: EventsDependencies): Events {
       version,
       ledger: ledgerMode(),
       draining: isDraining(),
+      api: activity.api,
       total: activity.sequence,
       step: activity.step,
-      buckets: busiest.map(bucketJson),
+      buckets: busiest.map((bucket) => bucketJson(bucket, credentialName)),
       bucketsHidden: all.length - busiest.length,
     };
   }
@@ -138,11 +143,12 @@ interface WatchedState {
   readonly version: string;
   readonly ledger: LedgerMode;
   readonly draining: boolean;
+  readonly api: ApiState;
   /** Calls since the start. */
   readonly total: number;
   /** The number of the current point of the history. */
   readonly step: number;
-  readonly buckets: readonly BucketSnapshot[];
+  readonly buckets: readonly BucketJson[];
   readonly bucketsHidden: number;
 }
 

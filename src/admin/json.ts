@@ -1,4 +1,5 @@
 import type { BucketSnapshot } from '../ledger/ledger.ts';
+import type { CredentialName } from '../telemetry/credential-names.ts';
 import type { CallLine } from '../telemetry/call-line.ts';
 import type { RecentCall } from '../telemetry/recent-activity.ts';
 
@@ -16,13 +17,21 @@ export function callJson({ sequence, at, line }: RecentCall): CallJson {
   return { sequence, time: new Date(at).toISOString(), ...line };
 }
 
-/** A bucket, with its times rounded to whole milliseconds. */
-export function bucketJson(bucket: BucketSnapshot): BucketSnapshot {
-  const { resetInMs, blockedForMs, etaMs } = bucket;
+/** A bucket, with the operator's name for its credential if it has one. */
+export interface BucketJson extends BucketSnapshot {
+  readonly credential?: string;
+}
+
+/** A bucket with its times rounded to whole milliseconds. */
+export function bucketJson(bucket: BucketSnapshot, credentialName: CredentialName): BucketJson {
+  const credential = credentialName(bucket.id);
+  const { resetInMs, blockedForMs, etaMs, oldestWaitMs } = bucket;
   return {
     ...bucket,
+    ...(credential === undefined ? {} : { credential }),
     ...(resetInMs === undefined ? {} : { resetInMs: Math.round(resetInMs) }),
     ...(blockedForMs === undefined ? {} : { blockedForMs: Math.round(blockedForMs) }),
     ...(etaMs === undefined ? {} : { etaMs: Math.round(etaMs) }),
+    ...(oldestWaitMs === undefined ? {} : { oldestWaitMs: Math.round(oldestWaitMs) }),
   };
 }

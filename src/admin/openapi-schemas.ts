@@ -10,6 +10,7 @@ const LEDGER = {
 const bucket = object(
   {
     id: { type: 'string', description: "Hash of the credential, and the class's name." },
+    credential: { type: 'string', description: "The operator's name for the credential." },
     class: { type: 'string' },
     limit: { ...COUNT, description: 'Operations per period, as the API reported.' },
     remaining: { ...COUNT, description: 'Operations left, as the API reported.' },
@@ -30,9 +31,23 @@ const bucket = object(
       ...MS,
       description: 'Milliseconds until the last waiting ticket can expect its grant.',
     },
+    oldestWaitMs: {
+      ...MS,
+      description:
+        'Milliseconds since the arrival of the oldest ticket that waits at this replica.',
+    },
     paused: { const: true, description: 'An operator has paused its grants, at this replica.' },
   },
-  ['limit', 'remaining', 'resetInMs', 'blockedForMs', 'etaMs', 'paused'],
+  [
+    'credential',
+    'limit',
+    'remaining',
+    'resetInMs',
+    'blockedForMs',
+    'etaMs',
+    'oldestWaitMs',
+    'paused',
+  ],
 );
 
 const call = object(
@@ -46,6 +61,7 @@ const call = object(
     id: { type: 'string' },
     caller: { type: 'string' },
     bucket: { type: 'string' },
+    credential: { type: 'string' },
     class: { type: 'string' },
     priority: { enum: ['high', 'normal', 'low'] },
     method: { type: 'string' },
@@ -63,6 +79,7 @@ const call = object(
     },
     attempts: COUNT,
     waitMs: MS,
+    retryMs: MS,
     upstreamMs: MS,
     totalMs: MS,
     bytesIn: COUNT,
@@ -71,8 +88,26 @@ const call = object(
     remaining: COUNT,
     resetInMs: MS,
     waiting: COUNT,
+    wouldWaitMs: MS,
+    wouldShed: { type: 'string' },
+    trace_id: { type: 'string' },
+    span_id: { type: 'string' },
   },
-  ['bucket', 'class', 'priority', 'code', 'parserError', 'limit', 'remaining', 'resetInMs'],
+  [
+    'bucket',
+    'credential',
+    'class',
+    'priority',
+    'code',
+    'parserError',
+    'limit',
+    'remaining',
+    'resetInMs',
+    'wouldWaitMs',
+    'wouldShed',
+    'trace_id',
+    'span_id',
+  ],
 );
 
 /** The schemas of the responses, in JSON Schema 2020-12. */

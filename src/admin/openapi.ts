@@ -19,6 +19,7 @@ const CALL_FILTER = [
     'minWait',
     'Only calls that waited at least this long: seconds, or a duration such as `2s`.',
   ),
+  filter('id', 'The request id of the call, or its beginning.'),
 ];
 
 const LIMIT = filter('limit', 'The most calls in the response, up to 1000.');
@@ -55,6 +56,8 @@ export function openApi(version: string): Json {
       },
       '/health/live': health('Whether the process is alive', { 200: ok('Live') }),
       '/health/ready': health('Whether this replica should receive calls', READY),
+      '/livez': health('The same as `/health/live`', { 200: ok('Live') }),
+      '/readyz': health('The same as `/health/ready`', READY),
       '/metrics': {
         get: {
           summary: 'Metrics for Prometheus',
@@ -94,7 +97,6 @@ export function openApi(version: string): Json {
         get: {
           ...guarded('The last calls, newest first', {
             200: ok('Calls'),
-            400: error('The filter is not valid.'),
           }),
           parameters: [...CALL_FILTER, LIMIT],
         },
@@ -108,7 +110,6 @@ export function openApi(version: string): Json {
                 'calls, an event has the newest ones and the number of the others.',
               content: { 'text/event-stream': { schema: { type: 'string' } } },
             },
-            400: error('The filter is not valid.'),
             503: error('The limit of watchers is reached.'),
           }),
           parameters: CALL_FILTER,
@@ -163,7 +164,12 @@ function healthOf(summary: string, responses: Json): Json {
 
 /** A read that needs no token on a loopback listener without a configured token. */
 function guarded(summary: string, responses: Json): Json {
-  return { summary, security: TOKEN_WHERE_NEEDED, responses: { ...responses, ...REFUSALS } };
+  const badQuery = error('The query has an unknown parameter or a wrong value.');
+  return {
+    summary,
+    security: TOKEN_WHERE_NEEDED,
+    responses: { 400: badQuery, ...responses, ...REFUSALS },
+  };
 }
 
 function change(summary: string, description: string): Json {

@@ -1,5 +1,6 @@
 import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { getRequestListener } from '@hono/node-server';
 import { makeAdminApp } from '../admin/app.ts';
 import { makeAdminAuth, type AdminAuthOptions } from '../admin/auth.ts';
@@ -11,6 +12,8 @@ import { makeServer, type Tls } from '../gateway/tls.ts';
 import type { Clock } from '../util/clock.ts';
 import type { Ledger } from '../ledger/ledger.ts';
 import type { LedgerMonitor } from '../telemetry/ledger-monitor.ts';
+import type { CredentialName } from '../telemetry/credential-names.ts';
+import type { Log } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { RecentActivity } from '../telemetry/recent-activity.ts';
 import type { RequestMemory } from '../upstream/request-memory.ts';
@@ -28,7 +31,9 @@ export interface AdminOptions {
   readonly metrics: Pick<Metrics, 'expose'>;
   readonly activity: RecentActivity;
   readonly settings: () => readonly EffectiveSetting[];
+  readonly credentialName: CredentialName;
   readonly isDraining: () => boolean;
+  readonly log: Pick<Log, 'info' | 'error'>;
   /** Whether Redis has always refused this replica, which must then receive no calls. */
   readonly isMisconfigured: () => boolean;
   readonly replica: string;
@@ -64,6 +69,7 @@ export function makeAdmin(options: AdminOptions): Admin {
   const server = makeServer({}, tls, (incoming, outgoing) => {
     pipelining.inTurn(incoming, outgoing, () => void answer(incoming, outgoing));
   });
+  server.on('clientError', refuseNonRequest);
   server.maxConnections = MAX_ADMIN_CONNECTIONS;
   // With TLS, Node's own list of connections lacks those that are still in their handshake.
   const open = new Set<Socket>();
@@ -82,3 +88,23 @@ export function makeAdmin(options: AdminOptions): Admin {
     },
   };
 }
+
+/** Refuses bytes that are not a request. Node's own refusal would not be JSON. */
+function refuseNonRequest({ code = '' }: NodeJS.ErrnoException, socket: Duplex): void {
+  if (!socket.writable || code === 'ECONNRESET') {
+    socket.destroy();
+    return;
+  }
+  const status = PARSER_STATUSES.get(code) ?? '400 Bad Request';
+  const body = JSON.stringify({
+    error: `expected a valid HTTP/1.1 request, got another (${code})`,
+  });
+  socket.end(
+    `HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+  );
+}
+
+const PARSER_STATUSES = new Map([
+  ['HPE_HEADER_OVERFLOW', '431 Request Header Fields Too Large'],
+  ['ERR_HTTP_REQUEST_TIMEOUT', '408 Request Timeout'],
+]);

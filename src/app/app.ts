@@ -8,6 +8,7 @@ import { planReload, RELOADABLE_SETTINGS } from '../config/reload.ts';
 import { SETTINGS } from '../config/settings.ts';
 import { ApiClock } from '../rate-headers/api-clock.ts';
 import type { Random, Clock } from '../util/clock.ts';
+import { makeQueryMask, maskPath } from '../http/target.ts';
 import { AuthThrottle } from '../http/auth-throttle.ts';
 import { isLoopback, makeIsOurHost } from '../http/origin-check.ts';
 import { CallLimits } from '../gateway/call-limits.ts';
@@ -18,6 +19,7 @@ import { Peers } from '../gateway/peers.ts';
 import { makeIsTrustedProxy } from '../gateway/trusted-proxies.ts';
 import { watchTls, type Tls } from '../gateway/tls.ts';
 import { combineRecorders, logCalls } from '../telemetry/call-line.ts';
+import { makeCredentialName } from '../telemetry/credential-names.ts';
 import { LedgerMonitor } from '../telemetry/ledger-monitor.ts';
 import type { Log } from '../telemetry/log.ts';
 import { makeMetrics } from '../telemetry/metrics.ts';
@@ -67,6 +69,11 @@ export interface RunningGateway {
    */
   stop(pace?: 'at-once' | 'after-delay'): Promise<void>;
   /**
+   * Cuts off every call that has not ended, so that each has its log line. Resolves when all have
+   * ended, after a tenth of a second at most.
+   */
+  cutOff(): Promise<void>;
+  /**
    * Applies settings that were loaded again to calls that arrive from now on, as far as they can
    * change without a restart, and logs which changed. Bad settings are rejected as a whole, with a
    * log line for each problem.
@@ -76,6 +83,8 @@ export interface RunningGateway {
 
 /** After the drain timeout, the last refusals have this long to reach their callers. */
 const LAST_REFUSALS_MS = 500;
+/** The same after a second signal to stop, which asks for the end at once. */
+const CUT_OFF_MS = 100;
 
 /** Constructs every part and starts listening. Closing happens in the reverse order. */
 export async function startApp(options: AppOptions): Promise<RunningGateway> {
@@ -120,6 +129,7 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
     admin: makeAuthThrottle('admin', clock, log),
   };
   const activity = new RecentActivity(clock);
+  const scheme = config.tls === undefined ? 'http' : 'https';
   const metrics = makeMetrics({
     clock,
     apiClock,
@@ -134,6 +144,8 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
     }),
     logLinesLost,
     processFigures,
+    version,
+    ends: { scheme, origin: config.upstream.origin },
   });
   const observer: PipelineObserver = {
     ...metrics,
@@ -143,14 +155,28 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
     },
   };
   const { env = {} } = options;
-  const tracing = await startTracing({ env, clock, log, replica, version });
+  const tracing = await startTracing({
+    env,
+    clock,
+    log,
+    replica,
+    version,
+    ends: {
+      scheme,
+      api: config.upstream,
+      masked: (path, query) => ({
+        path: maskPath(path, settings.config.pathMasks),
+        query: makeQueryMask(settings.config.queryMasks)(query),
+      }),
+    },
+  });
   closers.push(() => tracing?.close());
   const recorders = [logCalls(log), metrics.record, activity.record];
   const recorder = combineRecorders(
     tracing === undefined ? recorders : [...recorders, tracing.record],
   );
   const { shedStatus } = config;
-  const parts = { upstream, lane, ledger };
+  const parts = { upstream: metrics.instrument(upstream), lane, ledger };
   const pipelineFor = makePipelines({
     ...(tracing?.instrument(parts) ?? parts),
     credentialHash,
@@ -200,6 +226,7 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
 
   let draining = false;
   let isOurHost = makeIsOurHost(config.hosts);
+  let credentialName = makeCredentialName(config.credentials);
   let adminUrl: string | undefined;
   try {
     if (config.adminListen !== 'off') {
@@ -222,7 +249,9 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
         metrics,
         activity,
         settings: () => settings.effective,
+        credentialName: (bucketId) => credentialName(bucketId),
         isDraining: () => draining,
+        log,
         isMisconfigured,
         replica,
         version,
@@ -235,13 +264,14 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
       {
         url,
         adminUrl,
+        ...(config.mode === 'observe' ? { mode: config.mode } : {}),
         upstream: config.upstream.origin + config.upstream.basePath,
         maxConnections,
         maxConnectionsPerAddress,
       },
       'listening',
     );
-    return { url, adminUrl, stop, reload };
+    return { url, adminUrl, stop, cutOff, reload };
   } catch (error) {
     await closeAll();
     throw error;
@@ -258,6 +288,7 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
         : { kind: 'refused' as const, problems: loaded.problems };
     if (planned.kind === 'refused') {
       for (const problem of planned.problems) log.error({ problem }, 'reload refused');
+      metrics.reloaded('refused');
       return;
     }
     const { changed, needRestart } = planned;
@@ -271,15 +302,24 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
         // The file was valid when the settings were loaded, and has been replaced since.
         const problem = `HEADGATE_ADMIN_TOKEN_FILE: ${asError(error).message}`;
         log.error({ problem }, 'reload refused');
+        metrics.reloaded('refused');
         return;
       }
     }
     log.info({ changed, needRestart }, 'reloaded');
+    metrics.reloaded('applied');
     settings = planned.settings;
     log.level = settings.config.logLevel;
     isOurHost = makeIsOurHost(settings.config.hosts);
     isTrustedProxy = makeIsTrustedProxy(settings.config.trustedProxies);
+    credentialName = makeCredentialName(settings.config.credentials);
     pipeline = pipelineFor(settings.config);
+  }
+
+  async function cutOff(): Promise<void> {
+    const finished = listener.drain();
+    listener.refuseRest();
+    await settlesWithin(clock, CUT_OFF_MS, finished);
   }
 
   async function stop(pace: 'at-once' | 'after-delay' = 'at-once'): Promise<void> {
@@ -294,8 +334,8 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
     const inTime = await settlesWithin(clock, drainTimeoutMs, finished);
     if (!inTime) {
       // The remaining calls get no answer of the API: each is refused, and its line is logged.
-      await upstream.close();
       listener.refuseRest();
+      await upstream.close();
       await settlesWithin(clock, LAST_REFUSALS_MS, finished);
     }
     await closeAll();

@@ -17,7 +17,7 @@ import { makeRefuse, makeRespond } from '../gateway/respond.ts';
 import { makeRewrite } from '../gateway/link-rewrite.ts';
 import { LoneRefusals } from '../gateway/lone-refusals.ts';
 import type { Peers } from '../gateway/peers.ts';
-import { settlesOwn } from '../gateway/preflight.ts';
+import { settlesOwn } from '../gateway/own-grant.ts';
 import { makeWatchReading } from '../gateway/reading-watch.ts';
 import { makeSendQueue } from '../gateway/send-queue.ts';
 import { makeSettle } from '../gateway/settle.ts';
@@ -31,6 +31,7 @@ import {
 import { makeWatchUnread } from '../gateway/unread-answers.ts';
 import type { Ledger } from '../ledger/ledger.ts';
 import type { CallRecorder } from '../telemetry/call-line.ts';
+import { makeCredentialName } from '../telemetry/credential-names.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { PipelineObserver } from '../telemetry/pipeline-observer.ts';
 import type { RequestMemory } from '../upstream/request-memory.ts';
@@ -109,6 +110,7 @@ export function makePipelines(parts: PipelineParts): (config: Config) => Gateway
         clock,
         memory: requestMemory,
         socketPermits: upstream,
+        mode: config.mode,
         observer,
       }),
       forward: makeForward({ ...config, upstream, lane, clock, token: () => token.current() }),
@@ -141,10 +143,17 @@ export function makePipelines(parts: PipelineParts): (config: Config) => Gateway
               }),
       }),
       refuse: makeRefuse({ ...config, log, watchUnread, hasToken }),
-      record: makeRecord({ ...config, recorder, ledger, clock }),
+      record: makeRecord({
+        ...config,
+        recorder,
+        ledger,
+        clock,
+        credentialName: makeCredentialName(config.credentials),
+      }),
       ledger: settled,
       observer,
-      retries: config.retries,
+      // A retry waits, and in observe mode nothing waits.
+      retries: config.mode === 'observe' ? 0 : config.retries,
       shedStatus: config.shedStatus,
     });
   };

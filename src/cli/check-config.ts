@@ -11,6 +11,7 @@ export const checkConfigCommand: Command = {
     CONFIG_OPTION,
     { name: 'probe', summary: 'also try the ways to the API and to Redis, step by step' },
   ],
+  settings: 'all',
   run: withSettings(async ({ config, effective }, { options, stdout }) => {
     stdout(describeSettings(effective));
     if (!options.has('probe')) return 0;

@@ -4,7 +4,8 @@ import type { Command, Option } from './command.ts';
 
 /** A parsed command line. */
 export type CommandLine =
-  | { readonly kind: 'help' }
+  /** With a command, the help of that command alone. */
+  | { readonly kind: 'help'; readonly command: Command | undefined }
   | { readonly kind: 'version' }
   | {
       readonly kind: 'command';
@@ -15,7 +16,10 @@ export type CommandLine =
   /** `reason` states what was expected and what the command line has. */
   | { readonly kind: 'wrong'; readonly reason: string };
 
-/** Parses a command line for these commands. The first one is the default. */
+/**
+ * Parses a command line for these commands. Without any argument it asks for help. Options alone are
+ * for the first command.
+ */
 export function readCommandLine(
   argv: readonly string[],
   commands: readonly Command[],
@@ -35,7 +39,10 @@ export function readCommandLine(
   });
   const words = tokens.flatMap((token) => (token.kind === 'positional' ? [token.value] : []));
   const given = tokens.flatMap((token) => (token.kind === 'option' ? [token] : []));
-  if (given.some(({ name }) => name === 'help')) return { kind: 'help' };
+  if (argv.length === 0) return { kind: 'help', command: undefined };
+  if (given.some(({ name }) => name === 'help')) {
+    return { kind: 'help', command: commands.find(({ name }) => name === words[0]) };
+  }
   if (given.some(({ name }) => name === 'version')) return { kind: 'version' };
   // Options first: the word after an unknown option may be its value rather than a command.
   for (const { name, rawName } of given) {

@@ -48,6 +48,8 @@ export interface Command {
   readonly options: readonly Option[];
   /** The placeholder of the operands in the help, such as `[FILE…]`; absent: it takes none. */
   readonly operands?: string;
+  /** The settings that its own help explains: these variables, or all. Absent: it uses none. */
+  readonly settings?: readonly string[] | 'all';
   readonly run: (invocation: Invocation) => ExitCode | Promise<ExitCode>;
 }
 
@@ -63,16 +65,21 @@ export function readSettings({ env, readFile, options }: Invocation): LoadResult
   return loadConfig({ env, configPath: options.get(CONFIG_OPTION.name), readFile });
 }
 
-/** Runs `run` with the settings. Bad settings are printed, one problem per line; the code is 2. */
+/**
+ * Runs `run` with the settings. Bad settings are printed, one problem per line, and passed to
+ * `onBad`; the code is 2.
+ */
 export function withSettings(
   run: (settings: Settings, invocation: Invocation) => ExitCode | Promise<ExitCode>,
+  onBad: (problems: readonly string[], invocation: Invocation) => void | Promise<void> = () => {},
 ): Command['run'] {
-  return (invocation) => {
+  return async (invocation) => {
     const loaded = readSettings(invocation);
     if (loaded.kind === 'ok') return run(loaded, invocation);
     invocation.stderr(
       loaded.problems.map((problem) => `headgate: ${printable(problem)}\n`).join(''),
     );
+    await onBad(loaded.problems, invocation);
     return 2;
   };
 }

@@ -16,6 +16,7 @@ export const healthCommand: Command = {
   name: 'health',
   summary: 'check whether the running gateway is ready, or live',
   options: [CONFIG_OPTION, { name: 'live', summary: 'check whether it is live instead' }],
+  settings: ['HEADGATE_ADMIN_LISTEN', 'HEADGATE_ADMIN_TLS_CERT', 'HEADGATE_ADMIN_TLS_KEY'],
   run: withSettings(({ config }, { options, stdout, stderr }) =>
     health(config, options.has('live') ? '/health/live' : '/health/ready', stdout, stderr),
   ),

@@ -1,3 +1,4 @@
+import { SETTINGS, type Setting } from '../config/settings.ts';
 import type { Command, Option } from './command.ts';
 
 const COMMON_OPTIONS: readonly Option[] = [
@@ -7,15 +8,15 @@ const COMMON_OPTIONS: readonly Option[] = [
 
 /** The text that `--help` prints. */
 export function helpText(commands: readonly Command[]): string {
-  const commandRows = commands.map(({ name, operands, summary }, i): Row => [
+  const commandRows = commands.map(({ name, operands, summary }): Row => [
     operands === undefined ? name : `${name} ${operands}`,
-    i === 0 ? `${summary} (the default)` : summary,
+    summary,
   ]);
   const sections = optionGroups(commands).map(
     ({ owners, options }) =>
       `Options of ${owners.join(', ')}\n${table(options.map(optionRow))}\n\n`,
   );
-  return `Usage: headgate [command] [options]
+  return `Usage: headgate <command> [options]
 
 Commands
 ${table(commandRows)}
@@ -23,9 +24,29 @@ ${table(commandRows)}
 ${sections.join('')}Options of every command
 ${table(COMMON_OPTIONS.map(optionRow))}
 
-Settings are environment variables (HEADGATE_…) or keys of the file; docs/configuration.md lists them.
+headgate <command> --help explains one command. Settings are environment variables (HEADGATE_…) or keys of the file; docs/configuration.md lists them.
 Exit codes: 0 success, 1 failure, 2 wrong usage or settings.
 `;
+}
+
+/** The text that `--help` prints with a command: its options, and the settings that it uses. */
+export function commandHelp({ name, summary, operands, options, settings }: Command): string {
+  const usage = ['headgate', name, ...(options.length > 0 ? ['[options]'] : [])];
+  if (operands !== undefined) usage.push(operands);
+  const used = Object.values(SETTINGS).filter(
+    ({ variable }) => settings === 'all' || settings?.includes(variable) === true,
+  );
+  const parts = [
+    `Usage: ${usage.join(' ')}\n\n${summary}`,
+    `Options\n${table([...options, ...COMMON_OPTIONS].map(optionRow))}`,
+  ];
+  if (used.length > 0) parts.push(`Settings\n${used.map(describeSetting).join('\n')}`);
+  return `${parts.join('\n\n')}\n`;
+}
+
+function describeSetting({ variable, fallback, doc }: Setting<unknown>): string {
+  const preset = fallback === undefined ? '' : ` (default: ${fallback})`;
+  return `  ${variable}${preset}\n      ${doc.replaceAll('`', '')}`;
 }
 
 interface OptionGroup {

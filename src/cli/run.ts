@@ -1,18 +1,20 @@
 import { checkConfigCommand } from './check-config.ts';
 import type { Command, CommandContext, ExitCode } from './command.ts';
+import { makeCompletionCommand } from './completion.ts';
 import { readCommandLine } from './command-line.ts';
 import { healthCommand } from './health.ts';
-import { helpText } from './help.ts';
+import { commandHelp, helpText } from './help.ts';
 import { logsCommand } from './logs.ts';
 import { serveCommand } from './serve.ts';
 import { printable } from '../logs/terminal-text.ts';
 
-/** All commands. The first one is the default. */
+/** All commands. Options alone are for the first one. */
 export const COMMANDS: readonly Command[] = [
   serveCommand,
   checkConfigCommand,
   healthCommand,
   logsCommand,
+  makeCompletionCommand(() => COMMANDS),
 ];
 
 /** Runs a command line. Resolves to its exit code. */
@@ -21,7 +23,7 @@ export async function run(argv: readonly string[], context: CommandContext): Pro
   const line = readCommandLine(argv, COMMANDS);
   switch (line.kind) {
     case 'help':
-      stdout(helpText(COMMANDS));
+      stdout(line.command === undefined ? helpText(COMMANDS) : commandHelp(line.command));
       return 0;
     case 'version':
       stdout(`${version}\n`);

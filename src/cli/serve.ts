@@ -3,6 +3,7 @@ import type { Config, Settings } from '../config/config.ts';
 import { printable, printableJson } from '../logs/terminal-text.ts';
 import { systemRandom, systemClock } from '../util/system-clock.ts';
 import { makeLogOutput } from '../telemetry/log-output.ts';
+import type { RunningGateway } from '../app/app.ts';
 import { stdoutSink } from '../telemetry/stdout.ts';
 import {
   CONFIG_OPTION,
@@ -13,36 +14,65 @@ import {
   type Invocation,
 } from './command.ts';
 import { listenToSignals } from './signals.ts';
+import { readableStart } from './terminal-start.ts';
 
 export const serveCommand: Command = {
   name: 'serve',
   summary: 'run the gateway',
   options: [CONFIG_OPTION],
-  run: withSettings(runGateway),
+  settings: 'all',
+  run: withSettings(runGateway, logProblems),
 };
+
+/**
+ * Logs why the gateway cannot start, for collectors that read standard output alone. A terminal shows
+ * the same on standard error.
+ */
+async function logProblems(
+  problems: readonly string[],
+  { stdoutStream }: Invocation,
+): Promise<void> {
+  if (stdoutStream.isTTY === true) return;
+  const { makeLog } = await import('../telemetry/log.ts');
+  const clock = systemClock;
+  const output = makeLogOutput({ sink: stdoutSink(), clock });
+  const log = makeLog({ level: 'fatal', replica: replicaName(), clock, destination: output });
+  for (const problem of problems) log.fatal({ problem }, 'cannot run');
+  output.close();
+}
+
+function replicaName(): string {
+  return `${hostname()}-${process.pid}`;
+}
 
 /**
  * Runs the gateway until a signal stops it. Resolves to the exit code.
  *
- * SIGTERM drains it after the drain delay, SIGINT drains it at once. A second signal ends the process
- * at once. SIGHUP reloads the settings. However the process ends, waiting log lines are written first.
+ * SIGTERM drains it after the drain delay, SIGINT drains it at once. A second signal cuts the calls
+ * off and ends the process. SIGHUP reloads the settings. However the process ends, waiting log lines are written first.
  */
 async function runGateway(settings: Settings, invocation: Invocation): Promise<ExitCode> {
   // Imported only here: a health probe runs every few seconds and must not load the whole gateway.
-  const [{ startApp }, { makeLog, reportLostLines }] = await Promise.all([
+  const [{ startApp }, { makeLog, reportLostLines }, { formatLines }] = await Promise.all([
     import('../app/app.ts'),
     import('../telemetry/log.ts'),
+    import('../telemetry/log-format.ts'),
   ]);
   const { config } = settings;
   const { stderr, stdoutStream, version } = invocation;
-  const replica = `${hostname()}-${process.pid}`;
+  const replica = replicaName();
   const clock = systemClock;
   const output = makeLogOutput({ sink: stdoutSink(), clock });
-  const destination =
-    stdoutStream.isTTY === true
-      ? { write: (line: string) => output.write(printableJson(line)) }
-      : output;
-  const log = makeLog({ level: config.logLevel, replica, clock, destination });
+  const printed = { write: (line: string) => output.write(printableJson(line)) };
+  const isTerminal = stdoutStream.isTTY === true && config.logFormat === 'native';
+  const log = makeLog({
+    level: config.logLevel,
+    replica,
+    clock,
+    destination: isTerminal
+      ? readableStart(version, printed)
+      : formatLines(config.logFormat, stdoutStream.isTTY === true ? printed : output),
+  });
   reportLostLines(log, output);
   process.on('exit', () => output.flushSync());
   process.on('uncaughtException', (err) => {
@@ -52,11 +82,19 @@ async function runGateway(settings: Settings, invocation: Invocation): Promise<E
     process.exit(1);
   });
   const underNpm = invocation.env['npm_lifecycle_event'] !== undefined;
-  const signals = listenToSignals({ clock, underNpm });
+  const signals = listenToSignals({
+    clock,
+    underNpm,
+    exit: (code) => process.exit(code),
+  });
   invocation.releaseSignals();
-  signals.onSecondStop((signal) => log.warn({ signal }, 'stopped at once'));
+  let gateway: RunningGateway | undefined;
+  signals.onSecondStop(async (signal) => {
+    log.warn({ signal }, 'stopped at once');
+    await gateway?.cutOff();
+  });
   try {
-    const gateway = await startApp({
+    const running = await startApp({
       settings,
       clock,
       random: systemRandom,
@@ -67,15 +105,19 @@ async function runGateway(settings: Settings, invocation: Invocation): Promise<E
       processFigures: true,
       env: invocation.env,
     });
-    signals.onReload(() => gateway.reload(readSettings(invocation)));
+    gateway = running;
+    signals.onReload(() => running.reload(readSettings(invocation)));
     const signal = await signals.stop;
     // SIGTERM comes from an orchestrator, whose load balancer must notice first. Ctrl-C does not.
-    await gateway.stop(signal === 'SIGTERM' ? 'after-delay' : 'at-once');
+    await running.stop(signal === 'SIGTERM' ? 'after-delay' : 'at-once');
     return 0;
   } catch (err) {
     const listenFailure = describeListenFailure(err, config);
     if (listenFailure === undefined) log.fatal({ err }, 'cannot run');
-    else stderr(`headgate: ${printable(listenFailure)}\n`);
+    else {
+      stderr(`headgate: ${printable(listenFailure)}\n`);
+      if (stdoutStream.isTTY !== true) log.fatal({ problem: listenFailure }, 'cannot run');
+    }
     return 1;
   } finally {
     output.close();

@@ -14,13 +14,24 @@ const MAX_KEYS = 10_000;
 export const callerKeys: Kind<readonly CallerKey[]> = {
   expected: `name=key pairs with commas between, no key twice, each key ${secret.expected.replace('at least', 'of at least')} and commas`,
   parse(value) {
-    const pairs = value.split(',').map((pair): CallerKey => {
-      const [, caller = '', key = ''] = /^\s*([^=]*)=(.*?)\s*$/s.exec(pair) ?? [];
-      return { caller, key };
-    });
+    const pairs = pairsIn(value);
     return problemWith(pairs) === undefined ? pairs : undefined;
   },
+  problem(value) {
+    const parts = value.split(',');
+    const bare = parts.findIndex((part) => !part.includes('='));
+    return bare < 0
+      ? problemWith(pairsIn(value))
+      : `expected name=key pairs with commas between, got part ${bare + 1} of ${parts.length} without =`;
+  },
 };
+
+function pairsIn(value: string): readonly CallerKey[] {
+  return value.split(',').map((pair): CallerKey => {
+    const [, caller = '', key = ''] = /^\s*([^=]*)=(.*?)\s*$/s.exec(pair) ?? [];
+    return { caller, key };
+  });
+}
 
 /**
  * Reads the keys from a file: a YAML or JSON map from name to key, or to a list of keys during a key

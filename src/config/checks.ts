@@ -70,3 +70,25 @@ export function safetyProblems({ token, listen, callerKeys, open }: SafetySlice)
     `${variable}: expected HEADGATE_CALLER_KEYS or HEADGATE_OPEN=true as well, because other machines can connect to HEADGATE_LISTEN ${listen.host}:${listen.port} and would spend the token's budget; got neither`,
   ];
 }
+
+export interface CredentialsSlice {
+  readonly credentials: readonly { readonly hash: string; readonly name: string }[];
+  readonly secret: string | undefined;
+  readonly redis: object | undefined;
+}
+
+/** Finds names of credentials that would name none, or two at once. */
+export function credentialProblems({ credentials, secret, redis }: CredentialsSlice): string[] {
+  if (credentials.length === 0) return [];
+  if (secret === undefined && redis === undefined) {
+    return [
+      'credentials: expected HEADGATE_SECRET or HEADGATE_REDIS_URL as well, because the hashes change at each start without them; got neither',
+    ];
+  }
+  const seen = new Set<string>();
+  return credentials.flatMap(({ hash }) => {
+    if (seen.has(hash)) return [`credentials: expected each hash once, got ${hash} twice`];
+    seen.add(hash);
+    return [];
+  });
+}

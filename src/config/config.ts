@@ -6,9 +6,10 @@ import type { ClassRule } from '../http/classify.ts';
 import { nonePreset } from '../presets/preset.ts';
 import { PRESETS } from '../presets/presets.ts';
 import { direct, proxyFor, type ProxyAddress } from '../http/proxy.ts';
+import type { LogFormat } from '../util/log-format.ts';
 import type { LogLevel } from '../util/log-level.ts';
 import { readCallerKeysFile, type CallerKey } from './caller-keys.ts';
-import { addressProblems, safetyProblems, tokenProblems } from './checks.ts';
+import { addressProblems, credentialProblems, safetyProblems, tokenProblems } from './checks.ts';
 import {
   effectiveLists,
   sayPerClass,
@@ -27,6 +28,8 @@ import type { ListenAddress, UpstreamAddress } from './values.ts';
 /** All settings, parsed and frozen. A step of the pipeline receives the slice that it uses. */
 export interface Config {
   readonly preset: string;
+  /** Whether requests wait and are shed, or are only observed. */
+  readonly mode: 'enforce' | 'observe';
   readonly upstream: UpstreamAddress & {
     readonly timeoutMs: number;
     readonly connections: number;
@@ -94,12 +97,15 @@ export interface Config {
   readonly drainDelayMs: number;
   readonly drainTimeoutMs: number;
   readonly logLevel: LogLevel;
+  readonly logFormat: LogFormat;
   readonly classes: readonly ClassRule[];
   readonly pathMasks: readonly string[];
   readonly queryMasks: readonly string[];
   readonly callers: readonly CallerRule[];
   /** What is declared of the API's rate headers; of two rules for a header, the first applies. */
   readonly rateHeaders: readonly RateHeaderRule[];
+  /** Names of credentials for people, by the hash that bucket ids have. */
+  readonly credentials: readonly { readonly hash: string; readonly name: string }[];
 }
 
 /** A token, or the file that contains it and is read again when it changes. */
@@ -155,7 +161,8 @@ export function loadConfig({ env, configPath, readFile }: LoadOptions): LoadResu
     if (value === undefined) {
       const got =
         secret === true ? `a value of ${found.text.length} characters` : quoted(found.text);
-      problems.push(`${found.place}: expected ${kind.expected}, got ${got}`);
+      const problem = kind.problem?.(found.text) ?? `expected ${kind.expected}, got ${got}`;
+      problems.push(`${found.place}: ${problem}`);
     }
     return value;
   }
@@ -211,6 +218,7 @@ export function loadConfig({ env, configPath, readFile }: LoadOptions): LoadResu
 
   const config: Config = {
     preset,
+    mode: required(SETTINGS.mode),
     upstream: {
       ...(upstream ?? { origin: '', basePath: '' }),
       timeoutMs: required(SETTINGS.upstreamTimeout),
@@ -293,15 +301,19 @@ export function loadConfig({ env, configPath, readFile }: LoadOptions): LoadResu
     drainDelayMs: required(SETTINGS.drainDelay),
     drainTimeoutMs: required(SETTINGS.drainTimeout),
     logLevel: required(SETTINGS.logLevel),
+    logFormat: required(SETTINGS.logFormat),
     classes: file?.lists.classes ?? known.classes,
     pathMasks: [...known.pathMasks, ...(file?.lists.pathMasks ?? [])],
     queryMasks: [...known.queryMasks, ...(file?.lists.queryMasks ?? [])],
     callers: [...(file?.lists.callers ?? []), ...known.callers],
     rateHeaders: [...(file?.lists.rateHeaders ?? []), ...known.rateHeaders],
+    credentials: file?.lists.credentials ?? [],
   };
-  effective.push(...effectiveLists(config, file?.lists ?? {}, known));
+  effective.push(...effectiveLists(config, file?.lists ?? {}, { ...known, credentials: [] }));
   // Keys that could not be read are one problem already. They would also count as missing keys.
-  if (problems.length === 0) problems.push(...safetyProblems(config));
+  if (problems.length === 0) {
+    problems.push(...safetyProblems(config), ...credentialProblems(config));
+  }
   return problems.length > 0
     ? { kind: 'bad', problems }
     : {

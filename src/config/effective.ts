@@ -27,6 +27,7 @@ interface Lists {
   readonly pathMasks: readonly string[];
   readonly queryMasks: readonly string[];
   readonly rateHeaders: readonly RateHeaderRule[];
+  readonly credentials: readonly { readonly hash: string; readonly name: string }[];
 }
 
 /** HEADGATE_LIMIT is the limit of each class, which its value does not show. Others stay as they are. */
@@ -52,19 +53,20 @@ export function effectiveLists(
     pathMasks: config.pathMasks,
     queryMasks: config.queryMasks,
     rateHeaders: config.rateHeaders.map(({ header, ...rest }) => ruleText(header, { ...rest })),
+    credentials: config.credentials.map(({ hash, name }) => `${hash} ${name}`),
   } satisfies Record<keyof Lists, readonly string[]>;
-  return (['callers', 'classes', 'pathMasks', 'queryMasks', 'rateHeaders'] as const).map(
-    (variable) => ({
-      variable,
-      value: texts[variable].join(', '),
-      source: sourceOfList(
-        inFile[variable],
-        fromPreset[variable],
-        // The classes of a file replace the preset's.
-        variable === 'classes',
-      ),
-    }),
-  );
+  return (
+    ['callers', 'classes', 'pathMasks', 'queryMasks', 'rateHeaders', 'credentials'] as const
+  ).map((variable) => ({
+    variable,
+    value: texts[variable].join(', '),
+    source: sourceOfList(
+      inFile[variable],
+      fromPreset[variable],
+      // The classes of a file replace the preset's.
+      variable === 'classes',
+    ),
+  }));
 }
 
 function sourceOfList(

@@ -114,7 +114,10 @@ function readList(
       .join('');
     const got = issue.code === 'unrecognized_keys' ? issue.keys : valueAt(value, issue.path);
     const place = placeOf(offsetOf(document, [key, ...issue.path]));
-    return `${place}: ${key}${where}: ${issue.message}, got ${shownInList(got)}`;
+    // A wrong hash may be the token itself.
+    const isHash = key === 'credentials' && issue.path.at(-1) === 'hash' && typeof got === 'string';
+    const shown = isHash ? `a text of ${got.length} characters` : shownInList(got);
+    return `${place}: ${key}${where}: ${issue.message}, got ${shown}`;
   });
 }
 

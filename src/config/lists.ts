@@ -204,6 +204,11 @@ const rateHeaders = z
       context.addIssue({ code: 'custom', path: [at, 'header'], message });
     }
   });
+const HASH_EXPECTED = 'expected a hash of 16 hexadecimal digits, as bucket ids have it';
+const credential = z.strictObject(
+  { hash: z.string(HASH_EXPECTED).regex(/^[0-9a-f]{16}$/, HASH_EXPECTED), name },
+  'expected hash and name',
+);
 
 const PARAMETER_EXPECTED = 'expected the name of a query parameter, such as access_token';
 
@@ -220,6 +225,9 @@ export const LISTS = {
         context.addIssue({ code: 'custom', path: [i], message });
       }
     }),
+  credentials: z
+    .array(credential, 'expected a list of hash and name')
+    .max(1000, 'expected at most 1000 entries'),
   pathMasks: z
     .array(
       z.string('expected a path').regex(/^\/[^?#]*$/, 'expected a path such as /tokens/*'),

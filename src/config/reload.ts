@@ -4,6 +4,7 @@ import type { Config, Settings } from './config.ts';
 
 /** The settings that a reload can change: by field of {@link Config}, the name in the settings. */
 export const RELOADABLE_SETTINGS = {
+  mode: 'HEADGATE_MODE',
   limit: 'HEADGATE_LIMIT',
   maxWaitMs: 'HEADGATE_MAX_WAIT',
   maxQueue: 'HEADGATE_MAX_QUEUE',
@@ -27,6 +28,7 @@ export const RELOADABLE_SETTINGS = {
   pathMasks: 'pathMasks',
   queryMasks: 'queryMasks',
   rateHeaders: 'rateHeaders',
+  credentials: 'credentials',
 } as const satisfies Partial<Record<keyof Config, string>>;
 
 /** Two settings that name a file are included: they are another place for the same setting. */

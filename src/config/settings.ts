@@ -1,4 +1,5 @@
 import { PRESETS } from '../presets/presets.ts';
+import { LOG_FORMATS } from '../util/log-format.ts';
 import { LOG_LEVELS } from '../util/log-level.ts';
 import { callerKeys } from './caller-keys.ts';
 import { redisUrl } from './redis-url.ts';
@@ -41,6 +42,12 @@ export const SETTINGS = {
     kinds.choice(...PRESETS.keys()),
     'azion',
     'The known facts about the API, such as its URL, version and classes: [presets.md](presets.md). `none` for another API.',
+  ),
+  mode: setting(
+    'HEADGATE_MODE',
+    kinds.choice('enforce', 'observe'),
+    'enforce',
+    "`observe`: no request waits for its budget, is shed for it, or is sent again; the API's 429s reach the callers. Budgets and queues are kept as usual, and `wouldWaitMs` and `wouldShed` in the log and the metrics say what `enforce` would have done.",
   ),
   upstreamUrl: setting(
     'HEADGATE_UPSTREAM_URL',
@@ -419,6 +426,12 @@ export const SETTINGS = {
     kinds.choice(...LOG_LEVELS),
     'info',
     'The lowest level that is logged. Call lines have `info`, 429s of the API have `warn`.',
+  ),
+  logFormat: setting(
+    'HEADGATE_LOG_FORMAT',
+    kinds.choice(...LOG_FORMATS),
+    'native',
+    "The names of the log's fields: `native` (docs/logs.md), `ecs` for the Elastic Common Schema, or `gcp` for Google Cloud. `headgate logs` reads `native`.",
   ),
 } as const;
 

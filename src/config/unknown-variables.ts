@@ -1,18 +1,22 @@
 import { nearestWord } from './nearest-word.ts';
 import { SETTINGS } from './settings.ts';
 
+const PREFIX = 'HEADGATE_';
 /** Variables with our prefix that are no settings: the file's path, and those of the test suite. */
 const NOT_SETTINGS = /^HEADGATE_(?:CONFIG|TEST_\w+)$/;
 
 /** One problem for each variable with our prefix that is no setting, with a suggestion. */
 export function unknownVariables(env: Readonly<Record<string, string | undefined>>): string[] {
   const known = Object.values(SETTINGS).map(({ variable }): string => variable);
+  const suffixes = known.map((variable) => variable.slice(PREFIX.length));
   const isServiceLink = makeIsServiceLink(Object.keys(env));
   const problems: string[] = [];
   for (const name of Object.keys(env)) {
-    if (!name.startsWith('HEADGATE_') || known.includes(name)) continue;
+    if (!name.startsWith(PREFIX) || known.includes(name)) continue;
     if (NOT_SETTINGS.test(name) || isServiceLink(name)) continue;
-    const suggestion = nearestWord(name, known);
+    // The prefix that all have in common would make each of them look near.
+    const suffix = nearestWord(name.slice(PREFIX.length), suffixes);
+    const suggestion = suffix === undefined ? undefined : PREFIX + suffix;
     const hint =
       suggestion === undefined
         ? 'docs/configuration.md lists the settings'

@@ -25,6 +25,13 @@ export interface UpstreamAddress {
 export interface Kind<T> {
   readonly expected: string;
   readonly parse: (text: string) => T | undefined;
+  /**
+   * Describes what is wrong with a text that `parse` rejected, for values of several parts. It shows
+   * no secret. Absent: the whole value is shown, or its length if it is secret.
+   */
+  readonly problem?: (text: string) => string | undefined;
+  /** The JSON Schema of the value in a file; absent: a text, or a number that is read as one. */
+  readonly schema?: Readonly<Record<string, unknown>>;
 }
 
 export const text: Kind<string> = { expected: 'a text', parse: (value) => value };
@@ -172,6 +179,7 @@ const MAX_DURATION_MS = 24 * 86_400_000;
 export function integer(min: number, max: number): Kind<number> {
   return {
     expected: `a whole number from ${min} to ${max}`,
+    schema: { type: 'integer', minimum: min, maximum: max },
     parse(value) {
       const number = /^\d{1,12}$/.test(value) ? Number(value) : Number.NaN;
       return number >= min && number <= max ? number : undefined;
@@ -193,6 +201,8 @@ export const bytes: Kind<number> = {
 export function choice<const T extends string>(...choices: readonly T[]): Kind<T> {
   return {
     expected: `one of ${choices.join(', ')}`,
+    // YAML 1.2 reads `on` and `off` as texts; tools for YAML 1.1 read them as booleans.
+    schema: { enum: choices },
     parse: (value) => choices.find((known) => known === value),
   };
 }
@@ -207,6 +217,7 @@ export function orOff<T>(kind: Kind<T>): Kind<T | 'off'> {
 
 export const yesOrNo: Kind<boolean> = {
   expected: 'true or false',
+  schema: { type: 'boolean' },
   parse: (value) => (value === 'true' ? true : value === 'false' ? false : undefined),
 };
 
@@ -220,5 +231,6 @@ export const errorStatuses: Kind<readonly number[]> = {
 
 export const shedStatus: Kind<503 | 429> = {
   expected: '503 or 429',
+  schema: { enum: [503, 429] },
   parse: (value) => (value === '503' ? 503 : value === '429' ? 429 : undefined),
 };

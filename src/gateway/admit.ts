@@ -1,5 +1,6 @@
 import type { Clock } from '../util/clock.ts';
 import type {
+  CallerSignal,
   Retry,
   Granted,
   Ledger,
@@ -11,7 +12,7 @@ import type {
 import type { PipelineObserver } from '../telemetry/pipeline-observer.ts';
 import type { RequestMemory } from '../upstream/request-memory.ts';
 import type { Job } from './identify.ts';
-import { PreflightGrant } from './preflight.ts';
+import { OwnGrant } from './own-grant.ts';
 import { DRAINING_DETAIL, GatewayError, retryAfterSeconds } from './problem.ts';
 
 /** How the request for a grant ended; `error` is what the caller of a shed ticket receives. */
@@ -27,23 +28,58 @@ export type Admitted =
 export type Admit = (job: Job, retry: Retry | undefined) => Admitted | Promise<Admitted>;
 
 export interface AdmitDependencies {
-  readonly ledger: Pick<Ledger, 'acquire'>;
+  readonly ledger: Pick<Ledger, 'acquire' | 'settle' | 'etaMs'>;
   readonly clock: Clock;
   readonly memory: RequestMemory;
-  readonly socketPermits: Pick<SocketPermits, 'take'>;
+  readonly socketPermits: Pick<SocketPermits, 'take' | 'free'> & { release(): void };
+  readonly mode: Mode;
   readonly observer: Pick<PipelineObserver, 'granted'>;
 }
 
+/**
+ * `observe`: no request waits for its budget or is shed for it. The queue is kept as if it did, and
+ * the log and the metrics say what would have happened.
+ */
+export type Mode = 'enforce' | 'observe';
+
+/** The ticket in the queue stands for a request that was sent long ago. */
+const NEVER_GONE: CallerSignal = { gone: false, onGone: () => () => undefined };
+
 export function makeAdmit(dependencies: AdmitDependencies): Admit {
-  const { ledger, clock, memory, socketPermits, observer } = dependencies;
+  const { ledger, clock, memory, socketPermits, mode, observer } = dependencies;
+
+  /** Sends at once, with a grant of the ledger if it has one, and notes what would have been. */
+  function observe({ call, ticket }: Job, requestedAt: number): Admitted {
+    const admission = ledger.acquire(ticket, NEVER_GONE);
+    if (admission.kind === 'granted') {
+      call.wouldHave({ waitMs: 0, shed: undefined });
+      return admission;
+    }
+    // Nothing ran since a socket was seen to be free.
+    socketPermits.take();
+    if (admission.kind === 'shed') call.wouldHave({ waitMs: undefined, shed: admission.code });
+    else {
+      call.wouldHave({ waitMs: ledger.etaMs(ticket.bucket.id), shed: undefined });
+      void admission.outcome.then((outcome) => {
+        if (outcome.kind !== 'granted') return;
+        // The operation counts as spent now, as it would be if the request had waited.
+        ledger.settle(outcome.grant, { kind: 'lost' });
+        socketPermits.release();
+      });
+    }
+    return { kind: 'granted', grant: new OwnGrant(ticket, requestedAt, 'observe') };
+  }
+
   return function admit(job, retry) {
     const { call, ticket } = job;
     if (call.gone) return { kind: 'cancelled' };
     const requestedAt = clock.now();
     // Without a free socket, a preflight waits in its queue like any request.
     if (job.isPreflight && socketPermits.take()) {
-      return { kind: 'granted', grant: new PreflightGrant(ticket, requestedAt) };
+      return { kind: 'granted', grant: new OwnGrant(ticket, requestedAt, 'preflight') };
     }
+    // Without a free socket, even an observed request has to wait.
+    if (mode === 'observe' && socketPermits.free > 0) return observe(job, requestedAt);
     const admission = ledger.acquire(ticket, call, retry);
     if (admission.kind !== 'waiting') {
       if (admission.kind === 'granted') observer.granted(waitedShare(ticket, requestedAt));
@@ -53,7 +89,10 @@ export function makeAdmit(dependencies: AdmitDependencies): Admit {
     call.holdMemory(memory, ticket.owner);
     return admission.outcome.then((outcome) => {
       const now = clock.now();
-      call.addWait(now - requestedAt);
+      const waited = now - requestedAt;
+      const backOff = Math.min(waited, Math.max(0, (retry?.notBefore ?? 0) - requestedAt));
+      call.addRetryTime(backOff);
+      call.addWait(waited - backOff);
       if (outcome.kind === 'granted') observer.granted(waitedShare(ticket, now));
       return admitted(outcome, ticket);
     });

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Priority } from '../queue/flow.ts';
+import { readTraceparent, type TraceIds } from '../http/trace-context.ts';
 import type { LinkedListItem } from '../util/linked-list.ts';
 import type { BucketName, CallerSignal, RemoveListener } from '../ledger/ledger.ts';
 import type {
@@ -21,6 +22,14 @@ export type CallEnd =
 
 /** Memory becomes free in about the time of a call. */
 const MEMORY_RETRY_MS = 1000;
+
+/** What would have happened to a call that is only observed. */
+export interface WouldHave {
+  /** By the forecast; `undefined` if too little is known, or if the call would have been shed. */
+  readonly waitMs: number | undefined;
+  /** The code with which it would have been shed. */
+  readonly shed: string | undefined;
+}
 
 export const ANSWERED: CallEnd = { kind: 'answered' };
 export const ABORTED: CallEnd = { kind: 'aborted', code: undefined };
@@ -69,13 +78,17 @@ export class Call implements CallerSignal, LinkedListItem<Call>, ReservationHold
   identity: Readonly<CallIdentity> = NOT_IDENTIFIED;
   /** The owner for whom the call is counted. Set by `identify` alone. */
   countedFor: string | undefined;
+  #trace: TraceIds | undefined;
+  #wouldHave: WouldHave | undefined;
   #attempts = 0;
   #waitMs = 0;
+  #retryMs = 0;
   #upstreamMs = 0;
   #bytesIn = 0;
   #bytesOut = 0;
   #expectsContinue: boolean;
   #reservation: MemoryReservation | undefined;
+  #isSending = false;
   #gone = false;
   #cutOffBy: GatewayError | undefined;
   /** Most calls have one listener at a time. */
@@ -99,6 +112,25 @@ export class Call implements CallerSignal, LinkedListItem<Call>, ReservationHold
     outgoing.on('close', onClose);
   }
 
+  /** Set in observe mode alone. */
+  get observed(): WouldHave | undefined {
+    return this.#wouldHave;
+  }
+
+  wouldHave(happened: WouldHave): void {
+    this.#wouldHave = happened;
+  }
+
+  /** The call's own span, or the caller's if the call is not traced here; absent without either. */
+  get trace(): TraceIds | undefined {
+    return (this.#trace ??= readTraceparent(this.incoming.headers['traceparent']));
+  }
+
+  /** The call has a span of its own. Called by tracing alone, when the call begins. */
+  traceAs(ids: TraceIds): void {
+    this.#trace = ids;
+  }
+
   /** Requests sent to the API. */
   get attempts(): number {
     return this.#attempts;
@@ -107,6 +139,11 @@ export class Call implements CallerSignal, LinkedListItem<Call>, ReservationHold
   /** Milliseconds in the queue and the lane, over all attempts. */
   get waitMs(): number {
     return this.#waitMs;
+  }
+
+  /** Milliseconds of back-off before retries, in which the request may not queue yet. */
+  get retryMs(): number {
+    return this.#retryMs;
   }
 
   /** Milliseconds from sending until the API's headers, over all attempts. */
@@ -130,6 +167,10 @@ export class Call implements CallerSignal, LinkedListItem<Call>, ReservationHold
 
   addWait(ms: number): void {
     this.#waitMs += ms;
+  }
+
+  addRetryTime(ms: number): void {
+    this.#retryMs += ms;
   }
 
   addUpstreamTime(ms: number): void {
@@ -158,7 +199,12 @@ export class Call implements CallerSignal, LinkedListItem<Call>, ReservationHold
 
   /** An attempt is in flight, so the request must stay in memory. Set by the pipeline alone. */
   set isSending(isSending: boolean) {
+    this.#isSending = isSending;
     this.#reservation?.pin(isSending);
+  }
+
+  get isSending(): boolean {
+    return this.#isSending;
   }
 
   /**

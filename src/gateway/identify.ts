@@ -4,7 +4,9 @@ import type { AuthThrottle } from '../http/auth-throttle.ts';
 import { classify, type ClassRule } from '../http/classify.ts';
 import { credentialOf } from '../http/credential-fields.ts';
 import { costIn, MAX_COST, type BodyCost } from '../http/cost-rule.ts';
+import { readUrgency } from '../http/priority.ts';
 import { makeHeadersForApi } from '../http/header-filter.ts';
+import { isIdempotent } from '../http/methods.ts';
 import { viaOnward } from '../http/via.ts';
 import { matchCallerRule, productOf, type CallerRule } from '../queue/caller-rules.ts';
 import { PRIORITIES, type Priority } from '../queue/flow.ts';
@@ -107,8 +109,6 @@ export interface IdentifyDependencies {
   readonly callerAddress: CallerAddress;
 }
 
-/** RFC 9110 §9.2.2, without TRACE, which is not supported. */
-const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE']);
 const PRIORITY_NAMES: ReadonlyMap<string, Priority> = new Map(
   PRIORITIES.map((priority) => [priority, priority]),
 );
@@ -209,7 +209,9 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
     call.countedFor = owner;
     const rule = matchCallerRule(callers, caller, userAgent);
     const priority = capPriority(
-      readPriority(headerValue(headers, 'headgate-priority')),
+      readPriority(headerValue(headers, 'headgate-priority')) ??
+        readUrgency(headerValue(headers, 'priority')) ??
+        'normal',
       rule?.maxPriority,
     );
     identity.priority = priority;
@@ -249,7 +251,7 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
       addsToken,
       dropsCookies,
       authenticatesSocket: authorization !== undefined && CONNECTION_AUTH.test(authorization),
-      idempotent: IDEMPOTENT.has(method),
+      idempotent: isIdempotent(method),
       isPreflight: isPreflight(incoming),
       shedStatus: rule?.shedStatus ?? shedStatus,
       settledCostHeader: classRule.settleCost?.header,
@@ -290,8 +292,8 @@ function headerValue(headers: NodeJS.Dict<string | string[]>, name: string): str
   return Array.isArray(value) ? value.join(', ') : value;
 }
 
-function readPriority(value: string | undefined): Priority {
-  if (value === undefined) return 'normal';
+function readPriority(value: string | undefined): Priority | undefined {
+  if (value === undefined) return undefined;
   const priority = PRIORITY_NAMES.get(value);
   if (priority !== undefined) return priority;
   throw badHeader('Headgate-Priority', 'high, normal or low', value);

@@ -1,6 +1,7 @@
 import type { IncomingMessage, Server, ServerOptions, ServerResponse } from 'node:http';
 import { Server as NetServer } from 'node:net';
 import type { Clock } from '../util/clock.ts';
+import { isIdempotent } from '../http/methods.ts';
 import { LinkedList } from '../util/linked-list.ts';
 import { DRAINING_RETRY_MS } from '../ledger/ledger.ts';
 import type { Log } from '../telemetry/log.ts';
@@ -77,6 +78,7 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
   const { gateway, clock, newId, keepAliveTimeoutMs, tls, callLimits } = dependencies;
   const calls = new LinkedList<Call>();
   let draining = false;
+  let drained: Promise<void> | undefined;
   let onEmpty: (() => void) | undefined;
 
   const options: ServerOptions = {
@@ -207,19 +209,28 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
       // last bytes may not have left. So stop listening, and end the connections without a call.
       NetServer.prototype.close.call(server);
       connections.endIdle(new Set(calls.all.map(({ incoming }) => incoming.socket)));
-      return new Promise((resolve) => {
+      drained ??= new Promise((resolve) => {
         if (calls.size === 0) resolve();
         else onEmpty = resolve;
       });
+      return drained;
     },
     refuseRest() {
-      const retry = { retryAfterMs: DRAINING_RETRY_MS };
-      for (const call of calls.all) {
-        call.cutOff(new GatewayError('draining', DRAINING_DETAIL, retry));
-      }
+      for (const call of calls.all) call.cutOff(lastRefusal(call));
     },
     close() {
       connections.destroyAll();
     },
   };
 }
+
+/** Why a call is refused that has no answer when the gateway ends. */
+function lastRefusal({ isSending, incoming }: Call): GatewayError {
+  if (isSending && !isIdempotent(incoming.method ?? '')) {
+    return new GatewayError('drain-timeout', CUT_OFF_DETAIL);
+  }
+  return new GatewayError('draining', DRAINING_DETAIL, { retryAfterMs: DRAINING_RETRY_MS });
+}
+
+const CUT_OFF_DETAIL =
+  'this replica shut down before the API answered; the API may have executed the request';

@@ -1,5 +1,4 @@
 import type { IncomingMessage } from 'node:http';
-import type { Grant, Ledger, Ticket } from '../ledger/ledger.ts';
 
 /**
  * Whether a request is the preflight of a page's request (Fetch §4.8): the browser asks which
@@ -11,27 +10,6 @@ export function isPreflight({ method, headers }: IncomingMessage): boolean {
     headers.origin !== undefined &&
     headers['access-control-request-method'] !== undefined
   );
-}
-
-/** The permission to send a preflight. It belongs to no budget, so no ledger knows it. */
-export class PreflightGrant implements Grant {
-  readonly ticket: Ticket;
-  readonly grantedAt: number;
-  readonly waitedFor = 'nothing';
-
-  constructor(ticket: Ticket, grantedAt: number) {
-    this.ticket = ticket;
-    this.grantedAt = grantedAt;
-  }
-}
-
-/** Settles the grants of a ledger, and none that it does not know. */
-export function settlesOwn(ledger: Pick<Ledger, 'settle'>): Pick<Ledger, 'settle'> {
-  return {
-    settle(grant, outcome) {
-      if (!(grant instanceof PreflightGrant)) ledger.settle(grant, outcome);
-    },
-  };
 }
 
 /**

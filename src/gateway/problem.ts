@@ -22,6 +22,7 @@ export const PROBLEMS = {
   'upstream-unreachable': { status: 502, title: 'No connection to the API' },
   'upstream-protocol': { status: 502, title: 'The answer of the API is not valid HTTP' },
   'upstream-timeout': { status: 504, title: 'The API did not answer in time' },
+  'drain-timeout': { status: 502, title: 'This replica shut down before the API answered' },
   'bad-request': { status: 400, title: 'The request cannot be understood' },
   'body-timeout': { status: 408, title: 'The body stopped arriving' },
   'body-too-large': { status: 413, title: 'The body is too large' },
@@ -41,6 +42,25 @@ export const PROBLEMS = {
 
 export type ProblemCode = keyof typeof PROBLEMS;
 
+/** The types of errors of RFC 9209 §2.3. A code that is not here is a refusal: `http_request_denied`. */
+const PROXY_ERRORS: Readonly<Partial<Record<ProblemCode, string>>> = {
+  'socket-share': 'connection_limit_reached',
+  'upstream-unreachable': 'connection_terminated',
+  'upstream-protocol': 'http_protocol_error',
+  'upstream-timeout': 'http_response_timeout',
+  'drain-timeout': 'proxy_internal_error',
+  'bad-request': 'http_request_error',
+  'body-timeout': 'http_request_error',
+  'body-too-large': 'http_request_error',
+  'expectation-failed': 'http_request_error',
+  'headers-too-large': 'http_request_error',
+  'method-not-supported': 'http_request_error',
+  'request-timeout': 'http_request_error',
+  'target-too-long': 'http_request_error',
+  loop: 'proxy_loop_detected',
+  internal: 'proxy_internal_error',
+};
+
 /** The statuses of a shed request: 429 is for clients that understand no other. */
 export type ShedStatus = 503 | 429;
 
@@ -49,6 +69,8 @@ export interface GatewayErrorOptions {
    * How long the caller should wait before it repeats the request; absent if waiting cannot help.
    */
   readonly retryAfterMs?: number;
+  /** The type of error in Proxy-Status, where the code alone does not determine it. */
+  readonly proxyError?: string;
   readonly cause?: unknown;
 }
 
@@ -57,16 +79,18 @@ export class GatewayError extends Error {
   override readonly name = 'GatewayError';
   readonly code: ProblemCode;
   readonly retryAfterMs: number | undefined;
+  readonly proxyError: string;
 
   /** `detail` is shown to the caller: what was expected, and what arrived. */
   constructor(
     code: ProblemCode,
     detail: string,
-    { retryAfterMs, cause }: GatewayErrorOptions = {},
+    { retryAfterMs, proxyError, cause }: GatewayErrorOptions = {},
   ) {
     super(detail, cause === undefined ? undefined : { cause });
     this.code = code;
     this.retryAfterMs = retryAfterMs;
+    this.proxyError = proxyError ?? PROXY_ERRORS[code] ?? 'http_request_denied';
   }
 }
 
@@ -120,6 +144,8 @@ export function toProblem(error: GatewayError, requestId: string, shedStatus: Sh
       error.code,
       'Headgate-Request-Id',
       requestId,
+      'Proxy-Status',
+      `headgate; error=${error.proxyError}`,
       'Cache-Control',
       'no-store',
       // A 401 must name the expected credential (RFC 9110 §15.5.2).

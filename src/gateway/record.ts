@@ -1,6 +1,7 @@
 import { makeQueryMask, maskPath } from '../http/target.ts';
 import type { Clock } from '../util/clock.ts';
 import type { Ledger } from '../ledger/ledger.ts';
+import type { CredentialName } from '../telemetry/credential-names.ts';
 import type { CallRecorder } from '../telemetry/call-line.ts';
 import type { Call, CallEnd } from './call.ts';
 
@@ -15,18 +16,21 @@ export interface RecordDependencies {
   readonly pathMasks: readonly string[];
   /** Names of query parameters with secret values. */
   readonly queryMasks: readonly string[];
+  readonly credentialName: CredentialName;
 }
 
 export function makeRecord(dependencies: RecordDependencies): RecordCall {
-  const { recorder, ledger, clock, pathMasks, queryMasks } = dependencies;
+  const { recorder, ledger, clock, pathMasks, queryMasks, credentialName } = dependencies;
   const maskQuery = makeQueryMask(queryMasks);
   return function record(call, end) {
     const { caller, bucket, priority, path, query } = call.identity;
+    const { observed } = call;
     const view = bucket === undefined ? undefined : ledger.view(bucket.id);
     recorder({
       id: call.id,
       caller,
       bucket: bucket?.id,
+      credential: bucket === undefined ? undefined : credentialName(bucket.id),
       class: bucket?.class,
       priority,
       method: call.incoming.method ?? '',
@@ -37,6 +41,7 @@ export function makeRecord(dependencies: RecordDependencies): RecordCall {
       code: end.code,
       attempts: call.attempts,
       waitMs: tenth(call.waitMs),
+      retryMs: tenth(call.retryMs),
       upstreamMs: tenth(call.upstreamMs),
       totalMs: tenth(clock.now() - call.arrivedAt),
       bytesIn: call.bytesIn,
@@ -45,6 +50,10 @@ export function makeRecord(dependencies: RecordDependencies): RecordCall {
       remaining: view?.remaining,
       resetInMs: view?.resetInMs === undefined ? undefined : Math.round(view.resetInMs),
       waiting: view?.waiting ?? 0,
+      wouldWaitMs: observed?.waitMs === undefined ? undefined : tenth(observed.waitMs),
+      wouldShed: observed?.shed,
+      trace_id: call.trace?.traceId,
+      span_id: call.trace?.spanId,
     });
   };
 }

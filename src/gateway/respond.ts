@@ -254,8 +254,9 @@ function dropped(status: number, dropsCookies: boolean): ReadonlySet<string> | u
 }
 
 /** Durations in milliseconds (W3C Server Timing). */
-function timing({ waitMs, upstreamMs }: Call): string {
-  return `queue;dur=${waitMs.toFixed(1)}, upstream;dur=${upstreamMs.toFixed(1)}`;
+function timing({ waitMs, retryMs, upstreamMs }: Call): string {
+  const retry = retryMs === 0 ? '' : `, retry;dur=${retryMs.toFixed(1)}`;
+  return `queue;dur=${waitMs.toFixed(1)}, upstream;dur=${upstreamMs.toFixed(1)}${retry}`;
 }
 
 /** Sends head and body in one write. */

@@ -8,12 +8,15 @@ import { makeHttpDateReader } from '../rate-headers/timestamps.ts';
 import type { Retry, Grant, Ledger } from '../ledger/ledger.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { RetryCause, PipelineObserver } from '../telemetry/pipeline-observer.ts';
+import { describeConnectFailure } from '../upstream/connect-failure.ts';
 import type { SendResult } from '../upstream/exchange.ts';
 import type { FailureReason, UpstreamResponse } from '../upstream/response.ts';
+import type { Call } from './call.ts';
+import type { Mode } from './admit.ts';
 import type { Forwarded } from './forward.ts';
 import type { Job } from './identify.ts';
 import type { LoneRefusals } from './lone-refusals.ts';
-import { PreflightGrant } from './preflight.ts';
+import { OwnGrant } from './own-grant.ts';
 import { GatewayError, type ProblemCode } from './problem.ts';
 
 /** What follows an attempt. */
@@ -41,6 +44,7 @@ export interface SettleDependencies {
   readonly observer: Pick<PipelineObserver, 'attempted' | 'accepted' | 'throttled'>;
   /** The statuses besides 429 with which the API may throttle. */
   readonly throttleStatuses: readonly number[];
+  readonly mode: Mode;
 }
 
 const NOTHING: RateLimitReading = {};
@@ -51,7 +55,7 @@ const MAX_RETRY_DELAY_MS = { first: 250, last: 10_000 };
 
 export function makeSettle(dependencies: SettleDependencies): Settle {
   const { ledger, apiClock, clock, random, log, observer, throttleStatuses } = dependencies;
-  const { readAnswer, loneRefusals } = dependencies;
+  const { readAnswer, loneRefusals, mode } = dependencies;
   const warnOfDoubtful = makeWarnOfDoubtful(log, clock);
 
   const readDate = makeHttpDateReader();
@@ -76,7 +80,7 @@ export function makeSettle(dependencies: SettleDependencies): Settle {
     const { doubtful } = reading;
     if (doubtful !== undefined) warnOfDoubtful(ticket.bucket.id, doubtful, headers);
     // What refuses a preflight is no budget that could be waited for.
-    const isPreflight = grant instanceof PreflightGrant;
+    const isPreflight = grant instanceof OwnGrant && grant.reason === 'preflight';
     const isThrottled = !isPreflight && throttles(status, reading, receivedAt);
     observer.attempted(isThrottled ? 'throttled' : 'answered');
     if (!isThrottled) {
@@ -96,8 +100,10 @@ export function makeSettle(dependencies: SettleDependencies): Settle {
     const answer = { status: 429, reading: reported, sentAt, receivedAt };
     ledger.settle(grant, { kind: 'answered', answer });
     observer.throttled(ticket.bucket.class);
-    // A 503 does not prove that the request was not executed.
-    if (status === 503 && !job.idempotent) return { kind: 'respond', response };
+    // A 503 does not prove that the request was not executed. In observe mode nothing is sent again.
+    if (mode === 'observe' || (status === 503 && !job.idempotent)) {
+      return { kind: 'respond', response };
+    }
 
     response.discard();
     log.warn(
@@ -112,6 +118,7 @@ export function makeSettle(dependencies: SettleDependencies): Settle {
         ...(reading.limit === undefined ? {} : { limit: reading.limit }),
         ...(reading.remaining === undefined ? {} : { remaining: reading.remaining }),
         ...(retryAt === undefined ? {} : { retryAfterMs: Math.round(retryAt - receivedAt) }),
+        ...traceFields(call),
       },
       'throttled',
     );
@@ -163,8 +170,17 @@ export function makeSettle(dependencies: SettleDependencies): Settle {
     observer.attempted(reason);
     const { call } = job;
     if (call.gone || reason === 'aborted') return { kind: 'cancelled' };
+    const hint = reason === 'unreachable' ? describeConnectFailure(error).hint : undefined;
     log.warn(
-      { id: call.id, attempt: call.attempts, sent: kind, reason, err: error },
+      {
+        id: call.id,
+        attempt: call.attempts,
+        sent: kind,
+        reason,
+        ...(hint === undefined ? {} : { hint }),
+        ...traceFields(call),
+        err: error,
+      },
       'attempt failed',
     );
     // A request that the API cannot have received may be repeated; any other only if idempotent.
@@ -188,6 +204,11 @@ function withCost(
   return cost === undefined ? reading : { ...reading, cost };
 }
 
+/** The fields by which collectors join log lines and traces. */
+function traceFields({ trace }: Call): object {
+  return trace === undefined ? {} : { trace_id: trace.traceId, span_id: trace.spanId };
+}
+
 function onlyWait({ retryAfter }: RateLimitReading): RateLimitReading {
   return retryAfter === undefined ? NOTHING : { retryAfter };
 }
@@ -206,9 +227,14 @@ const FAILURES: Readonly<Record<FailureReason, { code: ProblemCode; detail: stri
 };
 
 function failure({ kind, reason, error }: SendResult & { kind: 'unsent' | 'lost' }): GatewayError {
-  const { code, detail } = FAILURES[reason];
+  const { code, detail: usual } = FAILURES[reason];
+  const { detail, proxyError } =
+    reason === 'unreachable' ? describeConnectFailure(error) : { detail: usual };
   const executed = kind === 'lost' ? 'it may have executed the request' : 'it saw no request';
-  return new GatewayError(code, `${detail}; ${executed}`, { cause: error });
+  return new GatewayError(code, `${detail}; ${executed}`, {
+    cause: error,
+    ...(proxyError === undefined ? {} : { proxyError }),
+  });
 }
 
 /** Reports the rate headers `names` of an answer, which could not be understood. */

@@ -86,6 +86,7 @@ export function refuseNonRequests(
       id,
       caller: '',
       bucket: undefined,
+      credential: undefined,
       class: undefined,
       priority: undefined,
       method,
@@ -98,6 +99,7 @@ export function refuseNonRequests(
       ...parserErrorOf(error),
       attempts: 0,
       waitMs: 0,
+      retryMs: 0,
       upstreamMs: 0,
       totalMs: 0,
       bytesIn: 0,
@@ -106,6 +108,10 @@ export function refuseNonRequests(
       remaining: undefined,
       resetInMs: undefined,
       waiting: 0,
+      wouldWaitMs: undefined,
+      wouldShed: undefined,
+      trace_id: undefined,
+      span_id: undefined,
     });
   }
 

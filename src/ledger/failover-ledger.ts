@@ -103,6 +103,10 @@ export class FailoverLedger implements Ledger {
     return this.#ledgerOf(bucketId).view(bucketId);
   }
 
+  etaMs(bucketId: string): number | undefined {
+    return this.#ledgerOf(bucketId).etaMs(bucketId);
+  }
+
   snapshot(): BucketSnapshot[] {
     const { shared, local } = this.#options;
     if (this.#mode === 'local') return local.snapshot();

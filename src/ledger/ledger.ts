@@ -129,6 +129,8 @@ export interface BucketSnapshot extends BucketView {
    * when too little is known.
    */
   readonly etaMs?: number;
+  /** How long ago the oldest ticket arrived that waits at this replica; absent when none waits. */
+  readonly oldestWaitMs?: number;
   /** The tickets that wait at this replica, by caller: the busiest 100, the rest as `other`. */
   readonly waitingHereByCaller: Readonly<Record<string, number>>;
 }
@@ -151,6 +153,11 @@ export interface Ledger {
   /** One bucket's numbers now; `undefined` when there is no such bucket. */
   view(bucketId: string): BucketView | undefined;
   snapshot(): BucketSnapshot[];
+  /**
+   * Milliseconds until a bucket's last waiting ticket can expect its grant; `undefined` when none
+   * waits, or when too little is known.
+   */
+  etaMs(bucketId: string): number | undefined;
   /**
    * Grants nothing of a bucket until {@link resume}; its tickets wait, and their deadlines still
    * apply. Other replicas are not paused. Returns whether there is such a bucket.

@@ -178,3 +178,13 @@ export function waitingByCaller(
   const rest = busiest.slice(CALLERS_SHOWN).reduce((sum, [, count]) => sum + count, 0);
   return rest === 0 ? shown : { ...shown, other: (shown['other'] ?? 0) + rest };
 }
+
+/** How long the oldest of these tickets has waited; `undefined` if there is none. */
+export function oldestWaitMs(
+  tickets: Iterable<{ readonly arrivedAt: number }>,
+  now: number,
+): number | undefined {
+  let arrivedAt = Number.POSITIVE_INFINITY;
+  for (const ticket of tickets) arrivedAt = Math.min(arrivedAt, ticket.arrivedAt);
+  return arrivedAt === Number.POSITIVE_INFINITY ? undefined : Math.max(0, now - arrivedAt);
+}

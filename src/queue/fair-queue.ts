@@ -15,8 +15,8 @@ import { findFlow, flowToJoin, forgetIdle, onEmptyFlow, startOf } from './flows-
  *
  * Only the head of a flow has a start tag: the later of the virtual time and the flow's finish. The
  * item with the least tag goes next, the virtual time becomes its tag, and the flow's finish
- * becomes tag + cost / weight. So a caller with ten thousand items delays another caller's next
- * item by at most one of its own. An item that is removed, or added again for a retry, costs its
+ * becomes tag + cost / weight. So a caller with ten thousand items has at most one of its own served
+ * before another caller's next item. An item that is removed, or added again for a retry, costs its
  * flow nothing.
  *
  * Callers choose their names, so a new name must not give an advantage: a caller with a new name

@@ -13,6 +13,8 @@ export interface CallLine {
   readonly id: string;
   readonly caller: string;
   readonly bucket: string | undefined;
+  /** The operator's name for the bucket's credential. */
+  readonly credential: string | undefined;
   readonly class: string | undefined;
   readonly priority: string | undefined;
   /** Empty, like `path`, when the request could not be read that far. */
@@ -30,6 +32,8 @@ export interface CallLine {
   readonly attempts: number;
   /** Milliseconds in the queue and the lane, over all attempts. */
   readonly waitMs: number;
+  /** Milliseconds of back-off before retries, in which the call did not queue. */
+  readonly retryMs: number;
   /** Milliseconds from sending until the API's headers, over all attempts. */
   readonly upstreamMs: number;
   readonly totalMs: number;
@@ -40,6 +44,12 @@ export interface CallLine {
   readonly remaining: number | undefined;
   readonly resetInMs: number | undefined;
   readonly waiting: number;
+  /** In observe mode: how long the call would have waited, or the code of its refusal. */
+  readonly wouldWaitMs: number | undefined;
+  readonly wouldShed: string | undefined;
+  /** The call's span, or the caller's; named as OpenTelemetry names them in logs that are not OTLP. */
+  readonly trace_id: string | undefined;
+  readonly span_id: string | undefined;
 }
 
 /** Records the line of every call, once. Must not throw, and must not delay the pipeline. */

@@ -24,6 +24,7 @@ const FAILURE_CODES = [
   'upstream-unreachable',
   'upstream-protocol',
   'upstream-timeout',
+  'drain-timeout',
   'socket-share',
   'bad-request',
   'body-timeout',
@@ -111,8 +112,21 @@ export function makeCallMetrics(registry: Registry): CallMetrics {
     labelNames: ['because'],
     registers,
   });
+  const wouldWait = seconds(
+    'headgate_would_wait_seconds',
+    'In observe mode: time a call would have waited, by the forecast.',
+  );
+  const wouldShed = new Counter({
+    name: 'headgate_would_shed_total',
+    help: 'In observe mode: calls that would have been refused.',
+    labelNames: ['code'],
+    registers,
+  });
   // Without a first sample of 0, the rate of a new series misses its first event, and so do alerts.
-  for (const code of SHED_CODES) sheds.inc({ code }, 0);
+  for (const code of SHED_CODES) {
+    sheds.inc({ code }, 0);
+    wouldShed.inc({ code }, 0);
+  }
   for (const code of FAILURE_CODES) failures.inc({ code }, 0);
   for (const result of ATTEMPT_RESULTS) attempts.inc({ result }, 0);
   for (const because of ['throttled', 'stale', 'failed']) retries.inc({ because }, 0);
@@ -150,6 +164,8 @@ export function makeCallMetrics(registry: Registry): CallMetrics {
       // A call that was rejected before it had a bucket neither waited nor was sent.
       if (line.bucket !== undefined) wait.observe(line.waitMs / 1000);
       if (line.attempts > 0) upstream.observe(line.upstreamMs / 1000);
+      if (line.wouldWaitMs !== undefined) wouldWait.observe(line.wouldWaitMs / 1000);
+      if (line.wouldShed !== undefined) wouldShed.inc({ code: line.wouldShed });
       if (outcome === 'shed' && code !== undefined) sheds.inc({ code });
       if (outcome === 'failed' && code !== undefined) failures.inc({ code });
     },

@@ -1,8 +1,12 @@
-import { collectDefaultMetrics, Registry } from '@prometheus-io/client';
+import { collectDefaultMetrics, Counter, Gauge, Registry } from '@prometheus-io/client';
 import { makeCallMetrics, type CallMetrics } from './call-metrics.ts';
+import { makeHttpMetrics, type HttpMetrics } from './http-metrics.ts';
 import { makeStateMetrics, type StateSources } from './state-metrics.ts';
 
 export interface MetricsOptions extends StateSources {
+  readonly version: string;
+  /** The scheme of the callers' listener, and the origin of the API. */
+  readonly ends: { readonly scheme: 'http' | 'https'; readonly origin: string };
   /**
    * Whether to include the process: memory, event loop, garbage collection. At most once per
    * process, because this collection cannot be stopped.
@@ -17,19 +21,48 @@ export interface Exposition {
 }
 
 export interface Metrics extends CallMetrics {
+  /** Measures each attempt. */
+  readonly instrument: HttpMetrics['instrument'];
+  /** The settings were read again, with this result. */
+  reloaded(result: ReloadResult): void;
   /** All metrics, as OpenMetrics if the Accept header names it, else in Prometheus' text format. */
   expose(accept: string | undefined): Promise<Exposition>;
 }
 
+/** Whether a reload was applied, or refused because of bad settings. */
+export type ReloadResult = 'applied' | 'refused';
+
 /** All metrics of one gateway; docs/metrics.md lists them. */
-export function makeMetrics({ processFigures, ...sources }: MetricsOptions): Metrics {
+export function makeMetrics(options: MetricsOptions): Metrics {
+  const { processFigures, version, ends, ...sources } = options;
   const registry = new Registry();
   const calls = makeCallMetrics(registry);
+  const http = makeHttpMetrics(registry, { ...ends, clock: sources.clock });
+  const registers = [registry];
+  new Gauge({
+    name: 'headgate_build_info',
+    help: '1; the labels say what runs.',
+    labelNames: ['version', 'node'],
+    registers,
+  }).set({ version, node: process.versions.node }, 1);
+  const reloads = new Counter({
+    name: 'headgate_reloads_total',
+    help: 'Reloads of the settings, by result.',
+    labelNames: ['result'],
+    registers,
+  });
+  for (const result of ['applied', 'refused']) reloads.inc({ result }, 0);
   const readState = makeStateMetrics(registry, sources);
   if (processFigures) collectDefaultMetrics({ register: registry });
 
   return {
     ...calls,
+    record(line) {
+      calls.record(line);
+      http.record(line);
+    },
+    instrument: (upstream) => http.instrument(upstream),
+    reloaded: (result) => reloads.inc({ result }),
     async expose(accept = '') {
       readState();
       const text = await registry.metrics();

@@ -1,4 +1,5 @@
 import type { Clock } from '../util/clock.ts';
+import { ApiWatch, type ApiState } from './api-state.ts';
 import type { CallLine, CallRecorder } from './call-line.ts';
 import { History, type HistoryPoint } from './history.ts';
 
@@ -31,6 +32,7 @@ export interface CallBatch {
 export class RecentActivity {
   readonly #clock: Clock;
   readonly #history: History;
+  readonly #api: ApiWatch;
   /** A ring: call number n is at index n modulo {@link CALLS_KEPT}. */
   readonly #calls: RecentCall[] = [];
   #sequence = 0;
@@ -38,11 +40,17 @@ export class RecentActivity {
   constructor(clock: Clock) {
     this.#clock = clock;
     this.#history = new History(clock);
+    this.#api = new ApiWatch(clock);
   }
 
   /** The number of the newest call; 0 before the first. */
   get sequence(): number {
     return this.#sequence;
+  }
+
+  /** Whether the API answers. */
+  get api(): ApiState {
+    return this.#api.state;
   }
 
   /** How many calls it keeps. */
@@ -64,6 +72,7 @@ export class RecentActivity {
     const sequence = ++this.#sequence;
     this.#calls[sequence % CALLS_KEPT] = { sequence, at: this.#clock.wallMs(), line };
     this.#history.add(line);
+    this.#api.add(line);
   };
 
   /** The API throttled an attempt. */

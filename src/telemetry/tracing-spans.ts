@@ -11,6 +11,7 @@ import {
   type Tracer,
 } from '@opentelemetry/api';
 import { W3CTraceContextPropagator } from '@opentelemetry/core';
+import type { TraceIds } from '../http/trace-context.ts';
 import type { Clock } from '../util/clock.ts';
 import type {
   Admission,
@@ -29,8 +30,13 @@ import type { CallLine, CallRecorder } from './call-line.ts';
 export interface TracedCall extends CallerSignal {
   readonly id: string;
   readonly arrivedAt: number;
+  /** Receives the ids of the call's span. */
+  traceAs(ids: TraceIds): void;
+  /** Normalised, with secret parts. */
+  readonly identity: { readonly path: string; readonly query: string };
   readonly incoming: {
     readonly method?: string | undefined;
+    readonly httpVersion: string;
     readonly headers: Readonly<Record<string, string | string[] | undefined>>;
   };
 }
@@ -54,7 +60,23 @@ export interface Tracing {
   close(): Promise<void>;
 }
 
+/** What spans state of the two ends, by OpenTelemetry's conventions for HTTP. */
+export interface TracedEnds {
+  /** The scheme of the callers' listener. */
+  readonly scheme: 'http' | 'https';
+  /** The API, with its base path. */
+  readonly api: { readonly origin: string; readonly basePath: string };
+  /** Path and query without their secret parts, by the settings in force. */
+  readonly masked: (path: string, query: string) => MaskedTarget;
+}
+
+export interface MaskedTarget {
+  readonly path: string;
+  readonly query: string;
+}
+
 export interface TracingDependencies {
+  readonly ends: TracedEnds;
   readonly tracer: Tracer;
   readonly clock: Clock;
   readonly close: () => Promise<void>;
@@ -62,6 +84,7 @@ export interface TracingDependencies {
 
 /** A call under way: its server span, and the context of the spans that are its children. */
 interface CallTrace {
+  readonly call: TracedCall;
   readonly span: Span;
   readonly context: Context;
   attempts: number;
@@ -73,7 +96,19 @@ const headerSetter: TextMapSetter<string[]> = {
 };
 
 /** Makes spans where the pipeline calls its parts. The pipeline itself does not know of tracing. */
-export function makeTracing({ tracer, clock, close }: TracingDependencies): Tracing {
+export function makeTracing({ tracer, clock, close, ends }: TracingDependencies): Tracing {
+  const api = new URL(ends.api.origin);
+  const apiAddress: Attributes = {
+    'server.address': api.hostname,
+    'server.port': Number(api.port || (api.protocol === 'https:' ? 443 : 80)),
+  };
+
+  /** The URL that is sent, without its secret parts. */
+  function urlOf({ identity }: TracedCall): string {
+    const { path, query } = ends.masked(identity.path, identity.query);
+    return `${ends.api.origin}${ends.api.basePath}${path}${query === '' ? '' : `?${query}`}`;
+  }
+
   // All spans take their times from one clock that does not jump.
   const origin = clock.wallMs() - clock.now();
   const wall = (at: number): number => origin + at;
@@ -119,6 +154,7 @@ export function makeTracing({ tracer, clock, close }: TracingDependencies): Trac
       settle: (grant, outcome) => ledger.settle(grant, outcome),
       view: (bucketId) => ledger.view(bucketId),
       snapshot: () => ledger.snapshot(),
+      etaMs: (bucketId) => ledger.etaMs(bucketId),
       pause: (bucketId) => ledger.pause(bucketId),
       resume: (bucketId) => ledger.resume(bucketId),
       drain: (untilMs) => ledger.drain(untilMs),
@@ -160,12 +196,15 @@ export function makeTracing({ tracer, clock, close }: TracingDependencies): Trac
         if (call === undefined) return upstream.send(request, signal, onEarlyHints);
         const resent = call.attempts++;
         const span = tracer.startSpan(
-          `attempt ${request.method}`,
+          `attempt ${isKnownMethod(request.method) ? request.method : 'HTTP'}`,
           {
             kind: SpanKind.CLIENT,
             startTime: wall(clock.now()),
             attributes: {
-              'http.request.method': request.method,
+              ...methodOf(request.method),
+              ...apiAddress,
+              'url.full': urlOf(call.call),
+              'network.protocol.version': '1.1',
               ...(resent > 0 ? { 'http.request.resend_count': resent } : {}),
             },
           },
@@ -184,12 +223,23 @@ export function makeTracing({ tracer, clock, close }: TracingDependencies): Trac
   function begin(call: TracedCall): void {
     const { method = 'GET', headers } = call.incoming;
     const parent = propagator.extract(ROOT_CONTEXT, headers, defaultTextMapGetter);
+    const agent = headers['user-agent'];
     const span = tracer.startSpan(
-      method,
-      { kind: SpanKind.SERVER, startTime: wall(call.arrivedAt) },
+      isKnownMethod(method) ? method : 'HTTP',
+      {
+        kind: SpanKind.SERVER,
+        startTime: wall(call.arrivedAt),
+        attributes: {
+          ...methodOf(method),
+          'url.scheme': ends.scheme,
+          'network.protocol.version': call.incoming.httpVersion,
+          ...(typeof agent === 'string' ? { 'user_agent.original': agent.slice(0, 256) } : {}),
+        },
+      },
       parent,
     );
-    const traced = { span, context: trace.setSpan(parent, span), attempts: 0 };
+    call.traceAs(span.spanContext());
+    const traced = { call, span, context: trace.setSpan(parent, span), attempts: 0 };
     byId.set(call.id, traced);
     byCall.set(call, traced);
   }
@@ -210,6 +260,20 @@ export function makeTracing({ tracer, clock, close }: TracingDependencies): Trac
     },
     close,
   };
+}
+
+const KNOWN_METHODS: ReadonlySet<string> = new Set(
+  'GET HEAD POST PUT PATCH DELETE OPTIONS TRACE CONNECT QUERY'.split(' '),
+);
+
+function isKnownMethod(method: string): boolean {
+  return KNOWN_METHODS.has(method);
+}
+
+/** A method that is not known is `_OTHER`, so that callers cannot invent values. */
+function methodOf(method: string): Attributes {
+  if (isKnownMethod(method)) return { 'http.request.method': method };
+  return { 'http.request.method': '_OTHER', 'http.request.method_original': method };
 }
 
 /** The values of `headgate.admission` are part of the public contract: docs/tracing.md. */
@@ -241,10 +305,12 @@ function endAttempt(span: Span, sent: SendResult, at: number): void {
 }
 
 function endCall(span: Span, line: CallLine, at: number): void {
-  if (line.class !== undefined) span.updateName(`${line.method} ${line.class}`);
+  if (line.class !== undefined) {
+    span.updateName(`${isKnownMethod(line.method) ? line.method : 'HTTP'} ${line.class}`);
+  }
   span.setAttributes({
-    'http.request.method': line.method,
     'url.path': line.path,
+    ...(line.query === '' ? {} : { 'url.query': line.query }),
     ...(line.status === 0 ? {} : { 'http.response.status_code': line.status }),
     'headgate.request_id': line.id,
     'headgate.caller': line.caller,

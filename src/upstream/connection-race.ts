@@ -61,7 +61,8 @@ export function raceConnections(
   let isOver = false;
   const timer = clock.after(timeoutMs, () => {
     const tried = addresses.slice(0, next).map(({ address }) => address);
-    finish(new Error(`no connection to ${tried.join(', ')} in ${timeoutMs} ms`));
+    const message = `no connection to ${tried.join(', ')} in ${timeoutMs} ms`;
+    finish(Object.assign(new Error(message), { code: 'ETIMEDOUT' }));
   });
 
   function startNext(): void {

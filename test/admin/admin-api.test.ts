@@ -54,7 +54,12 @@ function routes(): string[] {
   const clock = new FakeClock();
   const ledger = { snapshot: () => [], pause: () => false, resume: () => false };
   const activity = new RecentActivity(clock);
-  const common = { ledger, ledgerMode: () => 'memory' as const, isDraining: () => false };
+  const common = {
+    ledger,
+    ledgerMode: () => 'memory' as const,
+    isDraining: () => false,
+    credentialName: () => undefined,
+  };
   const app = makeAdminApp({
     ...common,
     isMisconfigured: () => false,
@@ -64,6 +69,7 @@ function routes(): string[] {
     events: makeEvents({ ...common, clock, activity, replica: '', version: '' }),
     page: readPageFiles(),
     settings: () => [],
+    log: { info: () => undefined, error: () => undefined },
     replica: '',
     version: '',
   });
@@ -176,6 +182,28 @@ test('an invalid filter is rejected with what was expected', async () => {
   });
 });
 
+test.each(['/buckets', '/calls', '/events', '/config', '/openapi.json'])(
+  '%s refuses a query parameter that it does not know',
+  async (path) => {
+    const { status, text } = await admin(`${path}?calller=billing`);
+    expect(status).toBe(400);
+    expect(JSON.parse(text).error).toContain('got "calller"');
+  },
+);
+
+test('probes, scrapers and links to the page may add parameters of their own', async () => {
+  for (const path of ['/health/ready', '/metrics', '/']) {
+    expect((await admin(`${path}?from=runbook`)).status).toBe(200);
+  }
+});
+
+test('bytes that are no request get an error in JSON, too', async () => {
+  const answer = await exchangeRaw(watched.gateway.adminUrl, 'nonsense\r\n\r\n');
+  const [head = '', body = ''] = answer.split('\r\n\r\n');
+  expect(head).toMatch(/^HTTP\/1\.1 400 [\s\S]*Content-Type: application\/json/);
+  expect(JSON.parse(body)).toEqual({ error: expect.stringContaining('HPE_INVALID') });
+});
+
 test('the settings are shown without their secrets', async () => {
   const { text } = await admin('/config');
   expect(text).not.toContain('secret-api-token');
@@ -206,6 +234,13 @@ test('a paused bucket keeps calls waiting until it is resumed', async () => {
   await admin(`/buckets/${read}/resume`, 'POST');
   expect((await held).status).toBe(200);
   expect(watched.api.seen).toHaveLength(before + 1);
+  // Who changed what is in the log.
+  const bucket = decodeURIComponent(read);
+  for (const msg of ['bucket paused', 'bucket resumed']) {
+    expect(watched.gateway.log.named(msg)).toContainEqual(
+      expect.objectContaining({ level: 'info', bucket, address: '127.0.0.1' }),
+    );
+  }
 });
 
 test('a pause needs the token', async () => {

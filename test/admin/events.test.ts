@@ -39,6 +39,7 @@ function setUp() {
     activity,
     ledger: { snapshot: () => buckets },
     ledgerMode: () => 'memory',
+    credentialName: () => undefined,
     isDraining: () => false,
     replica: 'one',
     version: '1',

@@ -102,7 +102,9 @@ describe('the live page', () => {
       }).catch(() => 'aborted'),
     );
     const bucket = page.locator('.bucket');
-    await bucket.getByText(/^3 waiting, the last one is sent in \d+ s/).waitFor();
+    await bucket
+      .getByText(/^3 waiting, the first one for \d+ s, the last one is sent in \d+ s/)
+      .waitFor();
     await bucket.locator('.legend', { hasText: 'billing 2' }).waitFor();
     await bucket.locator('.legend', { hasText: 'reports 1' }).waitFor();
     expect(await bucket.getAttribute('data-state')).toBe('empty');
@@ -129,6 +131,104 @@ describe('the live page', () => {
     await page.getByRole('button', { name: 'Clear' }).click();
     await expect.poll(() => page.locator('#rows tr').count()).toBe(3);
     expect(page.url()).toBe(`${adminUrl}/`);
+    await page.close();
+  });
+
+  test('shows the fullest queue first, and how long its oldest call has waited', async () => {
+    for (const token of ['1', '2', '3']) {
+      await ask(`${watched.gateway.url}/domains`, { headers: { Authorization: `token ${token}` } });
+    }
+    for (let i = 0; i < 4; i++) await watched.call('/domains');
+    const { page } = await openPage(watched.gateway.adminUrl);
+    const signal = new AbortController();
+    const held = Array.from({ length: 8 }, () =>
+      ask(`${watched.gateway.url}/domains`, {
+        headers: { Authorization: 'token abc' },
+        signal: signal.signal,
+      }).catch(() => 'aborted'),
+    );
+    const first = page.locator('.bucket').first();
+    await first.getByText(/^\d waiting, the first one for \d+ s/).waitFor();
+    await page.locator('#chart-wait .when', { hasText: 'oldest waiting now' }).waitFor();
+    expect(await page.locator('#chart-wait .headline').textContent()).toMatch(/^[1-9]/);
+    signal.abort();
+    await Promise.all(held);
+    await page.locator('#chart-wait .when', { hasText: 'last' }).waitFor();
+    await page.close();
+  });
+
+  test('pauses a bucket and resumes it, after a question', async () => {
+    const settings = { HEADGATE_ADMIN_TOKEN: 'an-operator-s-token' };
+    const guarded = await startGateway({ upstream: watched.api.url, settings });
+    await ask(`${guarded.url}/domains`, { headers: { Authorization: 'token abc' } });
+    const httpCredentials = { username: 'me', password: settings.HEADGATE_ADMIN_TOKEN };
+    const context = await browser.newContext({ httpCredentials });
+    const page = await context.newPage();
+    await page.goto(guarded.adminUrl);
+    const questions: string[] = [];
+    page.on('dialog', (dialog) => {
+      questions.push(dialog.message());
+      void dialog.accept();
+    });
+    await page.getByRole('button', { name: /^Pause bucket/ }).click();
+    await page.locator('.badge', { hasText: 'paused' }).waitFor();
+    expect(questions).toEqual([expect.stringMatching(/^Pause bucket \w+:read at this replica\?/)]);
+    await page.getByRole('button', { name: /^Resume bucket/ }).click();
+    await page.getByRole('button', { name: /^Pause bucket/ }).waitFor();
+    expect(questions).toHaveLength(1);
+    await context.close();
+    await guarded.stop();
+  });
+
+  test('says why a bucket cannot be paused', async () => {
+    await watched.call('/domains');
+    const { page } = await openPage(watched.gateway.adminUrl);
+    page.on('dialog', (dialog) => void dialog.accept());
+    await page.getByRole('button', { name: /^Pause bucket/ }).click();
+    const problem = page.getByRole('alert').getByText('needs HEADGATE_ADMIN_TOKEN');
+    await expect.poll(() => problem.count()).toBe(1);
+    await page.close();
+  });
+
+  test('finds a call by its request id', async () => {
+    await watched.call('/domains');
+    const { headers } = await watched.call('/variables');
+    const id = String(headers['headgate-request-id']);
+    const { page } = await openPage(`${watched.gateway.adminUrl}/?id=${id}`);
+    expect(await page.locator('#rows .id').allTextContents()).toEqual([id]);
+    expect(await page.locator('#rows .request').textContent()).toBe('GET /variables');
+    await page.close();
+  });
+
+  test('shows that the API gives no answer, since when, and when it answers again', async () => {
+    const { page } = await openPage(watched.gateway.adminUrl);
+    const api = page.locator('#api');
+    expect(await api.textContent()).toBe('not called yet');
+    watched.api.failNext('reset-before-read', 3);
+    await watched.call('/domains');
+    await api
+      .getByText(/^no answer to the last call, for \d+ s \(upstream-unreachable\)$/)
+      .waitFor();
+    await watched.call('/domains');
+    await api.getByText('answers').waitFor();
+    await page.close();
+  });
+
+  test('shows on a phone how each call ended, without scrolling sideways', async () => {
+    await watched.call('/domains', 'a-caller-with-a-very-long-name/and.another.part-of-it');
+    const { page } = await openPage(watched.gateway.adminUrl);
+    await page.setViewportSize({ width: 390, height: 844 });
+    const width: unknown = await page.evaluate('document.documentElement.scrollWidth');
+    expect(width).toBe(390);
+    for (const cell of ['.status', '.outcome', '.request', '.id']) {
+      const box = await page.locator(`#rows ${cell}`).boundingBox();
+      expect([cell, (box?.x ?? -1) >= 0, (box?.x ?? 0) + (box?.width ?? 0) <= 390]).toEqual([
+        cell,
+        true,
+        true,
+      ]);
+    }
+    expect(await accessibilityProblems(page)).toEqual([]);
     await page.close();
   });
 
@@ -191,6 +291,8 @@ test('a thousand calls per second are sampled, and the page shows that and stays
     metrics: { expose: () => Promise.reject(new Error('not used')) },
     activity,
     settings: () => [],
+    log: { info: () => undefined, error: () => undefined },
+    credentialName: () => undefined,
     isDraining: () => false,
     isMisconfigured: () => false,
     replica: 'busy',

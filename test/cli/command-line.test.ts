@@ -23,8 +23,9 @@ function reason(...argv: string[]): string {
 }
 
 describe('a command line', () => {
-  test('without a command runs the first one', () => {
-    expect(readCommandLine([], COMMANDS)).toMatchObject({ kind: 'command', command: serve });
+  test('without any argument asks for help; options alone are for the first command', () => {
+    expect(readCommandLine([], COMMANDS)).toEqual({ kind: 'help', command: undefined });
+    expect(readCommandLine(['--config', 'a'], COMMANDS)).toMatchObject({ command: serve });
   });
 
   test('may have options before or after the command, with or without an equals sign', () => {
@@ -47,7 +48,11 @@ describe('a command line', () => {
   });
 
   test('may have --help or --version in any place', () => {
-    expect(readCommandLine(['nonsense', '-h'], COMMANDS)).toEqual({ kind: 'help' });
+    expect(readCommandLine(['nonsense', '-h'], COMMANDS)).toEqual({
+      kind: 'help',
+      command: undefined,
+    });
+    expect(readCommandLine(['logs', '--help'], COMMANDS)).toEqual({ kind: 'help', command: logs });
     expect(readCommandLine(['serve', '--version'], COMMANDS)).toEqual({ kind: 'version' });
   });
 

@@ -1,3 +1,4 @@
+import { createServer } from 'node:net';
 import { afterEach, describe, expect, test } from 'vitest';
 import { ROOT, Spawned } from '../support/spawned.ts';
 
@@ -47,4 +48,20 @@ describe('the demo', () => {
       ),
     });
   });
+});
+
+test('the simulator says in one line that its port is taken', async () => {
+  const taken = createServer();
+  await new Promise<void>((resolve) => {
+    taken.listen(0, '127.0.0.1', resolve);
+  });
+  const address = taken.address();
+  const port = typeof address === 'object' && address !== null ? address.port : 0;
+  const spawned = new Spawned(process.execPath, [`${ROOT}demo/simulator.ts`, String(port)], {});
+  running.push(spawned);
+  expect(await spawned.ended()).toMatchObject({
+    code: 1,
+    stderr: `simulator: expected a free port, got ${port}, which another process uses (EADDRINUSE)\n`,
+  });
+  taken.close();
 });

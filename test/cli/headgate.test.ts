@@ -1,8 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import { afterEach, describe, expect, test } from 'vitest';
+import { SETTINGS } from '../../src/config/settings.ts';
 import { COMMANDS } from '../../src/cli/run.ts';
-import { headgate, ROOT, type Spawned, type SpawnedOptions } from '../support/spawned.ts';
+import { headgate, ROOT, Spawned, type SpawnedOptions } from '../support/spawned.ts';
 
 /** Tests of the process, as a shell, a container or an init system sees it. */
 
@@ -55,6 +56,18 @@ describe('headgate', () => {
     }
   });
 
+  test('without a command it prints its help; with one and --help, that of the command', async () => {
+    const [alone, help, serve] = await Promise.all([
+      start([]).ended(),
+      start(['--help']).ended(),
+      start(['serve', '--help']).ended(),
+    ]);
+    expect(alone).toMatchObject({ code: 0, stdout: help.stdout });
+    expect(serve.code).toBe(0);
+    expect(serve.stdout).toMatch(/^Usage: headgate serve \[options\]\n/);
+    for (const { variable } of Object.values(SETTINGS)) expect(serve.stdout).toContain(variable);
+  });
+
   test('an unknown command or option ends it with 2 and a hint', async () => {
     expect(await start(['chekc-config']).ended()).toMatchObject({
       code: 2,
@@ -72,12 +85,12 @@ describe('headgate', () => {
   test.each([['check-config'], ['serve']])(
     'bad settings end %s with 2 and one line per problem',
     async (command) => {
-      const { code, stdout, stderr } = await start([command], {
+      const { code, stderr } = await start([command], {
         HEADGATE_MAX_WAIT: 'soon',
         HEADGATE_RETRYS: '3',
         HEADGATE_TOKEN: 'with spaces',
       }).ended();
-      expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+      expect(code).toBe(2);
       expect(stderr.trimEnd().split('\n').toSorted()).toEqual([
         'headgate: HEADGATE_MAX_WAIT: expected a duration such as 45s or 2m, at most 24d, got "soon"',
         'headgate: HEADGATE_RETRYS: expected a known setting, got an unknown one; did you mean HEADGATE_RETRIES?',
@@ -85,6 +98,37 @@ describe('headgate', () => {
       ]);
     },
   );
+
+  test('a failed start is also a log line on standard output, for collectors', async () => {
+    const { stdout, stderr } = await start(['serve'], { HEADGATE_MAX_WAIT: 'soon' }).ended();
+    expect(JSON.parse(stdout)).toMatchObject({
+      level: 'fatal',
+      msg: 'cannot run',
+      problem: stderr.trim().replace('headgate: ', ''),
+    });
+  });
+
+  test('an older Node gets the version that is needed, and no stack trace', async () => {
+    const older =
+      "data:text/javascript,Object.defineProperty(process.versions,'node',{value:'20.19.2'})";
+    const spawned = new Spawned(process.execPath, ['--import', older, `${ROOT}src/main.ts`]);
+    running.push(spawned);
+    expect(await spawned.ended()).toMatchObject({
+      code: 1,
+      stdout: '',
+      stderr:
+        'headgate: expected Node.js 24 or later, got 20.19.2; install a newer one, or use the image\n',
+    });
+  });
+
+  test('SIGUSR1 opens no debugger', async () => {
+    const gateway = start(['serve'], ON_FREE_PORTS);
+    const [, adminUrl = ''] = await gateway.printed(/"adminUrl":"([^"]+)"/);
+    gateway.kill('SIGUSR1');
+    expect((await fetch(`${adminUrl}/health/live`)).status).toBe(200);
+    gateway.kill('SIGINT');
+    expect(await gateway.ended()).toMatchObject({ code: 0, stderr: '' });
+  });
 
   test('a missing configuration file ends it with 2', async () => {
     const { code, stderr } = await start(['--config', '/no/such.yaml']).ended();
@@ -108,16 +152,15 @@ describe('headgate', () => {
     'an address in %s that is in use ends it with 1 and one line',
     async (variable) => {
       const taken = await silentApi();
-      const ended = await start([], { ...ON_FREE_PORTS, [variable]: taken }).ended();
-      expect(ended).toMatchObject({
-        code: 1,
-        stderr: `headgate: ${variable}: expected a free address, got ${taken}, which another process uses (EADDRINUSE)\n`,
-      });
+      const ended = await start(['serve'], { ...ON_FREE_PORTS, [variable]: taken }).ended();
+      const problem = `${variable}: expected a free address, got ${taken}, which another process uses (EADDRINUSE)`;
+      expect(ended).toMatchObject({ code: 1, stderr: `headgate: ${problem}\n` });
+      expect(JSON.parse(ended.stdout)).toMatchObject({ msg: 'cannot run', problem });
     },
   );
 
   test('SIGINT ends an idle gateway at once, with 0', async () => {
-    const gateway = start([], ON_FREE_PORTS);
+    const gateway = start(['serve'], ON_FREE_PORTS);
     await gateway.printed(/"msg":"listening"/);
     gateway.kill('SIGINT');
     expect(await gateway.ended()).toMatchObject({
@@ -127,20 +170,24 @@ describe('headgate', () => {
     });
   });
 
-  test('a second signal ends a draining gateway, with the shell’s exit code for it', async () => {
+  test('a second signal ends a draining gateway, with the shell’s exit code and a line for each cut call', async () => {
     let reached: () => void = () => undefined;
     const atTheApi = new Promise<void>((resolve) => {
       reached = resolve;
     });
     const api = await silentApi(() => reached());
-    const gateway = start([], { ...ON_FREE_PORTS, HEADGATE_UPSTREAM_URL: `http://${api}` });
+    const gateway = start(['serve'], { ...ON_FREE_PORTS, HEADGATE_UPSTREAM_URL: `http://${api}` });
     const [, url = ''] = await gateway.printed(/"url":"([^"]+)"/);
     const unanswered = fetch(`${url}/domains`).catch((error: unknown) => error);
     await atTheApi;
     gateway.kill('SIGTERM');
     await gateway.printed(/"msg":"draining"/);
-    gateway.kill('SIGTERM');
-    expect(await gateway.ended()).toMatchObject({ code: 143, stderr: '' });
-    expect(await unanswered).toBeInstanceOf(TypeError);
+    gateway.kill('SIGINT');
+    expect(await gateway.ended()).toMatchObject({
+      code: 130,
+      stdout: expect.stringMatching(/"code":"draining".*"msg":"call"/),
+      stderr: '',
+    });
+    expect(await unanswered).toMatchObject({ status: 503 });
   });
 });

@@ -57,7 +57,7 @@ describe('the package', () => {
     const printed = new Spawned(process.execPath, [program, '--version'], {});
     expect(await printed.ended()).toMatchObject({ code: 0, stdout: `${String(version)}\n` });
 
-    const serving = new Spawned(process.execPath, [program], {
+    const serving = new Spawned(process.execPath, [program, 'serve'], {
       env: { HEADGATE_LISTEN: '127.0.0.1:0', HEADGATE_ADMIN_LISTEN: '127.0.0.1:0' },
     });
     try {

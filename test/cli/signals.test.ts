@@ -5,16 +5,15 @@ import { FakeClock } from '../support/fake-clock.ts';
 const SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const;
 
 let clock: FakeClock;
+/** The codes with which the process would have ended. */
+let codes: unknown[];
 
 beforeEach(() => {
   clock = new FakeClock();
-  vi.spyOn(process, 'exit').mockImplementation((code): never => {
-    throw new Error(`exit ${code}`);
-  });
+  codes = [];
 });
 
 afterEach(() => {
-  vi.restoreAllMocks();
   for (const signal of SIGNALS) process.removeAllListeners(signal);
 });
 
@@ -23,20 +22,43 @@ function receive(signal: NodeJS.Signals): void {
   process.emit(signal, signal);
 }
 
-function listen({ underNpm }: { underNpm: boolean }): Signals & { second: NodeJS.Signals[] } {
+interface Listening extends Signals {
+  readonly second: NodeJS.Signals[];
+  /** Ends what the listener of the second signal does. */
+  finish: () => void;
+}
+
+function listen({ underNpm }: { underNpm: boolean }): Listening {
   const second: NodeJS.Signals[] = [];
-  const signals = listenToSignals({ clock, underNpm });
-  signals.onSecondStop((signal) => second.push(signal));
-  return { ...signals, second };
+  const signals = listenToSignals({ clock, underNpm, exit: (code) => codes.push(code) });
+  const listening: Listening = { ...signals, second, finish: () => undefined };
+  signals.onSecondStop((signal) => {
+    second.push(signal);
+    return new Promise((resolve) => (listening.finish = resolve));
+  });
+  return listening;
 }
 
 describe('a second signal', () => {
-  test('ends the process at once', async () => {
+  test('ends the process once the calls are cut off', async () => {
+    const listening = listen({ underNpm: false });
+    receive('SIGTERM');
+    expect(await listening.stop).toBe('SIGTERM');
+    clock.advance(100);
+    receive('SIGTERM');
+    expect(listening.second).toEqual(['SIGTERM']);
+    expect(codes).toEqual([]);
+    listening.finish();
+    await vi.waitFor(() => expect(codes).toEqual([143]));
+  });
+
+  test('in the same moment, as `timeout` sends it, is the first one again', async () => {
     const { stop, second } = listen({ underNpm: false });
     receive('SIGTERM');
+    clock.advance(99);
+    receive('SIGTERM');
     expect(await stop).toBe('SIGTERM');
-    expect(() => receive('SIGTERM')).toThrow('exit 143');
-    expect(second).toEqual(['SIGTERM']);
+    expect(second).toEqual([]);
   });
 
   test('counts as the first one again where npm forwards what the whole group received', async () => {
@@ -53,12 +75,21 @@ describe('a second signal', () => {
     ['of another kind', 0, 'SIGINT', 130],
   ] as const)(
     'ends the process under npm, too, when it comes %s',
-    (_how, afterMs, signal, code) => {
-      const { second } = listen({ underNpm: true });
+    async (_how, afterMs, signal, code) => {
+      const listening = listen({ underNpm: true });
       receive('SIGTERM');
       clock.advance(afterMs);
-      expect(() => receive(signal)).toThrow(`exit ${code}`);
-      expect(second).toEqual([signal]);
+      receive(signal);
+      expect(listening.second).toEqual([signal]);
+      listening.finish();
+      await vi.waitFor(() => expect(codes).toEqual([code]));
     },
   );
+});
+
+test('a third signal ends the process although calls are still being cut off', () => {
+  const { second } = listen({ underNpm: false });
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGTERM'] as const) receive(signal);
+  expect(second).toEqual(['SIGINT']);
+  expect(codes).toEqual([143]);
 });

@@ -38,3 +38,14 @@ test('a variable that only resembles one of a Service is reported', () => {
     expect.stringContaining('HEADGATE_PORT: expected a known setting'),
   ]);
 });
+
+test.each([
+  ['HEADGATE_FOO', 'docs/configuration.md lists the settings'],
+  ['HEADGATE_BUDGET', 'did you mean HEADGATE_BUDGET_PER?'],
+  ['HEADGATE_MAX_WIAT', 'did you mean HEADGATE_MAX_WAIT?'],
+  ['HEADGATE_TOKN', 'did you mean HEADGATE_TOKEN?'],
+])('%s: %s', (variable, hint) => {
+  expect(problemsOf({ [variable]: '1' })).toEqual([
+    `${variable}: expected a known setting, got an unknown one; ${hint}`,
+  ]);
+});

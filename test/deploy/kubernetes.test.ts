@@ -32,6 +32,9 @@ const centralEnv = {
   ),
   ...envOf(centralContainer),
 };
+const otherApiEnv = literals(
+  readTree(`${HOME}/other-api/kustomization.yaml`).get('configMapGenerator').named('headgate'),
+);
 const sidecarEnv = envOf(sidecarContainer);
 const ADMIN_TOKEN_FILE = '/etc/headgate-admin/admin-token';
 
@@ -83,6 +86,7 @@ describe('the Kubernetes manifests', () => {
   test.each([
     ['central', centralEnv],
     ['sidecar', sidecarEnv],
+    ['other-api', { ...centralEnv, ...otherApiEnv }],
   ])('%s: the gateway accepts the settings', (_name, env) => {
     const loaded = loadConfig({
       env: { ...IMAGE_ENV, ...env },
@@ -204,8 +208,9 @@ describe('the Kubernetes manifests', () => {
     expect(apiUrl.get('value').text()).toBe(`http://${sidecarEnv['HEADGATE_LISTEN']}`);
   });
 
-  test('pods take no service links, whose variables look like settings', () => {
-    for (const pod of [central, sidecar]) expect(pod.get('enableServiceLinks').value).toBe(false);
+  test('our own pods take no service links, whose variables look like settings; an application keeps its', () => {
+    expect(central.get('enableServiceLinks').value).toBe(false);
+    expect(sidecar.maybe('enableServiceLinks')).toBeUndefined();
   });
 
   const FROM_SECRET = { secretKeyRef: { name: 'headgate-redis', key: 'password' } };

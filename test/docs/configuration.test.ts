@@ -1,4 +1,8 @@
+import { Ajv2020 } from 'ajv/dist/2020.js';
 import { describe, expect, test } from 'vitest';
+import { parse } from 'yaml';
+import { manPage } from '../../scripts/man-page.ts';
+import { settingsSchema } from '../../scripts/settings-schema.ts';
 import { withSettingsTable } from '../../scripts/settings-table.ts';
 import { loadConfig } from '../../src/config/config.ts';
 import { settingsTable } from '../../src/config/settings.ts';
@@ -8,17 +12,39 @@ import { read } from './markdown.ts';
 const PAGE = read('docs/configuration.md');
 
 describe('docs/configuration.md', () => {
+  const examples = [...PAGE.matchAll(/```yaml\n(.*?)```/gs)].map(([, yaml = '']) => yaml);
+
   test('has the settings table that the source generates (npm run docs writes it)', () => {
     expect(withSettingsTable(PAGE, settingsTable())).toBe(PAGE);
   });
 
-  const examples = [...PAGE.matchAll(/```yaml\n(.*?)```/gs)].map(([, yaml = '']) => yaml);
+  test('has a JSON Schema beside it that the source generates (npm run docs writes it)', () => {
+    expect(JSON.parse(read('docs/headgate.schema.json'))).toEqual(
+      JSON.parse(JSON.stringify(settingsSchema())),
+    );
+  });
+
+  test('has examples that the schema accepts, and a schema that sees a misspelt key', () => {
+    const validate = new Ajv2020({ strict: false }).compile(settingsSchema());
+    const good = [...examples, read('examples/headgate.yaml')];
+    for (const yaml of good) {
+      expect([validate(parse(yaml)), validate.errors]).toEqual([true, null]);
+    }
+    expect(validate({ maxWiat: '2m' })).toBe(false);
+    expect(validate({ retries: 11 })).toBe(false);
+    expect(validate({ classes: [{ methods: ['GET'] }] })).toBe(false);
+  });
+
+  test('has a manual page beside it that the source generates (npm run docs writes it)', () => {
+    expect(read('docs/headgate.1')).toBe(manPage());
+  });
 
   test('has examples of every list that only a file can hold', () => {
     const keys = examples.flatMap((yaml) => yaml.match(/^\w+(?=:)/gm) ?? []);
     expect(keys.toSorted()).toEqual([
       'callers',
       'classes',
+      'credentials',
       'pathMasks',
       'queryMasks',
       'rateHeaders',
@@ -26,7 +52,8 @@ describe('docs/configuration.md', () => {
   });
 
   test.each(examples)('has an example, number %#, that loads', (yaml) => {
-    const loaded = loadConfig({ env: {}, configPath: 'headgate.yaml', readFile: () => yaml });
+    const env = { HEADGATE_SECRET: 'a-secret-of-the-test' };
+    const loaded = loadConfig({ env, configPath: 'headgate.yaml', readFile: () => yaml });
     expect(loaded).toMatchObject({ kind: 'ok' });
   });
 });

@@ -99,6 +99,9 @@ describe('when the connection breaks', () => {
     expect(answer.status).toBe(502);
     const [line] = await setup.gateway.log.wait('call', 1);
     expect(line).toMatchObject({ code: 'upstream-unreachable', attempts: 2 });
+    // The back-off is no wait in the queue.
+    expect(Number(line?.['retryMs'])).toBeGreaterThan(0);
+    expect(answer.headers['server-timing']).toMatch(/, retry;dur=\d/);
     await expectRecovered(setup);
   });
 

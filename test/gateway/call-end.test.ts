@@ -101,10 +101,15 @@ async function lineOf(makeSteps: (scene: Scene) => Steps): Promise<CallLine> {
       const gateway = makeGateway({
         identify: () => scene.job,
         admit: makeAdmit({
-          ledger: { acquire: () => acquire(scene) },
+          ledger: {
+            acquire: () => acquire(scene),
+            settle: () => undefined,
+            etaMs: () => undefined,
+          },
           clock,
           memory: new RequestMemory(1024 ** 2),
-          socketPermits: { take: () => false },
+          socketPermits: { take: () => false, free: 0, release: () => undefined },
+          mode: 'enforce',
           observer: { granted: () => undefined },
         }),
         forward: () => Promise.resolve({ kind: 'stale' }),
@@ -129,6 +134,7 @@ async function lineOf(makeSteps: (scene: Scene) => Steps): Promise<CallLine> {
           clock,
           pathMasks: [],
           queryMasks: [],
+          credentialName: () => undefined,
         }),
         ledger: { settle: () => undefined },
         observer: { retry: () => undefined },

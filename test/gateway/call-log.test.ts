@@ -24,6 +24,7 @@ const ALWAYS = [
   'outcome',
   'attempts',
   'waitMs',
+  'retryMs',
   'upstreamMs',
   'totalMs',
   'bytesIn',

@@ -28,9 +28,10 @@ function expectProblem(answer: Answer, status: number, code: string): Problem {
     'content-length': String(answer.body.length),
     'headgate-error': code,
     'cache-control': 'no-store',
+    'proxy-status': expect.stringMatching(/^headgate; error=[a-z_]+$/),
   });
   expect(String(answer.headers['server-timing'])).toMatch(
-    /^queue;dur=\d+\.\d, upstream;dur=\d+\.\d$/,
+    /^queue;dur=\d+\.\d, upstream;dur=\d+\.\d(?:, retry;dur=\d+\.\d)?$/,
   );
   const problem: Problem = JSON.parse(answer.text);
   expect(problem).toMatchObject({ status, code });

@@ -70,6 +70,9 @@ describe('HEADGATE_UPSTREAM_ADDRESS', () => {
     });
     const answer = await ask(`${gateway.url}/a`);
     expect(answer.headers['headgate-error']).toBe('upstream-unreachable');
+    expect(JSON.parse(answer.text).detail).toBe(
+      "the API's certificate is for another name (ERR_TLS_CERT_ALTNAME_INVALID); it saw no request",
+    );
     expect(api.seen).toEqual([]);
   });
 });
@@ -272,5 +275,46 @@ describe('a name of the API that moves', () => {
     for (let i = 0; i < 12; i++) arrived.push(...(await round()));
     expect(arrived.filter((address) => address === OLD).length).toBeLessThanOrEqual(2 * SOCKETS);
     expect(arrived.slice(-SOCKETS)).toEqual(all(NEW));
+  });
+});
+
+describe('a 502 says what failed', () => {
+  const detailOf = async (
+    url: string,
+  ): Promise<{ detail: string; log: string; status: unknown }> => {
+    const gateway = await setUpGateway(url, { HEADGATE_RETRIES: '0' });
+    const { text, headers } = await ask(`${gateway.url}/a`);
+    return {
+      detail: String(JSON.parse(text).detail),
+      log: gateway.log.text,
+      status: headers['proxy-status'],
+    };
+  };
+
+  test('a name that does not resolve', async () => {
+    const { detail } = await detailOf('http://no-such-host.invalid');
+    expect(detail).toMatch(
+      /^the API's name does not resolve \((?:ENOTFOUND|EAI_AGAIN)\); it saw no/,
+    );
+  });
+
+  test('a refused connection', async () => {
+    const { detail, status } = await detailOf('http://127.0.0.1:9');
+    expect(status).toBe('headgate; error=connection_refused');
+    expect(detail).toBe("the API's host refused the connection (ECONNREFUSED); it saw no request");
+  });
+
+  test('an issuer that is not trusted, with the setting in the log', async () => {
+    const api = await apiWith(overTls);
+    const { detail, log } = await detailOf(api.url);
+    expect(detail).toMatch(/^the API's certificate is not trusted \(\w+\); it saw no request$/);
+    expect(detail).not.toContain('HEADGATE');
+    expect(log).toContain('HEADGATE_UPSTREAM_CA');
+  });
+
+  test('an API that speaks no TLS', async () => {
+    const api = await apiWith({});
+    const { detail } = await detailOf(api.url.replace('http:', 'https:'));
+    expect(detail).toMatch(/^TLS with the API failed \(\w+\); it saw no request$/);
   });
 });

@@ -446,9 +446,13 @@ export function ledgerTests(
       expect(made.ledger.view('b')).toMatchObject({ limit: 10, remaining: 0, waiting: 3 });
       expect(made.ledger.view('b')?.resetInMs).toBeCloseTo(MINUTE_MS, -1);
       expect(made.ledger.view('unknown')).toBeUndefined();
-      expect(made.ledger.snapshot()).toMatchObject([
-        { id: 'b', class: 'read', waitingHereByCaller: { x: 2, y: 1 } },
-      ]);
+      await pass(1500);
+      const [bucket] = made.ledger.snapshot();
+      expect(bucket).toMatchObject({ id: 'b', class: 'read', waitingHereByCaller: { x: 2, y: 1 } });
+      expect(bucket?.oldestWaitMs).toBeGreaterThanOrEqual(1500);
+      expect(made.ledger.etaMs('b')).toBe(bucket?.etaMs);
+      expect(made.ledger.etaMs('b')).toBeGreaterThan(0);
+      expect(made.ledger.etaMs('unknown')).toBeUndefined();
     });
 
     test('counts parked tickets for the bound of the queue', async () => {

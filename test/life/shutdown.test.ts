@@ -65,8 +65,8 @@ describe('during the drain delay after SIGTERM', () => {
     });
     expect(refused).toMatchObject({ status: 400, headers: { connection: 'close' } });
 
-    gateway.kill('SIGTERM');
-    expect(await gateway.ended).toEqual({ code: 143, signal: null });
+    gateway.kill('SIGINT');
+    expect(await gateway.ended).toEqual({ code: 130, signal: null });
   });
 
   test('the gateway accepts calls until the delay is over, and none after it', async () => {
@@ -116,6 +116,25 @@ describe('after the drain delay', () => {
       { status: 503, code: 'draining', attempts: 1 },
     ]);
   });
+});
+
+test('a POST that is cut off gets a 502 that says that it may have been executed', async () => {
+  const api = await startHoldingApi();
+  const gateway = await start(api.url, { HEADGATE_DRAIN_TIMEOUT: '50ms' });
+  const asked = ask(`${gateway.url}/domains`, { method: 'POST', headers, body: '{}' });
+  await api.held;
+  gateway.kill('SIGTERM');
+  const answer = await asked;
+  expect(answer.status).toBe(502);
+  expect(answer.headers['headgate-error']).toBe('drain-timeout');
+  expect(answer.headers).not.toHaveProperty('retry-after');
+  expect(JSON.parse(answer.text)).toMatchObject({
+    detail: expect.stringContaining('may have executed'),
+  });
+  expect(await gateway.ended).toEqual({ code: 0, signal: null });
+  expect(gateway.log.named('call')).toMatchObject([
+    { status: 502, outcome: 'failed', code: 'drain-timeout' },
+  ]);
 });
 
 test('a call whose budget refills after the drain timeout is refused at once, for another replica', async () => {

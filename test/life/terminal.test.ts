@@ -34,9 +34,9 @@ async function startInTerminal(upstreamUrl = 'http://127.0.0.1:9'): Promise<Term
   onTestFinished(() => void script.kill('SIGKILL'));
   let shown = '';
   script.stdout.setEncoding('utf8').on('data', (chunk: string) => (shown += chunk));
-  await until('the gateway listens', () => shown.includes('"msg":"listening"'));
+  await until('the gateway listens', () => shown.includes('Ctrl-C stops the gateway'));
   return {
-    url: /"url":"([^"]+)"/.exec(shown)?.[1] ?? '',
+    url: /for callers: +(\S+)/.exec(shown)?.[1] ?? '',
     type: (text) => void script.stdin.write(text),
     shown: () => shown,
     close: () => void script.kill('SIGKILL'),

@@ -10,7 +10,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { readLogLine } from '../../src/logs/log-line.ts';
 import { ask } from '../support/ask.ts';
-import { startAzion } from '../support/azion.ts';
+import { startAzion, type Azion } from '../support/azion.ts';
 import type { CapturedLog } from '../support/captured-log.ts';
 import { startGateway } from '../support/gateway.ts';
 import { ROOT } from '../support/spawned.ts';
@@ -40,7 +40,8 @@ beforeAll(async () => {
 async function linesOfEveryKind(): Promise<CapturedLog> {
   const azion = await startAzion({ limits: { read: { limit: 3, periodMs: 60_000 } } });
   const gateway = await startGateway({ upstream: azion.url, settings: { HEADGATE_RETRIES: '0' } });
-  const credential = { authorization: 'token 1' };
+  const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01';
+  const credential = { authorization: 'token 1', traceparent };
   const other = { authorization: 'token 2' };
 
   const body = '{"name":"a"}';
@@ -69,8 +70,29 @@ async function linesOfEveryKind(): Promise<CapturedLog> {
   });
   await gateway.log.wait('call', 12);
   await gateway.stop();
+  await observed(azion, gateway.log);
   await azion.close();
   return gateway.log;
+}
+
+/** Adds the lines of calls in observe mode, of a credential with a name: two of them are shed. */
+async function observed({ url }: Azion, log: CapturedLog): Promise<void> {
+  const settings = { HEADGATE_MODE: 'observe', HEADGATE_SECRET: 'a-secret-of-the-test' };
+  const headers = { authorization: 'token 3', 'headgate-max-wait': '1s' };
+  let file = '{}';
+  for (let round = 0; round < 2; round++) {
+    const gateway = await startGateway({
+      upstream: url,
+      settings,
+      files: { 'headgate.yaml': file },
+    });
+    for (let n = 0; n < 5; n++) await ask(`${gateway.url}/domains`, { headers });
+    const [line = {}] = await gateway.log.wait('call', 5);
+    await gateway.stop();
+    log.write(gateway.log.text);
+    const [hash] = String(line['bucket']).split(':');
+    file = `credentials:\n  - { hash: '${hash}', name: production }\n`;
+  }
 }
 
 describe('the log of a gateway', () => {

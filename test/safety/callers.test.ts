@@ -125,8 +125,10 @@ describe('caller keys', () => {
   test.each([
     ['a short key', 'billing=short', 'at least 16 characters'],
     ['a name alone', 'billing', 'name=key pairs'],
-    ['an invalid name', `bill ing=${BILLING}`, 'name=key pairs'],
-    ['one key for two', `a=${BILLING},b=${BILLING}`, 'no key twice'],
+    ['a name without a key', `web=${WEB},billing`, 'got part 2 of 2 without ='],
+    ['an invalid name', `bill ing=${BILLING}`, 'expected a name of at most 64'],
+    ['a short key of one', `web=${WEB},billing=short`, 'billing: expected a key of at least 16'],
+    ['one key for two', `a=${BILLING},b=${BILLING}`, 'b: expected a unique key'],
   ])('are refused at the start when there is %s, and not shown', (_, keys, expected) => {
     const loaded = loadSettings({ HEADGATE_CALLER_KEYS: keys });
     expect(loaded).toMatchObject({ kind: 'bad', problems: [expect.stringContaining(expected)] });

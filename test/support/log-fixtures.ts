@@ -18,6 +18,7 @@ export function callLine(changes: Partial<CallLine> = {}): CallLine {
     code: undefined,
     attempts: 1,
     waitMs: 0,
+    retryMs: 0,
     upstreamMs: 20,
     totalMs: 21,
     bytesIn: 0,
@@ -26,6 +27,11 @@ export function callLine(changes: Partial<CallLine> = {}): CallLine {
     remaining: 79,
     resetInMs: 60_000,
     waiting: 0,
+    credential: undefined,
+    wouldWaitMs: undefined,
+    wouldShed: undefined,
+    trace_id: undefined,
+    span_id: undefined,
     ...changes,
   };
 }
@@ -121,6 +127,7 @@ export function* makeLogLines(seed = 1): Generator<string> {
       ...(shed ? { code: 'wait-too-long' } : {}),
       attempts: shed ? 0 : 1,
       waitMs,
+      retryMs: 0,
       upstreamMs,
       totalMs: Math.round((waitMs + upstreamMs) * 10) / 10 + 0.4,
       bytesIn: 0,

@@ -34,6 +34,8 @@ function setUp({ processFigures = false } = {}) {
     authFailures: () => state.authFailures,
     logLinesLost: () => state.lost,
     processFigures,
+    version: '1.2.3',
+    ends: { scheme: 'http', origin: 'https://api.example' },
   });
   const text = async (accept?: string): Promise<string> => (await metrics.expose(accept)).text;
   const record = (fields: Partial<CallLine>): void => metrics.record(callLine(fields));
@@ -74,7 +76,9 @@ test('failures are counted by code, apart from sheds', async () => {
 
 test('every code of a problem has a first sample of 0: a shed, or a failure', async () => {
   const { text } = setUp();
-  const exposed = [...(await text()).matchAll(/^(headgate_\w+_total)\{code="(.+)"\} 0$/gm)];
+  const exposed = [
+    ...(await text()).matchAll(/^(headgate_(?!would_)\w+_total)\{code="(.+)"\} 0$/gm),
+  ];
   const metricOf = new Map(exposed.map(([, metric, code = '']) => [code, metric]));
   const expected = Object.entries(PROBLEMS).map(([code, { status }]): [string, string] => [
     code,
@@ -246,7 +250,9 @@ test(
     const exposed = await text();
     const names = [...exposed.matchAll(/^# TYPE (\S+) /gm)].map(([, name = '']) => name);
     const docs = readFileSync(new URL('../../docs/metrics.md', import.meta.url), 'utf8');
-    const documented = [...docs.matchAll(/^\| `(headgate_\w+)`/gm)].map(([, name = '']) => name);
+    const documented = [...docs.matchAll(/^\| `((?:headgate|http)_\w+)`/gm)].map(
+      ([, name = '']) => name,
+    );
     expect(documented.toSorted()).toEqual(names.toSorted());
     const problems = execFileSync('promtool', ['check', 'metrics'], {
       input: exposed,
@@ -275,4 +281,43 @@ test('a scraper that accepts OpenMetrics gets it, and the other format does not 
   expect(open).toMatch(/\n# EOF\n$/);
   expect(open).not.toContain('\n\n');
   expect(await text()).toContain('# TYPE headgate_calls_total counter\nheadgate_calls_total{');
+});
+
+test('requests and attempts are measured under the names of the conventions', async () => {
+  const { record, metrics, text, clock } = setUp();
+  record({ status: 200, totalMs: 20 });
+  record({ method: 'BREW', status: 502, outcome: 'failed', code: 'upstream-timeout' });
+  const upstream = metrics.instrument({
+    inUse: 0,
+    free: 1,
+    take: () => true,
+    onFree: () => undefined,
+    release: () => undefined,
+    close: () => Promise.resolve(),
+    send() {
+      clock.advance(30);
+      return Promise.resolve({ kind: 'lost', reason: 'reset', error: new Error('reset') });
+    },
+  });
+  const signal = { gone: false, onGone: () => () => undefined };
+  const request = { method: 'GET', path: '/', headers: [], body: null, closesSocket: false };
+  await upstream.send(request, signal, () => undefined);
+  const lines = (await text()).split('\n');
+  const server = 'http_server_request_duration_seconds_count';
+  expect(lines).toEqual(
+    expect.arrayContaining([
+      `${server}{http_request_method="GET",http_response_status_code="200",error_type="",url_scheme="http"} 1`,
+      `${server}{http_request_method="_OTHER",http_response_status_code="502",error_type="upstream-timeout",url_scheme="http"} 1`,
+      'http_client_request_duration_seconds_sum{http_request_method="GET",http_response_status_code="",error_type="reset",server_address="api.example",server_port="443"} 0.03',
+    ]),
+  );
+});
+
+test('what runs, and how reloads ended, can be read', async () => {
+  const { metrics, text } = setUp();
+  metrics.reloaded('refused');
+  const lines = (await text()).split('\n');
+  expect(lines).toContain(`headgate_build_info{version="1.2.3",node="${process.versions.node}"} 1`);
+  expect(lines).toContain('headgate_reloads_total{result="applied"} 0');
+  expect(lines).toContain('headgate_reloads_total{result="refused"} 1');
 });

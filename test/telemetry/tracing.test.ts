@@ -127,6 +127,8 @@ test("a call is a span under the caller's, with children for ledger and attempt"
     attributes: {
       'http.request.method': 'GET',
       'http.response.status_code': 200,
+      'url.scheme': 'http',
+      'network.protocol.version': '1.1',
       'headgate.caller': 'reports',
       'headgate.outcome': 'answered',
       'headgate.attempts': 1,
@@ -137,7 +139,13 @@ test("a call is a span under the caller's, with children for ledger and attempt"
   expect(attempt).toMatchObject({
     kind: CLIENT,
     traceId: CALLERS_TRACE,
-    attributes: { 'http.response.status_code': 200 },
+    attributes: {
+      'http.request.method': 'GET',
+      'http.response.status_code': 200,
+      'server.address': '127.0.0.1',
+      'server.port': Number(new URL(api.url).port),
+      'url.full': `${api.url}/domains`,
+    },
   });
   expect(api.seen[0]?.headers['traceparent']).toBe(`00-${CALLERS_TRACE}-${attempt?.spanId}-01`);
   expect(receiver.requests[0]?.path).toBe('/v1/traces');
@@ -269,4 +277,29 @@ test('without an endpoint the trace context passes unchanged, and no tracing lib
 test('with an endpoint, the tracing libraries are loaded', async () => {
   const running = await traced({ NODE_OPTIONS: `--import=${LIST_MODULES}` });
   expect(running.stderr).toContain('loaded @opentelemetry/sdk-trace\n');
+});
+
+test('lines of the log have the ids of the span, and its URL has no secret part', async () => {
+  const running = await traced();
+  await call(running, '/tokens/very-secret?page=2', { traceparent: TRACEPARENT });
+  const [line = {}] = await running.log.wait('call', 1);
+  await expect.poll(() => receiver.spans.length).toBeGreaterThanOrEqual(3);
+  const span = receiver.spans.find(({ kind }) => kind === SERVER);
+  expect(line).toMatchObject({ trace_id: CALLERS_TRACE, span_id: span?.spanId });
+  expect(line['span_id']).not.toBe(CALLERS_SPAN);
+  expect(span?.attributes['url.query']).toBe('page=2');
+  const attempt = receiver.spans.find(({ kind }) => kind === CLIENT);
+  expect(String(attempt?.attributes['url.full'])).toMatch(/\/tokens\/\*\*\*\?page=2$/);
+  expect(
+    JSON.stringify(receiver.spans, (_, value: unknown) =>
+      typeof value === 'bigint' ? String(value) : value,
+    ),
+  ).not.toContain('very-secret');
+});
+
+test("without traces of its own, the log has the ids of the caller's span", async () => {
+  const running = await start({});
+  await call(running, '/domains', { traceparent: TRACEPARENT });
+  const [line = {}] = await running.log.wait('call', 1);
+  expect(line).toMatchObject({ trace_id: CALLERS_TRACE, span_id: CALLERS_SPAN });
 });

@@ -2,14 +2,17 @@ import { makeBuckets } from './buckets.js';
 import { makeCalls } from './calls.js';
 import { makeCharts } from './charts.js';
 import { byId, setText } from './dom.js';
-import { formatCount } from './format.js';
+import { formatCount, formatSpan } from './format.js';
 
 /**
+ * @typedef {{ kind: 'unknown' } | { kind: 'answers' } | { kind: 'fails', code: string, calls: number, forMs: number }} ApiState
+ *
  * @typedef {object} State The data of `snapshot` and `tick` events. A snapshot has the whole state.
  * @property {string} replica
  * @property {string} version
  * @property {'memory' | 'redis' | 'local'} ledger
  * @property {boolean} draining
+ * @property {ApiState} api
  * @property {number} total
  * @property {number} step
  * @property {readonly import('./buckets.js').Bucket[]} buckets
@@ -75,10 +78,20 @@ function show(state, isSnapshot) {
   setText(byId('ledger'), LEDGERS[state.ledger]);
   byId('ledger').dataset['mode'] = state.ledger;
   setText(byId('total'), formatCount(state.total));
+  setText(byId('api'), describeApi(state.api));
+  byId('api').dataset['state'] = state.api.kind;
   document.title = `Headgate · ${state.replica}`;
   buckets.show(state.buckets, state.bucketsHidden);
-  charts.show(state.points, state.step, isSnapshot, state.stepMs);
+  charts.show(state, isSnapshot);
   calls.show(state.calls, isSnapshot);
+}
+
+/** @param {ApiState} api */
+function describeApi(api) {
+  if (api.kind === 'unknown') return 'not called yet';
+  if (api.kind === 'answers') return 'answers';
+  const calls = api.calls === 1 ? 'the last call' : `the last ${formatCount(api.calls)} calls`;
+  return `no answer to ${calls}, for ${formatSpan(api.forMs)} (${api.code})`;
 }
 
 /** @param {'live' | 'draining' | 'lost'} connection @param {string} text */

@@ -5,11 +5,13 @@ import { formatCount, formatSpan } from './format.js';
  * @typedef {object} Bucket
  * @property {string} id
  * @property {string} class
+ * @property {string} [credential] The operator's name for it.
  * @property {number} [limit]
  * @property {number} [remaining]
  * @property {number} [resetInMs]
  * @property {number} [blockedForMs]
  * @property {number} [etaMs]
+ * @property {number} [oldestWaitMs]
  * @property {number} leases
  * @property {number} waiting
  * @property {true} [paused]
@@ -21,7 +23,17 @@ const CALLERS_SHOWN = 4;
 /** Colours for callers, in order of appearance; style.css defines them. */
 const COLOURS = 6;
 
-/** The list of buckets, each with a gauge, sorted by id so that their order is stable. */
+/**
+ * How long the oldest of all waiting calls has waited; `undefined` if none waits.
+ *
+ * @param {readonly Bucket[]} buckets
+ */
+export function oldestWait(buckets) {
+  const waits = buckets.flatMap(({ oldestWaitMs }) => oldestWaitMs ?? []);
+  return waits.length === 0 ? undefined : Math.max(...waits);
+}
+
+/** The list of buckets, each with a gauge, the busiest first. */
 export function makeBuckets() {
   const list = byId('buckets');
   const empty = byId('buckets-empty');
@@ -29,11 +41,25 @@ export function makeBuckets() {
   /** @type {Map<string, ReturnType<typeof makeCard>>} */
   const cards = new Map();
   const colourOf = makeColours();
+  const problem = byId('buckets-problem');
 
-  /** The card before which a new one is inserted. @param {string} id */
-  function successorOf(id) {
-    const later = [...cards].filter(([other]) => other > id).sort(([a], [b]) => (a < b ? -1 : 1));
-    return later[0]?.[1].item ?? null;
+  /**
+   * Pauses a bucket's grants or resumes them. The browser asks for the token if it has none.
+   *
+   * @param {Bucket} bucket
+   */
+  async function toggle({ id, class: className, paused, waiting }) {
+    const action = paused === true ? 'resume' : 'pause';
+    const question = `Pause bucket ${id} at this replica? Its calls (${className}) wait until it is resumed, ${formatCount(waiting)} of them now.`;
+    if (action === 'pause' && !confirm(question)) return;
+    try {
+      const answer = await fetch(`buckets/${encodeURIComponent(id)}/${action}`, { method: 'POST' });
+      const { error } = await answer.json();
+      setText(problem, answer.ok ? '' : `Bucket ${id}: ${error}`);
+    } catch (error) {
+      setText(problem, `Bucket ${id}: no answer of the replica: ${String(error)}`);
+    }
+    problem.hidden = problem.textContent === '';
   }
 
   return {
@@ -45,13 +71,16 @@ export function makeBuckets() {
         item.remove();
         cards.delete(id);
       }
-      for (const bucket of buckets) {
+      let place = list.firstElementChild;
+      for (const bucket of busiestFirst(buckets)) {
         let card = cards.get(bucket.id);
         if (card === undefined) {
-          card = makeCard(bucket, colourOf);
+          card = makeCard(bucket, colourOf, toggle);
           cards.set(bucket.id, card);
-          list.insertBefore(card.item, successorOf(bucket.id));
         }
+        // Moved only where the order changed: a moved card loses the keyboard's focus.
+        if (card.item === place) place = place.nextElementSibling;
+        else list.insertBefore(card.item, place);
         card.show(bucket);
       }
       empty.hidden = buckets.length > 0;
@@ -64,6 +93,21 @@ export function makeBuckets() {
       );
     },
   };
+}
+
+/**
+ * By the order of magnitude of their queues, so that cards do not swap places at each tick; then those
+ * that may send nothing, then by id.
+ *
+ * @param {readonly Bucket[]} buckets
+ */
+function busiestFirst(buckets) {
+  const load = (/** @type {Bucket} */ { waiting }) => Math.ceil(Math.log2(waiting + 1));
+  const stopped = (/** @type {Bucket} */ { paused, blockedForMs }) =>
+    paused === true || blockedForMs !== undefined ? 1 : 0;
+  return [...buckets].sort(
+    (a, b) => load(b) - load(a) || stopped(b) - stopped(a) || (a.id < b.id ? -1 : 1),
+  );
 }
 
 /** Assigns each caller a colour that it keeps. */
@@ -81,13 +125,18 @@ function makeColours() {
 /**
  * @param {Bucket} bucket
  * @param {(caller: string) => number} colourOf
+ * @param {(bucket: Bucket) => Promise<void>} onToggle
  */
-function makeCard({ id, class: className }, colourOf) {
-  const credential = id.slice(0, id.lastIndexOf(':'));
+function makeCard(bucket, colourOf, onToggle) {
+  const { id, class: className } = bucket;
+  let shown = bucket;
   const name = element('h3', '', className);
-  const owner = element('span', 'credential', credential);
+  const owner = element('span', 'credential');
   owner.title = `Bucket ${id}`;
   const badge = element('span', 'badge');
+  const toggle = element('button', 'toggle');
+  toggle.type = 'button';
+  toggle.addEventListener('click', () => void onToggle(shown));
   const left = element('span', 'left');
   const limit = element('span', 'of');
   const reset = element('span', 'reset');
@@ -104,7 +153,7 @@ function makeCard({ id, class: className }, colourOf) {
   const item = element(
     'li',
     'bucket',
-    element('div', 'title', name, badge, owner),
+    element('div', 'title', name, badge, owner, toggle),
     element('div', 'numbers', element('p', 'remaining', left, ' ', limit), reset),
     gauge,
     queue,
@@ -116,7 +165,12 @@ function makeCard({ id, class: className }, colourOf) {
     item,
     /** @param {Bucket} bucket */
     show(bucket) {
-      const { limit: max, remaining, leases, waiting, resetInMs, blockedForMs, etaMs } = bucket;
+      shown = bucket;
+      setText(owner, bucket.credential ?? id.slice(0, id.lastIndexOf(':')));
+      const { limit: max, remaining, leases, waiting, resetInMs, blockedForMs } = bucket;
+      const { etaMs, oldestWaitMs } = bucket;
+      setText(toggle, bucket.paused === true ? 'Resume' : 'Pause');
+      toggle.setAttribute('aria-label', `${toggle.textContent} bucket ${id}`);
       const measured = max !== undefined && remaining !== undefined;
       const share = measured && max > 0 ? remaining / max : 0;
       item.dataset['state'] = !measured ? 'unknown' : share === 0 ? 'empty' : 'flowing';
@@ -138,8 +192,12 @@ function makeCard({ id, class: className }, colourOf) {
 
       const inFlightText = leases === 0 ? '' : ` · ${formatCount(leases)}\u00A0in\u00A0flight`;
       const etaText = etaMs === undefined ? '' : `, the last one is sent in ${formatSpan(etaMs)}`;
+      const oldestText =
+        oldestWaitMs === undefined ? '' : `, the first one for ${formatSpan(oldestWaitMs)}`;
       const queueText =
-        waiting === 0 ? 'no calls waiting' : `${formatCount(waiting)} waiting${etaText}`;
+        waiting === 0
+          ? 'no calls waiting'
+          : `${formatCount(waiting)} waiting${oldestText}${etaText}`;
       setText(queue, queueText + inFlightText);
       showCallers(bucket.waitingHereByCaller, waiting);
     },

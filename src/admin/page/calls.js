@@ -25,7 +25,7 @@ import { formatClock, formatCount, formatTime } from './format.js';
  */
 
 const MAX_ROWS = 200;
-const FIELDS = ['caller', 'path', 'status', 'outcome', 'minWait'];
+const FIELDS = ['caller', 'path', 'status', 'outcome', 'minWait', 'id'];
 
 /**
  * The table of the last calls. Calls `onFilter` with the query for `/events` when the user changed the
@@ -132,6 +132,13 @@ function readAddress(form) {
   }
 }
 
+/** A time. On a narrow screen, which has no column heads, its name stands before it. @param {string} name @param {number} ms */
+function timeCell(name, ms) {
+  const cell = element('td', 'number took', formatTime(ms));
+  cell.dataset['name'] = name;
+  return cell;
+}
+
 /** @param {Call} call */
 function rowOf(call) {
   const { caller, method, path, query, status, outcome, code, attempts } = call;
@@ -146,6 +153,8 @@ function rowOf(call) {
     code === undefined ? '' : ` ${code}`,
     ...tries,
   );
+  const id = element('td', 'id', call.id);
+  id.title = call.id;
   // A long text is cut off; the title has all of it.
   who.title = caller;
   how.title = how.textContent;
@@ -157,9 +166,10 @@ function rowOf(call) {
     request,
     element('td', 'number status', status === 0 ? '–' : String(status)),
     how,
-    element('td', 'number', formatTime(call.waitMs)),
-    element('td', 'number', formatTime(call.upstreamMs)),
-    element('td', 'number', formatTime(call.totalMs)),
+    timeCell('waited', call.waitMs),
+    timeCell('API', call.upstreamMs),
+    timeCell('total', call.totalMs),
+    id,
   );
   row.dataset['outcome'] = outcome;
   row.dataset['status'] = `${Math.floor(status / 100)}xx`;

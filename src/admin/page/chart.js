@@ -28,7 +28,7 @@ import { formatClock } from './format.js';
  * @property {(max: number) => number} scale The upper end of the axis for a largest value of `max`.
  * @property {(value: number) => string} format
  * @property {(points: readonly Point[], stepSeconds: number) => number} headline
- * @property {string} headlineNote
+ * @property {() => string} headlineNote
  */
 
 /** The number of points of a curve: 15 minutes. */
@@ -41,6 +41,7 @@ const SVG = 'http://www.w3.org/2000/svg';
 export function makeChart({ id, title, unit, series, scale, format, headline, headlineNote }) {
   const figure = byId(id);
   const number = element('span', 'headline');
+  const when = element('span', 'when');
   const legend = element(
     'ul',
     'legend',
@@ -87,7 +88,7 @@ export function makeChart({ id, title, unit, series, scale, format, headline, he
       'figcaption',
       '',
       element('h2', '', title),
-      element('p', 'value', number, ' ', element('span', 'when', headlineNote)),
+      element('p', 'value', number, ' ', when),
       element('div', 'below', element('p', 'unit', unit), ...(series.length > 1 ? [legend] : [])),
     ),
     plot,
@@ -130,10 +131,11 @@ export function makeChart({ id, title, unit, series, scale, format, headline, he
       const height = scale(max);
       const now = format(headline(all, stepSeconds));
       setText(number, now);
+      setText(when, headlineNote());
       setText(top, format(height));
       svg.setAttribute(
         'aria-label',
-        `${title}: ${now} ${headlineNote}, at most ${format(max)} in the last 15 minutes`,
+        `${title}: ${now} ${headlineNote()}, at most ${format(max)} in the last 15 minutes`,
       );
       drawn.forEach(({ one, fill, stroke }, index) => {
         const line = runsOf(values[index] ?? [], newest, height);

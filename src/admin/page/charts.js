@@ -1,4 +1,5 @@
 import { makeChart, STEPS } from './chart.js';
+import { oldestWait } from './buckets.js';
 import { formatCount, formatRate, formatTime } from './format.js';
 
 /** @typedef {import('./chart.js').Point} Point */
@@ -21,6 +22,8 @@ export function makeCharts() {
   /** @type {Map<number, Point>} */
   const points = new Map();
   let stepMs = 5000;
+  /** How long the oldest waiting call has waited. @type {number | undefined} */
+  let oldestWaitMs;
   const charts = [
     makeChart({
       id: 'chart-calls',
@@ -38,7 +41,7 @@ export function makeCharts() {
       scale: (max) => roundUp(Math.max(2, max)),
       format: formatRate,
       headline: (all, s) => (all.at(-1)?.calls ?? 0) / s,
-      headlineNote: 'now',
+      headlineNote: () => 'now',
     }),
     makeChart({
       id: 'chart-wait',
@@ -60,8 +63,9 @@ export function makeCharts() {
       ],
       scale: (max) => TIME_SCALES.find((ms) => ms >= max) ?? max,
       format: formatTime,
-      headline: (all) => all.findLast(({ calls }) => calls > 0)?.waitP95 ?? 0,
-      headlineNote: 'now',
+      // The curves are of finished calls, and those that still wait may have waited far longer.
+      headline: (all) => oldestWaitMs ?? all.findLast(({ calls }) => calls > 0)?.waitP95 ?? 0,
+      headlineNote: () => (oldestWaitMs === undefined ? 'last' : 'oldest waiting now'),
     }),
     makeChart({
       id: 'chart-throttled',
@@ -71,14 +75,15 @@ export function makeCharts() {
       scale: (max) => roundUp(Math.max(4, max)),
       format: formatCount,
       headline: (all) => all.reduce((sum, { throttled }) => sum + throttled, 0),
-      headlineNote: 'in 15 min',
+      headlineNote: () => 'in 15 min',
     }),
   ];
 
   return {
-    /** @param {readonly Point[]} newPoints @param {number} newest @param {boolean} isSnapshot @param {number} [newStepMs] */
-    show(newPoints, newest, isSnapshot, newStepMs = stepMs) {
+    /** @param {import('./app.js').State} state @param {boolean} isSnapshot */
+    show({ points: newPoints, step: newest, stepMs: newStepMs = stepMs, buckets }, isSnapshot) {
       stepMs = newStepMs;
+      oldestWaitMs = oldestWait(buckets);
       if (isSnapshot) points.clear();
       for (const point of newPoints) points.set(point.step, point);
       for (const step of points.keys()) if (step <= newest - STEPS) points.delete(step);

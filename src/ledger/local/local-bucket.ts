@@ -21,7 +21,7 @@ import type {
   Waiting,
 } from '../ledger.ts';
 import { toLocalObservation, type HeldGrant, type KnownBucket, type Waiter } from '../transfer.ts';
-import { waitingByCaller } from '../waiters.ts';
+import { oldestWaitMs, waitingByCaller } from '../waiters.ts';
 import { LocalBudget, type LocalLease } from './local-budget.ts';
 import { LocalQueue } from './queue.ts';
 
@@ -145,16 +145,27 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
     };
   }
 
+  /** Milliseconds until the last waiting ticket can expect its grant. */
+  get etaMs(): number | undefined {
+    if (this.#waiting === 0) return undefined;
+    const now = this.#advance();
+    const eta = this.#eta(this.#waiting, now);
+    return eta === undefined ? undefined : Math.max(0, eta - now);
+  }
+
   snapshot(): BucketSnapshot {
     const view = this.view();
     // Most buckets are idle, and there may be thousands.
     if (view.waiting === 0) return { ...view, waitingHereByCaller: {} };
     const now = this.#ledger.options.clock.now();
     const eta = this.#lastEta(now);
+    const tickets = (this.#queue?.all ?? []).map(({ ticket }) => ticket);
+    const oldest = oldestWaitMs(tickets, now);
     return {
       ...view,
       ...(eta === undefined ? {} : { etaMs: Math.max(0, eta - now) }),
-      waitingHereByCaller: waitingByCaller(this.#queue?.all ?? []),
+      ...(oldest === undefined ? {} : { oldestWaitMs: oldest }),
+      waitingHereByCaller: waitingByCaller(tickets),
     };
   }
 

@@ -70,6 +70,10 @@ export class LocalLedger implements Ledger, Transferable {
     return this.#buckets.get(bucketId)?.view();
   }
 
+  etaMs(bucketId: string): number | undefined {
+    return this.#buckets.get(bucketId)?.etaMs;
+  }
+
   snapshot(): BucketSnapshot[] {
     return [...this.#buckets.values()].map((bucket) => bucket.snapshot());
   }

@@ -17,7 +17,7 @@ import type {
 import { SharedBucket, type SharedBucketOptions, type SharedLedgerState } from './shared-bucket.ts';
 import { MAX_STEPS, StepScheduler } from './step-scheduler.ts';
 import { makeIds, readMessage, readReply, type StepBatch } from './wire.ts';
-import { waitingByCaller } from '../waiters.ts';
+import { oldestWaitMs, waitingByCaller } from '../waiters.ts';
 
 export interface SharedLedgerOptions extends SharedBucketOptions, BucketBounds {}
 
@@ -91,16 +91,25 @@ export class SharedLedger implements Ledger, Transferable {
     };
   }
 
+  etaMs(bucketId: string): number | undefined {
+    const bucket = this.#buckets.get(bucketId);
+    if (bucket === undefined) return undefined;
+    const { numbers, ageMs } = bucket.numbers;
+    return numbers.etaIn === undefined ? undefined : Math.max(0, numbers.etaIn - ageMs);
+  }
+
   /** `waiting` counts all replicas' tickets, `waitingHereByCaller` only those of this replica. */
   snapshot(): BucketSnapshot[] {
     return [...this.#buckets.values()].flatMap((bucket) => {
       const view = this.view(bucket.name.id);
       if (view === undefined) return [];
       const { numbers, ageMs } = bucket.numbers;
+      const oldest = oldestWaitMs(bucket.tickets, this.#options.clock.now());
       return [
         {
           ...view,
           ...(numbers.etaIn === undefined ? {} : { etaMs: Math.max(0, numbers.etaIn - ageMs) }),
+          ...(oldest === undefined ? {} : { oldestWaitMs: oldest }),
           waitingHereByCaller: waitingByCaller(bucket.tickets),
         },
       ];

@@ -1,0 +1,27 @@
+import type { Grant, Ledger, Ticket } from '../ledger/ledger.ts';
+
+/**
+ * The permission to send a request that spends no budget of the ledger, so no ledger knows it: a
+ * preflight, or in observe mode a request for which the budget has nothing left.
+ */
+export class OwnGrant implements Grant {
+  readonly ticket: Ticket;
+  readonly grantedAt: number;
+  readonly reason: 'preflight' | 'observe';
+  readonly waitedFor = 'nothing';
+
+  constructor(ticket: Ticket, grantedAt: number, reason: OwnGrant['reason']) {
+    this.ticket = ticket;
+    this.grantedAt = grantedAt;
+    this.reason = reason;
+  }
+}
+
+/** Settles the grants of a ledger, and none that it does not know. */
+export function settlesOwn(ledger: Pick<Ledger, 'settle'>): Pick<Ledger, 'settle'> {
+  return {
+    settle(grant, outcome) {
+      if (!(grant instanceof OwnGrant)) ledger.settle(grant, outcome);
+    },
+  };
+}

@@ -1,0 +1,54 @@
+import { execFileSync } from 'node:child_process';
+import { expect, test } from 'vitest';
+import { COMMANDS } from '../../src/cli/run.ts';
+import { headgate } from '../support/spawned.ts';
+
+async function script(shell: string): Promise<string> {
+  const { code, stdout, stderr } = await headgate(['completion', shell]).ended();
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+  return stdout;
+}
+
+test.each(['bash', 'zsh', 'fish'])(
+  '%s: every command and option is in the script',
+  async (shell) => {
+    const text = await script(shell);
+    for (const { name, options } of COMMANDS) {
+      expect(text).toContain(name);
+      for (const option of options) {
+        expect(text).toContain(shell === 'fish' ? `-l ${option.name}` : `--${option.name}`);
+      }
+    }
+  },
+);
+
+test('bash completes commands, options and shells', async () => {
+  const text = await script('bash');
+  const complete = (...words: string[]): string[] =>
+    execFileSync(
+      'bash',
+      [
+        '-c',
+        `${text}
+COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
+_headgate
+printf '%s\n' "\${COMPREPLY[@]}"`,
+        'bash',
+        ...words,
+      ],
+      { encoding: 'utf8' },
+    )
+      .trim()
+      .split('\n');
+  expect(complete('headgate', 'che')).toEqual(['check-config']);
+  expect(complete('headgate', 'logs', '--min')).toEqual(['--min-wait']);
+  expect(complete('headgate', 'completion', 'f')).toEqual(['fish']);
+});
+
+test('an unknown shell is rejected with what was expected', async () => {
+  expect(await headgate(['completion', 'tcsh']).ended()).toMatchObject({
+    code: 2,
+    stdout: '',
+    stderr: 'headgate: expected one of bash, zsh, fish, got tcsh\n',
+  });
+});

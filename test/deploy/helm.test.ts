@@ -1,0 +1,55 @@
+import { globSync, readFileSync } from 'node:fs';
+import { Ajv } from 'ajv';
+import { expect, test } from 'vitest';
+import { parse } from 'yaml';
+import { z } from 'zod';
+import { loadConfig } from '../../src/config/config.ts';
+import { ROOT } from '../support/spawned.ts';
+
+/** Tests of the chart's values. `helm template` renders it; these need no helm. */
+
+const HOME = `${ROOT}deploy/helm/headgate`;
+const read = (path: string): string => readFileSync(`${HOME}/${path}`, 'utf8');
+const values = z
+  .looseObject({
+    settings: z.record(z.string(), z.string()),
+    terminationGracePeriodSeconds: z.number(),
+  })
+  .parse(parse(read('values.yaml')));
+const validate = new Ajv({ allowUnionTypes: true }).compile(JSON.parse(read('values.schema.json')));
+
+test('the schema accepts the default values, and refuses misspelt and wrong ones', () => {
+  expect([validate(values), validate.errors]).toEqual([true, null]);
+  expect(validate({ ...values, replcias: 2 })).toBe(false);
+  expect(validate({ ...values, replicas: 0 })).toBe(false);
+  expect(validate({ ...values, settings: { maxWait: '2m' } })).toBe(false);
+});
+
+test('the gateway accepts the default settings, and a pod has the time that a drain needs', () => {
+  const loaded = loadConfig({ env: values.settings, readFile: () => '' });
+  if (loaded.kind === 'bad') throw new Error(loaded.problems.join());
+  const { drainDelayMs, drainTimeoutMs } = loaded.config;
+  const graceMs = values.terminationGracePeriodSeconds * 1000;
+  expect(graceMs).toBeGreaterThan(drainDelayMs + drainTimeoutMs + 2000);
+});
+
+test('every value that the templates use is in the default values', () => {
+  const templates = globSync('templates/*', { cwd: HOME }).map(read).join('\n');
+  const used = [...templates.matchAll(/\.Values((?:\.\w+)+)/g)];
+  expect(used.length).toBeGreaterThan(15);
+  for (const [, path = ''] of used) {
+    const found = path
+      .slice(1)
+      .split('.')
+      .reduce<unknown>(
+        (at, key) => (typeof at === 'object' && at !== null ? Reflect.get(at, key) : undefined),
+        values,
+      );
+    expect([path, found !== undefined]).toEqual([path, true]);
+  }
+});
+
+test('the chart has the version of the package', () => {
+  const { version } = JSON.parse(readFileSync(`${ROOT}package.json`, 'utf8'));
+  expect(parse(read('Chart.yaml'))).toMatchObject({ version, appVersion: version });
+});
