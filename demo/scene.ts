@@ -218,7 +218,7 @@ export async function playScene(nowMs: number): Promise<Scene> {
   await play(MINUTES * 60_000);
   const sources = {
     clock,
-    apiClock,
+    apis: () => [{ apiClock }],
     ledger,
     ledgerMonitor,
     laneQueued: () => 0,

@@ -1,6 +1,7 @@
 const REPLICA = { type: 'string', description: 'The gateway process that sent the response.' };
 const MS = { type: 'number', minimum: 0 };
 const COUNT = { type: 'integer', minimum: 0 };
+const API = { type: 'string', description: "The API's name; absent where there is one API." };
 const LEDGER = {
   enum: ['memory', 'redis', 'local'],
   description:
@@ -9,8 +10,13 @@ const LEDGER = {
 
 const bucket = object(
   {
-    id: { type: 'string', description: "Hash of the credential, and the class's name." },
+    id: {
+      type: 'string',
+      description:
+        "Hash of the credential, and the class's name; the API's name first, if several.",
+    },
     class: { type: 'string' },
+    api: API,
     limit: { ...COUNT, description: 'Operations per period, as the API reported.' },
     remaining: { ...COUNT, description: 'Operations left, as the API reported.' },
     resetInMs: { ...MS, description: 'Milliseconds until the budget refills.' },
@@ -32,7 +38,7 @@ const bucket = object(
     },
     paused: { const: true, description: 'An operator has paused its grants, at this replica.' },
   },
-  ['limit', 'remaining', 'resetInMs', 'blockedForMs', 'etaMs', 'paused'],
+  ['api', 'limit', 'remaining', 'resetInMs', 'blockedForMs', 'etaMs', 'paused'],
 );
 
 const call = object(
@@ -44,6 +50,7 @@ const call = object(
     },
     time: { type: 'string', format: 'date-time', description: 'When the call ended.' },
     id: { type: 'string' },
+    api: API,
     caller: { type: 'string' },
     bucket: { type: 'string' },
     class: { type: 'string' },
@@ -68,7 +75,7 @@ const call = object(
     resetInMs: MS,
     waiting: COUNT,
   },
-  ['bucket', 'class', 'priority', 'code', 'limit', 'remaining', 'resetInMs'],
+  ['api', 'bucket', 'class', 'priority', 'code', 'limit', 'remaining', 'resetInMs'],
 );
 
 /** The schemas of the responses, in JSON Schema 2020-12. */

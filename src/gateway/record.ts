@@ -8,6 +8,8 @@ import type { Call, CallEnd } from './call.ts';
 export type RecordCall = (call: Call, end: CallEnd) => void;
 
 export interface RecordDependencies {
+  /** The API's name, if there are several. */
+  readonly api?: string | undefined;
   readonly recorder: CallRecorder;
   readonly ledger: Pick<Ledger, 'view'>;
   readonly clock: Clock;
@@ -18,13 +20,14 @@ export interface RecordDependencies {
 }
 
 export function makeRecord(dependencies: RecordDependencies): RecordCall {
-  const { recorder, ledger, clock, pathMasks, queryMasks } = dependencies;
+  const { api, recorder, ledger, clock, pathMasks, queryMasks } = dependencies;
   const maskQuery = makeQueryMask(queryMasks);
   return function record(call, end) {
     const { caller, bucket, priority, path, query } = call.identity;
     const view = bucket === undefined ? undefined : ledger.view(bucket.id);
     recorder({
       id: call.id,
+      api,
       caller,
       bucket: bucket?.id,
       class: bucket?.class,

@@ -24,7 +24,7 @@ export interface Metrics extends CallMetrics {
 /** All metrics of one gateway; docs/metrics.md lists them. */
 export function makeMetrics({ processFigures, ...sources }: MetricsOptions): Metrics {
   const registry = new Registry();
-  const calls = makeCallMetrics(registry);
+  const calls = makeCallMetrics(registry, sources.apiNames ?? []);
   const readState = makeStateMetrics(registry, sources);
   if (processFigures) collectDefaultMetrics({ register: registry });
 

@@ -25,7 +25,7 @@ function setUp({ processFigures = false } = {}) {
   };
   const metrics = makeMetrics({
     clock,
-    apiClock,
+    apis: () => [{ apiClock }],
     ledger: { snapshot: () => buckets },
     ledgerMonitor,
     laneQueued: () => state.laneQueued,
@@ -208,8 +208,9 @@ test("the API's clock, the ledger, the lane, buffers, connections, auth failures
   const receivedAt = clock.now();
   // The API is an hour ahead.
   apiClock.observe({ dateMs: clock.wallMs() + 3_600_000, sentAt: receivedAt, receivedAt });
-  ledgerMonitor.mode('local');
-  ledgerMonitor.step(3, 17);
+  const observer = ledgerMonitor.observe();
+  observer.mode('local');
+  observer.step(3, 17);
   const connections = { open: 7, refused: { all: 3, address: 1 } };
   const authFailures = { callers: 5, admin: 1 };
   Object.assign(state, { laneQueued: 4, bufferedBytes: 1024, lost: 2, connections, authFailures });
