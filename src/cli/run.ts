@@ -1,6 +1,7 @@
 import { checkConfigCommand } from './check-config.ts';
 import type { Command, CommandContext, ExitCode } from './command.ts';
 import { readCommandLine } from './command-line.ts';
+import { envCommand } from './env.ts';
 import { healthCommand } from './health.ts';
 import { helpText } from './help.ts';
 import { logsCommand } from './logs.ts';
@@ -12,6 +13,7 @@ export const COMMANDS: readonly Command[] = [
   serveCommand,
   checkConfigCommand,
   healthCommand,
+  envCommand,
   logsCommand,
 ];
 
