@@ -21,7 +21,7 @@ const PROMISED_US = { metrics: 3, 'live feed': 2 };
 
 const metrics = makeMetrics({
   clock: systemClock,
-  apiClock: new ApiClock(),
+  apis: () => [{ apiClock: new ApiClock() }],
   ledger: { snapshot: () => [] },
   ledgerMonitor: new LedgerMonitor(),
   laneQueued: () => 0,
@@ -31,7 +31,7 @@ const metrics = makeMetrics({
   logLinesLost: () => 0,
   processFigures: false,
   version: '0',
-  ends: { scheme: 'http', origin: 'https://api.example' },
+  scheme: 'http',
 });
 const recorders: Record<keyof typeof PROMISED_US, CallRecorder> = {
   metrics(line) {

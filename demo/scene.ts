@@ -224,7 +224,7 @@ export async function playScene(nowMs: number): Promise<Scene> {
   await play(MINUTES * 60_000);
   const sources = {
     clock,
-    apiClock,
+    apis: () => [{ apiClock }],
     ledger,
     ledgerMonitor,
     laneQueued: () => 0,
@@ -250,7 +250,7 @@ export async function playScene(nowMs: number): Promise<Scene> {
       logLinesLost: () => 0,
       processFigures: false,
       version: '0.2.0',
-      ends: { scheme: 'http', origin: 'https://api.azionapi.net' },
+      scheme: 'http',
     }),
     activity: feed,
     settings: () => [],

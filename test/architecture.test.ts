@@ -12,7 +12,9 @@ const PURE = ['budget', 'queue', 'rate-headers', 'http', 'util'];
  */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   main: ['cli'],
-  cli: ['app', 'config', 'diagnosis', 'logs', 'telemetry', ...PURE],
+  cli: ['app', 'config', 'diagnosis', 'presets', 'logs', 'telemetry', ...PURE],
+  // The entry for applications of others, beside that of the program.
+  hono: ['app', 'config', 'telemetry', ...PURE],
   app: ['admin', 'diagnosis', 'gateway', 'ledger', 'upstream', 'telemetry', 'config', ...PURE],
   // Uses the same way to the API as the gateway.
   diagnosis: ['ledger', 'upstream', ...PURE],
@@ -83,7 +85,7 @@ function impure(files: readonly SourceFile[]): string[] {
 
 /** StepLoop and stores that make parts of another room, which only app does. */
 function constructions(files: readonly SourceFile[]): string[] {
-  const composing = new Set(['app', 'cli', 'main']);
+  const composing = new Set(['app', 'cli', 'main', 'hono']);
   const shared = new Set(PURE);
   return files
     .filter(({ path }) => !composing.has(roomOf(path)))

@@ -1,6 +1,7 @@
 const REPLICA = { type: 'string', description: 'The gateway process that sent the response.' };
 const MS = { type: 'number', minimum: 0 };
 const COUNT = { type: 'integer', minimum: 0 };
+const API = { type: 'string', description: "The API's name; absent where there is one API." };
 const LEDGER = {
   enum: ['memory', 'redis', 'local'],
   description:
@@ -9,9 +10,14 @@ const LEDGER = {
 
 const bucket = object(
   {
-    id: { type: 'string', description: "Hash of the credential, and the class's name." },
+    id: {
+      type: 'string',
+      description:
+        "Hash of the credential, and the class's name; the API's name first, if several.",
+    },
     credential: { type: 'string', description: "The operator's name for the credential." },
     class: { type: 'string' },
+    api: API,
     limit: { ...COUNT, description: 'Operations per period, as the API reported.' },
     remaining: { ...COUNT, description: 'Operations left, as the API reported.' },
     resetInMs: { ...MS, description: 'Milliseconds until the budget refills.' },
@@ -39,6 +45,7 @@ const bucket = object(
     paused: { const: true, description: 'An operator has paused its grants, at this replica.' },
   },
   [
+    'api',
     'credential',
     'limit',
     'remaining',
@@ -59,6 +66,7 @@ const call = object(
     },
     time: { type: 'string', format: 'date-time', description: 'When the call ended.' },
     id: { type: 'string' },
+    api: API,
     caller: { type: 'string' },
     bucket: { type: 'string' },
     credential: { type: 'string' },
@@ -94,6 +102,7 @@ const call = object(
     span_id: { type: 'string' },
   },
   [
+    'api',
     'bucket',
     'credential',
     'class',

@@ -1,21 +1,25 @@
-import { randomUUID } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import { makeAdmin } from './admin.ts';
-import { makeLocalLedger, type BuiltLedger, type LedgerParts } from './ledger.ts';
-import { makePipelines } from './pipeline.ts';
-import type { LoadResult, Settings } from '../config/config.ts';
-import type { RedisConfig } from '../config/redis.ts';
+import { makeApis } from './apis.ts';
+import { isLocal } from '../config/checks.ts';
+import {
+  servedApis,
+  type Config,
+  type LoadResult,
+  type ServedApi,
+  type Settings,
+} from '../config/config.ts';
 import { planReload, RELOADABLE_SETTINGS } from '../config/reload.ts';
 import { SETTINGS } from '../config/settings.ts';
-import { ApiClock } from '../rate-headers/api-clock.ts';
+import { isSocketPath } from '../config/values.ts';
 import type { Random, Clock } from '../util/clock.ts';
-import { makeQueryMask, maskPath } from '../http/target.ts';
 import { AuthThrottle } from '../http/auth-throttle.ts';
-import { isLoopback, makeIsOurHost } from '../http/origin-check.ts';
+import { makeIsOurHost } from '../http/origin-check.ts';
 import { CallLimits } from '../gateway/call-limits.ts';
-import { SocketShare } from '../gateway/socket-share.ts';
-import type { Gateway } from '../gateway/gateway.ts';
 import { makeListener } from '../gateway/listener.ts';
 import { Peers } from '../gateway/peers.ts';
+import { makeWatchReading } from '../gateway/reading-watch.ts';
+import { makeSendQueue } from '../gateway/send-queue.ts';
 import { makeIsTrustedProxy } from '../gateway/trusted-proxies.ts';
 import { watchTls, type Tls } from '../gateway/tls.ts';
 import { combineRecorders, logCalls } from '../telemetry/call-line.ts';
@@ -23,17 +27,13 @@ import { makeCredentialName } from '../telemetry/credential-names.ts';
 import { LedgerMonitor } from '../telemetry/ledger-monitor.ts';
 import type { Log } from '../telemetry/log.ts';
 import { makeMetrics } from '../telemetry/metrics.ts';
-import type { PipelineObserver } from '../telemetry/pipeline-observer.ts';
 import { RecentActivity } from '../telemetry/recent-activity.ts';
 import type { Environment } from '../telemetry/tracing-provider.ts';
 import { startTracing } from '../telemetry/tracing.ts';
 import { RequestMemory } from '../upstream/request-memory.ts';
-import { makeLane } from '../upstream/lane.ts';
 import { makeTokenSource } from '../upstream/token.ts';
-import { makeUpstream } from '../upstream/upstream.ts';
 import { defaultMaxConnections, openFilesLimit } from './open-files.ts';
 import { listen } from './listen.ts';
-import { makeEndOfTurn } from '../util/end-of-turn.ts';
 
 export interface AppOptions {
   readonly settings: Settings;
@@ -92,37 +92,15 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
   let { settings } = options;
   const { config } = settings;
   const closers: (() => unknown)[] = [];
-  const apiClock = new ApiClock();
   const ledgerMonitor = new LedgerMonitor();
 
-  const upstream = makeUpstream({ ...config.upstream, clock });
-  closers.push(() => upstream.close());
-  const atEndOfTurn = makeEndOfTurn({ busy: () => upstream.inUse > 0 });
-  const lane = makeLane(config.lane);
-  closers.push(() => lane.close());
-  const token = makeTokenSource(config.token, SETTINGS.token.kind, log);
-  closers.push(() => token.close());
   let adminToken = makeTokenSource(config.adminToken, SETTINGS.adminToken.kind, log);
   closers.push(() => adminToken.close());
-  const builtLedger = await makeLedger(config.redis, {
-    secret: config.secret,
-    currentConfig: () => settings.config,
-    clock,
-    atEndOfTurn,
-    random,
-    apiClock,
-    socketPermits: upstream,
-    log,
-    observer: ledgerMonitor,
-  });
-  closers.push(() => builtLedger.close());
-  const { ledger, credentialHash, isMisconfigured = () => false } = builtLedger;
-
   const { processFigures = false, version = '', logLinesLost = () => 0 } = options;
   const callLimits = new CallLimits(config.maxCalls);
-  const { connections } = config.upstream;
-  const socketShare = new SocketShare({ clock, upstream, connections, callLimits });
-  const peers = new Peers();
+  // All connections to a Unix socket come from this machine, and have no address.
+  const isByPath = isSocketPath(config.listen);
+  const peers = new Peers(isByPath ? 'unix' : undefined);
   const requestMemory = new RequestMemory(config.body.memoryBytes);
   const authThrottles = {
     callers: makeAuthThrottle('callers', clock, log),
@@ -132,10 +110,11 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
   const scheme = config.tls === undefined ? 'http' : 'https';
   const metrics = makeMetrics({
     clock,
-    apiClock,
-    ledger,
+    apiNames: config.apis.map(({ name }) => name),
+    apis: () => apis.all,
+    ledger: { snapshot: () => apis.ledger.snapshot() },
     ledgerMonitor,
-    laneQueued: () => lane.queued,
+    laneQueued: () => apis.all.reduce((sum, { lane }) => sum + lane.queued, 0),
     bufferedBytes: () => requestMemory.bytes,
     connections: () => listener.connections,
     authFailures: () => ({
@@ -145,15 +124,8 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
     logLinesLost,
     processFigures,
     version,
-    ends: { scheme, origin: config.upstream.origin },
+    scheme,
   });
-  const observer: PipelineObserver = {
-    ...metrics,
-    throttled(className) {
-      metrics.throttled(className);
-      activity.throttled();
-    },
-  };
   const { env = {} } = options;
   const tracing = await startTracing({
     env,
@@ -161,14 +133,7 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
     log,
     replica,
     version,
-    ends: {
-      scheme,
-      api: config.upstream,
-      masked: (path, query) => ({
-        path: maskPath(path, settings.config.pathMasks),
-        query: makeQueryMask(settings.config.queryMasks)(query),
-      }),
-    },
+    scheme,
   });
   closers.push(() => tracing?.close());
   const recorders = [logCalls(log), metrics.record, activity.record];
@@ -176,38 +141,47 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
     tracing === undefined ? recorders : [...recorders, tracing.record],
   );
   const { shedStatus } = config;
-  const parts = { upstream: metrics.instrument(upstream), lane, ledger };
-  const pipelineFor = makePipelines({
-    ...(tracing?.instrument(parts) ?? parts),
-    credentialHash,
-    token,
-    apiClock,
-    clock,
-    atEndOfTurn,
-    random,
-    log,
-    observer,
-    recorder,
-    requestMemory,
-    callLimits,
-    socketShare,
-    authThrottle: authThrottles.callers,
-    peers,
+  const apis = await makeApis({
+    currentSettings: () => settings,
+    ledgerMonitor,
+    tracing,
+    metrics,
+    shared: {
+      clock,
+      random,
+      log,
+      observer: {
+        ...metrics,
+        throttled(className, api) {
+          metrics.throttled(className, api);
+          activity.throttled();
+        },
+      },
+      recorder,
+      requestMemory,
+      callLimits,
+      authThrottle: authThrottles.callers,
+      peers,
+      watchReading: makeWatchReading({ clock, sendQueue: makeSendQueue(clock) }),
+      viaId: `headgate-${randomBytes(4).toString('hex')}`,
+      keyHashKey: randomBytes(32),
+    },
   });
-  let pipeline = pipelineFor(config);
-  const gateway: Gateway = (call) => {
-    tracing?.begin(call);
-    return pipeline(call);
-  };
+  closers.push(() => apis.close());
+  let gateway = apis.gateway();
   const tls = config.tls === undefined ? undefined : watchTls(config.tls, log);
   closers.push(() => tls?.close());
   const { keepAliveTimeoutMs } = config;
+  const upstreams = servedApis(config).map((api) => api.config.upstream);
+  const upstreamConnections = upstreams.reduce((sum, { connections }) => sum + connections, 0);
   const maxConnections =
-    config.maxConnections ?? defaultMaxConnections(openFilesLimit(), config.upstream.connections);
-  const maxConnectionsPerAddress = config.maxConnectionsPerAddress ?? Math.ceil(maxConnections / 2);
+    config.maxConnections ?? defaultMaxConnections(openFilesLimit(), upstreamConnections);
+  const maxConnectionsPerAddress = isByPath
+    ? maxConnections
+    : (config.maxConnectionsPerAddress ?? Math.ceil(maxConnections / 2));
   let isTrustedProxy = makeIsTrustedProxy(config.trustedProxies);
   const listener = makeListener({
-    gateway,
+    gateway: (call) => gateway(call),
     recorder,
     clock,
     newId: randomUUID,
@@ -226,7 +200,7 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
 
   let draining = false;
   let isOurHost = makeIsOurHost(config.hosts);
-  let credentialName = makeCredentialName(config.credentials);
+  let credentialName = makeCredentialName(credentialsOf(config));
   let adminUrl: string | undefined;
   try {
     if (config.adminListen !== 'off') {
@@ -238,13 +212,13 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
         auth: {
           token: () => adminToken.current(),
           throttle: authThrottles.admin,
-          beyondLoopback: !isLoopback(config.adminListen.host),
+          beyondLoopback: !isLocal(config.adminListen),
           isOurHost: (hostField) => isOurHost(hostField),
           isTrustedProxy: (address) => isTrustedProxy(address),
         },
         clock,
         memory: requestMemory,
-        ledger,
+        ledger: apis.ledger,
         ledgerMonitor,
         metrics,
         activity,
@@ -252,7 +226,7 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
         credentialName: (bucketId) => credentialName(bucketId),
         isDraining: () => draining,
         log,
-        isMisconfigured,
+        isMisconfigured: () => apis.all.some((api) => api.isMisconfigured()),
         replica,
         version,
       });
@@ -265,7 +239,7 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
         url,
         adminUrl,
         ...(config.mode === 'observe' ? { mode: config.mode } : {}),
-        upstream: config.upstream.origin + config.upstream.basePath,
+        ...describeUpstreams(servedApis(config)),
         maxConnections,
         maxConnectionsPerAddress,
       },
@@ -310,10 +284,11 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
     metrics.reloaded('applied');
     settings = planned.settings;
     log.level = settings.config.logLevel;
+    for (const api of apis.all) api.log.level = log.level;
     isOurHost = makeIsOurHost(settings.config.hosts);
     isTrustedProxy = makeIsTrustedProxy(settings.config.trustedProxies);
-    credentialName = makeCredentialName(settings.config.credentials);
-    pipeline = pipelineFor(settings.config);
+    credentialName = makeCredentialName(credentialsOf(settings.config));
+    gateway = apis.gateway();
   }
 
   async function cutOff(): Promise<void> {
@@ -328,14 +303,14 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
     const { drainTimeoutMs } = settings.config;
     const delayMs = pace === 'after-delay' ? settings.config.drainDelayMs : 0;
     log.info({ inFlight: listener.inFlight, delayMs, drainTimeoutMs }, 'draining');
-    ledger.drain(clock.now() + delayMs + drainTimeoutMs);
+    apis.ledger.drain(clock.now() + delayMs + drainTimeoutMs);
     if (delayMs > 0) await delay(clock, delayMs);
     const finished = listener.drain();
     const inTime = await settlesWithin(clock, drainTimeoutMs, finished);
     if (!inTime) {
       // The remaining calls get no answer of the API: each is refused, and its line is logged.
       listener.refuseRest();
-      await upstream.close();
+      await apis.abort();
       await settlesWithin(clock, LAST_REFUSALS_MS, finished);
     }
     await closeAll();
@@ -343,15 +318,18 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
   }
 }
 
-/** Constructs the ledger that the settings ask for: the local one, or the shared one on Redis. */
-async function makeLedger(
-  redis: RedisConfig | undefined,
-  parts: LedgerParts,
-): Promise<BuiltLedger> {
-  if (redis === undefined) return makeLocalLedger(parts);
-  // Imported only where it is used: loading the Redis client takes a tenth of the start-up time.
-  const { makeSharedLedger } = await import('./shared-ledger.ts');
-  return makeSharedLedger(parts, redis);
+/** The names of credentials of all APIs. */
+function credentialsOf(config: Config): Config['credentials'] {
+  return servedApis(config).flatMap((api) => api.config.credentials);
+}
+
+/** What the first log line says of the APIs. */
+function describeUpstreams(apis: readonly ServedApi[]): Record<string, unknown> {
+  const urlOf = ({ config: { upstream } }: ServedApi): string =>
+    upstream.origin + upstream.basePath;
+  const [single] = apis;
+  if (single?.name === undefined) return { upstream: single === undefined ? '' : urlOf(single) };
+  return { apis: Object.fromEntries(apis.map((api) => [api.name, urlOf(api)])) };
 }
 
 function makeAuthThrottle(

@@ -1,25 +1,53 @@
+import { lstatSync, unlinkSync } from 'node:fs';
 import type { Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import type { ListenAddress } from '../config/values.ts';
+import { connect, type AddressInfo } from 'node:net';
+import { isSocketPath, textOfAddress, type ListenAddress } from '../config/values.ts';
 
-/** Starts listening. Resolves to the URL of the listener; rejects with the error of `listen`. */
-export function listen(
+/**
+ * Starts listening. Resolves to the URL of the listener, or to `unix:` and the path of its socket;
+ * rejects with the error of `listen`.
+ */
+export async function listen(
   server: Server,
-  { host, port }: ListenAddress,
+  address: ListenAddress,
   scheme: 'http' | 'https' = 'http',
 ): Promise<string> {
+  if (isSocketPath(address)) await removeStaleSocket(address.path);
   return new Promise((resolve, reject) => {
     server.once('error', reject);
-    server.listen(port, host, () => {
+    const where = isSocketPath(address) ? { path: address.path } : address;
+    server.listen({ ...where }, () => {
       server.off('error', reject);
-      const address = server.address();
-      const bound =
-        typeof address === 'object' && address !== null ? address : { address: host, port };
-      resolve(`${scheme}://${authorityOf(bound)}`);
+      if (isSocketPath(address)) return resolve(textOfAddress(address));
+      const bound = server.address();
+      resolve(
+        `${scheme}://${authorityOf(
+          typeof bound === 'object' && bound !== null
+            ? bound
+            : { address: address.host, port: address.port },
+        )}`,
+      );
     });
   });
 }
 
 function authorityOf({ address, port }: Pick<AddressInfo, 'address' | 'port'>): string {
   return `${address.includes(':') ? `[${address}]` : address}:${port}`;
+}
+
+/**
+ * Removes the socket of a process that was killed, which nothing listens on any more. Otherwise the
+ * gateway could not start again. A file that is no socket, and a socket in use, stay.
+ */
+async function removeStaleSocket(path: string): Promise<void> {
+  if (lstatSync(path, { throwIfNoEntry: false })?.isSocket() !== true) return;
+  const code = await new Promise<string | undefined>((resolve) => {
+    const probe = connect({ path });
+    probe.once('connect', () => {
+      probe.destroy();
+      resolve(undefined);
+    });
+    probe.once('error', (error: NodeJS.ErrnoException) => resolve(error.code));
+  });
+  if (code === 'ECONNREFUSED') unlinkSync(path);
 }

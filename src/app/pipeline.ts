@@ -1,5 +1,5 @@
-import { randomBytes } from 'node:crypto';
-import type { Config } from '../config/config.ts';
+import type { Config, ServedApi } from '../config/config.ts';
+import { isSocketPath } from '../config/values.ts';
 import type { ApiClock } from '../rate-headers/api-clock.ts';
 import { makeAnswerReader } from '../rate-headers/answer-reader.ts';
 import { ResetUnit } from '../rate-headers/reset-unit.ts';
@@ -10,7 +10,7 @@ import type { CallLimits } from '../gateway/call-limits.ts';
 import { makeAdmit } from '../gateway/admit.ts';
 import { makeCallerOfKey, type CredentialHash } from '../gateway/credentials.ts';
 import { makeForward } from '../gateway/forward.ts';
-import { makeGateway, type Gateway } from '../gateway/gateway.ts';
+import { makePipeline, type Pipeline } from '../gateway/gateway.ts';
 import { makeIdentify } from '../gateway/identify.ts';
 import { makeRecord } from '../gateway/record.ts';
 import { makeRefuse, makeRespond } from '../gateway/respond.ts';
@@ -18,8 +18,7 @@ import { makeRewrite } from '../gateway/link-rewrite.ts';
 import { LoneRefusals } from '../gateway/lone-refusals.ts';
 import type { Peers } from '../gateway/peers.ts';
 import { settlesOwn } from '../gateway/own-grant.ts';
-import { makeWatchReading } from '../gateway/reading-watch.ts';
-import { makeSendQueue } from '../gateway/send-queue.ts';
+import type { WatchReading } from '../gateway/reading-watch.ts';
 import { makeSettle } from '../gateway/settle.ts';
 import type { SocketShare } from '../gateway/socket-share.ts';
 import { makeTakeBody } from '../gateway/take-body.ts';
@@ -39,8 +38,26 @@ import type { Lane } from '../upstream/lane.ts';
 import type { TokenSource } from '../upstream/token.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 
-/** What all pipelines share, whatever settings a reload brings. */
-export interface PipelineParts {
+/** What the pipelines of all APIs share, whatever settings a reload brings. */
+export interface SharedParts {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly observer: PipelineObserver;
+  readonly recorder: CallRecorder;
+  readonly requestMemory: RequestMemory;
+  readonly callLimits: CallLimits;
+  readonly authThrottle: AuthThrottle;
+  readonly peers: Peers;
+  readonly watchReading: WatchReading;
+  /** Names this gateway in Via. */
+  readonly viaId: string;
+  /** The key of the hashes by which caller keys are found. */
+  readonly keyHashKey: Buffer;
+}
+
+/** What the pipelines of one API share. */
+export interface ApiParts {
   readonly upstream: Upstream;
   readonly lane: Lane;
   /** Names credentials. It is made once, because the names must stay the same after a reload. */
@@ -48,46 +65,35 @@ export interface PipelineParts {
   readonly token: TokenSource;
   readonly ledger: Ledger;
   readonly apiClock: ApiClock;
-  readonly clock: Clock;
   readonly atEndOfTurn: EndOfTurn;
-  readonly random: Random;
-  readonly log: Log;
-  readonly observer: PipelineObserver;
-  readonly recorder: CallRecorder;
-  readonly requestMemory: RequestMemory;
-  readonly callLimits: CallLimits;
   readonly socketShare: SocketShare;
-  readonly authThrottle: AuthThrottle;
-  readonly peers: Peers;
 }
 
 /**
- * Returns a function that constructs the pipeline for given settings.
+ * Returns a function that constructs the pipeline of one API for given settings.
  *
  * The steps keep no state between calls, so a reload constructs a new pipeline. A call that is under
  * way finishes in the pipeline in which it started. State that must outlast a reload, such as the
  * names of buckets, is made once, here.
  */
-export function makePipelines(parts: PipelineParts): (config: Config) => Gateway {
-  const { upstream, lane, token, ledger, apiClock, clock, random, log, observer, recorder } = parts;
-  const { credentialHash, atEndOfTurn, requestMemory, socketShare, peers } = parts;
-  const watchReading = makeWatchReading({ clock, sendQueue: makeSendQueue(clock) });
+export function makePipelines(shared: SharedParts, parts: ApiParts): (api: ServedApi) => Pipeline {
+  const { upstream, lane, token, ledger, apiClock } = parts;
+  const { credentialHash, atEndOfTurn, socketShare } = parts;
+  const { clock, random, log, observer, recorder, requestMemory, peers, watchReading } = shared;
   const settled = settlesOwn(ledger);
   const resetUnit = new ResetUnit();
   const loneRefusals = new LoneRefusals();
-  const keyHashKey = randomBytes(32);
-  const ownId = `headgate-${randomBytes(4).toString('hex')}`;
 
-  return (config) => {
+  return ({ name, match, config }) => {
     const hasToken = config.token.kind !== 'none';
-    const { body, links, callerKeys, hosts, listen } = config;
+    const { body, links, callerKeys } = config;
     const isTrusted = makeIsTrustedProxy(config.trustedProxies);
     const forwardedBy = makeForwardedBy(peers, isTrusted);
     const watchUnread = makeWatchUnread({ ...body, memory: requestMemory, watchReading });
-    const apiHost = new URL(config.upstream.origin).hostname;
-    return makeGateway({
+    return makePipeline({
       identify: makeIdentify({
         ...config,
+        api: name,
         hasToken,
         defaultCaller: config.caller,
         takeBody: makeTakeBody({
@@ -95,13 +101,14 @@ export function makePipelines(parts: PipelineParts): (config: Config) => Gateway
           memory: requestMemory,
           socketShare,
         }),
-        callLimits: parts.callLimits,
-        authThrottle: parts.authThrottle,
-        viaId: config.via === 'on' ? ownId : undefined,
+        callLimits: shared.callLimits,
+        authThrottle: shared.authThrottle,
+        viaId: config.via === 'on' ? shared.viaId : undefined,
         readsAnswers: links.rewrite === 'on' && links.jsonLinks.length > 0,
         credentialHash,
-        callerOfKey: callerKeys.length === 0 ? undefined : makeCallerOfKey(callerKeys, keyHashKey),
-        isOurHost: makeIsOurHost([...hosts, listen.host, apiHost]),
+        callerOfKey:
+          callerKeys.length === 0 ? undefined : makeCallerOfKey(callerKeys, shared.keyHashKey),
+        isOurHost: makeIsOurHost(hostNamesOf(config, [{ match, config }])),
         forwardedBy,
         callerAddress: makeCallerAddress(peers, isTrusted),
       }),
@@ -123,7 +130,10 @@ export function makePipelines(parts: PipelineParts): (config: Config) => Gateway
         clock,
         random,
         log,
-        observer,
+        observer: {
+          ...observer,
+          throttled: (className) => observer.throttled(className, name),
+        },
       }),
       respond: makeRespond({
         atEndOfTurn,
@@ -145,6 +155,7 @@ export function makePipelines(parts: PipelineParts): (config: Config) => Gateway
       refuse: makeRefuse({ ...config, log, watchUnread, hasToken }),
       record: makeRecord({
         ...config,
+        api: name,
         recorder,
         ledger,
         clock,
@@ -157,4 +168,16 @@ export function makePipelines(parts: PipelineParts): (config: Config) => Gateway
       shedStatus: config.shedStatus,
     });
   };
+}
+
+/** The host names of the gateway for these APIs, besides those that are always accepted. */
+export function hostNamesOf(
+  { hosts, listen }: Pick<Config, 'hosts' | 'listen'>,
+  apis: readonly Pick<ServedApi, 'match' | 'config'>[],
+): string[] {
+  const names = apis.flatMap(({ match, config }) => [
+    ...match.hosts,
+    new URL(config.upstream.origin).hostname,
+  ]);
+  return [...hosts, ...(isSocketPath(listen) ? [] : [listen.host]), ...names];
 }

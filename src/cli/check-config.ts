@@ -1,4 +1,4 @@
-import type { Config } from '../config/config.ts';
+import { servedApis, type Config } from '../config/config.ts';
 import type { EffectiveSetting } from '../config/effective.ts';
 import { printable } from '../logs/terminal-text.ts';
 import type { Finding } from '../diagnosis/way.ts';
@@ -48,7 +48,19 @@ async function runProbe(config: Config, print: (text: string) => void): Promise<
     const columns = [server.padEnd(5), at.padEnd(24), step.padEnd(8), result.padEnd(6), detail];
     print(`${printable(columns.join('  ').trimEnd())}\n`);
   };
-  const { api, redis } = await probe(config, { api: row('API'), redis: row('Redis') });
-  if (redis === undefined) print('Redis  not set: this gateway shares its budgets with no other\n');
-  return api && redis !== false;
+  let isUsable = true;
+  // The way to Redis is the same for all APIs, so it is tried once.
+  let redis: Config['redis'] | undefined = config.redis;
+  for (const { name = 'API', config: ofApi } of servedApis(config)) {
+    const found = await probe(
+      { upstream: ofApi.upstream, redis },
+      { api: row(name), redis: row('Redis') },
+    );
+    isUsable &&= found.api && found.redis !== false;
+    redis = undefined;
+  }
+  if (config.redis === undefined) {
+    print('Redis  not set: this gateway shares its budgets with no other\n');
+  }
+  return isUsable;
 }

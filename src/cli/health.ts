@@ -1,7 +1,7 @@
 import { get, type IncomingMessage } from 'node:http';
 import { get as getOverTls } from 'node:https';
 import type { Config } from '../config/config.ts';
-import type { ListenAddress } from '../config/values.ts';
+import { isSocketPath, textOfAddress, type ListenAddress } from '../config/values.ts';
 import { printable } from '../logs/terminal-text.ts';
 import { CONFIG_OPTION, withSettings, type Command, type ExitCode } from './command.ts';
 
@@ -28,29 +28,31 @@ async function health(
   stdout: (text: string) => void,
   stderr: (text: string) => void,
 ): Promise<ExitCode> {
-  if (adminListen === 'off' || adminListen.port === 0) {
+  if (adminListen === 'off' || (!isSocketPath(adminListen) && adminListen.port === 0)) {
     const got = adminListen === 'off' ? 'off' : 'port 0';
     stderr(`headgate: HEADGATE_ADMIN_LISTEN: expected an address with a port, got ${got}\n`);
     return 1;
   }
   let firstFailure = '';
-  for (const host of hostsToTry(adminListen)) {
-    const result = await request(adminTls !== undefined, host, adminListen.port, path);
+  for (const address of addressesToTry(adminListen)) {
+    const result = await request(adminTls !== undefined, address, path);
     if (result.kind === 'answered') {
       const { status, body } = result;
       (status === 200 ? stdout : stderr)(`${status} ${printable(body)}\n`);
       return status === 200 ? 0 : 1;
     }
-    firstFailure ||= `${host}:${adminListen.port}${path}: ${result.reason}`;
+    firstFailure ||= `${textOfAddress(address)}${path}: ${result.reason}`;
   }
   stderr(`headgate: no answer from ${firstFailure}\n`);
   return 1;
 }
 
 /** For a listener on all addresses, the loopback addresses, because one family may be absent. */
-function hostsToTry({ host }: ListenAddress): string[] {
-  if (host === '::') return ['127.0.0.1', '::1'];
-  return [host === '0.0.0.0' ? '127.0.0.1' : host];
+function addressesToTry(address: ListenAddress): ListenAddress[] {
+  if (isSocketPath(address)) return [address];
+  const { host, port } = address;
+  const hosts = host === '::' ? ['127.0.0.1', '::1'] : [host === '0.0.0.0' ? '127.0.0.1' : host];
+  return hosts.map((each) => ({ host: each, port }));
 }
 
 type RequestResult =
@@ -65,9 +67,10 @@ const MAX_BODY = 4096;
  * no secret, it stays on this host, and certificates are rarely issued for loopback addresses. A
  * probe must not fail, and restart the gateway, because of another certificate than expected.
  */
-function request(tls: boolean, host: string, port: number, path: string): Promise<RequestResult> {
+function request(tls: boolean, address: ListenAddress, path: string): Promise<RequestResult> {
   return new Promise((resolve) => {
-    const options = { host, port, path, agent: false, signal: AbortSignal.timeout(TIMEOUT_MS) };
+    const where = isSocketPath(address) ? { socketPath: address.path } : address;
+    const options = { ...where, path, agent: false, signal: AbortSignal.timeout(TIMEOUT_MS) };
     const sent = tls
       ? getOverTls({ ...options, rejectUnauthorized: false }, onAnswer)
       : get(options, onAnswer);

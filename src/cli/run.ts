@@ -2,6 +2,7 @@ import { checkConfigCommand } from './check-config.ts';
 import type { Command, CommandContext, ExitCode } from './command.ts';
 import { makeCompletionCommand } from './completion.ts';
 import { readCommandLine } from './command-line.ts';
+import { envCommand } from './env.ts';
 import { healthCommand } from './health.ts';
 import { commandHelp, helpText } from './help.ts';
 import { logsCommand } from './logs.ts';
@@ -13,6 +14,7 @@ export const COMMANDS: readonly Command[] = [
   serveCommand,
   checkConfigCommand,
   healthCommand,
+  envCommand,
   logsCommand,
   makeCompletionCommand(() => COMMANDS),
 ];

@@ -1,5 +1,6 @@
 import { hostname } from 'node:os';
 import type { Config, Settings } from '../config/config.ts';
+import { isSocketPath, type ListenAddress } from '../config/values.ts';
 import { printable, printableJson } from '../logs/terminal-text.ts';
 import { systemRandom, systemClock } from '../util/system-clock.ts';
 import { makeLogOutput } from '../telemetry/log-output.ts';
@@ -154,16 +155,24 @@ function describeListenFailure(
   { adminListen }: Pick<Config, 'adminListen'>,
 ): string | undefined {
   if (!(error instanceof Error)) return undefined;
-  const { code, address, hostname, port }: NodeJS.ErrnoException & FailedAddress = error;
+  const failed: NodeJS.ErrnoException & FailedAddress = error;
+  const { code, address, hostname } = failed;
+  // Node states -1 for a Unix socket.
+  const port = failed.port === -1 ? undefined : failed.port;
   const failure = LISTEN_FAILURES.get(code ?? '');
   const host = address ?? hostname;
   if (failure === undefined || host === undefined) return undefined;
   // The error for a name that does not resolve has no port.
-  const isAdmin =
-    adminListen !== 'off' &&
-    host === adminListen.host &&
-    (port ?? adminListen.port) === adminListen.port;
-  const setting = isAdmin ? 'HEADGATE_ADMIN_LISTEN' : 'HEADGATE_LISTEN';
+  const setting =
+    adminListen !== 'off' && isAt(adminListen, host, port)
+      ? 'HEADGATE_ADMIN_LISTEN'
+      : 'HEADGATE_LISTEN';
   const got = port === undefined ? host : `${host.includes(':') ? `[${host}]` : host}:${port}`;
   return `${setting}: expected ${failure.expected}, got ${got}, which ${failure.fault} (${code})`;
+}
+
+/** Whether a listener has the address of an error: a host, perhaps with a port, or a socket's path. */
+function isAt(listen: ListenAddress, host: string, port: number | undefined): boolean {
+  if (isSocketPath(listen)) return host === listen.path;
+  return host === listen.host && (port ?? listen.port) === listen.port;
 }

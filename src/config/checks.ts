@@ -1,74 +1,106 @@
 import { isLoopback } from '../http/origin-check.ts';
 import type { CallerKey } from './caller-keys.ts';
-import type { Setting } from './settings.ts';
-import type { ListenAddress, UpstreamAddress } from './values.ts';
+import {
+  isSocketPath,
+  sameAddress,
+  textOfAddress,
+  type Kind,
+  type ListenAddress,
+  type UpstreamAddress,
+} from './values.ts';
 
 /** Problems of settings that are each valid alone, but not together. One line per problem. */
 
+/** What the checks know of an API. */
+interface ApiSlice {
+  readonly upstream: UpstreamAddress;
+  readonly token: { readonly kind: 'none' | 'value' | 'file' };
+}
+
+interface NamedApiSlice extends ApiSlice {
+  readonly name: string;
+}
+
+export interface AddressSlice extends ApiSlice {
+  readonly listen: ListenAddress;
+  readonly adminListen: ListenAddress | 'off';
+  readonly apis: readonly NamedApiSlice[];
+}
+
 /** Finds two listeners with the same address, and an API address that is Headgate's own listener. */
-export function addressProblems(
-  listen: ListenAddress,
-  adminListen: ListenAddress | 'off',
-  upstream: UpstreamAddress | undefined,
-): string[] {
+export function addressProblems({ listen, adminListen, upstream, apis }: AddressSlice): string[] {
   const problems: string[] = [];
-  if (
-    adminListen !== 'off' &&
-    listen.port !== 0 &&
-    listen.port === adminListen.port &&
-    listen.host === adminListen.host
-  ) {
+  if (adminListen !== 'off' && sameAddress(listen, adminListen)) {
     problems.push(
-      `HEADGATE_ADMIN_LISTEN: expected another address than HEADGATE_LISTEN, got the same, ${listen.host}:${listen.port}`,
+      `HEADGATE_ADMIN_LISTEN: expected another address than HEADGATE_LISTEN, got the same, ${textOfAddress(listen)}`,
     );
   }
-  const host = listen.host.includes(':') ? `[${listen.host}]` : listen.host;
-  if (upstream?.origin === `http://${host}:${listen.port}`) {
+  const ownOrigin = `http://${textOfAddress(listen)}`;
+  const upstreams = [
+    { place: 'HEADGATE_UPSTREAM_URL', origin: upstream.origin },
+    ...apis.map((api) => ({ place: `apis.${api.name}.upstreamUrl`, ...api.upstream })),
+  ];
+  for (const { place, origin } of upstreams) {
+    if (origin !== ownOrigin) continue;
     problems.push(
-      `HEADGATE_UPSTREAM_URL: expected the address of the API, got that of HEADGATE_LISTEN, ${upstream.origin}`,
+      `${place}: expected the address of the API, got that of HEADGATE_LISTEN, ${origin}`,
     );
   }
   return problems;
 }
 
 /**
- * Finds a token that is set twice, by `variable` and by its file, and a token file that is unusable.
- * Never shows the token.
+ * Finds a token that is set twice, by itself and by its file, and a token file that is unusable.
+ * `places` name the two settings in problems. Never shows the token.
  */
 export function tokenProblems(
-  { variable, kind }: Pick<Setting<string>, 'variable' | 'kind'>,
+  places: { readonly own: string; readonly file: string },
+  kind: Kind<string>,
   value: string | undefined,
   path: string | undefined,
   readFile: (path: string) => string,
 ): string[] {
   if (path === undefined) return [];
-  if (value !== undefined) return [`${variable}_FILE: expected it without ${variable}, got both`];
+  if (value !== undefined) return [`${places.file}: expected it without ${places.own}, got both`];
   try {
     const content = readFile(path).trim();
     if (kind.parse(content) !== undefined) return [];
     return [
-      `${variable}_FILE: expected a file with a token of ${kind.expected}, got ${content.length} characters that are not`,
+      `${places.file}: expected a file with a token of ${kind.expected}, got ${content.length} characters that are not`,
     ];
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    return [`${variable}_FILE: expected a readable file, got: ${reason}`];
+    return [`${places.file}: expected a readable file, got: ${reason}`];
   }
 }
 
-export interface SafetySlice {
-  readonly token: { readonly kind: 'none' | 'value' | 'file' };
-  readonly listen: ListenAddress;
+export interface SafetySlice extends Pick<AddressSlice, 'token' | 'upstream' | 'listen' | 'apis'> {
   readonly callerKeys: readonly CallerKey[];
   readonly open: boolean;
 }
 
-/** Finds settings that would let unknown callers spend the budget of the token. */
-export function safetyProblems({ token, listen, callerKeys, open }: SafetySlice): string[] {
-  if (token.kind === 'none' || open || callerKeys.length > 0 || isLoopback(listen.host)) return [];
-  const variable = token.kind === 'file' ? 'HEADGATE_TOKEN_FILE' : 'HEADGATE_TOKEN';
-  return [
-    `${variable}: expected HEADGATE_CALLER_KEYS or HEADGATE_OPEN=true as well, because other machines can connect to HEADGATE_LISTEN ${listen.host}:${listen.port} and would spend the token's budget; got neither`,
+/** Finds settings that would let unknown callers spend the budget of a token. */
+export function safetyProblems({ token, listen, apis, callerKeys, open }: SafetySlice): string[] {
+  if (open || callerKeys.length > 0 || isLocal(listen)) return [];
+  const tokens = [
+    { token, places: { value: 'HEADGATE_TOKEN', file: 'HEADGATE_TOKEN_FILE' } },
+    ...apis.map((api) => ({
+      token: api.token,
+      places: { value: `apis.${api.name}.token`, file: `apis.${api.name}.tokenFile` },
+    })),
   ];
+  return tokens.flatMap(({ token: { kind }, places }) =>
+    kind === 'none'
+      ? []
+      : [
+          `${places[kind]}: expected HEADGATE_CALLER_KEYS or HEADGATE_OPEN=true as well, because other machines can connect to HEADGATE_LISTEN ${textOfAddress(listen)} and would spend the token's budget; got neither`,
+        ],
+  );
+}
+
+/** Whether only this machine can reach a listener. */
+export function isLocal(listen: ListenAddress): boolean {
+  return isSocketPath(listen) || isLoopback(listen.host);
 }
 
 export interface CredentialsSlice {

@@ -1,77 +1,52 @@
-import type { VersionRequest } from '../http/accept.ts';
-import type { TokenField } from '../http/credential-fields.ts';
-import type { CallerRule } from '../queue/caller-rules.ts';
 import type { Network } from '../http/caller-origin.ts';
-import type { ClassRule } from '../http/classify.ts';
-import { nonePreset } from '../presets/preset.ts';
+import { nonePreset, type Preset } from '../presets/preset.ts';
 import { PRESETS } from '../presets/presets.ts';
-import { direct, proxyFor, type ProxyAddress } from '../http/proxy.ts';
 import type { LogFormat } from '../util/log-format.ts';
 import type { LogLevel } from '../util/log-level.ts';
-import { readCallerKeysFile, type CallerKey } from './caller-keys.ts';
-import { addressProblems, credentialProblems, safetyProblems, tokenProblems } from './checks.ts';
 import {
-  effectiveLists,
-  sayPerClass,
-  type EffectiveSetting,
-  type SettingSource,
-} from './effective.ts';
-import { openConfigFile, type ConfigFile } from './file.ts';
-import { readCa, tlsPaths } from './pem-files.ts';
+  readApiConfig,
+  readToken,
+  type ApiConfig,
+  type NamedApiConfig,
+  type ReadContext,
+  type TokenConfig,
+} from './api-config.ts';
+import { EVERY_REQUEST, type ApiMatch } from './api-settings.ts';
+import { readCallerKeysFile, type CallerKey } from './caller-keys.ts';
+import { addressProblems, credentialProblems, safetyProblems } from './checks.ts';
+import { effectiveLists, sayPerClass, type EffectiveSetting } from './effective.ts';
+import { openConfigFile, type FileEntries } from './file.ts';
+import { tlsPaths } from './pem-files.ts';
 import { redisConfig, readSecret, type RedisConfig } from './redis.ts';
+import {
+  makeSettingReader,
+  presentValue,
+  type SettingReader,
+  type SettingScope,
+} from './setting-reader.ts';
 import { SETTINGS, type Setting } from './settings.ts';
 import { unknownVariables } from './unknown-variables.ts';
-import type { ConfiguredLimit } from '../budget/bucket.ts';
-import type { RateHeaderRule } from '../rate-headers/declared-headers.ts';
-import type { ListenAddress, UpstreamAddress } from './values.ts';
+import type { ListenAddress } from './values.ts';
 
-/** All settings, parsed and frozen. A step of the pipeline receives the slice that it uses. */
-export interface Config {
-  readonly preset: string;
+/**
+ * All settings, parsed and frozen. A step of the pipeline receives the slice that it uses. The
+ * settings of an API are those of the single one, or the defaults of several.
+ */
+export interface Config extends ApiConfig {
+  /** Several APIs; empty: there is one, which has no name. */
+  readonly apis: readonly NamedApiConfig[];
   /** Whether requests wait and are shed, or are only observed. */
   readonly mode: 'enforce' | 'observe';
-  readonly upstream: UpstreamAddress & {
-    readonly timeoutMs: number;
-    readonly connections: number;
-    readonly socketLimits: { readonly maxAgeMs: number; readonly maxRequests: number };
-    readonly address: { readonly host: string; readonly port: number | undefined } | undefined;
-    readonly proxy: ProxyAddress | undefined;
-    readonly ca: string | undefined;
-  };
   readonly listen: ListenAddress;
   readonly keepAliveTimeoutMs: number;
   readonly tls: { readonly cert: string; readonly key: string } | undefined;
-  /** Lower-case names of request fields that pass although they are usually dropped. */
-  readonly allowHeaders: readonly string[];
-  /** The statuses besides 429 with which the API may throttle. */
-  readonly throttleStatuses: readonly number[];
-  readonly via: 'on' | 'off';
-  readonly links:
-    | { readonly rewrite: 'off' }
-    | { readonly rewrite: 'on'; readonly jsonLinks: readonly string[] };
   readonly adminListen: ListenAddress | 'off';
   readonly adminTls: { readonly cert: string; readonly key: string } | undefined;
-  readonly apiVersion: VersionRequest | 'off';
-  readonly token: TokenConfig;
-  readonly tokenField: TokenField;
-  /** Lower-case names of the fields besides Authorization that hold a credential. */
-  readonly credentialFields: readonly string[];
-  /** Whether cookies pass also where the configured token is added. */
-  readonly cookies: 'off' | 'on';
-  readonly budgetPer: 'credential' | 'upstream';
-  readonly limit: ConfiguredLimit | undefined;
-  readonly maxWaitMs: number;
-  readonly maxQueue: number;
   /** The most connections of callers, in all and from one address; `undefined`: by the host. */
   readonly maxConnections: number | undefined;
   readonly maxConnectionsPerAddress: number | undefined;
-  readonly maxBuckets: number;
-  /** `undefined`: the ledger derives it from {@link maxBuckets}. */
-  readonly maxBucketsPerOwner: number | undefined;
   /** The most calls that have not ended. */
   readonly maxCalls: number;
-  readonly shedStatus: 503 | 429;
-  readonly retries: number;
   readonly body: {
     readonly keepBytes: number;
     readonly mostBytes: number;
@@ -79,7 +54,6 @@ export interface Config {
     readonly idleTimeoutMs: number;
     readonly leastRate: number;
   };
-  readonly lane: { readonly concurrency: number; readonly intervalMs: number };
   readonly caller: string | undefined;
   /** The callers that are served; empty: every caller. */
   readonly callerKeys: readonly CallerKey[];
@@ -98,21 +72,25 @@ export interface Config {
   readonly drainTimeoutMs: number;
   readonly logLevel: LogLevel;
   readonly logFormat: LogFormat;
-  readonly classes: readonly ClassRule[];
-  readonly pathMasks: readonly string[];
-  readonly queryMasks: readonly string[];
-  readonly callers: readonly CallerRule[];
-  /** What is declared of the API's rate headers; of two rules for a header, the first applies. */
-  readonly rateHeaders: readonly RateHeaderRule[];
-  /** Names of credentials for people, by the hash that bucket ids have. */
-  readonly credentials: readonly { readonly hash: string; readonly name: string }[];
 }
 
-/** A token, or the file that contains it and is read again when it changes. */
-export type TokenConfig =
-  | { readonly kind: 'none' }
-  | { readonly kind: 'value'; readonly value: string }
-  | { readonly kind: 'file'; readonly path: string };
+/** One API that the gateway serves, with all settings that apply to it. */
+export interface ServedApi {
+  /** `undefined` for a single API, which needs no name. */
+  readonly name: string | undefined;
+  readonly match: ApiMatch;
+  readonly config: Config;
+}
+
+/** The APIs that the gateway serves: at least one. */
+export function servedApis(config: Config): readonly ServedApi[] {
+  if (config.apis.length === 0) return [{ name: undefined, match: EVERY_REQUEST, config }];
+  return config.apis.map(({ name, match, ...own }) => ({
+    name,
+    match,
+    config: { ...config, ...own },
+  }));
+}
 
 /** Settings as they were loaded, at the start or by a reload. */
 export interface Settings {
@@ -135,9 +113,6 @@ export interface LoadOptions {
   readonly readFile: (path: string) => string;
 }
 
-/** For an API whose preset names no version, if one is configured. */
-const DEFAULT_VERSION = { kind: 'accept', version: '', mediaType: 'application/json' } as const;
-
 /**
  * Loads the settings. The environment takes precedence over the file, the file over the preset, and
  * the preset over the defaults. Reports all problems at once.
@@ -148,39 +123,12 @@ export function loadConfig({ env, configPath, readFile }: LoadOptions): LoadResu
   const problems = [...unknownVariables(env), ...(file?.problems ?? [])];
   const effective: EffectiveSetting[] = [];
   const texts = new Map<string, string | undefined>();
-
-  /** The setting's value; `undefined` when it has none, or when its text is not valid. */
-  function optional<T>(setting: Setting<T>, fromPreset?: string): T | undefined {
-    const found = find(setting, env, file, fromPreset);
-    const { variable, kind, secret } = setting;
-    const display = secret === true && found.text !== undefined ? '(secret)' : (found.text ?? '');
-    texts.set(variable, found.text);
-    effective.push({ variable, value: display, source: found.source });
-    if (found.text === undefined) return undefined;
-    const value = kind.parse(found.text);
-    if (value === undefined) {
-      const got =
-        secret === true ? `a value of ${found.text.length} characters` : quoted(found.text);
-      const problem = kind.problem?.(found.text) ?? `expected ${kind.expected}, got ${got}`;
-      problems.push(`${found.place}: ${problem}`);
-    }
-    return value;
-  }
-
-  /** For a setting with a default. After a problem it returns the default, to find all problems. */
-  function required<T>(setting: Setting<T>, fromPreset?: string): T {
-    const value = optional(setting, fromPreset) ?? setting.kind.parse(setting.fallback ?? '');
-    if (value === undefined) throw new Error(`the default of ${setting.variable} is not valid`);
-    return value;
-  }
-
-  function tokenFrom(setting: Setting<string>, fileSetting: Setting<string>): TokenConfig {
-    const value = optional(setting);
-    const path = optional(fileSetting);
-    problems.push(...tokenProblems(setting, value, path, readFile));
-    if (value !== undefined) return { kind: 'value', value };
-    return path === undefined ? { kind: 'none' } : { kind: 'file', path };
-  }
+  const entries = file?.apis ?? [];
+  const context: ReadContext = { env, readFile, problems };
+  const readerFor = (scope: SettingScope): SettingReader =>
+    makeSettingReader({ env, file, scope, problems, effective, texts });
+  const reader = readerFor({ kind: entries.length === 0 ? 'single' : 'common' });
+  const { optional, required } = reader;
 
   function tls(
     prefix: 'HEADGATE_TLS' | 'HEADGATE_ADMIN_TLS',
@@ -190,24 +138,15 @@ export function loadConfig({ env, configPath, readFile }: LoadOptions): LoadResu
     return tlsPaths(prefix, optional(cert), optional(key), readFile, problems);
   }
 
-  const preset = required(SETTINGS.preset);
-  const known = PRESETS.get(preset) ?? nonePreset;
-  const upstream = optional(SETTINGS.upstreamUrl, known.upstreamUrl);
-  if (upstream === undefined && effective.at(-1)?.source === 'nobody') {
-    problems.push(
-      `HEADGATE_UPSTREAM_URL: expected ${SETTINGS.upstreamUrl.kind.expected}, got nothing, and the preset ${preset} has no default`,
-    );
-  }
-  const version = optional(SETTINGS.apiVersion, known.apiVersion?.version) ?? 'off';
-  const tokenField = required(SETTINGS.tokenHeader, known.tokenHeader);
+  const lists = file?.lists ?? {};
+  const common = readApiConfig(reader, [lists], context, entries.length === 0);
+  const apis = entries.map((entry): NamedApiConfig => {
+    const own = readerFor({ kind: 'api', entry });
+    const { name, match } = entry;
+    return Object.assign(readApiConfig(own, [entry.lists, lists], context), { name, match });
+  });
   const listen = required(SETTINGS.listen);
-  const throttleStatuses = required(SETTINGS.throttleStatuses);
   const adminListen = required(SETTINGS.adminListen);
-  problems.push(...addressProblems(listen, adminListen, upstream));
-  const proxy = upstream === undefined ? direct : proxyFor(env, upstream.origin);
-  if (proxy.kind === 'bad') problems.push(proxy.problem);
-  const token = tokenFrom(SETTINGS.token, SETTINGS.tokenFile);
-  const adminToken = tokenFrom(SETTINGS.adminToken, SETTINGS.adminTokenFile);
   const keysText = optional(SETTINGS.callerKeys);
   const keysPath = optional(SETTINGS.callerKeysFile);
   const keysInFile = keysPath === undefined ? undefined : readCallerKeysFile(keysPath, readFile);
@@ -217,50 +156,17 @@ export function loadConfig({ env, configPath, readFile }: LoadOptions): LoadResu
   }
 
   const config: Config = {
-    preset,
+    ...common,
+    apis,
     mode: required(SETTINGS.mode),
-    upstream: {
-      ...(upstream ?? { origin: '', basePath: '' }),
-      timeoutMs: required(SETTINGS.upstreamTimeout),
-      connections: required(SETTINGS.upstreamConnections),
-      socketLimits: {
-        maxAgeMs: required(SETTINGS.upstreamSocketAge),
-        maxRequests: required(SETTINGS.upstreamSocketRequests),
-      },
-      address: optional(SETTINGS.upstreamAddress),
-      proxy: proxy.kind === 'proxy' ? proxy.proxy : undefined,
-      ca: readCa(optional(SETTINGS.upstreamCa), readFile, problems),
-    },
     listen,
     keepAliveTimeoutMs: required(SETTINGS.keepAliveTimeout),
     tls: tls('HEADGATE_TLS', SETTINGS.tlsCert, SETTINGS.tlsKey),
-    allowHeaders: optional(SETTINGS.allowHeaders) ?? [],
-    throttleStatuses: throttleStatuses === 'off' ? [] : throttleStatuses,
-    via: required(SETTINGS.via),
-    links:
-      required(SETTINGS.rewriteLinks) === 'off'
-        ? { rewrite: 'off' }
-        : { rewrite: 'on', jsonLinks: known.jsonLinks },
     adminListen,
     adminTls: tls('HEADGATE_ADMIN_TLS', SETTINGS.adminTlsCert, SETTINGS.adminTlsKey),
-    apiVersion: version === 'off' ? 'off' : { ...(known.apiVersion ?? DEFAULT_VERSION), version },
-    token,
-    tokenField,
-    credentialFields: [...known.credentialFields, tokenField.name.toLowerCase()].filter(
-      (name) => name !== 'authorization',
-    ),
-    cookies: required(SETTINGS.cookies),
-    budgetPer: required(SETTINGS.budgetPer),
-    limit: optional(SETTINGS.limit),
-    maxWaitMs: required(SETTINGS.maxWait),
-    maxQueue: required(SETTINGS.maxQueue),
     maxConnections: optional(SETTINGS.maxConnections),
     maxConnectionsPerAddress: optional(SETTINGS.maxConnectionsPerAddress),
-    maxBuckets: required(SETTINGS.maxBuckets),
-    maxBucketsPerOwner: optional(SETTINGS.maxBucketsPerOwner),
     maxCalls: required(SETTINGS.maxCalls),
-    shedStatus: required(SETTINGS.shedStatus),
-    retries: required(SETTINGS.retries),
     body: {
       keepBytes: required(SETTINGS.bodyLimit),
       mostBytes: required(SETTINGS.bodyMax),
@@ -268,16 +174,12 @@ export function loadConfig({ env, configPath, readFile }: LoadOptions): LoadResu
       idleTimeoutMs: required(SETTINGS.bodyIdleTimeout),
       leastRate: required(SETTINGS.bodyMinRate),
     },
-    lane: {
-      concurrency: required(SETTINGS.laneConcurrency),
-      intervalMs: required(SETTINGS.laneInterval),
-    },
     caller: optional(SETTINGS.caller),
     callerKeys: keysText ?? keysInFile?.keys ?? [],
     open: required(SETTINGS.open),
     hosts: optional(SETTINGS.hosts) ?? [],
     trustedProxies: optional(SETTINGS.trustedProxies) ?? [],
-    adminToken,
+    adminToken: readToken(reader, SETTINGS.adminToken, SETTINGS.adminTokenFile, context),
     redis: redisConfig(
       {
         address: optional(SETTINGS.redisUrl),
@@ -302,14 +204,13 @@ export function loadConfig({ env, configPath, readFile }: LoadOptions): LoadResu
     drainTimeoutMs: required(SETTINGS.drainTimeout),
     logLevel: required(SETTINGS.logLevel),
     logFormat: required(SETTINGS.logFormat),
-    classes: file?.lists.classes ?? known.classes,
-    pathMasks: [...known.pathMasks, ...(file?.lists.pathMasks ?? [])],
-    queryMasks: [...known.queryMasks, ...(file?.lists.queryMasks ?? [])],
-    callers: [...(file?.lists.callers ?? []), ...known.callers],
-    rateHeaders: [...(file?.lists.rateHeaders ?? []), ...known.rateHeaders],
-    credentials: file?.lists.credentials ?? [],
   };
-  effective.push(...effectiveLists(config, file?.lists ?? {}, { ...known, credentials: [] }));
+  effective.push(...effectiveLists(config, lists, presetOf(config)));
+  for (const api of apis) {
+    const { lists: own = {} } = entries.find(({ name }) => name === api.name) ?? {};
+    effective.push(...effectiveListsOf(api, { ...lists, ...own }));
+  }
+  problems.push(...addressProblems(config));
   // Keys that could not be read are one problem already. They would also count as missing keys.
   if (problems.length === 0) {
     problems.push(...safetyProblems(config), ...credentialProblems(config));
@@ -319,47 +220,36 @@ export function loadConfig({ env, configPath, readFile }: LoadOptions): LoadResu
     : {
         kind: 'ok',
         config: deepFreeze(config),
-        effective: effective.map((setting) => sayPerClass(setting, config.classes)),
-        texts,
+        effective: effective
+          .map((setting) => sayPerClass(setting, config.classes))
+          .toSorted((one, other) => inOrder(one.variable, other.variable)),
+        texts: new Map([...texts].toSorted(([one], [other]) => inOrder(one, other))),
       };
 }
 
-/** The text of a setting, and where it was found. */
-interface FoundText {
-  readonly text: string | undefined;
-  readonly source: SettingSource;
-  /** How a problem names the setting: its variable, or its line in the file. */
-  readonly place: string;
+/** What the preset of an API knows; it names no credentials. */
+function presetOf({ preset }: ApiConfig): Preset & Pick<ApiConfig, 'credentials'> {
+  return { ...(PRESETS.get(preset) ?? nonePreset), credentials: [] };
 }
 
-function find(
-  { variable, fallback }: Setting<unknown>,
-  env: LoadOptions['env'],
-  file: ConfigFile | undefined,
-  fromPreset: string | undefined,
-): FoundText {
-  const inEnvironment = presentValue(env[variable]);
-  if (inEnvironment !== undefined) {
-    return { text: inEnvironment, source: 'environment', place: variable };
-  }
-  const inFile = file?.settings.get(variable);
-  if (inFile !== undefined) return { text: inFile.text, source: 'file', place: inFile.place };
-  if (fromPreset !== undefined) return { text: fromPreset, source: 'preset', place: variable };
-  return { text: fallback, source: fallback === undefined ? 'nobody' : 'default', place: variable };
+/** The lists of one of several APIs that are not empty. */
+function effectiveListsOf(api: NamedApiConfig, inFile: FileEntries['lists']): EffectiveSetting[] {
+  return effectiveLists(api, inFile, presetOf(api))
+    .filter(({ source }) => source !== 'nobody')
+    .map(({ variable, value, source }) => ({
+      variable: `apis.${api.name}.${variable}`,
+      value,
+      source,
+    }));
 }
 
-/** An empty variable counts as unset, because compose files and shells cannot leave one out. */
-function presentValue(value: string | undefined): string | undefined {
-  return value === '' ? undefined : value;
-}
+const ORDER: ReadonlyMap<string, number> = new Map(
+  Object.values(SETTINGS).map(({ variable }, at) => [variable, at]),
+);
 
-/** Characters of a wrong value that a problem shows. */
-const MAX_SHOWN = 200;
-
-/** A value as a problem shows it: on one line, without the credentials that a URL may contain. */
-function quoted(text: string): string {
-  const shown = text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}…` : text;
-  return JSON.stringify(shown.replaceAll(/\/\/[^/?#]*@/g, '//(secret)@'));
+/** In the order of the table of settings; those of single APIs behind them, as they were read. */
+function inOrder(one: string, other: string): number {
+  return (ORDER.get(one) ?? ORDER.size) - (ORDER.get(other) ?? ORDER.size);
 }
 
 function deepFreeze<T extends object>(value: T): T {

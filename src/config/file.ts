@@ -1,20 +1,78 @@
 import { inspect } from 'node:util';
-import { isMap, isNode, isScalar, isSeq, LineCounter, parseDocument, type Document } from 'yaml';
+import {
+  isMap,
+  isNode,
+  isScalar,
+  isSeq,
+  LineCounter,
+  parseDocument,
+  type Document,
+  type YAMLMap,
+} from 'yaml';
 import type { z } from 'zod';
+import {
+  API_NAME,
+  API_NAME_EXPECTED,
+  apiMatch,
+  EVERY_REQUEST,
+  isOfApi,
+  MAX_APIS,
+  overlapOf,
+  type ApiMatch,
+} from './api-settings.ts';
 import { LISTS, type ListKey } from './lists.ts';
 import { nearestWord } from './nearest-word.ts';
 import { fileKey, SETTINGS, type Setting } from './settings.ts';
 
-/** A configuration file's contents: the lists are parsed, the settings are still texts. */
-export interface ConfigFile {
+/** Settings and lists of a file, or of one API in it: the lists are parsed, the settings are texts. */
+export interface FileEntries {
   /** By variable: the text of a setting, and its place, such as `headgate.yaml:12: maxWait`. */
   readonly settings: ReadonlyMap<string, { readonly text: string; readonly place: string }>;
   readonly lists: { readonly [Key in ListKey]?: z.output<(typeof LISTS)[Key]> };
+}
+
+/** One of several APIs. */
+export interface ApiEntry extends FileEntries {
+  readonly name: string;
+  readonly match: ApiMatch;
+  /** How problems name it: `headgate.yaml:3: apis.github`. */
+  readonly place: string;
+}
+
+/** A configuration file's contents. */
+export interface ConfigFile extends FileEntries {
+  /** Empty: the settings describe a single API, which has no name. */
+  readonly apis: readonly ApiEntry[];
   readonly problems: readonly string[];
+}
+
+/** A file that is still read. */
+interface Reading {
+  readonly document: Document;
+  readonly problems: string[];
+  readonly placeOf: (offset: number | undefined) => string;
+}
+
+interface MutableEntries {
+  readonly settings: Map<string, { text: string; place: string }>;
+  readonly lists: Record<string, unknown>;
+}
+
+/** What a map of settings may hold besides the lists, and how problems name its keys. */
+interface Scope {
+  readonly settings: ReadonlyMap<string, Setting<unknown>>;
+  /** Further keys; returns whether `key` is one of them. */
+  readonly other: (key: string, value: unknown, place: string) => boolean;
+  readonly otherKeys: readonly string[];
+  /** Stands before each key in problems: `apis.github.`. */
+  readonly prefix: string;
 }
 
 const SETTING_BY_KEY: ReadonlyMap<string, Setting<unknown>> = new Map(
   Object.values(SETTINGS).map((setting) => [fileKey(setting.variable), setting]),
+);
+const API_SETTING_BY_KEY: typeof SETTING_BY_KEY = new Map(
+  [...SETTING_BY_KEY].filter(([, setting]) => isOfApi(setting)),
 );
 
 /** A larger file is rejected; this also bounds what YAML aliases can expand to. */
@@ -32,6 +90,7 @@ export function openConfigFile(path: string, readFile: (path: string) => string)
     return {
       settings: new Map(),
       lists: {},
+      apis: [],
       problems: [`${path}: expected a readable file, got: ${reason}`],
     };
   }
@@ -39,10 +98,10 @@ export function openConfigFile(path: string, readFile: (path: string) => string)
 
 /** Reads a YAML configuration. `name` stands for the file in the problems. */
 function readConfigFile(name: string, text: string): ConfigFile {
-  const settings = new Map<string, { text: string; place: string }>();
-  const lists: Record<string, unknown> = {};
   const problems: string[] = [];
-  const result = { settings, lists, problems };
+  const apis: ApiEntry[] = [];
+  const entries: MutableEntries = { settings: new Map(), lists: {} };
+  const result = { ...entries, apis, problems };
   if (text.length > MAX_CHARACTERS) {
     problems.push(`${name}: expected at most 1 MiB of YAML`);
     return result;
@@ -59,7 +118,22 @@ function readConfigFile(name: string, text: string): ConfigFile {
     problems.push(`${name}: expected settings, one per line, such as "maxWait: 2m"`);
     return result;
   }
-  for (const { key, value } of document.contents.items) {
+  const reading: Reading = { document, problems, placeOf };
+  readEntries(reading, document.contents, entries, {
+    settings: SETTING_BY_KEY,
+    other(key, value, place) {
+      if (key === 'apis') apis.push(...readApis(reading, value, place));
+      return key === 'apis';
+    },
+    otherKeys: ['apis'],
+    prefix: '',
+  });
+  return result;
+}
+
+function readEntries(reading: Reading, map: YAMLMap, into: MutableEntries, scope: Scope): void {
+  const { problems, placeOf } = reading;
+  for (const { key, value } of map.items) {
     if (!isScalar(key)) {
       const place = placeOf(isNode(key) ? key.range?.[0] : undefined);
       problems.push(`${place}: expected the name of a setting, got a list or a map`);
@@ -67,63 +141,136 @@ function readConfigFile(name: string, text: string): ConfigFile {
     }
     const keyName = String(key.value);
     const place = placeOf(key.range?.[0]);
-    const setting = SETTING_BY_KEY.get(keyName);
+    const setting = scope.settings.get(keyName);
     if (isListKey(keyName)) {
-      problems.push(...readList(document, keyName, placeOf, lists));
+      const schema: z.ZodType = LISTS[keyName];
+      const list = readChecked(reading, schema, value, place, scope.prefix + keyName);
+      if (list !== undefined) into.lists[keyName] = list;
+    } else if (scope.other(keyName, value, place)) {
+      // It is read.
     } else if (setting === undefined) {
-      const spelling = keyName.startsWith('HEADGATE_') ? fileKey(keyName) : keyName;
-      const suggestion = nearestWord(spelling, [...SETTING_BY_KEY.keys(), ...Object.keys(LISTS)]);
-      const hint = suggestion === undefined ? '' : `; did you mean ${suggestion}?`;
-      const shown = /^[\w.-]{1,64}$/.test(keyName)
-        ? keyName
-        : JSON.stringify(keyName.slice(0, MAX_SHOWN));
-      problems.push(`${place}: ${shown}: expected a known setting, got an unknown one${hint}`);
+      problems.push(`${place}: ${scope.prefix}${unknownKey(keyName, scope)}`);
     } else if (!isScalar(value) || value.value === null) {
       const got = value === null || isScalar(value) ? 'nothing' : 'a list or a map';
-      problems.push(`${place}: ${keyName}: expected ${setting.kind.expected}, got ${got}`);
+      problems.push(
+        `${place}: ${scope.prefix}${keyName}: expected ${setting.kind.expected}, got ${got}`,
+      );
     } else {
       // The text in the file, not the parsed value: a token of digits is a text, and 1.10 is not 1.1.
       const text = value.source ?? JSON.stringify(value.value);
-      settings.set(setting.variable, { text, place: `${place}: ${keyName}` });
+      into.settings.set(setting.variable, { text, place: `${place}: ${scope.prefix}${keyName}` });
     }
   }
-  return result;
 }
 
-function readList(
-  document: Document,
-  key: ListKey,
-  placeOf: (offset: number | undefined) => string,
-  into: Record<string, unknown>,
-): string[] {
-  let value: unknown;
-  try {
-    value = document.toJS({ maxAliasCount: 100 })[key];
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : 'unreadable';
-    return [`${placeOf(offsetOf(document, [key]))}: ${key}: ${reason}`];
+function unknownKey(keyName: string, { settings, otherKeys, prefix }: Scope): string {
+  const shown = shownKey(keyName);
+  if (prefix !== '' && SETTING_BY_KEY.has(keyName)) {
+    return `${shown}: expected a setting of one API, got one of the whole gateway, which belongs at the top of the file`;
   }
-  const parsed = LISTS[key].safeParse(value);
-  if (parsed.success) {
-    into[key] = parsed.data;
+  const spelling = keyName.startsWith('HEADGATE_') ? fileKey(keyName) : keyName;
+  const suggestion = nearestWord(spelling, [
+    ...settings.keys(),
+    ...Object.keys(LISTS),
+    ...otherKeys,
+  ]);
+  const hint = suggestion === undefined ? '' : `; did you mean ${suggestion}?`;
+  return `${shown}: expected a known setting, got an unknown one${hint}`;
+}
+
+/** Reads the APIs under `apis`, and finds two that match the same requests. */
+function readApis(reading: Reading, value: unknown, place: string): ApiEntry[] {
+  const { problems, placeOf } = reading;
+  if (!isMap(value) || value.items.length === 0) {
+    problems.push(
+      `${place}: apis: expected a map of APIs by name, such as "github: {preset: none}"`,
+    );
     return [];
   }
-  return parsed.error.issues.map((issue) => {
+  if (value.items.length > MAX_APIS) {
+    problems.push(`${place}: apis: expected at most ${MAX_APIS} APIs, got ${value.items.length}`);
+    return [];
+  }
+  const before = problems.length;
+  const apis: ApiEntry[] = [];
+  for (const { key, value: settings } of value.items) {
+    const name = isScalar(key) ? String(key.value) : '';
+    const line = placeOf(isNode(key) ? key.range?.[0] : undefined);
+    if (!API_NAME.test(name)) {
+      problems.push(`${line}: apis: expected ${API_NAME_EXPECTED}, got ${shownInList(name)}`);
+    } else if (!isMap(settings)) {
+      const got = isScalar(settings) ? shownInList(settings.value) : 'a list or nothing';
+      problems.push(`${line}: apis.${name}: expected a map of its settings, got ${got}`);
+    } else {
+      apis.push(readApi(reading, name, settings, `${line}: apis.${name}`));
+    }
+  }
+  // A match that could not be read would seem to be that of every request.
+  if (problems.length > before) return apis;
+  for (const [at, api] of apis.entries()) {
+    for (const earlier of apis.slice(0, at)) {
+      const overlap = overlapOf(earlier.match, api.match);
+      if (overlap === undefined) continue;
+      problems.push(
+        `${api.place}.match: expected other requests than apis.${earlier.name}, got the same: ${overlap}`,
+      );
+    }
+  }
+  return apis;
+}
+
+function readApi(reading: Reading, name: string, map: YAMLMap, apiPlace: string): ApiEntry {
+  const entries: MutableEntries = { settings: new Map(), lists: {} };
+  let match = EVERY_REQUEST;
+  readEntries(reading, map, entries, {
+    settings: API_SETTING_BY_KEY,
+    other(key, value, place) {
+      if (key !== 'match') return false;
+      match = readChecked(reading, apiMatch, value, place, `apis.${name}.match`) ?? match;
+      return true;
+    },
+    otherKeys: ['match'],
+    prefix: `apis.${name}.`,
+  });
+  return { ...entries, name, match, place: apiPlace };
+}
+
+/** The value of a list or a match; `undefined` after a problem. `name` is its key's, at `place`. */
+function readChecked<T>(
+  { document, problems, placeOf }: Reading,
+  schema: z.ZodType<T>,
+  node: unknown,
+  place: string,
+  name: string,
+): T | undefined {
+  let value: unknown;
+  try {
+    value = isNode(node) ? node.toJS(document, { maxAliasCount: 100 }) : node;
+  } catch (error) {
+    problems.push(`${place}: ${name}: ${error instanceof Error ? error.message : 'unreadable'}`);
+    return undefined;
+  }
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  for (const issue of parsed.error.issues) {
     const where = issue.path
       .map((part) => (typeof part === 'number' ? `[${part}]` : `.${String(part)}`))
       .join('');
     const got = issue.code === 'unrecognized_keys' ? issue.keys : valueAt(value, issue.path);
-    const place = placeOf(offsetOf(document, [key, ...issue.path]));
+    const offset = offsetOf(node, issue.path);
+    const at = offset === undefined ? place : placeOf(offset);
     // A wrong hash may be the token itself.
-    const isHash = key === 'credentials' && issue.path.at(-1) === 'hash' && typeof got === 'string';
-    const shown = isHash ? `a text of ${got.length} characters` : shownInList(got);
-    return `${place}: ${key}${where}: ${issue.message}, got ${shown}`;
-  });
+    const isHash = name.endsWith('credentials') && issue.path.at(-1) === 'hash';
+    const shown =
+      isHash && typeof got === 'string' ? `a text of ${got.length} characters` : shownInList(got);
+    problems.push(`${at}: ${name}${where}: ${issue.message}, got ${shown}`);
+  }
+  return undefined;
 }
 
 /** The offset of the innermost node of a path that the text contains: the key of a map's entry. */
-function offsetOf(document: Document, path: readonly PropertyKey[]): number | undefined {
-  let node: unknown = document.contents;
+function offsetOf(start: unknown, path: readonly PropertyKey[]): number | undefined {
+  let node = start;
   let offset: number | undefined;
   for (const part of path) {
     if (isMap(node)) {
@@ -151,6 +298,10 @@ function valueAt(value: unknown, path: readonly PropertyKey[]): unknown {
 function firstSentence(message: string): string {
   const [line = ''] = message.split('\n', 1);
   return line.replace(/(?:; please use .*)? at line \d+, column \d+:?$/, '');
+}
+
+function shownKey(key: string): string {
+  return /^[\w.-]{1,64}$/.test(key) ? key : JSON.stringify(key.slice(0, MAX_SHOWN));
 }
 
 /** Any value on one line, cut off when it is long. */

@@ -2,18 +2,22 @@ import { createSecureContext } from 'node:tls';
 
 type ReadFile = (path: string) => string;
 
-/** Reads the certificates to trust, in PEM. Adds what is wrong with the file to `problems`. */
+/**
+ * Reads the certificates to trust, in PEM. Adds what is wrong with the file to `problems`, in which
+ * `place` names the setting.
+ */
 export function readCa(
   path: string | undefined,
   readFile: ReadFile,
   problems: string[],
+  place: string,
 ): string | undefined {
   if (path === undefined) return undefined;
-  const pem = readInto(problems, 'HEADGATE_UPSTREAM_CA', path, readFile);
+  const pem = readInto(problems, place, path, readFile);
   if (pem === undefined) return undefined;
   const reason = caProblem(pem);
   if (reason === undefined) return pem;
-  problems.push(`HEADGATE_UPSTREAM_CA: expected certificates in PEM, got: ${reason}`);
+  problems.push(`${place}: expected certificates in PEM, got: ${reason}`);
   return undefined;
 }
 

@@ -57,15 +57,15 @@ export const SETTINGS = {
   ),
   listen: setting(
     'HEADGATE_LISTEN',
-    kinds.address,
+    kinds.listenAddress,
     '127.0.0.1:8080',
-    'The address for callers: `host:port` or `[::]:port`. Port 0 selects a free port, and the log shows it.',
+    'The address for callers: `host:port`, `[::]:port`, or a Unix socket such as `unix:/run/headgate.sock`. Port 0 selects a free port, and the log shows it.',
   ),
   adminListen: setting(
     'HEADGATE_ADMIN_LISTEN',
-    kinds.orOff(kinds.address),
+    kinds.orOff(kinds.listenAddress),
     '127.0.0.1:8081',
-    'The address for operators (admin listener), or `off`.',
+    'The address for operators (admin listener), in the same forms, or `off`.',
   ),
   apiVersion: setting(
     'HEADGATE_API_VERSION',

@@ -5,10 +5,35 @@ import type { TokenField } from '../http/credential-fields.ts';
 import { isNeverForApi } from '../http/header-filter.ts';
 import { parseDuration } from '../util/duration.ts';
 
-/** The address of a listener. */
-export interface ListenAddress {
+/** A TCP address. */
+export interface HostAddress {
   readonly host: string;
   readonly port: number;
+}
+
+/** A Unix socket. */
+export interface SocketPath {
+  readonly path: string;
+}
+
+/** The address of a listener. */
+export type ListenAddress = HostAddress | SocketPath;
+
+export function isSocketPath(address: ListenAddress): address is SocketPath {
+  return 'path' in address;
+}
+
+/** An address as the settings write it. */
+export function textOfAddress(address: ListenAddress): string {
+  if (isSocketPath(address)) return `unix:${address.path}`;
+  const { host, port } = address;
+  return `${host.includes(':') ? `[${host}]` : host}:${port}`;
+}
+
+/** Whether two listeners cannot both have their address. Port 0 selects a free port for each. */
+export function sameAddress(one: ListenAddress, other: ListenAddress): boolean {
+  const isFree = !isSocketPath(one) && one.port === 0;
+  return !isFree && textOfAddress(one) === textOfAddress(other);
 }
 
 /** The URL of an API, in its parts. */
@@ -131,7 +156,7 @@ export const url: Kind<UpstreamAddress> = {
   },
 };
 
-export const address: Kind<ListenAddress> = {
+export const address: Kind<HostAddress> = {
   expected: 'host:port, such as 127.0.0.1:8080 or [::]:8080',
   parse(value) {
     const [, bracketed, plain, digits = ''] =
@@ -139,6 +164,19 @@ export const address: Kind<ListenAddress> = {
     const host = bracketed ?? plain;
     const port = Number(digits);
     return host === undefined || port > 65_535 ? undefined : { host, port };
+  },
+};
+
+/** The longest path of a Unix socket that all systems accept, in bytes. */
+const MAX_SOCKET_PATH = 103;
+
+export const listenAddress: Kind<ListenAddress> = {
+  expected: `${address.expected}, or a Unix socket such as unix:/run/headgate.sock`,
+  parse(value) {
+    if (!value.startsWith('unix:')) return address.parse(value);
+    const path = value.slice('unix:'.length);
+    const fits = Buffer.byteLength(path) <= MAX_SOCKET_PATH;
+    return /^\/[^\0]*[^\0/]$/.test(path) && fits ? { path } : undefined;
   },
 };
 

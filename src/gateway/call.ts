@@ -76,6 +76,11 @@ export class Call implements CallerSignal, LinkedListItem<Call>, ReservationHold
 
   /** Set by `identify` alone. */
   identity: Readonly<CallIdentity> = NOT_IDENTIFIED;
+  /**
+   * The path under which the caller reaches the gateway, and once its route is known, the API: empty,
+   * or such as `/github`.
+   */
+  prefix = '';
   /** The owner for whom the call is counted. Set by `identify` alone. */
   countedFor: string | undefined;
   #trace: TraceIds | undefined;

@@ -1,4 +1,5 @@
 import type { Retry, Grant, Ledger } from '../ledger/ledger.ts';
+import type { RelativeTarget } from '../http/target.ts';
 import type { PipelineObserver } from '../telemetry/pipeline-observer.ts';
 import type { Admit } from './admit.ts';
 import { ABORTED, type Call, type CallEnd } from './call.ts';
@@ -9,10 +10,13 @@ import type { RecordCall } from './record.ts';
 import type { Refuse, Respond } from './respond.ts';
 import type { Settle, Settled } from './settle.ts';
 
-/** Handles one call from its arrival to its log line. Never rejects. */
-export type Gateway = (call: Call) => Promise<void>;
+/**
+ * Handles one call of an API, from its target to its log line. `target` is below the API's base URL.
+ * Never rejects.
+ */
+export type Pipeline = (call: Call, target: RelativeTarget) => Promise<void>;
 
-export interface GatewayDependencies {
+export interface PipelineDependencies {
   readonly identify: Identify;
   readonly admit: Admit;
   readonly forward: Forward;
@@ -31,11 +35,11 @@ export interface GatewayDependencies {
 }
 
 /**
- * Makes the pipeline. This is the only place that knows its order: identify → admit → forward →
+ * Makes the pipeline of one API. This is the only place that knows its order: identify → admit → forward →
  * settle → respond → record. An attempt that was throttled, or that failed and may be repeated, is
  * retried from admit. Every other step runs once, and every call ends in record.
  */
-export function makeGateway(steps: GatewayDependencies): Gateway {
+export function makePipeline(steps: PipelineDependencies): Pipeline {
   const { identify, admit, forward, settle, respond, refuse, record } = steps;
   const { ledger, observer, retries, shedStatus } = steps;
 
@@ -82,11 +86,11 @@ export function makeGateway(steps: GatewayDependencies): Gateway {
     }
   }
 
-  return async function gateway(call) {
+  return async function pipeline(call, target) {
     let job: Job | undefined;
     let end: CallEnd = ABORTED;
     try {
-      const identifying = identify(call);
+      const identifying = identify(call, target);
       const identified = identifying instanceof Promise ? await identifying : identifying;
       if (identified !== 'cancelled') {
         job = identified;

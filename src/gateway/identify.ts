@@ -7,6 +7,7 @@ import { costIn, MAX_COST, type BodyCost } from '../http/cost-rule.ts';
 import { readUrgency } from '../http/priority.ts';
 import { makeHeadersForApi } from '../http/header-filter.ts';
 import { isIdempotent } from '../http/methods.ts';
+import type { RelativeTarget } from '../http/target.ts';
 import { viaOnward } from '../http/via.ts';
 import { matchCallerRule, productOf, type CallerRule } from '../queue/caller-rules.ts';
 import { PRIORITIES, type Priority } from '../queue/flow.ts';
@@ -20,11 +21,9 @@ import { restoreTags } from './link-rewrite.ts';
 import { GatewayError, type ShedStatus } from './problem.ts';
 import {
   authorizationOf,
-  makeIsOwnAuthority,
   makeRefusePages,
-  makeRefuseUncertainFraming,
   refuseManyHeaders,
-  targetOf,
+  refuseWebSocket,
 } from './request-checks.ts';
 import type { TakeBody } from './take-body.ts';
 import type { CallerAddress, ForwardedBy } from './trusted-proxies.ts';
@@ -70,9 +69,11 @@ export type Identified = Job | 'cancelled';
  * Throws a {@link GatewayError} for a bad request. Returns without a promise unless a body has to
  * be read.
  */
-export type Identify = (call: Call) => Identified | Promise<Identified>;
+export type Identify = (call: Call, target: RelativeTarget) => Identified | Promise<Identified>;
 
 export interface IdentifyDependencies {
+  /** The API's name, if there are several. It begins the names of its buckets. */
+  readonly api?: string | undefined;
   readonly upstream: { readonly origin: string; readonly basePath: string };
   readonly apiVersion: VersionRequest | 'off';
   /** Lower-case names of the fields besides Authorization that hold a credential. */
@@ -124,12 +125,11 @@ const TRACE_DETAIL =
   'TRACE is not supported: the answer would show the fields that Headgate adds, such as its token';
 
 export function makeIdentify(dependencies: IdentifyDependencies): Identify {
-  const { upstream, apiVersion, hasToken, budgetPer, classes, callers, defaultCaller } =
+  const { api, upstream, apiVersion, hasToken, budgetPer, classes, callers, defaultCaller } =
     dependencies;
   const { maxWaitMs, shedStatus, takeBody, viaId, readsAnswers, cookies } = dependencies;
   const { credentialHash, callerOfKey, isOurHost, forwardedBy, allowHeaders } = dependencies;
   const { callLimits, authThrottle, callerAddress, credentialFields } = dependencies;
-  const isOwnAuthority = makeIsOwnAuthority(new URL(upstream.origin).host, isOurHost);
   /** Fields of the caller's request that Headgate replaces. */
   const replaced = new Set(['host']);
   if (apiVersion !== 'off' && apiVersion.kind === 'accept') replaced.add('accept');
@@ -140,17 +140,20 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
     allowed: allowHeaders,
   });
   const refusePages = makeRefusePages(isOurHost, forwardedBy);
-  const refuseUncertainFraming = makeRefuseUncertainFraming();
 
+  const ofApi = api === undefined ? '' : `${api}:`;
+
+  /** The bucket's name up to the class. No two APIs share a bucket. */
   function bucketPrefix(credential: string | undefined): string {
-    if (budgetPer === 'upstream') return 'upstream';
-    if (credential !== undefined) return credentialHash(credential);
-    return hasToken ? 'own' : 'anonymous';
+    if (budgetPer === 'upstream') return `${ofApi}upstream`;
+    if (credential !== undefined) return ofApi + credentialHash(credential);
+    return ofApi + (hasToken ? 'own' : 'anonymous');
   }
 
-  function headersFor({ incoming }: Call, dropsCookies: boolean): string[] {
-    const { accept, via, 'accept-encoding': encodings } = incoming.headers;
+  function headersFor({ incoming }: Call, addsToken: boolean, dropsCookies: boolean): string[] {
+    const { accept, via, authorization, 'accept-encoding': encodings } = incoming.headers;
     const headers = (dropsCookies ? withoutCookies : endToEnd)(incoming.rawHeaders);
+    if (addsToken && authorization !== undefined) removeField(headers, 'authorization');
     if (apiVersion !== 'off' && apiVersion.kind === 'field') {
       const { name, version } = apiVersion;
       if (incoming.headers[name.toLowerCase()] === undefined) headers.push(name, version);
@@ -174,11 +177,9 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
     return headers;
   }
 
-  return function identify(call) {
+  return function identify(call, target) {
     const { incoming } = call;
     const { method = 'GET', headers } = incoming;
-    refuseUncertainFraming(call);
-    const target = targetOf(incoming, isOwnAuthority);
     const identity: CallIdentity = {
       path: target.path,
       query: target.query,
@@ -189,7 +190,9 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
     call.identity = identity;
     refuseManyHeaders(call);
     if (method === 'TRACE') throw new GatewayError('method-not-supported', TRACE_DETAIL);
+    refuseWebSocket(incoming);
     const authorization = authorizationOf(incoming, credentialFields);
+    // A client with an empty token sends a scheme alone, which is no credential.
     const credential = credentialOf(headers, credentialFields);
 
     const address = callerAddress(incoming);
@@ -246,8 +249,8 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
         deadlineAt: call.arrivedAt + waitMs,
       },
       method,
-      target: upstream.basePath + target.sent,
-      headers: headersFor(call, dropsCookies),
+      target: baseUrlPath(upstream.basePath, target.sent),
+      headers: headersFor(call, addsToken, dropsCookies),
       addsToken,
       dropsCookies,
       authenticatesSocket: authorization !== undefined && CONNECTION_AUTH.test(authorization),
@@ -284,6 +287,18 @@ function addBody(job: OpenJob, body: RequestBody, bodyCost: BodyCost | undefined
   const text = body.kind === 'buffered' ? body.take().toString() : '';
   const cost = costIn(text, bodyCost.body) ?? bodyCost.else;
   job.ticket = { ...job.ticket, cost };
+}
+
+/** Path and query behind the base path. Without either, a request has the path `/`. */
+function baseUrlPath(basePath: string, sent: string): string {
+  return basePath === '' && !sent.startsWith('/') ? `/${sent}` : basePath + sent;
+}
+
+/** Removes the lines of a field from a flat list of name, value, name, value …, in place. */
+function removeField(headers: string[], name: string): void {
+  for (let i = headers.length - 2; i >= 0; i -= 2) {
+    if (headers[i]?.toLowerCase() === name) headers.splice(i, 2);
+  }
 }
 
 /** The value of a header. Several lines become a list, which no Headgate-* header accepts. */

@@ -3,6 +3,7 @@ import { Transform, type TransformCallback } from 'node:stream';
 import { findStrings } from '../http/json-strings.ts';
 import { callerOrigin } from '../http/caller-origin.ts';
 import { rewriteLink, rewriteLinkField, type LinkMap } from '../http/links.ts';
+import type { Call } from './call.ts';
 import { CODINGS, isTooLarge, type Coding } from './content-codings.ts';
 import type { ForwardedBy } from './trusted-proxies.ts';
 import type { Log } from '../telemetry/log.ts';
@@ -23,9 +24,9 @@ export interface RewriteOptions {
 /** Rewrites links in the API's answers to lead through the gateway, so that pagination uses it. */
 export interface Rewrite {
   /** Rewrites Location and Link in place, in a flat list of name, value, name, value … */
-  headers(headers: string[], response: UpstreamResponse, incoming: IncomingMessage): void;
+  headers(headers: string[], response: UpstreamResponse, call: LinkingCall): void;
   /** Whether the body may have links, so that it must be complete before it is sent. */
-  needsBody(response: UpstreamResponse, incoming: IncomingMessage): boolean;
+  needsBody(response: UpstreamResponse, call: LinkingCall): boolean;
   /**
    * Rewrites the links in a whole body, or in the first {@link MAX_REWRITTEN_BYTES} of one. Returns
    * without a promise when nothing has to be decoded.
@@ -34,9 +35,12 @@ export interface Rewrite {
     bytes: Buffer,
     isWhole: boolean,
     response: UpstreamResponse,
-    incoming: IncomingMessage,
+    call: LinkingCall,
   ): RewrittenBody | Promise<RewrittenBody>;
 }
+
+/** What links depend on besides the answer: the request, and where the caller reaches the API. */
+type LinkingCall = Pick<Call, 'incoming' | 'prefix'>;
 
 /** What becomes of a body, or of its beginning. */
 export type RewrittenBody =
@@ -133,28 +137,29 @@ export function makeRewrite(options: RewriteOptions): Rewrite {
   const skipped = makeWarnOfSkipped(options);
   const { host } = new URL(origin);
 
-  function mapFor(incoming: IncomingMessage): LinkMap | undefined {
+  function mapFor({ incoming, prefix }: LinkingCall): LinkMap | undefined {
     const { headers, socket } = incoming;
     const own = callerOrigin(headers.host, 'encrypted' in socket, forwardedBy(incoming));
     // A caller that reaches Headgate by DNS uses the API's own origin, so links already fit.
-    if (own === undefined || (own === origin && basePath === '')) return undefined;
-    return { apiOrigin: origin, basePath, callerOrigin: own };
+    if (own === undefined || (own === origin && basePath === prefix)) return undefined;
+    return { apiOrigin: origin, basePath, callerOrigin: own, prefix };
   }
 
-  function inPlain(plain: Buffer, incoming: IncomingMessage): Buffer | undefined {
-    if (basePath === '' && !plain.includes(host)) return undefined;
-    const map = mapFor(incoming);
+  function inPlain(plain: Buffer, call: LinkingCall): Buffer | undefined {
+    if (basePath === call.prefix && !plain.includes(host)) return undefined;
+    const map = mapFor(call);
     return map === undefined ? undefined : rewriteJson(plain, jsonLinks, map);
   }
 
   return {
-    headers(headers, response, incoming) {
+    headers(headers, response, call) {
+      const { incoming } = call;
       const { location, link, etag } = response.headers;
       // The length of a rewritten body is known only when it was rewritten.
       if (incoming.method === 'HEAD' && mayHaveLinks(response)) remove(headers, 'content-length');
       if (response.status === 304 && typeof etag === 'string') markAgain(headers, etag, incoming);
       if (location === undefined && link === undefined) return;
-      const map = mapFor(incoming);
+      const map = mapFor(call);
       if (map === undefined) return;
       for (let i = 0; i + 1 < headers.length; i += 2) {
         const name = headers[i]?.toLowerCase();
@@ -167,27 +172,27 @@ export function makeRewrite(options: RewriteOptions): Rewrite {
       }
     },
 
-    needsBody(response, incoming) {
+    needsBody(response, { incoming }) {
       return incoming.method !== 'HEAD' && mayHaveLinks(response);
     },
 
-    body(bytes, isWhole, { headers }, incoming) {
+    body(bytes, isWhole, { headers }, call) {
       const coding = CODINGS.get(codingOf(headers));
       if (coding === undefined) {
-        const rewritten = inPlain(bytes, incoming);
+        const rewritten = inPlain(bytes, call);
         if (rewritten !== undefined) return { kind: 'bytes', bytes: rewritten };
         if (!isWhole) skipped('size');
         return UNCHANGED;
       }
-      if (!isWhole) return streamsFor(coding, incoming);
+      if (!isWhole) return streamsFor(coding, call);
       return coding.decode(bytes, MAX_REWRITTEN_BYTES).then(
         (plain): RewrittenBody | Promise<RewrittenBody> => {
-          const rewritten = inPlain(plain, incoming);
+          const rewritten = inPlain(plain, call);
           if (rewritten === undefined) return UNCHANGED;
           return coding.encode(rewritten).then((encoded) => ({ kind: 'bytes', bytes: encoded }));
         },
         (error: unknown): RewrittenBody => {
-          if (isTooLarge(error)) return streamsFor(coding, incoming);
+          if (isTooLarge(error)) return streamsFor(coding, call);
           // A body that cannot be decoded is passed on unchanged.
           skipped('coding');
           return UNCHANGED;
@@ -206,9 +211,9 @@ export function makeRewrite(options: RewriteOptions): Rewrite {
     return false;
   }
 
-  function streamsFor(coding: Coding, incoming: IncomingMessage): RewrittenBody {
+  function streamsFor(coding: Coding, call: LinkingCall): RewrittenBody {
     const rewriting = new RewriteStart((plain) => {
-      const rewritten = inPlain(plain, incoming);
+      const rewritten = inPlain(plain, call);
       if (rewritten === undefined) skipped('size');
       return rewritten ?? plain;
     });

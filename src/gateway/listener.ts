@@ -10,7 +10,7 @@ import type { RequestMemory } from '../upstream/request-memory.ts';
 import type { CallLimits } from './call-limits.ts';
 import { Call } from './call.ts';
 import { followConnections, type ConnectionLimits, type Connections } from './connections.ts';
-import type { Gateway } from './gateway.ts';
+import type { Gateway } from './routes.ts';
 import { DRAINING_DETAIL, GatewayError, type ShedStatus } from './problem.ts';
 import { allowHalfClose } from './half-close.ts';
 import { makeLingerFor } from './lingering-close.ts';
@@ -67,12 +67,13 @@ const KEEP_ALIVE_PROBE_MS = 15_000;
 const MAX_DISCARD_MS = 30_000;
 
 /**
- * Makes the server that callers connect to. It is Node's own server without a router: every path
- * goes through the same pipeline, and a framework that refused a request before the pipeline would
- * leave no log line (docs/decisions/0005).
+ * Makes the server that callers connect to. It is Node's own server: a framework that refused a
+ * request before the pipeline would leave no log line (docs/decisions/0005). The routes to the APIs
+ * come behind it (docs/decisions/0044).
  *
  * The server has no listener for `upgrade`, so Node handles a request that offers an upgrade as an
- * ordinary one (RFC 9110 §7.8). Java's default client offers h2c with every request.
+ * ordinary one (RFC 9110 §7.8). Java's default client offers h2c with every request. The pipeline
+ * refuses WebSockets.
  */
 export function makeListener(dependencies: ListenerDependencies): Listener {
   const { gateway, clock, newId, keepAliveTimeoutMs, tls, callLimits } = dependencies;

@@ -8,6 +8,12 @@ import { addressOf, plainAddress } from './caller-address.ts';
 export class Peers {
   /** By address and port of the connection, which both sockets of a TLS connection share. */
   readonly #named = new Map<string, string>();
+  readonly #withoutAddress: string;
+
+  /** `withoutAddress` stands for connections by a Unix socket, and for those that have closed. */
+  constructor(withoutAddress = 'unknown') {
+    this.#withoutAddress = withoutAddress;
+  }
 
   /** States that the connection is one of the client at `address`. */
   name(socket: Socket, address: string): void {
@@ -17,6 +23,7 @@ export class Peers {
   }
 
   of(socket: Socket): string {
+    if (socket.remoteAddress === undefined) return this.#withoutAddress;
     if (this.#named.size === 0) return addressOf(socket);
     return this.#named.get(keyOf(socket)) ?? addressOf(socket);
   }

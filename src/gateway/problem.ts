@@ -33,6 +33,8 @@ export const PROBLEMS = {
   'cross-site': { status: 403, title: 'A web page of another site sent the request' },
   'foreign-host': { status: 403, title: 'The Host is not a name of this gateway' },
   'headers-too-large': { status: 431, title: 'The headers are too large' },
+  'no-route': { status: 404, title: 'No API is configured for this host and path' },
+  'websocket-not-supported': { status: 501, title: 'WebSocket connections are not supported' },
   loop: { status: 508, title: 'The request returned to the gateway that sent it' },
   'method-not-supported': { status: 501, title: 'The method is not supported' },
   'request-timeout': { status: 408, title: 'The request did not arrive in time' },

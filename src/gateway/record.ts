@@ -9,6 +9,8 @@ import type { Call, CallEnd } from './call.ts';
 export type RecordCall = (call: Call, end: CallEnd) => void;
 
 export interface RecordDependencies {
+  /** The API's name, if there are several. */
+  readonly api?: string | undefined;
   readonly recorder: CallRecorder;
   readonly ledger: Pick<Ledger, 'view'>;
   readonly clock: Clock;
@@ -20,7 +22,7 @@ export interface RecordDependencies {
 }
 
 export function makeRecord(dependencies: RecordDependencies): RecordCall {
-  const { recorder, ledger, clock, pathMasks, queryMasks, credentialName } = dependencies;
+  const { api, recorder, ledger, clock, pathMasks, queryMasks, credentialName } = dependencies;
   const maskQuery = makeQueryMask(queryMasks);
   return function record(call, end) {
     const { caller, bucket, priority, path, query } = call.identity;
@@ -28,6 +30,7 @@ export function makeRecord(dependencies: RecordDependencies): RecordCall {
     const view = bucket === undefined ? undefined : ledger.view(bucket.id);
     recorder({
       id: call.id,
+      api,
       caller,
       bucket: bucket?.id,
       credential: bucket === undefined ? undefined : credentialName(bucket.id),

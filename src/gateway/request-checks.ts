@@ -117,6 +117,22 @@ export function refuseManyHeaders({ incoming: { rawHeaders }, outgoing }: Call):
 }
 
 /**
+ * Throws a {@link GatewayError} for a request to open a WebSocket (RFC 6455 §4.1). As an ordinary
+ * request, which is how a server may treat an upgrade that it does not support, it would spend an
+ * operation for an answer that its client cannot use. Other upgrades are offers that clients do
+ * without: Java's default client offers h2c with every request.
+ */
+export function refuseWebSocket({ headers: { upgrade } }: IncomingMessage): void {
+  if (upgrade === undefined || !WEBSOCKET.test(upgrade)) return;
+  throw new GatewayError(
+    'websocket-not-supported',
+    'Headgate forwards HTTP requests only, and no WebSocket: connect to the API itself for it',
+  );
+}
+
+const WEBSOCKET = /(?:^|,)\s*websocket\s*(?:,|\/|$)/i;
+
+/**
  * Returns the Authorization value. Throws a {@link GatewayError} for repeated lines of Host,
  * Authorization or one of `credentialFields`, which are in lower case. HTTP forbids a second Host (RFC
  * 9112 §3.2), and Node keeps only the first of several lines: an attacker could show one value to
@@ -164,14 +180,14 @@ export type IsOwnAuthority = (authority: string, socket: Socket) => boolean;
 /**
  * Makes the check of absolute targets. A server must accept them (RFC 9112 §3.2.2), but a client
  * that takes the gateway for a forward proxy sends them for any host. So of the addresses, only the
- * API's and the one on which the request arrived pass, and of the names those that pass in `Host`.
+ * APIs' and the one on which the request arrived pass, and of the names those that pass in `Host`.
  */
 export function makeIsOwnAuthority(
-  upstreamHost: string,
+  upstreamHosts: ReadonlySet<string>,
   isOurHost: (hostField: string) => boolean,
 ): IsOwnAuthority {
   return (authority, { localAddress = '', localPort }) => {
-    if (authority === upstreamHost) return true;
+    if (upstreamHosts.has(authority)) return true;
     if (!ADDRESS.test(authority)) return NAME.test(authority) && isOurHost(authority);
     const address = plainAddress(localAddress);
     return authority === `${address.includes(':') ? `[${address}]` : address}:${localPort}`;

@@ -94,7 +94,7 @@ export function makeRespond(dependencies: RespondDependencies): Respond {
   ): Promise<CallEnd> {
     const { call } = job;
     const start = response.gathered;
-    const rewritten = await rewriter.body(start, false, response, call.incoming);
+    const rewritten = await rewriter.body(start, false, response, call);
     if (call.gone) return ABORTED;
     if (rewritten.kind === 'streams') return streamThrough(job, response, rewriter, rewritten);
     if (rewritten.kind === 'bytes') {
@@ -142,7 +142,7 @@ export function makeRespond(dependencies: RespondDependencies): Respond {
       writeHead(job, response, rewriter, { length: bytes.length });
       return end(call, [bytes]);
     };
-    const rewritten = rewriter.body(asOne(whole), true, response, call.incoming);
+    const rewritten = rewriter.body(asOne(whole), true, response, call);
     return rewritten instanceof Promise ? rewritten.then(finish) : finish(rewritten);
   }
 
@@ -152,7 +152,7 @@ export function makeRespond(dependencies: RespondDependencies): Respond {
       response.abort(new Error('the caller has gone'));
       return ABORTED;
     }
-    return rewrite?.needsBody(response, call.incoming) === true
+    return rewrite?.needsBody(response, call) === true
       ? respondRewritten(job, response, rewrite)
       : passOn(job, response);
   };
@@ -228,7 +228,7 @@ function writeHead(
   const passing = headersForCaller(response.rawHeaders, dropped(response.status, dropsCookies));
   const headers =
     rewritten === undefined ? passing : headersForRewritten(passing, rewritten.length);
-  rewrite?.headers(headers, response, call.incoming);
+  rewrite?.headers(headers, response, call);
   headers.push('Server-Timing', timing(call), 'Headgate-Request-Id', call.id);
   const { outgoing } = call;
   try {

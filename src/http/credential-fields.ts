@@ -18,11 +18,19 @@ export function credentialOf(
   fields: readonly string[],
 ): string | undefined {
   const { authorization } = headers;
-  if (typeof authorization === 'string') return authorization;
+  if (typeof authorization === 'string' && hasCredential(authorization)) return authorization;
   for (const field of fields) {
     const value = headers[field];
     // The name stands where Authorization has its scheme.
     if (value !== undefined) return `${field} ${String(value)}`;
   }
   return undefined;
+}
+
+/** A scheme without a credential: clients with an empty token send `token ` or `Bearer `. */
+const SCHEME_ALONE = /^(?:token|bearer)?\s*$/i;
+
+/** Whether an Authorization field has a credential. */
+export function hasCredential(authorization: string): boolean {
+  return !SCHEME_ALONE.test(authorization);
 }

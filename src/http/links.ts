@@ -6,6 +6,8 @@ export interface LinkMap {
   readonly basePath: string;
   /** The gateway's origin as the caller used it: `http://127.0.0.1:8080`. */
   readonly callerOrigin: string;
+  /** The path under which the gateway serves the API: absent, or such as `/github`. */
+  readonly prefix?: string;
 }
 
 const LINK_TARGET = /<([^<>]*)>/g;
@@ -22,23 +24,25 @@ const PATH_ONLY = /^\/(?![/\\\t\r\n])/;
  * terminates TLS write the wrong one. An absolute reference gets the caller's origin; a path
  * (`/v4/items`) remains a path. The base
  * path is removed from both, since the gateway adds it to each request. References to the API's
- * origin but outside the base path still lead there, because the gateway cannot reach them.
+ * origin but outside the base path still lead there, because the gateway cannot reach them. The
+ * prefix takes the base path's place.
  *
  * The result is built from the parts of the parsed URL, never cut from its text: without its base
  * path, `/v4//evil.example` would name another host.
  */
 export function rewriteLink(reference: string, map: LinkMap): string {
+  const { prefix = '' } = map;
   const text = reference.trim();
   if (!NOT_RELATIVE.test(text)) return reference;
   const isPath = PATH_ONLY.test(text);
-  if (isPath && map.basePath === '') return reference;
+  if (isPath && map.basePath === prefix) return reference;
   const url = URL.parse(text, map.apiOrigin);
   if (url === null || !isOfApi(url, map.apiOrigin)) return reference;
   if (url.username !== '' || url.password !== '') return reference;
   const path = withoutBase(url.pathname, map.basePath);
   // `https:/items` names the API's host only beside a page of the API.
   if (path === undefined) return isPath ? reference : url.href;
-  const rest = path + url.search + url.hash;
+  const rest = prefix + path + url.search + url.hash;
   return isPath && !rest.startsWith('//') ? rest : map.callerOrigin + rest;
 }
 

@@ -159,6 +159,42 @@ function bad(reason: string): Target {
   return { kind: 'bad', reason };
 }
 
+/** Whether a normalised path is below a prefix such as `/v4`, or the prefix itself. */
+export function isBelow(path: string, prefix: string): boolean {
+  return path.startsWith(prefix) && (path.length === prefix.length || path[prefix.length] === '/');
+}
+
+/** A target of an API whose base URL a prefix stands for. */
+export interface RelativeTarget {
+  /** Below the prefix. */
+  readonly path: string;
+  readonly query: string;
+  /** What is sent behind the base path: without the prefix, otherwise as it was spelled. */
+  readonly sent: string;
+}
+
+/**
+ * Removes a prefix from a normalised target below it. The spelled path has as many segments as the
+ * normalised one, because an encoded slash is no separator. So the segments of the prefix are
+ * removed, however their characters are encoded. A target that is the prefix itself becomes empty,
+ * so that the base URL itself is requested.
+ */
+export function removePrefix(target: RelativeTarget, prefix: string): RelativeTarget {
+  if (prefix === '') return target;
+  const { path, query, sent } = target;
+  let at = 0;
+  for (let left = prefix.split('/').length - 1; left > 0 && at !== -1; left--) {
+    at = sent.indexOf('/', at + 1);
+  }
+  const mark = sent.indexOf('?');
+  const end = at === -1 || (mark !== -1 && mark < at) ? mark : at;
+  return {
+    path: path.length === prefix.length ? '/' : path.slice(prefix.length),
+    query,
+    sent: end === -1 ? '' : sent.slice(end),
+  };
+}
+
 /** Replaces a secret segment of a path in logs. */
 const HIDDEN = '***';
 

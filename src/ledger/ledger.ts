@@ -124,6 +124,8 @@ export interface BucketView {
 }
 
 export interface BucketSnapshot extends BucketView {
+  /** The API's name; absent where there is one API. */
+  readonly api?: string;
   /**
    * Milliseconds until the last waiting ticket can expect its grant; absent when no ticket waits, or
    * when too little is known.

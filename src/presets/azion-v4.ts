@@ -35,6 +35,7 @@ export const azionV4Preset: Preset = {
   queryMasks: [],
   // A list has count, total_pages, page, page_size and results, and no links.
   jsonLinks: [],
+  clients: { 'azion-cli': ['AZIONCLI_API_V4_URL'] },
   callers: AZION_CALLERS,
   rateHeaders: [],
 };

@@ -47,6 +47,8 @@ export const azionPreset: Preset = {
   queryMasks: [],
   // Every list has these two fields. Their values are absolute URLs of the API.
   jsonLinks: ['/links/previous', '/links/next'],
+  // Version 1.31 to 1.42 of Terraform's provider; later ones have no variable for API v4.
+  clients: { terraform: ['AZION_API_ENTRYPOINT'], 'azion-cli': ['AZIONCLI_API_URL'] },
   callers: AZION_CALLERS,
   rateHeaders: [],
 };

@@ -21,6 +21,8 @@ export interface Preset {
   readonly queryMasks: readonly string[];
   /** The places of links to the API in its JSON answers, as JSON pointers: `/links/next`. */
   readonly jsonLinks: readonly string[];
+  /** The environment variables by which its known clients take the base URL: by client. */
+  readonly clients?: Readonly<Record<string, readonly string[]>>;
   /** Rules for its known clients. */
   readonly callers: readonly CallerRule[];
   /** What its rate headers mean, where neither their names nor their values show it. */

@@ -11,6 +11,8 @@ export type CallOutcome = (typeof CALL_OUTCOMES)[number];
  */
 export interface CallLine {
   readonly id: string;
+  /** The API's name; `undefined` where there is one API, and for a request that none matched. */
+  readonly api?: string | undefined;
   readonly caller: string;
   readonly bucket: string | undefined;
   /** The operator's name for the bucket's credential. */

@@ -8,6 +8,8 @@ const CALLERS_NAMED = 100;
 /** How many buckets have their own series of accepted operations, as their gauges do. */
 const BUCKETS_NAMED = 100;
 const METHODS = new Set('GET HEAD POST PUT PATCH DELETE OPTIONS TRACE CONNECT'.split(' '));
+/** The label of a call that belongs to none of several APIs. */
+const NO_API = '';
 const STATUS_CLASSES = ['none', '1xx', '2xx', '3xx', '4xx', '5xx'];
 const SHED_CODES = [
   'queue-full',
@@ -31,6 +33,8 @@ const FAILURE_CODES = [
   'body-too-large',
   'expectation-failed',
   'forbidden-target',
+  'no-route',
+  'websocket-not-supported',
   'unknown-caller',
   'too-many-unknown-keys',
   'cross-site',
@@ -55,13 +59,19 @@ export interface CallMetrics extends PipelineObserver {
   readonly record: CallRecorder;
 }
 
-/** Registers the metrics of calls. Their names are documented in docs/metrics.md and do not change. */
-export function makeCallMetrics(registry: Registry): CallMetrics {
+/**
+ * Registers the metrics of calls. Their names are documented in docs/metrics.md and do not change.
+ * `apis` are the names of several APIs, which become a label; empty: there is one, and no label.
+ */
+export function makeCallMetrics(registry: Registry, apis: readonly string[]): CallMetrics {
   const registers = [registry];
+  const apiLabel = apis.length === 0 ? [] : ['api'];
+  const labelOf = (api: string | undefined): { readonly api?: string } =>
+    apis.length === 0 ? {} : { api: api ?? NO_API };
   const calls = new Counter({
     name: 'headgate_calls_total',
     help: 'Finished calls.',
-    labelNames: ['method', 'status_class', 'outcome', 'caller'],
+    labelNames: ['method', 'status_class', 'outcome', 'caller', ...apiLabel],
     registers,
   });
   const wait = seconds('headgate_wait_seconds', 'Time a call spent in the queue and the lane.');
@@ -97,7 +107,7 @@ export function makeCallMetrics(registry: Registry): CallMetrics {
   const throttled = new Counter({
     name: 'headgate_upstream_throttled_total',
     help: 'Attempts that the API throttled, with 429 or another status.',
-    labelNames: ['class'],
+    labelNames: ['class', ...apiLabel],
     registers,
   });
   const sheds = new Counter({
@@ -135,7 +145,9 @@ export function makeCallMetrics(registry: Registry): CallMetrics {
     for (const method of [...METHODS, OTHER]) {
       for (const statusClass of [...STATUS_CLASSES, OTHER]) {
         for (const outcome of CALL_OUTCOMES) {
-          calls.remove({ method, status_class: statusClass, outcome, caller });
+          const labels = { method, status_class: statusClass, outcome, caller };
+          if (apis.length === 0) calls.remove(labels);
+          for (const api of [...apis, NO_API]) calls.remove({ ...labels, api });
         }
       }
     }
@@ -153,12 +165,13 @@ export function makeCallMetrics(registry: Registry): CallMetrics {
 
   return {
     record(line) {
-      const { method, status, outcome, caller, code } = line;
+      const { api, method, status, outcome, caller, code } = line;
       calls.inc({
         method: METHODS.has(method) ? method : OTHER,
         status_class: STATUS_CLASSES[Math.floor(status / 100)] ?? OTHER,
         outcome,
         caller: callers.label(caller === '' ? 'unknown' : caller),
+        ...labelOf(api),
       });
       total.observe(line.totalMs / 1000);
       // A call that was rejected before it had a bucket neither waited nor was sent.
@@ -176,8 +189,8 @@ export function makeCallMetrics(registry: Registry): CallMetrics {
       if (label !== OTHER) classes.set(label, className);
       accepted.inc({ bucket: label, class: className });
     },
-    throttled(className) {
-      throttled.inc({ class: className });
+    throttled(className, api) {
+      throttled.inc({ class: className, ...labelOf(api) });
     },
     retry(because) {
       retries.inc({ because });

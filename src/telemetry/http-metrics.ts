@@ -17,14 +17,12 @@ export interface HttpMetricsOptions {
   readonly clock: Pick<Clock, 'now'>;
   /** The scheme of the callers' listener. */
   readonly scheme: 'http' | 'https';
-  /** The origin of the API. */
-  readonly origin: string;
 }
 
 export interface HttpMetrics {
   readonly record: CallRecorder;
-  /** Measures each attempt. */
-  instrument(upstream: Upstream): Upstream;
+  /** Measures each attempt at the API of this origin. */
+  instrument(upstream: Upstream, origin: string): Upstream;
 }
 
 /**
@@ -32,12 +30,7 @@ export interface HttpMetrics {
  * writes them, so that dashboards for any HTTP service fit.
  */
 export function makeHttpMetrics(registry: Registry, options: HttpMetricsOptions): HttpMetrics {
-  const { clock, scheme, origin } = options;
-  const api = new URL(origin);
-  const address = {
-    server_address: api.hostname,
-    server_port: api.port || (api.protocol === 'https:' ? '443' : '80'),
-  };
+  const { clock, scheme } = options;
   const common = ['http_request_method', 'http_response_status_code', 'error_type'];
   const server = new Histogram({
     name: 'http_server_request_duration_seconds',
@@ -64,7 +57,12 @@ export function makeHttpMetrics(registry: Registry, options: HttpMetricsOptions)
       };
       server.observe(labels, line.totalMs / 1000);
     },
-    instrument(upstream) {
+    instrument(upstream, origin) {
+      const { protocol, hostname, port } = new URL(origin);
+      const address = {
+        server_address: hostname,
+        server_port: port || (protocol === 'https:' ? '443' : '80'),
+      };
       return {
         get inUse() {
           return upstream.inUse;

@@ -1,24 +1,29 @@
 import type { LedgerMode, LedgerObserver } from '../ledger/ledger.ts';
 
-/** Observes the ledger: keeps its mode, and passes the durations of its steps to one listener. */
-export class LedgerMonitor implements LedgerObserver {
-  #mode: LedgerMode = 'memory';
+/**
+ * Observes the ledgers of all APIs: keeps their modes, and passes the durations of their steps to one
+ * listener.
+ */
+export class LedgerMonitor {
+  readonly #modes: LedgerMode[] = [];
   #onStep: LedgerObserver['step'] = () => undefined;
 
+  /** Returns the observer of one more ledger. */
+  observe(): LedgerObserver {
+    const at = this.#modes.push('memory') - 1;
+    return {
+      step: (durationMs, tickets) => this.#onStep(durationMs, tickets),
+      mode: (mode) => void (this.#modes[at] = mode),
+    };
+  }
+
+  /** The mode of the ledgers; `local` while one of them cannot use Redis. */
   get currentMode(): LedgerMode {
-    return this.#mode;
+    return this.#modes.includes('local') ? 'local' : (this.#modes[0] ?? 'memory');
   }
 
   /** Sets the listener of steps. */
   onStep(listener: LedgerObserver['step']): void {
     this.#onStep = listener;
-  }
-
-  step(durationMs: number, tickets: number): void {
-    this.#onStep(durationMs, tickets);
-  }
-
-  mode(mode: LedgerMode): void {
-    this.#mode = mode;
   }
 }

@@ -44,6 +44,13 @@ export function makeLog({ level, replica, clock, destination }: LogOptions): Log
   });
 }
 
+/** A log whose lines name an API, except those of calls, which name it themselves. */
+export function logOfApi(log: Log, api: string): Log {
+  return Object.assign(log.child({ api }), {
+    line: (fields: { readonly id: string }, msg: string) => log.line(fields, msg),
+  });
+}
+
 /** The time in ISO 8601. Under load many lines share a millisecond, so its text is kept. */
 function makeStamp(clock: Clock): () => string {
   let atMs = Number.NaN;

@@ -6,7 +6,7 @@ import { makeStateMetrics, type StateSources } from './state-metrics.ts';
 export interface MetricsOptions extends StateSources {
   readonly version: string;
   /** The scheme of the callers' listener, and the origin of the API. */
-  readonly ends: { readonly scheme: 'http' | 'https'; readonly origin: string };
+  readonly scheme: 'http' | 'https';
   /**
    * Whether to include the process: memory, event loop, garbage collection. At most once per
    * process, because this collection cannot be stopped.
@@ -34,10 +34,10 @@ export type ReloadResult = 'applied' | 'refused';
 
 /** All metrics of one gateway; docs/metrics.md lists them. */
 export function makeMetrics(options: MetricsOptions): Metrics {
-  const { processFigures, version, ends, ...sources } = options;
+  const { processFigures, version, scheme, ...sources } = options;
   const registry = new Registry();
-  const calls = makeCallMetrics(registry);
-  const http = makeHttpMetrics(registry, { ...ends, clock: sources.clock });
+  const calls = makeCallMetrics(registry, sources.apiNames ?? []);
+  const http = makeHttpMetrics(registry, { scheme, clock: sources.clock });
   const registers = [registry];
   new Gauge({
     name: 'headgate_build_info',
@@ -61,7 +61,7 @@ export function makeMetrics(options: MetricsOptions): Metrics {
       calls.record(line);
       http.record(line);
     },
-    instrument: (upstream) => http.instrument(upstream),
+    instrument: (upstream, origin) => http.instrument(upstream, origin),
     reloaded: (result) => reloads.inc({ result }),
     async expose(accept = '') {
       readState();

@@ -23,8 +23,8 @@ export interface PipelineObserver {
   attempted(result: AttemptResult): void;
   /** The API accepted an operation: its answer does not throttle. */
   accepted(bucket: string, className: string): void;
-  /** The API throttled an attempt. */
-  throttled(className: string): void;
+  /** The API throttled an attempt. `api`: its name, if there are several. */
+  throttled(className: string, api?: string): void;
   /** The call asks for a grant for another attempt. */
   retry(because: RetryCause): void;
 }

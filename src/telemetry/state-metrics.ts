@@ -7,7 +7,12 @@ import type { LedgerMonitor } from './ledger-monitor.ts';
 
 export interface StateSources {
   readonly clock: Clock;
-  readonly apiClock: ApiClock;
+  /** The names of several APIs; absent or empty: there is one. */
+  readonly apiNames?: readonly string[];
+  readonly apis: () => readonly {
+    readonly name?: string | undefined;
+    readonly apiClock: ApiClock;
+  }[];
   readonly ledger: Pick<Ledger, 'snapshot'>;
   readonly ledgerMonitor: LedgerMonitor;
   /** Requests that wait in the lanes. */
@@ -38,18 +43,21 @@ const STEP_TICKETS = [0, 1, 2, 4, 8, 16, 32, 64, 128, 256];
  */
 export function makeStateMetrics(registry: Registry, sources: StateSources): () => void {
   const registers = [registry];
-  const { clock, apiClock, ledger, ledgerMonitor } = sources;
+  const { clock, apiNames = [], apis, ledger, ledgerMonitor } = sources;
+  const apiLabel = apiNames.length === 0 ? [] : ['api'];
   const gauge = (name: string, help: string): Gauge => new Gauge({ name, help, registers });
-  const ofBucket = (name: string, help: string): Gauge<'bucket' | 'class'> =>
-    new Gauge({ name, help, labelNames: ['bucket', 'class'], registers });
+  const ofApi = (name: string, help: string): Gauge<string> =>
+    new Gauge({ name, help, labelNames: apiLabel, registers });
+  const ofBucket = (name: string, help: string): Gauge<string> =>
+    new Gauge({ name, help, labelNames: ['bucket', 'class', ...apiLabel], registers });
 
   const limit = ofBucket('headgate_bucket_limit', 'Operations per period, as the API reported.');
   const remaining = ofBucket('headgate_bucket_remaining', 'Operations left until the reset.');
   const waiting = ofBucket('headgate_bucket_waiting', 'Tickets that wait for a grant.');
   const leases = ofBucket('headgate_bucket_leases', 'Requests in flight.');
   const reset = ofBucket('headgate_bucket_reset_seconds', 'Seconds until the reset.');
-  const offset = gauge('headgate_api_clock_offset_seconds', "The API's clock less the host's.");
-  const uncertainty = gauge(
+  const offset = ofApi('headgate_api_clock_offset_seconds', "The API's clock less the host's.");
+  const uncertainty = ofApi(
     'headgate_api_clock_uncertainty_seconds',
     "Width of the interval in which the API's clock is known to be.",
   );
@@ -103,7 +111,7 @@ export function makeStateMetrics(registry: Registry, sources: StateSources): () 
   function readBuckets(): void {
     for (const each of [limit, remaining, waiting, leases, reset]) each.reset();
     for (const bucket of bounded(ledger.snapshot())) {
-      const labels = { bucket: bucket.id, class: bucket.class };
+      const labels = { bucket: bucket.id, class: bucket.class, ...labelOf(bucket.api) };
       waiting.set(labels, bucket.waiting);
       leases.set(labels, bucket.leases);
       if (bucket.limit !== undefined) limit.set(labels, bucket.limit);
@@ -116,9 +124,11 @@ export function makeStateMetrics(registry: Registry, sources: StateSources): () 
     readBuckets();
     const now = clock.now();
     const wallMs = clock.wallMs();
-    const { low, high } = apiClock.bounds(now, wallMs);
-    offset.set(((low + high) / 2 - (wallMs - now)) / 1000);
-    uncertainty.set((high - low) / 1000);
+    for (const { name, apiClock } of apis()) {
+      const { low, high } = apiClock.bounds(now, wallMs);
+      offset.set(labelOf(name), ((low + high) / 2 - (wallMs - now)) / 1000);
+      uncertainty.set(labelOf(name), (high - low) / 1000);
+    }
     for (const each of MODES) mode.set({ mode: each }, ledgerMonitor.currentMode === each ? 1 : 0);
     laneQueued.set(sources.laneQueued());
     buffered.set(sources.bufferedBytes());
@@ -141,17 +151,22 @@ export function makeStateMetrics(registry: Registry, sources: StateSources): () 
 
 type Numbers = Pick<
   BucketSnapshot,
-  'id' | 'class' | 'limit' | 'remaining' | 'resetInMs' | 'leases' | 'waiting'
+  'id' | 'class' | 'api' | 'limit' | 'remaining' | 'resetInMs' | 'leases' | 'waiting'
 >;
 
-/** The busiest buckets, and one sum per class of all others. */
+function labelOf(api: string | undefined): { readonly api?: string } {
+  return api === undefined ? {} : { api };
+}
+
+/** The busiest buckets, and one sum per API and class of all others. */
 function bounded(buckets: readonly Numbers[]): readonly Numbers[] {
   if (buckets.length <= BUCKETS_NAMED) return buckets;
   const busiest = [...buckets].sort((a, b) => b.waiting - a.waiting || b.leases - a.leases);
   const others = new Map<string, Numbers>();
   for (const bucket of busiest.slice(BUCKETS_NAMED)) {
-    const sum = others.get(bucket.class);
-    others.set(bucket.class, sum === undefined ? { ...bucket, id: OTHER } : add(sum, bucket));
+    const key = `${bucket.api ?? ''}:${bucket.class}`;
+    const sum = others.get(key);
+    others.set(key, sum === undefined ? { ...bucket, id: OTHER } : add(sum, bucket));
   }
   return [...busiest.slice(0, BUCKETS_NAMED), ...others.values()];
 }

@@ -51,7 +51,7 @@ export interface TracedParts {
 /** Traces calls: one server span per call, with children for ledger, queue, lane and each attempt. */
 export interface Tracing {
   /** Wraps the parts, so that their calls get spans. */
-  instrument(parts: TracedParts): TracedParts;
+  instrument(parts: TracedParts, api: TracedApi): TracedParts;
   /** Starts the call's span. Its parent is the span in the caller's `traceparent`, if there is one. */
   begin(call: TracedCall): void;
   /** Ends the call's span. */
@@ -60,12 +60,10 @@ export interface Tracing {
   close(): Promise<void>;
 }
 
-/** What spans state of the two ends, by OpenTelemetry's conventions for HTTP. */
-export interface TracedEnds {
-  /** The scheme of the callers' listener. */
-  readonly scheme: 'http' | 'https';
-  /** The API, with its base path. */
-  readonly api: { readonly origin: string; readonly basePath: string };
+/** What spans state of an API, by OpenTelemetry's conventions for HTTP. */
+export interface TracedApi {
+  readonly origin: string;
+  readonly basePath: string;
   /** Path and query without their secret parts, by the settings in force. */
   readonly masked: (path: string, query: string) => MaskedTarget;
 }
@@ -76,7 +74,8 @@ export interface MaskedTarget {
 }
 
 export interface TracingDependencies {
-  readonly ends: TracedEnds;
+  /** The scheme of the callers' listener. */
+  readonly scheme: 'http' | 'https';
   readonly tracer: Tracer;
   readonly clock: Clock;
   readonly close: () => Promise<void>;
@@ -96,19 +95,7 @@ const headerSetter: TextMapSetter<string[]> = {
 };
 
 /** Makes spans where the pipeline calls its parts. The pipeline itself does not know of tracing. */
-export function makeTracing({ tracer, clock, close, ends }: TracingDependencies): Tracing {
-  const api = new URL(ends.api.origin);
-  const apiAddress: Attributes = {
-    'server.address': api.hostname,
-    'server.port': Number(api.port || (api.protocol === 'https:' ? 443 : 80)),
-  };
-
-  /** The URL that is sent, without its secret parts. */
-  function urlOf({ identity }: TracedCall): string {
-    const { path, query } = ends.masked(identity.path, identity.query);
-    return `${ends.api.origin}${ends.api.basePath}${path}${query === '' ? '' : `?${query}`}`;
-  }
-
+export function makeTracing({ tracer, clock, close, scheme }: TracingDependencies): Tracing {
   // All spans take their times from one clock that does not jump.
   const origin = clock.wallMs() - clock.now();
   const wall = (at: number): number => origin + at;
@@ -179,7 +166,17 @@ export function makeTracing({ tracer, clock, close, ends }: TracingDependencies)
     };
   }
 
-  function instrumentUpstream(upstream: Upstream): Upstream {
+  function instrumentUpstream(upstream: Upstream, api: TracedApi): Upstream {
+    const { protocol, hostname, port } = new URL(api.origin);
+    const apiAddress: Attributes = {
+      'server.address': hostname,
+      'server.port': Number(port || (protocol === 'https:' ? 443 : 80)),
+    };
+    /** The URL that is sent, without its secret parts. */
+    const urlOf = ({ identity }: TracedCall): string => {
+      const { path, query } = api.masked(identity.path, identity.query);
+      return `${api.origin}${api.basePath}${path}${query === '' ? '' : `?${query}`}`;
+    };
     return {
       get inUse() {
         return upstream.inUse;
@@ -231,7 +228,7 @@ export function makeTracing({ tracer, clock, close, ends }: TracingDependencies)
         startTime: wall(call.arrivedAt),
         attributes: {
           ...methodOf(method),
-          'url.scheme': ends.scheme,
+          'url.scheme': scheme,
           'network.protocol.version': call.incoming.httpVersion,
           ...(typeof agent === 'string' ? { 'user_agent.original': agent.slice(0, 256) } : {}),
         },
@@ -246,10 +243,10 @@ export function makeTracing({ tracer, clock, close, ends }: TracingDependencies)
 
   return {
     begin,
-    instrument: ({ ledger, lane, upstream }) => ({
+    instrument: ({ ledger, lane, upstream }, api) => ({
       ledger: instrumentLedger(ledger),
       lane: instrumentLane(lane),
-      upstream: instrumentUpstream(upstream),
+      upstream: instrumentUpstream(upstream, api),
     }),
     record(line) {
       const call = byId.get(line.id);

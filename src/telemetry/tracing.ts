@@ -1,7 +1,7 @@
 import type { Clock } from '../util/clock.ts';
 import type { Log } from './log.ts';
 import type { Environment, OtlpProtocol } from './tracing-provider.ts';
-import type { TracedEnds, Tracing } from './tracing-spans.ts';
+import type { Tracing } from './tracing-spans.ts';
 
 /** Whether traces are exported, by the standard variables. */
 export type TracingPlan =
@@ -46,7 +46,8 @@ export interface StartTracingOptions {
   readonly log: Log;
   readonly replica: string;
   readonly version: string;
-  readonly ends: TracedEnds;
+  /** The scheme of the callers' listener. */
+  readonly scheme: 'http' | 'https';
 }
 
 /**
@@ -69,5 +70,5 @@ export async function startTracing(options: StartTracingOptions): Promise<Tracin
   ]);
   const { tracer, close } = makeProvider({ ...options, protocol: plan.protocol });
   options.log.info({ protocol: plan.protocol }, 'tracing is on');
-  return makeTracing({ tracer, clock: options.clock, close, ends: options.ends });
+  return makeTracing({ tracer, clock: options.clock, close, scheme: options.scheme });
 }

@@ -2,6 +2,8 @@
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { startApi } from '../support/api.ts';
+import { ask } from '../support/ask.ts';
 import { ROOT, Spawned } from '../support/spawned.ts';
 
 /** Tests of the packed package. It is unpacked below node_modules, where it finds its dependencies. */
@@ -67,6 +69,25 @@ describe('the package', () => {
       expect(await serving.ended()).toMatchObject({ code: 0, stderr: '' });
     } finally {
       await serving.stop();
+    }
+  });
+
+  test('gives applications headgate/hono, as the example shows', async () => {
+    const api = await startApi((_incoming, outgoing) => outgoing.end('from the API'));
+    const env = { API_URL: api.url, PORT: '0' };
+    const app = new Spawned(process.execPath, [`${folder}/package/examples/hono/app.mjs`], { env });
+    try {
+      const [, url = ''] = await app.printed(/listening on (http:\S+)/);
+      expect((await ask(`${url}/`)).text).toBe('an application of your own');
+      expect((await ask(`${url}/azion/domains`)).text).toBe('from the API');
+      expect((await ask(`${url}/other/items`)).text).toBe('from the API');
+      expect(api.seen.map(({ url: sent }) => sent)).toEqual(['/domains', '/items']);
+      expect(api.seen[0]?.headers['accept']).toContain('version=3');
+      app.kill('SIGTERM');
+      expect(await app.ended()).toMatchObject({ code: 0, stderr: '' });
+    } finally {
+      await app.stop();
+      await api.close();
     }
   });
 });

@@ -1,4 +1,7 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { Certificates } from '../support/certificates.ts';
 import { headgate } from '../support/spawned.ts';
@@ -84,4 +87,23 @@ test('a proxy is on the way', async () => {
     new RegExp(`^API +${new URL(proxy.url).host} +answer +ok +HTTP 401$`, 'm'),
   );
   expect(code).toBe(0);
+});
+
+test('of several APIs, the way to each is tried, and the one to Redis once', async () => {
+  const seen: string[] = [];
+  const url = await startApi(seen);
+  const folder = mkdtempSync(join(tmpdir(), 'headgate-probe-'));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  const file = join(folder, 'headgate.yaml');
+  writeFileSync(
+    file,
+    `apis: {one: {upstreamUrl: "${url}/a", match: {path: /one/**}}, two: {upstreamUrl: "${url}/b"}}`,
+  );
+  const env = { HEADGATE_CONFIG: file, HEADGATE_REDIS_URL: 'redis://redis.invalid' };
+  const { code, stdout } = await probe(env);
+  expect(code).toBe(1);
+  expect(stdout).toMatch(/^one +\S+ +answer +ok +HTTP 401$/m);
+  expect(stdout).toMatch(/^two +\S+ +answer +ok +HTTP 401$/m);
+  expect(stdout.match(/^Redis .* FAILED/gm)).toHaveLength(1);
+  expect(seen).toEqual(['HEAD /a/ undefined', 'HEAD /b/ undefined']);
 });

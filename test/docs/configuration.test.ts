@@ -42,6 +42,7 @@ describe('docs/configuration.md', () => {
   test('has examples of every list that only a file can hold', () => {
     const keys = examples.flatMap((yaml) => yaml.match(/^\w+(?=:)/gm) ?? []);
     expect(keys.toSorted()).toEqual([
+      'apis',
       'callers',
       'classes',
       'credentials',

@@ -3,7 +3,7 @@ import { connect, type Socket } from 'node:net';
 import { expect, onTestFinished, test } from 'vitest';
 import { makeAdmit } from '../../src/gateway/admit.ts';
 import { Call } from '../../src/gateway/call.ts';
-import { makeGateway, type GatewayDependencies } from '../../src/gateway/gateway.ts';
+import { makePipeline, type PipelineDependencies } from '../../src/gateway/gateway.ts';
 import type { Job } from '../../src/gateway/identify.ts';
 import { GatewayError, type ProblemCode } from '../../src/gateway/problem.ts';
 import { makeRecord } from '../../src/gateway/record.ts';
@@ -74,7 +74,7 @@ const LATE = { reason: 'timeout', error: new Error('late') } as const;
 const failed = (code: ProblemCode): GatewayError => new GatewayError(code, 'failed by the test');
 
 /** The steps that a case replaces. `acquire` is the ledger's, behind the real admit. */
-interface Steps extends Partial<GatewayDependencies> {
+interface Steps extends Partial<PipelineDependencies> {
   readonly acquire?: (scene: Scene) => Admission;
 }
 
@@ -98,7 +98,7 @@ async function lineOf(makeSteps: (scene: Scene) => Steps): Promise<CallLine> {
       const call = new Call('id', incoming, outgoing, clock.now());
       const scene = new Scene(call, client ?? incoming.socket);
       const { acquire = GRANTED, ...steps } = makeSteps(scene);
-      const gateway = makeGateway({
+      const pipeline = makePipeline({
         identify: () => scene.job,
         admit: makeAdmit({
           ledger: {
@@ -142,7 +142,7 @@ async function lineOf(makeSteps: (scene: Scene) => Steps): Promise<CallLine> {
         shedStatus: 503,
         ...steps,
       });
-      void gateway(call);
+      void pipeline(call, { path: '/a', query: '', sent: '/a' });
     });
     server.listen(0, '127.0.0.1', () => {
       const address = server.address();

@@ -30,8 +30,11 @@ interface Scene {
   readonly send: (from: string, request: string, reads?: boolean) => Promise<RawSocket>;
 }
 
-/** A gateway with four sockets to an API that answers /down with more than any buffer holds. */
-async function setUp(): Promise<Scene> {
+/**
+ * A gateway with four sockets to an API that answers /down with more than any buffer holds. `another`
+ * is the URL of an API that it has under /another.
+ */
+async function setUp(another?: string): Promise<Scene> {
   const clock = new FakeClock();
   const arrived: string[] = [];
   const unfinished: ServerResponse[] = [];
@@ -51,8 +54,15 @@ async function setUp(): Promise<Scene> {
   });
   onTestFinished(() => api.close());
   const gateway = await startGateway({
-    upstream: api.url,
+    upstream: another === undefined ? api.url : '',
     clock,
+    ...(another === undefined
+      ? {}
+      : {
+          files: {
+            'headgate.yaml': `apis: {one: {upstreamUrl: "${api.url}"}, two: {upstreamUrl: "${another}", match: {path: /another/**}}}`,
+          },
+        }),
     settings: {
       HEADGATE_UPSTREAM_CONNECTIONS: '4',
       // A larger body is streamed.
@@ -182,4 +192,17 @@ test.each([
   const before = clock.pending;
   await pass(2, scene);
   expect(clock.pending).toBeLessThan(before);
+});
+
+test('an owner that is alone at one of several APIs keeps all sockets to it', async () => {
+  const asked: ServerResponse[] = [];
+  const another = await startApi((_incoming, outgoing) => void asked.push(outgoing));
+  onTestFinished(() => another.close());
+  const scene = await setUp(another.url);
+  const calls = (): LogLine[] => scene.gateway.log.named('call');
+  await holdAll(scene, [DOWNLOAD, DOWNLOAD, DOWNLOAD, DOWNLOAD]);
+  await scene.send('127.0.0.2', 'GET /another/call HTTP/1.1\r\nHost: localhost\r\n\r\n');
+  await until('the other API has its request', () => asked.length === 1);
+  await pass(20, scene);
+  expect(calls()).toHaveLength(2);
 });

@@ -88,6 +88,25 @@ describe('SIGHUP', () => {
     expect((await waiting).status).toBe(503);
   });
 
+  test('changes a setting of one of several APIs', async () => {
+    const yaml = (masks: string): string =>
+      `apis:\n  one: {upstreamUrl: "${api.url}", match: {path: /one/**}${masks}}\n  two: {upstreamUrl: "${api.url}"}\n`;
+    const running = await start(yaml(''), {}, '');
+    await get(`${running.url}/one`);
+    write('headgate.yaml', yaml(', pathMasks: [/*]'));
+    expect(await reload(running)).toMatchObject([
+      { changed: ['apis.one.pathMasks'], needRestart: [] },
+    ]);
+    await get(`${running.url}/one`);
+    await get(running.url);
+    const lines = await running.log.wait('call', 3);
+    expect(lines.map((line) => [line['api'], line['path']])).toEqual([
+      ['one', '/domains'],
+      ['one', '/***'],
+      ['two', '/domains'],
+    ]);
+  });
+
   test('names the settings that need a restart, and leaves them as they are', async () => {
     const running = await start('listen: 127.0.0.1:0\nretries: 2\n', { HEADGATE_LISTEN: '' });
     write('headgate.yaml', 'listen: 127.0.0.1:1\nretries: 1\nlaneConcurrency: 7\n');

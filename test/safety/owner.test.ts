@@ -15,6 +15,8 @@ const KEYS = [
   { caller: 'web', key: 'web-key-0123456789' },
 ];
 
+const TARGET = { path: '/domains', query: '', sent: '/domains' };
+
 /** Answers each request with the owner and the caller of its ticket. */
 async function startIdentifying(withKeys: boolean): Promise<string> {
   const settings = loadSettings({});
@@ -35,7 +37,7 @@ async function startIdentifying(withKeys: boolean): Promise<string> {
     authThrottle: new AuthThrottle({ clock: new FakeClock(), report: () => undefined }),
   });
   const server = createServer((incoming, outgoing) => {
-    const job = identify(new Call('id', incoming, outgoing, 0));
+    const job = identify(new Call('id', incoming, outgoing, 0), TARGET);
     if (job instanceof Promise || job === 'cancelled') {
       throw new Error('the request has no body');
     }

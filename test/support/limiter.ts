@@ -108,7 +108,7 @@ function makeLog(
         head = 0;
       }
       const allowed = calls.length - head + cost <= most;
-      for (let i = 0; allowed && i < cost; i++) calls.push(now);
+      if (allowed) for (let i = 0; i < cost; i++) calls.push(now);
       const oldest = calls[head];
       return {
         allowed,

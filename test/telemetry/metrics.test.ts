@@ -25,7 +25,7 @@ function setUp({ processFigures = false } = {}) {
   };
   const metrics = makeMetrics({
     clock,
-    apiClock,
+    apis: () => [{ apiClock }],
     ledger: { snapshot: () => buckets },
     ledgerMonitor,
     laneQueued: () => state.laneQueued,
@@ -35,7 +35,7 @@ function setUp({ processFigures = false } = {}) {
     logLinesLost: () => state.lost,
     processFigures,
     version: '1.2.3',
-    ends: { scheme: 'http', origin: 'https://api.example' },
+    scheme: 'http',
   });
   const text = async (accept?: string): Promise<string> => (await metrics.expose(accept)).text;
   const record = (fields: Partial<CallLine>): void => metrics.record(callLine(fields));
@@ -212,8 +212,9 @@ test("the API's clock, the ledger, the lane, buffers, connections, auth failures
   const receivedAt = clock.now();
   // The API is an hour ahead.
   apiClock.observe({ dateMs: clock.wallMs() + 3_600_000, sentAt: receivedAt, receivedAt });
-  ledgerMonitor.mode('local');
-  ledgerMonitor.step(3, 17);
+  const observer = ledgerMonitor.observe();
+  observer.mode('local');
+  observer.step(3, 17);
   const connections = { open: 7, refused: { all: 3, address: 1 } };
   const authFailures = { callers: 5, admin: 1 };
   Object.assign(state, { laneQueued: 4, bufferedBytes: 1024, lost: 2, connections, authFailures });
@@ -287,18 +288,21 @@ test('requests and attempts are measured under the names of the conventions', as
   const { record, metrics, text, clock } = setUp();
   record({ status: 200, totalMs: 20 });
   record({ method: 'BREW', status: 502, outcome: 'failed', code: 'upstream-timeout' });
-  const upstream = metrics.instrument({
-    inUse: 0,
-    free: 1,
-    take: () => true,
-    onFree: () => undefined,
-    release: () => undefined,
-    close: () => Promise.resolve(),
-    send() {
-      clock.advance(30);
-      return Promise.resolve({ kind: 'lost', reason: 'reset', error: new Error('reset') });
+  const upstream = metrics.instrument(
+    {
+      inUse: 0,
+      free: 1,
+      take: () => true,
+      onFree: () => undefined,
+      release: () => undefined,
+      close: () => Promise.resolve(),
+      send() {
+        clock.advance(30);
+        return Promise.resolve({ kind: 'lost', reason: 'reset', error: new Error('reset') });
+      },
     },
-  });
+    'https://api.example',
+  );
   const signal = { gone: false, onGone: () => () => undefined };
   const request = { method: 'GET', path: '/', headers: [], body: null, closesSocket: false };
   await upstream.send(request, signal, () => undefined);

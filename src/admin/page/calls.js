@@ -6,6 +6,7 @@ import { formatClock, formatCount, formatTime } from './format.js';
  * @property {number} sequence
  * @property {string} time
  * @property {string} id
+ * @property {string} [api]
  * @property {string} caller
  * @property {string} method
  * @property {string} path
@@ -141,9 +142,11 @@ function timeCell(name, ms) {
 
 /** @param {Call} call */
 function rowOf(call) {
-  const { caller, method, path, query, status, outcome, code, attempts } = call;
-  const request = element('td', 'request', element('span', 'method', method), ' ', path);
-  request.title = `${method} ${path}${query === '' ? '' : `?${query}`}\n${call.id}`;
+  const { api, caller, method, path, query, status, outcome, code, attempts } = call;
+  const where = api === undefined ? [] : [element('span', 'api', api), ' '];
+  const request = element('td', 'request', element('span', 'method', method), ' ', ...where, path);
+  const full = `${method} ${path}${query === '' ? '' : `?${query}`}`;
+  request.title = [...(api === undefined ? [] : [api]), full, call.id].join('\n');
   const tries = attempts > 1 ? [' ', element('span', 'tries', `${attempts} attempts`)] : [];
   const who = element('td', 'caller', caller === '' ? '–' : caller);
   const how = element(

@@ -1,0 +1,167 @@
+import type { ServedApi } from '../config/config.ts';
+import type { RedisConfig } from '../config/redis.ts';
+import { SETTINGS } from '../config/settings.ts';
+import type { Pipeline } from '../gateway/gateway.ts';
+import { makeQueryMask, maskPath } from '../http/target.ts';
+import { SocketShare } from '../gateway/socket-share.ts';
+import type { Ledger } from '../ledger/ledger.ts';
+import { ApiClock } from '../rate-headers/api-clock.ts';
+import type { LedgerMonitor } from '../telemetry/ledger-monitor.ts';
+import { logOfApi, type Log } from '../telemetry/log.ts';
+import type { HttpMetrics } from '../telemetry/http-metrics.ts';
+import type { MaskedTarget, Tracing } from '../telemetry/tracing-spans.ts';
+import { makeLane, type Lane } from '../upstream/lane.ts';
+import { makeTokenSource } from '../upstream/token.ts';
+import { makeUpstream, type Upstream } from '../upstream/upstream.ts';
+import { makeEndOfTurn } from '../util/end-of-turn.ts';
+import { NameCounts } from '../util/name-counts.ts';
+import { makeLocalLedger, type BuiltLedger, type LedgerParts } from './ledger.ts';
+import { makePipelines, type SharedParts } from './pipeline.ts';
+
+export interface ApiOptions {
+  /** The API at the start. */
+  readonly served: ServedApi;
+  /** The same API with the settings in force, which a reload changes. */
+  readonly current: () => ServedApi;
+  readonly shared: SharedParts;
+  readonly ledgerMonitor: LedgerMonitor;
+  readonly tracing: Pick<Tracing, 'instrument'> | undefined;
+  readonly metrics: Pick<HttpMetrics, 'instrument'> | undefined;
+}
+
+/**
+ * One API of the gateway: its sockets, its clock, its token, and its budgets. Nothing of it is
+ * another API's, so a token cannot reach another origin, nor a budget be spent for another API.
+ */
+export interface Api {
+  readonly name: string | undefined;
+  readonly log: Log;
+  readonly ledger: Ledger;
+  readonly apiClock: ApiClock;
+  readonly upstream: Pick<Upstream, 'close'>;
+  readonly lane: Pick<Lane, 'queued'>;
+  /** Whether Redis has always refused this replica, which must then receive no calls. */
+  readonly isMisconfigured: () => boolean;
+  /** Makes the pipeline for the settings in force. */
+  pipeline(): Pipeline;
+  close(): Promise<void>;
+}
+
+/** Constructs the parts of an API. */
+export async function makeApi(options: ApiOptions): Promise<Api> {
+  const { served, current, tracing } = options;
+  const { name, config } = served;
+  const { clock, random, callLimits } = options.shared;
+  const log = name === undefined ? options.shared.log : logOfApi(options.shared.log, name);
+  const shared = { ...options.shared, log };
+  const closers: (() => unknown)[] = [];
+  const close = async (): Promise<void> => {
+    for (const end of closers.toReversed()) await end();
+  };
+  try {
+    const apiClock = new ApiClock();
+    const upstream = makeUpstream({ ...config.upstream, clock });
+    closers.push(() => upstream.close());
+    const atEndOfTurn = makeEndOfTurn({ busy: () => upstream.inUse > 0 });
+    const lane = makeLane(config.lane);
+    closers.push(() => lane.close());
+    const token = makeTokenSource(config.token, SETTINGS.token.kind, log);
+    closers.push(() => token.close());
+    const built = await makeLedger(redisOf(served), {
+      secret: config.secret,
+      currentConfig: () => current().config,
+      clock,
+      atEndOfTurn,
+      random,
+      apiClock,
+      socketPermits: upstream,
+      log,
+      observer: options.ledgerMonitor.observe(),
+    });
+    closers.push(() => built.close());
+    const { ledger, credentialHash, isMisconfigured = () => false } = built;
+    const { connections } = config.upstream;
+    const owners = name === undefined ? undefined : new ApiOwners();
+    const socketShare = new SocketShare({
+      clock,
+      upstream,
+      connections,
+      callLimits: owners ?? callLimits,
+    });
+    const { origin, basePath } = config.upstream;
+    const parts = {
+      upstream: options.metrics?.instrument(upstream, origin) ?? upstream,
+      lane,
+      ledger,
+    };
+    const masked = (path: string, query: string): MaskedTarget => {
+      const { pathMasks, queryMasks } = current().config;
+      return { path: maskPath(path, pathMasks), query: makeQueryMask(queryMasks)(query) };
+    };
+    const pipelineFor = makePipelines(shared, {
+      ...(tracing?.instrument(parts, { origin, basePath, masked }) ?? parts),
+      credentialHash,
+      token,
+      apiClock,
+      atEndOfTurn,
+      socketShare,
+    });
+    return {
+      name,
+      log,
+      ledger,
+      apiClock,
+      upstream,
+      lane,
+      isMisconfigured,
+      pipeline() {
+        const pipeline = pipelineFor(current());
+        return owners === undefined ? pipeline : owners.counting(pipeline);
+      },
+      close,
+    };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+/**
+ * The owners that have a call under way at one of several APIs. An owner that has the sockets to an API
+ * for itself may use them all, whatever others send to other APIs.
+ */
+class ApiOwners {
+  readonly #calls = new NameCounts();
+
+  get owners(): number {
+    return this.#calls.nonZero;
+  }
+
+  /** Returns a pipeline whose calls are counted. A pipeline determines the owner before it waits. */
+  counting(pipeline: Pipeline): Pipeline {
+    return (call, target) => {
+      const running = pipeline(call, target);
+      const { countedFor } = call;
+      if (countedFor === undefined) return running;
+      this.#calls.add(countedFor);
+      return running.finally(() => this.#calls.subtract(countedFor));
+    };
+  }
+}
+
+/** The shared ledger of an API: each of several has its own keys, replicas and messages in Redis. */
+function redisOf({ name, config: { redis } }: ServedApi): RedisConfig | undefined {
+  if (redis === undefined || name === undefined) return redis;
+  return { ...redis, prefix: `${redis.prefix}:${name}` };
+}
+
+/** Constructs the ledger that the settings ask for: the local one, or the shared one on Redis. */
+async function makeLedger(
+  redis: RedisConfig | undefined,
+  parts: LedgerParts,
+): Promise<BuiltLedger> {
+  if (redis === undefined) return makeLocalLedger(parts);
+  // Imported only where it is used: loading the Redis client takes a tenth of the start-up time.
+  const { makeSharedLedger } = await import('./shared-ledger.ts');
+  return makeSharedLedger(parts, redis);
+}

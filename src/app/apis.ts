@@ -1,0 +1,134 @@
+import { servedApis, type Config, type ServedApi, type Settings } from '../config/config.ts';
+import { makeRecord } from '../gateway/record.ts';
+import { makeIsOwnAuthority } from '../gateway/request-checks.ts';
+import { makeRefuse } from '../gateway/respond.ts';
+import { makeRoutes, type Gateway } from '../gateway/routes.ts';
+import { makeForwardedBy, makeIsTrustedProxy } from '../gateway/trusted-proxies.ts';
+import { makeWatchUnread } from '../gateway/unread-answers.ts';
+import { makeIsOurHost } from '../http/origin-check.ts';
+import type { BucketSnapshot, Ledger } from '../ledger/ledger.ts';
+import type { HttpMetrics } from '../telemetry/http-metrics.ts';
+import type { LedgerMonitor } from '../telemetry/ledger-monitor.ts';
+import type { Tracing } from '../telemetry/tracing-spans.ts';
+import { makeApi, type Api } from './api.ts';
+import { hostNamesOf, type SharedParts } from './pipeline.ts';
+
+export interface ApisOptions {
+  readonly currentSettings: () => Settings;
+  readonly shared: SharedParts;
+  readonly ledgerMonitor: LedgerMonitor;
+  readonly tracing: Tracing | undefined;
+  readonly metrics: Pick<HttpMetrics, 'instrument'> | undefined;
+}
+
+/** All APIs of the gateway, and the routes to them. */
+export interface Apis {
+  readonly all: readonly Api[];
+  /** The buckets of all APIs, as one ledger. */
+  readonly ledger: Pick<Ledger, 'snapshot' | 'pause' | 'resume' | 'drain'>;
+  /** Makes the handler of calls for the settings in force. */
+  gateway(): Gateway;
+  /** Aborts what is under way at the APIs. */
+  abort(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Constructs every API of the settings. */
+export async function makeApis(options: ApisOptions): Promise<Apis> {
+  const { currentSettings, shared, ledgerMonitor, tracing, metrics } = options;
+  const all: Api[] = [];
+  const close = async (): Promise<void> => {
+    for (const api of all.toReversed()) await api.close();
+  };
+  // A reload makes new settings, and leaves the APIs and their order as they are.
+  let known = currentSettings();
+  let servedNow = servedApis(known.config);
+  function served(at: number): ServedApi {
+    const settings = currentSettings();
+    if (settings !== known) {
+      known = settings;
+      servedNow = servedApis(settings.config);
+    }
+    const api = servedNow[at];
+    if (api === undefined) throw new Error(`there is no API number ${at}`);
+    return api;
+  }
+  try {
+    for (const [at, api] of servedNow.entries()) {
+      const current = (): ServedApi => served(at);
+      all.push(await makeApi({ served: api, current, shared, ledgerMonitor, tracing, metrics }));
+    }
+  } catch (error) {
+    await close();
+    throw error;
+  }
+
+  return {
+    all,
+    ledger: {
+      snapshot: () => all.flatMap(snapshotOf),
+      pause: (bucketId) => all.some(({ ledger }) => ledger.pause(bucketId)),
+      resume: (bucketId) => all.some(({ ledger }) => ledger.resume(bucketId)),
+      drain(untilMs) {
+        for (const { ledger } of all) ledger.drain(untilMs);
+      },
+    },
+    gateway() {
+      const routes = all.map((api, at) => {
+        const { hosts, prefix } = served(at).match;
+        return { hosts, prefix, pipeline: api.pipeline() };
+      });
+      const gateway = makeRoutes({ apis: routes, ...partsForNoApi(shared, known.config) });
+      if (tracing === undefined) return gateway;
+      return (call) => {
+        tracing.begin(call);
+        return gateway(call);
+      };
+    },
+    async abort() {
+      await Promise.all(all.map(({ upstream }) => upstream.close()));
+    },
+    close,
+  };
+}
+
+function snapshotOf({ name, ledger }: Api): BucketSnapshot[] {
+  const buckets = ledger.snapshot();
+  return name === undefined
+    ? buckets
+    : buckets.map((bucket) => Object.assign(bucket, { api: name }));
+}
+
+/** What routes need besides the APIs: the checks before them, and the end of calls of none. */
+function partsForNoApi(shared: SharedParts, config: Config) {
+  const { log, peers, watchReading, requestMemory, recorder, clock } = shared;
+  const apis = servedApis(config);
+  const forwardedBy = makeForwardedBy(peers, makeIsTrustedProxy(config.trustedProxies));
+  const watchUnread = makeWatchUnread({ ...config.body, memory: requestMemory, watchReading });
+  const hasToken = apis.some((api) => api.config.token.kind !== 'none');
+  const upstreamHosts = new Set(apis.map((api) => new URL(api.config.upstream.origin).host));
+  const isOurHost = makeIsOurHost(hostNamesOf(config, apis));
+  return {
+    isOwnAuthority: makeIsOwnAuthority(upstreamHosts, isOurHost),
+    forwardedBy,
+    refuse: makeRefuse({
+      log,
+      watchUnread,
+      hasToken,
+      credentialFields: apis.flatMap((api) => api.config.credentialFields),
+    }),
+    record: makeRecord({
+      api: undefined,
+      recorder,
+      ledger: { view: () => undefined },
+      clock,
+      // The target may be meant for any of them.
+      pathMasks: apis.flatMap(({ match, config: { pathMasks } }) =>
+        pathMasks.map((mask) => match.prefix + mask),
+      ),
+      queryMasks: apis.flatMap((api) => api.config.queryMasks),
+      credentialName: () => undefined,
+    }),
+    shedStatus: config.shedStatus,
+  };
+}

@@ -1,0 +1,179 @@
+import type { ConfiguredLimit } from '../budget/bucket.ts';
+import type { VersionRequest } from '../http/accept.ts';
+import type { TokenField } from '../http/credential-fields.ts';
+import type { ClassRule } from '../http/classify.ts';
+import { direct, proxyFor, type ProxyAddress } from '../http/proxy.ts';
+import { nonePreset } from '../presets/preset.ts';
+import { PRESETS } from '../presets/presets.ts';
+import type { CallerRule } from '../queue/caller-rules.ts';
+import type { RateHeaderRule } from '../rate-headers/declared-headers.ts';
+import type { ApiMatch } from './api-settings.ts';
+import { tokenProblems } from './checks.ts';
+import type { FileEntries } from './file.ts';
+import { readCa } from './pem-files.ts';
+import type { SettingReader } from './setting-reader.ts';
+import { SETTINGS, type Setting } from './settings.ts';
+import type { UpstreamAddress } from './values.ts';
+
+/** The settings of one API. */
+export interface ApiConfig {
+  readonly preset: string;
+  readonly upstream: UpstreamAddress & {
+    readonly timeoutMs: number;
+    readonly connections: number;
+    readonly socketLimits: { readonly maxAgeMs: number; readonly maxRequests: number };
+    readonly address: { readonly host: string; readonly port: number | undefined } | undefined;
+    readonly proxy: ProxyAddress | undefined;
+    readonly ca: string | undefined;
+  };
+  /** Lower-case names of request fields that pass although they are usually dropped. */
+  readonly allowHeaders: readonly string[];
+  /** The statuses besides 429 with which the API may throttle. */
+  readonly throttleStatuses: readonly number[];
+  readonly via: 'on' | 'off';
+  readonly links:
+    | { readonly rewrite: 'off' }
+    | { readonly rewrite: 'on'; readonly jsonLinks: readonly string[] };
+  readonly apiVersion: VersionRequest | 'off';
+  readonly token: TokenConfig;
+  readonly tokenField: TokenField;
+  /** Lower-case names of the fields besides Authorization that hold a credential. */
+  readonly credentialFields: readonly string[];
+  /** Whether cookies pass also where the configured token is added. */
+  readonly cookies: 'off' | 'on';
+  readonly budgetPer: 'credential' | 'upstream';
+  readonly limit: ConfiguredLimit | undefined;
+  readonly maxWaitMs: number;
+  readonly maxQueue: number;
+  readonly maxBuckets: number;
+  /** `undefined`: the ledger derives it from {@link maxBuckets}. */
+  readonly maxBucketsPerOwner: number | undefined;
+  readonly shedStatus: 503 | 429;
+  readonly retries: number;
+  readonly lane: { readonly concurrency: number; readonly intervalMs: number };
+  readonly classes: readonly ClassRule[];
+  readonly pathMasks: readonly string[];
+  readonly queryMasks: readonly string[];
+  readonly callers: readonly CallerRule[];
+  /** What is declared of the API's rate headers; of two rules for a header, the first applies. */
+  readonly rateHeaders: readonly RateHeaderRule[];
+  /** Names of credentials for people, by the hash that bucket ids have. */
+  readonly credentials: readonly { readonly hash: string; readonly name: string }[];
+}
+
+/** One of several APIs: its name, and the requests that it serves. */
+export interface NamedApiConfig extends ApiConfig {
+  readonly name: string;
+  readonly match: ApiMatch;
+}
+
+/** A token, or the file that contains it and is read again when it changes. */
+export type TokenConfig =
+  | { readonly kind: 'none' }
+  | { readonly kind: 'value'; readonly value: string }
+  | { readonly kind: 'file'; readonly path: string };
+
+export interface ReadContext {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly readFile: (path: string) => string;
+  readonly problems: string[];
+}
+
+/** For an API whose preset names no version, if one is configured. */
+const DEFAULT_VERSION = { kind: 'accept', version: '', mediaType: 'application/json' } as const;
+
+/**
+ * Reads the settings of one API. `lists` are those of the file, the API's own first: its classes
+ * replace the others, its masks and rules are added to them. `hasUpstream` is false for the defaults
+ * of several APIs, which are no API.
+ */
+export function readApiConfig(
+  reader: SettingReader,
+  lists: readonly FileEntries['lists'][],
+  context: ReadContext,
+  hasUpstream = true,
+): ApiConfig {
+  const { optional, required } = reader;
+  const { env, readFile, problems } = context;
+  const preset = required(SETTINGS.preset);
+  const known = PRESETS.get(preset) ?? nonePreset;
+  const upstream = optional(SETTINGS.upstreamUrl, known.upstreamUrl);
+  const isMissing = !reader.isSet(SETTINGS.upstreamUrl) && known.upstreamUrl === undefined;
+  if (hasUpstream && isMissing) {
+    problems.push(
+      `${reader.placeOf(SETTINGS.upstreamUrl)}: expected ${SETTINGS.upstreamUrl.kind.expected}, got nothing, and the preset ${preset} has no default`,
+    );
+  }
+  const version = optional(SETTINGS.apiVersion, known.apiVersion?.version) ?? 'off';
+  const tokenField = required(SETTINGS.tokenHeader, known.tokenHeader);
+  const throttleStatuses = required(SETTINGS.throttleStatuses);
+  const proxy = upstream === undefined ? direct : proxyFor(env, upstream.origin);
+  if (proxy.kind === 'bad') problems.push(proxy.problem);
+  return {
+    preset,
+    upstream: {
+      ...(upstream ?? { origin: '', basePath: '' }),
+      timeoutMs: required(SETTINGS.upstreamTimeout),
+      connections: required(SETTINGS.upstreamConnections),
+      socketLimits: {
+        maxAgeMs: required(SETTINGS.upstreamSocketAge),
+        maxRequests: required(SETTINGS.upstreamSocketRequests),
+      },
+      address: optional(SETTINGS.upstreamAddress),
+      proxy: proxy.kind === 'proxy' ? proxy.proxy : undefined,
+      ca: readCa(
+        optional(SETTINGS.upstreamCa),
+        readFile,
+        problems,
+        reader.placeOf(SETTINGS.upstreamCa),
+      ),
+    },
+    allowHeaders: optional(SETTINGS.allowHeaders) ?? [],
+    throttleStatuses: throttleStatuses === 'off' ? [] : throttleStatuses,
+    via: required(SETTINGS.via),
+    links:
+      required(SETTINGS.rewriteLinks) === 'off'
+        ? { rewrite: 'off' }
+        : { rewrite: 'on', jsonLinks: known.jsonLinks },
+    apiVersion: version === 'off' ? 'off' : { ...(known.apiVersion ?? DEFAULT_VERSION), version },
+    token: readToken(reader, SETTINGS.token, SETTINGS.tokenFile, context),
+    tokenField,
+    credentialFields: [...known.credentialFields, tokenField.name.toLowerCase()].filter(
+      (name) => name !== 'authorization',
+    ),
+    cookies: required(SETTINGS.cookies),
+    budgetPer: required(SETTINGS.budgetPer),
+    limit: optional(SETTINGS.limit),
+    maxWaitMs: required(SETTINGS.maxWait),
+    maxQueue: required(SETTINGS.maxQueue),
+    maxBuckets: required(SETTINGS.maxBuckets),
+    maxBucketsPerOwner: optional(SETTINGS.maxBucketsPerOwner),
+    shedStatus: required(SETTINGS.shedStatus),
+    retries: required(SETTINGS.retries),
+    lane: {
+      concurrency: required(SETTINGS.laneConcurrency),
+      intervalMs: required(SETTINGS.laneInterval),
+    },
+    classes: lists.find(({ classes }) => classes !== undefined)?.classes ?? known.classes,
+    pathMasks: [...known.pathMasks, ...lists.flatMap(({ pathMasks }) => pathMasks ?? [])],
+    queryMasks: [...known.queryMasks, ...lists.flatMap(({ queryMasks }) => queryMasks ?? [])],
+    callers: [...lists.flatMap(({ callers }) => callers ?? []), ...known.callers],
+    rateHeaders: [...lists.flatMap(({ rateHeaders }) => rateHeaders ?? []), ...known.rateHeaders],
+    credentials: lists.flatMap(({ credentials }) => credentials ?? []),
+  };
+}
+
+/** Reads a token, or the path of its file. Never shows the token. */
+export function readToken(
+  { optional, placeOf }: SettingReader,
+  setting: Setting<string>,
+  fileSetting: Setting<string>,
+  { readFile, problems }: ReadContext,
+): TokenConfig {
+  const value = optional(setting);
+  const path = optional(fileSetting);
+  const places = { own: placeOf(setting), file: placeOf(fileSetting) };
+  problems.push(...tokenProblems(places, setting.kind, value, path, readFile));
+  if (value !== undefined) return { kind: 'value', value };
+  return path === undefined ? { kind: 'none' } : { kind: 'file', path };
+}
