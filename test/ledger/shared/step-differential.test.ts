@@ -289,11 +289,12 @@ class Fleet {
     const gone = it.gone.flatMap((which) => ids[which % Math.max(1, ids.length)] ?? []);
     for (const id of gone) waiting.delete(id);
     const kept = [...waiting.values()].map(({ ticket, since }): StepTicket => {
-      const [id, owner, caller, priority, weight, age, waits, how, ...cost] = ticket;
+      const [id, owner, caller, priority, weight, age, waits, how, cost] = ticket;
+      const costs: [] | [number] = cost === undefined ? [] : [cost];
       const passed = now - since;
       const isRetry = how.endsWith('again');
       const keptHow = isRetry ? 'kept-again' : 'kept';
-      return [id, owner, caller, priority, weight, age + passed, waits - passed, keptHow, ...cost];
+      return [id, owner, caller, priority, weight, age + passed, waits - passed, keptHow, ...costs];
     });
     const fresh = it.tickets.map((ticket): StepTicket => {
       const id = `t${++this.#ids}`;
