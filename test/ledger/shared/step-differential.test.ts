@@ -290,11 +290,18 @@ class Fleet {
     for (const id of gone) waiting.delete(id);
     const kept = [...waiting.values()].map(({ ticket, since }): StepTicket => {
       const [id, owner, caller, priority, weight, age, waits, how, cost] = ticket;
-      const costs: [] | [number] = cost === undefined ? [] : [cost];
       const passed = now - since;
-      const isRetry = how.endsWith('again');
-      const keptHow = isRetry ? 'kept-again' : 'kept';
-      return [id, owner, caller, priority, weight, age + passed, waits - passed, keptHow, ...costs];
+      const keptHow = how.endsWith('again') ? 'kept-again' : 'kept';
+      const rest = [
+        owner,
+        caller,
+        priority,
+        weight,
+        age + passed,
+        waits - passed,
+        keptHow,
+      ] as const;
+      return cost === undefined ? [id, ...rest] : [id, ...rest, cost];
     });
     const fresh = it.tickets.map((ticket): StepTicket => {
       const id = `t${++this.#ids}`;
