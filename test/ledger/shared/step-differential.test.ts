@@ -292,16 +292,10 @@ class Fleet {
       const [id, owner, caller, priority, weight, age, waits, how, cost] = ticket;
       const passed = now - since;
       const keptHow = how.endsWith('again') ? 'kept-again' : 'kept';
-      const rest = [
-        owner,
-        caller,
-        priority,
-        weight,
-        age + passed,
-        waits - passed,
-        keptHow,
-      ] as const;
-      return cost === undefined ? [id, ...rest] : [id, ...rest, cost];
+      const [aged, left] = [age + passed, waits - passed];
+      return cost === undefined
+        ? [id, owner, caller, priority, weight, aged, left, keptHow]
+        : [id, owner, caller, priority, weight, aged, left, keptHow, cost];
     });
     const fresh = it.tickets.map((ticket): StepTicket => {
       const id = `t${++this.#ids}`;
