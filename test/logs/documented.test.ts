@@ -71,6 +71,7 @@ async function linesOfEveryKind(): Promise<CapturedLog> {
   await gateway.log.wait('call', 12);
   await gateway.stop();
   await observed(azion, gateway.log);
+  await ofSeveralApis(azion, gateway.log);
   await azion.close();
   return gateway.log;
 }
@@ -93,6 +94,19 @@ async function observed({ url }: Azion, log: CapturedLog): Promise<void> {
     const [hash] = String(line['bucket']).split(':');
     file = `credentials:\n  - { hash: '${hash}', name: production }\n`;
   }
+}
+
+/** Adds the lines of a call of one of several APIs, which the API throttles once. */
+async function ofSeveralApis(azion: Azion, log: CapturedLog): Promise<void> {
+  const gateway = await startGateway({
+    settings: { HEADGATE_UPSTREAM_URL: '', HEADGATE_SECRET: 'a-secret-of-the-test' },
+    files: { 'headgate.yaml': `apis: { azion: { preset: azion, upstreamUrl: '${azion.url}' } }` },
+  });
+  azion.failNext('throttle-route:1');
+  await ask(`${gateway.url}/domains`, { headers: { authorization: 'token 4' } });
+  await gateway.log.wait('call', 1);
+  await gateway.stop();
+  log.write(gateway.log.text);
 }
 
 describe('the log of a gateway', () => {
