@@ -29,6 +29,7 @@ const FAILURE_CODES = [
   'drain-timeout',
   'socket-share',
   'bad-request',
+  'cost-too-high',
   'body-timeout',
   'body-too-large',
   'expectation-failed',

@@ -102,7 +102,7 @@ test('a ledger that is closed while it waits for Redis leaves no timer', async (
   await expect.poll(delays, { interval: 1 }).toEqual([]);
 });
 
-const ENDS = ['state', 'tickets', 'leases', 'held', 'offers', 'replicas'];
+const ENDS = ['state', 'leases', 'held', 'offers', 'replicas'];
 type Fault = readonly [what: string, reason: RegExp, cause: (client: Redis) => Promise<unknown>];
 const FAULTS_OF_A_BUCKET: Fault[] = [
   ...ENDS.map((end): Fault => {
@@ -112,7 +112,7 @@ const FAULTS_OF_A_BUCKET: Fault[] = [
   [
     'has an invalid state',
     /attempt to index/,
-    (client) => client.hset('h:{b}:state', 'layout', 4, 'revision', 'x', 'state', 'nonsense'),
+    (client) => client.hset('h:{b}:state', 'layout', 5, 'revision', 'x', 'state', 'nonsense'),
   ],
   [
     'has an invalid record of its budget',

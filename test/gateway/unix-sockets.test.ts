@@ -80,7 +80,7 @@ test('a socket that cannot be used ends the program with the name of its setting
   const other = createServer().listen(path);
   await once(other, 'listening');
   onTestFinished(() => void other.close());
-  const { code, stderr } = await headgate([], {
+  const { code, stderr } = await headgate(['serve'], {
     env: { HEADGATE_LISTEN: `unix:${path}`, HEADGATE_ADMIN_LISTEN: 'off' },
   }).ended();
   expect([code, stderr]).toEqual([
