@@ -352,7 +352,7 @@ describe.each([...PRESETS])('the preset %s', (name, preset) => {
     'classifies %s, and reads its answer',
     (request, { className, headers, readAs }) => {
       const [method = '', path = ''] = request.split(' ');
-      expect(classify(preset.classes, method, path)).toBe(className);
+      expect(classify(preset.classes, method, path).name).toBe(className);
       const read = makeRateHeaderReader(preset.rateHeaders);
       expect(readingsInWords(read({ date: 'Sat, 28 Nov 2026 10:00:00 GMT', ...headers }))).toBe(
         readAs,
