@@ -17,7 +17,7 @@ const TRICKLE = 'GET /trickle HTTP/1.1\r\nHost: localhost\r\n\r\n';
 const SENT = `PUT /trickle HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2048\r\n\r\n${'x'.repeat(2048)}`;
 const WRITE = 'PUT /call HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n';
 const CALL = 'GET /call HTTP/1.1\r\nHost: localhost\r\n\r\n';
-const ROOM = new Headers({ 'X-RateLimit-Limit': '100', 'X-RateLimit-Remaining': '90' });
+const ROOM = new Headers({ 'X-RateLimit-Limit': '100', 'X-RateLimit-Remaining': '99' });
 
 interface Scene {
   readonly clock: FakeClock;
