@@ -1,10 +1,11 @@
 {{- define "headgate.name" -}}
-{{- if contains "headgate" .Release.Name }}{{ .Release.Name }}{{ else }}{{ .Release.Name }}-headgate{{ end }}
+{{- /* With -admin behind it, the name of a Service: at most 63 characters. */}}
+{{- contains "headgate" .Release.Name | ternary .Release.Name (printf "%s-headgate" .Release.Name) | trunc 57 | trimSuffix "-" }}
 {{- end }}
 
 {{- define "headgate.selector" -}}
 app.kubernetes.io/name: headgate
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{- define "headgate.labels" -}}
