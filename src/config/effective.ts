@@ -83,7 +83,8 @@ function sourceOfList(
 function ruleText(name: string, fields: Readonly<Record<string, unknown>>): string {
   const words = Object.entries(fields).map(([key, value]) => {
     if (key === 'maxWaitMs') return `maxWait: ${String(value)}ms`;
-    return `${key}: ${Array.isArray(value) ? value.join(' ') : String(value)}`;
+    if (Array.isArray(value)) return `${key}: ${value.join(' ')}`;
+    return `${key}: ${typeof value === 'string' ? value : JSON.stringify(value)}`;
   });
   return words.length === 0 ? name : `${name} (${words.join('; ')})`;
 }

@@ -8,6 +8,8 @@ import type {
   Shed,
   SocketPermits,
   Ticket,
+  WaitDecision,
+  Waiting,
 } from '../ledger/ledger.ts';
 import type { PipelineObserver } from '../telemetry/pipeline-observer.ts';
 import type { RequestMemory } from '../upstream/request-memory.ts';
@@ -42,6 +44,9 @@ export interface AdmitDependencies {
  */
 export type Mode = 'enforce' | 'observe';
 
+/** How long an observed request is kept at most until a ledger has asked Redis whether it waits. */
+const DECISION_MS = 1000;
+
 /** The ticket in the queue stands for a request that was sent long ago. */
 const NEVER_GONE: CallerSignal = { gone: false, onGone: () => () => undefined };
 
@@ -49,18 +54,50 @@ export function makeAdmit(dependencies: AdmitDependencies): Admit {
   const { ledger, clock, memory, socketPermits, mode, observer } = dependencies;
 
   /** Sends at once, with a grant of the ledger if it has one, and notes what would have been. */
-  function observe({ call, ticket }: Job, requestedAt: number): Admitted {
-    const admission = ledger.acquire(ticket, NEVER_GONE);
-    if (admission.kind === 'granted') {
-      call.wouldHave({ waitMs: 0, shed: undefined });
-      return admission;
+  function observe(job: Job, requestedAt: number): Admitted | Promise<Admitted> {
+    const admission = ledger.acquire(job.ticket, NEVER_GONE);
+    if (admission.kind !== 'waiting' || admission.decision === undefined) {
+      if (admission.kind !== 'granted') socketPermits.take();
+      return observed(job, admission, requestedAt);
     }
-    // Nothing ran since a socket was seen to be free.
+    // The grant of the ledger takes a socket as well, and this one is then released.
     socketPermits.take();
-    if (admission.kind === 'shed') call.wouldHave({ waitMs: undefined, shed: admission.code });
-    else {
+    return decided(admission, admission.decision).then((decision) => {
+      if (decision.kind === 'granted') socketPermits.release();
+      return observed(job, decision, requestedAt);
+    });
+  }
+
+  /** What the ledger decides; that the ticket waits, if it decides nothing in time. */
+  function decided(
+    waiting: Waiting,
+    decision: WaitDecision,
+  ): Promise<Granted | Shed | Cancelled | Waiting> {
+    return new Promise((resolve) => {
+      const end = (outcome: Granted | Shed | Cancelled | Waiting): void => {
+        timer.cancel();
+        resolve(outcome);
+      };
+      const timer = clock.after(DECISION_MS, () => resolve(waiting));
+      decision.onWaits = () => end(waiting);
+      void waiting.outcome.then(end);
+    });
+  }
+
+  /** The request has a socket. */
+  function observed(
+    { call, ticket }: Job,
+    decision: Granted | Shed | Cancelled | Waiting,
+    requestedAt: number,
+  ): Admitted {
+    if (decision.kind === 'granted') {
+      call.wouldHave({ waitMs: 0, shed: undefined });
+      return decision;
+    }
+    if (decision.kind === 'shed') call.wouldHave({ waitMs: undefined, shed: decision.code });
+    if (decision.kind === 'waiting') {
       call.wouldHave({ waitMs: ledger.etaMs(ticket.bucket.id), shed: undefined });
-      void admission.outcome.then((outcome) => {
+      void decision.outcome.then((outcome) => {
         if (outcome.kind !== 'granted') return;
         // The operation counts as spent now, as it would be if the request had waited.
         ledger.settle(outcome.grant, { kind: 'lost' });

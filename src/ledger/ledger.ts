@@ -88,6 +88,13 @@ export interface Waiting {
   readonly kind: 'waiting';
   /** Never rejects. */
   readonly outcome: Promise<Granted | Shed | Cancelled>;
+  /** Present if the ledger has yet to decide whether the ticket has to wait: it asks Redis. */
+  readonly decision?: WaitDecision;
+}
+
+/** Reports that a ticket has to wait. */
+export interface WaitDecision {
+  onWaits: (() => void) | undefined;
 }
 
 export type Admission = Granted | Waiting | Shed;

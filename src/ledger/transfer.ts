@@ -9,6 +9,7 @@ import type {
   Granted,
   Shed,
   Ticket,
+  WaitDecision,
 } from './ledger.ts';
 
 /** A ledger that can pass on what it holds, so that another one continues with it. */
@@ -42,6 +43,8 @@ export interface Waiter {
   readonly notBefore: number;
   /** The shared ledger's number of the ticket, if it has one. */
   readonly number?: number | undefined;
+  /** Whom to tell that it has to wait. */
+  readonly decision?: WaitDecision | undefined;
 }
 
 export interface HeldGrant {

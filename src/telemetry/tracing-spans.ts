@@ -136,7 +136,7 @@ export function makeTracing({ tracer, clock, close, scheme }: TracingDependencie
           child(call, name, from, clock.now(), { ...bucket, ...attributesOf(ended) });
           return ended;
         });
-        return { kind: 'waiting', outcome };
+        return { ...admission, outcome };
       },
       settle: (grant, outcome) => ledger.settle(grant, outcome),
       view: (bucketId) => ledger.view(bucketId),

@@ -83,7 +83,7 @@ export class SharedQueue {
 
   add(from: Waiter, number: number, hasWaited: boolean): void {
     const { clock, latest, answerMs } = this.#options;
-    const { ticket, signal, resolve, isRetry, notBefore } = from;
+    const { ticket, signal, resolve, isRetry, notBefore, decision } = from;
     const now = clock.now();
     const latestAt = latest(ticket);
     const isFirst = !hasWaited && !isRetry;
@@ -93,6 +93,7 @@ export class SharedQueue {
       resolve,
       isRetry,
       notBefore,
+      decision,
       number,
       hasWaited,
       parking: undefined,
@@ -193,7 +194,9 @@ export class SharedQueue {
   /** Tickets that are still queued after their first step have waited. */
   markWaited(waiters: readonly SharedWaiter[]): void {
     for (const waiter of waiters) {
-      if (this.#queued.get(waiter.number) === waiter) waiter.hasWaited = true;
+      if (this.#queued.get(waiter.number) !== waiter) continue;
+      waiter.hasWaited = true;
+      waiter.decision?.onWaits?.();
     }
   }
 

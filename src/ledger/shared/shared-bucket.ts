@@ -16,6 +16,7 @@ import type {
   Shed,
   ShedCode,
   Ticket,
+  WaitDecision,
 } from '../ledger.ts';
 import {
   KnownBucket,
@@ -160,13 +161,15 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
     if (this.#waiting.size >= 2 * this.#options.maxQueue) {
       return { kind: 'shed', code: 'queue-full', retryAfterMs: this.#guessMs() };
     }
+    const decision: WaitDecision = { onWaits: undefined };
     const outcome = new Promise<Granted | Shed | Cancelled>((resolve) => {
       const notBefore = retry?.notBefore ?? 0;
-      const waiter = { ticket, signal, resolve, isRetry: retry !== undefined, notBefore };
+      const isRetry = retry !== undefined;
+      const waiter = { ticket, signal, resolve, isRetry, notBefore, decision };
       this.#waiting.add(waiter, this.#ledger.ids.next(), false);
     });
     this.#steps.schedule();
-    return { kind: 'waiting', outcome };
+    return { kind: 'waiting', outcome, decision };
   }
 
   settle(grant: Grant, outcome: Outcome): void {
