@@ -35,6 +35,21 @@ export function learnCost(bucket: Bucket, lease: Lease, now: number): void {
   startMeasuring(bucket);
 }
 
+/** The answer to `lease` reports that it cost `cost` operations. */
+export function correctCost(bucket: Bucket, lease: Lease, cost: number): void {
+  // The cost of a call that stated another one shows nothing of the others.
+  if (lease.cost === bucket.callCost) bucket.callCost = Math.max(1, cost);
+  lease.cost = cost;
+  boundCost(bucket);
+}
+
+/** A call costs no more than the limit. If it seemed to, all calls would be refused for ever. */
+export function boundCost(bucket: Bucket): void {
+  const { phase, isLimitStated, callCost } = bucket;
+  if (phase !== 'metered' || !isLimitStated) return;
+  bucket.callCost = Math.min(callCost, Math.max(1, totalLimit(bucket)));
+}
+
 /** Counts an accepted call, and learns from it if no other is in flight. */
 function countCall(bucket: Bucket, { cost }: Lease): void {
   const { callCost, costFrom, reportedRemaining } = bucket;

@@ -99,7 +99,8 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
     const isParked = retry !== undefined && retry.notBefore > now;
     // A call may be older than its deadline by its first grant, but not by a further one.
     const isLate = retry !== undefined && this.#latest(ticket) <= now;
-    const mayStart = this.#queued === 0 && !isParked && !isLate && !this.#paused;
+    const isNext = this.#queued === 0 && !isParked && !isLate && !this.#paused;
+    const mayStart = isNext && !this.#isTooCostly(ticket);
     if (mayStart && this.#budget.offer(now, ticket.cost) !== undefined) {
       if (this.#ledger.options.socketPermits.take()) return this.#grant(ticket, now, 'nothing');
     }
