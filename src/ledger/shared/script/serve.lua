@@ -22,7 +22,7 @@ end
 
 -- How many operations all waiting tickets cost.
 local function operationsWaiting()
-  return (queue.size + queue.extra) * bucket.callCost
+  return queue.size * bucket.callCost + queue.extra
 end
 
 -- Grants a ticket; `kind` is what the model offers.
@@ -134,8 +134,8 @@ local function tooLong(ticket)
   local cost = costOf(ticket)
   local last = Prefetch.eta(operationsWaiting() + cost)
   if not last or last <= ticket.deadlineAt then return nil end
-  local ahead = FairQueue.operationsAhead(queue, ticket)
-  local at = ahead and Prefetch.eta(ahead * bucket.callCost + cost)
+  local ahead = FairQueue.operationsAhead(queue, ticket, bucket.callCost)
+  local at = ahead and Prefetch.eta(ahead + cost)
   return at and at > ticket.deadlineAt and at - now or nil
 end
 
