@@ -238,6 +238,7 @@ function observe(bucket: Bucket, lease: Lease, observation: Observation, now: nu
   if (limit !== bucket.limit) {
     bucket.observedPeriodMs = makeWindowedMax();
     bucket.rounded = makeRoundedReset();
+    bucket.costFrom = undefined;
   }
   const spent = limitInAll - leftInAll;
   if (isThrottled) bucket.rounded.openedAt = undefined;

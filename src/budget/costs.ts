@@ -56,8 +56,12 @@ function countCall(bucket: Bucket, { cost }: Lease): void {
   bucket.costCalls++;
   if (cost !== callCost) bucket.costFrom = undefined;
   if (bucket.inFlight > 0 || costFrom === undefined || cost !== callCost) return;
-  if (bucket.returns !== bucket.costReturns || bucket.losses !== bucket.costLosses) return;
+  // Operations that may have returned would make a call seem cheaper.
+  if (bucket.doubtful > 0 || bucket.returns !== bucket.costReturns) return;
+  if (bucket.losses !== bucket.costLosses) return;
   const fall = (costFrom - reportedRemaining) / bucket.costCalls;
+  // If more remains than before, operations returned that were not expected yet.
+  if (fall < 0) return;
   if (fall < callCost) {
     bucket.callCost = Math.max(1, Math.floor(fall));
   } else if (bucket.costCalls === 1 && fall === bucket.lastFall && fall === Math.floor(fall)) {
@@ -67,7 +71,7 @@ function countCall(bucket: Bucket, { cost }: Lease): void {
 }
 
 function startMeasuring(bucket: Bucket): void {
-  bucket.costFrom = bucket.reportedRemaining;
+  bucket.costFrom = bucket.doubtful > 0 ? undefined : bucket.reportedRemaining;
   bucket.costReturns = bucket.returns;
   bucket.costLosses = bucket.losses;
   bucket.costCalls = 0;

@@ -71,6 +71,46 @@ describe('the learned cost of a call', () => {
   });
 });
 
+describe('the learned cost of a call that follows from what remains', () => {
+  /** Two calls of 5 operations each. */
+  function learned() {
+    const world = makeWorld();
+    const reported = { limit: 100, sameWithinMs: 1000, uncertaintyMs: 2000 };
+    const at = { ...reported, resetAt: T0 + 12_000 };
+    for (const remaining of [95, 90]) world.call(undefined, { ...at, remaining });
+    expect(world.bucket.callCost).toBe(5);
+    return { ...world, reported, resetAt: at.resetAt };
+  }
+
+  test('stays when a window is open again before its latest reset', () => {
+    const { bucket, call, grantedAt, reported, resetAt: firstResetAt } = learned();
+    for (let window = 0; window < 4; window++) {
+      const resetAt = firstResetAt + window * 12_000;
+      for (let remaining = window === 0 ? 85 : 90; remaining >= 0; remaining -= 5) {
+        call(undefined, { ...reported, resetAt, remaining });
+      }
+      const testedAt = grantedAt();
+      if (window > 0) expect(testedAt).toBeLessThan(resetAt - 900);
+      call(undefined, { ...reported, resetAt: resetAt + 12_000, remaining: 95 });
+      expect(bucket.callCost).toBe(5);
+    }
+  });
+
+  test('stays when operations return that may return later', () => {
+    const { bucket, at, call, reported, resetAt } = learned();
+    at(resetAt - 1500);
+    // The API had returned one of the two calls.
+    call(undefined, { ...reported, resetAt: resetAt + 10_000, remaining: 90 });
+    expect(bucket.callCost).toBe(5);
+  });
+
+  test('stays when the limit is raised', () => {
+    const { bucket, call, reported, resetAt } = learned();
+    call(undefined, { ...reported, resetAt, limit: 200, remaining: 185 });
+    expect(bucket.callCost).toBe(5);
+  });
+});
+
 describe('a request that costs several operations', () => {
   test('does not wait for a minute when the reset left too little of the limit', () => {
     const { bucket, at, call, grantedAt } = makeWorld();

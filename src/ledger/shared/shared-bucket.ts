@@ -335,6 +335,8 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
   restore(failed: CollectedStep | undefined): void {
     this.#grants.restore(failed?.grants);
     this.#waiting.restore(failed?.gone ?? []);
+    // The next step declares the tickets as those that waited before.
+    this.#toJudge = [];
   }
 
   /** How much the next step has to report. */
