@@ -1667,7 +1667,7 @@ unsent = function(bucket, ____bindingPattern0)
     local kind
     kind = ____bindingPattern0.kind
     if kind == "canary" then
-        bucket.isCanaryDue = Model.needsCanary(bucket)
+        bucket.isCanaryDue = Model.needsCanary(bucket) and Model.checkAt(bucket) == math.huge
     end
     if kind == "first" then
         bucket.nextFirstAt = 0
