@@ -7,7 +7,7 @@ import {
   MAX_UNKNOWN_RESET_WAIT_MS,
   makeRoundedReset,
 } from './bucket.ts';
-import { learnCost } from './costs.ts';
+import { boundCost, correctCost, learnCost } from './costs.ts';
 import type { Observation } from './observation.ts';
 import {
   MAX_MARGIN_MS,
@@ -61,10 +61,7 @@ export function answered(
   random: () => number,
 ): void {
   if (lease.kind === 'first') bucket.firstWaitMs = FIRST_REQUEST_WAIT_MS;
-  if (observation.cost !== undefined) {
-    lease.cost = observation.cost;
-    bucket.callCost = Math.max(1, observation.cost);
-  }
+  if (observation.cost !== undefined) correctCost(bucket, lease, observation.cost);
   const { status, remaining, resetAt, retryAt } = observation;
   const isThrottled = status === 429;
   if (bucket.phase === 'metered' && !isThrottled) takenByApi(bucket, lease);
@@ -241,6 +238,7 @@ function observe(bucket: Bucket, lease: Lease, observation: Observation, now: nu
   if (limit !== bucket.limit) {
     bucket.observedPeriodMs = makeWindowedMax();
     bucket.rounded = makeRoundedReset();
+    bucket.costFrom = undefined;
   }
   const spent = limitInAll - leftInAll;
   if (isThrottled) bucket.rounded.openedAt = undefined;
@@ -259,6 +257,7 @@ function observe(bucket: Bucket, lease: Lease, observation: Observation, now: nu
   }
   bucket.limit = limit;
   bucket.isLimitStated = bucket.isLimitStated || observation.limit !== undefined;
+  boundCost(bucket);
   bucket.remaining = remaining;
   bucket.uncertaintyMs = uncertaintyMs;
   shareObserved(bucket, leftInAll, now, lease.grantedAt);

@@ -35,14 +35,33 @@ export function learnCost(bucket: Bucket, lease: Lease, now: number): void {
   startMeasuring(bucket);
 }
 
+/** The answer to `lease` reports that it cost `cost` operations. */
+export function correctCost(bucket: Bucket, lease: Lease, cost: number): void {
+  // The cost of a call that stated another one shows nothing of the others.
+  if (lease.cost === bucket.callCost) bucket.callCost = Math.max(1, cost);
+  lease.cost = cost;
+  boundCost(bucket);
+}
+
+/** A call costs no more than the limit. If it seemed to, all calls would be refused for ever. */
+export function boundCost(bucket: Bucket): void {
+  const { phase, isLimitStated, callCost } = bucket;
+  if (phase !== 'metered' || !isLimitStated) return;
+  bucket.callCost = Math.min(callCost, Math.max(1, totalLimit(bucket)));
+}
+
 /** Counts an accepted call, and learns from it if no other is in flight. */
 function countCall(bucket: Bucket, { cost }: Lease): void {
   const { callCost, costFrom, reportedRemaining } = bucket;
   bucket.costCalls++;
   if (cost !== callCost) bucket.costFrom = undefined;
   if (bucket.inFlight > 0 || costFrom === undefined || cost !== callCost) return;
-  if (bucket.returns !== bucket.costReturns || bucket.losses !== bucket.costLosses) return;
+  // Operations that may have returned would make a call seem cheaper.
+  if (bucket.doubtful > 0 || bucket.returns !== bucket.costReturns) return;
+  if (bucket.losses !== bucket.costLosses) return;
   const fall = (costFrom - reportedRemaining) / bucket.costCalls;
+  // If more remains than before, operations returned that were not expected yet.
+  if (fall < 0) return;
   if (fall < callCost) {
     bucket.callCost = Math.max(1, Math.floor(fall));
   } else if (bucket.costCalls === 1 && fall === bucket.lastFall && fall === Math.floor(fall)) {
@@ -52,7 +71,7 @@ function countCall(bucket: Bucket, { cost }: Lease): void {
 }
 
 function startMeasuring(bucket: Bucket): void {
-  bucket.costFrom = bucket.reportedRemaining;
+  bucket.costFrom = bucket.doubtful > 0 ? undefined : bucket.reportedRemaining;
   bucket.costReturns = bucket.returns;
   bucket.costLosses = bucket.losses;
   bucket.costCalls = 0;

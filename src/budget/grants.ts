@@ -4,6 +4,7 @@ import {
   checkAt,
   countLost,
   fullRefillAt,
+  needsCanary,
   nextSlotAt,
   paceMs,
   uncountedSlots,
@@ -42,14 +43,20 @@ export function regularOffer(bucket: Bucket, cost: number, now: number): GrantKi
   return mayCheck && left + uncountedSlots(bucket) >= needed ? 'canary' : undefined;
 }
 
-/** Returns how many operations must be available for a request: a share may be smaller than its cost. */
-function neededFor({ share, limit }: Bucket, cost: number): number {
-  return share === undefined ? cost : Math.min(cost, limit);
+/**
+ * Returns how many operations must be available for a request. Its cost may be more than a share, or
+ * more than a limit that was only concluded from what remained.
+ */
+function neededFor({ share, isLimitStated, limit }: Bucket, cost: number): number {
+  return share === undefined && isLimitStated ? cost : Math.min(cost, limit);
 }
 
 /** Whether a request costs more than the API ever allows at once. */
 export function isTooCostly(bucket: Bucket, cost: number): boolean {
-  return bucket.phase === 'metered' && bucket.isLimitStated && cost > totalLimit(bucket);
+  const { phase, isLimitStated, limit, share } = bucket;
+  if (phase !== 'metered' || !isLimitStated) return false;
+  // A share is rounded down.
+  return share === undefined ? cost > limit : cost >= (limit + 1) * share.replicas;
 }
 
 /** Whether operations may be granted ahead of the requests that will spend them. */
@@ -82,7 +89,8 @@ export function granted(bucket: Bucket, kind: GrantKind, now: number): void {
 
 /** The request of a lease that ended was never sent, and cost nothing. */
 export function unsent(bucket: Bucket, { kind }: Lease): void {
-  if (kind === 'canary') bucket.isCanaryDue = available(bucket) <= 0;
+  // A check for slots in doubt is offered again by itself, if they cover the cost of the next request.
+  if (kind === 'canary') bucket.isCanaryDue = needsCanary(bucket) && checkAt(bucket) === Infinity;
   if (kind === 'first') bucket.nextFirstAt = 0;
 }
 

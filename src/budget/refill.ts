@@ -1,4 +1,5 @@
 import { LEASE_MS, type Bucket, type ConfiguredLimit, type Lease, type Share } from './bucket.ts';
+import { boundCost } from './costs.ts';
 import type { Observation } from './observation.ts';
 import {
   OTHERS_FIRST_MS,
@@ -79,6 +80,16 @@ export function available(bucket: Bucket): number {
   return bucket.phase === 'metered' ? ownRemaining(bucket) - operationsInFlight(bucket) : 0;
 }
 
+/**
+ * Whether a canary has to find out what is available: nothing is, or what is may be too little for the
+ * next request, and nothing is known to return.
+ */
+export function needsCanary(bucket: Bucket): boolean {
+  if (available(bucket) <= 0) return true;
+  const nextReturnAt = Math.min(nextSlotAt(bucket), fullRefillAt(bucket));
+  return bucket.inFlight === 0 && nextReturnAt === Infinity;
+}
+
 /** Returns the longest period observed recently, else that of the configured limit. */
 export function periodMs({ observedPeriodMs, configuredPeriodMs }: Bucket): number | undefined {
   return maxOf(observedPeriodMs) ?? configuredPeriodMs;
@@ -146,8 +157,8 @@ export function countLost(bucket: Bucket, cost: number, now: number): boolean {
     addCallSlots(bucket, Math.max(resetAt ?? periodFromNow, periodFromNow), cost, now);
   }
   keepLastSlots(bucket.slots, maxSlots(bucket));
-  const isExhausted = bucket.remaining === 0 && bucket.inFlight === 0;
-  if (!hasReturnTime && isExhausted) scheduleCanary(bucket, now);
+  // What remains may be too little for a request that costs more than one operation.
+  if (!hasReturnTime && bucket.inFlight === 0) scheduleCanary(bucket, now);
   return hasReturnTime;
 }
 
@@ -161,12 +172,12 @@ export function advance(bucket: Bucket, now: number): void {
   if (bucket.blockedUntil !== undefined && bucket.blockedUntil <= now) {
     bucket.blockedUntil = undefined;
     startSpending(bucket, now);
-    bucket.isCanaryDue = available(bucket) <= 0;
+    bucket.isCanaryDue = needsCanary(bucket);
   }
   if (bucket.share !== undefined) advanceShare(bucket, bucket.share, now);
   if (bucket.canaryDueAt !== undefined && bucket.canaryDueAt <= now) {
     bucket.canaryDueAt = undefined;
-    bucket.isCanaryDue = available(bucket) <= 0;
+    bucket.isCanaryDue = needsCanary(bucket);
   }
 }
 
@@ -232,7 +243,7 @@ function refillByReset(bucket: Bucket, at: number): void {
   clearSlots(slots);
   bucket.resetAt = undefined;
   startSpending(bucket, at);
-  bucket.isCanaryDue = available(bucket) <= 0;
+  bucket.isCanaryDue = needsCanary(bucket);
   holdOthers(bucket, at);
 }
 
@@ -306,5 +317,6 @@ export function setConfiguredLimit(bucket: Bucket, { limit, periodMs }: Configur
   bucket.isLimitStated = true;
   bucket.remaining = Math.max(0, bucket.limit - spent);
   bucket.configuredPeriodMs = periodMs;
+  boundCost(bucket);
   keepLastSlots(bucket.slots, maxSlots(bucket));
 }

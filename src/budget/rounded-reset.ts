@@ -67,7 +67,7 @@ function nextTestAt(bucket: Bucket): number | undefined {
 
 /**
  * Learns from the answer to `lease`, before it becomes the newest observation. `spent` is how many
- * operations it counts. `isOther`: it reports another reset.
+ * operations it counts as spent; those of `lease` alone if it opened the window. `isOther`: it reports another reset.
  */
 export function learnRounding(
   bucket: Bucket,
@@ -77,16 +77,17 @@ export function learnRounding(
   now: number,
 ): void {
   const { rounded } = bucket;
+  const isOpening = spent > 0 && spent === lease.cost;
   if (isTest(bucket, lease)) {
     // More was spent: operations return one by one, or other consumers spend them as well.
-    if (spent > 1) rounded.failures = MAX_FAILURES;
+    if (spent > lease.cost) rounded.failures = MAX_FAILURES;
     else rounded.failures = Math.max(0, rounded.failures - SUCCESS);
     const { openedAt } = rounded;
-    if (spent === 1 && openedAt !== undefined) {
+    if (isOpening && openedAt !== undefined) {
       rounded.openMs = Math.min(rounded.openMs, lease.grantedAt - openedAt);
     }
   }
-  if (spent === 1) rounded.openedAt = now;
+  if (isOpening) rounded.openedAt = now;
   else if (isOther) rounded.openedAt = undefined;
 }
 

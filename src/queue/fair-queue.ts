@@ -65,32 +65,43 @@ export function removeItem<I extends QueuedItem, F extends Flow, O extends Owner
 }
 
 /**
+ * How many operations the items of a queue or of a flow are, if those that state no cost are `callCost`
+ * each. Where that is not 1, those that state one count for too much, by less than `callCost` each.
+ */
+export function operationsOf(length: number, extra: number, callCost: number): number {
+  return length * callCost + extra;
+}
+
+/**
  * The number of queued operations that would go before `item` if it were added now; `undefined`
- * when there are too many flows to count. Of a flow whose items differ in cost, it is an estimate
- * by their mean, rounded up.
+ * when there are too many flows to count. An item that states no cost is `callCost` of them. Of a flow
+ * whose items differ in cost, it is an estimate by their mean, rounded up.
  */
 export function operationsAhead<I extends QueuedItem, F extends Flow, O extends Owner>(
   queue: FairQueue<I, F, O>,
   item: QueueItem,
+  callCost: number,
 ): number | undefined {
   const own = findFlow(queue, item);
   let start = 0;
   let count = 0;
+  let tagsBefore = 0;
   if (own === undefined) {
     start = startOf(queue, item);
   } else {
     start = Math.max(queue.virtualTime, own.length > 0 ? own.tag : own.finish);
-    count = own.length + own.extra;
+    tagsBefore = own.length + own.extra;
+    count = operationsOf(own.length, own.extra, callCost);
   }
-  const tag = start + count / weightOf(item);
+  const tag = start + tagsBefore / weightOf(item);
   const flows = queue.activeUpTo(tag + EPSILON);
   if (flows === undefined) return undefined;
   for (const flow of flows) {
     if (flow !== own && flow.tag <= tag + EPSILON) {
-      const operations = flow.length + flow.extra;
-      const cost = operations / flow.length;
-      const before = Math.floor(((tag - flow.tag) * flow.weight) / cost + EPSILON) + 1;
-      count += Math.min(operations, before * cost);
+      const tagCost = (flow.length + flow.extra) / flow.length;
+      const before = Math.floor(((tag - flow.tag) * flow.weight) / tagCost + EPSILON) + 1;
+      const operations = operationsOf(flow.length, flow.extra, callCost);
+      count += Math.min(operations, before * (operations / flow.length));
     }
   }
   return Math.ceil(count);

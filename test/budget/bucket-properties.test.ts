@@ -16,6 +16,8 @@ const EXACT: readonly Semantics[] = ['fixed', 'aligned', 'sliding', 'leaky'];
 const quick = fc.integer({ min: 1, max: 450 });
 const slow = fc.oneof(quick, fc.integer({ min: 9000, max: 25_000 }));
 
+const stated = fc.array(fc.integer({ min: 1, max: 12 }), { minLength: 1, maxLength: 6 });
+
 function fatesOf(
   kinds: readonly Fate['kind'][],
   toApi: fc.Arbitrary<number>,
@@ -59,10 +61,9 @@ describe.each(EXACT)('a bucket in front of an exact %s limit', (semantics) => {
 
   test('never grants more operations than remain, whatever the requests cost', () => {
     const fates = fatesOf(['answered', 'answered', 'unsent'], quick, quick);
-    const costs = fc.array(fc.integer({ min: 1, max: 12 }), { minLength: 1, maxLength: 6 });
     fc.assert(
-      fc.property(world(semantics, fates), costs, (options, stated) => {
-        const { atTheApi } = runWorld({ ...options, costs: stated });
+      fc.property(world(semantics, fates), stated, (options, costs) => {
+        const { atTheApi } = runWorld({ ...options, costs });
         expect(atTheApi.filter(({ kind, accepted }) => kind !== 'first' && !accepted)).toEqual([]);
       }),
       { numRuns: 60 },
@@ -91,8 +92,8 @@ describe.each(EXACT)('a bucket in front of an exact %s limit', (semantics) => {
   test('announces every time at which it can grant, and never stops granting', () => {
     const fates = fatesOf(['answered', 'unsent', 'lost-before', 'lost-after'], quick, slow);
     fc.assert(
-      fc.property(world(semantics, fates), (options) => {
-        const { atTheApi, unannounced, longestWaitMs } = runWorld(options);
+      fc.property(world(semantics, fates), stated, (options, costs) => {
+        const { atTheApi, unannounced, longestWaitMs } = runWorld({ ...options, costs });
         expect(unannounced).toBe(0);
         // A refused canary doubles the minute after which the next one is granted.
         const refused = atTheApi.filter(({ accepted }) => !accepted).length;

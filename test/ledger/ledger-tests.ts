@@ -615,6 +615,18 @@ export function ledgerTests(
       expect(others.filter(({ state }) => state.kind === 'granted')).toHaveLength(1 + 18);
     });
 
+    test('does not count stated costs by the learned cost of other requests', async () => {
+      for (const remaining of [95, 90]) {
+        driver.answer(await ask(), { limit: 100, remaining, resetInMs: MINUTE_MS });
+        await made.quiet();
+      }
+      driver.answer(await ask({ cost: 90 }), { limit: 100, remaining: 0, resetInMs: MINUTE_MS });
+      await made.quiet();
+      const asked: Asked[] = [];
+      for (let i = 0; i < 4; i++) asked.push(await ask({ cost: 20, maxWaitMs: 90_000 }));
+      expect(kinds(asked)).toEqual(['waiting', 'waiting', 'waiting', 'waiting']);
+    });
+
     test('sheds what waits in vain as soon as an answer tells when the budget refills', async () => {
       const first = await ask();
       const waiting: Asked[] = [];

@@ -229,7 +229,7 @@ describe('the fair queue', () => {
       addItem(queue, gone);
       removeItem(queue, gone);
     }
-    const ahead = operationsAhead(queue, ticket({ caller: 'another' }));
+    const ahead = operationsAhead(queue, ticket({ caller: 'another' }), 1);
     expect(ahead).toBe(9);
     // Until that is no longer ahead of the owner's share.
     for (let i = 0; i < 9; i++) take(queue);
@@ -279,7 +279,7 @@ describe('the fair queue', () => {
     addItem(queue, named(0));
     addItem(queue, named(13));
     for (let i = 0; i < 6; i++) take(queue);
-    const [again, first, second] = [0, 1, 2].map((i) => operationsAhead(queue, named(i)) ?? NaN);
+    const [again, first, second] = [0, 1, 2].map((i) => operationsAhead(queue, named(i), 1) ?? NaN);
     expect(second).toBe(again);
     expect(first).toBeGreaterThan(again ?? NaN);
   });
@@ -325,12 +325,14 @@ describe('the fair queue', () => {
   test('counts all operations of a flow before its next ticket, though their costs differ', () => {
     const queue = new MemoryQueue<Ticket>();
     for (const cost of [1, 50, 2]) addItem(queue, ticket({ cost }));
-    expect(operationsAhead(queue, ticket())).toBe(53);
+    expect(operationsAhead(queue, ticket(), 1)).toBe(53);
     // At most what the other flow has.
-    expect(operationsAhead(queue, ticket({ owner: 'p', priority: 'low' }))).toBeLessThanOrEqual(53);
+    expect(operationsAhead(queue, ticket({ owner: 'p', priority: 'low' }), 1)).toBeLessThanOrEqual(
+      53,
+    );
     take(queue);
     take(queue);
-    expect(operationsAhead(queue, ticket())).toBe(2);
+    expect(operationsAhead(queue, ticket(), 1)).toBe(2);
   });
 
   test('drops the last ticket of the longest flow when it is full', () => {
@@ -361,7 +363,7 @@ describe('the fair queue', () => {
           for (const item of all) addItem(queue, ticket({ ...item, cost }));
           for (let i = 0; i < taken; i++) take(queue);
           const added = ticket({ ...newcomer, cost });
-          const ahead = operationsAhead(queue, added);
+          const ahead = operationsAhead(queue, added, 1);
           addItem(queue, added);
           expect(othersBefore(queue, added) * cost).toBe(ahead);
         },

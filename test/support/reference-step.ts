@@ -307,8 +307,8 @@ export class ReferenceStep {
     const cost = this.#costOf(ticket);
     const last = this.#eta(this.#operations + cost);
     if (last === undefined || last <= ticket.deadlineAt) return undefined;
-    const ahead = operationsAhead(this.#queue, ticket) ?? 0;
-    const eta = this.#eta(ahead * this.#bucket.callCost + cost);
+    const ahead = operationsAhead(this.#queue, ticket, this.#bucket.callCost) ?? 0;
+    const eta = this.#eta(ahead + cost);
     return eta !== undefined && eta > ticket.deadlineAt ? eta - now : undefined;
   }
 
@@ -341,7 +341,7 @@ export class ReferenceStep {
   }
 
   get #operations(): number {
-    return (this.#queue.size + this.#queue.extra) * this.#bucket.callCost;
+    return this.#queue.size * this.#bucket.callCost + this.#queue.extra;
   }
 
   /** The operations of all leases in flight, of which the bucket shows the number. */

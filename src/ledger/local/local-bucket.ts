@@ -99,7 +99,8 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
     const isParked = retry !== undefined && retry.notBefore > now;
     // A call may be older than its deadline by its first grant, but not by a further one.
     const isLate = retry !== undefined && this.#latest(ticket) <= now;
-    const mayStart = this.#queued === 0 && !isParked && !isLate && !this.#paused;
+    const isNext = this.#queued === 0 && !isParked && !isLate && !this.#paused;
+    const mayStart = isNext && !this.#isTooCostly(ticket);
     if (mayStart && this.#budget.offer(now, ticket.cost) !== undefined) {
       if (this.#ledger.options.socketPermits.take()) return this.#grant(ticket, now, 'nothing');
     }
@@ -276,7 +277,7 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
 
   /** How many operations the waiting tickets cost. */
   get #operations(): number {
-    return (this.#queue?.operations ?? 0) * this.#budget.callCost;
+    return this.#queue?.operations(this.#budget.callCost) ?? 0;
   }
 
   /** When the `rank`th waiting operation can expect its grant; unknown during a pause. */
@@ -306,7 +307,7 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
     // Reading all flows is worth its cost only when the last rank would be too late.
     const last = this.#eta(this.#operations + cost, now);
     if (last === undefined || last <= latest) return undefined;
-    const eta = this.#eta((this.#queue?.ahead(ticket) ?? 0) * callCost + cost, now);
+    const eta = this.#eta((this.#queue?.ahead(ticket, callCost) ?? 0) + cost, now);
     return eta === undefined || eta <= latest ? undefined : this.#tooLate(ticket, eta, now);
   }
 
@@ -330,8 +331,8 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
   /** Sheds the queued tickets that cannot be granted by the moment that `latest` returns. */
   #judge(now: number, latest: (ticket: Ticket) => number): void {
     const { callCost } = this.#budget;
-    this.#queue?.judge((ticket, ahead) => {
-      const eta = this.#eta(ahead * callCost + (ticket.cost ?? callCost), now);
+    this.#queue?.judge(callCost, (ticket, ahead) => {
+      const eta = this.#eta(ahead + (ticket.cost ?? callCost), now);
       const isHopeless = eta !== undefined && eta > latest(ticket);
       return isHopeless ? this.#tooLate(ticket, eta, now) : undefined;
     });

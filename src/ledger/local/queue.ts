@@ -1,5 +1,11 @@
-import { addItem, operationsAhead, removeItem, takeItem } from '../../queue/fair-queue.ts';
-import { costOf, type QueueItem } from '../../queue/flow.ts';
+import {
+  addItem,
+  operationsAhead,
+  operationsOf,
+  removeItem,
+  takeItem,
+} from '../../queue/fair-queue.ts';
+import type { QueueItem } from '../../queue/flow.ts';
 import { type MemoryItem, MemoryQueue } from '../../queue/memory-queue.ts';
 import type { Clock } from '../../util/clock.ts';
 import type { Cancelled, Granted, Shed, Ticket } from '../ledger.ts';
@@ -59,9 +65,9 @@ export class LocalQueue {
     return [...this.#queue.items(), ...this.#waiters.parked];
   }
 
-  /** How many operations the queued tickets are, those that state no cost counted as one. */
-  get operations(): number {
-    return this.#queue.size + this.#queue.extra;
+  /** How many operations the queued tickets are; `callCost` for each that states no cost. */
+  operations(callCost: number): number {
+    return operationsOf(this.#queue.size, this.#queue.extra, callCost);
   }
 
   /** The queued ticket whose turn it is. */
@@ -80,8 +86,8 @@ export class LocalQueue {
   }
 
   /** How many operations would be granted before this ticket's. */
-  ahead(item: QueueItem): number {
-    return operationsAhead(this.#queue, item) ?? this.#queue.size + this.#queue.extra;
+  ahead(item: QueueItem, callCost: number): number {
+    return operationsAhead(this.#queue, item, callCost) ?? this.operations(callCost);
   }
 
   /** Adds a ticket, to the queue unless it has to be parked; returns whether it is queued. */
@@ -109,13 +115,13 @@ export class LocalQueue {
 
   /**
    * Sheds the queued tickets that `refusal` refuses. It receives each in its order, with the number of
-   * operations of those before it that stay.
+   * operations of those before it that stay; `callCost` for each that states no cost.
    */
-  judge(refusal: (ticket: Ticket, ahead: number) => Shed | undefined): void {
+  judge(callCost: number, refusal: (ticket: Ticket, ahead: number) => Shed | undefined): void {
     let ahead = 0;
     for (const waiter of this.#queue.inOrder()) {
       const refused = refusal(waiter.ticket, ahead);
-      if (refused === undefined) ahead += costOf(waiter);
+      if (refused === undefined) ahead += waiter.cost ?? callCost;
       else this.remove(waiter, refused);
     }
   }

@@ -67,6 +67,11 @@ export class SharedQueue {
     return this.#queued.size + this.#waiters.parkedCount;
   }
 
+  /** How many tickets no step has carried. */
+  get newTickets(): number {
+    return this.#toReport.size;
+  }
+
   /** How much the next step has to report. */
   get unreported(): number {
     return this.#toReport.size + this.#gone.length;
@@ -163,19 +168,19 @@ export class SharedQueue {
     return this.#waiters.firstDueAt;
   }
 
-  /**
-   * Removes the queued tickets whose deadline is before `time`, without an outcome, in the order of
-   * their age. The shared queue is to drop them.
-   */
-  removeDueBefore(time: number): SharedWaiter[] {
-    const removed = this.#queued.all.filter(({ dueAt }) => dueAt < time);
-    removed.sort((a, b) => a.ticket.arrivedAt - b.ticket.arrivedAt);
-    for (const waiter of removed) {
-      this.remove(waiter.number);
-      waiter.removeListener();
-      if (waiter.hasWaited) this.#gone.push(waiter.number);
-    }
-    return removed;
+  /** Returns the tickets of the shared queue whose deadline is before `time`, in the order of their age. */
+  dueBefore(time: number): SharedWaiter[] {
+    const due = this.#queued.all.filter(({ hasWaited, dueAt }) => hasWaited && dueAt < time);
+    return due.sort((a, b) => a.ticket.arrivedAt - b.ticket.arrivedAt);
+  }
+
+  /** Makes the next step carry a ticket as a new one, if it still waits in the shared queue. */
+  reportAnew(waiter: SharedWaiter, number: number): void {
+    if (this.#queued.get(waiter.number) !== waiter) return;
+    this.remove(waiter.number);
+    waiter.removeListener();
+    this.#gone.push(waiter.number);
+    this.add(waiter, number, false);
   }
 
   /** Removes all tickets without an outcome. `reportsGone`: the shared queue is to drop them. */

@@ -84,6 +84,8 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
   #paused = false;
   /** What tickets wait for, by the last step. */
   #waitsFor: 'socket' | 'budget' = 'budget';
+  /** Waiting tickets that the shared state is to judge again. */
+  #toJudge: SharedWaiter[] = [];
   /** A settlement since the last step changes something for others, who should learn of it now. */
   #isUrgent = false;
 
@@ -224,7 +226,9 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
 
   /** Judges all waiting tickets again, now that there is less time for them. */
   drain(): void {
-    this.#judge(this.#waiting.empty({ reportsGone: true }));
+    const removed = this.#waiting.empty({ reportsGone: true });
+    for (const waiter of removed) this.#waiting.add(waiter, this.#ledger.ids.next(), false);
+    this.#steps.schedule();
   }
 
   handOver(): Transfer {
@@ -323,6 +327,7 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
     for (const entry of reply.shed) this.#shed(entry);
     this.#waiting.markWaited(tickets);
     if (hadTickets) this.#judgeIfLater(before);
+    this.#judgeSome();
     if (reply.recall === true) this.#returnPrefetched();
     this.#servePrefetched();
     this.#planNext(reply);
@@ -333,6 +338,8 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
   restore(failed: CollectedStep | undefined): void {
     this.#grants.restore(failed?.grants);
     this.#waiting.restore(failed?.gone ?? []);
+    // The next step declares the tickets as those that waited before.
+    this.#toJudge = [];
   }
 
   /** How much the next step has to report. */
@@ -391,12 +398,20 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
     const last = this.#lastEtaAt;
     if (last === undefined || last <= this.#waiting.firstDueAt) return;
     if (before !== undefined && last <= before + MATTERS_MS) return;
-    this.#judge(this.#waiting.removeDueBefore(last));
+    if (this.#toJudge.length === 0) this.#toJudge = this.#waiting.dueBefore(last);
   }
 
-  /** The next steps carry removed tickets as new ones, which the script sheds if they are hopeless. */
-  #judge(removed: readonly SharedWaiter[]): void {
-    for (const waiter of removed) this.#waiting.add(waiter, this.#ledger.ids.next(), false);
+  /**
+   * The next step carries some of the tickets to judge as new ones, which the script sheds if they are
+   * hopeless. A step removes no more of them than it adds: if the queue became shorter meanwhile, the
+   * forecast would seem to get later when they are added, and would be judged for ever.
+   */
+  #judgeSome(): void {
+    const room = MAX_TICKETS - this.#waiting.newTickets;
+    if (this.#toJudge.length === 0 || room <= 0) return;
+    for (const waiter of this.#toJudge.splice(0, room)) {
+      this.#waiting.reportAnew(waiter, this.#ledger.ids.next());
+    }
     this.#steps.schedule();
   }
 

@@ -30,7 +30,7 @@ setmetatable(queue, { __index = StoredQueue })
 local ticket = cjson.decode(ARGV[2])
 local ahead, taken
 if ARGV[1] == 'add' then
-  ahead = FairQueue.operationsAhead(queue, ticket)
+  ahead = FairQueue.operationsAhead(queue, ticket, 1)
   FairQueue.addItem(queue, ticket)
 elseif ARGV[1] == 'remove' then
   FairQueue.removeItem(queue, queue:find(ticket.id))
@@ -96,7 +96,7 @@ class Expected {
       taken = queue.head?.id;
       if (queue.head !== undefined) takeItem(queue, queue.head);
     } else if (ticket !== undefined) {
-      if (kind === 'add') ahead = operationsAhead(queue, ticket);
+      if (kind === 'add') ahead = operationsAhead(queue, ticket, 1);
       if (kind === 'add') addItem(queue, ticket);
       else removeItem(queue, ticket);
     }

@@ -81,11 +81,13 @@ do
   bucket.slots = StoredSlots.load(packedSlots, not rebuilt)
   bucket.inFlight = Leases.stored.count
   -- Keys can be evicted one by one.
-  if bucket.inFlight == 0 then bucket.extraInFlight = 0 end
+  if not packedBucket or bucket.inFlight == 0 then bucket.extraInFlight = Leases.extra() end
 end
 
 -- Removes a lease of the state, in flight or expired.
 local function endLease(id, lease)
-  Leases.remove(id, lease)
-  if not lease.expired then Model.endLease(bucket, lease) end
+  local wasCounted = Leases.remove(id, lease)
+  if lease.expired then return end
+  Model.endLease(bucket, lease)
+  if not wasCounted then Model.addLease(bucket, lease.cost) end
 end

@@ -207,27 +207,32 @@ removeItem = function(queue, item)
         false
     )
 end,
-operationsAhead = function(queue, item)
+operationsOf = function(length, extra, callCost)
+    return length * callCost + extra
+end,
+operationsAhead = function(queue, item, callCost)
     local own = FairQueue.findFlow(queue, item)
     local start = 0
     local count = 0
+    local tagsBefore = 0
     if own == nil then
         start = FairQueue.startOf(queue, item)
     else
         start = math.max(queue.virtualTime, own.length > 0 and own.tag or own.finish)
-        count = own.length + own.extra
+        tagsBefore = own.length + own.extra
+        count = FairQueue.operationsOf(own.length, own.extra, callCost)
     end
-    local tag = start + count / FairQueue.weightOf(item)
+    local tag = start + tagsBefore / FairQueue.weightOf(item)
     local flows = queue:activeUpTo(tag + 1e-9)
     if flows == nil then
         return nil
     end
     for ____, flow in ipairs(flows) do
         if flow ~= own and flow.tag <= tag + 1e-9 then
-            local operations = flow.length + flow.extra
-            local cost = operations / flow.length
-            local before = math.floor((tag - flow.tag) * flow.weight / cost + 1e-9) + 1
-            count = count + math.min(operations, before * cost)
+            local tagCost = (flow.length + flow.extra) / flow.length
+            local before = math.floor((tag - flow.tag) * flow.weight / tagCost + 1e-9) + 1
+            local operations = FairQueue.operationsOf(flow.length, flow.extra, callCost)
+            count = count + math.min(operations, before * (operations / flow.length))
         end
     end
     return math.ceil(count)

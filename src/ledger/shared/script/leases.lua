@@ -50,12 +50,31 @@ local function offerMember(lease, id)
   return lease.replica .. '\0' .. id
 end
 
--- Removes a lease, in flight or expired.
+-- How many operations the leases in flight spend beyond one each.
+local function extra()
+  if stored.count == 0 then return 0 end
+  local all, operations = redis.call('HGETALL', key.held), 0
+  for i = 2, #all, 2 do
+    local lease = cmsgpack.unpack(all[i])
+    if not lease.expired then operations = operations + lease.cost - 1 end
+  end
+  return operations
+end
+
+-- Removes a lease, in flight or expired. Returns whether it was counted in flight.
 local function remove(id, lease)
   redis.call('HDEL', key.held, id)
-  stored.count = stored.count - redis.call('ZREM', key.leases, id)
+  local removed = redis.call('ZREM', key.leases, id)
+  stored.count = stored.count - removed
   if lease.ticket then redis.call('ZREM', key.offers, offerMember(lease, id)) end
   if lease.expired then redis.call('ZREM', key.expired, id) end
+  oldestRead = false
+  return removed > 0
+end
+
+-- Removes a lease in flight of which nothing else is stored.
+local function forget(id)
+  stored.count = stored.count - redis.call('ZREM', key.leases, id)
   oldestRead = false
 end
 
@@ -76,6 +95,6 @@ local function confirm(id, lease)
 end
 
 return {
-  stored = stored, oldest = oldest, add = add, expire = expire, find = find, remove = remove,
-  offer = offer, confirm = confirm,
+  stored = stored, oldest = oldest, add = add, expire = expire, find = find, extra = extra,
+  remove = remove, forget = forget, offer = offer, confirm = confirm,
 }

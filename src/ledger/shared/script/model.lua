@@ -162,6 +162,7 @@ observe = function(bucket, lease, observation, now)
     if limit ~= bucket.limit then
         bucket.observedPeriodMs = Model.makeWindowedMax()
         bucket.rounded = Model.makeRoundedReset()
+        bucket.costFrom = nil
     end
     local spent = limitInAll - leftInAll
     if isThrottled then
@@ -188,6 +189,7 @@ observe = function(bucket, lease, observation, now)
     end
     bucket.limit = limit
     bucket.isLimitStated = bucket.isLimitStated or observation.limit ~= nil
+    Model.boundCost(bucket)
     bucket.remaining = remaining
     bucket.uncertaintyMs = uncertaintyMs
     Model.shareObserved(bucket, leftInAll, now, lease.grantedAt)
@@ -309,13 +311,36 @@ learnCost = function(bucket, lease, now)
     end
     Model.startMeasuring(bucket)
 end,
+correctCost = function(bucket, lease, cost)
+    if lease.cost == bucket.callCost then
+        bucket.callCost = math.max(1, cost)
+    end
+    lease.cost = cost
+    Model.boundCost(bucket)
+end,
+boundCost = function(bucket)
+    local ____bucket_6 = bucket
+    local phase = ____bucket_6.phase
+    local isLimitStated = ____bucket_6.isLimitStated
+    local callCost = ____bucket_6.callCost
+    if phase ~= "metered" or not isLimitStated then
+        return
+    end
+    bucket.callCost = math.min(
+        callCost,
+        math.max(
+            1,
+            Model.totalLimit(bucket)
+        )
+    )
+end,
 countCall = function(bucket, ____bindingPattern0)
     local cost
     cost = ____bindingPattern0.cost
-    local ____bucket_6 = bucket
-    local callCost = ____bucket_6.callCost
-    local costFrom = ____bucket_6.costFrom
-    local reportedRemaining = ____bucket_6.reportedRemaining
+    local ____bucket_7 = bucket
+    local callCost = ____bucket_7.callCost
+    local costFrom = ____bucket_7.costFrom
+    local reportedRemaining = ____bucket_7.reportedRemaining
     bucket.costCalls = bucket.costCalls + 1
     if cost ~= callCost then
         bucket.costFrom = nil
@@ -323,10 +348,16 @@ countCall = function(bucket, ____bindingPattern0)
     if bucket.inFlight > 0 or costFrom == nil or cost ~= callCost then
         return
     end
-    if bucket.returns ~= bucket.costReturns or bucket.losses ~= bucket.costLosses then
+    if bucket.doubtful > 0 or bucket.returns ~= bucket.costReturns then
+        return
+    end
+    if bucket.losses ~= bucket.costLosses then
         return
     end
     local fall = (costFrom - reportedRemaining) / bucket.costCalls
+    if fall < 0 then
+        return
+    end
     if fall < callCost then
         bucket.callCost = math.max(
             1,
@@ -340,7 +371,14 @@ countCall = function(bucket, ____bindingPattern0)
     end
 end,
 startMeasuring = function(bucket)
-    bucket.costFrom = bucket.reportedRemaining
+    local ____bucket_9 = bucket
+    local ____temp_8
+    if bucket.doubtful > 0 then
+        ____temp_8 = nil
+    else
+        ____temp_8 = bucket.reportedRemaining
+    end
+    ____bucket_9.costFrom = ____temp_8
     bucket.costReturns = bucket.returns
     bucket.costLosses = bucket.losses
     bucket.costCalls = 0
@@ -375,8 +413,8 @@ etaUnblocked = function(bucket, rank, now)
     return extraAt < (returnAt or math.huge) and extraAt or returnAt
 end,
 nthReturnAt = function(bucket, n, limit)
-    local ____bucket_9 = bucket
-    local slots = ____bucket_9.slots
+    local ____bucket_12 = bucket
+    local slots = ____bucket_12.slots
     local delay = Model.delayMs(bucket)
     local refillAt = Model.fullRefillAt(bucket)
     local check = Model.checkAt(bucket)
@@ -390,13 +428,13 @@ nthReturnAt = function(bucket, n, limit)
         slots,
         Model.fromLocal(bucket, refillAt - delay)
     )
-    local ____temp_10
+    local ____temp_13
     if rank < beforeReset then
-        ____temp_10 = Model.nthSlotAt(slots, rank)
+        ____temp_13 = Model.nthSlotAt(slots, rank)
     else
-        ____temp_10 = nil
+        ____temp_13 = nil
     end
-    local slotAt = ____temp_10
+    local slotAt = ____temp_13
     local at = slotAt == nil and refillAt or Model.toLocal(bucket, slotAt) + delay
     if at == math.huge then
         return nil
@@ -405,18 +443,18 @@ nthReturnAt = function(bucket, n, limit)
         return at
     end
     local period = Model.periodMs(bucket)
-    local ____temp_11
+    local ____temp_14
     if period == nil then
-        ____temp_11 = nil
+        ____temp_14 = nil
     else
-        ____temp_11 = at + periods * period
+        ____temp_14 = at + periods * period
     end
-    return ____temp_11
+    return ____temp_14
 end,
 regularOffer = function(bucket, cost, now)
-    local ____bucket_12 = bucket
-    local phase = ____bucket_12.phase
-    local inFlight = ____bucket_12.inFlight
+    local ____bucket_15 = bucket
+    local phase = ____bucket_15.phase
+    local inFlight = ____bucket_15.inFlight
     if bucket.blockedUntil ~= nil then
         return nil
     end
@@ -444,10 +482,12 @@ regularOffer = function(bucket, cost, now)
 end,
 neededFor = function(____bindingPattern0, cost)
     local limit
+    local isLimitStated
     local share
     share = ____bindingPattern0.share
+    isLimitStated = ____bindingPattern0.isLimitStated
     limit = ____bindingPattern0.limit
-    return share == nil and cost or math.min(cost, limit)
+    return share == nil and isLimitStated and cost or math.min(cost, limit)
 end,
 sooner = function(at, time, now)
     return time ~= nil and time > now and time < at and time or at
@@ -511,6 +551,16 @@ end,
 available = function(bucket)
     return bucket.phase == "metered" and Model.ownRemaining(bucket) - Model.operationsInFlight(bucket) or 0
 end,
+needsCanary = function(bucket)
+    if Model.available(bucket) <= 0 then
+        return true
+    end
+    local nextReturnAt = math.min(
+        Model.nextSlotAt(bucket),
+        Model.fullRefillAt(bucket)
+    )
+    return bucket.inFlight == 0 and nextReturnAt == math.huge
+end,
 periodMs = function(____bindingPattern0)
     local configuredPeriodMs
     local observedPeriodMs
@@ -527,8 +577,8 @@ nextSlotAt = function(bucket)
     return first == nil and math.huge or Model.toLocal(bucket, first) + Model.delayMs(bucket)
 end,
 fullRefillAt = function(bucket)
-    local ____bucket_20 = bucket
-    local resetAt = ____bucket_20.resetAt
+    local ____bucket_25 = bucket
+    local resetAt = ____bucket_25.resetAt
     return resetAt == nil and math.huge or Model.toLocal(bucket, resetAt) + Model.delayMs(bucket)
 end,
 uncountedSlots = function(____bindingPattern0)
@@ -547,9 +597,9 @@ uncountedSlots = function(____bindingPattern0)
     )
 end,
 checkAt = function(bucket)
-    local ____bucket_21 = bucket
-    local doubtFrom = ____bucket_21.doubtFrom
-    local doubtUntil = ____bucket_21.doubtUntil
+    local ____bucket_26 = bucket
+    local doubtFrom = ____bucket_26.doubtFrom
+    local doubtUntil = ____bucket_26.doubtUntil
     if doubtFrom == nil or doubtUntil == nil or Model.uncountedSlots(bucket) == 0 then
         return math.huge
     end
@@ -582,12 +632,12 @@ countLost = function(bucket, cost, now)
     end
     bucket.remaining = math.max(0, bucket.remaining - cost)
     if bucket.share ~= nil then
-        local ____bucket_share_22, ____totalRemaining_23 = bucket.share, "totalRemaining"
-        ____bucket_share_22[____totalRemaining_23] = ____bucket_share_22[____totalRemaining_23] - cost
+        local ____bucket_share_27, ____totalRemaining_28 = bucket.share, "totalRemaining"
+        ____bucket_share_27[____totalRemaining_28] = ____bucket_share_27[____totalRemaining_28] - cost
     end
-    local ____bucket_24 = bucket
-    local resetAt = ____bucket_24.resetAt
-    local configuredPeriodMs = ____bucket_24.configuredPeriodMs
+    local ____bucket_29 = bucket
+    local resetAt = ____bucket_29.resetAt
+    local configuredPeriodMs = ____bucket_29.configuredPeriodMs
     local hasReturnTime = resetAt ~= nil or configuredPeriodMs ~= nil
     if hasReturnTime then
         local periodFromNow = Model.fromLocal(
@@ -605,16 +655,15 @@ countLost = function(bucket, cost, now)
         bucket.slots,
         Model.maxSlots(bucket)
     )
-    local isExhausted = bucket.remaining == 0 and bucket.inFlight == 0
-    if not hasReturnTime and isExhausted then
+    if not hasReturnTime and bucket.inFlight == 0 then
         Model.scheduleCanary(bucket, now)
     end
     return hasReturnTime
 end,
 advanceShare = function(bucket, share, now)
-    local ____share_25 = share
-    local reservedUntil = ____share_25.reservedUntil
-    local observedAt = ____share_25.observedAt
+    local ____share_30 = share
+    local reservedUntil = ____share_30.reservedUntil
+    local observedAt = ____share_30.observedAt
     if reservedUntil ~= nil and reservedUntil <= now then
         share.reservedUntil = nil
     end
@@ -648,17 +697,17 @@ applyReturns = function(bucket, ____until, included)
                 bucket.returns = bucket.returns + count
                 bucket.remaining = math.min(bucket.limit, bucket.remaining + count)
                 if bucket.share ~= nil then
-                    local ____bucket_share_26, ____totalRemaining_27 = bucket.share, "totalRemaining"
-                    ____bucket_share_26[____totalRemaining_27] = ____bucket_share_26[____totalRemaining_27] + count
+                    local ____bucket_share_31, ____totalRemaining_32 = bucket.share, "totalRemaining"
+                    ____bucket_share_31[____totalRemaining_32] = ____bucket_share_31[____totalRemaining_32] + count
                 end
             end
         end
     end
 end,
 refillByReset = function(bucket, at)
-    local ____bucket_28 = bucket
-    local slots = ____bucket_28.slots
-    local resetAt = ____bucket_28.resetAt
+    local ____bucket_33 = bucket
+    local slots = ____bucket_33.slots
+    local resetAt = ____bucket_33.resetAt
     bucket.returns = bucket.returns + slots.size
     if resetAt ~= nil then
         Model.takeSlotsUntil(slots, resetAt)
@@ -674,12 +723,12 @@ refillByReset = function(bucket, at)
     Model.clearSlots(slots)
     bucket.resetAt = nil
     Model.startSpending(bucket, at)
-    bucket.isCanaryDue = Model.available(bucket) <= 0
+    bucket.isCanaryDue = Model.needsCanary(bucket)
     Model.holdOthers(bucket, at)
 end,
 refillObserved = function(bucket, lease, resetAt, uncertaintyMs, totalLimit, spent, now)
-    local ____bucket_29 = bucket
-    local slots = ____bucket_29.slots
+    local ____bucket_34 = bucket
+    local slots = ____bucket_34.slots
     local countedAt = math.max(lease.grantedAt, now - 1000)
     local countedUntil = now + uncertaintyMs
     local alreadyCounted = Model.takeSlotsUntil(
@@ -706,14 +755,14 @@ refillObserved = function(bucket, lease, resetAt, uncertaintyMs, totalLimit, spe
     Model.addToMax(bucket.othersSpent, byOthers, span)
     bucket.countedUntil = countedUntil
     local localAt = resetAt == nil and now or Model.toLocal(bucket, resetAt)
-    local ____bucket_31 = bucket
-    local ____temp_30
+    local ____bucket_36 = bucket
+    local ____temp_35
     if localAt > now then
-        ____temp_30 = resetAt
+        ____temp_35 = resetAt
     else
-        ____temp_30 = nil
+        ____temp_35 = nil
     end
-    ____bucket_31.resetAt = ____temp_30
+    ____bucket_36.resetAt = ____temp_35
     if bucket.resetAt == nil then
         return false
     end
@@ -732,18 +781,18 @@ isTest = function(bucket, ____bindingPattern0)
     local kind
     kind = ____bindingPattern0.kind
     grantedAt = ____bindingPattern0.grantedAt
-    local ____bucket_rounded_33 = bucket.rounded
-    local testAt = ____bucket_rounded_33.testAt
+    local ____bucket_rounded_38 = bucket.rounded
+    local testAt = ____bucket_rounded_38.testAt
     local isDue = testAt ~= nil and grantedAt >= testAt and grantedAt < Model.fullRefillAt(bucket)
     return kind == "canary" and isDue and bucket.remaining == 0
 end,
 nextTestAt = function(bucket)
-    local ____bucket_34 = bucket
-    local resetAt = ____bucket_34.resetAt
-    local sameWithinMs = ____bucket_34.sameWithinMs
-    local uncertaintyMs = ____bucket_34.uncertaintyMs
-    local rounded = ____bucket_34.rounded
-    local slots = ____bucket_34.slots
+    local ____bucket_39 = bucket
+    local resetAt = ____bucket_39.resetAt
+    local sameWithinMs = ____bucket_39.sameWithinMs
+    local uncertaintyMs = ____bucket_39.uncertaintyMs
+    local rounded = ____bucket_39.rounded
+    local slots = ____bucket_39.slots
     local isRounded = sameWithinMs >= 1000 and uncertaintyMs >= 2 * 1000
     if resetAt == nil or not isRounded or uncertaintyMs > 5000 then
         return nil
@@ -767,21 +816,22 @@ nextTestAt = function(bucket)
     return at < Model.fullRefillAt(bucket) and at or nil
 end,
 learnRounding = function(bucket, lease, spent, isOther, now)
-    local ____bucket_35 = bucket
-    local rounded = ____bucket_35.rounded
+    local ____bucket_40 = bucket
+    local rounded = ____bucket_40.rounded
+    local isOpening = spent > 0 and spent == lease.cost
     if Model.isTest(bucket, lease) then
-        if spent > 1 then
+        if spent > lease.cost then
             rounded.failures = 4
         else
             rounded.failures = math.max(0, rounded.failures - 0.25)
         end
-        local ____rounded_36 = rounded
-        local openedAt = ____rounded_36.openedAt
-        if spent == 1 and openedAt ~= nil then
+        local ____rounded_41 = rounded
+        local openedAt = ____rounded_41.openedAt
+        if isOpening and openedAt ~= nil then
             rounded.openMs = math.min(rounded.openMs, lease.grantedAt - openedAt)
         end
     end
-    if spent == 1 then
+    if isOpening then
         rounded.openedAt = now
     elseif isOther then
         rounded.openedAt = nil
@@ -790,13 +840,13 @@ end,
 learnFromRefusal = function(bucket, ____bindingPattern0, isOther)
     local grantedAt
     grantedAt = ____bindingPattern0.grantedAt
-    local ____bucket_37 = bucket
-    local rounded = ____bucket_37.rounded
-    local resetAt = ____bucket_37.resetAt
-    local sameWithinMs = ____bucket_37.sameWithinMs
+    local ____bucket_42 = bucket
+    local rounded = ____bucket_42.rounded
+    local resetAt = ____bucket_42.resetAt
+    local sameWithinMs = ____bucket_42.sameWithinMs
     rounded.failures = rounded.failures + (isOther and 4 or 1)
-    local ____rounded_38 = rounded
-    local openedAt = ____rounded_38.openedAt
+    local ____rounded_43 = rounded
+    local openedAt = ____rounded_43.openedAt
     rounded.testAt = nil
     rounded.openedAt = nil
     if resetAt == nil then
@@ -825,24 +875,24 @@ reportedAt = function(____bindingPattern0)
     basis = ____bindingPattern0.basis
     reportedResetAt = ____bindingPattern0.reportedResetAt
     sameWithinMs = ____bindingPattern0.sameWithinMs
-    local ____stamp_40 = stamp
-    if ____stamp_40 == nil then
-        local ____temp_39
+    local ____stamp_45 = stamp
+    if ____stamp_45 == nil then
+        local ____temp_44
         if basis == "instant" then
-            ____temp_39 = reportedResetAt
+            ____temp_44 = reportedResetAt
         else
-            ____temp_39 = nil
+            ____temp_44 = nil
         end
-        ____stamp_40 = ____temp_39
+        ____stamp_45 = ____temp_44
     end
-    local at = ____stamp_40
-    local ____temp_41
+    local at = ____stamp_45
+    local ____temp_46
     if at == nil then
-        ____temp_41 = nil
+        ____temp_46 = nil
     else
-        ____temp_41 = at - sameWithinMs
+        ____temp_46 = at - sameWithinMs
     end
-    return ____temp_41
+    return ____temp_46
 end,
 isEven = function(at)
     return at ~= nil and at == math.floor(at / 10000) * 10000
@@ -889,15 +939,15 @@ operationsInFlight = function(____bindingPattern0)
     return inFlight + extraInFlight
 end,
 maxSlots = function(bucket)
-    local ____bucket_42 = bucket
-    local share = ____bucket_42.share
-    local limit = ____bucket_42.limit
-    local remaining = ____bucket_42.remaining
+    local ____bucket_47 = bucket
+    local share = ____bucket_47.share
+    local limit = ____bucket_47.limit
+    local remaining = ____bucket_47.remaining
     return share == nil and limit - remaining or Model.totalLimit(bucket)
 end,
 startSpending = function(bucket, now)
-    local ____bucket_43 = bucket
-    local share = ____bucket_43.share
+    local ____bucket_48 = bucket
+    local share = ____bucket_48.share
     if share == nil then
         return
     end
@@ -909,9 +959,9 @@ startSpending = function(bucket, now)
     end
 end,
 shareGranted = function(bucket, own, paceMs, now)
-    local ____bucket_44 = bucket
-    local share = ____bucket_44.share
-    local limit = ____bucket_44.limit
+    local ____bucket_49 = bucket
+    local share = ____bucket_49.share
+    local limit = ____bucket_49.limit
     if share == nil then
         return
     end
@@ -924,9 +974,9 @@ shareGranted = function(bucket, own, paceMs, now)
     share.reclaimAt = math.max(share.borrowAt, now + paceMs * share.replicas)
 end,
 nextExtraAt = function(bucket, cost)
-    local ____bucket_45 = bucket
-    local share = ____bucket_45.share
-    local inFlight = ____bucket_45.inFlight
+    local ____bucket_50 = bucket
+    local share = ____bucket_50.share
+    local inFlight = ____bucket_50.inFlight
     if share == nil then
         return math.huge
     end
@@ -937,13 +987,13 @@ nextExtraAt = function(bucket, cost)
     return remaining >= cost and not Model.isShareUsedUp(bucket) and share.reclaimAt or math.huge
 end,
 nthExtraAt = function(bucket, ahead, paceMs)
-    local ____bucket_46 = bucket
-    local share = ____bucket_46.share
+    local ____bucket_51 = bucket
+    local share = ____bucket_51.share
     if share == nil then
         return math.huge
     end
-    local ____share_47 = share
-    local replicas = ____share_47.replicas
+    local ____share_52 = share
+    local replicas = ____share_52.replicas
     local remaining = share.totalRemaining - Model.operationsInFlight(bucket)
     if ahead >= (Model.isShareUsedUp(bucket) and remaining - replicas + 1 or remaining) then
         return math.huge
@@ -977,8 +1027,8 @@ makeSlots = function()
     }
 end,
 addSlots = function(slots, at, count, spanMs)
-    local ____slots_48 = slots
-    local chunks = ____slots_48.chunks
+    local ____slots_53 = slots
+    local chunks = ____slots_53.chunks
     local grain = spanMs / 1024
     local isCrowded = #chunks > 12
     local time = isCrowded and grain > 0 and math.ceil(at / grain) * grain or at
@@ -988,10 +1038,10 @@ addSlots = function(slots, at, count, spanMs)
     end
 end,
 addEntry = function(slots, time, count)
-    local ____slots_49 = slots
-    local chunks = ____slots_49.chunks
-    local firsts = ____slots_49.firsts
-    local totals = ____slots_49.totals
+    local ____slots_54 = slots
+    local chunks = ____slots_54.chunks
+    local firsts = ____slots_54.firsts
+    local totals = ____slots_54.totals
     slots.lastAt = slots.size == 0 and time or math.max(slots.lastAt, time)
     slots.size = slots.size + count
     slots.isChanged = true
@@ -1050,9 +1100,9 @@ takeSlotsUntil = function(slots, time)
         if (slots.firsts[2] or math.huge) <= time then
             Model.dropFirstChunk(slots)
         else
-            local Model_chunkAt_result_50 = Model.chunkAt(slots, 0)
-            local times = Model_chunkAt_result_50.times
-            local counts = Model_chunkAt_result_50.counts
+            local Model_chunkAt_result_55 = Model.chunkAt(slots, 0)
+            local times = Model_chunkAt_result_55.times
+            local counts = Model_chunkAt_result_55.counts
             local taken = 0
             local head = slots.head
             while head < #times and (times[head + 1] or 0) <= time do
@@ -1089,9 +1139,9 @@ keepLastSlots = function(slots, count)
     end
 end,
 countSlotsBefore = function(slots, time)
-    local ____slots_51 = slots
-    local firsts = ____slots_51.firsts
-    local totals = ____slots_51.totals
+    local ____slots_56 = slots
+    local firsts = ____slots_56.firsts
+    local totals = ____slots_56.totals
     local count = 0
     local place = 0
     while (firsts[place + 1 + 1] or math.huge) <= time do
@@ -1101,9 +1151,9 @@ countSlotsBefore = function(slots, time)
     if (firsts[place + 1] or math.huge) >= time then
         return count
     end
-    local Model_chunkAt_result_52 = Model.chunkAt(slots, place)
-    local times = Model_chunkAt_result_52.times
-    local counts = Model_chunkAt_result_52.counts
+    local Model_chunkAt_result_57 = Model.chunkAt(slots, place)
+    local times = Model_chunkAt_result_57.times
+    local counts = Model_chunkAt_result_57.counts
     local index = place == 0 and slots.head or 0
     while index < #times and (times[index + 1] or 0) < time do
         count = count + (counts[index + 1] or 0)
@@ -1121,9 +1171,9 @@ nthSlotAt = function(slots, n)
         left = left - (slots.totals[place + 1] or 0)
         place = place + 1
     end
-    local Model_chunkAt_result_53 = Model.chunkAt(slots, place)
-    local times = Model_chunkAt_result_53.times
-    local counts = Model_chunkAt_result_53.counts
+    local Model_chunkAt_result_58 = Model.chunkAt(slots, place)
+    local times = Model_chunkAt_result_58.times
+    local counts = Model_chunkAt_result_58.counts
     local index = place == 0 and slots.head or 0
     while left >= (counts[index + 1] or math.huge) do
         left = left - (counts[index + 1] or 0)
@@ -1164,8 +1214,8 @@ chunkAt = function(slots, place)
     if known ~= nil and type(known) ~= "number" then
         return known
     end
-    local ____slots_54 = slots
-    local read = ____slots_54.read
+    local ____slots_59 = slots
+    local read = ____slots_59.read
     local isStored = known ~= nil and read ~= nil
     local chunk = isStored and read(known) or Model.makeChunk(slots, 0, 0)
     slots.chunks[place + 1] = chunk
@@ -1185,19 +1235,19 @@ insertChunk = function(slots, place, time, count)
     Model.insertAt(slots.totals, place, count)
 end,
 cutChunk = function(slots, place, index)
-    local Model_chunkAt_result_55 = Model.chunkAt(slots, place)
-    local times = Model_chunkAt_result_55.times
-    local counts = Model_chunkAt_result_55.counts
+    local Model_chunkAt_result_60 = Model.chunkAt(slots, place)
+    local times = Model_chunkAt_result_60.times
+    local counts = Model_chunkAt_result_60.counts
     Model.insertChunk(slots, place + 1, times[index + 1] or 0, counts[index + 1] or 0)
     local rest = Model.chunkAt(slots, place + 1)
     local total = counts[index + 1] or 0
     do
         local i = index + 1
         while i < #times do
-            local ____rest_times_56 = rest.times
-            ____rest_times_56[#____rest_times_56 + 1] = times[i + 1] or 0
-            local ____rest_counts_57 = rest.counts
-            ____rest_counts_57[#____rest_counts_57 + 1] = counts[i + 1] or 0
+            local ____rest_times_61 = rest.times
+            ____rest_times_61[#____rest_times_61 + 1] = times[i + 1] or 0
+            local ____rest_counts_62 = rest.counts
+            ____rest_counts_62[#____rest_counts_62 + 1] = counts[i + 1] or 0
             total = total + (counts[i + 1] or 0)
             i = i + 1
         end
@@ -1242,13 +1292,13 @@ insertAt = function(list, index, value)
     do
         local i = #list - 1
         while i > index do
-            local ____list_59 = list
-            local ____temp_60 = i + 1
-            local ____list_i_58 = list[i]
-            if ____list_i_58 == nil then
-                ____list_i_58 = value
+            local ____list_64 = list
+            local ____temp_65 = i + 1
+            local ____list_i_63 = list[i]
+            if ____list_i_63 == nil then
+                ____list_i_63 = value
             end
-            ____list_59[____temp_60] = ____list_i_58
+            ____list_64[____temp_65] = ____list_i_63
             i = i - 1
         end
     end
@@ -1270,11 +1320,11 @@ scheduleCanary = function(bucket, now)
     bucket.canaryWaitMs = math.min(bucket.canaryWaitMs * 2, 60000)
 end,
 forcedCanaryAt = function(bucket)
-    local ____bucket_61 = bucket
-    local blockedUntil = ____bucket_61.blockedUntil
-    local isRetryAfter = ____bucket_61.isRetryAfter
-    local forcedAfterMs = ____bucket_61.forcedAfterMs
-    local lastGrantAt = ____bucket_61.lastGrantAt
+    local ____bucket_66 = bucket
+    local blockedUntil = ____bucket_66.blockedUntil
+    local isRetryAfter = ____bucket_66.isRetryAfter
+    local forcedAfterMs = ____bucket_66.forcedAfterMs
+    local lastGrantAt = ____bucket_66.lastGrantAt
     local isUnderRetryAfter = blockedUntil ~= nil and isRetryAfter
     return lastGrantAt + (isUnderRetryAfter and math.max(forcedAfterMs, 3600000) or math.min(forcedAfterMs, 900000))
 end,
@@ -1335,13 +1385,13 @@ refusedByUnknownLimit = function(bucket, lease)
     bucket.taken = 0
 end,
 showsInFlightLimit = function(bucket, lease)
-    local ____bucket_62 = bucket
-    local phase = ____bucket_62.phase
-    local expected = ____bucket_62.expected
-    local taken = ____bucket_62.taken
-    local ceiling = ____bucket_62.ceiling
-    local guesses = ____bucket_62.guesses
-    local blockedAt = ____bucket_62.blockedAt
+    local ____bucket_67 = bucket
+    local phase = ____bucket_67.phase
+    local expected = ____bucket_67.expected
+    local taken = ____bucket_67.taken
+    local ceiling = ____bucket_67.ceiling
+    local guesses = ____bucket_67.guesses
+    local blockedAt = ____bucket_67.blockedAt
     if phase ~= "unmetered" or expected == 0 or taken ~= 1 or ceiling >= 1024 then
         return false
     end
@@ -1387,8 +1437,7 @@ answered = function(bucket, lease, wasInFlight, observation, now, random)
         bucket.firstWaitMs = 1000
     end
     if observation.cost ~= nil then
-        lease.cost = observation.cost
-        bucket.callCost = math.max(1, observation.cost)
+        Model.correctCost(bucket, lease, observation.cost)
     end
     local ____observation_0 = observation
     local status = ____observation_0.status
@@ -1547,18 +1596,18 @@ makeBucket = function(now)
     }
 end,
 eta = function(bucket, rank, now)
-    local ____bucket_7 = bucket
-    local blockedUntil = ____bucket_7.blockedUntil
+    local ____bucket_10 = bucket
+    local blockedUntil = ____bucket_10.blockedUntil
     local start = math.max(now, blockedUntil or now)
     local unblockedAt = Model.etaUnblocked(bucket, rank, now)
     if unblockedAt == nil then
-        local ____temp_8
+        local ____temp_11
         if blockedUntil == nil then
-            ____temp_8 = nil
+            ____temp_11 = nil
         else
-            ____temp_8 = start
+            ____temp_11 = start
         end
-        return ____temp_8
+        return ____temp_11
     end
     return math.max(start, unblockedAt)
 end,
@@ -1566,7 +1615,21 @@ offer = function(bucket, cost, now)
     return Model.regularOffer(bucket, cost, now) or (now >= Model.forcedCanaryAt(bucket) and "canary" or nil)
 end,
 isTooCostly = function(bucket, cost)
-    return bucket.phase == "metered" and bucket.isLimitStated and cost > Model.totalLimit(bucket)
+    local ____bucket_16 = bucket
+    local phase = ____bucket_16.phase
+    local isLimitStated = ____bucket_16.isLimitStated
+    local limit = ____bucket_16.limit
+    local share = ____bucket_16.share
+    if phase ~= "metered" or not isLimitStated then
+        return false
+    end
+    local ____temp_17
+    if share == nil then
+        ____temp_17 = cost > limit
+    else
+        ____temp_17 = cost >= (limit + 1) * share.replicas
+    end
+    return ____temp_17
 end,
 mayPrefetch = function(bucket, now)
     if bucket.phase ~= "metered" or bucket.expected > 0 then
@@ -1604,7 +1667,7 @@ unsent = function(bucket, ____bindingPattern0)
     local kind
     kind = ____bindingPattern0.kind
     if kind == "canary" then
-        bucket.isCanaryDue = Model.available(bucket) <= 0
+        bucket.isCanaryDue = Model.needsCanary(bucket) and Model.checkAt(bucket) == math.huge
     end
     if kind == "first" then
         bucket.nextFirstAt = 0
@@ -1643,10 +1706,10 @@ nextWakeAt = function(bucket, oldestAt, now)
         Model.nextExtraAt(bucket, 1),
         now
     )
-    local Model_sooner_16 = Model.sooner
-    local ____at_15 = at
-    local ____opt_13 = bucket.share
-    at = Model_sooner_16(____at_15, ____opt_13 and ____opt_13.reservedUntil, now)
+    local Model_sooner_21 = Model.sooner
+    local ____at_20 = at
+    local ____opt_18 = bucket.share
+    at = Model_sooner_21(____at_20, ____opt_18 and ____opt_18.reservedUntil, now)
     at = Model.sooner(at, bucket.canaryDueAt, now)
     if bucket.phase == "unopened" then
         at = Model.sooner(at, bucket.nextFirstAt, now)
@@ -1682,10 +1745,10 @@ restore = function(bucket, ____bindingPattern0, now)
     local at = reported and reported.at
     local isNewer = at ~= nil and at > (bucket.observedAt or -math.huge)
     if reported ~= nil and isNewer then
-        local ____reported_19 = reported
-        local limit = ____reported_19.limit
-        local remaining = ____reported_19.remaining
-        local resetAt = ____reported_19.resetAt
+        local ____reported_24 = reported
+        local limit = ____reported_24.limit
+        local remaining = ____reported_24.remaining
+        local resetAt = ____reported_24.resetAt
         bucket.phase = "metered"
         bucket.hasReportedLimit = true
         bucket.limit = limit
@@ -1719,14 +1782,14 @@ advance = function(bucket, now)
     if bucket.blockedUntil ~= nil and bucket.blockedUntil <= now then
         bucket.blockedUntil = nil
         Model.startSpending(bucket, now)
-        bucket.isCanaryDue = Model.available(bucket) <= 0
+        bucket.isCanaryDue = Model.needsCanary(bucket)
     end
     if bucket.share ~= nil then
         Model.advanceShare(bucket, bucket.share, now)
     end
     if bucket.canaryDueAt ~= nil and bucket.canaryDueAt <= now then
         bucket.canaryDueAt = nil
-        bucket.isCanaryDue = Model.available(bucket) <= 0
+        bucket.isCanaryDue = Model.needsCanary(bucket)
     end
 end,
 expireLease = function(bucket, lease, now)
@@ -1739,9 +1802,9 @@ expireLease = function(bucket, lease, now)
     end
 end,
 trustsClock = function(bucket, now)
-    local ____bucket_32 = bucket
-    local lastReturnAt = ____bucket_32.lastReturnAt
-    local uncertaintyMs = ____bucket_32.uncertaintyMs
+    local ____bucket_37 = bucket
+    local lastReturnAt = ____bucket_37.lastReturnAt
+    local uncertaintyMs = ____bucket_37.uncertaintyMs
     if lastReturnAt == nil or Model.available(bucket) <= 0 then
         return false
     end
@@ -1761,6 +1824,7 @@ setConfiguredLimit = function(bucket, ____bindingPattern0)
     bucket.isLimitStated = true
     bucket.remaining = math.max(0, bucket.limit - spent)
     bucket.configuredPeriodMs = periodMs
+    Model.boundCost(bucket)
     Model.keepLastSlots(
         bucket.slots,
         Model.maxSlots(bucket)

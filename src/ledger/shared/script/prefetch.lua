@@ -72,9 +72,11 @@ local function add(wanted)
   return added
 end
 
--- Asks all replicas to return theirs if nothing else is left to grant.
-local function recall()
-  if total == 0 or Model.regularOffer(bucket, 1, now) == 'regular' then return end
+-- Asks all replicas to return theirs if too little else is left to grant. `isMissed`: a ticket waits
+-- for the budget.
+local function recall(isMissed)
+  if total == 0 then return end
+  if not isMissed and Model.regularOffer(bucket, 1, now) == 'regular' then return end
   for name, entry in pairs(held) do
     if not entry.recalled then
       entry.recalled = true

@@ -16,9 +16,16 @@ local function expireLeases()
     local id, grantedAt = Leases.oldest()
     if not id or grantedAt + Model.LEASE_MS > now then return end
     local lease = Leases.find(id)
-    Leases.remove(id, lease)
-    Model.expireLease(bucket, lease, now)
-    Leases.expire(id, lease, now)
+    if lease then
+      Leases.remove(id, lease)
+      Model.expireLease(bucket, lease, now)
+      Leases.expire(id, lease, now)
+    else
+      -- Keys can be evicted one by one.
+      Leases.forget(id)
+      bucket.inFlight, bucket.extraInFlight = bucket.inFlight - 1, Leases.extra()
+      Model.countLost(bucket, 1, now)
+    end
   end
 end
 

@@ -22,7 +22,7 @@ end
 
 -- How many operations all waiting tickets cost.
 local function operationsWaiting()
-  return (queue.size + queue.extra) * bucket.callCost
+  return queue.size * bucket.callCost + queue.extra
 end
 
 -- Grants a ticket; `kind` is what the model offers.
@@ -134,8 +134,8 @@ local function tooLong(ticket)
   local cost = costOf(ticket)
   local last = Prefetch.eta(operationsWaiting() + cost)
   if not last or last <= ticket.deadlineAt then return nil end
-  local ahead = FairQueue.operationsAhead(queue, ticket)
-  local at = ahead and Prefetch.eta(ahead * bucket.callCost + cost)
+  local ahead = FairQueue.operationsAhead(queue, ticket, bucket.callCost)
+  local at = ahead and Prefetch.eta(ahead + cost)
   return at and at > ticket.deadlineAt and at - now or nil
 end
 
@@ -177,8 +177,10 @@ local function repeatOffers()
     local replica, id = string.match(member, '^(.-)%z(.*)$')
     if replica == me then
       local lease = Leases.find(id)
-      Leases.confirm(id, lease)
-      table.insert(granted, { id, lease.kind, lease.observation, lease.trusted, lease.cost })
+      if lease then
+        Leases.confirm(id, lease)
+        table.insert(granted, { id, lease.kind, lease.observation, lease.trusted, lease.cost })
+      end
     end
   end
 end
@@ -190,12 +192,17 @@ local function endOffers()
   for _, member in ipairs(ended) do
     local id = string.match(member, '%z(.*)$')
     local lease = Leases.find(id)
-    endLease(id, lease)
-    Model.unsent(bucket, lease)
-    lease.ticket.id, lease.ticket.paid = id, true
-    FairQueue.addItem(queue, lease.ticket)
-    local replica = findReplica(lease.replica)
-    if replica then replica.free, replica.dirty = 0, true end
+    if lease then
+      endLease(id, lease)
+      Model.unsent(bucket, lease)
+      lease.ticket.id, lease.ticket.paid = id, true
+      FairQueue.addItem(queue, lease.ticket)
+      local replica = findReplica(lease.replica)
+      if replica then replica.free, replica.dirty = 0, true end
+    else
+      -- Keys can be evicted one by one.
+      redis.call('ZREM', key.offers, member)
+    end
   end
 end
 

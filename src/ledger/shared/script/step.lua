@@ -82,7 +82,7 @@ do
   for _, ticket in ipairs(batch.tickets) do arrive(unpack(ticket)) end
   if not batch.probes then Serve.serve() end
   prefetched = Prefetch.add(batch.wants)
-  Prefetch.recall()
+  Prefetch.recall(queue.size > 0 and Serve.waitsForBudget())
 end
 
 -- Save what changed, set lifetimes, and publish the messages.
