@@ -43,7 +43,7 @@ export interface Waiter {
   readonly notBefore: number;
   /** The shared ledger's number of the ticket, if it has one. */
   readonly number?: number | undefined;
-  /** Whom to tell that it has to wait. */
+  /** Receives the report that it has to wait. */
   readonly decision?: WaitDecision | undefined;
 }
 
