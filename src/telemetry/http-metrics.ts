@@ -1,7 +1,7 @@
 import { STATUS_CODES } from 'node:http';
 import { Histogram, type Registry } from '@prometheus-io/client';
 import type { Clock } from '../util/clock.ts';
-import type { Upstream } from '../upstream/upstream.ts';
+import { withSend, type Upstream } from '../upstream/upstream.ts';
 import { OTHER } from './bounded-labels.ts';
 import type { CallLine, CallRecorder } from './call-line.ts';
 
@@ -63,32 +63,20 @@ export function makeHttpMetrics(registry: Registry, options: HttpMetricsOptions)
         server_address: hostname,
         server_port: port || (protocol === 'https:' ? '443' : '80'),
       };
-      return {
-        get inUse() {
-          return upstream.inUse;
-        },
-        get free() {
-          return upstream.free;
-        },
-        take: () => upstream.take(),
-        onFree: (run) => upstream.onFree(run),
-        release: () => upstream.release(),
-        close: () => upstream.close(),
-        async send(request, signal, onEarlyHints) {
-          const from = clock.now();
-          const sent = await upstream.send(request, signal, onEarlyHints);
-          const status = sent.kind === 'answered' ? sent.response.status : 0;
-          const failure = status >= 400 ? statusOf(status) : '';
-          const labels = {
-            http_request_method: METHODS.has(request.method) ? request.method : OTHER_METHOD,
-            http_response_status_code: statusOf(status),
-            error_type: sent.kind === 'answered' ? failure : sent.reason,
-            ...address,
-          };
-          client.observe(labels, (clock.now() - from) / 1000);
-          return sent;
-        },
-      };
+      return withSend(upstream, async (request, signal, onEarlyHints) => {
+        const from = clock.now();
+        const sent = await upstream.send(request, signal, onEarlyHints);
+        const status = sent.kind === 'answered' ? sent.response.status : 0;
+        const failure = status >= 400 ? statusOf(status) : '';
+        const labels = {
+          http_request_method: METHODS.has(request.method) ? request.method : OTHER_METHOD,
+          http_response_status_code: statusOf(status),
+          error_type: sent.kind === 'answered' ? failure : sent.reason,
+          ...address,
+        };
+        client.observe(labels, (clock.now() - from) / 1000);
+        return sent;
+      });
     },
   };
 }

@@ -23,7 +23,7 @@ import type {
 } from '../ledger/ledger.ts';
 import type { SendResult } from '../upstream/exchange.ts';
 import type { Lane } from '../upstream/lane.ts';
-import type { Upstream } from '../upstream/upstream.ts';
+import { withSend, type Upstream } from '../upstream/upstream.ts';
 import type { CallLine, CallRecorder } from './call-line.ts';
 
 /** What a trace needs of a call. */
@@ -177,44 +177,32 @@ export function makeTracing({ tracer, clock, close, scheme }: TracingDependencie
       const { path, query } = api.masked(identity.path, identity.query);
       return `${api.origin}${api.basePath}${path}${query === '' ? '' : `?${query}`}`;
     };
-    return {
-      get inUse() {
-        return upstream.inUse;
-      },
-      get free() {
-        return upstream.free;
-      },
-      take: () => upstream.take(),
-      onFree: (run) => upstream.onFree(run),
-      release: () => upstream.release(),
-      close: () => upstream.close(),
-      send(request, signal, onEarlyHints) {
-        const call = byCall.get(signal);
-        if (call === undefined) return upstream.send(request, signal, onEarlyHints);
-        const resent = call.attempts++;
-        const span = tracer.startSpan(
-          `attempt ${isKnownMethod(request.method) ? request.method : 'HTTP'}`,
-          {
-            kind: SpanKind.CLIENT,
-            startTime: wall(clock.now()),
-            attributes: {
-              ...methodOf(request.method),
-              ...apiAddress,
-              'url.full': urlOf(call.call),
-              'network.protocol.version': '1.1',
-              ...(resent > 0 ? { 'http.request.resend_count': resent } : {}),
-            },
+    return withSend(upstream, (request, signal, onEarlyHints) => {
+      const call = byCall.get(signal);
+      if (call === undefined) return upstream.send(request, signal, onEarlyHints);
+      const resent = call.attempts++;
+      const span = tracer.startSpan(
+        `attempt ${isKnownMethod(request.method) ? request.method : 'HTTP'}`,
+        {
+          kind: SpanKind.CLIENT,
+          startTime: wall(clock.now()),
+          attributes: {
+            ...methodOf(request.method),
+            ...apiAddress,
+            'url.full': urlOf(call.call),
+            'network.protocol.version': '1.1',
+            ...(resent > 0 ? { 'http.request.resend_count': resent } : {}),
           },
-          call.context,
-        );
-        const headers = withoutTraceContext(request.headers);
-        propagator.inject(trace.setSpan(call.context, span), headers, headerSetter);
-        return upstream.send({ ...request, headers }, signal, onEarlyHints).then((sent) => {
-          endAttempt(span, sent, wall(clock.now()));
-          return sent;
-        });
-      },
-    };
+        },
+        call.context,
+      );
+      const headers = withoutTraceContext(request.headers);
+      propagator.inject(trace.setSpan(call.context, span), headers, headerSetter);
+      return upstream.send({ ...request, headers }, signal, onEarlyHints).then((sent) => {
+        endAttempt(span, sent, wall(clock.now()));
+        return sent;
+      });
+    });
   }
 
   function begin(call: TracedCall): void {

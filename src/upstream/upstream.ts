@@ -40,6 +40,23 @@ export interface Upstream extends SocketPermits {
   close(): Promise<void>;
 }
 
+/** The upstream with another way to send, such as one that measures it. */
+export function withSend(upstream: Upstream, send: Upstream['send']): Upstream {
+  return {
+    get inUse() {
+      return upstream.inUse;
+    },
+    get free() {
+      return upstream.free;
+    },
+    take: () => upstream.take(),
+    onFree: (run) => upstream.onFree(run),
+    release: () => upstream.release(),
+    close: () => upstream.close(),
+    send,
+  };
+}
+
 /**
  * How long an idle socket is kept, unless the API states its own time (`Keep-Alive: timeout=`).
  * Common servers close idle sockets after five seconds. A request that is written while the other
