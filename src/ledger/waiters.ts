@@ -4,6 +4,9 @@ import { LinkedList, type LinkedListItem } from '../util/linked-list.ts';
 import type { Cancelled, Granted, RemoveListener, Shed } from './ledger.ts';
 import type { Waiter } from './transfer.ts';
 
+/** Waiting tickets are judged anew when the forecast gets later by more than this. */
+export const MATTERS_MS = 1000;
+
 /** A ticket that waits at one bucket. The fields of this interface belong to {@link Waiters}. */
 export interface WaitingTicket<T> extends Waiter, Deadline, LinkedListItem<T> {
   /** Ends the parking; `undefined` when the ticket is not parked. */

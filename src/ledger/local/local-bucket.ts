@@ -21,13 +21,11 @@ import type {
   Waiting,
 } from '../ledger.ts';
 import { toLocalObservation, type HeldGrant, type KnownBucket, type Waiter } from '../transfer.ts';
-import { oldestWaitMs, waitingByCaller } from '../waiters.ts';
+import { MATTERS_MS, oldestWaitMs, waitingByCaller } from '../waiters.ts';
 import { LocalBudget, type LocalLease } from './local-budget.ts';
 import { LocalQueue } from './queue.ts';
 
 const TOO_COSTLY: Shed = { kind: 'shed', code: 'cost-too-high', retryAfterMs: 0 };
-/** Waiting tickets are judged anew when the forecast gets later by more than this. */
-const MATTERS_MS = 1000;
 
 /** What all buckets of one local ledger have in common. */
 export interface LocalLedgerState {
@@ -150,7 +148,7 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
   get etaMs(): number | undefined {
     if (this.#waiting === 0) return undefined;
     const now = this.#advance();
-    const eta = this.#eta(this.#waiting, now);
+    const eta = this.#lastEta(now);
     return eta === undefined ? undefined : Math.max(0, eta - now);
   }
 
@@ -324,7 +322,7 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
     const last = this.#lastEta(now);
     if (last === undefined || last <= (this.#queue?.firstDueAt ?? Infinity)) return;
     if (before === undefined || last > before + MATTERS_MS) {
-      this.#judge(now, ({ deadlineAt }) => deadlineAt);
+      this.#judge(now, (ticket) => this.#latest(ticket));
     }
   }
 

@@ -35,6 +35,7 @@ import {
   type Urgency,
 } from './step-loop.ts';
 import type { StepScheduler } from './step-scheduler.ts';
+import { MATTERS_MS } from '../waiters.ts';
 import {
   remember,
   toKnown,
@@ -508,8 +509,6 @@ interface CollectedStep extends Collected {
 
 const MAX_TICKETS = 256;
 const MAX_SETTLED = 1024;
-/** Waiting tickets are judged anew when the forecast gets later by more than this. */
-const MATTERS_MS = 1000;
 /** While a ticket waits, a step at least this often returns what lost messages reported. */
 const HEARTBEAT_MS = 1000;
 /** How old the last step may be for an offer to be used without a step. */
