@@ -1,4 +1,5 @@
 import type { CostRule } from './cost-rule.ts';
+import type { LimitRule } from './limit-rule.ts';
 
 /** A rule of a classification: the first rule whose method and path match gives the class. */
 export interface ClassRule {
@@ -11,6 +12,8 @@ export interface ClassRule {
   readonly cost?: CostRule;
   /** A header of the API's answer with the number of operations that the request did cost. */
   readonly settleCost?: { readonly header: string };
+  /** The limits of the class. Without any, the class has one bucket per credential. */
+  readonly limits?: readonly LimitRule[];
 }
 
 /** The class of a request that matches no rule. */
