@@ -4,6 +4,7 @@ import { SETTINGS } from '../config/settings.ts';
 import type { Pipeline } from '../gateway/gateway.ts';
 import { makeQueryMask, maskPath } from '../http/target.ts';
 import { SocketShare } from '../gateway/socket-share.ts';
+import { DrawsLedger } from '../ledger/draws-ledger.ts';
 import type { Ledger } from '../ledger/ledger.ts';
 import { ApiClock } from '../rate-headers/api-clock.ts';
 import type { LedgerMonitor } from '../telemetry/ledger-monitor.ts';
@@ -98,8 +99,10 @@ export async function makeApi(options: ApiOptions): Promise<Api> {
       const { pathMasks, queryMasks } = current().config;
       return { path: maskPath(path, pathMasks), query: makeQueryMask(queryMasks)(query) };
     };
+    const traced = tracing?.instrument(parts, { origin, basePath, masked }) ?? parts;
     const pipelineFor = makePipelines(shared, {
-      ...(tracing?.instrument(parts, { origin, basePath, masked }) ?? parts),
+      ...traced,
+      ledger: new DrawsLedger({ ledger: traced.ledger, clock, socketPermits: upstream }),
       credentialHash,
       token,
       apiClock,

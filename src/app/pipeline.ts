@@ -124,7 +124,7 @@ export function makePipelines(shared: SharedParts, parts: ApiParts): (api: Serve
       settle: makeSettle({
         ...config,
         ledger: settled,
-        readAnswer: makeAnswerReader({ ...config, unit: resetUnit }),
+        answers: makeAnswerReader({ ...config, unit: resetUnit }),
         loneRefusals,
         apiClock,
         clock,

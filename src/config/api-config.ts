@@ -2,6 +2,7 @@ import type { ConfiguredLimit } from '../budget/bucket.ts';
 import type { VersionRequest } from '../http/accept.ts';
 import type { TokenField } from '../http/credential-fields.ts';
 import type { ClassRule } from '../http/classify.ts';
+import type { Account, LimitRule } from '../http/limit-rule.ts';
 import { direct, proxyFor, type ProxyAddress } from '../http/proxy.ts';
 import { nonePreset } from '../presets/preset.ts';
 import { PRESETS } from '../presets/presets.ts';
@@ -52,6 +53,9 @@ export interface ApiConfig {
   readonly retries: number;
   readonly lane: { readonly concurrency: number; readonly intervalMs: number };
   readonly classes: readonly ClassRule[];
+  /** The limits over all classes. */
+  readonly limits: readonly LimitRule[];
+  readonly accounts: readonly Account[];
   readonly pathMasks: readonly string[];
   readonly queryMasks: readonly string[];
   readonly callers: readonly CallerRule[];
@@ -154,6 +158,8 @@ export function readApiConfig(
       concurrency: required(SETTINGS.laneConcurrency),
       intervalMs: required(SETTINGS.laneInterval),
     },
+    limits: [],
+    accounts: [],
     classes: lists.find(({ classes }) => classes !== undefined)?.classes ?? known.classes,
     pathMasks: [...known.pathMasks, ...lists.flatMap(({ pathMasks }) => pathMasks ?? [])],
     queryMasks: [...known.queryMasks, ...lists.flatMap(({ queryMasks }) => queryMasks ?? [])],

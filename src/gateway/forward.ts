@@ -60,7 +60,7 @@ export function makeForward(dependencies: ForwardDependencies): Forward {
   return async function forward(job, grant) {
     if (grant.waitedFor !== 'budget') return send(job);
     const { call, ticket } = job;
-    const ran = await lane.run(ticket.bucket.id, call, () => {
+    const ran = await lane.run((grant.keptBy ?? ticket.bucket).id, call, () => {
       call.addWait(clock.now() - grant.grantedAt);
       if (clock.now() - grant.grantedAt <= GRANT_FRESH_MS) return send(job);
       upstream.release();

@@ -3,7 +3,8 @@ import { decodableOnly, ensureVersion, type VersionRequest } from '../http/accep
 import type { AuthThrottle } from '../http/auth-throttle.ts';
 import { classify, type ClassRule } from '../http/classify.ts';
 import { credentialOf } from '../http/credential-fields.ts';
-import { costIn, MAX_COST, type BodyCost } from '../http/cost-rule.ts';
+import { costIn, MAX_COST } from '../http/cost-rule.ts';
+import type { Account, LimitRule } from '../http/limit-rule.ts';
 import { readUrgency } from '../http/priority.ts';
 import { makeHeadersForApi } from '../http/header-filter.ts';
 import { isIdempotent } from '../http/methods.ts';
@@ -15,6 +16,7 @@ import type { Ticket } from '../ledger/ledger.ts';
 import { NO_BODY, type GoneBody, type RequestBody } from '../upstream/body.ts';
 import type { CallLimits } from './call-limits.ts';
 import type { Call, CallIdentity } from './call.ts';
+import { makeDrawsOf, type Draw } from './draws.ts';
 import { refuseUnknownKey, type CallerOfKey, type CredentialHash } from './credentials.ts';
 import { isPreflight } from './preflight.ts';
 import { restoreTags } from './link-rewrite.ts';
@@ -85,6 +87,9 @@ export interface IdentifyDependencies {
   /** Lower-case names of request fields that pass although they are usually dropped. */
   readonly allowHeaders: readonly string[];
   readonly budgetPer: 'credential' | 'upstream';
+  /** The limits over all classes. */
+  readonly limits: readonly LimitRule[];
+  readonly accounts: readonly Account[];
   readonly classes: readonly ClassRule[];
   readonly callers: readonly CallerRule[];
   readonly defaultCaller: string | undefined;
@@ -125,10 +130,9 @@ const TRACE_DETAIL =
   'TRACE is not supported: the answer would show the fields that Headgate adds, such as its token';
 
 export function makeIdentify(dependencies: IdentifyDependencies): Identify {
-  const { api, upstream, apiVersion, hasToken, budgetPer, classes, callers, defaultCaller } =
-    dependencies;
+  const { upstream, apiVersion, hasToken, classes, callers, defaultCaller } = dependencies;
   const { maxWaitMs, shedStatus, takeBody, viaId, readsAnswers, cookies } = dependencies;
-  const { credentialHash, callerOfKey, isOurHost, forwardedBy, allowHeaders } = dependencies;
+  const { callerOfKey, isOurHost, forwardedBy, allowHeaders } = dependencies;
   const { callLimits, authThrottle, callerAddress, credentialFields } = dependencies;
   /** Fields of the caller's request that Headgate replaces. */
   const replaced = new Set(['host']);
@@ -141,14 +145,7 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
   });
   const refusePages = makeRefusePages(isOurHost, forwardedBy);
 
-  const ofApi = api === undefined ? '' : `${api}:`;
-
-  /** The bucket's name up to the class. No two APIs share a bucket. */
-  function bucketPrefix(credential: string | undefined): string {
-    if (budgetPer === 'upstream') return `${ofApi}upstream`;
-    if (credential !== undefined) return ofApi + credentialHash(credential);
-    return ofApi + (hasToken ? 'own' : 'anonymous');
-  }
+  const drawsOf = makeDrawsOf(dependencies);
 
   function headersFor({ incoming }: Call, addsToken: boolean, dropsCookies: boolean): string[] {
     const { accept, via, authorization, 'accept-encoding': encodings } = incoming.headers;
@@ -228,26 +225,20 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
     refusePages(incoming, addsToken);
     const dropsCookies = addsToken && cookies === 'off';
     const classRule = classify(classes, method, target.path);
-    const bucket = {
-      id: `${bucketPrefix(credential)}:${classRule.name}`,
-      class: classRule.name,
-    };
+    const draws = drawsOf(classRule, credential);
     const stated = readCost(headerValue(headers, 'headgate-cost'));
-    const cost = stated ?? (typeof classRule.cost === 'number' ? classRule.cost : undefined);
-    identity.bucket = bucket;
+    identity.bucket = draws[0].bucket;
     const job: OpenJob = {
       call,
-      ticket: {
+      ticket: ticketFor(draws, stated, {
         id: call.id,
-        bucket,
         owner,
         caller,
         priority,
         weight: rule?.weight ?? 1,
-        cost,
         arrivedAt: call.arrivedAt,
         deadlineAt: call.arrivedAt + waitMs,
-      },
+      }),
       method,
       target: baseUrlPath(upstream.basePath, target.sent),
       headers: headersFor(call, addsToken, dropsCookies),
@@ -260,11 +251,9 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
       settledCostHeader: classRule.settleCost?.header,
       body: NO_BODY,
     };
-    const bodyCost = typeof classRule.cost === 'object' ? classRule.cost : undefined;
-
     const body = takeBody(call, owner);
-    if (body instanceof Promise) return whenRead(job, body, bodyCost);
-    addBody(job, body, bodyCost);
+    if (body instanceof Promise) return whenRead(job, body, draws);
+    addBody(job, body, draws);
     return job;
   };
 }
@@ -272,21 +261,60 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
 async function whenRead(
   job: OpenJob,
   reading: Promise<RequestBody | GoneBody>,
-  bodyCost: BodyCost | undefined,
+  draws: readonly Draw[],
 ): Promise<Identified> {
   const body = await reading;
   if (body.kind === 'gone') return 'cancelled';
-  addBody(job, body, bodyCost);
+  addBody(job, body, draws);
   return job;
 }
 
-/** Adds the body, and the cost that it states unless the caller stated one. */
-function addBody(job: OpenJob, body: RequestBody, bodyCost: BodyCost | undefined): void {
+/** The ticket of a request at its first bucket, with those at the others. */
+function ticketFor(
+  draws: readonly [Draw, ...Draw[]],
+  stated: number | undefined,
+  request: Omit<Ticket, 'bucket' | 'cost'>,
+): Ticket {
+  const [first, ...others] = draws;
+  if (others.length === 0) {
+    const cost = stated ?? (typeof first.cost === 'number' ? first.cost : undefined);
+    return { ...request, bucket: first.bucket, cost };
+  }
+  // What the caller states is the cost that varies from request to request.
+  const varies = ({ cost }: Draw): boolean => cost !== undefined;
+  const isStated = draws.some(varies) ? varies : ({ isOwn }: Draw): boolean => isOwn;
+  const costOf = (draw: Draw): number | undefined => {
+    if (stated !== undefined && isStated(draw)) return stated;
+    return typeof draw.cost === 'number' ? draw.cost : undefined;
+  };
+  const last = others.length - 1;
+  return {
+    ...request,
+    bucket: first.bucket,
+    cost: costOf(first),
+    needsNoSocket: true,
+    others: others.map((draw, i) => ({
+      ...request,
+      bucket: draw.bucket,
+      cost: costOf(draw),
+      ...(i === last ? {} : { needsNoSocket: true }),
+    })),
+  };
+}
+
+/** Adds the body, and the costs that it states unless the caller stated them. */
+function addBody(job: OpenJob, body: RequestBody, draws: readonly Draw[]): void {
   job.body = body;
-  if (bodyCost === undefined || job.ticket.cost !== undefined) return;
+  if (!draws.some(({ cost }) => typeof cost === 'object')) return;
   const text = body.kind === 'buffered' ? body.take().toString() : '';
-  const cost = costIn(text, bodyCost.body) ?? bodyCost.else;
-  job.ticket = { ...job.ticket, cost };
+  const withCost = (ticket: Ticket, draw: Draw | undefined): Ticket => {
+    const rule = draw?.cost;
+    if (typeof rule !== 'object' || ticket.cost !== undefined) return ticket;
+    return { ...ticket, cost: costIn(text, rule.body) ?? rule.else };
+  };
+  const { ticket } = job;
+  const others = ticket.others?.map((one, i) => withCost(one, draws[i + 1]));
+  job.ticket = { ...withCost(ticket, draws[0]), ...(others === undefined ? {} : { others }) };
 }
 
 /** Path and query behind the base path. Without either, a request has the path `/`. */

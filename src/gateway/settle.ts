@@ -1,11 +1,13 @@
 import type { ApiClock } from '../rate-headers/api-clock.ts';
 import type { Random, Clock } from '../util/clock.ts';
-import type { ReadAnswer } from '../rate-headers/answer-reader.ts';
+import type { AnswerByBucket } from '../rate-headers/answer-by-bucket.ts';
+import type { AnswerReader } from '../rate-headers/answer-reader.ts';
+import type { Answer } from '../rate-headers/observe.ts';
 import { readCount } from '../rate-headers/header-values.ts';
 import { readAge, type HeaderRecord, type RateLimitReading } from '../rate-headers/rate-headers.ts';
 import type { Reset } from '../rate-headers/reset-value.ts';
 import { makeHttpDateReader } from '../rate-headers/timestamps.ts';
-import type { Retry, Grant, Ledger } from '../ledger/ledger.ts';
+import { ticketsOf, type Grant, type Ledger, type Retry } from '../ledger/ledger.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { RetryCause, PipelineObserver } from '../telemetry/pipeline-observer.ts';
 import { describeConnectFailure } from '../upstream/connect-failure.ts';
@@ -35,7 +37,7 @@ export type Settle = (job: Job, grant: Grant, forwarded: Forwarded, retriesLeft:
 
 export interface SettleDependencies {
   readonly ledger: Pick<Ledger, 'settle'>;
-  readonly readAnswer: ReadAnswer;
+  readonly answers: AnswerReader;
   readonly loneRefusals: LoneRefusals;
   readonly apiClock: ApiClock;
   readonly clock: Clock;
@@ -55,7 +57,7 @@ const MAX_RETRY_DELAY_MS = { first: 250, last: 10_000 };
 
 export function makeSettle(dependencies: SettleDependencies): Settle {
   const { ledger, apiClock, clock, random, log, observer, throttleStatuses } = dependencies;
-  const { readAnswer, loneRefusals, mode } = dependencies;
+  const { answers, loneRefusals, mode } = dependencies;
   const warnOfDoubtful = makeWarnOfDoubtful(log, clock);
 
   const readDate = makeHttpDateReader();
@@ -69,37 +71,50 @@ export function makeSettle(dependencies: SettleDependencies): Settle {
 
   function answered(job: Job, grant: Grant, sent: SendResult & { kind: 'answered' }): Settled {
     const { call, ticket } = job;
+    const tickets = ticketsOf(ticket);
     const { response, sentAt, receivedAt } = sent;
     const { status, headers } = response;
     const date = typeof headers['date'] === 'string' ? readDate(headers['date']) : undefined;
     const cached = (readAge(headers) ?? 0) > 0;
     if (date !== undefined && !cached) apiClock.observe({ dateMs: date, sentAt, receivedAt });
-    const reading = cached
-      ? NOTHING
-      : withCost(readAnswer(headers, ticket.bucket.id, receivedAt), job, headers);
+    const { readings, refusing } = readByBucket(job, headers, cached, receivedAt);
+    const [own = NOTHING] = readings;
+    const at = refusing ?? 0;
+    const reading = readings[at] ?? NOTHING;
+    const { bucket } = tickets[at] ?? ticket;
     const { doubtful } = reading;
-    if (doubtful !== undefined) warnOfDoubtful(ticket.bucket.id, doubtful, headers);
+    if (doubtful !== undefined) warnOfDoubtful(bucket.id, doubtful, headers);
     // What refuses a preflight is no budget that could be waited for.
     const isPreflight = grant instanceof OwnGrant && grant.reason === 'preflight';
     const isThrottled = !isPreflight && throttles(status, reading, receivedAt);
     observer.attempted(isThrottled ? 'throttled' : 'answered');
+    const times = { sentAt, receivedAt };
     if (!isThrottled) {
       if (!isPreflight) observer.accepted(ticket.bucket.id, ticket.bucket.class);
-      ledger.settle(grant, { kind: 'answered', answer: { status, reading, sentAt, receivedAt } });
+      settleEach(
+        grant,
+        readings.map((one) => ({ status, reading: one, ...times })),
+      );
       return { kind: 'respond', response };
     }
     const retryAt = timeOf(reading.retryAfter, receivedAt);
     const aloneUntil = retryAt ?? receivedAt + MIN_REFUSED_MS + retryDelay(call.attempts);
-    const remains = (reading.remaining ?? 0) > 0;
     const isLone =
-      remains && loneRefusals.isLone(ticket.bucket.id, call.id, receivedAt, aloneUntil);
+      refusing === undefined && loneRefusals.isLone(bucket.id, call.id, receivedAt, aloneUntil);
     const scope = isLone ? 'request' : 'bucket';
     // What remains is no matter of the limit that refused the bucket: it reveals only a time.
-    const reported = remains && !isLone ? onlyWait(reading) : reading;
-    // The ledger knows one status of a throttled request.
-    const answer = { status: 429, reading: reported, sentAt, receivedAt };
-    ledger.settle(grant, { kind: 'answered', answer });
-    observer.throttled(ticket.bucket.class);
+    const reported = refusing === undefined && !isLone ? onlyWait(reading) : reading;
+    // The ledger knows one status of a throttled request, and one that did not throttle.
+    const refused = isLone && (own.remaining ?? 0) === 0 ? 200 : 429;
+    settleEach(
+      grant,
+      readings.map((one, i) =>
+        i === at
+          ? { status: refused, reading: reported, ...times }
+          : { status: 200, reading: one, ...times },
+      ),
+    );
+    observer.throttled(bucket.class);
     // A 503 does not prove that the request was not executed. In observe mode nothing is sent again.
     if (mode === 'observe' || (status === 503 && !job.idempotent)) {
       return { kind: 'respond', response };
@@ -110,8 +125,8 @@ export function makeSettle(dependencies: SettleDependencies): Settle {
       {
         id: call.id,
         caller: ticket.caller,
-        bucket: ticket.bucket.id,
-        class: ticket.bucket.class,
+        bucket: bucket.id,
+        class: bucket.class,
         attempt: call.attempts,
         status,
         scope,
@@ -136,6 +151,31 @@ export function makeSettle(dependencies: SettleDependencies): Settle {
     // waits.
     const notBefore = isLone ? aloneUntil : 0;
     return { kind: 'retry', cause: 'throttled', retry: { notBefore } };
+  }
+
+  /** What the answer says of each bucket of the request; nothing if it comes from a cache. */
+  function readByBucket(
+    job: Job,
+    headers: HeaderRecord,
+    cached: boolean,
+    receivedAt: number,
+  ): AnswerByBucket {
+    const tickets = ticketsOf(job.ticket);
+    if (cached) return { readings: tickets.map(() => NOTHING), refusing: 0 };
+    if (tickets.length > 1) {
+      const buckets = tickets.map(({ bucket }) => bucket);
+      const { readings, refusing } = answers.each(headers, buckets, receivedAt);
+      return { readings: readings.map((one, i) => withCost(one, i, job, headers)), refusing };
+    }
+    const reading = answers.one(headers, job.ticket.bucket.id, receivedAt);
+    const remains = (reading.remaining ?? 0) > 0;
+    return { readings: [withCost(reading, 0, job, headers)], refusing: remains ? undefined : 0 };
+  }
+
+  /** Settles the grant with what the answer says of each of its buckets. */
+  function settleEach(grant: Grant, [answer, ...others]: readonly Answer[]): void {
+    if (answer === undefined) return;
+    ledger.settle(grant, { kind: 'answered', answer, ...(others.length === 0 ? {} : { others }) });
   }
 
   /**
@@ -193,13 +233,14 @@ export function makeSettle(dependencies: SettleDependencies): Settle {
   };
 }
 
-/** Adds what the call did cost, if a header of the answer is configured to say it. */
+/** Adds what the call did cost its first bucket, if a header is configured to say it. */
 function withCost(
   reading: RateLimitReading,
+  at: number,
   { settledCostHeader }: Job,
   headers: HeaderRecord,
 ): RateLimitReading {
-  if (settledCostHeader === undefined) return reading;
+  if (settledCostHeader === undefined || at > 0) return reading;
   const cost = readCount(String(headers[settledCostHeader]));
   return cost === undefined ? reading : { ...reading, cost };
 }

@@ -1,6 +1,9 @@
 import type { CostRule } from './cost-rule.ts';
 
-/** Whose operations one bucket counts: one credential's, those of an account's credentials, or all. */
+/**
+ * Whose operations one bucket counts: those of one credential, those of all credentials of its account
+ * (of the credential alone if it has no account), or all.
+ */
 export type LimitScope = 'credential' | 'account' | 'api';
 
 /**
@@ -13,7 +16,7 @@ export interface LimitRule {
   readonly limit: number;
   readonly periodMs: number;
   readonly scope: LimitScope;
-  /** How many operations a request costs in this bucket; as the class says unless given. */
+  /** How many operations a request costs in this bucket; of the class itself, as the class says. */
   readonly cost?: CostRule;
 }
 

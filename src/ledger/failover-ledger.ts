@@ -12,6 +12,7 @@ import type {
   Ledger,
   LedgerObserver,
   Outcome,
+  Shed,
   Ticket,
 } from './ledger.ts';
 
@@ -97,6 +98,14 @@ export class FailoverLedger implements Ledger {
 
   settle(grant: Grant, outcome: Outcome): void {
     this.#ledgerOf(grant.ticket.bucket.id).settle(grant, outcome);
+  }
+
+  renew(grant: Grant): Grant {
+    return this.#ledgerOf(grant.ticket.bucket.id).renew(grant);
+  }
+
+  refusal(ticket: Ticket): Shed | undefined {
+    return this.#ledgerOf(ticket.bucket.id).refusal(ticket);
   }
 
   view(bucketId: string): BucketView | undefined {

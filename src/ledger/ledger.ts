@@ -1,13 +1,18 @@
+import type { ConfiguredLimit } from '../budget/bucket.ts';
 import type { Priority } from '../queue/flow.ts';
 import type { ApiClock } from '../rate-headers/api-clock.ts';
 import type { Answer } from '../rate-headers/observe.ts';
 import type { Clock, Random } from '../util/clock.ts';
 
-/** Names one budget at the API: a credential's hash and a class of routes. */
+/** Names one budget at the API: whose it is, and which class of routes spends it. */
 export interface BucketName {
   /** Stable; without the key, it reveals nothing about the credential. */
   readonly id: string;
   readonly class: string;
+  /** Its name among the buckets of the class, by the settings or by the API; absent for the first. */
+  readonly name?: string | undefined;
+  /** The limit to assume until the API reports its own; else {@link BucketOptions.belief}. */
+  readonly belief?: ConfiguredLimit | undefined;
 }
 
 /** A request for permission to send. It is the same object through all attempts of one call. */
@@ -28,6 +33,18 @@ export interface Ticket {
   readonly arrivedAt: number;
   /** On {@link Clock.now}: the last moment at which an attempt may start. */
   readonly deadlineAt: number;
+  /**
+   * The same request at the further buckets that it spends from, in the order in which it acquires
+   * them. The order must be the same for all requests, because each holds what it has acquired.
+   */
+  readonly others?: readonly Ticket[] | undefined;
+  /** The request takes its socket with the grant of a later bucket. */
+  readonly needsNoSocket?: true;
+}
+
+/** A ticket at each of its buckets, in the order in which they are acquired. */
+export function ticketsOf(ticket: Ticket): readonly Ticket[] {
+  return ticket.others === undefined ? [ticket] : [ticket, ...ticket.others];
 }
 
 /** A further attempt of a ticket that had a grant before. */
@@ -46,6 +63,8 @@ export interface Grant {
    * such grants may be given at one moment; sockets become free one by one.
    */
   readonly waitedFor: 'nothing' | 'socket' | 'budget';
+  /** Of several buckets, the one that the ticket waited for longest; absent if it did not wait. */
+  readonly keptBy?: BucketName | undefined;
 }
 
 /** Why a request was shed. */
@@ -62,6 +81,8 @@ export interface Shed {
   readonly kind: 'shed';
   readonly code: ShedCode;
   readonly retryAfterMs: number;
+  /** Of several buckets, the one that refused. */
+  readonly bucket?: BucketName;
 }
 
 /** While this replica drains, another one or its successor answers within a moment. */
@@ -101,7 +122,12 @@ export type Admission = Granted | Waiting | Shed;
 
 /** How a grant ended. `unsent`: the API cannot have seen the request. `lost`: it may have. */
 export type Outcome =
-  | { readonly kind: 'answered'; readonly answer: Answer }
+  | {
+      readonly kind: 'answered';
+      readonly answer: Answer;
+      /** What the same answer says of the ticket's further buckets, in their order. */
+      readonly others?: readonly Answer[];
+    }
   | { readonly kind: 'unsent' }
   | { readonly kind: 'lost' };
 
@@ -159,6 +185,13 @@ export interface Ledger {
   acquire(ticket: Ticket, signal: CallerSignal, retry?: Retry): Admission;
   /** Reports how a grant ended. */
   settle(grant: Grant, outcome: Outcome): void;
+  /**
+   * Keeps a grant from expiring that is not used yet. It counts as given now. Returns the grant to use
+   * and to settle instead.
+   */
+  renew(grant: Grant): Grant;
+  /** Why a new ticket would be shed now, as far as this process knows; it is not queued. */
+  refusal(ticket: Ticket): Shed | undefined;
   /** One bucket's numbers now; `undefined` when there is no such bucket. */
   view(bucketId: string): BucketView | undefined;
   snapshot(): BucketSnapshot[];

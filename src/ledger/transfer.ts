@@ -59,7 +59,7 @@ export interface HeldGrant {
  * Redis, so the bucket is rebuilt from it. Every time is on `Clock.now`.
  */
 export class KnownBucket {
-  readonly name: BucketName;
+  name: BucketName;
   /** The owner of the ticket that created the bucket. */
   readonly owner: string;
   /** The API's last report that this replica received; `undefined` when there was none. */

@@ -110,6 +110,7 @@ function addTo(group: Group, meaning: NameMeaning, name: string, text: string): 
     case 'bucket':
       group.names = text.split(',', MAX_NAMES).map((one) => one.trim().slice(0, 64));
       return true;
+    case 'scope':
     case 'retryAfter':
       return true;
     default:

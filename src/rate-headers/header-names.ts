@@ -10,6 +10,8 @@ export type Role =
   | 'interval'
   /** The name of the bucket that the other headers of its family concern. */
   | 'bucket'
+  /** The name of the bucket that refused the request, which may be another than the others report. */
+  | 'scope'
   /** An instruction to wait, outside of any family. */
   | 'retryAfter';
 
@@ -221,6 +223,7 @@ function meaningOfWords(
 ): NameMeaning | undefined {
   const [only = ''] = words;
   if (words.length === 1 && BUCKET_NAMES.has(only)) return named('bucket', family, [], isWeak);
+  if (words.length === 1 && only === 'scope') return named('scope', family, [], isWeak);
   const roles = new Set(words.map((word) => ROLES.get(word)));
   const role = PRECEDENCE.find((one) => roles.has(one));
   if (role === undefined || words.some((word) => OTHER_LIMITS.test(word))) return undefined;

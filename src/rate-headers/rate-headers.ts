@@ -12,6 +12,8 @@ export interface RateLimitReadings {
   readonly retryAfter?: Reset;
   /** How many operations the call cost. */
   readonly cost?: number;
+  /** The name of the bucket that refused the call. */
+  readonly scope?: string;
   /** Names of the headers that were present but could not be read. */
   readonly doubtful?: readonly string[];
 }
@@ -131,8 +133,11 @@ export function mostBinding({ budgets, ...rest }: RateLimitReadings): RateLimitR
   return { ...budgets.reduce(moreBinding), ...rest };
 }
 
-/** If an instant would have to be compared to a delay, the first is returned. */
-function moreBinding(first: ReportedBudget, second: ReportedBudget): ReportedBudget {
+/**
+ * Returns the one of two budgets with less remaining; if equal, that with the later reset. If an
+ * instant would have to be compared to a delay, the first is returned.
+ */
+export function moreBinding(first: ReportedBudget, second: ReportedBudget): ReportedBudget {
   const { remaining: left = Infinity, reset: a } = first;
   const { remaining: right = Infinity, reset: b } = second;
   if (left !== right) return left < right ? first : second;
@@ -154,6 +159,7 @@ export function readAge(headers: HeaderRecord): number | undefined {
   return /^\d{1,12}$/.test(first) ? Number(first) : undefined;
 }
 
+const MAX_NAME_LENGTH = 64;
 /** More rate headers than any API sends; a hostile answer has no more of them read. */
 const MAX_RATE_HEADERS = 64;
 
@@ -189,11 +195,13 @@ function readPlanned(headers: HeaderRecord, plan: readonly RateHeader[]): RateLi
   const doubtful: string[] = [];
   const groups = new BudgetGroups();
   let retryAfter: Reset | undefined;
+  let scope: string | undefined;
   let hasFields = false;
   for (const { name, meaning } of plan) {
     const text = textOf(headers, name);
     if (text === undefined) continue;
     if (meaning === 'fields') hasFields = true;
+    else if (meaning.role === 'scope') scope ??= text.slice(0, MAX_NAME_LENGTH);
     else if (meaning.role === 'retryAfter') {
       const value = readWait(text, meaning);
       if (value === undefined) doubtful.push(name);
@@ -207,6 +215,7 @@ function readPlanned(headers: HeaderRecord, plan: readonly RateHeader[]): RateLi
   return {
     budgets,
     ...(wait === undefined ? {} : { retryAfter: wait }),
+    ...(scope === undefined ? {} : { scope }),
     ...(doubtful.length === 0 ? {} : { doubtful }),
   };
 }

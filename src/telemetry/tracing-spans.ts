@@ -139,6 +139,8 @@ export function makeTracing({ tracer, clock, close, scheme }: TracingDependencie
         return { ...admission, outcome };
       },
       settle: (grant, outcome) => ledger.settle(grant, outcome),
+      renew: (grant) => ledger.renew(grant),
+      refusal: (ticket) => ledger.refusal(ticket),
       view: (bucketId) => ledger.view(bucketId),
       snapshot: () => ledger.snapshot(),
       etaMs: (bucketId) => ledger.etaMs(bucketId),

@@ -3,7 +3,7 @@ import { makeAnswerReader } from '../../src/rate-headers/answer-reader.ts';
 import { ResetUnit } from '../../src/rate-headers/reset-unit.ts';
 
 test('the countdowns of two budgets in one bucket are not compared with each other', () => {
-  const read = makeAnswerReader({ rateHeaders: [], unit: new ResetUnit() });
+  const { one: read } = makeAnswerReader({ rateHeaders: [], unit: new ResetUnit() });
   const answer = (name: string, reset: number): Record<string, string> => ({
     'x-ratelimit-bucket': name,
     'x-ratelimit-remaining': '5',

@@ -48,8 +48,8 @@ export interface HeldLease {
 
 /** One bucket's budget and queue, with one timer that wakes both. */
 export class LocalBucket implements MappedBucket<LocalBucket> {
-  readonly name: BucketName;
   readonly #ledger: LocalLedgerState;
+  #name: BucketName;
   readonly #budget: LocalBudget;
   /** What this replica learns of the bucket, for the ledger that this one stands in for. */
   readonly known: KnownBucket | undefined;
@@ -76,9 +76,9 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
     standsIn?: { readonly known: KnownBucket; readonly replicas: number },
   ) {
     const now = ledger.options.clock.now();
-    this.name = name;
+    this.#name = name;
     this.#ledger = ledger;
-    this.#belief = ledger.options.belief;
+    this.#belief = name.belief ?? ledger.options.belief;
     this.#budget = new LocalBudget(now, this.#belief);
     this.known = standsIn?.known;
     if (standsIn === undefined) return;
@@ -87,12 +87,18 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
     this.#budget.startShare(known, standsIn.replicas, now);
   }
 
+  get name(): BucketName {
+    return this.#name;
+  }
+
   /** Whether no grant is held, no ticket waits, and it is not paused. */
   get idle(): boolean {
     return this.#held === 0 && !this.#paused && this.#waiting === 0;
   }
 
   acquire(ticket: Ticket, signal: CallerSignal, retry?: Retry): Admission {
+    // A reload can change the limit that the settings state.
+    this.#name = ticket.bucket;
     const now = this.#advance();
     const isParked = retry !== undefined && retry.notBefore > now;
     // A call may be older than its deadline by its first grant, but not by a further one.
@@ -100,10 +106,28 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
     const isNext = this.#queued === 0 && !isParked && !isLate && !this.#paused;
     const mayStart = isNext && !this.#isTooCostly(ticket);
     if (mayStart && this.#budget.offer(now, ticket.cost) !== undefined) {
-      if (this.#ledger.options.socketPermits.take()) return this.#grant(ticket, now, 'nothing');
+      if (this.#takeSocket(ticket)) return this.#grant(ticket, now, 'nothing');
     }
     const refused = this.#refusal(ticket, now, retry);
     return refused ?? this.#wait(ticket, signal, now, retry);
+  }
+
+  refusal(ticket: Ticket): Shed | undefined {
+    const now = this.#advance();
+    const isNext = this.#queued === 0 && !this.#paused && !this.#isTooCostly(ticket);
+    if (isNext && this.#budget.offer(now, ticket.cost) !== undefined) return undefined;
+    return this.#refusal(ticket, now, undefined);
+  }
+
+  /** Keeps an unused grant, which counts as given now. Returns the one to use instead. */
+  renew(grant: Grant, lease: LocalLease): Grant {
+    const now = this.#advance();
+    const renewed: Grant = { ...grant, grantedAt: now };
+    const renewedLease = this.#budget.renew(lease, now);
+    this.#ledger.grants.hold(renewed, { bucket: this, lease: renewedLease });
+    // A canary that waits elsewhere tests nothing: another request can be the canary.
+    if (this.#queued > 0) this.#serve(now);
+    return renewed;
   }
 
   settle(lease: LocalLease, outcome: Outcome): void {
@@ -212,14 +236,15 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
 
   /** Grants one ticket, as it is this bucket's turn at a socket. Returns whether one was free. */
   serveOne(): boolean {
-    const { options, starved } = this.#ledger;
+    const { starved } = this.#ledger;
     const now = this.#advance();
-    if (this.#canGrant(now)) {
-      if (!options.socketPermits.take()) return false;
+    const next = this.#grantable(now);
+    if (next !== undefined) {
+      if (!this.#takeSocket(next)) return false;
       this.#grantNext(now);
     }
     starved.delete(this);
-    if (this.#canGrant(now)) starved.add(this);
+    if (this.#grantable(now) !== undefined) starved.add(this);
     else this.#setWake(now);
     return true;
   }
@@ -257,7 +282,8 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
 
   /** Brings the budget up to now, which it returns. */
   #advance(): number {
-    const { apiClock, clock, belief } = this.#ledger.options;
+    const { apiClock, clock, belief: commonBelief } = this.#ledger.options;
+    const { belief = commonBelief } = this.#name;
     const now = clock.now();
     if (belief !== this.#belief && belief !== undefined) this.#budget.setConfiguredLimit(belief);
     this.#belief = belief;
@@ -370,9 +396,9 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
 
   /** Grants what the budget has now, and sets the timer for the next ticket. */
   #serve(now: number): void {
-    const { options, starved } = this.#ledger;
-    while (this.#canGrant(now)) {
-      if (!options.socketPermits.take()) {
+    const { starved } = this.#ledger;
+    for (let next = this.#grantable(now); next !== undefined; next = this.#grantable(now)) {
+      if (!this.#takeSocket(next)) {
         starved.add(this);
         return;
       }
@@ -381,9 +407,16 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
     this.#setWake(now);
   }
 
-  #canGrant(now: number): boolean {
+  /** The ticket whose turn it is, if the budget carries it now. */
+  #grantable(now: number): Ticket | undefined {
     const next = this.#paused ? undefined : this.#next;
-    return next !== undefined && this.#budget.offer(now, next.cost) !== undefined;
+    if (next === undefined) return undefined;
+    return this.#budget.offer(now, next.cost) === undefined ? undefined : next;
+  }
+
+  /** Whether the ticket needs no socket here, or has one now. */
+  #takeSocket({ needsNoSocket }: Ticket): boolean {
+    return needsNoSocket === true || this.#ledger.options.socketPermits.take();
   }
 
   /** The ticket whose turn it is. Those that turn out to cost more than the limit are shed. */

@@ -140,6 +140,12 @@ export class LocalBudget {
     if (this.#end(lease)) unsent(this.#bucket, lease);
   }
 
+  /** Replaces a lease whose request is not sent yet by a regular one that begins now. */
+  renew(lease: LocalLease, now: number): LocalLease {
+    this.unsent(lease);
+    return this.#addLease('regular', lease.cost, now, false);
+  }
+
   /**
    * Ends `lease`, whose request may have reached the API and will have no answer. It counts as spent.
    */

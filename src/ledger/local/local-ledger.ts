@@ -66,6 +66,15 @@ export class LocalLedger implements Ledger, Transferable {
     this.#buckets.rest(bucket);
   }
 
+  renew(grant: Grant): Grant {
+    const { bucket, lease } = this.#state.grants.take(grant);
+    return bucket.renew(grant, lease);
+  }
+
+  refusal(ticket: Ticket): Shed | undefined {
+    return this.#buckets.get(ticket.bucket.id)?.refusal(ticket);
+  }
+
   view(bucketId: string): BucketView | undefined {
     return this.#buckets.get(bucketId)?.view();
   }

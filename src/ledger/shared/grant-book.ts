@@ -94,6 +94,25 @@ export class GrantBook {
     this.#unreportedUses++;
   }
 
+  /**
+   * Replaces a grant that is not used yet by one that begins now. To the shared state the old one was
+   * not sent, and the new one is a lease that it has yet to learn of; one step reports both.
+   */
+  renew(grant: Grant, now: number): Grant {
+    const lease = this.#held.take(grant);
+    const renewed: Grant = { ...grant, grantedAt: now };
+    if (lease.prefetched !== undefined) {
+      this.#held.hold(renewed, { ...lease, grantedAt: now });
+      return renewed;
+    }
+    this.#toConfirm.delete(lease);
+    this.#settled.push({ lease, outcome: 'unsent', observed: undefined, random: 0 });
+    const next = this.#makeLease('regular', lease.cost, now, lease.observation, false);
+    this.#held.hold(renewed, next);
+    this.#toConfirm.add(next);
+    return renewed;
+  }
+
   /** Holds a grant of another ledger. */
   adopt({ grant, kind, cost }: HeldGrant): void {
     this.#held.hold(grant, this.#makeLease(kind, cost, grant.grantedAt, -1, false));

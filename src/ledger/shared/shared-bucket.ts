@@ -152,6 +152,8 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
       return this.#tooLate(ticket, retry === undefined ? 0 : retry.notBefore - now);
     }
     this.#grants.countCall(now);
+    // A reload can change the limit that the settings state.
+    this.#known.name = ticket.bucket;
     const isFirst = this.#waiting.queued === 0 && (retry?.notBefore ?? 0) <= now;
     const grant = isFirst ? this.#grantPrefetched(ticket, now) : undefined;
     if (grant !== undefined) return { kind: 'granted', grant };
@@ -191,6 +193,28 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
     this.#isUrgent ||= this.#numbers.waiting > 0;
     if (this.#isUrgent || this.#grants.unreported >= MAX_GATHERED) this.#steps.schedule();
     else this.#steps.linger();
+  }
+
+  /** Keeps an unused grant, which counts as given now. Returns the one to use instead. */
+  renew(grant: Grant): Grant {
+    const renewed = this.#grants.renew(grant, this.#options.clock.now());
+    this.#steps.schedule();
+    return renewed;
+  }
+
+  /**
+   * Why a new ticket would be shed, by the last step: only what cannot change before its deadline. The
+   * step that carries the ticket judges it by its turn.
+   */
+  refusal(ticket: Ticket): Shed | undefined {
+    const { numbers, ageMs } = this.numbers;
+    const { limit = Infinity, blockedFor = 0, callCost } = numbers;
+    if ((ticket.cost ?? callCost) > limit) {
+      return { kind: 'shed', code: 'cost-too-high', retryAfterMs: 0 };
+    }
+    const waitMs = blockedFor - ageMs;
+    const allowedMs = this.#latest(ticket) - this.#options.clock.now();
+    return waitMs > 0 && waitMs > allowedMs ? this.#tooLate(ticket, waitMs) : undefined;
   }
 
   /** Takes a step although nothing happened here, to learn what others did. */
@@ -277,7 +301,8 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
   }
 
   collect(head: StepHead): CollectedStep {
-    const { clock, timeoutMs, socketPermits, maxQueue, belief, replica } = this.#options;
+    const { clock, timeoutMs, socketPermits, maxQueue, replica } = this.#options;
+    const { belief = this.#options.belief } = this.#known.name;
     const { ids } = this.#ledger;
     const now = clock.now();
     if (this.#paused) this.#grants.recall();
@@ -377,7 +402,9 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
     // A prefetched lease is one operation.
     if ((ticket.cost ?? this.#numbers.callCost) !== 1) return undefined;
     // A socket that became free is for the tickets that wait for it; a step decides which is next.
-    if (this.#ledger.scheduler.hasStarved || !this.#options.socketPermits.take()) return undefined;
+    const needsSocket = ticket.needsNoSocket === undefined;
+    if (needsSocket && this.#ledger.scheduler.hasStarved) return undefined;
+    if (!this.#takeSocket(ticket)) return undefined;
     const grant: Grant = { ticket, grantedAt: now, waitedFor: 'nothing' };
     this.#grants.holdPrefetched(grant);
     if (this.#grants.isLow && !this.#steps.stepping) this.#steps.request();
@@ -437,7 +464,7 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
 
   /** Gives a step's grant to the ticket that it is for. `isOffer`: another replica's step. */
   #receiveGrant(entry: StepGranted, isOffer: boolean): void {
-    const { socketPermits, clock } = this.#options;
+    const { clock } = this.#options;
     const { ids } = this.#ledger;
     const [id] = entry;
     const waiter = this.#waiting.remove(ids.numberOf(id));
@@ -446,7 +473,7 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
       if (!this.#grants.has(id)) this.#returnGrant(entry);
       return;
     }
-    if (this.#paused || !socketPermits.take()) {
+    if (this.#paused || !this.#takeSocket(waiter.ticket)) {
       this.#returnGrant(entry);
       this.#waiting.requeue(waiter, ids.next());
       this.#freeByScript = 0;
@@ -456,6 +483,11 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
     const grant: Grant = { ticket: waiter.ticket, grantedAt: clock.now(), waitedFor };
     this.#grants.hold(grant, entry, { isOffer });
     this.#waiting.resolve(waiter, { kind: 'granted', grant });
+  }
+
+  /** Whether the ticket needs no socket here, or has one now. */
+  #takeSocket({ needsNoSocket }: Ticket): boolean {
+    return needsNoSocket === true || this.#options.socketPermits.take();
   }
 
   #returnGrant(entry: StepGranted): void {

@@ -70,6 +70,16 @@ export class SharedLedger implements Ledger, Transferable {
     bucket.settle(grant, outcome);
   }
 
+  renew(grant: Grant): Grant {
+    const bucket = this.#buckets.get(grant.ticket.bucket.id);
+    if (bucket === undefined) throw new Error('a grant was renewed at the wrong ledger');
+    return bucket.renew(grant);
+  }
+
+  refusal(ticket: Ticket): Shed | undefined {
+    return this.#buckets.get(ticket.bucket.id)?.refusal(ticket);
+  }
+
   /** The bucket's numbers by the last step of this replica. */
   view(bucketId: string): BucketView | undefined {
     const bucket = this.#buckets.get(bucketId);

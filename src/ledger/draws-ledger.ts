@@ -1,0 +1,317 @@
+import type { Clock, Timer } from '../util/clock.ts';
+import {
+  ticketsOf,
+  type Admission,
+  type BucketName,
+  type BucketSnapshot,
+  type BucketView,
+  type CallerSignal,
+  type Cancelled,
+  type Grant,
+  type Granted,
+  type Ledger,
+  type Outcome,
+  type RemoveListener,
+  type Retry,
+  type Shed,
+  type Ticket,
+  type WaitDecision,
+} from './ledger.ts';
+
+export interface DrawsLedgerOptions {
+  readonly ledger: Ledger;
+  readonly clock: Clock;
+  readonly socketPermits: { release(): void };
+}
+
+/**
+ * A ledger for requests that spend from several buckets. It acquires them one after another, in the
+ * order of the ticket, and holds what it has: all requests have the same order, so no two wait for each
+ * other. A grant that is held does not expire, and is returned when a later bucket refuses the request
+ * or its caller has gone. Where a request has to wait, the buckets that follow are asked first whether
+ * waiting can succeed there.
+ *
+ * A ticket of one bucket passes straight through.
+ */
+export class DrawsLedger implements Ledger {
+  readonly #options: DrawsLedgerOptions;
+  readonly #ledger: Ledger;
+
+  constructor(options: DrawsLedgerOptions) {
+    this.#options = options;
+    this.#ledger = options.ledger;
+  }
+
+  acquire(ticket: Ticket, signal: CallerSignal, retry?: Retry): Admission {
+    if (ticket.others === undefined) return this.#ledger.acquire(ticket, signal, retry);
+    return new Acquisition(this.#options, ticket, signal, retry).start();
+  }
+
+  settle(grant: Grant, outcome: Outcome): void {
+    if (!(grant instanceof JointGrant)) return this.#ledger.settle(grant, outcome);
+    for (const [i, part] of grant.takeParts().entries()) {
+      this.#ledger.settle(part, i === 0 ? outcome : outcomeOf(i - 1, outcome));
+    }
+  }
+
+  renew(grant: Grant): Grant {
+    if (!(grant instanceof JointGrant)) return this.#ledger.renew(grant);
+    return grant.with(grant.takeParts().map((part) => this.#ledger.renew(part)));
+  }
+
+  refusal(ticket: Ticket): Shed | undefined {
+    return refusalOf(this.#ledger, ticketsOf(ticket));
+  }
+
+  view(bucketId: string): BucketView | undefined {
+    return this.#ledger.view(bucketId);
+  }
+
+  snapshot(): BucketSnapshot[] {
+    return this.#ledger.snapshot();
+  }
+
+  etaMs(bucketId: string): number | undefined {
+    return this.#ledger.etaMs(bucketId);
+  }
+
+  pause(bucketId: string): boolean {
+    return this.#ledger.pause(bucketId);
+  }
+
+  resume(bucketId: string): boolean {
+    return this.#ledger.resume(bucketId);
+  }
+
+  drain(untilMs: number): void {
+    this.#ledger.drain(untilMs);
+  }
+
+  close(): Promise<void> {
+    return this.#ledger.close();
+  }
+}
+
+/** The outcome for the ticket's further bucket `i`. An answer that says nothing of it is a success. */
+function outcomeOf(i: number, outcome: Outcome): Outcome {
+  if (outcome.kind !== 'answered') return outcome;
+  const answer = outcome.others?.[i] ?? { ...outcome.answer, status: 200, reading: {} };
+  return { kind: 'answered', answer };
+}
+
+/** The refusal with the latest time, if any of the buckets refuses the request. */
+function refusalOf(ledger: Ledger, tickets: readonly Ticket[]): Shed | undefined {
+  let latest: Shed | undefined;
+  for (const ticket of tickets) {
+    const refused = ledger.refusal(ticket);
+    if (refused === undefined || refused.retryAfterMs < (latest?.retryAfterMs ?? 0)) continue;
+    latest = { ...refused, bucket: ticket.bucket };
+  }
+  return latest;
+}
+
+/** A grant of each of a ticket's buckets. */
+class JointGrant implements Grant {
+  readonly ticket: Ticket;
+  readonly grantedAt: number;
+  readonly waitedFor: Grant['waitedFor'];
+  readonly keptBy: BucketName | undefined;
+  #parts: readonly Grant[];
+
+  constructor(grant: Grant, parts: readonly Grant[]) {
+    this.ticket = grant.ticket;
+    this.grantedAt = grant.grantedAt;
+    this.waitedFor = grant.waitedFor;
+    this.keptBy = grant.keptBy;
+    this.#parts = parts;
+  }
+
+  /** The grants of the single buckets, once: a grant is settled once. */
+  takeParts(): readonly Grant[] {
+    const parts = this.#parts;
+    if (parts.length === 0) throw new Error('a grant was settled twice');
+    this.#parts = [];
+    return parts;
+  }
+
+  with(parts: readonly Grant[]): JointGrant {
+    return new JointGrant({ ...this, grantedAt: parts[0]?.grantedAt ?? this.grantedAt }, parts);
+  }
+}
+
+/** Well before a lease expires (LEASE_MS). */
+const RENEW_MS = 5000;
+
+/** One ticket's way through its buckets. */
+class Acquisition {
+  readonly #options: DrawsLedgerOptions;
+  readonly #ticket: Ticket;
+  readonly #tickets: readonly Ticket[];
+  readonly #signal: LeavingSignal;
+  readonly #retry: Retry | undefined;
+  #held: Grant[] = [];
+  #waitedFor: Grant['waitedFor'] = 'nothing';
+  #keptBy: BucketName | undefined;
+  #keptMs = 0;
+  #renewal: Timer | undefined;
+
+  constructor(
+    options: DrawsLedgerOptions,
+    ticket: Ticket,
+    signal: CallerSignal,
+    retry: Retry | undefined,
+  ) {
+    this.#options = options;
+    this.#ticket = ticket;
+    this.#tickets = ticketsOf(ticket);
+    this.#signal = new LeavingSignal(signal);
+    this.#retry = retry;
+  }
+
+  start(): Admission {
+    const admission = this.#next();
+    if (admission.kind !== 'waiting') return admission;
+    const decision: WaitDecision | undefined = admission.decision && { onWaits: undefined };
+    return {
+      kind: 'waiting',
+      outcome: this.#finish(admission, decision),
+      ...(decision === undefined ? {} : { decision }),
+    };
+  }
+
+  /** Acquires until a bucket refuses or makes the ticket wait. */
+  #next(): Admission {
+    const { ledger } = this.#options;
+    for (;;) {
+      const ticket = this.#tickets[this.#held.length];
+      if (ticket === undefined) return this.#granted();
+      const admission = ledger.acquire(ticket, this.#signal, this.#retry);
+      if (admission.kind === 'shed') return this.#shed(admission, ticket.bucket);
+      if (admission.kind === 'waiting') return this.#judged(admission);
+      this.#hold(admission.grant);
+    }
+  }
+
+  /** A ticket has to wait: if that cannot succeed at a later bucket, it leaves at once. */
+  #judged(waiting: Admission & { kind: 'waiting' }): Admission {
+    const { ledger, socketPermits } = this.#options;
+    const refused = refusalOf(ledger, this.#tickets.slice(this.#held.length + 1));
+    if (refused === undefined) return waiting;
+    this.#signal.leave();
+    // The ledger may have granted it meanwhile.
+    void waiting.outcome.then((outcome) => {
+      if (outcome.kind !== 'granted') return;
+      ledger.settle(outcome.grant, { kind: 'unsent' });
+      if (outcome.grant.ticket.needsNoSocket === undefined) socketPermits.release();
+    });
+    return this.#shed(refused, refused.bucket);
+  }
+
+  async #finish(
+    first: Admission & { kind: 'waiting' },
+    decision: WaitDecision | undefined,
+  ): Promise<Granted | Shed | Cancelled> {
+    const { clock } = this.#options;
+    let admission: Admission = first;
+    while (admission.kind === 'waiting') {
+      const since = clock.now();
+      const { bucket } = this.#tickets[this.#held.length] ?? this.#ticket;
+      this.#renewWhileWaiting();
+      if (decision !== undefined) {
+        const report = (): void => decision.onWaits?.();
+        if (admission.decision === undefined) report();
+        else admission.decision.onWaits = report;
+      }
+      const outcome = await admission.outcome;
+      this.#renewal?.cancel();
+      const waitedMs = clock.now() - since;
+      if (waitedMs > this.#keptMs) [this.#keptBy, this.#keptMs] = [bucket, waitedMs];
+      if (outcome.kind === 'shed') return this.#shed(outcome, bucket);
+      if (outcome.kind === 'cancelled') return this.#cancelled();
+      this.#hold(outcome.grant);
+      // The caller can go between a grant and the next request.
+      if (this.#held.length < this.#tickets.length && this.#signal.gone) return this.#cancelled();
+      admission = this.#next();
+    }
+    return admission;
+  }
+
+  #hold(grant: Grant): void {
+    this.#held.push(grant);
+    // Many grants come at one moment where any of the buckets refilled.
+    if (grant.waitedFor === 'budget' || this.#waitedFor === 'nothing') {
+      this.#waitedFor = grant.waitedFor;
+    }
+  }
+
+  #granted(): Granted {
+    const grant = new JointGrant(
+      {
+        ticket: this.#ticket,
+        grantedAt: this.#options.clock.now(),
+        waitedFor: this.#waitedFor,
+        keptBy: this.#keptBy,
+      },
+      this.#held,
+    );
+    return { kind: 'granted', grant };
+  }
+
+  #shed(shed: Shed, bucket: BucketName | undefined): Shed {
+    this.#returnHeld();
+    return bucket === undefined ? shed : { ...shed, bucket };
+  }
+
+  #cancelled(): Cancelled {
+    this.#returnHeld();
+    return { kind: 'cancelled' };
+  }
+
+  /** The last one first, as each may let others take the next. */
+  #returnHeld(): void {
+    const { ledger } = this.#options;
+    for (const grant of this.#held.toReversed()) ledger.settle(grant, { kind: 'unsent' });
+    this.#held = [];
+  }
+
+  #renewWhileWaiting(): void {
+    const { ledger, clock } = this.#options;
+    this.#renewal =
+      this.#held.length === 0
+        ? undefined
+        : clock.after(RENEW_MS, () => {
+            this.#held = this.#held.map((grant) => ledger.renew(grant));
+            this.#renewWhileWaiting();
+          });
+  }
+}
+
+/** The caller's signal, with which the ticket can also leave by itself. */
+class LeavingSignal implements CallerSignal {
+  readonly #signal: CallerSignal;
+  #left = false;
+  #listener: (() => void) | undefined;
+
+  constructor(signal: CallerSignal) {
+    this.#signal = signal;
+  }
+
+  get gone(): boolean {
+    return this.#left || this.#signal.gone;
+  }
+
+  onGone(listener: () => void): RemoveListener {
+    this.#listener = listener;
+    const remove = this.#signal.onGone(listener);
+    return () => {
+      this.#listener = undefined;
+      remove();
+    };
+  }
+
+  /** The ticket waits at one bucket at a time, so there is one listener. */
+  leave(): void {
+    this.#left = true;
+    this.#listener?.();
+  }
+}
