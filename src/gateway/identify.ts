@@ -287,19 +287,11 @@ function ticketFor(
     if (stated !== undefined && isStated(draw)) return stated;
     return typeof draw.cost === 'number' ? draw.cost : undefined;
   };
-  const last = others.length - 1;
-  return {
-    ...request,
-    bucket: first.bucket,
-    cost: costOf(first),
-    needsNoSocket: true,
-    others: others.map((draw, i) => ({
-      ...request,
-      bucket: draw.bucket,
-      cost: costOf(draw),
-      ...(i === last ? {} : { needsNoSocket: true }),
-    })),
+  const ticketAt = (draw: Draw): Ticket => {
+    const ticket = { ...request, bucket: draw.bucket, cost: costOf(draw) };
+    return draw === draws.at(-1) ? ticket : { ...ticket, needsNoSocket: true };
   };
+  return { ...ticketAt(first), others: others.map(ticketAt) };
 }
 
 /** Adds the body, and the costs that it states unless the caller stated them. */

@@ -88,12 +88,14 @@ export function makeSettle(dependencies: SettleDependencies): Settle {
     const isPreflight = grant instanceof OwnGrant && grant.reason === 'preflight';
     const isThrottled = !isPreflight && throttles(status, reading, receivedAt);
     observer.attempted(isThrottled ? 'throttled' : 'answered');
-    const times = { sentAt, receivedAt };
+    const toAnswer = (answerStatus: number, one: RateLimitReading): Answer => {
+      return { status: answerStatus, reading: one, sentAt, receivedAt };
+    };
     if (!isThrottled) {
       if (!isPreflight) observer.accepted(ticket.bucket.id, ticket.bucket.class);
       settleEach(
         grant,
-        readings.map((one) => ({ status, reading: one, ...times })),
+        readings.map((one) => toAnswer(status, one)),
       );
       return { kind: 'respond', response };
     }
@@ -108,11 +110,7 @@ export function makeSettle(dependencies: SettleDependencies): Settle {
     const refused = isLone && (own.remaining ?? 0) === 0 ? 200 : 429;
     settleEach(
       grant,
-      readings.map((one, i) =>
-        i === at
-          ? { status: refused, reading: reported, ...times }
-          : { status: 200, reading: one, ...times },
-      ),
+      readings.map((one, i) => (i === at ? toAnswer(refused, reported) : toAnswer(200, one))),
     );
     observer.throttled(bucket.class);
     // A 503 does not prove that the request was not executed. In observe mode nothing is sent again.

@@ -135,7 +135,9 @@ class JointGrant implements Grant {
   }
 
   with(parts: readonly Grant[]): JointGrant {
-    return new JointGrant({ ...this, grantedAt: parts[0]?.grantedAt ?? this.grantedAt }, parts);
+    const { ticket, waitedFor, keptBy } = this;
+    const grantedAt = parts[0]?.grantedAt ?? this.grantedAt;
+    return new JointGrant({ ticket, grantedAt, waitedFor, keptBy }, parts);
   }
 }
 

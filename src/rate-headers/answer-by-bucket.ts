@@ -34,11 +34,11 @@ export function byBucket(
   const reports = assign(budgets, buckets);
   const named = buckets.findIndex(({ name }) => name !== undefined && name === scope);
   const refusing = named === -1 ? emptied(reports) : named;
-  const readings = reports.map((report, i): RateLimitReading => ({
-    ...report,
-    ...(i === 0 && cost !== undefined ? { cost } : {}),
-    ...(i === (refusing ?? 0) ? rest : {}),
-  }));
+  const readings: RateLimitReading[] = [...reports];
+  // The cost is the first bucket's; what else the answer says is of the one that refused.
+  if (cost !== undefined) readings[0] = { ...readings[0], cost };
+  const at = refusing ?? 0;
+  readings[at] = { ...readings[at], ...rest };
   return { readings, refusing };
 }
 

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { BucketBounds } from '../../src/ledger/bucket-map.ts';
+import { DrawsLedger } from '../../src/ledger/draws-ledger.ts';
 import type { Ledger } from '../../src/ledger/ledger.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { LedgerDriver, FakePermits, type Asked } from '../support/ledger-driver.ts';
@@ -40,7 +41,8 @@ export function ledgerTests(
       clock = new FakeClock();
       socketPermits = new FakePermits(sockets);
       made = await make({ clock, socketPermits, maxQueue: MAX_QUEUE, ...parts });
-      driver = new LedgerDriver(made.ledger, clock, socketPermits);
+      const ledger = new DrawsLedger({ ledger: made.ledger, clock, socketPermits });
+      driver = new LedgerDriver(ledger, clock, socketPermits);
     }
 
     /** Moves the clock, timer by timer, with everything done in between that a timer started. */
@@ -650,6 +652,93 @@ export function ledgerTests(
       await made.ledger.close();
       await made.quiet();
       expect(kinds(waiting)).toEqual(['shed', 'shed']);
+    });
+
+    describe('for a request of two buckets', () => {
+      const BOTH = { bucket: 'day', others: ['minute'] };
+
+      /** Opens both: the first answer reports what remains of each, until a minute and an hour. */
+      async function openedBoth(minute: number, day: number): Promise<void> {
+        const first = await ask({ ...BOTH, caller: 'opener' });
+        driver.answer(
+          first,
+          { limit: 100, remaining: day, resetInMs: 60 * MINUTE_MS },
+          { limit: 10, remaining: minute, resetInMs: MINUTE_MS },
+        );
+        await made.quiet();
+        driver.granted.length = 0;
+      }
+
+      function leases(): (number | undefined)[] {
+        return ['day', 'minute'].map((id) => made.ledger.view(id)?.leases);
+      }
+
+      test('spends from both', async () => {
+        await openedBoth(5, 50);
+        const asked = await ask(BOTH);
+        expect(asked.state.kind).toBe('granted');
+        expect(leases()).toEqual([1, 1]);
+        driver.answer(
+          asked,
+          { limit: 100, remaining: 49, resetInMs: 60 * MINUTE_MS },
+          { limit: 10, remaining: 4, resetInMs: MINUTE_MS },
+        );
+        await ask({ bucket: 'day' });
+        await ask({ bucket: 'minute' });
+        expect(made.ledger.view('day')).toMatchObject({ remaining: 49 });
+        expect(made.ledger.view('minute')).toMatchObject({ remaining: 4 });
+      });
+
+      test('holds the first while it waits for the second, beyond the time of a lease', async () => {
+        await openedBoth(0, 50);
+        const asked = await ask(BOTH);
+        await pass(MINUTE_MS / 2);
+        expect(asked.state.kind).toBe('waiting');
+        expect(leases()).toEqual([1, 0]);
+        await pass(MINUTE_MS / 2);
+        expect(asked.state).toMatchObject({ kind: 'granted', grant: { keptBy: { id: 'minute' } } });
+        driver.unsent(asked);
+        await pass(1000);
+        expect(leases()).toEqual([0, 0]);
+        expect(made.ledger.view('day')).toMatchObject({ remaining: 50 });
+      });
+
+      test('is shed at once by the second, and holds nothing', async () => {
+        await openedBoth(0, 50);
+        const asked = await ask({ ...BOTH, maxWaitMs: 30_000 });
+        expect(asked.state).toMatchObject({
+          kind: 'shed',
+          code: 'wait-too-long',
+          retryAfterMs: MINUTE_MS,
+          bucket: { id: 'minute' },
+        });
+        await pass(1000);
+        expect(leases()).toEqual([0, 0]);
+      });
+
+      test('returns the first when its caller goes', async () => {
+        await openedBoth(0, 50);
+        const asked = await ask(BOTH);
+        asked.leave();
+        await pass(1000);
+        expect(asked.state.kind).toBe('cancelled');
+        expect(leases()).toEqual([0, 0]);
+      });
+
+      test('takes one socket, with the last of them', async () => {
+        await open({ sockets: 1 });
+        await openedBoth(5, 50);
+        const asked = await ask(BOTH);
+        expect(asked.state.kind).toBe('granted');
+        expect(socketPermits.free).toBe(0);
+        const next = await ask(BOTH);
+        expect(next.state.kind).toBe('waiting');
+        driver.unsent(asked);
+        await pass(1000);
+        expect(next.state.kind).toBe('granted');
+        driver.unsent(next);
+        expect(socketPermits.free).toBe(1);
+      });
     });
   });
 }

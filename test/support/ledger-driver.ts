@@ -8,6 +8,7 @@ import type {
   Ticket,
 } from '../../src/ledger/ledger.ts';
 import type { SocketPermits } from '../../src/ledger/ledger.ts';
+import type { Answer } from '../../src/rate-headers/observe.ts';
 import type { Priority } from '../../src/queue/flow.ts';
 import type { Clock } from '../../src/util/clock.ts';
 
@@ -55,6 +56,8 @@ export interface Asked {
 
 export interface Ask {
   readonly bucket?: string;
+  /** Further buckets, in their order. */
+  readonly others?: readonly string[];
   readonly owner?: string;
   readonly caller?: string;
   readonly priority?: Priority;
@@ -91,16 +94,24 @@ export class LedgerDriver {
   ask(ask: Ask = {}): Asked {
     const { bucket = 'b', owner = 'o', caller = 'c', priority = 'normal', weight = 1 } = ask;
     const now = this.#clock.now();
-    return this.#acquire({
+    const request = {
       id: `${caller}-${++this.#count}`,
-      bucket: { id: bucket, class: 'read' },
       owner,
       caller,
       priority,
       weight,
-      cost: ask.cost,
       arrivedAt: now,
       deadlineAt: now + (ask.maxWaitMs ?? 120_000),
+    };
+    const others = ask.others?.map((id, i, all): Ticket => {
+      const ticket = { ...request, bucket: { id, class: 'read', name: id } };
+      return i === all.length - 1 ? ticket : { ...ticket, needsNoSocket: true };
+    });
+    return this.#acquire({
+      ...request,
+      bucket: { id: bucket, class: 'read' },
+      cost: ask.cost,
+      ...(others === undefined ? {} : { needsNoSocket: true, others }),
     });
   }
 
@@ -109,24 +120,13 @@ export class LedgerDriver {
     return this.#acquire(asked.ticket, { notBefore });
   }
 
-  answer(asked: Asked, report: ApiReport = {}): void {
+  /** `others`: what the same answer reports of the further buckets. */
+  answer(asked: Asked, report: ApiReport = {}, ...others: readonly ApiReport[]): void {
     const now = this.#clock.now();
-    const { status = 200, limit, remaining, cost, resetInMs, retryInMs } = report;
-    const delay = (afterMs: number) => ({ kind: 'delay', afterMs, resolutionMs: 0 }) as const;
     this.ledger.settle(this.grantOf(asked), {
       kind: 'answered',
-      answer: {
-        status,
-        reading: {
-          ...(limit === undefined ? {} : { limit }),
-          ...(remaining === undefined ? {} : { remaining }),
-          ...(cost === undefined ? {} : { cost }),
-          ...(resetInMs === undefined ? {} : { reset: delay(resetInMs) }),
-          ...(retryInMs === undefined ? {} : { retryAfter: delay(retryInMs) }),
-        },
-        sentAt: now,
-        receivedAt: now,
-      },
+      answer: toAnswer(report, now),
+      ...(others.length === 0 ? {} : { others: others.map((one) => toAnswer(one, now)) }),
     });
     this.#permits.release();
   }
@@ -172,4 +172,21 @@ export class LedgerDriver {
     else setState(admission);
     return asked;
   }
+}
+
+function toAnswer(report: ApiReport, now: number): Answer {
+  const { status = 200, limit, remaining, cost, resetInMs, retryInMs } = report;
+  const delay = (afterMs: number) => ({ kind: 'delay', afterMs, resolutionMs: 0 }) as const;
+  return {
+    status,
+    reading: {
+      ...(limit === undefined ? {} : { limit }),
+      ...(remaining === undefined ? {} : { remaining }),
+      ...(cost === undefined ? {} : { cost }),
+      ...(resetInMs === undefined ? {} : { reset: delay(resetInMs) }),
+      ...(retryInMs === undefined ? {} : { retryAfter: delay(retryInMs) }),
+    },
+    sentAt: now,
+    receivedAt: now,
+  };
 }
