@@ -1,18 +1,20 @@
 import type { Clock } from '../util/clock.ts';
-import type {
-  CallerSignal,
-  Retry,
-  Granted,
-  Ledger,
-  Cancelled,
-  Shed,
-  SocketPermits,
-  Ticket,
-  WaitDecision,
-  Waiting,
+import {
+  ticketsOf,
+  type CallerSignal,
+  type Retry,
+  type Granted,
+  type Ledger,
+  type Cancelled,
+  type Shed,
+  type SocketPermits,
+  type Ticket,
+  type WaitDecision,
+  type Waiting,
 } from '../ledger/ledger.ts';
 import type { PipelineObserver } from '../telemetry/pipeline-observer.ts';
 import type { RequestMemory } from '../upstream/request-memory.ts';
+import type { Call } from './call.ts';
 import type { Job } from './identify.ts';
 import { OwnGrant } from './own-grant.ts';
 import { DRAINING_DETAIL, GatewayError, retryAfterSeconds } from './problem.ts';
@@ -84,6 +86,13 @@ export function makeAdmit(dependencies: AdmitDependencies): Admit {
     });
   }
 
+  /** When the last ticket of the bucket that takes longest can expect its grant. */
+  function etaMs(ticket: Ticket): number | undefined {
+    const etas = ticketsOf(ticket).map(({ bucket }) => ledger.etaMs(bucket.id));
+    const known = etas.filter((eta) => eta !== undefined);
+    return known.length === 0 ? undefined : Math.max(...known);
+  }
+
   /** The request has a socket. */
   function observed(
     { call, ticket }: Job,
@@ -96,7 +105,7 @@ export function makeAdmit(dependencies: AdmitDependencies): Admit {
     }
     if (decision.kind === 'shed') call.wouldHave({ waitMs: undefined, shed: decision.code });
     if (decision.kind === 'waiting') {
-      call.wouldHave({ waitMs: ledger.etaMs(ticket.bucket.id), shed: undefined });
+      call.wouldHave({ waitMs: etaMs(ticket), shed: undefined });
       void decision.outcome.then((outcome) => {
         if (outcome.kind !== 'granted') return;
         // The operation counts as spent now, as it would be if the request had waited.
@@ -120,6 +129,7 @@ export function makeAdmit(dependencies: AdmitDependencies): Admit {
     const admission = ledger.acquire(ticket, call, retry);
     if (admission.kind !== 'waiting') {
       if (admission.kind === 'granted') observer.granted(waitedShare(ticket, requestedAt));
+      noteBucket(call, admission);
       return admitted(admission, ticket);
     }
     // The ledger keeps waiting requests. A request that is granted at once holds no memory for long.
@@ -131,9 +141,17 @@ export function makeAdmit(dependencies: AdmitDependencies): Admit {
       call.addRetryTime(backOff);
       call.addWait(waited - backOff);
       if (outcome.kind === 'granted') observer.granted(waitedShare(ticket, now));
+      noteBucket(call, outcome);
       return admitted(outcome, ticket);
     });
   };
+}
+
+/** Notes for the log line which of several buckets decided. */
+function noteBucket(call: Call, outcome: Granted | Shed | Cancelled): void {
+  const bucket = outcome.kind === 'granted' ? outcome.grant.keptBy : undefined;
+  if (bucket !== undefined) call.keptBy = bucket;
+  if (outcome.kind === 'shed' && outcome.bucket !== undefined) call.keptBy = outcome.bucket;
 }
 
 /** The share of the time until its deadline that a ticket has waited, over all attempts. */

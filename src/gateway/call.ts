@@ -45,6 +45,8 @@ export interface CallIdentity {
   caller: string;
   priority: Priority | undefined;
   bucket: BucketName | undefined;
+  /** The further buckets from which the request spends. */
+  others?: readonly BucketName[] | undefined;
 }
 
 const NOT_IDENTIFIED: Readonly<CallIdentity> = {
@@ -81,6 +83,8 @@ export class Call implements CallerSignal, LinkedListItem<Call>, ReservationHold
    * or such as `/github`.
    */
   prefix = '';
+  /** Of several buckets, the one that the call waited for longest, or that refused it. */
+  keptBy: BucketName | undefined;
   /** The owner for whom the call is counted. Set by `identify` alone. */
   countedFor: string | undefined;
   #trace: TraceIds | undefined;

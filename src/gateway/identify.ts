@@ -228,6 +228,7 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
     const draws = drawsOf(classRule, credential);
     const stated = readCost(headerValue(headers, 'headgate-cost'));
     identity.bucket = draws[0].bucket;
+    if (draws.length > 1) identity.others = draws.slice(1).map(({ bucket }) => bucket);
     const job: OpenJob = {
       call,
       ticket: ticketFor(draws, stated, {

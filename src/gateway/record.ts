@@ -1,6 +1,6 @@
 import { makeQueryMask, maskPath } from '../http/target.ts';
 import type { Clock } from '../util/clock.ts';
-import type { Ledger } from '../ledger/ledger.ts';
+import type { BucketName, Ledger } from '../ledger/ledger.ts';
 import type { CredentialName } from '../telemetry/credential-names.ts';
 import type { CallRecorder } from '../telemetry/call-line.ts';
 import type { Call, CallEnd } from './call.ts';
@@ -24,9 +24,19 @@ export interface RecordDependencies {
 export function makeRecord(dependencies: RecordDependencies): RecordCall {
   const { api, recorder, ledger, clock, pathMasks, queryMasks, credentialName } = dependencies;
   const maskQuery = makeQueryMask(queryMasks);
+  /** Of several buckets, the one that the call waited for, else the one that has the least left. */
+  function decisive({ keptBy, identity: { bucket, others } }: Call): BucketName | undefined {
+    if (keptBy !== undefined || bucket === undefined || others === undefined) {
+      return keptBy ?? bucket;
+    }
+    const left = ({ id }: BucketName): number => ledger.view(id)?.remaining ?? Infinity;
+    return others.reduce((least, one) => (left(one) < left(least) ? one : least), bucket);
+  }
+
   return function record(call, end) {
-    const { caller, bucket, priority, path, query } = call.identity;
+    const { caller, priority, path, query } = call.identity;
     const { observed } = call;
+    const bucket = decisive(call);
     const view = bucket === undefined ? undefined : ledger.view(bucket.id);
     recorder({
       id: call.id,

@@ -92,7 +92,9 @@ export function makeSettle(dependencies: SettleDependencies): Settle {
       return { status: answerStatus, reading: one, sentAt, receivedAt };
     };
     if (!isThrottled) {
-      if (!isPreflight) observer.accepted(ticket.bucket.id, ticket.bucket.class);
+      if (!isPreflight) {
+        for (const one of tickets) observer.accepted(one.bucket.id, one.bucket.class);
+      }
       settleEach(
         grant,
         readings.map((one) => toAnswer(status, one)),

@@ -1,0 +1,102 @@
+import { expect, test } from 'vitest';
+import { makeDrawsOf, type DrawsOptions } from '../../src/gateway/draws.ts';
+import type { ClassRule } from '../../src/http/classify.ts';
+import type { LimitRule } from '../../src/http/limit-rule.ts';
+
+const SECOND_MS = 1000;
+const MINUTE_MS = 60_000;
+const DAY_MS = 86_400_000;
+
+function limit(count: number, periodMs: number, more: Partial<LimitRule> = {}): LimitRule {
+  return { limit: count, periodMs, scope: 'account', ...more };
+}
+
+function ids(
+  rule: ClassRule,
+  credential: string | undefined,
+  options: Partial<DrawsOptions> = {},
+): string[] {
+  const drawsOf = makeDrawsOf({
+    budgetPer: 'credential',
+    hasToken: true,
+    limits: [],
+    accounts: [],
+    credentialHash: (text) => `hash-${text}`,
+    ...options,
+  });
+  return drawsOf(rule, credential).map(({ bucket }) => bucket.id);
+}
+
+test('a class without limits has one bucket for each credential', () => {
+  expect(ids({ name: 'read' }, 'a')).toEqual(['hash-a:read']);
+  expect(ids({ name: 'read' }, undefined)).toEqual(['own:read']);
+  expect(ids({ name: 'read' }, undefined, { hasToken: false })).toEqual(['anonymous:read']);
+  expect(ids({ name: 'read' }, 'a', { budgetPer: 'upstream' })).toEqual(['upstream:read']);
+});
+
+test('the narrowest scope comes first, and in it the longest period, in every class', () => {
+  const global = limit(50, SECOND_MS, { name: 'global', scope: 'credential' });
+  const purge: ClassRule = {
+    name: 'purge',
+    limits: [
+      limit(200, MINUTE_MS),
+      limit(9, SECOND_MS, { name: 'site', scope: 'api' }),
+      limit(2000, DAY_MS, { name: 'daily' }),
+      limit(5, SECOND_MS, { name: 'own', scope: 'credential' }),
+    ],
+  };
+  expect(ids(purge, 'a', { limits: [global] })).toEqual([
+    'hash-a:purge/own',
+    'hash-a:*/global',
+    'hash-a:purge/daily',
+    'hash-a:purge',
+    'upstream:purge/site',
+  ]);
+  expect(ids({ name: 'read' }, 'a', { limits: [global] })).toEqual([
+    'hash-a:*/global',
+    'hash-a:read',
+  ]);
+});
+
+test('the credentials of an account share its buckets, but not those of each credential', () => {
+  const accounts = [{ name: 'main', credentials: ['hash-a', 'hash-b'] }];
+  const rule: ClassRule = {
+    name: 'purge',
+    limits: [limit(200, MINUTE_MS), limit(5, SECOND_MS, { name: 'each', scope: 'credential' })],
+  };
+  expect(ids(rule, 'a', { accounts })).toEqual(['hash-a:purge/each', 'account/main:purge']);
+  expect(ids(rule, 'b', { accounts })).toEqual(['hash-b:purge/each', 'account/main:purge']);
+  expect(ids(rule, 'c', { accounts })).toEqual(['hash-c:purge/each', 'hash-c:purge']);
+  expect(ids({ name: 'read' }, 'b', { accounts })).toEqual(['account/main:read']);
+});
+
+test('no two APIs share a bucket', () => {
+  expect(ids({ name: 'read' }, 'a', { api: 'one' })).toEqual(['one:hash-a:read']);
+  const site: ClassRule = { name: 'read', limits: [limit(1, SECOND_MS, { scope: 'api' })] };
+  expect(ids(site, 'a', { api: 'two' })).toEqual(['two:upstream:read']);
+});
+
+test('each bucket has its own cost and its stated limit', () => {
+  const drawsOf = makeDrawsOf({
+    budgetPer: 'credential',
+    hasToken: false,
+    limits: [limit(50, SECOND_MS, { name: 'global' })],
+    accounts: [],
+    credentialHash: (text) => text,
+  });
+  const draws = drawsOf(
+    {
+      name: 'purge',
+      cost: 3,
+      limits: [limit(200, MINUTE_MS), limit(10_000, MINUTE_MS, { name: 'objects', cost: 7 })],
+    },
+    'a',
+  );
+  expect(draws.map(({ cost, isOwn, bucket }) => [cost, isOwn, bucket.name, bucket.belief])).toEqual(
+    [
+      [3, true, undefined, { limit: 200, periodMs: MINUTE_MS }],
+      [7, false, 'objects', { limit: 10_000, periodMs: MINUTE_MS }],
+      [undefined, false, 'global', { limit: 50, periodMs: SECOND_MS }],
+    ],
+  );
+});
