@@ -1,7 +1,7 @@
 import { parseSecondsOrDuration } from '../util/duration.ts';
 import { decodableOnly, ensureVersion, type VersionRequest } from '../http/accept.ts';
 import type { AuthThrottle } from '../http/auth-throttle.ts';
-import { classify, type ClassRule } from '../http/classify.ts';
+import { makeClassify, type ClassRule } from '../http/classify.ts';
 import { credentialOf } from '../http/credential-fields.ts';
 import { costIn, MAX_COST, type BodyCost } from '../http/cost-rule.ts';
 import { readUrgency } from '../http/priority.ts';
@@ -140,6 +140,7 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
     allowed: allowHeaders,
   });
   const refusePages = makeRefusePages(isOurHost, forwardedBy);
+  const classify = makeClassify(classes);
 
   const ofApi = api === undefined ? '' : `${api}:`;
 
@@ -227,7 +228,7 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
     const addsToken = hasToken && credential === undefined;
     refusePages(incoming, addsToken);
     const dropsCookies = addsToken && cookies === 'off';
-    const classRule = classify(classes, method, target.path);
+    const classRule = classify(method, target.path);
     const bucket = {
       id: `${bucketPrefix(credential)}:${classRule.name}`,
       class: classRule.name,
@@ -285,8 +286,7 @@ function addBody(job: OpenJob, body: RequestBody, bodyCost: BodyCost | undefined
   job.body = body;
   if (bodyCost === undefined || job.ticket.cost !== undefined) return;
   const text = body.kind === 'buffered' ? body.take().toString() : '';
-  const cost = costIn(text, bodyCost.body) ?? bodyCost.else;
-  job.ticket = { ...job.ticket, cost };
+  job.ticket = { ...job.ticket, cost: costIn(text, bodyCost) };
 }
 
 /** Path and query behind the base path. Without either, a request has the path `/`. */

@@ -15,11 +15,13 @@ export interface LimitRule {
   readonly scope: LimitScope;
   /** How many operations a request costs in this bucket; as the class says unless given. */
   readonly cost?: CostRule;
+  /** Of a limit over the classes: those that it counts; all of them unless given. */
+  readonly classes?: readonly string[];
 }
 
 /** Credentials that share the API's budgets. */
 export interface Account {
   readonly name: string;
-  /** The hashes that bucket ids have. */
+  /** The beginnings of bucket ids: hashes, or `own` for the gateway's token. */
   readonly credentials: readonly string[];
 }
