@@ -11,6 +11,7 @@ import type { RateHeaderRule } from '../rate-headers/declared-headers.ts';
 import type { ApiMatch } from './api-settings.ts';
 import { tokenProblems } from './checks.ts';
 import type { FileEntries } from './file.ts';
+import { limitProblems } from './limits.ts';
 import { readCa } from './pem-files.ts';
 import type { SettingReader } from './setting-reader.ts';
 import { SETTINGS, type Setting } from './settings.ts';
@@ -53,8 +54,9 @@ export interface ApiConfig {
   readonly retries: number;
   readonly lane: { readonly concurrency: number; readonly intervalMs: number };
   readonly classes: readonly ClassRule[];
-  /** The limits over all classes. */
+  /** Limits over the classes. */
   readonly limits: readonly LimitRule[];
+  /** Credentials that share budgets. */
   readonly accounts: readonly Account[];
   readonly pathMasks: readonly string[];
   readonly queryMasks: readonly string[];
@@ -87,18 +89,19 @@ export interface ReadContext {
 const DEFAULT_VERSION = { kind: 'accept', version: '', mediaType: 'application/json' } as const;
 
 /**
- * Reads the settings of one API. `lists` are those of the file, the API's own first: its classes
- * replace the others, its masks and rules are added to them. `hasUpstream` is false for the defaults
- * of several APIs, which are no API.
+ * Reads the settings of one API. `entries` are those of the file, the API's own first: its classes,
+ * limits and accounts replace the others, its masks and rules are added to them. `hasUpstream` is
+ * false for the defaults of several APIs, which are no API.
  */
 export function readApiConfig(
   reader: SettingReader,
-  lists: readonly FileEntries['lists'][],
+  entries: readonly Pick<FileEntries, 'lists' | 'places'>[],
   context: ReadContext,
   hasUpstream = true,
 ): ApiConfig {
   const { optional, required } = reader;
   const { env, readFile, problems } = context;
+  const lists = entries.map((entry) => entry.lists);
   const preset = required(SETTINGS.preset);
   const known = PRESETS.get(preset) ?? nonePreset;
   const upstream = optional(SETTINGS.upstreamUrl, known.upstreamUrl);
@@ -113,6 +116,17 @@ export function readApiConfig(
   const throttleStatuses = required(SETTINGS.throttleStatuses);
   const proxy = upstream === undefined ? direct : proxyFor(env, upstream.origin);
   if (proxy.kind === 'bad') problems.push(proxy.problem);
+  const metering = {
+    classes: lists.find(({ classes }) => classes !== undefined)?.classes ?? known.classes,
+    limits: lists.find(({ limits }) => limits !== undefined)?.limits ?? known.limits,
+    accounts: lists.find(({ accounts }) => accounts !== undefined)?.accounts ?? [],
+  };
+  if (hasUpstream) {
+    const found = limitProblems(metering, (list) =>
+      entries.find(({ places }) => places.has(list))?.places.get(list),
+    );
+    problems.push(...found.filter((problem) => !problems.includes(problem)));
+  }
   return {
     preset,
     upstream: {
@@ -158,9 +172,7 @@ export function readApiConfig(
       concurrency: required(SETTINGS.laneConcurrency),
       intervalMs: required(SETTINGS.laneInterval),
     },
-    limits: [],
-    accounts: [],
-    classes: lists.find(({ classes }) => classes !== undefined)?.classes ?? known.classes,
+    ...metering,
     pathMasks: [...known.pathMasks, ...lists.flatMap(({ pathMasks }) => pathMasks ?? [])],
     queryMasks: [...known.queryMasks, ...lists.flatMap(({ queryMasks }) => queryMasks ?? [])],
     callers: [...lists.flatMap(({ callers }) => callers ?? []), ...known.callers],

@@ -1,3 +1,4 @@
+import type { Account } from '../http/limit-rule.ts';
 import { isLoopback } from '../http/origin-check.ts';
 import type { CallerKey } from './caller-keys.ts';
 import {
@@ -105,17 +106,29 @@ export function isLocal(listen: ListenAddress): boolean {
 
 export interface CredentialsSlice {
   readonly credentials: readonly { readonly hash: string; readonly name: string }[];
+  readonly accounts: readonly Account[];
+  readonly apis: readonly { readonly name: string; readonly accounts: readonly Account[] }[];
   readonly secret: string | undefined;
   readonly redis: object | undefined;
 }
 
-/** Finds names of credentials that would name none, or two at once. */
-export function credentialProblems({ credentials, secret, redis }: CredentialsSlice): string[] {
-  if (credentials.length === 0) return [];
+/** Finds hashes of credentials that would be of none, and names of which two would be of one. */
+export function credentialProblems(config: CredentialsSlice): string[] {
+  const { credentials, accounts, apis, secret, redis } = config;
   if (secret === undefined && redis === undefined) {
-    return [
-      'credentials: expected HEADGATE_SECRET or HEADGATE_REDIS_URL as well, because the hashes change at each start without them; got neither',
+    const lists = [
+      { place: 'credentials', hashes: credentials.map(({ hash }) => hash) },
+      { place: 'accounts', hashes: hashesOf(accounts) },
+      ...apis
+        .filter((api) => api.accounts !== accounts)
+        .map((api) => ({ place: `apis.${api.name}.accounts`, hashes: hashesOf(api.accounts) })),
     ];
+    return lists
+      .filter(({ hashes }) => hashes.length > 0)
+      .map(
+        ({ place }) =>
+          `${place}: expected HEADGATE_SECRET or HEADGATE_REDIS_URL as well, because the hashes change at each start without them; got neither`,
+      );
   }
   const seen = new Set<string>();
   return credentials.flatMap(({ hash }) => {
@@ -123,4 +136,9 @@ export function credentialProblems({ credentials, secret, redis }: CredentialsSl
     seen.add(hash);
     return [];
   });
+}
+
+/** The gateway's own token has no hash that could change. */
+function hashesOf(accounts: readonly Account[]): string[] {
+  return accounts.flatMap(({ credentials }) => credentials).filter((one) => one !== 'own');
 }

@@ -138,12 +138,13 @@ export function loadConfig({ env, configPath, readFile }: LoadOptions): LoadResu
     return tlsPaths(prefix, optional(cert), optional(key), readFile, problems);
   }
 
-  const lists = file?.lists ?? {};
-  const common = readApiConfig(reader, [lists], context, entries.length === 0);
+  const top = { lists: file?.lists ?? {}, places: file?.places ?? new Map() };
+  const { lists } = top;
+  const common = readApiConfig(reader, [top], context, entries.length === 0);
   const apis = entries.map((entry): NamedApiConfig => {
     const own = readerFor({ kind: 'api', entry });
     const { name, match } = entry;
-    return Object.assign(readApiConfig(own, [entry.lists, lists], context), { name, match });
+    return Object.assign(readApiConfig(own, [entry, top], context), { name, match });
   });
   const listen = required(SETTINGS.listen);
   const adminListen = required(SETTINGS.adminListen);
@@ -227,9 +228,9 @@ export function loadConfig({ env, configPath, readFile }: LoadOptions): LoadResu
       };
 }
 
-/** What the preset of an API knows; it names no credentials. */
-function presetOf({ preset }: ApiConfig): Preset & Pick<ApiConfig, 'credentials'> {
-  return { ...(PRESETS.get(preset) ?? nonePreset), credentials: [] };
+/** What the preset of an API knows; it names no credentials and no accounts. */
+function presetOf({ preset }: ApiConfig): Preset & Pick<ApiConfig, 'credentials' | 'accounts'> {
+  return { ...(PRESETS.get(preset) ?? nonePreset), credentials: [], accounts: [] };
 }
 
 /** The lists of one of several APIs that are not empty. */

@@ -1,7 +1,9 @@
 import type { ClassRule } from '../http/classify.ts';
+import type { Account, LimitRule } from '../http/limit-rule.ts';
 import type { CallerRule } from '../queue/caller-rules.ts';
 import type { RateHeaderRule } from '../rate-headers/declared-headers.ts';
 import type { ConfigFile } from './file.ts';
+import { sizeText } from './limits.ts';
 import { SETTINGS } from './settings.ts';
 
 /** Where a setting's value comes from; `nobody`: it is not set and has no default. */
@@ -24,20 +26,28 @@ export interface EffectiveSetting {
 interface Lists {
   readonly callers: readonly CallerRule[];
   readonly classes: readonly ClassRule[];
+  readonly limits: readonly LimitRule[];
+  readonly accounts: readonly Account[];
   readonly pathMasks: readonly string[];
   readonly queryMasks: readonly string[];
   readonly rateHeaders: readonly RateHeaderRule[];
   readonly credentials: readonly { readonly hash: string; readonly name: string }[];
 }
 
-/** HEADGATE_LIMIT is the limit of each class, which its value does not show. Others stay as they are. */
+/**
+ * HEADGATE_LIMIT is the limit of each class that states none of its own, which its value does not show.
+ * Other settings stay as they are.
+ */
 export function sayPerClass(
   setting: EffectiveSetting,
   classes: readonly ClassRule[],
 ): EffectiveSetting {
   const { variable, value } = setting;
   if (variable !== SETTINGS.limit.variable || value === '' || classes.length === 0) return setting;
-  const names = [...new Set(classes.map(({ name }) => name))];
+  const without = classes.filter(
+    ({ limits }) => !(limits?.some(({ name }) => name === undefined) ?? false),
+  );
+  const names = [...new Set(without.map(({ name }) => name))];
   return { ...setting, value: `${value} for each of ${names.join(', ')}` };
 }
 
@@ -49,22 +59,35 @@ export function effectiveLists(
 ): EffectiveSetting[] {
   const texts = {
     callers: config.callers.map(({ name, ...rest }) => ruleText(name ?? '*', rest)),
-    classes: config.classes.map(({ name, ...rest }) => ruleText(name, rest)),
+    classes: config.classes.map(({ name, limits, ...rest }) =>
+      ruleText(name, limits === undefined ? rest : { ...rest, limits: limitsText(limits) }),
+    ),
+    limits: config.limits.map((limit) => limitsText([limit])),
+    accounts: config.accounts.map(({ name, credentials }) => ruleText(name, { credentials })),
     pathMasks: config.pathMasks,
     queryMasks: config.queryMasks,
     rateHeaders: config.rateHeaders.map(({ header, ...rest }) => ruleText(header, { ...rest })),
     credentials: config.credentials.map(({ hash, name }) => `${hash} ${name}`),
   } satisfies Record<keyof Lists, readonly string[]>;
   return (
-    ['callers', 'classes', 'pathMasks', 'queryMasks', 'rateHeaders', 'credentials'] as const
+    [
+      'callers',
+      'classes',
+      'limits',
+      'accounts',
+      'pathMasks',
+      'queryMasks',
+      'rateHeaders',
+      'credentials',
+    ] as const
   ).map((variable) => ({
     variable,
     value: texts[variable].join(', '),
     source: sourceOfList(
       inFile[variable],
       fromPreset[variable],
-      // The classes of a file replace the preset's.
-      variable === 'classes',
+      // The classes and limits of a file replace the preset's.
+      variable === 'classes' || variable === 'limits',
     ),
   }));
 }
@@ -78,6 +101,14 @@ function sourceOfList(
   const isInPreset = fromPreset.length > 0 && !(replaces && isInFile);
   if (isInFile) return isInPreset ? 'file and preset' : 'file';
   return isInPreset ? 'preset' : 'nobody';
+}
+
+function limitsText(limits: readonly LimitRule[]): string {
+  const texts = limits.map((rule) => {
+    const { name, limit: _, periodMs: __, scope: ___, ...rest } = rule;
+    return ruleText(name === undefined ? sizeText(rule) : `${name} ${sizeText(rule)}`, rest);
+  });
+  return texts.join(' and ');
 }
 
 function ruleText(name: string, fields: Readonly<Record<string, unknown>>): string {

@@ -29,6 +29,8 @@ export interface FileEntries {
   /** By variable: the text of a setting, and its place, such as `headgate.yaml:12: maxWait`. */
   readonly settings: ReadonlyMap<string, { readonly text: string; readonly place: string }>;
   readonly lists: { readonly [Key in ListKey]?: z.output<(typeof LISTS)[Key]> };
+  /** By list: how problems name a place in it, such as `headgate.yaml:12: limits[0].name`. */
+  readonly places: ReadonlyMap<string, (path: readonly PropertyKey[]) => string>;
 }
 
 /** One of several APIs. */
@@ -56,6 +58,7 @@ interface Reading {
 interface MutableEntries {
   readonly settings: Map<string, { text: string; place: string }>;
   readonly lists: Record<string, unknown>;
+  readonly places: Map<string, (path: readonly PropertyKey[]) => string>;
 }
 
 /** What a map of settings may hold besides the lists, and how problems name its keys. */
@@ -90,6 +93,7 @@ export function openConfigFile(path: string, readFile: (path: string) => string)
     return {
       settings: new Map(),
       lists: {},
+      places: new Map(),
       apis: [],
       problems: [`${path}: expected a readable file, got: ${reason}`],
     };
@@ -100,7 +104,7 @@ export function openConfigFile(path: string, readFile: (path: string) => string)
 function readConfigFile(name: string, text: string): ConfigFile {
   const problems: string[] = [];
   const apis: ApiEntry[] = [];
-  const entries: MutableEntries = { settings: new Map(), lists: {} };
+  const entries: MutableEntries = { settings: new Map(), lists: {}, places: new Map() };
   const result = { ...entries, apis, problems };
   if (text.length > MAX_CHARACTERS) {
     problems.push(`${name}: expected at most 1 MiB of YAML`);
@@ -146,6 +150,9 @@ function readEntries(reading: Reading, map: YAMLMap, into: MutableEntries, scope
       const schema: z.ZodType = LISTS[keyName];
       const list = readChecked(reading, schema, value, place, scope.prefix + keyName);
       if (list !== undefined) into.lists[keyName] = list;
+      into.places.set(keyName, (path) =>
+        shownPlace(reading, value, place, scope.prefix + keyName, path),
+      );
     } else if (scope.other(keyName, value, place)) {
       // It is read.
     } else if (setting === undefined) {
@@ -220,7 +227,7 @@ function readApis(reading: Reading, value: unknown, place: string): ApiEntry[] {
 }
 
 function readApi(reading: Reading, name: string, map: YAMLMap, apiPlace: string): ApiEntry {
-  const entries: MutableEntries = { settings: new Map(), lists: {} };
+  const entries: MutableEntries = { settings: new Map(), lists: {}, places: new Map() };
   let match = EVERY_REQUEST;
   readEntries(reading, map, entries, {
     settings: API_SETTING_BY_KEY,
@@ -252,20 +259,42 @@ function readChecked<T>(
   }
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
-  for (const issue of parsed.error.issues) {
-    const where = issue.path
-      .map((part) => (typeof part === 'number' ? `[${part}]` : `.${String(part)}`))
-      .join('');
+  for (const issue of parsed.error.issues.flatMap(ofMeantAlternative)) {
     const got = issue.code === 'unrecognized_keys' ? issue.keys : valueAt(value, issue.path);
-    const offset = offsetOf(node, issue.path);
-    const at = offset === undefined ? place : placeOf(offset);
-    // A wrong hash may be the token itself.
-    const isHash = name.endsWith('credentials') && issue.path.at(-1) === 'hash';
+    const isSecret = isListOfHashes(name) && issue.path.at(-1) !== 'name';
     const shown =
-      isHash && typeof got === 'string' ? `a text of ${got.length} characters` : shownInList(got);
-    problems.push(`${at}: ${name}${where}: ${issue.message}, got ${shown}`);
+      isSecret && issue.code !== 'unrecognized_keys' ? shownHash(got) : shownInList(got);
+    const where = shownPlace({ placeOf }, node, place, name, issue.path);
+    problems.push(`${where}: ${issue.message}, got ${shown}`);
   }
   return undefined;
+}
+
+/** How problems name a place in a list or a match. */
+function shownPlace(
+  { placeOf }: Pick<Reading, 'placeOf'>,
+  node: unknown,
+  place: string,
+  name: string,
+  path: readonly PropertyKey[],
+): string {
+  const where = path
+    .map((part) => (typeof part === 'number' ? `[${part}]` : `.${String(part)}`))
+    .join('');
+  const offset = offsetOf(node, path);
+  return `${offset === undefined ? place : placeOf(offset)}: ${name}${where}`;
+}
+
+/** Of a value that may have several forms, the problems of the one form whose kind of value it has. */
+function ofMeantAlternative(issue: z.core.$ZodIssue): z.core.$ZodIssue[] {
+  if (issue.code !== 'invalid_union') return [issue];
+  const isOfItsKind = ({ path, code }: z.core.$ZodIssue): boolean =>
+    path.length > 0 || code === 'unrecognized_keys';
+  const [meant, ...others] = issue.errors.filter((alternative) => alternative.every(isOfItsKind));
+  if (meant === undefined || others.length > 0) return [issue];
+  return meant.flatMap((inner) =>
+    ofMeantAlternative({ ...inner, path: [...issue.path, ...inner.path] }),
+  );
 }
 
 /** The offset of the innermost node of a path that the text contains: the key of a map's entry. */
@@ -313,6 +342,20 @@ function shownInList(value: unknown): string {
       ? JSON.stringify(value)
       : inspect(value, { breakLength: Infinity, compact: true, depth: 2 });
   return text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}…` : text;
+}
+
+/** A value where a hash was expected; anything else may be the credential itself. */
+function shownHash(value: unknown): string {
+  if (typeof value === 'string' && !/^[0-9a-f]{16}$/.test(value)) {
+    return `a text of ${value.length} characters`;
+  }
+  if (typeof value === 'number') return 'a number, which is a hash only in quotes';
+  if (Array.isArray(value) && value.length > 0) return 'a list';
+  return typeof value === 'object' && !Array.isArray(value) ? 'a map' : shownInList(value);
+}
+
+function isListOfHashes(name: string): boolean {
+  return /(?:^|\.)(?:credentials|accounts)$/.test(name);
 }
 
 function isListKey(key: string): key is ListKey {

@@ -1,16 +1,22 @@
 import { z } from 'zod';
 import type { CallerRule } from '../queue/caller-rules.ts';
 import { METHODS } from 'node:http';
-import { coveringRule, normalPattern, type ClassRule } from '../http/classify.ts';
+import { coveringRule, type ClassRule } from '../http/classify.ts';
+import { normalPattern } from '../http/path-pattern.ts';
 import type { RateHeaderRule } from '../rate-headers/declared-headers.ts';
-import { MAX_COST } from '../http/cost-rule.ts';
 import { parseDuration } from '../util/duration.ts';
+import {
+  accounts,
+  classLimits,
+  contradictions,
+  cost,
+  hash,
+  limitsOverClasses,
+  name,
+} from './limits.ts';
 
 /** The lists that only a file can contain. Zod reports what is wrong with them, and where. */
 
-const NAME = /^[A-Za-z0-9._/-]{1,64}$/;
-const NAME_EXPECTED = 'expected at most 64 of A-Z a-z 0-9 . _ / -';
-const name = z.string(NAME_EXPECTED).regex(NAME, NAME_EXPECTED);
 const wait = z
   .union([z.string(), z.literal(0)], 'expected a duration such as 45s or 2m')
   .transform((value, context) => {
@@ -51,7 +57,11 @@ const caller = z
 
 const path = z
   .string('expected a path')
-  .regex(/^\/[^?#*]*(?:\/\*)?$|^\/\*$/, 'expected a path such as /purge/wildcard or /purge/*')
+  .regex(/^\/[^?#]*$/, 'expected a path such as /purge/wildcard, /purge/* or /purge/**')
+  .refine(
+    (pattern) => !/[^/]\*\*|\*\*[^/]/.test(pattern),
+    'expected ** to be a whole segment, as in /purge/**',
+  )
   .superRefine((pattern, context) => {
     const normal = normalPattern(pattern);
     if (normal === pattern.toLowerCase()) return;
@@ -59,16 +69,6 @@ const path = z
   });
 
 const METHOD = /^[A-Z]+$/;
-const COST_EXPECTED = `expected a whole number from 1 to ${MAX_COST}`;
-const costNumber = z.int(COST_EXPECTED).min(1, COST_EXPECTED).max(MAX_COST, COST_EXPECTED);
-const POINTER_EXPECTED = 'expected a JSON pointer such as /urls';
-const bodyCost = z.strictObject(
-  {
-    body: z.string(POINTER_EXPECTED).regex(/^(?:\/[^/]+)+$/, POINTER_EXPECTED),
-    else: costNumber,
-  },
-  'expected a number, or body (a JSON pointer) and else (a number)',
-);
 const COST_HEADER_EXPECTED = 'expected the name of a header, such as X-Cost';
 const settleCost = z.strictObject(
   {
@@ -100,15 +100,11 @@ const classRule = z
         .min(1, 'expected at least one method')
         .optional(),
       path: path.optional(),
-      cost: z
-        .union(
-          [costNumber, bodyCost],
-          'expected a whole number from 1, or body (a JSON pointer) and else (a number)',
-        )
-        .optional(),
+      cost: cost.optional(),
       settleCost: settleCost.optional(),
+      limits: classLimits.optional(),
     },
-    'expected a rule of name, methods, path, cost and settleCost',
+    'expected a rule of name, methods, path, cost, settleCost and limits',
   )
   .transform((rule): ClassRule => ({
     name: rule.name,
@@ -116,6 +112,7 @@ const classRule = z
     ...(rule.path === undefined ? {} : { path: rule.path }),
     ...(rule.cost === undefined ? {} : { cost: rule.cost }),
     ...(rule.settleCost === undefined ? {} : { settleCost: rule.settleCost }),
+    ...(rule.limits === undefined ? {} : { limits: rule.limits }),
   }));
 
 const HEADER_EXPECTED = 'expected the name of a header, such as X-RateLimit-Reset';
@@ -204,11 +201,7 @@ const rateHeaders = z
       context.addIssue({ code: 'custom', path: [at, 'header'], message });
     }
   });
-const HASH_EXPECTED = 'expected a hash of 16 hexadecimal digits, as bucket ids have it';
-const credential = z.strictObject(
-  { hash: z.string(HASH_EXPECTED).regex(/^[0-9a-f]{16}$/, HASH_EXPECTED), name },
-  'expected hash and name',
-);
+const credential = z.strictObject({ hash, name }, 'expected hash and name');
 
 const PARAMETER_EXPECTED = 'expected the name of a query parameter, such as access_token';
 
@@ -224,7 +217,10 @@ export const LISTS = {
         const message = `expected a rule that can match, but classes[${covering}] before it takes all its requests`;
         context.addIssue({ code: 'custom', path: [i], message });
       }
+      for (const issue of contradictions(rules)) context.addIssue({ code: 'custom', ...issue });
     }),
+  limits: limitsOverClasses,
+  accounts,
   credentials: z
     .array(credential, 'expected a list of hash and name')
     .max(1000, 'expected at most 1000 entries'),

@@ -46,8 +46,6 @@ interface Plan {
 }
 
 const SCOPES: readonly LimitScope[] = ['credential', 'account', 'api'];
-/** The class of a limit over all classes. */
-const EVERY_CLASS = '*';
 
 export function makeDrawsOf(options: DrawsOptions): DrawsOf {
   const { api, budgetPer, hasToken, limits, accounts, credentialHash } = options;
@@ -88,31 +86,26 @@ export function makeDrawsOf(options: DrawsOptions): DrawsOf {
 }
 
 function makePlans(rule: ClassRule, everywhere: readonly LimitRule[]): readonly Plan[] {
-  const { name: className, limits = [], cost } = rule;
-  const own: Plan = {
-    scope: 'account',
-    suffix: className,
+  const { name: className, limits, cost } = rule;
+  const ofClass = (limit: Partial<LimitRule>): Plan => ({
+    ...planOf(limit),
+    suffix: limit.name === undefined ? className : `${className}/${limit.name}`,
     class: className,
-    name: undefined,
-    belief: undefined,
-    cost,
-  };
-  const stated = limits.map((limit) =>
-    planOf(limit, className, limit.name === undefined ? cost : undefined),
-  );
-  const wide = everywhere.map((limit) => planOf(limit, EVERY_CLASS, undefined));
-  return [...(limits.length === 0 ? [own] : stated), ...wide].toSorted(byScopeAndPeriod);
+    cost: limit.cost ?? (limit.name === undefined ? cost : undefined),
+  });
+  const wide = everywhere.filter(({ classes }) => classes?.includes(className) ?? true);
+  return [...(limits ?? [{}]).map(ofClass), ...wide.map(planOf)].toSorted(byScopeAndPeriod);
 }
 
-function planOf(limit: LimitRule, className: string, cost: CostRule | undefined): Plan {
-  const { name, scope, limit: count, periodMs } = limit;
+/** The plan of a limit over the classes, which has a name. */
+function planOf({ name, scope, limit, periodMs, cost }: Partial<LimitRule>): Plan {
   return {
-    scope,
-    suffix: name === undefined ? className : `${className}/${name}`,
-    class: className,
+    scope: scope ?? 'account',
+    suffix: name ?? '',
+    class: name ?? '',
     name,
-    belief: { limit: count, periodMs },
-    cost: limit.cost ?? cost,
+    belief: limit === undefined || periodMs === undefined ? undefined : { limit, periodMs },
+    cost,
   };
 }
 

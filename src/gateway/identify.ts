@@ -1,7 +1,7 @@
 import { parseSecondsOrDuration } from '../util/duration.ts';
 import { decodableOnly, ensureVersion, type VersionRequest } from '../http/accept.ts';
 import type { AuthThrottle } from '../http/auth-throttle.ts';
-import { classify, type ClassRule } from '../http/classify.ts';
+import { makeClassify, type ClassRule } from '../http/classify.ts';
 import { credentialOf } from '../http/credential-fields.ts';
 import { costIn, MAX_COST } from '../http/cost-rule.ts';
 import type { Account, LimitRule } from '../http/limit-rule.ts';
@@ -144,6 +144,7 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
     allowed: allowHeaders,
   });
   const refusePages = makeRefusePages(isOurHost, forwardedBy);
+  const classify = makeClassify(classes);
 
   const drawsOf = makeDrawsOf(dependencies);
 
@@ -224,7 +225,7 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
     const addsToken = hasToken && credential === undefined;
     refusePages(incoming, addsToken);
     const dropsCookies = addsToken && cookies === 'off';
-    const classRule = classify(classes, method, target.path);
+    const classRule = classify(method, target.path);
     const draws = drawsOf(classRule, credential);
     const stated = readCost(headerValue(headers, 'headgate-cost'));
     identity.bucket = draws[0].bucket;
@@ -303,7 +304,7 @@ function addBody(job: OpenJob, body: RequestBody, draws: readonly Draw[]): void 
   const withCost = (ticket: Ticket, draw: Draw | undefined): Ticket => {
     const rule = draw?.cost;
     if (typeof rule !== 'object' || ticket.cost !== undefined) return ticket;
-    return { ...ticket, cost: costIn(text, rule.body) ?? rule.else };
+    return { ...ticket, cost: costIn(text, rule) };
   };
   const { ticket } = job;
   const others = ticket.others?.map((one, i) => withCost(one, draws[i + 1]));

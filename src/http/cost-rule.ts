@@ -5,6 +5,8 @@ export type CostRule = number | BodyCost;
 export interface BodyCost {
   /** A JSON pointer (RFC 6901) to a number, or to a list whose length counts. */
   readonly body: string;
+  /** Only the length of a list counts: a number at that place is not the cost. */
+  readonly count?: true;
   /** The cost of a request whose body has no such value, or is too large to be kept. */
   readonly else: number;
 }
@@ -12,13 +14,13 @@ export interface BodyCost {
 /** More than any API allows in one request. */
 export const MAX_COST = 1_000_000;
 
-/** The cost that a JSON text states; `undefined` when it states none. Never throws. */
-export function costIn(text: string, pointer: string): number | undefined {
-  const value = valueAt(parse(text), pointer);
-  const count = Array.isArray(value) ? value.length : value;
-  return typeof count === 'number' && count >= 0 && count <= MAX_COST
-    ? Math.max(1, Math.ceil(count))
-    : undefined;
+/** The cost that a JSON text states by a rule; the rule's `else` when it states none. Never throws. */
+export function costIn(text: string, { body, count, else: otherwise }: BodyCost): number {
+  const value = valueAt(parse(text), body);
+  const stated = Array.isArray(value) ? value.length : count === true ? undefined : value;
+  return typeof stated === 'number' && stated >= 0 && stated <= MAX_COST
+    ? Math.max(1, Math.ceil(stated))
+    : otherwise;
 }
 
 function parse(text: string): unknown {

@@ -15,14 +15,17 @@ export interface LimitRule {
   readonly name?: string;
   readonly limit: number;
   readonly periodMs: number;
-  readonly scope: LimitScope;
+  /** Absent: that of the account, which is the credential alone if it has no account. */
+  readonly scope?: LimitScope;
   /** How many operations a request costs in this bucket; of the class itself, as the class says. */
   readonly cost?: CostRule;
+  /** Of a limit over the classes: those that it counts; all of them unless given. */
+  readonly classes?: readonly string[];
 }
 
 /** Credentials that share the API's budgets. */
 export interface Account {
   readonly name: string;
-  /** The hashes that bucket ids have. */
+  /** The beginnings of bucket ids: hashes, or `own` for the gateway's token. */
   readonly credentials: readonly string[];
 }

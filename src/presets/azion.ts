@@ -27,20 +27,32 @@ export const AZION_CALLERS: readonly CallerRule[] = [
  * recorded answers.
  *
  * Reads have a limit of 80 a minute, writes of 20, GraphQL of 120, purges by URL and by cache key of 200;
- * purges by wildcard have 2,000 a day.
+ * purges by wildcard have 2,000 a day ("Real-Time Purge", and the same in recorded answers). The limits
+ * of purges are stated, so that a purge need not wait for the answer to the first one.
  */
 export const azionPreset: Preset = {
   upstreamUrl: 'https://api.azionapi.net',
   apiVersion: { kind: 'accept', version: '3', mediaType: 'application/json' },
   credentialFields: [],
   classes: [
-    { name: 'purge-wildcard', methods: ['POST'], path: '/purge/wildcard' },
-    { name: 'purge', methods: ['POST'], path: '/purge/*' },
+    {
+      name: 'purge-wildcard',
+      methods: ['POST'],
+      path: '/purge/wildcard',
+      limits: [{ limit: 2000, periodMs: 86_400_000 }],
+    },
+    {
+      name: 'purge',
+      methods: ['POST'],
+      path: '/purge/*',
+      limits: [{ limit: 200, periodMs: 60_000 }],
+    },
     { name: 'graphql', methods: ['POST'], path: '/metrics/graphql' },
     { name: 'graphql', methods: ['POST'], path: '/events/graphql' },
     { name: 'read', methods: ['GET', 'HEAD', 'OPTIONS'] },
     { name: 'write' },
   ],
+  limits: [],
   // The path of DELETE /tokens/:token contains the token that it revokes.
   pathMasks: ['/tokens/*'],
   // Credentials are sent in Authorization only.

@@ -13,6 +13,7 @@ export const gitlabPreset: Preset = {
   tokenHeader: 'Authorization Bearer',
   credentialFields: ['private-token', 'job-token'],
   classes: [],
+  limits: [],
   pathMasks: [],
   // `token` is that of a pipeline trigger.
   queryMasks: ['private_token', 'access_token', 'job_token', 'token'],

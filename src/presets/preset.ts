@@ -1,6 +1,7 @@
 import type { VersionRequest } from '../http/accept.ts';
 import type { CallerRule } from '../queue/caller-rules.ts';
 import type { ClassRule } from '../http/classify.ts';
+import type { LimitRule } from '../http/limit-rule.ts';
 import type { RateHeaderRule } from '../rate-headers/declared-headers.ts';
 
 /** The known facts about one API: what Headgate needs to work with it. */
@@ -15,6 +16,8 @@ export interface Preset {
   readonly credentialFields: readonly string[];
   /** The groups of routes that the API meters together. The first class that matches applies. */
   readonly classes: readonly ClassRule[];
+  /** Limits over the classes that no answer reports until it refuses. */
+  readonly limits: readonly LimitRule[];
   /** Paths whose `*` segments are secret. */
   readonly pathMasks: readonly string[];
   /** Names of query parameters whose values are secret. */
@@ -33,6 +36,7 @@ export interface Preset {
 export const nonePreset: Preset = {
   credentialFields: [],
   classes: [],
+  limits: [],
   pathMasks: [],
   // RFC 6750 §2.3: a bearer token in the query.
   queryMasks: ['access_token'],

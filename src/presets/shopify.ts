@@ -12,6 +12,7 @@ export const shopifyPreset: Preset = {
   tokenHeader: 'X-Shopify-Access-Token',
   credentialFields: [],
   classes: [{ name: 'graphql', path: '/graphql.json' }, { name: 'rest' }],
+  limits: [],
   pathMasks: [],
   queryMasks: [],
   // Pages are linked in the Link header.

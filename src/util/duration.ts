@@ -46,6 +46,18 @@ export function parseSecondsOrDuration(text: string): number | undefined {
   return parseDuration(text);
 }
 
+/** A duration as {@link parseDuration} reads it: `1m30s` for 90,000 ms. */
+export function durationText(ms: number): string {
+  let text = '';
+  let rest = ms;
+  for (const [unit, unitMs] of UNIT_MS) {
+    const amount = unit === 'ms' ? rest : Math.floor(rest / unitMs);
+    if (amount > 0) text += `${amount}${unit}`;
+    rest -= amount * unitMs;
+  }
+  return text === '' ? '0' : text;
+}
+
 function bounded(ms: number): number | undefined {
   // Rounds to nanoseconds, so that 1.1 s is 1100 ms and not 1100.0000000000002.
   return ms <= MAX_MS ? Math.round(ms * 1e6) / 1e6 : undefined;

@@ -114,6 +114,47 @@ describe('the preset’s lists', () => {
   });
 });
 
+describe('limits', () => {
+  const PURGE = { limit: 200, periodMs: 60_000 };
+
+  test('of a class are texts or maps, and those after the first without a name get one', () => {
+    const { config } = load(
+      {},
+      'classes: [{name: purge, limits: [{name: objects, limit: 10000/1m, cost: 3}, 200/1m, 2000/1d, {limit: 90/1h, scope: api}]}]',
+    );
+    expect(config.classes[0]?.limits).toEqual([
+      { name: 'objects', limit: 10_000, periodMs: 60_000, cost: 3 },
+      PURGE,
+      { name: '2000-per-1d', limit: 2000, periodMs: 86_400_000 },
+      { name: '90-per-1h-api', limit: 90, periodMs: 3_600_000, scope: 'api' },
+    ]);
+  });
+
+  test('and accounts of an API replace those at the top level, and those replace the preset’s', () => {
+    const file = [
+      'secret: a-secret-that-is-long-enough',
+      'limits: [{ name: common, limit: 1/1s }]',
+      'accounts: { main: [own] }',
+      'apis:',
+      '  one: { preset: discord, match: { path: /one/** } }',
+      '  two:',
+      '    preset: discord',
+      '    limits: [{ name: mine, limit: 2/1s, scope: account }]',
+      '    accounts: { other: [4f6c0d7be12a9c03] }',
+    ].join('\n');
+    const [one, two] = load({}, file).config.apis;
+    const namesOf = (api: typeof one): unknown => [
+      api?.limits.map(({ name }) => name),
+      api?.accounts.map(({ name }) => name),
+    ];
+    expect(namesOf(one)).toEqual([['common'], ['main']]);
+    expect(namesOf(two)).toEqual([['mine'], ['other']]);
+    const { config } = load({ HEADGATE_PRESET: 'discord' });
+    expect(config.limits.map(({ name }) => name)).toEqual(['global']);
+    expect(load({ HEADGATE_PRESET: 'discord' }, 'limits: []').config.limits).toEqual([]);
+  });
+});
+
 describe('an environment variable', () => {
   test.each([
     ['HEADGATE_MAX_WIAT', /did you mean HEADGATE_MAX_WAIT\?$/],
@@ -248,8 +289,24 @@ describe('check-config', () => {
     expect(describeSettings(load({}).effective)).toMatch(/^queryMasks +–$/m);
   });
 
+  test('prints limits and accounts', () => {
+    const file = [
+      'secret: a-secret-that-is-long-enough',
+      'classes: [{ name: purge, limits: [200/1m, 2000/1d, {name: objects, limit: 10000/60s, cost: {body: /urls, count: true, else: 50}}] }]',
+      'limits: [{ name: global, limit: 50/1s, scope: account, classes: [purge] }]',
+      'accounts: { main: [4f6c0d7be12a9c03, own] }',
+    ].join('\n');
+    const shown = describeSettings(load({}, file).effective);
+    expect(shown).toMatch(
+      /^classes +purge \(limits: 200\/1m per credential and 2000-per-1d 2000\/1d per credential and objects 10000\/1m per credential \(cost: \{"body":"\/urls","count":true,"else":50\}\)\) {2}\(file\)$/m,
+    );
+    expect(shown).toMatch(/^limits +global 50\/1s per account \(classes: purge\) {2}\(file\)$/m);
+    expect(shown).toMatch(/^accounts +main \(credentials: 4f6c0d7be12a9c03 own\) {2}\(file\)$/m);
+  });
+
   test('says that a configured limit is the limit of each class', () => {
-    const file = 'classes: [{ name: read, methods: [GET] }, { name: write }]';
+    const file =
+      'classes: [{ name: read, methods: [GET] }, { name: purge, path: /purge, limits: [9/1s] }, { name: write }]';
     expect(describeSettings(load({ HEADGATE_LIMIT: '200/1m' }, file).effective)).toMatch(
       /^HEADGATE_LIMIT +200\/1m for each of read, write {2}\(environment\)$/m,
     );

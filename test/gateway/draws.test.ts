@@ -47,13 +47,13 @@ test('the narrowest scope comes first, and in it the longest period, in every cl
   };
   expect(ids(purge, 'a', { limits: [global] })).toEqual([
     'hash-a:purge/own',
-    'hash-a:*/global',
+    'hash-a:global',
     'hash-a:purge/daily',
     'hash-a:purge',
     'upstream:purge/site',
   ]);
   expect(ids({ name: 'read' }, 'a', { limits: [global] })).toEqual([
-    'hash-a:*/global',
+    'hash-a:global',
     'hash-a:read',
   ]);
 });

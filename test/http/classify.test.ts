@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { classify, DEFAULT_CLASS } from '../../src/http/classify.ts';
+import { DEFAULT_CLASS, makeClassify } from '../../src/http/classify.ts';
 import { azionPreset } from '../../src/presets/azion.ts';
 
 describe('the class of a request', () => {
@@ -19,13 +19,14 @@ describe('the class of a request', () => {
     ['POST', '/purge/url', 'purge'],
     ['POST', '/purge', 'write'],
     ['POST', '/purges/url', 'write'],
+    ['POST', '/purge/url/1', 'write'],
     ['DELETE', '/domains/1', 'write'],
     ['PROPFIND', '/', 'write'],
   ])('%s %s is %s', (method, path, name) => {
-    expect(classify(azionPreset.classes, method, path).name).toBe(name);
+    expect(makeClassify(azionPreset.classes)(method, path).name).toBe(name);
   });
 
   test('is the default class if there are no rules', () => {
-    expect(classify([], 'GET', '/').name).toBe(DEFAULT_CLASS);
+    expect(makeClassify([])('GET', '/').name).toBe(DEFAULT_CLASS);
   });
 });

@@ -1,12 +1,15 @@
 import { describe, expect, test } from 'vitest';
 import { LISTS } from '../../src/config/lists.ts';
 import { loadConfig } from '../../src/config/config.ts';
+import { limitProblems } from '../../src/config/limits.ts';
 import { SETTINGS } from '../../src/config/settings.ts';
-import { classify } from '../../src/http/classify.ts';
+import { makeClassify } from '../../src/http/classify.ts';
+import type { LimitRule } from '../../src/http/limit-rule.ts';
 import { maskPath } from '../../src/http/target.ts';
 import { nonePreset, type Preset } from '../../src/presets/preset.ts';
 import { PRESETS } from '../../src/presets/presets.ts';
 import { makeRateHeaderReader, type HeaderRecord } from '../../src/rate-headers/rate-headers.ts';
+import { durationText } from '../../src/util/duration.ts';
 import { readingsInWords } from '../support/readings-in-words.ts';
 
 /**
@@ -296,9 +299,20 @@ const RECORDED: Readonly<Record<string, readonly Recorded[]>> = {
 };
 
 /** The lists of a preset as a settings file would contain them. */
-function asInFile({ classes, pathMasks, queryMasks, callers, rateHeaders }: Preset): object {
+function asInFile({
+  classes,
+  limits,
+  pathMasks,
+  queryMasks,
+  callers,
+  rateHeaders,
+}: Preset): object {
   return {
-    classes,
+    classes: classes.map(({ limits: own, ...rule }) => ({
+      ...rule,
+      ...(own === undefined ? {} : { limits: own.map(limitInFile) }),
+    })),
+    limits: limits.map(limitInFile),
     pathMasks,
     queryMasks,
     callers: callers.map(({ maxWaitMs, ...rule }) => ({
@@ -312,12 +326,21 @@ function asInFile({ classes, pathMasks, queryMasks, callers, rateHeaders }: Pres
   };
 }
 
+function limitInFile({ limit, periodMs, ...rule }: LimitRule): object {
+  return { ...rule, limit: `${limit}/${durationText(periodMs)}` };
+}
+
 describe.each([...PRESETS])('the preset %s', (name, preset) => {
   test('has lists that a settings file could contain', () => {
     for (const [key, list] of Object.entries(asInFile(preset))) {
       const schema = Object.entries(LISTS).find(([known]) => known === key)?.[1];
-      expect(schema?.safeParse(list)).toMatchObject({ success: true });
+      const data = key === 'classes' || key === 'limits' ? { data: preset[key] } : {};
+      expect(schema?.safeParse(list)).toMatchObject({ success: true, ...data });
     }
+  });
+
+  test('has limits that its classes do not contradict', () => {
+    expect(limitProblems({ ...preset, accounts: [] }, () => undefined)).toEqual([]);
   });
 
   test('loads, with its own defaults', () => {
@@ -352,7 +375,7 @@ describe.each([...PRESETS])('the preset %s', (name, preset) => {
     'classifies %s, and reads its answer',
     (request, { className, headers, readAs }) => {
       const [method = '', path = ''] = request.split(' ');
-      expect(classify(preset.classes, method, path).name).toBe(className);
+      expect(makeClassify(preset.classes)(method, path).name).toBe(className);
       const read = makeRateHeaderReader(preset.rateHeaders);
       expect(readingsInWords(read({ date: 'Sat, 28 Nov 2026 10:00:00 GMT', ...headers }))).toBe(
         readAs,

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { parseDuration, parseSecondsOrDuration } from '../../src/util/duration.ts';
+import { durationText, parseDuration, parseSecondsOrDuration } from '../../src/util/duration.ts';
 
 describe('a duration', () => {
   test.each([
@@ -54,5 +54,20 @@ describe('a duration', () => {
     ['45s', 45_000],
   ])('or a plain number of seconds is read: %s is %d ms', (text, ms) => {
     expect(parseSecondsOrDuration(text)).toBe(ms);
+  });
+
+  test.each(['0', '250ms', '1.5ms', '45s', '1m', '1m30s', '1h', '1d', '1d2h3m4s5ms', '36500d'])(
+    'is written as it is read: %s',
+    (text) => {
+      expect(durationText(parseDuration(text) ?? Number.NaN)).toBe(text);
+    },
+  );
+
+  test.each([
+    ['60s', '1m'],
+    ['24h', '1d'],
+    ['1.5s', '1s500ms'],
+  ])('is written in the largest units: %s as %s', (text, written) => {
+    expect(durationText(parseDuration(text) ?? Number.NaN)).toBe(written);
   });
 });

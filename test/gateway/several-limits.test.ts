@@ -1,0 +1,119 @@
+import { text } from 'node:stream/consumers';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { startApi } from '../support/api.ts';
+import { ask } from '../support/ask.ts';
+import { FakeClock } from '../support/fake-clock.ts';
+import { startGateway } from '../support/gateway.ts';
+import { bucketsOf, until } from '../support/setup.ts';
+
+const MINUTE_MS = 60_000;
+
+/** An API whose answers have these headers; by default it says nothing of its limits. */
+async function startLimited(
+  file: string,
+  headers: (url: string, body: string) => Record<string, string> = () => ({}),
+  status: (url: string) => number = () => 200,
+) {
+  const api = await startApi(async (incoming, outgoing) => {
+    const url = incoming.url ?? '';
+    outgoing.writeHead(status(url), headers(url, await text(incoming)));
+    outgoing.end('{}');
+  });
+  onTestFinished(() => api.close());
+  const clock = new FakeClock();
+  const gateway = await startGateway({
+    upstream: api.url,
+    clock,
+    settings: { HEADGATE_PRESET: 'none', HEADGATE_MAX_WAIT: '2h' },
+    files: { 'headgate.yaml': file },
+  });
+  onTestFinished(() => gateway.stop());
+  const bucket = async (end: string) =>
+    (await bucketsOf(gateway)).find(({ id }) => id.endsWith(end));
+  return { api, clock, gateway, bucket };
+}
+
+const PURGE = `
+classes:
+  - name: purge
+    methods: [POST]
+    path: /purge/*
+    limits:
+      - 4/1m
+      - { name: objects, limit: 20/1m, cost: { body: /urls, count: true, else: 5 } }
+limits:
+  - { name: global, limit: 6/1h }
+`;
+
+function purge(urls: number) {
+  const body = JSON.stringify({ urls: Array.from({ length: urls }, (_, i) => `/${i}`) });
+  return { method: 'POST', body, headers: { 'Content-Type': 'application/json' } };
+}
+
+describe('stated limits of an API that reports none', () => {
+  test('each count what they state, and the scarcest decides', async () => {
+    const { api, clock, gateway, bucket } = await startLimited(PURGE);
+    expect((await ask(`${gateway.url}/purge/url`, purge(12))).status).toBe(200);
+    // Eight objects are left, so it waits for the objects, and holds one of the requests.
+    const waiting = ask(`${gateway.url}/purge/url`, purge(12));
+    await until('it waits', async () => (await bucket(':purge/objects'))?.waiting === 1);
+    expect(await bucket(':purge')).toMatchObject({ limit: 4, leases: 1 });
+    expect(await bucket(':global')).toMatchObject({ limit: 6 });
+    expect(api.seen).toHaveLength(1);
+    clock.advance(MINUTE_MS);
+    expect((await waiting).status).toBe(200);
+    expect((await gateway.log.wait('call', 2))[1]).toMatchObject({
+      class: 'purge',
+      bucket: expect.stringMatching(/:purge\/objects$/),
+      limit: 20,
+    });
+  });
+
+  test('over the classes count the requests of all of them', async () => {
+    const { api, clock, gateway, bucket } = await startLimited(PURGE);
+    for (let i = 0; i < 3; i++) await ask(`${gateway.url}/purge/url`, purge(1));
+    for (let i = 0; i < 3; i++) await ask(`${gateway.url}/zones`);
+    void ask(`${gateway.url}/zones`);
+    await until('it waits', async () => (await bucket(':global'))?.waiting === 1);
+    expect(api.seen).toHaveLength(6);
+    clock.advance(60 * MINUTE_MS);
+    await until('it was sent', () => api.seen.length === 7);
+  });
+});
+
+describe('reported limits', () => {
+  const BOTH = `
+classes:
+  - name: all
+    limits: [100/1m, { name: daily, limit: 1000/1d }]
+`;
+
+  test('are taken for the bucket that they name', async () => {
+    const { gateway, bucket } = await startLimited(BOTH, () => ({
+      'RateLimit-Policy': '"default";q=90;w=60, "daily";q=800;w=86400',
+      RateLimit: '"default";r=50;t=60, "daily";r=700;t=3600',
+    }));
+    await ask(`${gateway.url}/zones`);
+    expect(await bucket(':all')).toMatchObject({ limit: 90, remaining: 50 });
+    expect(await bucket(':all/daily')).toMatchObject({ limit: 800, remaining: 700 });
+  });
+
+  test('block the bucket that refused, and no other', async () => {
+    let refused = 0;
+    const { clock, gateway, bucket } = await startLimited(
+      BOTH,
+      () => ({
+        ...(refused === 1 ? { 'Retry-After': '600', 'X-RateLimit-Scope': 'daily' } : {}),
+      }),
+      () => (refused++ === 0 ? 429 : 200),
+    );
+    const asked = ask(`${gateway.url}/zones`);
+    await until(
+      'it is blocked',
+      async () => (await bucket(':all/daily'))?.blockedForMs !== undefined,
+    );
+    expect((await bucket(':all'))?.blockedForMs).toBeUndefined();
+    clock.advance(600_000);
+    expect((await asked).status).toBe(200);
+  });
+});
