@@ -23,7 +23,7 @@ export interface AnswerByBucket {
 }
 
 /**
- * Tells which of the reported budgets is which bucket's: by its name, else by its limit or period, and
+ * Decides which of the reported budgets is which bucket's: by its name, else by its limit or period, and
  * the most binding of the rest is the first bucket's. The bucket that refuses is the one that the answer
  * names, else the one with nothing left; if there are several, the one with the latest reset.
  */

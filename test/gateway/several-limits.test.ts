@@ -102,9 +102,7 @@ classes:
     let refused = 0;
     const { clock, gateway, bucket } = await startLimited(
       BOTH,
-      () => ({
-        ...(refused === 1 ? { 'Retry-After': '600', 'X-RateLimit-Scope': 'daily' } : {}),
-      }),
+      () => (refused === 1 ? { 'Retry-After': '600', 'X-RateLimit-Scope': 'daily' } : {}),
       () => (refused++ === 0 ? 429 : 200),
     );
     const asked = ask(`${gateway.url}/zones`);
