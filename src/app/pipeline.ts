@@ -9,6 +9,7 @@ import { makeIsOurHost } from '../http/origin-check.ts';
 import type { CallLimits } from '../gateway/call-limits.ts';
 import { makeAdmit } from '../gateway/admit.ts';
 import { makeCallerOfKey, type CredentialHash } from '../gateway/credentials.ts';
+import { makeDrawsOf } from '../gateway/draws.ts';
 import { makeForward } from '../gateway/forward.ts';
 import { makePipeline, type Pipeline } from '../gateway/gateway.ts';
 import { makeIdentify } from '../gateway/identify.ts';
@@ -28,6 +29,8 @@ import {
   makeIsTrustedProxy,
 } from '../gateway/trusted-proxies.ts';
 import { makeWatchUnread } from '../gateway/unread-answers.ts';
+import { LearnedDraws } from '../draws/learned-draws.ts';
+import type { SettlesEach } from '../ledger/draws-ledger.ts';
 import type { Ledger } from '../ledger/ledger.ts';
 import type { CallRecorder } from '../telemetry/call-line.ts';
 import { makeCredentialName } from '../telemetry/credential-names.ts';
@@ -63,7 +66,7 @@ export interface ApiParts {
   /** Names credentials. It is made once, because the names must stay the same after a reload. */
   readonly credentialHash: CredentialHash;
   readonly token: TokenSource;
-  readonly ledger: Ledger;
+  readonly ledger: Ledger & SettlesEach;
   readonly apiClock: ApiClock;
   readonly atEndOfTurn: EndOfTurn;
   readonly socketShare: SocketShare;
@@ -83,17 +86,20 @@ export function makePipelines(shared: SharedParts, parts: ApiParts): (api: Serve
   const settled = settlesOwn(ledger);
   const resetUnit = new ResetUnit();
   const loneRefusals = new LoneRefusals();
+  const learned = new LearnedDraws();
 
   return ({ name, match, config }) => {
     const hasToken = config.token.kind !== 'none';
     const { body, links, callerKeys } = config;
+    const drawsOf = makeDrawsOf({ ...config, api: name, hasToken, credentialHash });
     const isTrusted = makeIsTrustedProxy(config.trustedProxies);
     const forwardedBy = makeForwardedBy(peers, isTrusted);
     const watchUnread = makeWatchUnread({ ...body, memory: requestMemory, watchReading });
     return makePipeline({
       identify: makeIdentify({
         ...config,
-        api: name,
+        drawsOf,
+        learned,
         hasToken,
         defaultCaller: config.caller,
         takeBody: makeTakeBody({
@@ -105,7 +111,6 @@ export function makePipelines(shared: SharedParts, parts: ApiParts): (api: Serve
         authThrottle: shared.authThrottle,
         viaId: config.via === 'on' ? shared.viaId : undefined,
         readsAnswers: links.rewrite === 'on' && links.jsonLinks.length > 0,
-        credentialHash,
         callerOfKey:
           callerKeys.length === 0 ? undefined : makeCallerOfKey(callerKeys, shared.keyHashKey),
         isOurHost: makeIsOurHost(hostNamesOf(config, [{ match, config }])),
@@ -124,7 +129,9 @@ export function makePipelines(shared: SharedParts, parts: ApiParts): (api: Serve
       settle: makeSettle({
         ...config,
         ledger: settled,
-        answers: makeAnswerReader({ ...config, unit: resetUnit }),
+        drawsOf,
+        learned,
+        readAnswer: makeAnswerReader({ ...config, unit: resetUnit }),
         loneRefusals,
         apiClock,
         clock,

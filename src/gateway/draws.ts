@@ -1,26 +1,31 @@
 import type { ClassRule } from '../http/classify.ts';
-import type { CostRule } from '../http/cost-rule.ts';
+import { costIn, type CostRule } from '../http/cost-rule.ts';
 import type { Account, LimitRule, LimitScope } from '../http/limit-rule.ts';
-import type { BucketName } from '../ledger/ledger.ts';
+import type { LearnedDraw } from '../draws/lesson.ts';
+import type { BucketName, Ticket } from '../ledger/ledger.ts';
 import type { CredentialHash } from './credentials.ts';
 
-/** A bucket from which the requests of a class spend. */
+/** A bucket from which a request spends. */
 export interface Draw {
   readonly bucket: BucketName;
   /** How many operations a request costs there; 1 unless stated, or learned. */
   readonly cost: CostRule | undefined;
-  /** Whether it is the class's own bucket, and not one with a name. */
-  readonly isOwn: boolean;
+  /** `class`: of the class itself, or what was learned of it. `stated`: a limit that has a name. */
+  readonly kind: 'class' | 'stated';
 }
 
+/** At least one, in the order in which every request acquires them. */
+export type Draws = readonly [Draw, ...Draw[]];
+
 /**
- * Returns the buckets from which a request spends, at least one, in the order in which every request
- * acquires them: from the narrowest scope to the widest, and within a scope the longest period first.
+ * Returns the buckets from which a request spends: from the narrowest scope to the widest, and within a
+ * scope the longest period first. `learned`: what stands for the class's own bucket.
  */
 export type DrawsOf = (
   rule: ClassRule,
   credential: string | undefined,
-) => readonly [Draw, ...Draw[]];
+  learned: readonly LearnedDraw[] | undefined,
+) => Draws;
 
 export interface DrawsOptions {
   /** The API's name, if there are several. It begins the names of its buckets. */
@@ -73,16 +78,30 @@ export function makeDrawsOf(options: DrawsOptions): DrawsOf {
   function drawOf(plan: Plan, credential: string): Draw {
     const { scope, suffix, name, belief, cost } = plan;
     const id = `${ownerOf(scope, credential)}:${suffix}`;
-    return { bucket: { id, class: plan.class, name, belief }, cost, isOwn: name === undefined };
+    const kind = name === undefined ? 'class' : 'stated';
+    return { bucket: { id, class: plan.class, name, belief }, cost, kind };
   }
 
-  return (rule, credential) => {
+  return (rule, credential, learned) => {
     const anonymous = hasToken ? 'own' : 'anonymous';
     const hash = credential === undefined ? anonymous : credentialHash(credential);
-    const [first, ...others] = plansOf(rule);
+    const draws = plansOf(rule).map((plan) => drawOf(plan, hash));
+    const all = learned === undefined ? draws : draws.flatMap((draw) => expand(draw, learned));
+    const [first, ...others] = all;
     if (first === undefined) throw new Error('a class has at least one bucket');
-    return [drawOf(first, hash), ...others.map((plan) => drawOf(plan, hash))];
+    return [first, ...others];
   };
+}
+
+/** Replaces the class's own bucket by what was learned of it. The first has the cost of the class. */
+function expand(draw: Draw, learned: readonly LearnedDraw[]): Draw[] {
+  if (draw.kind === 'stated') return [draw];
+  const { bucket, cost } = draw;
+  return learned.map(({ name }, i) => ({
+    bucket: name === '' ? bucket : { id: `${bucket.id}/${name}`, class: bucket.class, name },
+    cost: i === 0 ? cost : undefined,
+    kind: 'class',
+  }));
 }
 
 function makePlans(rule: ClassRule, everywhere: readonly LimitRule[]): readonly Plan[] {
@@ -112,4 +131,51 @@ function planOf({ name, scope, limit, periodMs, cost }: Partial<LimitRule>): Pla
 function byScopeAndPeriod(a: Plan, b: Plan): number {
   const scopes = SCOPES.indexOf(a.scope) - SCOPES.indexOf(b.scope);
   return scopes === 0 ? (b.belief?.periodMs ?? 0) - (a.belief?.periodMs ?? 0) : scopes;
+}
+
+/** How many operations a request costs at one of its buckets; `undefined` if that is not stated. */
+export type CostOf = (draw: Draw) => number | undefined;
+
+const UNSTATED: CostOf = () => undefined;
+
+/** `stated`: by the caller. It is the cost that varies from request to request, if a rule says so. */
+export function makeCostOf(
+  draws: Draws,
+  stated: number | undefined,
+  readBody: () => string,
+): CostOf {
+  const hasRules = draws.some(({ cost }) => cost !== undefined);
+  if (stated === undefined && !hasRules) return UNSTATED;
+  let text: string | undefined;
+  return ({ cost, kind }) => {
+    if (stated !== undefined && (hasRules ? cost !== undefined : kind === 'class')) return stated;
+    return typeof cost === 'object' ? costIn((text ??= readBody()), cost) : cost;
+  };
+}
+
+/** The ticket of a request at its first bucket, with those at the others. */
+export function ticketFor(
+  draws: Draws,
+  costOf: CostOf,
+  { id, owner, caller, priority, weight, arrivedAt, deadlineAt }: Omit<Ticket, 'bucket' | 'cost'>,
+): Ticket {
+  const ticketAt = (draw: Draw): Ticket => ({
+    id,
+    bucket: draw.bucket,
+    owner,
+    caller,
+    priority,
+    weight,
+    cost: costOf(draw),
+    arrivedAt,
+    deadlineAt,
+  });
+  const [first, ...others] = draws;
+  if (others.length === 0) return ticketAt(first);
+  const last = others.at(-1);
+  const noSocket = (draw: Draw): Ticket => ({ ...ticketAt(draw), needsNoSocket: true });
+  return {
+    ...noSocket(first),
+    others: others.map((draw) => (draw === last ? ticketAt(draw) : noSocket(draw))),
+  };
 }

@@ -3,8 +3,9 @@ import { decodableOnly, ensureVersion, type VersionRequest } from '../http/accep
 import type { AuthThrottle } from '../http/auth-throttle.ts';
 import { makeClassify, type ClassRule } from '../http/classify.ts';
 import { credentialOf } from '../http/credential-fields.ts';
-import { costIn, MAX_COST } from '../http/cost-rule.ts';
-import type { Account, LimitRule } from '../http/limit-rule.ts';
+import { MAX_COST } from '../http/cost-rule.ts';
+import type { LearnedDraws } from '../draws/learned-draws.ts';
+import type { LearnedDraw } from '../draws/lesson.ts';
 import { readUrgency } from '../http/priority.ts';
 import { makeHeadersForApi } from '../http/header-filter.ts';
 import { isIdempotent } from '../http/methods.ts';
@@ -13,11 +14,11 @@ import { viaOnward } from '../http/via.ts';
 import { matchCallerRule, productOf, type CallerRule } from '../queue/caller-rules.ts';
 import { PRIORITIES, type Priority } from '../queue/flow.ts';
 import type { Ticket } from '../ledger/ledger.ts';
-import { NO_BODY, type GoneBody, type RequestBody } from '../upstream/body.ts';
+import type { RequestBody } from '../upstream/body.ts';
 import type { CallLimits } from './call-limits.ts';
 import type { Call, CallIdentity } from './call.ts';
-import { makeDrawsOf, type Draw } from './draws.ts';
-import { refuseUnknownKey, type CallerOfKey, type CredentialHash } from './credentials.ts';
+import { makeCostOf, ticketFor, type CostOf, type DrawsOf } from './draws.ts';
+import { refuseUnknownKey, type CallerOfKey } from './credentials.ts';
 import { isPreflight } from './preflight.ts';
 import { restoreTags } from './link-rewrite.ts';
 import { GatewayError, type ShedStatus } from './problem.ts';
@@ -33,7 +34,13 @@ import type { CallerAddress, ForwardedBy } from './trusted-proxies.ts';
 /** An identified request: everything that the later steps of the pipeline need. */
 export interface Job {
   readonly call: Call;
-  readonly ticket: Ticket;
+  /** Replaced when the API's answer shows that the request spends from other buckets. */
+  ticket: Ticket;
+  readonly rule: ClassRule;
+  readonly credential: string | undefined;
+  /** What stands for the class's own bucket in the ticket. */
+  learned: readonly LearnedDraw[] | undefined;
+  readonly costOf: CostOf;
   readonly method: string;
   /** Path and query for the API, with the base path. */
   readonly target: string;
@@ -56,12 +63,7 @@ export interface Job {
   /** Whether it neither waits for a budget nor spends one. */
   readonly isPreflight: boolean;
   readonly shedStatus: ShedStatus;
-  /** A header of the answer with the number of operations that the request did cost. */
-  readonly settledCostHeader: string | undefined;
 }
-
-/** A job whose body has yet to be read. */
-type OpenJob = Job & { body: RequestBody; ticket: Ticket };
 
 /** `cancelled`: the call was gone before its body was complete. */
 export type Identified = Job | 'cancelled';
@@ -74,8 +76,6 @@ export type Identified = Job | 'cancelled';
 export type Identify = (call: Call, target: RelativeTarget) => Identified | Promise<Identified>;
 
 export interface IdentifyDependencies {
-  /** The API's name, if there are several. It begins the names of its buckets. */
-  readonly api?: string | undefined;
   readonly upstream: { readonly origin: string; readonly basePath: string };
   readonly apiVersion: VersionRequest | 'off';
   /** Lower-case names of the fields besides Authorization that hold a credential. */
@@ -86,10 +86,8 @@ export interface IdentifyDependencies {
   readonly cookies: 'on' | 'off';
   /** Lower-case names of request fields that pass although they are usually dropped. */
   readonly allowHeaders: readonly string[];
-  readonly budgetPer: 'credential' | 'upstream';
-  /** The limits over all classes. */
-  readonly limits: readonly LimitRule[];
-  readonly accounts: readonly Account[];
+  readonly drawsOf: DrawsOf;
+  readonly learned: Pick<LearnedDraws, 'drawsOf'>;
   readonly classes: readonly ClassRule[];
   readonly callers: readonly CallerRule[];
   readonly defaultCaller: string | undefined;
@@ -104,7 +102,6 @@ export interface IdentifyDependencies {
    * requested.
    */
   readonly readsAnswers: boolean;
-  readonly credentialHash: CredentialHash;
   /** `undefined` when callers need no key. */
   readonly callerOfKey: CallerOfKey | undefined;
   /** Slows clients with unknown keys. */
@@ -134,6 +131,7 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
   const { maxWaitMs, shedStatus, takeBody, viaId, readsAnswers, cookies } = dependencies;
   const { callerOfKey, isOurHost, forwardedBy, allowHeaders } = dependencies;
   const { callLimits, authThrottle, callerAddress, credentialFields } = dependencies;
+  const { drawsOf, learned } = dependencies;
   /** Fields of the caller's request that Headgate replaces. */
   const replaced = new Set(['host']);
   if (apiVersion !== 'off' && apiVersion.kind === 'accept') replaced.add('accept');
@@ -145,8 +143,6 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
   });
   const refusePages = makeRefusePages(isOurHost, forwardedBy);
   const classify = makeClassify(classes);
-
-  const drawsOf = makeDrawsOf(dependencies);
 
   function headersFor({ incoming }: Call, addsToken: boolean, dropsCookies: boolean): string[] {
     const { accept, via, authorization, 'accept-encoding': encodings } = incoming.headers;
@@ -226,89 +222,48 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
     refusePages(incoming, addsToken);
     const dropsCookies = addsToken && cookies === 'off';
     const classRule = classify(method, target.path);
-    const draws = drawsOf(classRule, credential);
+    const learnedDraws = learned.drawsOf(classRule.name, method, target.path);
+    const draws = drawsOf(classRule, credential, learnedDraws);
     const stated = readCost(headerValue(headers, 'headgate-cost'));
     identity.bucket = draws[0].bucket;
     if (draws.length > 1) identity.others = draws.slice(1).map(({ bucket }) => bucket);
-    const job: OpenJob = {
-      call,
-      ticket: ticketFor(draws, stated, {
-        id: call.id,
-        owner,
-        caller,
-        priority,
-        weight: rule?.weight ?? 1,
-        arrivedAt: call.arrivedAt,
-        deadlineAt: call.arrivedAt + waitMs,
-      }),
-      method,
-      target: baseUrlPath(upstream.basePath, target.sent),
-      headers: headersFor(call, addsToken, dropsCookies),
-      addsToken,
-      dropsCookies,
-      authenticatesSocket: authorization !== undefined && CONNECTION_AUTH.test(authorization),
-      idempotent: isIdempotent(method),
-      isPreflight: isPreflight(incoming),
-      shedStatus: rule?.shedStatus ?? shedStatus,
-      settledCostHeader: classRule.settleCost?.header,
-      body: NO_BODY,
+    const headersForApi = headersFor(call, addsToken, dropsCookies);
+
+    const jobWith = (body: RequestBody): Job => {
+      const costOf = makeCostOf(draws, stated, () =>
+        body.kind === 'buffered' ? body.take().toString() : '',
+      );
+      return {
+        call,
+        ticket: ticketFor(draws, costOf, {
+          id: call.id,
+          owner,
+          caller,
+          priority,
+          weight: rule?.weight ?? 1,
+          arrivedAt: call.arrivedAt,
+          deadlineAt: call.arrivedAt + waitMs,
+        }),
+        rule: classRule,
+        credential,
+        learned: learnedDraws,
+        costOf,
+        method,
+        target: baseUrlPath(upstream.basePath, target.sent),
+        headers: headersForApi,
+        addsToken,
+        dropsCookies,
+        authenticatesSocket: authorization !== undefined && CONNECTION_AUTH.test(authorization),
+        idempotent: isIdempotent(method),
+        isPreflight: isPreflight(incoming),
+        shedStatus: rule?.shedStatus ?? shedStatus,
+        body,
+      };
     };
     const body = takeBody(call, owner);
-    if (body instanceof Promise) return whenRead(job, body, draws);
-    addBody(job, body, draws);
-    return job;
+    if (!(body instanceof Promise)) return jobWith(body);
+    return body.then((read) => (read.kind === 'gone' ? 'cancelled' : jobWith(read)));
   };
-}
-
-async function whenRead(
-  job: OpenJob,
-  reading: Promise<RequestBody | GoneBody>,
-  draws: readonly Draw[],
-): Promise<Identified> {
-  const body = await reading;
-  if (body.kind === 'gone') return 'cancelled';
-  addBody(job, body, draws);
-  return job;
-}
-
-/** The ticket of a request at its first bucket, with those at the others. */
-function ticketFor(
-  draws: readonly [Draw, ...Draw[]],
-  stated: number | undefined,
-  request: Omit<Ticket, 'bucket' | 'cost'>,
-): Ticket {
-  const [first, ...others] = draws;
-  if (others.length === 0) {
-    const cost = stated ?? (typeof first.cost === 'number' ? first.cost : undefined);
-    return { ...request, bucket: first.bucket, cost };
-  }
-  // What the caller states is the cost that varies from request to request.
-  const varies = ({ cost }: Draw): boolean => cost !== undefined;
-  const isStated = draws.some(varies) ? varies : ({ isOwn }: Draw): boolean => isOwn;
-  const costOf = (draw: Draw): number | undefined => {
-    if (stated !== undefined && isStated(draw)) return stated;
-    return typeof draw.cost === 'number' ? draw.cost : undefined;
-  };
-  const ticketAt = (draw: Draw): Ticket => {
-    const ticket = { ...request, bucket: draw.bucket, cost: costOf(draw) };
-    return draw === draws.at(-1) ? ticket : { ...ticket, needsNoSocket: true };
-  };
-  return { ...ticketAt(first), others: others.map(ticketAt) };
-}
-
-/** Adds the body, and the costs that it states unless the caller stated them. */
-function addBody(job: OpenJob, body: RequestBody, draws: readonly Draw[]): void {
-  job.body = body;
-  if (!draws.some(({ cost }) => typeof cost === 'object')) return;
-  const text = body.kind === 'buffered' ? body.take().toString() : '';
-  const withCost = (ticket: Ticket, draw: Draw | undefined): Ticket => {
-    const rule = draw?.cost;
-    if (typeof rule !== 'object' || ticket.cost !== undefined) return ticket;
-    return { ...ticket, cost: costIn(text, rule) };
-  };
-  const { ticket } = job;
-  const others = ticket.others?.map((one, i) => withCost(one, draws[i + 1]));
-  job.ticket = { ...withCost(ticket, draws[0]), ...(others === undefined ? {} : { others }) };
 }
 
 /** Path and query behind the base path. Without either, a request has the path `/`. */

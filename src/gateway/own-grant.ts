@@ -1,4 +1,5 @@
-import type { Grant, Ledger, Ticket } from '../ledger/ledger.ts';
+import type { SettlesEach } from '../ledger/draws-ledger.ts';
+import type { Grant, Ticket } from '../ledger/ledger.ts';
 
 /**
  * The permission to send a request that spends no budget of the ledger, so no ledger knows it: a
@@ -18,7 +19,7 @@ export class OwnGrant implements Grant {
 }
 
 /** Settles the grants of a ledger, and none that it does not know. */
-export function settlesOwn(ledger: Pick<Ledger, 'settle'>): Pick<Ledger, 'settle'> {
+export function settlesOwn(ledger: SettlesEach): SettlesEach {
   return {
     settle(grant, outcome) {
       if (!(grant instanceof OwnGrant)) ledger.settle(grant, outcome);

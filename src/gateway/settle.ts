@@ -1,19 +1,27 @@
 import type { ApiClock } from '../rate-headers/api-clock.ts';
 import type { Random, Clock } from '../util/clock.ts';
-import type { AnswerByBucket } from '../rate-headers/answer-by-bucket.ts';
-import type { AnswerReader } from '../rate-headers/answer-reader.ts';
-import type { Answer } from '../rate-headers/observe.ts';
+import type { LearnedDraws } from '../draws/learned-draws.ts';
+import type { ReadAnswer } from '../rate-headers/answer-reader.ts';
 import { readCount } from '../rate-headers/header-values.ts';
-import { readAge, type HeaderRecord, type RateLimitReading } from '../rate-headers/rate-headers.ts';
+import {
+  mostBinding,
+  readAge,
+  type HeaderRecord,
+  type RateLimitReading,
+  type RateLimitReadings,
+} from '../rate-headers/rate-headers.ts';
 import type { Reset } from '../rate-headers/reset-value.ts';
 import { makeHttpDateReader } from '../rate-headers/timestamps.ts';
-import { ticketsOf, type Grant, type Ledger, type Retry } from '../ledger/ledger.ts';
+import type { SettlesEach } from '../ledger/draws-ledger.ts';
+import { ticketsOf, type Grant, type Outcome, type Retry } from '../ledger/ledger.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { RetryCause, PipelineObserver } from '../telemetry/pipeline-observer.ts';
 import { describeConnectFailure } from '../upstream/connect-failure.ts';
 import type { SendResult } from '../upstream/exchange.ts';
 import type { FailureReason, UpstreamResponse } from '../upstream/response.ts';
+import { attribute } from './attribute.ts';
 import type { Call } from './call.ts';
+import { ticketFor, type DrawsOf } from './draws.ts';
 import type { Mode } from './admit.ts';
 import type { Forwarded } from './forward.ts';
 import type { Job } from './identify.ts';
@@ -36,8 +44,10 @@ export type Settled =
 export type Settle = (job: Job, grant: Grant, forwarded: Forwarded, retriesLeft: number) => Settled;
 
 export interface SettleDependencies {
-  readonly ledger: Pick<Ledger, 'settle'>;
-  readonly answers: AnswerReader;
+  readonly ledger: SettlesEach;
+  readonly readAnswer: ReadAnswer;
+  readonly learned: Pick<LearnedDraws, 'drawsOf' | 'learn'>;
+  readonly drawsOf: DrawsOf;
   readonly loneRefusals: LoneRefusals;
   readonly apiClock: ApiClock;
   readonly clock: Clock;
@@ -50,6 +60,8 @@ export interface SettleDependencies {
 }
 
 const NOTHING: RateLimitReading = {};
+const UNREAD: RateLimitReadings = { budgets: [] };
+const UNSENT: Outcome = { kind: 'unsent' };
 /** How long a request waits at least whose refusal states no time. */
 const MIN_REFUSED_MS = 1000;
 /** The maximum delay of the first retry; it doubles with each further one up to `last`. */
@@ -57,7 +69,7 @@ const MAX_RETRY_DELAY_MS = { first: 250, last: 10_000 };
 
 export function makeSettle(dependencies: SettleDependencies): Settle {
   const { ledger, apiClock, clock, random, log, observer, throttleStatuses } = dependencies;
-  const { answers, loneRefusals, mode } = dependencies;
+  const { readAnswer, learned, drawsOf, loneRefusals, mode } = dependencies;
   const warnOfDoubtful = makeWarnOfDoubtful(log, clock);
 
   const readDate = makeHttpDateReader();
@@ -77,42 +89,60 @@ export function makeSettle(dependencies: SettleDependencies): Settle {
     const date = typeof headers['date'] === 'string' ? readDate(headers['date']) : undefined;
     const cached = (readAge(headers) ?? 0) > 0;
     if (date !== undefined && !cached) apiClock.observe({ dateMs: date, sentAt, receivedAt });
-    const { readings, refusing } = readByBucket(job, headers, cached, receivedAt);
-    const [own = NOTHING] = readings;
-    const at = refusing ?? 0;
-    const reading = readings[at] ?? NOTHING;
-    const { bucket } = tickets[at] ?? ticket;
-    const { doubtful } = reading;
-    if (doubtful !== undefined) warnOfDoubtful(bucket.id, doubtful, headers);
+    const read = cached ? UNREAD : readAnswer(headers, ticket.bucket.id, receivedAt);
     // What refuses a preflight is no budget that could be waited for.
     const isPreflight = grant instanceof OwnGrant && grant.reason === 'preflight';
-    const isThrottled = !isPreflight && throttles(status, reading, receivedAt);
+    const whole = mostBinding(read);
+    const isThrottled = !isPreflight && throttles(status, whole, receivedAt);
+    const retryAt = timeOf(whole.retryAfter, receivedAt);
+    const aloneUntil = retryAt ?? receivedAt + MIN_REFUSED_MS + retryDelay(call.attempts);
+    const isStated = retryAt !== undefined;
+    const circumstances = {
+      status,
+      ...(isThrottled ? { refusal: { until: aloneUntil, isStated } } : {}),
+      grantedAt: grant.grantedAt,
+      receivedAt,
+    };
+    const { readings, refusing, isElsewhere } =
+      cached || isPreflight
+        ? { readings: tickets.map(() => whole), refusing: 0, isElsewhere: false }
+        : attribute(job, withCost(read, job, headers), circumstances, (exchange) =>
+            learned.learn(exchange),
+          );
+    const { doubtful } = read;
+    if (doubtful !== undefined) warnOfDoubtful(ticket.bucket.id, doubtful, headers);
+    if (isElsewhere) redraw(job);
     observer.attempted(isThrottled ? 'throttled' : 'answered');
-    const toAnswer = (answerStatus: number, one: RateLimitReading): Answer => {
-      return { status: answerStatus, reading: one, sentAt, receivedAt };
+    const toOutcome = (answerStatus: number, reading: RateLimitReading | undefined): Outcome => {
+      if (reading === undefined) return UNSENT;
+      return { kind: 'answered', answer: { status: answerStatus, reading, sentAt, receivedAt } };
     };
     if (!isThrottled) {
       if (!isPreflight) {
-        for (const one of tickets) observer.accepted(one.bucket.id, one.bucket.class);
+        for (const { bucket } of tickets) observer.accepted(bucket.id, bucket.class);
       }
-      settleEach(
+      ledger.settle(
         grant,
-        readings.map((one) => toAnswer(status, one)),
+        readings.map((reading) => toOutcome(status, reading)),
       );
       return { kind: 'respond', response };
     }
-    const retryAt = timeOf(reading.retryAfter, receivedAt);
-    const aloneUntil = retryAt ?? receivedAt + MIN_REFUSED_MS + retryDelay(call.attempts);
+    const spoken = readings.findIndex((reading) => reading !== undefined);
+    const at = refusing ?? spoken;
+    const reading = readings[at] ?? whole;
+    const { bucket } = tickets[at] ?? ticket;
+    // Without a bucket that refused, the request alone waits, unless another one was refused as well.
     const isLone =
-      refusing === undefined && loneRefusals.isLone(bucket.id, call.id, receivedAt, aloneUntil);
+      refusing === undefined &&
+      (spoken === -1 || loneRefusals.isLone(bucket.id, call.id, receivedAt, aloneUntil));
     const scope = isLone ? 'request' : 'bucket';
     // What remains is no matter of the limit that refused the bucket: it reveals only a time.
     const reported = refusing === undefined && !isLone ? onlyWait(reading) : reading;
     // The ledger knows one status of a throttled request, and one that did not throttle.
-    const refused = isLone && (own.remaining ?? 0) === 0 ? 200 : 429;
-    settleEach(
+    const refused = isLone && (reading.remaining ?? 0) === 0 ? 200 : 429;
+    ledger.settle(
       grant,
-      readings.map((one, i) => (i === at ? toAnswer(refused, reported) : toAnswer(200, one))),
+      readings.map((one, i) => (i === at ? toOutcome(refused, reported) : toOutcome(200, one))),
     );
     observer.throttled(bucket.class);
     // A 503 does not prove that the request was not executed. In observe mode nothing is sent again.
@@ -153,29 +183,11 @@ export function makeSettle(dependencies: SettleDependencies): Settle {
     return { kind: 'retry', cause: 'throttled', retry: { notBefore } };
   }
 
-  /** What the answer says of each bucket of the request; nothing if it comes from a cache. */
-  function readByBucket(
-    job: Job,
-    headers: HeaderRecord,
-    cached: boolean,
-    receivedAt: number,
-  ): AnswerByBucket {
-    const tickets = ticketsOf(job.ticket);
-    if (cached) return { readings: tickets.map(() => NOTHING), refusing: 0 };
-    if (tickets.length > 1) {
-      const buckets = tickets.map(({ bucket }) => bucket);
-      const { readings, refusing } = answers.each(headers, buckets, receivedAt);
-      return { readings: readings.map((one, i) => withCost(one, i, job, headers)), refusing };
-    }
-    const reading = answers.one(headers, job.ticket.bucket.id, receivedAt);
-    const remains = (reading.remaining ?? 0) > 0;
-    return { readings: [withCost(reading, 0, job, headers)], refusing: remains ? undefined : 0 };
-  }
-
-  /** Settles the grant with what the answer says of each of its buckets. */
-  function settleEach(grant: Grant, [answer, ...others]: readonly Answer[]): void {
-    if (answer === undefined) return;
-    ledger.settle(grant, { kind: 'answered', answer, ...(others.length === 0 ? {} : { others }) });
+  /** Gives a request the buckets from which it spends by what was just learned. */
+  function redraw(job: Job): void {
+    const { rule, credential, method, costOf, call } = job;
+    job.learned = learned.drawsOf(rule.name, method, call.identity.path);
+    job.ticket = ticketFor(drawsOf(rule, credential, job.learned), costOf, job.ticket);
   }
 
   /**
@@ -233,16 +245,16 @@ export function makeSettle(dependencies: SettleDependencies): Settle {
   };
 }
 
-/** Adds what the call did cost its first bucket, if a header is configured to say it. */
+/** Adds what the call did cost, if a header of the answer is configured to say it. */
 function withCost(
-  reading: RateLimitReading,
-  at: number,
-  { settledCostHeader }: Job,
+  read: RateLimitReadings,
+  { rule }: Job,
   headers: HeaderRecord,
-): RateLimitReading {
-  if (settledCostHeader === undefined || at > 0) return reading;
-  const cost = readCount(String(headers[settledCostHeader]));
-  return cost === undefined ? reading : { ...reading, cost };
+): RateLimitReadings {
+  const { settleCost } = rule;
+  if (settleCost === undefined) return read;
+  const cost = readCount(String(headers[settleCost.header]));
+  return cost === undefined ? read : { ...read, cost };
 }
 
 /** The fields by which collectors join log lines and traces. */

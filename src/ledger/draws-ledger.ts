@@ -24,6 +24,11 @@ export interface DrawsLedgerOptions {
   readonly socketPermits: { release(): void };
 }
 
+/** Settles a grant with one outcome for all its buckets, or one for each, in their order. */
+export interface SettlesEach {
+  settle(grant: Grant, outcome: Outcome | readonly Outcome[]): void;
+}
+
 /**
  * A ledger for requests that spend from several buckets. It acquires them one after another, in the
  * order of the ticket, and holds what it has: all requests have the same order, so no two wait for each
@@ -33,7 +38,7 @@ export interface DrawsLedgerOptions {
  *
  * A ticket of one bucket passes straight through.
  */
-export class DrawsLedger implements Ledger {
+export class DrawsLedger implements Ledger, SettlesEach {
   readonly #options: DrawsLedgerOptions;
   readonly #ledger: Ledger;
 
@@ -47,10 +52,15 @@ export class DrawsLedger implements Ledger {
     return new Acquisition(this.#options, ticket, signal, retry).start();
   }
 
-  settle(grant: Grant, outcome: Outcome): void {
-    if (!(grant instanceof JointGrant)) return this.#ledger.settle(grant, outcome);
-    for (const [i, part] of grant.takeParts().entries()) {
-      this.#ledger.settle(part, i === 0 ? outcome : outcomeOf(i - 1, outcome));
+  settle(grant: Grant, outcome: Outcome | readonly Outcome[]): void {
+    const parts = grant instanceof JointGrant ? grant.takeParts() : [grant];
+    const outcomes = isList(outcome) ? outcome : parts.map(() => outcome);
+    if (outcomes.length !== parts.length) {
+      throw new Error(`expected an outcome for each of ${parts.length} buckets`);
+    }
+    for (const [i, part] of parts.entries()) {
+      const one = outcomes[i];
+      if (one !== undefined) this.#ledger.settle(part, one);
     }
   }
 
@@ -92,11 +102,8 @@ export class DrawsLedger implements Ledger {
   }
 }
 
-/** The outcome for the ticket's further bucket `i`. An answer that says nothing of it is a success. */
-function outcomeOf(i: number, outcome: Outcome): Outcome {
-  if (outcome.kind !== 'answered') return outcome;
-  const answer = outcome.others?.[i] ?? { ...outcome.answer, status: 200, reading: {} };
-  return { kind: 'answered', answer };
+function isList(outcome: Outcome | readonly Outcome[]): outcome is readonly Outcome[] {
+  return Array.isArray(outcome);
 }
 
 /** The refusal with the latest time, if any of the buckets refuses the request. */

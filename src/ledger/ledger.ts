@@ -122,12 +122,7 @@ export type Admission = Granted | Waiting | Shed;
 
 /** How a grant ended. `unsent`: the API cannot have seen the request. `lost`: it may have. */
 export type Outcome =
-  | {
-      readonly kind: 'answered';
-      readonly answer: Answer;
-      /** What the same answer says of the ticket's further buckets, in their order. */
-      readonly others?: readonly Answer[];
-    }
+  | { readonly kind: 'answered'; readonly answer: Answer }
   | { readonly kind: 'unsent' }
   | { readonly kind: 'lost' };
 

@@ -1,45 +1,13 @@
 import type { ConfiguredLimit } from '../budget/bucket.ts';
 import type { ReportedBudget } from './budget-groups.ts';
-import {
-  moreBinding,
-  mostBinding,
-  type RateLimitReading,
-  type RateLimitReadings,
-} from './rate-headers.ts';
+import { moreBinding } from './rate-headers.ts';
 
-/** What is known of a bucket before an answer speaks of it. */
+/** What is known of a bucket before an answer reports it. */
 export interface DrawnBucket {
   /** Absent for a class's own bucket. */
   readonly name?: string | undefined;
+  /** The limit that the settings state. */
   readonly belief?: ConfiguredLimit | undefined;
-}
-
-/** What one answer says of the buckets from which its request spent. */
-export interface AnswerByBucket {
-  /** By bucket, in their order; empty for a bucket of which the answer says nothing. */
-  readonly readings: readonly RateLimitReading[];
-  /** The position of the bucket that refused the request, if it did; `undefined` if that is unknown. */
-  readonly refusing: number | undefined;
-}
-
-/**
- * Decides which of the reported budgets is which bucket's: by its name, else by its limit or period, and
- * the most binding of the rest is the first bucket's. The bucket that refuses is the one that the answer
- * names, else the one with nothing left; if there are several, the one with the latest reset.
- */
-export function byBucket(
-  { budgets, scope, cost, ...rest }: RateLimitReadings,
-  buckets: readonly DrawnBucket[],
-): AnswerByBucket {
-  const reports = assign(budgets, buckets);
-  const named = buckets.findIndex(({ name }) => name !== undefined && name === scope);
-  const refusing = named === -1 ? emptied(reports) : named;
-  const readings: RateLimitReading[] = [...reports];
-  // The cost is the first bucket's; what else the answer says is of the one that refused.
-  if (cost !== undefined) readings[0] = { ...readings[0], cost };
-  const at = refusing ?? 0;
-  readings[at] = { ...readings[at], ...rest };
-  return { readings, refusing };
 }
 
 /** Rules by which a report is a bucket's, the surest first. */
@@ -52,36 +20,50 @@ const RULES: readonly ((report: ReportedBudget, bucket: DrawnBucket) => boolean)
   ({ periodMs }, { belief }) => belief !== undefined && periodMs === belief.periodMs,
 ];
 
-function assign(
+/**
+ * Finds the reports of buckets whose limits are stated: by name, else by size, else by period. Returns
+ * the position of each bucket's report, in the order of the buckets; `undefined` for one without.
+ */
+export function reportsOf(
   budgets: readonly ReportedBudget[],
   buckets: readonly DrawnBucket[],
-): ReportedBudget[] {
-  const left = new Set(budgets);
-  const found = new Map<DrawnBucket, ReportedBudget>();
+): (number | undefined)[] {
+  const found: (number | undefined)[] = buckets.map(() => undefined);
   for (const isOf of RULES) {
-    for (const bucket of buckets) {
-      if (found.has(bucket)) continue;
-      const report = [...left].find((one) => isOf(one, bucket));
-      if (report === undefined) continue;
-      found.set(bucket, report);
-      left.delete(report);
+    for (const [i, bucket] of buckets.entries()) {
+      if (found[i] !== undefined) continue;
+      const at = budgets.findIndex((report, place) => {
+        return !found.includes(place) && isOf(report, bucket);
+      });
+      if (at !== -1) found[i] = at;
     }
   }
-  const own = buckets.find(({ name }) => name === undefined) ?? buckets[0];
-  const rest = mostBinding({
-    budgets: [...left].filter((report) => !isNamedOther(report, buckets)),
-  });
-  if (own !== undefined && !found.has(own)) found.set(own, rest);
-  return buckets.map((bucket) => found.get(bucket) ?? {});
+  return found;
 }
 
-/** Whether the report is of a bucket by its name, which has a better report already. */
-function isNamedOther({ name }: ReportedBudget, buckets: readonly DrawnBucket[]): boolean {
-  return name !== undefined && buckets.some((bucket) => bucket.name === name);
+/**
+ * Returns the position of the bucket that refused a request: the one that the answer names as its
+ * scope, else the one with nothing left. If there are several, it is the one with the latest reset. If
+ * the request had one bucket, it is that, unless something is left of it; else it is not known.
+ */
+export function refusingBucket(
+  reports: readonly (ReportedBudget | undefined)[],
+  buckets: readonly DrawnBucket[],
+  scope: string | undefined,
+): number | undefined {
+  const named = scope === undefined ? -1 : buckets.findIndex(({ name }) => name === scope);
+  if (named !== -1) return named;
+  const empty = reports.filter((report) => report?.remaining === 0);
+  const [first] = empty;
+  if (first !== undefined) return reports.indexOf(empty.reduce(latest, first));
+  const [only] = reports;
+  return reports.length === 1 && only !== undefined && only.remaining === undefined ? 0 : undefined;
 }
 
-/** The position of the report with nothing left that has the latest reset. */
-function emptied(reports: readonly ReportedBudget[]): number | undefined {
-  const empty = reports.filter(({ remaining }) => remaining === 0);
-  return empty.length === 0 ? undefined : reports.indexOf(empty.reduce(moreBinding));
+function latest(
+  first: ReportedBudget | undefined,
+  second: ReportedBudget | undefined,
+): ReportedBudget | undefined {
+  if (first === undefined || second === undefined) return first ?? second;
+  return moreBinding(first, second);
 }

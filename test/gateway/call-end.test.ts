@@ -64,7 +64,10 @@ class Scene {
       isPreflight: false,
       idempotent: true,
       shedStatus: 503,
-      settledCostHeader: undefined,
+      rule: { name: 'read' },
+      credential: undefined,
+      learned: undefined,
+      costOf: () => undefined,
     };
   }
 }

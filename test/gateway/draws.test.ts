@@ -24,7 +24,7 @@ function ids(
     credentialHash: (text) => `hash-${text}`,
     ...options,
   });
-  return drawsOf(rule, credential).map(({ bucket }) => bucket.id);
+  return drawsOf(rule, credential, undefined).map(({ bucket }) => bucket.id);
 }
 
 test('a class without limits has one bucket for each credential', () => {
@@ -91,12 +91,29 @@ test('each bucket has its own cost and its stated limit', () => {
       limits: [limit(200, MINUTE_MS), limit(10_000, MINUTE_MS, { name: 'objects', cost: 7 })],
     },
     'a',
+    undefined,
   );
-  expect(draws.map(({ cost, isOwn, bucket }) => [cost, isOwn, bucket.name, bucket.belief])).toEqual(
-    [
-      [3, true, undefined, { limit: 200, periodMs: MINUTE_MS }],
-      [7, false, 'objects', { limit: 10_000, periodMs: MINUTE_MS }],
-      [undefined, false, 'global', { limit: 50, periodMs: SECOND_MS }],
-    ],
-  );
+  expect(draws.map(({ cost, kind, bucket }) => [cost, kind, bucket.name, bucket.belief])).toEqual([
+    [3, 'class', undefined, { limit: 200, periodMs: MINUTE_MS }],
+    [7, 'stated', 'objects', { limit: 10_000, periodMs: MINUTE_MS }],
+    [undefined, 'stated', 'global', { limit: 50, periodMs: SECOND_MS }],
+  ]);
+});
+
+test('what was learned of a class stands for its own bucket, beside the limits with a name', () => {
+  const drawsOf = makeDrawsOf({
+    budgetPer: 'credential',
+    hasToken: false,
+    limits: [limit(50, SECOND_MS, { name: 'global', scope: 'api' })],
+    accounts: [],
+    credentialHash: (text) => text,
+  });
+  const learned = [{ name: '' }, { name: 'tokens' }];
+  expect(
+    drawsOf({ name: 'chat', cost: 3 }, 'a', learned).map(({ bucket, cost }) => [bucket.id, cost]),
+  ).toEqual([
+    ['a:chat', 3],
+    ['a:chat/tokens', undefined],
+    ['upstream:global', undefined],
+  ]);
 });

@@ -1,5 +1,9 @@
 import { describe, expect, test } from 'vitest';
-import { byBucket, type DrawnBucket } from '../../src/rate-headers/answer-by-bucket.ts';
+import {
+  refusingBucket,
+  reportsOf,
+  type DrawnBucket,
+} from '../../src/rate-headers/answer-by-bucket.ts';
 import type { ReportedBudget } from '../../src/rate-headers/budget-groups.ts';
 
 const MINUTE_MS = 60_000;
@@ -12,17 +16,13 @@ function reset(afterMs: number): Pick<ReportedBudget, 'reset'> {
   return { reset: { kind: 'delay', afterMs, resolutionMs: 0 } };
 }
 
-function remaining(budgets: readonly ReportedBudget[], ...buckets: readonly DrawnBucket[]) {
-  return byBucket({ budgets }, buckets).readings.map((reading) => reading.remaining);
-}
-
-describe('a report is the bucket of', () => {
+describe('a report is that of the bucket with', () => {
   test('its name, whatever its limit', () => {
     const budgets = [
       { name: 'objects', limit: 200, remaining: 7 },
       { limit: 10_000, remaining: 3 },
     ];
-    expect(remaining(budgets, OWN, OBJECTS)).toEqual([3, 7]);
+    expect(reportsOf(budgets, [OWN, OBJECTS])).toEqual([undefined, 0]);
   });
 
   test('its limit', () => {
@@ -30,7 +30,7 @@ describe('a report is the bucket of', () => {
       { limit: 10_000, remaining: 9000 },
       { limit: 200, remaining: 150 },
     ];
-    expect(remaining(budgets, OWN, OBJECTS)).toEqual([150, 9000]);
+    expect(reportsOf(budgets, [OWN, OBJECTS])).toEqual([1, 0]);
   });
 
   test('its period, if the limit is another one than stated', () => {
@@ -38,16 +38,7 @@ describe('a report is the bucket of', () => {
       { limit: 5000, remaining: 4000, periodMs: DAY_MS },
       { limit: 300, remaining: 150, periodMs: MINUTE_MS },
     ];
-    expect(remaining(budgets, DAILY, OWN)).toEqual([4000, 150]);
-  });
-
-  test('the class, if no other bucket is it: the most binding one', () => {
-    const budgets = [
-      { limit: 500, remaining: 40 },
-      { limit: 100, remaining: 20 },
-    ];
-    expect(remaining(budgets, OBJECTS, OWN)).toEqual([undefined, 20]);
-    expect(remaining([], OBJECTS, OWN)).toEqual([undefined, undefined]);
+    expect(reportsOf(budgets, [DAILY, OWN])).toEqual([0, 1]);
   });
 });
 
@@ -56,27 +47,24 @@ describe('the bucket that refused is', () => {
     { limit: 200, remaining: 0, ...reset(1000) },
     { name: 'objects', remaining: 0, ...reset(5000) },
   ];
-  const wait = { kind: 'delay', afterMs: 9000, resolutionMs: 0 } as const;
-
-  test('the one with nothing left, with the latest reset', () => {
-    const { refusing, readings } = byBucket({ budgets: spent, retryAfter: wait }, [OWN, OBJECTS]);
-    expect(refusing).toBe(1);
-    expect(readings.map(({ retryAfter }) => retryAfter)).toEqual([undefined, wait]);
-  });
 
   test('the one that the answer names', () => {
-    expect(byBucket({ budgets: spent, scope: 'daily' }, [DAILY, OWN, OBJECTS]).refusing).toBe(0);
+    expect(refusingBucket(spent, [OWN, OBJECTS], 'objects')).toBe(1);
+    expect(refusingBucket([...spent, {}], [OWN, OBJECTS, DAILY], 'daily')).toBe(2);
   });
 
-  test('unknown, if all have something left', () => {
-    const budgets = [{ limit: 200, remaining: 1 }];
-    const { refusing, readings } = byBucket({ budgets, retryAfter: wait }, [OWN, OBJECTS]);
-    expect(refusing).toBeUndefined();
-    expect(readings[0]).toMatchObject({ remaining: 1, retryAfter: wait });
+  test('the one with nothing left, with the latest reset', () => {
+    expect(refusingBucket(spent, [OWN, OBJECTS], undefined)).toBe(1);
+    expect(refusingBucket(spent.toReversed(), [OBJECTS, OWN], 'another')).toBe(0);
   });
-});
 
-test('what the call cost is told to the first bucket', () => {
-  const { readings } = byBucket({ budgets: [], cost: 12 }, [OBJECTS, OWN]);
-  expect(readings.map(({ cost }) => cost)).toEqual([12, undefined]);
+  test('the only one, unless something is left of it', () => {
+    expect(refusingBucket([{}], [OWN], undefined)).toBe(0);
+    expect(refusingBucket([{ remaining: 1 }], [OWN], undefined)).toBeUndefined();
+  });
+
+  test('unknown otherwise', () => {
+    expect(refusingBucket([{ remaining: 1 }, {}], [OWN, OBJECTS], undefined)).toBeUndefined();
+    expect(refusingBucket([undefined], [OWN], undefined)).toBeUndefined();
+  });
 });

@@ -4,9 +4,11 @@ import type {
   CallerSignal,
   Ledger,
   Cancelled,
+  Outcome,
   Shed,
   Ticket,
 } from '../../src/ledger/ledger.ts';
+import { DrawsLedger } from '../../src/ledger/draws-ledger.ts';
 import type { SocketPermits } from '../../src/ledger/ledger.ts';
 import type { Answer } from '../../src/rate-headers/observe.ts';
 import type { Priority } from '../../src/queue/flow.ts';
@@ -123,11 +125,14 @@ export class LedgerDriver {
   /** `others`: what the same answer reports of the further buckets. */
   answer(asked: Asked, report: ApiReport = {}, ...others: readonly ApiReport[]): void {
     const now = this.#clock.now();
-    this.ledger.settle(this.grantOf(asked), {
+    const toOutcome = (one: ApiReport): Outcome => ({
       kind: 'answered',
-      answer: toAnswer(report, now),
-      ...(others.length === 0 ? {} : { others: others.map((one) => toAnswer(one, now)) }),
+      answer: toAnswer(one, now),
     });
+    if (others.length === 0) this.ledger.settle(this.grantOf(asked), toOutcome(report));
+    else if (this.ledger instanceof DrawsLedger) {
+      this.ledger.settle(this.grantOf(asked), [report, ...others].map(toOutcome));
+    } else throw new Error('expected a ledger of several buckets');
     this.#permits.release();
   }
 

@@ -1,0 +1,288 @@
+import { bucketName, byBucket, MAX_DRAWS } from './lesson.ts';
+import type { LearnedCounter, LearnedDraw, Lesson, LessonReason } from './lesson.ts';
+
+/** A counter and its bucket; whether it is one per id is known of the class. */
+export type Counter = Omit<LearnedCounter, 'perId'>;
+
+export interface RouteLesson {
+  /** In a fixed order: see {@link byBucket}. */
+  readonly counters: readonly Counter[];
+  /** The buckets of the counters, in the same order. */
+  readonly draws: readonly LearnedDraw[];
+  readonly why: LessonReason;
+  readonly learnedAt: number;
+  confirmedAt: number;
+}
+
+/** What is known of one route of a class. */
+export interface Route {
+  readonly template: string;
+  lesson: RouteLesson | undefined;
+  /** How often its answers contradicted what had been learned from their limits, lately. */
+  doubts: number;
+  doubtedAt: number;
+  /** Until when nothing is learned from limits, counts or refusals. */
+  blockedUntil: number;
+  namesBlockedUntil: number;
+  /** Names that it reported before others. */
+  readonly former: string[];
+  /** How many new names it brought since a time. */
+  newNames: number;
+  newNamesSince: number;
+  /** How many answers in a row reported less than its draws, or no name. */
+  less: number;
+  lessKeys: string;
+  /** How many answers in a row reported the limit of the bucket from which it was split. */
+  sameLimit: number;
+}
+
+/** More names of buckets than one class has. */
+const MAX_NAMES = 256;
+const MAX_FORMER = 4;
+/** A route that brings more new names an hour has names for something else than buckets. */
+const MAX_NEW_NAMES = 4;
+/** How many routes are looked at to find one that can be forgotten without loss. */
+const MAX_LOOKED = 16;
+const HOUR_MS = 3_600_000;
+/** How many answers in a row without a name, or without one of several, contradict a lesson. */
+const STEADY = { unnamed: 8, less: 32 };
+
+/**
+ * What was learned of the routes of one class, and what follows from the names in their answers.
+ *
+ * The class's own bucket stands for the first counter that an answer of the class reported. If that
+ * answer reported several, all routes draw on them unless their own answers report others.
+ */
+export class ClassLessons {
+  readonly name: string;
+  readonly routes = new Map<string, Route>();
+  /** The buckets that stand for one counter per id. */
+  readonly perId = new Set<string>();
+  /** The API's name of the class's own bucket; `undefined` before the first report. */
+  own: string | undefined;
+  /** On what a route without a lesson draws. */
+  base: RouteLesson | undefined;
+  /** How many routes have a lesson. */
+  lessons = 0;
+  /** Until when refusals are believed to concern the whole class. */
+  refusalsBlockedUntil = 0;
+  #names = new Set<string>();
+
+  constructor(name: string) {
+    this.name = name;
+  }
+
+  /** Whether a route may draw on anything else than the class's own bucket alone. */
+  get isLearned(): boolean {
+    return this.lessons > 0 || (this.base !== undefined && this.base.counters.length > 1);
+  }
+
+  /** What a request to the route draws on; `undefined` for the class's own bucket alone. */
+  lessonOf(template: string): RouteLesson | undefined {
+    const lesson = this.routes.get(template)?.lesson ?? this.base;
+    return lesson === undefined || isOwn(lesson.counters) ? undefined : lesson;
+  }
+
+  countersOf(route: Route): readonly Counter[] {
+    return route.lesson?.counters ?? this.base?.counters ?? OWN;
+  }
+
+  /** The bucket of the counter that the API calls `key`. */
+  bucketOf(key: string): string {
+    return key === this.own || key === '' ? '' : bucketName(key);
+  }
+
+  /** The API counts per id what `bucket` stands for. */
+  addPerId(bucket: string): void {
+    if (this.perId.size < MAX_NAMES) this.perId.add(bucket);
+  }
+
+  /** What is known of a route. Beyond `maxRoutes`, one of the oldest is forgotten. */
+  routeOf(template: string, maxRoutes: number): Route {
+    let route = this.routes.get(template);
+    if (route === undefined) {
+      if (this.routes.size >= maxRoutes) this.#dropRoute();
+      route = newRoute(template);
+      this.routes.set(template, route);
+    }
+    return route;
+  }
+
+  setBase(keys: readonly string[], learnedAt: number, confirmedAt = learnedAt): void {
+    this.own = keys[0] ?? '';
+    this.#addNames(keys);
+    this.base = this.#lesson(this.#counters(keys), 'named', learnedAt, confirmedAt);
+  }
+
+  setLesson(
+    route: Route,
+    counters: readonly Counter[],
+    why: LessonReason,
+    learnedAt: number,
+    confirmedAt = learnedAt,
+  ): void {
+    if (route.lesson === undefined) this.lessons++;
+    route.lesson = this.#lesson(counters, why, learnedAt, confirmedAt);
+    this.#addNames(counters.map(({ key }) => key));
+    route.less = 0;
+    route.sameLimit = 0;
+  }
+
+  forget(route: Route): void {
+    if (route.lesson !== undefined) this.lessons--;
+    route.lesson = undefined;
+    route.less = 0;
+    route.sameLimit = 0;
+  }
+
+  /** Forgets the lessons that `isWrong` selects. */
+  forgetWhere(isWrong: (lesson: RouteLesson) => boolean): void {
+    for (const route of this.routes.values()) {
+      if (route.lesson !== undefined && isWrong(route.lesson)) this.forget(route);
+    }
+  }
+
+  /** Reads the names in an answer; `keys` are those of its counters, without repetition. */
+  learnNames(route: Route, keys: readonly string[], isThrottled: boolean, now: number): void {
+    const { lesson } = route;
+    const counters = this.countersOf(route);
+    const known = new Set(counters.map(({ key }) => key));
+    const isUnnamed = keys.length === 1 && keys[0] === '';
+    const fresh = keys.filter((key) => !known.has(key));
+    if (fresh.length === 0 && keys.length === known.size) {
+      route.less = 0;
+      if (lesson !== undefined) lesson.confirmedAt = now;
+      return;
+    }
+    if (isUnnamed || fresh.length === 0) {
+      // A refusal may report nothing but the limit that refused.
+      if (isThrottled) return;
+      const lessKeys = keys.join(' ');
+      route.less = lessKeys === route.lessKeys ? route.less + 1 : 1;
+      route.lessKeys = lessKeys;
+      if (isUnnamed && fresh.length > 0) {
+        if (lesson?.why === 'named' && route.less >= STEADY.unnamed) this.forget(route);
+      } else if (route.less >= STEADY.less) this.#draw(route, keys, now);
+      return;
+    }
+    if (now < route.namesBlockedUntil || !this.#takesNames(route, fresh, now)) return;
+    const overlaps = fresh.length < keys.length;
+    const returns = fresh.some((key) => route.former.includes(key));
+    const next = overlaps || returns ? [...new Set([...known, ...keys])] : keys;
+    for (const key of known) {
+      if (next.includes(key) || route.former.includes(key)) continue;
+      route.former.push(key);
+      if (route.former.length > MAX_FORMER) route.former.shift();
+    }
+    // The API renamed a counter of which it has one for each id.
+    const wasPerId = counters.some(({ bucket }) => this.perId.has(bucket));
+    if (wasPerId) for (const key of fresh) if (key !== this.own) this.addPerId(bucketName(key));
+    this.#draw(route, next.slice(0, MAX_DRAWS), now);
+  }
+
+  /** All that was learned, as it is sent and stored. */
+  toJson(now: number): Lesson[] {
+    const entries: Lesson[] = [];
+    const add = (lesson: RouteLesson | undefined, route?: string): void => {
+      if (lesson === undefined) return;
+      entries.push({
+        class: this.name,
+        ...(route === undefined ? {} : { route }),
+        counters: lesson.counters.map((one) => ({ ...one, perId: this.perId.has(one.bucket) })),
+        why: lesson.why,
+        learnedMsAgo: Math.max(0, now - lesson.learnedAt),
+        confirmedMsAgo: Math.max(0, now - lesson.confirmedAt),
+      });
+    };
+    add(this.base);
+    for (const { template, lesson } of this.routes.values()) add(lesson, template);
+    return entries;
+  }
+
+  #draw(route: Route, keys: readonly string[], now: number): void {
+    const counters = this.#counters(keys);
+    const isBase =
+      counters.length === this.base?.counters.length &&
+      counters.every(({ bucket }, at) => bucket === this.base?.counters[at]?.bucket);
+    if (isBase) this.forget(route);
+    else this.setLesson(route, counters, 'named', now);
+  }
+
+  /** Whether new names are names of buckets; if there are too many of them, they are not. */
+  #takesNames(route: Route, fresh: readonly string[], now: number): boolean {
+    const unknown = fresh.filter((key) => !this.#names.has(key));
+    if (this.#names.size + unknown.length > MAX_NAMES) return false;
+    if (now - route.newNamesSince > HOUR_MS) {
+      route.newNames = 0;
+      route.newNamesSince = now;
+    }
+    // An answer may report several at once.
+    if (unknown.length > 0) route.newNames++;
+    if (route.newNames > MAX_NEW_NAMES) {
+      route.namesBlockedUntil = now + HOUR_MS;
+      if (route.lesson?.why === 'named') this.forget(route);
+      return false;
+    }
+    this.#addNames(unknown);
+    return true;
+  }
+
+  #addNames(keys: readonly string[]): void {
+    for (const key of keys) if (this.#names.size < MAX_NAMES) this.#names.add(key);
+  }
+
+  /** Forgets a route: of the oldest ones, one of which nothing was learned. */
+  #dropRoute(): void {
+    let looked = 0;
+    let dropped: Route | undefined;
+    for (const route of this.routes.values()) {
+      dropped ??= route;
+      if (route.lesson === undefined) dropped = route;
+      if (route.lesson === undefined || ++looked === MAX_LOOKED) break;
+    }
+    if (dropped === undefined) return;
+    this.forget(dropped);
+    this.routes.delete(dropped.template);
+  }
+
+  #counters(keys: readonly string[]): Counter[] {
+    return keys.map((key) => ({ bucket: this.bucketOf(key), key }));
+  }
+
+  #lesson(
+    counters: readonly Counter[],
+    why: LessonReason,
+    learnedAt: number,
+    confirmedAt: number,
+  ): RouteLesson {
+    const ordered = counters
+      .filter(({ bucket }, at) => counters.findIndex((one) => one.bucket === bucket) === at)
+      .toSorted(byBucket);
+    const draws = ordered.map(({ bucket }) => ({ name: bucket }));
+    return { counters: ordered, draws, why, learnedAt, confirmedAt };
+  }
+}
+
+function newRoute(template: string): Route {
+  return {
+    template,
+    lesson: undefined,
+    doubts: 0,
+    doubtedAt: Number.NEGATIVE_INFINITY,
+    blockedUntil: 0,
+    namesBlockedUntil: 0,
+    former: [],
+    newNames: 0,
+    newNamesSince: Number.NEGATIVE_INFINITY,
+    less: 0,
+    lessKeys: '',
+    sameLimit: 0,
+  };
+}
+
+/** The class's own bucket alone, before its name is known. */
+export const OWN: readonly Counter[] = [{ bucket: '', key: '' }];
+
+function isOwn(counters: readonly Counter[]): boolean {
+  return counters.length === 1 && counters[0]?.bucket === '';
+}

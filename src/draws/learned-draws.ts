@@ -1,0 +1,269 @@
+import {
+  attributed,
+  attributedByPosition,
+  FIRST,
+  keysOf,
+  NONE,
+  UNREPORTED,
+  type Attribution,
+  type Exchange,
+  type OtherBucket,
+} from './attribution.ts';
+import { EvidenceTable, isOdd, isQuiet, type Evidence } from './bucket-evidence.ts';
+import { ClassLessons } from './class-lessons.ts';
+import { bucketName, readLesson, type LearnedDraw, type Lesson } from './lesson.ts';
+import { routeTemplate } from './route-template.ts';
+
+/** How much is kept: see the defaults in {@link LearnedDraws}. */
+export interface LearnedDrawsBounds {
+  readonly maxClasses?: number;
+  readonly maxRoutes?: number;
+  readonly maxBuckets?: number;
+}
+
+const MINUTE_MS = 60_000;
+const HOUR_MS = 3_600_000;
+const DROPPED_AFTER_MS = 7 * 24 * HOUR_MS;
+
+/**
+ * Learns from an API's answers which of its counters a request spends from, so that each has a bucket.
+ * Lessons are about the API. They hold for all its credentials, and for routes: see
+ * {@link routeTemplate}. They split what the configuration says to be one class, and never merge two.
+ *
+ * A lesson has one of four reasons:
+ *
+ * - `named`: the API names its buckets, or reports several in one answer. One answer is enough.
+ * - `limit`: the route reports another limit than other routes (limit-evidence.ts).
+ * - `counts`: what is reported cannot be one counter (count-evidence.ts).
+ * - `refused`: the API reports nothing, and refuses one route only (refusal-evidence.ts).
+ *
+ * Limits and counts are read from answers with one report, that neither throttle nor fail, to requests
+ * that cost one operation. Reports of one bucket by two names, and orders of headers, do not matter.
+ *
+ * Answers that contradict a lesson end it, and it ends after seven days without an answer that confirms
+ * it. A lesson from counts or refusals that was wrong is not tried again for an hour.
+ *
+ * Everything kept is bounded. Beyond the bounds the oldest is forgotten, and learned anew.
+ */
+export class LearnedDraws {
+  readonly #classes = new Map<string, ClassLessons>();
+  readonly #evidence: EvidenceTable;
+  readonly #maxClasses: number;
+  readonly #maxRoutes: number;
+  #sweptAt = Number.NEGATIVE_INFINITY;
+
+  constructor({ maxClasses = 64, maxRoutes = 1000, maxBuckets = 2000 }: LearnedDrawsBounds = {}) {
+    this.#maxClasses = maxClasses;
+    this.#maxRoutes = maxRoutes;
+    this.#evidence = new EvidenceTable(maxBuckets);
+  }
+
+  /**
+   * The buckets on which a request draws, in the order in which they are acquired; `undefined` for the
+   * class's own bucket alone. Allocates nothing while nothing was learned of the class.
+   */
+  drawsOf(className: string, method: string, path: string): readonly LearnedDraw[] | undefined {
+    const lessons = this.#classes.get(className);
+    if (lessons === undefined || !lessons.isLearned) return undefined;
+    const { template, id } = routeTemplate(method, path);
+    const lesson = lessons.lessonOf(template);
+    if (lesson === undefined || lessons.perId.size === 0) return lesson?.draws;
+    return lesson.draws.map(({ name }) => ({ name: nameFor(lessons, name, id) }));
+  }
+
+  /** Learns from an answer, and returns which buckets its reports belong to. */
+  learn(exchange: Exchange): Attribution {
+    const { className, ownBucketId, reports } = exchange;
+    const lessons = this.#classes.get(className);
+    const evidence = this.#evidence.get(ownBucketId);
+    const [report] = reports;
+    if (report === undefined) return this.#unreported(lessons, evidence, exchange);
+    const isOrdinary =
+      lessons !== undefined &&
+      evidence !== undefined &&
+      reports.length === 1 &&
+      exchange.draws === undefined &&
+      exchange.refusal === undefined &&
+      (report.name ?? '') === lessons.own &&
+      report.limit === evidence.limits?.limit &&
+      isQuiet(evidence);
+    if (isOrdinary) {
+      evidence.lastMethod = exchange.method;
+      evidence.lastPath = exchange.path;
+      if (!isOdd(evidence, report, exchange)) return FIRST;
+    }
+    return this.#study(exchange, isOrdinary);
+  }
+
+  /** All that was learned, as JSON: for operators, other replicas, and the next start. */
+  lessons(now: number): Lesson[] {
+    return [...this.#classes.values()].flatMap((lessons) => lessons.toJson(now));
+  }
+
+  /**
+   * Adds what another process learned. Of two lessons on one route the later one counts; of two on a
+   * whole class the earlier one, because its own bucket must stay the same. What is not a lesson is
+   * ignored. Returns how many entries that were.
+   */
+  apply(entries: readonly unknown[], now: number): number {
+    let ignored = 0;
+    for (const entry of entries) {
+      const lesson = readLesson(entry);
+      if (lesson === undefined) ignored++;
+      else if (lesson.confirmedMsAgo < DROPPED_AFTER_MS) this.#apply(lesson, now);
+    }
+    return ignored;
+  }
+
+  #apply(lesson: Lesson, now: number): void {
+    const lessons = this.#lessonsOf(lesson.class);
+    if (lessons === undefined) return;
+    const learnedAt = now - lesson.learnedMsAgo;
+    const confirmedAt = now - lesson.confirmedMsAgo;
+    const { counters, route: template } = lesson;
+    if (template === undefined) {
+      const own = counters.find(({ bucket }) => bucket === '');
+      if (own === undefined) return;
+      if (lessons.base !== undefined && !isEarlier(learnedAt, own.key, lessons)) return;
+      // What the own bucket stands for changes, and with it what the lessons of routes mean.
+      if (lessons.own !== own.key) lessons.forgetWhere(({ why }) => why === 'named');
+      const others = counters.filter((one) => one !== own).map(({ key }) => key);
+      lessons.setBase([own.key, ...others], learnedAt, confirmedAt);
+    } else {
+      const route = lessons.routeOf(template, this.#maxRoutes);
+      if (now < route.blockedUntil && lesson.why !== 'named') return;
+      if (now < lessons.refusalsBlockedUntil && lesson.why === 'refused') return;
+      const known = route.lesson;
+      if (known !== undefined && known.learnedAt >= learnedAt) {
+        known.confirmedAt = Math.max(known.confirmedAt, confirmedAt);
+        return;
+      }
+      const plain = counters.map(({ bucket, key }) => ({ bucket, key }));
+      lessons.setLesson(route, plain, lesson.why, learnedAt, confirmedAt);
+    }
+    for (const { bucket, perId } of counters) {
+      if (perId && bucket !== '') lessons.addPerId(bucket);
+    }
+  }
+
+  /** An answer without any numbers. */
+  #unreported(
+    lessons: ClassLessons | undefined,
+    known: Evidence | undefined,
+    exchange: Exchange,
+  ): Attribution {
+    const { className, ownBucketId, method, path, draws, refusal } = exchange;
+    const { grantedAt, receivedAt } = exchange;
+    const unreported =
+      draws === undefined
+        ? UNREPORTED
+        : { drawn: draws.map(() => 'unreported' as const), others: NONE };
+    // The API reports numbers elsewhere, so this answer shows nothing.
+    if (lessons?.own !== undefined) return unreported;
+    const evidence = known ?? this.#evidence.of(ownBucketId, '');
+    if (refusal === undefined) {
+      if (exchange.status < 400) evidence.refusals.accepted(method, path, grantedAt, receivedAt);
+      return unreported;
+    }
+    const ofClass = lessons ?? this.#lessonsOf(className);
+    if (ofClass === undefined) return unreported;
+    const { template } = routeTemplate(method, path);
+    const finding = evidence.refusals.refused(method, path, template, { ...refusal, receivedAt });
+    const target = { bucket: bucketName(template), key: '' };
+    switch (finding) {
+      case 'all':
+        return unreported;
+      case 'never-alone':
+        ofClass.refusalsBlockedUntil = receivedAt + HOUR_MS;
+        ofClass.forgetWhere(({ why }) => why === 'refused');
+        return attributed(draws, [{ name: '' }]);
+      case 'route': {
+        if (receivedAt < ofClass.refusalsBlockedUntil) return unreported;
+        const route = ofClass.routeOf(template, this.#maxRoutes);
+        if (route.lesson === undefined) {
+          ofClass.setLesson(route, [target], 'refused', receivedAt);
+        } else {
+          route.lesson.confirmedAt = receivedAt;
+        }
+        return attributed(draws, [{ name: target.bucket }]);
+      }
+      default:
+        return finding satisfies never;
+    }
+  }
+
+  /** Learns from an answer that is not known to be an ordinary one. */
+  #study(exchange: Exchange, isCompared: boolean): Attribution {
+    const { className, ownBucketId, method, path, reports, refusal, receivedAt } = exchange;
+    const lessons = this.#lessonsOf(className);
+    if (lessons === undefined) return attributedByPosition(exchange);
+    this.#sweep(receivedAt);
+    const keys = keysOf(reports);
+    const distinct = [...new Set(keys)];
+    const { template, id } = routeTemplate(method, path);
+    if (lessons.own === undefined) {
+      // Until now the API reported nothing. Lessons from refusals stay, and get names.
+      lessons.setBase(distinct, receivedAt);
+    }
+    const route = lessons.routeOf(template, this.#maxRoutes);
+    lessons.learnNames(route, distinct, refusal !== undefined, receivedAt);
+    const isSingle = distinct.length === 1;
+    const before = lessons.countersOf(route);
+    const [counter] = before;
+    const [report] = reports;
+    let isOwnReport = true;
+    if (isSingle && before.length === 1 && counter !== undefined && report !== undefined) {
+      const isEvidence = refusal === undefined && exchange.status < 400 && exchange.costsOne;
+      if (isEvidence) {
+        const evidence = this.#evidence.of(ownBucketId, counter.bucket);
+        const studied = { exchange, report, lessons, route, id, counter, evidence };
+        isOwnReport = this.#evidence.study(studied, isCompared);
+      }
+    }
+    const targets = lessons.countersOf(route).map(({ bucket, key }): OtherBucket => {
+      const name = nameFor(lessons, bucket, id);
+      const reportAt = keys.indexOf(key);
+      return reportAt === -1 || !isOwnReport ? { name } : { name, reportAt };
+    });
+    // A report with no name that a draw has is that of whatever the request drew on.
+    const isNameless = targets.every(({ reportAt }) => reportAt === undefined);
+    return attributed(
+      exchange.draws,
+      isNameless && isOwnReport ? targets.map(withFirstReport) : targets,
+    );
+  }
+
+  #sweep(now: number): void {
+    if (now - this.#sweptAt < HOUR_MS) return;
+    this.#sweptAt = now;
+    for (const lessons of this.#classes.values()) {
+      lessons.forgetWhere(({ confirmedAt }) => now - confirmedAt > DROPPED_AFTER_MS);
+    }
+  }
+
+  #lessonsOf(className: string): ClassLessons | undefined {
+    let lessons = this.#classes.get(className);
+    if (lessons !== undefined || this.#classes.size >= this.#maxClasses) return lessons;
+    lessons = new ClassLessons(className);
+    this.#classes.set(className, lessons);
+    return lessons;
+  }
+}
+
+/**
+ * Whether another process's lesson on a class counts and not ours. Times of different processes are not
+ * exact, so the name decides between two of the same minute, the same way everywhere.
+ */
+function isEarlier(learnedAt: number, key: string, { base, own = '' }: ClassLessons): boolean {
+  const earlierByMs = (base?.learnedAt ?? Number.POSITIVE_INFINITY) - learnedAt;
+  return Math.abs(earlierByMs) > MINUTE_MS ? earlierByMs > 0 : key < own;
+}
+
+/** The bucket of a counter for a request: one per id where the API counts so. */
+function nameFor({ perId }: ClassLessons, bucket: string, id: string): string {
+  return id !== '' && perId.has(bucket) ? `${bucket}/${bucketName(id)}` : bucket;
+}
+
+function withFirstReport({ name }: OtherBucket, at: number): OtherBucket {
+  return at === 0 ? { name, reportAt: 0 } : { name };
+}

@@ -1,0 +1,127 @@
+import { routeTemplate } from './route-template.ts';
+
+/** A route whose requests wait because the API refused one of them. */
+interface Wait {
+  readonly refusedAt: number;
+  readonly until: number;
+  readonly isStated: boolean;
+}
+
+interface Recent {
+  method: string;
+  path: string;
+  at: number;
+}
+
+export interface Refusal {
+  readonly receivedAt: number;
+  /** Until when requests to the route wait. */
+  readonly until: number;
+  /** Whether the API stated that time. If not, answers before it show little. */
+  readonly isStated: boolean;
+}
+
+/** More routes that wait at a time. */
+const MAX_WAITS = 32;
+/** How many of the last requests are remembered, each of another path than the one before. */
+const MAX_RECENT = 8;
+const RECENT_MS = 600_000;
+/** A Retry-After in whole seconds may end up to this later than the refusals. */
+const ROUNDING_MS = 1000;
+/** How many answers to others show that a refused route waits alone. */
+const CONFIRMED = 2;
+/** How many refusals together show the opposite, before and after that. */
+const TOGETHER = { unconfirmed: 1, confirmed: 3 };
+
+export type RefusalFinding =
+  /** The refusal concerns all routes of the bucket. */
+  | 'all'
+  /** It concerns the refused route alone. */
+  | 'route'
+  /** Earlier refusals were believed to concern one route each, and this shows that they did not. */
+  | 'never-alone';
+
+/**
+ * Finds out whether refusals without any numbers concern one route or all of a class. There is one of
+ * these for each class of a credential.
+ *
+ * Where requests to several routes are sent, a refusal is believed to concern its route alone. Answers
+ * to other routes during its wait confirm this. A refusal of another route during the wait contradicts
+ * it: at once if nothing has confirmed it, else if that happens three times without an answer between.
+ */
+export class RefusalEvidence {
+  #waits = new Map<string, Wait>();
+  #recent: Recent[] = [];
+  #confirmed = 0;
+  #together = 0;
+
+  /** Adds an accepted request. */
+  accepted(method: string, path: string, grantedAt: number, receivedAt: number): void {
+    this.#remember(method, path, receivedAt);
+    if (this.#waits.size === 0) return;
+    const { template } = routeTemplate(method, path);
+    for (const [waiting, { refusedAt, until, isStated }] of this.#waits) {
+      if (receivedAt >= until) {
+        this.#waits.delete(waiting);
+        continue;
+      }
+      const isLater = grantedAt > refusedAt && receivedAt < until - ROUNDING_MS;
+      if (waiting === template || !isLater || !isStated) continue;
+      this.#confirmed++;
+      this.#together = 0;
+    }
+  }
+
+  /** Adds a request that the API refused until a time, without any numbers. */
+  refused(
+    method: string,
+    path: string,
+    template: string,
+    { receivedAt, until, isStated }: Refusal,
+  ): RefusalFinding {
+    const isWaiting = (this.#waits.get(template)?.until ?? 0) > receivedAt;
+    let othersWait = false;
+    for (const [waiting, wait] of this.#waits) {
+      if (wait.until <= receivedAt) this.#waits.delete(waiting);
+      else if (waiting !== template) othersWait = true;
+    }
+    if (othersWait && !isWaiting) this.#together++;
+    const isConfirmed = this.#confirmed >= CONFIRMED;
+    if (this.#together >= (isConfirmed ? TOGETHER.confirmed : TOGETHER.unconfirmed)) {
+      this.forget();
+      return 'never-alone';
+    }
+    if (this.#waits.size < MAX_WAITS || isWaiting) {
+      this.#waits.set(template, { refusedAt: receivedAt, until, isStated });
+    }
+    const isOneOfSeveral = this.#recent.some(
+      (one) =>
+        receivedAt - one.at < RECENT_MS &&
+        routeTemplate(one.method, one.path).template !== template,
+    );
+    this.#remember(method, path, receivedAt);
+    return isOneOfSeveral ? 'route' : 'all';
+  }
+
+  forget(): void {
+    this.#waits.clear();
+    this.#confirmed = 0;
+    this.#together = 0;
+  }
+
+  #remember(method: string, path: string, at: number): void {
+    const last = this.#recent.at(-1);
+    if (last !== undefined && last.path === path && last.method === method) {
+      last.at = at;
+      return;
+    }
+    const known = this.#recent.findIndex((one) => one.path === path && one.method === method);
+    const isFull = this.#recent.length >= MAX_RECENT;
+    const [old] = known !== -1 || isFull ? this.#recent.splice(Math.max(0, known), 1) : [];
+    const recent = old ?? { method, path, at };
+    recent.method = method;
+    recent.path = path;
+    recent.at = at;
+    this.#recent.push(recent);
+  }
+}
