@@ -11,6 +11,7 @@ import {
 } from './attribution.ts';
 import { EvidenceTable, isOdd, isQuiet, type Evidence } from './bucket-evidence.ts';
 import { ClassLessons } from './class-lessons.ts';
+import { moreBinding } from '../rate-headers/rate-headers.ts';
 import { bucketName, readLesson, type LearnedDraw, type Lesson } from './lesson.ts';
 import { routeTemplate } from './route-template.ts';
 
@@ -203,7 +204,9 @@ export class LearnedDraws {
     const { template, id } = routeTemplate(method, path);
     if (lessons.own === undefined) {
       // Until now the API reported nothing. Lessons from refusals stay, and get names.
-      lessons.setBase(distinct, receivedAt);
+      // Requests that wait for the class's own bucket are bound by the scarcest of them.
+      const scarcest = keys[reports.indexOf(reports.reduce(moreBinding))] ?? '';
+      lessons.setBase([...new Set([scarcest, ...distinct])], receivedAt);
     }
     const route = lessons.routeOf(template, this.#maxRoutes);
     lessons.learnNames(route, distinct, refusal !== undefined, receivedAt);

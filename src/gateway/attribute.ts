@@ -4,14 +4,17 @@ import { refusingBucket, reportsOf } from '../rate-headers/answer-by-bucket.ts';
 import type { RateLimitReading, RateLimitReadings } from '../rate-headers/rate-headers.ts';
 import type { Job } from './identify.ts';
 
-/** What one answer says of the buckets of its request's ticket. */
+/** What one answer says of the buckets from which its request spent. */
 export interface Attributed {
-  /** By bucket, in their order; `undefined` for one from which the request spent nothing. */
+  /** By bucket of the ticket, in their order; `undefined` for one from which it spent nothing. */
   readonly readings: readonly (RateLimitReading | undefined)[];
-  /** The position of the bucket that refused the request; `undefined` if that is unknown. */
+  /** Buckets of the class from which it spent as well, although its ticket does not have them. */
+  readonly unexpected: readonly { readonly name: string; readonly reading: RateLimitReading }[];
+  /**
+   * The position of the bucket that refused the request, in `readings` and then `unexpected`;
+   * `undefined` if that is unknown.
+   */
   readonly refusing: number | undefined;
-  /** Whether the request spends from other buckets than those of its ticket. */
-  readonly isElsewhere: boolean;
 }
 
 /** When an answer arrived, and what else is known of it before its reports are attributed. */
@@ -36,8 +39,8 @@ export function attribute(
     const { name, belief } = buckets[i] ?? {};
     return name !== undefined && belief !== undefined;
   };
-  const ofStated = places.filter((_, i) => isStated(i));
-  const left = budgets.filter((_, place) => !ofStated.includes(place));
+  const ofStated = new Set(places.filter((_, i) => isStated(i)));
+  const left = budgets.filter((_, place) => !ofStated.has(place));
   const own = tickets.find((_, i) => !isStated(i));
   const learned =
     own === undefined
@@ -59,12 +62,23 @@ export function attribute(
     if (place === 'elsewhere') return undefined;
     return typeof place === 'number' ? (left[place] ?? NOTHING) : NOTHING;
   });
-  const refusing = refusingBucket(readings, buckets, scope);
+  const unexpected = learned?.others ?? [];
+  const all = [
+    ...readings,
+    ...unexpected.map(({ reportAt }) => (reportAt === undefined ? NOTHING : left[reportAt])),
+  ];
+  const refusing = refusingBucket(all, [...buckets, ...unexpected], scope);
   // What else the answer says is of the bucket that refused, and its cost is that of the class.
-  add(readings, refusing ?? readings.findIndex((reading) => reading !== undefined), rest);
-  if (cost !== undefined && own !== undefined) add(readings, tickets.indexOf(own), { cost });
-  const isElsewhere = readings.includes(undefined) || (learned?.others.length ?? 0) > 0;
-  return { readings, refusing, isElsewhere };
+  add(all, refusing ?? all.findIndex((reading) => reading !== undefined), rest);
+  if (cost !== undefined && own !== undefined) add(all, tickets.indexOf(own), { cost });
+  return {
+    readings: all.slice(0, tickets.length),
+    unexpected: unexpected.map(({ name }, i) => ({
+      name,
+      reading: all[tickets.length + i] ?? NOTHING,
+    })),
+    refusing,
+  };
 }
 
 function add(readings: (RateLimitReading | undefined)[], at: number, more: RateLimitReading): void {

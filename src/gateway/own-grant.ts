@@ -24,5 +24,6 @@ export function settlesOwn(ledger: SettlesEach): SettlesEach {
     settle(grant, outcome) {
       if (!(grant instanceof OwnGrant)) ledger.settle(grant, outcome);
     },
+    note: (ticket, outcome) => ledger.note(ticket, outcome),
   };
 }

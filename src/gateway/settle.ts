@@ -62,6 +62,9 @@ export interface SettleDependencies {
 const NOTHING: RateLimitReading = {};
 const UNREAD: RateLimitReadings = { budgets: [] };
 const UNSENT: Outcome = { kind: 'unsent' };
+/** The ledger knows one status of a throttled request, and one of any other. */
+const REFUSED = 429;
+const ACCEPTED = 200;
 /** How long a request waits at least whose refusal states no time. */
 const MIN_REFUSED_MS = 1000;
 /** The maximum delay of the first retry; it doubles with each further one up to `last`. */
@@ -103,47 +106,48 @@ export function makeSettle(dependencies: SettleDependencies): Settle {
       grantedAt: grant.grantedAt,
       receivedAt,
     };
-    const { readings, refusing, isElsewhere } =
+    const attributed =
       cached || isPreflight
-        ? { readings: tickets.map(() => whole), refusing: 0, isElsewhere: false }
+        ? { readings: tickets.map(() => whole), unexpected: [], refusing: 0 }
         : attribute(job, withCost(read, job, headers), circumstances, (exchange) =>
             learned.learn(exchange),
           );
+    const { readings, unexpected, refusing } = attributed;
     const { doubtful } = read;
     if (doubtful !== undefined) warnOfDoubtful(ticket.bucket.id, doubtful, headers);
-    if (isElsewhere) redraw(job);
     observer.attempted(isThrottled ? 'throttled' : 'answered');
     const toOutcome = (answerStatus: number, reading: RateLimitReading | undefined): Outcome => {
       if (reading === undefined) return UNSENT;
       return { kind: 'answered', answer: { status: answerStatus, reading, sentAt, receivedAt } };
     };
+    // Without a bucket that refused, the request alone waits, unless another one was refused as well.
+    const at = refusing ?? readings.findIndex((reading) => reading !== undefined);
+    const { bucket } = tickets[at] ?? ticket;
+    const isLone =
+      isThrottled &&
+      refusing === undefined &&
+      (at === -1 || loneRefusals.isLone(bucket.id, call.id, receivedAt, aloneUntil));
+    const outcomes = readings.map((reading, i) => {
+      if (!isThrottled) return toOutcome(status, reading);
+      if (i !== at || reading === undefined) return toOutcome(ACCEPTED, reading);
+      // What remains is no matter of the limit that refused the bucket: it reveals only a time.
+      if (refusing === undefined && !isLone) return toOutcome(REFUSED, onlyWait(reading));
+      return toOutcome(isLone && (reading.remaining ?? 0) === 0 ? ACCEPTED : REFUSED, reading);
+    });
+    ledger.settle(grant, outcomes);
+    if (unexpected.length > 0 || readings.includes(undefined)) redraw(job);
+    for (const [i, { name, reading }] of unexpected.entries()) {
+      const one = ticketsOf(job.ticket).find((drawn) => drawn.bucket.name === name);
+      const isRefusing = isThrottled && tickets.length + i === refusing;
+      if (one !== undefined) ledger.note(one, toOutcome(isRefusing ? REFUSED : ACCEPTED, reading));
+    }
     if (!isThrottled) {
       if (!isPreflight) {
-        for (const { bucket } of tickets) observer.accepted(bucket.id, bucket.class);
+        for (const one of tickets) observer.accepted(one.bucket.id, one.bucket.class);
       }
-      ledger.settle(
-        grant,
-        readings.map((reading) => toOutcome(status, reading)),
-      );
       return { kind: 'respond', response };
     }
-    const spoken = readings.findIndex((reading) => reading !== undefined);
-    const at = refusing ?? spoken;
     const reading = readings[at] ?? whole;
-    const { bucket } = tickets[at] ?? ticket;
-    // Without a bucket that refused, the request alone waits, unless another one was refused as well.
-    const isLone =
-      refusing === undefined &&
-      (spoken === -1 || loneRefusals.isLone(bucket.id, call.id, receivedAt, aloneUntil));
-    const scope = isLone ? 'request' : 'bucket';
-    // What remains is no matter of the limit that refused the bucket: it reveals only a time.
-    const reported = refusing === undefined && !isLone ? onlyWait(reading) : reading;
-    // The ledger knows one status of a throttled request, and one that did not throttle.
-    const refused = isLone && (reading.remaining ?? 0) === 0 ? 200 : 429;
-    ledger.settle(
-      grant,
-      readings.map((one, i) => (i === at ? toOutcome(refused, reported) : toOutcome(200, one))),
-    );
     observer.throttled(bucket.class);
     // A 503 does not prove that the request was not executed. In observe mode nothing is sent again.
     if (mode === 'observe' || (status === 503 && !job.idempotent)) {
@@ -159,7 +163,7 @@ export function makeSettle(dependencies: SettleDependencies): Settle {
         class: bucket.class,
         attempt: call.attempts,
         status,
-        scope,
+        scope: isLone ? 'request' : 'bucket',
         ...(reading.limit === undefined ? {} : { limit: reading.limit }),
         ...(reading.remaining === undefined ? {} : { remaining: reading.remaining }),
         ...(retryAt === undefined ? {} : { retryAfterMs: Math.round(retryAt - receivedAt) }),

@@ -24,9 +24,17 @@ export interface DrawsLedgerOptions {
   readonly socketPermits: { release(): void };
 }
 
+/** A request that was sent already. */
+const NEVER_GONE: CallerSignal = { gone: false, onGone: () => () => undefined };
+
 /** Settles a grant with one outcome for all its buckets, or one for each, in their order. */
 export interface SettlesEach {
   settle(grant: Grant, outcome: Outcome | readonly Outcome[]): void;
+  /**
+   * Reports the outcome of a request for a bucket from which it spent without a grant. It counts if the
+   * bucket has an operation to spare now; else the bucket's next answers correct it.
+   */
+  note(ticket: Ticket, outcome: Outcome): void;
 }
 
 /**
@@ -62,6 +70,18 @@ export class DrawsLedger implements Ledger, SettlesEach {
       const one = outcomes[i];
       if (one !== undefined) this.#ledger.settle(part, one);
     }
+  }
+
+  note(ticket: Ticket, outcome: Outcome): void {
+    const now = this.#options.clock.now();
+    const { others: _, ...alone } = ticket;
+    const once: Ticket = { ...alone, deadlineAt: now, needsNoSocket: true };
+    const admission = this.#ledger.acquire(once, NEVER_GONE);
+    if (admission.kind === 'granted') this.#ledger.settle(admission.grant, outcome);
+    if (admission.kind !== 'waiting') return;
+    void admission.outcome.then((ended) => {
+      if (ended.kind === 'granted') this.#ledger.settle(ended.grant, outcome);
+    });
   }
 
   renew(grant: Grant): Grant {

@@ -44,7 +44,8 @@ export function reportsOf(
 /**
  * Returns the position of the bucket that refused a request: the one that the answer names as its
  * scope, else the one with nothing left. If there are several, it is the one with the latest reset. If
- * the request had one bucket, it is that, unless something is left of it; else it is not known.
+ * the request spent from one bucket, it is that, unless something is left of it; else it is not known.
+ * A bucket from which the request spent nothing has no report.
  */
 export function refusingBucket(
   reports: readonly (ReportedBudget | undefined)[],
@@ -56,8 +57,9 @@ export function refusingBucket(
   const empty = reports.filter((report) => report?.remaining === 0);
   const [first] = empty;
   if (first !== undefined) return reports.indexOf(empty.reduce(latest, first));
-  const [only] = reports;
-  return reports.length === 1 && only !== undefined && only.remaining === undefined ? 0 : undefined;
+  const [only, ...others] = reports.filter((report) => report !== undefined);
+  if (only === undefined || others.length > 0 || only.remaining !== undefined) return undefined;
+  return reports.indexOf(only);
 }
 
 function latest(
