@@ -17,6 +17,23 @@ const bucket = object(
     },
     credential: { type: 'string', description: "The operator's name for the credential." },
     class: { type: 'string' },
+    name: {
+      type: 'string',
+      description: 'Its name among the buckets of the class, by the settings or by the API.',
+    },
+    learned: object({
+      why: {
+        enum: ['named', 'limit', 'counts', 'refused'],
+        description:
+          'How answers showed it: they name the bucket, have another limit, have counts that cannot be of one counter, or refused this route alone.',
+      },
+      routes: {
+        type: 'array',
+        items: { type: 'string' },
+        description:
+          'Routes that spend from it, at most 20; `*` for all without a lesson of their own.',
+      },
+    }),
     api: API,
     limit: { ...COUNT, description: 'Operations per period, as the API reported.' },
     remaining: { ...COUNT, description: 'Operations left, as the API reported.' },
@@ -47,6 +64,8 @@ const bucket = object(
   [
     'api',
     'credential',
+    'name',
+    'learned',
     'limit',
     'remaining',
     'resetInMs',

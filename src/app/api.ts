@@ -2,6 +2,8 @@ import type { ServedApi } from '../config/config.ts';
 import type { RedisConfig } from '../config/redis.ts';
 import { SETTINGS } from '../config/settings.ts';
 import type { Pipeline } from '../gateway/gateway.ts';
+import { LearnedDraws } from '../draws/learned-draws.ts';
+import type { Lesson } from '../draws/lesson.ts';
 import { makeQueryMask, maskPath } from '../http/target.ts';
 import { SocketShare } from '../gateway/socket-share.ts';
 import { DrawsLedger } from '../ledger/draws-ledger.ts';
@@ -38,6 +40,8 @@ export interface Api {
   readonly name: string | undefined;
   readonly log: Log;
   readonly ledger: Ledger;
+  /** What its answers showed of its buckets. */
+  readonly lessons: () => readonly Lesson[];
   readonly apiClock: ApiClock;
   readonly upstream: Pick<Upstream, 'close'>;
   readonly lane: Pick<Lane, 'queued'>;
@@ -68,6 +72,7 @@ export async function makeApi(options: ApiOptions): Promise<Api> {
     closers.push(() => lane.close());
     const token = makeTokenSource(config.token, SETTINGS.token.kind, log);
     closers.push(() => token.close());
+    const learned = new LearnedDraws();
     const built = await makeLedger(redisOf(served), {
       secret: config.secret,
       currentConfig: () => current().config,
@@ -78,6 +83,7 @@ export async function makeApi(options: ApiOptions): Promise<Api> {
       socketPermits: upstream,
       log,
       observer: options.ledgerMonitor.observe(),
+      learned,
     });
     closers.push(() => built.close());
     const { ledger, credentialHash, isMisconfigured = () => false } = built;
@@ -103,6 +109,7 @@ export async function makeApi(options: ApiOptions): Promise<Api> {
     const pipelineFor = makePipelines(shared, {
       ...traced,
       ledger: new DrawsLedger({ ledger: traced.ledger, clock, socketPermits: upstream }),
+      learned,
       credentialHash,
       token,
       apiClock,
@@ -113,6 +120,7 @@ export async function makeApi(options: ApiOptions): Promise<Api> {
       name,
       log,
       ledger,
+      lessons: () => learned.lessons(clock.now()),
       apiClock,
       upstream,
       lane,

@@ -92,12 +92,31 @@ export async function makeApis(options: ApisOptions): Promise<Apis> {
   };
 }
 
-function snapshotOf({ name, ledger }: Api): BucketSnapshot[] {
-  const buckets = ledger.snapshot();
-  return name === undefined
-    ? buckets
-    : buckets.map((bucket) => Object.assign(bucket, { api: name }));
+/** The buckets of an API, with what its answers showed of them. */
+function snapshotOf({ name, ledger, lessons }: Api): BucketSnapshot[] {
+  const learned = new Map<string, { readonly why: string; readonly routes: string[] }>();
+  for (const { class: className, route, counters, why } of lessons()) {
+    for (const { bucket } of counters) {
+      const key = `${className} ${bucket}`;
+      const known = learned.get(key) ?? { why, routes: [] };
+      learned.set(key, known);
+      if (known.routes.length < MAX_ROUTES) known.routes.push(route ?? '*');
+    }
+  }
+  return ledger.snapshot().map((bucket) => {
+    // The name of a bucket for one id follows that of its counter after a `/`.
+    const [counter = ''] = bucket.name?.split('/') ?? [];
+    const found = learned.get(`${bucket.class} ${counter}`);
+    return Object.assign(
+      bucket,
+      name === undefined ? {} : { api: name },
+      found === undefined ? {} : { learned: found },
+    );
+  });
 }
+
+/** How many routes a bucket shows. */
+const MAX_ROUTES = 20;
 
 /** What routes need besides the APIs: the checks before them, and the end of calls of none. */
 function partsForNoApi(shared: SharedParts, config: Config) {

@@ -3,6 +3,7 @@ import { makeCredentialHash, type CredentialHash } from '../gateway/credentials.
 import type { BucketBounds } from '../ledger/bucket-map.ts';
 import type { BucketOptions, Ledger, LedgerObserver, SocketPermits } from '../ledger/ledger.ts';
 import { LocalLedger, type LocalLedgerOptions } from '../ledger/local/local-ledger.ts';
+import type { LearnedDraws } from '../draws/learned-draws.ts';
 import type { ApiClock } from '../rate-headers/api-clock.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Random, Clock, EndOfTurn } from '../util/clock.ts';
@@ -25,6 +26,8 @@ export interface LedgerParts {
   readonly socketPermits: SocketPermits;
   readonly log: Log;
   readonly observer: LedgerObserver;
+  /** What was learned of the API's buckets, which replicas share. */
+  readonly learned: LearnedDraws;
 }
 
 /** A ledger in use, and how to end it. */

@@ -29,7 +29,7 @@ import {
   makeIsTrustedProxy,
 } from '../gateway/trusted-proxies.ts';
 import { makeWatchUnread } from '../gateway/unread-answers.ts';
-import { LearnedDraws } from '../draws/learned-draws.ts';
+import { withoutLessons, type LearnedDraws } from '../draws/learned-draws.ts';
 import type { SettlesEach } from '../ledger/draws-ledger.ts';
 import type { Ledger } from '../ledger/ledger.ts';
 import type { CallRecorder } from '../telemetry/call-line.ts';
@@ -63,6 +63,7 @@ export interface SharedParts {
 export interface ApiParts {
   readonly upstream: Upstream;
   readonly lane: Lane;
+  readonly learned: LearnedDraws;
   /** Names credentials. It is made once, because the names must stay the same after a reload. */
   readonly credentialHash: CredentialHash;
   readonly token: TokenSource;
@@ -86,11 +87,11 @@ export function makePipelines(shared: SharedParts, parts: ApiParts): (api: Serve
   const settled = settlesOwn(ledger);
   const resetUnit = new ResetUnit();
   const loneRefusals = new LoneRefusals();
-  const learned = new LearnedDraws();
 
   return ({ name, match, config }) => {
     const hasToken = config.token.kind !== 'none';
     const { body, links, callerKeys } = config;
+    const learned = config.learnBuckets === 'on' ? parts.learned : withoutLessons;
     const drawsOf = makeDrawsOf({ ...config, api: name, hasToken, credentialHash });
     const isTrusted = makeIsTrustedProxy(config.trustedProxies);
     const forwardedBy = makeForwardedBy(peers, isTrusted);

@@ -3,6 +3,7 @@ import type { RedisConfig } from '../config/redis.ts';
 import { makeCredentialHash, type CredentialHash } from '../gateway/credentials.ts';
 import { FailoverLedger } from '../ledger/failover-ledger.ts';
 import type { SocketPermits } from '../ledger/ledger.ts';
+import { SharedLessons } from '../ledger/shared/lessons.ts';
 import { ReplicaPresence } from '../ledger/shared/presence.ts';
 import { openRedisStore } from '../ledger/shared/redis/store.ts';
 import { SharedLedger } from '../ledger/shared/shared-ledger.ts';
@@ -23,7 +24,7 @@ export async function makeSharedLedger(
   parts: LedgerParts,
   redis: RedisConfig,
 ): Promise<BuiltLedger> {
-  const { secret, clock, random, socketPermits, log, observer, atEndOfTurn } = parts;
+  const { secret, clock, random, socketPermits, log, observer, atEndOfTurn, learned } = parts;
   const key = bucketNameKey(secret);
   let hash = makeCredentialHash(key);
   const credentialHash: CredentialHash = (credential) => hash(credential);
@@ -37,6 +38,7 @@ export async function makeSharedLedger(
   });
   let startError: unknown;
   const trouble = new RedisTrouble(redis, log);
+  const lessons = new SharedLessons({ store, learned, clock, timeoutMs: redis.timeoutMs });
   const presence = new ReplicaPresence({
     store,
     clock,
@@ -44,6 +46,9 @@ export async function makeSharedLedger(
     proposedKey: secret === undefined ? key : undefined,
     onKeyAgreed: (agreed) => (hash = makeCredentialHash(agreed)),
     isSharedInUse: () => failover.mode === 'redis',
+    onAnnounced() {
+      lessons.exchange().catch((err: unknown) => log.debug({ err }, 'lessons of buckets'));
+    },
     onTrouble(error) {
       startError = error;
       failover.trouble(error);

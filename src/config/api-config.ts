@@ -44,6 +44,8 @@ export interface ApiConfig {
   /** Whether cookies pass also where the configured token is added. */
   readonly cookies: 'off' | 'on';
   readonly budgetPer: 'credential' | 'upstream';
+  /** Whether answers teach which routes have a budget of their own. */
+  readonly learnBuckets: 'on' | 'off';
   readonly limit: ConfiguredLimit | undefined;
   readonly maxWaitMs: number;
   readonly maxQueue: number;
@@ -161,6 +163,7 @@ export function readApiConfig(
     ),
     cookies: required(SETTINGS.cookies),
     budgetPer: required(SETTINGS.budgetPer),
+    learnBuckets: required(SETTINGS.learnBuckets),
     limit: optional(SETTINGS.limit),
     maxWaitMs: required(SETTINGS.maxWait),
     maxQueue: required(SETTINGS.maxQueue),

@@ -110,6 +110,12 @@ export const SETTINGS = {
     undefined,
     'The limit to assume while the API reports none in its headers, such as `200/1m`. It is the limit of each bucket: of each credential, and in it of each class (read, write …). For one limit over all classes, name one class.',
   ),
+  learnBuckets: setting(
+    'HEADGATE_LEARN_BUCKETS',
+    kinds.choice('on', 'off'),
+    'on',
+    '`on`: learns from answers which routes of a class have a budget of their own. `off`: each class has one bucket per credential, and those that the settings state.',
+  ),
   maxWait: setting(
     'HEADGATE_MAX_WAIT',
     kinds.duration(),

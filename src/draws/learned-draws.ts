@@ -270,3 +270,13 @@ function nameFor({ perId }: ClassLessons, bucket: string, id: string): string {
 function withFirstReport({ name }: OtherBucket, at: number): OtherBucket {
   return at === 0 ? { name, reportAt: 0 } : { name };
 }
+
+/** Learns nothing: the scarcest of an answer's reports is the class's own bucket's. */
+export const withoutLessons: Pick<LearnedDraws, 'drawsOf' | 'learn'> = {
+  drawsOf: () => undefined,
+  learn({ reports }) {
+    const [first] = reports;
+    if (first === undefined) return UNREPORTED;
+    return { drawn: [reports.indexOf(reports.reduce(moreBinding, first))], others: NONE };
+  },
+};

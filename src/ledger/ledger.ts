@@ -141,6 +141,8 @@ export type RemoveListener = () => void;
 export interface BucketView {
   readonly id: string;
   readonly class: string;
+  /** See {@link BucketName.name}. */
+  readonly name?: string;
   readonly limit?: number;
   readonly remaining?: number;
   readonly resetInMs?: number;
@@ -154,6 +156,8 @@ export interface BucketView {
 export interface BucketSnapshot extends BucketView {
   /** The API's name; absent where there is one API. */
   readonly api?: string;
+  /** Which routes spend from it, and why that is known, if answers showed it. */
+  readonly learned?: { readonly why: string; readonly routes: readonly string[] };
   /**
    * Milliseconds until the last waiting ticket can expect its grant; absent when no ticket waits, or
    * when too little is known.

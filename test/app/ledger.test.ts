@@ -1,4 +1,5 @@
 // @module-tag needs-redis-server
+import { LearnedDraws } from '../../src/draws/learned-draws.ts';
 import type { Redis } from 'ioredis';
 import { expect, test, vi } from 'vitest';
 import type { BuiltLedger } from '../../src/app/ledger.ts';
@@ -70,6 +71,7 @@ async function makeLedgerOn(
       socketPermits: permits,
       log: makeLog({ level: 'debug', replica: 'r', clock, destination: log }),
       observer: { step: () => undefined, mode: (mode) => void modes.push(mode) },
+      learned: new LearnedDraws(),
     },
     {
       address: {

@@ -162,6 +162,7 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
     return {
       id: this.name.id,
       class: this.name.class,
+      ...(this.name.name === undefined ? {} : { name: this.name.name }),
       ...this.#budget.view(now),
       waiting: this.#waiting,
       ...(this.#paused ? { paused: true } : {}),

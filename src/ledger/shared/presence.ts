@@ -21,6 +21,8 @@ export interface ReplicaPresenceOptions {
   readonly onKeyAgreed: (key: Buffer) => void;
   /** Whether the shared ledger is in use. While it is not, the probes of the failover announce. */
   readonly isSharedInUse: () => boolean;
+  /** An announcement succeeded. */
+  readonly onAnnounced?: () => void;
   /** An announcement failed, or took too long. */
   readonly onTrouble: (error: Error) => void;
 }
@@ -76,12 +78,14 @@ export class ReplicaPresence {
 
   /** Announces this replica once. Rejects when Redis fails or does not answer in time. */
   async announce(): Promise<void> {
-    const { store, clock, timeoutMs, onKeyAgreed } = this.#options;
+    const { store, clock, timeoutMs, onKeyAgreed, onAnnounced } = this.#options;
     const { replicas, agreedKey } = await inTime(store.presence(this.#key), timeoutMs, clock);
     this.#replicas = Math.max(1, replicas);
-    if (agreedKey === undefined || agreedKey === this.#key) return;
-    this.#key = agreedKey;
-    onKeyAgreed(Buffer.from(agreedKey, 'base64url'));
+    if (agreedKey !== undefined && agreedKey !== this.#key) {
+      this.#key = agreedKey;
+      onKeyAgreed(Buffer.from(agreedKey, 'base64url'));
+    }
+    onAnnounced?.();
   }
 
   /** Stops the announcements. Redis forgets the replica after 10 seconds. */

@@ -91,6 +91,7 @@ export class SharedLedger implements Ledger, Transferable {
     return {
       id: bucket.name.id,
       class: bucket.name.class,
+      ...(bucket.name.name === undefined ? {} : { name: bucket.name.name }),
       ...(limit === undefined ? {} : { limit }),
       ...(remaining === undefined ? {} : { remaining }),
       ...(resetInMs > 0 ? { resetInMs } : {}),

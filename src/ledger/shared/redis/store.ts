@@ -9,6 +9,7 @@ declare module 'ioredis' {
   interface RedisCommander<Context> {
     headgateStep(...args: string[]): Result<unknown, Context>;
     headgatePresence(...args: string[]): Result<unknown, Context>;
+    headgateLessons(...args: string[]): Result<unknown, Context>;
   }
 }
 
@@ -18,6 +19,14 @@ export interface RedisStore {
   step(bucketId: string, batch: string): Promise<unknown>;
   /** Announces this replica; `proposal` is the key that it proposes for bucket names, or ''. */
   presence(proposal: string): Promise<Presence>;
+  /**
+   * Stores lessons by what they are about, and returns all, if there is another revision than the one
+   * that the replica knows.
+   */
+  lessons(
+    revision: string,
+    learned: readonly (readonly [string, string])[],
+  ): Promise<StoredLessons>;
   /** Opens the connections again, which may lead to a server that was replaced. */
   renew(): void;
   close(): void;
@@ -27,6 +36,12 @@ export interface Presence {
   readonly replicas: number;
   /** The key that the replicas agreed on; `undefined` when none was proposed. */
   readonly agreedKey: string | undefined;
+}
+
+export interface StoredLessons {
+  readonly revision: string;
+  /** As JSON, and how long ago each was stored. */
+  readonly lessons: readonly { readonly text: string; readonly ageMs: number }[];
 }
 
 export interface RedisStoreOptions extends RedisConnectionOptions {
@@ -44,6 +59,7 @@ export interface RedisStoreOptions extends RedisConnectionOptions {
  */
 const CONCERNS_ONE_BUCKET = /\bWRONGTYPE\b|is not a valid float|(?<!@)user_script:\d+: /;
 
+const lessonsReply = z.tuple([z.string()], z.string());
 const presenceReply = z.tuple([z.number(), z.string()]);
 
 export function openRedisStore(options: RedisStoreOptions): RedisStore {
@@ -52,6 +68,9 @@ export function openRedisStore(options: RedisStoreOptions): RedisStore {
   client.defineCommand('headgateStep', { numberOfKeys: STEP_KEYS, lua: stepScript() });
   const presenceLua = readFileSync(new URL('../script/presence.lua', import.meta.url), 'utf8');
   client.defineCommand('headgatePresence', { numberOfKeys: 2, lua: presenceLua });
+
+  const lessonsLua = readFileSync(new URL('../script/lessons.lua', import.meta.url), 'utf8');
+  client.defineCommand('headgateLessons', { numberOfKeys: 1, lua: lessonsLua });
 
   const channels = `${prefix}:replica:`;
   const subscriber = connectRedis(options);
@@ -80,6 +99,15 @@ export function openRedisStore(options: RedisStoreOptions): RedisStore {
       const reply = await client.headgatePresence(...keys, replica, proposal);
       const [replicas, agreedKey] = presenceReply.parse(reply);
       return { replicas, agreedKey: agreedKey === '' ? undefined : agreedKey };
+    },
+    async lessons(known, learned) {
+      const reply = await client.headgateLessons(`${prefix}:{lessons}`, known, ...learned.flat());
+      const [revision, ...entries] = lessonsReply.parse(reply);
+      const lessons = [];
+      for (let i = 0; i + 1 < entries.length; i += 2) {
+        lessons.push({ ageMs: Number(entries[i]), text: entries[i + 1] ?? '' });
+      }
+      return { revision, lessons };
     },
     renew() {
       for (const each of [client, subscriber]) renew(each);
