@@ -220,9 +220,10 @@ export function limitProblems(
   return problems;
 }
 
-/** A limit as people write it, such as `10000/1m per credential`. */
-export function sizeText({ limit, periodMs, scope: of = 'credential' }: LimitRule): string {
-  return `${limit}/${durationText(periodMs)} per ${of === 'api' ? 'API' : of}`;
+/** A limit as people write it, such as `10000/1m`, or `10000/1m per credential` if it states a scope. */
+export function sizeText({ limit, periodMs, scope: of }: LimitRule): string {
+  const text = `${limit}/${durationText(periodMs)}`;
+  return of === undefined ? text : `${text} per ${of === 'api' ? 'API' : of}`;
 }
 
 function nameBySize({ limit, periodMs, scope: of = 'credential' }: LimitRule): string {

@@ -116,11 +116,15 @@ export function normalPattern(pattern: string): string {
   return foldPath(pattern).replaceAll(/(?:\/\*\*)+(?=\/|$)/g, EVERY_PATH);
 }
 
+/** Most paths, of which nothing has to be folded. */
+const FOLDED = /^(?:\/[a-z0-9._~-]+)+$/;
+
 /**
  * A path as the most lenient server reads it: lower case, encoded slashes and backslashes decoded,
  * without parameters of segments (`;a=1`), empty segments and a trailing slash.
  */
 export function foldPath(path: string): string {
+  if (FOLDED.test(path)) return path;
   const slashes = path.toLowerCase().replaceAll(/%2f|%5c/g, '/');
   const plain = slashes.replaceAll(/(?:;|%3b)[^/]*/g, '').replaceAll(/\/{2,}/g, '/');
   return plain.length > 1 && plain.endsWith('/') ? plain.slice(0, -1) : plain;

@@ -298,7 +298,7 @@ describe('check-config', () => {
     ].join('\n');
     const shown = describeSettings(load({}, file).effective);
     expect(shown).toMatch(
-      /^classes +purge \(limits: 200\/1m per credential and 2000-per-1d 2000\/1d per credential and objects 10000\/1m per credential \(cost: \{"body":"\/urls","count":true,"else":50\}\)\) {2}\(file\)$/m,
+      /^classes +purge \(limits: 200\/1m and 2000-per-1d 2000\/1d and objects 10000\/1m \(cost: \{"body":"\/urls","count":true,"else":50\}\)\) {2}\(file\)$/m,
     );
     expect(shown).toMatch(/^limits +global 50\/1s per account \(classes: purge\) {2}\(file\)$/m);
     expect(shown).toMatch(/^accounts +main \(credentials: 4f6c0d7be12a9c03 own\) {2}\(file\)$/m);

@@ -87,7 +87,7 @@ export function renderReset(atMs: number, nowMs: number, format: ResetFormat): s
   }
 }
 
-function renderRetryAfter(
+export function renderRetryAfter(
   atMs: number,
   nowMs: number,
   format: Exclude<RetryAfterFormat, 'none'>,

@@ -13,6 +13,8 @@ export interface Verdict {
 export interface Limiter {
   /** A call that costs `cost` operations, 1 unless given. */
   take(nowMs: number, cost?: number): Verdict;
+  /** The verdict on such a call, which is not made. */
+  look(nowMs: number, cost?: number): Verdict;
   setLimit(limit: number): void;
 }
 
@@ -32,124 +34,140 @@ export interface LimiterOptions {
   readonly periodMs: number;
 }
 
-export function makeLimiter(semantics: Semantics, options: LimiterOptions): Limiter {
+/** How one way of counting judges a call: the verdict, and what is to be kept if the call is made. */
+interface Judged {
+  readonly verdict: Verdict;
+  readonly keep: () => void;
+}
+
+type Judge = (limit: number, nowMs: number, cost: number) => Judged;
+
+export function makeLimiter(semantics: Semantics, { limit, periodMs }: LimiterOptions): Limiter {
+  const judge = judgeOf(semantics, periodMs);
+  let most = limit;
+  return {
+    take(nowMs, cost = 1) {
+      const { verdict, keep } = judge(most, nowMs, cost);
+      keep();
+      return verdict;
+    },
+    look: (nowMs, cost = 1) => judge(most, nowMs, cost).verdict,
+    setLimit(next) {
+      most = next;
+    },
+  };
+}
+
+function judgeOf(semantics: Semantics, periodMs: number): Judge {
   switch (semantics) {
     case 'fixed':
-      return makeWindow(options, (now, periodMs) => now + periodMs);
+      return makeWindow((now) => now + periodMs);
     case 'aligned':
-      return makeWindow(options, (now, periodMs) => (Math.floor(now / periodMs) + 1) * periodMs);
+      return makeWindow((now) => (Math.floor(now / periodMs) + 1) * periodMs);
     case 'remaining-before':
-      return makeRemainingBefore(options);
+      return makeRemainingBefore(periodMs);
     case 'sliding':
-      return makeLog(options, (now, _oldest, periodMs) => now + periodMs);
+      return makeLog(periodMs, (now) => now + periodMs);
     case 'oldest-plus-period':
-      return makeLog(options, (now, oldest, periodMs) => (oldest ?? now) + periodMs);
+      return makeLog(periodMs, (now, oldest) => (oldest ?? now) + periodMs);
     case 'leaky':
-      return makeLeaky(options, (level, perMs) => level / perMs);
+      return makeLeaky(periodMs, (level, perMs) => level / perMs);
     case 'next-token':
-      return makeLeaky(options, (level, perMs) => (level - Math.floor(level) || 1) / perMs);
+      return makeLeaky(periodMs, (level, perMs) => (level - Math.floor(level) || 1) / perMs);
     case 'window-counter':
-      return makeWindowCounter(options);
+      return makeWindowCounter(periodMs);
     default:
       return semantics satisfies never;
   }
 }
 
 /** A window that opens with a call, and ends at `endOf` its start. */
-function makeWindow(
-  { limit, periodMs }: LimiterOptions,
-  endOf: (nowMs: number, periodMs: number) => number,
-): Limiter {
-  let most = limit;
+function makeWindow(endOf: (nowMs: number) => number): Judge {
   let count = 0;
   let endMs = Number.NEGATIVE_INFINITY;
-  return {
-    take(now, cost = 1) {
-      if (now >= endMs) {
-        count = 0;
-        endMs = endOf(now, periodMs);
-      }
-      const allowed = count + cost <= most;
-      if (allowed) count += cost;
-      const remaining = Math.max(0, most - count);
-      return { allowed, limit: most, remaining, resetAtMs: endMs, retryAtMs: endMs };
-    },
-    setLimit(next) {
-      most = next;
-    },
+  return (limit, now, cost) => {
+    const isOver = now >= endMs;
+    const end = isOver ? endOf(now) : endMs;
+    const before = isOver ? 0 : count;
+    const allowed = before + cost <= limit;
+    const after = allowed ? before + cost : before;
+    const remaining = Math.max(0, limit - after);
+    return {
+      verdict: { allowed, limit, remaining, resetAtMs: end, retryAtMs: end },
+      keep() {
+        count = after;
+        endMs = end;
+      },
+    };
   };
 }
 
 /** Reports the count that remained before the call. */
-function makeRemainingBefore(options: LimiterOptions): Limiter {
-  const window = makeWindow(options, (now, periodMs) => now + periodMs);
-  return {
-    take(now, cost = 1) {
-      const verdict = window.take(now, cost);
-      return { ...verdict, remaining: verdict.remaining + (verdict.allowed ? cost : 0) };
-    },
-    setLimit: (limit) => window.setLimit(limit),
+function makeRemainingBefore(periodMs: number): Judge {
+  const window = makeWindow((now) => now + periodMs);
+  return (limit, now, cost) => {
+    const { verdict, keep } = window(limit, now, cost);
+    const remaining = verdict.remaining + (verdict.allowed ? cost : 0);
+    return { verdict: { ...verdict, remaining }, keep };
   };
 }
 
 /** A sliding log: the slot of each call returns one period after the call. */
 function makeLog(
-  { limit, periodMs }: LimiterOptions,
-  resetOf: (nowMs: number, oldestMs: number | undefined, periodMs: number) => number,
-): Limiter {
-  let most = limit;
+  periodMs: number,
+  resetOf: (nowMs: number, oldestMs: number | undefined) => number,
+): Judge {
   let calls: number[] = [];
   let head = 0;
-  return {
-    take(now, cost = 1) {
-      while (head < calls.length && (calls[head] ?? 0) <= now - periodMs) head++;
-      if (head > 4096) {
-        calls = calls.slice(head);
-        head = 0;
-      }
-      const allowed = calls.length - head + cost <= most;
-      if (allowed) for (let i = 0; i < cost; i++) calls.push(now);
-      const oldest = calls[head];
-      return {
+  return (limit, now, cost) => {
+    while (head < calls.length && (calls[head] ?? 0) <= now - periodMs) head++;
+    if (head > 4096) {
+      calls = calls.slice(head);
+      head = 0;
+    }
+    const before = calls.length - head;
+    const allowed = before + cost <= limit;
+    const after = allowed ? before + cost : before;
+    const oldest = calls[head] ?? (after > before ? now : undefined);
+    // So many of the oldest calls have to return before a refused one is accepted.
+    const last = calls[head + Math.max(1, before + cost - limit) - 1] ?? oldest;
+    return {
+      verdict: {
         allowed,
-        limit: most,
-        remaining: Math.max(0, most - (calls.length - head)),
-        resetAtMs: resetOf(now, oldest, periodMs),
-        retryAtMs: (oldest ?? now) + periodMs,
-      };
-    },
-    setLimit(next) {
-      most = next;
-    },
+        limit,
+        remaining: Math.max(0, limit - after),
+        resetAtMs: resetOf(now, oldest),
+        retryAtMs: (last ?? now) + periodMs,
+      },
+      keep() {
+        for (let i = before; i < after; i++) calls.push(now);
+      },
+    };
   };
 }
 
 /** A bucket that leaks evenly. `resetIn` is the reported delay, from level and leak. */
-function makeLeaky(
-  { limit, periodMs }: LimiterOptions,
-  resetIn: (level: number, leakPerMs: number) => number,
-): Limiter {
-  let most = limit;
+function makeLeaky(periodMs: number, resetIn: (level: number, leakPerMs: number) => number): Judge {
   let level = 0;
   let last = 0;
-  return {
-    take(now, cost = 1) {
-      const leakPerMs = most / periodMs;
-      level = Math.max(0, level - Math.max(0, now - last) * leakPerMs);
-      last = Math.max(last, now);
-      const allowed = level + cost <= most + ROUNDING;
-      if (allowed) level += cost;
-      return {
+  return (limit, now, cost) => {
+    const leakPerMs = limit / periodMs;
+    const before = Math.max(0, level - Math.max(0, now - last) * leakPerMs);
+    const allowed = before + cost <= limit + ROUNDING;
+    const after = allowed ? before + cost : before;
+    return {
+      verdict: {
         allowed,
-        limit: most,
-        remaining: Math.max(0, Math.floor(most - level + ROUNDING)),
-        resetAtMs: now + resetIn(level, leakPerMs),
-        retryAtMs: now + Math.max(0, level + cost - most) / leakPerMs,
-      };
-    },
-    setLimit(next) {
-      most = next;
-    },
+        limit,
+        remaining: Math.max(0, Math.floor(limit - after + ROUNDING)),
+        resetAtMs: now + resetIn(after, leakPerMs),
+        retryAtMs: now + Math.max(0, after + cost - limit) / leakPerMs,
+      },
+      keep() {
+        level = after;
+        last = Math.max(last, now);
+      },
+    };
   };
 }
 
@@ -157,33 +175,32 @@ function makeLeaky(
 const ROUNDING = 1e-9;
 
 /** Two aligned windows, the last one weighed by how much of it still overlaps. */
-function makeWindowCounter({ limit, periodMs }: LimiterOptions): Limiter {
-  let most = limit;
+function makeWindowCounter(periodMs: number): Judge {
   let window = 0;
   let current = 0;
   let previous = 0;
-  return {
-    take(now) {
-      const index = Math.floor(now / periodMs);
-      if (index !== window) {
-        previous = index === window + 1 ? current : 0;
-        current = 0;
-        window = index;
-      }
-      const overlap = 1 - (now - index * periodMs) / periodMs;
-      const allowed = previous * overlap + current + 1 <= most;
-      if (allowed) current++;
-      const endMs = (index + 1) * periodMs;
-      return {
+  return (limit, now, cost) => {
+    const index = Math.floor(now / periodMs);
+    const isNew = index !== window;
+    const last = isNew ? (index === window + 1 ? current : 0) : previous;
+    const before = isNew ? 0 : current;
+    const weighed = last * (1 - (now - index * periodMs) / periodMs);
+    const allowed = weighed + before + cost <= limit;
+    const after = allowed ? before + cost : before;
+    const endMs = (index + 1) * periodMs;
+    return {
+      verdict: {
         allowed,
-        limit: most,
-        remaining: Math.max(0, Math.floor(most - previous * overlap - current)),
+        limit,
+        remaining: Math.max(0, Math.floor(limit - weighed - after)),
         resetAtMs: endMs,
         retryAtMs: endMs,
-      };
-    },
-    setLimit(next) {
-      most = next;
-    },
+      },
+      keep() {
+        window = index;
+        current = after;
+        previous = last;
+      },
+    };
   };
 }
