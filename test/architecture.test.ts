@@ -4,11 +4,11 @@ import { readSource, sourceFiles, type SourceFile } from './support/source-files
 const FILES = sourceFiles('src');
 
 /** What the pure rooms may import, and every room may import from. */
-const PURE = ['budget', 'queue', 'rate-headers', 'http', 'util'];
+const PURE = ['budget', 'queue', 'draws', 'rate-headers', 'http', 'util'];
 
 /**
  * What each room may import from beside itself: main → cli → app → gateway → ledger, upstream,
- * telemetry → queue, budget, rate-headers, http → util.
+ * telemetry → queue, budget, draws → rate-headers, http → util.
  */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   main: ['cli'],
@@ -27,6 +27,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   config: ['presets', ...PURE],
   presets: PURE,
   logs: PURE,
+  draws: ['rate-headers', 'util'],
   'rate-headers': ['budget', 'util'],
   http: ['util'],
   queue: ['util'],

@@ -36,6 +36,8 @@ export interface Studied {
 }
 
 const HOUR_MS = 3_600_000;
+/** Longer paths are not kept: each bucket keeps one. */
+const MAX_PATH = 1000;
 const MAX_DOUBTS = 6;
 /** How many answers in a row with the limit of the bucket it was split from undo that. */
 const SAME_LIMITS = 3;
@@ -84,8 +86,7 @@ export class EvidenceTable {
     if (finding !== 'same') return finding !== 'undecided';
     const { exchange, evidence } = studied;
     this.#studyCounts(studied, isCompared);
-    evidence.lastMethod = exchange.method;
-    evidence.lastPath = exchange.path;
+    remember(evidence, exchange);
     return true;
   }
 
@@ -162,6 +163,12 @@ export class EvidenceTable {
 /** Whether an answer with the bucket's name and limit can be left out, unless its count is odd. */
 export function isQuiet({ limits, counts, siblings }: Evidence): boolean {
   return limits?.isQuiet !== false && !counts.isWatching && siblings === undefined;
+}
+
+/** Remembers a request whose answer reported the bucket's limit. A very long path is not kept. */
+export function remember(evidence: Evidence, { method, path }: Exchange): void {
+  evidence.lastMethod = method;
+  evidence.lastPath = path.length > MAX_PATH ? '' : path;
 }
 
 /** Whether the count of an answer has to be studied. */

@@ -1,3 +1,4 @@
+import { NONE, type Attribution } from './attribution.ts';
 import { bucketName, byBucket, MAX_DRAWS } from './lesson.ts';
 import type { LearnedCounter, LearnedDraw, Lesson, LessonReason } from './lesson.ts';
 
@@ -9,6 +10,8 @@ export interface RouteLesson {
   readonly counters: readonly Counter[];
   /** The buckets of the counters, in the same order. */
   readonly draws: readonly LearnedDraw[];
+  /** What an answer means that reports the counters in this order. */
+  readonly inOrder: Attribution;
   readonly why: LessonReason;
   readonly learnedAt: number;
   confirmedAt: number;
@@ -64,6 +67,8 @@ export class ClassLessons {
   base: RouteLesson | undefined;
   /** How many routes have a lesson. */
   lessons = 0;
+  /** The route whose lesson has these draws, so that its path need not be read again. */
+  readonly routeByDraws = new WeakMap<readonly LearnedDraw[], Route>();
   /** Until when refusals are believed to concern the whole class. */
   refusalsBlockedUntil = 0;
   #names = new Set<string>();
@@ -123,9 +128,28 @@ export class ClassLessons {
   ): void {
     if (route.lesson === undefined) this.lessons++;
     route.lesson = this.#lesson(counters, why, learnedAt, confirmedAt);
+    this.routeByDraws.set(route.lesson.draws, route);
     this.#addNames(counters.map(({ key }) => key));
     route.less = 0;
     route.sameLimit = 0;
+  }
+
+  /**
+   * Sets a lesson of another process. The class's own bucket may stand for another name there, so
+   * buckets are named anew.
+   */
+  adopt(
+    route: Route,
+    counters: readonly Counter[],
+    why: LessonReason,
+    learnedAt: number,
+    confirmedAt: number,
+  ): void {
+    const named =
+      why === 'named'
+        ? this.#counters(counters.map(({ key }) => key))
+        : counters.map(({ bucket, key }) => ({ bucket, key }));
+    if (!this.#isBase(named)) this.setLesson(route, named, why, learnedAt, confirmedAt);
   }
 
   forget(route: Route): void {
@@ -201,11 +225,16 @@ export class ClassLessons {
 
   #draw(route: Route, keys: readonly string[], now: number): void {
     const counters = this.#counters(keys);
-    const isBase =
-      counters.length === this.base?.counters.length &&
-      counters.every(({ bucket }, at) => bucket === this.base?.counters[at]?.bucket);
-    if (isBase) this.forget(route);
+    if (this.#isBase(counters)) this.forget(route);
     else this.setLesson(route, counters, 'named', now);
+  }
+
+  #isBase(counters: readonly Counter[]): boolean {
+    const base = this.base?.counters ?? [];
+    return (
+      counters.length === base.length &&
+      counters.every(({ bucket }) => base.some((one) => one.bucket === bucket))
+    );
   }
 
   /** Whether new names are names of buckets; if there are too many of them, they are not. */
@@ -259,7 +288,8 @@ export class ClassLessons {
       .filter(({ bucket }, at) => counters.findIndex((one) => one.bucket === bucket) === at)
       .toSorted(byBucket);
     const draws = ordered.map(({ bucket }) => ({ name: bucket }));
-    return { counters: ordered, draws, why, learnedAt, confirmedAt };
+    const inOrder = { drawn: ordered.map((_, at) => at), others: NONE };
+    return { counters: ordered, draws, inOrder, why, learnedAt, confirmedAt };
   }
 }
 

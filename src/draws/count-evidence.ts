@@ -197,7 +197,7 @@ function noiseOf({ kind, resolutionMs }: Reset, travelMs: number): number {
 const ALTERNATING = 6;
 
 /**
- * Finds out whether counters that were told apart are one: each answer reports one less than the last
+ * Finds out whether counters that were split are one: each answer reports one less than the last
  * one of another counter.
  */
 export class SiblingEvidence {

@@ -1,3 +1,4 @@
+import { moreBinding } from '../rate-headers/rate-headers.ts';
 import {
   attributed,
   attributedByPosition,
@@ -9,9 +10,8 @@ import {
   type Exchange,
   type OtherBucket,
 } from './attribution.ts';
-import { EvidenceTable, isOdd, isQuiet, type Evidence } from './bucket-evidence.ts';
+import { EvidenceTable, isOdd, isQuiet, remember, type Evidence } from './bucket-evidence.ts';
 import { ClassLessons } from './class-lessons.ts';
-import { moreBinding } from '../rate-headers/rate-headers.ts';
 import { bucketName, readLesson, type LearnedDraw, type Lesson } from './lesson.ts';
 import { routeTemplate } from './route-template.ts';
 
@@ -66,6 +66,7 @@ export class LearnedDraws {
   drawsOf(className: string, method: string, path: string): readonly LearnedDraw[] | undefined {
     const lessons = this.#classes.get(className);
     if (lessons === undefined || !lessons.isLearned) return undefined;
+    if (lessons.lessons === 0 && lessons.perId.size === 0) return lessons.base?.draws;
     const { template, id } = routeTemplate(method, path);
     const lesson = lessons.lessonOf(template);
     if (lesson === undefined || lessons.perId.size === 0) return lesson?.draws;
@@ -77,23 +78,49 @@ export class LearnedDraws {
     const { className, ownBucketId, reports } = exchange;
     const lessons = this.#classes.get(className);
     const evidence = this.#evidence.get(ownBucketId);
+    if (exchange.receivedAt - this.#sweptAt >= HOUR_MS) this.#sweep(exchange.receivedAt);
     const [report] = reports;
     if (report === undefined) return this.#unreported(lessons, evidence, exchange);
+    const isStudied = lessons === undefined || exchange.refusal !== undefined;
+    if (isStudied) return this.#study(exchange, false);
+    if (exchange.draws !== undefined) return this.#learnDrawn(lessons, exchange, exchange.draws);
     const isOrdinary =
-      lessons !== undefined &&
       evidence !== undefined &&
       reports.length === 1 &&
-      exchange.draws === undefined &&
-      exchange.refusal === undefined &&
       (report.name ?? '') === lessons.own &&
       report.limit === evidence.limits?.limit &&
       isQuiet(evidence);
-    if (isOrdinary) {
-      evidence.lastMethod = exchange.method;
-      evidence.lastPath = exchange.path;
-      if (!isOdd(evidence, report, exchange)) return FIRST;
+    if (!isOrdinary) return this.#study(exchange, false);
+    remember(evidence, exchange);
+    return isOdd(evidence, report, exchange) ? this.#study(exchange, true) : FIRST;
+  }
+
+  /** Learns from an answer to a request that drew on learned buckets. */
+  #learnDrawn(
+    lessons: ClassLessons,
+    exchange: Exchange,
+    draws: readonly LearnedDraw[],
+  ): Attribution {
+    const { ownBucketId, reports, receivedAt } = exchange;
+    const route = lessons.routeByDraws.get(draws);
+    const lesson = route === undefined ? lessons.base : route.lesson;
+    // What the buckets were may have been forgotten since.
+    if (lesson?.draws !== draws) return this.#study(exchange, false);
+    const { counters } = lesson;
+    const isInOrder =
+      reports.length === counters.length &&
+      counters.every(({ key }, at) => key === (reports[at]?.name ?? ''));
+    if (!isInOrder || lesson.why === 'limit') return this.#study(exchange, false);
+    lesson.confirmedAt = receivedAt;
+    const [counter] = counters;
+    const [report] = reports;
+    if (counters.length > 1 || counter === undefined || report === undefined) return lesson.inOrder;
+    const evidence = this.#evidence.of(ownBucketId, counter.bucket);
+    if (report.limit !== evidence.limits?.limit || !isQuiet(evidence) || lesson.why === 'counts') {
+      return this.#study(exchange, false);
     }
-    return this.#study(exchange, isOrdinary);
+    remember(evidence, exchange);
+    return isOdd(evidence, report, exchange) ? this.#study(exchange, true) : FIRST;
   }
 
   /** All that was learned, as JSON: for operators, other replicas, and the next start. */
@@ -139,8 +166,7 @@ export class LearnedDraws {
         known.confirmedAt = Math.max(known.confirmedAt, confirmedAt);
         return;
       }
-      const plain = counters.map(({ bucket, key }) => ({ bucket, key }));
-      lessons.setLesson(route, plain, lesson.why, learnedAt, confirmedAt);
+      lessons.adopt(route, counters, lesson.why, learnedAt, confirmedAt);
     }
     for (const { bucket, perId } of counters) {
       if (perId && bucket !== '') lessons.addPerId(bucket);
@@ -198,7 +224,6 @@ export class LearnedDraws {
     const { className, ownBucketId, method, path, reports, refusal, receivedAt } = exchange;
     const lessons = this.#lessonsOf(className);
     if (lessons === undefined) return attributedByPosition(exchange);
-    this.#sweep(receivedAt);
     const keys = keysOf(reports);
     const distinct = [...new Set(keys)];
     const { template, id } = routeTemplate(method, path);
@@ -237,7 +262,6 @@ export class LearnedDraws {
   }
 
   #sweep(now: number): void {
-    if (now - this.#sweptAt < HOUR_MS) return;
     this.#sweptAt = now;
     for (const lessons of this.#classes.values()) {
       lessons.forgetWhere(({ confirmedAt }) => now - confirmedAt > DROPPED_AFTER_MS);

@@ -25,6 +25,8 @@ export interface Refusal {
 const MAX_WAITS = 32;
 /** How many of the last requests are remembered, each of another path than the one before. */
 const MAX_RECENT = 8;
+/** Longer paths are not remembered. */
+const MAX_PATH = 1000;
 const RECENT_MS = 600_000;
 /** A Retry-After in whole seconds may end up to this later than the refusals. */
 const ROUNDING_MS = 1000;
@@ -110,6 +112,7 @@ export class RefusalEvidence {
   }
 
   #remember(method: string, path: string, at: number): void {
+    if (path.length > MAX_PATH) return;
     const last = this.#recent.at(-1);
     if (last !== undefined && last.path === path && last.method === method) {
       last.at = at;

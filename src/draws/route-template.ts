@@ -22,31 +22,33 @@ const MASK = '{id}';
  * - at least 20 such characters with three digits among them;
  * - an address with `@`, or longer than 64 characters.
  *
- * Names that users choose, such as those of repositories, cannot be told from the API's own words. Each
- * of them makes a route of its own, so what is kept per route must be bounded.
+ * Names that users choose, such as those of repositories, look like the API's own words. Each of them
+ * makes a route of its own, so what is kept per route must be bounded.
  */
 export function routeTemplate(method: string, path: string): RouteTemplate {
   const query = path.indexOf('?');
-  const end = query === -1 ? path.length : query;
-  let template = `${method} `;
+  const whole = query === -1 ? path.length : query;
+  const end = Math.min(whole, MAX_LENGTH - method.length - MASK.length - 2);
+  let masked = '';
   let id = '';
+  /** Up to where `masked` stands for the path. */
+  let done = 0;
   let from = 0;
   while (from < end) {
-    let to = path.indexOf('/', from + 1);
-    if (to === -1 || to > end) to = end;
-    const start = path.charCodeAt(from) === SLASH ? from + 1 : from;
-    if (isId(path, start, to)) {
-      if (id === '') id = path.slice(start, to);
-      template += start > from ? `/${MASK}` : MASK;
-    } else {
-      template += path.slice(from, to);
+    if (path.charCodeAt(from) === SLASH) from++;
+    let to = path.indexOf('/', from);
+    if (to === -1 || to > whole) to = whole;
+    if (to > end || isId(path, from, to)) {
+      if (to > end) to = whole;
+      if (id === '') id = path.slice(from, Math.min(to, from + MAX_LENGTH));
+      masked += path.slice(done, from) + MASK;
+      done = to;
     }
     from = to;
-    if (template.length > MAX_LENGTH) {
-      return { template: `${template.slice(0, MAX_LENGTH - MASK.length)}${MASK}`, id };
-    }
   }
-  return { template, id };
+  const isPlain = done === 0 && whole === path.length;
+  if (isPlain) return { template: `${method} ${path}`, id };
+  return { template: `${method} ${masked}${path.slice(done, whole)}`.slice(0, MAX_LENGTH), id };
 }
 
 const SLASH = 47;
