@@ -1,0 +1,121 @@
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { ask } from '../support/ask.ts';
+import { FakeClock } from '../support/fake-clock.ts';
+import { startGateway } from '../support/gateway.ts';
+import { azionWorld, discordWorld, githubWorld, slackWorld } from '../support/limit-worlds.ts';
+import { startLimitedApi } from '../support/limited-api.ts';
+import { bucketsOf, until } from '../support/setup.ts';
+import type { MeterOptions } from '../support/several-limits.ts';
+
+const MINUTE_MS = 60_000;
+
+/** A gateway that knows nothing of the API: it has neither classes nor limits. */
+async function startUnknown(world: MeterOptions, file = '{}') {
+  const clock = new FakeClock();
+  const api = await startLimitedApi(world, { clock });
+  onTestFinished(() => api.close());
+  const gateway = await startGateway({
+    upstream: api.url,
+    clock,
+    settings: { HEADGATE_PRESET: 'none', HEADGATE_MAX_WAIT: '2h' },
+    files: { 'headgate.yaml': file },
+  });
+  onTestFinished(() => gateway.stop());
+  const send = (path: string, method = 'GET'): Promise<number> =>
+    ask(`${gateway.url}${path}`, { method }).then(({ status }) => status);
+  return {
+    api,
+    clock,
+    gateway,
+    send,
+    refused: () => api.calls.filter(({ status }) => status === 429).length,
+    waitingIn: async () =>
+      (await bucketsOf(gateway)).filter(({ waiting }) => waiting > 0).map(({ id }) => id),
+  };
+}
+
+describe('without any class,', () => {
+  test("GitHub's search waits for its own budget, and core requests do not", async () => {
+    const { api, clock, send, refused, waitingIn } = await startUnknown(
+      githubWorld({
+        core: { limit: 100, periodMs: 60 * MINUTE_MS },
+        search: { limit: 3, periodMs: MINUTE_MS },
+      }),
+    );
+    for (let i = 0; i < 3; i++) await send('/repos/a/b');
+    for (let i = 0; i < 3; i++) await send('/search/issues');
+    const waiting = [send('/search/issues'), send('/search/code')];
+    await until('they wait', async () => (await waitingIn()).length > 0);
+    for (let i = 0; i < 5; i++) expect(await send('/repos/a/b')).toBe(200);
+    expect(await waitingIn()).toEqual([expect.stringMatching(/:all\/search$/)]);
+    clock.advance(MINUTE_MS + 2000);
+    expect(await Promise.all(waiting)).toEqual([200, 200]);
+    // The first request to /search/code, of which nothing was known.
+    expect(refused()).toBe(1);
+    expect(api.calls).toHaveLength(14);
+  });
+
+  test("Discord's channels do not wait for each other", async () => {
+    const { clock, send, refused, waitingIn } = await startUnknown(
+      discordWorld({ route: { limit: 3, periodMs: 5000 } }),
+      'limits: [{ name: global, limit: 50/1s, scope: credential }]',
+    );
+    const channel = (id: number): string => `/channels/10000000000000000${id}/messages`;
+    let answered = 0;
+    const sent: Promise<unknown>[] = [];
+    for (let i = 0; i < 24; i++) {
+      sent.push(send(channel(1 + (i % 3)), 'POST').then(() => answered++));
+      await until('it is answered or waits', async () => {
+        return answered === sent.length || (await waitingIn()).length > 0;
+      });
+      clock.advance(1000);
+    }
+    clock.advance(6000);
+    await Promise.all(sent);
+    for (let i = 0; i < 3; i++) expect(await send(channel(1), 'POST')).toBe(200);
+    const waiting = send(channel(1), 'POST');
+    await until('it waits', async () => (await waitingIn()).length > 0);
+    expect(await send(channel(2), 'POST')).toBe(200);
+    clock.advance(6000);
+    expect(await waiting).toBe(200);
+    expect(refused()).toBeLessThanOrEqual(3);
+  });
+
+  test("Slack's methods do not wait for each other", async () => {
+    const { clock, send, refused, waitingIn } = await startUnknown(
+      slackWorld({
+        tier2: { limit: 2, periodMs: MINUTE_MS },
+        tier3: { limit: 30, periodMs: MINUTE_MS },
+      }),
+    );
+    await send('/api/chat.postMessage', 'POST');
+    await send('/api/users.list');
+    await send('/api/users.list');
+    const waiting = send('/api/users.list');
+    await until('it waits', async () => (await waitingIn()).length > 0);
+    for (let i = 0; i < 5; i++) expect(await send('/api/chat.postMessage', 'POST')).toBe(200);
+    clock.advance(MINUTE_MS + 2000);
+    expect(await waiting).toBe(200);
+    expect(refused()).toBeLessThanOrEqual(3);
+  });
+
+  test("Azion's writes wait for their own budget, and reads do not", async () => {
+    const { clock, send, refused, waitingIn } = await startUnknown(
+      azionWorld({
+        reads: { limit: 40, periodMs: MINUTE_MS },
+        writes: { limit: 10, periodMs: MINUTE_MS },
+      }),
+    );
+    for (let i = 0; i < 6; i++) {
+      await send('/domains');
+      await send('/domains', 'POST');
+    }
+    const writes = Array.from({ length: 8 }, () => send('/domains', 'POST'));
+    await until('they wait', async () => (await waitingIn()).length > 0);
+    for (let i = 0; i < 5; i++) expect(await send('/domains')).toBe(200);
+    clock.advance(MINUTE_MS + 2000);
+    await until('all were sent', async () => (await waitingIn()).length === 0);
+    expect(new Set(await Promise.all(writes))).toEqual(new Set([200]));
+    expect(refused()).toBeLessThanOrEqual(3);
+  });
+});
