@@ -104,7 +104,7 @@ export class EvidenceTable {
         evidence.differed = true;
         route.sameLimit = 0;
       } else if (evidence.differed && ++route.sameLimit >= SAME_LIMITS) {
-        lessons.forget(route);
+        lessons.forget(route, receivedAt);
         doubt(route, receivedAt);
         return 'learned';
       }
@@ -192,12 +192,7 @@ function forgetCounts(
   evidence.countsBlockedUntil = now + HOUR_MS;
   const isLessonWrong = ({ why, counters }: RouteLesson): boolean =>
     why === 'counts' && counters.some(isWrong);
-  for (const route of lessons.routes.values()) {
-    if (route.lesson !== undefined && isLessonWrong(route.lesson)) {
-      route.blockedUntil = now + HOUR_MS;
-    }
-  }
-  lessons.forgetWhere(isLessonWrong);
+  lessons.forgetWhere(isLessonWrong, now);
 }
 
 function doubt(route: Route, now: number): void {

@@ -24,8 +24,8 @@ export interface Route {
   /** How often its answers contradicted what had been learned from their limits, lately. */
   doubts: number;
   doubtedAt: number;
-  /** Until when nothing is learned from limits, counts or refusals. */
-  blockedUntil: number;
+  /** When answers last contradicted a lesson: what others learned before that is not adopted. */
+  contradictedAt: number;
   namesBlockedUntil: number;
   /** Names that it reported before others. */
   readonly former: string[];
@@ -152,17 +152,20 @@ export class ClassLessons {
     if (!this.#isBase(named)) this.setLesson(route, named, why, learnedAt, confirmedAt);
   }
 
-  forget(route: Route): void {
+  /** Forgets the lesson on a route; with a time, because answers contradicted it then. */
+  forget(route: Route, contradictedAt = Number.NEGATIVE_INFINITY): void {
+    route.contradictedAt = Math.max(route.contradictedAt, contradictedAt);
     if (route.lesson !== undefined) this.lessons--;
     route.lesson = undefined;
     route.less = 0;
     route.sameLimit = 0;
   }
 
-  /** Forgets the lessons that `isWrong` selects. */
-  forgetWhere(isWrong: (lesson: RouteLesson) => boolean): void {
+  /** Forgets the lessons that `isWrong` selects: see {@link forget}. */
+  forgetWhere(isWrong: (lesson: RouteLesson) => boolean, contradictedAt?: number): void {
     for (const route of this.routes.values()) {
-      if (route.lesson !== undefined && isWrong(route.lesson)) this.forget(route);
+      if (route.lesson === undefined || !isWrong(route.lesson)) continue;
+      this.forget(route, contradictedAt);
     }
   }
 
@@ -185,7 +188,7 @@ export class ClassLessons {
       route.less = lessKeys === route.lessKeys ? route.less + 1 : 1;
       route.lessKeys = lessKeys;
       if (isUnnamed && fresh.length > 0) {
-        if (lesson?.why === 'named' && route.less >= STEADY.unnamed) this.forget(route);
+        if (lesson?.why === 'named' && route.less >= STEADY.unnamed) this.forget(route, now);
       } else if (route.less >= STEADY.less) this.#draw(route, keys, now);
       return;
     }
@@ -225,7 +228,7 @@ export class ClassLessons {
 
   #draw(route: Route, keys: readonly string[], now: number): void {
     const counters = this.#counters(keys);
-    if (this.#isBase(counters)) this.forget(route);
+    if (this.#isBase(counters)) this.forget(route, now);
     else this.setLesson(route, counters, 'named', now);
   }
 
@@ -249,7 +252,7 @@ export class ClassLessons {
     if (unknown.length > 0) route.newNames++;
     if (route.newNames > MAX_NEW_NAMES) {
       route.namesBlockedUntil = now + HOUR_MS;
-      if (route.lesson?.why === 'named') this.forget(route);
+      if (route.lesson?.why === 'named') this.forget(route, now);
       return false;
     }
     this.#addNames(unknown);
@@ -299,7 +302,7 @@ function newRoute(template: string): Route {
     lesson: undefined,
     doubts: 0,
     doubtedAt: Number.NEGATIVE_INFINITY,
-    blockedUntil: 0,
+    contradictedAt: Number.NEGATIVE_INFINITY,
     namesBlockedUntil: 0,
     former: [],
     newNames: 0,

@@ -134,13 +134,13 @@ export class LearnedDraws {
    * ignored. Returns how many entries that were.
    */
   apply(entries: readonly unknown[], now: number): number {
-    let ignored = 0;
-    for (const entry of entries) {
-      const lesson = readLesson(entry);
-      if (lesson === undefined) ignored++;
-      else if (lesson.confirmedMsAgo < DROPPED_AFTER_MS) this.#apply(lesson, now);
+    const lessons = entries.map(readLesson).filter((lesson) => lesson !== undefined);
+    // What the lessons on routes mean depends on those on classes.
+    const rank = ({ route }: Lesson): number => (route === undefined ? 0 : 1);
+    for (const lesson of lessons.toSorted((one, other) => rank(one) - rank(other))) {
+      if (lesson.confirmedMsAgo < DROPPED_AFTER_MS) this.#apply(lesson, now);
     }
-    return ignored;
+    return entries.length - lessons.length;
   }
 
   #apply(lesson: Lesson, now: number): void {
@@ -154,12 +154,14 @@ export class LearnedDraws {
       if (own === undefined) return;
       if (lessons.base !== undefined && !isEarlier(learnedAt, own.key, lessons)) return;
       // What the own bucket stands for changes, and with it what the lessons of routes mean.
-      if (lessons.own !== own.key) lessons.forgetWhere(({ why }) => why === 'named');
+      if (lessons.own !== undefined && lessons.own !== own.key) {
+        lessons.forgetWhere(({ why }) => why === 'named');
+      }
       const others = counters.filter((one) => one !== own).map(({ key }) => key);
       lessons.setBase([own.key, ...others], learnedAt, confirmedAt);
     } else {
       const route = lessons.routeOf(template, this.#maxRoutes);
-      if (now < route.blockedUntil && lesson.why !== 'named') return;
+      if (learnedAt <= route.contradictedAt) return;
       if (now < lessons.refusalsBlockedUntil && lesson.why === 'refused') return;
       const known = route.lesson;
       if (known !== undefined && known.learnedAt >= learnedAt) {
@@ -202,7 +204,7 @@ export class LearnedDraws {
         return unreported;
       case 'never-alone':
         ofClass.refusalsBlockedUntil = receivedAt + HOUR_MS;
-        ofClass.forgetWhere(({ why }) => why === 'refused');
+        ofClass.forgetWhere(({ why }) => why === 'refused', receivedAt);
         return attributed(draws, [{ name: '' }]);
       case 'route': {
         if (receivedAt < ofClass.refusalsBlockedUntil) return unreported;

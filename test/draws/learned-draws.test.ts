@@ -415,6 +415,24 @@ describe('lessons', () => {
     expect(late.names('GET /repos')).toEqual(['']);
   });
 
+  test('mean the same in any order', () => {
+    const sender = taught();
+    const other = new LearnedDraws();
+    other.apply(sender.draws.lessons(sender.nowMs).toReversed(), sender.nowMs);
+    expect(other.drawsOf('all', 'GET', '/search')).toEqual([{ name: 'search' }]);
+  });
+
+  test('are not adopted again after answers contradicted them, until they are learned anew', () => {
+    const sender = taught();
+    const old = sender.draws.lessons(sender.nowMs);
+    sender.repeat(8, 'GET /search', limited(80));
+    sender.draws.apply(old, sender.nowMs);
+    expect(sender.names('GET /search')).toEqual(['']);
+    const later = old.map((lesson) => Object.assign(lesson, { learnedMsAgo: 0 }));
+    sender.draws.apply(later, sender.nowMs + 1);
+    expect(sender.names('GET /search')).toEqual(['search']);
+  });
+
   test('are not adopted if they are none', () => {
     const draws = new LearnedDraws();
     const good = taught().draws.lessons(0);

@@ -112,3 +112,35 @@ describe.each(SEMANTICS)('one counter that counts as %s', (semantics) => {
     expect(wrong).toEqual([]);
   });
 });
+
+describe.each(['fixed', 'sliding', 'leaky'] as const)(
+  'one counter without numbers that counts as %s',
+  (semantics) => {
+    test.each([true, false])('is one in the end, if it states when to retry: %s', (isStated) => {
+      const random = seededRandom(7);
+      const draws = new LearnedDraws();
+      const limiter = makeLimiter(semantics, { limit: 100, periodMs: 60_000 });
+      const { refused, endMs } = runDrawsWorld({
+        draws,
+        random,
+        concurrency: 4,
+        requests: 2000,
+        waits: true,
+        latencyMs: () => 10 + 30 * random(),
+        thinkMs: () => 200 * random(),
+        next: () => {
+          const path = random() < 0.5 ? '/a' : '/b';
+          return { credential: 'a', method: 'GET', path };
+        },
+        answer: (_request, now) => {
+          const { allowed, retryAtMs } = limiter.take(now);
+          if (allowed) return { status: 200, headers: {} };
+          const seconds = String(Math.ceil((retryAtMs - now) / 1000));
+          return { status: 429, headers: isStated ? { 'retry-after': seconds } : {} };
+        },
+      });
+      expect(refused.length).toBeGreaterThan(0);
+      expect(draws.lessons(endMs)).toEqual([]);
+    });
+  },
+);
