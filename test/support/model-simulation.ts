@@ -2,7 +2,7 @@ import { LocalBudget, type LocalLease } from '../../src/ledger/local/local-budge
 import { ApiClock } from '../../src/rate-headers/api-clock.ts';
 import type { Timer } from '../../src/util/clock.ts';
 import { observe } from '../../src/rate-headers/observe.ts';
-import { readRateLimit } from '../../src/rate-headers/rate-headers.ts';
+import { makeRateHeaderReader, mostBinding } from '../../src/rate-headers/rate-headers.ts';
 import { renderHeaders, type Dialect } from './dialect.ts';
 import { FakeClock } from './fake-clock.ts';
 import { makeLimiter, type Limiter, type Semantics, type Verdict } from './limiter.ts';
@@ -80,6 +80,7 @@ export function simulate(options: SimulationOptions): SimulationResult {
   const random = seededRandom(seed);
   const limiter = makeLimiter(semantics, { limit, periodMs });
   const apiClock = new ApiClock();
+  const readRateLimits = makeRateHeaderReader();
   const start = clock.now();
   const end = start + windows * periodMs;
   const bucket = new LocalBudget(start);
@@ -129,7 +130,8 @@ export function simulate(options: SimulationOptions): SimulationResult {
       const receivedAt = clock.now();
       if (hasDate) apiClock.observe({ dateMs, sentAt, receivedAt });
       bucket.advance(receivedAt, offset());
-      const answer = { status, reading: readRateLimit(headers), sentAt, receivedAt };
+      const reading = mostBinding(readRateLimits(headers));
+      const answer = { status, reading, sentAt, receivedAt };
       bucket.answered(lease, observe(answer, offset()), receivedAt, random);
       inFlight--;
       if (status === 429) throttled++;

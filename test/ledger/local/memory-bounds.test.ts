@@ -38,20 +38,21 @@ function ticketFor(bucketId: string, clock: FakeClock): Ticket {
   };
 }
 
+const READING = readRateLimit({
+  'x-ratelimit-limit': '80',
+  'x-ratelimit-remaining': '79',
+  'x-ratelimit-reset': '60',
+});
+
 /** One answered call of a new credential. */
 function callOnce(ledger: LocalLedger, clock: FakeClock, bucketId: string): void {
   const admission = ledger.acquire(ticketFor(bucketId, clock), STAYS);
   if (admission.kind !== 'granted') throw new Error(`expected a grant, got ${admission.kind}`);
   clock.advance(1);
-  const reading = readRateLimit({
-    'x-ratelimit-limit': '80',
-    'x-ratelimit-remaining': '79',
-    'x-ratelimit-reset': '60',
-  });
   const at = clock.now();
   ledger.settle(admission.grant, {
     kind: 'answered',
-    answer: { status: 200, reading, sentAt: at - 1, receivedAt: at },
+    answer: { status: 200, reading: READING, sentAt: at - 1, receivedAt: at },
   });
 }
 
