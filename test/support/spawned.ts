@@ -7,7 +7,10 @@ import { fileURLToPath } from 'node:url';
 export const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 
 export interface SpawnedOptions {
-  /** Added to PATH and HOME, which are all that the process gets of our environment. */
+  /**
+   * Added to PATH, HOME and the folder of compiled modules (global-setup.ts), which are all that the
+   * process gets of our environment.
+   */
   readonly env?: Readonly<Record<string, string>>;
   readonly cwd?: string;
 }
@@ -38,10 +41,10 @@ export class Spawned {
     args: readonly string[],
     { env = {}, cwd = ROOT }: SpawnedOptions = {},
   ) {
-    const { PATH = '', HOME = '' } = process.env;
+    const { PATH = '', HOME = '', NODE_COMPILE_CACHE } = process.env;
     this.#child = spawn(command, args, {
       cwd,
-      env: { PATH, HOME, ...env },
+      env: { PATH, HOME, ...(NODE_COMPILE_CACHE && { NODE_COMPILE_CACHE }), ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     const { stdout, stderr } = this.#child;
