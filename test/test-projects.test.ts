@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { readSource } from './support/source-files.ts';
-import { projectOf, testProjects, type TestProject } from './support/test-projects.ts';
+import { LONGEST, projectOf, testProjects, type TestProject } from './support/test-projects.ts';
 
 const SUPPORT: Readonly<Record<string, string>> = {
   'test/support/gateway.ts': "import { createServer } from 'node:http';",
@@ -28,6 +28,10 @@ describe('a test belongs to the project of the heaviest thing that it uses', () 
   ])('%s', (_what, text, project) => {
     expect(projectFor(text)).toBe(project);
   });
+});
+
+test('the files that are started first exist', () => {
+  expect(Object.values(testProjects()).flat()).toEqual(expect.arrayContaining([...LONGEST]));
 });
 
 test('no project is empty', () => {

@@ -1,20 +1,6 @@
 import { relative } from 'node:path';
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
-
-/**
- * The files that take longest, the longest first. Vitest remembers how long each file took, but not
- * in a fresh clone; started last, such a file would run on alone.
- */
-const LONGEST: readonly string[] = [
-  'test/e2e/redis-faults.test.ts',
-  'test/admin/live-page.test.ts',
-  'test/telemetry/tracing.test.ts',
-  'test/e2e/shutdown.test.ts',
-  'test/life/garbage.test.ts',
-  'test/e2e/redis-prefetch.test.ts',
-  'test/budget/model.test.ts',
-  'test/budget/inexact-resets.test.ts',
-];
+import { LONGEST } from './test-projects.ts';
 
 /** Runs the projects in Vitest's order, and in each the longest files first. */
 export default class LongestFirst extends BaseSequencer {

@@ -10,6 +10,21 @@ import { ROOT } from './spawned.ts';
  */
 export type TestProject = 'unit' | 'integration' | 'e2e';
 
+/**
+ * The files that take longest, the longest first. Vitest remembers how long each file took, but not
+ * in a fresh clone; started last, such a file would run on alone.
+ */
+export const LONGEST: readonly string[] = [
+  'test/e2e/redis-faults.test.ts',
+  'test/admin/live-page.test.ts',
+  'test/telemetry/tracing.test.ts',
+  'test/e2e/shutdown.test.ts',
+  'test/life/garbage.test.ts',
+  'test/e2e/redis-prefetch.test.ts',
+  'test/budget/model.test.ts',
+  'test/budget/inexact-resets.test.ts',
+];
+
 /** What support files start, by the name that a test imports. */
 const E2E: ReadonlySet<string> = new Set([
   'startGateway',
