@@ -36,7 +36,7 @@ function patterns(): Set<string> {
 
 async function isLinear(literal: string): Promise<boolean> {
   const [, source = '', flags = ''] = /^\/(.*)\/([a-z]*)$/s.exec(literal) ?? [];
-  const { status } = await check(source, flags, { timeout: 20_000, randomSeed: 1 });
+  const { status } = await check(source, flags, { timeout: 240_000, randomSeed: 1 });
   if (status === 'unknown') throw new Error(`the checker found no answer for ${literal}`);
   return status === 'safe';
 }

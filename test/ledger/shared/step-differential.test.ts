@@ -145,7 +145,7 @@ describe('the step in Redis and the model in this process', () => {
     return { outcome, mark: stock, lineage: reply.lineage, revision: reply.revision };
   }
 
-  test('agree on every grant, shed and number', { timeout: 120_000 }, async () => {
+  test('agree on every grant, shed and number', async () => {
     const stories = fc.array(event, { minLength: 5, maxLength: 40 });
     // The larger one is enough for leases to be prefetched, while at times few operations remain.
     const scales = fc.constantFrom(1, 1, 60);
