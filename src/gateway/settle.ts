@@ -98,14 +98,12 @@ export function makeSettle(dependencies: SettleDependencies): Settle {
     const whole = mostBinding(read);
     const isThrottled = !isPreflight && throttles(status, whole, receivedAt);
     const retryAt = timeOf(whole.retryAfter, receivedAt);
-    const aloneUntil = retryAt ?? receivedAt + MIN_REFUSED_MS + retryDelay(call.attempts);
-    const isStated = retryAt !== undefined;
-    const circumstances = {
-      status,
-      ...(isThrottled ? { refusal: { until: aloneUntil, isStated } } : {}),
-      grantedAt: grant.grantedAt,
-      receivedAt,
-    };
+    const aloneUntil =
+      retryAt ?? receivedAt + (isThrottled ? MIN_REFUSED_MS + retryDelay(call.attempts) : 0);
+    const refusal = isThrottled
+      ? { until: aloneUntil, isStated: retryAt !== undefined }
+      : undefined;
+    const circumstances = { status, refusal, grantedAt: grant.grantedAt, receivedAt };
     const attributed =
       cached || isPreflight
         ? { readings: tickets.map(() => whole), unexpected: [], refusing: 0 }
