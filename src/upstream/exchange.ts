@@ -22,6 +22,9 @@ export type SendResult =
   /** The API may have received the request, and may have executed it. */
   | { readonly kind: 'lost'; readonly reason: FailureReason; readonly error: Error };
 
+/** Measures an attempt, from its sending until the answer's headers or its failure. Must not throw. */
+export type MeasureAttempt = (method: string, sent: SendResult, durationMs: number) => void;
+
 export interface UpstreamRequest {
   readonly method: string;
   /** Path and query. */
