@@ -60,8 +60,7 @@ export function makeForward(dependencies: ForwardDependencies): Forward {
     return sent;
   }
 
-  return async function forward(job, grant) {
-    if (grant.waitedFor !== 'budget') return send(job);
+  async function sendInTurn(job: Job, grant: Grant): Promise<Forwarded> {
     const { call, ticket } = job;
     const ran = await lane.run((grant.keptBy ?? ticket.bucket).id, call, () => {
       call.addWait(clock.now() - grant.grantedAt);
@@ -70,6 +69,10 @@ export function makeForward(dependencies: ForwardDependencies): Forward {
       return Promise.resolve<Forwarded>({ kind: 'stale' });
     });
     return ran.kind === 'ran' ? ran.value : notSent();
+  }
+
+  return function forward(job, grant) {
+    return grant.waitedFor === 'budget' ? sendInTurn(job, grant) : send(job);
   };
 
   function notSent(): Forwarded {
