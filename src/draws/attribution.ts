@@ -12,7 +12,7 @@ export interface Exchange {
   readonly draws: readonly LearnedDraw[] | undefined;
   readonly status: number;
   /** Present if the answer throttles: until when the request waits, and whether the API said so. */
-  readonly refusal?: { readonly until: number; readonly isStated: boolean };
+  readonly refusal?: { readonly until: number; readonly isStated: boolean } | undefined;
   /** Empty for an answer from a cache. */
   readonly reports: readonly ReportedBudget[];
   /** Whether the request cost one operation. */
