@@ -29,7 +29,7 @@ export interface ApiOptions {
   readonly shared: SharedParts;
   readonly ledgerMonitor: LedgerMonitor;
   readonly tracing: Pick<Tracing, 'instrument'> | undefined;
-  readonly metrics: Pick<HttpMetrics, 'instrument'> | undefined;
+  readonly metrics: Pick<HttpMetrics, 'attemptsAt'> | undefined;
 }
 
 /**
@@ -97,7 +97,7 @@ export async function makeApi(options: ApiOptions): Promise<Api> {
     });
     const { origin, basePath } = config.upstream;
     const parts = {
-      upstream: options.metrics?.instrument(upstream, origin) ?? upstream,
+      upstream,
       lane,
       ledger,
     };
@@ -110,6 +110,7 @@ export async function makeApi(options: ApiOptions): Promise<Api> {
       ...traced,
       ledger: new DrawsLedger({ ledger: traced.ledger, clock, socketPermits: upstream }),
       learned,
+      measureAttempt: options.metrics?.attemptsAt(origin) ?? (() => undefined),
       credentialHash,
       token,
       apiClock,

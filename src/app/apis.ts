@@ -18,7 +18,7 @@ export interface ApisOptions {
   readonly shared: SharedParts;
   readonly ledgerMonitor: LedgerMonitor;
   readonly tracing: Tracing | undefined;
-  readonly metrics: Pick<HttpMetrics, 'instrument'> | undefined;
+  readonly metrics: Pick<HttpMetrics, 'attemptsAt'> | undefined;
 }
 
 /** All APIs of the gateway, and the routes to them. */

@@ -37,6 +37,7 @@ import { makeCredentialName } from '../telemetry/credential-names.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { PipelineObserver } from '../telemetry/pipeline-observer.ts';
 import type { RequestMemory } from '../upstream/request-memory.ts';
+import type { MeasureAttempt } from '../upstream/exchange.ts';
 import type { Lane } from '../upstream/lane.ts';
 import type { TokenSource } from '../upstream/token.ts';
 import type { Upstream } from '../upstream/upstream.ts';
@@ -64,6 +65,7 @@ export interface ApiParts {
   readonly upstream: Upstream;
   readonly lane: Lane;
   readonly learned: LearnedDraws;
+  readonly measureAttempt: MeasureAttempt;
   /** Names credentials. It is made once, because the names must stay the same after a reload. */
   readonly credentialHash: CredentialHash;
   readonly token: TokenSource;
@@ -82,7 +84,7 @@ export interface ApiParts {
  */
 export function makePipelines(shared: SharedParts, parts: ApiParts): (api: ServedApi) => Pipeline {
   const { upstream, lane, token, ledger, apiClock } = parts;
-  const { credentialHash, atEndOfTurn, socketShare } = parts;
+  const { credentialHash, atEndOfTurn, socketShare, measureAttempt } = parts;
   const { clock, random, log, observer, recorder, requestMemory, peers, watchReading } = shared;
   const settled = settlesOwn(ledger);
   const resetUnit = new ResetUnit();
@@ -126,7 +128,14 @@ export function makePipelines(shared: SharedParts, parts: ApiParts): (api: Serve
         mode: config.mode,
         observer,
       }),
-      forward: makeForward({ ...config, upstream, lane, clock, token: () => token.current() }),
+      forward: makeForward({
+        ...config,
+        upstream,
+        lane,
+        clock,
+        token: () => token.current(),
+        measureAttempt,
+      }),
       settle: makeSettle({
         ...config,
         ledger: settled,

@@ -1,6 +1,8 @@
 import type { Attribution, Exchange } from '../draws/attribution.ts';
-import { ticketsOf, type BucketName } from '../ledger/ledger.ts';
+import type { LearnedDraws } from '../draws/learned-draws.ts';
+import { ticketsOf, type BucketName, type Ticket } from '../ledger/ledger.ts';
 import { refusingBucket, reportsOf } from '../rate-headers/answer-by-bucket.ts';
+import type { ReportedBudget } from '../rate-headers/budget-groups.ts';
 import type { RateLimitReading, RateLimitReadings } from '../rate-headers/rate-headers.ts';
 import type { Job } from './identify.ts';
 
@@ -21,43 +23,75 @@ export interface Attributed {
 export type Circumstances = Pick<Exchange, 'status' | 'refusal' | 'grantedAt' | 'receivedAt'>;
 
 const NOTHING: RateLimitReading = {};
+const NONE: Attributed['unexpected'] = [];
 
 /**
  * Decides which report of an answer is which bucket's. Those of stated limits with a name are found by
- * what is stated; the rest is the class's, and `learn` decides which of its buckets.
+ * what is stated; the rest is the class's, and `learned` decides which of its buckets.
  */
 export function attribute(
   job: Job,
-  { budgets, scope, cost, ...rest }: RateLimitReadings,
+  read: RateLimitReadings,
   circumstances: Circumstances,
-  learn: (exchange: Exchange) => Attribution,
+  learned: Pick<LearnedDraws, 'learn'>,
 ): Attributed {
-  const tickets = ticketsOf(job.ticket);
+  const { ticket } = job;
+  const { budgets } = read;
+  if (ticket.others === undefined && !isStated(ticket.bucket)) {
+    const learnedHere = learned.learn(exchangeOf(job, ticket, budgets, circumstances));
+    return (
+      attributeToOne(read, circumstances, learnedHere) ??
+      attributeToAll(
+        { tickets: [ticket], places: [], left: budgets, own: ticket },
+        read,
+        learnedHere,
+      )
+    );
+  }
+  const tickets = ticketsOf(ticket);
   const buckets = tickets.map(({ bucket }) => bucket);
   const places = tickets.length === 1 ? [] : reportsOf(budgets, buckets);
-  const isStated = (i: number): boolean => {
-    const { name, belief } = buckets[i] ?? {};
-    return name !== undefined && belief !== undefined;
-  };
-  const ofStated = new Set(places.filter((_, i) => isStated(i)));
+  const ofStated = new Set(places.filter((_, i) => isStated(buckets[i])));
   const left = budgets.filter((_, place) => !ofStated.has(place));
-  const own = tickets.find((_, i) => !isStated(i));
-  const learned =
-    own === undefined
-      ? undefined
-      : learn({
-          ...circumstances,
-          className: job.rule.name,
-          ownBucketId: ownIdOf(own.bucket),
-          method: job.method,
-          path: job.call.identity.path,
-          draws: job.learned,
-          reports: left,
-          costsOne: own.cost === undefined || own.cost === 1,
-        });
+  const own = tickets.find(({ bucket }) => !isStated(bucket));
+  const learnedHere =
+    own === undefined ? undefined : learned.learn(exchangeOf(job, own, left, circumstances));
+  return attributeToAll({ tickets, places, left, own }, read, learnedHere);
+}
+
+/** Most requests spend from one bucket, as their ticket says. Finding that out costs next to nothing. */
+function attributeToOne(
+  read: RateLimitReadings,
+  { refusal }: Circumstances,
+  { drawn, others }: Attribution,
+): Attributed | undefined {
+  const place = drawn[0];
+  if (place === 'elsewhere' || others.length > 0 || refusal !== undefined) return undefined;
+  const { retryAfter, cost, doubtful } = read;
+  if (retryAfter !== undefined || cost !== undefined || doubtful !== undefined) return undefined;
+  const report = typeof place === 'number' ? read.budgets[place] : undefined;
+  return { readings: [report ?? NOTHING], unexpected: NONE, refusing: undefined };
+}
+
+interface Places {
+  readonly tickets: readonly Ticket[];
+  /** The positions of the reports of the tickets' buckets, as far as what is stated shows them. */
+  readonly places: readonly (number | undefined)[];
+  /** The reports of the class. */
+  readonly left: readonly ReportedBudget[];
+  /** The first ticket at a bucket of the class. */
+  readonly own: Ticket | undefined;
+}
+
+function attributeToAll(
+  { tickets, places, left, own }: Places,
+  { budgets, scope, cost, ...rest }: RateLimitReadings,
+  learned: Attribution | undefined,
+): Attributed {
+  const buckets = tickets.map(({ bucket }) => bucket);
   const drawn = learned?.drawn.values();
-  const readings = buckets.map((_, i): RateLimitReading | undefined => {
-    if (isStated(i)) return budgets[places[i] ?? -1] ?? NOTHING;
+  const readings = buckets.map((bucket, i): RateLimitReading | undefined => {
+    if (isStated(bucket)) return budgets[places[i] ?? -1] ?? NOTHING;
     const place = drawn?.next().value;
     if (place === 'elsewhere') return undefined;
     return typeof place === 'number' ? (left[place] ?? NOTHING) : NOTHING;
@@ -78,6 +112,33 @@ export function attribute(
       reading: all[tickets.length + i] ?? NOTHING,
     })),
     refusing,
+  };
+}
+
+/** Whether a bucket is that of a stated limit with a name. */
+function isStated(bucket: BucketName | undefined): boolean {
+  return bucket?.name !== undefined && bucket.belief !== undefined;
+}
+
+/** What is learned from: an answer, with the reports of its class. `own` is a ticket of the class. */
+function exchangeOf(
+  { rule, method, call, learned }: Job,
+  own: Ticket,
+  reports: readonly ReportedBudget[],
+  { status, refusal, grantedAt, receivedAt }: Circumstances,
+): Exchange {
+  return {
+    className: rule.name,
+    ownBucketId: ownIdOf(own.bucket),
+    method,
+    path: call.identity.path,
+    draws: learned,
+    status,
+    refusal,
+    reports,
+    costsOne: own.cost === undefined || own.cost === 1,
+    grantedAt,
+    receivedAt,
   };
 }
 

@@ -85,7 +85,13 @@ export function makeDrawsOf(options: DrawsOptions): DrawsOf {
   return (rule, credential, learned) => {
     const anonymous = hasToken ? 'own' : 'anonymous';
     const hash = credential === undefined ? anonymous : credentialHash(credential);
-    const draws = plansOf(rule).map((plan) => drawOf(plan, hash));
+    const plans = plansOf(rule);
+    const [plan] = plans;
+    // Most requests spend from one bucket.
+    if (plan !== undefined && plans.length === 1 && learned === undefined) {
+      return [drawOf(plan, hash)];
+    }
+    const draws = plans.map((one) => drawOf(one, hash));
     const all = learned === undefined ? draws : draws.flatMap((draw) => expand(draw, learned));
     const [first, ...others] = all;
     if (first === undefined) throw new Error('a class has at least one bucket');
@@ -153,13 +159,32 @@ export function makeCostOf(
   };
 }
 
+type TicketOfRequest = Omit<Ticket, 'bucket' | 'cost'>;
+
 /** The ticket of a request at its first bucket, with those at the others. */
-export function ticketFor(
-  draws: Draws,
+export function ticketFor(draws: Draws, costOf: CostOf, request: TicketOfRequest): Ticket {
+  const [first] = draws;
+  if (draws.length === 1) return ticketAt(first, costOf, request);
+  const others = draws.slice(1);
+  const last = others.at(-1);
+  const noSocket = (draw: Draw): Ticket => ({
+    ...ticketAt(draw, costOf, request),
+    needsNoSocket: true,
+  });
+  return {
+    ...noSocket(first),
+    others: others.map((draw) =>
+      draw === last ? ticketAt(draw, costOf, request) : noSocket(draw),
+    ),
+  };
+}
+
+function ticketAt(
+  draw: Draw,
   costOf: CostOf,
-  { id, owner, caller, priority, weight, arrivedAt, deadlineAt }: Omit<Ticket, 'bucket' | 'cost'>,
+  { id, owner, caller, priority, weight, arrivedAt, deadlineAt }: TicketOfRequest,
 ): Ticket {
-  const ticketAt = (draw: Draw): Ticket => ({
+  return {
     id,
     bucket: draw.bucket,
     owner,
@@ -169,13 +194,5 @@ export function ticketFor(
     cost: costOf(draw),
     arrivedAt,
     deadlineAt,
-  });
-  const [first, ...others] = draws;
-  if (others.length === 0) return ticketAt(first);
-  const last = others.at(-1);
-  const noSocket = (draw: Draw): Ticket => ({ ...ticketAt(draw), needsNoSocket: true });
-  return {
-    ...noSocket(first),
-    others: others.map((draw) => (draw === last ? ticketAt(draw) : noSocket(draw))),
   };
 }

@@ -3,7 +3,7 @@ import { tokenValue, type TokenField } from '../http/credential-fields.ts';
 import { headersForCaller, SET_COOKIE } from '../http/header-filter.ts';
 import type { Grant } from '../ledger/ledger.ts';
 import type { Lane } from '../upstream/lane.ts';
-import type { SendResult } from '../upstream/exchange.ts';
+import type { MeasureAttempt, SendResult } from '../upstream/exchange.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import type { Job } from './identify.ts';
 
@@ -20,6 +20,7 @@ export interface ForwardDependencies {
   /** The current token for requests without a credential. */
   readonly token: () => string | undefined;
   readonly tokenField: TokenField;
+  readonly measureAttempt: MeasureAttempt;
 }
 
 /**
@@ -34,7 +35,7 @@ const GRANT_FRESH_MS = 5000;
  * and so do requests that waited for a socket, because sockets become free one by one.
  */
 export function makeForward(dependencies: ForwardDependencies): Forward {
-  const { upstream, lane, clock, token, tokenField } = dependencies;
+  const { upstream, lane, clock, token, tokenField, measureAttempt } = dependencies;
   async function send(job: Job): Promise<Forwarded> {
     const { call, body } = job;
     if (body.kind === 'stream') await body.checkCaller();
@@ -53,12 +54,13 @@ export function makeForward(dependencies: ForwardDependencies): Forward {
       (rawHeaders) => forwardEarlyHints(job, rawHeaders),
     );
     const endedAt = sent.kind === 'answered' ? sent.receivedAt : clock.now();
-    call.addUpstreamTime(endedAt - startedAt);
+    const durationMs = endedAt - startedAt;
+    call.addUpstreamTime(durationMs);
+    measureAttempt(job.method, sent, durationMs);
     return sent;
   }
 
-  return async function forward(job, grant) {
-    if (grant.waitedFor !== 'budget') return send(job);
+  async function sendInTurn(job: Job, grant: Grant): Promise<Forwarded> {
     const { call, ticket } = job;
     const ran = await lane.run((grant.keptBy ?? ticket.bucket).id, call, () => {
       call.addWait(clock.now() - grant.grantedAt);
@@ -67,6 +69,10 @@ export function makeForward(dependencies: ForwardDependencies): Forward {
       return Promise.resolve<Forwarded>({ kind: 'stale' });
     });
     return ran.kind === 'ran' ? ran.value : notSent();
+  }
+
+  return function forward(job, grant) {
+    return grant.waitedFor === 'budget' ? sendInTurn(job, grant) : send(job);
   };
 
   function notSent(): Forwarded {

@@ -1,14 +1,14 @@
-import type { Retry, Grant, Ledger } from '../ledger/ledger.ts';
+import type { Retry, Ledger } from '../ledger/ledger.ts';
 import type { RelativeTarget } from '../http/target.ts';
 import type { PipelineObserver } from '../telemetry/pipeline-observer.ts';
 import type { Admit } from './admit.ts';
 import { ABORTED, type Call, type CallEnd } from './call.ts';
-import type { Forward } from './forward.ts';
+import type { Forward, Forwarded } from './forward.ts';
 import type { Identify, Job } from './identify.ts';
 import type { ShedStatus } from './problem.ts';
 import type { RecordCall } from './record.ts';
 import type { Refuse, Respond } from './respond.ts';
-import type { Settle, Settled } from './settle.ts';
+import type { Settle } from './settle.ts';
 
 /**
  * Handles one call of an API, from its target to its log line. `target` is below the API's base URL.
@@ -43,22 +43,8 @@ export function makePipeline(steps: PipelineDependencies): Pipeline {
   const { identify, admit, forward, settle, respond, refuse, record } = steps;
   const { ledger, observer, retries, shedStatus } = steps;
 
-  async function attempt(job: Job, grant: Grant, retriesLeft: number): Promise<Settled> {
-    let isSettled = false;
-    const { call } = job;
-    try {
-      call.isSending = true;
-      const forwarded = await forward(job, grant);
-      isSettled = true;
-      return settle(job, grant, forwarded, retriesLeft);
-    } catch (error) {
-      // After any failure the API may have received the request, so the grant must be settled.
-      if (!isSettled) ledger.settle(grant, { kind: 'lost' });
-      throw error;
-    }
-  }
-
   async function runPipeline(job: Job): Promise<CallEnd> {
+    const { call } = job;
     let retry: Retry | undefined;
     let retriesLeft = retries;
     for (;;) {
@@ -66,7 +52,17 @@ export function makePipeline(steps: PipelineDependencies): Pipeline {
       const admitted = admitting instanceof Promise ? await admitting : admitting;
       if (admitted.kind === 'cancelled') return ABORTED;
       if (admitted.kind === 'shed') throw admitted.error;
-      const settled = await attempt(job, admitted.grant, retriesLeft);
+      const { grant } = admitted;
+      let forwarded: Forwarded;
+      try {
+        call.isSending = true;
+        forwarded = await forward(job, grant);
+      } catch (error) {
+        // After any failure the API may have received the request, so the grant must be settled.
+        ledger.settle(grant, { kind: 'lost' });
+        throw error;
+      }
+      const settled = settle(job, grant, forwarded, retriesLeft);
       switch (settled.kind) {
         case 'respond':
           return respond(job, settled.response);
@@ -75,7 +71,7 @@ export function makePipeline(steps: PipelineDependencies): Pipeline {
         case 'failed':
           throw settled.error;
         case 'retry':
-          job.call.isSending = false;
+          call.isSending = false;
           retry = settled.retry;
           observer.retry(settled.cause);
           if (settled.cause === 'failed') retriesLeft--;

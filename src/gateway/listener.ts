@@ -161,7 +161,7 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
     // A call ends when its last byte has left, and after that the next request of its connection
     // has started. An earlier end could complete a drain, which would cut off the answer.
     if (outgoing.destroyed) remove(call);
-    else outgoing.once('close', () => remove(call));
+    else outgoing.on('close', () => remove(call));
   }
 
   /**

@@ -55,7 +55,8 @@ const ANY_REQUEST = new Request('http://headgate/');
  *
  * The application gets only calls that it cannot refuse by itself: their framing and their target
  * are valid, and the path is normalised. A call that no route matches is refused like any other. So
- * every call has its log line, and the pipeline alone writes answers.
+ * every call has its log line, and the pipeline alone writes answers. A single API that serves every
+ * host and path needs no route.
  */
 export function makeRoutes(dependencies: RoutesDependencies): Gateway {
   const { apis, isOwnAuthority, forwardedBy, refuse, record, shedStatus } = dependencies;
@@ -63,6 +64,7 @@ export function makeRoutes(dependencies: RoutesDependencies): Gateway {
   const depth = Math.max(...apis.map(({ prefix }) => prefix.split('/').length - 1));
   const app: CallerApp = new Hono({ getPath: (_request, options) => routeOf(options?.env) });
   for (const { path, api } of inOrder(apis)) app.route(path, apiApp(api));
+  const only = pipelineForAll(apis);
   app.notFound(({ env: { call } }) => {
     end(call, noRoute(call));
     return RESPONSE_ALREADY_SENT;
@@ -75,27 +77,35 @@ export function makeRoutes(dependencies: RoutesDependencies): Gateway {
     record(call, how);
   }
 
-  return async function gateway(call) {
+  async function route(call: Call, target: RelativeTarget): Promise<void> {
+    const { incoming } = call;
+    const host = forwardedBy(incoming)?.host ?? authorityOf(incoming.url) ?? incoming.headers.host;
+    const routed = `/${hostName(host)}${firstSegments(target.path, depth)}`;
+    await app.fetch(ANY_REQUEST, { call, target, route: routed });
+  }
+
+  return function gateway(call) {
     const { incoming } = call;
     let target: RelativeTarget;
     try {
       refuseUncertainFraming(call);
       target = targetOf(incoming, isOwnAuthority);
+      const { path, query } = target;
+      call.identity = { path, query, caller: '', priority: undefined, bucket: undefined };
+      if (!isBelow(path, call.prefix)) throw noRoute(call);
     } catch (error) {
       end(call, error);
-      return;
-    }
-    const { path, query } = target;
-    call.identity = { path, query, caller: '', priority: undefined, bucket: undefined };
-    if (!isBelow(path, call.prefix)) {
-      end(call, noRoute(call));
-      return;
+      return Promise.resolve();
     }
     target = removePrefix(target, call.prefix);
-    const host = forwardedBy(incoming)?.host ?? authorityOf(incoming.url) ?? incoming.headers.host;
-    const route = `/${hostName(host)}${firstSegments(target.path, depth)}`;
-    await app.fetch(ANY_REQUEST, { call, target, route });
+    return only === undefined ? route(call, target) : only(call, target);
   };
+}
+
+/** The pipeline of a single API that serves every host and path, so that nothing has to be routed. */
+function pipelineForAll([api, ...others]: readonly ApiRoute[]): Pipeline | undefined {
+  const isForAll = others.length === 0 && api?.hosts.length === 0 && api.prefix === '';
+  return isForAll ? api.pipeline : undefined;
 }
 
 /** The application of one API. */

@@ -87,37 +87,43 @@ export function makeSettle(dependencies: SettleDependencies): Settle {
   function answered(job: Job, grant: Grant, sent: SendResult & { kind: 'answered' }): Settled {
     const { call, ticket } = job;
     const tickets = ticketsOf(ticket);
-    const { response, sentAt, receivedAt } = sent;
+    const { response, receivedAt } = sent;
     const { status, headers } = response;
     const date = typeof headers['date'] === 'string' ? readDate(headers['date']) : undefined;
     const cached = (readAge(headers) ?? 0) > 0;
-    if (date !== undefined && !cached) apiClock.observe({ dateMs: date, sentAt, receivedAt });
+    if (date !== undefined && !cached) {
+      apiClock.observe({ dateMs: date, sentAt: sent.sentAt, receivedAt });
+    }
     const read = cached ? UNREAD : readAnswer(headers, ticket.bucket.id, receivedAt);
     // What refuses a preflight is no budget that could be waited for.
     const isPreflight = grant instanceof OwnGrant && grant.reason === 'preflight';
-    const whole = mostBinding(read);
-    const isThrottled = !isPreflight && throttles(status, whole, receivedAt);
-    const retryAt = timeOf(whole.retryAfter, receivedAt);
-    const aloneUntil =
-      retryAt ?? receivedAt + (isThrottled ? MIN_REFUSED_MS + retryDelay(call.attempts) : 0);
-    const refusal = isThrottled
-      ? { until: aloneUntil, isStated: retryAt !== undefined }
-      : undefined;
-    const circumstances = { status, refusal, grantedAt: grant.grantedAt, receivedAt };
+    const isThrottled = !isPreflight && throttles(status, read, receivedAt);
+    const refusal = isThrottled ? refusalBy(read, call.attempts, receivedAt) : undefined;
     const attributed =
       cached || isPreflight
-        ? { readings: tickets.map(() => whole), unexpected: [], refusing: 0 }
-        : attribute(job, withCost(read, job, headers), circumstances, (exchange) =>
-            learned.learn(exchange),
+        ? { readings: tickets.map(() => mostBinding(read)), unexpected: [], refusing: 0 }
+        : attribute(
+            job,
+            withCost(read, job, headers),
+            { status, refusal, grantedAt: grant.grantedAt, receivedAt },
+            learned,
           );
     const { readings, unexpected, refusing } = attributed;
     const { doubtful } = read;
     if (doubtful !== undefined) warnOfDoubtful(ticket.bucket.id, doubtful, headers);
     observer.attempted(isThrottled ? 'throttled' : 'answered');
-    const toOutcome = (answerStatus: number, reading: RateLimitReading | undefined): Outcome => {
-      if (reading === undefined) return UNSENT;
-      return { kind: 'answered', answer: { status: answerStatus, reading, sentAt, receivedAt } };
-    };
+    if (!isThrottled && !isPreflight) {
+      for (const { bucket } of tickets) observer.accepted(bucket.id, bucket.class);
+    }
+    const [only] = readings;
+    if (!isThrottled && readings.length === 1 && only !== undefined && unexpected.length === 0) {
+      ledger.settle(grant, outcomeOf(status, only, sent));
+      return { kind: 'respond', response };
+    }
+    const retryAt = refusal?.retryAt;
+    const aloneUntil = refusal?.until ?? receivedAt;
+    const toOutcome = (answerStatus: number, reading: RateLimitReading | undefined): Outcome =>
+      outcomeOf(answerStatus, reading, sent);
     // Without a bucket that refused, the request alone waits, unless another one was refused as well.
     const at = refusing ?? readings.findIndex((reading) => reading !== undefined);
     const { bucket } = tickets[at] ?? ticket;
@@ -139,13 +145,8 @@ export function makeSettle(dependencies: SettleDependencies): Settle {
       const isRefusing = isThrottled && tickets.length + i === refusing;
       if (one !== undefined) ledger.note(one, toOutcome(isRefusing ? REFUSED : ACCEPTED, reading));
     }
-    if (!isThrottled) {
-      if (!isPreflight) {
-        for (const one of tickets) observer.accepted(one.bucket.id, one.bucket.class);
-      }
-      return { kind: 'respond', response };
-    }
-    const reading = readings[at] ?? whole;
+    if (!isThrottled) return { kind: 'respond', response };
+    const reading = readings[at] ?? mostBinding(read);
     observer.throttled(bucket.class);
     // A 503 does not prove that the request was not executed. In observe mode nothing is sent again.
     if (mode === 'observe' || (status === 503 && !job.idempotent)) {
@@ -196,15 +197,19 @@ export function makeSettle(dependencies: SettleDependencies): Settle {
    * Whether an answer throttles. With another status than 429 it must say until when, or that nothing
    * remains until a reset. Any other is the API's own matter, such as a missing permission (403).
    */
-  function throttles(
-    status: number,
-    { remaining, reset, retryAfter }: RateLimitReading,
-    receivedAt: number,
-  ): boolean {
+  function throttles(status: number, read: RateLimitReadings, receivedAt: number): boolean {
     if (status === 429) return true;
     if (!throttleStatuses.includes(status)) return false;
+    const { remaining, reset, retryAfter } = mostBinding(read);
     if (retryAfter !== undefined) return true;
     return remaining === 0 && (timeOf(reset, receivedAt) ?? 0) > receivedAt;
+  }
+
+  /** Until when a refused request waits if it waits alone, and whether the API stated that time. */
+  function refusalBy({ retryAfter }: RateLimitReadings, attempts: number, receivedAt: number) {
+    const retryAt = timeOf(retryAfter, receivedAt);
+    const until = retryAt ?? receivedAt + MIN_REFUSED_MS + retryDelay(attempts);
+    return { retryAt, until, isStated: retryAt !== undefined };
   }
 
   function timeOf(time: Reset | undefined, receivedAt: number): number | undefined {
@@ -245,6 +250,16 @@ export function makeSettle(dependencies: SettleDependencies): Settle {
     }
     return { kind: 'failed', error: failure(forwarded) };
   };
+}
+
+/** What became of an operation at one of the buckets; without a reading, none was spent there. */
+function outcomeOf(
+  status: number,
+  reading: RateLimitReading | undefined,
+  { sentAt, receivedAt }: SendResult & { kind: 'answered' },
+): Outcome {
+  if (reading === undefined) return UNSENT;
+  return { kind: 'answered', answer: { status, reading, sentAt, receivedAt } };
 }
 
 /** Adds what the call did cost, if a header of the answer is configured to say it. */

@@ -61,7 +61,9 @@ export class DrawsLedger implements Ledger, SettlesEach {
   }
 
   settle(grant: Grant, outcome: Outcome | readonly Outcome[]): void {
-    const parts = grant instanceof JointGrant ? grant.takeParts() : [grant];
+    const isJoint = grant instanceof JointGrant;
+    if (!isJoint && !isList(outcome)) return this.#ledger.settle(grant, outcome);
+    const parts = isJoint ? grant.takeParts() : [grant];
     const outcomes = isList(outcome) ? outcome : parts.map(() => outcome);
     if (outcomes.length !== parts.length) {
       throw new Error(`expected an outcome for each of ${parts.length} buckets`);

@@ -1,6 +1,6 @@
-import { Counter, Histogram, type Registry } from '@prometheus-io/client';
 import { BoundedLabels, OTHER } from './bounded-labels.ts';
-import { CALL_OUTCOMES, type CallRecorder } from './call-line.ts';
+import type { CallRecorder } from './call-line.ts';
+import type { Histogram, Metric, PerCallMetrics } from './per-call-metrics.ts';
 import { ATTEMPT_RESULTS, type PipelineObserver } from './pipeline-observer.ts';
 
 /** How many callers have their own series; the rest share the label `other`. */
@@ -61,140 +61,117 @@ export interface CallMetrics extends PipelineObserver {
 }
 
 /**
- * Registers the metrics of calls. Their names are documented in docs/metrics.md and do not change.
+ * Adds the metrics of calls. Their names are documented in docs/metrics.md and do not change.
  * `apis` are the names of several APIs, which become a label; empty: there is one, and no label.
  */
-export function makeCallMetrics(registry: Registry, apis: readonly string[]): CallMetrics {
-  const registers = [registry];
+export function makeCallMetrics(metrics: PerCallMetrics, apis: readonly string[]): CallMetrics {
   const apiLabel = apis.length === 0 ? [] : ['api'];
-  const labelOf = (api: string | undefined): { readonly api?: string } =>
-    apis.length === 0 ? {} : { api: api ?? NO_API };
-  const calls = new Counter({
-    name: 'headgate_calls_total',
-    help: 'Finished calls.',
-    labelNames: ['method', 'status_class', 'outcome', 'caller', ...apiLabel],
-    registers,
-  });
-  const wait = seconds('headgate_wait_seconds', 'Time a call spent in the queue and the lane.');
+  const calls = metrics.counter('headgate_calls_total', 'Finished calls.', [
+    'method',
+    'status_class',
+    'outcome',
+    'caller',
+    ...apiLabel,
+  ]);
+  const wait = seconds(
+    'headgate_wait_seconds',
+    'Time a call spent in the queue and the lane.',
+  ).with();
   const upstream = seconds(
     'headgate_upstream_seconds',
     "Time a call spent between sending and the API's headers, over all attempts.",
+  ).with();
+  const share = metrics
+    .histogram(
+      'headgate_wait_deadline_ratio',
+      'At each grant: the share of the time until its deadline that the request had waited.',
+      SHARES,
+    )
+    .with();
+  const total = seconds('headgate_total_seconds', "Time from a call's arrival to its end.").with();
+  const failures = metrics.counter(
+    'headgate_failures_total',
+    'Calls that got an error of Headgate other than a shed, or whose answer broke off.',
+    ['code'],
   );
-  const share = new Histogram({
-    name: 'headgate_wait_deadline_ratio',
-    help: 'At each grant: the share of the time until its deadline that the request had waited.',
-    buckets: SHARES,
-    registers,
-  });
-  const total = seconds('headgate_total_seconds', "Time from a call's arrival to its end.");
-  const failures = new Counter({
-    name: 'headgate_failures_total',
-    help: 'Calls that got an error of Headgate other than a shed, or whose answer broke off.',
-    labelNames: ['code'],
-    registers,
-  });
-  const attempts = new Counter({
-    name: 'headgate_attempts_total',
-    help: 'Requests sent to the API, by what became of them.',
-    labelNames: ['result'],
-    registers,
-  });
-  const accepted = new Counter({
-    name: 'headgate_bucket_accepted_total',
-    help: 'Operations that the API accepted: answers that do not throttle.',
-    labelNames: ['bucket', 'class'],
-    registers,
-  });
-  const throttled = new Counter({
-    name: 'headgate_upstream_throttled_total',
-    help: 'Attempts that the API throttled, with 429 or another status.',
-    labelNames: ['class', ...apiLabel],
-    registers,
-  });
-  const sheds = new Counter({
-    name: 'headgate_sheds_total',
-    help: 'Calls refused because waiting could not succeed.',
-    labelNames: ['code'],
-    registers,
-  });
-  const retries = new Counter({
-    name: 'headgate_retries_total',
-    help: 'Further attempts, by what made them necessary.',
-    labelNames: ['because'],
-    registers,
-  });
+  const attempts = metrics.counter(
+    'headgate_attempts_total',
+    'Requests sent to the API, by what became of them.',
+    ['result'],
+  );
+  const accepted = metrics.counter(
+    'headgate_bucket_accepted_total',
+    'Operations that the API accepted: answers that do not throttle.',
+    ['bucket', 'class'],
+  );
+  const throttled = metrics.counter(
+    'headgate_upstream_throttled_total',
+    'Attempts that the API throttled, with 429 or another status.',
+    ['class', ...apiLabel],
+  );
+  const sheds = metrics.counter(
+    'headgate_sheds_total',
+    'Calls refused because waiting could not succeed.',
+    ['code'],
+  );
+  const retries = metrics.counter(
+    'headgate_retries_total',
+    'Further attempts, by what made them necessary.',
+    ['because'],
+  );
   const wouldWait = seconds(
     'headgate_would_wait_seconds',
     'In observe mode: time a call would have waited, by the forecast.',
+  ).with();
+  const wouldShed = metrics.counter(
+    'headgate_would_shed_total',
+    'In observe mode: calls that would have been refused.',
+    ['code'],
   );
-  const wouldShed = new Counter({
-    name: 'headgate_would_shed_total',
-    help: 'In observe mode: calls that would have been refused.',
-    labelNames: ['code'],
-    registers,
-  });
   // Without a first sample of 0, the rate of a new series misses its first event, and so do alerts.
   for (const code of SHED_CODES) {
-    sheds.inc({ code }, 0);
-    wouldShed.inc({ code }, 0);
+    sheds.with(code);
+    wouldShed.with(code);
   }
-  for (const code of FAILURE_CODES) failures.inc({ code }, 0);
-  for (const result of ATTEMPT_RESULTS) attempts.inc({ result }, 0);
-  for (const because of ['throttled', 'stale', 'failed']) retries.inc({ because }, 0);
+  for (const code of FAILURE_CODES) failures.with(code);
+  for (const result of ATTEMPT_RESULTS) attempts.with(result);
+  for (const because of ['throttled', 'stale', 'failed']) retries.with(because);
 
-  const callers = new BoundedLabels(CALLERS_NAMED, (caller) => {
-    for (const method of [...METHODS, OTHER]) {
-      for (const statusClass of [...STATUS_CLASSES, OTHER]) {
-        for (const outcome of CALL_OUTCOMES) {
-          const labels = { method, status_class: statusClass, outcome, caller };
-          if (apis.length === 0) calls.remove(labels);
-          for (const api of [...apis, NO_API]) calls.remove({ ...labels, api });
-        }
-      }
-    }
-  });
+  const callers = new BoundedLabels(CALLERS_NAMED, (caller) => calls.remove('caller', caller));
+  const buckets = new BoundedLabels(BUCKETS_NAMED, (bucket) => accepted.remove('bucket', bucket));
 
-  const classes = new Map<string, string>();
-  const buckets = new BoundedLabels(BUCKETS_NAMED, (bucket) => {
-    accepted.remove({ bucket, class: classes.get(bucket) ?? '' });
-    classes.delete(bucket);
-  });
-
-  function seconds(name: string, help: string): Histogram {
-    return new Histogram({ name, help, buckets: SECONDS, registers });
+  function seconds(name: string, help: string): Metric<Histogram> {
+    return metrics.histogram(name, help, SECONDS);
   }
 
   return {
     record(line) {
-      const { api, method, status, outcome, caller, code } = line;
-      calls.inc({
-        method: METHODS.has(method) ? method : OTHER,
-        status_class: STATUS_CLASSES[Math.floor(status / 100)] ?? OTHER,
-        outcome,
-        caller: callers.label(caller === '' ? 'unknown' : caller),
-        ...labelOf(api),
-      });
+      const { api, status, outcome, code } = line;
+      const method = METHODS.has(line.method) ? line.method : OTHER;
+      const statusClass = STATUS_CLASSES[Math.floor(status / 100)] ?? OTHER;
+      const caller = callers.label(line.caller === '' ? 'unknown' : line.caller);
+      const series =
+        apis.length === 0
+          ? calls.with(method, statusClass, outcome, caller)
+          : calls.with(method, statusClass, outcome, caller, api ?? NO_API);
+      series.inc();
       total.observe(line.totalMs / 1000);
       // A call that was rejected before it had a bucket neither waited nor was sent.
       if (line.bucket !== undefined) wait.observe(line.waitMs / 1000);
       if (line.attempts > 0) upstream.observe(line.upstreamMs / 1000);
       if (line.wouldWaitMs !== undefined) wouldWait.observe(line.wouldWaitMs / 1000);
-      if (line.wouldShed !== undefined) wouldShed.inc({ code: line.wouldShed });
-      if (outcome === 'shed' && code !== undefined) sheds.inc({ code });
-      if (outcome === 'failed' && code !== undefined) failures.inc({ code });
+      if (line.wouldShed !== undefined) wouldShed.with(line.wouldShed).inc();
+      if (outcome === 'shed' && code !== undefined) sheds.with(code).inc();
+      if (outcome === 'failed' && code !== undefined) failures.with(code).inc();
     },
     granted: (of) => share.observe(of),
-    attempted: (result) => attempts.inc({ result }),
-    accepted(bucket, className) {
-      const label = buckets.label(bucket);
-      if (label !== OTHER) classes.set(label, className);
-      accepted.inc({ bucket: label, class: className });
-    },
+    attempted: (result) => attempts.with(result).inc(),
+    accepted: (bucket, className) => accepted.with(buckets.label(bucket), className).inc(),
     throttled(className, api) {
-      throttled.inc({ class: className, ...labelOf(api) });
+      const series =
+        apis.length === 0 ? throttled.with(className) : throttled.with(className, api ?? NO_API);
+      series.inc();
     },
-    retry(because) {
-      retries.inc({ because });
-    },
+    retry: (because) => retries.with(because).inc(),
   };
 }

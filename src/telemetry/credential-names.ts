@@ -5,6 +5,7 @@ export type CredentialName = (bucketId: string) => string | undefined;
 export function makeCredentialName(
   credentials: readonly { readonly hash: string; readonly name: string }[],
 ): CredentialName {
+  if (credentials.length === 0) return () => undefined;
   const names = new Map(credentials.map(({ hash, name }) => [hash, name]));
   return (bucketId) => {
     const end = bucketId.lastIndexOf(':');

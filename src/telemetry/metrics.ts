@@ -1,11 +1,12 @@
 import { collectDefaultMetrics, Counter, Gauge, Registry } from '@prometheus-io/client';
 import { makeCallMetrics, type CallMetrics } from './call-metrics.ts';
 import { makeHttpMetrics, type HttpMetrics } from './http-metrics.ts';
+import { PerCallMetrics } from './per-call-metrics.ts';
 import { makeStateMetrics, type StateSources } from './state-metrics.ts';
 
 export interface MetricsOptions extends StateSources {
   readonly version: string;
-  /** The scheme of the callers' listener, and the origin of the API. */
+  /** The scheme of the callers' listener. */
   readonly scheme: 'http' | 'https';
   /**
    * Whether to include the process: memory, event loop, garbage collection. At most once per
@@ -21,8 +22,7 @@ export interface Exposition {
 }
 
 export interface Metrics extends CallMetrics {
-  /** Measures each attempt. */
-  readonly instrument: HttpMetrics['instrument'];
+  readonly attemptsAt: HttpMetrics['attemptsAt'];
   /** The settings were read again, with this result. */
   reloaded(result: ReloadResult): void;
   /** All metrics, as OpenMetrics if the Accept header names it, else in Prometheus' text format. */
@@ -36,8 +36,9 @@ export type ReloadResult = 'applied' | 'refused';
 export function makeMetrics(options: MetricsOptions): Metrics {
   const { processFigures, version, scheme, ...sources } = options;
   const registry = new Registry();
-  const calls = makeCallMetrics(registry, sources.apiNames ?? []);
-  const http = makeHttpMetrics(registry, { scheme, clock: sources.clock });
+  const perCall = new PerCallMetrics();
+  const calls = makeCallMetrics(perCall, sources.apiNames ?? []);
+  const http = makeHttpMetrics(perCall, scheme);
   const registers = [registry];
   new Gauge({
     name: 'headgate_build_info',
@@ -61,11 +62,11 @@ export function makeMetrics(options: MetricsOptions): Metrics {
       calls.record(line);
       http.record(line);
     },
-    instrument: (upstream, origin) => http.instrument(upstream, origin),
+    attemptsAt: (origin) => http.attemptsAt(origin),
     reloaded: (result) => reloads.inc({ result }),
     async expose(accept = '') {
       readState();
-      const text = await registry.metrics();
+      const text = `${perCall.text()}\n${await registry.metrics()}`;
       return accept.includes('application/openmetrics-text')
         ? { contentType: Registry.OPENMETRICS_CONTENT_TYPE, text: toOpenMetrics(text) }
         : { contentType: Registry.PROMETHEUS_CONTENT_TYPE, text };

@@ -22,6 +22,9 @@ export type SendResult =
   /** The API may have received the request, and may have executed it. */
   | { readonly kind: 'lost'; readonly reason: FailureReason; readonly error: Error };
 
+/** Measures an attempt, from its sending until the answer's headers or its failure. Must not throw. */
+export type MeasureAttempt = (method: string, sent: SendResult, durationMs: number) => void;
+
 export interface UpstreamRequest {
   readonly method: string;
   /** Path and query. */
@@ -184,8 +187,28 @@ function reasonPhrase(decoded = ''): string {
 
 const NON_ASCII = /[^\t\x20-\x7e]/;
 
-/** Header bytes are Latin-1 on the wire, and are kept as that. */
+/**
+ * Header bytes are Latin-1 on the wire, and are kept as that. The names and values are parts of one
+ * chunk unless the head arrived in several, and one decoding costs a quarter of eighteen.
+ */
 function flatten(raw: Dispatcher.DispatchController['rawHeaders']): string[] {
   if (!Array.isArray(raw)) return [];
-  return raw.map((part) => (typeof part === 'string' ? part : part.toString('latin1')));
+  const [first] = raw;
+  const last = raw.at(-1);
+  let head = '';
+  let headAt = 0;
+  let chunk: ArrayBufferLike | undefined;
+  if (first instanceof Buffer && last instanceof Buffer && first.buffer === last.buffer) {
+    chunk = first.buffer;
+    headAt = first.byteOffset;
+    const length = Math.max(0, last.byteOffset + last.length - headAt);
+    head = Buffer.from(chunk, headAt, length).toString('latin1');
+  }
+  return raw.map((part) => {
+    if (typeof part === 'string') return part;
+    const at = part.byteOffset - headAt;
+    const end = at + part.length;
+    const isInHead = part.buffer === chunk && at >= 0 && end <= head.length;
+    return isInHead ? head.slice(at, end) : part.toString('latin1');
+  });
 }

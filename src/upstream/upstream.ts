@@ -40,7 +40,7 @@ export interface Upstream extends SocketPermits {
   close(): Promise<void>;
 }
 
-/** The upstream with another way to send, such as one that measures it. */
+/** The upstream with another way to send, such as one that traces it. */
 export function withSend(upstream: Upstream, send: Upstream['send']): Upstream {
   return {
     get inUse() {

@@ -127,6 +127,23 @@ test('a hundred callers have their own series, with any number of names', async 
   expect(series.find((line) => line.includes('caller="other"'))).toMatch(/ 4900$/);
 });
 
+test("a caller that becomes busy gets a series in another's place", async () => {
+  const { record, text } = setUp();
+  for (let i = 0; i < 100; i++) record({ caller: `caller-${i}` });
+  for (let i = 0; i < 20; i++) record({ caller: 'busy', method: i % 2 === 0 ? 'GET' : 'POST' });
+  const series = (await text())
+    .split('\n')
+    .filter((line) => line.startsWith('headgate_calls_total{'));
+  expect(series.filter((line) => line.includes('caller="busy"'))).toHaveLength(2);
+  expect(series.filter((line) => line.includes('caller="caller-'))).toHaveLength(99);
+});
+
+test('a label value with a quote, a backslash or a line break is escaped', async () => {
+  const { record, text } = setUp();
+  record({ caller: 'a"b\\c\nd' });
+  expect(await text()).toContain('caller="a\\"b\\\\c\\nd"} 1\n');
+});
+
 test('durations are observed in seconds, and only if the call had them', async () => {
   const { record, text } = setUp();
   record({ waitMs: 90_000, upstreamMs: 3, totalMs: 90_004 });
@@ -285,27 +302,11 @@ test('a scraper that accepts OpenMetrics gets it, and the other format does not 
 });
 
 test('requests and attempts are measured under the names of the conventions', async () => {
-  const { record, metrics, text, clock } = setUp();
+  const { record, metrics, text } = setUp();
   record({ status: 200, totalMs: 20 });
   record({ method: 'BREW', status: 502, outcome: 'failed', code: 'upstream-timeout' });
-  const upstream = metrics.instrument(
-    {
-      inUse: 0,
-      free: 1,
-      take: () => true,
-      onFree: () => undefined,
-      release: () => undefined,
-      close: () => Promise.resolve(),
-      send() {
-        clock.advance(30);
-        return Promise.resolve({ kind: 'lost', reason: 'reset', error: new Error('reset') });
-      },
-    },
-    'https://api.example',
-  );
-  const signal = { gone: false, onGone: () => () => undefined };
-  const request = { method: 'GET', path: '/', headers: [], body: null, closesSocket: false };
-  await upstream.send(request, signal, () => undefined);
+  const measureAttempt = metrics.attemptsAt('https://api.example');
+  measureAttempt('GET', { kind: 'lost', reason: 'reset', error: new Error('reset') }, 30);
   const lines = (await text()).split('\n');
   const server = 'http_server_request_duration_seconds_count';
   expect(lines).toEqual(
