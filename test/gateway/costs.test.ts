@@ -74,7 +74,10 @@ test('a request that costs more than the limit is refused, and says so', async (
   const refused = await ask(`${gateway.url}/purge`, purge(11));
   expect(refused.status).toBe(400);
   expect(refused.headers['retry-after']).toBeUndefined();
-  expect(JSON.parse(refused.text)).toMatchObject({ code: 'cost-too-high' });
+  expect(JSON.parse(refused.text)).toMatchObject({
+    code: 'cost-too-high',
+    detail: "this request costs 11 operations, more than the API's limit of 10; split it",
+  });
 });
 
 test.each(['0', '1.5', 'many', '10000000', '-1'])(
