@@ -141,6 +141,7 @@ export async function playScene(nowMs: number): Promise<Scene> {
         resetInMs: view?.resetInMs,
         waiting: view?.waiting ?? 0,
         credential: undefined,
+        cost: undefined,
         wouldWaitMs: undefined,
         wouldShed: undefined,
         trace_id: undefined,

@@ -27,6 +27,7 @@ export const logsCommand: Command = {
       summary: 'only these outcomes: answered, shed, failed, aborted',
     },
     { name: 'bucket', value: 'IDS', summary: 'only these buckets; * for any characters' },
+    { name: 'api', value: 'NAMES', summary: 'only these of several APIs; * for any characters' },
     { name: 'min-wait', value: 'DURATION', summary: 'only calls that waited at least this long' },
     {
       name: 'since',

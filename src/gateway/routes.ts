@@ -86,7 +86,14 @@ export function makeRoutes(dependencies: RoutesDependencies): Gateway {
       return;
     }
     const { path, query } = target;
-    call.identity = { path, query, caller: '', priority: undefined, bucket: undefined };
+    call.identity = {
+      path,
+      query,
+      caller: '',
+      priority: undefined,
+      bucket: undefined,
+      cost: undefined,
+    };
     if (!isBelow(path, call.prefix)) {
       end(call, noRoute(call));
       return;
