@@ -257,6 +257,7 @@ export async function playScene(nowMs: number): Promise<Scene> {
     settings: () => [],
     credentialName: () => undefined,
     isDraining: () => false,
+    isObserving: () => false,
     log: { info: () => undefined, error: () => undefined },
     isMisconfigured: () => false,
     replica: 'gateway-7d9f-1',
