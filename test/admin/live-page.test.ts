@@ -201,7 +201,8 @@ describe('the live page', () => {
     await page.goto(guarded.adminUrl);
     page.on('dialog', (dialog) => void dialog.accept());
     await page.getByRole('button', { name: /^Pause bucket/ }).click();
-    await page.getByRole('alert').getByText('no bucket "x"').waitFor();
+    const problem = page.getByRole('alert').getByText('no bucket "x"');
+    await expect.poll(() => problem.count()).toBe(1);
     await context.close();
     await guarded.stop();
   });
