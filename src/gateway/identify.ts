@@ -184,8 +184,6 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
     };
     call.identity = identity;
     refuseManyHeaders(call);
-    if (method === 'TRACE') throw new GatewayError('method-not-supported', TRACE_DETAIL);
-    refuseWebSocket(incoming);
     const authorization = authorizationOf(incoming, credentialFields);
     // A client with an empty token sends a scheme alone, which is no credential.
     const credential = credentialOf(headers, credentialFields);
@@ -202,6 +200,8 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
       keyOwner ??
       callerName(headerValue(headers, 'headgate-caller'), defaultCaller, userAgent, address);
     identity.caller = caller;
+    if (method === 'TRACE') throw new GatewayError('method-not-supported', TRACE_DETAIL);
+    refuseWebSocket(incoming);
     const owner = keyOwner ?? address;
     callLimits.enter(owner);
     call.countedFor = owner;
