@@ -62,7 +62,7 @@ describe('the commands of the runbook', () => {
   );
 
   test('define headgate in a clone for every directory', async () => {
-    const [alias = ''] = lines.filter(
+    const alias = lines.find(
       (line) => line.startsWith('alias headgate=') && line.includes('main.ts'),
     );
     const script = `shopt -s expand_aliases\ncd '${ROOT}'\n${alias}\ncd '${folder}'\nheadgate logs --summary calls.log`;
