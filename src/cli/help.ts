@@ -51,7 +51,7 @@ function describeSetting({ variable, fallback, doc }: Setting<unknown>): string 
 
 /** A description without the marks of Markdown; of a link, its text. */
 export function plainText(markdown: string): string {
-  return markdown.replaceAll(/\[([^\]]*)\]\([^)]*\)/g, '$1').replaceAll(/`|\*\*/g, '');
+  return markdown.replaceAll(/\[([^[\]]*)\]\([^()]*\)/g, '$1').replaceAll(/`|\*\*/g, '');
 }
 
 interface OptionGroup {
