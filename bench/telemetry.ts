@@ -74,6 +74,7 @@ const lines = Array.from({ length: 4096 }, (_, i): CallLine => {
     resetInMs: 20_000,
     waiting: 3,
     credential: undefined,
+    cost: undefined,
     wouldWaitMs: undefined,
     wouldShed: undefined,
     trace_id: undefined,

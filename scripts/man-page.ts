@@ -1,3 +1,4 @@
+import { plainText } from '../src/cli/help.ts';
 import { COMMANDS } from '../src/cli/run.ts';
 import { SETTINGS, type Setting } from '../src/config/settings.ts';
 
@@ -14,7 +15,7 @@ export function manPage(): string {
   const settings = Object.values(SETTINGS).map((setting: Setting<unknown>) => {
     const { variable, fallback, doc } = setting;
     const preset = fallback === undefined ? '' : ` (default: ${escaped(fallback)})`;
-    return `.TP\n${bold(variable)}${preset}\n${escaped(doc.replaceAll('`', ''))}`;
+    return `.TP\n${bold(variable)}${preset}\n${escaped(plainText(doc))}`;
   });
   return `.\\" Written by npm run docs.
 .TH HEADGATE 1 "" Headgate

@@ -1,3 +1,4 @@
+import { plainText } from '../src/cli/help.ts';
 import { z } from 'zod';
 import { API_NAME, apiMatch, isOfApi, MAX_APIS } from '../src/config/api-settings.ts';
 import { LISTS } from '../src/config/lists.ts';
@@ -36,10 +37,10 @@ export function settingsSchema(): object {
 /** The key of a setting in the file, and the schema of its value. */
 function entryOf({ variable, kind, fallback, doc }: Setting<unknown>): [string, object] {
   const schema = {
-    description: doc,
+    description: plainText(doc),
     ...(kind.schema ?? {
       type: ['string', 'number'],
-      description: `${doc} Expected: ${kind.expected}.`,
+      description: `${plainText(doc)} Expected: ${kind.expected}.`,
     }),
     ...(fallback === undefined ? {} : { default: fallback }),
   };

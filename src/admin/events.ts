@@ -2,7 +2,7 @@ import type { Clock, Timer } from '../util/clock.ts';
 import type { BucketSnapshot, Ledger, LedgerMode } from '../ledger/ledger.ts';
 import type { CredentialName } from '../telemetry/credential-names.ts';
 import type { ApiState } from '../telemetry/api-state.ts';
-import type { CallFilter, RecentActivity } from '../telemetry/recent-activity.ts';
+import type { CallFilter, ObservedCalls, RecentActivity } from '../telemetry/recent-activity.ts';
 import { bucketJson, callJson, type BucketJson, type CallJson } from './json.ts';
 
 export interface EventsDependencies {
@@ -12,6 +12,10 @@ export interface EventsDependencies {
   readonly ledgerMode: () => LedgerMode;
   readonly credentialName: CredentialName;
   readonly isDraining: () => boolean;
+  /** Whether the gateway is in observe mode. */
+  readonly isObserving: () => boolean;
+  /** Whether a token is set, with which buckets can be paused. */
+  readonly canPause: () => boolean;
   readonly replica: string;
   readonly version: string;
 }
@@ -41,7 +45,7 @@ const MAX_BUCKETS = 60;
  */
 export function makeEvents(dependencies: EventsDependencies): Events {
   const { clock, activity, ledger, ledgerMode, isDraining, replica, version } = dependencies;
-  const { credentialName } = dependencies;
+  const { credentialName, isObserving, canPause } = dependencies;
   const watchers = new Set<Watcher>();
   const encoder = new TextEncoder();
   let timer: Timer | undefined;
@@ -67,6 +71,8 @@ export function makeEvents(dependencies: EventsDependencies): Events {
       version,
       ledger: ledgerMode(),
       draining: isDraining(),
+      ...(isObserving() ? { observed: activity.observed } : {}),
+      canPause: canPause(),
       api: activity.api,
       total: activity.sequence,
       step: activity.step,
@@ -143,6 +149,9 @@ interface WatchedState {
   readonly version: string;
   readonly ledger: LedgerMode;
   readonly draining: boolean;
+  /** Only in observe mode. */
+  readonly observed?: ObservedCalls;
+  readonly canPause: boolean;
   readonly api: ApiState;
   /** Calls since the start. */
   readonly total: number;

@@ -33,6 +33,7 @@ export interface AdminOptions {
   readonly settings: () => readonly EffectiveSetting[];
   readonly credentialName: CredentialName;
   readonly isDraining: () => boolean;
+  readonly isObserving: () => boolean;
   readonly log: Pick<Log, 'info' | 'error'>;
   /** Whether Redis has always refused this replica, which must then receive no calls. */
   readonly isMisconfigured: () => boolean;
@@ -51,7 +52,8 @@ export interface Admin {
 export function makeAdmin(options: AdminOptions): Admin {
   const { auth, tls, ledgerMonitor, ...shared } = options;
   const ledgerMode = () => ledgerMonitor.currentMode;
-  const events = makeEvents({ ...shared, ledgerMode });
+  const canPause = () => auth.token() !== undefined;
+  const events = makeEvents({ ...shared, ledgerMode, canPause });
   const app = makeAdminApp({
     ...shared,
     auth: makeAdminAuth({ ...auth, tls: tls !== undefined }),

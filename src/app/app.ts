@@ -225,6 +225,7 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
         settings: () => settings.effective,
         credentialName: (bucketId) => credentialName(bucketId),
         isDraining: () => draining,
+        isObserving: () => settings.config.mode === 'observe',
         log,
         isMisconfigured: () => apis.all.some((api) => api.isMisconfigured()),
         replica,

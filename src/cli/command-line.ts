@@ -47,11 +47,8 @@ export function readCommandLine(
   // Options first: the word after an unknown option may be its value rather than a command.
   for (const { name, rawName } of given) {
     if (allOptions.some((known) => known.name === name)) continue;
-    const names = [...new Set(allOptions.map((option) => `--${option.name}`))];
-    return wrong(
-      `expected one of ${names.join(', ')}, got ${rawName}`,
-      nearestWord(rawName, names),
-    );
+    const ofCommand = commands.find((one) => one.name === words[0]);
+    return unknownOption(rawName, ofCommand?.options ?? allOptions, ofCommand);
   }
 
   const [name = commands[0]?.name ?? '', ...operands] = words;
@@ -79,11 +76,7 @@ function optionProblem(
   rawName: string,
   value: string | undefined,
 ): CommandLine | undefined {
-  if (option === undefined) {
-    const known = command.options.map(({ name }) => `--${name}`);
-    const expected = known.length === 0 ? 'no option' : `one of ${known.join(', ')}`;
-    return wrong(`expected ${expected} with ${command.name}, got ${rawName}`);
-  }
+  if (option === undefined) return unknownOption(rawName, command.options, command);
   if (option.value !== undefined && (value === undefined || value === '')) {
     return wrong(`expected ${rawName} ${option.value}, got ${rawName} alone`);
   }
@@ -91,6 +84,31 @@ function optionProblem(
     return wrong(`expected ${rawName} alone, got ${rawName}=${value}`);
   }
   return undefined;
+}
+
+/** More options than this are not listed. */
+const MAX_LISTED = 5;
+
+/** `command`: the one whose options are known; absent: they are those of all commands. */
+function unknownOption(
+  rawName: string,
+  options: readonly Option[],
+  command: Command | undefined,
+): CommandLine {
+  const names = [...new Set(options.map(({ name }) => `--${name}`))];
+  return wrong(
+    `expected ${expectedOf(names, command)}, got ${rawName}`,
+    nearestWord(rawName, names),
+  );
+}
+
+function expectedOf(names: readonly string[], command: Command | undefined): string {
+  if (names.length > MAX_LISTED) {
+    const words = command === undefined ? [] : [command.name];
+    return `an option that ${['headgate', ...words, '--help'].join(' ')} lists`;
+  }
+  const listed = names.length === 0 ? 'no option' : `one of ${names.join(', ')}`;
+  return command === undefined ? listed : `${listed} with ${command.name}`;
 }
 
 function wrong(reason: string, suggestion?: string): CommandLine {

@@ -27,6 +27,8 @@ export interface Option {
   readonly name: string;
   /** The placeholder of the value in the help; absent: the option takes no value. */
   readonly value?: string;
+  /** All values, or all words of a list of them; absent: any text. */
+  readonly values?: readonly string[];
   readonly summary: string;
 }
 
@@ -48,6 +50,8 @@ export interface Command {
   readonly options: readonly Option[];
   /** The placeholder of the operands in the help, such as `[FILE…]`; absent: it takes none. */
   readonly operands?: string;
+  /** All operands that are accepted; absent: any, such as files. */
+  readonly operandValues?: readonly string[];
   /** The settings that its own help explains: these variables, or all. Absent: it uses none. */
   readonly settings?: readonly string[] | 'all';
   readonly run: (invocation: Invocation) => ExitCode | Promise<ExitCode>;

@@ -22,6 +22,7 @@ const CA_OF_OTHERS = 'SSL_CERT_FILE';
 export const envCommand: Command = {
   name: 'env',
   operands: 'CLIENT',
+  operandValues: clients(),
   summary: `print the variables for a client of this gateway: ${clients().join(', ')}`,
   options: [CONFIG_OPTION],
   run: withSettings(({ config }, { operands, readFile, stdout, stderr }) => {

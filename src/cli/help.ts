@@ -46,7 +46,12 @@ export function commandHelp({ name, summary, operands, options, settings }: Comm
 
 function describeSetting({ variable, fallback, doc }: Setting<unknown>): string {
   const preset = fallback === undefined ? '' : ` (default: ${fallback})`;
-  return `  ${variable}${preset}\n      ${doc.replaceAll('`', '')}`;
+  return `  ${variable}${preset}\n      ${plainText(doc)}`;
+}
+
+/** A description without the marks of Markdown; of a link, its text. */
+export function plainText(markdown: string): string {
+  return markdown.replaceAll(/\[([^[\]]*)\]\([^()]*\)/g, '$1').replaceAll(/`|\*\*/g, '');
 }
 
 interface OptionGroup {

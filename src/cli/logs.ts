@@ -2,6 +2,7 @@ import { stat } from 'node:fs/promises';
 import type { Clock } from '../util/clock.ts';
 import { makeFilter } from '../logs/filter.ts';
 import { followFile } from '../logs/follow-file.ts';
+import { OUTCOMES } from '../logs/log-line.ts';
 import { makeLogReader, type Source } from '../logs/log-reader.ts';
 import { readLogsOptions, type LogsOptions } from '../logs/options.ts';
 import { makeOutput } from '../logs/output.ts';
@@ -24,9 +25,11 @@ export const logsCommand: Command = {
     {
       name: 'outcome',
       value: 'NAMES',
-      summary: 'only these outcomes: answered, shed, failed, aborted',
+      values: OUTCOMES,
+      summary: `only these outcomes: ${OUTCOMES.join(', ')}`,
     },
     { name: 'bucket', value: 'IDS', summary: 'only these buckets; * for any characters' },
+    { name: 'api', value: 'NAMES', summary: 'only these of several APIs; * for any characters' },
     { name: 'min-wait', value: 'DURATION', summary: 'only calls that waited at least this long' },
     {
       name: 'since',

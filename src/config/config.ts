@@ -14,7 +14,7 @@ import {
 import { EVERY_REQUEST, type ApiMatch } from './api-settings.ts';
 import { readCallerKeysFile, type CallerKey } from './caller-keys.ts';
 import { addressProblems, credentialProblems, safetyProblems } from './checks.ts';
-import { effectiveLists, sayPerClass, type EffectiveSetting } from './effective.ts';
+import { effectiveLists, effectiveMatch, sayPerClass, type EffectiveSetting } from './effective.ts';
 import { openConfigFile, type FileEntries } from './file.ts';
 import { tlsPaths } from './pem-files.ts';
 import { redisConfig, readSecret, type RedisConfig } from './redis.ts';
@@ -144,6 +144,7 @@ export function loadConfig({ env, configPath, readFile }: LoadOptions): LoadResu
   const apis = entries.map((entry): NamedApiConfig => {
     const own = readerFor({ kind: 'api', entry });
     const { name, match } = entry;
+    effective.push(effectiveMatch(name, match));
     return Object.assign(readApiConfig(own, [entry, top], context), { name, match });
   });
   const listen = required(SETTINGS.listen);

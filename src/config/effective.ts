@@ -2,6 +2,7 @@ import type { ClassRule } from '../http/classify.ts';
 import type { Account, LimitRule } from '../http/limit-rule.ts';
 import type { CallerRule } from '../queue/caller-rules.ts';
 import type { RateHeaderRule } from '../rate-headers/declared-headers.ts';
+import type { ApiMatch } from './api-settings.ts';
 import type { ConfigFile } from './file.ts';
 import { sizeText } from './limits.ts';
 import { SETTINGS } from './settings.ts';
@@ -49,6 +50,17 @@ export function sayPerClass(
   );
   const names = [...new Set(without.map(({ name }) => name))];
   return { ...setting, value: `${value} for each of ${names.join(', ')}` };
+}
+
+/** Which requests one of several APIs serves, for people to read. */
+export function effectiveMatch(name: string, { hosts, prefix }: ApiMatch): EffectiveSetting {
+  const words = [
+    ...(hosts.length === 0 ? [] : [`host: ${hosts.join(' ')}`]),
+    ...(prefix === '' ? [] : [`path: ${prefix}/**`]),
+  ];
+  return words.length === 0
+    ? { variable: `apis.${name}.match`, value: 'every other request', source: 'default' }
+    : { variable: `apis.${name}.match`, value: words.join('; '), source: 'file' };
 }
 
 /** The lists in force, for people to read: a rule is its fields, in parentheses after its name. */

@@ -41,7 +41,7 @@ export const SETTINGS = {
     'HEADGATE_PRESET',
     kinds.choice(...PRESETS.keys()),
     'azion',
-    'The known facts about the API, such as its URL, version and classes: [presets.md](presets.md). `none` for another API.',
+    'The known facts about the API, such as its URL, version and classes: [docs/presets.md](presets.md). `none` for another API.',
   ),
   mode: setting(
     'HEADGATE_MODE',

@@ -55,7 +55,8 @@ export async function diagnoseApi(
     return false;
   }
   sent.response.discard();
-  report({ kind: 'ok', at, step: 'answer', detail: `HTTP ${sent.response.status}` });
+  const detail = `HTTP ${sent.response.status}; any status shows that the API answers`;
+  report({ kind: 'ok', at, step: 'answer', detail });
   return true;
 }
 

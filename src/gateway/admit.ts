@@ -165,20 +165,36 @@ function admitted(admission: Granted | Shed | Cancelled, ticket: Ticket): Admitt
   return { kind: 'shed', error: shedError(admission, ticket) };
 }
 
-function shedError({ code, retryAfterMs: etaMs }: Shed, ticket: Ticket): GatewayError {
-  const retryAfterMs =
-    code === 'wait-too-long' ? retryDelayMs(etaMs, ticket.deadlineAt - ticket.arrivedAt) : etaMs;
+function shedError(
+  { code, retryAfterMs: etaMs, paused, limit, bucket }: Shed,
+  ticket: Ticket,
+): GatewayError {
+  const maxWaitMs = ticket.deadlineAt - ticket.arrivedAt;
+  let retryAfterMs = code === 'wait-too-long' ? retryDelayMs(etaMs, maxWaitMs) : etaMs;
+  if (paused) retryAfterMs = Math.max(retryAfterMs, maxWaitMs / 2, MIN_PAUSED_RETRY_MS);
   const seconds = retryAfterSeconds(retryAfterMs);
+  const at = bucket ?? ticket.bucket;
+  const cost = ticketsOf(ticket).find((one) => one.bucket.id === at.id)?.cost;
+  const operations = cost === undefined ? '' : `${cost} operations, `;
+  const ofLimit = limit === undefined ? '' : ` of ${limit}`;
+  const pause = 'an operator paused this budget at this replica';
   const detail = {
-    'queue-full': `the queue of this budget is full; try again in ${seconds} s`,
-    'wait-too-long': `the budget refills too late for this request; try again in ${seconds} s`,
-    'cost-too-high': `this request costs ${ticket.cost ?? 'more'} operations, and the API's limit is lower; split it`,
+    'queue-full': paused
+      ? `${pause}, and its queue is full; try again in ${seconds} s`
+      : `the queue of this budget is full; try again in ${seconds} s`,
+    'wait-too-long': paused
+      ? `${pause}; try again in ${seconds} s`
+      : `the budget refills too late for this request; try again in ${seconds} s`,
+    'cost-too-high': `this request costs ${operations}more than the API's limit${ofLimit}; split it`,
     draining: DRAINING_DETAIL,
     'too-many-buckets': `all buckets of this gateway (one per credential and class) are in use or new, so it accepts no other credential now; try again in ${seconds} s`,
     'too-many-buckets-of-owner': `all buckets that this key or address may have (one per credential and class) are in use or new, so it may use no other credential now; try again in ${seconds} s`,
   }[code];
   return new GatewayError(code, detail, code === 'cost-too-high' ? {} : { retryAfterMs });
 }
+
+/** The end of a pause cannot be forecast, and callers should not ask for it all the time. */
+const MIN_PAUSED_RETRY_MS = 5000;
 
 /** A shorter wait is too short for an estimate in whole seconds. */
 const MIN_ROUNDED_WAIT_MS = 1000;

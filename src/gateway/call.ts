@@ -47,6 +47,8 @@ export interface CallIdentity {
   bucket: BucketName | undefined;
   /** The further buckets from which the request spends. */
   others?: readonly BucketName[] | undefined;
+  /** How many operations it costs, if that is stated. */
+  cost: number | undefined;
 }
 
 const NOT_IDENTIFIED: Readonly<CallIdentity> = {
@@ -55,6 +57,7 @@ const NOT_IDENTIFIED: Readonly<CallIdentity> = {
   caller: '',
   priority: undefined,
   bucket: undefined,
+  cost: undefined,
 };
 
 /**

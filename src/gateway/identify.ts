@@ -180,11 +180,10 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
       caller: '',
       priority: undefined,
       bucket: undefined,
+      cost: undefined,
     };
     call.identity = identity;
     refuseManyHeaders(call);
-    if (method === 'TRACE') throw new GatewayError('method-not-supported', TRACE_DETAIL);
-    refuseWebSocket(incoming);
     const authorization = authorizationOf(incoming, credentialFields);
     // A client with an empty token sends a scheme alone, which is no credential.
     const credential = credentialOf(headers, credentialFields);
@@ -201,6 +200,8 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
       keyOwner ??
       callerName(headerValue(headers, 'headgate-caller'), defaultCaller, userAgent, address);
     identity.caller = caller;
+    if (method === 'TRACE') throw new GatewayError('method-not-supported', TRACE_DETAIL);
+    refuseWebSocket(incoming);
     const owner = keyOwner ?? address;
     callLimits.enter(owner);
     call.countedFor = owner;
@@ -233,17 +234,19 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
       const costOf = makeCostOf(draws, stated, () =>
         body.kind === 'buffered' ? body.take().toString() : '',
       );
+      const ticket = ticketFor(draws, costOf, {
+        id: call.id,
+        owner,
+        caller,
+        priority,
+        weight: rule?.weight ?? 1,
+        arrivedAt: call.arrivedAt,
+        deadlineAt: call.arrivedAt + waitMs,
+      });
+      identity.cost = largestCost(ticket);
       return {
         call,
-        ticket: ticketFor(draws, costOf, {
-          id: call.id,
-          owner,
-          caller,
-          priority,
-          weight: rule?.weight ?? 1,
-          arrivedAt: call.arrivedAt,
-          deadlineAt: call.arrivedAt + waitMs,
-        }),
+        ticket,
         rule: classRule,
         credential,
         learned: learnedDraws,
@@ -264,6 +267,12 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
     if (!(body instanceof Promise)) return jobWith(body);
     return body.then((read) => (read.kind === 'gone' ? 'cancelled' : jobWith(read)));
   };
+}
+
+/** The most operations that a request costs at one of its buckets, as far as that is stated. */
+function largestCost({ cost, others }: Ticket): number | undefined {
+  if (others === undefined) return cost;
+  return others.reduce((most, one) => Math.max(most, one.cost ?? 1), cost ?? 1);
 }
 
 /** Path and query behind the base path. Without either, a request has the path `/`. */

@@ -99,6 +99,9 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
     inTurn(incoming, outgoing, start);
   };
   const server = makeServer(options, tls, onRequest);
+  const event = tls === undefined ? 'connection' : 'secureConnection';
+  const { noteArrival, noteEnd, isIdle } = allowHalfClose(server, event, clock);
+  // The listeners before it get a connection behind the header, and in the same order as without one.
   acceptProxyProtocol(server, dependencies);
   // One more than is accepted, by which the pipeline sees that there are too many.
   server.maxHeadersCount = MAX_HEADERS + 1;
@@ -111,8 +114,6 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
     inTurn(incoming, outgoing, refuseExpectation);
   });
 
-  const event = tls === undefined ? 'connection' : 'secureConnection';
-  const { noteArrival, noteEnd, isIdle } = allowHalfClose(server, event, clock);
   const isTls = tls !== undefined;
   const connections = followConnections(server, { ...dependencies, isTls, isIdle });
   refuseNonRequests(server, calls, pipelining, dependencies);

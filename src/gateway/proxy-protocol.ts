@@ -30,9 +30,14 @@ export function acceptProxyProtocol(
   let quietUntil = Number.NEGATIVE_INFINITY;
   server.removeAllListeners('connection');
   server.on('connection', (socket: Socket) => {
-    if (isTrustedProxy(socket.remoteAddress)) readHeader(socket);
+    if (isTrustedProxy(socket.remoteAddress) || isReset(socket)) readHeader(socket);
     else start(socket);
   });
+
+  /** Whether it was reset before it was accepted: its address is unknown, so it may be a proxy's. */
+  function isReset({ remoteAddress }: Socket): boolean {
+    return remoteAddress === undefined && typeof server.address() !== 'string';
+  }
 
   function start(socket: Socket): void {
     for (const listener of serve) Reflect.apply(listener, server, [socket]);
@@ -56,6 +61,11 @@ export function acceptProxyProtocol(
       const header = readProxyHeader(bytes);
       if (header.kind === 'incomplete') return;
       stop();
+      // Behind the header of a proxy that is gone nothing can be answered.
+      if (header.kind !== 'none' && isReset(socket)) {
+        socket.destroy();
+        return;
+      }
       if (header.kind === 'bad') {
         refuse(socket, header.reason);
         return;

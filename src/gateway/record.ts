@@ -34,7 +34,7 @@ export function makeRecord(dependencies: RecordDependencies): RecordCall {
   }
 
   return function record(call, end) {
-    const { caller, priority, path, query } = call.identity;
+    const { caller, priority, cost, path, query } = call.identity;
     const { observed } = call;
     const bucket = decisive(call);
     const view = bucket === undefined ? undefined : ledger.view(bucket.id);
@@ -46,6 +46,7 @@ export function makeRecord(dependencies: RecordDependencies): RecordCall {
       credential: bucket === undefined ? undefined : credentialName(bucket.id),
       class: bucket?.class,
       priority,
+      cost: cost === 1 ? undefined : cost,
       method: call.incoming.method ?? '',
       path: maskPath(path, pathMasks),
       query: maskQuery(query),

@@ -91,7 +91,14 @@ export function makeRoutes(dependencies: RoutesDependencies): Gateway {
       refuseUncertainFraming(call);
       target = targetOf(incoming, isOwnAuthority);
       const { path, query } = target;
-      call.identity = { path, query, caller: '', priority: undefined, bucket: undefined };
+      call.identity = {
+        path,
+        query,
+        caller: '',
+        priority: undefined,
+        bucket: undefined,
+        cost: undefined,
+      };
       if (!isBelow(path, call.prefix)) throw noRoute(call);
     } catch (error) {
       end(call, error);

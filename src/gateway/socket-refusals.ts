@@ -89,6 +89,7 @@ export function refuseNonRequests(
       credential: undefined,
       class: undefined,
       priority: undefined,
+      cost: undefined,
       method,
       // The target was not normalised, so its secret parts could not be masked.
       path: '',

@@ -83,16 +83,35 @@ export interface Shed {
   readonly retryAfterMs: number;
   /** Of several buckets, the one that refused. */
   readonly bucket?: BucketName;
+  /** An operator paused the bucket, and may resume it at any time; absent otherwise. */
+  readonly paused?: true;
+  /** With `cost-too-high`: the API's limit, if it is known. */
+  readonly limit?: number | undefined;
 }
 
 /** While this replica drains, another one or its successor answers within a moment. */
 export const DRAINING_RETRY_MS = 1000;
 
-/** Sheds a ticket that cannot start in time here: by its own deadline, or by the end of draining. */
-export function tooLate(ticket: Ticket, drainUntil: number, retryAfterMs: number): Shed {
+/**
+ * Sheds a ticket that cannot start in time here: by its own deadline, or by the end of draining. In a
+ * bucket that is `paused`, it says so.
+ */
+export function tooLate(
+  ticket: Ticket,
+  drainUntil: number,
+  retryAfterMs: number,
+  paused: boolean,
+): Shed {
   return drainUntil < ticket.deadlineAt
     ? { kind: 'shed', code: 'draining', retryAfterMs: DRAINING_RETRY_MS }
-    : { kind: 'shed', code: 'wait-too-long', retryAfterMs: Math.max(0, retryAfterMs) };
+    : shedWhile(paused, 'wait-too-long', Math.max(0, retryAfterMs));
+}
+
+/** Sheds a ticket of a bucket that may be `paused`. */
+export function shedWhile(paused: boolean, code: ShedCode, retryAfterMs: number): Shed {
+  return paused
+    ? { kind: 'shed', code, retryAfterMs, paused }
+    : { kind: 'shed', code, retryAfterMs };
 }
 
 export interface Granted {

@@ -5,10 +5,11 @@ import type { LoggedLine, LoggedOutcome } from './log-line.ts';
  * list. An empty list sets no condition.
  */
 export interface FilterOptions {
-  /** Patterns with `*` for any characters, as are paths and buckets. */
+  /** Patterns with `*` for any characters, as are paths, buckets and APIs. */
   readonly callers: readonly string[];
   readonly paths: readonly string[];
   readonly buckets: readonly string[];
+  readonly apis: readonly string[];
   /** `429`, or a class such as `5xx`. */
   readonly statuses: readonly string[];
   readonly outcomes: readonly LoggedOutcome[];
@@ -32,6 +33,7 @@ export function makeFilter(options: FilterOptions): Filter {
   const caller = anyOf(options.callers);
   const path = anyOf(options.paths);
   const bucket = anyOf(options.buckets);
+  const api = anyOf(options.apis);
   const message = anyOf(options.messages);
   const callsOnly =
     path !== undefined || statuses.length > 0 || outcomes.length > 0 || minWaitMs !== undefined;
@@ -41,6 +43,7 @@ export function makeFilter(options: FilterOptions): Filter {
     if (ids.length > 0 && !ids.includes(line.id)) return false;
     if (caller !== undefined && !caller(line.caller)) return false;
     if (bucket !== undefined && !bucket(line.bucket)) return false;
+    if (api !== undefined && !api(line.api)) return false;
     const msg = line.kind === 'event' ? line.msg : line.kind;
     if (message !== undefined && !message(msg)) return false;
     if (line.kind === 'event' && message === undefined && ids.length === 0) return false;

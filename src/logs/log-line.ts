@@ -2,12 +2,17 @@
 export const OUTCOMES = ['answered', 'shed', 'failed', 'aborted'] as const;
 export type LoggedOutcome = (typeof OUTCOMES)[number];
 
+/** A call that waited at least this long counts as waited. Less is the queue's own overhead. */
+export const WAITED_MS = 1;
+
 /** A parsed call line. docs/logs.md explains each field. */
 export interface LoggedCall {
   readonly kind: 'call';
   /** Milliseconds since 1970. */
   readonly atMs: number;
   readonly id: string;
+  /** Empty where there is one API. */
+  readonly api: string;
   readonly caller: string;
   readonly bucket: string;
   readonly method: string;
@@ -24,6 +29,10 @@ export interface LoggedCall {
   readonly limit: number | undefined;
   readonly remaining: number | undefined;
   readonly waiting: number;
+  readonly cost: number | undefined;
+  /** Only in observe mode. */
+  readonly wouldWaitMs: number | undefined;
+  readonly wouldShed: string | undefined;
 }
 
 /** The warning that the API sent a 429. */
@@ -31,6 +40,7 @@ export interface LoggedThrottle {
   readonly kind: 'throttled';
   readonly atMs: number;
   readonly id: string;
+  readonly api: string;
   readonly caller: string;
   readonly bucket: string;
   readonly attempt: number;
@@ -44,8 +54,9 @@ export interface LoggedEvent {
   readonly atMs: number;
   readonly level: string;
   readonly msg: string;
-  /** The call that it is about; empty if it is about none, as are caller and bucket. */
+  /** The call that it is about; empty if it is about none, as are API, caller and bucket. */
   readonly id: string;
+  readonly api: string;
   readonly caller: string;
   readonly bucket: string;
   /** All other fields. */
@@ -91,6 +102,7 @@ function readEvent(fields: Fields): LoggedEvent | undefined {
     time: _time,
     replica: _replica,
     id,
+    api,
     caller,
     msg: _msg,
     ...details
@@ -101,6 +113,7 @@ function readEvent(fields: Fields): LoggedEvent | undefined {
     level: readText(fields, 'level') ?? '',
     msg,
     id: typeof id === 'string' ? id : '',
+    api: typeof api === 'string' ? api : '',
     caller: typeof caller === 'string' ? caller : '',
     bucket: readText(fields, 'bucket') ?? '',
     details,
@@ -148,6 +161,7 @@ function readCall(fields: Fields): LoggedCall | undefined {
     kind: 'call',
     atMs,
     id,
+    api: readText(fields, 'api') ?? '',
     caller: readText(fields, 'caller') ?? '',
     bucket: readText(fields, 'bucket') ?? '',
     method: readText(fields, 'method') ?? '',
@@ -163,6 +177,9 @@ function readCall(fields: Fields): LoggedCall | undefined {
     limit: readNumber(fields, 'limit'),
     remaining: readNumber(fields, 'remaining'),
     waiting: readNumber(fields, 'waiting') ?? 0,
+    cost: readNumber(fields, 'cost'),
+    wouldWaitMs: readNumber(fields, 'wouldWaitMs'),
+    wouldShed: readText(fields, 'wouldShed'),
   };
 }
 
@@ -175,6 +192,7 @@ function readThrottled(fields: Fields): LoggedThrottle | undefined {
     kind: 'throttled',
     atMs,
     id,
+    api: readText(fields, 'api') ?? '',
     caller: readText(fields, 'caller') ?? '',
     bucket,
     attempt: readNumber(fields, 'attempt') ?? 1,

@@ -1,6 +1,6 @@
 import type { Filter } from './filter.ts';
 import { LineSplitter, type LineBatch } from './line-splitter.ts';
-import { readLogLine } from './log-line.ts';
+import { readLogLine, type LoggedLine } from './log-line.ts';
 import type { Output } from './output.ts';
 import type { Printer } from './printer.ts';
 import type { ReadCounts } from './summary-view.ts';
@@ -36,10 +36,10 @@ export interface LogReader {
   readonly matched: number;
 }
 
-/** A line that passed the filter, as it is printed. */
+/** A line that passed the filter, and its original. */
 interface Kept {
-  readonly atMs: number;
-  readonly printed: string;
+  readonly line: LoggedLine;
+  readonly text: string;
 }
 
 /** Merged lines are written in pieces of this many characters. */
@@ -59,7 +59,7 @@ export function makeLogReader({ filter, printer, output }: LogReaderDependencies
       if (line.kind === 'broken') broken++;
       else if (line.kind !== 'other' && filter(line)) {
         matched++;
-        kept.push({ atMs: line.atMs, printed: printer.format(line, text) });
+        kept.push({ line, text });
       }
     }
     return kept;
@@ -74,18 +74,14 @@ export function makeLogReader({ filter, printer, output }: LogReaderDependencies
     yield keep(splitter.end());
   }
 
-  let hasHead = false;
   async function print(text: string): Promise<void> {
-    if (text === '') return;
-    const head = hasHead ? '' : printer.head;
-    hasHead = true;
-    await output.write(head + text);
+    if (text !== '') await output.write(text);
   }
 
   return {
     async read(source) {
       for await (const batch of batches(source)) {
-        await print(batch.map(({ printed }) => printed).join(''));
+        await print(batch.map(({ line, text }) => printer.format(line, text)).join(''));
       }
     },
     async readMerged(sources, onFailure) {
@@ -96,7 +92,8 @@ export function makeLogReader({ filter, printer, output }: LogReaderDependencies
         let first: Queue | undefined;
         for (const queue of queues) if (queue.atMs < (first?.atMs ?? Infinity)) first = queue;
         if (first === undefined || output.closed.aborted) break;
-        piece += first.take();
+        const kept = first.take();
+        if (kept !== undefined) piece += printer.format(kept.line, kept.text);
         if (first.isEmpty || piece.length >= PIECE) {
           await print(piece);
           piece = '';
@@ -138,11 +135,11 @@ class Queue {
 
   /** The time of the next line; infinite when the source has ended. */
   get atMs(): number {
-    return this.#lines[this.#next]?.atMs ?? Infinity;
+    return this.#lines[this.#next]?.line.atMs ?? Infinity;
   }
 
-  take(): string {
-    return this.#lines[this.#next++]?.printed ?? '';
+  take(): Kept | undefined {
+    return this.#lines[this.#next++];
   }
 
   /** Reads until there is a line, or the source has ended. */

@@ -43,6 +43,7 @@ export function readLogsOptions(given: ReadonlyMap<string, string>, nowMs: numbe
     callers: list(given.get('caller')),
     paths: list(given.get('path')),
     buckets: list(given.get('bucket')),
+    apis: list(given.get('api')),
     ids: list(given.get('id')),
     messages: list(given.get('message')),
     statuses:

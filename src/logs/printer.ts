@@ -1,4 +1,4 @@
-import { COLUMNS, formatLine } from './line-view.ts';
+import { columns, formatLine } from './line-view.ts';
 import type { LoggedLine } from './log-line.ts';
 import type { LogsOptions } from './options.ts';
 import { formatSummary, type ReadCounts } from './summary-view.ts';
@@ -7,9 +7,10 @@ import { printableJson, type Paint } from './terminal-text.ts';
 
 /** Formats the lines that passed the filter. */
 export interface Printer {
-  /** The heading, before the first line; may be empty. */
-  readonly head: string;
-  /** The output for one line, whose original is `text`; empty where it only adds to a summary. */
+  /**
+   * The output for one line, whose original is `text`; empty where it only adds to a summary. Called in
+   * the order of the output, which begins with a heading for people.
+   */
   format(line: LoggedLine, text: string): string;
   /** The output after the last line. */
   end(counts: ReadCounts): string;
@@ -25,19 +26,27 @@ export function makePrinter({ mode, top, paint, toTerminal }: PrinterOptions): P
   const none = (): string => '';
   const json = (text: string): string => `${toTerminal ? printableJson(text) : text}\n`;
   switch (mode) {
-    case 'view':
+    case 'view': {
+      let head: string | undefined;
+      let hasApis = false;
       return {
-        head: `${paint('dim', COLUMNS)}\n`,
-        format: (line) => `${formatLine(line, paint)}\n`,
+        format(line) {
+          // The first line that names an API adds the column, under a further heading.
+          hasApis ||= line.api !== '';
+          const before = head;
+          head = columns(hasApis);
+          const heading = head === before ? '' : `${paint('dim', head)}\n`;
+          return `${heading}${formatLine(line, paint, hasApis)}\n`;
+        },
         end: none,
       };
+    }
     case 'json':
-      return { head: '', format: (_line, text) => json(text), end: none };
+      return { format: (_line, text) => json(text), end: none };
     case 'summary':
     case 'summary-json': {
       const builder = new SummaryBuilder();
       return {
-        head: '',
         format(line) {
           builder.add(line);
           return '';

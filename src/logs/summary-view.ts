@@ -1,4 +1,10 @@
-import type { Durations, GroupSummary, MinuteSummary, Summary } from './summary.ts';
+import type {
+  Durations,
+  GroupSummary,
+  MinuteSummary,
+  ObservedSummary,
+  Summary,
+} from './summary.ts';
 import { printable, readableDuration, type Paint } from './terminal-text.ts';
 
 /** How many lines were read. */
@@ -30,10 +36,14 @@ export function formatSummary(
     `  wait      ${spread(all.waitMs)}`,
     `  upstream  ${spread(all.upstreamMs)}`,
     '',
+    ...(summary.observed === undefined
+      ? []
+      : [heading('Observe mode'), ...observedLines(summary.observed), '']),
     heading('429s of the API'),
     throttled === 0 ? '  none' : paint('magenta', `  ${count(throttled)}`),
     ...Object.entries(summary.throttledByBucket).map(([name, n]) => share(name, n, throttled)),
     '',
+    ...(summary.byApi.length === 0 ? [] : [heading('By API'), ...groupTable(summary.byApi), '']),
     heading('By caller'),
     ...groupTable(summary.byCaller),
     '',
@@ -50,6 +60,22 @@ export function formatSummary(
   function heading(text: string): string {
     return paint('bold', text);
   }
+}
+
+function observedLines(observed: ObservedSummary): string[] {
+  const { calls, wouldWait, wouldLoseMs, wouldWaitMs, wouldShed } = observed;
+  const shed = Object.values(wouldShed).reduce((sum, n) => sum + n, 0);
+  return [
+    "  no call waited for its budget, and the API's 429s reached the callers; by the forecast,",
+    `  ${callCount(wouldWait)} would have waited (${percent(wouldWait, calls)}), ${readableDuration(wouldLoseMs)} in total`,
+    `  wait      ${spread(wouldWaitMs)}`,
+    `  ${callCount(shed)} would have been shed (${percent(shed, calls)})`,
+    ...Object.entries(wouldShed).map(([name, n]) => share(`  ${name}`, n, shed)),
+  ];
+}
+
+function callCount(n: number): string {
+  return `${count(n)} ${n === 1 ? 'call' : 'calls'}`;
 }
 
 const GROUP_HEAD = [

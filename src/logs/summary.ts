@@ -1,14 +1,18 @@
 import { BoundedTallies, type Tally } from './bounded-tallies.ts';
 import { DurationHistogram, QUANTILE_ERROR } from './duration-histogram.ts';
-import { OUTCOMES, type LoggedCall, type LoggedLine, type LoggedOutcome } from './log-line.ts';
+import {
+  OUTCOMES,
+  WAITED_MS,
+  type LoggedCall,
+  type LoggedLine,
+  type LoggedOutcome,
+} from './log-line.ts';
 
 /** How many keys of a kind are counted separately; the least busy of more become `other`. */
 const MAX_KEYS = 500;
 /** A week of minutes. */
 const MAX_MINUTES = 10_080;
 const LONGEST_NAME = 200;
-/** A call that waited at least this long counts as waited. Less is the queue's own overhead. */
-const WAITED_MS = 1;
 
 /** Durations, in milliseconds. Quantiles are within {@link Summary.quantileError}. */
 export interface Durations {
@@ -37,6 +41,17 @@ export interface MinuteSummary {
   readonly throttled: number;
 }
 
+/** What would have been of the calls in observe mode. */
+export interface ObservedSummary {
+  /** Calls of which that is known. */
+  readonly calls: number;
+  readonly wouldWait: number;
+  readonly wouldLoseMs: number;
+  readonly wouldWaitMs: Durations;
+  /** Calls that would have been shed, by code. */
+  readonly wouldShed: Readonly<Record<string, number>>;
+}
+
 /** The sums over the calls of a log. */
 export interface Summary {
   /** The times of the first and the last call or 429, ISO 8601; absent when there were none. */
@@ -44,6 +59,10 @@ export interface Summary {
   readonly to?: string;
   readonly all: GroupSummary;
   readonly codes: Readonly<Record<string, number>>;
+  /** Absent without calls in observe mode. */
+  readonly observed?: ObservedSummary;
+  /** Empty where there is one API. */
+  readonly byApi: readonly GroupSummary[];
   readonly byCaller: readonly GroupSummary[];
   readonly byPath: readonly GroupSummary[];
   readonly busiestMinutes: readonly MinuteSummary[];
@@ -57,6 +76,8 @@ export interface Summary {
 /** Sums up calls in bounded memory, whatever the length of the log and the names in it. */
 export class SummaryBuilder {
   readonly #all = new CallTally();
+  readonly #observed = new ObservedTally();
+  readonly #byApi = new BoundedTallies({ max: MAX_KEYS, make: () => new CallTally() });
   readonly #byCaller = new BoundedTallies({ max: MAX_KEYS, make: () => new CallTally() });
   readonly #byPath = new BoundedTallies({ max: MAX_KEYS, make: () => new CallTally() });
   readonly #codes = new BoundedTallies({ max: MAX_KEYS, make: () => new CountTally() });
@@ -81,6 +102,8 @@ export class SummaryBuilder {
     minute.count++;
     minute.waitMs += line.waitMs;
     this.#all.add(line);
+    this.#observed.add(line);
+    if (line.api !== '') this.#byApi.at(named(line.api)).add(line);
     this.#byCaller.at(named(line.caller)).add(line);
     this.#byPath.at(`${named(line.method)} ${pathTemplate(line.path)}`).add(line);
     if (line.code !== undefined) this.#codes.at(named(line.code)).count++;
@@ -96,6 +119,8 @@ export class SummaryBuilder {
       ...period,
       all: group('all', this.#all),
       codes: counts(this.#codes, top),
+      ...(this.#observed.count === 0 ? {} : { observed: this.#observed.summary(top) }),
+      byApi: groups(this.#byApi, top),
       byCaller: groups(this.#byCaller, top),
       byPath: groups(this.#byPath, top),
       busiestMinutes: this.#minutes.top(top).top.map(([minute, tally]) => ({
@@ -140,6 +165,33 @@ class CallTally implements Tally<CallTally> {
     for (const outcome of OUTCOMES) this.outcomes[outcome] += other.outcomes[outcome];
     this.wait.merge(other.wait);
     this.upstream.merge(other.upstream);
+  }
+}
+
+/** What would have been of calls in observe mode. */
+class ObservedTally {
+  count = 0;
+  readonly #wait = new DurationHistogram();
+  readonly #shed = new BoundedTallies({ max: MAX_KEYS, make: () => new CountTally() });
+  #waited = 0;
+
+  add({ wouldWaitMs, wouldShed }: LoggedCall): void {
+    if (wouldWaitMs === undefined && wouldShed === undefined) return;
+    this.count++;
+    if (wouldShed !== undefined) this.#shed.at(named(wouldShed)).count++;
+    if (wouldWaitMs === undefined) return;
+    this.#wait.add(wouldWaitMs);
+    if (wouldWaitMs >= WAITED_MS) this.#waited++;
+  }
+
+  summary(top: number): ObservedSummary {
+    return {
+      calls: this.count,
+      wouldWait: this.#waited,
+      wouldLoseMs: Math.round(this.#wait.sumMs),
+      wouldWaitMs: durations(this.#wait),
+      wouldShed: counts(this.#shed, top),
+    };
   }
 }
 

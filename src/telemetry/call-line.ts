@@ -19,6 +19,8 @@ export interface CallLine {
   readonly credential: string | undefined;
   readonly class: string | undefined;
   readonly priority: string | undefined;
+  /** The operations that the call costs by its class or its caller; `undefined` for one. */
+  readonly cost: number | undefined;
   /** Empty, like `path`, when the request could not be read that far. */
   readonly method: string;
   /** Normalised, with its secret parts masked. */

@@ -15,6 +15,15 @@ export interface RecentCall {
   readonly line: CallLine;
 }
 
+/** How many calls in observe mode would have waited or been shed. */
+export interface ObservedCalls {
+  readonly wouldWait: number;
+  readonly wouldShed: number;
+}
+
+/** A call that would have waited less counts as one that would not have waited. */
+const WAITED_MS = 1;
+
 /** Whether a call matches. */
 export type CallFilter = (line: CallLine) => boolean;
 
@@ -36,6 +45,8 @@ export class RecentActivity {
   /** A ring: call number n is at index n modulo {@link CALLS_KEPT}. */
   readonly #calls: RecentCall[] = [];
   #sequence = 0;
+  #wouldWait = 0;
+  #wouldShed = 0;
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -46,6 +57,11 @@ export class RecentActivity {
   /** The number of the newest call; 0 before the first. */
   get sequence(): number {
     return this.#sequence;
+  }
+
+  /** Since the start. */
+  get observed(): ObservedCalls {
+    return { wouldWait: this.#wouldWait, wouldShed: this.#wouldShed };
   }
 
   /** Whether the API answers. */
@@ -71,6 +87,8 @@ export class RecentActivity {
   readonly record: CallRecorder = (line) => {
     const sequence = ++this.#sequence;
     this.#calls[sequence % CALLS_KEPT] = { sequence, at: this.#clock.wallMs(), line };
+    if (line.wouldShed !== undefined) this.#wouldShed++;
+    else if (line.wouldWaitMs !== undefined && line.wouldWaitMs >= WAITED_MS) this.#wouldWait++;
     this.#history.add(line);
     this.#api.add(line);
   };

@@ -58,6 +58,8 @@ function routes(): string[] {
     ledger,
     ledgerMode: () => 'memory' as const,
     isDraining: () => false,
+    isObserving: () => false,
+    canPause: () => false,
     credentialName: () => undefined,
   };
   const app = makeAdminApp({

@@ -18,6 +18,7 @@ const eventData = z.object({
   buckets: z.array(z.object({ id: z.string() })),
   bucketsHidden: z.number(),
   points: z.array(z.object({ calls: z.number() })),
+  observed: z.object({ wouldWait: z.number(), wouldShed: z.number() }).optional(),
 });
 interface ReceivedEvent {
   readonly event: string;
@@ -34,6 +35,7 @@ function setUp() {
   const clock = new FakeClock();
   const activity = new RecentActivity(clock);
   const buckets: BucketSnapshot[] = [];
+  let isObserving = false;
   const events = makeEvents({
     clock,
     activity,
@@ -41,11 +43,13 @@ function setUp() {
     ledgerMode: () => 'memory',
     credentialName: () => undefined,
     isDraining: () => false,
+    isObserving: () => isObserving,
+    canPause: () => false,
     replica: 'one',
     version: '1',
   });
   open.push(events);
-  return { clock, activity, buckets, events };
+  return { clock, activity, buckets, events, observe: () => (isObserving = true) };
 }
 
 function watch(events: Events, matches = ALL): ReadableStreamDefaultReader<Uint8Array> {
@@ -115,6 +119,19 @@ test('an event has the buckets with the most waiting tickets, and the number of 
   expect(data.buckets).toHaveLength(60);
   expect(data.buckets).toContainEqual({ id: 'b499' });
   expect(data.bucketsHidden).toBe(440);
+});
+
+test('in observe mode an event counts the calls that would have waited or been shed', async () => {
+  const { clock, activity, events, observe } = setUp();
+  const reader = watch(events);
+  expect((await nextEvent(reader)).data.observed).toBeUndefined();
+  observe();
+  activity.record(callLine({ wouldWaitMs: 0 }));
+  activity.record(callLine({ wouldWaitMs: 1200 }));
+  activity.record(callLine({ wouldShed: 'queue-full' }));
+  activity.record(callLine());
+  clock.advance(1000);
+  expect((await nextEvent(reader)).data.observed).toEqual({ wouldWait: 1, wouldShed: 1 });
 });
 
 test('the number of watchers is limited, and a watcher that leaves makes room for another', async () => {

@@ -180,13 +180,70 @@ describe('the live page', () => {
     await guarded.stop();
   });
 
-  test('says why a bucket cannot be paused', async () => {
+  test('has no button to pause a bucket where no token allows it', async () => {
     await watched.call('/domains');
     const { page } = await openPage(watched.gateway.adminUrl);
+    await page.locator('.bucket').waitFor();
+    expect(await page.getByRole('button', { name: /bucket/ }).count()).toBe(0);
+    await page.close();
+  });
+
+  test('says why a bucket cannot be paused', async () => {
+    const settings = { HEADGATE_ADMIN_TOKEN: 'an-operator-s-token' };
+    const guarded = await startGateway({ upstream: watched.api.url, settings });
+    await ask(`${guarded.url}/domains`, { headers: { Authorization: 'token abc' } });
+    const httpCredentials = { username: 'me', password: settings.HEADGATE_ADMIN_TOKEN };
+    const context = await browser.newContext({ httpCredentials });
+    const page = await context.newPage();
+    await page.route('**/pause', (route) =>
+      route.fulfill({ status: 404, json: { error: 'no bucket "x"' } }),
+    );
+    await page.goto(guarded.adminUrl);
     page.on('dialog', (dialog) => void dialog.accept());
     await page.getByRole('button', { name: /^Pause bucket/ }).click();
-    const problem = page.getByRole('alert').getByText('needs HEADGATE_ADMIN_TOKEN');
+    const problem = page.getByRole('alert').getByText('no bucket "x"');
     await expect.poll(() => problem.count()).toBe(1);
+    await context.close();
+    await guarded.stop();
+  });
+
+  test('says what observe mode means, and counts what would have been', async () => {
+    const settings = { HEADGATE_MODE: 'observe' };
+    const observing = await startGateway({ upstream: watched.api.url, settings });
+    for (const wait of ['60s', '60s', '60s', '60s', '100s', '1s']) {
+      const headers = { Authorization: 'token abc', 'Headgate-Max-Wait': wait };
+      await ask(`${observing.url}/domains`, { headers });
+    }
+    const { page } = await openPage(observing.adminUrl);
+    const notice = page.locator('#observe');
+    await notice.getByText('no call waits for its budget').waitFor();
+    await notice
+      .getByText('Of 6 calls so far, 1 would have waited and 1 would have been shed')
+      .waitFor();
+    expect(await page.locator('#chart-throttled .unit').textContent()).toBe('passed on to callers');
+    expect(await accessibilityProblems(page)).toEqual([]);
+    await page.close();
+    await observing.stop();
+    const { page: enforcing } = await openPage(watched.gateway.adminUrl);
+    expect(await enforcing.locator('#observe').isHidden()).toBe(true);
+    expect(await enforcing.locator('#chart-throttled .unit').textContent()).toBe(
+      'kept from callers',
+    );
+    await enforcing.close();
+  });
+
+  test('rounds no time to nothing, and none to more seconds than a minute has', async () => {
+    const { page } = await openPage(watched.gateway.adminUrl);
+    const shown = await page.evaluate(`import('/page/format.js').then((format) => ({
+      left: [0, 400, 59_001, 59_999].map(format.formatSpan),
+      elapsed: [0, 400, 1999, 59_999, 60_000].map(format.formatElapsed),
+      measured: [0.4, 400, 999.7, 9960, 59_400, 59_999, 3_599_700].map(format.formatTime),
+    }))`);
+    expect(shown).toEqual({
+      left: ['1 s', '1 s', '1 min 00 s', '1 min 00 s'],
+      elapsed: ['under 1 s', 'under 1 s', '1 s', '59 s', '1 min 00 s'],
+      measured: ['0', '400 ms', '1.0 s', '10 s', '59 s', '1 min 00 s', '1 h 00 min'],
+    });
     await page.close();
   });
 
@@ -295,6 +352,7 @@ test('a thousand calls per second are sampled, and the page shows that and stays
     credentialName: () => undefined,
     isDraining: () => false,
     isMisconfigured: () => false,
+    isObserving: () => false,
     replica: 'busy',
     version: '1',
   });

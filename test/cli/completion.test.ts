@@ -43,7 +43,24 @@ printf '%s\n' "\${COMPREPLY[@]}"`,
   expect(complete('headgate', 'che')).toEqual(['check-config']);
   expect(complete('headgate', 'logs', '--min')).toEqual(['--min-wait']);
   expect(complete('headgate', 'completion', 'f')).toEqual(['fish']);
+  expect(complete('headgate', 'env', 't')).toEqual(['terraform']);
+  expect(complete('headgate', 'logs', '--outcome', 's')).toEqual(['shed']);
+  expect(complete('headgate', 'logs', '--outcome', '=', 'a')).toEqual(['answered', 'aborted']);
+  expect(complete('headgate', 'logs', '--outcome', '=')).toHaveLength(4);
+  expect(complete('headgate', 'logs', '--outcome', 'shed,f')).toEqual(['shed,failed']);
 });
+
+test.each(['bash', 'zsh', 'fish'])(
+  '%s: every value that is one of a few is in the script',
+  async (shell) => {
+    const text = await script(shell);
+    const lists = COMMANDS.flatMap(({ operandValues, options }) =>
+      [operandValues].concat(options.map(({ values }) => values)),
+    ).filter((values) => values !== undefined);
+    expect(lists.length).toBeGreaterThan(2);
+    for (const values of lists) expect(text).toContain(values.join(' '));
+  },
+);
 
 test('an unknown shell is rejected with what was expected', async () => {
   expect(await headgate(['completion', 'tcsh']).ended()).toMatchObject({

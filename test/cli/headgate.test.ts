@@ -66,6 +66,8 @@ describe('headgate', () => {
     expect(serve.code).toBe(0);
     expect(serve.stdout).toMatch(/^Usage: headgate serve \[options\]\n/);
     for (const { variable } of Object.values(SETTINGS)) expect(serve.stdout).toContain(variable);
+    // No mark of Markdown.
+    expect(serve.stdout).not.toMatch(/`|\]\(|\*\*/);
   });
 
   test('an unknown command or option ends it with 2 and a hint', async () => {
@@ -78,7 +80,21 @@ describe('headgate', () => {
     });
     expect(await start(['--port', '80']).ended()).toMatchObject({
       code: 2,
-      stderr: expect.stringMatching(/^headgate: expected one of --config.*, got --port\n/),
+      stderr: expect.stringMatching(
+        /^headgate: expected an option that headgate --help lists, got --port\n/,
+      ),
+    });
+    expect(await start(['serve', '--bogus']).ended()).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(
+        /^headgate: expected one of --config with serve, got --bogus\n/,
+      ),
+    });
+    expect(await start(['logs', '--outcom', 'shed']).ended()).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(
+        /^headgate: expected an option that headgate logs --help lists, got --outcom; did you mean --outcome\?\n/,
+      ),
     });
   });
 

@@ -304,6 +304,21 @@ describe('check-config', () => {
     expect(shown).toMatch(/^accounts +main \(credentials: 4f6c0d7be12a9c03 own\) {2}\(file\)$/m);
   });
 
+  test('prints which requests each of several APIs serves', () => {
+    const file = [
+      'apis:',
+      '  azion: { preset: azion }',
+      '  github: { preset: github, match: { host: [github.internal, gh.internal] } }',
+      '  other: { preset: none, upstreamUrl: "http://a", match: { host: b.internal, path: /v4/** } }',
+    ].join('\n');
+    const shown = describeSettings(load({}, file).effective);
+    expect(shown).toMatch(/^apis\.azion\.match +every other request {2}\(default\)$/m);
+    expect(shown).toMatch(
+      /^apis\.github\.match +host: github\.internal gh\.internal {2}\(file\)$/m,
+    );
+    expect(shown).toMatch(/^apis\.other\.match +host: b\.internal; path: \/v4\/\*\* {2}\(file\)$/m);
+  });
+
   test('says that a configured limit is the limit of each class', () => {
     const file =
       'classes: [{ name: read, methods: [GET] }, { name: purge, path: /purge, limits: [9/1s] }, { name: write }]';

@@ -4,6 +4,7 @@ import { expect, test } from 'vitest';
 import { parse } from 'yaml';
 import { z } from 'zod';
 import { loadConfig } from '../../src/config/config.ts';
+import { SETTINGS, type Setting } from '../../src/config/settings.ts';
 import { ROOT } from '../support/spawned.ts';
 
 /** Tests of the chart's values. `helm template` renders it; these need no helm. */
@@ -23,6 +24,32 @@ test('the schema accepts the default values, and refuses misspelt and wrong ones
   expect(validate({ ...values, replcias: 2 })).toBe(false);
   expect(validate({ ...values, replicas: 0 })).toBe(false);
   expect(validate({ ...values, settings: { maxWait: '2m' } })).toBe(false);
+});
+
+test('the schema knows what is mounted, annotated and labelled besides', () => {
+  const extra = {
+    extraVolumes: [{ name: 'ca', configMap: { name: 'ca' } }],
+    extraVolumeMounts: [{ name: 'ca', mountPath: '/etc/ca', readOnly: true }],
+    podAnnotations: { 'reloader.example/auto': 'true' },
+    serviceMonitor: { enabled: true, labels: { release: 'prometheus' } },
+  };
+  expect([validate({ ...values, ...extra }), validate.errors]).toEqual([true, null]);
+  expect(validate({ ...values, extraVolumes: [{ configMap: {} }] })).toBe(false);
+  expect(validate({ ...values, extraVolumes: [{ name: 'headgate-admin' }] })).toBe(false);
+  expect(validate({ ...values, extraVolumeMounts: [{ name: 'ca' }] })).toBe(false);
+  expect(validate({ ...values, serviceMonitor: { labels: { a: 1 } } })).toBe(false);
+});
+
+test('every secret setting is refused in plain settings', () => {
+  const [, list = ''] = /range list (.*?) \}\}/.exec(read('templates/configmap.yaml')) ?? [];
+  const refused = [...list.matchAll(/"(\w+)"/g)].map(([, name]) => name);
+  const secrets = Object.values(SETTINGS)
+    .filter(({ secret }: Setting<unknown>) => secret === true)
+    .map(({ variable }) => variable);
+  expect(new Set(refused)).toEqual(
+    // Of its URL the template refuses the password alone.
+    new Set(secrets.filter((variable) => variable !== 'HEADGATE_REDIS_URL')),
+  );
 });
 
 test('the gateway accepts the default settings, and a pod has the time that a drain needs', () => {

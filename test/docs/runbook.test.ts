@@ -61,6 +61,16 @@ describe('the commands of the runbook', () => {
     },
   );
 
+  test('define headgate in a clone for every directory', async () => {
+    const alias = lines.find(
+      (line) => line.startsWith('alias headgate=') && line.includes('main.ts'),
+    );
+    const script = `shopt -s expand_aliases\ncd '${ROOT}'\n${alias}\ncd '${folder}'\nheadgate logs --summary calls.log`;
+    const ended = await new Spawned('bash', ['-c', script]).ended();
+    expect(ended).toMatchObject({ code: 0, stderr: '' });
+    expect(ended.stdout).toContain('calls in');
+  });
+
   test('name what the files in deploy/ have', () => {
     const deployed = globSync('deploy/**/*.yaml', { cwd: ROOT }).map(read).join('\n');
     const used = lines.filter((line) => /kubectl|docker compose/.test(line)).join('\n');

@@ -58,6 +58,15 @@ test('a request whose body costs more than is left waits for the refill, and is 
   expect(api.seen).toHaveLength(2);
 });
 
+test('the line of a call has its cost if that is more than one, however it is stated', async () => {
+  const { gateway } = await startCostly(BODY_COST);
+  await ask(`${gateway.url}/purge`, purge(3));
+  await ask(`${gateway.url}/purge`, purge(2, { 'Headgate-Cost': '4' }));
+  await ask(`${gateway.url}/purge`, purge(1));
+  const lines = await gateway.log.wait('call', 3);
+  expect(lines.map(({ cost }) => cost)).toEqual([3, 4, undefined]);
+});
+
 test('a caller states a cost in Headgate-Cost, which the API does not receive', async () => {
   const { api, gateway } = await startCostly();
   const stated = { 'Headgate-Cost': '6' };
@@ -74,7 +83,10 @@ test('a request that costs more than the limit is refused, and says so', async (
   const refused = await ask(`${gateway.url}/purge`, purge(11));
   expect(refused.status).toBe(400);
   expect(refused.headers['retry-after']).toBeUndefined();
-  expect(JSON.parse(refused.text)).toMatchObject({ code: 'cost-too-high' });
+  expect(JSON.parse(refused.text)).toMatchObject({
+    code: 'cost-too-high',
+    detail: "this request costs 11 operations, more than the API's limit of 10; split it",
+  });
 });
 
 test.each(['0', '1.5', 'many', '10000000', '-1'])(

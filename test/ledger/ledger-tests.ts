@@ -542,6 +542,20 @@ export function ledgerTests(
       expect(made.ledger.view('b')).not.toHaveProperty('paused');
     });
 
+    test('says of what a paused bucket sheds that it is paused', async () => {
+      await opened(10, 9);
+      made.ledger.pause('b');
+      await made.quiet();
+      const late = await ask({ maxWaitMs: 5000 });
+      await pass(5000);
+      expect(late.state).toMatchObject({ kind: 'shed', code: 'wait-too-long', paused: true });
+      const waiting: Asked[] = [];
+      for (let i = 0; i <= MAX_QUEUE; i++) waiting.push(await ask());
+      expect(waiting.filter(({ state }) => state.kind === 'shed')).toHaveLength(1);
+      const full = waiting.find(({ state }) => state.kind === 'shed');
+      expect(full?.state).toMatchObject({ code: 'queue-full', paused: true });
+    });
+
     test('keeps tickets that can be served while it drains, and sheds the rest', async () => {
       await opened(2, 0);
       const waiting = [await ask(), await ask(), await ask()];
@@ -588,9 +602,30 @@ export function ledgerTests(
       await made.quiet();
       const late = await ask({ cost: 11 });
       for (const { state } of [early, late]) {
-        expect(state).toMatchObject({ kind: 'shed', code: 'cost-too-high' });
+        expect(state).toMatchObject({ kind: 'shed', code: 'cost-too-high', limit: 10 });
       }
       expect((await ask({ cost: 9 })).state.kind).toBe('granted');
+    });
+
+    test('sheds a request that costs more than the limit although nothing remains', async () => {
+      const first = await ask();
+      const costly = await ask({ cost: 11 });
+      const next = await ask({ cost: 2 });
+      driver.answer(first, { limit: 10, remaining: 0, resetInMs: MINUTE_MS });
+      await made.quiet();
+      expect(costly.state).toMatchObject({ kind: 'shed', code: 'cost-too-high' });
+      expect(next.state.kind).toBe('waiting');
+    });
+
+    test('sheds a request that costs more than the limit from a paused bucket', async () => {
+      const first = await ask();
+      const costly = await ask({ cost: 11 });
+      const next = await ask({ cost: 2 });
+      made.ledger.pause('b');
+      driver.answer(first, { limit: 10, remaining: 9, resetInMs: MINUTE_MS });
+      await made.quiet();
+      expect(costly.state).toMatchObject({ kind: 'shed', code: 'cost-too-high' });
+      expect(next.state.kind).toBe('waiting');
     });
 
     test('forecasts by operations, not by requests', async () => {

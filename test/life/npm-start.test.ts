@@ -11,15 +11,24 @@ function isAlive(pid: number): boolean {
   }
 }
 
+const ENV = {
+  HEADGATE_LISTEN: '127.0.0.1:0',
+  HEADGATE_ADMIN_LISTEN: 'off',
+  HEADGATE_UPSTREAM_URL: 'http://127.0.0.1:9',
+  HEADGATE_DRAIN_DELAY: '0',
+};
+
+test('`npm start -s` prints nothing but log lines', async () => {
+  const npm = new Spawned('npm', ['start', '-s'], { env: ENV });
+  onTestFinished(() => npm.stop());
+  await npm.printed(/"msg":"listening"/);
+  npm.kill('SIGTERM');
+  const { stdout } = await npm.ended();
+  for (const line of stdout.trimEnd().split('\n')) expect(line).toMatch(/^\{.*\}$/);
+});
+
 test('a SIGTERM to the process of `npm start` stops the gateway, and npm waits for it', async () => {
-  const npm = new Spawned('npm', ['start'], {
-    env: {
-      HEADGATE_LISTEN: '127.0.0.1:0',
-      HEADGATE_ADMIN_LISTEN: 'off',
-      HEADGATE_UPSTREAM_URL: 'http://127.0.0.1:9',
-      HEADGATE_DRAIN_DELAY: '0',
-    },
-  });
+  const npm = new Spawned('npm', ['start'], { env: ENV });
   onTestFinished(() => npm.stop());
   const [, id = ''] = await npm.printed(/"replica":"[^"]*-(\d+)".*"msg":"listening"/);
   const gateway = Number(id);

@@ -42,7 +42,7 @@ async function linesOfEveryKind(): Promise<CapturedLog> {
   const gateway = await startGateway({ upstream: azion.url, settings: { HEADGATE_RETRIES: '0' } });
   const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01';
   const credential = { authorization: 'token 1', traceparent };
-  const other = { authorization: 'token 2' };
+  const other = { authorization: 'token 2', 'headgate-cost': '2' };
 
   const body = '{"name":"a"}';
   await ask(`${gateway.url}/domains`, { method: 'POST', headers: credential, body });

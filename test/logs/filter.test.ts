@@ -44,6 +44,7 @@ describe('a filter', () => {
     [{ caller: 'billing' }, { caller: 'billing' }, { caller: 'billing-2' }],
     [{ caller: 'a,bill*' }, { caller: 'billing-2' }, { caller: 'dns' }],
     [{ path: '/domains/*' }, { path: '/domains/17' }, { path: '/zones' }],
+    [{ api: 'azion,git*' }, { api: 'github' }, { api: '' }],
     [{ bucket: '*:write' }, { bucket: 'own:write' }, { bucket: 'own:read' }],
     [{ id: 'x,y' }, { id: 'y' }, { id: 'z' }],
     [{ status: '5xx,429' }, { status: 503 }, { status: 404 }],
@@ -67,8 +68,9 @@ describe('a filter', () => {
   });
 
   test('keeps a 429 that matches, and drops every 429 if a condition applies to calls only', () => {
-    const line = loggedThrottle({ caller: 'billing', bucket: 'own:read', id: 'x' });
-    for (const options of [{ caller: 'billing' }, { bucket: 'own:*' }, { id: 'x' }]) {
+    const line = loggedThrottle({ caller: 'billing', bucket: 'own:read', id: 'x', api: 'azion' });
+    const conditions = [{ caller: 'billing' }, { bucket: 'own:*' }, { id: 'x' }, { api: 'azion' }];
+    for (const options of conditions) {
       expect(filter(options)(line)).toBe(true);
     }
     for (const options of [

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { formatLine } from '../../src/logs/line-view.ts';
+import { columns, formatLine } from '../../src/logs/line-view.ts';
 import { makeProgress } from '../../src/logs/progress.ts';
 import {
   coloured,
@@ -28,6 +28,22 @@ describe('a line for people', () => {
     expect(formatLine(loggedThrottle(), plain)).toContain(
       'the API throttled attempt 1 (bucket, Retry-After 5.0 s)',
     );
+  });
+
+  test('has a column for the API where lines name one', () => {
+    const shown = formatLine(loggedCall({ api: 'github' }), plain, true);
+    expect(shown.indexOf('github')).toBe(columns(true).indexOf('API'));
+    expect(shown.indexOf('billing')).toBe(columns(true).indexOf('caller'));
+    const without = formatLine(loggedCall(), plain, true);
+    expect(without.indexOf('billing')).toBe(columns(true).indexOf('caller'));
+  });
+
+  test('shows a cost other than one, and what observe mode says of the call', () => {
+    expect(formatLine(loggedCall({ cost: 7 }), plain)).toContain('  cost 7  id-1');
+    const waits = loggedCall({ wouldWaitMs: 61_000 });
+    expect(formatLine(waits, plain)).toContain('  would wait 1m 01s  id-1');
+    const shed = loggedCall({ status: 429, wouldShed: 'queue-full' });
+    expect(formatLine(shed, plain)).toContain('  would be shed: queue-full  id-1');
   });
 
   test('is coloured by its outcome and status', () => {

@@ -23,6 +23,7 @@ describe('a line of the log', () => {
       kind: 'call',
       atMs: Date.UTC(2026, 10, 24, 6, 26, 1, 123),
       id: 'a',
+      api: '',
       caller: 'billing',
       bucket: '',
       method: 'GET',
@@ -38,6 +39,9 @@ describe('a line of the log', () => {
       limit: undefined,
       remaining: undefined,
       waiting: 0,
+      cost: undefined,
+      wouldWaitMs: undefined,
+      wouldShed: undefined,
     });
   });
 
@@ -69,6 +73,7 @@ describe('a line of the log', () => {
       level: 'warn',
       msg: 'attempt failed',
       id: 'a',
+      api: '',
       caller: '',
       bucket: '',
       details: { reason: 'reset' },

@@ -159,4 +159,38 @@ describe('a summary', () => {
     expect(text).toContain('0 calls in 0 lines\n');
     expect(text).toContain('By caller\n  none\n');
   });
+
+  test('sums up by API where lines name several', () => {
+    const several = new SummaryBuilder();
+    for (const api of ['github', 'azion', 'github']) several.add(loggedCall({ api }));
+    expect(several.result(10).byApi.map(({ name, calls }) => [name, calls])).toEqual([
+      ['github', 2],
+      ['azion', 1],
+    ]);
+    const text = formatSummary(several.result(10), { lines: 3, broken: 0 }, plain);
+    expect(text).toContain('\nBy API\n');
+    expect(formatSummary(summary, { lines: 101, broken: 1 }, plain)).not.toContain('By API');
+  });
+
+  test('counts what would have been in observe mode, and says what the mode means', () => {
+    const observed = new SummaryBuilder();
+    observed.add(loggedCall({ wouldWaitMs: 0 }));
+    for (const wouldWaitMs of [1000, 3000]) observed.add(loggedCall({ wouldWaitMs }));
+    observed.add(loggedCall({ status: 429, wouldShed: 'queue-full' }));
+    observed.add(loggedThrottle());
+    const sums = observed.result(10);
+    expect(sums.observed).toMatchObject({
+      calls: 4,
+      wouldWait: 2,
+      wouldLoseMs: 4000,
+      wouldShed: { 'queue-full': 1 },
+    });
+    const text = formatSummary(sums, { lines: 5, broken: 0 }, plain);
+    expect(text).toContain("no call waited for its budget, and the API's 429s reached the callers");
+    expect(text).toContain('2 calls would have waited (50.0 %), 4.0 s in total');
+    expect(text).toContain('1 call would have been shed (25.0 %)');
+    expect(text).toMatch(/queue-full +1 +100\.0 %/);
+    expect(summary.observed).toBeUndefined();
+    expect(formatSummary(summary, { lines: 101, broken: 1 }, plain)).not.toContain('Observe');
+  });
 });

@@ -107,6 +107,38 @@ describe('the PROXY protocol', () => {
     expect(lines.map((line) => line['caller'])).toEqual(Array(3).fill('192.0.2.9'));
   });
 
+  test('leaves no line if its connection is reset before a request, as without it', async () => {
+    const { gateway } = await setUpApi(ok, TRUSTING_LOOPBACK);
+    for (const header of ['PROXY TCP4 192.0.2.9 10.0.0.1 4660 443\r\n', V2, '']) {
+      // Together, so that some are reset before the gateway accepts them.
+      const reset = async (): Promise<void> => {
+        const { socket } = await openRaw(gateway.url);
+        socket.write(Buffer.from(header, 'latin1'));
+        socket.resetAndDestroy();
+      };
+      await Promise.all(Array.from({ length: 10 }, reset));
+    }
+    const raw = await openRaw(gateway.url);
+    raw.write(V2 + GET);
+    await raw.end();
+    expect(await gateway.log.wait('call', 1)).toMatchObject([{ path: '/a' }]);
+  });
+
+  test('changes nothing for a connection that ends within a request', async () => {
+    const { gateway } = await setUpApi(ok, TRUSTING_LOOPBACK);
+    for (const header of ['', V2]) {
+      const raw = await openRaw(gateway.url);
+      raw.write(`${header}GET /a HT`);
+      raw.socket.end();
+      await raw.end();
+      expect(raw.received).toMatch(/^HTTP\/1\.1 400 /);
+    }
+    const lines = await gateway.log.wait('call', 2);
+    expect(lines.map((line) => line['parserError'])).toEqual(
+      Array(2).fill('HPE_INVALID_EOF_STATE'),
+    );
+  });
+
   test('comes before TLS', { tags: needs('openssl') }, async () => {
     const certificates = new Certificates();
     onTestFinished(() => certificates.remove());

@@ -28,6 +28,7 @@ export function callLine(changes: Partial<CallLine> = {}): CallLine {
     resetInMs: 60_000,
     waiting: 0,
     credential: undefined,
+    cost: undefined,
     wouldWaitMs: undefined,
     wouldShed: undefined,
     trace_id: undefined,
@@ -42,6 +43,7 @@ export function loggedCall(changes: Partial<LoggedCall> = {}): LoggedCall {
     kind: 'call',
     atMs: Date.UTC(2026, 10, 24, 6, 26),
     id: 'id-1',
+    api: '',
     caller: 'billing',
     bucket: 'own:read',
     method: 'GET',
@@ -57,6 +59,9 @@ export function loggedCall(changes: Partial<LoggedCall> = {}): LoggedCall {
     limit: 80,
     remaining: 17,
     waiting: 0,
+    cost: undefined,
+    wouldWaitMs: undefined,
+    wouldShed: undefined,
     ...changes,
   };
 }
@@ -67,6 +72,7 @@ export function loggedThrottle(changes: Partial<LoggedThrottle> = {}): LoggedThr
     kind: 'throttled',
     atMs: Date.UTC(2026, 10, 24, 6, 26),
     id: 'id-1',
+    api: '',
     caller: 'billing',
     bucket: 'own:read',
     attempt: 1,

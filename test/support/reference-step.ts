@@ -340,6 +340,10 @@ export class ReferenceStep {
     return cost ?? this.#bucket.callCost;
   }
 
+  get #mayBeTooCostly(): boolean {
+    return this.#bucket.isTooCostly(Math.max(this.#bucket.callCost, this.#queue.extra + 1));
+  }
+
   get #operations(): number {
     return this.#queue.size * this.#bucket.callCost + this.#queue.extra;
   }
@@ -360,9 +364,10 @@ export class ReferenceStep {
   }
 
   #serve(stepping: string): void {
-    while (this.#queue.size > 0 && this.#bucket.offer(this.#now, 1) !== undefined) {
-      const { head } = this.#queue;
-      if (head === undefined) break;
+    for (let { head } = this.#queue; head !== undefined; { head } = this.#queue) {
+      const isAnyOffered = this.#bucket.offer(this.#now, 1) !== undefined;
+      // The script looks at no ticket without need.
+      if (!isAnyOffered && !this.#mayBeTooCostly) break;
       if (this.#isDead(head)) {
         this.#drop(head.id);
         continue;

@@ -2,7 +2,7 @@ import { makeBuckets } from './buckets.js';
 import { makeCalls } from './calls.js';
 import { makeCharts } from './charts.js';
 import { byId, setText } from './dom.js';
-import { formatCount, formatSpan } from './format.js';
+import { formatCount, formatElapsed } from './format.js';
 
 /**
  * @typedef {{ kind: 'unknown' } | { kind: 'answers' } | { kind: 'fails', code: string, calls: number, forMs: number }} ApiState
@@ -12,6 +12,8 @@ import { formatCount, formatSpan } from './format.js';
  * @property {string} version
  * @property {'memory' | 'redis' | 'local'} ledger
  * @property {boolean} draining
+ * @property {{ wouldWait: number, wouldShed: number }} [observed] Only in observe mode.
+ * @property {boolean} canPause
  * @property {ApiState} api
  * @property {number} total
  * @property {number} step
@@ -81,9 +83,22 @@ function show(state, isSnapshot) {
   setText(byId('api'), describeApi(state.api));
   byId('api').dataset['state'] = state.api.kind;
   document.title = `Headgate · ${state.replica}`;
-  buckets.show(state.buckets, state.bucketsHidden);
+  showObserved(state);
+  buckets.show(state.buckets, state.bucketsHidden, state.canPause);
   charts.show(state, isSnapshot);
   calls.show(state.calls, isSnapshot);
+}
+
+/** @param {State} state */
+function showObserved({ observed, total }) {
+  byId('observe').hidden = observed === undefined;
+  if (observed === undefined) return;
+  const { wouldWait, wouldShed } = observed;
+  const calls = `${formatCount(total)} ${total === 1 ? 'call' : 'calls'}`;
+  setText(
+    byId('observed'),
+    `Of ${calls} so far, ${formatCount(wouldWait)} would have waited and ${formatCount(wouldShed)} would have been shed.`,
+  );
 }
 
 /** @param {ApiState} api */
@@ -91,7 +106,7 @@ function describeApi(api) {
   if (api.kind === 'unknown') return 'not called yet';
   if (api.kind === 'answers') return 'answers';
   const calls = api.calls === 1 ? 'the last call' : `the last ${formatCount(api.calls)} calls`;
-  return `no answer to ${calls}, for ${formatSpan(api.forMs)} (${api.code})`;
+  return `no answer to ${calls}, for ${formatElapsed(api.forMs)} (${api.code})`;
 }
 
 /** @param {'live' | 'draining' | 'lost'} connection @param {string} text */

@@ -1,5 +1,5 @@
 import { byId, element, setText } from './dom.js';
-import { formatCount, formatSpan } from './format.js';
+import { formatCount, formatElapsed, formatSpan } from './format.js';
 
 /**
  * @typedef {object} Bucket
@@ -63,8 +63,8 @@ export function makeBuckets() {
   }
 
   return {
-    /** @param {readonly Bucket[]} buckets @param {number} hidden */
-    show(buckets, hidden) {
+    /** @param {readonly Bucket[]} buckets @param {number} hidden @param {boolean} canPause */
+    show(buckets, hidden, canPause) {
       const present = new Set(buckets.map(({ id }) => id));
       for (const [id, { item }] of cards) {
         if (present.has(id)) continue;
@@ -81,7 +81,7 @@ export function makeBuckets() {
         // Moved only where the order changed: a moved card loses the keyboard's focus.
         if (card.item === place) place = place.nextElementSibling;
         else list.insertBefore(card.item, place);
-        card.show(bucket);
+        card.show(bucket, canPause);
       }
       empty.hidden = buckets.length > 0;
       list.hidden = buckets.length === 0;
@@ -163,9 +163,10 @@ function makeCard(bucket, colourOf, onToggle) {
 
   return {
     item,
-    /** @param {Bucket} bucket */
-    show(bucket) {
+    /** @param {Bucket} bucket @param {boolean} canPause */
+    show(bucket, canPause) {
       shown = bucket;
+      toggle.hidden = !canPause;
       setText(owner, bucket.credential ?? id.slice(0, id.lastIndexOf(':')));
       const { limit: max, remaining, leases, waiting, resetInMs, blockedForMs } = bucket;
       const { etaMs, oldestWaitMs } = bucket;
@@ -193,7 +194,7 @@ function makeCard(bucket, colourOf, onToggle) {
       const inFlightText = leases === 0 ? '' : ` · ${formatCount(leases)}\u00A0in\u00A0flight`;
       const etaText = etaMs === undefined ? '' : `, the last one is sent in ${formatSpan(etaMs)}`;
       const oldestText =
-        oldestWaitMs === undefined ? '' : `, the first one for ${formatSpan(oldestWaitMs)}`;
+        oldestWaitMs === undefined ? '' : `, the first one for ${formatElapsed(oldestWaitMs)}`;
       const queueText =
         waiting === 0
           ? 'no calls waiting'

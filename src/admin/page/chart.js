@@ -23,7 +23,7 @@ import { formatClock } from './format.js';
  * @typedef {object} ChartOptions
  * @property {string} id
  * @property {string} title
- * @property {string} unit
+ * @property {() => string} unit
  * @property {readonly Series[]} series
  * @property {(max: number) => number} scale The upper end of the axis for a largest value of `max`.
  * @property {(value: number) => string} format
@@ -42,6 +42,7 @@ export function makeChart({ id, title, unit, series, scale, format, headline, he
   const figure = byId(id);
   const number = element('span', 'headline');
   const when = element('span', 'when');
+  const unitText = element('p', 'unit');
   const legend = element(
     'ul',
     'legend',
@@ -89,7 +90,7 @@ export function makeChart({ id, title, unit, series, scale, format, headline, he
       '',
       element('h2', '', title),
       element('p', 'value', number, ' ', when),
-      element('div', 'below', element('p', 'unit', unit), ...(series.length > 1 ? [legend] : [])),
+      element('div', 'below', unitText, ...(series.length > 1 ? [legend] : [])),
     ),
     plot,
     axis,
@@ -123,6 +124,7 @@ export function makeChart({ id, title, unit, series, scale, format, headline, he
   return {
     /** @param {readonly Point[]} all @param {number} newest @param {number} stepSeconds */
     draw(all, newest, stepSeconds) {
+      setText(unitText, unit());
       last = { all, newest, stepSeconds };
       const values = series.map(({ value }) =>
         all.map((point) => ({ step: point.step, value: value(point, stepSeconds) })),

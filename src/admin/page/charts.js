@@ -24,11 +24,12 @@ export function makeCharts() {
   let stepMs = 5000;
   /** How long the oldest waiting call has waited. @type {number | undefined} */
   let oldestWaitMs;
+  let isObserving = false;
   const charts = [
     makeChart({
       id: 'chart-calls',
       title: 'Calls',
-      unit: 'per second',
+      unit: () => 'per second',
       series: [
         { name: 'all', shape: 'area', colour: 0, value: ({ calls }, s) => calls / s },
         {
@@ -46,7 +47,7 @@ export function makeCharts() {
     makeChart({
       id: 'chart-wait',
       title: 'Wait',
-      unit: '',
+      unit: () => '',
       series: [
         {
           name: '95 of 100 calls',
@@ -70,7 +71,7 @@ export function makeCharts() {
     makeChart({
       id: 'chart-throttled',
       title: 'API 429s',
-      unit: 'kept from callers',
+      unit: () => (isObserving ? 'passed on to callers' : 'kept from callers'),
       series: [{ name: '429s', shape: 'bars', colour: 1, value: ({ throttled }) => throttled }],
       scale: (max) => roundUp(Math.max(4, max)),
       format: formatCount,
@@ -81,8 +82,10 @@ export function makeCharts() {
 
   return {
     /** @param {import('./app.js').State} state @param {boolean} isSnapshot */
-    show({ points: newPoints, step: newest, stepMs: newStepMs = stepMs, buckets }, isSnapshot) {
+    show(state, isSnapshot) {
+      const { points: newPoints, step: newest, stepMs: newStepMs = stepMs, buckets } = state;
       stepMs = newStepMs;
+      isObserving = state.observed !== undefined;
       oldestWaitMs = oldestWait(buckets);
       if (isSnapshot) points.clear();
       for (const point of newPoints) points.set(point.step, point);

@@ -18,12 +18,21 @@ export function formatTime(ms) {
   if (ms < 0.5) return '0';
   if (ms < 999.5) return `${Math.round(ms)} ms`;
   if (ms < 9_950) return `${(ms / 1000).toFixed(1)} s`;
-  return formatSpan(ms);
+  return formatSeconds(Math.round(ms / 1000));
 }
 
-/** A remaining time, in whole seconds: `4 s`, `2 min 05 s`. @param {number} ms */
+/** A remaining time, in whole seconds that are never too few: `4 s`, `2 min 05 s`. @param {number} ms */
 export function formatSpan(ms) {
-  const seconds = Math.ceil(ms / 1000);
+  return formatSeconds(Math.max(1, Math.ceil(ms / 1000)));
+}
+
+/** How long something lasts until now, in seconds that have passed. @param {number} ms */
+export function formatElapsed(ms) {
+  return ms < 1000 ? 'under 1 s' : formatSeconds(Math.floor(ms / 1000));
+}
+
+/** @param {number} seconds */
+function formatSeconds(seconds) {
   if (seconds < 60) return `${seconds} s`;
   const minutes = Math.floor(seconds / 60);
   if (minutes < 60) return `${minutes} min ${String(seconds % 60).padStart(2, '0')} s`;

@@ -3,7 +3,7 @@ import { observe } from '../../rate-headers/observe.ts';
 import type { Timer } from '../../util/clock.ts';
 import type { MappedBucket } from '../bucket-map.ts';
 import type { HeldGrants } from '../held-grants.ts';
-import { tooLate } from '../ledger.ts';
+import { shedWhile, tooLate } from '../ledger.ts';
 import type {
   Admission,
   BucketName,
@@ -24,8 +24,6 @@ import { toLocalObservation, type HeldGrant, type KnownBucket, type Waiter } fro
 import { MATTERS_MS, oldestWaitMs, waitingByCaller } from '../waiters.ts';
 import { LocalBudget, type LocalLease } from './local-budget.ts';
 import { LocalQueue } from './queue.ts';
-
-const TOO_COSTLY: Shed = { kind: 'shed', code: 'cost-too-high', retryAfterMs: 0 };
 
 /** What all buckets of one local ledger have in common. */
 export interface LocalLedgerState {
@@ -321,13 +319,13 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
     if (latest <= now) return this.#tooLate(ticket, now, now);
     const { callCost } = this.#budget;
     const { cost = callCost } = ticket;
-    if (this.#isTooCostly(ticket)) return TOO_COSTLY;
+    if (this.#isTooCostly(ticket)) return this.#tooCostly(now);
     if (retry !== undefined && retry.notBefore > latest) {
       return this.#tooLate(ticket, retry.notBefore, now);
     }
     const { maxQueue } = this.#ledger.options;
     if (retry !== undefined && retry.notBefore > now && this.#waiting >= maxQueue) {
-      return { kind: 'shed', code: 'queue-full', retryAfterMs: retry.notBefore - now };
+      return shedWhile(this.#paused, 'queue-full', retry.notBefore - now);
     }
     // Reading all flows is worth its cost only when the last rank would be too late.
     const last = this.#eta(this.#operations + cost, now);
@@ -364,7 +362,7 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
   }
 
   #tooLate(ticket: Ticket, eta: number, now: number): Shed {
-    return tooLate(ticket, this.#ledger.drainUntil, eta - now);
+    return tooLate(ticket, this.#ledger.drainUntil, eta - now, this.#paused);
   }
 
   #wait(ticket: Ticket, signal: CallerSignal, now: number, retry?: Retry): Waiting {
@@ -382,8 +380,7 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
     const last = queue.size > this.#ledger.options.maxQueue ? queue.last : undefined;
     if (last !== undefined) {
       const eta = this.#lastEta(now) ?? now;
-      const retryAfterMs = Math.max(0, eta - now);
-      queue.remove(last, { kind: 'shed', code: 'queue-full', retryAfterMs });
+      queue.remove(last, shedWhile(this.#paused, 'queue-full', Math.max(0, eta - now)));
     }
     this.#serve(now);
   }
@@ -410,8 +407,8 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
 
   /** The ticket whose turn it is, if the budget carries it now. */
   #grantable(now: number): Ticket | undefined {
-    const next = this.#paused ? undefined : this.#next;
-    if (next === undefined) return undefined;
+    const next = this.#next(now);
+    if (next === undefined || this.#paused) return undefined;
     return this.#budget.offer(now, next.cost) === undefined ? undefined : next;
   }
 
@@ -421,16 +418,22 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
   }
 
   /** The ticket whose turn it is. Those that turn out to cost more than the limit are shed. */
-  get #next(): Ticket | undefined {
+  #next(now: number): Ticket | undefined {
     for (;;) {
       const waiter = this.#queue?.head;
       if (waiter === undefined || !this.#isTooCostly(waiter.ticket)) return waiter?.ticket;
-      this.#queue?.remove(waiter, TOO_COSTLY);
+      this.#queue?.remove(waiter, this.#tooCostly(now));
     }
   }
 
   #isTooCostly({ cost }: Ticket): boolean {
     return this.#budget.isTooCostly(cost ?? this.#budget.callCost);
+  }
+
+  #tooCostly(now: number): Shed {
+    // A share is no limit of the API.
+    const limit = this.known === undefined ? this.#budget.view(now).limit : undefined;
+    return { kind: 'shed', code: 'cost-too-high', retryAfterMs: 0, limit };
   }
 
   #grantNext(now: number): void {

@@ -1,7 +1,7 @@
 import { clearSlots } from '../../budget/slots.ts';
 import { observe } from '../../rate-headers/observe.ts';
 import type { MappedBucket } from '../bucket-map.ts';
-import { tooLate } from '../ledger.ts';
+import { shedWhile, tooLate } from '../ledger.ts';
 import type {
   Admission,
   BucketName,
@@ -160,11 +160,11 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
     // Tickets that are kept out of the queue take as much room as those in it.
     const waiting = Math.max(this.#waiting.size, this.#numbers.waiting + this.parked);
     if (retry !== undefined && retry.notBefore > now && waiting >= this.#options.maxQueue) {
-      return { kind: 'shed', code: 'queue-full', retryAfterMs: retry.notBefore - now };
+      return shedWhile(this.#paused, 'queue-full', retry.notBefore - now);
     }
     // The shared queue has its own bound; this one is for tickets that have not reached it yet.
     if (this.#waiting.size >= 2 * this.#options.maxQueue) {
-      return { kind: 'shed', code: 'queue-full', retryAfterMs: this.#guessMs() };
+      return shedWhile(this.#paused, 'queue-full', this.#guessMs());
     }
     const decision: WaitDecision = { onWaits: undefined };
     const outcome = new Promise<Granted | Shed | Cancelled>((resolve) => {
@@ -210,7 +210,7 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
     const { numbers, ageMs } = this.numbers;
     const { limit = Infinity, blockedFor = 0, callCost } = numbers;
     if ((ticket.cost ?? callCost) > limit) {
-      return { kind: 'shed', code: 'cost-too-high', retryAfterMs: 0 };
+      return { kind: 'shed', code: 'cost-too-high', retryAfterMs: 0, limit };
     }
     const waitMs = blockedFor - ageMs;
     const allowedMs = this.#latest(ticket) - this.#options.clock.now();
@@ -378,7 +378,7 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
   }
 
   #tooLate(ticket: Ticket, retryAfterMs: number): Shed {
-    return tooLate(ticket, this.#ledger.drainUntil, retryAfterMs);
+    return tooLate(ticket, this.#ledger.drainUntil, retryAfterMs, this.#paused);
   }
 
   /** Estimates when there is budget again, by the last numbers. */
@@ -502,9 +502,9 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
   }
 
   #shedOutcome(ticket: Ticket, code: ShedCode, retryAfterMs: number): Shed {
-    return code !== 'wait-too-long'
-      ? { kind: 'shed', code, retryAfterMs }
-      : this.#tooLate(ticket, retryAfterMs);
+    if (code === 'wait-too-long') return this.#tooLate(ticket, retryAfterMs);
+    if (code === 'queue-full') return shedWhile(this.#paused, code, retryAfterMs);
+    return { kind: 'shed', code, retryAfterMs, limit: this.#numbers.limit };
   }
 
   #nextWaitsFor({ wakeIn }: StepDone): 'socket' | 'budget' {

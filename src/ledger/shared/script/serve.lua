@@ -20,6 +20,16 @@ local function costOf(ticket)
   return ticket.cost or bucket.callCost
 end
 
+local function isTooCostly(ticket)
+  return Model.isTooCostly(bucket, costOf(ticket))
+end
+
+-- Whether a waiting ticket may cost more than the limit. No ticket costs more than all extra operations
+-- and one.
+local function anyTooCostly()
+  return Model.isTooCostly(bucket, math.max(bucket.callCost, queue.extra + 1))
+end
+
 -- How many operations all waiting tickets cost.
 local function operationsWaiting()
   return queue.size * bucket.callCost + queue.extra
@@ -56,8 +66,9 @@ local function isDead(ticket)
   return true
 end
 
--- The id of the first ticket in the fair order whose replica has a free socket, and the ticket; nil
--- when there is none among the tickets searched. It drops dead tickets that it finds.
+-- The id of the first ticket in the fair order whose replica has a free socket, or that can never be
+-- granted, and the ticket; nil when there is none among the tickets searched. It drops dead tickets that
+-- it finds.
 local function nextTicket()
   local position = 0
   while position < MAX_FLOWS_SEARCHED do
@@ -72,7 +83,7 @@ local function nextTicket()
         dropped = dropped + 1
         FairQueue.removeItem(queue, ticket)
         alive = false
-      elseif findReplica(ticket.replica).free > 0 then
+      elseif findReplica(ticket.replica).free > 0 or isTooCostly(ticket) then
         return id, ticket
       elseif i == 1 then
         ids = queue:firstIds(flow, MAX_SEARCHED_PER_FLOW)
@@ -101,24 +112,24 @@ local function shedWaiting(ticket, code, waitMs)
 end
 
 -- Grants waiting tickets in the fair order, as many as the bucket, the sockets and the bounds allow.
+-- Tickets that turn out to cost more than the limit are shed when it is their turn.
 local function serve()
   waitsForBudget = false
   while queue.size > 0 and grantsLeft > 0 do
     waitsForBudget = not offer(bucket, 1, now)
-    if waitsForBudget then break end
+    if waitsForBudget and not anyTooCostly() then break end
     local id, ticket = nextTicket()
     if not id then break end
-    local cost = costOf(ticket)
-    local kind = offer(bucket, cost, now)
-    if Model.isTooCostly(bucket, cost) and dropped < MAX_DROPPED then
+    if isTooCostly(ticket) then
+      if dropped >= MAX_DROPPED then break end
       dropped = dropped + 1
       shedWaiting(ticket, 'cost-too-high', 0)
-    elseif kind then
+    else
+      local kind = offer(bucket, costOf(ticket), now)
+      waitsForBudget = not kind
+      if waitsForBudget then break end
       FairQueue.takeItem(queue, ticket)
       grantNow(id, ticket, kind)
-    else
-      waitsForBudget = true
-      break
     end
   end
 end
@@ -153,7 +164,7 @@ local function arrive(id, owner, caller, priority, weight, age, waits, how, cost
     deadlineAt = now + waits, paid = how == 'again' or how == 'kept-again', replica = me,
     epoch = batch.epoch, cost = cost,
   }
-  if Model.isTooCostly(bucket, costOf(ticket)) then
+  if isTooCostly(ticket) then
     table.insert(shed, { id, 'cost-too-high', 0 })
     return
   end
