@@ -75,6 +75,7 @@ const lines = Array.from({ length: 4096 }, (_, i): CallLine => {
     waiting: 3,
     credential: undefined,
     cost: undefined,
+    patienceMs: undefined,
     wouldWaitMs: undefined,
     wouldShed: undefined,
     trace_id: undefined,

@@ -142,6 +142,7 @@ export async function playScene(nowMs: number): Promise<Scene> {
         waiting: view?.waiting ?? 0,
         credential: undefined,
         cost: undefined,
+        patienceMs: undefined,
         wouldWaitMs: undefined,
         wouldShed: undefined,
         trace_id: undefined,

@@ -8,6 +8,7 @@ import type { AuthThrottle } from '../http/auth-throttle.ts';
 import { makeIsOurHost } from '../http/origin-check.ts';
 import type { CallLimits } from '../gateway/call-limits.ts';
 import { makeAdmit } from '../gateway/admit.ts';
+import { ClientPatience } from '../gateway/client-patience.ts';
 import { makeCallerOfKey, type CredentialHash } from '../gateway/credentials.ts';
 import { makeDrawsOf } from '../gateway/draws.ts';
 import { makeForward } from '../gateway/forward.ts';
@@ -89,12 +90,15 @@ export function makePipelines(shared: SharedParts, parts: ApiParts): (api: Serve
   const settled = settlesOwn(ledger);
   const resetUnit = new ResetUnit();
   const loneRefusals = new LoneRefusals();
+  const learnedPatience = new ClientPatience(log);
 
   return ({ name, match, config }) => {
     const hasToken = config.token.kind !== 'none';
     const { body, links, callerKeys } = config;
     const learned = config.learnBuckets === 'on' ? parts.learned : withoutLessons;
     const drawsOf = makeDrawsOf({ ...config, api: name, hasToken, credentialHash });
+    const learns = config.patience === 'auto' && config.mode === 'enforce';
+    const clientPatience = learns ? learnedPatience : undefined;
     const isTrusted = makeIsTrustedProxy(config.trustedProxies);
     const forwardedBy = makeForwardedBy(peers, isTrusted);
     const watchUnread = makeWatchUnread({ ...body, memory: requestMemory, watchReading });
@@ -105,6 +109,7 @@ export function makePipelines(shared: SharedParts, parts: ApiParts): (api: Serve
         learned,
         hasToken,
         defaultCaller: config.caller,
+        clientPatience,
         takeBody: makeTakeBody({
           limits: { ...body, clock },
           memory: requestMemory,
@@ -127,6 +132,7 @@ export function makePipelines(shared: SharedParts, parts: ApiParts): (api: Serve
         socketPermits: upstream,
         mode: config.mode,
         observer,
+        clientPatience,
       }),
       forward: makeForward({
         ...config,
@@ -182,6 +188,7 @@ export function makePipelines(shared: SharedParts, parts: ApiParts): (api: Serve
       observer,
       // A retry waits, and in observe mode nothing waits.
       retries: config.mode === 'observe' ? 0 : config.retries,
+      clientPatience,
       shedStatus: config.shedStatus,
     });
   };

@@ -48,6 +48,8 @@ export interface ApiConfig {
   readonly learnBuckets: 'on' | 'off';
   readonly limit: ConfiguredLimit | undefined;
   readonly maxWaitMs: number;
+  /** Whether clients' own timeouts are learned. */
+  readonly patience: 'auto' | 'off';
   readonly maxQueue: number;
   readonly maxBuckets: number;
   /** `undefined`: the ledger derives it from {@link maxBuckets}. */
@@ -166,6 +168,7 @@ export function readApiConfig(
     learnBuckets: required(SETTINGS.learnBuckets),
     limit: optional(SETTINGS.limit),
     maxWaitMs: required(SETTINGS.maxWait),
+    patience: required(SETTINGS.patience),
     maxQueue: required(SETTINGS.maxQueue),
     maxBuckets: required(SETTINGS.maxBuckets),
     maxBucketsPerOwner: optional(SETTINGS.maxBucketsPerOwner),

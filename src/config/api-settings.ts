@@ -34,6 +34,7 @@ const WITH_COMMON_DEFAULT = [
   'budgetPer',
   'limit',
   'maxWait',
+  'patience',
   'maxQueue',
   'maxBuckets',
   'maxBucketsPerOwner',

@@ -9,6 +9,7 @@ export const RELOADABLE_SETTINGS = {
   mode: 'HEADGATE_MODE',
   limit: 'HEADGATE_LIMIT',
   maxWaitMs: 'HEADGATE_MAX_WAIT',
+  patience: 'HEADGATE_PATIENCE',
   maxQueue: 'HEADGATE_MAX_QUEUE',
   maxBuckets: 'HEADGATE_MAX_BUCKETS',
   maxBucketsPerOwner: 'HEADGATE_MAX_BUCKETS_PER_OWNER',
@@ -39,6 +40,7 @@ export const RELOADABLE_SETTINGS = {
 const RELOADABLE_OF_API = [
   'limit',
   'maxWaitMs',
+  'patience',
   'maxQueue',
   'maxBuckets',
   'maxBucketsPerOwner',

@@ -122,6 +122,12 @@ export const SETTINGS = {
     '2m',
     'The longest time from the arrival of a request to the start of its last attempt.',
   ),
+  patience: setting(
+    'HEADGATE_PATIENCE',
+    kinds.choice('auto', 'off'),
+    'auto',
+    '`auto`: learns after how long a client gives up, from waiting calls that it abandons at the same age again and again. Its later calls are shed before that, with a Retry-After. `off`: does not.',
+  ),
   maxQueue: setting(
     'HEADGATE_MAX_QUEUE',
     kinds.integer(1, 1_000_000),

@@ -15,6 +15,7 @@ import {
 import type { PipelineObserver } from '../telemetry/pipeline-observer.ts';
 import type { RequestMemory } from '../upstream/request-memory.ts';
 import type { Call } from './call.ts';
+import type { ClientPatience } from './client-patience.ts';
 import type { Job } from './identify.ts';
 import { OwnGrant } from './own-grant.ts';
 import { DRAINING_DETAIL, GatewayError, retryAfterSeconds } from './problem.ts';
@@ -38,6 +39,8 @@ export interface AdmitDependencies {
   readonly socketPermits: Pick<SocketPermits, 'take' | 'free'> & { release(): void };
   readonly mode: Mode;
   readonly observer: Pick<PipelineObserver, 'granted'>;
+  /** Absent: clients' timeouts are not learned. */
+  readonly clientPatience?: Pick<ClientPatience, 'gaveUp'> | undefined;
 }
 
 /**
@@ -53,7 +56,7 @@ const DECISION_MS = 1000;
 const NEVER_GONE: CallerSignal = { gone: false, onGone: () => () => undefined };
 
 export function makeAdmit(dependencies: AdmitDependencies): Admit {
-  const { ledger, clock, memory, socketPermits, mode, observer } = dependencies;
+  const { ledger, clock, memory, socketPermits, mode, observer, clientPatience } = dependencies;
 
   /** Sends at once, with a grant of the ledger if it has one, and notes what would have been. */
   function observe(job: Job, requestedAt: number): Admitted | Promise<Admitted> {
@@ -142,6 +145,9 @@ export function makeAdmit(dependencies: AdmitDependencies): Admit {
       call.addWait(waited - backOff);
       if (outcome.kind === 'granted') observer.granted(waitedShare(ticket, now));
       noteBucket(call, outcome);
+      if (outcome.kind === 'cancelled' && call.cutOffBy === undefined) {
+        clientPatience?.gaveUp(ticket, call.incoming, now);
+      }
       return admitted(outcome, ticket);
     });
   };

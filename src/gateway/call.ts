@@ -49,6 +49,8 @@ export interface CallIdentity {
   others?: readonly BucketName[] | undefined;
   /** How many operations it costs, if that is stated. */
   cost: number | undefined;
+  /** The client's learned patience, if it shortens the wait. */
+  patienceMs: number | undefined;
 }
 
 const NOT_IDENTIFIED: Readonly<CallIdentity> = {
@@ -58,6 +60,7 @@ const NOT_IDENTIFIED: Readonly<CallIdentity> = {
   priority: undefined,
   bucket: undefined,
   cost: undefined,
+  patienceMs: undefined,
 };
 
 /**

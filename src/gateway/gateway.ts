@@ -3,6 +3,7 @@ import type { RelativeTarget } from '../http/target.ts';
 import type { PipelineObserver } from '../telemetry/pipeline-observer.ts';
 import type { Admit } from './admit.ts';
 import { ABORTED, type Call, type CallEnd } from './call.ts';
+import type { ClientPatience } from './client-patience.ts';
 import type { Forward, Forwarded } from './forward.ts';
 import type { Identify, Job } from './identify.ts';
 import type { ShedStatus } from './problem.ts';
@@ -30,6 +31,8 @@ export interface PipelineDependencies {
    * Maximum further attempts after failures. Throttled attempts are bounded by the deadline only.
    */
   readonly retries: number;
+  /** Absent: clients' timeouts are not learned. */
+  readonly clientPatience?: Pick<ClientPatience, 'answered'> | undefined;
   /** For calls that are refused before their caller rule is known. */
   readonly shedStatus: ShedStatus;
 }
@@ -41,7 +44,7 @@ export interface PipelineDependencies {
  */
 export function makePipeline(steps: PipelineDependencies): Pipeline {
   const { identify, admit, forward, settle, respond, refuse, record } = steps;
-  const { ledger, observer, retries, shedStatus } = steps;
+  const { ledger, observer, retries, clientPatience, shedStatus } = steps;
 
   async function runPipeline(job: Job): Promise<CallEnd> {
     const { call } = job;
@@ -91,6 +94,11 @@ export function makePipeline(steps: PipelineDependencies): Pipeline {
       if (identified !== 'cancelled') {
         job = identified;
         end = await runPipeline(job);
+        if (call.waitMs > 0 && end.kind === 'answered') {
+          // By the head of the answer: its body may have streamed for long.
+          const ageMs = call.waitMs + call.retryMs + call.upstreamMs;
+          clientPatience?.answered(job.ticket, call.incoming, ageMs);
+        }
       }
       // The caller of a call that Headgate cut off is still there, and receives the reason.
       if (end.kind === 'aborted' && call.cutOffBy !== undefined) throw call.cutOffBy;

@@ -12,11 +12,13 @@ import { isIdempotent } from '../http/methods.ts';
 import type { RelativeTarget } from '../http/target.ts';
 import { viaOnward } from '../http/via.ts';
 import { matchCallerRule, productOf, type CallerRule } from '../queue/caller-rules.ts';
+import { longestWaitMs } from '../queue/patience.ts';
 import { PRIORITIES, type Priority } from '../queue/flow.ts';
 import type { Ticket } from '../ledger/ledger.ts';
 import type { RequestBody } from '../upstream/body.ts';
 import type { CallLimits } from './call-limits.ts';
 import type { Call, CallIdentity } from './call.ts';
+import type { ClientPatience } from './client-patience.ts';
 import { makeCostOf, ticketFor, type CostOf, type DrawsOf } from './draws.ts';
 import { refuseUnknownKey, type CallerOfKey } from './credentials.ts';
 import { isPreflight } from './preflight.ts';
@@ -92,6 +94,8 @@ export interface IdentifyDependencies {
   readonly callers: readonly CallerRule[];
   readonly defaultCaller: string | undefined;
   readonly maxWaitMs: number;
+  /** Absent: clients' timeouts are not learned. */
+  readonly clientPatience?: Pick<ClientPatience, 'at'> | undefined;
   readonly shedStatus: ShedStatus;
   readonly takeBody: TakeBody;
   readonly callLimits: CallLimits;
@@ -128,7 +132,8 @@ const TRACE_DETAIL =
 
 export function makeIdentify(dependencies: IdentifyDependencies): Identify {
   const { upstream, apiVersion, hasToken, classes, callers, defaultCaller } = dependencies;
-  const { maxWaitMs, shedStatus, takeBody, viaId, readsAnswers, cookies } = dependencies;
+  const { maxWaitMs, clientPatience, shedStatus, takeBody, viaId, readsAnswers, cookies } =
+    dependencies;
   const { callerOfKey, isOurHost, forwardedBy, allowHeaders } = dependencies;
   const { callLimits, authThrottle, callerAddress, credentialFields } = dependencies;
   const { drawsOf, learned } = dependencies;
@@ -181,6 +186,7 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
       priority: undefined,
       bucket: undefined,
       cost: undefined,
+      patienceMs: undefined,
     };
     call.identity = identity;
     refuseManyHeaders(call);
@@ -213,11 +219,15 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
       rule?.maxPriority,
     );
     identity.priority = priority;
-    const waitMs = Math.min(
-      readMaxWait(headerValue(headers, 'headgate-max-wait')) ?? Infinity,
-      rule?.maxWaitMs ?? Infinity,
-      maxWaitMs,
-    );
+    const statedMs = readMaxWait(headerValue(headers, 'headgate-max-wait'));
+    let waitMs = Math.min(statedMs ?? Infinity, rule?.maxWaitMs ?? Infinity, maxWaitMs);
+    if (clientPatience !== undefined && statedMs === undefined) {
+      const patienceMs = clientPatience.at(call.arrivedAt, owner, caller, userAgent);
+      if (patienceMs !== undefined && longestWaitMs(patienceMs) < waitMs) {
+        waitMs = longestWaitMs(patienceMs);
+        identity.patienceMs = patienceMs;
+      }
+    }
 
     const addsToken = hasToken && credential === undefined;
     refusePages(incoming, addsToken);

@@ -34,7 +34,7 @@ export function makeRecord(dependencies: RecordDependencies): RecordCall {
   }
 
   return function record(call, end) {
-    const { caller, priority, cost, path, query } = call.identity;
+    const { caller, priority, cost, path, query, patienceMs } = call.identity;
     const { observed } = call;
     const bucket = decisive(call);
     const view = bucket === undefined ? undefined : ledger.view(bucket.id);
@@ -64,6 +64,7 @@ export function makeRecord(dependencies: RecordDependencies): RecordCall {
       remaining: view?.remaining,
       resetInMs: view?.resetInMs === undefined ? undefined : Math.round(view.resetInMs),
       waiting: view?.waiting ?? 0,
+      patienceMs: patienceMs === undefined ? undefined : tenth(patienceMs),
       wouldWaitMs: observed?.waitMs === undefined ? undefined : tenth(observed.waitMs),
       wouldShed: observed?.shed,
       trace_id: call.trace?.traceId,

@@ -98,6 +98,7 @@ export function makeRoutes(dependencies: RoutesDependencies): Gateway {
         priority: undefined,
         bucket: undefined,
         cost: undefined,
+        patienceMs: undefined,
       };
       if (!isBelow(path, call.prefix)) throw noRoute(call);
     } catch (error) {

@@ -109,6 +109,7 @@ export function refuseNonRequests(
       remaining: undefined,
       resetInMs: undefined,
       waiting: 0,
+      patienceMs: undefined,
       wouldWaitMs: undefined,
       wouldShed: undefined,
       trace_id: undefined,

@@ -48,6 +48,8 @@ export interface CallLine {
   readonly remaining: number | undefined;
   readonly resetInMs: number | undefined;
   readonly waiting: number;
+  /** The client's learned patience, if it shortened the call's longest wait. */
+  readonly patienceMs: number | undefined;
   /** In observe mode: how long the call would have waited, or the code of its refusal. */
   readonly wouldWaitMs: number | undefined;
   readonly wouldShed: string | undefined;

@@ -119,6 +119,12 @@ export function makeCallMetrics(metrics: PerCallMetrics, apis: readonly string[]
     'Further attempts, by what made them necessary.',
     ['because'],
   );
+  const impatient = metrics
+    .counter(
+      'headgate_patience_sheds_total',
+      "Calls refused before their client's own timeout, whose length was learned.",
+    )
+    .with();
   const wouldWait = seconds(
     'headgate_would_wait_seconds',
     'In observe mode: time a call would have waited, by the forecast.',
@@ -162,6 +168,7 @@ export function makeCallMetrics(metrics: PerCallMetrics, apis: readonly string[]
       if (line.wouldWaitMs !== undefined) wouldWait.observe(line.wouldWaitMs / 1000);
       if (line.wouldShed !== undefined) wouldShed.with(line.wouldShed).inc();
       if (outcome === 'shed' && code !== undefined) sheds.with(code).inc();
+      if (code === 'wait-too-long' && line.patienceMs !== undefined) impatient.inc();
       if (outcome === 'failed' && code !== undefined) failures.with(code).inc();
     },
     granted: (of) => share.observe(of),

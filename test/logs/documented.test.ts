@@ -12,7 +12,9 @@ import { readLogLine } from '../../src/logs/log-line.ts';
 import { ask } from '../support/ask.ts';
 import { startAzion, type Azion } from '../support/azion.ts';
 import type { CapturedLog } from '../support/captured-log.ts';
+import { FakeClock } from '../support/fake-clock.ts';
 import { startGateway } from '../support/gateway.ts';
+import { giveUp } from '../support/give-up.ts';
 import { ROOT } from '../support/spawned.ts';
 import { needs } from '../support/tools.ts';
 
@@ -72,6 +74,7 @@ async function linesOfEveryKind(): Promise<CapturedLog> {
   await gateway.stop();
   await observed(azion, gateway.log);
   await ofSeveralApis(azion, gateway.log);
+  await ofKnownPatience(azion, gateway.log);
   await azion.close();
   return gateway.log;
 }
@@ -105,6 +108,21 @@ async function ofSeveralApis(azion: Azion, log: CapturedLog): Promise<void> {
   azion.failNext('throttle-route:1');
   await ask(`${gateway.url}/domains`, { headers: { authorization: 'token 4' } });
   await gateway.log.wait('call', 1);
+  await gateway.stop();
+  log.write(gateway.log.text);
+}
+
+/** Adds the lines of a client whose patience is learned, and applies to its last call. */
+async function ofKnownPatience(azion: Azion, log: CapturedLog): Promise<void> {
+  const clock = new FakeClock();
+  const settings = { HEADGATE_UPSTREAM_CONNECTIONS: '1', HEADGATE_BUDGET_PER: 'upstream' };
+  const gateway = await startGateway({ upstream: azion.url, settings, clock });
+  const seen = azion.seen.length;
+  azion.failNext('never-answer');
+  const headers = { authorization: 'token 5' };
+  void ask(`${gateway.url}/domains`, { headers }).catch(() => undefined);
+  while (azion.seen.length === seen) await new Promise(setImmediate);
+  await giveUp(gateway, clock, [5000, 5000, 5000, 5000, 5000, 1000], { headers });
   await gateway.stop();
   log.write(gateway.log.text);
 }

@@ -29,6 +29,7 @@ export function callLine(changes: Partial<CallLine> = {}): CallLine {
     waiting: 0,
     credential: undefined,
     cost: undefined,
+    patienceMs: undefined,
     wouldWaitMs: undefined,
     wouldShed: undefined,
     trace_id: undefined,
