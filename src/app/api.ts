@@ -1,6 +1,7 @@
 import type { ServedApi } from '../config/config.ts';
 import type { RedisConfig } from '../config/redis.ts';
-import { SETTINGS } from '../config/settings.ts';
+import { SettingProblem } from '../config/setting-problem.ts';
+import { fileKey, SETTINGS } from '../config/settings.ts';
 import type { Pipeline } from '../gateway/gateway.ts';
 import { LearnedDraws } from '../draws/learned-draws.ts';
 import type { Lesson } from '../draws/lesson.ts';
@@ -14,7 +15,9 @@ import { logOfApi, type Log } from '../telemetry/log.ts';
 import type { HttpMetrics } from '../telemetry/http-metrics.ts';
 import type { MaskedTarget, Tracing } from '../telemetry/tracing-spans.ts';
 import { makeLane, type Lane } from '../upstream/lane.ts';
-import { makeTokenSource } from '../upstream/token.ts';
+import { makeRenewedToken } from '../upstream/renewed-token.ts';
+import { makeTokenCommand } from '../upstream/token-command.ts';
+import { makeTokenSource, type TokenSource } from '../upstream/token.ts';
 import { makeUpstream, type Upstream } from '../upstream/upstream.ts';
 import { makeEndOfTurn } from '../util/end-of-turn.ts';
 import { NameCounts } from '../util/name-counts.ts';
@@ -30,6 +33,8 @@ export interface ApiOptions {
   readonly ledgerMonitor: LedgerMonitor;
   readonly tracing: Pick<Tracing, 'instrument'> | undefined;
   readonly metrics: Pick<HttpMetrics, 'attemptsAt'> | undefined;
+  /** The environment for commands that settings name; absent: that of this process. */
+  readonly env?: Readonly<Record<string, string | undefined>> | undefined;
 }
 
 /**
@@ -47,6 +52,8 @@ export interface Api {
   readonly lane: Pick<Lane, 'queued'>;
   /** Whether Redis has always refused this replica, which must then receive no calls. */
   readonly isMisconfigured: () => boolean;
+  /** Renews the token, if a command prints it. */
+  renewToken(): void;
   /** Makes the pipeline for the settings in force. */
   pipeline(): Pipeline;
   close(): Promise<void>;
@@ -70,7 +77,7 @@ export async function makeApi(options: ApiOptions): Promise<Api> {
     const atEndOfTurn = makeEndOfTurn({ busy: () => upstream.inUse > 0 });
     const lane = makeLane(config.lane);
     closers.push(() => lane.close());
-    const token = makeTokenSource(config.token, SETTINGS.token.kind, log);
+    const token = await makeToken(served, { ...options, log });
     closers.push(() => token.close());
     const learned = new LearnedDraws();
     const built = await makeLedger(redisOf(served), {
@@ -126,6 +133,7 @@ export async function makeApi(options: ApiOptions): Promise<Api> {
       upstream,
       lane,
       isMisconfigured,
+      renewToken: () => token.renew(),
       pipeline() {
         const pipeline = pipelineFor(current());
         return owners === undefined ? pipeline : owners.counting(pipeline);
@@ -135,6 +143,24 @@ export async function makeApi(options: ApiOptions): Promise<Api> {
   } catch (error) {
     await close();
     throw error;
+  }
+}
+
+/** Makes the token of an API. Throws a {@link SettingProblem} if the command for it fails. */
+async function makeToken(
+  { name, config: { token } }: ServedApi,
+  { shared: { clock }, env, log }: Pick<ApiOptions, 'shared' | 'env'> & { readonly log: Log },
+): Promise<TokenSource> {
+  const format = SETTINGS.token.kind;
+  if (token.kind !== 'command') return makeTokenSource(token, format, log);
+  const obtain = makeTokenCommand({ ...token, env, format, clock });
+  try {
+    return await makeRenewedToken({ obtain, clock, log });
+  } catch (cause) {
+    const { variable } = SETTINGS.tokenCommand;
+    const place = name === undefined ? variable : `apis.${name}.${fileKey(variable)}`;
+    const problem = cause instanceof Error ? cause.message : String(cause);
+    throw new SettingProblem(`${place}: ${problem}`, { cause });
   }
 }
 

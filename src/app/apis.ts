@@ -10,7 +10,7 @@ import type { BucketSnapshot, Ledger } from '../ledger/ledger.ts';
 import type { HttpMetrics } from '../telemetry/http-metrics.ts';
 import type { LedgerMonitor } from '../telemetry/ledger-monitor.ts';
 import type { Tracing } from '../telemetry/tracing-spans.ts';
-import { makeApi, type Api } from './api.ts';
+import { makeApi, type Api, type ApiOptions } from './api.ts';
 import { hostNamesOf, type SharedParts } from './pipeline.ts';
 
 export interface ApisOptions {
@@ -19,6 +19,7 @@ export interface ApisOptions {
   readonly ledgerMonitor: LedgerMonitor;
   readonly tracing: Tracing | undefined;
   readonly metrics: Pick<HttpMetrics, 'attemptsAt'> | undefined;
+  readonly env?: ApiOptions['env'];
 }
 
 /** All APIs of the gateway, and the routes to them. */
@@ -35,7 +36,7 @@ export interface Apis {
 
 /** Constructs every API of the settings. */
 export async function makeApis(options: ApisOptions): Promise<Apis> {
-  const { currentSettings, shared, ledgerMonitor, tracing, metrics } = options;
+  const { currentSettings, shared, ledgerMonitor, tracing, metrics, env } = options;
   const all: Api[] = [];
   const close = async (): Promise<void> => {
     for (const api of all.toReversed()) await api.close();
@@ -56,7 +57,8 @@ export async function makeApis(options: ApisOptions): Promise<Apis> {
   try {
     for (const [at, api] of servedNow.entries()) {
       const current = (): ServedApi => served(at);
-      all.push(await makeApi({ served: api, current, shared, ledgerMonitor, tracing, metrics }));
+      const parts = { shared, ledgerMonitor, tracing, metrics, env };
+      all.push(await makeApi({ ...parts, served: api, current }));
     }
   } catch (error) {
     await close();

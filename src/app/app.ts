@@ -146,6 +146,7 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
     ledgerMonitor,
     tracing,
     metrics,
+    env: options.env,
     shared: {
       clock,
       random,
@@ -166,6 +167,9 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
       viaId: `headgate-${randomBytes(4).toString('hex')}`,
       keyHashKey: randomBytes(32),
     },
+  }).catch(async (error: unknown) => {
+    await closeAll();
+    throw error;
   });
   closers.push(() => apis.close());
   let gateway = apis.gateway();
@@ -285,7 +289,10 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
     metrics.reloaded('applied');
     settings = planned.settings;
     log.level = settings.config.logLevel;
-    for (const api of apis.all) api.log.level = log.level;
+    for (const api of apis.all) {
+      api.log.level = log.level;
+      api.renewToken();
+    }
     isOurHost = makeIsOurHost(settings.config.hosts);
     isTrustedProxy = makeIsTrustedProxy(settings.config.trustedProxies);
     credentialName = makeCredentialName(credentialsOf(settings.config));

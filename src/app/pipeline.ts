@@ -139,7 +139,7 @@ export function makePipelines(shared: SharedParts, parts: ApiParts): (api: Serve
         upstream,
         lane,
         clock,
-        token: () => token.current(),
+        token,
         measureAttempt,
       }),
       settle: makeSettle({

@@ -1,5 +1,6 @@
 import { hostname } from 'node:os';
 import type { Config, Settings } from '../config/config.ts';
+import { SettingProblem } from '../config/setting-problem.ts';
 import { isSocketPath, type ListenAddress } from '../config/values.ts';
 import { printable, printableJson } from '../logs/terminal-text.ts';
 import { systemRandom, systemClock } from '../util/system-clock.ts';
@@ -113,6 +114,11 @@ async function runGateway(settings: Settings, invocation: Invocation): Promise<E
     await running.stop(signal === 'SIGTERM' ? 'after-delay' : 'at-once');
     return 0;
   } catch (err) {
+    if (err instanceof SettingProblem) {
+      stderr(`headgate: ${printable(err.message)}\n`);
+      if (stdoutStream.isTTY !== true) log.fatal({ problem: err.message }, 'cannot run');
+      return 2;
+    }
     const listenFailure = describeListenFailure(err, config);
     if (listenFailure === undefined) log.fatal({ err }, 'cannot run');
     else {

@@ -37,7 +37,7 @@ export interface ApiConfig {
     | { readonly rewrite: 'off' }
     | { readonly rewrite: 'on'; readonly jsonLinks: readonly string[] };
   readonly apiVersion: VersionRequest | 'off';
-  readonly token: TokenConfig;
+  readonly token: ApiTokenConfig;
   readonly tokenField: TokenField;
   /** Lower-case names of the fields besides Authorization that hold a credential. */
   readonly credentialFields: readonly string[];
@@ -82,6 +82,15 @@ export type TokenConfig =
   | { readonly kind: 'none' }
   | { readonly kind: 'value'; readonly value: string }
   | { readonly kind: 'file'; readonly path: string };
+
+/** The token for an API, which a command may print as well. */
+export type ApiTokenConfig =
+  | TokenConfig
+  | {
+      readonly kind: 'command';
+      readonly command: string;
+      readonly refreshMs: number | undefined;
+    };
 
 export interface ReadContext {
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -158,7 +167,7 @@ export function readApiConfig(
         ? { rewrite: 'off' }
         : { rewrite: 'on', jsonLinks: known.jsonLinks },
     apiVersion: version === 'off' ? 'off' : { ...(known.apiVersion ?? DEFAULT_VERSION), version },
-    token: readToken(reader, SETTINGS.token, SETTINGS.tokenFile, context),
+    token: readApiToken(reader, context),
     tokenField,
     credentialFields: [...known.credentialFields, tokenField.name.toLowerCase()].filter(
       (name) => name !== 'authorization',
@@ -200,4 +209,27 @@ export function readToken(
   problems.push(...tokenProblems(places, setting.kind, value, path, readFile));
   if (value !== undefined) return { kind: 'value', value };
   return path === undefined ? { kind: 'none' } : { kind: 'file', path };
+}
+
+/** Reads the token for an API, the path of its file, or the command that prints it. */
+function readApiToken(reader: SettingReader, context: ReadContext): ApiTokenConfig {
+  const { optional, placeOf } = reader;
+  const token = readToken(reader, SETTINGS.token, SETTINGS.tokenFile, context);
+  const command = optional(SETTINGS.tokenCommand);
+  const refreshMs = optional(SETTINGS.tokenRefresh);
+  if (command === undefined) {
+    if (refreshMs !== undefined) {
+      context.problems.push(
+        `${placeOf(SETTINGS.tokenRefresh)}: expected it with ${placeOf(SETTINGS.tokenCommand)}, got it alone`,
+      );
+    }
+    return token;
+  }
+  if (token.kind !== 'none') {
+    const other = token.kind === 'value' ? SETTINGS.token : SETTINGS.tokenFile;
+    context.problems.push(
+      `${placeOf(SETTINGS.tokenCommand)}: expected it without ${placeOf(other)}, got both`,
+    );
+  }
+  return { kind: 'command', command, refreshMs };
 }

@@ -25,6 +25,8 @@ const OF_ONE_API = [
   'apiVersion',
   'token',
   'tokenFile',
+  'tokenCommand',
+  'tokenRefresh',
   'tokenHeader',
 ] as const satisfies readonly SettingName[];
 

@@ -15,7 +15,7 @@ import {
 /** What the checks know of an API. */
 interface ApiSlice {
   readonly upstream: UpstreamAddress;
-  readonly token: { readonly kind: 'none' | 'value' | 'file' };
+  readonly token: { readonly kind: 'none' | 'value' | 'file' | 'command' };
 }
 
 interface NamedApiSlice extends ApiSlice {
@@ -84,10 +84,21 @@ export interface SafetySlice extends Pick<AddressSlice, 'token' | 'upstream' | '
 export function safetyProblems({ token, listen, apis, callerKeys, open }: SafetySlice): string[] {
   if (open || callerKeys.length > 0 || isLocal(listen)) return [];
   const tokens = [
-    { token, places: { value: 'HEADGATE_TOKEN', file: 'HEADGATE_TOKEN_FILE' } },
+    {
+      token,
+      places: {
+        value: 'HEADGATE_TOKEN',
+        file: 'HEADGATE_TOKEN_FILE',
+        command: 'HEADGATE_TOKEN_COMMAND',
+      },
+    },
     ...apis.map((api) => ({
       token: api.token,
-      places: { value: `apis.${api.name}.token`, file: `apis.${api.name}.tokenFile` },
+      places: {
+        value: `apis.${api.name}.token`,
+        file: `apis.${api.name}.tokenFile`,
+        command: `apis.${api.name}.tokenCommand`,
+      },
     })),
   ];
   return tokens.flatMap(({ token: { kind }, places }) =>

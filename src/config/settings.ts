@@ -86,6 +86,19 @@ export const SETTINGS = {
     undefined,
     'A file that contains the token; read again when it changes.',
   ),
+  tokenCommand: setting(
+    'HEADGATE_TOKEN_COMMAND',
+    kinds.password,
+    undefined,
+    'A command that prints the token, run by `/bin/sh -c`: at the start, at SIGHUP, and at most once a minute when the API answers 401 to the token. It has 10 s, and gets no `HEADGATE_*` variables.',
+    { secret: true },
+  ),
+  tokenRefresh: setting(
+    'HEADGATE_TOKEN_REFRESH',
+    kinds.duration({ min: 60_000 }),
+    undefined,
+    'How long a token of HEADGATE_TOKEN_COMMAND is used before the command runs again.',
+  ),
   tokenHeader: setting(
     'HEADGATE_TOKEN_HEADER',
     kinds.tokenHeader,

@@ -4,6 +4,7 @@ import { headersForCaller, SET_COOKIE } from '../http/header-filter.ts';
 import type { Grant } from '../ledger/ledger.ts';
 import type { Lane } from '../upstream/lane.ts';
 import type { MeasureAttempt, SendResult } from '../upstream/exchange.ts';
+import type { TokenSource } from '../upstream/token.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import type { Job } from './identify.ts';
 
@@ -18,7 +19,7 @@ export interface ForwardDependencies {
   readonly lane: Lane;
   readonly clock: Clock;
   /** The current token for requests without a credential. */
-  readonly token: () => string | undefined;
+  readonly token: Pick<TokenSource, 'current' | 'refused'>;
   readonly tokenField: TokenField;
   readonly measureAttempt: MeasureAttempt;
 }
@@ -42,11 +43,12 @@ export function makeForward(dependencies: ForwardDependencies): Forward {
     if (call.gone) return notSent();
     const startedAt = clock.now();
     call.addAttempt();
+    const added = job.addsToken ? token.current() : undefined;
     const sent = await upstream.send(
       {
         method: job.method,
         path: job.target,
-        headers: withToken(job, token(), tokenField),
+        headers: withToken(job, added, tokenField),
         body: body.take(),
         closesSocket: job.authenticatesSocket,
       },
@@ -57,6 +59,9 @@ export function makeForward(dependencies: ForwardDependencies): Forward {
     const durationMs = endedAt - startedAt;
     call.addUpstreamTime(durationMs);
     measureAttempt(job.method, sent, durationMs);
+    if (added !== undefined && sent.kind === 'answered' && sent.response.status === 401) {
+      token.refused(added);
+    }
     return sent;
   }
 
@@ -86,12 +91,8 @@ export function makeForward(dependencies: ForwardDependencies): Forward {
 }
 
 /** Adds the token immediately before sending, so that requests that waited use a rotated one. */
-function withToken(
-  { headers, addsToken }: Job,
-  token: string | undefined,
-  field: TokenField,
-): string[] {
-  if (!addsToken || token === undefined) return headers;
+function withToken({ headers }: Job, token: string | undefined, field: TokenField): string[] {
+  if (token === undefined) return headers;
   return [...headers, field.name, tokenValue(field, token)];
 }
 

@@ -4,9 +4,14 @@ import type { Log } from '../telemetry/log.ts';
 /** The current value of a configured token. */
 export interface TokenSource {
   current(): string | undefined;
+  /** The API answered 401 to a request with this token, so it is renewed if that is possible. */
+  refused(token: string): void;
+  /** Renews the token now, if that is possible, because an operator asks for it. */
+  renew(): void;
   close(): void;
 }
 
+/** A token that is known, or can be read at once. */
 export type TokenOptions =
   | { readonly kind: 'none' }
   | { readonly kind: 'value'; readonly value: string }
@@ -23,6 +28,9 @@ export interface TokenFormat {
  */
 const POLL_INTERVAL_MS = 1000;
 
+/** A token that nothing can renew. */
+const FIXED = { refused: () => undefined, renew: () => undefined, close: () => undefined };
+
 /**
  * Makes a token that is fixed, or is read again whenever its file changes. When the file is
  * unreadable or has no token, the last token stays in use and the log has an error. Throws when
@@ -33,8 +41,8 @@ export function makeTokenSource(
   format: TokenFormat,
   log: Pick<Log, 'info' | 'error'>,
 ): TokenSource {
-  if (options.kind === 'none') return { current: () => undefined, close: () => undefined };
-  if (options.kind === 'value') return { current: () => options.value, close: () => undefined };
+  if (options.kind === 'none') return { ...FIXED, current: () => undefined };
+  if (options.kind === 'value') return { ...FIXED, current: () => options.value };
   const { path } = options;
   let token = readToken(path, format);
   const reload = (): void => {
@@ -46,7 +54,7 @@ export function makeTokenSource(
     }
   };
   watchFile(path, { interval: POLL_INTERVAL_MS, persistent: false }, reload);
-  return { current: () => token, close: () => unwatchFile(path, reload) };
+  return { ...FIXED, current: () => token, close: () => unwatchFile(path, reload) };
 }
 
 function readToken(path: string, { expected, parse }: TokenFormat): string {
