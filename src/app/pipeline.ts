@@ -160,6 +160,7 @@ export function makePipelines(shared: SharedParts, parts: ApiParts): (api: Serve
       }),
       respond: makeRespond({
         atEndOfTurn,
+        clock,
         socketShare,
         idleTimeoutMs: body.idleTimeoutMs,
         watchReading,

@@ -8,10 +8,11 @@ export interface Coding {
   readonly decode: (bytes: Buffer, maxBytes: number) => Promise<Buffer>;
   readonly encode: (bytes: Buffer) => Promise<Buffer>;
   readonly decoder: () => Transform;
+  /** Holds nothing back: a body may arrive slowly, and its client reads it as it arrives. */
   readonly encoder: () => Transform;
 }
 
-const { BROTLI_PARAM_QUALITY } = zlib.constants;
+const { BROTLI_OPERATION_FLUSH, BROTLI_PARAM_QUALITY, Z_SYNC_FLUSH, ZSTD_e_flush } = zlib.constants;
 /** Brotli's default quality is meant for files that are compressed once. */
 const fastBrotli = { params: { [BROTLI_PARAM_QUALITY]: 4 } };
 const gunzip = promisify<Buffer, zlib.ZlibOptions, Buffer>(zlib.gunzip);
@@ -26,7 +27,7 @@ const GZIP: Coding = {
   decode: (bytes, maxBytes) => gunzip(bytes, { maxOutputLength: maxBytes }),
   encode: gzip,
   decoder: () => zlib.createGunzip(),
-  encoder: () => zlib.createGzip(),
+  encoder: () => zlib.createGzip({ flush: Z_SYNC_FLUSH }),
 };
 /** The codings that can be decoded and encoded, by name; `undefined`: none is applied. */
 export const CODINGS: ReadonlyMap<string, Coding | undefined> = new Map([
@@ -40,7 +41,7 @@ export const CODINGS: ReadonlyMap<string, Coding | undefined> = new Map([
       decode: (bytes, maxBytes) => inflate(bytes, { maxOutputLength: maxBytes }),
       encode: deflate,
       decoder: () => zlib.createInflate(),
-      encoder: () => zlib.createDeflate(),
+      encoder: () => zlib.createDeflate({ flush: Z_SYNC_FLUSH }),
     },
   ],
   [
@@ -49,7 +50,7 @@ export const CODINGS: ReadonlyMap<string, Coding | undefined> = new Map([
       decode: (bytes, maxBytes) => unbrotli(bytes, { maxOutputLength: maxBytes }),
       encode: (bytes) => brotli(bytes, fastBrotli),
       decoder: () => zlib.createBrotliDecompress(),
-      encoder: () => zlib.createBrotliCompress(fastBrotli),
+      encoder: () => zlib.createBrotliCompress({ ...fastBrotli, flush: BROTLI_OPERATION_FLUSH }),
     },
   ],
   [
@@ -58,7 +59,7 @@ export const CODINGS: ReadonlyMap<string, Coding | undefined> = new Map([
       decode: (bytes, maxBytes) => unzstd(bytes, { maxOutputLength: maxBytes }),
       encode: zstd,
       decoder: () => zlib.createZstdDecompress(),
-      encoder: () => zlib.createZstdCompress(),
+      encoder: () => zlib.createZstdCompress({ flush: ZSTD_e_flush }),
     },
   ],
 ]);

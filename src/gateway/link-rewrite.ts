@@ -1,10 +1,10 @@
 import type { IncomingMessage } from 'node:http';
-import { Transform, type TransformCallback } from 'node:stream';
-import { findStrings } from '../http/json-strings.ts';
+import type { Transform } from 'node:stream';
 import { callerOrigin } from '../http/caller-origin.ts';
 import { rewriteLink, rewriteLinkField, type LinkMap } from '../http/links.ts';
 import type { Call } from './call.ts';
 import { CODINGS, isTooLarge, type Coding } from './content-codings.ts';
+import { MAX_REWRITTEN_BYTES, RewriteInPassing, rewriteJson, RewriteStart } from './json-links.ts';
 import type { ForwardedBy } from './trusted-proxies.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Clock } from '../util/clock.ts';
@@ -37,6 +37,11 @@ export interface Rewrite {
     response: UpstreamResponse,
     call: LinkingCall,
   ): RewrittenBody | Promise<RewrittenBody>;
+  /**
+   * For a body that arrives slowly: the streams in which its links are rewritten as they pass, one
+   * after the other; `undefined` if its bytes need not change.
+   */
+  streams(response: UpstreamResponse, call: LinkingCall): readonly Transform[] | undefined;
 }
 
 /** What links depend on besides the answer: the request, and where the caller reaches the API. */
@@ -48,12 +53,10 @@ export type RewrittenBody =
   /** In the same content coding. */
   | { readonly kind: 'bytes'; readonly bytes: Buffer }
   /** The body is encoded and large: its bytes pass through these streams, one after the other. */
-  | { readonly kind: 'streams'; readonly streams: readonly [Transform, Transform, Transform] };
+  | { readonly kind: 'streams'; readonly streams: readonly Transform[] };
 
 export const UNCHANGED = { kind: 'unchanged' } as const;
 
-/** The part of a body in which links are rewritten, in decoded bytes. */
-export const MAX_REWRITTEN_BYTES = 1024 * 1024;
 const JSON_TYPE = /^(?:application|text)\/(?:[\w.+-]+\+|x-)?json(?:\s*;|$)/i;
 /** A part (206), and a body that means nothing (204, 205), have no links. */
 const WITH_LINKS: ReadonlySet<number> = new Set([200, 201, 202, 203]);
@@ -199,7 +202,17 @@ export function makeRewrite(options: RewriteOptions): Rewrite {
         },
       );
     },
+
+    streams,
   };
+
+  function streams({ headers }: UpstreamResponse, call: LinkingCall): Transform[] | undefined {
+    const map = mapFor(call);
+    if (map === undefined) return undefined;
+    const coding = CODINGS.get(codingOf(headers));
+    const rewriting = new RewriteInPassing(jsonLinks, map);
+    return coding === undefined ? [rewriting] : [coding.decoder(), rewriting, coding.encoder()];
+  }
 
   function mayHaveLinks({ status, headers }: UpstreamResponse): boolean {
     if (jsonLinks.length === 0 || !WITH_LINKS.has(status)) return false;
@@ -218,65 +231,6 @@ export function makeRewrite(options: RewriteOptions): Rewrite {
       return rewritten ?? plain;
     });
     return { kind: 'streams', streams: [coding.decoder(), rewriting, coding.encoder()] };
-  }
-}
-
-/** Rewrites the first {@link MAX_REWRITTEN_BYTES} of a decoded body, and passes on the rest. */
-class RewriteStart extends Transform {
-  readonly #rewrite: (plain: Buffer) => Buffer;
-  #start: Buffer[] | undefined = [];
-  #bytes = 0;
-
-  constructor(rewrite: (plain: Buffer) => Buffer) {
-    super();
-    this.#rewrite = rewrite;
-  }
-
-  override _transform(chunk: Buffer, _encoding: string, done: TransformCallback): void {
-    if (this.#start === undefined) return done(null, chunk);
-    this.#start.push(chunk);
-    this.#bytes += chunk.length;
-    if (this.#bytes < MAX_REWRITTEN_BYTES) return done();
-    done(null, this.#rewritten());
-  }
-
-  override _flush(done: TransformCallback): void {
-    done(null, this.#start === undefined ? undefined : this.#rewritten());
-  }
-
-  #rewritten(): Buffer {
-    const start = Buffer.concat(this.#start ?? []);
-    this.#start = undefined;
-    return this.#rewrite(start);
-  }
-}
-
-/**
- * Rewrites the links at `pointers`; `undefined` if there are none to rewrite. The text is read as
- * Latin-1, which keeps each byte outside the links, whatever the encoding of the text is.
- */
-function rewriteJson(plain: Buffer, pointers: readonly string[], map: LinkMap): Buffer | undefined {
-  const json = plain.toString('latin1');
-  let rewritten = '';
-  let copiedTo = 0;
-  for (const { start, end } of findStrings(json, pointers)) {
-    const link = readJsonString(plain.subarray(start, end));
-    const rewrittenLink = link === undefined ? undefined : rewriteLink(link, map);
-    if (rewrittenLink === undefined || rewrittenLink === link) continue;
-    rewritten += json.slice(copiedTo, start) + JSON.stringify(rewrittenLink);
-    copiedTo = end;
-  }
-  return copiedTo === 0 ? undefined : Buffer.from(rewritten + json.slice(copiedTo), 'latin1');
-}
-
-/** The text of a JSON string; `undefined` if the bytes are not one. */
-function readJsonString(bytes: Buffer): string | undefined {
-  try {
-    const value: unknown = JSON.parse(bytes.toString('utf8'));
-    return typeof value === 'string' ? value : undefined;
-  } catch {
-    // Such a string is no link that a client could follow.
-    return undefined;
   }
 }
 

@@ -1,19 +1,16 @@
 import type { ServerResponse } from 'node:http';
-import type { EndOfTurn } from '../util/clock.ts';
+import type { Transform } from 'node:stream';
+import type { Clock, EndOfTurn } from '../util/clock.ts';
 import { credentialOf } from '../http/credential-fields.ts';
 import { headersForCaller, SET_COOKIE } from '../http/header-filter.ts';
 import type { Log } from '../telemetry/log.ts';
-import type { UpstreamResponse } from '../upstream/response.ts';
+import type { BodyFailure, UpstreamResponse } from '../upstream/response.ts';
 import { ABORTED, ANSWERED, type Call, type CallEnd } from './call.ts';
 import type { Job } from './identify.ts';
 import { corsFields } from './preflight.ts';
 import { asGatewayError, GatewayError, PROBLEMS, toProblem, type ShedStatus } from './problem.ts';
-import {
-  headersForRewritten,
-  MAX_REWRITTEN_BYTES,
-  type Rewrite,
-  type RewrittenBody,
-} from './link-rewrite.ts';
+import { MAX_REWRITTEN_BYTES } from './json-links.ts';
+import { headersForRewritten, type Rewrite, type RewrittenBody } from './link-rewrite.ts';
 import { breakOff, brokenBody, streamAnswer, type StreamDependencies } from './stream-answer.ts';
 import type { WatchUnread } from './unread-answers.ts';
 
@@ -28,12 +25,19 @@ export type Refuse = (call: Call, error: unknown, shedStatus: ShedStatus) => Cal
 
 export interface RespondDependencies extends StreamDependencies {
   readonly atEndOfTurn: EndOfTurn;
+  readonly clock: Clock;
   /** Absent: nothing is rewritten. */
   readonly rewrite: Rewrite | undefined;
 }
 
+/**
+ * How long the head of an answer is held for a body in which links may be rewritten. Most bodies are
+ * complete by then, and keep their length; one that the API streams must not keep its caller waiting.
+ */
+const HOLD_MS = 250;
+
 export function makeRespond(dependencies: RespondDependencies): Respond {
-  const { atEndOfTurn, rewrite, watchUnread } = dependencies;
+  const { atEndOfTurn, clock, rewrite, watchUnread } = dependencies;
 
   function passOn(job: Job, response: UpstreamResponse): Promise<CallEnd> | CallEnd {
     const whole = response.takeWhole();
@@ -77,13 +81,32 @@ export function makeRespond(dependencies: RespondDependencies): Respond {
 
   /** Waits for the body, as far as links are rewritten in it. */
   async function gather(job: Job, response: UpstreamResponse, rewriter: Rewrite): Promise<CallEnd> {
-    const failure = await response.gather(MAX_REWRITTEN_BYTES);
+    const gathered = await gatheredInTime(response);
     if (job.call.gone) return ABORTED;
+    if (gathered === 'slow') return respondSlow(job, response, rewriter);
     // Nothing was sent yet, so the caller can still receive a problem.
-    if (failure !== undefined) throw brokenBody(failure);
+    if (gathered !== undefined) throw brokenBody(gathered);
     return response.isWhole
       ? respondRewritten(job, response, rewriter)
       : respondLarge(job, response, rewriter);
+  }
+
+  function gatheredInTime(response: UpstreamResponse): Promise<BodyFailure | 'slow' | undefined> {
+    return new Promise((resolve) => {
+      const timer = clock.after(HOLD_MS, () => resolve('slow'));
+      void response.gather(MAX_REWRITTEN_BYTES).then((failure) => {
+        timer.cancel();
+        resolve(failure);
+      });
+    });
+  }
+
+  /** Sends the head at once, and each part of the body as it arrives. */
+  function respondSlow(job: Job, response: UpstreamResponse, rewriter: Rewrite): Promise<CallEnd> {
+    const streams = rewriter.streams(response, job.call);
+    if (streams !== undefined) return streamThrough(job, response, rewriter, streams);
+    writeHead(job, response, rewriter);
+    return streamAnswer(job.call, response, dependencies);
   }
 
   /** Sends a body with the links in its gathered beginning rewritten, and streams the rest. */
@@ -96,7 +119,9 @@ export function makeRespond(dependencies: RespondDependencies): Respond {
     const start = response.gathered;
     const rewritten = await rewriter.body(start, false, response, call);
     if (call.gone) return ABORTED;
-    if (rewritten.kind === 'streams') return streamThrough(job, response, rewriter, rewritten);
+    if (rewritten.kind === 'streams') {
+      return streamThrough(job, response, rewriter, rewritten.streams);
+    }
     if (rewritten.kind === 'bytes') {
       const { bytes } = rewritten;
       const length = lengthOf(response);
@@ -113,7 +138,7 @@ export function makeRespond(dependencies: RespondDependencies): Respond {
     job: Job,
     response: UpstreamResponse,
     rewriter: Rewrite,
-    { streams }: RewrittenBody & { kind: 'streams' },
+    streams: readonly Transform[],
   ): Promise<CallEnd> {
     writeHead(job, response, rewriter, { length: undefined });
     return streamAnswer(job.call, response, dependencies, streams);
@@ -132,7 +157,7 @@ export function makeRespond(dependencies: RespondDependencies): Respond {
       if (call.gone) return ABORTED;
       if (rewritten.kind === 'streams') {
         response.replaceGathered(asOne(whole));
-        return streamThrough(job, response, rewriter, rewritten);
+        return streamThrough(job, response, rewriter, rewritten.streams);
       }
       if (rewritten.kind === 'unchanged') {
         writeHead(job, response, rewriter);

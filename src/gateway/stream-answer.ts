@@ -17,7 +17,7 @@ export interface StreamDependencies {
 
 /**
  * Streams a body whose head was written, and resolves to how the call ended. The head leaves at once,
- * without the body. `through`: streams through which the body passes, which decode and encode it.
+ * without the body. `through`: streams through which the body passes, which change it.
  */
 export function streamAnswer(
   call: Call,
@@ -83,7 +83,7 @@ type Streams = (RewrittenBody & { kind: 'streams' })['streams'];
 /** Connects the streams that a body passes through with the caller's answer; calls `onEnd`. */
 function pipeTo(
   call: Call,
-  [decoder, rewriting, encoder]: Streams,
+  through: Streams,
   response: UpstreamResponse,
   onEnd: (end: CallEnd) => void,
 ): void {
@@ -94,14 +94,15 @@ function pipeTo(
     onEnd({ kind: 'failed', code: 'upstream-protocol' });
     breakOff(call);
   };
-  for (const each of [decoder, rewriting, encoder]) each.on('error', onError);
+  for (const each of through) each.on('error', onError);
   outgoing.once('close', () => {
     onEnd(outgoing.writableFinished ? ANSWERED : ABORTED);
-    for (const each of [decoder, rewriting, encoder]) each.destroy();
+    for (const each of through) each.destroy();
   });
-  decoder.pipe(rewriting).pipe(encoder).pipe(outgoing);
-  encoder.on('data', (bytes: Buffer) => call.addBytesOut(bytes.length));
-  encoder.once('end', () => onEnd(ANSWERED));
+  for (const [at, each] of through.entries()) each.pipe(through[at + 1] ?? outgoing);
+  const last = through.at(-1);
+  last?.on('data', (bytes: Buffer) => call.addBytesOut(bytes.length));
+  last?.once('end', () => onEnd(ANSWERED));
 }
 
 /**

@@ -118,6 +118,7 @@ async function lineOf(makeSteps: (scene: Scene) => Steps): Promise<CallLine> {
         forward: () => Promise.resolve({ kind: 'stale' }),
         settle: () => ({ kind: 'cancelled' }),
         respond: makeRespond({
+          clock: new FakeClock(),
           atEndOfTurn: (run) => run(),
           rewrite: undefined,
           idleTimeoutMs: 1000,

@@ -1,6 +1,6 @@
 import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { findStrings } from '../../src/http/json-strings.ts';
+import { findStrings, JsonStringScanner } from '../../src/http/json-strings.ts';
 
 const POINTERS = ['/links/previous', '/links/next', '/self'];
 
@@ -55,6 +55,33 @@ test('the scanner never throws or returns a position outside the text, whatever 
         expect(start).toBeLessThan(end);
         expect(end).toBeLessThanOrEqual(text.length);
       }
+    }),
+  );
+});
+
+test('the scanner finds the same strings in a text that arrives in any parts', () => {
+  const text = fc.oneof(
+    fc.jsonValue().map((value) => JSON.stringify(value)),
+    fc.string(),
+    fc
+      .record({ links: fc.record({ next: fc.string(), previous: fc.string() }), self: fc.string() })
+      .map((value) => JSON.stringify(value)),
+  );
+  const sizes = fc.array(fc.integer({ min: 1, max: 20 }), { minLength: 1 });
+  fc.assert(
+    fc.property(text, sizes, (whole, cuts) => {
+      const scanner = new JsonStringScanner(POINTERS);
+      const found = [];
+      for (let at = 0, n = 0; at < whole.length; n++) {
+        const part = whole.slice(at, at + (cuts[n % cuts.length] ?? 1));
+        at += part.length;
+        found.push(...scanner.push(part));
+        const { openString } = scanner;
+        expect(['"', undefined]).toContain(
+          openString === undefined ? undefined : whole.charAt(openString),
+        );
+      }
+      expect(found).toEqual(findStrings(whole, POINTERS));
     }),
   );
 });
