@@ -1,7 +1,5 @@
 import type { ServedApi } from '../config/config.ts';
 import type { RedisConfig } from '../config/redis.ts';
-import { SettingProblem } from '../config/setting-problem.ts';
-import { fileKey, SETTINGS } from '../config/settings.ts';
 import type { Pipeline } from '../gateway/gateway.ts';
 import { LearnedDraws } from '../draws/learned-draws.ts';
 import type { Lesson } from '../draws/lesson.ts';
@@ -15,13 +13,11 @@ import { logOfApi, type Log } from '../telemetry/log.ts';
 import type { HttpMetrics } from '../telemetry/http-metrics.ts';
 import type { MaskedTarget, Tracing } from '../telemetry/tracing-spans.ts';
 import { makeLane, type Lane } from '../upstream/lane.ts';
-import { makeRenewedToken } from '../upstream/renewed-token.ts';
-import { makeTokenCommand } from '../upstream/token-command.ts';
-import { makeTokenSource, type TokenSource } from '../upstream/token.ts';
 import { makeUpstream, type Upstream } from '../upstream/upstream.ts';
 import { makeEndOfTurn } from '../util/end-of-turn.ts';
 import { NameCounts } from '../util/name-counts.ts';
 import { makeLocalLedger, type BuiltLedger, type LedgerParts } from './ledger.ts';
+import { makeToken } from './token.ts';
 import { makePipelines, type SharedParts } from './pipeline.ts';
 
 export interface ApiOptions {
@@ -71,16 +67,17 @@ export async function makeApi(options: ApiOptions): Promise<Api> {
     for (const end of closers.toReversed()) await end();
   };
   try {
+    const redis = redisOf(served);
     const apiClock = new ApiClock();
     const upstream = makeUpstream({ ...config.upstream, clock });
     closers.push(() => upstream.close());
     const atEndOfTurn = makeEndOfTurn({ busy: () => upstream.inUse > 0 });
     const lane = makeLane(config.lane);
     closers.push(() => lane.close());
-    const token = await makeToken(served, { ...options, log });
+    const token = await makeToken(served, { clock, env: options.env, upstream, redis, log });
     closers.push(() => token.close());
     const learned = new LearnedDraws();
-    const built = await makeLedger(redisOf(served), {
+    const built = await makeLedger(redis, {
       secret: config.secret,
       currentConfig: () => current().config,
       clock,
@@ -146,24 +143,6 @@ export async function makeApi(options: ApiOptions): Promise<Api> {
   }
 }
 
-/** Makes the token of an API. Throws a {@link SettingProblem} if the command for it fails. */
-async function makeToken(
-  { name, config: { token } }: ServedApi,
-  { shared: { clock }, env, log }: Pick<ApiOptions, 'shared' | 'env'> & { readonly log: Log },
-): Promise<TokenSource> {
-  const format = SETTINGS.token.kind;
-  if (token.kind !== 'command') return makeTokenSource(token, format, log);
-  const obtain = makeTokenCommand({ ...token, env, format, clock });
-  try {
-    return await makeRenewedToken({ obtain, clock, log });
-  } catch (cause) {
-    const { variable } = SETTINGS.tokenCommand;
-    const place = name === undefined ? variable : `apis.${name}.${fileKey(variable)}`;
-    const problem = cause instanceof Error ? cause.message : String(cause);
-    throw new SettingProblem(`${place}: ${problem}`, { cause });
-  }
-}
-
 /**
  * The owners that have a call under way at one of several APIs. An owner that has the sockets to an API
  * for itself may use them all, whatever others send to other APIs.
@@ -187,7 +166,7 @@ class ApiOwners {
   }
 }
 
-/** The shared ledger of an API: each of several has its own keys, replicas and messages in Redis. */
+/** The Redis of an API: each of several has its own keys, replicas and messages there. */
 function redisOf({ name, config: { redis } }: ServedApi): RedisConfig | undefined {
   if (redis === undefined || name === undefined) return redis;
   return { ...redis, prefix: `${redis.prefix}:${name}` };

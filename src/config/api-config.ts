@@ -4,7 +4,7 @@ import type { TokenField } from '../http/credential-fields.ts';
 import type { ClassRule } from '../http/classify.ts';
 import type { Account, LimitRule } from '../http/limit-rule.ts';
 import { direct, proxyFor, type ProxyAddress } from '../http/proxy.ts';
-import { nonePreset } from '../presets/preset.ts';
+import { nonePreset, type Preset } from '../presets/preset.ts';
 import { PRESETS } from '../presets/presets.ts';
 import type { CallerRule } from '../queue/caller-rules.ts';
 import type { RateHeaderRule } from '../rate-headers/declared-headers.ts';
@@ -83,13 +83,20 @@ export type TokenConfig =
   | { readonly kind: 'value'; readonly value: string }
   | { readonly kind: 'file'; readonly path: string };
 
-/** The token for an API, which a command may print as well. */
+/** The token for an API, which a command may print, or the API issue, as well. */
 export type ApiTokenConfig =
   | TokenConfig
   | {
       readonly kind: 'command';
       readonly command: string;
       readonly refreshMs: number | undefined;
+    }
+  | {
+      readonly kind: 'basic';
+      /** `user:password` */
+      readonly login: string;
+      /** Where the API issues a token; it has no base path. */
+      readonly path: string;
     };
 
 export interface ReadContext {
@@ -167,7 +174,7 @@ export function readApiConfig(
         ? { rewrite: 'off' }
         : { rewrite: 'on', jsonLinks: known.jsonLinks },
     apiVersion: version === 'off' ? 'off' : { ...(known.apiVersion ?? DEFAULT_VERSION), version },
-    token: readApiToken(reader, context),
+    token: readApiToken(reader, context, known),
     tokenField,
     credentialFields: [...known.credentialFields, tokenField.name.toLowerCase()].filter(
       (name) => name !== 'authorization',
@@ -211,25 +218,68 @@ export function readToken(
   return path === undefined ? { kind: 'none' } : { kind: 'file', path };
 }
 
-/** Reads the token for an API, the path of its file, or the command that prints it. */
-function readApiToken(reader: SettingReader, context: ReadContext): ApiTokenConfig {
+/** Reads where the token for an API comes from: at most one of its settings. */
+function readApiToken(
+  reader: SettingReader,
+  context: ReadContext,
+  { tokenPath }: Pick<Preset, 'tokenPath'>,
+): ApiTokenConfig {
   const { optional, placeOf } = reader;
+  const { problems, readFile } = context;
   const token = readToken(reader, SETTINGS.token, SETTINGS.tokenFile, context);
   const command = optional(SETTINGS.tokenCommand);
   const refreshMs = optional(SETTINGS.tokenRefresh);
-  if (command === undefined) {
-    if (refreshMs !== undefined) {
-      context.problems.push(
-        `${placeOf(SETTINGS.tokenRefresh)}: expected it with ${placeOf(SETTINGS.tokenCommand)}, got it alone`,
-      );
-    }
-    return token;
-  }
-  if (token.kind !== 'none') {
-    const other = token.kind === 'value' ? SETTINGS.token : SETTINGS.tokenFile;
-    context.problems.push(
-      `${placeOf(SETTINGS.tokenCommand)}: expected it without ${placeOf(other)}, got both`,
+  const ownLogin = optional(SETTINGS.tokenBasic);
+  const loginPath = optional(SETTINGS.tokenBasicFile);
+  const given: readonly (readonly [Setting<string>, unknown])[] = [
+    [token.kind === 'file' ? SETTINGS.tokenFile : SETTINGS.token, token.kind !== 'none'],
+    [SETTINGS.tokenCommand, command !== undefined],
+    [SETTINGS.tokenBasic, ownLogin !== undefined],
+    [SETTINGS.tokenBasicFile, loginPath !== undefined],
+  ];
+  const [first, ...others] = given.flatMap(([setting, isGiven]) =>
+    isGiven === true ? [placeOf(setting)] : [],
+  );
+  for (const other of others) problems.push(`${other}: expected it without ${first}, got both`);
+  if (refreshMs !== undefined && command === undefined) {
+    problems.push(
+      `${placeOf(SETTINGS.tokenRefresh)}: expected it with ${placeOf(SETTINGS.tokenCommand)}, got it alone`,
     );
   }
-  return { kind: 'command', command, refreshMs };
+  if (command !== undefined) return { kind: 'command', command, refreshMs };
+  const loginPlace = placeOf(
+    loginPath === undefined ? SETTINGS.tokenBasic : SETTINGS.tokenBasicFile,
+  );
+  const login =
+    loginPath === undefined ? ownLogin : readLogin(loginPath, loginPlace, readFile, problems);
+  if (login === undefined) return token;
+  if (tokenPath === undefined) {
+    const able = [...PRESETS].filter(([, preset]) => preset.tokenPath !== undefined);
+    problems.push(
+      `${loginPlace}: expected a preset that knows where tokens are issued (${able.map(([name]) => name).join(', ')}), got another`,
+    );
+  }
+  return { kind: 'basic', login, path: tokenPath ?? '' };
+}
+
+/** Reads a login from a file. Never shows it. */
+function readLogin(
+  path: string,
+  place: string,
+  readFile: ReadContext['readFile'],
+  problems: string[],
+): string | undefined {
+  const { expected, parse } = SETTINGS.tokenBasic.kind;
+  try {
+    const content = readFile(path).trim();
+    const login = parse(content);
+    if (login === undefined) {
+      problems.push(`${place}: expected a file with ${expected}, got ${content.length} characters`);
+    }
+    return login;
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    problems.push(`${place}: expected a readable file, got: ${reason}`);
+    return undefined;
+  }
 }

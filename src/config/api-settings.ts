@@ -27,6 +27,8 @@ const OF_ONE_API = [
   'tokenFile',
   'tokenCommand',
   'tokenRefresh',
+  'tokenBasic',
+  'tokenBasicFile',
   'tokenHeader',
 ] as const satisfies readonly SettingName[];
 

@@ -15,7 +15,7 @@ import {
 /** What the checks know of an API. */
 interface ApiSlice {
   readonly upstream: UpstreamAddress;
-  readonly token: { readonly kind: 'none' | 'value' | 'file' | 'command' };
+  readonly token: { readonly kind: 'none' | 'value' | 'file' | 'command' | 'basic' };
 }
 
 interface NamedApiSlice extends ApiSlice {
@@ -90,6 +90,7 @@ export function safetyProblems({ token, listen, apis, callerKeys, open }: Safety
         value: 'HEADGATE_TOKEN',
         file: 'HEADGATE_TOKEN_FILE',
         command: 'HEADGATE_TOKEN_COMMAND',
+        basic: 'HEADGATE_TOKEN_BASIC',
       },
     },
     ...apis.map((api) => ({
@@ -98,6 +99,7 @@ export function safetyProblems({ token, listen, apis, callerKeys, open }: Safety
         value: `apis.${api.name}.token`,
         file: `apis.${api.name}.tokenFile`,
         command: `apis.${api.name}.tokenCommand`,
+        basic: `apis.${api.name}.tokenBasic`,
       },
     })),
   ];

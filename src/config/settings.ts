@@ -99,6 +99,19 @@ export const SETTINGS = {
     undefined,
     'How long a token of HEADGATE_TOKEN_COMMAND is used before the command runs again.',
   ),
+  tokenBasic: setting(
+    'HEADGATE_TOKEN_BASIC',
+    kinds.login,
+    undefined,
+    'A login, `user:password`, with which Headgate fetches the token, where the [preset](presets.md) knows how (azion). The token is renewed after 80 % of its validity. With Redis, one replica fetches it for all.',
+    { secret: true },
+  ),
+  tokenBasicFile: setting(
+    'HEADGATE_TOKEN_BASIC_FILE',
+    kinds.text,
+    undefined,
+    'A file that contains this login; read at the start.',
+  ),
   tokenHeader: setting(
     'HEADGATE_TOKEN_HEADER',
     kinds.tokenHeader,

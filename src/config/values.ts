@@ -67,6 +67,12 @@ export const password: Kind<string> = {
   parse: (value) => (/^[^\r\n]+$/.test(value) ? value : undefined),
 };
 
+/** A login for Basic authentication (RFC 7617): the user has no colon. */
+export const login: Kind<string> = {
+  expected: 'user:password',
+  parse: (value) => (/^[^:\r\n]+:[^\r\n]+$/.test(value) ? value : undefined),
+};
+
 export const callerName: Kind<string> = {
   expected: 'at most 64 of A-Z a-z 0-9 . _ / -',
   parse: (value) => (/^[A-Za-z0-9._/-]{1,64}$/.test(value) ? value : undefined),

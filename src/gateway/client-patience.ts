@@ -106,8 +106,10 @@ function find(
   userAgent: string | undefined,
 ): Client | undefined {
   if (clients === undefined) return undefined;
-  const product = productOf(userAgent) ?? '';
-  return clients.find((client) => client.caller === caller && client.product === product);
+  // The product is read for callers alone of which something was seen.
+  return clients.find(
+    (client) => client.caller === caller && client.product === (productOf(userAgent) ?? ''),
+  );
 }
 
 function statesWait(headers: IncomingHttpHeaders): boolean {

@@ -33,6 +33,8 @@ export const AZION_CALLERS: readonly CallerRule[] = [
 export const azionPreset: Preset = {
   upstreamUrl: 'https://api.azionapi.net',
   apiVersion: { kind: 'accept', version: '3', mediaType: 'application/json' },
+  // The token is valid for a day.
+  tokenPath: '/tokens',
   credentialFields: [],
   classes: [
     {

@@ -12,6 +12,11 @@ export interface Preset {
   readonly apiVersion?: VersionRequest;
   /** HEADGATE_TOKEN_HEADER: the header of a configured token, and the scheme before it. */
   readonly tokenHeader?: string;
+  /**
+   * The path at which `POST` with Basic authentication returns a token, as JSON with `token`,
+   * `created_at` and `expires_at`.
+   */
+  readonly tokenPath?: string;
   /** Lower-case names of the headers besides Authorization in which its clients send credentials. */
   readonly credentialFields: readonly string[];
   /** The groups of routes that the API meters together. The first class that matches applies. */

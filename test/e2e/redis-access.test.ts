@@ -6,6 +6,8 @@ import { expect, test } from 'vitest';
 import { Certificates } from '../support/certificates.ts';
 import { read, section } from '../docs/markdown.ts';
 import { ask } from '../support/ask.ts';
+import { startAzion } from '../support/azion.ts';
+import { startGateway } from '../support/gateway.ts';
 import { startFleet, load, statuses, type Fleet } from '../support/redis-fleet.ts';
 import { freePort, startRedis } from '../support/redis-server.ts';
 
@@ -60,6 +62,29 @@ test.concurrent('TLS with a private certificate and a user with the documented a
   const denied = await redis.client.call('ACL', 'LOG');
   expect(denied).toEqual([]);
   expect(await redis.client.keys('headgate:*:state')).toHaveLength(1);
+});
+
+test.concurrent('the documented access rules suffice for a token that the replicas share', async ({
+  onTestFinished,
+}) => {
+  const redis = await startRedis();
+  onTestFinished(() => redis.stop());
+  const azion = await startAzion();
+  onTestFinished(() => azion.close());
+  await redis.client.call('ACL', 'SETUSER', 'headgate', 'on', '>let-me-in', ...documentedRules());
+  for (let n = 0; n < 2; n++) {
+    const gateway = await startGateway({
+      upstream: azion.url,
+      settings: {
+        HEADGATE_TOKEN_BASIC: 'ops:password',
+        HEADGATE_REDIS_URL: redis.url.replace('redis://', 'redis://headgate:let-me-in@'),
+      },
+    });
+    onTestFinished(() => gateway.stop());
+    expect(gateway.log.count('token not shared')).toBe(0);
+  }
+  expect(azion.seen.filter(({ url }) => url === '/tokens')).toHaveLength(1);
+  expect(await redis.client.call('ACL', 'LOG')).toEqual([]);
 });
 
 test.concurrent('a password of its own setting suffices, and without it a gateway works alone', async ({
