@@ -20,6 +20,7 @@ const SERVER_LIFETIME_MS = 397 * 24 * 60 * 60_000;
 export const caCommand: Command = {
   name: 'ca',
   operands: 'init|leaf',
+  operandValues: ['init', 'leaf'],
   summary: 'make an authority for clients with a fixed address, or a certificate of it',
   options: [
     { name: 'hosts', value: 'HOSTS', summary: 'the host names, comma-separated' },
