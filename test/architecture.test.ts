@@ -12,10 +12,20 @@ const PURE = ['budget', 'queue', 'draws', 'rate-headers', 'http', 'util'];
  */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   main: ['cli'],
-  cli: ['app', 'config', 'diagnosis', 'presets', 'logs', 'telemetry', ...PURE],
+  cli: ['app', 'certificates', 'config', 'diagnosis', 'presets', 'logs', 'telemetry', ...PURE],
   // The entry for applications of others, beside that of the program.
   hono: ['app', 'config', 'telemetry', ...PURE],
-  app: ['admin', 'diagnosis', 'gateway', 'ledger', 'upstream', 'telemetry', 'config', ...PURE],
+  app: [
+    'admin',
+    'diagnosis',
+    'gateway',
+    'ledger',
+    'upstream',
+    'telemetry',
+    'config',
+    'certificates',
+    ...PURE,
+  ],
   // Uses the same way to the API as the gateway.
   diagnosis: ['ledger', 'upstream', ...PURE],
   admin: ['ledger', 'telemetry', 'config', ...PURE],
@@ -25,6 +35,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   upstream: ['ledger', 'telemetry', ...PURE],
   telemetry: ['ledger', 'upstream', ...PURE],
   config: ['presets', ...PURE],
+  certificates: PURE,
   presets: PURE,
   logs: PURE,
   draws: ['rate-headers', 'util'],

@@ -2,7 +2,8 @@ import { servedApis, type Config, type ServedApi, type Settings } from '../confi
 import { makeRecord } from '../gateway/record.ts';
 import { makeIsOwnAuthority } from '../gateway/request-checks.ts';
 import { makeRefuse } from '../gateway/respond.ts';
-import { makeRoutes, type Gateway } from '../gateway/routes.ts';
+import type { Interception } from '../gateway/interception.ts';
+import { makeRoutes, type ApiRoute, type Gateway } from '../gateway/routes.ts';
 import { makeForwardedBy, makeIsTrustedProxy } from '../gateway/trusted-proxies.ts';
 import { makeWatchUnread } from '../gateway/unread-answers.ts';
 import { makeIsOurHost } from '../http/origin-check.ts';
@@ -22,13 +23,22 @@ export interface ApisOptions {
   readonly env?: ApiOptions['env'];
 }
 
+type RoutedInterception = Pick<Interception, 'hostOf' | 'isOwnAuthority'>;
+
+export interface Gateways {
+  /** Handles the calls of the callers' listener. */
+  readonly callers: Gateway;
+  /** Handles those of the proxy: each goes to the API whose URL it is for, whatever `match` says. */
+  readonly proxy: Gateway | undefined;
+}
+
 /** All APIs of the gateway, and the routes to them. */
 export interface Apis {
   readonly all: readonly Api[];
   /** The buckets of all APIs, as one ledger. */
   readonly ledger: Pick<Ledger, 'snapshot' | 'pause' | 'resume' | 'drain'>;
-  /** Makes the handler of calls for the settings in force. */
-  gateway(): Gateway;
+  /** Makes the handlers of calls for the settings in force. */
+  gateways(interception?: RoutedInterception): Gateways;
   /** Aborts what is under way at the APIs. */
   abort(): Promise<void>;
   close(): Promise<void>;
@@ -65,6 +75,14 @@ export async function makeApis(options: ApisOptions): Promise<Apis> {
     throw error;
   }
 
+  function traced(gateway: Gateway): Gateway {
+    if (tracing === undefined) return gateway;
+    return (call) => {
+      tracing.begin(call);
+      return gateway(call);
+    };
+  }
+
   return {
     all,
     ledger: {
@@ -75,17 +93,23 @@ export async function makeApis(options: ApisOptions): Promise<Apis> {
         for (const { ledger } of all) ledger.drain(untilMs);
       },
     },
-    gateway() {
+    gateways(interception) {
       const routes = all.map((api, at) => {
-        const { hosts, prefix } = served(at).match;
-        return { hosts, prefix, pipeline: api.pipeline() };
+        const { match, config } = served(at);
+        return { ...match, pipeline: api.pipeline(), upstream: config.upstream };
       });
-      const gateway = makeRoutes({ apis: routes, ...partsForNoApi(shared, known.config) });
-      if (tracing === undefined) return gateway;
-      return (call) => {
-        tracing.begin(call);
-        return gateway(call);
-      };
+      const parts = partsForNoApi(shared, known.config);
+      const callers = traced(makeRoutes({ apis: routes, ...parts }));
+      const hosts = known.config.intercept?.hosts ?? [];
+      if (interception === undefined) return { callers, proxy: undefined };
+      const { hostOf, isOwnAuthority } = interception;
+      const apis = routes.flatMap(({ upstream, pipeline }): ApiRoute[] => {
+        const { hostname } = new URL(upstream.origin);
+        if (!hosts.includes(hostname)) return [];
+        return [{ hosts: [hostname], prefix: upstream.basePath, pipeline }];
+      });
+      const proxy = traced(makeRoutes({ ...parts, apis, hostOf, isOwnAuthority }));
+      return { callers, proxy };
     },
     async abort() {
       await Promise.all(all.map(({ upstream }) => upstream.close()));
@@ -144,8 +168,8 @@ function partsForNoApi(shared: SharedParts, config: Config) {
       ledger: { view: () => undefined },
       clock,
       // The target may be meant for any of them.
-      pathMasks: apis.flatMap(({ match, config: { pathMasks } }) =>
-        pathMasks.map((mask) => match.prefix + mask),
+      pathMasks: apis.flatMap(({ match, config: { pathMasks, upstream } }) =>
+        [match.prefix, upstream.basePath].flatMap((base) => pathMasks.map((mask) => base + mask)),
       ),
       queryMasks: apis.flatMap((api) => api.config.queryMasks),
       credentialName: () => undefined,

@@ -18,6 +18,7 @@ import { makeIsOurHost } from '../http/origin-check.ts';
 import { CallLimits } from '../gateway/call-limits.ts';
 import { makeListener } from '../gateway/listener.ts';
 import { Peers } from '../gateway/peers.ts';
+import { ProxyKeys } from '../gateway/proxy-keys.ts';
 import { makeWatchReading } from '../gateway/reading-watch.ts';
 import { makeSendQueue } from '../gateway/send-queue.ts';
 import { makeIsTrustedProxy } from '../gateway/trusted-proxies.ts';
@@ -32,8 +33,10 @@ import type { Environment } from '../telemetry/tracing-provider.ts';
 import { startTracing } from '../telemetry/tracing.ts';
 import { RequestMemory } from '../upstream/request-memory.ts';
 import { makeTokenSource } from '../upstream/token.ts';
-import { defaultMaxConnections, openFilesLimit } from './open-files.ts';
+import { connectionLimits } from './open-files.ts';
+import { startInterception } from './interception.ts';
 import { listen } from './listen.ts';
+import type { SharedParts } from './pipeline.ts';
 
 export interface AppOptions {
   readonly settings: Settings;
@@ -57,6 +60,8 @@ export interface AppOptions {
 export interface RunningGateway {
   /** Where callers connect: `http://127.0.0.1:8080`. */
   readonly url: string;
+  /** The proxy of clients with a fixed address; `undefined` when there is none. */
+  readonly proxyUrl: string | undefined;
   /** Where operators connect; `undefined` when the admin listener is off. */
   readonly adminUrl: string | undefined;
   /**
@@ -141,51 +146,62 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
     tracing === undefined ? recorders : [...recorders, tracing.record],
   );
   const { shedStatus } = config;
+  const shared: SharedParts = {
+    clock,
+    random,
+    log,
+    observer: {
+      ...metrics,
+      throttled(className, api) {
+        metrics.throttled(className, api);
+        activity.throttled();
+      },
+    },
+    recorder,
+    requestMemory,
+    callLimits,
+    authThrottle: authThrottles.callers,
+    peers,
+    watchReading: makeWatchReading({ clock, sendQueue: makeSendQueue(clock) }),
+    proxyKeys: config.intercept === undefined ? undefined : new ProxyKeys(),
+    viaId: `headgate-${randomBytes(4).toString('hex')}`,
+    keyHashKey: randomBytes(32),
+  };
+  const { intercept } = config;
+  const interception =
+    intercept === undefined || shared.proxyKeys === undefined
+      ? undefined
+      : await startInterception({
+          intercept,
+          proxyKeys: shared.proxyKeys,
+          config: () => settings.config,
+          shared,
+          newId: randomUUID,
+        }).catch(async (error: unknown) => {
+          await closeAll();
+          throw error;
+        });
+  closers.push(() => interception?.close());
   const apis = await makeApis({
     currentSettings: () => settings,
     ledgerMonitor,
     tracing,
     metrics,
     env: options.env,
-    shared: {
-      clock,
-      random,
-      log,
-      observer: {
-        ...metrics,
-        throttled(className, api) {
-          metrics.throttled(className, api);
-          activity.throttled();
-        },
-      },
-      recorder,
-      requestMemory,
-      callLimits,
-      authThrottle: authThrottles.callers,
-      peers,
-      watchReading: makeWatchReading({ clock, sendQueue: makeSendQueue(clock) }),
-      viaId: `headgate-${randomBytes(4).toString('hex')}`,
-      keyHashKey: randomBytes(32),
-    },
+    shared,
   }).catch(async (error: unknown) => {
     await closeAll();
     throw error;
   });
   closers.push(() => apis.close());
-  let gateway = apis.gateway();
+  let gateways = apis.gateways(interception);
   const tls = config.tls === undefined ? undefined : watchTls(config.tls, log);
   closers.push(() => tls?.close());
   const { keepAliveTimeoutMs } = config;
-  const upstreams = servedApis(config).map((api) => api.config.upstream);
-  const upstreamConnections = upstreams.reduce((sum, { connections }) => sum + connections, 0);
-  const maxConnections =
-    config.maxConnections ?? defaultMaxConnections(openFilesLimit(), upstreamConnections);
-  const maxConnectionsPerAddress = isByPath
-    ? maxConnections
-    : (config.maxConnectionsPerAddress ?? Math.ceil(maxConnections / 2));
+  const { maxConnections, maxConnectionsPerAddress } = connectionLimits(config);
   let isTrustedProxy = makeIsTrustedProxy(config.trustedProxies);
   const listener = makeListener({
-    gateway: (call) => gateway(call),
+    gateway: (call) => gateways.callers(call),
     recorder,
     clock,
     newId: randomUUID,
@@ -199,6 +215,10 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
     maxConnectionsPerAddress,
     peers,
     isTrustedProxy: (address) => isTrustedProxy(address),
+    proxy:
+      interception === undefined
+        ? undefined
+        : { interception, gateway: async (call) => gateways.proxy?.(call) },
   });
   closers.push(() => listener.close());
 
@@ -238,11 +258,17 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
       closers.push(() => admin.close());
       adminUrl = await listen(admin.server, config.adminListen, schemeOf(certificate));
     }
+    const { proxyServer } = listener;
+    const proxyUrl =
+      proxyServer === undefined || intercept === undefined
+        ? undefined
+        : await listen(proxyServer, intercept.listen);
     const url = await listen(listener.server, config.listen, schemeOf(tls));
     log.info(
       {
         url,
         adminUrl,
+        ...(proxyUrl === undefined ? {} : { proxyUrl, intercepted: intercept?.hosts }),
         ...(config.mode === 'observe' ? { mode: config.mode } : {}),
         ...describeUpstreams(servedApis(config)),
         maxConnections,
@@ -250,7 +276,7 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
       },
       'listening',
     );
-    return { url, adminUrl, stop, cutOff, reload };
+    return { url, adminUrl, proxyUrl, stop, cutOff, reload };
   } catch (error) {
     await closeAll();
     throw error;
@@ -296,7 +322,7 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
     isOurHost = makeIsOurHost(settings.config.hosts);
     isTrustedProxy = makeIsTrustedProxy(settings.config.trustedProxies);
     credentialName = makeCredentialName(credentialsOf(settings.config));
-    gateway = apis.gateway();
+    gateways = apis.gateways(interception);
   }
 
   async function cutOff(): Promise<void> {

@@ -67,11 +67,12 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
       }),
       peers: new Peers(),
       watchReading: makeWatchReading({ clock, sendQueue: makeSendQueue(clock) }),
+      proxyKeys: undefined,
       viaId: `headgate-${randomBytes(4).toString('hex')}`,
       keyHashKey: randomBytes(32),
     },
   });
-  const gateway = apis.gateway();
+  const { callers: gateway } = apis.gateways();
   let calls = 0;
 
   return {

@@ -1,4 +1,8 @@
 import { readFileSync } from 'node:fs';
+import { servedApis, type Config } from '../config/config.ts';
+import { isSocketPath } from '../config/values.ts';
+import type { ConnectionLimits } from '../gateway/connections.ts';
+import { MAX_TUNNELS } from '../gateway/tunnels.ts';
 
 /** The limit that is assumed where the host does not state one. */
 const ASSUMED_LIMIT = 1024;
@@ -28,11 +32,30 @@ export function openFilesLimit(
 /**
  * How many connections callers may have when no setting says so: what is left of the limit of open
  * files after the sockets to the API (an aborted one may still be closing when its permit is taken
- * again, hence twice), the admin listener and the rest. Where the limit is too small for that, it is
+ * again, hence twice), the admin listener, the far ends of tunnels, and the rest. Where the limit is too small for that, it is
  * a quarter of the limit.
  */
-export function defaultMaxConnections(filesLimit: number, upstreamConnections: number): number {
-  const reserve = 2 * upstreamConnections + MAX_ADMIN_CONNECTIONS + OTHER_FILES;
+export function defaultMaxConnections(
+  filesLimit: number,
+  upstreamConnections: number,
+  tunnels = 0,
+): number {
+  const reserve = 2 * upstreamConnections + MAX_ADMIN_CONNECTIONS + tunnels + OTHER_FILES;
   const left = Math.max(Math.floor(filesLimit / 4), filesLimit - reserve);
   return Math.max(1, Math.min(left, MAX_DEFAULT));
+}
+
+/** How many connections callers may have, by the settings, else by the host. */
+export function connectionLimits(config: Config): ConnectionLimits {
+  const upstreams = servedApis(config).map((api) => api.config.upstream);
+  const upstreamConnections = upstreams.reduce((sum, { connections }) => sum + connections, 0);
+  const tunnels = config.intercept?.others === 'tunnel' ? MAX_TUNNELS : 0;
+  const maxConnections =
+    config.maxConnections ?? defaultMaxConnections(openFilesLimit(), upstreamConnections, tunnels);
+  // All connections to a Unix socket come from this machine, and have no address.
+  const haveAddress = !isSocketPath(config.listen) || config.intercept !== undefined;
+  const maxConnectionsPerAddress = !haveAddress
+    ? maxConnections
+    : (config.maxConnectionsPerAddress ?? Math.ceil(maxConnections / 2));
+  return { maxConnections, maxConnectionsPerAddress };
 }

@@ -19,6 +19,7 @@ import { makeRefuse, makeRespond } from '../gateway/respond.ts';
 import { makeRewrite } from '../gateway/link-rewrite.ts';
 import { LoneRefusals } from '../gateway/lone-refusals.ts';
 import type { Peers } from '../gateway/peers.ts';
+import type { ProxyKeys } from '../gateway/proxy-keys.ts';
 import { settlesOwn } from '../gateway/own-grant.ts';
 import type { WatchReading } from '../gateway/reading-watch.ts';
 import { makeSettle } from '../gateway/settle.ts';
@@ -55,6 +56,8 @@ export interface SharedParts {
   readonly authThrottle: AuthThrottle;
   readonly peers: Peers;
   readonly watchReading: WatchReading;
+  /** The keys that callers sent to the proxy; `undefined` where there is none. */
+  readonly proxyKeys: ProxyKeys | undefined;
   /** Names this gateway in Via. */
   readonly viaId: string;
   /** The key of the hashes by which caller keys are found. */
@@ -117,6 +120,7 @@ export function makePipelines(shared: SharedParts, parts: ApiParts): (api: Serve
         }),
         callLimits: shared.callLimits,
         authThrottle: shared.authThrottle,
+        proxyKeys: shared.proxyKeys,
         viaId: config.via === 'on' ? shared.viaId : undefined,
         readsAnswers: links.rewrite === 'on' && links.jsonLinks.length > 0,
         callerOfKey:

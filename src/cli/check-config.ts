@@ -2,6 +2,7 @@ import { servedApis, type Config } from '../config/config.ts';
 import type { EffectiveSetting } from '../config/effective.ts';
 import { printable } from '../logs/terminal-text.ts';
 import type { Finding } from '../diagnosis/way.ts';
+import { systemClock } from '../util/system-clock.ts';
 import { CONFIG_OPTION, withSettings, type Command } from './command.ts';
 
 export const checkConfigCommand: Command = {
@@ -12,13 +13,31 @@ export const checkConfigCommand: Command = {
     { name: 'probe', summary: 'also try the ways to the API and to Redis, step by step' },
   ],
   settings: 'all',
-  run: withSettings(async ({ config, effective }, { options, stdout }) => {
+  run: withSettings(async ({ config, effective }, { options, readFile, stdout, stderr }) => {
+    const problem = await authorityProblem(config, readFile);
+    if (problem !== undefined) {
+      stderr(`headgate: ${printable(problem)}\n`);
+      return 2;
+    }
     stdout(describeSettings(effective));
     if (!options.has('probe')) return 0;
     stdout('\n');
     return (await runProbe(config, stdout)) ? 0 : 1;
   }),
 };
+
+/** What is wrong with the authority of intercepted hosts, which depends on the time. */
+async function authorityProblem(
+  { intercept }: Config,
+  readFile: (path: string) => string,
+): Promise<string | undefined> {
+  if (intercept === undefined) return undefined;
+  const { openAuthority } = await import('../certificates/authority.ts');
+  const { ca, hosts } = intercept;
+  const texts = { cert: readFile(ca.cert), key: readFile(ca.key) };
+  const opened = openAuthority(texts, hosts, systemClock.wallMs());
+  return opened.kind === 'bad' ? `HEADGATE_INTERCEPT_CA_CERT: ${opened.problem}` : undefined;
+}
 
 /** Lists every setting in force and its source, with secrets masked. */
 export function describeSettings(settings: readonly EffectiveSetting[]): string {

@@ -1,3 +1,4 @@
+import { caCommand } from './ca.ts';
 import { checkConfigCommand } from './check-config.ts';
 import type { Command, CommandContext, ExitCode } from './command.ts';
 import { makeCompletionCommand } from './completion.ts';
@@ -15,6 +16,7 @@ export const COMMANDS: readonly Command[] = [
   checkConfigCommand,
   healthCommand,
   envCommand,
+  caCommand,
   logsCommand,
   makeCompletionCommand(() => COMMANDS),
 ];

@@ -158,7 +158,7 @@ interface FailedAddress {
  */
 function describeListenFailure(
   error: unknown,
-  { adminListen }: Pick<Config, 'adminListen'>,
+  { adminListen, intercept }: Pick<Config, 'adminListen' | 'intercept'>,
 ): string | undefined {
   if (!(error instanceof Error)) return undefined;
   const failed: NodeJS.ErrnoException & FailedAddress = error;
@@ -172,7 +172,9 @@ function describeListenFailure(
   const setting =
     adminListen !== 'off' && isAt(adminListen, host, port)
       ? 'HEADGATE_ADMIN_LISTEN'
-      : 'HEADGATE_LISTEN';
+      : intercept !== undefined && isAt(intercept.listen, host, port)
+        ? 'HEADGATE_INTERCEPT_LISTEN'
+        : 'HEADGATE_LISTEN';
   const got = port === undefined ? host : `${host.includes(':') ? `[${host}]` : host}:${port}`;
   return `${setting}: expected ${failure.expected}, got ${got}, which ${failure.fault} (${code})`;
 }

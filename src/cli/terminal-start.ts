@@ -14,14 +14,21 @@ export function readableStart(version: string, destination: DestinationStream): 
 }
 
 function sentenceFor(line: string, version: string): string {
-  const { msg, url, adminUrl, upstream, mode }: Readonly<Record<string, string | undefined>> =
-    JSON.parse(line);
+  const {
+    msg,
+    url,
+    proxyUrl,
+    adminUrl,
+    upstream,
+    mode,
+  }: Readonly<Record<string, string | undefined>> = JSON.parse(line);
   if (msg !== 'listening') return line;
   const page = adminUrl === undefined ? '' : `  live page:     ${adminUrl}/\n`;
+  const proxy = proxyUrl === undefined ? '' : `  HTTPS_PROXY:   ${proxyUrl}\n`;
   const observing = mode === 'observe' ? '  observe mode:  no call waits or is shed\n' : '';
   return `Headgate ${version}
   for callers:   ${url}
-  the API:       ${upstream}
+${proxy}  the API:       ${upstream}
 ${page}${observing}Each call is a line of JSON from here on. Ctrl-C stops the gateway.
 `;
 }

@@ -5,6 +5,7 @@ import {
   isSocketPath,
   sameAddress,
   textOfAddress,
+  type HostAddress,
   type Kind,
   type ListenAddress,
   type UpstreamAddress,
@@ -26,11 +27,23 @@ export interface AddressSlice extends ApiSlice {
   readonly listen: ListenAddress;
   readonly adminListen: ListenAddress | 'off';
   readonly apis: readonly NamedApiSlice[];
+  readonly intercept: { readonly listen: HostAddress } | undefined;
 }
 
 /** Finds two listeners with the same address, and an API address that is Headgate's own listener. */
-export function addressProblems({ listen, adminListen, upstream, apis }: AddressSlice): string[] {
+export function addressProblems(slice: AddressSlice): string[] {
+  const { listen, adminListen, intercept, upstream, apis } = slice;
   const problems: string[] = [];
+  const others = [
+    { variable: 'HEADGATE_LISTEN', address: listen },
+    { variable: 'HEADGATE_ADMIN_LISTEN', address: adminListen },
+  ];
+  for (const { variable, address } of intercept === undefined ? [] : others) {
+    if (address === 'off' || !sameAddress(intercept?.listen ?? address, address)) continue;
+    problems.push(
+      `HEADGATE_INTERCEPT_LISTEN: expected another address than ${variable}, got the same, ${textOfAddress(address)}`,
+    );
+  }
   if (adminListen !== 'off' && sameAddress(listen, adminListen)) {
     problems.push(
       `HEADGATE_ADMIN_LISTEN: expected another address than HEADGATE_LISTEN, got the same, ${textOfAddress(listen)}`,
@@ -39,7 +52,7 @@ export function addressProblems({ listen, adminListen, upstream, apis }: Address
   const ownOrigin = `http://${textOfAddress(listen)}`;
   const upstreams = [
     { place: 'HEADGATE_UPSTREAM_URL', origin: upstream.origin },
-    ...apis.map((api) => ({ place: `apis.${api.name}.upstreamUrl`, ...api.upstream })),
+    ...apis.map((api) => ({ place: `apis.${api.name}.upstreamUrl`, origin: api.upstream.origin })),
   ];
   for (const { place, origin } of upstreams) {
     if (origin !== ownOrigin) continue;
@@ -78,11 +91,29 @@ export function tokenProblems(
 export interface SafetySlice extends Pick<AddressSlice, 'token' | 'upstream' | 'listen' | 'apis'> {
   readonly callerKeys: readonly CallerKey[];
   readonly open: boolean;
+  readonly intercept:
+    | { readonly listen: HostAddress; readonly others: 'refuse' | 'tunnel' }
+    | undefined;
 }
 
-/** Finds settings that would let unknown callers spend the budget of a token. */
-export function safetyProblems({ token, listen, apis, callerKeys, open }: SafetySlice): string[] {
-  if (open || callerKeys.length > 0 || isLocal(listen)) return [];
+/**
+ * Finds settings that would let unknown callers spend the budget of a token, or reach other hosts
+ * through the gateway.
+ */
+export function safetyProblems(slice: SafetySlice): string[] {
+  const { token, listen, apis, callerKeys, open, intercept } = slice;
+  if (open || callerKeys.length > 0) return [];
+  const problems: string[] = [];
+  const isProxyLocal = intercept === undefined || isLocal(intercept.listen);
+  if (intercept?.others === 'tunnel' && !isProxyLocal) {
+    problems.push(
+      `HEADGATE_INTERCEPT_OTHERS: expected HEADGATE_CALLER_KEYS or HEADGATE_OPEN=true as well, because other machines can connect to HEADGATE_INTERCEPT_LISTEN ${textOfAddress(intercept.listen)} and would reach other hosts through it; got neither`,
+    );
+  }
+  if (isLocal(listen) && isProxyLocal) return problems;
+  const [variable, address] = isLocal(listen)
+    ? ['HEADGATE_INTERCEPT_LISTEN', intercept?.listen ?? listen]
+    : ['HEADGATE_LISTEN', listen];
   const tokens = [
     {
       token,
@@ -103,13 +134,16 @@ export function safetyProblems({ token, listen, apis, callerKeys, open }: Safety
       },
     })),
   ];
-  return tokens.flatMap(({ token: { kind }, places }) =>
-    kind === 'none'
-      ? []
-      : [
-          `${places[kind]}: expected HEADGATE_CALLER_KEYS or HEADGATE_OPEN=true as well, because other machines can connect to HEADGATE_LISTEN ${textOfAddress(listen)} and would spend the token's budget; got neither`,
-        ],
-  );
+  for (const {
+    token: { kind },
+    places,
+  } of tokens) {
+    if (kind === 'none') continue;
+    problems.push(
+      `${places[kind]}: expected HEADGATE_CALLER_KEYS or HEADGATE_OPEN=true as well, because other machines can connect to ${variable} ${textOfAddress(address)} and would spend the token's budget; got neither`,
+    );
+  }
+  return problems;
 }
 
 /** Whether only this machine can reach a listener. */

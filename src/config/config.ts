@@ -16,6 +16,7 @@ import { readCallerKeysFile, type CallerKey } from './caller-keys.ts';
 import { addressProblems, credentialProblems, safetyProblems } from './checks.ts';
 import { effectiveLists, effectiveMatch, sayPerClass, type EffectiveSetting } from './effective.ts';
 import { openConfigFile, type FileEntries } from './file.ts';
+import { readIntercept, type InterceptConfig } from './intercept.ts';
 import { tlsPaths } from './pem-files.ts';
 import { redisConfig, readSecret, type RedisConfig } from './redis.ts';
 import {
@@ -42,6 +43,8 @@ export interface Config extends ApiConfig {
   readonly tls: { readonly cert: string; readonly key: string } | undefined;
   readonly adminListen: ListenAddress | 'off';
   readonly adminTls: { readonly cert: string; readonly key: string } | undefined;
+  /** The proxy for clients with a fixed address; `undefined`: there is none. */
+  readonly intercept: InterceptConfig | undefined;
   /** The most connections of callers, in all and from one address; `undefined`: by the host. */
   readonly maxConnections: number | undefined;
   readonly maxConnectionsPerAddress: number | undefined;
@@ -166,6 +169,7 @@ export function loadConfig({ env, configPath, readFile }: LoadOptions): LoadResu
     tls: tls('HEADGATE_TLS', SETTINGS.tlsCert, SETTINGS.tlsKey),
     adminListen,
     adminTls: tls('HEADGATE_ADMIN_TLS', SETTINGS.adminTlsCert, SETTINGS.adminTlsKey),
+    intercept: readIntercept(reader, apis.length === 0 ? [common] : apis, readFile, problems),
     maxConnections: optional(SETTINGS.maxConnections),
     maxConnectionsPerAddress: optional(SETTINGS.maxConnectionsPerAddress),
     maxCalls: required(SETTINGS.maxCalls),

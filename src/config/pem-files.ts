@@ -36,7 +36,7 @@ export function caProblem(pem: string): string | undefined {
  * is that of the two settings, such as HEADGATE_TLS.
  */
 export function tlsPaths(
-  prefix: 'HEADGATE_TLS' | 'HEADGATE_ADMIN_TLS',
+  prefix: 'HEADGATE_TLS' | 'HEADGATE_ADMIN_TLS' | 'HEADGATE_INTERCEPT_CA',
   cert: string | undefined,
   key: string | undefined,
   readFile: ReadFile,

@@ -280,6 +280,36 @@ export const SETTINGS = {
     undefined,
     'A PEM file with the private key of that certificate.',
   ),
+  intercept: setting(
+    'HEADGATE_INTERCEPT',
+    kinds.interceptHosts,
+    undefined,
+    'The hosts of APIs that Headgate answers for on HEADGATE_INTERCEPT_LISTEN, comma-separated: `api.azion.com,api.azionapi.net`. For clients with a fixed address, which use Headgate as their `HTTPS_PROXY` ([clients.md](clients.md)).',
+  ),
+  interceptListen: setting(
+    'HEADGATE_INTERCEPT_LISTEN',
+    kinds.address,
+    '127.0.0.1:8082',
+    'The address of this proxy, while HEADGATE_INTERCEPT is set.',
+  ),
+  interceptCaCert: setting(
+    'HEADGATE_INTERCEPT_CA_CERT',
+    kinds.text,
+    undefined,
+    'A PEM file with the certificate of the authority that these clients trust (`headgate ca init` makes one); read again when it changes.',
+  ),
+  interceptCaKey: setting(
+    'HEADGATE_INTERCEPT_CA_KEY',
+    kinds.text,
+    undefined,
+    'A PEM file with the private key of that authority.',
+  ),
+  interceptOthers: setting(
+    'HEADGATE_INTERCEPT_OTHERS',
+    kinds.choice('refuse', 'tunnel'),
+    'refuse',
+    '`refuse`: a CONNECT to another host gets a 403. `tunnel`: Headgate passes its bytes on unread, to port 443 of hosts beyond this machine.',
+  ),
   upstreamSocketAge: setting(
     'HEADGATE_UPSTREAM_SOCKET_AGE',
     kinds.duration({ min: 1 }),

@@ -110,6 +110,22 @@ export const hostNames: Kind<readonly string[]> = {
   },
 };
 
+/** More intercepted hosts are rejected as a mistake. Each has a certificate in memory. */
+const MAX_INTERCEPTED = 100;
+
+/** Names only: an authority of `headgate ca init` permits no address. */
+export const interceptHosts: Kind<readonly string[]> = {
+  expected: `at most ${MAX_INTERCEPTED} host names without ports, such as api.example.com,api.example.net; no addresses`,
+  parse(value) {
+    const names = hostNames.parse(value);
+    return names !== undefined &&
+      names.length <= MAX_INTERCEPTED &&
+      !names.some((name) => isIP(name))
+      ? [...new Set(names)]
+      : undefined;
+  },
+};
+
 /** Names of request headers that may be sent to the API. The values are in lower case. */
 export const headerNames: Kind<readonly string[]> = {
   expected:

@@ -5,7 +5,7 @@ import { LinkedList, type LinkedListItem } from '../util/linked-list.ts';
 export interface Connection extends LinkedListItem<Connection> {
   readonly socket: Socket;
   readonly address: string;
-  /** The socket that carries requests: with TLS another one, known after the handshake. */
+  /** The socket that carries requests or a tunnel: with TLS another one, known after the handshake. */
   carrier: Socket | undefined;
 }
 

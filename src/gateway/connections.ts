@@ -3,15 +3,29 @@ import type { Socket } from 'node:net';
 import type { Log } from '../telemetry/log.ts';
 import type { Clock } from '../util/clock.ts';
 import { LinkedList, type LinkedListItem } from '../util/linked-list.ts';
-import { addressOf } from './caller-address.ts';
+import { addressOf, connectionKey } from './caller-address.ts';
 import { ConnectionsByAddress, type Connection } from './connections-by-address.ts';
 import type { IsTrustedProxy } from './trusted-proxies.ts';
+
+/**
+ * A server whose connections are followed, and which sockets carry its requests: those of its
+ * connections, those of their TLS, or (`either`) first the one and then the other.
+ */
+export interface FollowedServer {
+  readonly server: Server;
+  readonly carriedBy: 'connection' | 'tls' | 'either';
+}
 
 /** The open connections of callers. */
 export interface Connections {
   readonly open: number;
   /** Connections that were closed, by the bound that was exceeded, since the start. */
   readonly refused: Readonly<RefusedConnections>;
+  /**
+   * States that a connection carries no requests of its own any more: it begins TLS, or became a
+   * tunnel, which is never idle.
+   */
+  handOver(socket: Socket, to: 'tls' | 'tunnel'): void;
   /** Ends each connection that is not in `busy`, after the bytes written to it have left. */
   endIdle(busy: ReadonlySet<Socket>): void;
   /** Breaks every connection, also those that are still in their TLS handshake. */
@@ -31,7 +45,6 @@ export interface ConnectionLimits {
 }
 
 export interface ConnectionsDependencies extends ConnectionLimits {
-  readonly isTls: boolean;
   readonly isTrustedProxy: IsTrustedProxy;
   /** Whether a socket carries no call. */
   readonly isIdle: (socket: Socket) => boolean;
@@ -41,14 +54,18 @@ export interface ConnectionsDependencies extends ConnectionLimits {
 
 interface OpenSocket extends LinkedListItem<OpenSocket> {
   readonly socket: Socket;
+  /** The socket that carries requests now, if any does. */
+  carrier: Socket | undefined;
+  /** Absent for connections of trusted proxies. */
+  connection: Connection | undefined;
 }
 
 /** A flood of connections is reported at most this often. */
 const WARN_INTERVAL_MS = 60_000;
 
 /**
- * Follows the connections of a server, ends each whose idle timeout has expired, and closes some when
- * there are too many. They take file descriptors, which the sockets to the API, Redis and the admin
+ * Follows the connections of servers, which share the bounds. Ends each whose idle timeout has expired, and closes some when
+ * there are too many. Connections take file descriptors, which the sockets to the API, Redis and the admin
  * listener need too.
  *
  * When there are too many of one address, a new one is closed at once. When there are too many in
@@ -57,9 +74,8 @@ const WARN_INTERVAL_MS = 60_000;
  * for each call, so every decision takes O(1).
  */
 export function followConnections(
-  server: Server,
+  servers: readonly FollowedServer[],
   {
-    isTls,
     maxConnections,
     maxConnectionsPerAddress,
     isTrustedProxy,
@@ -70,8 +86,10 @@ export function followConnections(
 ): Connections {
   const refused: RefusedConnections = { all: 0, address: 0 };
   const byAddress = new ConnectionsByAddress();
-  /** With TLS, by address and port: nothing else relates a socket to the one that it becomes. */
-  const handshakes = new Map<string, Connection>();
+  const accepted = new LinkedList<OpenSocket>();
+  /** Where TLS carries the requests, by connection. */
+  const withTls = new Map<string, OpenSocket>();
+  const tunnels = new WeakSet<Socket>();
   let quietUntil = Number.NEGATIVE_INFINITY;
   let reported: RefusedConnections = { ...refused };
 
@@ -104,89 +122,82 @@ export function followConnections(
   }
 
   function isConnectionIdle({ carrier }: Connection): boolean {
-    return carrier === undefined || isIdle(carrier);
+    return carrier === undefined || (!tunnels.has(carrier) && isIdle(carrier));
   }
 
-  // With TLS, a connection is accepted before its handshake, and carries one of `open` after it.
-  const accepted = openSockets(server, 'connection', (socket) => {
-    const address = addressOf(socket);
+  /** Whether a new connection is within the bounds. */
+  function mayOpen(address: string, isProxy: boolean): boolean {
     // Many callers share the address of a proxy, so its connections are not counted.
-    if (isTrustedProxy(socket.remoteAddress)) return hasRoom(0, address) || refuse(socket);
+    if (isProxy) return hasRoom(0, address);
     const count = byAddress.countOf(address);
     if (count >= maxConnectionsPerAddress) {
       refused.address++;
       report(address);
-      return refuse(socket);
+      return false;
     }
-    if (!hasRoom(count, address)) return refuse(socket);
-    follow(socket, address);
-    return true;
-  });
-
-  function refuse(socket: Socket): false {
-    socket.destroy();
-    return false;
+    return hasRoom(count, address);
   }
 
-  function follow(socket: Socket, address: string): void {
-    const carrier = isTls ? undefined : socket;
+  function accept(socket: Socket, carriedBy: FollowedServer['carriedBy']): void {
+    const address = addressOf(socket);
+    const isProxy = isTrustedProxy(socket.remoteAddress);
+    if (!mayOpen(address, isProxy)) return void socket.destroy();
+    // With TLS, a connection is accepted before its handshake, and carries requests after it.
+    const carrier = carriedBy === 'tls' ? undefined : socket;
     const links = { isLinked: false, previous: undefined, next: undefined };
-    const connection: Connection = { socket, address, carrier, ...links };
-    byAddress.add(connection);
-    socket.once('close', () => byAddress.delete(connection));
-    if (!isTls) return;
-    const key = keyOf(socket);
-    handshakes.set(key, connection);
-    socket.once('close', () => handshakes.delete(key));
-  }
-
-  function carry(socket: Socket): true {
-    const connection = handshakes.get(keyOf(socket));
-    if (connection !== undefined) connection.carrier = socket;
-    return true;
-  }
-
-  const open = isTls ? openSockets(server, 'secureConnection', carry) : accepted;
-
-  // Timers run before sockets are read. A request that arrived just before the timeout may still be
-  // unread, and closing its socket would reset it. So the socket is read once before the decision.
-  server.on('timeout', (socket) => {
-    const { bytesRead } = socket;
-    setImmediate(() => {
-      if (socket.bytesRead === bytesRead) socket.destroy();
+    const connection = isProxy ? undefined : { socket, address, carrier, ...links };
+    if (connection !== undefined) byAddress.add(connection);
+    const open: OpenSocket = { socket, carrier, connection, ...links };
+    accepted.add(open);
+    const key = carriedBy === 'connection' ? undefined : connectionKey(socket);
+    if (key !== undefined) withTls.set(key, open);
+    socket.once('close', () => {
+      accepted.delete(open);
+      if (connection !== undefined) byAddress.delete(connection);
+      if (key !== undefined) withTls.delete(key);
     });
-  });
+  }
+
+  function carry(open: OpenSocket | undefined, carrier: Socket | undefined): void {
+    if (open === undefined) return;
+    open.carrier = carrier;
+    if (open.connection !== undefined) open.connection.carrier = carrier;
+  }
+
+  for (const { server, carriedBy } of servers) {
+    server.on('connection', (socket: Socket) => accept(socket, carriedBy));
+    if (carriedBy !== 'connection') {
+      server.on('secureConnection', (socket: Socket) => {
+        carry(withTls.get(connectionKey(socket)), socket);
+      });
+    }
+    // Timers run before sockets are read. A request that arrived just before the timeout may still be
+    // unread, and closing its socket would reset it. So the socket is read once before the decision.
+    server.on('timeout', (socket) => {
+      const { bytesRead } = socket;
+      setImmediate(() => {
+        if (socket.bytesRead === bytesRead) socket.destroy();
+      });
+    });
+  }
 
   return {
     get open() {
       return accepted.size;
     },
     refused,
+    handOver(socket, to) {
+      if (to === 'tunnel') tunnels.add(socket);
+      carry(withTls.get(connectionKey(socket)), to === 'tunnel' ? socket : undefined);
+    },
     endIdle(busy) {
-      for (const { socket } of open.all) if (!busy.has(socket)) socket.destroySoon();
+      for (const { carrier } of accepted.all) {
+        if (carrier === undefined || busy.has(carrier) || tunnels.has(carrier)) continue;
+        carrier.destroySoon();
+      }
     },
     destroyAll() {
       for (const { socket } of accepted.all) socket.destroy();
     },
   };
-}
-
-/** The open sockets of those for which `accept` returns true. */
-function openSockets(
-  server: Server,
-  event: 'connection' | 'secureConnection',
-  accept: (socket: Socket) => boolean,
-): LinkedList<OpenSocket> {
-  const open = new LinkedList<OpenSocket>();
-  server.on(event, (socket: Socket) => {
-    if (!accept(socket)) return;
-    const connection = { socket, isLinked: false, previous: undefined, next: undefined };
-    open.add(connection);
-    socket.once('close', () => open.delete(connection));
-  });
-  return open;
-}
-
-function keyOf({ remoteAddress = '', remotePort = 0 }: Socket): string {
-  return `${remoteAddress} ${remotePort}`;
 }

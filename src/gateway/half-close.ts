@@ -3,12 +3,20 @@ import type { Socket } from 'node:net';
 import { bodyLength } from '../upstream/body.ts';
 import type { Clock, Timer } from '../util/clock.ts';
 
+/** A server, and the event by which it gets sockets that carry requests. */
+export interface Carrier {
+  readonly server: Server;
+  readonly event: 'connection' | 'secureConnection';
+}
+
 /** What is known of the requests of each connection. */
 export interface ConnectionRequests {
   /** Notes that a request has arrived, so that its caller may end its side of the connection. */
   readonly noteArrival: (incoming: IncomingMessage, outgoing: ServerResponse) => void;
   /** Forgets a request whose answer has left, with all that it keeps in memory. */
   readonly noteEnd: (incoming: IncomingMessage, outgoing: ServerResponse) => void;
+  /** Forgets a connection that carries no requests any more. */
+  readonly leave: (socket: Socket) => void;
   /** Whether all requests of a connection have their answers. */
   readonly isIdle: (socket: Socket) => boolean;
 }
@@ -44,11 +52,7 @@ const MAX_DOUBT_MS = 5000;
  * counts as a disconnection. Once the head has left, the bytes of the answer are the test. A caller
  * that disconnects after it has read the interim answer is noticed only with the answer.
  */
-export function allowHalfClose(
-  server: Server,
-  event: 'connection' | 'secureConnection',
-  clock: Clock,
-): ConnectionRequests {
+export function allowHalfClose(carriers: readonly Carrier[], clock: Clock): ConnectionRequests {
   const connections = new WeakMap<Socket, Requests>();
   let turn = 0;
   let turnsLeft = 0;
@@ -66,18 +70,22 @@ export function allowHalfClose(
     return turn;
   }
 
-  // Node's own setting: without it, the server ends the connection as soon as the caller does.
-  Object.assign(server, { httpAllowHalfOpen: true });
-  server.on(event, (socket: Socket) => {
+  function follow(socket: Socket): void {
     const requests: Requests = { turn: -TURNS, latest: undefined, current: undefined };
     connections.set(socket, requests);
     socket.once('end', () => {
-      if (turn - requests.turn < TURNS) return;
+      if (connections.get(socket) !== requests || turn - requests.turn < TURNS) return;
       const { latest, current = latest } = requests;
       if (latest === undefined || current === undefined || latest.writableEnded) socket.end();
       else testWhetherOpen(socket, current, clock);
     });
-  });
+  }
+
+  for (const { server, event } of carriers) {
+    // Node's own setting: without it, the server ends the connection as soon as the caller does.
+    Object.assign(server, { httpAllowHalfOpen: true });
+    server.on(event, follow);
+  }
 
   return {
     noteArrival(incoming, outgoing) {
@@ -99,6 +107,7 @@ export function allowHalfClose(
       if (requests.latest === outgoing) requests.latest = undefined;
       if (requests.current === outgoing) requests.current = undefined;
     },
+    leave: (socket) => void connections.delete(socket),
     isIdle: (socket) => connections.get(socket)?.latest === undefined,
   };
 }

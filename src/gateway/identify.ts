@@ -23,6 +23,7 @@ import { makeCostOf, ticketFor, type CostOf, type DrawsOf } from './draws.ts';
 import { refuseUnknownKey, type CallerOfKey } from './credentials.ts';
 import { isPreflight } from './preflight.ts';
 import { restoreTags } from './link-rewrite.ts';
+import type { ProxyKeys } from './proxy-keys.ts';
 import { GatewayError, type ShedStatus } from './problem.ts';
 import {
   authorizationOf,
@@ -108,6 +109,8 @@ export interface IdentifyDependencies {
   readonly readsAnswers: boolean;
   /** `undefined` when callers need no key. */
   readonly callerOfKey: CallerOfKey | undefined;
+  /** The keys that callers sent to the proxy; `undefined` where there is none. */
+  readonly proxyKeys: ProxyKeys | undefined;
   /** Slows clients with unknown keys. */
   readonly authThrottle: AuthThrottle;
   /** Whether a Host field is a name of this gateway. */
@@ -135,7 +138,7 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
   const { maxWaitMs, clientPatience, shedStatus, takeBody, viaId, readsAnswers, cookies } =
     dependencies;
   const { callerOfKey, isOurHost, forwardedBy, allowHeaders } = dependencies;
-  const { callLimits, authThrottle, callerAddress, credentialFields } = dependencies;
+  const { callLimits, authThrottle, callerAddress, credentialFields, proxyKeys } = dependencies;
   const { drawsOf, learned } = dependencies;
   /** Fields of the caller's request that Headgate replaces. */
   const replaced = new Set(['host']);
@@ -198,7 +201,9 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
     const userAgent = headers['user-agent'];
     identity.caller = address;
     // With keys configured, the key alone decides the caller's name.
-    const keyOwner = callerOfKey?.(headerValue(headers, 'headgate-key'));
+    const keyOwner = callerOfKey?.(
+      headerValue(headers, 'headgate-key') ?? proxyKeys?.keyOf(incoming),
+    );
     if (callerOfKey !== undefined && keyOwner === undefined) {
       return refuseUnknownKey(call, address, authThrottle);
     }

@@ -9,17 +9,23 @@ import type { CallRecorder } from '../telemetry/call-line.ts';
 import type { RequestMemory } from '../upstream/request-memory.ts';
 import type { CallLimits } from './call-limits.ts';
 import { Call } from './call.ts';
-import { followConnections, type ConnectionLimits, type Connections } from './connections.ts';
+import {
+  followConnections,
+  type ConnectionLimits,
+  type Connections,
+  type FollowedServer,
+} from './connections.ts';
 import type { Gateway } from './routes.ts';
 import { DRAINING_DETAIL, GatewayError, type ShedStatus } from './problem.ts';
-import { allowHalfClose } from './half-close.ts';
+import { allowHalfClose, type Carrier } from './half-close.ts';
+import type { Interception } from './interception.ts';
 import { makeLingerFor } from './lingering-close.ts';
 import { makePipelining } from './pipelining.ts';
 import { MAX_HEADERS } from './request-checks.ts';
 import type { Peers } from './peers.ts';
 import { acceptProxyProtocol } from './proxy-protocol.ts';
 import { refuseNonRequests } from './socket-refusals.ts';
-import { makeServer, type Tls } from './tls.ts';
+import { makeProxyServer, makeServer, type Tls } from './tls.ts';
 import type { IsTrustedProxy } from './trusted-proxies.ts';
 
 export interface ListenerDependencies extends ConnectionLimits {
@@ -37,6 +43,14 @@ export interface ListenerDependencies extends ConnectionLimits {
   readonly callLimits: CallLimits;
   readonly peers: Peers;
   readonly isTrustedProxy: IsTrustedProxy;
+  /** The proxy for clients with a fixed address; `undefined`: there is none. */
+  readonly proxy?: ProxyDependencies | undefined;
+}
+
+export interface ProxyDependencies {
+  readonly interception: Pick<Interception, 'connect'>;
+  /** Serves the requests of the proxy. */
+  readonly gateway: Gateway;
 }
 
 type StartCall = (incoming: IncomingMessage, outgoing: ServerResponse) => void;
@@ -44,6 +58,8 @@ type StartCall = (incoming: IncomingMessage, outgoing: ServerResponse) => void;
 /** The server that callers connect to. */
 export interface Listener {
   readonly server: Server;
+  /** The server of the proxy. */
+  readonly proxyServer: Server | undefined;
   /** Calls that have not ended. */
   readonly inFlight: number;
   readonly connections: Pick<Connections, 'open' | 'refused'>;
@@ -76,7 +92,7 @@ const MAX_DISCARD_MS = 30_000;
  * refuses WebSockets.
  */
 export function makeListener(dependencies: ListenerDependencies): Listener {
-  const { gateway, clock, newId, keepAliveTimeoutMs, tls, callLimits } = dependencies;
+  const { clock, newId, keepAliveTimeoutMs, tls, callLimits, proxy } = dependencies;
   const calls = new LinkedList<Call>();
   let draining = false;
   let drained: Promise<void> | undefined;
@@ -95,51 +111,69 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
   };
   const pipelining = makePipelining(dependencies);
   const lingerFor = makeLingerFor();
-  const onRequest = (incoming: IncomingMessage, outgoing: ServerResponse): void => {
-    inTurn(incoming, outgoing, start);
-  };
-  const server = makeServer(options, tls, onRequest);
-  const event = tls === undefined ? 'connection' : 'secureConnection';
-  const { noteArrival, noteEnd, isIdle } = allowHalfClose(server, event, clock);
-  // The listeners before it get a connection behind the header, and in the same order as without one.
-  acceptProxyProtocol(server, dependencies);
-  // One more than is accepted, by which the pipeline sees that there are too many.
-  server.maxHeadersCount = MAX_HEADERS + 1;
-
-  server.on('checkContinue', (incoming: IncomingMessage, outgoing: ServerResponse) => {
-    inTurn(incoming, outgoing, startAfterContinue);
-  });
-
-  server.on('checkExpectation', (incoming: IncomingMessage, outgoing: ServerResponse) => {
-    inTurn(incoming, outgoing, refuseExpectation);
-  });
-
-  const isTls = tls !== undefined;
-  const connections = followConnections(server, { ...dependencies, isTls, isIdle });
+  const server = makeServer(options, tls);
+  const carriedBy = tls === undefined ? 'connection' : 'tls';
+  const followed: FollowedServer[] = [{ server, carriedBy }];
+  const proxyServer = proxy === undefined ? undefined : makeProxyServer(options);
+  if (proxyServer !== undefined) followed.push({ server: proxyServer, carriedBy: 'either' });
+  const { noteArrival, noteEnd, leave, isIdle } = allowHalfClose(
+    followed.flatMap(carriersOf),
+    clock,
+  );
+  serveCalls(server, dependencies.gateway);
+  if (proxy !== undefined && proxyServer !== undefined) serveCalls(proxyServer, proxy.gateway);
+  const connections = followConnections(followed, { ...dependencies, isIdle });
   refuseNonRequests(server, calls, pipelining, dependencies);
+  if (proxy !== undefined && proxyServer !== undefined) {
+    refuseNonRequests(proxyServer, calls, pipelining, dependencies, (incoming, _, head, refuse) => {
+      const { socket } = incoming;
+      proxy.interception.connect(incoming, head, {
+        isFirst: isIdle(socket),
+        refuse: (error, request) => refuse(socket, error, { method: 'CONNECT', ...request }),
+        handOver(to) {
+          leave(socket);
+          connections.handOver(socket, to);
+        },
+        carry: (secured) => proxyServer.emit('secureConnection', secured),
+      });
+    });
+  }
+
+  /** Makes calls of the requests of a server. */
+  function serveCalls(of: Server, gateway: Gateway): void {
+    // The listeners before it get a connection behind the header, in the same order as without one.
+    acceptProxyProtocol(of, dependencies);
+    // One more than is accepted, by which the pipeline sees that there are too many.
+    of.maxHeadersCount = MAX_HEADERS + 1;
+    // The gateway handles its own failures, so its promise needs no handler.
+    const start: StartCall = (incoming, outgoing) => {
+      void take(callFor(incoming, outgoing), gateway);
+    };
+    const startAfterContinue: StartCall = (incoming, outgoing) => {
+      void take(callFor(incoming, outgoing, true), gateway);
+    };
+    const refuseExpectation: StartCall = (incoming, outgoing) => {
+      const call = callFor(incoming, outgoing);
+      const got = JSON.stringify(incoming.headers.expect ?? '');
+      call.cutOff(
+        new GatewayError('expectation-failed', `Expect: expected 100-continue, got ${got}`),
+      );
+      void take(call, gateway);
+    };
+    const onRequest: StartCall = (incoming, outgoing) => inTurn(incoming, outgoing, start);
+    of.on('request', onRequest);
+    const onContinue: StartCall = (incoming, outgoing) =>
+      inTurn(incoming, outgoing, startAfterContinue);
+    of.on('checkContinue', onContinue);
+    const onExpectation: StartCall = (incoming, outgoing) =>
+      inTurn(incoming, outgoing, refuseExpectation);
+    of.on('checkExpectation', onExpectation);
+  }
 
   /** Starts a request, once all requests before it on its connection have their answers. */
   function inTurn(incoming: IncomingMessage, outgoing: ServerResponse, run: StartCall): void {
     noteArrival(incoming, outgoing);
     pipelining.inTurn(incoming, outgoing, () => run(incoming, outgoing));
-  }
-
-  // The gateway handles its own failures, so its promise needs no handler.
-  function start(incoming: IncomingMessage, outgoing: ServerResponse): void {
-    void take(callFor(incoming, outgoing));
-  }
-
-  function startAfterContinue(incoming: IncomingMessage, outgoing: ServerResponse): void {
-    void take(callFor(incoming, outgoing, true));
-  }
-
-  function refuseExpectation(incoming: IncomingMessage, outgoing: ServerResponse): void {
-    const call = callFor(incoming, outgoing);
-    const got = JSON.stringify(incoming.headers.expect ?? '');
-    call.cutOff(
-      new GatewayError('expectation-failed', `Expect: expected 100-continue, got ${got}`),
-    );
-    void take(call);
   }
 
   function callFor(
@@ -150,7 +184,7 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
     return new Call(newId(), incoming, outgoing, clock.now(), expectsContinue);
   }
 
-  async function take(call: Call): Promise<void> {
+  async function take(call: Call, gateway: Gateway): Promise<void> {
     calls.add(call);
     const tooMany = callLimits.problemOf(calls.size);
     if (tooMany !== undefined) call.cutOff(tooMany);
@@ -200,6 +234,7 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
 
   return {
     server,
+    proxyServer,
     connections,
     get inFlight() {
       return calls.size;
@@ -209,7 +244,7 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
       retire();
       // http.Server's own close destroys each socket whose answer was handed to it, although the
       // last bytes may not have left. So stop listening, and end the connections without a call.
-      NetServer.prototype.close.call(server);
+      for (const { server: each } of followed) NetServer.prototype.close.call(each);
       connections.endIdle(new Set(calls.all.map(({ incoming }) => incoming.socket)));
       drained ??= new Promise((resolve) => {
         if (calls.size === 0) resolve();
@@ -224,6 +259,14 @@ export function makeListener(dependencies: ListenerDependencies): Listener {
       connections.destroyAll();
     },
   };
+}
+
+/** The events by which a server gets sockets that carry requests. */
+function carriersOf({ server, carriedBy }: FollowedServer): Carrier[] {
+  const carriers: Carrier[] = [];
+  if (carriedBy !== 'tls') carriers.push({ server, event: 'connection' });
+  if (carriedBy !== 'connection') carriers.push({ server, event: 'secureConnection' });
+  return carriers;
 }
 
 /** Why a call is refused that has no answer when the gateway ends. */

@@ -1,12 +1,11 @@
 import type { Socket } from 'node:net';
-import { addressOf, plainAddress } from './caller-address.ts';
+import { addressOf, connectionKey, plainAddress } from './caller-address.ts';
 
 /**
  * Who is at the other end of each connection: the client that a trusted proxy named by the PROXY
  * protocol, else the address that connected.
  */
 export class Peers {
-  /** By address and port of the connection, which both sockets of a TLS connection share. */
   readonly #named = new Map<string, string>();
   readonly #withoutAddress: string;
 
@@ -17,7 +16,7 @@ export class Peers {
 
   /** States that the connection is one of the client at `address`. */
   name(socket: Socket, address: string): void {
-    const key = keyOf(socket);
+    const key = connectionKey(socket);
     this.#named.set(key, plainAddress(address));
     socket.once('close', () => this.#named.delete(key));
   }
@@ -25,10 +24,6 @@ export class Peers {
   of(socket: Socket): string {
     if (socket.remoteAddress === undefined) return this.#withoutAddress;
     if (this.#named.size === 0) return addressOf(socket);
-    return this.#named.get(keyOf(socket)) ?? addressOf(socket);
+    return this.#named.get(connectionKey(socket)) ?? addressOf(socket);
   }
-}
-
-function keyOf({ remoteAddress = '', remotePort = 0 }: Socket): string {
-  return `${plainAddress(remoteAddress)} ${remotePort}`;
 }

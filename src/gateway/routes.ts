@@ -33,10 +33,18 @@ export interface ApiRoute {
   readonly pipeline: Pipeline;
 }
 
+/**
+ * Returns the host that a request is for. Throws a {@link GatewayError}, at once or later, for one that
+ * may not be served.
+ */
+export type HostOf = (call: Call) => string | undefined | Promise<string | undefined>;
+
 export interface RoutesDependencies {
   readonly apis: readonly ApiRoute[];
   readonly isOwnAuthority: IsOwnAuthority;
   readonly forwardedBy: ForwardedBy;
+  /** Replaces the rule for the host that a request is for. */
+  readonly hostOf?: HostOf;
   /** For calls that belong to no API. */
   readonly refuse: Refuse;
   readonly record: RecordCall;
@@ -60,11 +68,13 @@ const ANY_REQUEST = new Request('http://headgate/');
  */
 export function makeRoutes(dependencies: RoutesDependencies): Gateway {
   const { apis, isOwnAuthority, forwardedBy, refuse, record, shedStatus } = dependencies;
+  const { hostOf = makeHostOf(forwardedBy) } = dependencies;
   const refuseUncertainFraming = makeRefuseUncertainFraming();
   const depth = Math.max(...apis.map(({ prefix }) => prefix.split('/').length - 1));
   const app: CallerApp = new Hono({ getPath: (_request, options) => routeOf(options?.env) });
   for (const { path, api } of inOrder(apis)) app.route(path, apiApp(api));
-  const only = pipelineForAll(apis);
+  // A rule of its own for hosts may refuse a request.
+  const only = dependencies.hostOf === undefined ? pipelineForAll(apis) : undefined;
   app.notFound(({ env: { call } }) => {
     end(call, noRoute(call));
     return RESPONSE_ALREADY_SENT;
@@ -78,8 +88,14 @@ export function makeRoutes(dependencies: RoutesDependencies): Gateway {
   }
 
   async function route(call: Call, target: RelativeTarget): Promise<void> {
-    const { incoming } = call;
-    const host = forwardedBy(incoming)?.host ?? authorityOf(incoming.url) ?? incoming.headers.host;
+    let host: string | undefined;
+    try {
+      const found = hostOf(call);
+      host = found instanceof Promise ? await found : found;
+    } catch (error) {
+      end(call, error);
+      return;
+    }
     const routed = `/${hostName(host)}${firstSegments(target.path, depth)}`;
     await app.fetch(ANY_REQUEST, { call, target, route: routed });
   }
@@ -162,6 +178,12 @@ function firstSegments(path: string, count: number): string {
 }
 
 const AUTHORITY = /^[a-z]+:\/\/([^/?#]*)/i;
+
+/** The host that a trusted proxy reports, else that of the request. */
+function makeHostOf(forwardedBy: ForwardedBy): HostOf {
+  return ({ incoming }) =>
+    forwardedBy(incoming)?.host ?? authorityOf(incoming.url) ?? incoming.headers.host;
+}
 
 /** The authority of an absolute target, which counts instead of the Host field (RFC 9112 §3.2.2). */
 function authorityOf(url = ''): string | undefined {

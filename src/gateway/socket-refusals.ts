@@ -15,12 +15,32 @@ export interface SocketRefusalDependencies {
   readonly shedStatus: ShedStatus;
 }
 
+/** What is known of a request that was refused before it was a call. */
+export interface RefusedRequest {
+  /** Empty when none could be read. */
+  readonly method: string;
+  /** The host and port of a CONNECT. Other targets were not normalised, so they may have secrets. */
+  readonly path?: string;
+  readonly caller?: string;
+}
+
+/** Refuses what a socket has brought with a problem and a log line, and closes the socket. */
+export type RefuseSocket = (socket: Duplex, error: GatewayError, request: RefusedRequest) => void;
+
+/** Answers a CONNECT, which Node hands over with its socket and the bytes behind it. */
+export type OnConnect = (
+  incoming: IncomingMessage,
+  socket: Duplex,
+  head: Buffer,
+  refuse: RefuseSocket,
+) => void;
+
 /** How long a refused caller has to read its answer before its socket is destroyed. */
 const LINGER_MS = 2000;
 
 /**
  * Refuses what Node's server does not pass on as a request: malformed bytes, headers that are late
- * or too large, and CONNECT. Each gets a problem and a log line, as a refused request does. An
+ * or too large, and CONNECT, unless `onConnect` answers it. Each gets a problem and a log line, as a refused request does. An
  * error inside the body of one of `calls` cuts off that call instead.
  */
 export function refuseNonRequests(
@@ -28,18 +48,15 @@ export function refuseNonRequests(
   calls: LinkedList<Call>,
   pipelining: Pick<Pipelining, 'isIncomplete'>,
   { recorder, clock, newId, shedStatus }: SocketRefusalDependencies,
+  onConnect: OnConnect = refuseConnect,
 ): void {
   /** Sockets that have their refusal; the parser repeats its error for all bytes that follow. */
   const refused = new WeakSet<Duplex>();
 
-  server.on('connect', (_incoming: IncomingMessage, socket: Duplex) => {
-    const error = new GatewayError(
-      'method-not-supported',
-      'CONNECT is not supported: Headgate is not a tunnel',
-    );
+  server.on('connect', (incoming: IncomingMessage, socket: Duplex, head: Buffer) => {
     // Node hands the socket over without an error listener: a reset would end the process.
     socket.on('error', () => socket.destroy());
-    refuse(socket, error, 'CONNECT');
+    onConnect(incoming, socket, head, refuse);
   });
 
   server.on('clientError', (cause: ParserError, socket: Duplex) => {
@@ -59,11 +76,14 @@ export function refuseNonRequests(
       return;
     }
     if (cause.code === 'HPE_INVALID_EOF_STATE' && pipelining.isIncomplete(socket)) socket.destroy();
-    else refuse(socket, error, '');
+    else refuse(socket, error, { method: '' });
   });
 
-  /** The method is empty when none could be read. */
-  function refuse(socket: Duplex, error: GatewayError, method: string): void {
+  function refuse(
+    socket: Duplex,
+    error: GatewayError,
+    { method, path = '', caller = '' }: RefusedRequest,
+  ): void {
     refused.add(socket);
     // While an earlier request of the socket has no answer yet, nothing is written: its caller
     // would take the refusal for that answer.
@@ -84,15 +104,14 @@ export function refuseNonRequests(
     } else if (!awaitsAnswer) socket.destroy();
     recorder({
       id,
-      caller: '',
+      caller,
       bucket: undefined,
       credential: undefined,
       class: undefined,
       priority: undefined,
       cost: undefined,
       method,
-      // The target was not normalised, so its secret parts could not be masked.
-      path: '',
+      path,
       query: '',
       status: writes ? status : 0,
       outcome: 'failed',
@@ -126,6 +145,16 @@ export function refuseNonRequests(
     socket.once('close', () => timer.cancel());
     socket.resume();
   }
+}
+
+function refuseConnect(
+  _incoming: IncomingMessage,
+  socket: Duplex,
+  _head: Buffer,
+  refuse: RefuseSocket,
+): void {
+  const detail = 'CONNECT is not supported: Headgate is not a tunnel';
+  refuse(socket, new GatewayError('method-not-supported', detail), { method: 'CONNECT' });
 }
 
 /**

@@ -7,6 +7,7 @@ import {
   type ServerResponse,
 } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
+import type { Socket } from 'node:net';
 import { createSecureContext } from 'node:tls';
 import type { Log } from '../telemetry/log.ts';
 
@@ -72,13 +73,25 @@ export function watchTls(paths: TlsPaths, log: Log): Tls {
 }
 
 /**
+ * Makes the server of a proxy. It serves its connections, and sockets that it is given by the event
+ * `secureConnection`, as a server that speaks TLS does.
+ */
+export function makeProxyServer(options: ServerOptions): Server {
+  const server = createServer(options);
+  for (const serve of server.listeners('connection')) {
+    server.on('secureConnection', (socket: Socket) => Reflect.apply(serve, server, [socket]));
+  }
+  return server;
+}
+
+/**
  * Makes a server that speaks TLS, or cleartext when `tls` is `undefined`. New connections get the
  * current certificate; open connections keep theirs.
  */
 export function makeServer(
   options: ServerOptions,
   tls: Tls | undefined,
-  onRequest: (incoming: IncomingMessage, outgoing: ServerResponse) => void,
+  onRequest?: (incoming: IncomingMessage, outgoing: ServerResponse) => void,
 ): Server {
   if (tls === undefined) return createServer(options, onRequest);
   const server = createTlsServer({ ...options, ...tls.files() }, onRequest);

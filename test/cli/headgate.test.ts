@@ -78,10 +78,10 @@ describe('headgate', () => {
         /^headgate: expected one of .*, got chekc-config; did you mean check-config\?\nheadgate --help .*\n$/,
       ),
     });
-    expect(await start(['--port', '80']).ended()).toMatchObject({
+    expect(await start(['--address', '80']).ended()).toMatchObject({
       code: 2,
       stderr: expect.stringMatching(
-        /^headgate: expected an option that headgate --help lists, got --port\n/,
+        /^headgate: expected an option that headgate --help lists, got --address\n/,
       ),
     });
     expect(await start(['serve', '--bogus']).ended()).toMatchObject({

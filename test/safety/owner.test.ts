@@ -35,6 +35,7 @@ async function startIdentifying(withKeys: boolean): Promise<string> {
     isOurHost: () => true,
     forwardedBy: () => undefined,
     callerAddress: () => '127.0.0.1',
+    proxyKeys: undefined,
     authThrottle: new AuthThrottle({ clock: new FakeClock(), report: () => undefined }),
   });
   const server = createServer((incoming, outgoing) => {

@@ -24,6 +24,8 @@ export interface GatewayOptions {
 export interface TestGateway {
   readonly url: string;
   readonly adminUrl: string;
+  /** Of the proxy for clients with a fixed address; empty if there is none. */
+  readonly proxyUrl: string;
   readonly log: CapturedLog;
   stop(): Promise<void>;
   /** Stops as SIGTERM does, with the drain delay. */
@@ -89,6 +91,7 @@ export async function startGateway(options: GatewayOptions = {}): Promise<TestGa
   return {
     url: running.url,
     adminUrl: running.adminUrl ?? '',
+    proxyUrl: running.proxyUrl ?? '',
     log: captured,
     stop: () => (clock instanceof FakeClock ? stopOn(clock, running) : running.stop()),
     stopAfterDelay: () => running.stop('after-delay'),
