@@ -16,7 +16,7 @@ const BUDGETS = 3;
 const SEMANTICS: readonly Semantics[] = ['fixed', 'aligned', 'sliding', 'leaky'];
 /** The keys that docs/redis.md names; all keys of a bucket share its tag. */
 const KEY =
-  /^headgate:(?:\{[0-9a-f]{16}:read\}:(?:state|queue|tickets|active|idle|flows|owners|lengths|leases|held|offers|expired|replicas)|\{replicas\}:(?:seen|key))$/;
+  /^headgate:(?:\{[0-9a-f]{16}:read\}:(?:state|queue|tickets|active|idle|flows|owners|lengths|leases|held|offers|expired|replicas)|\{replicas\}:(?:seen|key)|\{lessons\})$/;
 
 interface Run {
   readonly redis: RedisServer;
