@@ -1,7 +1,7 @@
 /** One bucket on which a request draws. */
 export interface LearnedDraw {
   /**
-   * What follows the name of the class's own bucket, after a `/`; empty for the class's own bucket.
+   * What follows the id of the class's own bucket, after a `~`; empty for the class's own bucket.
    */
   readonly name: string;
 }

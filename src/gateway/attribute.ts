@@ -3,7 +3,11 @@ import type { LearnedDraws } from '../draws/learned-draws.ts';
 import { ticketsOf, type BucketName, type Ticket } from '../ledger/ledger.ts';
 import { refusingBucket, reportsOf } from '../rate-headers/answer-by-bucket.ts';
 import type { ReportedBudget } from '../rate-headers/budget-groups.ts';
-import type { RateLimitReading, RateLimitReadings } from '../rate-headers/rate-headers.ts';
+import {
+  moreBinding,
+  type RateLimitReading,
+  type RateLimitReadings,
+} from '../rate-headers/rate-headers.ts';
 import type { Job } from './identify.ts';
 
 /** What one answer says of the buckets from which its request spent. */
@@ -37,8 +41,8 @@ export function attribute(
 ): Attributed {
   const { ticket } = job;
   const { budgets } = read;
-  if (ticket.others === undefined && !isStated(ticket.bucket)) {
-    const learnedHere = learned.learn(exchangeOf(job, ticket, budgets, circumstances));
+  if (ticket.others === undefined && !isStatedLimit(ticket.bucket)) {
+    const learnedHere = learned.learn(exchangeOf(job, ticket, read, budgets, circumstances));
     return (
       attributeToOne(read, circumstances, learnedHere) ??
       attributeToAll(
@@ -50,12 +54,13 @@ export function attribute(
   }
   const tickets = ticketsOf(ticket);
   const buckets = tickets.map(({ bucket }) => bucket);
-  const places = tickets.length === 1 ? [] : reportsOf(budgets, buckets);
-  const ofStated = new Set(places.filter((_, i) => isStated(buckets[i])));
+  const places =
+    tickets.length === 1 ? [onlyReport(budgets, buckets)] : reportsOf(budgets, buckets);
+  const ofStated = new Set(places.filter((_, i) => isStatedLimit(buckets[i])));
   const left = budgets.filter((_, place) => !ofStated.has(place));
-  const own = tickets.find(({ bucket }) => !isStated(bucket));
+  const own = tickets.find(({ bucket }) => !isStatedLimit(bucket));
   const learnedHere =
-    own === undefined ? undefined : learned.learn(exchangeOf(job, own, left, circumstances));
+    own === undefined ? undefined : learned.learn(exchangeOf(job, own, read, left, circumstances));
   return attributeToAll({ tickets, places, left, own }, read, learnedHere);
 }
 
@@ -91,7 +96,7 @@ function attributeToAll(
   const buckets = tickets.map(({ bucket }) => bucket);
   const drawn = learned?.drawn.values();
   const readings = buckets.map((bucket, i): RateLimitReading | undefined => {
-    if (isStated(bucket)) return budgets[places[i] ?? -1] ?? NOTHING;
+    if (isStatedLimit(bucket)) return budgets[places[i] ?? -1] ?? NOTHING;
     const place = drawn?.next().value;
     if (place === 'elsewhere') return undefined;
     return typeof place === 'number' ? (left[place] ?? NOTHING) : NOTHING;
@@ -116,14 +121,25 @@ function attributeToAll(
 }
 
 /** Whether a bucket is that of a stated limit with a name. */
-function isStated(bucket: BucketName | undefined): boolean {
+export function isStatedLimit(bucket: BucketName | undefined): boolean {
   return bucket?.name !== undefined && bucket.belief !== undefined;
+}
+
+/** The report of the only bucket, which has a stated limit: any report is one of it. */
+function onlyReport(
+  budgets: readonly ReportedBudget[],
+  buckets: readonly BucketName[],
+): number | undefined {
+  const [stated] = reportsOf(budgets, buckets);
+  if (stated !== undefined || budgets.length === 0) return stated;
+  return budgets.indexOf(budgets.reduce(moreBinding));
 }
 
 /** What is learned from: an answer, with the reports of its class. `own` is a ticket of the class. */
 function exchangeOf(
   { rule, method, call, learned }: Job,
   own: Ticket,
+  { cost = own.cost ?? 1 }: RateLimitReadings,
   reports: readonly ReportedBudget[],
   { status, refusal, grantedAt, receivedAt }: Circumstances,
 ): Exchange {
@@ -136,7 +152,7 @@ function exchangeOf(
     status,
     refusal,
     reports,
-    costsOne: own.cost === undefined || own.cost === 1,
+    costsOne: cost === 1,
     grantedAt,
     receivedAt,
   };
@@ -149,5 +165,5 @@ function add(readings: (RateLimitReading | undefined)[], at: number, more: RateL
 
 /** The id of the class's own bucket, for a bucket of the class. */
 function ownIdOf({ id, name }: BucketName): string {
-  return name === undefined ? id : id.slice(0, -`/${name}`.length);
+  return name === undefined ? id : id.slice(0, -`~${name}`.length);
 }

@@ -82,7 +82,7 @@ export class Call implements CallerSignal, LinkedListItem<Call>, ReservationHold
   previous: Call | undefined;
   next: Call | undefined;
 
-  /** Set by `identify` alone. */
+  /** Set by `identify`; see {@link redrawn}. */
   identity: Readonly<CallIdentity> = NOT_IDENTIFIED;
   /**
    * The path under which the caller reaches the gateway, and once its route is known, the API: empty,
@@ -125,6 +125,11 @@ export class Call implements CallerSignal, LinkedListItem<Call>, ReservationHold
       if (!outgoing.writableFinished) this.#stop();
     };
     outgoing.on('close', onClose);
+  }
+
+  /** The answer showed from which buckets the request spends. */
+  redrawn(bucket: BucketName, others: readonly BucketName[] | undefined): void {
+    this.identity = { ...this.identity, bucket, others };
   }
 
   /** Set in observe mode alone. */
@@ -283,4 +288,9 @@ export class Call implements CallerSignal, LinkedListItem<Call>, ReservationHold
     // socket, which the ticket would otherwise be granted.
     for (let next = this.#listeners.pop(); next !== undefined; next = this.#listeners.pop()) next();
   }
+}
+
+/** The fields by which collectors join log lines and traces. */
+export function traceFields({ trace }: Call): object {
+  return trace === undefined ? {} : { trace_id: trace.traceId, span_id: trace.spanId };
 }

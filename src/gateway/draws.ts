@@ -10,8 +10,11 @@ export interface Draw {
   readonly bucket: BucketName;
   /** How many operations a request costs there; 1 unless stated, or learned. */
   readonly cost: CostRule | undefined;
-  /** `class`: of the class itself, or what was learned of it. `stated`: a limit that has a name. */
-  readonly kind: 'class' | 'stated';
+  /**
+   * `class`: the class's own, or the first of those that were learned of it. `learned`: a further one.
+   * `stated`: that of a limit that has a name.
+   */
+  readonly kind: 'class' | 'learned' | 'stated';
 }
 
 /** At least one, in the order in which every request acquires them. */
@@ -99,14 +102,17 @@ export function makeDrawsOf(options: DrawsOptions): DrawsOf {
   };
 }
 
-/** Replaces the class's own bucket by what was learned of it. The first has the cost of the class. */
+/**
+ * Replaces the class's own bucket by what was learned of it. The first has the cost of the class. A name
+ * that was learned follows a `~`, which no name in the settings has, so no two buckets have one id.
+ */
 function expand(draw: Draw, learned: readonly LearnedDraw[]): Draw[] {
   if (draw.kind === 'stated') return [draw];
   const { bucket, cost } = draw;
   return learned.map(({ name }, i) => ({
-    bucket: name === '' ? bucket : { id: `${bucket.id}/${name}`, class: bucket.class, name },
+    bucket: name === '' ? bucket : { id: `${bucket.id}~${name}`, class: bucket.class, name },
     cost: i === 0 ? cost : undefined,
-    kind: 'class',
+    kind: i === 0 ? 'class' : 'learned',
   }));
 }
 

@@ -113,7 +113,7 @@ test('what was learned of a class stands for its own bucket, beside the limits w
     drawsOf({ name: 'chat', cost: 3 }, 'a', learned).map(({ bucket, cost }) => [bucket.id, cost]),
   ).toEqual([
     ['a:chat', 3],
-    ['a:chat/tokens', undefined],
+    ['a:chat~tokens', undefined],
     ['upstream:global', undefined],
   ]);
 });

@@ -47,7 +47,7 @@ describe('without any class,', () => {
     const waiting = [send('/search/issues'), send('/search/code')];
     await until('they wait', async () => (await waitingIn()).length > 0);
     for (let i = 0; i < 5; i++) expect(await send('/repos/a/b')).toBe(200);
-    expect(await waitingIn()).toEqual([expect.stringMatching(/:all\/search$/)]);
+    expect(await waitingIn()).toEqual([expect.stringMatching(/:all~search$/)]);
     clock.advance(MINUTE_MS + 2000);
     expect(await Promise.all(waiting)).toEqual([200, 200]);
     // The first request to /search/code, of which nothing was known.
