@@ -1,0 +1,309 @@
+import type { LearnedDraws } from '../draws/learned-draws.ts';
+import type { SettlesEach } from '../ledger/draws-ledger.ts';
+import {
+  ticketsOf,
+  type BucketName,
+  type Grant,
+  type Outcome,
+  type Ticket,
+} from '../ledger/ledger.ts';
+import type { ApiClock } from '../rate-headers/api-clock.ts';
+import type { ReadAnswer } from '../rate-headers/answer-reader.ts';
+import { readCount } from '../rate-headers/header-values.ts';
+import {
+  mostBinding,
+  readAge,
+  type HeaderRecord,
+  type RateLimitReading,
+  type RateLimitReadings,
+} from '../rate-headers/rate-headers.ts';
+import { makeHttpDateReader } from '../rate-headers/timestamps.ts';
+import type { Log } from '../telemetry/log.ts';
+import type { PipelineObserver } from '../telemetry/pipeline-observer.ts';
+import type { SendResult } from '../upstream/exchange.ts';
+import type { Mode } from './admit.ts';
+import { attribute, isStatedLimit, type Attributed } from './attribute.ts';
+import { traceFields } from './call.ts';
+import { makeWarnOfDoubtful } from './doubtful-headers.ts';
+import { ticketFor, type DrawsOf } from './draws.ts';
+import type { Job } from './identify.ts';
+import type { LoneRefusals } from './lone-refusals.ts';
+import { OwnGrant } from './own-grant.ts';
+import { GatewayError } from './problem.ts';
+import type { Settled } from './settled.ts';
+import { makeReadThrottle, type Throttle, type ThrottleDependencies } from './throttle.ts';
+
+export type AnsweredAttempt = SendResult & { readonly kind: 'answered' };
+
+/** Settles the grant of an attempt that the API answered, and decides what follows. */
+export type SettleAnswer = (job: Job, grant: Grant, sent: AnsweredAttempt) => Settled;
+
+export interface SettleAnswerDependencies extends ThrottleDependencies {
+  readonly ledger: SettlesEach;
+  readonly readAnswer: ReadAnswer;
+  readonly learned: Pick<LearnedDraws, 'drawsOf' | 'learn'>;
+  readonly drawsOf: DrawsOf;
+  readonly loneRefusals: LoneRefusals;
+  readonly apiClock: ApiClock;
+  readonly log: Log;
+  readonly observer: Pick<PipelineObserver, 'attempted' | 'accepted' | 'throttled'>;
+  readonly mode: Mode;
+}
+
+/** What a throttling answer refused. */
+interface Refused {
+  /**
+   * - `bucket`: the request, because its bucket has nothing left.
+   * - `closed`: the request, because of a limit of its bucket that the API does not report.
+   * - `request`: this request alone, or by a limit of a bucket that is not known.
+   */
+  readonly what: 'bucket' | 'closed' | 'request';
+  /** The position of the bucket: see {@link Attributed.refusing}. -1 if there is none. */
+  readonly at: number;
+}
+
+const UNREAD: RateLimitReadings = { budgets: [] };
+const NOTHING: RateLimitReading = {};
+const UNSENT: Outcome = { kind: 'unsent' };
+/** The ledger knows one status of a throttled request, whatever the API's was. */
+const REFUSED = 429;
+/** To a bucket that did not refuse a request, its refusal is that of a request which proves nothing. */
+const REFUSED_ELSEWHERE = 400;
+
+export function makeSettleAnswer(dependencies: SettleAnswerDependencies): SettleAnswer {
+  const { ledger, apiClock, clock, log, observer, mode } = dependencies;
+  const { readAnswer, learned, drawsOf, loneRefusals } = dependencies;
+  const readThrottle = makeReadThrottle(dependencies);
+  const warnOfDoubtful = makeWarnOfDoubtful(log, clock);
+  const readDate = makeHttpDateReader();
+
+  /** Reads what an answer reports, and the API's clock. An answer from a cache reports nothing. */
+  function readReports(
+    job: Job,
+    { response: { headers }, sentAt, receivedAt }: AnsweredAttempt,
+    isCached: boolean,
+  ): RateLimitReadings {
+    if (isCached) return UNREAD;
+    const date = typeof headers['date'] === 'string' ? readDate(headers['date']) : undefined;
+    if (date !== undefined) apiClock.observe({ dateMs: date, sentAt, receivedAt });
+    const bucketId = job.ticket.bucket.id;
+    const read = readAnswer(headers, bucketId, receivedAt);
+    if (read.doubtful !== undefined) warnOfDoubtful(bucketId, read.doubtful, headers);
+    return withCost(read, job, headers);
+  }
+
+  /** Which bucket refused. Without one, the request waits alone, unless another was refused as well. */
+  function refusedBy(
+    { refusing, readings }: Attributed,
+    { call, ticket }: Job,
+    receivedAt: number,
+    { until }: Throttle,
+  ): Refused {
+    if (refusing !== undefined) return { what: 'bucket', at: refusing };
+    const at = readings.findIndex((reading) => reading !== undefined);
+    const bucket = ticketsOf(ticket)[at]?.bucket;
+    const isLone =
+      bucket === undefined || loneRefusals.isLone(bucket.id, call.id, receivedAt, until);
+    return { what: isLone ? 'request' : 'closed', at };
+  }
+
+  /** Settles the grant of an accepted request. Most of them spent from one bucket, as expected. */
+  function settleAccepted(
+    job: Job,
+    grant: Grant,
+    sent: AnsweredAttempt,
+    attributed: Attributed,
+  ): void {
+    const { readings, unexpected } = attributed;
+    const [only] = readings;
+    if (readings.length === 1 && only !== undefined && unexpected.length === 0) {
+      const { bucket } = job.ticket;
+      observer.accepted(bucket.id, bucket.class);
+      ledger.settle(grant, answered(sent.response.status, only, sent));
+      return;
+    }
+    for (const spent of settleEach(job, grant, attributed, sent, undefined)) {
+      if (spent !== undefined) observer.accepted(spent.bucket.id, spent.bucket.class);
+    }
+  }
+
+  /**
+   * Reports the outcome to each bucket: those of the grant, and those from which the request spent
+   * without one. Returns the tickets at the buckets from which it spent, by position.
+   */
+  function settleEach(
+    job: Job,
+    grant: Grant,
+    { readings, unexpected }: Attributed,
+    sent: AnsweredAttempt,
+    refused: Refused | undefined,
+  ): (Ticket | undefined)[] {
+    const tickets = ticketsOf(job.ticket);
+    const outcomeAt = (reading: RateLimitReading | undefined, at: number): Outcome => {
+      if (refused === undefined) return outcomeOf(reading, 'accepted', sent);
+      return outcomeOf(reading, at === refused.at ? refused.what : 'elsewhere', sent);
+    };
+    ledger.settle(grant, readings.map(outcomeAt));
+    const spent = tickets.map((ticket, at) => (readings[at] === undefined ? undefined : ticket));
+    if (unexpected.length > 0 || readings.includes(undefined)) redraw(job);
+    for (const { name, reading } of unexpected) {
+      const ticket = ticketOfClass(job.ticket, name);
+      if (ticket !== undefined) ledger.note(ticket, outcomeAt(reading, spent.length));
+      spent.push(ticket);
+    }
+    return spent;
+  }
+
+  /** Gives a request the buckets from which it spends by what was just learned. */
+  function redraw(job: Job): void {
+    const { rule, credential, method, costOf, call } = job;
+    job.learned = learned.drawsOf(rule.name, method, call.identity.path);
+    job.ticket = ticketFor(drawsOf(rule, credential, job.learned), costOf, job.ticket);
+    const { bucket, others } = job.ticket;
+    call.redrawn(
+      bucket,
+      others?.map((one) => one.bucket),
+    );
+  }
+
+  function logThrottle(
+    { call, ticket }: Job,
+    bucket: BucketName,
+    { limit, remaining }: RateLimitReading,
+    { response, receivedAt }: AnsweredAttempt,
+    { retryAt }: Throttle,
+    { what }: Refused,
+  ): void {
+    log.warn(
+      {
+        id: call.id,
+        caller: ticket.caller,
+        bucket: bucket.id,
+        class: bucket.class,
+        attempt: call.attempts,
+        status: response.status,
+        scope: what === 'request' ? 'request' : 'bucket',
+        ...(limit === undefined ? {} : { limit }),
+        ...(remaining === undefined ? {} : { remaining }),
+        ...(retryAt === undefined ? {} : { retryAfterMs: Math.round(retryAt - receivedAt) }),
+        ...traceFields(call),
+      },
+      'throttled',
+    );
+  }
+
+  return function settleAnswer(job, grant, sent) {
+    const { call } = job;
+    const { response, receivedAt } = sent;
+    const { status } = response;
+    const isCached = (readAge(response.headers) ?? 0) > 0;
+    const read = readReports(job, sent, isCached);
+    // What refuses a preflight is no budget that could be waited for.
+    if (grant instanceof OwnGrant && grant.reason === 'preflight') {
+      observer.attempted('answered');
+      ledger.settle(grant, UNSENT);
+      return { kind: 'respond', response };
+    }
+    const throttle = readThrottle(status, read, receivedAt, call.attempts);
+    observer.attempted(throttle === undefined ? 'answered' : 'throttled');
+    const { grantedAt } = grant;
+    const attributed = isCached
+      ? unreported(job.ticket)
+      : attribute(job, read, { status, refusal: throttle, grantedAt, receivedAt }, learned);
+    if (throttle === undefined) {
+      settleAccepted(job, grant, sent, attributed);
+      return { kind: 'respond', response };
+    }
+    const refused = refusedBy(attributed, job, receivedAt, throttle);
+    const spent = settleEach(job, grant, attributed, sent, refused);
+    const { bucket } = spent[refused.at] ?? job.ticket;
+    observer.throttled(bucket.class);
+    // A 503 does not prove that the request was not executed. In observe mode nothing is sent again.
+    if (mode === 'observe' || (status === 503 && !job.idempotent)) {
+      return { kind: 'respond', response };
+    }
+    response.discard();
+    const reading = readingAt(attributed, refused.at) ?? mostBinding(read);
+    logThrottle(job, bucket, reading, sent, throttle, refused);
+    if (!job.body.replayable) return { kind: 'failed', error: notReplayable(sent, throttle) };
+    // A bucket that refused blocks all its requests. One of which this request had no grant may
+    // receive the outcome only after the retry's request for a grant.
+    const isBlocked = refused.what !== 'request' && refused.at < attributed.readings.length;
+    const notBefore = isBlocked ? 0 : throttle.until;
+    return { kind: 'retry', cause: 'throttled', retry: { notBefore } };
+  };
+}
+
+/** An answer from a cache does not say from which of several buckets its request spent. */
+function unreported(ticket: Ticket): Attributed {
+  const readings = ticketsOf(ticket).map(() => NOTHING);
+  return { readings, unexpected: [], refusing: readings.length === 1 ? 0 : undefined };
+}
+
+/** What became of an operation at one of the buckets; without a reading, none was spent there. */
+function outcomeOf(
+  reading: RateLimitReading | undefined,
+  result: Refused['what'] | 'accepted' | 'elsewhere',
+  sent: AnsweredAttempt,
+): Outcome {
+  if (reading === undefined) return UNSENT;
+  switch (result) {
+    case 'accepted':
+      return answered(sent.response.status, reading, sent);
+    case 'elsewhere':
+      return answered(REFUSED_ELSEWHERE, reading, sent);
+    case 'bucket':
+      return answered(REFUSED, reading, sent);
+    case 'closed':
+      // What remains is no matter of the limit that refused the bucket: it reveals only a time.
+      return answered(REFUSED, onlyWait(reading), sent);
+    case 'request':
+      return answered((reading.remaining ?? 0) === 0 ? REFUSED_ELSEWHERE : REFUSED, reading, sent);
+    default:
+      return result satisfies never;
+  }
+}
+
+function answered(
+  status: number,
+  reading: RateLimitReading,
+  { sentAt, receivedAt }: AnsweredAttempt,
+): Outcome {
+  return { kind: 'answered', answer: { status, reading, sentAt, receivedAt } };
+}
+
+function onlyWait({ retryAfter }: RateLimitReading): RateLimitReading {
+  return retryAfter === undefined ? NOTHING : { retryAfter };
+}
+
+/** What an answer says of the bucket at a position: see {@link Attributed.refusing}. */
+function readingAt({ readings, unexpected }: Attributed, at: number): RateLimitReading | undefined {
+  return at < readings.length ? readings[at] : unexpected[at - readings.length]?.reading;
+}
+
+/** The ticket at a bucket of the class, by its learned name; empty for the class's own bucket. */
+function ticketOfClass(ticket: Ticket, learnedName: string): Ticket | undefined {
+  return ticketsOf(ticket).find(({ bucket }) => {
+    return !isStatedLimit(bucket) && (bucket.name ?? '') === learnedName;
+  });
+}
+
+function notReplayable({ receivedAt }: AnsweredAttempt, { retryAt }: Throttle): GatewayError {
+  return new GatewayError(
+    'not-replayable',
+    'the API throttled this request, and its body was too large to keep for another attempt',
+    { retryAfterMs: Math.max(1000, (retryAt ?? receivedAt) - receivedAt) },
+  );
+}
+
+/** Adds what the call did cost, if a header of the answer is configured to say it. */
+function withCost(
+  read: RateLimitReadings,
+  { rule }: Job,
+  headers: HeaderRecord,
+): RateLimitReadings {
+  const { settleCost } = rule;
+  if (settleCost === undefined) return read;
+  const cost = readCount(String(headers[settleCost.header]));
+  return cost === undefined ? read : { ...read, cost };
+}
