@@ -76,7 +76,9 @@ export async function makeApi(options: ApiOptions): Promise<Api> {
     closers.push(() => lane.close());
     const token = await makeToken(served, { clock, env: options.env, upstream, redis, log });
     closers.push(() => token.close());
-    const learned = new LearnedDraws();
+    const learned = new LearnedDraws({
+      maskPath: (path) => maskPath(path, current().config.pathMasks),
+    });
     const built = await makeLedger(redis, {
       secret: config.secret,
       currentConfig: () => current().config,
@@ -125,7 +127,7 @@ export async function makeApi(options: ApiOptions): Promise<Api> {
       name,
       log,
       ledger,
-      lessons: () => learned.lessons(clock.now()),
+      lessons: () => (current().config.learnBuckets === 'on' ? learned.lessons(clock.now()) : []),
       apiClock,
       upstream,
       lane,

@@ -13,10 +13,12 @@ import {
 import { EvidenceTable, isOdd, isQuiet, remember, type Evidence } from './bucket-evidence.ts';
 import { ClassLessons } from './class-lessons.ts';
 import { bucketName, readLesson, type LearnedDraw, type Lesson } from './lesson.ts';
-import { routeTemplate } from './route-template.ts';
+import { routeTemplate, type RouteTemplate } from './route-template.ts';
 
 /** How much is kept: see the defaults in {@link LearnedDraws}. */
-export interface LearnedDrawsBounds {
+export interface LearnedDrawsOptions {
+  /** Hides the secret parts of a path. What is learned is logged, shown and stored. */
+  readonly maskPath?: (path: string) => string;
   readonly maxClasses?: number;
   readonly maxRoutes?: number;
   readonly maxBuckets?: number;
@@ -49,14 +51,20 @@ const DROPPED_AFTER_MS = 7 * 24 * HOUR_MS;
 export class LearnedDraws {
   readonly #classes = new Map<string, ClassLessons>();
   readonly #evidence: EvidenceTable;
+  readonly #routeOf: (method: string, path: string) => RouteTemplate;
   readonly #maxClasses: number;
   readonly #maxRoutes: number;
   #sweptAt = Number.NEGATIVE_INFINITY;
 
-  constructor({ maxClasses = 64, maxRoutes = 1000, maxBuckets = 2000 }: LearnedDrawsBounds = {}) {
+  constructor(options: LearnedDrawsOptions = {}) {
+    const { maskPath, maxClasses = 64, maxRoutes = 1000, maxBuckets = 2000 } = options;
+    this.#routeOf =
+      maskPath === undefined
+        ? routeTemplate
+        : (method, path) => routeTemplate(method, maskPath(path));
     this.#maxClasses = maxClasses;
     this.#maxRoutes = maxRoutes;
-    this.#evidence = new EvidenceTable(maxBuckets);
+    this.#evidence = new EvidenceTable(maxBuckets, this.#routeOf);
   }
 
   /**
@@ -67,7 +75,7 @@ export class LearnedDraws {
     const lessons = this.#classes.get(className);
     if (lessons === undefined || !lessons.isLearned) return undefined;
     if (lessons.lessons === 0 && lessons.perId.size === 0) return lessons.base?.draws;
-    const { template, id } = routeTemplate(method, path);
+    const { template, id } = this.#routeOf(method, path);
     const lesson = lessons.lessonOf(template);
     if (lesson === undefined || lessons.perId.size === 0) return lesson?.draws;
     return lesson.draws.map(({ name }) => ({ name: nameFor(lessons, name, id) }));
@@ -196,7 +204,7 @@ export class LearnedDraws {
     }
     const ofClass = lessons ?? this.#lessonsOf(className);
     if (ofClass === undefined) return unreported;
-    const { template } = routeTemplate(method, path);
+    const { template } = this.#routeOf(method, path);
     const finding = evidence.refusals.refused(method, path, template, { ...refusal, receivedAt });
     const target = { bucket: bucketName(template), key: '' };
     switch (finding) {
@@ -228,7 +236,7 @@ export class LearnedDraws {
     if (lessons === undefined) return attributedByPosition(exchange);
     const keys = keysOf(reports);
     const distinct = [...new Set(keys)];
-    const { template, id } = routeTemplate(method, path);
+    const { template, id } = this.#routeOf(method, path);
     if (lessons.own === undefined) {
       // Until now the API reported nothing. Lessons from refusals stay, and get names.
       // Requests that wait for the class's own bucket are bound by the scarcest of them.
