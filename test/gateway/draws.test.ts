@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { makeDrawsOf, type DrawsOptions } from '../../src/gateway/draws.ts';
+import { makeCostOf, makeDrawsOf, type DrawsOptions } from '../../src/gateway/draws.ts';
 import type { ClassRule } from '../../src/http/classify.ts';
 import type { LimitRule } from '../../src/http/limit-rule.ts';
 
@@ -116,4 +116,30 @@ test('what was learned of a class stands for its own bucket, beside the limits w
     ['a:chat~tokens', undefined],
     ['upstream:global', undefined],
   ]);
+});
+
+test('a name that was learned shares no bucket with that of a stated limit or of another class', () => {
+  const drawsOf = makeDrawsOf({
+    budgetPer: 'credential',
+    hasToken: false,
+    limits: [limit(50, SECOND_MS, { name: 'chat/all' })],
+    accounts: [],
+    credentialHash: (text) => text,
+  });
+  const learned = [{ name: '' }, { name: 'objects' }, { name: 'all' }];
+  const limits = [limit(200, MINUTE_MS), limit(9, MINUTE_MS, { name: 'objects' })];
+  const names = drawsOf({ name: 'chat', limits }, 'a', learned).map(({ bucket }) => bucket.id);
+  expect(new Set(names).size).toBe(5);
+});
+
+test('a cost that the caller states counts once among the buckets that were learned', () => {
+  const drawsOf = makeDrawsOf({
+    budgetPer: 'credential',
+    hasToken: false,
+    limits: [],
+    accounts: [],
+    credentialHash: (text) => text,
+  });
+  const draws = drawsOf({ name: 'chat' }, 'a', [{ name: '' }, { name: 'tokens' }]);
+  expect(draws.map(makeCostOf(draws, 500, () => ''))).toEqual([500, undefined]);
 });
