@@ -3,7 +3,7 @@ import { startApi } from '../support/api.ts';
 import { ask } from '../support/ask.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { startGateway } from '../support/gateway.ts';
-import { bucketsOf, until } from '../support/setup.ts';
+import { bucketsOf } from '../support/setup.ts';
 
 /** What the API answers to one request. */
 interface Scripted {
