@@ -3,6 +3,7 @@ import type { RedisConfig } from '../config/redis.ts';
 import type { Pipeline } from '../gateway/gateway.ts';
 import { LearnedDraws } from '../draws/learned-draws.ts';
 import type { Lesson } from '../draws/lesson.ts';
+import { DEFAULT_CLASS } from '../http/classify.ts';
 import { makeQueryMask, maskPath } from '../http/target.ts';
 import { SocketShare } from '../gateway/socket-share.ts';
 import { DrawsLedger } from '../ledger/draws-ledger.ts';
@@ -134,7 +135,9 @@ export async function makeApi(options: ApiOptions): Promise<Api> {
       isMisconfigured,
       renewToken: () => token.renew(),
       pipeline() {
-        const pipeline = pipelineFor(current());
+        const now = current();
+        learned.keepOnly(new Set([DEFAULT_CLASS, ...now.config.classes.map((rule) => rule.name)]));
+        const pipeline = pipelineFor(now);
         return owners === undefined ? pipeline : owners.counting(pipeline);
       },
       close,

@@ -71,7 +71,9 @@ export class ClassLessons {
   readonly routeByDraws = new WeakMap<readonly LearnedDraw[], Route>();
   /** Until when refusals are believed to concern the whole class. */
   refusalsBlockedUntil = 0;
-  #names = new Set<string>();
+  readonly #names = new Set<string>();
+  /** When names that no lesson has any more were last forgotten. */
+  #namesReadAt = Number.NEGATIVE_INFINITY;
 
   constructor(name: string) {
     this.name = name;
@@ -243,6 +245,10 @@ export class ClassLessons {
   /** Whether new names are names of buckets; if there are too many of them, they are not. */
   #takesNames(route: Route, fresh: readonly string[], now: number): boolean {
     const unknown = fresh.filter((key) => !this.#names.has(key));
+    if (this.#names.size + unknown.length > MAX_NAMES && now - this.#namesReadAt > HOUR_MS) {
+      this.#namesReadAt = now;
+      this.#forgetNames();
+    }
     if (this.#names.size + unknown.length > MAX_NAMES) return false;
     if (now - route.newNamesSince > HOUR_MS) {
       route.newNames = 0;
@@ -257,6 +263,13 @@ export class ClassLessons {
     }
     this.#addNames(unknown);
     return true;
+  }
+
+  /** Some APIs rename their buckets now and then. */
+  #forgetNames(): void {
+    const lessons = [this.base, ...[...this.routes.values()].map(({ lesson }) => lesson)];
+    this.#names.clear();
+    for (const lesson of lessons) this.#addNames(lesson?.counters.map(({ key }) => key) ?? []);
   }
 
   #addNames(keys: readonly string[]): void {

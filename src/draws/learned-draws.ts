@@ -55,6 +55,7 @@ export class LearnedDraws {
   readonly #maxClasses: number;
   readonly #maxRoutes: number;
   #sweptAt = Number.NEGATIVE_INFINITY;
+  #kept: ReadonlySet<string> | undefined;
 
   constructor(options: LearnedDrawsOptions = {}) {
     const { maskPath, maxClasses = 64, maxRoutes = 1000, maxBuckets = 2000 } = options;
@@ -131,6 +132,15 @@ export class LearnedDraws {
     return isOdd(evidence, report, exchange) ? this.#study(exchange, true) : FIRST;
   }
 
+  /**
+   * Forgets what was learned of other classes than these, and ignores it from other processes. A reload
+   * can rename classes.
+   */
+  keepOnly(classNames: ReadonlySet<string>): void {
+    this.#kept = classNames;
+    for (const name of this.#classes.keys()) if (!classNames.has(name)) this.#classes.delete(name);
+  }
+
   /** All that was learned, as JSON: for operators, other replicas, and the next start. */
   lessons(now: number): Lesson[] {
     return [...this.#classes.values()].flatMap((lessons) => lessons.toJson(now));
@@ -152,6 +162,7 @@ export class LearnedDraws {
   }
 
   #apply(lesson: Lesson, now: number): void {
+    if (this.#kept?.has(lesson.class) === false) return;
     const lessons = this.#lessonsOf(lesson.class);
     if (lessons === undefined) return;
     const learnedAt = now - lesson.learnedMsAgo;

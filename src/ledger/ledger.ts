@@ -15,7 +15,10 @@ export interface BucketName {
   readonly belief?: ConfiguredLimit | undefined;
 }
 
-/** A request for permission to send. It is the same object through all attempts of one call. */
+/**
+ * A request for permission to send. All attempts of one call have the same id; an answer can show that
+ * the next one spends from other buckets.
+ */
 export interface Ticket {
   /** The call's id, unique over all replicas. */
   readonly id: string;

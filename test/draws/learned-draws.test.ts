@@ -446,6 +446,26 @@ describe('lessons', () => {
     expect(draws.lessons(0)).toEqual([]);
   });
 
+  test('are forgotten with their class, and not adopted for a class that does not exist', () => {
+    const sender = taught();
+    const old = sender.draws.lessons(sender.nowMs);
+    sender.draws.keepOnly(new Set(['all']));
+    expect(sender.draws.lessons(sender.nowMs)).toHaveLength(2);
+    sender.draws.keepOnly(new Set(['other']));
+    sender.draws.apply(old, sender.nowMs);
+    expect(sender.draws.lessons(sender.nowMs)).toEqual([]);
+  });
+
+  test('go on although the API has renamed its buckets hundreds of times', () => {
+    const sender = new Sender();
+    sender.send('GET /own', named('own'));
+    for (let at = 0; at < 400; at++) {
+      sender.nowMs += 2 * 3_600_000;
+      sender.send('GET /renamed', named(`name-${at}`));
+    }
+    expect(sender.names('GET /renamed')).toEqual(['name-399']);
+  });
+
   test('end after seven days without an answer that confirms them', () => {
     const sender = taught();
     sender.nowMs += 6 * DAY_MS;

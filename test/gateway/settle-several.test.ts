@@ -112,6 +112,28 @@ describe('stated limits', () => {
   });
 });
 
+test('answers whose cost a header states teach no buckets by their counts', async () => {
+  let remaining = 10_000;
+  const { gateway, send } = await startScripted(
+    (path) => {
+      const cost = path === '/dear' ? 7 : 1;
+      remaining -= cost;
+      return {
+        headers: {
+          'X-RateLimit-Limit': '10000',
+          'X-RateLimit-Remaining': String(remaining),
+          'X-RateLimit-Reset-After': path === '/dear' ? '30' : '60',
+          'X-Cost': String(cost),
+        },
+      };
+    },
+    { file: 'classes: [{ name: all, path: /**, settleCost: { header: x-cost } }]' },
+  );
+  for (let at = 0; at < 40; at++) await send(at % 2 === 0 ? '/dear' : '/cheap');
+  const ids = (await bucketsOf(gateway)).map(({ id }) => id);
+  expect(ids).toEqual([expect.stringMatching(/:all$/)]);
+});
+
 test('a secret part of a path is in no bucket, route, metric or line of the log', async () => {
   let refused = 0;
   const { clock, gateway, send, bucket } = await startScripted(
