@@ -5,7 +5,7 @@ import { CountEvidence, SiblingEvidence } from './count-evidence.ts';
 import { bucketName } from './lesson.ts';
 import { LimitEvidence } from './limit-evidence.ts';
 import { RefusalEvidence } from './refusal-evidence.ts';
-import type { RouteTemplate } from './route-template.ts';
+import type { ReadRoute } from './route-template.ts';
 
 /** What the answers to one credential show of one bucket. */
 export interface Evidence {
@@ -47,11 +47,11 @@ export class EvidenceTable {
   /** By the id of the class's own bucket, and the name of the learned one. */
   readonly #evidence = new Map<string, Evidence>();
   readonly #maxBuckets: number;
-  readonly #routeOf: (method: string, path: string) => RouteTemplate;
+  readonly #readRoute: ReadRoute;
 
-  constructor(maxBuckets: number, routeOf: (method: string, path: string) => RouteTemplate) {
+  constructor(maxBuckets: number, readRoute: ReadRoute) {
     this.#maxBuckets = maxBuckets;
-    this.#routeOf = routeOf;
+    this.#readRoute = readRoute;
   }
 
   /** The evidence of a class's own bucket, if there is any. */
@@ -71,7 +71,7 @@ export class EvidenceTable {
     evidence = {
       limits: undefined,
       counts: new CountEvidence(),
-      refusals: new RefusalEvidence(this.#routeOf),
+      refusals: new RefusalEvidence(this.#readRoute),
       siblings: undefined,
       countsBlockedUntil: Number.NEGATIVE_INFINITY,
       differed: false,
@@ -114,7 +114,7 @@ export class EvidenceTable {
     const { lastMethod, lastPath } = evidence;
     const { finding, isContradiction } = evidence.limits.add(
       { template, limit, grantedAt, receivedAt },
-      () => this.#routeOf(lastMethod, lastPath).template,
+      () => this.#readRoute(lastMethod, lastPath).template,
       route.doubts,
     );
     if (isContradiction) doubt(route, receivedAt);

@@ -13,15 +13,18 @@ import {
 import { EvidenceTable, isOdd, isQuiet, remember, type Evidence } from './bucket-evidence.ts';
 import { ClassLessons } from './class-lessons.ts';
 import { bucketName, readLesson, type LearnedDraw, type Lesson } from './lesson.ts';
-import { routeTemplate, type RouteTemplate } from './route-template.ts';
+import { routeTemplate, type ReadRoute } from './route-template.ts';
 
 /** How much is kept: see the defaults in {@link LearnedDraws}. */
-export interface LearnedDrawsOptions {
-  /** Hides the secret parts of a path. What is learned is logged, shown and stored. */
-  readonly maskPath?: (path: string) => string;
+export interface LearnedDrawsBounds {
   readonly maxClasses?: number;
   readonly maxRoutes?: number;
   readonly maxBuckets?: number;
+}
+
+export interface LearnedDrawsOptions extends LearnedDrawsBounds {
+  /** Hides the secret parts of a path: routes are shown, sent to Redis, and part of buckets' names. */
+  readonly maskPath?: (path: string) => string;
 }
 
 const MINUTE_MS = 60_000;
@@ -51,21 +54,19 @@ const DROPPED_AFTER_MS = 7 * 24 * HOUR_MS;
 export class LearnedDraws {
   readonly #classes = new Map<string, ClassLessons>();
   readonly #evidence: EvidenceTable;
-  readonly #routeOf: (method: string, path: string) => RouteTemplate;
   readonly #maxClasses: number;
   readonly #maxRoutes: number;
+  readonly #readRoute: ReadRoute;
   #sweptAt = Number.NEGATIVE_INFINITY;
   #kept: ReadonlySet<string> | undefined;
 
   constructor(options: LearnedDrawsOptions = {}) {
-    const { maskPath, maxClasses = 64, maxRoutes = 1000, maxBuckets = 2000 } = options;
-    this.#routeOf =
-      maskPath === undefined
-        ? routeTemplate
-        : (method, path) => routeTemplate(method, maskPath(path));
+    const { maxClasses = 64, maxRoutes = 1000, maxBuckets = 2000 } = options;
+    const { maskPath = (path: string) => path } = options;
     this.#maxClasses = maxClasses;
     this.#maxRoutes = maxRoutes;
-    this.#evidence = new EvidenceTable(maxBuckets, this.#routeOf);
+    this.#readRoute = (method, path) => routeTemplate(method, maskPath(path));
+    this.#evidence = new EvidenceTable(maxBuckets, this.#readRoute);
   }
 
   /**
@@ -76,7 +77,7 @@ export class LearnedDraws {
     const lessons = this.#classes.get(className);
     if (lessons === undefined || !lessons.isLearned) return undefined;
     if (lessons.lessons === 0 && lessons.perId.size === 0) return lessons.base?.draws;
-    const { template, id } = this.#routeOf(method, path);
+    const { template, id } = this.#readRoute(method, path);
     const lesson = lessons.lessonOf(template);
     if (lesson === undefined || lessons.perId.size === 0) return lesson?.draws;
     return lesson.draws.map(({ name }) => ({ name: nameFor(lessons, name, id) }));
@@ -215,7 +216,7 @@ export class LearnedDraws {
     }
     const ofClass = lessons ?? this.#lessonsOf(className);
     if (ofClass === undefined) return unreported;
-    const { template } = this.#routeOf(method, path);
+    const { template } = this.#readRoute(method, path);
     const finding = evidence.refusals.refused(method, path, template, { ...refusal, receivedAt });
     const target = { bucket: bucketName(template), key: '' };
     switch (finding) {
@@ -247,7 +248,7 @@ export class LearnedDraws {
     if (lessons === undefined) return attributedByPosition(exchange);
     const keys = keysOf(reports);
     const distinct = [...new Set(keys)];
-    const { template, id } = this.#routeOf(method, path);
+    const { template, id } = this.#readRoute(method, path);
     if (lessons.own === undefined) {
       // Until now the API reported nothing. Lessons from refusals stay, and get names.
       // Requests that wait for the class's own bucket are bound by the scarcest of them.

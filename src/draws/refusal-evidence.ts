@@ -1,4 +1,4 @@
-import type { RouteTemplate } from './route-template.ts';
+import type { ReadRoute } from './route-template.ts';
 
 /** A route whose requests wait because the API refused one of them. */
 interface Wait {
@@ -52,21 +52,21 @@ export type RefusalFinding =
  * it: at once if nothing has confirmed it, else if that happens three times without an answer between.
  */
 export class RefusalEvidence {
-  readonly #routeOf: (method: string, path: string) => RouteTemplate;
+  readonly #readRoute: ReadRoute;
   #waits = new Map<string, Wait>();
   #recent: Recent[] = [];
   #confirmed = 0;
   #together = 0;
 
-  constructor(routeOf: (method: string, path: string) => RouteTemplate) {
-    this.#routeOf = routeOf;
+  constructor(readRoute: ReadRoute) {
+    this.#readRoute = readRoute;
   }
 
   /** Adds an accepted request. */
   accepted(method: string, path: string, grantedAt: number, receivedAt: number): void {
     this.#remember(method, path, receivedAt);
     if (this.#waits.size === 0) return;
-    const { template } = this.#routeOf(method, path);
+    const { template } = this.#readRoute(method, path);
     for (const [waiting, { refusedAt, until, isStated }] of this.#waits) {
       if (receivedAt >= until) {
         this.#waits.delete(waiting);
@@ -104,7 +104,7 @@ export class RefusalEvidence {
     const isOneOfSeveral = this.#recent.some(
       (one) =>
         receivedAt - one.at < RECENT_MS &&
-        this.#routeOf(one.method, one.path).template !== template,
+        this.#readRoute(one.method, one.path).template !== template,
     );
     this.#remember(method, path, receivedAt);
     return isOneOfSeveral ? 'route' : 'all';

@@ -6,6 +6,9 @@ export interface RouteTemplate {
   readonly id: string;
 }
 
+/** Reads the route of a request: {@link routeTemplate}, behind what hides secret parts of paths. */
+export type ReadRoute = (method: string, path: string) => RouteTemplate;
+
 /** A longer path is cut, and the rest counts as one id. */
 const MAX_LENGTH = 200;
 /** A longer segment is an id, whatever it consists of. */
