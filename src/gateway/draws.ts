@@ -22,7 +22,9 @@ export type Draws = readonly [Draw, ...Draw[]];
 
 /**
  * Returns the buckets from which a request spends: from the narrowest scope to the widest, and within a
- * scope the longest period first. `learned`: what stands for the class's own bucket.
+ * scope the longest period first. A request holds what it has acquired while it waits for the next one,
+ * so the longest wait comes first. The period of a bucket without a stated limit is not known, and it
+ * comes before all others. `learned`: what stands for the class's own bucket.
  */
 export type DrawsOf = (
   rule: ClassRule,
@@ -66,7 +68,7 @@ export function makeDrawsOf(options: DrawsOptions): DrawsOf {
   function plansOf(rule: ClassRule): readonly Plan[] {
     const known = plans.get(rule);
     if (known !== undefined) return known;
-    const made = makePlans(rule, limits);
+    const made = makePlans(rule, limits, accounts.length > 0);
     plans.set(rule, made);
     return made;
   }
@@ -116,7 +118,11 @@ function expand(draw: Draw, learned: readonly LearnedDraw[]): Draw[] {
   }));
 }
 
-function makePlans(rule: ClassRule, everywhere: readonly LimitRule[]): readonly Plan[] {
+function makePlans(
+  rule: ClassRule,
+  everywhere: readonly LimitRule[],
+  hasAccounts: boolean,
+): readonly Plan[] {
   const { name: className, limits, cost } = rule;
   const ofClass = (limit: Partial<LimitRule>): Plan => ({
     ...planOf(limit),
@@ -125,7 +131,10 @@ function makePlans(rule: ClassRule, everywhere: readonly LimitRule[]): readonly 
     cost: limit.cost ?? (limit.name === undefined ? cost : undefined),
   });
   const wide = everywhere.filter(({ classes }) => classes?.includes(className) ?? true);
-  return [...(limits ?? [{}]).map(ofClass), ...wide.map(planOf)].toSorted(byScopeAndPeriod);
+  return [...(limits ?? [{}]).map(ofClass), ...wide.map(planOf)].toSorted((one, other) => {
+    const scopes = breadthOf(one, hasAccounts) - breadthOf(other, hasAccounts);
+    return scopes === 0 ? byPeriod(one, other) : scopes;
+  });
 }
 
 /** The plan of a limit over the classes, which has a name. */
@@ -140,9 +149,15 @@ function planOf({ name, scope, limit, periodMs, cost }: Partial<LimitRule>): Pla
   };
 }
 
-function byScopeAndPeriod(a: Plan, b: Plan): number {
-  const scopes = SCOPES.indexOf(a.scope) - SCOPES.indexOf(b.scope);
-  return scopes === 0 ? (b.belief?.periodMs ?? 0) - (a.belief?.periodMs ?? 0) : scopes;
+/** Without accounts, each credential is an account of its own. */
+function breadthOf({ scope }: Plan, hasAccounts: boolean): number {
+  return scope === 'account' && !hasAccounts ? 0 : SCOPES.indexOf(scope);
+}
+
+/** The longest first. */
+function byPeriod(one: Plan, other: Plan): number {
+  const [first = Infinity, second = Infinity] = [one.belief?.periodMs, other.belief?.periodMs];
+  return first === second ? 0 : second - first;
 }
 
 /** How many operations a request costs at one of its buckets; `undefined` if that is not stated. */

@@ -46,15 +46,25 @@ test('the narrowest scope comes first, and in it the longest period, in every cl
     ],
   };
   expect(ids(purge, 'a', { limits: [global] })).toEqual([
+    'hash-a:purge/daily',
+    'hash-a:purge',
+    'hash-a:purge/own',
+    'hash-a:global',
+    'upstream:purge/site',
+  ]);
+  // Credentials of an account are narrower than the account.
+  const accounts = [{ name: 'main', credentials: ['hash-b'] }];
+  expect(ids(purge, 'a', { limits: [global], accounts })).toEqual([
     'hash-a:purge/own',
     'hash-a:global',
     'hash-a:purge/daily',
     'hash-a:purge',
     'upstream:purge/site',
   ]);
+  // It is not known how long a bucket makes requests wait whose limit is not stated.
   expect(ids({ name: 'read' }, 'a', { limits: [global] })).toEqual([
-    'hash-a:global',
     'hash-a:read',
+    'hash-a:global',
   ]);
 });
 
