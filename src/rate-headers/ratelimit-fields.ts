@@ -28,6 +28,8 @@ export interface QuotaPolicy {
 
 /** Enough for dozens of policies; it bounds the work on a hostile value. */
 const MAX_LENGTH = 2048;
+/** What follows is cut off, as in other headers: names are kept, and stored for other replicas. */
+const MAX_NAME_LENGTH = 64;
 
 /** Reads a whole `RateLimit` field; `undefined` if any of its members is doubtful. Never throws. */
 export function readServiceLimits(text: string): readonly ServiceLimit[] | undefined {
@@ -100,8 +102,8 @@ function structured<T>(text: string, read: (text: string) => T): T | undefined {
 
 /** A policy's name: a string, or a token, which some servers and a proposed draft use. */
 function name(item: unknown): string | undefined {
-  if (item instanceof Token) return item.toString();
-  return typeof item === 'string' ? item : undefined;
+  const text = item instanceof Token ? item.toString() : item;
+  return typeof text === 'string' ? text.slice(0, MAX_NAME_LENGTH) : undefined;
 }
 
 function count(item: unknown): number | undefined {

@@ -25,3 +25,8 @@ describe('the RateLimit fields', () => {
     },
   );
 });
+
+test('a long name of a policy is cut to 64 characters', () => {
+  const [limit] = readServiceLimits(`"${'n'.repeat(65)}";r=1;t=2`) ?? [];
+  expect(limit?.policy).toBe('n'.repeat(64));
+});

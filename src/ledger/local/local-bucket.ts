@@ -1,3 +1,4 @@
+import type { ConfiguredLimit } from '../../budget/bucket.ts';
 import { slotEntries } from '../../budget/slots.ts';
 import { observe } from '../../rate-headers/observe.ts';
 import type { Timer } from '../../util/clock.ts';
@@ -284,8 +285,13 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
     const { apiClock, clock, belief: commonBelief } = this.#ledger.options;
     const { belief = commonBelief } = this.#name;
     const now = clock.now();
-    if (belief !== this.#belief && belief !== undefined) this.#budget.setConfiguredLimit(belief);
-    this.#belief = belief;
+    if (belief !== this.#belief) {
+      // Several rules may state the same limit of a bucket.
+      if (belief !== undefined && !isSameLimit(belief, this.#belief)) {
+        this.#budget.setConfiguredLimit(belief);
+      }
+      this.#belief = belief;
+    }
     this.#budget.advance(now, apiClock.bounds(now, clock.wallMs()));
     return now;
   }
@@ -458,4 +464,8 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
     this.#wake?.cancel();
     this.#wake = undefined;
   }
+}
+
+function isSameLimit(one: ConfiguredLimit, other: ConfiguredLimit | undefined): boolean {
+  return one.limit === other?.limit && one.periodMs === other.periodMs;
 }
