@@ -130,15 +130,20 @@ function snapshotOf({ name, ledger, lessons }: Api): BucketSnapshot[] {
     }
   }
   return ledger.snapshot().map((bucket) => {
-    // The name of a bucket for one id follows that of its counter after a `/`.
-    const [counter = ''] = bucket.name?.split('/') ?? [];
-    const found = learned.get(`${bucket.class} ${counter}`);
+    const found = learned.get(`${bucket.class} ${counterOf(bucket)}`);
     return Object.assign(
       bucket,
       name === undefined ? {} : { api: name },
       found === undefined ? {} : { learned: found },
     );
   });
+}
+
+/** The learned name of a bucket of a class: empty for its own; `undefined` for a stated limit. */
+function counterOf({ id, name }: BucketSnapshot): string | undefined {
+  if (name === undefined) return '';
+  // The name of a bucket for one id follows that of its counter after a `/`.
+  return id.endsWith(`~${name}`) ? name.split('/')[0] : undefined;
 }
 
 /** How many routes a bucket shows. */
