@@ -18,6 +18,7 @@ const SHED_CODES = [
   'not-replayable',
   'body-memory-full',
   'too-many-calls',
+  'too-many-tunnels',
   'too-many-buckets',
   'too-many-buckets-of-owner',
 ];
@@ -44,7 +45,6 @@ const FAILURE_CODES = [
   'loop',
   'misdirected',
   'proxy-key-required',
-  'too-many-tunnels',
   'tunnel-failed',
   'method-not-supported',
   'request-timeout',
