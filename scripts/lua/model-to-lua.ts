@@ -45,7 +45,19 @@ const QUEUE: LuaModule = {
 `,
 };
 
-export const LUA_MODULES: readonly LuaModule[] = [BUDGET, QUEUE];
+const OWNERS: LuaModule = {
+  name: 'RecentOwners',
+  sources: ['src/queue/recent-owners.ts'],
+  output: `${SCRIPT}recent-owners.lua`,
+  header: `-- recent-owners: which owners used the bucket lately, and how much of it.
+--
+-- Generated from src/queue/recent-owners.ts by "npm run lua". Change the source, not this file.
+--
+-- Returns: the functions that the rest of the script calls, by their names in the source.
+`,
+};
+
+export const LUA_MODULES: readonly LuaModule[] = [BUDGET, QUEUE, OWNERS];
 
 /** The declarations of a module, by name, in the order of the files. */
 interface Model {

@@ -18,6 +18,7 @@ export interface LedgerParts {
     readonly maxBuckets: number;
     readonly maxBucketsPerOwner: number | undefined;
     readonly limit: { readonly limit: number; readonly periodMs: number } | undefined;
+    readonly spread: number;
   };
   readonly clock: Clock;
   readonly atEndOfTurn: EndOfTurn;
@@ -80,6 +81,9 @@ export function bucketOptions(
     },
     get belief() {
       return currentConfig().limit;
+    },
+    get spread() {
+      return currentConfig().spread;
     },
   };
 }

@@ -78,7 +78,7 @@ export interface Lease {
  * Times end in `At` or `Until` and are in milliseconds on the ledger's clock, unless stated
  * otherwise; a time that is not known is undefined. The record has only plain data: the ledger in
  * this process keeps it in memory, and the one in Redis packs it. Only the functions of this folder
- * change it, except that a ledger counts `inFlight` and sets `offsetMs`. They are also generated into
+ * change it, except that a ledger counts `inFlight`, and sets `offsetMs` and `spread`. They are also generated into
  * Lua (`npm run lua`).
  */
 export interface Bucket {
@@ -91,6 +91,8 @@ export interface Bucket {
   remaining: number;
   /** Present while several replicas spend the budget and cannot coordinate. */
   share: Share | undefined;
+  /** Which part of the limit may be kept for owners that do not wait (reserve.ts); 0 for none. */
+  spread: number;
 
   /** How many leases are in flight. The ledger keeps the leases themselves. */
   inFlight: number;
@@ -284,6 +286,7 @@ export function makeBucket(now: number): Bucket {
     isLimitStated: false,
     remaining: 0,
     share: undefined,
+    spread: 0,
     inFlight: 0,
     extraInFlight: 0,
     losses: 0,

@@ -10,6 +10,7 @@ import {
   toLocal,
   uncountedSlots,
 } from './refill.ts';
+import { maxKept, releaseEveryMs, reserveAt } from './reserve.ts';
 import { nthExtraAt, totalLimit } from './share.ts';
 import { countSlotsBefore, nthSlotAt } from './slots.ts';
 
@@ -27,12 +28,45 @@ export function eta(bucket: Bucket, rank: number, now: number): number | undefin
 
 function etaUnblocked(bucket: Bucket, rank: number, now: number): number | undefined {
   if (bucket.phase !== 'metered') return undefined;
-  const ahead = rank - Math.max(0, available(bucket)) - 1;
-  if (ahead < 0) return now;
-  if (bucket.share === undefined) return nthReturnAt(bucket, ahead, bucket.limit);
-  const returnAt = nthReturnAt(bucket, ahead, Math.max(bucket.limit, bucket.slots.size));
+  const left = Math.max(0, available(bucket));
+  const ahead = rank - left - 1;
+  if (ahead < 0) return nthAvailableAt(bucket, rank, left, now);
+  if (bucket.share === undefined) return nthGrantAt(bucket, ahead, bucket.limit);
+  const returnAt = nthGrantAt(bucket, ahead, Math.max(bucket.limit, bucket.slots.size));
   const extraAt = nthExtraAt(bucket, ahead, paceMs(bucket, totalLimit(bucket)));
   return extraAt < (returnAt ?? Infinity) ? extraAt : returnAt;
+}
+
+/** Forecasts when the `rank`th of the available operations is granted: the reserve is the last part. */
+function nthAvailableAt(bucket: Bucket, rank: number, left: number, now: number): number {
+  const period = periodMs(bucket);
+  if (rank <= left - maxKept(bucket, bucket.spread) || period === undefined) return now;
+  const { kept, releaseAt } = reserveAt(bucket, now);
+  const releases = kept - (left - rank);
+  return releases <= 0 ? now : releaseAt + (releases - 1) * releaseEveryMs(bucket, period);
+}
+
+/**
+ * Forecasts when the `n`th operation from now (from 0) is granted after its return. Of those that
+ * return before a time in which none does, the last ones are kept, and released in that time.
+ */
+function nthGrantAt(bucket: Bucket, n: number, limit: number): number | undefined {
+  const at = nthReturnAt(bucket, n, limit);
+  const most = maxKept(bucket, bucket.spread);
+  const period = periodMs(bucket);
+  if (at === undefined || most === 0 || period === undefined) return at;
+  const everyMs = releaseEveryMs(bucket, period);
+  const nextFrom = at + everyMs;
+  if ((nthReturnAt(bucket, n + most, limit) ?? at) < nextFrom) return at;
+  // How many further operations return until that time, by bisection.
+  let further = 1;
+  let high = most;
+  while (further < high) {
+    const middle = Math.floor((further + high) / 2);
+    if ((nthReturnAt(bucket, n + middle, limit) ?? at) >= nextFrom) high = middle;
+    else further = middle + 1;
+  }
+  return Math.max(at, (nthReturnAt(bucket, n + further, limit) ?? at) - further * everyMs);
 }
 
 /**

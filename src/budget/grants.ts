@@ -9,6 +9,7 @@ import {
   paceMs,
   uncountedSlots,
 } from './refill.ts';
+import { maxKept, reserveAt } from './reserve.ts';
 import { nextExtraAt, shareGranted, totalLimit } from './share.ts';
 import { maxInFlight } from './unknown-limit.ts';
 import { areOthersHeld, forcedCanaryAt, scheduleCanary } from './trials.ts';
@@ -118,6 +119,7 @@ export function nextWakeAt(bucket: Bucket, oldestAt: number | undefined, now: nu
   at = sooner(at, nextExtraAt(bucket, 1), now);
   at = sooner(at, bucket.share?.reservedUntil, now);
   at = sooner(at, bucket.canaryDueAt, now);
+  if (maxKept(bucket, bucket.spread) > 0) at = sooner(at, reserveAt(bucket, now).releaseAt, now);
   if (bucket.phase === 'unopened') at = sooner(at, bucket.nextFirstAt, now);
   const dependsOnLeases =
     bucket.expected > 0 ||

@@ -231,7 +231,7 @@ export function slotEntries(slots: Slots): [at: number, count: number][] {
 }
 
 /** Returns a chunk, which it reads if it is only stored. */
-function chunkAt(slots: Slots, place: number): SlotChunk {
+export function chunkAt(slots: Slots, place: number): SlotChunk {
   const known = slots.chunks[place];
   if (known !== undefined && typeof known !== 'number') return known;
   const { read } = slots;

@@ -47,6 +47,8 @@ export interface ApiConfig {
   /** Whether answers teach which routes have a budget of their own. */
   readonly learnBuckets: 'on' | 'off';
   readonly limit: ConfiguredLimit | undefined;
+  /** Which part of a limit may be kept for owners that do not wait; 0 for none. */
+  readonly spread: number;
   readonly maxWaitMs: number;
   /** Whether clients' own timeouts are learned. */
   readonly patience: 'auto' | 'off';
@@ -183,6 +185,7 @@ export function readApiConfig(
     budgetPer: required(SETTINGS.budgetPer),
     learnBuckets: required(SETTINGS.learnBuckets),
     limit: optional(SETTINGS.limit),
+    spread: required(SETTINGS.spread),
     maxWaitMs: required(SETTINGS.maxWait),
     patience: required(SETTINGS.patience),
     maxQueue: required(SETTINGS.maxQueue),

@@ -37,6 +37,7 @@ const WITH_COMMON_DEFAULT = [
   'cookies',
   'budgetPer',
   'limit',
+  'spread',
   'maxWait',
   'patience',
   'maxQueue',

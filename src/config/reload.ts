@@ -8,6 +8,7 @@ import { fileKey } from './settings.ts';
 export const RELOADABLE_SETTINGS = {
   mode: 'HEADGATE_MODE',
   limit: 'HEADGATE_LIMIT',
+  spread: 'HEADGATE_SPREAD',
   maxWaitMs: 'HEADGATE_MAX_WAIT',
   patience: 'HEADGATE_PATIENCE',
   maxQueue: 'HEADGATE_MAX_QUEUE',
@@ -39,6 +40,7 @@ export const RELOADABLE_SETTINGS = {
 /** Those of them that an API may state for itself. */
 const RELOADABLE_OF_API = [
   'limit',
+  'spread',
   'maxWaitMs',
   'patience',
   'maxQueue',

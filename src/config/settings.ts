@@ -142,6 +142,12 @@ export const SETTINGS = {
     'on',
     '`on`: learns from answers which routes of a class have a budget of their own. `off`: each class has one bucket per credential, and those that the settings state.',
   ),
+  spread: setting(
+    'HEADGATE_SPREAD',
+    kinds.spread,
+    'auto',
+    'Which part of each limit is kept for owners that do not wait now, and released evenly until the reset: `auto` (20%), a part such as `10%`, or `off`. Nothing is kept while one owner alone uses a bucket, nor of limits below 5 ([callers.md](callers.md#in-order-and-in-time)).',
+  ),
   maxWait: setting(
     'HEADGATE_MAX_WAIT',
     kinds.duration(),

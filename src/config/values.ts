@@ -1,3 +1,4 @@
+import { DEFAULT_SPREAD } from '../budget/reserve.ts';
 import type { ConfiguredLimit } from '../budget/bucket.ts';
 import { isIP } from 'node:net';
 import type { Network } from '../http/caller-origin.ts';
@@ -266,6 +267,17 @@ export function choice<const T extends string>(...choices: readonly T[]): Kind<T
     parse: (value) => choices.find((known) => known === value),
   };
 }
+
+/** A part of a limit, up to a half: `auto` for the default, `off` for none. */
+export const spread: Kind<number> = {
+  expected: 'auto, off, or a part of the limit from 1% to 50%',
+  parse(value) {
+    if (value === 'auto') return DEFAULT_SPREAD;
+    if (value === 'off') return 0;
+    const percent = Number(/^(\d{1,2})%$/.exec(value)?.[1]);
+    return percent >= 1 && percent <= 50 ? percent / 100 : undefined;
+  },
+};
 
 /** `kind`, or the word `off`. */
 export function orOff<T>(kind: Kind<T>): Kind<T | 'off'> {

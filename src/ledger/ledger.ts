@@ -265,4 +265,6 @@ export interface BucketOptions {
   readonly maxQueue: number;
   /** The limit of an API that reports none. A new value applies to existing buckets too. */
   readonly belief?: { readonly limit: number; readonly periodMs: number } | undefined;
+  /** Which part of a limit may be kept for owners that do not wait; 0 for none. */
+  readonly spread?: number | undefined;
 }

@@ -120,3 +120,8 @@ export function weightOf(item: QueueItem): number {
 export function costOf(item: QueueItem): number {
   return item.cost ?? 1;
 }
+
+/** The use of the budget that an item is once it is granted (recent-owners.ts). */
+export function useOf(item: QueueItem): number {
+  return costOf(item) / weightOf(item);
+}

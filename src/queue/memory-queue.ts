@@ -59,6 +59,13 @@ export class MemoryQueue<T extends MemoryItem<T>> implements FairQueue<
     return this.#flows?.active.first?.items.first;
   }
 
+  /** The first head of a flow that `isWanted`, of the first `count` heads in their order. */
+  firstHead(count: number, isWanted: (item: T) => boolean): T | undefined {
+    const isHeadWanted = ({ items }: MemoryFlow<T>): boolean =>
+      items.first !== undefined && isWanted(items.first);
+    return this.#flows?.active.find(count, isHeadWanted)?.items.first;
+  }
+
   /**
    * The item that a full queue drops: the last one of the longest flow. Of flows with the same
    * length, the last one by name.

@@ -28,6 +28,25 @@ export class Heap<T extends HeapItem> {
     return this.#items;
   }
 
+  /** The first item, of the first `count` in their order, that `isWanted`. All items stay. */
+  find(count: number, isWanted: (item: T) => boolean): T | undefined {
+    // The places of the items that may be next: the children of those that were looked at.
+    const places = [0];
+    for (let i = 0; i < count; i++) {
+      let next = 0;
+      for (let j = 1; j < places.length; j++) {
+        const [a, b] = [this.#items[places[j] ?? 0], this.#items[places[next] ?? 0]];
+        if (a !== undefined && (b === undefined || this.#before(a, b))) next = j;
+      }
+      const place = places[next] ?? 0;
+      const item = this.#items[place];
+      if (item === undefined || isWanted(item)) return item;
+      places[next] = 2 * place + 1;
+      places.push(2 * place + 2);
+    }
+    return undefined;
+  }
+
   add(item: T): void {
     this.#rise(item, this.#items.push(item) - 1);
   }

@@ -63,6 +63,7 @@ async function makeLedgerOn(
         maxQueue: 10,
         maxBuckets: 100,
         maxBucketsPerOwner: undefined,
+        spread: 0.2,
         limit: { limit: 5, periodMs: 60_000 },
       }),
       clock,
@@ -114,7 +115,7 @@ const FAULTS_OF_A_BUCKET: Fault[] = [
   [
     'has an invalid state',
     /attempt to index/,
-    (client) => client.hset('h:{b}:state', 'layout', 5, 'revision', 'x', 'state', 'nonsense'),
+    (client) => client.hset('h:{b}:state', 'layout', 6, 'revision', 'x', 'state', 'nonsense'),
   ],
   [
     'has an invalid record of its budget',

@@ -44,8 +44,11 @@ interface Empty extends Setup {
   readonly refill: () => void;
 }
 
-/** Starts a gateway whose budget is spent, so that calls wait. */
-async function emptyBucket(grants: number): Promise<Empty> {
+/**
+ * Starts a gateway whose budget is spent, so that calls wait. Without a reserve, the order alone decides
+ * which calls reach the API.
+ */
+async function emptyBucket(grants: number, spread = 'off'): Promise<Empty> {
   const clock = new FakeClock();
   const { azion, gateway } = await setUp(
     {
@@ -53,7 +56,7 @@ async function emptyBucket(grants: number): Promise<Empty> {
       limits: { read: { limit: grants, periodMs: PERIOD_MS } },
       dialect: { reset: 'delta-float' },
     },
-    { settings: { ...ONE_SOCKET, HEADGATE_MAX_WAIT: '1h' }, clock },
+    { settings: { ...ONE_SOCKET, HEADGATE_MAX_WAIT: '1h', HEADGATE_SPREAD: spread }, clock },
   );
   azion.consume(TOKEN, 'read', grants - 1);
   const first = await ask(`${gateway.url}/domains?by=opener`, {
@@ -139,4 +142,22 @@ test('300 calls of low priority delay one of high priority by at most one grant'
   const order = await servedAfterOpening(azion, 40);
   expect(order.indexOf('person')).toBeLessThanOrEqual(1);
   expect(order).toContain('nightly');
+});
+
+test('a person is let in at once, although a nightly job spent all but the reserve of the window', async () => {
+  const { azion, gateway, refill } = await emptyBucket(40, 'auto');
+  const callers = makeCallers(gateway.url);
+  // The opener, of this host, is known as one that uses little.
+  callers.send('nightly', 100, { from: '127.0.0.2', priority: 'low' });
+  await untilWaiting(gateway, 100);
+  refill();
+  await untilWaiting(gateway, 100 - 33);
+  expect(await servedAfterOpening(azion, 33)).toHaveLength(33);
+  // The clock stands still until the person has its answer.
+  const answer = await ask(`${gateway.url}/domains?by=person`, {
+    headers: { authorization: TOKEN },
+  });
+  expect(answer.status).toBe(200);
+  expect(answer.headers['x-ratelimit-remaining']).toBe('6');
+  expect((await servedAfterOpening(azion, 34)).at(-1)).toBe('person');
 });

@@ -108,6 +108,72 @@ export function ledgerTests(
       expect(kinds(asked)).toEqual(Array(6).fill('granted'));
     });
 
+    describe('with owners of which one has many requests', () => {
+      const LIMIT = 40;
+      let left: number;
+
+      /** Answers a granted request at once, as a window that ends a minute after the opening. */
+      async function serve(asked: Asked, openedAt: number): Promise<void> {
+        const resetInMs = openedAt + MINUTE_MS - clock.now();
+        driver.answer(asked, { limit: LIMIT, remaining: --left, resetInMs });
+        await made.quiet();
+      }
+
+      const isGranted = ({ state }: Asked): boolean => state.kind === 'granted';
+
+      test('keeps a fifth of a window for the others, and releases it evenly until the reset', async () => {
+        left = LIMIT;
+        const openedAt = clock.now();
+        await serve(await ask({ owner: 'person' }), openedAt);
+        const all: Asked[] = [];
+        const flood = async (): Promise<void> => {
+          const one = await ask({ owner: 'job' });
+          all.push(one);
+          if (isGranted(one)) await serve(one, openedAt);
+        };
+        for (let i = 0; i < 45; i++) await flood();
+        expect(all.filter(isGranted)).toHaveLength(LIMIT - 1 - 7);
+        const person = await ask({ owner: 'person' });
+        expect(person.state).toMatchObject({ kind: 'granted', grant: { waitedFor: 'nothing' } });
+        await serve(person, openedAt);
+        // The person used the operation that would have been released first.
+        await pass(14_999);
+        expect(all.filter(isGranted)).toHaveLength(32);
+        await pass(1);
+        expect(all.filter(isGranted)).toHaveLength(33);
+        await serve(all[32] ?? person, openedAt);
+        for (let i = 0; i < 5; i++) {
+          await pass(7500);
+          await serve(all[33 + i] ?? person, openedAt);
+        }
+        expect(left).toBe(0);
+      });
+
+      test('sheds by a forecast that counts what is kept as released until the reset', async () => {
+        left = LIMIT;
+        const openedAt = clock.now();
+        await serve(await ask({ owner: 'person' }), openedAt);
+        for (let i = 0; i < 32; i++) await serve(await ask({ owner: 'job' }), openedAt);
+        const first = await ask({ owner: 'job', maxWaitMs: 8000 });
+        const tooLate = await ask({ owner: 'job', maxWaitMs: 14_000 });
+        expect(first.state.kind).toBe('waiting');
+        expect(tooLate.state).toMatchObject({ code: 'wait-too-long', retryAfterMs: 15_000 });
+        await pass(7500);
+        expect(isGranted(first)).toBe(true);
+        await serve(first, openedAt);
+        const second = await ask({ owner: 'job', maxWaitMs: 8000 });
+        await pass(7500);
+        expect(isGranted(second)).toBe(true);
+      });
+
+      test('keeps nothing while one owner alone uses the bucket', async () => {
+        left = LIMIT;
+        const openedAt = clock.now();
+        for (let i = 0; i < LIMIT; i++) await serve(await ask({ owner: 'job' }), openedAt);
+        expect(left).toBe(0);
+      });
+    });
+
     test('counts a grant as spent until it is known to be unsent', async () => {
       await opened(2, 1);
       const first = await ask();

@@ -33,6 +33,8 @@ export interface ReplicaOptions {
   readonly maxBucketsPerOwner?: number;
   /** What it knows of the API's clock; nothing by default. */
   readonly apiClock?: ApiClock;
+  /** Which part of a limit it keeps for owners that do not wait. */
+  readonly spread?: number;
   /** Steps start at once unless a test sets another end of turn. */
   readonly atEndOfTurn?: EndOfTurn;
 }
@@ -70,7 +72,7 @@ export class Replicas {
 
   add(name: string, options: ReplicaOptions = {}): Replica {
     const { sockets = 100, maxQueue = 100, apiClock = new ApiClock() } = options;
-    const { maxBuckets, maxBucketsPerOwner, atEndOfTurn = (run) => run() } = options;
+    const { maxBuckets, maxBucketsPerOwner, spread, atEndOfTurn = (run) => run() } = options;
     const timedStep = makeTimedStep(this.redis.client);
     const permits = new FakePermits(sockets);
     const troubles: Error[] = [];
@@ -83,6 +85,7 @@ export class Replicas {
       maxQueue,
       maxBuckets,
       maxBucketsPerOwner,
+      spread,
       replica: name,
       atEndOfTurn,
       timeoutMs: 100,

@@ -1,4 +1,6 @@
 import { LocalBudget, type LocalLease } from '../../src/ledger/local/local-budget.ts';
+import { LocalReserve } from '../../src/ledger/local/local-reserve.ts';
+import { DEFAULT_SPREAD } from '../../src/budget/reserve.ts';
 import { addItem, operationsAhead, removeItem, takeItem } from '../../src/queue/fair-queue.ts';
 import type { Priority } from '../../src/queue/flow.ts';
 import { type MemoryItem, MemoryQueue } from '../../src/queue/memory-queue.ts';
@@ -72,6 +74,9 @@ const ANY_TIME = { low: 0, high: 0 };
 /** The step of step.lua, over the bucket and the queue of the local ledger. */
 export class ReferenceStep {
   readonly #bucket: LocalBudget;
+  readonly #reserve: LocalReserve;
+  /** Whether the next ticket waits only because of the reserve. */
+  #isKept = false;
   readonly #queue = new MemoryQueue<Waiting>();
   readonly #tickets = new Map<string, Waiting>();
   readonly #held = new Map<string, Held>();
@@ -90,11 +95,13 @@ export class ReferenceStep {
 
   constructor(now: number, maxQueue: number, belief?: { limit: number; periodMs: number }) {
     this.#bucket = new LocalBudget(now, belief);
+    this.#reserve = new LocalReserve(this.#bucket, {});
     this.#maxQueue = maxQueue;
   }
 
   run(batch: StepBatch, { returned, grantedBy }: PrefetchChanges, now: number): StepOutcome {
     this.#now = now;
+    this.#isKept = false;
     this.#outcome = { granted: [], shed: [], published: {} };
     this.#endOffers();
     this.#expirePrefetched();
@@ -169,8 +176,11 @@ export class ReferenceStep {
   #prefetch({ all }: Prefetched, { wants, sequence }: StepBatch): number {
     const { limit, remaining, leases } = this.#bucket.view(this.#now);
     if (limit === undefined || remaining === undefined || this.#queue.size > 0) return 0;
+    if (wants <= 0) return 0;
     if (this.#bucket.callCost !== 1 || !this.#bucket.mayPrefetch(this.#now)) return 0;
-    const available = remaining - this.#operationsInFlight(leases);
+    const free = remaining - this.#operationsInFlight(leases);
+    const isWide = free >= 2 * this.#bucket.maxKept(DEFAULT_SPREAD);
+    const available = free - (isWide ? 0 : this.#reserve.kept(this.#now));
     const max = Math.floor((available + this.#prefetchedCount) / 16);
     if (max < 8) return 0;
     const added = Math.max(0, Math.min(wants, max - this.#prefetchedCount, available, 128));
@@ -181,7 +191,8 @@ export class ReferenceStep {
   }
 
   #recallPrefetched(stepping: string): void {
-    if (this.#bucket.offer(this.#now, 1) === 'regular') return;
+    const isMissed = this.#queue.size > 0 && this.#waitsForBudget;
+    if (!isMissed && this.#bucket.offer(this.#now, 1) === 'regular') return;
     for (const [replica, prefetched] of this.#prefetched) {
       if (prefetched.all.length === 0 || prefetched.isRecalled) continue;
       prefetched.isRecalled = true;
@@ -204,7 +215,7 @@ export class ReferenceStep {
       this.#bucket.unsent(lease);
       if (offer === undefined) continue;
       offer.ticket.paid = true;
-      addItem(this.#queue, offer.ticket);
+      this.#enqueue(offer.ticket);
       this.#tickets.set(id, offer.ticket);
     }
   }
@@ -244,6 +255,7 @@ export class ReferenceStep {
     if (ticket === undefined) return;
     this.#tickets.delete(id);
     removeItem(this.#queue, ticket);
+    this.#reserve.unqueued(ticket);
   }
 
   #repeatOffers(replica: string): void {
@@ -287,7 +299,7 @@ export class ReferenceStep {
       this.#outcome.shed.push([id, 'cost-too-high', 0]);
       return;
     }
-    if (this.#queue.size === 0 && this.#bucket.offer(now, cost) !== undefined) {
+    if (this.#mayStart(waiting)) {
       this.#grant(waiting, replica);
       return;
     }
@@ -296,7 +308,7 @@ export class ReferenceStep {
       this.#outcome.shed.push([id, 'wait-too-long', waitMs]);
       return;
     }
-    addItem(this.#queue, waiting);
+    this.#enqueue(waiting);
     this.#tickets.set(id, waiting);
     if (!how.startsWith('kept') && this.#queue.size > this.#maxQueue) this.#shedLast(replica);
   }
@@ -360,10 +372,36 @@ export class ReferenceStep {
   get #waitsForBudget(): boolean {
     const { head } = this.#queue;
     if (head === undefined) return false;
+    if (this.#isKept) return true;
     return this.#bucket.offer(this.#now, this.#costOf(head)) === undefined;
   }
 
+  #enqueue(ticket: Waiting): void {
+    addItem(this.#queue, ticket);
+    this.#reserve.queued(ticket, this.#now);
+  }
+
+  #mayStart(ticket: Waiting): boolean {
+    const kind = this.#bucket.offer(this.#now, ticket.cost);
+    if (this.#queue.size > 0) {
+      return this.#isKept && this.#mayUseReserve(ticket, false);
+    }
+    return kind !== undefined && this.#reserve.keeps(ticket, kind, false, this.#now) !== 'yes';
+  }
+
+  /** The first ticket that may be granted from the reserve. */
+  #firstModest(): Waiting | undefined {
+    return this.#queue.firstHead(16, (ticket) => this.#mayUseReserve(ticket, true));
+  }
+
+  #mayUseReserve(ticket: Waiting, isQueued: boolean): boolean {
+    const kind = this.#bucket.offer(this.#now, ticket.cost);
+    return this.#reserve.mayUse(ticket, kind, isQueued, this.#now);
+  }
+
   #serve(stepping: string): void {
+    this.#isKept = false;
+    if (this.#queue.size > 0) this.#reserve.update(this.#now);
     for (let { head } = this.#queue; head !== undefined; { head } = this.#queue) {
       const isAnyOffered = this.#bucket.offer(this.#now, 1) !== undefined;
       // The script looks at no ticket without need.
@@ -377,10 +415,24 @@ export class ReferenceStep {
         this.#shed(head, 'cost-too-high', 0, stepping);
         continue;
       }
-      if (this.#bucket.offer(this.#now, cost) === undefined) break;
-      takeItem(this.#queue, head);
-      this.#tickets.delete(head.id);
-      this.#grant(head, stepping);
+      const kind = this.#bucket.offer(this.#now, cost);
+      if (kind === undefined) break;
+      const reserved = this.#reserve.keeps(head, kind, true, this.#now);
+      const mayModest = reserved !== 'no' && this.#reserve.mayBeUsed(this.#now);
+      const modest = mayModest ? this.#firstModest() : undefined;
+      if (modest !== undefined && this.#isDead(modest)) {
+        this.#drop(modest.id);
+        continue;
+      }
+      if (modest === undefined && reserved === 'yes') {
+        this.#isKept = true;
+        break;
+      }
+      const next = modest ?? head;
+      takeItem(this.#queue, next);
+      this.#reserve.unqueued(next);
+      this.#tickets.delete(next.id);
+      this.#grant(next, stepping);
     }
   }
 
@@ -393,6 +445,7 @@ export class ReferenceStep {
 
   #grant(ticket: Waiting, stepping: string): void {
     const lease = this.#bucket.grant(this.#now, ticket.cost);
+    this.#reserve.granted(ticket, this.#now);
     const held: Held = { lease, replica: ticket.replica };
     this.#held.set(ticket.id, held);
     const entry = entryOf(ticket.id, lease);

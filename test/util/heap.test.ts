@@ -60,4 +60,23 @@ describe('the heap', () => {
     other.clear();
     expect([other.size, item.heapIndex, other.take()]).toEqual([0, -1, undefined]);
   });
+
+  test('finds an item among the first ones in their order, and changes nothing', () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.nat(100), { maxLength: 40 }),
+        fc.nat(20),
+        fc.nat(6),
+        (keys, n, part) => {
+          const heap = new Heap<Item>((a, b) => a.key < b.key);
+          for (const key of keys) heap.add({ key, heapIndex: -1 });
+          const isWanted = ({ key }: Item): boolean => key % 7 === part;
+          const sorted = heap.items.toSorted((a, b) => a.key - b.key);
+          const before = [...heap.items];
+          expect(heap.find(n, isWanted)?.key).toBe(sorted.slice(0, n).find(isWanted)?.key);
+          expect(heap.items).toEqual(before);
+        },
+      ),
+    );
+  });
 });

@@ -24,7 +24,8 @@ import type {
 import { toLocalObservation, type HeldGrant, type KnownBucket, type Waiter } from '../transfer.ts';
 import { MATTERS_MS, oldestWaitMs, waitingByCaller } from '../waiters.ts';
 import { LocalBudget, type LocalLease } from './local-budget.ts';
-import { LocalQueue } from './queue.ts';
+import { LocalReserve } from './local-reserve.ts';
+import { LocalQueue, type LocalWaiter } from './queue.ts';
 
 /** What all buckets of one local ledger have in common. */
 export interface LocalLedgerState {
@@ -56,6 +57,9 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
   #belief: BucketOptions['belief'];
   /** Created with the first waiting ticket: of thousands of buckets only few have any. */
   #queue: LocalQueue | undefined;
+  readonly #reserve: LocalReserve;
+  /** Whether the ticket whose turn it is waits only because of the reserve. */
+  #isKept = false;
   /** How many grants are not settled. */
   #held = 0;
   /** An operator withholds its grants. */
@@ -79,6 +83,7 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
     this.#ledger = ledger;
     this.#belief = name.belief ?? ledger.options.belief;
     this.#budget = new LocalBudget(now, this.#belief);
+    this.#reserve = new LocalReserve(this.#budget, ledger.options);
     this.known = standsIn?.known;
     if (standsIn === undefined) return;
     const { lastReport, blockedUntil, own } = standsIn.known;
@@ -102,9 +107,8 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
     const isParked = retry !== undefined && retry.notBefore > now;
     // A call may be older than its deadline by its first grant, but not by a further one.
     const isLate = retry !== undefined && this.#latest(ticket) <= now;
-    const isNext = this.#queued === 0 && !isParked && !isLate && !this.#paused;
-    const mayStart = isNext && !this.#isTooCostly(ticket);
-    if (mayStart && this.#budget.offer(now, ticket.cost) !== undefined) {
+    const isNext = (this.#queued === 0 || this.#isKept) && !isParked && !isLate && !this.#paused;
+    if (isNext && !this.#isTooCostly(ticket) && this.#mayStart(ticket, now)) {
       if (this.#takeSocket(ticket)) return this.#grant(ticket, now, 'nothing');
     }
     const refused = this.#refusal(ticket, now, retry);
@@ -238,10 +242,11 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
   serveOne(): boolean {
     const { starved } = this.#ledger;
     const now = this.#advance();
+    this.#reserve.update(now);
     const next = this.#grantable(now);
     if (next !== undefined) {
-      if (!this.#takeSocket(next)) return false;
-      this.#grantNext(now);
+      if (!this.#takeSocket(next.ticket)) return false;
+      this.#grantTo(next, now);
     }
     starved.delete(this);
     if (this.#grantable(now) !== undefined) starved.add(this);
@@ -270,6 +275,7 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
   get #ownQueue(): LocalQueue {
     return (this.#queue ??= new LocalQueue({
       clock: this.#ledger.options.clock,
+      reserve: this.#reserve,
       latest: (ticket) => this.#latest(ticket),
       tooLate: (ticket) => {
         const now = this.#advance();
@@ -296,8 +302,17 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
     return now;
   }
 
+  /** Whether a ticket that has just arrived gets its grant at once. */
+  #mayStart(ticket: Ticket, now: number): boolean {
+    const kind = this.#budget.offer(now, ticket.cost);
+    // While the reserve keeps the next ticket waiting, another one may be granted only from it.
+    if (this.#queued > 0) return this.#reserve.mayUse(ticket, kind, false, now);
+    return kind !== undefined && this.#reserve.keeps(ticket, kind, false, now) !== 'yes';
+  }
+
   #grant(ticket: Ticket, now: number, waitedFor: Grant['waitedFor']): Granted {
     const lease = this.#budget.grant(now, ticket.cost);
+    this.#reserve.granted(ticket, now);
     this.#held++;
     const grant: Grant = { ticket, grantedAt: now, waitedFor };
     this.#ledger.grants.hold(grant, { bucket: this, lease });
@@ -401,21 +416,15 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
   /** Grants what the budget has now, and sets the timer for the next ticket. */
   #serve(now: number): void {
     const { starved } = this.#ledger;
+    this.#reserve.update(now);
     for (let next = this.#grantable(now); next !== undefined; next = this.#grantable(now)) {
-      if (!this.#takeSocket(next)) {
+      if (!this.#takeSocket(next.ticket)) {
         starved.add(this);
         return;
       }
-      this.#grantNext(now);
+      this.#grantTo(next, now);
     }
     this.#setWake(now);
-  }
-
-  /** The ticket whose turn it is, if the budget carries it now. */
-  #grantable(now: number): Ticket | undefined {
-    const next = this.#next(now);
-    if (next === undefined || this.#paused) return undefined;
-    return this.#budget.offer(now, next.cost) === undefined ? undefined : next;
   }
 
   /** Whether the ticket needs no socket here, or has one now. */
@@ -423,11 +432,33 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
     return needsNoSocket === true || this.#ledger.options.socketPermits.take();
   }
 
+  /** The ticket that can be granted now: the one whose turn it is, else one that may use the reserve. */
+  #grantable(now: number): LocalWaiter | undefined {
+    this.#isKept = false;
+    const next = this.#next(now);
+    if (next === undefined || this.#paused) return undefined;
+    const kind = this.#budget.offer(now, next.cost);
+    if (kind === undefined) return undefined;
+    const reserved = this.#reserve.keeps(next, kind, true, now);
+    if (reserved === 'no') return next;
+    const modest = this.#reserve.mayBeUsed(now) ? this.#firstModest(now) : undefined;
+    if (modest !== undefined) return modest;
+    this.#isKept = reserved === 'yes';
+    return this.#isKept ? undefined : next;
+  }
+
+  /** The first ticket that may use the reserve. */
+  #firstModest(now: number): LocalWaiter | undefined {
+    return this.#queue?.firstHead((waiter) =>
+      this.#reserve.mayUse(waiter, this.#budget.offer(now, waiter.cost), true, now),
+    );
+  }
+
   /** The ticket whose turn it is. Those that turn out to cost more than the limit are shed. */
-  #next(now: number): Ticket | undefined {
+  #next(now: number): LocalWaiter | undefined {
     for (;;) {
       const waiter = this.#queue?.head;
-      if (waiter === undefined || !this.#isTooCostly(waiter.ticket)) return waiter?.ticket;
+      if (waiter === undefined || !this.#isTooCostly(waiter.ticket)) return waiter;
       this.#queue?.remove(waiter, this.#tooCostly(now));
     }
   }
@@ -442,9 +473,9 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
     return { kind: 'shed', code: 'cost-too-high', retryAfterMs: 0, limit };
   }
 
-  #grantNext(now: number): void {
+  #grantTo(waiter: LocalWaiter, now: number): void {
     const waitedFor = this.#ledger.starved.has(this) ? 'socket' : 'budget';
-    this.#queue?.grantNext((ticket) => this.#grant(ticket, now, waitedFor));
+    this.#queue?.grant(waiter, (ticket) => this.#grant(ticket, now, waitedFor));
   }
 
   #setWake(now: number): void {

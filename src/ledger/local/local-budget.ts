@@ -19,11 +19,14 @@ import {
   unsent,
 } from '../../budget/grants.ts';
 import { startShare, type KnownBudget } from '../../budget/known-budget.ts';
+import { isKept, isScarce, maxKept, mayKeep, reserveAt } from '../../budget/reserve.ts';
 import type { Observation, OffsetBounds } from '../../budget/observation.ts';
 import {
   advance,
+  available,
   endLease,
   expireLease,
+  periodMs,
   setConfiguredLimit,
   toLocal,
   trustsClock,
@@ -110,6 +113,48 @@ export class LocalBudget {
   /** Whether a request costs more than the API ever allows at once. */
   isTooCostly(cost: number): boolean {
     return isTooCostly(this.#bucket, cost);
+  }
+
+  /** Which part of the limit may be kept for owners that do not wait. */
+  get spread(): number {
+    return this.#bucket.spread;
+  }
+
+  set spread(spread: number) {
+    this.#bucket.spread = spread;
+  }
+
+  get available(): number {
+    return available(this.#bucket);
+  }
+
+  get periodMs(): number | undefined {
+    return periodMs(this.#bucket);
+  }
+
+  /** The most that a reserve of `spread` keeps. */
+  maxKept(spread: number): number {
+    return maxKept(this.#bucket, spread);
+  }
+
+  /** How many operations are kept at `now`. */
+  kept(now: number): number {
+    return reserveAt(this.#bucket, now).kept;
+  }
+
+  /** Whether a request would take from what `spread` keeps at most. */
+  isScarce(spread: number, cost = this.callCost): boolean {
+    return isScarce(this.#bucket, spread, cost);
+  }
+
+  /** Whether the reserve may keep a request waiting that is offered such a grant. */
+  mayKeep(kind: GrantKind | undefined): boolean {
+    return mayKeep(this.#bucket, kind);
+  }
+
+  /** Whether the reserve keeps a request waiting that would be granted otherwise. */
+  isKept(now: number, cost = this.callCost): boolean {
+    return isKept(this.#bucket, cost, now);
   }
 
   /** Whether operations may be granted ahead of the requests that will spend them. */

@@ -11,6 +11,7 @@ import type { Clock } from '../../util/clock.ts';
 import type { Cancelled, Granted, Shed, Ticket } from '../ledger.ts';
 import type { Waiter } from '../transfer.ts';
 import { Waiters, type WaitingTicket } from '../waiters.ts';
+import type { LocalReserve } from './local-reserve.ts';
 
 /**
  * A ticket that waits at a bucket of this process. It is in one list at a time, to which its links
@@ -20,6 +21,8 @@ export interface LocalWaiter extends WaitingTicket<LocalWaiter>, MemoryItem<Loca
 
 export interface LocalQueueOptions {
   readonly clock: Clock;
+  /** Counts what is queued of each owner. */
+  readonly reserve: Pick<LocalReserve, 'queued' | 'unqueued'>;
   /** The last moment at which an attempt may start here. */
   readonly latest: (ticket: Ticket) => number;
   /** The outcome for a ticket whose deadline has passed. */
@@ -98,17 +101,24 @@ export class LocalQueue {
     return mayQueue;
   }
 
-  /** Ends the wait of the ticket whose turn it is. */
-  grantNext(grant: (ticket: Ticket) => Granted): void {
-    const waiter = this.head;
-    if (waiter === undefined) return;
+  /** The first of the tickets at the head of a flow, in their fair order, that `isWanted`. */
+  firstHead(isWanted: (waiter: LocalWaiter) => boolean): LocalWaiter | undefined {
+    return this.#queue.firstHead(MAX_FLOWS_SEARCHED, isWanted);
+  }
+
+  /** Ends the wait of a ticket whose turn it is. */
+  grant(waiter: LocalWaiter, grant: (ticket: Ticket) => Granted): void {
     takeItem(this.#queue, waiter);
+    this.#options.reserve.unqueued(waiter);
     this.#waiters.end(waiter, grant(waiter.ticket));
   }
 
   /** Ends the wait of a ticket, queued or parked. */
   remove(waiter: LocalWaiter, outcome: Shed | Cancelled): void {
-    if (waiter.flow !== undefined) removeItem(this.#queue, waiter);
+    if (waiter.flow !== undefined) {
+      removeItem(this.#queue, waiter);
+      this.#options.reserve.unqueued(waiter);
+    }
     this.#waiters.end(waiter, outcome);
     if (this.#queue.size === 0) this.#options.onEmpty();
   }
@@ -142,9 +152,12 @@ export class LocalQueue {
 
   #enqueue(waiter: LocalWaiter): void {
     addItem(this.#queue, waiter);
+    this.#options.reserve.queued(waiter, this.#options.clock.now());
   }
 }
 
+/** How many flows are searched for one whose owner may use the reserve. */
+const MAX_FLOWS_SEARCHED = 16;
 const CANCELLED: Cancelled = { kind: 'cancelled' };
 
 function toLocalWaiter(from: Waiter, dueAt: number): LocalWaiter {

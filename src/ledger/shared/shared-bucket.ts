@@ -1,3 +1,4 @@
+import { DEFAULT_SPREAD } from '../../budget/reserve.ts';
 import { clearSlots } from '../../budget/slots.ts';
 import { observe } from '../../rate-headers/observe.ts';
 import type { MappedBucket } from '../bucket-map.ts';
@@ -301,7 +302,7 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
   }
 
   collect(head: StepHead): CollectedStep {
-    const { clock, timeoutMs, socketPermits, maxQueue, replica } = this.#options;
+    const { clock, timeoutMs, socketPermits, maxQueue, replica, spread } = this.#options;
     const { belief = this.#options.belief } = this.#known.name;
     const { ids } = this.#ledger;
     const now = clock.now();
@@ -319,6 +320,7 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
       revision,
       free: this.#paused ? 0 : socketPermits.free,
       maxQueue: Math.max(0, maxQueue - this.parked),
+      ...(spread === undefined || spread === DEFAULT_SPREAD ? {} : { spread }),
       ...(belief === undefined ? {} : { belief: [belief.limit, belief.periodMs] }),
       ...(head.declares ? { known: toKnown(this.#known, now) } : {}),
       held: grants.held,

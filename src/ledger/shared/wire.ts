@@ -21,6 +21,7 @@ export interface StepBatch {
   readonly free: number;
   readonly maxQueue: number;
   readonly sheds: number;
+  readonly spread?: number;
   readonly belief?: readonly [limit: number, periodMs: number];
   readonly known?: StepKnown;
   readonly held: readonly StepHeld[];

@@ -237,5 +237,8 @@ operationsAhead = function(queue, item, callCost)
     end
     return math.ceil(count)
 end,
+useOf = function(item)
+    return FairQueue.costOf(item) / FairQueue.weightOf(item)
+end,
 }
 return FairQueue

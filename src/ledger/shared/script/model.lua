@@ -387,17 +387,18 @@ etaUnblocked = function(bucket, rank, now)
     if bucket.phase ~= "metered" then
         return nil
     end
-    local ahead = rank - math.max(
+    local left = math.max(
         0,
         Model.available(bucket)
-    ) - 1
+    )
+    local ahead = rank - left - 1
     if ahead < 0 then
-        return now
+        return Model.nthAvailableAt(bucket, rank, left, now)
     end
     if bucket.share == nil then
-        return Model.nthReturnAt(bucket, ahead, bucket.limit)
+        return Model.nthGrantAt(bucket, ahead, bucket.limit)
     end
-    local returnAt = Model.nthReturnAt(
+    local returnAt = Model.nthGrantAt(
         bucket,
         ahead,
         math.max(bucket.limit, bucket.slots.size)
@@ -412,9 +413,47 @@ etaUnblocked = function(bucket, rank, now)
     )
     return extraAt < (returnAt or math.huge) and extraAt or returnAt
 end,
+nthAvailableAt = function(bucket, rank, left, now)
+    local period = Model.periodMs(bucket)
+    if rank <= left - Model.maxKept(bucket, bucket.spread) or period == nil then
+        return now
+    end
+    local Model_reserveAt_result_12 = Model.reserveAt(bucket, now)
+    local kept = Model_reserveAt_result_12.kept
+    local releaseAt = Model_reserveAt_result_12.releaseAt
+    local releases = kept - (left - rank)
+    return releases <= 0 and now or releaseAt + (releases - 1) * Model.releaseEveryMs(bucket, period)
+end,
+nthGrantAt = function(bucket, n, limit)
+    local at = Model.nthReturnAt(bucket, n, limit)
+    local most = Model.maxKept(bucket, bucket.spread)
+    local period = Model.periodMs(bucket)
+    if at == nil or most == 0 or period == nil then
+        return at
+    end
+    local everyMs = Model.releaseEveryMs(bucket, period)
+    local nextFrom = at + everyMs
+    if (Model.nthReturnAt(bucket, n + most, limit) or at) < nextFrom then
+        return at
+    end
+    local further = 1
+    local high = most
+    while further < high do
+        local middle = math.floor((further + high) / 2)
+        if (Model.nthReturnAt(bucket, n + middle, limit) or at) >= nextFrom then
+            high = middle
+        else
+            further = middle + 1
+        end
+    end
+    return math.max(
+        at,
+        (Model.nthReturnAt(bucket, n + further, limit) or at) - further * everyMs
+    )
+end,
 nthReturnAt = function(bucket, n, limit)
-    local ____bucket_12 = bucket
-    local slots = ____bucket_12.slots
+    local ____bucket_13 = bucket
+    local slots = ____bucket_13.slots
     local delay = Model.delayMs(bucket)
     local refillAt = Model.fullRefillAt(bucket)
     local check = Model.checkAt(bucket)
@@ -428,13 +467,13 @@ nthReturnAt = function(bucket, n, limit)
         slots,
         Model.fromLocal(bucket, refillAt - delay)
     )
-    local ____temp_13
+    local ____temp_14
     if rank < beforeReset then
-        ____temp_13 = Model.nthSlotAt(slots, rank)
+        ____temp_14 = Model.nthSlotAt(slots, rank)
     else
-        ____temp_13 = nil
+        ____temp_14 = nil
     end
-    local slotAt = ____temp_13
+    local slotAt = ____temp_14
     local at = slotAt == nil and refillAt or Model.toLocal(bucket, slotAt) + delay
     if at == math.huge then
         return nil
@@ -443,18 +482,18 @@ nthReturnAt = function(bucket, n, limit)
         return at
     end
     local period = Model.periodMs(bucket)
-    local ____temp_14
+    local ____temp_15
     if period == nil then
-        ____temp_14 = nil
+        ____temp_15 = nil
     else
-        ____temp_14 = at + periods * period
+        ____temp_15 = at + periods * period
     end
-    return ____temp_14
+    return ____temp_15
 end,
 regularOffer = function(bucket, cost, now)
-    local ____bucket_15 = bucket
-    local phase = ____bucket_15.phase
-    local inFlight = ____bucket_15.inFlight
+    local ____bucket_16 = bucket
+    local phase = ____bucket_16.phase
+    local inFlight = ____bucket_16.inFlight
     if bucket.blockedUntil ~= nil then
         return nil
     end
@@ -577,8 +616,8 @@ nextSlotAt = function(bucket)
     return first == nil and math.huge or Model.toLocal(bucket, first) + Model.delayMs(bucket)
 end,
 fullRefillAt = function(bucket)
-    local ____bucket_25 = bucket
-    local resetAt = ____bucket_25.resetAt
+    local ____bucket_26 = bucket
+    local resetAt = ____bucket_26.resetAt
     return resetAt == nil and math.huge or Model.toLocal(bucket, resetAt) + Model.delayMs(bucket)
 end,
 uncountedSlots = function(____bindingPattern0)
@@ -597,9 +636,9 @@ uncountedSlots = function(____bindingPattern0)
     )
 end,
 checkAt = function(bucket)
-    local ____bucket_26 = bucket
-    local doubtFrom = ____bucket_26.doubtFrom
-    local doubtUntil = ____bucket_26.doubtUntil
+    local ____bucket_27 = bucket
+    local doubtFrom = ____bucket_27.doubtFrom
+    local doubtUntil = ____bucket_27.doubtUntil
     if doubtFrom == nil or doubtUntil == nil or Model.uncountedSlots(bucket) == 0 then
         return math.huge
     end
@@ -632,12 +671,12 @@ countLost = function(bucket, cost, now)
     end
     bucket.remaining = math.max(0, bucket.remaining - cost)
     if bucket.share ~= nil then
-        local ____bucket_share_27, ____totalRemaining_28 = bucket.share, "totalRemaining"
-        ____bucket_share_27[____totalRemaining_28] = ____bucket_share_27[____totalRemaining_28] - cost
+        local ____bucket_share_28, ____totalRemaining_29 = bucket.share, "totalRemaining"
+        ____bucket_share_28[____totalRemaining_29] = ____bucket_share_28[____totalRemaining_29] - cost
     end
-    local ____bucket_29 = bucket
-    local resetAt = ____bucket_29.resetAt
-    local configuredPeriodMs = ____bucket_29.configuredPeriodMs
+    local ____bucket_30 = bucket
+    local resetAt = ____bucket_30.resetAt
+    local configuredPeriodMs = ____bucket_30.configuredPeriodMs
     local hasReturnTime = resetAt ~= nil or configuredPeriodMs ~= nil
     if hasReturnTime then
         local periodFromNow = Model.fromLocal(
@@ -661,9 +700,9 @@ countLost = function(bucket, cost, now)
     return hasReturnTime
 end,
 advanceShare = function(bucket, share, now)
-    local ____share_30 = share
-    local reservedUntil = ____share_30.reservedUntil
-    local observedAt = ____share_30.observedAt
+    local ____share_31 = share
+    local reservedUntil = ____share_31.reservedUntil
+    local observedAt = ____share_31.observedAt
     if reservedUntil ~= nil and reservedUntil <= now then
         share.reservedUntil = nil
     end
@@ -697,17 +736,17 @@ applyReturns = function(bucket, ____until, included)
                 bucket.returns = bucket.returns + count
                 bucket.remaining = math.min(bucket.limit, bucket.remaining + count)
                 if bucket.share ~= nil then
-                    local ____bucket_share_31, ____totalRemaining_32 = bucket.share, "totalRemaining"
-                    ____bucket_share_31[____totalRemaining_32] = ____bucket_share_31[____totalRemaining_32] + count
+                    local ____bucket_share_32, ____totalRemaining_33 = bucket.share, "totalRemaining"
+                    ____bucket_share_32[____totalRemaining_33] = ____bucket_share_32[____totalRemaining_33] + count
                 end
             end
         end
     end
 end,
 refillByReset = function(bucket, at)
-    local ____bucket_33 = bucket
-    local slots = ____bucket_33.slots
-    local resetAt = ____bucket_33.resetAt
+    local ____bucket_34 = bucket
+    local slots = ____bucket_34.slots
+    local resetAt = ____bucket_34.resetAt
     bucket.returns = bucket.returns + slots.size
     if resetAt ~= nil then
         Model.takeSlotsUntil(slots, resetAt)
@@ -727,8 +766,8 @@ refillByReset = function(bucket, at)
     Model.holdOthers(bucket, at)
 end,
 refillObserved = function(bucket, lease, resetAt, uncertaintyMs, totalLimit, spent, now)
-    local ____bucket_34 = bucket
-    local slots = ____bucket_34.slots
+    local ____bucket_35 = bucket
+    local slots = ____bucket_35.slots
     local countedAt = math.max(lease.grantedAt, now - 1000)
     local countedUntil = now + uncertaintyMs
     local alreadyCounted = Model.takeSlotsUntil(
@@ -755,14 +794,14 @@ refillObserved = function(bucket, lease, resetAt, uncertaintyMs, totalLimit, spe
     Model.addToMax(bucket.othersSpent, byOthers, span)
     bucket.countedUntil = countedUntil
     local localAt = resetAt == nil and now or Model.toLocal(bucket, resetAt)
-    local ____bucket_36 = bucket
-    local ____temp_35
+    local ____bucket_37 = bucket
+    local ____temp_36
     if localAt > now then
-        ____temp_35 = resetAt
+        ____temp_36 = resetAt
     else
-        ____temp_35 = nil
+        ____temp_36 = nil
     end
-    ____bucket_36.resetAt = ____temp_35
+    ____bucket_37.resetAt = ____temp_36
     if bucket.resetAt == nil then
         return false
     end
@@ -771,6 +810,87 @@ refillObserved = function(bucket, lease, resetAt, uncertaintyMs, totalLimit, spe
 end,
 observationsToRemember = function(limit)
     return math.max(64, 2 * limit)
+end,
+maxKept = function(____bindingPattern0, spread)
+    local limit
+    local phase
+    phase = ____bindingPattern0.phase
+    limit = ____bindingPattern0.limit
+    if spread <= 0 or phase ~= "metered" or limit < 5 then
+        return 0
+    end
+    return math.max(
+        1,
+        math.floor(limit * spread)
+    )
+end,
+releaseEveryMs = function(bucket, period)
+    return period / math.max(4, bucket.limit * bucket.spread)
+end,
+reserveAt = function(bucket, now)
+    local most = Model.maxKept(bucket, bucket.spread)
+    local period = Model.periodMs(bucket)
+    if most == 0 or period == nil then
+        return {kept = 0, releaseAt = math.huge}
+    end
+    local everyMs = Model.releaseEveryMs(bucket, period)
+    local ____bucket_39 = bucket
+    local slots = ____bucket_39.slots
+    local refillAt = Model.fullRefillAt(bucket)
+    local lastAt = bucket.inFlight > 0 and now + period or math.huge
+    local returning = bucket.limit - Model.available(bucket) - Model.operationsInFlight(bucket)
+    local shift = now - Model.fromLocal(bucket, now) + Model.delayMs(bucket)
+    local chunk = #slots.chunks > 0 and Model.chunkAt(slots, 0) or nil
+    local entries = chunk == nil and 0 or #chunk.times
+    local kept = 0
+    local releaseAt = math.huge
+    local before = 0
+    local entry = slots.head
+    local place = 1
+    local isRefilled = false
+    while before < most do
+        local isEntry = chunk ~= nil and entry < entries
+        local ____isEntry_40
+        if isEntry then
+            ____isEntry_40 = chunk.times[entry + 1]
+        else
+            ____isEntry_40 = slots.firsts[place + 1]
+        end
+        local stored = ____isEntry_40
+        local returnAt = stored == nil and refillAt or math.min(stored + shift, refillAt)
+        local at = (isRefilled or returnAt == math.huge) and lastAt or returnAt
+        if at == math.huge then
+            return {kept = kept, releaseAt = releaseAt}
+        end
+        local needed = math.ceil((at - now) / everyMs - 0.000001) - 1 - before
+        local wanted = math.min(needed, most)
+        if wanted > 0 and wanted >= kept then
+            local lessAt = at - (wanted + before) * everyMs
+            releaseAt = wanted > kept and lessAt or math.max(releaseAt, lessAt)
+            kept = wanted
+        end
+        if at == lastAt then
+            return {kept = kept, releaseAt = releaseAt}
+        end
+        if at == refillAt then
+            isRefilled = true
+            before = math.max(before, returning)
+        else
+            local ____isEntry_41
+            if isEntry then
+                ____isEntry_41 = chunk.counts[entry + 1]
+            else
+                ____isEntry_41 = slots.totals[place + 1]
+            end
+            before = before + (____isEntry_41 or 0)
+            if isEntry then
+                entry = entry + 1
+            else
+                place = place + 1
+            end
+        end
+    end
+    return {kept = kept, releaseAt = releaseAt}
 end,
 planTest = function(bucket)
     bucket.rounded.testAt = Model.nextTestAt(bucket)
@@ -781,18 +901,18 @@ isTest = function(bucket, ____bindingPattern0)
     local kind
     kind = ____bindingPattern0.kind
     grantedAt = ____bindingPattern0.grantedAt
-    local ____bucket_rounded_38 = bucket.rounded
-    local testAt = ____bucket_rounded_38.testAt
+    local ____bucket_rounded_42 = bucket.rounded
+    local testAt = ____bucket_rounded_42.testAt
     local isDue = testAt ~= nil and grantedAt >= testAt and grantedAt < Model.fullRefillAt(bucket)
     return kind == "canary" and isDue and bucket.remaining == 0
 end,
 nextTestAt = function(bucket)
-    local ____bucket_39 = bucket
-    local resetAt = ____bucket_39.resetAt
-    local sameWithinMs = ____bucket_39.sameWithinMs
-    local uncertaintyMs = ____bucket_39.uncertaintyMs
-    local rounded = ____bucket_39.rounded
-    local slots = ____bucket_39.slots
+    local ____bucket_43 = bucket
+    local resetAt = ____bucket_43.resetAt
+    local sameWithinMs = ____bucket_43.sameWithinMs
+    local uncertaintyMs = ____bucket_43.uncertaintyMs
+    local rounded = ____bucket_43.rounded
+    local slots = ____bucket_43.slots
     local isRounded = sameWithinMs >= 1000 and uncertaintyMs >= 2 * 1000
     if resetAt == nil or not isRounded or uncertaintyMs > 5000 then
         return nil
@@ -816,8 +936,8 @@ nextTestAt = function(bucket)
     return at < Model.fullRefillAt(bucket) and at or nil
 end,
 learnRounding = function(bucket, lease, spent, isOther, now)
-    local ____bucket_40 = bucket
-    local rounded = ____bucket_40.rounded
+    local ____bucket_44 = bucket
+    local rounded = ____bucket_44.rounded
     local isOpening = spent > 0 and spent == lease.cost
     if Model.isTest(bucket, lease) then
         if spent > lease.cost then
@@ -825,8 +945,8 @@ learnRounding = function(bucket, lease, spent, isOther, now)
         else
             rounded.failures = math.max(0, rounded.failures - 0.25)
         end
-        local ____rounded_41 = rounded
-        local openedAt = ____rounded_41.openedAt
+        local ____rounded_45 = rounded
+        local openedAt = ____rounded_45.openedAt
         if isOpening and openedAt ~= nil then
             rounded.openMs = math.min(rounded.openMs, lease.grantedAt - openedAt)
         end
@@ -840,13 +960,13 @@ end,
 learnFromRefusal = function(bucket, ____bindingPattern0, isOther)
     local grantedAt
     grantedAt = ____bindingPattern0.grantedAt
-    local ____bucket_42 = bucket
-    local rounded = ____bucket_42.rounded
-    local resetAt = ____bucket_42.resetAt
-    local sameWithinMs = ____bucket_42.sameWithinMs
+    local ____bucket_46 = bucket
+    local rounded = ____bucket_46.rounded
+    local resetAt = ____bucket_46.resetAt
+    local sameWithinMs = ____bucket_46.sameWithinMs
     rounded.failures = rounded.failures + (isOther and 4 or 1)
-    local ____rounded_43 = rounded
-    local openedAt = ____rounded_43.openedAt
+    local ____rounded_47 = rounded
+    local openedAt = ____rounded_47.openedAt
     rounded.testAt = nil
     rounded.openedAt = nil
     if resetAt == nil then
@@ -875,24 +995,24 @@ reportedAt = function(____bindingPattern0)
     basis = ____bindingPattern0.basis
     reportedResetAt = ____bindingPattern0.reportedResetAt
     sameWithinMs = ____bindingPattern0.sameWithinMs
-    local ____stamp_45 = stamp
-    if ____stamp_45 == nil then
-        local ____temp_44
+    local ____stamp_49 = stamp
+    if ____stamp_49 == nil then
+        local ____temp_48
         if basis == "instant" then
-            ____temp_44 = reportedResetAt
+            ____temp_48 = reportedResetAt
         else
-            ____temp_44 = nil
+            ____temp_48 = nil
         end
-        ____stamp_45 = ____temp_44
+        ____stamp_49 = ____temp_48
     end
-    local at = ____stamp_45
-    local ____temp_46
+    local at = ____stamp_49
+    local ____temp_50
     if at == nil then
-        ____temp_46 = nil
+        ____temp_50 = nil
     else
-        ____temp_46 = at - sameWithinMs
+        ____temp_50 = at - sameWithinMs
     end
-    return ____temp_46
+    return ____temp_50
 end,
 isEven = function(at)
     return at ~= nil and at == math.floor(at / 10000) * 10000
@@ -939,15 +1059,15 @@ operationsInFlight = function(____bindingPattern0)
     return inFlight + extraInFlight
 end,
 maxSlots = function(bucket)
-    local ____bucket_47 = bucket
-    local share = ____bucket_47.share
-    local limit = ____bucket_47.limit
-    local remaining = ____bucket_47.remaining
+    local ____bucket_51 = bucket
+    local share = ____bucket_51.share
+    local limit = ____bucket_51.limit
+    local remaining = ____bucket_51.remaining
     return share == nil and limit - remaining or Model.totalLimit(bucket)
 end,
 startSpending = function(bucket, now)
-    local ____bucket_48 = bucket
-    local share = ____bucket_48.share
+    local ____bucket_52 = bucket
+    local share = ____bucket_52.share
     if share == nil then
         return
     end
@@ -959,9 +1079,9 @@ startSpending = function(bucket, now)
     end
 end,
 shareGranted = function(bucket, own, paceMs, now)
-    local ____bucket_49 = bucket
-    local share = ____bucket_49.share
-    local limit = ____bucket_49.limit
+    local ____bucket_53 = bucket
+    local share = ____bucket_53.share
+    local limit = ____bucket_53.limit
     if share == nil then
         return
     end
@@ -974,9 +1094,9 @@ shareGranted = function(bucket, own, paceMs, now)
     share.reclaimAt = math.max(share.borrowAt, now + paceMs * share.replicas)
 end,
 nextExtraAt = function(bucket, cost)
-    local ____bucket_50 = bucket
-    local share = ____bucket_50.share
-    local inFlight = ____bucket_50.inFlight
+    local ____bucket_54 = bucket
+    local share = ____bucket_54.share
+    local inFlight = ____bucket_54.inFlight
     if share == nil then
         return math.huge
     end
@@ -987,13 +1107,13 @@ nextExtraAt = function(bucket, cost)
     return remaining >= cost and not Model.isShareUsedUp(bucket) and share.reclaimAt or math.huge
 end,
 nthExtraAt = function(bucket, ahead, paceMs)
-    local ____bucket_51 = bucket
-    local share = ____bucket_51.share
+    local ____bucket_55 = bucket
+    local share = ____bucket_55.share
     if share == nil then
         return math.huge
     end
-    local ____share_52 = share
-    local replicas = ____share_52.replicas
+    local ____share_56 = share
+    local replicas = ____share_56.replicas
     local remaining = share.totalRemaining - Model.operationsInFlight(bucket)
     if ahead >= (Model.isShareUsedUp(bucket) and remaining - replicas + 1 or remaining) then
         return math.huge
@@ -1027,8 +1147,8 @@ makeSlots = function()
     }
 end,
 addSlots = function(slots, at, count, spanMs)
-    local ____slots_53 = slots
-    local chunks = ____slots_53.chunks
+    local ____slots_57 = slots
+    local chunks = ____slots_57.chunks
     local grain = spanMs / 1024
     local isCrowded = #chunks > 12
     local time = isCrowded and grain > 0 and math.ceil(at / grain) * grain or at
@@ -1038,10 +1158,10 @@ addSlots = function(slots, at, count, spanMs)
     end
 end,
 addEntry = function(slots, time, count)
-    local ____slots_54 = slots
-    local chunks = ____slots_54.chunks
-    local firsts = ____slots_54.firsts
-    local totals = ____slots_54.totals
+    local ____slots_58 = slots
+    local chunks = ____slots_58.chunks
+    local firsts = ____slots_58.firsts
+    local totals = ____slots_58.totals
     slots.lastAt = slots.size == 0 and time or math.max(slots.lastAt, time)
     slots.size = slots.size + count
     slots.isChanged = true
@@ -1100,9 +1220,9 @@ takeSlotsUntil = function(slots, time)
         if (slots.firsts[2] or math.huge) <= time then
             Model.dropFirstChunk(slots)
         else
-            local Model_chunkAt_result_55 = Model.chunkAt(slots, 0)
-            local times = Model_chunkAt_result_55.times
-            local counts = Model_chunkAt_result_55.counts
+            local Model_chunkAt_result_59 = Model.chunkAt(slots, 0)
+            local times = Model_chunkAt_result_59.times
+            local counts = Model_chunkAt_result_59.counts
             local taken = 0
             local head = slots.head
             while head < #times and (times[head + 1] or 0) <= time do
@@ -1139,9 +1259,9 @@ keepLastSlots = function(slots, count)
     end
 end,
 countSlotsBefore = function(slots, time)
-    local ____slots_56 = slots
-    local firsts = ____slots_56.firsts
-    local totals = ____slots_56.totals
+    local ____slots_60 = slots
+    local firsts = ____slots_60.firsts
+    local totals = ____slots_60.totals
     local count = 0
     local place = 0
     while (firsts[place + 1 + 1] or math.huge) <= time do
@@ -1151,9 +1271,9 @@ countSlotsBefore = function(slots, time)
     if (firsts[place + 1] or math.huge) >= time then
         return count
     end
-    local Model_chunkAt_result_57 = Model.chunkAt(slots, place)
-    local times = Model_chunkAt_result_57.times
-    local counts = Model_chunkAt_result_57.counts
+    local Model_chunkAt_result_61 = Model.chunkAt(slots, place)
+    local times = Model_chunkAt_result_61.times
+    local counts = Model_chunkAt_result_61.counts
     local index = place == 0 and slots.head or 0
     while index < #times and (times[index + 1] or 0) < time do
         count = count + (counts[index + 1] or 0)
@@ -1171,9 +1291,9 @@ nthSlotAt = function(slots, n)
         left = left - (slots.totals[place + 1] or 0)
         place = place + 1
     end
-    local Model_chunkAt_result_58 = Model.chunkAt(slots, place)
-    local times = Model_chunkAt_result_58.times
-    local counts = Model_chunkAt_result_58.counts
+    local Model_chunkAt_result_62 = Model.chunkAt(slots, place)
+    local times = Model_chunkAt_result_62.times
+    local counts = Model_chunkAt_result_62.counts
     local index = place == 0 and slots.head or 0
     while left >= (counts[index + 1] or math.huge) do
         left = left - (counts[index + 1] or 0)
@@ -1214,8 +1334,8 @@ chunkAt = function(slots, place)
     if known ~= nil and type(known) ~= "number" then
         return known
     end
-    local ____slots_59 = slots
-    local read = ____slots_59.read
+    local ____slots_63 = slots
+    local read = ____slots_63.read
     local isStored = known ~= nil and read ~= nil
     local chunk = isStored and read(known) or Model.makeChunk(slots, 0, 0)
     slots.chunks[place + 1] = chunk
@@ -1235,19 +1355,19 @@ insertChunk = function(slots, place, time, count)
     Model.insertAt(slots.totals, place, count)
 end,
 cutChunk = function(slots, place, index)
-    local Model_chunkAt_result_60 = Model.chunkAt(slots, place)
-    local times = Model_chunkAt_result_60.times
-    local counts = Model_chunkAt_result_60.counts
+    local Model_chunkAt_result_64 = Model.chunkAt(slots, place)
+    local times = Model_chunkAt_result_64.times
+    local counts = Model_chunkAt_result_64.counts
     Model.insertChunk(slots, place + 1, times[index + 1] or 0, counts[index + 1] or 0)
     local rest = Model.chunkAt(slots, place + 1)
     local total = counts[index + 1] or 0
     do
         local i = index + 1
         while i < #times do
-            local ____rest_times_61 = rest.times
-            ____rest_times_61[#____rest_times_61 + 1] = times[i + 1] or 0
-            local ____rest_counts_62 = rest.counts
-            ____rest_counts_62[#____rest_counts_62 + 1] = counts[i + 1] or 0
+            local ____rest_times_65 = rest.times
+            ____rest_times_65[#____rest_times_65 + 1] = times[i + 1] or 0
+            local ____rest_counts_66 = rest.counts
+            ____rest_counts_66[#____rest_counts_66 + 1] = counts[i + 1] or 0
             total = total + (counts[i + 1] or 0)
             i = i + 1
         end
@@ -1292,13 +1412,13 @@ insertAt = function(list, index, value)
     do
         local i = #list - 1
         while i > index do
-            local ____list_64 = list
-            local ____temp_65 = i + 1
-            local ____list_i_63 = list[i]
-            if ____list_i_63 == nil then
-                ____list_i_63 = value
+            local ____list_68 = list
+            local ____temp_69 = i + 1
+            local ____list_i_67 = list[i]
+            if ____list_i_67 == nil then
+                ____list_i_67 = value
             end
-            ____list_64[____temp_65] = ____list_i_63
+            ____list_68[____temp_69] = ____list_i_67
             i = i - 1
         end
     end
@@ -1320,11 +1440,11 @@ scheduleCanary = function(bucket, now)
     bucket.canaryWaitMs = math.min(bucket.canaryWaitMs * 2, 60000)
 end,
 forcedCanaryAt = function(bucket)
-    local ____bucket_66 = bucket
-    local blockedUntil = ____bucket_66.blockedUntil
-    local isRetryAfter = ____bucket_66.isRetryAfter
-    local forcedAfterMs = ____bucket_66.forcedAfterMs
-    local lastGrantAt = ____bucket_66.lastGrantAt
+    local ____bucket_70 = bucket
+    local blockedUntil = ____bucket_70.blockedUntil
+    local isRetryAfter = ____bucket_70.isRetryAfter
+    local forcedAfterMs = ____bucket_70.forcedAfterMs
+    local lastGrantAt = ____bucket_70.lastGrantAt
     local isUnderRetryAfter = blockedUntil ~= nil and isRetryAfter
     return lastGrantAt + (isUnderRetryAfter and math.max(forcedAfterMs, 3600000) or math.min(forcedAfterMs, 900000))
 end,
@@ -1385,13 +1505,13 @@ refusedByUnknownLimit = function(bucket, lease)
     bucket.taken = 0
 end,
 showsInFlightLimit = function(bucket, lease)
-    local ____bucket_67 = bucket
-    local phase = ____bucket_67.phase
-    local expected = ____bucket_67.expected
-    local taken = ____bucket_67.taken
-    local ceiling = ____bucket_67.ceiling
-    local guesses = ____bucket_67.guesses
-    local blockedAt = ____bucket_67.blockedAt
+    local ____bucket_71 = bucket
+    local phase = ____bucket_71.phase
+    local expected = ____bucket_71.expected
+    local taken = ____bucket_71.taken
+    local ceiling = ____bucket_71.ceiling
+    local guesses = ____bucket_71.guesses
+    local blockedAt = ____bucket_71.blockedAt
     if phase ~= "unmetered" or expected == 0 or taken ~= 1 or ceiling >= 1024 then
         return false
     end
@@ -1431,6 +1551,7 @@ addToMax = function(max, value, span)
     max.current = nil
     max.count = 0
 end,
+DEFAULT_SPREAD = 0.2,
 LEASE_MS = 10000,
 answered = function(bucket, lease, wasInFlight, observation, now, random)
     if lease.kind == "first" then
@@ -1540,6 +1661,7 @@ makeBucket = function(now)
         isLimitStated = false,
         remaining = 0,
         share = nil,
+        spread = 0,
         inFlight = 0,
         extraInFlight = 0,
         losses = 0,
@@ -1615,21 +1737,21 @@ offer = function(bucket, cost, now)
     return Model.regularOffer(bucket, cost, now) or (now >= Model.forcedCanaryAt(bucket) and "canary" or nil)
 end,
 isTooCostly = function(bucket, cost)
-    local ____bucket_16 = bucket
-    local phase = ____bucket_16.phase
-    local isLimitStated = ____bucket_16.isLimitStated
-    local limit = ____bucket_16.limit
-    local share = ____bucket_16.share
+    local ____bucket_17 = bucket
+    local phase = ____bucket_17.phase
+    local isLimitStated = ____bucket_17.isLimitStated
+    local limit = ____bucket_17.limit
+    local share = ____bucket_17.share
     if phase ~= "metered" or not isLimitStated then
         return false
     end
-    local ____temp_17
+    local ____temp_18
     if share == nil then
-        ____temp_17 = cost > limit
+        ____temp_18 = cost > limit
     else
-        ____temp_17 = cost >= (limit + 1) * share.replicas
+        ____temp_18 = cost >= (limit + 1) * share.replicas
     end
-    return ____temp_17
+    return ____temp_18
 end,
 mayPrefetch = function(bucket, now)
     if bucket.phase ~= "metered" or bucket.expected > 0 then
@@ -1706,11 +1828,18 @@ nextWakeAt = function(bucket, oldestAt, now)
         Model.nextExtraAt(bucket, 1),
         now
     )
-    local Model_sooner_21 = Model.sooner
-    local ____at_20 = at
-    local ____opt_18 = bucket.share
-    at = Model_sooner_21(____at_20, ____opt_18 and ____opt_18.reservedUntil, now)
+    local Model_sooner_22 = Model.sooner
+    local ____at_21 = at
+    local ____opt_19 = bucket.share
+    at = Model_sooner_22(____at_21, ____opt_19 and ____opt_19.reservedUntil, now)
     at = Model.sooner(at, bucket.canaryDueAt, now)
+    if Model.maxKept(bucket, bucket.spread) > 0 then
+        at = Model.sooner(
+            at,
+            Model.reserveAt(bucket, now).releaseAt,
+            now
+        )
+    end
     if bucket.phase == "unopened" then
         at = Model.sooner(at, bucket.nextFirstAt, now)
     end
@@ -1745,10 +1874,10 @@ restore = function(bucket, ____bindingPattern0, now)
     local at = reported and reported.at
     local isNewer = at ~= nil and at > (bucket.observedAt or -math.huge)
     if reported ~= nil and isNewer then
-        local ____reported_24 = reported
-        local limit = ____reported_24.limit
-        local remaining = ____reported_24.remaining
-        local resetAt = ____reported_24.resetAt
+        local ____reported_25 = reported
+        local limit = ____reported_25.limit
+        local remaining = ____reported_25.remaining
+        local resetAt = ____reported_25.resetAt
         bucket.phase = "metered"
         bucket.hasReportedLimit = true
         bucket.limit = limit
@@ -1802,9 +1931,9 @@ expireLease = function(bucket, lease, now)
     end
 end,
 trustsClock = function(bucket, now)
-    local ____bucket_37 = bucket
-    local lastReturnAt = ____bucket_37.lastReturnAt
-    local uncertaintyMs = ____bucket_37.uncertaintyMs
+    local ____bucket_38 = bucket
+    local lastReturnAt = ____bucket_38.lastReturnAt
+    local uncertaintyMs = ____bucket_38.uncertaintyMs
     if lastReturnAt == nil or Model.available(bucket) <= 0 then
         return false
     end
@@ -1830,6 +1959,22 @@ setConfiguredLimit = function(bucket, ____bindingPattern0)
         Model.maxSlots(bucket)
     )
 end,
+isScarce = function(bucket, spread, cost)
+    local left = Model.available(bucket) - cost
+    local most = Model.maxKept(bucket, spread)
+    return left >= 0 and left < most and cost <= bucket.limit - most
+end,
+mayKeep = function(____bindingPattern0, kind)
+    local inFlight
+    inFlight = ____bindingPattern0.inFlight
+    return kind == "regular" or kind == "canary" and inFlight > 0
+end,
+isKept = function(bucket, cost, now)
+    if not Model.isScarce(bucket, bucket.spread, cost) then
+        return false
+    end
+    return Model.available(bucket) - cost < Model.reserveAt(bucket, now).kept
+end,
 packBucket = function(bucket)
     return cmsgpack.pack(
         bucket.phase,
@@ -1838,6 +1983,7 @@ packBucket = function(bucket)
         bucket.isLimitStated,
         bucket.remaining,
         bucket.share,
+        bucket.spread,
         bucket.inFlight,
         bucket.extraInFlight,
         bucket.losses,
@@ -1899,6 +2045,7 @@ unpackBucket = function(packed)
         isLimitStated,
         remaining,
         share,
+        spread,
         inFlight,
         extraInFlight,
         losses,
@@ -1958,6 +2105,7 @@ unpackBucket = function(packed)
         isLimitStated = isLimitStated,
         remaining = remaining,
         share = share,
+        spread = spread,
         inFlight = inFlight,
         extraInFlight = extraInFlight,
         losses = losses,

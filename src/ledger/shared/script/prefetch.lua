@@ -62,6 +62,7 @@ local function add(wanted)
   if wanted <= 0 or queue.size > 0 or bucket.callCost ~= 1 then return 0 end
   if not Model.mayPrefetch(bucket, now) then return 0 end
   local available = Model.available(bucket)
+  if state.owners then available = available - Reserve.kept() end
   local max = math.floor((available + total) / DIVISOR)
   local added = math.min(wanted, max - total, available, MAX_GRANTED)
   if max < MIN_PREFETCHED or added <= 0 then return 0 end

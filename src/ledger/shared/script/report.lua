@@ -47,7 +47,10 @@ end
 -- Removes a waiting ticket. Returns it, or nil when no ticket of that id waits.
 local function dropTicket(id)
   local ticket = queue.size > 0 and queue:find(id) or nil
-  if ticket then FairQueue.removeItem(queue, ticket) end
+  if ticket then
+    FairQueue.removeItem(queue, ticket)
+    Owners.unqueued(ticket)
+  end
   return ticket
 end
 

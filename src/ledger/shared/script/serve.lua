@@ -14,6 +14,8 @@ local grantsLeft = MAX_GRANTED - math.floor(#batch.tickets / 3)
 local dropped = 0
 -- Whether the next ticket waits for the budget, and not for a socket.
 local waitsForBudget = false
+-- Whether it waits only because of the reserve.
+local isKept = false
 
 -- How many operations a ticket costs.
 local function costOf(ticket)
@@ -48,6 +50,7 @@ local function grantNow(id, ticket, kind)
   Leases.add(id, lease)
   Model.addLease(bucket, lease.cost)
   Model.granted(bucket, kind, now)
+  Owners.granted(ticket)
   local entry = { id, lease.kind, lease.observation, lease.trusted, lease.cost }
   if ticket.replica == me then
     table.insert(granted, entry)
@@ -66,10 +69,15 @@ local function isDead(ticket)
   return true
 end
 
+-- Whether a ticket may be granted from the reserve.
+local function mayUseReserve(ticket, isQueued)
+  return Model.mayKeep(bucket, offer(bucket, costOf(ticket), now)) and Reserve.mayUse(ticket, isQueued)
+end
+
 -- The id of the first ticket in the fair order whose replica has a free socket, or that can never be
 -- granted, and the ticket; nil when there is none among the tickets searched. It drops dead tickets that
--- it finds.
-local function nextTicket()
+-- it finds. `fromReserve`: only one that may be granted from the reserve.
+local function nextTicket(fromReserve)
   local position = 0
   while position < MAX_FLOWS_SEARCHED do
     local flow = queue:flowAt(position)
@@ -78,10 +86,12 @@ local function nextTicket()
     local alive = true
     while alive and id do
       local ticket = queue:find(id)
+      if fromReserve and not mayUseReserve(ticket, true) then break end
       if isDead(ticket) then
         if dropped >= MAX_DROPPED then return nil end
         dropped = dropped + 1
         FairQueue.removeItem(queue, ticket)
+        Owners.unqueued(ticket)
         alive = false
       elseif findReplica(ticket.replica).free > 0 or isTooCostly(ticket) then
         return id, ticket
@@ -100,6 +110,7 @@ end
 -- Removes a waiting ticket, and reports to its replica why.
 local function shedWaiting(ticket, code, waitMs)
   FairQueue.removeItem(queue, ticket)
+  Owners.unqueued(ticket)
   if isDead(ticket) then return end
   local entry = { ticket.id, code, math.max(0, waitMs) }
   if ticket.replica == me then
@@ -114,7 +125,8 @@ end
 -- Grants waiting tickets in the fair order, as many as the bucket, the sockets and the bounds allow.
 -- Tickets that turn out to cost more than the limit are shed when it is their turn.
 local function serve()
-  waitsForBudget = false
+  waitsForBudget, isKept = false, false
+  if queue.size > 0 and state.owners then Reserve.update() end
   while queue.size > 0 and grantsLeft > 0 do
     waitsForBudget = not offer(bucket, 1, now)
     if waitsForBudget and not anyTooCostly() then break end
@@ -126,9 +138,19 @@ local function serve()
       shedWaiting(ticket, 'cost-too-high', 0)
     else
       local kind = offer(bucket, costOf(ticket), now)
-      waitsForBudget = not kind
+      local reserved = kind and state.owners and Reserve.keeps(ticket, kind, true) or 'no'
+      if reserved ~= 'no' and Reserve.mayBeUsed() then
+        local modestId, modest = nextTicket(true)
+        if modestId then
+          id, ticket, reserved = modestId, modest, 'no'
+          kind = offer(bucket, costOf(ticket), now)
+        end
+      end
+      isKept = reserved == 'yes'
+      waitsForBudget = not kind or isKept
       if waitsForBudget then break end
       FairQueue.takeItem(queue, ticket)
+      Owners.unqueued(ticket)
       grantNow(id, ticket, kind)
     end
   end
@@ -150,6 +172,14 @@ local function tooLong(ticket)
   return at and at > ticket.deadlineAt and at - now or nil
 end
 
+-- Whether a new ticket that is offered a grant gets it at once.
+local function mayStart(ticket, kind)
+  -- While the reserve keeps the next ticket waiting, another one may be granted only from it.
+  if queue.size > 0 then return mayUseReserve(ticket, false) end
+  -- An owner alone is never kept waiting.
+  return not state.owners or Reserve.keeps(ticket, kind, false) ~= 'yes'
+end
+
 -- Applies an entry of `tickets`: grants it at once, queues it, or sheds it.
 local function arrive(id, owner, caller, priority, weight, age, waits, how, cost)
   if Leases.find(id) then return end
@@ -168,9 +198,9 @@ local function arrive(id, owner, caller, priority, weight, age, waits, how, cost
     table.insert(shed, { id, 'cost-too-high', 0 })
     return
   end
-  local isFree = queue.size == 0 and mine.free > 0 and grantsLeft > 0
+  local isFree = (queue.size == 0 or isKept) and mine.free > 0 and grantsLeft > 0
   local kind = isFree and offer(bucket, costOf(ticket), now)
-  if kind then return grantNow(id, ticket, kind) end
+  if kind and mayStart(ticket, kind) then return grantNow(id, ticket, kind) end
   local isNew = how == 'new' or how == 'again'
   local waitMs = isNew and tooLong(ticket) or nil
   if waitMs then
@@ -178,6 +208,7 @@ local function arrive(id, owner, caller, priority, weight, age, waits, how, cost
     return
   end
   FairQueue.addItem(queue, ticket)
+  Owners.queued(ticket)
   -- Declared tickets that waited before are never shed, so the queue may exceed maxQueue by them.
   if isNew and queue.size > batch.maxQueue then shedLast() end
 end
@@ -208,6 +239,7 @@ local function endOffers()
       Model.unsent(bucket, lease)
       lease.ticket.id, lease.ticket.paid = id, true
       FairQueue.addItem(queue, lease.ticket)
+      Owners.queued(lease.ticket)
       local replica = findReplica(lease.replica)
       if replica then replica.free, replica.dirty = 0, true end
     else

@@ -16,6 +16,7 @@
 --   free      free sockets to the API at the replica
 --   maxQueue  how many tickets may wait
 --   sheds     how many tickets of this epoch it knows to be shed by others' arrival
+--   spread    which part of a limit may be kept for owners that do not wait; may be absent
 --   belief    [limit, period] for an API that reports none; may be absent
 --   known     with declares: { limit, remaining, resetIn, ago, uncertainty, stamp, period,
 --             blockedFor, slots = all of its own, since = those that the lineage lacks },
@@ -89,6 +90,8 @@ end
 do
   revision = revision + 1
   if fresh.queue then queue:save() end
+  -- It is made when this step first uses it.
+  if type(getmetatable(Reserve).__index) == 'table' then Reserve.save() end
   Replicas.save()
   local b, slots = bucket, bucket.slots
   local leasesEnd = b.inFlight > 0 and now + Model.LEASE_MS or 0

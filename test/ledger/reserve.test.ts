@@ -1,0 +1,112 @@
+// @module-tag needs-redis-server
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { LocalLedger } from '../../src/ledger/local/local-ledger.ts';
+import { FakeClock } from '../support/fake-clock.ts';
+import {
+  knownApiClock,
+  quantile,
+  simulateFlood,
+  type FloodOptions,
+  type FloodResult,
+} from '../support/flood-simulation.ts';
+import { FakePermits } from '../support/ledger-driver.ts';
+import type { Semantics } from '../support/limiter.ts';
+import { Replicas } from '../support/redis-replicas.ts';
+import { seededRandom } from '../support/seeded-random.ts';
+
+const SPREAD = 0.2;
+const SOCKETS = 100_000;
+const MAX_QUEUE = 100_000;
+const PERIOD_MS = 60_000;
+
+type Run = (options: FloodOptions, spread: number) => Promise<FloodResult>;
+
+const runLocally: Run = (options, spread) => {
+  const clock = new FakeClock({ epochMs: Date.UTC(2026, 0, 1) + 12_345.678 });
+  const permits = new FakePermits(SOCKETS);
+  const apiClock = knownApiClock(clock);
+  const ledger = new LocalLedger({
+    clock,
+    random: seededRandom(1),
+    apiClock,
+    socketPermits: permits,
+    maxQueue: MAX_QUEUE,
+    spread,
+  });
+  const quiet = async (): Promise<void> => {
+    for (let i = 0; i < 4; i++) await Promise.resolve();
+  };
+  return simulateFlood({ clock, replicas: [{ ledger, permits, apiClock }], quiet }, options);
+};
+
+let fleet: Replicas;
+
+const runShared: Run = async (options, spread) => {
+  const replicas = ['a', 'b', 'c'].map((name) => {
+    const apiClock = knownApiClock(fleet.clock);
+    const replica = fleet.add(name, { sockets: SOCKETS, maxQueue: MAX_QUEUE, apiClock, spread });
+    return { ledger: replica.ledger, permits: replica.permits, apiClock };
+  });
+  const quiet = (): Promise<void> => fleet.quiet();
+  const result = await simulateFlood({ clock: fleet.clock, replicas, quiet }, options);
+  await fleet.clear();
+  return result;
+};
+
+beforeAll(async () => {
+  fleet = await Replicas.start();
+});
+afterAll(() => fleet.stop());
+
+describe.each([
+  ['in this process', runLocally],
+  ['in Redis', runShared],
+])('a reserve %s', (_where, run) => {
+  test.each<[Semantics, number]>([
+    ['fixed', 5],
+    ['fixed', 40],
+    ['aligned', 40],
+    ['sliding', 40],
+    ['leaky', 40],
+  ])(
+    'lets visitors of a %s limit of %i in soon, and costs a flood nothing',
+    { timeout: 30_000 },
+    async (semantics, limit) => {
+      const options: FloodOptions = {
+        semantics,
+        limit,
+        periodMs: PERIOD_MS,
+        // Long enough for some twenty visits.
+        floods: [{ calls: Math.round(limit * (limit < 10 ? 40.5 : 12.5)) }],
+        visitors: { owners: 1, perPeriod: Math.max(0.5, limit / 20) },
+      };
+      const before = await run(options, 0);
+      const after = await run(options, SPREAD);
+      // A leaky bucket returns its slots evenly, so nothing is kept there.
+      const isLate = quantile(before.waits, 0.9) > 0.5;
+      expect(isLate).toBe(semantics !== 'leaky');
+      expect(quantile(after.waits, 0.9)).toBeLessThanOrEqual(0.25);
+      expect(after.refused).toBe(0);
+      expect(after.utilisation).toBeGreaterThanOrEqual(0.985);
+      const [doneBefore = 0] = before.doneAt;
+      expect(after.doneAt[0]).toBeLessThanOrEqual(doneBefore * 1.03);
+    },
+  );
+
+  test.each<Semantics>(['fixed', 'sliding'])(
+    'of a %s limit changes nothing for an owner alone',
+    { timeout: 30_000 },
+    async (semantics) => {
+      const options: FloodOptions = {
+        semantics,
+        limit: 40,
+        periodMs: PERIOD_MS,
+        floods: [{ calls: 220 }],
+      };
+      // Two runs in Redis differ by the rounding of durations.
+      const seconds = async (spread: number): Promise<number[]> =>
+        (await run(options, spread)).granted.map((at) => Math.round(at / 1000));
+      expect(await seconds(SPREAD)).toEqual(await seconds(0));
+    },
+  );
+});
