@@ -21,7 +21,7 @@ const PROMISED_US = { metrics: 3, 'live feed': 2 };
 
 const metrics = makeMetrics({
   clock: systemClock,
-  apis: () => [{ apiClock: new ApiClock() }],
+  apis: () => [{ apiClock: new ApiClock(), lessons: () => [] }],
   ledger: { snapshot: () => [] },
   ledgerMonitor: new LedgerMonitor(),
   laneQueued: () => 0,

@@ -226,7 +226,7 @@ export async function playScene(nowMs: number): Promise<Scene> {
   await play(MINUTES * 60_000);
   const sources = {
     clock,
-    apis: () => [{ apiClock }],
+    apis: () => [{ apiClock, lessons: () => [] }],
     ledger,
     ledgerMonitor,
     laneQueued: () => 0,

@@ -170,9 +170,15 @@ interface WatchedCalls {
   readonly missed: number;
 }
 
-/** The buckets with the most waiting tickets, in their usual order. */
+/** The buckets with most waiting tickets, then most leases, then the least left; in their usual order. */
 function busiestOf(buckets: readonly BucketSnapshot[]): readonly BucketSnapshot[] {
-  const byLoad = [...buckets].sort((a, b) => b.waiting - a.waiting || b.leases - a.leases);
+  const byLoad = [...buckets].sort(
+    (a, b) => b.waiting - a.waiting || b.leases - a.leases || shareLeft(a) - shareLeft(b),
+  );
   const chosen = new Set(byLoad.slice(0, MAX_BUCKETS));
   return buckets.filter((bucket) => chosen.has(bucket));
+}
+
+function shareLeft({ limit = 0, remaining = 0 }: BucketSnapshot): number {
+  return limit === 0 ? 1 : remaining / limit;
 }

@@ -21,6 +21,7 @@ const bucket = object(
       type: 'string',
       description: 'Its name among the buckets of the class, by the settings or by the API.',
     },
+    stated: { const: true, description: 'The settings state a limit of this name.' },
     learned: object({
       why: {
         enum: ['named', 'limit', 'counts', 'refused'],
@@ -65,6 +66,7 @@ const bucket = object(
     'api',
     'credential',
     'name',
+    'stated',
     'learned',
     'limit',
     'remaining',

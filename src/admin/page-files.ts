@@ -10,6 +10,8 @@ const DIRECTORY = new URL('page/', import.meta.url);
 const PARTS = {
   'style.css': 'text/css',
   'app.js': 'text/javascript',
+  'bucket-card.js': 'text/javascript',
+  'bucket-origin.js': 'text/javascript',
   'buckets.js': 'text/javascript',
   'calls.js': 'text/javascript',
   'chart.js': 'text/javascript',

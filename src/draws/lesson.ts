@@ -9,6 +9,8 @@ export interface LearnedDraw {
 /** Why a bucket is known to be one: see learned-draws.ts. */
 export type LessonReason = 'named' | 'limit' | 'counts' | 'refused';
 
+export const LESSON_REASONS: readonly LessonReason[] = ['named', 'limit', 'counts', 'refused'];
+
 /** What is known of one counter of the API. */
 export interface LearnedCounter {
   /** The bucket that stands for it; empty for the class's own bucket. */
@@ -40,7 +42,6 @@ const MAX_NAME = 48;
 /** Longer than any name that {@link bucketName} makes of two others. */
 const MAX_BUCKET = 2 * MAX_NAME + 1;
 const MAX_TEXT = 256;
-const REASONS: readonly LessonReason[] = ['named', 'limit', 'counts', 'refused'];
 
 /**
  * Returns the name of a bucket for what the API or a route is called. Different texts have different
@@ -71,7 +72,7 @@ export function readLesson(value: unknown): Lesson | undefined {
   if (typeof value !== 'object' || value === null) return undefined;
   const entry: Readonly<Record<string, unknown>> = { ...value };
   const { class: className, route, counters, learnedMsAgo, confirmedMsAgo } = entry;
-  const why = REASONS.find((reason) => reason === entry['why']);
+  const why = LESSON_REASONS.find((reason) => reason === entry['why']);
   if (!isText(className) || className === '' || why === undefined) return undefined;
   if (route !== undefined && !isText(route)) return undefined;
   if (!isDuration(learnedMsAgo) || !isDuration(confirmedMsAgo)) return undefined;

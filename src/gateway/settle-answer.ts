@@ -94,12 +94,14 @@ export function makeSettleAnswer(dependencies: SettleAnswerDependencies): Settle
 
   /** Which bucket refused. Without one, the request waits alone, unless another was refused as well. */
   function refusedBy(
-    { refusing, readings }: Attributed,
+    { refusing, readings, unexpected }: Attributed,
     { call, ticket }: Job,
     receivedAt: number,
     { until }: Throttle,
   ): Refused {
     if (refusing !== undefined) return { what: 'bucket', at: refusing };
+    // It concerns a bucket of which the request has no grant, and says nothing of the others.
+    if (unexpected.length > 0) return { what: 'request', at: -1 };
     const at = readings.findIndex((reading) => reading !== undefined);
     const bucket = ticketsOf(ticket)[at]?.bucket;
     const isLone =

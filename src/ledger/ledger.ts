@@ -165,6 +165,8 @@ export interface BucketView {
   readonly class: string;
   /** See {@link BucketName.name}. */
   readonly name?: string;
+  /** The settings state a limit of this name; absent otherwise. */
+  readonly stated?: true;
   readonly limit?: number;
   readonly remaining?: number;
   readonly resetInMs?: number;
@@ -173,6 +175,14 @@ export interface BucketView {
   readonly waiting: number;
   /** An operator paused it at this replica; absent otherwise. */
   readonly paused?: true;
+}
+
+const UNNAMED: Pick<BucketView, 'name' | 'stated'> = {};
+
+/** What a view shows of a bucket's name. */
+export function nameInView({ name, belief }: BucketName): Pick<BucketView, 'name' | 'stated'> {
+  if (name === undefined) return UNNAMED;
+  return belief === undefined ? { name } : { name, stated: true };
 }
 
 export interface BucketSnapshot extends BucketView {

@@ -1,4 +1,5 @@
 import { Counter, Gauge, Histogram, type Registry } from '@prometheus-io/client';
+import { LESSON_REASONS, type Lesson } from '../draws/lesson.ts';
 import type { ApiClock } from '../rate-headers/api-clock.ts';
 import type { Clock } from '../util/clock.ts';
 import type { BucketSnapshot, Ledger, LedgerMode } from '../ledger/ledger.ts';
@@ -12,6 +13,8 @@ export interface StateSources {
   readonly apis: () => readonly {
     readonly name?: string | undefined;
     readonly apiClock: ApiClock;
+    /** What its answers showed of its buckets. */
+    readonly lessons: () => readonly Pick<Lesson, 'route' | 'counters' | 'why'>[];
   }[];
   readonly ledger: Pick<Ledger, 'snapshot'>;
   readonly ledgerMonitor: LedgerMonitor;
@@ -61,6 +64,12 @@ export function makeStateMetrics(registry: Registry, sources: StateSources): () 
     'headgate_api_clock_uncertainty_seconds',
     "Width of the interval in which the API's clock is known to be.",
   );
+  const lessons = new Gauge({
+    name: 'headgate_lessons',
+    help: 'Routes that are known to spend from a bucket of their own, by how answers showed it.',
+    labelNames: ['why', ...apiLabel],
+    registers,
+  });
   const mode = new Gauge({
     name: 'headgate_ledger_mode',
     help: '1 for the mode in force: memory, redis, or local while Redis is not available.',
@@ -124,7 +133,14 @@ export function makeStateMetrics(registry: Registry, sources: StateSources): () 
     readBuckets();
     const now = clock.now();
     const wallMs = clock.wallMs();
-    for (const { name, apiClock } of apis()) {
+    for (const { name, apiClock, lessons: learned } of apis()) {
+      const all = learned().filter(
+        ({ route, counters }) => route !== undefined || counters.length > 1,
+      );
+      for (const reason of LESSON_REASONS) {
+        const ofReason = all.filter(({ why }) => why === reason).length;
+        lessons.set({ why: reason, ...labelOf(name) }, ofReason);
+      }
       const { low, high } = apiClock.bounds(now, wallMs);
       offset.set(labelOf(name), ((low + high) / 2 - (wallMs - now)) / 1000);
       uncertainty.set(labelOf(name), (high - low) / 1000);

@@ -1,14 +1,13 @@
 // @module-tag needs-chromium
-import axe from 'axe-core';
 import { type Browser, type Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { z } from 'zod';
 import { makeAdmin } from '../../src/app/admin.ts';
 import { AuthThrottle } from '../../src/http/auth-throttle.ts';
 import { systemClock } from '../../src/util/system-clock.ts';
 import { RecentActivity } from '../../src/telemetry/recent-activity.ts';
 import { RequestMemory } from '../../src/upstream/request-memory.ts';
 import { LedgerMonitor } from '../../src/telemetry/ledger-monitor.ts';
+import { accessibilityProblems } from '../support/accessibility.ts';
 import { ask } from '../support/ask.ts';
 import { launchBrowser } from '../support/browser.ts';
 import { callLine } from '../support/log-fixtures.ts';
@@ -44,25 +43,6 @@ async function openPage(
   return { page, problems, requested };
 }
 
-/** Accessibility problems that axe rates serious or critical. */
-async function accessibilityProblems(page: Page): Promise<string[]> {
-  await page.evaluate(axe.source);
-  const { violations } = z
-    .object({
-      violations: z.array(
-        z.object({
-          id: z.string(),
-          impact: z.string(),
-          nodes: z.array(z.object({ html: z.string() })),
-        }),
-      ),
-    })
-    .parse(await page.evaluate('axe.run(document)'));
-  return violations
-    .filter(({ impact }) => impact === 'serious' || impact === 'critical')
-    .map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`);
-}
-
 describe('the live page', () => {
   test('shows the replica, the ledger, the buckets and the last calls, without an error', async () => {
     await watched.call('/domains', 'reports');
@@ -72,7 +52,7 @@ describe('the live page', () => {
     expect(await page.locator('#ledger').textContent()).toBe('in this process');
     const bucket = page.locator('.bucket');
     expect(await bucket.count()).toBe(1);
-    expect(await bucket.locator('h3').textContent()).toBe('read');
+    expect(await bucket.locator('h4').textContent()).toBe('read');
     expect(await bucket.locator('.remaining').textContent()).toBe('3 of 4 left');
     expect(await bucket.locator('.reset').textContent()).toMatch(/^resets in /);
     expect(await bucket.getByRole('meter').getAttribute('aria-valuetext')).toBe('3 of 4');

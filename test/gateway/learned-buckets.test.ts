@@ -34,6 +34,25 @@ async function startUnknown(world: MeterOptions, file = '{}') {
   };
 }
 
+test('a refusal that teaches a route closes no stated limit beside it', async () => {
+  const { gateway, send, waitingIn } = await startUnknown(
+    slackWorld({
+      tier2: { limit: 2, periodMs: MINUTE_MS },
+      tier3: { limit: 30, periodMs: MINUTE_MS },
+    }),
+    'limits: [{ name: global, limit: 500/1m, scope: api }]',
+  );
+  await send('/api/chat.postMessage', 'POST');
+  const listed = Array.from({ length: 6 }, () => send('/api/users.list').catch(() => 0));
+  await until('they wait', async () => (await waitingIn()).length > 0);
+  expect(await send('/api/chat.postMessage', 'POST')).toBe(200);
+  const global = (await bucketsOf(gateway)).find(({ id }) => id === 'upstream:global');
+  expect(global).toMatchObject({ waiting: 0 });
+  expect(global).not.toHaveProperty('blockedForMs');
+  await gateway.stop();
+  await Promise.all(listed);
+});
+
 describe('without any class,', () => {
   test("GitHub's search waits for its own budget, and core requests do not", async () => {
     const { api, clock, send, refused, waitingIn } = await startUnknown(

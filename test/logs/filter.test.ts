@@ -46,6 +46,8 @@ describe('a filter', () => {
     [{ path: '/domains/*' }, { path: '/domains/17' }, { path: '/zones' }],
     [{ api: 'azion,git*' }, { api: 'github' }, { api: '' }],
     [{ bucket: '*:write' }, { bucket: 'own:write' }, { bucket: 'own:read' }],
+    [{ bucket: '*:write' }, { bucket: 'own:write' }, { bucket: 'own:write/objects' }],
+    [{ bucket: '*:write/*' }, { bucket: 'own:write/GET_x~1/7' }, { bucket: 'own:write' }],
     [{ id: 'x,y' }, { id: 'y' }, { id: 'z' }],
     [{ status: '5xx,429' }, { status: 503 }, { status: 404 }],
     [{ status: '5xx,429' }, { status: 429 }, { status: 428 }],

@@ -25,7 +25,7 @@ function setUp({ processFigures = false } = {}) {
   };
   const metrics = makeMetrics({
     clock,
-    apis: () => [{ apiClock }],
+    apis: () => [{ apiClock, lessons: () => [] }],
     ledger: { snapshot: () => buckets },
     ledgerMonitor,
     laneQueued: () => state.laneQueued,

@@ -17,7 +17,7 @@ import { formatCount, formatElapsed } from './format.js';
  * @property {ApiState} api
  * @property {number} total
  * @property {number} step
- * @property {readonly import('./buckets.js').Bucket[]} buckets
+ * @property {readonly import('./bucket-card.js').Bucket[]} buckets
  * @property {number} bucketsHidden
  * @property {readonly import('./chart.js').Point[]} points
  * @property {number} [stepMs]

@@ -1,25 +1,9 @@
+import { isOfClass, makeCard } from './bucket-card.js';
 import { byId, element, setText } from './dom.js';
-import { formatCount, formatElapsed, formatSpan } from './format.js';
+import { formatCount } from './format.js';
 
-/**
- * @typedef {object} Bucket
- * @property {string} id
- * @property {string} class
- * @property {string} [credential] The operator's name for it.
- * @property {number} [limit]
- * @property {number} [remaining]
- * @property {number} [resetInMs]
- * @property {number} [blockedForMs]
- * @property {number} [etaMs]
- * @property {number} [oldestWaitMs]
- * @property {number} leases
- * @property {number} waiting
- * @property {true} [paused]
- * @property {Record<string, number>} waitingHereByCaller
- */
+/** @typedef {import('./bucket-card.js').Bucket} Bucket */
 
-/** Callers shown separately in a bucket's queue; the rest are summed up. */
-const CALLERS_SHOWN = 4;
 /** Colours for callers, in order of appearance; style.css defines them. */
 const COLOURS = 6;
 
@@ -33,13 +17,17 @@ export function oldestWait(buckets) {
   return waits.length === 0 ? undefined : Math.max(...waits);
 }
 
-/** The list of buckets, each with a gauge, the busiest first. */
+/** The buckets of each API and credential, the busiest first. */
 export function makeBuckets() {
   const list = byId('buckets');
   const empty = byId('buckets-empty');
   const note = byId('buckets-note');
+  /** @type {Map<string, ReturnType<typeof makeOwner>>} */
+  const owners = new Map();
   /** @type {Map<string, ReturnType<typeof makeCard>>} */
   const cards = new Map();
+  /** @type {Map<string, number>} The places of the buckets by id, as they are shown. */
+  let places = new Map();
   const colourOf = makeColours();
   const problem = byId('buckets-problem');
 
@@ -65,24 +53,32 @@ export function makeBuckets() {
   return {
     /** @param {readonly Bucket[]} buckets @param {number} hidden @param {boolean} canPause */
     show(buckets, hidden, canPause) {
-      const present = new Set(buckets.map(({ id }) => id));
-      for (const [id, { item }] of cards) {
-        if (present.has(id)) continue;
-        item.remove();
-        cards.delete(id);
-      }
-      let place = list.firstElementChild;
-      for (const bucket of busiestFirst(buckets)) {
-        let card = cards.get(bucket.id);
-        if (card === undefined) {
-          card = makeCard(bucket, colourOf, toggle);
+      removeOthers(cards, new Set(buckets.map(({ id }) => id)));
+      removeOthers(owners, new Set(buckets.map(ownerOf)));
+      // What the operator points at, or has reached with the keyboard, stays where it is.
+      const isInUse = list.matches(':hover, :focus-within');
+      const inOrder = isInUse ? asBefore(buckets, places) : busiestFirst(buckets);
+      const parted = new Set(buckets.filter(isLearned).map(classOf));
+      for (const [key, ofOwner] of Map.groupBy(inOrder, ownerOf)) {
+        const owner = owners.get(key) ?? makeOwner(key, ofOwner);
+        owners.set(key, owner);
+        owner.show(ofOwner);
+        for (const bucket of ofOwner) {
+          const card = cards.get(bucket.id) ?? makeCard(bucket, colourOf, toggle);
           cards.set(bucket.id, card);
+          card.show(bucket, canPause, parted.has(classOf(bucket)));
         }
-        // Moved only where the order changed: a moved card loses the keyboard's focus.
-        if (card.item === place) place = place.nextElementSibling;
-        else list.insertBefore(card.item, place);
-        card.show(bucket, canPause);
+        arrange(
+          owner.list,
+          ofOwner.map(({ id }) => cards.get(id)),
+        );
       }
+      const ownersInOrder = new Set(inOrder.map(ownerOf));
+      arrange(
+        list,
+        [...ownersInOrder].map((key) => owners.get(key)),
+      );
+      places = new Map(inOrder.map(({ id }, place) => [id, place]));
       empty.hidden = buckets.length > 0;
       list.hidden = buckets.length === 0;
       const waiting = buckets.reduce((sum, bucket) => sum + bucket.waiting, 0);
@@ -96,18 +92,168 @@ export function makeBuckets() {
 }
 
 /**
- * By the order of magnitude of their queues, so that cards do not swap places at each tick; then those
- * that may send nothing, then by id.
+ * The heading of one owner of buckets at an API, and the list of its cards.
+ *
+ * @param {string} key
+ * @param {readonly Bucket[]} buckets
+ */
+function makeOwner(key, [first]) {
+  const api = first?.api;
+  const owner = api === undefined ? key : key.slice(api.length + 1);
+  const name = element('h3', '');
+  if (api !== undefined) name.append(element('span', 'of-api', api), ' ');
+  const words = wordsFor(owner);
+  const credential = element('span', words === undefined ? 'credential' : '', words ?? owner);
+  credential.title = key;
+  name.append(credential);
+  const note = element('span', 'note');
+  const list = element('ul', 'cards');
+  const item = element('section', 'owner', element('div', 'heading', name, note), list);
+
+  return {
+    item,
+    list,
+    /** @param {readonly Bucket[]} buckets */
+    show(buckets) {
+      const named = buckets.find((bucket) => bucket.credential !== undefined)?.credential;
+      if (named !== undefined) setText(credential, named);
+      const waiting = buckets.reduce((sum, bucket) => sum + bucket.waiting, 0);
+      setText(note, waiting === 0 || buckets.length === 1 ? '' : `${formatCount(waiting)} waiting`);
+    },
+  };
+}
+
+/** What the part of a bucket's id before its class says, unless it is a hash. @param {string} owner */
+function wordsFor(owner) {
+  if (owner === 'upstream') return 'all credentials';
+  if (owner === 'own') return "the gateway's token";
+  if (owner === 'anonymous') return 'without a credential';
+  return owner.startsWith('account/') ? `account ${owner.slice('account/'.length)}` : undefined;
+}
+
+/** The API, if there are several, and the credential or account. @param {Bucket} bucket */
+function ownerOf({ id }) {
+  return id.slice(0, id.lastIndexOf(':'));
+}
+
+/** Whether answers showed that it is apart from its class's own. @param {Bucket} bucket */
+function isLearned({ name, learned }) {
+  return name !== undefined && learned !== undefined;
+}
+
+/** @param {Bucket} bucket */
+function classOf(bucket) {
+  return `${ownerOf(bucket)}:${bucket.class}`;
+}
+
+/**
+ * @template {{ item: Element }} Shown
+ * @param {Map<string, Shown>} shown
+ * @param {ReadonlySet<string>} present
+ */
+function removeOthers(shown, present) {
+  for (const [key, { item }] of shown) {
+    if (present.has(key)) continue;
+    item.remove();
+    shown.delete(key);
+  }
+}
+
+/**
+ * Puts items into their order. An item is moved only where the order changed: a moved one loses the
+ * keyboard's focus.
+ *
+ * @param {Element} parent
+ * @param {readonly ({ item: Element } | undefined)[]} children
+ */
+function arrange(parent, children) {
+  let place = parent.firstElementChild;
+  for (const child of children) {
+    if (child === undefined) continue;
+    if (child.item === place) place = place.nextElementSibling;
+    else parent.insertBefore(child.item, place);
+  }
+}
+
+/** @param {readonly Bucket[]} buckets @param {ReadonlyMap<string, number>} places */
+function asBefore(buckets, places) {
+  const placeOf = (/** @type {Bucket} */ { id }) => places.get(id) ?? buckets.length;
+  return [...buckets].sort((a, b) => placeOf(a) - placeOf(b));
+}
+
+/**
+ * The busiest owner first, and its buckets by class. Within a class its own bucket is the first.
  *
  * @param {readonly Bucket[]} buckets
  */
 function busiestFirst(buckets) {
-  const load = (/** @type {Bucket} */ { waiting }) => Math.ceil(Math.log2(waiting + 1));
-  const stopped = (/** @type {Bucket} */ { paused, blockedForMs }) =>
-    paused === true || blockedForMs !== undefined ? 1 : 0;
-  return [...buckets].sort(
-    (a, b) => load(b) - load(a) || stopped(b) - stopped(a) || (a.id < b.id ? -1 : 1),
+  const ofOwners = loads(buckets, ownerOf);
+  const ofClasses = loads(buckets, classOf);
+  return buckets
+    .map((bucket) => ({
+      bucket,
+      owner: ofOwners.get(ownerOf(bucket)) ?? IDLE,
+      ofClass: ofClasses.get(classOf(bucket)) ?? IDLE,
+      own: loadOf([bucket]),
+    }))
+    .sort(
+      (a, b) =>
+        byQueue(a.owner, b.owner) ||
+        b.owner.leases - a.owner.leases ||
+        a.owner.left - b.owner.left ||
+        compare(ownerOf(a.bucket), ownerOf(b.bucket)) ||
+        byQueue(a.ofClass, b.ofClass) ||
+        compare(a.bucket.class, b.bucket.class) ||
+        Number(isOfClass(a.bucket)) - Number(isOfClass(b.bucket)) ||
+        byQueue(a.own, b.own) ||
+        compare(a.bucket.id, b.bucket.id),
+    )
+    .map(({ bucket }) => bucket);
+}
+
+/** @typedef {{ waiting: number, stopped: number, leases: number, left: number }} Load */
+
+/** @type {Load} */
+const IDLE = { waiting: 0, stopped: 0, leases: 0, left: 1 };
+
+/** @param {readonly Bucket[]} buckets @param {(bucket: Bucket) => string} keyOf */
+function loads(buckets, keyOf) {
+  const groups = [...Map.groupBy(buckets, keyOf)];
+  return new Map(groups.map(([key, group]) => [key, loadOf(group)]));
+}
+
+/**
+ * How busy buckets are, in orders of magnitude and quarters, so that they do not swap places at each
+ * tick.
+ *
+ * @param {readonly Bucket[]} buckets
+ * @returns {Load}
+ */
+function loadOf(buckets) {
+  const sum = (/** @type {'waiting' | 'leases'} */ what) =>
+    buckets.reduce((total, bucket) => total + bucket[what], 0);
+  const quarters = buckets.map(({ limit = 0, remaining = 0 }) =>
+    limit === 0 ? 4 : Math.ceil((4 * remaining) / limit),
   );
+  const isStopped = (/** @type {Bucket} */ { paused, blockedForMs }) =>
+    paused === true || blockedForMs !== undefined;
+  return {
+    waiting: Math.ceil(Math.log2(sum('waiting') + 1)),
+    stopped: buckets.some(isStopped) ? 1 : 0,
+    leases: Math.ceil(Math.log10(sum('leases') + 1)),
+    left: Math.min(...quarters),
+  };
+}
+
+/** @param {Load} a @param {Load} b */
+function byQueue(a, b) {
+  return b.waiting - a.waiting || b.stopped - a.stopped;
+}
+
+/** @param {string} a @param {string} b */
+function compare(a, b) {
+  if (a === b) return 0;
+  return a < b ? -1 : 1;
 }
 
 /** Assigns each caller a colour that it keeps. */
@@ -120,130 +266,4 @@ function makeColours() {
     known.set(caller, colour);
     return colour;
   };
-}
-
-/**
- * @param {Bucket} bucket
- * @param {(caller: string) => number} colourOf
- * @param {(bucket: Bucket) => Promise<void>} onToggle
- */
-function makeCard(bucket, colourOf, onToggle) {
-  const { id, class: className } = bucket;
-  let shown = bucket;
-  const name = element('h3', '', className);
-  const owner = element('span', 'credential');
-  owner.title = `Bucket ${id}`;
-  const badge = element('span', 'badge');
-  const toggle = element('button', 'toggle');
-  toggle.type = 'button';
-  toggle.addEventListener('click', () => void onToggle(shown));
-  const left = element('span', 'left');
-  const limit = element('span', 'of');
-  const reset = element('span', 'reset');
-  const level = element('div', 'level');
-  const out = element('div', 'out');
-  const gauge = element('div', 'gauge', level, out);
-  gauge.setAttribute('role', 'meter');
-  gauge.setAttribute('aria-label', `Budget left of ${className}`);
-  gauge.setAttribute('aria-valuemin', '0');
-  const queue = element('p', 'queue');
-  const shares = element('div', 'shares');
-  shares.setAttribute('aria-hidden', 'true');
-  const legend = element('ul', 'legend');
-  const item = element(
-    'li',
-    'bucket',
-    element('div', 'title', name, badge, owner, toggle),
-    element('div', 'numbers', element('p', 'remaining', left, ' ', limit), reset),
-    gauge,
-    queue,
-    shares,
-    legend,
-  );
-
-  return {
-    item,
-    /** @param {Bucket} bucket @param {boolean} canPause */
-    show(bucket, canPause) {
-      shown = bucket;
-      toggle.hidden = !canPause;
-      setText(owner, bucket.credential ?? id.slice(0, id.lastIndexOf(':')));
-      const { limit: max, remaining, leases, waiting, resetInMs, blockedForMs } = bucket;
-      const { etaMs, oldestWaitMs } = bucket;
-      setText(toggle, bucket.paused === true ? 'Resume' : 'Pause');
-      toggle.setAttribute('aria-label', `${toggle.textContent} bucket ${id}`);
-      const measured = max !== undefined && remaining !== undefined;
-      const share = measured && max > 0 ? remaining / max : 0;
-      item.dataset['state'] = !measured ? 'unknown' : share === 0 ? 'empty' : 'flowing';
-      setText(left, measured ? formatCount(remaining) : '–');
-      setText(limit, measured ? `of ${formatCount(max)} left` : 'not measured yet');
-      setText(reset, resetInMs === undefined ? '' : `resets in ${formatSpan(resetInMs)}`);
-      level.style.width = `${share * 100}%`;
-      const inFlightShare = measured && max > 0 ? Math.min(leases, remaining) / max : 0;
-      out.style.width = `${inFlightShare * 100}%`;
-      out.style.left = `${(share - inFlightShare) * 100}%`;
-      gauge.setAttribute('aria-valuemax', String(max ?? 0));
-      gauge.setAttribute('aria-valuenow', String(remaining ?? 0));
-      gauge.setAttribute(
-        'aria-valuetext',
-        measured ? `${remaining} of ${max}` : 'not measured yet',
-      );
-      setText(badge, badgeOf(bucket.paused === true, blockedForMs));
-      badge.hidden = badge.textContent === '';
-
-      const inFlightText = leases === 0 ? '' : ` · ${formatCount(leases)}\u00A0in\u00A0flight`;
-      const etaText = etaMs === undefined ? '' : `, the last one is sent in ${formatSpan(etaMs)}`;
-      const oldestText =
-        oldestWaitMs === undefined ? '' : `, the first one for ${formatElapsed(oldestWaitMs)}`;
-      const queueText =
-        waiting === 0
-          ? 'no calls waiting'
-          : `${formatCount(waiting)} waiting${oldestText}${etaText}`;
-      setText(queue, queueText + inFlightText);
-      showCallers(bucket.waitingHereByCaller, waiting);
-    },
-  };
-
-  /** @param {Record<string, number>} byCaller @param {number} waiting */
-  function showCallers(byCaller, waiting) {
-    const callers = Object.entries(byCaller).sort(([, a], [, b]) => b - a);
-    const named = callers.slice(0, CALLERS_SHOWN);
-    const rest = callers.slice(CALLERS_SHOWN);
-    const others = rest.reduce((sum, [, tickets]) => sum + tickets, 0);
-    const parts = named.map(([caller, tickets]) => ({
-      caller,
-      tickets,
-      colour: String(colourOf(caller)),
-    }));
-    const here = callers.reduce((sum, [, tickets]) => sum + tickets, 0);
-    if (others > 0) {
-      parts.push({ caller: `${rest.length} more`, tickets: others, colour: 'rest' });
-    }
-    if (waiting > here) {
-      parts.push({ caller: 'at other replicas', tickets: waiting - here, colour: 'rest' });
-    }
-    shares.replaceChildren(
-      ...parts.map(({ tickets, colour }) => {
-        const part = element('span', '');
-        part.dataset['colour'] = colour;
-        part.style.flexGrow = String(tickets / waiting);
-        return part;
-      }),
-    );
-    legend.replaceChildren(
-      ...parts.map(({ caller, tickets, colour }) => {
-        const entry = element('li', '', element('b', '', caller), ` ${formatCount(tickets)}`);
-        entry.dataset['colour'] = colour;
-        return entry;
-      }),
-    );
-    shares.hidden = parts.length === 0;
-    legend.hidden = parts.length === 0;
-  }
-}
-
-/** @param {boolean} paused @param {number | undefined} blockedForMs */
-function badgeOf(paused, blockedForMs) {
-  if (paused) return 'paused';
-  return blockedForMs === undefined ? '' : `blocked for ${formatSpan(blockedForMs)}`;
 }

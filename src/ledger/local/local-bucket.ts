@@ -4,7 +4,7 @@ import { observe } from '../../rate-headers/observe.ts';
 import type { Timer } from '../../util/clock.ts';
 import type { MappedBucket } from '../bucket-map.ts';
 import type { HeldGrants } from '../held-grants.ts';
-import { shedWhile, tooLate } from '../ledger.ts';
+import { nameInView, shedWhile, tooLate } from '../ledger.ts';
 import type {
   Admission,
   BucketName,
@@ -165,7 +165,7 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
     return {
       id: this.name.id,
       class: this.name.class,
-      ...(this.name.name === undefined ? {} : { name: this.name.name }),
+      ...nameInView(this.name),
       ...this.#budget.view(now),
       waiting: this.#waiting,
       ...(this.#paused ? { paused: true } : {}),

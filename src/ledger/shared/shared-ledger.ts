@@ -1,4 +1,5 @@
 import { BucketMap, type BucketBounds } from '../bucket-map.ts';
+import { nameInView } from '../ledger.ts';
 import type { Transfer, Transferable } from '../transfer.ts';
 import { inTime } from './in-time.ts';
 import type {
@@ -91,7 +92,7 @@ export class SharedLedger implements Ledger, Transferable {
     return {
       id: bucket.name.id,
       class: bucket.name.class,
-      ...(bucket.name.name === undefined ? {} : { name: bucket.name.name }),
+      ...nameInView(bucket.name),
       ...(limit === undefined ? {} : { limit }),
       ...(remaining === undefined ? {} : { remaining }),
       ...(resetInMs > 0 ? { resetInMs } : {}),
