@@ -61,16 +61,14 @@ export class DrawsLedger implements Ledger, SettlesEach {
   }
 
   settle(grant: Grant, outcome: Outcome | readonly Outcome[]): void {
-    const isJoint = grant instanceof JointGrant;
-    if (!isJoint && !isList(outcome)) return this.#ledger.settle(grant, outcome);
-    const parts = isJoint ? grant.takeParts() : [grant];
-    const outcomes = isList(outcome) ? outcome : parts.map(() => outcome);
-    if (outcomes.length !== parts.length) {
-      throw new Error(`expected an outcome for each of ${parts.length} buckets`);
+    const expected = grant instanceof JointGrant ? ticketsOf(grant.ticket).length : 1;
+    if (isList(outcome) && outcome.length !== expected) {
+      throw new Error(`expected an outcome for each of ${expected} buckets, got ${outcome.length}`);
     }
-    for (const [i, part] of parts.entries()) {
-      const one = outcomes[i];
-      if (one !== undefined) this.#ledger.settle(part, one);
+    const parts = grant instanceof JointGrant ? grant.takeParts() : undefined;
+    for (let i = 0; i < expected; i++) {
+      const one = isList(outcome) ? outcome[i] : outcome;
+      if (one !== undefined) this.#ledger.settle(parts?.[i] ?? grant, one);
     }
   }
 
@@ -128,15 +126,24 @@ function isList(outcome: Outcome | readonly Outcome[]): outcome is readonly Outc
   return Array.isArray(outcome);
 }
 
-/** The refusal with the latest time, if any of the buckets refuses the request. */
-function refusalOf(ledger: Ledger, tickets: readonly Ticket[]): Shed | undefined {
-  let latest: Shed | undefined;
+/**
+ * The refusal that stands for those of all these buckets, and for `first`: one that no time ends, else
+ * the one with the latest time.
+ */
+function refusalOf(ledger: Ledger, tickets: readonly Ticket[], first?: Shed): Shed | undefined {
+  let decisive = first;
   for (const ticket of tickets) {
     const refused = ledger.refusal(ticket);
-    if (refused === undefined || refused.retryAfterMs < (latest?.retryAfterMs ?? 0)) continue;
-    latest = { ...refused, bucket: ticket.bucket };
+    if (refused === undefined || !outweighs(refused, decisive)) continue;
+    decisive = { ...refused, bucket: ticket.bucket };
   }
-  return latest;
+  return decisive;
+}
+
+function outweighs(refused: Shed, other: Shed | undefined): boolean {
+  if (other === undefined) return true;
+  if (other.code === 'cost-too-high') return false;
+  return refused.code === 'cost-too-high' || refused.retryAfterMs > other.retryAfterMs;
 }
 
 /** A grant of each of a ticket's buckets. */
@@ -172,6 +179,8 @@ class JointGrant implements Grant {
 
 /** Well before a lease expires (LEASE_MS). */
 const RENEW_MS = 5000;
+/** A grant that is used later than this counts as given when it is used, so its answer has time. */
+const FRESH_MS = 1000;
 
 /** One ticket's way through its buckets. */
 class Acquisition {
@@ -226,7 +235,7 @@ class Acquisition {
   /** A ticket has to wait: if that cannot succeed at a later bucket, it leaves at once. */
   #judged(waiting: Admission & { kind: 'waiting' }): Admission {
     const { ledger, socketPermits } = this.#options;
-    const refused = refusalOf(ledger, this.#tickets.slice(this.#held.length + 1));
+    const refused = refusalOf(ledger, this.#following);
     if (refused === undefined) return waiting;
     this.#signal.leave();
     // The ledger may have granted it meanwhile.
@@ -235,7 +244,13 @@ class Acquisition {
       ledger.settle(outcome.grant, { kind: 'unsent' });
       if (outcome.grant.ticket.needsNoSocket === undefined) socketPermits.release();
     });
-    return this.#shed(refused, refused.bucket);
+    this.#returnHeld();
+    return refused;
+  }
+
+  /** The ticket at the buckets after the one that it asks now. */
+  get #following(): readonly Ticket[] {
+    return this.#tickets.slice(this.#held.length + 1);
   }
 
   async #finish(
@@ -247,23 +262,24 @@ class Acquisition {
     while (admission.kind === 'waiting') {
       const since = clock.now();
       const { bucket } = this.#tickets[this.#held.length] ?? this.#ticket;
-      this.#renewWhileWaiting();
+      this.#renewLater();
       if (decision !== undefined) {
         const report = (): void => decision.onWaits?.();
         if (admission.decision === undefined) report();
         else admission.decision.onWaits = report;
       }
       const outcome = await admission.outcome;
-      this.#renewal?.cancel();
-      const waitedMs = clock.now() - since;
-      if (waitedMs > this.#keptMs) [this.#keptBy, this.#keptMs] = [bucket, waitedMs];
       if (outcome.kind === 'shed') return this.#shed(outcome, bucket);
       if (outcome.kind === 'cancelled') return this.#cancelled();
-      this.#hold(outcome.grant);
+      const { grant } = outcome;
+      const waitedMs = grant.waitedFor === 'nothing' ? 0 : clock.now() - since;
+      if (waitedMs > this.#keptMs) [this.#keptBy, this.#keptMs] = [bucket, waitedMs];
+      this.#hold(grant);
       // The caller can go between a grant and the next request.
       if (this.#held.length < this.#tickets.length && this.#signal.gone) return this.#cancelled();
       admission = this.#next();
     }
+    this.#renewal?.cancel();
     return admission;
   }
 
@@ -276,21 +292,21 @@ class Acquisition {
   }
 
   #granted(): Granted {
-    const grant = new JointGrant(
-      {
-        ticket: this.#ticket,
-        grantedAt: this.#options.clock.now(),
-        waitedFor: this.#waitedFor,
-        keptBy: this.#keptBy,
-      },
-      this.#held,
+    const { ledger, clock } = this.#options;
+    const now = clock.now();
+    const parts = this.#held.map((one) =>
+      now - one.grantedAt > FRESH_MS ? ledger.renew(one) : one,
     );
+    const [ticket, waitedFor, keptBy] = [this.#ticket, this.#waitedFor, this.#keptBy];
+    const grant = new JointGrant({ ticket, grantedAt: now, waitedFor, keptBy }, parts);
     return { kind: 'granted', grant };
   }
 
-  #shed(shed: Shed, bucket: BucketName | undefined): Shed {
+  /** `bucket` shed the ticket; if it would have to wait longer for a later one, that one counts. */
+  #shed(shed: Shed, bucket: BucketName): Shed {
+    const refused = refusalOf(this.#options.ledger, this.#following, { ...shed, bucket });
     this.#returnHeld();
-    return bucket === undefined ? shed : { ...shed, bucket };
+    return refused ?? shed;
   }
 
   #cancelled(): Cancelled {
@@ -303,17 +319,18 @@ class Acquisition {
     const { ledger } = this.#options;
     for (const grant of this.#held.toReversed()) ledger.settle(grant, { kind: 'unsent' });
     this.#held = [];
+    this.#renewal?.cancel();
   }
 
-  #renewWhileWaiting(): void {
+  /** Renews what is held from time to time, through all the waits that follow. */
+  #renewLater(): void {
     const { ledger, clock } = this.#options;
-    this.#renewal =
-      this.#held.length === 0
-        ? undefined
-        : clock.after(RENEW_MS, () => {
-            this.#held = this.#held.map((grant) => ledger.renew(grant));
-            this.#renewWhileWaiting();
-          });
+    if (this.#held.length === 0 || this.#renewal !== undefined) return;
+    this.#renewal = clock.after(RENEW_MS, () => {
+      this.#held = this.#held.map((grant) => ledger.renew(grant));
+      this.#renewal = undefined;
+      this.#renewLater();
+    });
   }
 }
 

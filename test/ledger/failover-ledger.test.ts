@@ -2,6 +2,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { ConfiguredLimit } from '../../src/budget/bucket.ts';
 import { ApiClock } from '../../src/rate-headers/api-clock.ts';
+import { DrawsLedger } from '../../src/ledger/draws-ledger.ts';
 import { FailoverLedger } from '../../src/ledger/failover-ledger.ts';
 import { BucketTrouble } from '../../src/ledger/shared/bucket-trouble.ts';
 import { LocalLedger } from '../../src/ledger/local/local-ledger.ts';
@@ -18,6 +19,7 @@ describe('a failover ledger', () => {
   let shared: Replica;
   let failover: FailoverLedger;
   let driver: LedgerDriver;
+  let socketPermits: FakePermits;
   let lines: string[];
   let modes: string[];
   let belief: ConfiguredLimit | undefined;
@@ -38,7 +40,7 @@ describe('a failover ledger', () => {
     renewals = 0;
     belief = undefined;
     shared = fleet.add('r1');
-    const socketPermits = new FakePermits(100);
+    socketPermits = new FakePermits(100);
     const local = new LocalLedger({
       clock,
       random: seededRandom(1),
@@ -69,7 +71,8 @@ describe('a failover ledger', () => {
       }),
       observer: { mode: (mode) => void modes.push(mode) },
     });
-    driver = new LedgerDriver(failover, clock, socketPermits);
+    const ledger = new DrawsLedger({ ledger: failover, clock, socketPermits });
+    driver = new LedgerDriver(ledger, clock, socketPermits);
   });
 
   afterEach(async () => {
@@ -340,5 +343,89 @@ describe('a failover ledger', () => {
     failover.resume('b');
     await fleet.quiet();
     expect(granted(waiting)).toBe(2);
+  });
+
+  describe('for a request of two buckets', () => {
+    const BOTH = { bucket: 'day', others: ['minute'] } as const;
+
+    beforeEach(async () => {
+      for (const [bucket, remaining, resetInMs] of [
+        ['day', 60, 60 * MINUTE_MS],
+        ['minute', 0, MINUTE_MS],
+      ] as const) {
+        driver.answer(await ask({ bucket }), { limit: 90, remaining, resetInMs });
+        await fleet.pass(100);
+      }
+    });
+
+    async function settleAll(asked: readonly Asked[]): Promise<void> {
+      const own = asked.filter(({ state }) => state.kind === 'granted');
+      for (const one of own) driver.unsent(one);
+      await fleet.pass(1000);
+      for (const id of ['day', 'minute']) {
+        expect(failover.view(id)).toMatchObject({ limit: 90, leases: 0, waiting: 0 });
+      }
+      expect(socketPermits.free + shared.permits.free).toBe(200);
+    }
+
+    test('keeps what it holds through an outage that ends before its grant', async () => {
+      const waiting = await ask(BOTH);
+      lose();
+      await fleet.pass(3000);
+      expect(failover.view('day')).toMatchObject({ leases: 1 });
+      expect(waiting.state.kind).toBe('waiting');
+      isAway = false;
+      await fleet.pass(6000);
+      expect(failover.mode).toBe('redis');
+      expect(failover.view('day')).toMatchObject({ leases: 1 });
+      await fleet.pass(MINUTE_MS - 9000);
+      expect(waiting.state.kind).toBe('granted');
+      await settleAll([waiting]);
+      expect(failover.view('day')).toMatchObject({ remaining: 60 });
+    });
+
+    test('is granted during an outage, and returned after it', async () => {
+      const waiting = await ask(BOTH);
+      lose();
+      await fleet.pass(MINUTE_MS);
+      expect(failover.mode).toBe('local');
+      expect(waiting.state.kind).toBe('granted');
+      isAway = false;
+      await fleet.pass(9000);
+      await settleAll([waiting]);
+    });
+
+    test('loses nothing when Redis returns without its data', async () => {
+      const waiting = [await ask(BOTH), await ask(BOTH)];
+      await fleet.redis.client.flushall();
+      lose();
+      waiting.push(await ask(BOTH));
+      isAway = false;
+      await fleet.pass(2000);
+      expect(failover.mode).toBe('redis');
+      expect(failover.view('day')).toMatchObject({ leases: 3 });
+      const [first] = waiting;
+      first?.leave();
+      await fleet.pass(1000);
+      expect(failover.view('day')).toMatchObject({ leases: 2 });
+      await fleet.pass(MINUTE_MS);
+      expect(granted(waiting)).toBe(2);
+      await settleAll(waiting);
+    });
+
+    test('has its buckets at two ledgers while one is in trouble', async () => {
+      const waiting = await ask(BOTH);
+      isAway = true;
+      failover.trouble(new BucketTrouble('it is damaged'), 'minute');
+      expect(failover.view('day')).toMatchObject({ limit: 90, leases: 1 });
+      expect(failover.view('minute')).toMatchObject({ limit: 30, waiting: 1 });
+      await fleet.pass(MINUTE_MS);
+      expect(waiting.state.kind).toBe('granted');
+      expect(failover.view('minute')).toMatchObject({ leases: 1 });
+      isAway = false;
+      await fleet.pass(8000);
+      await settleAll([waiting]);
+      expect(failover.view('day')).toMatchObject({ remaining: 60 });
+    });
   });
 });

@@ -58,8 +58,8 @@ export interface Asked {
 
 export interface Ask {
   readonly bucket?: string;
-  /** Further buckets, in their order. */
-  readonly others?: readonly string[];
+  /** Further buckets, in their order; with what the request costs there, if that is stated. */
+  readonly others?: readonly (string | readonly [bucket: string, cost: number])[];
   readonly owner?: string;
   readonly caller?: string;
   readonly priority?: Priority;
@@ -105,8 +105,9 @@ export class LedgerDriver {
       arrivedAt: now,
       deadlineAt: now + (ask.maxWaitMs ?? 120_000),
     };
-    const others = ask.others?.map((id, i, all): Ticket => {
-      const ticket = { ...request, bucket: { id, class: 'read', name: id } };
+    const others = ask.others?.map((other, i, all): Ticket => {
+      const [id, cost] = typeof other === 'string' ? [other] : other;
+      const ticket = { ...request, bucket: { id, class: 'read', name: id }, cost };
       return i === all.length - 1 ? ticket : { ...ticket, needsNoSocket: true };
     });
     return this.#acquire({

@@ -1,9 +1,10 @@
 import { ApiClock } from '../../../src/rate-headers/api-clock.ts';
 import { LocalLedger } from '../../../src/ledger/local/local-ledger.ts';
 import { seededRandom } from '../../support/seeded-random.ts';
-import { ledgerTests } from '../ledger-tests.ts';
+import { drawsLedgerTests } from '../draws-ledger-tests.ts';
+import { ledgerTests, type LedgerParts, type LedgerUnderTest } from '../ledger-tests.ts';
 
-ledgerTests('memory', (parts) => {
+function make(parts: LedgerParts): LedgerUnderTest {
   const ledger = new LocalLedger({
     ...parts,
     random: seededRandom(1),
@@ -16,4 +17,7 @@ ledgerTests('memory', (parts) => {
       for (let i = 0; i < 5; i++) await Promise.resolve();
     },
   };
-});
+}
+
+ledgerTests('memory', make);
+drawsLedgerTests('memory', make);

@@ -5,7 +5,8 @@ import { SharedLedger } from '../../../src/ledger/shared/shared-ledger.ts';
 import { startRedis, type RedisServer } from '../../support/redis-server.ts';
 import { CHANNEL, makeTimedStep } from '../../support/redis-step.ts';
 import { seededRandom } from '../../support/seeded-random.ts';
-import { ledgerTests } from '../ledger-tests.ts';
+import { drawsLedgerTests } from '../draws-ledger-tests.ts';
+import { ledgerTests, type LedgerParts, type LedgerUnderTest } from '../ledger-tests.ts';
 
 let redis: RedisServer;
 let subscriber: RedisServer['client'];
@@ -23,7 +24,7 @@ afterAll(async () => {
   await redis.stop();
 });
 
-ledgerTests('Redis', async (parts) => {
+async function make(parts: LedgerParts): Promise<LedgerUnderTest> {
   await redis.client.flushall();
   const timedStep = makeTimedStep(redis.client);
   const underWay = new Set<symbol>();
@@ -56,4 +57,7 @@ ledgerTests('Redis', async (parts) => {
       } while (underWay.size > 0);
     },
   };
-});
+}
+
+ledgerTests('Redis', make);
+drawsLedgerTests('Redis', make);
