@@ -21,10 +21,11 @@ export interface Draw {
 export type Draws = readonly [Draw, ...Draw[]];
 
 /**
- * Returns the buckets from which a request spends: from the narrowest scope to the widest, and within a
- * scope the longest period first. A request holds what it has acquired while it waits for the next one,
- * so the longest wait comes first. The period of a bucket without a stated limit is not known, and it
- * comes before all others. `learned`: what stands for the class's own bucket.
+ * Returns the buckets from which a request spends: those that the fewest classes share first, then from
+ * the narrowest scope to the widest, then the longest period first. A request holds what it has acquired
+ * while it waits for the next one, so it holds what few others need, and the longest wait comes first.
+ * The period of a bucket without a stated limit is not known, and it comes before all others. `learned`:
+ * what stands for the class's own bucket.
  */
 export type DrawsOf = (
   rule: ClassRule,
@@ -46,6 +47,8 @@ export interface DrawsOptions {
 
 /** What is known of a draw before the credential. */
 interface Plan {
+  /** How many classes spend from it. */
+  readonly classes: number;
   readonly scope: LimitScope;
   /** The bucket's id behind its scope. */
   readonly suffix: string;
@@ -126,20 +129,23 @@ function makePlans(
   const { name: className, limits, cost } = rule;
   const ofClass = (limit: Partial<LimitRule>): Plan => ({
     ...planOf(limit),
+    classes: 1,
     suffix: limit.name === undefined ? className : `${className}/${limit.name}`,
     class: className,
     cost: limit.cost ?? (limit.name === undefined ? cost : undefined),
   });
   const wide = everywhere.filter(({ classes }) => classes?.includes(className) ?? true);
   return [...(limits ?? [{}]).map(ofClass), ...wide.map(planOf)].toSorted((one, other) => {
+    if (one.classes !== other.classes) return one.classes - other.classes;
     const scopes = breadthOf(one, hasAccounts) - breadthOf(other, hasAccounts);
     return scopes === 0 ? byPeriod(one, other) : scopes;
   });
 }
 
 /** The plan of a limit over the classes, which has a name. */
-function planOf({ name, scope, limit, periodMs, cost }: Partial<LimitRule>): Plan {
+function planOf({ name, scope, limit, periodMs, cost, classes }: Partial<LimitRule>): Plan {
   return {
+    classes: classes?.length ?? Infinity,
     scope: scope ?? 'account',
     suffix: name ?? '',
     class: name ?? '',

@@ -34,7 +34,7 @@ test('a class without limits has one bucket for each credential', () => {
   expect(ids({ name: 'read' }, 'a', { budgetPer: 'upstream' })).toEqual(['upstream:read']);
 });
 
-test('the narrowest scope comes first, and in it the longest period, in every class', () => {
+test('what fewer share comes first, and of what equally many do the longest period', () => {
   const global = limit(50, SECOND_MS, { name: 'global', scope: 'credential' });
   const purge: ClassRule = {
     name: 'purge',
@@ -49,21 +49,25 @@ test('the narrowest scope comes first, and in it the longest period, in every cl
     'hash-a:purge/daily',
     'hash-a:purge',
     'hash-a:purge/own',
-    'hash-a:global',
     'upstream:purge/site',
+    'hash-a:global',
   ]);
   // Credentials of an account are narrower than the account.
   const accounts = [{ name: 'main', credentials: ['hash-b'] }];
   expect(ids(purge, 'a', { limits: [global], accounts })).toEqual([
     'hash-a:purge/own',
-    'hash-a:global',
     'hash-a:purge/daily',
     'hash-a:purge',
     'upstream:purge/site',
+    'hash-a:global',
   ]);
+  const changes = limit(20, SECOND_MS, { name: 'changes', classes: ['purge', 'write'] });
+  const daily = limit(5000, DAY_MS, { name: 'daily' });
   // It is not known how long a bucket makes requests wait whose limit is not stated.
-  expect(ids({ name: 'read' }, 'a', { limits: [global] })).toEqual([
-    'hash-a:read',
+  expect(ids({ name: 'write' }, 'a', { limits: [global, daily, changes] })).toEqual([
+    'hash-a:write',
+    'hash-a:changes',
+    'hash-a:daily',
     'hash-a:global',
   ]);
 });
