@@ -69,6 +69,20 @@ describe('stated limits of an API that reports none', () => {
     });
   });
 
+  test('refuse a request that costs more than one of them allows, and say how much', async () => {
+    const { api, gateway, bucket } = await startLimited(PURGE);
+    const answer = await ask(`${gateway.url}/purge/url`, purge(25));
+    expect(JSON.parse(answer.text)).toMatchObject({
+      code: 'cost-too-high',
+      detail: expect.stringContaining('costs 25 operations'),
+    });
+    expect(api.seen).toHaveLength(0);
+    expect(await bucket(':purge')).toMatchObject({ leases: 0 });
+    expect(await gateway.log.wait('call', 1)).toMatchObject([
+      { code: 'cost-too-high', bucket: expect.stringMatching(/:purge\/objects$/), limit: 20 },
+    ]);
+  });
+
   test('over the classes count the requests of all of them', async () => {
     const { api, clock, gateway, bucket } = await startLimited(PURGE);
     for (let i = 0; i < 3; i++) await ask(`${gateway.url}/purge/url`, purge(1));
