@@ -96,6 +96,14 @@ export function unsent(bucket: Bucket, { kind }: Lease): void {
 }
 
 /**
+ * A lease ended whose request is sent later, with another lease that is counted already. Meanwhile
+ * another request may be the test, unless what is assumed to remain covers this one as well.
+ */
+export function renewed(bucket: Bucket, lease: Lease): void {
+  if (lease.kind !== 'canary' || available(bucket) < 0) unsent(bucket, lease);
+}
+
+/**
  * The request of a lease that ended may have reached the API and will have no answer. It counts as
  * spent.
  */

@@ -428,6 +428,21 @@ export function drawsLedgerTests(
         expect(kinds(canary, ...others)).toEqual(['waiting', 'granted', 'granted']);
       });
 
+      test('with all of it, but waits elsewhere, leaves nothing to others', async () => {
+        await opened({
+          day: { limit: 3, remaining: 0 },
+          minute: { remaining: 9, resetInMs: HOUR_MS },
+        });
+        ledger.pause('minute');
+        await made.quiet();
+        const canary = await ask({ ...BOTH, cost: 3 });
+        const other = await ask({ bucket: 'day' });
+        await pass(MINUTE_MS + 8000);
+        ledger.resume('minute');
+        await pass(500);
+        expect(kinds(canary, other)).toEqual(['granted', 'waiting']);
+      });
+
       test('as its first, but waits elsewhere, keeps others waiting only for a moment', async () => {
         await opened({ minute: { remaining: 9, resetInMs: HOUR_MS } });
         ledger.pause('minute');

@@ -16,6 +16,7 @@ import {
   mayPrefetch,
   nextWakeAt,
   offer,
+  renewed,
   unsent,
 } from '../../budget/grants.ts';
 import { startShare, type KnownBudget } from '../../budget/known-budget.ts';
@@ -187,8 +188,10 @@ export class LocalBudget {
 
   /** Replaces a lease whose request is not sent yet by a regular one that begins now. */
   renew(lease: LocalLease, now: number): LocalLease {
-    this.unsent(lease);
-    return this.#addLease('regular', lease.cost, now, false);
+    const wasInFlight = this.#end(lease);
+    const next = this.#addLease('regular', lease.cost, now, false);
+    if (wasInFlight) renewed(this.#bucket, lease);
+    return next;
   }
 
   /**

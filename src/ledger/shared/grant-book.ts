@@ -95,8 +95,8 @@ export class GrantBook {
   }
 
   /**
-   * Replaces a grant that is not used yet by one that begins now. To the shared state the old one was
-   * not sent, and the new one is a lease that it has yet to learn of; one step reports both.
+   * Replaces a grant that is not used yet by one that begins now. The shared state has yet to learn of
+   * the new lease; one step reports it, and that the old one was renewed.
    */
   renew(grant: Grant, now: number): Grant {
     const lease = this.#held.take(grant);
@@ -106,7 +106,7 @@ export class GrantBook {
       return renewed;
     }
     this.#toConfirm.delete(lease);
-    this.#settled.push({ lease, outcome: 'unsent', observed: undefined, random: 0 });
+    this.#settled.push({ lease, outcome: 'renewed', observed: undefined, random: 0 });
     const next = this.#makeLease('regular', lease.cost, now, lease.observation, false);
     this.#held.hold(renewed, next);
     this.#toConfirm.add(next);
@@ -201,7 +201,9 @@ export class GrantBook {
   unshared(underWay: readonly Settlement[]): number {
     const all = [...underWay, ...this.#settled];
     let operations = 0;
-    for (const { outcome, lease } of all) if (outcome !== 'unsent') operations += lease.cost;
+    for (const { outcome, lease } of all) {
+      if (outcome === 'answered' || outcome === 'lost') operations += lease.cost;
+    }
     return operations;
   }
 

@@ -66,7 +66,7 @@ export type StepSettled = readonly [
   observation: number,
   trusted: boolean,
   cost: number,
-  outcome: 'answered' | 'unsent' | 'lost',
+  outcome: Settlement['outcome'],
   ...rest:
     | []
     | [observed: StepObservation]
@@ -245,7 +245,8 @@ export type PrefetchOrigin = Pick<PrefetchMark, 'losses' | 'returns'>;
 /** A settlement that no step has reported. Times are on this process's clock. */
 export interface Settlement {
   readonly lease: SharedLease;
-  readonly outcome: Outcome['kind'];
+  /** `renewed`: the same step has the lease in its place. */
+  readonly outcome: Outcome['kind'] | 'renewed';
   readonly observed: LocalObservation | undefined;
   /** From 0 up to but without 1: spreads the retries if the API reports no time. */
   readonly random: number;

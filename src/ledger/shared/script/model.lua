@@ -1795,6 +1795,11 @@ unsent = function(bucket, ____bindingPattern0)
         bucket.nextFirstAt = 0
     end
 end,
+renewed = function(bucket, lease)
+    if lease.kind ~= "canary" or Model.available(bucket) < 0 then
+        Model.unsent(bucket, lease)
+    end
+end,
 lost = function(bucket, ____bindingPattern0, now)
     local cost
     local kind

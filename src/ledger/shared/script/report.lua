@@ -133,6 +133,8 @@ local function settle(id, kind, observation, trusted, cost, outcome, reported, l
     Model.answered(bucket, lease, wasInFlight, toObservation(reported), now, random)
   elseif wasInFlight and outcome == 'lost' then
     Model.lost(bucket, lease, now)
+  elseif wasInFlight and outcome == 'renewed' then
+    Model.renewed(bucket, lease)
   elseif wasInFlight then
     Model.unsent(bucket, lease)
   end

@@ -24,7 +24,7 @@
 --   held      [[id, kind, observation, trusted, cost, age, losses, returns], …]: leases that it declares,
 --             that were offered to it and that it confirms, or, with the last two, that it
 --             prefetched and uses
---   settled   [[id, kind, observation, trusted, cost, 'answered' | 'unsent' | 'lost', observation,
+--   settled   [[id, kind, observation, trusted, cost, 'answered' | 'unsent' | 'lost' | 'renewed', observation,
 --             losses, returns, age], …], the last three for prefetched leases
 --   stock     how many prefetched leases it has, with those that it used and that no step reports
 --   wants     how many more of them it requests
