@@ -253,17 +253,22 @@ function outcomeOf(
     case 'accepted':
       return answered(sent.response.status, reading, sent);
     case 'elsewhere':
-      return answered(REFUSED_ELSEWHERE, reading, sent);
+      return answered(uncountedStatus(reading), reading, sent);
     case 'bucket':
       return answered(REFUSED, reading, sent);
     case 'closed':
       // What remains is no matter of the limit that refused the bucket: it reveals only a time.
       return answered(REFUSED, onlyWait(reading), sent);
     case 'request':
-      return answered((reading.remaining ?? 0) === 0 ? REFUSED_ELSEWHERE : REFUSED, reading, sent);
+      return answered(uncountedStatus(reading), reading, sent);
     default:
       return result satisfies never;
   }
+}
+
+/** The status that says that the request spent nothing in a bucket, and does not block it. */
+function uncountedStatus({ remaining = 0 }: RateLimitReading): number {
+  return remaining > 0 ? REFUSED : REFUSED_ELSEWHERE;
 }
 
 function answered(

@@ -112,6 +112,31 @@ classes:
     expect(await bucket(':all/daily')).toMatchObject({ limit: 800, remaining: 700 });
   });
 
+  test('of a refusal spend nothing in a bucket that did not refuse', async () => {
+    let answers = 0;
+    const { clock, gateway, bucket } = await startLimited(
+      `
+classes:
+  - name: all
+limits:
+  - { name: global, limit: 1000/1d }
+`,
+      () => ({
+        'X-RateLimit-Limit': '100',
+        'X-RateLimit-Remaining': answers === 1 ? '100' : '99',
+        'X-RateLimit-Reset': '60',
+        ...(answers === 1 ? { 'Retry-After': '9', 'X-RateLimit-Scope': 'global' } : {}),
+      }),
+      () => (answers++ === 0 ? 429 : 200),
+    );
+    const asked = ask(`${gateway.url}/zones`);
+    await gateway.log.wait('throttled', 1);
+    clock.advance(10_000);
+    expect((await asked).status).toBe(200);
+    // Else the API would seem to report what remained before the request.
+    expect(await bucket(':all')).toMatchObject({ limit: 100, remaining: 99, leases: 0 });
+  });
+
   test('block the bucket that refused, and no other', async () => {
     let refused = 0;
     const { clock, gateway, bucket } = await startLimited(
