@@ -18,7 +18,7 @@ import type { Clock } from '../../src/util/clock.ts';
 export class FakePermits implements SocketPermits {
   #free: number;
   #refused = false;
-  #onFree: () => void = () => undefined;
+  readonly #onFree: (() => void)[] = [];
 
   constructor(free: number) {
     this.#free = free;
@@ -40,11 +40,11 @@ export class FakePermits implements SocketPermits {
     this.#free++;
     if (!this.#refused) return;
     this.#refused = false;
-    this.#onFree();
+    for (const run of this.#onFree) run();
   }
 
   onFree(run: () => void): void {
-    this.#onFree = run;
+    this.#onFree.push(run);
   }
 }
 

@@ -28,6 +28,8 @@ export interface Replica {
 
 export interface ReplicaOptions {
   readonly sockets?: number;
+  /** In place of `sockets`, those of another ledger as well. */
+  readonly socketPermits?: FakePermits;
   readonly maxQueue?: number;
   readonly maxBuckets?: number;
   readonly maxBucketsPerOwner?: number;
@@ -74,7 +76,7 @@ export class Replicas {
     const { sockets = 100, maxQueue = 100, apiClock = new ApiClock() } = options;
     const { maxBuckets, maxBucketsPerOwner, spread, atEndOfTurn = (run) => run() } = options;
     const timedStep = makeTimedStep(this.redis.client);
-    const permits = new FakePermits(sockets);
+    const { socketPermits: permits = new FakePermits(sockets) } = options;
     const troubles: Error[] = [];
     let steps = 0;
     const ledger = new SharedLedger({

@@ -1,0 +1,110 @@
+import { DrawsLedger } from '../../src/ledger/draws-ledger.ts';
+import { LocalLedger } from '../../src/ledger/local/local-ledger.ts';
+import { ApiClock } from '../../src/rate-headers/api-clock.ts';
+import { SeveralBucketsWorld, type WorldLimit } from './several-buckets-world.ts';
+import { FakeClock } from './fake-clock.ts';
+import { FakePermits } from './ledger-driver.ts';
+import { seededRandom } from './seeded-random.ts';
+import { utilisationOf } from './utilisation.ts';
+
+/** Calls that arrive all the time. */
+export interface Demand {
+  readonly owner: string;
+  readonly draws: readonly (readonly [id: string, cost: number])[];
+  readonly perSecond: number;
+  readonly maxWaitMs?: number;
+  /** How many of its calls wait at most; a further one does not arrive. */
+  readonly waiting?: number;
+  /** When it begins and ends; the whole time by default. */
+  readonly fromMs?: number;
+  readonly untilMs?: number;
+}
+
+export interface BucketsSimulationOptions {
+  readonly limits: readonly WorldLimit[];
+  readonly demands: readonly Demand[];
+  readonly runMs: number;
+  readonly sockets?: number;
+  readonly seed?: number;
+}
+
+export interface BucketsSimulationResult {
+  readonly world: SeveralBucketsWorld;
+  /** How fast the API served the calls of a limit, over how fast the limit allows. */
+  utilisation(id: string): number;
+  /** The share of the requests that the API refused. */
+  readonly refusedShare: number;
+  /** How many calls of an owner were served that arrived from `fromMs` on. */
+  served(owner: string, fromMs?: number): number;
+  /** How long the calls of an owner waited, on average. */
+  waitMs(owner: string): number;
+}
+
+/** Simulates demands through a ledger in this process, on a fake clock. */
+export async function simulateBuckets(
+  options: BucketsSimulationOptions,
+): Promise<BucketsSimulationResult> {
+  const { limits, demands, runMs, sockets = 256, seed = 1 } = options;
+  const clock = new FakeClock();
+  const random = seededRandom(seed);
+  const socketPermits = new FakePermits(sockets);
+  const local = new LocalLedger({
+    clock,
+    socketPermits,
+    maxQueue: 10_000,
+    random: seededRandom(seed + 1),
+    apiClock: new ApiClock(),
+  });
+  const ledger = new DrawsLedger({ ledger: local, clock, socketPermits });
+  const world = new SeveralBucketsWorld(ledger, clock, socketPermits, limits);
+  const start = clock.now();
+
+  for (const demand of demands) {
+    const { owner, draws, perSecond, maxWaitMs = 120_000, waiting = 1000 } = demand;
+    const { fromMs = 0, untilMs = runMs } = demand;
+    const own: (typeof world.calls)[number][] = [];
+    const arrive = (): void => {
+      if (clock.now() - start >= untilMs) return;
+      const [first] = own;
+      if (first !== undefined && first.state !== 'waiting') own.shift();
+      if (own.filter(({ state }) => state === 'waiting').length < waiting) {
+        own.push(world.call({ owner, draws, maxWaitMs, oneWayMs: 20 + 40 * random() }));
+      }
+      clock.after((2 * random() * 1000) / perSecond, arrive);
+    };
+    clock.after(fromMs, arrive);
+  }
+
+  const end = start + runMs;
+  for (;;) {
+    for (let i = 0; i < 12; i++) await Promise.resolve();
+    const next = clock.nextAt();
+    if (next === undefined || next > end) break;
+    clock.advance(Math.max(0, next - clock.now()));
+  }
+  await local.close();
+
+  return {
+    world,
+    utilisation(id) {
+      const { limit = 1, periodMs = 1 } = limits.find((one) => one.id === id) ?? {};
+      const halfAt = (world.accepted.get(id) ?? []).filter(
+        (_, i) => (i + 1) % limit === Math.floor(limit / 2),
+      );
+      return utilisationOf(halfAt, periodMs, end);
+    },
+    refusedShare: world.refusals / Math.max(1, world.sent),
+    served: (owner, fromMs = 0) =>
+      world.calls.filter(
+        (call) =>
+          call.owner === owner &&
+          call.state === 'served' &&
+          call.ticket.arrivedAt - start >= fromMs,
+      ).length,
+    waitMs(owner) {
+      const own = world.calls.filter((call) => call.owner === owner && call.state === 'served');
+      const waits = own.map(({ ticket, decidedAt }) => decidedAt - ticket.arrivedAt);
+      return waits.reduce((sum, wait) => sum + wait, 0) / Math.max(1, own.length);
+    },
+  };
+}
