@@ -89,11 +89,16 @@ export function makeAdmit(dependencies: AdmitDependencies): Admit {
     });
   }
 
-  /** When the last ticket of the bucket that takes longest can expect its grant. */
-  function etaMs(ticket: Ticket): number | undefined {
-    const etas = ticketsOf(ticket).map(({ bucket }) => ledger.etaMs(bucket.id));
-    const known = etas.filter((eta) => eta !== undefined);
-    return known.length === 0 ? undefined : Math.max(...known);
+  /** Notes when the last ticket of the bucket that takes longest can expect its grant. */
+  function noteEta(call: Call, ticket: Ticket): void {
+    let longestMs: number | undefined;
+    for (const { bucket } of ticketsOf(ticket)) {
+      const etaMs = ledger.etaMs(bucket.id);
+      if (etaMs === undefined || etaMs <= (longestMs ?? -1)) continue;
+      longestMs = etaMs;
+      call.keptBy = bucket;
+    }
+    call.wouldHave({ waitMs: longestMs, shed: undefined });
   }
 
   /** The request has a socket. */
@@ -106,9 +111,12 @@ export function makeAdmit(dependencies: AdmitDependencies): Admit {
       call.wouldHave({ waitMs: 0, shed: undefined });
       return decision;
     }
-    if (decision.kind === 'shed') call.wouldHave({ waitMs: undefined, shed: decision.code });
+    if (decision.kind === 'shed') {
+      call.wouldHave({ waitMs: undefined, shed: decision.code });
+      noteBucket(call, decision);
+    }
     if (decision.kind === 'waiting') {
-      call.wouldHave({ waitMs: etaMs(ticket), shed: undefined });
+      noteEta(call, ticket);
       void decision.outcome.then((outcome) => {
         if (outcome.kind !== 'granted') return;
         // The operation counts as spent now, as it would be if the request had waited.
