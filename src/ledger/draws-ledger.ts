@@ -29,20 +29,11 @@ const NEVER_GONE: CallerSignal = { gone: false, onGone: () => () => undefined };
 
 /** Settles a grant with one outcome for all its buckets, or one for each, in their order. */
 export interface SettlesEach {
-  settle(grant: Grant, outcome: Outcome | readonly Outcome[]): void {
-    const isJoint = grant instanceof JointGrant;
-    if (!isJoint && !isList(outcome)) return this.#ledger.settle(grant, outcome);
-    const expected = isJoint ? ticketsOf(grant.ticket).length : 1;
-    if (isList(outcome) && outcome.length !== expected) {
-      throw new Error(`expected an outcome for each of ${expected} buckets, got ${outcome.length}`);
-    }
-    const parts = isJoint ? grant.takeParts() : [grant];
-    for (const [i, part] of parts.entries()) {
-      const one = isList(outcome) ? outcome[i] : outcome;
-      if (one !== undefined) this.#ledger.settle(part, one);
-    }
-  }
-
+  settle(grant: Grant, outcome: Outcome | readonly Outcome[]): void;
+  /**
+   * Reports the outcome of a request for a bucket from which it spent without a grant. It counts if the
+   * bucket has an operation to spare now; else the bucket's next answers correct it.
+   */
   note(ticket: Ticket, outcome: Outcome): void;
 }
 
@@ -71,16 +62,13 @@ export class DrawsLedger implements Ledger, SettlesEach {
 
   settle(grant: Grant, outcome: Outcome | readonly Outcome[]): void {
     const isJoint = grant instanceof JointGrant;
+    if (!isJoint && !isList(outcome)) return this.#ledger.settle(grant, outcome);
     const expected = isJoint ? ticketsOf(grant.ticket).length : 1;
     if (isList(outcome) && outcome.length !== expected) {
       throw new Error(`expected an outcome for each of ${expected} buckets, got ${outcome.length}`);
     }
-    if (!isJoint) {
-      const only = isList(outcome) ? outcome[0] : outcome;
-      if (only !== undefined) this.#ledger.settle(grant, only);
-      return;
-    }
-    for (const [i, part] of grant.takeParts().entries()) {
+    const parts = isJoint ? grant.takeParts() : [grant];
+    for (const [i, part] of parts.entries()) {
       const one = isList(outcome) ? outcome[i] : outcome;
       if (one !== undefined) this.#ledger.settle(part, one);
     }

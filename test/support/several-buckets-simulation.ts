@@ -15,9 +15,6 @@ export interface Demand {
   readonly maxWaitMs?: number;
   /** How many of its calls wait at most; a further one does not arrive. */
   readonly waiting?: number;
-  /** When it begins and ends; the whole time by default. */
-  readonly fromMs?: number;
-  readonly untilMs?: number;
 }
 
 export interface BucketsSimulationOptions {
@@ -31,13 +28,11 @@ export interface BucketsSimulationOptions {
 export interface BucketsSimulationResult {
   readonly world: SeveralBucketsWorld;
   /** How fast the API served the calls of a limit, over how fast the limit allows. */
-  utilisation(id: string): number;
+  readonly utilisation: (id: string) => number;
   /** The share of the requests that the API refused. */
   readonly refusedShare: number;
-  /** How many calls of an owner were served that arrived from `fromMs` on. */
-  served(owner: string, fromMs?: number): number;
-  /** How long the calls of an owner waited, on average. */
-  waitMs(owner: string): number;
+  /** How many calls of an owner were served. */
+  readonly served: (owner: string) => number;
 }
 
 /** Simulates demands through a ledger in this process, on a fake clock. */
@@ -61,10 +56,8 @@ export async function simulateBuckets(
 
   for (const demand of demands) {
     const { owner, draws, perSecond, maxWaitMs = 120_000, waiting = 1000 } = demand;
-    const { fromMs = 0, untilMs = runMs } = demand;
     const own: (typeof world.calls)[number][] = [];
     const arrive = (): void => {
-      if (clock.now() - start >= untilMs) return;
       const [first] = own;
       if (first !== undefined && first.state !== 'waiting') own.shift();
       if (own.filter(({ state }) => state === 'waiting').length < waiting) {
@@ -72,7 +65,7 @@ export async function simulateBuckets(
       }
       clock.after((2 * random() * 1000) / perSecond, arrive);
     };
-    clock.after(fromMs, arrive);
+    arrive();
   }
 
   const end = start + runMs;
@@ -94,17 +87,7 @@ export async function simulateBuckets(
       return utilisationOf(halfAt, periodMs, end);
     },
     refusedShare: world.refusals / Math.max(1, world.sent),
-    served: (owner, fromMs = 0) =>
-      world.calls.filter(
-        (call) =>
-          call.owner === owner &&
-          call.state === 'served' &&
-          call.ticket.arrivedAt - start >= fromMs,
-      ).length,
-    waitMs(owner) {
-      const own = world.calls.filter((call) => call.owner === owner && call.state === 'served');
-      const waits = own.map(({ ticket, decidedAt }) => decidedAt - ticket.arrivedAt);
-      return waits.reduce((sum, wait) => sum + wait, 0) / Math.max(1, own.length);
-    },
+    served: (owner) =>
+      world.calls.filter((call) => call.owner === owner && call.state === 'served').length,
   };
 }

@@ -1,10 +1,10 @@
 import * as fc from 'fast-check';
-import { test } from 'vitest';
+import { expect, test } from 'vitest';
 import { LocalLedger } from '../../../src/ledger/local/local-ledger.ts';
 import { ApiClock } from '../../../src/rate-headers/api-clock.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 import { FakePermits } from '../../support/ledger-driver.ts';
-import { expectNothingIsLost, randomDraws } from '../../support/random-draws.ts';
+import { playDraws, randomDraws } from '../../support/random-draws.ts';
 import { seededRandom } from '../../support/seeded-random.ts';
 
 test('whatever becomes of requests of several buckets, no slot and no socket is lost', async () => {
@@ -19,7 +19,7 @@ test('whatever becomes of requests of several buckets, no slot and no socket is 
         random: seededRandom(1),
         apiClock: new ApiClock(),
       });
-      await expectNothingIsLost(random, {
+      const ended = await playDraws(random, {
         ledger,
         clock,
         socketPermits,
@@ -28,6 +28,7 @@ test('whatever becomes of requests of several buckets, no slot and no socket is 
           for (let i = 0; i < 20; i++) await Promise.resolve();
         },
       });
+      expect(ended).toBe(random.calls.length);
       await ledger.close();
     }),
     { numRuns: 200, endOnFailure: true },
