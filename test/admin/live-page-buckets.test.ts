@@ -71,21 +71,22 @@ test('the credential whose requests wait is first, and stays while the pointer i
 
 test('a bucket shows which routes spend from it, and why', async () => {
   const page = await openPage();
-  const origin = page.locator('.bucket', { hasText: 'all / search' }).first().locator('.origin');
+  const cards = page.locator('.owner', { hasText: 'gists / day' }).locator('.bucket');
+  const origin = cards.nth(1).locator('.origin');
   await origin.locator('summary', { hasText: 'learned, 1 route' }).click();
   await origin.getByText('the API names this bucket in its answers').waitFor();
   await origin.getByText('GET /search/issues').waitFor();
 
-  const own = page.locator('.bucket').first().locator('.origin');
+  const own = cards.first().locator('.origin');
   await own.locator('summary', { hasText: 'own bucket of the class' }).click();
   await own.getByText('routes that are not known to spend from another one').waitFor();
 
   // A stated limit takes no routes from the class's own bucket.
-  const gists = page.locator('.bucket').nth(2);
+  const gists = cards.nth(2);
   expect(await gists.locator('h4').textContent()).toBe('gists');
   expect(await gists.locator('.origin').isHidden()).toBe(true);
 
-  const stated = page.locator('.bucket', { hasText: 'gists / day' }).locator('.origin');
+  const stated = cards.nth(3).locator('.origin');
   await stated.locator('summary', { hasText: 'stated' }).click();
   await stated.getByText('every request of the class spends from it').waitFor();
   const wide = page.locator('.bucket', { hasText: 'global' }).locator('.origin');
@@ -93,7 +94,7 @@ test('a bucket shows which routes spend from it, and why', async () => {
   await wide.getByText('a limit over the classes').waitFor();
   // It stays open while the numbers change.
   await several.send('/repos/a/b');
-  await page.locator('.remaining', { hasText: '998 of 1,000 left' }).waitFor();
+  await cards.first().locator('.remaining', { hasText: '997 of 1,000 left' }).waitFor();
   expect(await origin.getByText('GET /search/issues').isVisible()).toBe(true);
 });
 
