@@ -128,7 +128,8 @@ export async function makeApi(options: ApiOptions): Promise<Api> {
       name,
       log,
       ledger,
-      lessons: () => (current().config.learnBuckets === 'on' ? learned.lessons(clock.now()) : []),
+      lessons: () =>
+        current().config.learnBuckets === 'on' ? ofSplitClasses(learned.lessons(clock.now())) : [],
       apiClock,
       upstream,
       lane,
@@ -146,6 +147,13 @@ export async function makeApi(options: ApiOptions): Promise<Api> {
     await close();
     throw error;
   }
+}
+
+/** The lessons of classes that turned out to have several buckets. */
+function ofSplitClasses(all: readonly Lesson[]): Lesson[] {
+  const split = all.filter(({ route, counters }) => route !== undefined || counters.length > 1);
+  const classes = new Set(split.map((lesson) => lesson.class));
+  return all.filter((lesson) => classes.has(lesson.class));
 }
 
 /**

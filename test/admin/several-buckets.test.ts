@@ -49,7 +49,7 @@ test('/buckets shows which buckets are stated, and which routes a learned one ha
   expect(shown).toEqual([
     ['HASH:all', undefined, undefined, ['*']],
     ['HASH:all~search', 'search', undefined, ['GET /search/issues']],
-    ['HASH:gists', undefined, undefined, ['*']],
+    ['HASH:gists', undefined, undefined, undefined],
     ['HASH:gists/day', 'day', true, undefined],
     ['upstream:global', 'global', true, undefined],
   ]);

@@ -3,6 +3,7 @@ import { ask } from '../support/ask.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { startGateway } from '../support/gateway.ts';
 import { azionWorld, discordWorld, githubWorld, slackWorld } from '../support/limit-worlds.ts';
+import { reportTriple } from '../support/limit-reports.ts';
 import { startLimitedApi } from '../support/limited-api.ts';
 import { bucketsOf, until } from '../support/setup.ts';
 import type { MeterOptions } from '../support/several-limits.ts';
@@ -54,6 +55,17 @@ test('a refusal that teaches a route closes no stated limit beside it', async ()
 });
 
 describe('without any class,', () => {
+  test('an API with one budget teaches nothing that operators would have to read', async () => {
+    const { gateway, send } = await startUnknown({
+      limits: [{ name: 'all', limit: 10, periodMs: MINUTE_MS }],
+      report: reportTriple({ reset: 'epoch-ceil' }),
+    });
+    for (let i = 0; i < 3; i++) await send('/zones');
+    const buckets = await bucketsOf(gateway);
+    expect(buckets).toHaveLength(1);
+    expect(buckets[0]).not.toHaveProperty('learned');
+  });
+
   test("GitHub's search waits for its own budget, and core requests do not", async () => {
     const { api, clock, send, refused, waitingIn } = await startUnknown(
       githubWorld({
