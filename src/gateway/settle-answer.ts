@@ -62,6 +62,15 @@ interface Refused {
   readonly at: number;
 }
 
+/** What an answer says. */
+interface Judged {
+  readonly read: RateLimitReadings;
+  /** Absent if the answer does not throttle. */
+  readonly throttle: Throttle | undefined;
+  /** Absent for a preflight, which spends nothing. */
+  readonly attributed: Attributed | undefined;
+}
+
 const UNREAD: RateLimitReadings = { budgets: [] };
 const NOTHING: RateLimitReading = {};
 const UNSENT: Outcome = { kind: 'unsent' };
@@ -194,24 +203,35 @@ export function makeSettleAnswer(dependencies: SettleAnswerDependencies): Settle
     );
   }
 
-  return function settleAnswer(job, grant, sent) {
-    const { call } = job;
+  /** What an answer says, before anything is settled. */
+  function judge(job: Job, grant: Grant, sent: AnsweredAttempt): Judged {
     const { response, receivedAt } = sent;
     const { status } = response;
     const isCached = (readAge(response.headers) ?? 0) > 0;
     const read = readReports(job, sent, isCached);
     // What refuses a preflight is no budget that could be waited for.
-    if (grant instanceof OwnGrant && grant.reason === 'preflight') {
-      observer.attempted('answered');
-      ledger.settle(grant, UNSENT);
-      return { kind: 'respond', response };
-    }
-    const throttle = readThrottle(status, read, receivedAt, call.attempts);
-    observer.attempted(throttle === undefined ? 'answered' : 'throttled');
+    if (isPreflightGrant(grant)) return { read, throttle: undefined, attributed: undefined };
+    const throttle = readThrottle(status, read, receivedAt, job.call.attempts);
     const { grantedAt } = grant;
     const attributed = isCached
       ? unreported(job.ticket)
       : attribute(job, read, { status, refusal: throttle, grantedAt, receivedAt }, learned);
+    return { read, throttle, attributed };
+  }
+
+  /** Settles the grant by what was judged, and decides what follows. */
+  function decide(
+    job: Job,
+    grant: Grant,
+    sent: AnsweredAttempt,
+    { read, throttle, attributed }: Judged,
+  ): Settled {
+    const { response, receivedAt } = sent;
+    observer.attempted(throttle === undefined ? 'answered' : 'throttled');
+    if (attributed === undefined) {
+      ledger.settle(grant, UNSENT);
+      return { kind: 'respond', response };
+    }
     if (throttle === undefined) {
       settleAccepted(job, grant, sent, attributed);
       return { kind: 'respond', response };
@@ -221,7 +241,7 @@ export function makeSettleAnswer(dependencies: SettleAnswerDependencies): Settle
     const { bucket } = spent[refused.at] ?? job.ticket;
     observer.throttled(bucket.class);
     // A 503 does not prove that the request was not executed. In observe mode nothing is sent again.
-    if (mode === 'observe' || (status === 503 && !job.idempotent)) {
+    if (mode === 'observe' || (response.status === 503 && !job.idempotent)) {
       return { kind: 'respond', response };
     }
     response.discard();
@@ -233,7 +253,24 @@ export function makeSettleAnswer(dependencies: SettleAnswerDependencies): Settle
     const isBlocked = refused.what !== 'request' && refused.at < attributed.readings.length;
     const notBefore = isBlocked ? 0 : throttle.until;
     return { kind: 'retry', cause: 'throttled', retry: { notBefore } };
+  }
+
+  return function settleAnswer(job, grant, sent) {
+    let judged: Judged;
+    try {
+      judged = judge(job, grant, sent);
+    } catch (error) {
+      // The API has executed the request, and the caller receives a problem instead of its answer.
+      ledger.settle(grant, { kind: 'lost' });
+      sent.response.discard();
+      throw error;
+    }
+    return decide(job, grant, sent, judged);
   };
+}
+
+function isPreflightGrant(grant: Grant): boolean {
+  return grant instanceof OwnGrant && grant.reason === 'preflight';
 }
 
 /** An answer from a cache does not say from which of several buckets its request spent. */

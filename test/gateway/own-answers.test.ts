@@ -193,6 +193,22 @@ describe('Headgate answers with', () => {
   });
 });
 
+test('a failure while an answer is judged leaves neither a lease nor a socket behind', async () => {
+  let isBroken = true;
+  const random = (): number => {
+    if (isBroken) throw new Error('no random number');
+    return 0.5;
+  };
+  const settings = { HEADGATE_UPSTREAM_CONNECTIONS: '1' };
+  const { azion, gateway } = await setUp({}, { random, settings });
+  azion.failNext('throttle-bare');
+  expectProblem(await ask(`${gateway.url}/domains`, { headers }), 500, 'internal');
+  isBroken = false;
+  expect((await bucketsOf(gateway))[0]).toMatchObject({ leases: 0, waiting: 0 });
+  // It needs the only socket.
+  expect((await ask(`${gateway.url}/domains`, { headers })).status).toBe(200);
+});
+
 test.each([
   [0, 1],
   [1, 1],
