@@ -1,7 +1,7 @@
 import type { Clock } from '../util/clock.ts';
 import {
+  NEVER_GONE,
   ticketsOf,
-  type CallerSignal,
   type Retry,
   type Granted,
   type Ledger,
@@ -51,9 +51,6 @@ export type Mode = 'enforce' | 'observe';
 
 /** How long an observed request is kept at most until a ledger has asked Redis whether it waits. */
 const DECISION_MS = 1000;
-
-/** The ticket in the queue stands for a request that was sent long ago. */
-const NEVER_GONE: CallerSignal = { gone: false, onGone: () => () => undefined };
 
 export function makeAdmit(dependencies: AdmitDependencies): Admit {
   const { ledger, clock, memory, socketPermits, mode, observer, clientPatience } = dependencies;

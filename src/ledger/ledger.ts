@@ -156,6 +156,9 @@ export interface CallerSignal {
   onGone(listener: () => void): RemoveListener;
 }
 
+/** The signal of a ticket whose request was sent already. */
+export const NEVER_GONE: CallerSignal = { gone: false, onGone: () => () => undefined };
+
 /** Removes a listener. A second call, or a call after the listener ran, does nothing. */
 export type RemoveListener = () => void;
 
