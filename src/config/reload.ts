@@ -7,6 +7,7 @@ import { fileKey } from './settings.ts';
 /** The settings that a reload can change: by field of {@link Config}, the name in the settings. */
 export const RELOADABLE_SETTINGS = {
   mode: 'HEADGATE_MODE',
+  learnBuckets: 'HEADGATE_LEARN_BUCKETS',
   limit: 'HEADGATE_LIMIT',
   spread: 'HEADGATE_SPREAD',
   maxWaitMs: 'HEADGATE_MAX_WAIT',
@@ -39,6 +40,7 @@ export const RELOADABLE_SETTINGS = {
 
 /** Those of them that an API may state for itself. */
 const RELOADABLE_OF_API = [
+  'learnBuckets',
   'limit',
   'spread',
   'maxWaitMs',

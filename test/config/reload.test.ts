@@ -11,6 +11,14 @@ function load(yaml: string): Settings {
 const ONE = 'https://one.example';
 const TWO = 'https://two.example';
 
+test('a reload switches the learning of buckets off', () => {
+  const running = load(`preset: none\nupstreamUrl: ${ONE}`);
+  const planned = planReload(running, load(`preset: none\nupstreamUrl: ${ONE}\nlearnBuckets: off`));
+  if (planned.kind === 'refused') throw new Error(planned.problems.join('\n'));
+  expect(planned).toMatchObject({ changed: ['HEADGATE_LEARN_BUCKETS'], needRestart: [] });
+  expect(planned.settings.config.learnBuckets).toBe('off');
+});
+
 describe('a reload with several APIs', () => {
   test('changes what can change of each, and names it by the API', () => {
     const running = load(
