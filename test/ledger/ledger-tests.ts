@@ -754,5 +754,28 @@ export function ledgerTests(
       await made.quiet();
       expect(kinds(waiting)).toEqual(['shed', 'shed']);
     });
+    test('keeps nothing for callers that are gone, also in the forecast for a caller alone', async () => {
+      await open({ sockets: 6 });
+      await opened(9, 9);
+      // One uses much and waits, and one that is known does not.
+      const modest = await ask({ owner: 'modest' });
+      driver.answer(modest, { limit: 9, remaining: 8, resetInMs: MINUTE_MS });
+      const busy = [];
+      for (let i = 0; i < 8; i++) busy.push(await ask({ owner: 'busy', maxWaitMs: MINUTE_MS / 2 }));
+      let remaining = 8;
+      for (const one of busy) {
+        if (one.state.kind !== 'granted') continue;
+        driver.answer(one, { limit: 9, remaining: --remaining, resetInMs: MINUTE_MS });
+        await made.quiet();
+      }
+      await pass(10 * MINUTE_MS);
+      for (const one of busy.slice(6)) if (one.state.kind === 'granted') driver.unsent(one);
+      const first = await ask({ owner: 'alone' });
+      driver.answer(first, { limit: 9, remaining: 8, resetInMs: MINUTE_MS });
+      await made.quiet();
+      const alone = [];
+      for (let i = 0; i < 7; i++) alone.push(await ask({ owner: 'alone', maxWaitMs: 1000 }));
+      expect(kinds(alone)).toEqual([...Array(6).fill('granted'), 'waiting']);
+    });
   });
 }

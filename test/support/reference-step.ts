@@ -316,6 +316,7 @@ export class ReferenceStep {
   #tooLong(ticket: Waiting): number | undefined {
     const now = this.#now;
     if (ticket.deadlineAt <= now) return 0;
+    this.#reserve.update(now);
     const cost = this.#costOf(ticket);
     const last = this.#eta(this.#operations + cost);
     if (last === undefined || last <= ticket.deadlineAt) return undefined;

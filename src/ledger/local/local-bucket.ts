@@ -348,6 +348,8 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
     if (retry !== undefined && retry.notBefore > now && this.#waiting >= maxQueue) {
       return shedWhile(this.#paused, 'queue-full', retry.notBefore - now);
     }
+    // The owners for whom something is kept may be others by now.
+    this.#reserve.update(now);
     // Reading all flows is worth its cost only when the last rank would be too late.
     const last = this.#eta(this.#operations + cost, now);
     if (last === undefined || last <= latest) return undefined;

@@ -164,6 +164,8 @@ end
 -- How long a ticket would have to wait, if that is beyond its deadline; else nil.
 local function tooLong(ticket)
   if ticket.deadlineAt <= now then return 0 end
+  -- The owners for whom something is kept may be others by now.
+  if state.owners then Reserve.update() end
   local cost = costOf(ticket)
   local last = Prefetch.eta(operationsWaiting() + cost)
   if not last or last <= ticket.deadlineAt then return nil end
