@@ -18,6 +18,7 @@ import type { Ticket } from '../ledger/ledger.ts';
 import type { RequestBody } from '../upstream/body.ts';
 import type { CallLimits } from './call-limits.ts';
 import type { Call, CallIdentity } from './call.ts';
+import { withQuota, type QuotaOf } from './caller-quota.ts';
 import type { ClientPatience } from './client-patience.ts';
 import { makeCostOf, ticketFor, type CostOf, type DrawsOf } from './draws.ts';
 import { refuseUnknownKey, type CallerOfKey } from './credentials.ts';
@@ -93,6 +94,8 @@ export interface IdentifyDependencies {
   readonly learned: Pick<LearnedDraws, 'drawsOf'>;
   readonly classes: readonly ClassRule[];
   readonly callers: readonly CallerRule[];
+  /** Absent where no caller has a quota. */
+  readonly quotaOf?: QuotaOf | undefined;
   readonly defaultCaller: string | undefined;
   readonly maxWaitMs: number;
   /** Absent: clients' timeouts are not learned. */
@@ -139,7 +142,7 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
     dependencies;
   const { callerOfKey, isOurHost, forwardedBy, allowHeaders } = dependencies;
   const { callLimits, authThrottle, callerAddress, credentialFields, proxyKeys } = dependencies;
-  const { drawsOf, learned } = dependencies;
+  const { drawsOf, quotaOf, learned } = dependencies;
   /** Fields of the caller's request that Headgate replaces. */
   const replaced = new Set(['host']);
   if (apiVersion !== 'off' && apiVersion.kind === 'accept') replaced.add('accept');
@@ -243,6 +246,7 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
     const stated = readCost(headerValue(headers, 'headgate-cost'));
     identity.bucket = draws[0].bucket;
     if (draws.length > 1) identity.others = draws.slice(1).map(({ bucket }) => bucket);
+    const quota = quotaOf?.(caller);
     const headersForApi = headersFor(call, addsToken, dropsCookies);
 
     const jobWith = (body: RequestBody): Job => {
@@ -258,10 +262,11 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
         arrivedAt: call.arrivedAt,
         deadlineAt: call.arrivedAt + waitMs,
       });
-      identity.cost = largestCost(ticket);
+      const cost = largestCost(ticket);
+      identity.cost = cost;
       return {
         call,
-        ticket,
+        ticket: quota === undefined ? ticket : withQuota(ticket, quota, cost),
         rule: classRule,
         credential,
         learned: learnedDraws,

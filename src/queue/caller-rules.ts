@@ -14,6 +14,11 @@ export interface CallerRule {
   readonly weight?: number;
   /** The highest priority that it may claim. */
   readonly maxPriority?: Priority;
+  /**
+   * How many operations the caller of this name may spend, whichever rule applies to the call. Such a
+   * rule has a `name` and no `userAgent`.
+   */
+  readonly quota?: { readonly limit: number; readonly periodMs: number };
   /** Why the rule exists, for readers of the configuration. */
   readonly why?: string;
 }
