@@ -7,7 +7,6 @@ import { startGateway } from '../support/gateway.ts';
 import { bucketsOf, until } from '../support/setup.ts';
 
 const MINUTE_MS = 60_000;
-const HOUR_MS = 60 * MINUTE_MS;
 const KEYS = { job: 'key-of-the-nightly-job', web: 'key-of-the-web-service' };
 
 interface SetUp {
