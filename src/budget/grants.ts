@@ -12,12 +12,7 @@ import {
 import { maxKept, reserveAt } from './reserve.ts';
 import { nextExtraAt, shareGranted, totalLimit } from './share.ts';
 import { maxInFlight } from './unknown-limit.ts';
-import {
-  MAX_FORCED_AFTER_MS,
-  areOthersHeld,
-  forcedCanaryAt,
-  scheduleCanary,
-} from './trials.ts';
+import { MAX_FORCED_AFTER_MS, areOthersHeld, forcedCanaryAt, scheduleCanary } from './trials.ts';
 
 const MAX_FIRST_REQUEST_WAIT_MS = 60_000;
 

@@ -24,7 +24,8 @@ export function* quotaIssues(rules: readonly CallerRule[]): Generator<Issue> {
   for (const [at, { name, userAgent, quota: stated }] of rules.entries()) {
     if (stated === undefined) continue;
     if (name === undefined || userAgent !== undefined) {
-      const message = 'expected a quota only with name and without userAgent, which any client can send';
+      const message =
+        'expected a quota only with name and without userAgent, which any client can send';
       yield { path: [at, 'quota'], message };
       continue;
     }

@@ -1,6 +1,6 @@
 import type { BucketName, Outcome, Ticket } from '../ledger/ledger.ts';
 import type { CallerRule } from '../queue/caller-rules.ts';
-import type { AnsweredAttempt } from './settle-answer.ts';
+import type { SendResult } from '../upstream/exchange.ts';
 
 /**
  * The quota of a caller as a bucket, beside those of the API: it is keyed by the caller's name, counts
@@ -47,7 +47,7 @@ const UNSENT: Outcome = { kind: 'unsent' };
  */
 export function outcomeAtQuota(
   { bucket }: Ticket,
-  { response, sentAt, receivedAt }: AnsweredAttempt,
+  { response, sentAt, receivedAt }: SendResult & { readonly kind: 'answered' },
   isThrottled: boolean,
   cost: number | undefined,
 ): Outcome {

@@ -42,8 +42,7 @@ export function refusalOf(
 
 /** A refusal with its bucket. A wait for the quota of a caller has a code of its own. */
 function refusedBy(bucket: BucketName, shed: Shed): Shed {
-  const isByQuota =
-    isQuota(bucket) && shed.code === 'wait-too-long' && shed.paused === undefined;
+  const isByQuota = isQuota(bucket) && shed.code === 'wait-too-long' && shed.paused === undefined;
   return isByQuota ? { ...shed, code: 'caller-quota', bucket } : { ...shed, bucket };
 }
 

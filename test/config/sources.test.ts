@@ -280,7 +280,9 @@ describe('check-config', () => {
       'queryMasks: [signature]',
     ].join('\n');
     const shown = describeSettings(load({}, file).effective);
-    expect(shown).toMatch(/^callers +dashboard \(weight: 3; maxWait: 5000ms; quota: 500\/1h\), \* \(userAgent: /m);
+    expect(shown).toMatch(
+      /^callers +dashboard \(weight: 3; maxWait: 5000ms; quota: 500\/1h\), \* \(userAgent: /m,
+    );
     expect(shown).toMatch(/^callers .* {2}\(file and preset\)$/m);
     expect(shown).toMatch(
       /^classes +read \(methods: GET HEAD\), purge \(path: \/purge\/\*\) {2}\(file\)$/m,

@@ -1,7 +1,7 @@
 import { text } from 'node:stream/consumers';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { startApi } from '../support/api.ts';
-import { ask, type AskOptions } from '../support/ask.ts';
+import { ask } from '../support/ask.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { startGateway } from '../support/gateway.ts';
 import { bucketsOf, until } from '../support/setup.ts';
@@ -39,12 +39,11 @@ async function setUp({ callers, settings, answers = [] }: SetUp = {}) {
   onTestFinished(() => gateway.stop());
   const askAs = (
     caller: keyof typeof KEYS,
-    { headers = {}, ...rest }: AskOptions = {},
+    headers: Readonly<Record<string, string>> = {},
     path = '/',
   ): ReturnType<typeof ask> =>
-    ask(gateway.url + path, { ...rest, headers: { 'Headgate-Key': KEYS[caller], ...headers } });
-  const quota = async () =>
-    (await bucketsOf(gateway)).find(({ id }) => id === 'quota:job');
+    ask(gateway.url + path, { headers: { 'Headgate-Key': KEYS[caller], ...headers } });
+  const quota = async () => (await bucketsOf(gateway)).find(({ id }) => id === 'quota:job');
   return { api, clock, gateway, askAs, quota };
 }
 
@@ -95,7 +94,7 @@ describe('a caller with a quota', () => {
     }
     clock.advance(2 * MINUTE_MS);
     expect((await askAs('job')).status).toBe(200);
-    expect((await askAs('job', { headers: { 'Headgate-Max-Wait': '5s' } })).status).toBe(503);
+    expect((await askAs('job', { 'Headgate-Max-Wait': '5s' })).status).toBe(503);
     clock.advance(MINUTE_MS);
     expect((await askAs('job')).status).toBe(200);
   });
@@ -118,10 +117,10 @@ describe('a caller with a quota', () => {
         'classes: [{ name: purge, path: /purge, cost: 3 }]',
       ].join('\n'),
     });
-    await askAs('job', { headers: { Authorization: 'token one' } });
-    await askAs('job', { headers: { Authorization: 'token two' } });
+    await askAs('job', { Authorization: 'token one' });
+    await askAs('job', { Authorization: 'token two' });
     await askAs('job', {}, '/purge');
-    await askAs('job', { headers: { 'Headgate-Cost': '7' } });
+    await askAs('job', { 'Headgate-Cost': '7' });
     expect(await quota()).toMatchObject({
       class: 'quota',
       name: 'job',
@@ -131,7 +130,7 @@ describe('a caller with a quota', () => {
       remaining: 20 - 1 - 1 - 3 - 7,
       leases: 0,
     });
-    const costly = await askAs('job', { headers: { 'Headgate-Cost': '21' } });
+    const costly = await askAs('job', { 'Headgate-Cost': '21' });
     expect(JSON.parse(costly.text)).toMatchObject({
       code: 'cost-too-high',
       detail: expect.stringContaining(
@@ -235,7 +234,7 @@ test('the rule that applies to a call does not decide whether its quota counts',
     ].join('\n'),
   });
   const headers = { 'User-Agent': 'curl/8.1' };
-  expect((await askAs('job', { headers })).status).toBe(200);
-  const refused = await askAs('job', { headers });
+  expect((await askAs('job', headers)).status).toBe(200);
+  const refused = await askAs('job', headers);
   expect([refused.status, refused.headers['headgate-error']]).toEqual([429, 'caller-quota']);
 });
