@@ -201,7 +201,7 @@ function shedError(
     'wait-too-long': paused
       ? `${pause}; try again in ${seconds} s`
       : `the budget refills too late for this request; try again in ${seconds} s`,
-    'caller-quota': `${whose} is used up until then; try again in ${seconds} s`,
+    'caller-quota': `${whose} is used up; try again in ${seconds} s`,
     'cost-too-high': `this request costs ${operations}more than ${whose}${ofLimit}; split it`,
     draining: DRAINING_DETAIL,
     'too-many-buckets': `all buckets of this gateway (one per credential and class) are in use or new, so it accepts no other credential now; try again in ${seconds} s`,

@@ -11,7 +11,7 @@ import { makeHeadersForApi } from '../http/header-filter.ts';
 import { isIdempotent } from '../http/methods.ts';
 import type { RelativeTarget } from '../http/target.ts';
 import { viaOnward } from '../http/via.ts';
-import { matchCallerRule, productOf, type CallerRule } from '../queue/caller-rules.ts';
+import { matchCallerRule, productOf, treatsCalls, type CallerRule } from '../queue/caller-rules.ts';
 import { longestWaitMs } from '../queue/patience.ts';
 import { PRIORITIES, type Priority } from '../queue/flow.ts';
 import type { Ticket } from '../ledger/ledger.ts';
@@ -143,6 +143,7 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
   const { callerOfKey, isOurHost, forwardedBy, allowHeaders } = dependencies;
   const { callLimits, authThrottle, callerAddress, credentialFields, proxyKeys } = dependencies;
   const { drawsOf, quotaOf, learned } = dependencies;
+  const rules = callers.filter(treatsCalls);
   /** Fields of the caller's request that Headgate replaces. */
   const replaced = new Set(['host']);
   if (apiVersion !== 'off' && apiVersion.kind === 'accept') replaced.add('accept');
@@ -219,7 +220,7 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
     const owner = keyOwner ?? address;
     callLimits.enter(owner);
     call.countedFor = owner;
-    const rule = matchCallerRule(callers, caller, userAgent);
+    const rule = matchCallerRule(rules, caller, userAgent);
     const priority = capPriority(
       readPriority(headerValue(headers, 'headgate-priority')) ??
         readUrgency(headerValue(headers, 'priority')) ??

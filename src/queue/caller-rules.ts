@@ -23,6 +23,15 @@ export interface CallerRule {
   readonly why?: string;
 }
 
+/**
+ * Whether a rule says how calls are treated. One that only states a quota does not, and leaves that to
+ * the rules after it.
+ */
+export function treatsCalls(rule: CallerRule): boolean {
+  const { quota, maxWaitMs, shedStatus, weight, maxPriority } = rule;
+  return quota === undefined || (maxWaitMs ?? shedStatus ?? weight ?? maxPriority) !== undefined;
+}
+
 /** The first rule that matches; `undefined` when none does. */
 export function matchCallerRule(
   rules: readonly CallerRule[],

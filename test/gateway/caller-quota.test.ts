@@ -238,3 +238,17 @@ test('the rule that applies to a call does not decide whether its quota counts',
   const refused = await askAs('job', headers);
   expect([refused.status, refused.headers['headgate-error']]).toEqual([429, 'caller-quota']);
 });
+
+test('a rule with a quota alone leaves the treatment of calls to the rules after it', async () => {
+  const { askAs } = await setUp({
+    callers: [
+      'callers:',
+      '  - { name: job, quota: 1/1h, why: it runs all night }',
+      '  - { userAgent: curl, shedStatus: 429 }',
+    ].join('\n'),
+  });
+  const headers = { 'User-Agent': 'curl/8.1' };
+  await askAs('job', headers);
+  expect((await askAs('job', headers)).status).toBe(429);
+  expect((await askAs('job')).status).toBe(503);
+});
