@@ -13,7 +13,7 @@ const bucket = object(
     id: {
       type: 'string',
       description:
-        "Hash of the credential, and the class's name; the API's name first, if several.",
+        "Hash of the credential, and the class's name; for a quota, `quota` and the caller's name. The API's name first, if several.",
     },
     credential: { type: 'string', description: "The operator's name for the credential." },
     class: { type: 'string' },
@@ -22,6 +22,11 @@ const bucket = object(
       description: 'Its name among the buckets of the class, by the settings or by the API.',
     },
     stated: { const: true, description: 'The settings state a limit of this name.' },
+    quota: {
+      const: true,
+      description:
+        'It is the quota of the caller of this name: a limit of the gateway, over all its credentials.',
+    },
     learned: object({
       why: {
         enum: ['named', 'limit', 'counts', 'refused'],
@@ -67,6 +72,7 @@ const bucket = object(
     'credential',
     'name',
     'stated',
+    'quota',
     'learned',
     'limit',
     'remaining',

@@ -8,6 +8,7 @@ import type { AuthThrottle } from '../http/auth-throttle.ts';
 import { makeIsOurHost } from '../http/origin-check.ts';
 import type { CallLimits } from '../gateway/call-limits.ts';
 import { makeAdmit } from '../gateway/admit.ts';
+import { makeQuotaOf } from '../gateway/caller-quota.ts';
 import { ClientPatience } from '../gateway/client-patience.ts';
 import { makeCallerOfKey, type CredentialHash } from '../gateway/credentials.ts';
 import { makeDrawsOf } from '../gateway/draws.ts';
@@ -109,6 +110,7 @@ export function makePipelines(shared: SharedParts, parts: ApiParts): (api: Serve
       identify: makeIdentify({
         ...config,
         drawsOf,
+        quotaOf: makeQuotaOf(config.callers, name),
         learned,
         hasToken,
         defaultCaller: config.caller,

@@ -6,6 +6,8 @@ import { makeWindowedMax, type WindowedMax } from './windowed-max.ts';
 export interface ConfiguredLimit {
   readonly limit: number;
   readonly periodMs: number;
+  /** It is a limit of this gateway, and the API knows nothing of it. */
+  readonly isOwn?: true | undefined;
 }
 
 /** Why a grant was given: regularly, as the first request of an unopened bucket, or as a canary. */
@@ -181,7 +183,10 @@ export interface Bucket {
   /** When the scheduled canary becomes due, and the delay of the next one. */
   canaryDueAt: number | undefined;
   canaryWaitMs: number;
-  /** How long after the last grant a canary is granted in any state. */
+  /**
+   * How long after the last grant a canary is granted in any state. `Infinity`: never, because the limit
+   * is this gateway's own, and no answer can correct it.
+   */
   forcedAfterMs: number;
 
   /** When a further first request may be granted, and the delay of the one after it. */

@@ -12,7 +12,7 @@ import {
 import { maxKept, reserveAt } from './reserve.ts';
 import { nextExtraAt, shareGranted, totalLimit } from './share.ts';
 import { maxInFlight } from './unknown-limit.ts';
-import { areOthersHeld, forcedCanaryAt, scheduleCanary } from './trials.ts';
+import { MAX_FORCED_AFTER_MS, areOthersHeld, forcedCanaryAt, scheduleCanary } from './trials.ts';
 
 const MAX_FIRST_REQUEST_WAIT_MS = 60_000;
 
@@ -118,7 +118,7 @@ export function lost(bucket: Bucket, { kind, cost }: Lease, now: number): void {
  */
 export function nextWakeAt(bucket: Bucket, oldestAt: number | undefined, now: number): number {
   const check = checkAt(bucket);
-  let at = forcedCanaryAt(bucket);
+  let at = Math.min(forcedCanaryAt(bucket), now + MAX_FORCED_AFTER_MS);
   at = sooner(at, bucket.blockedUntil, now);
   at = sooner(at, nextSlotAt(bucket), now);
   at = sooner(at, fullRefillAt(bucket), now);

@@ -8,7 +8,7 @@ import {
   startSpending,
 } from './share.ts';
 import { addSlots, keepLastSlots } from './slots.ts';
-import { holdOthers, scheduleCanary } from './trials.ts';
+import { holdOthers, isOwnLimit, scheduleCanary } from './trials.ts';
 import { addToMax } from './windowed-max.ts';
 
 /** What another ledger, or another state of this one, knew of a budget. All times are on our clock. */
@@ -54,6 +54,7 @@ export function startShare(
     if (bucket.phase !== 'metered') return;
     bucket.limit = shareOfLimit(bucket, bucket.limit);
     bucket.remaining = Math.min(bucket.remaining, bucket.limit);
+    if (isOwnLimit(bucket)) countOwnSlots(bucket, slots, now);
     return;
   }
   const { limit, remaining, resetAt } = reported;
@@ -113,7 +114,21 @@ export function restore(
     bucket.isRetryAfter = true;
     bucket.blockedObservation = bucket.observations;
   }
+  // What is spent of this gateway's own limit is known by its slots alone.
+  if (isOwnLimit(bucket)) bucket.remaining = Math.max(0, bucket.limit - bucket.slots.size);
   if (bucket.phase === 'metered') keepLastSlots(bucket.slots, bucket.limit - bucket.remaining);
+}
+
+/**
+ * Counts what this replica spent of a limit of this gateway. What other replicas spend is not known, so
+ * nothing is borrowed from them.
+ */
+function countOwnSlots(bucket: Bucket, slots: KnownBudget['slots'], now: number): void {
+  for (const [at, count] of slots) {
+    if (at > now) addCallSlots(bucket, at, count, now);
+  }
+  bucket.remaining = Math.max(0, bucket.limit - bucket.slots.size);
+  if (bucket.share !== undefined) bucket.share.totalRemaining = -bucket.slots.size;
 }
 
 function rememberPeriod(bucket: Bucket, { periodMs, limit }: ReportedBudget): void {

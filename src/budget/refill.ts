@@ -308,8 +308,16 @@ export function trustsClock(bucket: Bucket, now: number): boolean {
  * Applies a limit from the configuration, at first or after a reload. A limit that the API reported
  * takes precedence: then this does nothing.
  */
-export function setConfiguredLimit(bucket: Bucket, { limit, periodMs }: ConfiguredLimit): void {
+export function setConfiguredLimit(
+  bucket: Bucket,
+  { limit, periodMs, isOwn }: ConfiguredLimit,
+): void {
   if (bucket.hasReportedLimit) return;
+  if (isOwn === true) {
+    bucket.forcedAfterMs = Infinity;
+    // Its times are ours, and do not move with what is known of the API's clock.
+    bucket.basis = 'delay';
+  }
   // What is spent stays spent under the new limit.
   const spent = bucket.phase === 'metered' ? bucket.limit - bucket.remaining : 0;
   bucket.phase = 'metered';

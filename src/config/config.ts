@@ -13,6 +13,7 @@ import {
 } from './api-config.ts';
 import { EVERY_REQUEST, type ApiMatch } from './api-settings.ts';
 import { readCallerKeysFile, type CallerKey } from './caller-keys.ts';
+import { quotaProblems } from './caller-quotas.ts';
 import { addressProblems, credentialProblems, safetyProblems } from './checks.ts';
 import { effectiveLists, effectiveMatch, sayPerClass, type EffectiveSetting } from './effective.ts';
 import { openConfigFile, type FileEntries } from './file.ts';
@@ -220,6 +221,7 @@ export function loadConfig({ env, configPath, readFile }: LoadOptions): LoadResu
   // Keys that could not be read are one problem already. They would also count as missing keys.
   if (problems.length === 0) {
     problems.push(...safetyProblems(config), ...credentialProblems(config));
+    for (const each of [top, ...entries]) problems.push(...quotaProblems(each, config));
   }
   return problems.length > 0
     ? { kind: 'bad', problems }

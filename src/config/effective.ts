@@ -70,7 +70,9 @@ export function effectiveLists(
   fromPreset: Lists,
 ): EffectiveSetting[] {
   const texts = {
-    callers: config.callers.map(({ name, ...rest }) => ruleText(name ?? '*', rest)),
+    callers: config.callers.map(({ name, quota, ...rest }) =>
+      ruleText(name ?? '*', quota === undefined ? rest : { ...rest, quota: sizeText(quota) }),
+    ),
     classes: config.classes.map(({ name, limits, ...rest }) =>
       ruleText(name, limits === undefined ? rest : { ...rest, limits: limitsText(limits) }),
     ),

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { CallerRule } from '../queue/caller-rules.ts';
+import { quota, quotaIssues } from './caller-quotas.ts';
 import { METHODS } from 'node:http';
 import { coveringRule, type ClassRule } from '../http/classify.ts';
 import { normalPattern } from '../http/path-pattern.ts';
@@ -39,9 +40,10 @@ const caller = z
         .max(1000, 'expected at most 1000')
         .optional(),
       maxPriority: z.enum(['high', 'normal', 'low'], 'expected high, normal or low').optional(),
+      quota: quota.optional(),
       why: z.string('expected a text').optional(),
     },
-    'expected a rule of name, userAgent, maxWait, shedStatus, weight, maxPriority and why',
+    'expected a rule of name, userAgent, maxWait, shedStatus, weight, maxPriority, quota and why',
   )
   .refine(
     (rule) => rule.name !== undefined || rule.userAgent !== undefined,
@@ -206,7 +208,12 @@ const credential = z.strictObject({ hash, name }, 'expected hash and name');
 const PARAMETER_EXPECTED = 'expected the name of a query parameter, such as access_token';
 
 export const LISTS = {
-  callers: z.array(caller, 'expected a list of rules').max(1000, 'expected at most 1000 entries'),
+  callers: z
+    .array(caller, 'expected a list of rules')
+    .max(1000, 'expected at most 1000 entries')
+    .superRefine((rules, context) => {
+      for (const issue of quotaIssues(rules)) context.addIssue({ code: 'custom', ...issue });
+    }),
   classes: z
     .array(classRule, 'expected a list of rules')
     .max(1000, 'expected at most 1000 entries')

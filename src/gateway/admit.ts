@@ -1,7 +1,10 @@
 import type { Clock } from '../util/clock.ts';
+import { durationText } from '../util/duration.ts';
 import {
+  isQuota,
   NEVER_GONE,
   ticketsOf,
+  type BucketName,
   type Retry,
   type Granted,
   type Ledger,
@@ -181,13 +184,15 @@ function shedError(
   ticket: Ticket,
 ): GatewayError {
   const maxWaitMs = ticket.deadlineAt - ticket.arrivedAt;
-  let retryAfterMs = code === 'wait-too-long' ? retryDelayMs(etaMs, maxWaitMs) : etaMs;
+  const isLate = code === 'wait-too-long' || code === 'caller-quota';
+  let retryAfterMs = isLate ? retryDelayMs(etaMs, maxWaitMs) : etaMs;
   if (paused) retryAfterMs = Math.max(retryAfterMs, maxWaitMs / 2, MIN_PAUSED_RETRY_MS);
   const seconds = retryAfterSeconds(retryAfterMs);
   const at = bucket ?? ticket.bucket;
   const cost = ticketsOf(ticket).find((one) => one.bucket.id === at.id)?.cost;
   const operations = cost === undefined ? '' : `${cost} operations, `;
-  const ofLimit = limit === undefined ? '' : ` of ${limit}`;
+  const ofLimit = limit === undefined || isQuota(at) ? '' : ` of ${limit}`;
+  const whose = isQuota(at) ? quotaText(at) : "the API's limit";
   const pause = 'an operator paused this budget at this replica';
   const detail = {
     'queue-full': paused
@@ -196,12 +201,19 @@ function shedError(
     'wait-too-long': paused
       ? `${pause}; try again in ${seconds} s`
       : `the budget refills too late for this request; try again in ${seconds} s`,
-    'cost-too-high': `this request costs ${operations}more than the API's limit${ofLimit}; split it`,
+    'caller-quota': `${whose} is used up; try again in ${seconds} s`,
+    'cost-too-high': `this request costs ${operations}more than ${whose}${ofLimit}; split it`,
     draining: DRAINING_DETAIL,
     'too-many-buckets': `all buckets of this gateway (one per credential and class) are in use or new, so it accepts no other credential now; try again in ${seconds} s`,
     'too-many-buckets-of-owner': `all buckets that this key or address may have (one per credential and class) are in use or new, so it may use no other credential now; try again in ${seconds} s`,
   }[code];
   return new GatewayError(code, detail, code === 'cost-too-high' ? {} : { retryAfterMs });
+}
+
+/** The quota of a caller, for people. */
+function quotaText({ name = '', belief }: BucketName): string {
+  const size = belief === undefined ? '' : ` of ${belief.limit}/${durationText(belief.periodMs)}`;
+  return `the quota${size} of the caller ${name}`;
 }
 
 /** The end of a pause cannot be forecast, and callers should not ask for it all the time. */
@@ -211,7 +223,7 @@ const MIN_PAUSED_RETRY_MS = 5000;
 const MIN_ROUNDED_WAIT_MS = 1000;
 
 /**
- * How long the caller of a ticket that was shed with `wait-too-long` should wait before it sends
+ * How long the caller of a ticket that was shed because it is too late should wait before it sends
  * the request again, in milliseconds. `etaMs` is the time until the ticket's grant, `maxWaitMs` how
  * long the ticket may wait.
  *

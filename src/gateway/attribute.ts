@@ -1,6 +1,6 @@
 import type { Attribution, Exchange } from '../draws/attribution.ts';
 import type { LearnedDraws } from '../draws/learned-draws.ts';
-import { ticketsOf, type BucketName, type Ticket } from '../ledger/ledger.ts';
+import { ticketsAtApi, type BucketName, type Ticket } from '../ledger/ledger.ts';
 import { refusingBucket, reportsOf } from '../rate-headers/answer-by-bucket.ts';
 import type { ReportedBudget } from '../rate-headers/budget-groups.ts';
 import {
@@ -12,7 +12,9 @@ import type { Job } from './identify.ts';
 
 /** What one answer says of the buckets from which its request spent. */
 export interface Attributed {
-  /** By bucket of the ticket, in their order; `undefined` for one from which it spent nothing. */
+  /**
+   * By bucket of the ticket at the API, in their order; `undefined` for one from which it spent nothing.
+   */
   readonly readings: readonly (RateLimitReading | undefined)[];
   /** Buckets of the class from which it spent as well, although its ticket does not have them. */
   readonly unexpected: readonly { readonly name: string; readonly reading: RateLimitReading }[];
@@ -52,7 +54,7 @@ export function attribute(
       )
     );
   }
-  const tickets = ticketsOf(ticket);
+  const tickets = ticketsAtApi(ticket);
   const buckets = tickets.map(({ bucket }) => bucket);
   const places =
     tickets.length === 1 ? [onlyReport(budgets, buckets)] : reportsOf(budgets, buckets);

@@ -11,13 +11,14 @@ import { makeHeadersForApi } from '../http/header-filter.ts';
 import { isIdempotent } from '../http/methods.ts';
 import type { RelativeTarget } from '../http/target.ts';
 import { viaOnward } from '../http/via.ts';
-import { matchCallerRule, productOf, type CallerRule } from '../queue/caller-rules.ts';
+import { matchCallerRule, productOf, treatsCalls, type CallerRule } from '../queue/caller-rules.ts';
 import { longestWaitMs } from '../queue/patience.ts';
 import { PRIORITIES, type Priority } from '../queue/flow.ts';
 import type { Ticket } from '../ledger/ledger.ts';
 import type { RequestBody } from '../upstream/body.ts';
 import type { CallLimits } from './call-limits.ts';
 import type { Call, CallIdentity } from './call.ts';
+import { withQuota, type QuotaOf } from './caller-quota.ts';
 import type { ClientPatience } from './client-patience.ts';
 import { makeCostOf, ticketFor, type CostOf, type DrawsOf } from './draws.ts';
 import { refuseUnknownKey, type CallerOfKey } from './credentials.ts';
@@ -93,6 +94,8 @@ export interface IdentifyDependencies {
   readonly learned: Pick<LearnedDraws, 'drawsOf'>;
   readonly classes: readonly ClassRule[];
   readonly callers: readonly CallerRule[];
+  /** Absent where no caller has a quota. */
+  readonly quotaOf?: QuotaOf | undefined;
   readonly defaultCaller: string | undefined;
   readonly maxWaitMs: number;
   /** Absent: clients' timeouts are not learned. */
@@ -139,7 +142,8 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
     dependencies;
   const { callerOfKey, isOurHost, forwardedBy, allowHeaders } = dependencies;
   const { callLimits, authThrottle, callerAddress, credentialFields, proxyKeys } = dependencies;
-  const { drawsOf, learned } = dependencies;
+  const { drawsOf, quotaOf, learned } = dependencies;
+  const rules = callers.filter(treatsCalls);
   /** Fields of the caller's request that Headgate replaces. */
   const replaced = new Set(['host']);
   if (apiVersion !== 'off' && apiVersion.kind === 'accept') replaced.add('accept');
@@ -216,7 +220,7 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
     const owner = keyOwner ?? address;
     callLimits.enter(owner);
     call.countedFor = owner;
-    const rule = matchCallerRule(callers, caller, userAgent);
+    const rule = matchCallerRule(rules, caller, userAgent);
     const priority = capPriority(
       readPriority(headerValue(headers, 'headgate-priority')) ??
         readUrgency(headerValue(headers, 'priority')) ??
@@ -243,6 +247,7 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
     const stated = readCost(headerValue(headers, 'headgate-cost'));
     identity.bucket = draws[0].bucket;
     if (draws.length > 1) identity.others = draws.slice(1).map(({ bucket }) => bucket);
+    const quota = quotaOf?.(caller);
     const headersForApi = headersFor(call, addsToken, dropsCookies);
 
     const jobWith = (body: RequestBody): Job => {
@@ -258,10 +263,11 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
         arrivedAt: call.arrivedAt,
         deadlineAt: call.arrivedAt + waitMs,
       });
-      identity.cost = largestCost(ticket);
+      const cost = largestCost(ticket);
+      identity.cost = cost;
       return {
         call,
-        ticket,
+        ticket: quota === undefined ? ticket : withQuota(ticket, quota, cost),
         rule: classRule,
         credential,
         learned: learnedDraws,

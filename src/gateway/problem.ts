@@ -2,6 +2,7 @@
 export const PROBLEMS = {
   'queue-full': { status: 'shed', title: 'Too many requests are waiting for this budget' },
   'wait-too-long': { status: 'shed', title: 'The wait would outlast the deadline' },
+  'caller-quota': { status: 'shed', title: 'The quota of this caller is used up' },
   'cost-too-high': { status: 400, title: 'The request costs more than the limit' },
   draining: { status: 'shed', title: 'This replica is shutting down' },
   'too-many-buckets': { status: 'shed', title: 'Too many credentials are in use' },

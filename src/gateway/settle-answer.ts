@@ -1,7 +1,7 @@
 import type { LearnedDraws } from '../draws/learned-draws.ts';
 import type { SettlesEach } from '../ledger/draws-ledger.ts';
 import {
-  ticketsOf,
+  ticketsAtApi,
   type BucketName,
   type Grant,
   type Outcome,
@@ -24,6 +24,7 @@ import type { SendResult } from '../upstream/exchange.ts';
 import type { Mode } from './admit.ts';
 import { attribute, isStatedLimit, type Attributed } from './attribute.ts';
 import { traceFields } from './call.ts';
+import { outcomeAtQuota } from './caller-quota.ts';
 import { makeWarnOfDoubtful } from './doubtful-headers.ts';
 import { ticketFor, type DrawsOf } from './draws.ts';
 import type { Job } from './identify.ts';
@@ -112,7 +113,7 @@ export function makeSettleAnswer(dependencies: SettleAnswerDependencies): Settle
     // It concerns a bucket of which the request has no grant, and says nothing of the others.
     if (unexpected.length > 0) return { what: 'request', at: -1 };
     const at = readings.findIndex((reading) => reading !== undefined);
-    const bucket = ticketsOf(ticket)[at]?.bucket;
+    const bucket = ticketsAtApi(ticket)[at]?.bucket;
     const isLone =
       bucket === undefined || loneRefusals.isLone(bucket.id, call.id, receivedAt, until);
     return { what: isLone ? 'request' : 'closed', at };
@@ -127,8 +128,9 @@ export function makeSettleAnswer(dependencies: SettleAnswerDependencies): Settle
   ): void {
     const { readings, unexpected } = attributed;
     const [only] = readings;
-    if (readings.length === 1 && only !== undefined && unexpected.length === 0) {
-      const { bucket } = job.ticket;
+    const { bucket, quota } = job.ticket;
+    const isOfOne = readings.length === 1 && unexpected.length === 0 && quota === undefined;
+    if (isOfOne && only !== undefined) {
       observer.accepted(bucket.id, bucket.class);
       ledger.settle(grant, answered(sent.response.status, only, sent));
       return;
@@ -140,7 +142,7 @@ export function makeSettleAnswer(dependencies: SettleAnswerDependencies): Settle
 
   /**
    * Reports the outcome to each bucket: those of the grant, and those from which the request spent
-   * without one. Returns the tickets at the buckets from which it spent, by position.
+   * without one. Returns the tickets at the API's buckets from which it spent, by position.
    */
   function settleEach(
     job: Job,
@@ -149,12 +151,18 @@ export function makeSettleAnswer(dependencies: SettleAnswerDependencies): Settle
     sent: AnsweredAttempt,
     refused: Refused | undefined,
   ): (Ticket | undefined)[] {
-    const tickets = ticketsOf(job.ticket);
+    const tickets = ticketsAtApi(job.ticket);
     const outcomeAt = (reading: RateLimitReading | undefined, at: number): Outcome => {
       if (refused === undefined) return outcomeOf(reading, 'accepted', sent);
       return outcomeOf(reading, at === refused.at ? refused.what : 'elsewhere', sent);
     };
-    ledger.settle(grant, readings.map(outcomeAt));
+    const outcomes = readings.map(outcomeAt);
+    const { quota } = job.ticket;
+    if (quota !== undefined) {
+      const cost = readings.find((reading) => reading?.cost !== undefined)?.cost;
+      outcomes.unshift(outcomeAtQuota(quota, sent, refused !== undefined, cost));
+    }
+    ledger.settle(grant, outcomes);
     const spent = tickets.map((ticket, at) => (readings[at] === undefined ? undefined : ticket));
     if (unexpected.length > 0 || readings.includes(undefined)) redraw(job);
     for (const { name, reading } of unexpected) {
@@ -169,7 +177,9 @@ export function makeSettleAnswer(dependencies: SettleAnswerDependencies): Settle
   function redraw(job: Job): void {
     const { rule, credential, method, costOf, call } = job;
     job.learned = learned.drawsOf(rule.name, method, call.identity.path);
-    job.ticket = ticketFor(drawsOf(rule, credential, job.learned), costOf, job.ticket);
+    const { quota } = job.ticket;
+    const ticket = ticketFor(drawsOf(rule, credential, job.learned), costOf, job.ticket);
+    job.ticket = quota === undefined ? ticket : { ...ticket, quota };
     const { bucket, others } = job.ticket;
     call.redrawn(
       bucket,
@@ -275,7 +285,7 @@ function isPreflightGrant(grant: Grant): boolean {
 
 /** An answer from a cache does not say from which of several buckets its request spent. */
 function unreported(ticket: Ticket): Attributed {
-  const readings = ticketsOf(ticket).map(() => NOTHING);
+  const readings = ticketsAtApi(ticket).map(() => NOTHING);
   return { readings, unexpected: [], refusing: readings.length === 1 ? 0 : undefined };
 }
 
@@ -327,7 +337,7 @@ function readingAt({ readings, unexpected }: Attributed, at: number): RateLimitR
 
 /** The ticket at a bucket of the class, by its learned name; empty for the class's own bucket. */
 function ticketOfClass(ticket: Ticket, learnedName: string): Ticket | undefined {
-  return ticketsOf(ticket).find(({ bucket }) => {
+  return ticketsAtApi(ticket).find(({ bucket }) => {
     return !isStatedLimit(bucket) && (bucket.name ?? '') === learnedName;
   });
 }

@@ -1,5 +1,6 @@
 import type { Clock, Timer } from '../util/clock.ts';
 import {
+  isQuota,
   ticketsOf,
   type Admission,
   type BucketName,
@@ -34,9 +35,15 @@ export function refusalOf(
   for (const ticket of tickets) {
     const refused = ledger.refusal(ticket);
     if (refused === undefined || !outweighs(refused, decisive)) continue;
-    decisive = { ...refused, bucket: ticket.bucket };
+    decisive = refusedBy(ticket.bucket, refused);
   }
   return decisive;
+}
+
+/** A refusal with its bucket. A wait for the quota of a caller has a code of its own. */
+function refusedBy(bucket: BucketName, shed: Shed): Shed {
+  const isByQuota = isQuota(bucket) && shed.code === 'wait-too-long' && shed.paused === undefined;
+  return isByQuota ? { ...shed, code: 'caller-quota', bucket } : { ...shed, bucket };
 }
 
 function outweighs(refused: Shed, other: Shed | undefined): boolean {
@@ -203,7 +210,7 @@ export class Acquisition {
 
   /** `bucket` shed the ticket; if it would have to wait longer for a later one, that one counts. */
   #shed(shed: Shed, bucket: BucketName): Shed {
-    const refused = refusalOf(this.#options.ledger, this.#following, { ...shed, bucket });
+    const refused = refusalOf(this.#options.ledger, this.#following, refusedBy(bucket, shed));
     this.#returnHeld();
     return refused ?? shed;
   }

@@ -1,6 +1,6 @@
 import type { Clock } from '../util/clock.ts';
 import { LinkedList, type LinkedListItem } from '../util/linked-list.ts';
-import type { BucketName, Shed } from './ledger.ts';
+import { isQuota, type BucketName, type Shed } from './ledger.ts';
 
 /** A bucket of a {@link BucketMap}, which owns the fields of this interface but the first two. */
 export interface MappedBucket<T> extends LinkedListItem<T> {
@@ -91,6 +91,8 @@ export class BucketMap<T extends MappedBucket<T>> {
   rest(bucket: T): void {
     const { account } = bucket;
     if (account === undefined || bucket.isLinked || !bucket.idle) return;
+    // What is spent of a quota is known here alone, and the settings bound their number.
+    if (isQuota(bucket.name)) return;
     this.#idle.add(bucket);
     account.idle++;
   }

@@ -43,7 +43,9 @@ export class DrawsLedger implements Ledger, SettlesEach {
   }
 
   acquire(ticket: Ticket, signal: CallerSignal, retry?: Retry): Admission {
-    if (ticket.others === undefined) return this.#ledger.acquire(ticket, signal, retry);
+    if (ticket.others === undefined && ticket.quota === undefined) {
+      return this.#ledger.acquire(ticket, signal, retry);
+    }
     return new Acquisition(this.#options, ticket, signal, retry).start();
   }
 
@@ -63,7 +65,7 @@ export class DrawsLedger implements Ledger, SettlesEach {
 
   note(ticket: Ticket, outcome: Outcome): void {
     const now = this.#options.clock.now();
-    const { others: _, ...alone } = ticket;
+    const { others: _, quota: __, ...alone } = ticket;
     const once: Ticket = { ...alone, deadlineAt: now, needsNoSocket: true };
     const admission = this.#ledger.acquire(once, NEVER_GONE);
     if (admission.kind === 'granted') this.#ledger.settle(admission.grant, outcome);

@@ -43,11 +43,27 @@ export interface Ticket {
   readonly others?: readonly Ticket[] | undefined;
   /** The request takes its socket with the grant of a later bucket. */
   readonly needsNoSocket?: true;
+  /**
+   * The same request at the quota of its caller. It is acquired before all others, because no other
+   * caller needs what is held of it.
+   */
+  readonly quota?: Ticket | undefined;
 }
 
 /** A ticket at each of its buckets, in the order in which they are acquired. */
 export function ticketsOf(ticket: Ticket): readonly Ticket[] {
+  const atApi = ticketsAtApi(ticket);
+  return ticket.quota === undefined ? atApi : [ticket.quota, ...atApi];
+}
+
+/** A ticket at each of its buckets of the API: all but the quota of its caller. */
+export function ticketsAtApi(ticket: Ticket): readonly Ticket[] {
   return ticket.others === undefined ? [ticket] : [ticket, ...ticket.others];
+}
+
+/** Whether a bucket is the quota of a caller, of which no answer of the API reports anything. */
+export function isQuota({ belief }: BucketName): boolean {
+  return belief?.isOwn === true;
 }
 
 /** A further attempt of a ticket that had a grant before. */
@@ -74,6 +90,7 @@ export interface Grant {
 export type ShedCode =
   | 'queue-full'
   | 'wait-too-long'
+  | 'caller-quota'
   | 'cost-too-high'
   | 'draining'
   | 'too-many-buckets'
@@ -88,7 +105,7 @@ export interface Shed {
   readonly bucket?: BucketName;
   /** An operator paused the bucket, and may resume it at any time; absent otherwise. */
   readonly paused?: true;
-  /** With `cost-too-high`: the API's limit, if it is known. */
+  /** With `cost-too-high`: the limit, if it is known. */
   readonly limit?: number | undefined;
 }
 
@@ -170,6 +187,8 @@ export interface BucketView {
   readonly name?: string;
   /** The settings state a limit of this name; absent otherwise. */
   readonly stated?: true;
+  /** It is the quota of the caller of this name; absent otherwise. */
+  readonly quota?: true;
   readonly limit?: number;
   readonly remaining?: number;
   readonly resetInMs?: number;
@@ -180,11 +199,14 @@ export interface BucketView {
   readonly paused?: true;
 }
 
-const UNNAMED: Pick<BucketView, 'name' | 'stated'> = {};
+type NameInView = Pick<BucketView, 'name' | 'stated' | 'quota'>;
+const UNNAMED: NameInView = {};
 
 /** What a view shows of a bucket's name. */
-export function nameInView({ name, belief }: BucketName): Pick<BucketView, 'name' | 'stated'> {
+export function nameInView(bucket: BucketName): NameInView {
+  const { name, belief } = bucket;
   if (name === undefined) return UNNAMED;
+  if (isQuota(bucket)) return { name, stated: true, quota: true };
   return belief === undefined ? { name } : { name, stated: true };
 }
 

@@ -14,8 +14,22 @@ export interface CallerRule {
   readonly weight?: number;
   /** The highest priority that it may claim. */
   readonly maxPriority?: Priority;
+  /**
+   * How many operations the caller of this name may spend, whichever rule applies to the call. Such a
+   * rule has a `name` and no `userAgent`.
+   */
+  readonly quota?: { readonly limit: number; readonly periodMs: number };
   /** Why the rule exists, for readers of the configuration. */
   readonly why?: string;
+}
+
+/**
+ * Whether a rule says how calls are treated. One that only states a quota does not, and leaves that to
+ * the rules after it.
+ */
+export function treatsCalls(rule: CallerRule): boolean {
+  const { quota, maxWaitMs, shedStatus, weight, maxPriority } = rule;
+  return quota === undefined || (maxWaitMs ?? shedStatus ?? weight ?? maxPriority) !== undefined;
 }
 
 /** The first rule that matches; `undefined` when none does. */

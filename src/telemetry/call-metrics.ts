@@ -14,6 +14,7 @@ const STATUS_CLASSES = ['none', '1xx', '2xx', '3xx', '4xx', '5xx'];
 const SHED_CODES = [
   'queue-full',
   'wait-too-long',
+  'caller-quota',
   'draining',
   'not-replayable',
   'body-memory-full',
@@ -129,6 +130,11 @@ export function makeCallMetrics(metrics: PerCallMetrics, apis: readonly string[]
       "Calls refused before their client's own timeout, whose length was learned.",
     )
     .with();
+  const quotaSheds = metrics.counter(
+    'headgate_quota_sheds_total',
+    'Calls refused because the quota of their caller was used up.',
+    ['caller'],
+  );
   const wouldWait = seconds(
     'headgate_would_wait_seconds',
     'In observe mode: time a call would have waited, by the forecast.',
@@ -147,7 +153,10 @@ export function makeCallMetrics(metrics: PerCallMetrics, apis: readonly string[]
   for (const result of ATTEMPT_RESULTS) attempts.with(result);
   for (const because of ['throttled', 'stale', 'failed']) retries.with(because);
 
-  const callers = new BoundedLabels(CALLERS_NAMED, (caller) => calls.remove('caller', caller));
+  const callers = new BoundedLabels(CALLERS_NAMED, (caller) => {
+    calls.remove('caller', caller);
+    quotaSheds.remove('caller', caller);
+  });
   const buckets = new BoundedLabels(BUCKETS_NAMED, (bucket) => accepted.remove('bucket', bucket));
 
   function seconds(name: string, help: string): Metric<Histogram> {
@@ -172,6 +181,7 @@ export function makeCallMetrics(metrics: PerCallMetrics, apis: readonly string[]
       if (line.wouldWaitMs !== undefined) wouldWait.observe(line.wouldWaitMs / 1000);
       if (line.wouldShed !== undefined) wouldShed.with(line.wouldShed).inc();
       if (outcome === 'shed' && code !== undefined) sheds.with(code).inc();
+      if (code === 'caller-quota') quotaSheds.with(caller).inc();
       if (code === 'wait-too-long' && line.patienceMs !== undefined) impatient.inc();
       if (outcome === 'failed' && code !== undefined) failures.with(code).inc();
     },

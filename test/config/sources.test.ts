@@ -274,12 +274,15 @@ describe('any file', () => {
 describe('check-config', () => {
   test('prints the lists in force, with their rules and their sources', () => {
     const file = [
-      'callers: [{ name: dashboard, maxWait: 5s, weight: 3 }]',
+      'callerKeys: dashboard=a-key-of-the-dashboard',
+      'callers: [{ name: dashboard, maxWait: 5s, weight: 3, quota: 500/1h }]',
       'classes: [{ name: read, methods: [GET, HEAD] }, { name: purge, path: /purge/* }]',
       'queryMasks: [signature]',
     ].join('\n');
     const shown = describeSettings(load({}, file).effective);
-    expect(shown).toMatch(/^callers +dashboard \(weight: 3; maxWait: 5000ms\), \* \(userAgent: /m);
+    expect(shown).toMatch(
+      /^callers +dashboard \(weight: 3; maxWait: 5000ms; quota: 500\/1h\), \* \(userAgent: /m,
+    );
     expect(shown).toMatch(/^callers .* {2}\(file and preset\)$/m);
     expect(shown).toMatch(
       /^classes +read \(methods: GET HEAD\), purge \(path: \/purge\/\*\) {2}\(file\)$/m,

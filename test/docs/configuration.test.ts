@@ -55,7 +55,10 @@ describe('docs/configuration.md', () => {
   });
 
   test.each(examples)('has an example, number %#, that loads', (yaml) => {
-    const env = { HEADGATE_SECRET: 'a-secret-of-the-test' };
+    const env = {
+      HEADGATE_SECRET: 'a-secret-of-the-test',
+      HEADGATE_CALLER_KEYS: 'nightly-sync=a-key-of-the-test',
+    };
     const loaded = loadConfig({ env, configPath: 'headgate.yaml', readFile: () => yaml });
     expect(loaded).toMatchObject({ kind: 'ok' });
   });

@@ -1,9 +1,10 @@
 import { describe, expect, test } from 'vitest';
 import { BucketMap, defaultMaxPerOwner, type MappedBucket } from '../../src/ledger/bucket-map.ts';
+import type { BucketName } from '../../src/ledger/ledger.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 
 class FakeBucket implements MappedBucket<FakeBucket> {
-  readonly name: { readonly id: string; readonly class: string };
+  readonly name: BucketName;
   readonly #onLook: () => void;
   busy = true;
   account: MappedBucket<FakeBucket>['account'];
@@ -12,7 +13,8 @@ class FakeBucket implements MappedBucket<FakeBucket> {
   next: FakeBucket | undefined;
 
   constructor(id: string, onLook: () => void) {
-    this.name = { id, class: 'read' };
+    const belief = { limit: 5, periodMs: 3_600_000, isOwn: true } as const;
+    this.name = id.startsWith('quota:') ? { id, class: 'quota', belief } : { id, class: 'read' };
     this.#onLook = onLook;
   }
 
@@ -65,6 +67,14 @@ describe('a bucket map', () => {
     for (let i = 0; i < 60_000; i++) world.create(`invented-${i}`);
     expect(world.looks).toBe(0);
     expect([...world.map.values()]).toHaveLength(5000);
+  });
+
+  test('never forgets the quota of a caller, whatever others create', () => {
+    const { map, forgotten, create, rest } = setUp({ maxBuckets: 3 });
+    rest(create('quota:job'));
+    for (let i = 0; i < 20; i++) rest(create(`invented-${i}`, 'other'));
+    expect(map.get('quota:job')).toBeDefined();
+    expect(forgotten).toHaveLength(18);
   });
 
   test('forgets the longest idle one, and none that is in use again', () => {

@@ -502,6 +502,106 @@ export function drawsLedgerTests(
       });
     });
 
+    describe('with the quota of its caller,', () => {
+      const REPORT = { limit: 100, remaining: 50, resetInMs: MINUTE_MS };
+      const QUOTA = { limit: 5, periodMs: HOUR_MS };
+      const ID = 'quota:c';
+
+      beforeEach(() => opened({ b: REPORT }));
+
+      async function spend(count: number, options: Parameters<typeof ask>[0] = {}): Promise<void> {
+        for (let i = 0; i < count; i++) {
+          const asked = await ask({ quota: QUOTA, ...options });
+          expect(asked.state.kind).toBe('granted');
+          driver.answerWithQuota(asked, REPORT);
+          await pass(0);
+        }
+      }
+
+      test('is granted as often as the quota says, and then refused by it', async () => {
+        await spend(5);
+        const refused = await ask({ quota: QUOTA });
+        expect(refused.state).toMatchObject({
+          kind: 'shed',
+          code: 'caller-quota',
+          bucket: { id: ID },
+        });
+        const { retryAfterMs } = refused.state.kind === 'shed' ? refused.state : {};
+        expect(retryAfterMs).toBeGreaterThan(HOUR_MS - 1000);
+        expect(retryAfterMs).toBeLessThanOrEqual(HOUR_MS);
+        await pass(1000);
+        expect(leases('b')).toEqual([0]);
+        expect((await ask({ caller: 'other' })).state.kind).toBe('granted');
+      });
+
+      test('is never granted more, however long none was granted', async () => {
+        await spend(5);
+        const patient = await ask({ quota: QUOTA, maxWaitMs: 2 * HOUR_MS });
+        await pass(HOUR_MS - 2000);
+        expect(patient.state.kind).toBe('waiting');
+        expect((await ask({ quota: QUOTA, maxWaitMs: 0 })).state.kind).toBe('shed');
+        await pass(2000);
+        expect(patient.state).toMatchObject({ kind: 'granted', grant: { keptBy: { id: ID } } });
+      });
+
+      test('has each operation back a period after it was spent', async () => {
+        await spend(3);
+        await pass(HOUR_MS / 2);
+        await spend(2);
+        // Redis receives an answer a little later.
+        await pass(HOUR_MS / 2 + 1000);
+        await spend(3);
+        expect((await ask({ quota: QUOTA })).state).toMatchObject({ code: 'caller-quota' });
+        await pass(HOUR_MS / 2 + 1000);
+        await spend(2);
+      });
+
+      test('pays what it costs, also as the answer says, and nothing if it was not sent', async () => {
+        const costly = await ask({ quota: { ...QUOTA, cost: 3 } });
+        expect((await ask({ quota: { ...QUOTA, cost: 3 }, maxWaitMs: 0 })).state.kind).toBe('shed');
+        driver.unsent(costly);
+        await pass(1000);
+        expect(made.ledger.view(ID)).toMatchObject({ limit: 5, remaining: 5, leases: 0 });
+        const dear = await ask({ quota: QUOTA });
+        driver.answer(dear, { resetInMs: HOUR_MS, cost: 4 }, REPORT);
+        await pass(1000);
+        expect(made.ledger.view(ID)).toMatchObject({ limit: 5, remaining: 1, leases: 0 });
+        const impossible = await ask({ quota: { ...QUOTA, cost: 6 } });
+        expect(impossible.state).toMatchObject({ code: 'cost-too-high', bucket: { id: ID } });
+      });
+
+      test('holds of the quota while it waits at the API, and nothing the other way round', async () => {
+        await opened({ full: { remaining: 0 } });
+        const asked = await ask({ bucket: 'full', quota: QUOTA });
+        await pass(15_000);
+        expect(leases(ID, 'full')).toEqual([1, 0]);
+        asked.leave();
+        await pass(1000);
+        expect(made.ledger.view(ID)).toMatchObject({ remaining: 5, leases: 0 });
+        await spend(5);
+        const waiting = await ask({ quota: QUOTA, maxWaitMs: 2 * HOUR_MS });
+        await pass(1000);
+        expect([waiting.state.kind, ...leases(ID, 'b')]).toEqual(['waiting', 0, 0]);
+      });
+
+      test('follows a reload that changes the quota, with what is spent', async () => {
+        await spend(4);
+        const raised = { limit: 6, periodMs: HOUR_MS };
+        await spend(2, { quota: raised });
+        expect((await ask({ quota: raised })).state).toMatchObject({ code: 'caller-quota' });
+        expect((await ask({ quota: QUOTA })).state).toMatchObject({ code: 'caller-quota' });
+      });
+
+      test('is kept out by an operator who paused it, and says so', async () => {
+        await spend(1);
+        ledger.pause(ID);
+        await made.quiet();
+        const asked = await ask({ quota: QUOTA, maxWaitMs: 5000 });
+        await pass(5000);
+        expect(asked.state).toMatchObject({ code: 'wait-too-long', paused: true });
+      });
+    });
+
     describe('notes an answer', () => {
       function note(id: string, report: ApiReport): void {
         const now = clock.now();

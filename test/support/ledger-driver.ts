@@ -8,6 +8,7 @@ import type {
   Shed,
   Ticket,
 } from '../../src/ledger/ledger.ts';
+import { withQuota } from '../../src/gateway/caller-quota.ts';
 import { DrawsLedger } from '../../src/ledger/draws-ledger.ts';
 import type { SocketPermits } from '../../src/ledger/ledger.ts';
 import type { Answer } from '../../src/rate-headers/observe.ts';
@@ -60,6 +61,8 @@ export interface Ask {
   readonly bucket?: string;
   /** Further buckets, in their order; with what the request costs there, if that is stated. */
   readonly others?: readonly (string | readonly [bucket: string, cost: number])[];
+  /** The quota of the caller, and what the request costs there. */
+  readonly quota?: { readonly limit: number; readonly periodMs: number; readonly cost?: number };
   readonly owner?: string;
   readonly caller?: string;
   readonly priority?: Priority;
@@ -110,12 +113,17 @@ export class LedgerDriver {
       const ticket = { ...request, bucket: { id, class: 'read', name: id }, cost };
       return i === all.length - 1 ? ticket : { ...ticket, needsNoSocket: true };
     });
-    return this.#acquire({
+    const ticket: Ticket = {
       ...request,
       bucket: { id: bucket, class: 'read' },
       cost: ask.cost,
       ...(others === undefined ? {} : { needsNoSocket: true, others }),
-    });
+    };
+    if (ask.quota === undefined) return this.#acquire(ticket);
+    const { limit, periodMs, cost } = ask.quota;
+    const belief = { limit, periodMs, isOwn: true } as const;
+    const name = { id: `quota:${caller}`, class: 'quota', name: caller, belief };
+    return this.#acquire(withQuota(ticket, name, cost));
   }
 
   /** Requests a retry of the same ticket. */
@@ -135,6 +143,12 @@ export class LedgerDriver {
       this.ledger.settle(this.grantOf(asked), [report, ...others].map(toOutcome));
     } else throw new Error('expected a ledger of several buckets');
     this.#permits.release();
+  }
+
+  /** The API accepted the request, and what it reports is of the other buckets than the quota. */
+  answerWithQuota(asked: Asked, ...reports: readonly ApiReport[]): void {
+    const periodMs = asked.ticket.quota?.bucket.belief?.periodMs ?? 0;
+    this.answer(asked, { resetInMs: periodMs }, ...reports);
   }
 
   unsent(asked: Asked): void {

@@ -8,6 +8,7 @@ import { formatCount, formatElapsed, formatSpan } from './format.js';
  * @property {string} class
  * @property {string} [name] Its name among the buckets of the class.
  * @property {true} [stated] The settings state a limit of this name.
+ * @property {true} [quota] It is the quota of the caller of this name.
  * @property {{ why: 'named' | 'limit' | 'counts' | 'refused', routes: readonly string[] }} [learned]
  * @property {string} [api] The API's name, if there are several.
  * @property {string} [credential] The operator's name for it.
@@ -38,9 +39,9 @@ export function makeCard(bucket, colourOf, onToggle) {
   let shown = bucket;
   const name = element('h4', '');
   name.title = `Bucket ${id}`;
-  const isUnderClass = isOfClass(bucket);
+  const isUnderClass = isOfClass(bucket) && bucket.quota === undefined;
   if (isUnderClass) name.append(element('span', 'of-class', `${className} / `));
-  name.append(isUnderClass ? (bucket.name ?? '') : className);
+  name.append(isUnderClass || bucket.quota !== undefined ? (bucket.name ?? '') : className);
   const badge = element('span', 'badge');
   const toggle = element('button', 'toggle');
   toggle.type = 'button';

@@ -47,7 +47,7 @@ export function makeOrigin() {
  * @param {boolean} isParted
  * @returns {{ summary: string, why: string, routes: readonly string[] } | undefined}
  */
-function originOf({ class: className, name, stated, learned }, isParted) {
+function originOf({ class: className, name, stated, quota, learned }, isParted) {
   const routes = (learned?.routes ?? []).map((route) =>
     route === '*' ? 'all routes without a bucket of their own' : route,
   );
@@ -55,6 +55,10 @@ function originOf({ class: className, name, stated, learned }, isParted) {
     if (!isParted) return undefined;
     const why = "The class's own bucket: for routes that are not known to spend from another one.";
     return { summary: 'own bucket of the class', why, routes: routes.filter(isRoute) };
+  }
+  if (quota !== undefined) {
+    const why = 'Stated in the settings: every request of this caller spends from it.';
+    return { summary: 'quota', why, routes };
   }
   if (stated !== undefined) {
     const why =

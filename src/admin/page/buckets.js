@@ -128,6 +128,7 @@ function wordsFor(owner) {
   if (owner === 'upstream') return 'all credentials';
   if (owner === 'own') return "the gateway's token";
   if (owner === 'anonymous') return 'without a credential';
+  if (owner === 'quota') return 'quotas of callers';
   return owner.startsWith('account/') ? `account ${owner.slice('account/'.length)}` : undefined;
 }
 

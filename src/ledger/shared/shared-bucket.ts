@@ -1,5 +1,5 @@
 import { DEFAULT_SPREAD } from '../../budget/reserve.ts';
-import { clearSlots } from '../../budget/slots.ts';
+import { addSlots, clearSlots } from '../../budget/slots.ts';
 import { observe } from '../../rate-headers/observe.ts';
 import type { MappedBucket } from '../bucket-map.ts';
 import { shedWhile, tooLate } from '../ledger.ts';
@@ -39,6 +39,7 @@ import type { StepScheduler } from './step-scheduler.ts';
 import { MATTERS_MS } from '../waiters.ts';
 import {
   remember,
+  toBelief,
   toKnown,
   toSettled,
   toTicket,
@@ -261,11 +262,16 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
     this.#steps.close();
     this.#ledger.scheduler.forget(this.#steps);
     const waiting = this.#waiting.empty({ reportsGone: false });
-    const { lastReport } = this.#known;
+    const { lastReport, name, since } = this.#known;
+    const unshared = this.#grants.unshared(this.#steps.underWay?.grants.settled ?? []);
     if (lastReport !== undefined) {
-      const unshared = this.#grants.unshared(this.#steps.underWay?.grants.settled ?? []);
       const remaining = Math.max(0, lastReport.remaining - unshared);
       this.#known.lastReport = { ...lastReport, remaining };
+    }
+    // No later answer reports what is spent of a quota, so the shared state has to receive all of it.
+    if (name.belief?.isOwn === true && unshared > 0) {
+      const { periodMs } = name.belief;
+      addSlots(since, this.#options.clock.now() + periodMs, unshared, periodMs);
     }
     return { waiting, held: this.#grants.handOver(), known: [this.#known] };
   }
@@ -321,7 +327,7 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
       free: this.#paused ? 0 : socketPermits.free,
       maxQueue: Math.max(0, maxQueue - this.parked),
       ...(spread === undefined || spread === DEFAULT_SPREAD ? {} : { spread }),
-      ...(belief === undefined ? {} : { belief: [belief.limit, belief.periodMs] }),
+      ...(belief === undefined ? {} : { belief: toBelief(belief) }),
       ...(head.declares ? { known: toKnown(this.#known, now) } : {}),
       held: grants.held,
       settled: grants.settled.map((one) => toSettled(one, now, timeoutMs)),

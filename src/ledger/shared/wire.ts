@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { GrantKind } from '../../budget/bucket.ts';
+import type { ConfiguredLimit, GrantKind } from '../../budget/bucket.ts';
 import { slotEntries, type Slots } from '../../budget/slots.ts';
 import type { Outcome } from '../ledger.ts';
 import type { KnownBucket, LocalObservation, Waiter } from '../transfer.ts';
@@ -22,7 +22,7 @@ export interface StepBatch {
   readonly maxQueue: number;
   readonly sheds: number;
   readonly spread?: number;
-  readonly belief?: readonly [limit: number, periodMs: number];
+  readonly belief?: StepBelief;
   readonly known?: StepKnown;
   readonly held: readonly StepHeld[];
   readonly settled: readonly StepSettled[];
@@ -31,6 +31,8 @@ export interface StepBatch {
   readonly gone: readonly string[];
   readonly tickets: readonly StepTicket[];
 }
+
+type StepBelief = readonly [limit: number, periodMs: number, ...isOwn: [] | [true]];
 
 type StepSlots = readonly (readonly [inMs: number, count: number])[];
 
@@ -337,6 +339,10 @@ function name(text: string): string {
 // oxlint-disable-next-line no-control-regex
 const CONTROL = /[\0-\x1f]/;
 const CONTROLS = new RegExp(CONTROL, 'g');
+
+export function toBelief({ limit, periodMs, isOwn }: ConfiguredLimit): StepBelief {
+  return isOwn === true ? [limit, periodMs, true] : [limit, periodMs];
+}
 
 export function toKnown(known: KnownBucket, now: number): StepKnown {
   const { lastReport, blockedUntil, own, since } = known;

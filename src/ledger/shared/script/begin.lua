@@ -21,10 +21,10 @@ local now
 -- Parts of the state: the records of the model and of the queue.
 local bucket, queue
 
--- Applies a limit from the configuration: { limit, period }.
+-- Applies a limit from the configuration: { limit, period, isOwn }.
 local function believe(belief)
   if bucket.limit == belief[1] and bucket.configuredPeriodMs == belief[2] then return end
-  Model.setConfiguredLimit(bucket, { limit = belief[1], periodMs = belief[2] })
+  Model.setConfiguredLimit(bucket, { limit = belief[1], periodMs = belief[2], isOwn = belief[3] })
 end
 
 do

@@ -1439,12 +1439,20 @@ scheduleCanary = function(bucket, now)
     bucket.canaryDueAt = now + bucket.canaryWaitMs
     bucket.canaryWaitMs = math.min(bucket.canaryWaitMs * 2, 60000)
 end,
+isOwnLimit = function(____bindingPattern0)
+    local forcedAfterMs
+    forcedAfterMs = ____bindingPattern0.forcedAfterMs
+    return forcedAfterMs == math.huge
+end,
 forcedCanaryAt = function(bucket)
     local ____bucket_70 = bucket
     local blockedUntil = ____bucket_70.blockedUntil
     local isRetryAfter = ____bucket_70.isRetryAfter
     local forcedAfterMs = ____bucket_70.forcedAfterMs
     local lastGrantAt = ____bucket_70.lastGrantAt
+    if Model.isOwnLimit(bucket) then
+        return math.huge
+    end
     local isUnderRetryAfter = blockedUntil ~= nil and isRetryAfter
     return lastGrantAt + (isUnderRetryAfter and math.max(forcedAfterMs, 3600000) or math.min(forcedAfterMs, 900000))
 end,
@@ -1812,7 +1820,10 @@ lost = function(bucket, ____bindingPattern0, now)
 end,
 nextWakeAt = function(bucket, oldestAt, now)
     local check = Model.checkAt(bucket)
-    local at = Model.forcedCanaryAt(bucket)
+    local at = math.min(
+        Model.forcedCanaryAt(bucket),
+        now + 900000
+    )
     at = Model.sooner(at, bucket.blockedUntil, now)
     at = Model.sooner(
         at,
@@ -1907,6 +1918,9 @@ restore = function(bucket, ____bindingPattern0, now)
         bucket.isRetryAfter = true
         bucket.blockedObservation = bucket.observations
     end
+    if Model.isOwnLimit(bucket) then
+        bucket.remaining = math.max(0, bucket.limit - bucket.slots.size)
+    end
     if bucket.phase == "metered" then
         Model.keepLastSlots(bucket.slots, bucket.limit - bucket.remaining)
     end
@@ -1945,12 +1959,18 @@ trustsClock = function(bucket, now)
     return now - lastReturnAt <= uncertaintyMs + 2000
 end,
 setConfiguredLimit = function(bucket, ____bindingPattern0)
+    local isOwn
     local periodMs
     local limit
     limit = ____bindingPattern0.limit
     periodMs = ____bindingPattern0.periodMs
+    isOwn = ____bindingPattern0.isOwn
     if bucket.hasReportedLimit then
         return
+    end
+    if isOwn == true then
+        bucket.forcedAfterMs = math.huge
+        bucket.basis = "delay"
     end
     local spent = bucket.phase == "metered" and bucket.limit - bucket.remaining or 0
     bucket.phase = "metered"

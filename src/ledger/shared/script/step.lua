@@ -17,7 +17,8 @@
 --   maxQueue  how many tickets may wait
 --   sheds     how many tickets of this epoch it knows to be shed by others' arrival
 --   spread    which part of a limit may be kept for owners that do not wait; may be absent
---   belief    [limit, period] for an API that reports none; may be absent
+--   belief    [limit, period] for an API that reports none; [limit, period, true] for a limit of the
+--             gateway, of which no answer reports anything; may be absent
 --   known     with declares: { limit, remaining, resetIn, ago, uncertainty, stamp, period,
 --             blockedFor, slots = all of its own, since = those that the lineage lacks },
 --             slots being [[in, count], …]; may be absent
