@@ -93,10 +93,25 @@ const CUT_OFF_MS = 100;
 
 /** Constructs every part and starts listening. Closing happens in the reverse order. */
 export async function startApp(options: AppOptions): Promise<RunningGateway> {
+  const closers: Close[] = [];
+  try {
+    return await constructAndListen(options, closers);
+  } catch (error) {
+    await closeAll(closers);
+    throw error;
+  }
+}
+
+type Close = () => unknown;
+
+async function closeAll(closers: readonly Close[]): Promise<void> {
+  for (const close of closers.toReversed()) await close();
+}
+
+async function constructAndListen(options: AppOptions, closers: Close[]): Promise<RunningGateway> {
   const { clock, random, log, replica } = options;
   let { settings } = options;
   const { config } = settings;
-  const closers: (() => unknown)[] = [];
   const ledgerMonitor = new LedgerMonitor();
 
   let adminToken = makeTokenSource(config.adminToken, SETTINGS.adminToken.kind, log);
@@ -177,9 +192,6 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
           config: () => settings.config,
           shared,
           newId: randomUUID,
-        }).catch(async (error: unknown) => {
-          await closeAll();
-          throw error;
         });
   closers.push(() => interception?.close());
   const apis = await makeApis({
@@ -189,19 +201,22 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
     metrics,
     env: options.env,
     shared,
-  }).catch(async (error: unknown) => {
-    await closeAll();
-    throw error;
   });
   closers.push(() => apis.close());
-  let gateways = apis.gateways(interception);
+  /** What is made of the settings; a reload makes it anew. */
+  const makeInForce = () => ({
+    gateways: apis.gateways(interception),
+    isOurHost: makeIsOurHost(settings.config.hosts),
+    isTrustedProxy: makeIsTrustedProxy(settings.config.trustedProxies),
+    credentialName: makeCredentialName(credentialsOf(settings.config)),
+  });
+  let inForce = makeInForce();
   const tls = config.tls === undefined ? undefined : watchTls(config.tls, log);
   closers.push(() => tls?.close());
   const { keepAliveTimeoutMs } = config;
   const { maxConnections, maxConnectionsPerAddress } = connectionLimits(config);
-  let isTrustedProxy = makeIsTrustedProxy(config.trustedProxies);
   const listener = makeListener({
-    gateway: (call) => gateways.callers(call),
+    gateway: (call) => inForce.gateways.callers(call),
     recorder,
     clock,
     newId: randomUUID,
@@ -214,88 +229,71 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
     maxConnections,
     maxConnectionsPerAddress,
     peers,
-    isTrustedProxy: (address) => isTrustedProxy(address),
+    isTrustedProxy: (address) => inForce.isTrustedProxy(address),
     proxy:
       interception === undefined
         ? undefined
-        : { interception, gateway: async (call) => gateways.proxy?.(call) },
+        : { interception, gateway: async (call) => inForce.gateways.proxy?.(call) },
   });
   closers.push(() => listener.close());
 
   let draining = false;
-  let isOurHost = makeIsOurHost(config.hosts);
-  let credentialName = makeCredentialName(credentialsOf(config));
   let adminUrl: string | undefined;
-  try {
-    if (config.adminListen !== 'off') {
-      const { adminTls } = config;
-      const certificate = adminTls === undefined ? undefined : watchTls(adminTls, log);
-      closers.push(() => certificate?.close());
-      const admin = makeAdmin({
-        tls: certificate,
-        auth: {
-          token: () => adminToken.current(),
-          throttle: authThrottles.admin,
-          beyondLoopback: !isLocal(config.adminListen),
-          isOurHost: (hostField) => isOurHost(hostField),
-          isTrustedProxy: (address) => isTrustedProxy(address),
-        },
-        clock,
-        memory: requestMemory,
-        ledger: apis.ledger,
-        ledgerMonitor,
-        metrics,
-        activity,
-        settings: () => settings.effective,
-        credentialName: (bucketId) => credentialName(bucketId),
-        isDraining: () => draining,
-        isObserving: () => settings.config.mode === 'observe',
-        log,
-        isMisconfigured: () => apis.all.some((api) => api.isMisconfigured()),
-        replica,
-        version,
-      });
-      closers.push(() => admin.close());
-      adminUrl = await listen(admin.server, config.adminListen, schemeOf(certificate));
-    }
-    const { proxyServer } = listener;
-    const proxyUrl =
-      proxyServer === undefined || intercept === undefined
-        ? undefined
-        : await listen(proxyServer, intercept.listen);
-    const url = await listen(listener.server, config.listen, schemeOf(tls));
-    log.info(
-      {
-        url,
-        adminUrl,
-        ...(proxyUrl === undefined ? {} : { proxyUrl, intercepted: intercept?.hosts }),
-        ...(config.mode === 'observe' ? { mode: config.mode } : {}),
-        ...describeUpstreams(servedApis(config)),
-        maxConnections,
-        maxConnectionsPerAddress,
+  if (config.adminListen !== 'off') {
+    const { adminTls } = config;
+    const certificate = adminTls === undefined ? undefined : watchTls(adminTls, log);
+    closers.push(() => certificate?.close());
+    const admin = makeAdmin({
+      tls: certificate,
+      auth: {
+        token: () => adminToken.current(),
+        throttle: authThrottles.admin,
+        beyondLoopback: !isLocal(config.adminListen),
+        isOurHost: (hostField) => inForce.isOurHost(hostField),
+        isTrustedProxy: (address) => inForce.isTrustedProxy(address),
       },
-      'listening',
-    );
-    return { url, adminUrl, proxyUrl, stop, cutOff, reload };
-  } catch (error) {
-    await closeAll();
-    throw error;
+      clock,
+      memory: requestMemory,
+      ledger: apis.ledger,
+      ledgerMonitor,
+      metrics,
+      activity,
+      settings: () => settings.effective,
+      credentialName: (bucketId) => inForce.credentialName(bucketId),
+      isDraining: () => draining,
+      isObserving: () => settings.config.mode === 'observe',
+      log,
+      isMisconfigured: () => apis.all.some((api) => api.isMisconfigured()),
+      replica,
+      version,
+    });
+    closers.push(() => admin.close());
+    adminUrl = await listen(admin.server, config.adminListen, schemeOf(certificate));
   }
-
-  async function closeAll(): Promise<void> {
-    for (const close of closers.toReversed()) await close();
-  }
+  const { proxyServer } = listener;
+  const proxyUrl =
+    proxyServer === undefined || intercept === undefined
+      ? undefined
+      : await listen(proxyServer, intercept.listen);
+  const url = await listen(listener.server, config.listen, schemeOf(tls));
+  log.info(
+    {
+      url,
+      adminUrl,
+      ...(proxyUrl === undefined ? {} : { proxyUrl, intercepted: intercept?.hosts }),
+      ...(config.mode === 'observe' ? { mode: config.mode } : {}),
+      ...describeUpstreams(servedApis(config)),
+      maxConnections,
+      maxConnectionsPerAddress,
+    },
+    'listening',
+  );
+  return { url, adminUrl, proxyUrl, stop, cutOff, reload };
 
   function reload(loaded: LoadResult): void {
-    const planned =
-      loaded.kind === 'ok'
-        ? planReload(settings, loaded)
-        : { kind: 'refused' as const, problems: loaded.problems };
-    if (planned.kind === 'refused') {
-      for (const problem of planned.problems) log.error({ problem }, 'reload refused');
-      metrics.reloaded('refused');
-      return;
-    }
+    if (loaded.kind !== 'ok') return refuseReload(loaded.problems);
+    const planned = planReload(settings, loaded);
+    if (planned.kind === 'refused') return refuseReload(planned.problems);
     const { changed, needRestart } = planned;
     if (changed.includes(RELOADABLE_SETTINGS.adminToken)) {
       try {
@@ -305,10 +303,7 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
         adminToken = next;
       } catch (error) {
         // The file was valid when the settings were loaded, and has been replaced since.
-        const problem = `HEADGATE_ADMIN_TOKEN_FILE: ${asError(error).message}`;
-        log.error({ problem }, 'reload refused');
-        metrics.reloaded('refused');
-        return;
+        return refuseReload([`HEADGATE_ADMIN_TOKEN_FILE: ${asError(error).message}`]);
       }
     }
     log.info({ changed, needRestart }, 'reloaded');
@@ -319,10 +314,12 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
       api.log.level = log.level;
       api.renewToken();
     }
-    isOurHost = makeIsOurHost(settings.config.hosts);
-    isTrustedProxy = makeIsTrustedProxy(settings.config.trustedProxies);
-    credentialName = makeCredentialName(credentialsOf(settings.config));
-    gateways = apis.gateways(interception);
+    inForce = makeInForce();
+  }
+
+  function refuseReload(problems: readonly string[]): void {
+    for (const problem of problems) log.error({ problem }, 'reload refused');
+    metrics.reloaded('refused');
   }
 
   async function cutOff(): Promise<void> {
@@ -347,7 +344,7 @@ export async function startApp(options: AppOptions): Promise<RunningGateway> {
       await apis.abort();
       await settlesWithin(clock, LAST_REFUSALS_MS, finished);
     }
-    await closeAll();
+    await closeAll(closers);
     log.info({ inTime }, 'stopped');
   }
 }
