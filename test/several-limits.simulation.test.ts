@@ -11,6 +11,24 @@ const NESTED = [
   ['second', 1],
 ] as const;
 
+test.each([
+  ['fixed', 'opens with its first request: it loses a round trip', 1000 / 1080],
+  ['sliding', 'slides: each slot loses a round trip', 1000 / 1080],
+  ['aligned', 'is aligned to the clock: it loses nothing', 1],
+] as const)(
+  'a window of a second that counts as %s %s, and no more',
+  async (semantics, _, most) => {
+    const { utilisation, refusedShare } = await simulateBuckets({
+      limits: [{ ...SECOND, semantics }],
+      demands: [{ owner: 'a', draws: [['second', 1]], perSecond: 80, waiting: 100 }],
+      runMs: 40_000,
+      oneWayMs: [40, 40],
+    });
+    expect(utilisation('second')).toBeGreaterThanOrEqual(most - 0.01);
+    expect(refusedShare).toBe(0);
+  },
+);
+
 describe.each([
   ['reported', 'fixed', false],
   ['reported', 'sliding', false],

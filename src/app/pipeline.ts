@@ -32,6 +32,7 @@ import {
   makeIsTrustedProxy,
 } from '../gateway/trusted-proxies.ts';
 import { makeWatchUnread } from '../gateway/unread-answers.ts';
+import { WaitingJobs } from '../gateway/waiting-jobs.ts';
 import { withoutLessons, type LearnedDraws } from '../draws/learned-draws.ts';
 import type { SettlesEach } from '../ledger/draws-ledger.ts';
 import type { Ledger } from '../ledger/ledger.ts';
@@ -138,6 +139,7 @@ export function makePipelines(shared: SharedParts, parts: ApiParts): (api: Serve
         socketPermits: upstream,
         mode: config.mode,
         observer,
+        waitingJobs: new WaitingJobs(clock, { drawsOf, learned }),
         clientPatience,
       }),
       forward: makeForward({

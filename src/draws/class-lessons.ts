@@ -67,6 +67,8 @@ export class ClassLessons {
   base: RouteLesson | undefined;
   /** How many routes have a lesson. */
   lessons = 0;
+  /** How often the draws of some route have changed. */
+  changes = 0;
   /** The route whose lesson has these draws, so that its path need not be read again. */
   readonly routeByDraws = new WeakMap<readonly LearnedDraw[], Route>();
   /** Until when refusals are believed to concern the whole class. */
@@ -101,7 +103,9 @@ export class ClassLessons {
 
   /** The API counts per id what `bucket` stands for. */
   addPerId(bucket: string): void {
-    if (this.perId.size < MAX_NAMES) this.perId.add(bucket);
+    if (this.perId.has(bucket) || this.perId.size >= MAX_NAMES) return;
+    this.perId.add(bucket);
+    this.changes++;
   }
 
   /** What is known of a route. Beyond `maxRoutes`, one of the oldest is forgotten. */
@@ -117,6 +121,7 @@ export class ClassLessons {
 
   setBase(keys: readonly string[], learnedAt: number, confirmedAt = learnedAt): void {
     this.own = keys[0] ?? '';
+    this.changes++;
     this.#addNames(keys);
     this.base = this.#lesson(this.#counters(keys), 'named', learnedAt, confirmedAt);
   }
@@ -129,6 +134,7 @@ export class ClassLessons {
     confirmedAt = learnedAt,
   ): void {
     if (route.lesson === undefined) this.lessons++;
+    this.changes++;
     route.lesson = this.#lesson(counters, why, learnedAt, confirmedAt);
     this.routeByDraws.set(route.lesson.draws, route);
     this.#addNames(counters.map(({ key }) => key));
@@ -157,7 +163,10 @@ export class ClassLessons {
   /** Forgets the lesson on a route; with a time, because answers contradicted it then. */
   forget(route: Route, contradictedAt = Number.NEGATIVE_INFINITY): void {
     route.contradictedAt = Math.max(route.contradictedAt, contradictedAt);
-    if (route.lesson !== undefined) this.lessons--;
+    if (route.lesson !== undefined) {
+      this.lessons--;
+      this.changes++;
+    }
     route.lesson = undefined;
     route.less = 0;
     route.sameLimit = 0;

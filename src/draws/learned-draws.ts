@@ -83,6 +83,11 @@ export class LearnedDraws {
     return lesson.draws.map(({ name }) => ({ name: nameFor(lessons, name, id) }));
   }
 
+  /** How often what requests of a class draw on has changed, for whichever of its routes. */
+  changesOf(className: string): number {
+    return this.#classes.get(className)?.changes ?? 0;
+  }
+
   /** Learns from an answer, and returns which buckets its reports belong to. */
   learn(exchange: Exchange): Attribution {
     const { className, ownBucketId, reports } = exchange;
@@ -318,8 +323,9 @@ function withFirstReport({ name }: OtherBucket, at: number): OtherBucket {
 }
 
 /** Learns nothing: the scarcest of an answer's reports is the class's own bucket's. */
-export const withoutLessons: Pick<LearnedDraws, 'drawsOf' | 'learn'> = {
+export const withoutLessons: Pick<LearnedDraws, 'drawsOf' | 'learn' | 'changesOf'> = {
   drawsOf: () => undefined,
+  changesOf: () => 0,
   learn({ reports }) {
     const [first] = reports;
     if (first === undefined) return UNREPORTED;

@@ -22,6 +22,7 @@ import type { ClientPatience } from './client-patience.ts';
 import type { Job } from './identify.ts';
 import { OwnGrant } from './own-grant.ts';
 import { DRAINING_DETAIL, GatewayError, retryAfterSeconds } from './problem.ts';
+import type { WaitingJobs } from './waiting-jobs.ts';
 
 /** How the request for a grant ended; `error` is what the caller of a shed ticket receives. */
 export type Admitted =
@@ -42,6 +43,7 @@ export interface AdmitDependencies {
   readonly socketPermits: Pick<SocketPermits, 'take' | 'free'> & { release(): void };
   readonly mode: Mode;
   readonly observer: Pick<PipelineObserver, 'granted'>;
+  readonly waitingJobs: Pick<WaitingJobs, 'wait'>;
   /** Absent: clients' timeouts are not learned. */
   readonly clientPatience?: Pick<ClientPatience, 'gaveUp'> | undefined;
 }
@@ -56,7 +58,8 @@ export type Mode = 'enforce' | 'observe';
 const DECISION_MS = 1000;
 
 export function makeAdmit(dependencies: AdmitDependencies): Admit {
-  const { ledger, clock, memory, socketPermits, mode, observer, clientPatience } = dependencies;
+  const { ledger, clock, memory, socketPermits, mode, observer } = dependencies;
+  const { waitingJobs, clientPatience } = dependencies;
 
   /** Sends at once, with a grant of the ledger if it has one, and notes what would have been. */
   function observe(job: Job, requestedAt: number): Admitted | Promise<Admitted> {
@@ -145,7 +148,11 @@ export function makeAdmit(dependencies: AdmitDependencies): Admit {
     }
     // The ledger keeps waiting requests. A request that is granted at once holds no memory for long.
     call.holdMemory(memory, ticket.owner);
-    return admission.outcome.then((outcome) => {
+    const acquire = (): Promise<Granted | Shed | Cancelled> | Granted | Shed => {
+      const again = ledger.acquire(job.ticket, call, retry);
+      return again.kind === 'waiting' ? again.outcome : again;
+    };
+    return waitingJobs.wait(job, admission.outcome, acquire).then((outcome) => {
       const now = clock.now();
       const waited = now - requestedAt;
       const backOff = Math.min(waited, Math.max(0, (retry?.notBefore ?? 0) - requestedAt));
@@ -156,7 +163,7 @@ export function makeAdmit(dependencies: AdmitDependencies): Admit {
       if (outcome.kind === 'cancelled' && call.cutOffBy === undefined) {
         clientPatience?.gaveUp(ticket, call.incoming, now);
       }
-      return admitted(outcome, ticket);
+      return admitted(outcome, job.ticket);
     });
   };
 }

@@ -272,6 +272,14 @@ export class Call implements CallerSignal, LinkedListItem<Call>, ReservationHold
   }
 
   /**
+   * Ends the wait of a call that waits for a grant, as if its caller had gone; the call goes on. The
+   * newest listener is then that of its queue.
+   */
+  leaveQueue(): void {
+    this.#listeners.pop()?.();
+  }
+
+  /**
    * Stops the call wherever it is: it leaves its queue, and its attempt is aborted. The caller then
    * receives `error`. Does nothing when the call has stopped already, so the first reason stays.
    */

@@ -26,13 +26,14 @@ import { attribute, isStatedLimit, type Attributed } from './attribute.ts';
 import { traceFields } from './call.ts';
 import { outcomeAtQuota } from './caller-quota.ts';
 import { makeWarnOfDoubtful } from './doubtful-headers.ts';
-import { ticketFor, type DrawsOf } from './draws.ts';
+import type { DrawsOf } from './draws.ts';
 import type { Job } from './identify.ts';
 import type { LoneRefusals } from './lone-refusals.ts';
 import { OwnGrant } from './own-grant.ts';
 import { GatewayError } from './problem.ts';
 import type { Settled } from './settled.ts';
 import { makeReadThrottle, type Throttle, type ThrottleDependencies } from './throttle.ts';
+import { redraw } from './waiting-jobs.ts';
 
 export type AnsweredAttempt = SendResult & { readonly kind: 'answered' };
 
@@ -42,7 +43,7 @@ export type SettleAnswer = (job: Job, grant: Grant, sent: AnsweredAttempt) => Se
 export interface SettleAnswerDependencies extends ThrottleDependencies {
   readonly ledger: SettlesEach;
   readonly readAnswer: ReadAnswer;
-  readonly learned: Pick<LearnedDraws, 'drawsOf' | 'learn'>;
+  readonly learned: Pick<LearnedDraws, 'drawsOf' | 'learn' | 'changesOf'>;
   readonly drawsOf: DrawsOf;
   readonly loneRefusals: LoneRefusals;
   readonly apiClock: ApiClock;
@@ -82,7 +83,7 @@ const REFUSED_ELSEWHERE = 400;
 
 export function makeSettleAnswer(dependencies: SettleAnswerDependencies): SettleAnswer {
   const { ledger, apiClock, clock, log, observer, mode } = dependencies;
-  const { readAnswer, learned, drawsOf, loneRefusals } = dependencies;
+  const { readAnswer, learned, loneRefusals } = dependencies;
   const readThrottle = makeReadThrottle(dependencies);
   const warnOfDoubtful = makeWarnOfDoubtful(log, clock);
   const readDate = makeHttpDateReader();
@@ -164,27 +165,13 @@ export function makeSettleAnswer(dependencies: SettleAnswerDependencies): Settle
     }
     ledger.settle(grant, outcomes);
     const spent = tickets.map((ticket, at) => (readings[at] === undefined ? undefined : ticket));
-    if (unexpected.length > 0 || readings.includes(undefined)) redraw(job);
+    if (unexpected.length > 0 || readings.includes(undefined)) redraw(job, dependencies);
     for (const { name, reading } of unexpected) {
       const ticket = ticketOfClass(job.ticket, name);
       if (ticket !== undefined) ledger.note(ticket, outcomeAt(reading, spent.length));
       spent.push(ticket);
     }
     return spent;
-  }
-
-  /** Gives a request the buckets from which it spends by what was just learned. */
-  function redraw(job: Job): void {
-    const { rule, credential, method, costOf, call } = job;
-    job.learned = learned.drawsOf(rule.name, method, call.identity.path);
-    const { quota } = job.ticket;
-    const ticket = ticketFor(drawsOf(rule, credential, job.learned), costOf, job.ticket);
-    job.ticket = quota === undefined ? ticket : { ...ticket, quota };
-    const { bucket, others } = job.ticket;
-    call.redrawn(
-      bucket,
-      others?.map((one) => one.bucket),
-    );
   }
 
   function logThrottle(

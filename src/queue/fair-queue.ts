@@ -4,7 +4,6 @@ import {
   type Flow,
   type Owner,
   type QueuedItem,
-  type QueueItem,
   weightOf,
 } from './flow.ts';
 import { findFlow, flowToJoin, forgetIdle, onEmptyFlow, startOf } from './flows-by-owner.ts';
@@ -74,25 +73,27 @@ export function operationsOf(length: number, extra: number, callCost: number): n
 
 /**
  * The number of queued operations that would go before `item` if it were added now; `undefined`
- * when there are too many flows to count. An item that states no cost is `callCost` of them. Of a flow
- * whose items differ in cost, it is an estimate by their mean, rounded up.
+ * when there are too many flows to count. Of its own flow, only the items that arrived before it go
+ * first: a retry, or a ticket that is judged again, can be older than all of them. An item that states
+ * no cost is `callCost` operations. Of a flow whose items differ in cost, it is an estimate by their
+ * mean, rounded up.
  */
 export function operationsAhead<I extends QueuedItem, F extends Flow, O extends Owner>(
   queue: FairQueue<I, F, O>,
-  item: QueueItem,
+  item: QueuedItem,
   callCost: number,
 ): number | undefined {
   const own = findFlow(queue, item);
-  let start = 0;
+  let start = queue.virtualTime;
   let count = 0;
   let tagsBefore = 0;
-  if (own === undefined) {
-    start = startOf(queue, item);
-  } else {
-    start = Math.max(queue.virtualTime, own.length > 0 ? own.tag : own.finish);
-    tagsBefore = own.length + own.extra;
-    count = operationsOf(own.length, own.extra, callCost);
+  if (own !== undefined && own.length > 0) {
+    const before = queue.countBefore(own, item) / own.length;
+    tagsBefore = before * (own.length + own.extra);
+    count = before * operationsOf(own.length, own.extra, callCost);
   }
+  // The head of a flow that was charged for it goes at the current virtual time.
+  if (count > 0 || !item.paid) start = Math.max(start, startIn(queue, own, item));
   const tag = start + tagsBefore / weightOf(item);
   const flows = queue.activeUpTo(tag + EPSILON);
   if (flows === undefined) return undefined;
@@ -105,6 +106,16 @@ export function operationsAhead<I extends QueuedItem, F extends Flow, O extends 
     }
   }
   return Math.ceil(count);
+}
+
+/** The virtual time at which the flow of `item` starts to be served, or its new flow. */
+function startIn<I extends QueuedItem, F extends Flow, O extends Owner>(
+  queue: FairQueue<I, F, O>,
+  own: F | undefined,
+  item: QueuedItem,
+): number {
+  if (own === undefined) return startOf(queue, item);
+  return own.length > 0 ? own.tag : own.finish;
 }
 
 /** `isTaken`: the flow was charged, so its head gets another tag, whichever item was removed. */

@@ -85,6 +85,8 @@ export interface FairQueue<I extends QueuedItem, F extends Flow, O extends Owner
   /** Removes an item from any position of its flow; returns whether it was the head. */
   readonly unlink: (flow: F, item: I) => boolean;
   readonly headOf: (flow: F) => I | undefined;
+  /** How many items of a flow arrived no later than `item`, which is not in it. */
+  readonly countBefore: (flow: F, item: QueuedItem) => number;
 
   /** Puts a flow in its place among those that have items, by its tag and the arrival of its head. */
   readonly activate: (flow: F, head: I) => void;

@@ -181,6 +181,15 @@ export class MemoryQueue<T extends MemoryItem<T>> implements FairQueue<
     return items.first;
   }
 
+  /** Counts from the last item, as {@link insert} searches. */
+  countBefore({ items, length }: MemoryFlow<T>, { arrivedAt }: QueuedItem): number {
+    let count = length;
+    for (let one = items.last; one !== undefined && one.arrivedAt > arrivedAt; count--) {
+      one = one.previous;
+    }
+    return count;
+  }
+
   activate(flow: MemoryFlow<T>): void {
     const { active } = this.#ownFlows;
     if (flow.heapIndex >= 0) active.moved(flow);

@@ -114,6 +114,7 @@ async function lineOf(makeSteps: (scene: Scene) => Steps): Promise<CallLine> {
           socketPermits: { take: () => false, free: 0, release: () => undefined },
           mode: 'enforce',
           observer: { granted: () => undefined },
+          waitingJobs: { wait: (_job, first) => first },
         }),
         forward: () => Promise.resolve({ kind: 'stale' }),
         settle: () => ({ kind: 'cancelled' }),

@@ -11,9 +11,9 @@ import type { MeterOptions } from '../support/several-limits.ts';
 const MINUTE_MS = 60_000;
 
 /** A gateway that knows nothing of the API: it has neither classes nor limits. */
-async function startUnknown(world: MeterOptions, file = '{}') {
+async function startUnknown(world: MeterOptions, file = '{}', latencyMs = () => 0) {
   const clock = new FakeClock();
-  const api = await startLimitedApi(world, { clock });
+  const api = await startLimitedApi(world, { clock, latencyMs });
   onTestFinished(() => api.close());
   const gateway = await startGateway({
     upstream: api.url,
@@ -52,6 +52,33 @@ test('a refusal that teaches a route closes no stated limit beside it', async ()
   expect(global).not.toHaveProperty('blockedForMs');
   await gateway.stop();
   await Promise.all(listed);
+});
+
+test('requests that wait when their bucket is learned wait for it from then on', async () => {
+  let latencyMs = 0;
+  const { clock, gateway, send, waitingIn } = await startUnknown(
+    githubWorld({
+      core: { limit: 10, periodMs: 60 * MINUTE_MS },
+      search: { limit: 30, periodMs: MINUTE_MS },
+    }),
+    '{}',
+    () => latencyMs,
+  );
+  for (let i = 0; i < 9; i++) await send('/repos/a/b');
+  latencyMs = 1000;
+  // It has the last operation of the only bucket, which the core's request then spends.
+  const first = send('/search/issues');
+  await until('it was sent', async () => (await bucketsOf(gateway))[0]?.leases === 1);
+  const core = send('/repos/a/b');
+  await until('it waits', async () => (await bucketsOf(gateway))[0]?.waiting === 1);
+  const others = Array.from({ length: 4 }, () => send('/search/issues'));
+  await until('they wait', async () => (await bucketsOf(gateway))[0]?.waiting === 5);
+  latencyMs = 0;
+  clock.advance(1000);
+  expect(await Promise.all([first, core])).toEqual([200, 200]);
+  clock.advance(500);
+  await until('they are sent', async () => (await waitingIn()).length === 0);
+  expect(await Promise.all(others)).toEqual([200, 200, 200, 200]);
 });
 
 describe('without any class,', () => {

@@ -257,6 +257,21 @@ export function ledgerTests(
       expect(driver.granted).toEqual([first, ...later].map(({ ticket }) => ticket.id));
     });
 
+    test('judges a retry by its place, before the tickets of its flow that arrived later', async () => {
+      await opened(10, 1);
+      const first = await ask({ maxWaitMs: 90_000 });
+      await pass(1);
+      const waiting: Asked[] = [];
+      for (let i = 0; i < 15; i++) waiting.push(await ask({ maxWaitMs: 10 * MINUTE_MS }));
+      driver.answer(first, { status: 429, limit: 10, remaining: 0, resetInMs: MINUTE_MS });
+      await made.quiet();
+      const retry = driver.retry(first);
+      await made.quiet();
+      expect(kinds([retry, ...waiting])).toEqual(Array.from({ length: 16 }, () => 'waiting'));
+      await pass(MINUTE_MS + 100);
+      expect(retry.state.kind).toBe('granted');
+    });
+
     test('serves a high priority before a normal one, and starves no caller', async () => {
       await opened(30, 0);
       for (let i = 0; i < 3; i++) await ask({ priority: 'low', caller: 'slow' });

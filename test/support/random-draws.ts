@@ -2,6 +2,7 @@ import * as fc from 'fast-check';
 import { expect } from 'vitest';
 import { DrawsLedger } from '../../src/ledger/draws-ledger.ts';
 import type { Ledger } from '../../src/ledger/ledger.ts';
+import { countGrants } from './counted-grants.ts';
 import { SeveralBucketsWorld, type CallOptions, type WorldLimit } from './several-buckets-world.ts';
 import type { FakeClock } from './fake-clock.ts';
 import type { FakePermits } from './ledger-driver.ts';
@@ -62,14 +63,20 @@ const happens = {
   forMs: fc.integer({ min: 1, max: 8000 }),
 };
 
-/** Random worlds. `hasOutages`: of a ledger in Redis. */
-export function randomDraws({ hasOutages }: { hasOutages: boolean }): fc.Arbitrary<RandomDraws> {
+/** Random worlds with up to 60 calls. `hasOutages`: of a ledger in Redis. */
+export function randomDraws({
+  hasOutages = false,
+  minCalls = 1,
+}: {
+  hasOutages?: boolean;
+  minCalls?: number;
+}): fc.Arbitrary<RandomDraws> {
   return fc
     .record({
       limits,
       isOpen: fc.boolean(),
       sockets: fc.integer({ min: 1, max: 12 }),
-      calls: fc.array(call, { minLength: 1, maxLength: 60 }),
+      calls: fc.array(call, { minLength: minCalls, maxLength: 60 }),
       fates: fc.oneof(
         fc.array(fc.oneof(answered, unsent), { minLength: 60, maxLength: 60 }),
         fc.array(fc.oneof(answered, unsent, lost), { minLength: 60, maxLength: 60 }),
@@ -108,7 +115,8 @@ export async function playDraws(
   random: RandomDraws,
   { ledger, socketPermits, clock, quiet, outage }: LedgerOfWorld,
 ): Promise<number> {
-  const several = new DrawsLedger({ ledger, clock, socketPermits });
+  const counted = countGrants(ledger);
+  const several = new DrawsLedger({ ledger: counted.ledger, clock, socketPermits });
   const world = new SeveralBucketsWorld(several, clock, socketPermits, random.limits);
 
   async function pass(ms: number): Promise<void> {
@@ -155,6 +163,7 @@ export async function playDraws(
     several.snapshot().map(({ id }) => [id, 0, 0]),
   );
   expect(socketPermits.free).toBe(random.sockets);
+  expect(counted.held()).toBe(0);
 
   const opening = random.isOpen ? random.limits.length : 0;
   const ended = world.calls.length - opening;

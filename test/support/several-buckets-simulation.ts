@@ -21,6 +21,8 @@ export interface BucketsSimulationOptions {
   readonly limits: readonly WorldLimit[];
   readonly demands: readonly Demand[];
   readonly runMs: number;
+  /** How long a request takes to the API, and its answer back: between these, 20 and 60 by default. */
+  readonly oneWayMs?: readonly [least: number, most: number];
   readonly sockets?: number;
   readonly seed?: number;
 }
@@ -39,7 +41,8 @@ export interface BucketsSimulationResult {
 export async function simulateBuckets(
   options: BucketsSimulationOptions,
 ): Promise<BucketsSimulationResult> {
-  const { limits, demands, runMs, sockets = 256, seed = 1 } = options;
+  const { limits, demands, runMs, sockets = 256, seed = 1, oneWayMs = [20, 60] } = options;
+  const [least, most] = oneWayMs;
   const clock = new FakeClock();
   const random = seededRandom(seed);
   const socketPermits = new FakePermits(sockets);
@@ -61,7 +64,9 @@ export async function simulateBuckets(
       const [first] = own;
       if (first !== undefined && first.state !== 'waiting') own.shift();
       if (own.filter(({ state }) => state === 'waiting').length < waiting) {
-        own.push(world.call({ owner, draws, maxWaitMs, oneWayMs: 20 + 40 * random() }));
+        own.push(
+          world.call({ owner, draws, maxWaitMs, oneWayMs: least + (most - least) * random() }),
+        );
       }
       clock.after((2 * random() * 1000) / perSecond, arrive);
     };

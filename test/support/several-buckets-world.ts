@@ -24,7 +24,15 @@ export interface WorldLimit extends LimiterOptions {
   readonly isStated?: boolean;
 }
 
+/** A gateway in front of the API: its ledger, and its sockets to the API. */
+export interface WorldReplica {
+  readonly ledger: DrawsLedger;
+  readonly permits: Pick<FakePermits, 'release'>;
+}
+
 export interface CallOptions {
+  /** The gateway that the call goes through; that of the world by default. */
+  readonly replica?: WorldReplica;
   /** The limits from which it spends, in the order in which they are acquired, with its costs. */
   readonly draws: readonly (readonly [id: string, cost: number])[];
   readonly owner?: string;
@@ -62,9 +70,8 @@ interface Metered {
  * exact: its answers report every limit as it is, and a window begins with its first request.
  */
 export class SeveralBucketsWorld {
-  readonly #ledger: DrawsLedger;
+  readonly #replica: WorldReplica;
   readonly #clock: FakeClock;
-  readonly #permits: FakePermits;
   readonly #limits: ReadonlyMap<string, Metered>;
   readonly calls: WorldCall[] = [];
   /** When the API accepted requests, by limit, once for each operation. */
@@ -79,9 +86,8 @@ export class SeveralBucketsWorld {
     permits: FakePermits,
     limits: readonly WorldLimit[],
   ) {
-    this.#ledger = ledger;
+    this.#replica = { ledger, permits };
     this.#clock = clock;
-    this.#permits = permits;
     this.#limits = new Map(
       limits.map((limit) => [
         limit.id,
@@ -166,21 +172,22 @@ export class SeveralBucketsWorld {
         else this.#acquire(call, options, signal, retries - 1, { notBefore: 0 });
       });
     };
-    const admission = this.#ledger.acquire(call.ticket, signal, retry);
+    const { ledger } = options.replica ?? this.#replica;
+    const admission = ledger.acquire(call.ticket, signal, retry);
     if (admission.kind === 'waiting') void admission.outcome.then(decide);
     else decide(admission);
   }
 
   #send(
     call: WorldCall,
-    { draws, fate = 'answered', oneWayMs = 20 }: CallOptions,
+    { draws, fate = 'answered', oneWayMs = 20, replica = this.#replica }: CallOptions,
     grant: Grant,
     onAnswer: (isRefused: boolean) => void,
   ): void {
     const sentAt = this.#clock.now();
     const end = (outcome: Outcome | readonly Outcome[], isRefused: boolean): void => {
-      this.#ledger.settle(grant, outcome);
-      this.#permits.release();
+      replica.ledger.settle(grant, outcome);
+      replica.permits.release();
       call.state = isRefused || fate !== 'answered' ? 'over' : 'served';
       onAnswer(isRefused);
     };

@@ -353,7 +353,8 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
     // Reading all flows is worth its cost only when the last rank would be too late.
     const last = this.#eta(this.#operations + cost, now);
     if (last === undefined || last <= latest) return undefined;
-    const eta = this.#eta((this.#queue?.ahead(ticket, callCost) ?? 0) + cost, now);
+    const item = { ...ticket, paid: retry !== undefined };
+    const eta = this.#eta((this.#queue?.ahead(item, callCost) ?? 0) + cost, now);
     return eta === undefined || eta <= latest ? undefined : this.#tooLate(ticket, eta, now);
   }
 

@@ -5,7 +5,7 @@ import {
   removeItem,
   takeItem,
 } from '../../queue/fair-queue.ts';
-import type { QueueItem } from '../../queue/flow.ts';
+import type { QueuedItem } from '../../queue/flow.ts';
 import { type MemoryItem, MemoryQueue } from '../../queue/memory-queue.ts';
 import type { Clock } from '../../util/clock.ts';
 import type { Cancelled, Granted, Shed, Ticket } from '../ledger.ts';
@@ -89,7 +89,7 @@ export class LocalQueue {
   }
 
   /** How many operations would be granted before this ticket's. */
-  ahead(item: QueueItem, callCost: number): number {
+  ahead(item: QueuedItem, callCost: number): number {
     return operationsAhead(this.#queue, item, callCost) ?? this.operations(callCost);
   }
 

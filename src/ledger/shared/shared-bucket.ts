@@ -427,8 +427,9 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
   }
 
   /**
-   * Judges the tickets that cannot succeed by a forecast that a step made later. Without it, tickets
-   * that arrived before anything was known would wait in vain.
+   * Judges the tickets that may not succeed by a forecast that became later: by an answer, or by tickets
+   * of other flows, which may go first. Without it, tickets that arrived before anything was known would
+   * wait in vain. A ticket is judged by its own place, so later tickets of its flow do not matter.
    */
   #judgeIfLater(before: number | undefined): void {
     const last = this.#lastEtaAt;

@@ -14,6 +14,23 @@ beforeAll(async () => {
 afterAll(() => fleet.stop());
 afterEach(() => fleet.clear());
 
+test('a ticket that is judged anew keeps its place before later ones of its flow', async () => {
+  const { driver } = fleet.add('a', { maxQueue: 10_000 });
+  const first = driver.ask();
+  await fleet.quiet();
+  driver.answer(first, { limit: 10, remaining: 0, resetInMs: MINUTE_MS });
+  await fleet.quiet();
+  const early = driver.ask({ maxWaitMs: 2 * MINUTE_MS });
+  await fleet.pass(1);
+  // They make the forecast of the last ticket later than the deadline of the first.
+  const later = Array.from({ length: 100 }, () => driver.ask({ maxWaitMs: 60 * MINUTE_MS }));
+  await fleet.pass(100);
+  expect(early.state.kind).toBe('waiting');
+  expect(count(later, 'waiting')).toBe(later.length);
+  await fleet.pass(MINUTE_MS);
+  expect(early.state.kind).toBe('granted');
+});
+
 function count(all: readonly Asked[], kind: Asked['state']['kind']): number {
   return all.filter(({ state }) => state.kind === kind).length;
 }

@@ -7,6 +7,12 @@
 
 local FairQueue
 FairQueue = {
+startIn = function(queue, own, item)
+    if own == nil then
+        return FairQueue.startOf(queue, item)
+    end
+    return own.length > 0 and own.tag or own.finish
+end,
 unlinkItem = function(queue, flow, item, isTaken)
     local wasHead = queue:unlink(flow, item)
     local extra = FairQueue.costOf(item) - 1
@@ -212,15 +218,19 @@ operationsOf = function(length, extra, callCost)
 end,
 operationsAhead = function(queue, item, callCost)
     local own = FairQueue.findFlow(queue, item)
-    local start = 0
+    local start = queue.virtualTime
     local count = 0
     local tagsBefore = 0
-    if own == nil then
-        start = FairQueue.startOf(queue, item)
-    else
-        start = math.max(queue.virtualTime, own.length > 0 and own.tag or own.finish)
-        tagsBefore = own.length + own.extra
-        count = FairQueue.operationsOf(own.length, own.extra, callCost)
+    if own ~= nil and own.length > 0 then
+        local before = queue:countBefore(own, item) / own.length
+        tagsBefore = before * (own.length + own.extra)
+        count = before * FairQueue.operationsOf(own.length, own.extra, callCost)
+    end
+    if count > 0 or not item.paid then
+        start = math.max(
+            start,
+            FairQueue.startIn(queue, own, item)
+        )
     end
     local tag = start + tagsBefore / FairQueue.weightOf(item)
     local flows = queue:activeUpTo(tag + 1e-9)

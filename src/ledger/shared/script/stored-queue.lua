@@ -93,6 +93,11 @@ local function firstMembers(flow, count)
     'LIMIT', 0, count)
 end
 
+-- A ticket's time of arrival, in a member.
+local function arrival(ticket)
+  return string.format('%016.0f', ticket.arrivedAt * 1000)
+end
+
 -- A member is flow \0 arrival (16) order (12) paid (1) id.
 local function idOf(flow, member)
   return string.sub(member, #flow.key + 31)
@@ -174,8 +179,8 @@ return {
     self.order = self.order + 1
     local id = ticket.id
     ticket.flow, ticket.id = flow.key, nil
-    ticket.member = flow.key .. '\0' .. string.format('%016.0f%012.0f%d', ticket.arrivedAt * 1000,
-      self.order, ticket.paid and 1 or 0) .. id
+    ticket.member = flow.key .. '\0' .. arrival(ticket)
+      .. string.format('%012.0f%d', self.order, ticket.paid and 1 or 0) .. id
     redis.call('HSET', key.tickets, id, cmsgpack.pack(ticket))
     redis.call('ZADD', key.queue, 0, ticket.member)
     ticket.id = id
@@ -191,6 +196,10 @@ return {
   end,
   headOf = function(_, flow)
     return find(idOf(flow, firstMembers(flow, 1)[1]))
+  end,
+  countBefore = function(_, flow, ticket)
+    local from = '[' .. flow.key .. '\0'
+    return redis.call('ZLEXCOUNT', key.queue, from, '(' .. flow.key .. '\0' .. arrival(ticket) .. ':')
   end,
 
   -- The set orders equal tags by member, that is by the place of their heads.
