@@ -24,7 +24,7 @@ export interface AzionVersion {
   credentialOf(path: string): 'token' | 'basic';
   /** The body of an answer with an error's status. */
   errorBody(status: number, detail: string): unknown;
-  /** The text of a 429 for a call that would be served in so many seconds. */
+  /** The text of a 429 for a call that would be served in this many seconds. */
   throttledDetail(seconds: number): string;
   route(request: RouteRequest): RouteAnswer;
 }
