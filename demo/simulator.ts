@@ -32,6 +32,10 @@ async function simulate(at: number): Promise<void> {
 
   HEADGATE_UPSTREAM_URL=${azion.url} npm start
 
+or, in front of version 4 of the API:
+
+  HEADGATE_UPSTREAM_URL=${azion.url}/v4 HEADGATE_PRESET=azion-v4 npm start
+
 Press Ctrl-C to stop.
 `);
   const close = (): void => void azion.close();

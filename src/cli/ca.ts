@@ -155,6 +155,7 @@ authorities of the system: name a file that has those as well, such as
              (Debian, Ubuntu, Alpine; curl, wget, Go and Terraform then need no variable)
   curl       CURL_CA_BUNDLE=… *, or --cacert
   wget       --ca-certificate=${cert}, or ca_certificate in ~/.wgetrc
+             (it heeds https_proxy, in lower case alone)
   Go         SSL_CERT_FILE=… *
   Terraform  SSL_CERT_FILE=… * (its providers are written in Go)
   Node       NODE_EXTRA_CA_CERTS=${cert}

@@ -215,8 +215,13 @@ export function makeInterception(dependencies: InterceptionDependencies): Interc
       const detail = `expected a host in HEADGATE_INTERCEPT, got ${host}; HEADGATE_INTERCEPT_OTHERS=tunnel passes others on`;
       return new GatewayError('forbidden-target', detail);
     }
-    const { socket } = incoming;
-    tunnels.open(socket, head, { host, port, address: peers.of(socket) }, steps);
+    const { socket, headers } = incoming;
+    const key = readProxyKey(headers['proxy-authorization']);
+    const isAllowed = (): boolean => {
+      const known = callerOfKey();
+      return known === undefined || known(key) !== undefined;
+    };
+    tunnels.open(socket, head, { host, port, address: peers.of(socket), isAllowed }, steps);
     return undefined;
   }
 

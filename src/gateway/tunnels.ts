@@ -11,6 +11,8 @@ export interface TunnelTarget {
   readonly host: string;
   readonly port: number;
   readonly address: string;
+  /** Whether the client has the key of a known caller, or needs none. */
+  readonly isAllowed: () => boolean;
 }
 
 export interface TunnelSteps {
@@ -40,14 +42,17 @@ export interface TunnelsDependencies {
 export const MAX_TUNNELS = 256;
 const MAX_OF_ADDRESS = MAX_TUNNELS / 2;
 const DIAL_MS = 10_000;
-/** A tunnel without a byte in either direction ends after this time, or twice the time. */
-const IDLE_MS = 5 * 60_000;
+/**
+ * A tunnel is looked at each time this time has passed. It ends if no byte has moved since the last
+ * time, and if a reload has removed its client's key.
+ */
+const CHECK_MS = 5 * 60_000;
 /** Tunnels end all the time, so there is room again soon. */
 const RETRY_MS = 1000;
 const FORBIDDEN = 'EFORBIDDEN';
 const ESTABLISHED = 'HTTP/1.1 200 Connection established\r\n\r\n';
 
-type End = 'closed' | 'failed' | 'idle';
+type End = 'closed' | 'failed' | 'idle' | 'refused';
 
 export function makeTunnels({ dial, clock, newId, log }: TunnelsDependencies): Tunnels {
   /** The far ends of all tunnels, and what ends each. */
@@ -56,7 +61,7 @@ export function makeTunnels({ dial, clock, newId, log }: TunnelsDependencies): T
 
   return {
     open(socket, head, target, { refuse, handOver }) {
-      const { host, port, address } = target;
+      const { host, port, address, isAllowed } = target;
       const path = `${host}:${port}`;
       if (open.size >= MAX_TUNNELS || ofAddress.of(address) >= MAX_OF_ADDRESS) {
         const why = `expected at most ${MAX_TUNNELS} tunnels, and ${MAX_OF_ADDRESS} of one address`;
@@ -76,15 +81,15 @@ export function makeTunnels({ dial, clock, newId, log }: TunnelsDependencies): T
       let timer = clock.after(DIAL_MS, () => onward.destroy(new Error('timed out')));
       let moved = -1;
 
-      function checkIdle(): void {
+      function check(): void {
         const now = onward.bytesRead + onward.bytesWritten;
-        if (now === moved) {
-          end = 'idle';
+        if (now === moved || !isAllowed()) {
+          end = now === moved ? 'idle' : 'refused';
           finish();
           return;
         }
         moved = now;
-        timer = clock.after(IDLE_MS, checkIdle);
+        timer = clock.after(CHECK_MS, check);
       }
 
       /** Ends the tunnel, and logs it if it was open. */
@@ -103,7 +108,7 @@ export function makeTunnels({ dial, clock, newId, log }: TunnelsDependencies): T
       onward.once('connect', () => {
         isOpen = true;
         timer.cancel();
-        checkIdle();
+        check();
         socket.write(ESTABLISHED);
         if (head.length > 0) onward.write(head);
         onward.pipe(socket);

@@ -1,5 +1,13 @@
 // @module-tag needs-openssl
+import { IncomingMessage } from 'node:http';
+import { Socket } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { makeInterception } from '../../src/gateway/interception.ts';
+import { Peers } from '../../src/gateway/peers.ts';
+import { ProxyKeys } from '../../src/gateway/proxy-keys.ts';
+import type { TunnelTarget } from '../../src/gateway/tunnels.ts';
+import { AuthThrottle } from '../../src/http/auth-throttle.ts';
+import { FakeClock } from '../support/fake-clock.ts';
 import { Interceptions } from '../support/interception.ts';
 import { connectThrough, requestText, sendConnect } from '../support/proxy-client.ts';
 import { exchangeRaw } from '../support/raw-socket.ts';
@@ -94,6 +102,61 @@ describe('a CONNECT where callers need keys', () => {
     expect(answers.filter((status) => status === '407')).toHaveLength(20);
     expect(answers.filter((status) => status === '429')).toHaveLength(1);
     expect(gateway.log.named('auth failures')).toHaveLength(1);
+  });
+});
+
+describe('a key that a reload removes', () => {
+  test('is refused in the connection of a CONNECT that it opened, and so is a new CONNECT', async () => {
+    const { api, gateway } = await setUp();
+    const { cert: ca } = interceptions.authority;
+    const headers = [basic(`billing:${KEYS.billing}`)];
+    const raw = await connectThrough(gateway.proxyUrl, { ca, headers });
+    raw.write('GET /a HTTP/1.1\r\nHost: api.example\r\n\r\n');
+    await raw.until((text) => text.endsWith('ok'));
+
+    gateway.reload({ settings: { HEADGATE_CALLER_KEYS: `web=${KEYS.web}` } });
+    raw.write(requestText('/b', 'api.example'));
+    await raw.end();
+    expect(raw.received).toMatch(/ok.*HTTP\/1\.1 401 .*"unknown-caller"/s);
+    const again = await sendConnect(gateway.proxyUrl, { headers });
+    await again.end();
+    expect(again.received).toMatch(/^HTTP\/1\.1 407 /);
+    expect(await gateway.log.wait('call', 3)).toMatchObject([
+      { path: '/a', status: 200, caller: 'billing' },
+      { path: '/b', status: 401, code: 'unknown-caller', caller: '127.0.0.1' },
+      { method: 'CONNECT', status: 407, code: 'proxy-key-required' },
+    ]);
+    expect(api.seen.map(({ url }) => url)).toEqual(['/a']);
+  });
+
+  test('is no longer that of the tunnels which it opened', () => {
+    const clock = new FakeClock();
+    const keys = new Set([KEYS.billing]);
+    let target: TunnelTarget | undefined;
+    const interception = makeInterception({
+      hosts: new Map(),
+      certificates: { of: () => ({ cert: '', key: '' }), onChange: () => undefined },
+      tunnels: { open: (_socket, _head, to) => void (target = to), close: () => undefined },
+      callerOfKey: () => (key) => (key !== undefined && keys.has(key) ? 'a caller' : undefined),
+      proxyKeys: new ProxyKeys(),
+      authThrottle: new AuthThrottle({ clock, report: () => undefined }),
+      peers: new Peers(),
+      clock,
+      log: { warn: () => undefined },
+    });
+    const incoming = new IncomingMessage(new Socket());
+    incoming.url = 'far.example:443';
+    const credentials = Buffer.from(`billing:${KEYS.billing}`).toString('base64');
+    incoming.headers['proxy-authorization'] = `Basic ${credentials}`;
+    interception.connect(incoming, Buffer.alloc(0), {
+      isFirst: true,
+      refuse: (error) => expect(error).toBeUndefined(),
+      handOver: () => undefined,
+      carry: () => undefined,
+    });
+    expect(target?.isAllowed()).toBe(true);
+    keys.clear();
+    expect(target?.isAllowed()).toBe(false);
   });
 });
 

@@ -20,6 +20,8 @@ interface Setup {
   readonly errors: GatewayError[];
   /** Opens a connection whose CONNECT leads to the far server, with these bytes behind it. */
   readonly open: (behind?: string) => Promise<RawSocket>;
+  /** Removes the keys of the clients that have tunnels. */
+  readonly removeKeys: () => void;
   readonly close: () => void;
 }
 
@@ -29,6 +31,7 @@ async function setUp(dial: Dial): Promise<Setup> {
   const lines: Record<string, unknown>[] = [];
   const errors: GatewayError[] = [];
   let ids = 0;
+  let hasKeys = true;
   const tunnels = makeTunnels({
     dial,
     clock,
@@ -38,7 +41,8 @@ async function setUp(dial: Dial): Promise<Setup> {
   const server = createServer();
   server.on('connect', (_incoming, socket: Socket, head: Buffer) => {
     socket.on('error', () => socket.destroy());
-    const target = { host: 'far.example', port: 443, address: '127.0.0.1' };
+    const isAllowed = (): boolean => hasKeys;
+    const target = { host: 'far.example', port: 443, address: '127.0.0.1', isAllowed };
     tunnels.open(socket, head, target, {
       handOver: () => undefined,
       refuse(error) {
@@ -65,6 +69,9 @@ async function setUp(dial: Dial): Promise<Setup> {
       onTestFinished(() => void raw.socket.destroy());
       raw.write(`CONNECT far.example:443 HTTP/1.1\r\n\r\n${behind}`);
       return raw;
+    },
+    removeKeys() {
+      hasKeys = false;
     },
     close: () => tunnels.close(),
   };
@@ -135,6 +142,20 @@ describe('a tunnel', () => {
     await raw.end();
     await until('it is logged', () => lines.length > 0);
     expect(lines).toMatchObject([{ end: 'idle', bytesIn: 3, bytesOut: 3 }]);
+  });
+
+  test('ends within 5 minutes after its key was removed, although bytes move', async () => {
+    const { open, removeKeys, lines, clock } = await setUp(dialTo(await echo()));
+    const raw = await open('a');
+    await raw.until((text) => text.endsWith('a'));
+    clock.advance(4 * 60_000);
+    removeKeys();
+    raw.write('b');
+    await raw.until((text) => text.endsWith('b'));
+    clock.advance(60_000);
+    await raw.end();
+    await until('it is logged', () => lines.length > 0);
+    expect(lines).toMatchObject([{ end: 'refused', bytesIn: 2 }]);
   });
 
   test('ends with the other side, and when the gateway ends', async () => {

@@ -1,14 +1,19 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import type { Clock } from '../../src/util/clock.ts';
 import { systemClock } from '../../src/util/system-clock.ts';
 import { play, UNCOUNTED, type Fault } from './azion-faults.ts';
-import { makeRoutes } from './azion-routes.ts';
+import { makeAzionV3 } from './azion-v3.ts';
+import { makeAzionV4 } from './azion-v4.ts';
+import type { AzionVersion } from './azion-version.ts';
 import { renderHeaders, type Dialect } from './dialect.ts';
 import { makeLimiter, type Limiter, type LimiterOptions, type Semantics } from './limiter.ts';
 
 export interface AzionOptions {
   /** The port on 127.0.0.1; a free one by default. */
   readonly port?: number;
+  /** The certificate and key with which it speaks TLS. */
+  readonly tls?: { readonly cert: string; readonly key: string };
   readonly semantics?: Semantics;
   /** By class; the recorded limits by default. */
   readonly limits?: Readonly<Record<string, LimiterOptions>>;
@@ -40,8 +45,9 @@ export interface SeenCall {
   readonly counted: boolean;
 }
 
-/** A simulator of the API, after its documentation and recordings, on a port of its own. */
+/** A simulator of both versions of the API, after their documents and recordings, on one port. */
 export interface Azion {
+  /** The address of version 3, below whose `/v4` is version 4. */
   readonly url: string;
   /** The latest calls, oldest first; at most a hundred thousand. */
   readonly seen: readonly SeenCall[];
@@ -59,19 +65,26 @@ export interface Azion {
   close(): Promise<void>;
 }
 
-/** GET 80/min, other methods 20/min, purge 200/min, wildcard purge 2000/day (recorded in 2018). */
+/**
+ * Version 3: GET 80/min, other methods 20/min, purge 200/min, wildcard purge 2000/day (recorded in 2018).
+ * Version 4: purge and GraphQL as documented. Its documents state no others, so they are those of version 3.
+ */
 export const RECORDED_LIMITS: Readonly<Record<string, LimiterOptions>> = {
   read: { limit: 80, periodMs: 60_000 },
   write: { limit: 20, periodMs: 60_000 },
   purge: { limit: 200, periodMs: 60_000 },
   'purge-wildcard': { limit: 2000, periodMs: 86_400_000 },
+  'v4-read': { limit: 80, periodMs: 60_000 },
+  'v4-write': { limit: 20, periodMs: 60_000 },
+  'v4-graphql': { limit: 120, periodMs: 60_000 },
+  'v4-purge': { limit: 200, periodMs: 60_000 },
+  'v4-purge-wildcard': { limit: 2000, periodMs: 86_400_000 },
 };
 
 const MOST_SEEN = 100_000;
 const MOST_LIMITERS = 200_000;
-const ACCEPTED = /application\/json\s*;\s*version=3/;
-const CREDENTIAL = /^(?:token|bearer) \S+$/i;
-const BASIC = /^basic \S+$/i;
+const V4 = '/v4';
+const CREDENTIALS = { token: /^(?:token|bearer) \S+$/i, basic: /^basic \S+$/i };
 
 /** Starts the API on 127.0.0.1. It checks in the API's order: 406, 401, 403, 429, the route. */
 export async function startAzion(options: AzionOptions = {}): Promise<Azion> {
@@ -85,11 +98,12 @@ export async function startAzion(options: AzionOptions = {}): Promise<Azion> {
   const limiters = new Map<string, Limiter>();
   const faults: Fault[] = [];
   const seen: SeenCall[] = [];
-  const route = makeRoutes();
+  const scheme = options.tls === undefined ? 'http' : 'https';
+  const v3 = makeAzionV3();
+  const v4 = makeAzionV4();
   let delayed = 0;
   let throttled = 0;
   let operations = 0;
-  let origin = '';
   const delay = (ms: number, run: () => void): void => {
     if (ms <= 0) return run();
     delayed++;
@@ -112,13 +126,18 @@ export async function startAzion(options: AzionOptions = {}): Promise<Azion> {
   }
 
   /** Refusals that the API does not count; they have no rate headers. */
-  function gate(path: string, { headers }: IncomingMessage): [number, string] | undefined {
-    if (!ACCEPTED.test(headers.accept ?? '')) {
+  function gate(
+    version: AzionVersion,
+    path: string,
+    { headers }: IncomingMessage,
+  ): [number, string] | undefined {
+    if (!version.accepts(headers.accept ?? '')) {
       return [406, 'Could not satisfy the request Accept header.'];
     }
     const credential = headers.authorization ?? '';
-    const wanted = path.startsWith('/tokens') ? BASIC : CREDENTIAL;
-    if (!wanted.test(credential)) return [401, 'Authentication credentials were not provided.'];
+    if (!CREDENTIALS[version.credentialOf(path)].test(credential)) {
+      return [401, 'Authentication credentials were not provided.'];
+    }
     if (forbidden.includes(credential)) {
       return [403, 'You do not have permission to perform this action.'];
     }
@@ -127,8 +146,12 @@ export async function startAzion(options: AzionOptions = {}): Promise<Azion> {
 
   function handle(incoming: IncomingMessage, outgoing: ServerResponse, body: string): void {
     const { method = 'GET', url = '/', headers } = incoming;
+    const origin = `${scheme}://${headers.host}`;
     const target = new URL(url, origin);
-    const className = classOf(method, target.pathname);
+    const isV4 = target.pathname.startsWith(`${V4}/`);
+    const version = isV4 ? v4 : v3;
+    const path = isV4 ? target.pathname.slice(V4.length) : target.pathname;
+    const className = version.classOf(method, path);
     const fault = header(headers['x-sim-fault']) ?? faults.shift();
     const at = now();
     const note = (status: number, counted: boolean): void => {
@@ -167,10 +190,10 @@ export async function startAzion(options: AzionOptions = {}): Promise<Azion> {
     const date: Record<string, string> = dateHeader ? { date: new Date(at).toUTCString() } : {};
     outgoing.sendDate = false;
 
-    const refused = gate(target.pathname, incoming);
+    const refused = gate(version, path, incoming);
     if (refused !== undefined) {
       note(refused[0], false);
-      send(refused[0], date, JSON.stringify({ detail: refused[1] }));
+      send(refused[0], date, JSON.stringify(version.errorBody(...refused)));
       return;
     }
     if (fault !== undefined && UNCOUNTED.has(fault.split(':')[0] ?? '')) {
@@ -191,22 +214,10 @@ export async function startAzion(options: AzionOptions = {}): Promise<Azion> {
     if (!verdict.allowed) {
       note(429, false);
       const seconds = Math.ceil(Math.max(0, verdict.retryAtMs - at) / 1000);
-      send(
-        429,
-        rates,
-        JSON.stringify({
-          detail: `Request was throttled. Expected available in ${seconds} seconds.`,
-        }),
-      );
+      send(429, rates, JSON.stringify(version.errorBody(429, version.throttledDetail(seconds))));
       return;
     }
-    const answer = route({
-      method,
-      path: target.pathname,
-      query: target.searchParams,
-      body,
-      origin,
-    });
+    const answer = version.route({ method, path, query: target.searchParams, body, origin });
     const content = answer.body === undefined ? '' : JSON.stringify(answer.body);
     note(answer.status, true);
     if (fault === undefined) {
@@ -229,7 +240,7 @@ export async function startAzion(options: AzionOptions = {}): Promise<Azion> {
     });
   }
 
-  const server = createServer({ keepAliveTimeout: 30_000 }, (incoming, outgoing) => {
+  const onRequest = (incoming: IncomingMessage, outgoing: ServerResponse): void => {
     const fault = header(incoming.headers['x-sim-fault']);
     if (fault === 'reset-before-read') {
       incoming.socket.resetAndDestroy();
@@ -241,17 +252,21 @@ export async function startAzion(options: AzionOptions = {}): Promise<Azion> {
       const answer = (): void => handle(incoming, outgoing, Buffer.concat(chunks).toString());
       delay(latencyMs?.() ?? 0, answer);
     });
-  });
+  };
+  const keepAliveTimeout = 30_000;
+  const server =
+    options.tls === undefined
+      ? createServer({ keepAliveTimeout }, onRequest)
+      : createTlsServer({ keepAliveTimeout, ...options.tls }, onRequest);
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     server.listen(options.port ?? 0, '127.0.0.1', resolve);
   });
   const address = server.address();
   if (address === null || typeof address === 'string') throw new Error('the API has no port');
-  origin = `http://127.0.0.1:${address.port}`;
 
   return {
-    url: origin,
+    url: `${scheme}://127.0.0.1:${address.port}`,
     seen,
     get delayed() {
       return delayed;
@@ -276,12 +291,6 @@ export async function startAzion(options: AzionOptions = {}): Promise<Azion> {
       });
     },
   };
-}
-
-function classOf(method: string, path: string): string {
-  if (method === 'POST' && path === '/purge/wildcard') return 'purge-wildcard';
-  if (method === 'POST' && path.startsWith('/purge/')) return 'purge';
-  return ['GET', 'HEAD', 'OPTIONS'].includes(method) ? 'read' : 'write';
 }
 
 function header(value: string | string[] | undefined): string | undefined {

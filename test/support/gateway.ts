@@ -27,6 +27,8 @@ export interface TestGateway {
   /** Of the proxy for clients with a fixed address; empty if there is none. */
   readonly proxyUrl: string;
   readonly log: CapturedLog;
+  /** Reads its settings again, as SIGHUP does, with these files or variables changed. */
+  reload(changed: Pick<GatewayOptions, 'settings' | 'files'>): void;
   stop(): Promise<void>;
   /** Stops as SIGTERM does, with the drain delay. */
   stopAfterDelay(): Promise<void>;
@@ -93,6 +95,10 @@ export async function startGateway(options: GatewayOptions = {}): Promise<TestGa
     adminUrl: running.adminUrl ?? '',
     proxyUrl: running.proxyUrl ?? '',
     log: captured,
+    reload(changed) {
+      const inFiles = { ...files, ...changed.files };
+      running.reload(loadSettings({ ...env, ...changed.settings }, inFiles));
+    },
     stop: () => (clock instanceof FakeClock ? stopOn(clock, running) : running.stop()),
     stopAfterDelay: () => running.stop('after-delay'),
   };

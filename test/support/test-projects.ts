@@ -17,6 +17,7 @@ export type TestProject = 'unit' | 'integration' | 'e2e';
 export const LONGEST: readonly string[] = [
   'test/e2e/redis-faults.test.ts',
   'test/admin/live-page.test.ts',
+  'test/clients/clients.test.ts',
   'test/telemetry/tracing.test.ts',
   'test/e2e/shutdown.test.ts',
   'test/life/garbage.test.ts',
