@@ -54,8 +54,9 @@ printf '%s\n' "\${COMPREPLY[@]}"`,
     )
       .trim()
       .split('\n');
-  for (const [line, words] of LINES)
+  for (const [line, words] of LINES) {
     expect([line, complete(...line.split(' '))]).toEqual([line, words]);
+  }
   expect(complete('headgate', 'logs', '--outcome', '=', 'a')).toEqual(['answered', 'aborted']);
   expect(complete('headgate', 'logs', '--outcome', '=')).toHaveLength(4);
   expect(complete('headgate', 'logs', '--outcome', 'shed,f')).toEqual(['shed,failed']);

@@ -88,8 +88,9 @@ function helm(...args: readonly string[]): Promise<Ended> {
   return new Spawned(pathOf('helm'), args).ended();
 }
 
-/** What is rendered for these options, by kind and name. */
-async function render(...options: readonly string[]): Promise<ReadonlyMap<string, Tree>> {
+/** What is rendered for these values, by kind and name. */
+async function render(...set: readonly string[]): Promise<ReadonlyMap<string, Tree>> {
+  const options = set.flatMap((value) => ['--set-json', value]);
   const { code, stdout, stderr } = await helm('template', 'shop', HOME, ...options);
   expect([code, stderr]).toEqual([0, '']);
   return byKind(stdout);
@@ -138,7 +139,7 @@ describe('helm', { tags: needs('helm') }, () => {
   });
 
   test('renders Services, a policy and a disruption budget that select the pods', async () => {
-    const rendered = await render('--set', 'serviceMonitor.enabled=true');
+    const rendered = await render('serviceMonitor.enabled=true');
     const pod = find(rendered, 'Deployment shop-headgate').get('spec', 'template');
     const labels = pod.get('metadata', 'labels').value;
     const own = find(rendered, 'Deployment shop-headgate').get('spec', 'selector', 'matchLabels');
@@ -174,9 +175,10 @@ describe('helm', { tags: needs('helm') }, () => {
 
   test('mounts the operators’ token and further volumes, and reads the Secret', async () => {
     const rendered = await render(
-      ...['--set', 'adminSecret=operators', '--set', 'existingSecret=secrets'],
-      ...['--set', 'extraVolumes[0].name=ca', '--set', 'extraVolumes[0].configMap.name=ca'],
-      ...['--set', 'extraVolumeMounts[0].name=ca', '--set', 'extraVolumeMounts[0].mountPath=/ca'],
+      'adminSecret="operators"',
+      'existingSecret="secrets"',
+      'extraVolumes=[{"name":"ca","configMap":{"name":"ca"}}]',
+      'extraVolumeMounts=[{"name":"ca","mountPath":"/ca"}]',
     );
     const pod = find(rendered, 'Deployment shop-headgate').get('spec', 'template', 'spec');
     const container = pod.get('containers').named('headgate');
@@ -198,11 +200,9 @@ describe('helm', { tags: needs('helm') }, () => {
   });
 
   test('writes large numbers whole, and starts new pods when settings change', async () => {
-    const bytes = (count: number): readonly string[] => [
-      '--set-json',
-      `settings.HEADGATE_BODY_BUFFER=${count}`,
-    ];
-    const [before, after] = [await render(...bytes(10_485_760)), await render(...bytes(2))];
+    const withBuffer = (bytes: number): ReturnType<typeof render> =>
+      render(`settings.HEADGATE_BODY_BUFFER=${bytes}`);
+    const [before, after] = [await withBuffer(10_485_760), await withBuffer(2)];
     expect(find(before, 'ConfigMap shop-headgate').get('data', 'HEADGATE_BODY_BUFFER').value).toBe(
       '10485760',
     );

@@ -44,10 +44,9 @@ function podOf(trees: readonly Tree[], name: string): Tree {
 /** The values of all fields with this name, however deep they are. */
 function valuesOf(field: string, node: unknown): unknown[] {
   if (typeof node !== 'object' || node === null) return [];
-  return Object.entries(node).flatMap(([key, value]) => [
-    ...(key === field ? [value] : []),
-    ...valuesOf(field, value),
-  ]);
+  return Object.entries(node).flatMap(([key, value]) =>
+    (key === field ? [value] : []).concat(valuesOf(field, value)),
+  );
 }
 
 test('there are overlays for each way to run', () => {
