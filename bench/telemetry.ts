@@ -33,15 +33,16 @@ const metrics = makeMetrics({
   version: '0',
   scheme: 'http',
 });
+const observer = metrics.observe();
 const measureAttempt = metrics.attemptsAt('https://api.example');
 const noAnswer = { kind: 'lost', reason: 'reset', error: new Error('reset') } as const;
 const recorders: Record<keyof typeof PROMISED_US, CallRecorder> = {
   metrics(line) {
     // As the pipeline reports each attempt.
-    metrics.granted(0);
+    observer.granted(0);
     measureAttempt(line.method, noAnswer, line.upstreamMs);
-    metrics.attempted('answered');
-    metrics.accepted(line.bucket ?? '', line.class ?? '');
+    observer.attempted('answered');
+    observer.accepted(line.bucket ?? '', line.class ?? '');
     metrics.record(line);
   },
   'live feed': new RecentActivity(systemClock).record,

@@ -2,7 +2,14 @@ import { makeAdmin, type Admin } from '../src/app/admin.ts';
 import { ApiClock } from '../src/rate-headers/api-clock.ts';
 import { AuthThrottle } from '../src/http/auth-throttle.ts';
 import type { Priority } from '../src/queue/flow.ts';
-import type { Grant, CallerSignal, Ticket } from '../src/ledger/ledger.ts';
+import { DrawsLedger } from '../src/ledger/draws-ledger.ts';
+import type {
+  BucketName,
+  BucketSnapshot,
+  CallerSignal,
+  Grant,
+  Ticket,
+} from '../src/ledger/ledger.ts';
 import { LocalLedger } from '../src/ledger/local/local-ledger.ts';
 import type { CallLine } from '../src/telemetry/call-line.ts';
 import { RecentActivity } from '../src/telemetry/recent-activity.ts';
@@ -18,6 +25,8 @@ interface Habit {
   readonly caller: string;
   readonly credential: string;
   readonly class: keyof typeof LIMITS;
+  /** The name of a bucket that was learned, from which it spends instead of the class's own. */
+  readonly learned?: string;
   readonly perMinute: number;
   readonly method: string;
   readonly paths: readonly string[];
@@ -32,6 +41,15 @@ const LIMITS = {
   write: { limit: 20, periodMs: 60_000 },
   purge: { limit: 200, periodMs: 60_000 },
 } as const;
+
+/** A further limit of a class, which the settings state. */
+const DAILY = { class: 'purge', name: 'day', belief: { limit: 25_000, periodMs: 86_400_000 } };
+/** A bucket that answers showed to be apart from that of its class. */
+const LEARNED = {
+  name: 'functions',
+  limit: { limit: 40, periodMs: 60_000 },
+  shown: { why: 'limit', routes: ['GET /edge_functions'] },
+};
 
 const OWN = '4f6c0d7be12a9c03';
 const HABITS: readonly Habit[] = [
@@ -59,6 +77,7 @@ const HABITS: readonly Habit[] = [
   },
   {
     ...habit('batch-import', 'read', 90, 'GET', ['/edge_functions'], { maxWaitMs: 30_000 }),
+    learned: LEARNED.name,
     credential: 'b81d20c4e97f3a56',
     minutes: [9, 10.2],
   },
@@ -85,26 +104,28 @@ export async function playScene(nowMs: number): Promise<Scene> {
   const apiClock = new ApiClock();
   const ledgerMonitor = new LedgerMonitor();
   const feed = new RecentActivity(clock);
-  const ledger = new LocalLedger({
-    clock,
-    random,
-    apiClock,
-    socketPermits: { free: 1, take: () => true, onFree: () => undefined },
-    maxQueue: 1000,
-  });
+  const socketPermits = {
+    free: 1,
+    take: () => true,
+    release: () => undefined,
+    onFree: () => undefined,
+  };
+  const buckets = new LocalLedger({ clock, random, apiClock, socketPermits, maxQueue: 1000 });
+  const ledger = new DrawsLedger({ ledger: buckets, clock, socketPermits });
   const limiters = new Map<string, Limiter>();
   let ids = 0;
 
-  function limiterOf(bucket: string, className: keyof typeof LIMITS): Limiter {
-    const known = limiters.get(bucket) ?? makeLimiter('sliding', LIMITS[className]);
-    limiters.set(bucket, known);
+  function limiterOf({ id, name }: BucketName, className: keyof typeof LIMITS): Limiter {
+    const limit = name === LEARNED.name ? LEARNED.limit : LIMITS[className];
+    const known = limiters.get(id) ?? makeLimiter('sliding', limit);
+    limiters.set(id, known);
     return known;
   }
 
   function call(one: Habit): void {
-    const bucket = { id: `${one.credential}:${one.class}`, class: one.class };
+    const bucket = bucketOf(one);
     const arrivedAt = clock.now();
-    const ticket: Ticket = {
+    const first: Ticket = {
       id: `${(++ids).toString(16).padStart(8, '0')}-scene`,
       bucket,
       owner: one.caller,
@@ -114,6 +135,11 @@ export async function playScene(nowMs: number): Promise<Scene> {
       arrivedAt,
       deadlineAt: arrivedAt + (one.maxWaitMs ?? 120_000),
     };
+    const daily: BucketName = { ...DAILY, id: `${one.credential}:${DAILY.class}/${DAILY.name}` };
+    const ticket: Ticket =
+      one.class === DAILY.class
+        ? { ...first, needsNoSocket: true, others: [{ ...first, bucket: daily }] }
+        : first;
     let waitMs = 0;
     let attempts = 0;
     let upstreamMs = 0;
@@ -158,7 +184,7 @@ export async function playScene(nowMs: number): Promise<Scene> {
       clock.after(tookMs, () => {
         upstreamMs += tookMs;
         const receivedAt = clock.now();
-        const verdict = limiterOf(bucket.id, one.class).take(clock.wallMs());
+        const verdict = limiterOf(bucket, one.class).take(clock.wallMs());
         const dateMs = Math.floor(clock.wallMs() / 1000) * 1000;
         apiClock.observe({ dateMs, sentAt, receivedAt });
         const path = one.paths[Math.floor(random() * one.paths.length)] ?? '/';
@@ -169,7 +195,10 @@ export async function playScene(nowMs: number): Promise<Scene> {
           reset: { kind: 'instant', atMs: verdict.resetAtMs, resolutionMs: 0 },
         } as const;
         const answer = { status, reading, sentAt, receivedAt };
-        ledger.settle(grant, { kind: 'answered', answer });
+        const outcome = { kind: 'answered', answer } as const;
+        // The API does not report the limit that the settings state.
+        const unreported = { ...outcome, answer: { ...answer, reading: {} } };
+        ledger.settle(grant, ticket.others === undefined ? outcome : [outcome, unreported]);
         if (status !== 429) return finish({ status, outcome: 'answered', code: undefined, path });
         feed.throttled();
         ask('retry');
@@ -200,6 +229,15 @@ export async function playScene(nowMs: number): Promise<Scene> {
     ask('first');
   }
 
+  /** The buckets as the admin listener shows them, with what answers showed of one. */
+  function snapshot(): BucketSnapshot[] {
+    return buckets
+      .snapshot()
+      .map((bucket) =>
+        bucket.name === LEARNED.name ? Object.assign(bucket, { learned: LEARNED.shown }) : bucket,
+      );
+  }
+
   /** Schedules the next call of a habit: random intervals, with the habit's mean rate. */
   function schedule(one: Habit): void {
     clock.after((-Math.log(1 - random()) * 60_000) / one.perMinute, () => {
@@ -216,7 +254,7 @@ export async function playScene(nowMs: number): Promise<Scene> {
       // Another client spends the same budget for a while; this causes the scene's 429s.
       const minute = clock.now() / 60_000;
       if (minute > 6 && minute < 7.5 && random() < 0.02) {
-        limiterOf(`${OWN}:read`, 'read').take(clock.wallMs());
+        limiterOf({ id: `${OWN}:read`, class: 'read' }, 'read').take(clock.wallMs());
       }
       await Promise.resolve();
     }
@@ -227,7 +265,7 @@ export async function playScene(nowMs: number): Promise<Scene> {
   const sources = {
     clock,
     apis: () => [{ apiClock, lessons: () => [] }],
-    ledger,
+    ledger: { snapshot },
     ledgerMonitor,
     laneQueued: () => 0,
     bufferedBytes: () => 0,
@@ -245,7 +283,11 @@ export async function playScene(nowMs: number): Promise<Scene> {
     },
     clock,
     memory: new RequestMemory(1024 ** 2),
-    ledger,
+    ledger: {
+      snapshot,
+      pause: (id) => buckets.pause(id),
+      resume: (id) => buckets.resume(id),
+    },
     ledgerMonitor,
     metrics: makeMetrics({
       ...sources,
@@ -265,6 +307,13 @@ export async function playScene(nowMs: number): Promise<Scene> {
     version: '0.2.0',
   });
   return { admin, play };
+}
+
+/** The first bucket that the calls of a habit spend from. */
+function bucketOf({ credential, class: className, learned }: Habit): BucketName {
+  const id = `${credential}:${className}`;
+  if (learned === undefined) return { id, class: className };
+  return { id: `${id}~${learned}`, class: className, name: learned };
 }
 
 function habit(

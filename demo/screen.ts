@@ -22,8 +22,10 @@ function drawnScreen(out: NodeJS.WriteStream): Screen {
   let drawn = 0;
   let hidden = false;
   const show = (moment: Moment): void => {
+    // Where its size was never set, as in some containers, a terminal has 0 columns and rows.
+    const [width, height] = [out.columns || 80, out.rows || 24];
     // One column stays free, because some terminals wrap when the last one is written.
-    const rows = frame(moment, Math.max(20, out.columns - 1)).slice(0, Math.max(1, out.rows - 1));
+    const rows = frame(moment, Math.max(20, width - 1)).slice(0, Math.max(1, height - 1));
     const up = drawn === 0 ? '' : `\u001b[${drawn}A`;
     out.write(`${up}\r${CLEAR_BELOW}${rows.join('\n')}\n`);
     drawn = rows.length;

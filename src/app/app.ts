@@ -165,12 +165,15 @@ async function constructAndListen(options: AppOptions, closers: Close[]): Promis
     clock,
     random,
     log,
-    observer: {
-      ...metrics,
-      throttled(className, api) {
-        metrics.throttled(className, api);
-        activity.throttled();
-      },
+    observe(api) {
+      const observer = metrics.observe(api);
+      return {
+        ...observer,
+        throttled(className) {
+          observer.throttled(className);
+          activity.throttled();
+        },
+      };
     },
     recorder,
     requestMemory,

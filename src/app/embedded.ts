@@ -57,7 +57,7 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
       clock,
       random,
       log,
-      observer: UNOBSERVED,
+      observe: () => UNOBSERVED,
       recorder: logCalls(log),
       requestMemory: new RequestMemory(config.body.memoryBytes),
       callLimits,

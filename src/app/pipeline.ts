@@ -51,7 +51,8 @@ export interface SharedParts {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
-  readonly observer: PipelineObserver;
+  /** `api`: its name, if there are several. */
+  readonly observe: (api: string | undefined) => PipelineObserver;
   readonly recorder: CallRecorder;
   readonly requestMemory: RequestMemory;
   readonly callLimits: CallLimits;
@@ -91,7 +92,7 @@ export interface ApiParts {
 export function makePipelines(shared: SharedParts, parts: ApiParts): (api: ServedApi) => Pipeline {
   const { upstream, lane, token, ledger, apiClock } = parts;
   const { credentialHash, atEndOfTurn, socketShare, measureAttempt } = parts;
-  const { clock, random, log, observer, recorder, requestMemory, peers, watchReading } = shared;
+  const { clock, random, log, recorder, requestMemory, peers, watchReading } = shared;
   const settled = settlesOwn(ledger);
   const resetUnit = new ResetUnit();
   const loneRefusals = new LoneRefusals();
@@ -104,6 +105,7 @@ export function makePipelines(shared: SharedParts, parts: ApiParts): (api: Serve
     const drawsOf = makeDrawsOf({ ...config, api: name, hasToken, credentialHash });
     const learns = config.patience === 'auto' && config.mode === 'enforce';
     const clientPatience = learns ? learnedPatience : undefined;
+    const observer = shared.observe(name);
     const isTrusted = makeIsTrustedProxy(config.trustedProxies);
     const forwardedBy = makeForwardedBy(peers, isTrusted);
     const watchUnread = makeWatchUnread({ ...body, memory: requestMemory, watchReading });
@@ -161,10 +163,7 @@ export function makePipelines(shared: SharedParts, parts: ApiParts): (api: Serve
         clock,
         random,
         log,
-        observer: {
-          ...observer,
-          throttled: (className) => observer.throttled(className, name),
-        },
+        observer,
       }),
       respond: makeRespond({
         atEndOfTurn,

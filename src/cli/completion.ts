@@ -83,11 +83,12 @@ function zsh(commands: readonly Command[]): string {
     const options = command.options.map(({ name, value, values, summary }) => {
       const text = summary.replaceAll(/[[\]:]/g, ' ');
       const flag = value === undefined ? `--${name}` : `--${name}=`;
-      const action = value === undefined ? '' : `:${value}:${zshValues(values)}`;
+      const action = value === undefined ? '' : `:${value}:${zshAction(value, values)}`;
       return quoted(`${flag}[${text}]${action}`);
     });
-    const words = zshValues(command.operandValues);
-    const rest = command.operands === undefined ? [] : [quoted(`*:${command.operands}:${words}`)];
+    const { operands, operandValues } = command;
+    const words = operandValues === undefined ? '_files' : `(${operandValues.join(' ')})`;
+    const rest = operands === undefined ? [] : [quoted(`*:${operands}:${words}`)];
     return `    ${command.name}) _arguments ${[...options, quoted('--help[print help]'), ...rest].join(' ')} ;;`;
   });
   return `#compdef headgate
@@ -98,6 +99,7 @@ ${names.join('\n')}
   )
   if (( CURRENT == 2 )); then
     _describe command commands
+    _arguments '--help[print help]' '--version[print the version]'
     return
   fi
   shift words
@@ -110,31 +112,42 @@ compdef _headgate headgate
 `;
 }
 
-function zshValues(values: readonly string[] | undefined): string {
-  return values === undefined ? '_files' : `(${values.join(' ')})`;
+/** Only a file and a folder are completed by names of files. A space completes nothing. */
+function zshAction(value: string, values: readonly string[] | undefined): string {
+  if (values !== undefined) return `_values -s , ${value} ${values.join(' ')}`;
+  if (value === 'FILE') return '_files';
+  return value === 'DIR' ? '_files -/' : ' ';
 }
 
 function fish(commands: readonly Command[]): string {
   const lines = commands.flatMap((command) => {
-    const { name, summary, options } = command;
+    const { name, summary, options, operands, operandValues } = command;
     const seen = `-n '__fish_seen_subcommand_from ${name}'`;
-    const words = command.operandValues?.join(' ');
+    const words = operandValues === undefined ? '' : ` -a ${quoted(operandValues.join(' '))}`;
+    const isFile = operands !== undefined && operandValues === undefined;
     return [
       `complete -c headgate -n __fish_use_subcommand -f -a ${name} -d ${quoted(summary)}`,
       ...options.map((option) => {
-        const { value, values } = option;
-        const takes =
-          values === undefined
-            ? value === undefined
-              ? ''
-              : ' -r'
-            : ` -x -a ${quoted(values.join(' '))}`;
+        const takes = fishValue(option.value, option.values);
         return `complete -c headgate ${seen} -l ${option.name}${takes} -d ${quoted(option.summary)}`;
       }),
-      ...(words === undefined ? [] : [`complete -c headgate ${seen} -f -a ${quoted(words)}`]),
+      ...(isFile ? [] : [`complete -c headgate ${seen} -f${words}`]),
     ];
   });
-  return `# headgate completion fish > ~/.config/fish/completions/headgate.fish\n${lines.join('\n')}\n`;
+  return `# headgate completion fish > ~/.config/fish/completions/headgate.fish
+${lines.join('\n')}
+complete -c headgate -n __fish_use_subcommand -l version -d 'print the version'
+complete -c headgate -l help -d 'print help'
+`;
+}
+
+/** `-r` completes by names of files, and `-x` does not. */
+function fishValue(value: string | undefined, values: readonly string[] | undefined): string {
+  if (value === undefined) return '';
+  if (values !== undefined) {
+    return ` -x -a '(__fish_complete_list , "printf %s\\\\n ${values.join(' ')}")'`;
+  }
+  return value === 'FILE' || value === 'DIR' ? ' -r' : ' -x';
 }
 
 /** In single quotes, which these shells understand alike, except for the quote itself. */

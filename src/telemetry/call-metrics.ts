@@ -1,6 +1,6 @@
 import { BoundedLabels, OTHER } from './bounded-labels.ts';
 import type { CallRecorder } from './call-line.ts';
-import type { Histogram, Metric, PerCallMetrics } from './per-call-metrics.ts';
+import type { Counter, Histogram, Metric, PerCallMetrics } from './per-call-metrics.ts';
 import { ATTEMPT_RESULTS, type PipelineObserver } from './pipeline-observer.ts';
 
 /** How many callers have their own series; the rest share the label `other`. */
@@ -61,8 +61,10 @@ const SECONDS = [
 const SHARES = [0.1, 0.25, 0.5, 0.75, 0.9, 1];
 
 /** Counts finished calls, and events within calls. */
-export interface CallMetrics extends PipelineObserver {
+export interface CallMetrics {
   readonly record: CallRecorder;
+  /** Observes the calls of this API. `api`: its name, if there are several. */
+  observe(api?: string): PipelineObserver;
 }
 
 /**
@@ -97,17 +99,17 @@ export function makeCallMetrics(metrics: PerCallMetrics, apis: readonly string[]
   const failures = metrics.counter(
     'headgate_failures_total',
     'Calls that got an error of Headgate other than a shed, or whose answer broke off.',
-    ['code'],
+    ['code', ...apiLabel],
   );
   const attempts = metrics.counter(
     'headgate_attempts_total',
     'Requests sent to the API, by what became of them.',
-    ['result'],
+    ['result', ...apiLabel],
   );
   const accepted = metrics.counter(
     'headgate_bucket_accepted_total',
     'Operations that the API accepted: answers that do not throttle.',
-    ['bucket', 'class'],
+    ['bucket', 'class', ...apiLabel],
   );
   const throttled = metrics.counter(
     'headgate_upstream_throttled_total',
@@ -117,7 +119,7 @@ export function makeCallMetrics(metrics: PerCallMetrics, apis: readonly string[]
   const sheds = metrics.counter(
     'headgate_sheds_total',
     'Calls refused because waiting could not succeed.',
-    ['code'],
+    ['code', ...apiLabel],
   );
   const retries = metrics.counter(
     'headgate_retries_total',
@@ -145,12 +147,14 @@ export function makeCallMetrics(metrics: PerCallMetrics, apis: readonly string[]
     ['code'],
   );
   // Without a first sample of 0, the rate of a new series misses its first event, and so do alerts.
-  for (const code of SHED_CODES) {
-    sheds.with(code);
-    wouldShed.with(code);
+  for (const code of SHED_CODES) wouldShed.with(code);
+  for (const api of apis.length === 0 ? [[]] : [NO_API, ...apis].map((name) => [name])) {
+    for (const code of SHED_CODES) sheds.with(code, ...api);
+    for (const code of FAILURE_CODES) failures.with(code, ...api);
   }
-  for (const code of FAILURE_CODES) failures.with(code);
-  for (const result of ATTEMPT_RESULTS) attempts.with(result);
+  for (const api of apis.length === 0 ? [[]] : apis.map((name) => [name])) {
+    for (const result of ATTEMPT_RESULTS) attempts.with(result, ...api);
+  }
   for (const because of ['throttled', 'stale', 'failed']) retries.with(because);
 
   const callers = new BoundedLabels(CALLERS_NAMED, (caller) => {
@@ -161,6 +165,11 @@ export function makeCallMetrics(metrics: PerCallMetrics, apis: readonly string[]
 
   function seconds(name: string, help: string): Metric<Histogram> {
     return metrics.histogram(name, help, SECONDS);
+  }
+
+  /** The series of a metric with one label, and with that of the API if there are several. */
+  function ofApi(metric: Metric<Counter>, value: string, api: string | undefined): Counter {
+    return apis.length === 0 ? metric.with(value) : metric.with(value, api ?? NO_API);
   }
 
   return {
@@ -180,19 +189,24 @@ export function makeCallMetrics(metrics: PerCallMetrics, apis: readonly string[]
       if (line.attempts > 0) upstream.observe(line.upstreamMs / 1000);
       if (line.wouldWaitMs !== undefined) wouldWait.observe(line.wouldWaitMs / 1000);
       if (line.wouldShed !== undefined) wouldShed.with(line.wouldShed).inc();
-      if (outcome === 'shed' && code !== undefined) sheds.with(code).inc();
+      if (outcome === 'shed' && code !== undefined) ofApi(sheds, code, api).inc();
       if (code === 'caller-quota') quotaSheds.with(caller).inc();
       if (code === 'wait-too-long' && line.patienceMs !== undefined) impatient.inc();
-      if (outcome === 'failed' && code !== undefined) failures.with(code).inc();
+      if (outcome === 'failed' && code !== undefined) ofApi(failures, code, api).inc();
     },
-    granted: (of) => share.observe(of),
-    attempted: (result) => attempts.with(result).inc(),
-    accepted: (bucket, className) => accepted.with(buckets.label(bucket), className).inc(),
-    throttled(className, api) {
-      const series =
-        apis.length === 0 ? throttled.with(className) : throttled.with(className, api ?? NO_API);
-      series.inc();
-    },
-    retry: (because) => retries.with(because).inc(),
+    observe: (api) => ({
+      granted: (of) => share.observe(of),
+      attempted: (result) => ofApi(attempts, result, api).inc(),
+      accepted(bucket, className) {
+        const named = buckets.label(bucket);
+        const series =
+          apis.length === 0
+            ? accepted.with(named, className)
+            : accepted.with(named, className, api ?? NO_API);
+        series.inc();
+      },
+      throttled: (className) => ofApi(throttled, className, api).inc(),
+      retry: (because) => retries.with(because).inc(),
+    }),
   };
 }

@@ -15,7 +15,7 @@ export const ATTEMPT_RESULTS = [
 
 export type AttemptResult = (typeof ATTEMPT_RESULTS)[number];
 
-/** Observes events within a call. Must not throw, and must not delay the pipeline. */
+/** Observes events within the calls of one API. Must not throw, and must not delay the pipeline. */
 export interface PipelineObserver {
   /** A request was granted after `share` of the time that it may wait: 0 at once, 1 at its deadline. */
   granted(share: number): void;
@@ -23,8 +23,8 @@ export interface PipelineObserver {
   attempted(result: AttemptResult): void;
   /** The API accepted an operation: its answer does not throttle. */
   accepted(bucket: string, className: string): void;
-  /** The API throttled an attempt. `api`: its name, if there are several. */
-  throttled(className: string, api?: string): void;
+  /** The API throttled an attempt. */
+  throttled(className: string): void;
   /** The call asks for a grant for another attempt. */
   retry(because: RetryCause): void;
 }

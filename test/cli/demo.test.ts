@@ -1,6 +1,7 @@
 import { createServer } from 'node:net';
 import { afterEach, describe, expect, test } from 'vitest';
 import { ROOT, Spawned } from '../support/spawned.ts';
+import { needs, pathOf } from '../support/tools.ts';
 
 const running: Spawned[] = [];
 afterEach(async () => {
@@ -27,6 +28,16 @@ describe('the demo', () => {
     expect(stdout).toMatch(/^ {2}nightly-sync {2}served {2}120 of {2}120, mean wait /m);
     expect(stdout).toMatch(/^ {2}429s seen by callers: 0; errors: 0; /m);
     expect(stdout).toMatch(/^ {2}log lines: 240, one per call/m);
+  });
+
+  test('draws on a terminal, also on one without a size', { tags: needs('script') }, async () => {
+    const command = `${process.execPath} demo/demo.ts --seconds 3 --callers 3`;
+    const spawned = new Spawned(pathOf('script'), ['-qec', command, '/dev/null'], {});
+    running.push(spawned);
+    const { code, stdout } = await spawned.ended();
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/the API allows 40 calls per 0\.5 s; 3 callers send 3 times that/);
+    expect(stdout).toMatch(/nightly-sync +\d+ +\d+ +[\d.–]+/);
   });
 
   test('ends cleanly on Ctrl-C, with a summary', async () => {

@@ -44,6 +44,12 @@ describe('the package', () => {
     ).toEqual([]);
   });
 
+  test('has a manual page, which npm links if it is in a list', () => {
+    const { man } = JSON.parse(readFileSync(`${ROOT}package.json`, 'utf8'));
+    expect(man).toEqual(['./docs/headgate.1']);
+    expect(files).toContain('docs/headgate.1');
+  });
+
   test('contains the compiled form of every source, and every file that the sources read', () => {
     const sources = execFileSync('git', ['ls-files', 'src'], { cwd: ROOT, encoding: 'utf8' });
     const expected = sources

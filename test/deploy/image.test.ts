@@ -82,8 +82,9 @@ describe('the Dockerfile', () => {
     expect(loaded.config.adminListen).toEqual({ host: '::', port: 8081 });
   });
 
-  test('is labelled with the version and the license of the project', () => {
+  test('is labelled with the version, the license and the source of the project', () => {
     expect(image).toContain(`ARG VERSION=${project.get('version').text()}\n`);
+    expect(image).toContain('org.opencontainers.image.source="${SOURCE}"');
     expect(image).toContain(`image.licenses="${project.get('license').text()}"`);
   });
 });

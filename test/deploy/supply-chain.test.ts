@@ -222,6 +222,9 @@ describe('the workflows', () => {
       'imagetools create',
     ].map((text) => order.findIndex((step) => step.includes(text)));
     expect(at).not.toContain(-1);
+    expect(order.find((step) => step.includes('push-by-digest=true'))).toMatch(
+      /--provenance mode=max --sbom true/,
+    );
     expect(at).toEqual(at.toSorted((a, b) => a - b));
     const [, job] = readTree(path).get('jobs').entries()[0] ?? [];
     expect(job?.get('permissions').value).toEqual({

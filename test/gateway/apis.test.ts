@@ -247,6 +247,8 @@ describe('the budgets of two APIs', () => {
     for (const line of [
       /^headgate_calls_total\{.*api="old".*\} 1$/m,
       /^headgate_calls_total\{.*api="new".*\} 1$/m,
+      /^headgate_attempts_total\{result="answered",api="old"\} 1$/m,
+      /^headgate_bucket_accepted_total\{bucket="new:own:all",class="all",api="new"\} 1$/m,
       /^headgate_bucket_leases\{bucket="new:own:all",class="all",api="new"\} 0$/m,
       /^headgate_api_clock_offset_seconds\{api="other"\} /m,
     ]) {

@@ -45,17 +45,8 @@ export function ledgerTests(
       driver = new LedgerDriver(ledger, clock, socketPermits);
     }
 
-    /** Moves the clock, timer by timer, with everything done in between that a timer started. */
-    async function pass(ms: number): Promise<void> {
-      const end = clock.now() + ms;
-      for (;;) {
-        await made.quiet();
-        const next = clock.nextAt();
-        if (next === undefined || next > end) break;
-        clock.advance(Math.max(0, next - clock.now()));
-      }
-      clock.advance(end - clock.now());
-      await made.quiet();
+    function pass(ms: number): Promise<void> {
+      return clock.pass(ms, () => made.quiet());
     }
 
     async function ask(options: Parameters<LedgerDriver['ask']>[0] = {}): Promise<Asked> {

@@ -46,6 +46,19 @@ export class FakeClock implements Clock {
     return this.#pending.first?.at;
   }
 
+  /** Moves the time forward, timer by timer. `quiet` lets everything finish that a timer started. */
+  async pass(ms: number, quiet: () => Promise<void>): Promise<void> {
+    const end = this.now() + ms;
+    for (;;) {
+      await quiet();
+      const next = this.nextAt();
+      if (next === undefined || next > end) break;
+      this.advance(Math.max(0, next - this.now()));
+    }
+    this.advance(end - this.now());
+    await quiet();
+  }
+
   /** Moves the time forward by `ms` and fires no timer, like a process that was stopped. */
   oversleep(ms: number): void {
     this.#now += ms;

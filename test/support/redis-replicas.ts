@@ -3,7 +3,7 @@ import type { EndOfTurn } from '../../src/util/clock.ts';
 import { SharedLedger } from '../../src/ledger/shared/shared-ledger.ts';
 import type { StepBatch } from '../../src/ledger/shared/wire.ts';
 import { FakeClock } from './fake-clock.ts';
-import { LedgerDriver, FakePermits } from './ledger-driver.ts';
+import { LedgerDriver, FakePermits, type Ask, type Asked } from './ledger-driver.ts';
 import { startRedis, type RedisServer } from './redis-server.ts';
 import { CHANNEL, makeTimedStep } from './redis-step.ts';
 import { seededRandom } from './seeded-random.ts';
@@ -141,16 +141,15 @@ export class Replicas {
   }
 
   /** Moves the clock, timer by timer, with everything done in between that a timer started. */
-  async pass(ms: number): Promise<void> {
-    const end = this.clock.now() + ms;
-    for (;;) {
-      await this.quiet();
-      const next = this.clock.nextAt();
-      if (next === undefined || next > end) break;
-      this.clock.advance(Math.max(0, next - this.clock.now()));
-    }
-    this.clock.advance(end - this.clock.now());
+  pass(ms: number): Promise<void> {
+    return this.clock.pass(ms, () => this.quiet());
+  }
+
+  /** Asks at one replica, and lets everything finish that this starts. */
+  async ask(replica: Replica, options: Ask = {}): Promise<Asked> {
+    const asked = replica.driver.ask(options);
     await this.quiet();
+    return asked;
   }
 
   /** Ends all replicas and forgets what they left. */

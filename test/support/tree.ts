@@ -63,11 +63,16 @@ export class Tree {
 
 /** The documents of a YAML file of the project; throws when one does not parse. */
 export function readTrees(path: string): Tree[] {
-  const documents = parseAllDocuments(readFileSync(`${ROOT}${path}`, 'utf8'), { merge: true });
-  if (!Array.isArray(documents)) throw new Error(`${path}: expected a document`);
+  return parseTrees(readFileSync(`${ROOT}${path}`, 'utf8'), path);
+}
+
+/** The documents of a YAML text; errors name `where` it is from. */
+export function parseTrees(text: string, where: string): Tree[] {
+  const documents = parseAllDocuments(text, { merge: true });
+  if (!Array.isArray(documents)) throw new Error(`${where}: expected a document`);
   return documents.map((document) => {
-    if (document.errors.length > 0) throw new Error(`${path}: ${document.errors.join('; ')}`);
-    return new Tree(document.toJS(), path);
+    if (document.errors.length > 0) throw new Error(`${where}: ${document.errors.join('; ')}`);
+    return new Tree(document.toJS(), where);
   });
 }
 

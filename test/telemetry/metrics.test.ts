@@ -11,7 +11,10 @@ import { callLine } from '../support/log-fixtures.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { needs } from '../support/tools.ts';
 
-function setUp({ processFigures = false } = {}) {
+function setUp({
+  processFigures = false,
+  apiNames = [],
+}: { processFigures?: boolean; apiNames?: readonly string[] } = {}) {
   const clock = new FakeClock();
   const apiClock = new ApiClock();
   const ledgerMonitor = new LedgerMonitor();
@@ -25,6 +28,7 @@ function setUp({ processFigures = false } = {}) {
   };
   const metrics = makeMetrics({
     clock,
+    apiNames,
     apis: () => [{ apiClock, lessons: () => [] }],
     ledger: { snapshot: () => buckets },
     ledgerMonitor,
@@ -39,7 +43,8 @@ function setUp({ processFigures = false } = {}) {
   });
   const text = async (accept?: string): Promise<string> => (await metrics.expose(accept)).text;
   const record = (fields: Partial<CallLine>): void => metrics.record(callLine(fields));
-  return { clock, apiClock, ledgerMonitor, buckets, state, metrics, text, record };
+  const observer = metrics.observe();
+  return { clock, apiClock, ledgerMonitor, buckets, state, metrics, observer, text, record };
 }
 
 test('calls are counted by method, status class, outcome and caller', async () => {
@@ -88,10 +93,10 @@ test('every code of a problem has a first sample of 0: a shed, or a failure', as
 });
 
 test('attempts are counted by result, and waits as shares of the time until the deadline', async () => {
-  const { metrics, text } = setUp();
-  metrics.attempted('timeout');
-  metrics.granted(0);
-  metrics.granted(0.8);
+  const { observer, text } = setUp();
+  observer.attempted('timeout');
+  observer.granted(0);
+  observer.granted(0.8);
   const lines = (await text()).split('\n');
   expect(lines).toEqual(
     expect.arrayContaining([
@@ -105,16 +110,39 @@ test('attempts are counted by result, and waits as shares of the time until the 
 });
 
 test('accepted operations have a series for each of a hundred buckets', async () => {
-  const { metrics, text } = setUp();
-  for (let i = 0; i < 1000; i++) metrics.accepted(`bucket-${i}`, 'read');
+  const { observer, text } = setUp();
+  for (let i = 0; i < 1000; i++) observer.accepted(`bucket-${i}`, 'read');
   // A bucket that becomes busy replaces another one, whose series ends.
-  for (let i = 0; i < 100; i++) metrics.accepted('busy', 'write');
+  for (let i = 0; i < 100; i++) observer.accepted('busy', 'write');
   const series = (await text())
     .split('\n')
     .filter((line) => line.startsWith('headgate_bucket_accepted_total{'));
   expect(series).toHaveLength(102);
   expect(series).toContain('headgate_bucket_accepted_total{bucket="other",class="read"} 900');
   expect(series.some((line) => line.includes('bucket="busy",class="write"'))).toBe(true);
+});
+
+test('of several APIs, each has its own series', async () => {
+  const { metrics, record, text } = setUp({ apiNames: ['one', 'two'] });
+  const observer = metrics.observe('two');
+  observer.attempted('timeout');
+  observer.accepted('two:own:read', 'read');
+  observer.throttled('read');
+  record({ api: 'two', outcome: 'failed', status: 504, code: 'upstream-timeout' });
+  record({ api: 'one', outcome: 'shed', status: 503, code: 'queue-full' });
+  record({ outcome: 'failed', status: 404, code: 'no-route' });
+  expect((await text()).split('\n')).toEqual(
+    expect.arrayContaining([
+      'headgate_attempts_total{result="timeout",api="one"} 0',
+      'headgate_attempts_total{result="timeout",api="two"} 1',
+      'headgate_bucket_accepted_total{bucket="two:own:read",class="read",api="two"} 1',
+      'headgate_upstream_throttled_total{class="read",api="two"} 1',
+      'headgate_failures_total{code="upstream-timeout",api="one"} 0',
+      'headgate_failures_total{code="upstream-timeout",api="two"} 1',
+      'headgate_failures_total{code="no-route",api=""} 1',
+      'headgate_sheds_total{code="queue-full",api="one"} 1',
+    ]),
+  );
 });
 
 test('a hundred callers have their own series, with any number of names', async () => {
@@ -163,10 +191,10 @@ test('durations are observed in seconds, and only if the call had them', async (
 });
 
 test('429s and retries are counted when they happen', async () => {
-  const { metrics, text } = setUp();
-  metrics.throttled('write');
-  metrics.retry('throttled');
-  metrics.retry('failed');
+  const { observer, text } = setUp();
+  observer.throttled('write');
+  observer.retry('throttled');
+  observer.retry('failed');
   const lines = (await text()).split('\n');
   expect(lines).toEqual(
     expect.arrayContaining([

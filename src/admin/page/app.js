@@ -5,7 +5,7 @@ import { byId, setText } from './dom.js';
 import { formatCount, formatElapsed } from './format.js';
 
 /**
- * @typedef {{ kind: 'unknown' } | { kind: 'answers' } | { kind: 'fails', code: string, calls: number, forMs: number }} ApiState
+ * @typedef {{ kind: 'unknown' } | { kind: 'answers' } | { kind: 'fails', api?: string, code: string, calls: number, forMs: number }} ApiState
  *
  * @typedef {object} State The data of `snapshot` and `tick` events. A snapshot has the whole state.
  * @property {string} replica
@@ -106,7 +106,8 @@ function describeApi(api) {
   if (api.kind === 'unknown') return 'not called yet';
   if (api.kind === 'answers') return 'answers';
   const calls = api.calls === 1 ? 'the last call' : `the last ${formatCount(api.calls)} calls`;
-  return `no answer to ${calls}, for ${formatElapsed(api.forMs)} (${api.code})`;
+  const name = api.api === undefined ? '' : `${api.api}: `;
+  return `${name}no answer to ${calls}, for ${formatElapsed(api.forMs)} (${api.code})`;
 }
 
 /** @param {'live' | 'draining' | 'lost'} connection @param {string} text */

@@ -1,6 +1,6 @@
 // @module-tag needs-redis-server
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import type { Ask, Asked } from '../../support/ledger-driver.ts';
+import type { Asked } from '../../support/ledger-driver.ts';
 import { Replicas, type Replica } from '../../support/redis-replicas.ts';
 
 const MINUTE_MS = 60_000;
@@ -20,12 +20,6 @@ describe('replicas that share a budget of costly requests', () => {
   });
   afterEach(() => fleet.clear());
 
-  async function ask(replica: Replica, options: Ask = {}): Promise<Asked> {
-    const asked = replica.driver.ask(options);
-    await fleet.quiet();
-    return asked;
-  }
-
   async function answer(asked: Asked, limit: number, remaining: number): Promise<void> {
     a.driver.answer(asked, { limit, remaining, resetInMs: MINUTE_MS });
     await fleet.pass(50);
@@ -34,15 +28,15 @@ describe('replicas that share a budget of costly requests', () => {
   test.each(['state', 'leases', 'held'])(
     'count no operation twice if the key %s is evicted',
     async (name) => {
-      await answer(await ask(a), 100, 99);
-      const costly = await ask(a, { cost: 50 });
+      await answer(await fleet.ask(a), 100, 99);
+      const costly = await fleet.ask(a, { cost: 50 });
       const keys = (await fleet.redis.client.keys('*')).filter((key) => key.endsWith(name));
       expect(keys).toHaveLength(1);
       await fleet.redis.client.del(...keys);
-      await ask(a, { cost: 1 });
+      await fleet.ask(a, { cost: 1 });
       await answer(costly, 100, 49);
       // 49 are available, or 48 with the lease in flight.
-      expect((await ask(a, { cost: 60 })).state.kind).toBe('waiting');
+      expect((await fleet.ask(a, { cost: 60 })).state.kind).toBe('waiting');
       await fleet.pass(11_000);
       const { troubles } = a;
       expect(troubles).toEqual([]);
@@ -50,14 +44,14 @@ describe('replicas that share a budget of costly requests', () => {
   );
 
   test('return prefetched leases if these are missing to a request', async () => {
-    await answer(await ask(a), 400, 399);
-    b.driver.unsent(await ask(b));
+    await answer(await fleet.ask(a), 400, 399);
+    b.driver.unsent(await fleet.ask(b));
     await fleet.pass(200);
     const busy = Array.from({ length: 40 }, () => b.driver.ask());
     await fleet.pass(1);
     for (const one of busy) b.driver.unsent(one);
     await fleet.pass(1);
-    const costly = await ask(a, { cost: 399 });
+    const costly = await fleet.ask(a, { cost: 399 });
     await fleet.pass(30);
     expect(costly.state.kind).toBe('granted');
   });

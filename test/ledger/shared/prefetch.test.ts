@@ -25,18 +25,12 @@ describe('the leases that a replica prefetches', () => {
   });
   afterEach(() => fleet.clear());
 
-  async function ask(replica: Replica, options: Parameters<Replica['driver']['ask']>[0] = {}) {
-    const asked = replica.driver.ask(options);
-    await fleet.quiet();
-    return asked;
-  }
-
   /** The first answer reports `remaining` and a reset in a minute; `b` knows of it by a step. */
   async function opened(remaining: number): Promise<void> {
-    const first = await ask(a);
+    const first = await fleet.ask(a);
     a.driver.answer(first, report(remaining));
     await fleet.quiet();
-    b.driver.unsent(await ask(b));
+    b.driver.unsent(await fleet.ask(b));
     await fleet.pass(200);
   }
 
@@ -124,7 +118,7 @@ describe('the leases that a replica prefetches', () => {
   test('count as leases in flight, used or not', async () => {
     await opened(5000);
     await busy(a);
-    await ask(b);
+    await fleet.ask(b);
     expect(b.ledger.view('b')?.leases).toBe(40 + 1 + grantedAtOnce(a, 200).length);
   });
 
@@ -179,9 +173,9 @@ describe('the leases that a replica prefetches', () => {
   test('are returned at once when a ticket waits at another replica', async () => {
     await opened(1000);
     await busy(a);
-    const told = await ask(b);
+    const told = await fleet.ask(b);
     b.driver.answer(told, report(5));
-    const waiting = await ask(b);
+    const waiting = await fleet.ask(b);
     await fleet.quiet();
     expect(waiting.state.kind).toBe('waiting');
     expect(grantedAtOnce(a, 5)).toEqual([]);
@@ -217,12 +211,12 @@ describe('the leases that a replica prefetches', () => {
   test('count as available for tickets of other replicas: none is shed because of them', async () => {
     await opened(5000);
     await busy(a, 1000);
-    await ask(b);
+    await fleet.ask(b);
     const left = 5000 - 1000 - 1;
     const rest = Array.from({ length: left }, () => b.driver.ask({ maxWaitMs: 5000 }));
     await fleet.pass(50);
     expect(granted(rest)).toBe(left);
-    expect((await ask(b, { maxWaitMs: 5000 })).state.kind).toBe('shed');
+    expect((await fleet.ask(b, { maxWaitMs: 5000 })).state.kind).toBe('shed');
   });
 
   test('are returned at once when the recall arrives before them', async () => {
@@ -280,7 +274,7 @@ describe('the leases that a replica prefetches', () => {
     expect(await viewFromB()).toMatchObject({ remaining: 5000, leases: 41 + inStock });
     await fleet.pass(200);
     expect(await viewFromB()).toMatchObject({ remaining: 5000 - inStock, leases: 41 });
-    b.driver.answer(await ask(b), report(4900));
+    b.driver.answer(await fleet.ask(b), report(4900));
     await fleet.pass(25);
     expect(await viewFromB()).toMatchObject({ remaining: 4900 });
   });
@@ -303,7 +297,7 @@ describe('the leases that a replica prefetches', () => {
     await opened(5000);
     await busy(a);
     const used = grantedAtOnce(a, 10);
-    await ask(b);
+    await fleet.ask(b);
     const inStock = Number(b.ledger.view('b')?.leases) - 41;
     fleet.clock.oversleep(2100);
     await fleet.pass(50);
@@ -317,7 +311,7 @@ describe('the leases that a replica prefetches', () => {
     await opened(5000);
     await busy(a);
     const used = grantedAtOnce(a, 10);
-    await ask(b);
+    await fleet.ask(b);
     const inStock = Number(b.ledger.view('b')?.leases) - 41;
     fleet.clock.oversleep(2100);
     for (const one of used) a.driver.lost(one);
@@ -496,7 +490,7 @@ describe('the leases that a replica prefetches', () => {
     a.ledger.pause('b');
     expect(grantedAtOnce(a, 1)).toEqual([]);
     await fleet.quiet();
-    await ask(b);
+    await fleet.ask(b);
     expect(b.ledger.view('b')).toMatchObject({ leases: 41 });
   });
 
@@ -588,7 +582,7 @@ describe('the leases that a replica prefetches', () => {
     await opened(5000);
     for (const one of await busy(small)) small.driver.unsent(one);
     await fleet.pass(21);
-    await ask(small, { bucket: 'another' });
+    await fleet.ask(small, { bucket: 'another' });
     expect(small.ledger.view('b')).toBeDefined();
     await fleet.pass(200);
     expect(await viewFromB()).toMatchObject({ leases: 1 });
@@ -616,7 +610,7 @@ describe('the leases that a replica prefetches', () => {
 
   async function viewFromB(): Promise<Record<string, unknown>> {
     await fleet.pass(25);
-    const asked = await ask(b, { caller: 'viewer' });
+    const asked = await fleet.ask(b, { caller: 'viewer' });
     const view = { ...b.ledger.view('b') };
     if (asked.state.kind === 'granted') b.driver.unsent(asked);
     asked.leave();

@@ -21,18 +21,12 @@ describe('replicas that share a ledger', () => {
   });
   afterEach(() => fleet.clear());
 
-  async function ask(replica: Replica, options: Parameters<Replica['driver']['ask']>[0] = {}) {
-    const asked = replica.driver.ask(options);
-    await fleet.quiet();
-    return asked;
-  }
-
   /** The first answer reports `remaining` of `limit`, and a reset in a minute; `b` knows of it. */
   async function opened(limit: number, remaining: number): Promise<void> {
-    const first = await ask(a);
+    const first = await fleet.ask(a);
     a.driver.answer(first, { limit, remaining, resetInMs: MINUTE_MS });
     await fleet.quiet();
-    const introduction = await ask(b, { caller: 'b-was-here' });
+    const introduction = await fleet.ask(b, { caller: 'b-was-here' });
     if (introduction.state.kind === 'granted') b.driver.unsent(introduction);
     introduction.leave();
     await fleet.pass(100);
@@ -47,7 +41,7 @@ describe('replicas that share a ledger', () => {
   test('spend one budget, and no more than it', async () => {
     await opened(10, 4);
     const asked = [];
-    for (let i = 0; i < 6; i++) asked.push(await ask(i % 2 === 0 ? a : b));
+    for (let i = 0; i < 6; i++) asked.push(await fleet.ask(i % 2 === 0 ? a : b));
     expect(granted(asked)).toBe(4);
     expect(b.ledger.view('b')).toMatchObject({ limit: 10, leases: 4 });
   });
@@ -56,7 +50,7 @@ describe('replicas that share a ledger', () => {
     await opened(10, 0);
     const order: Asked[] = [];
     for (let i = 0; i < 6; i++) {
-      order.push(await ask(i % 2 === 0 ? a : b));
+      order.push(await fleet.ask(i % 2 === 0 ? a : b));
       await fleet.pass(5);
     }
     await fleet.pass(MINUTE_MS);
@@ -75,7 +69,7 @@ describe('replicas that share a ledger', () => {
     await opened(10, 0);
     for (let i = 0; i < 30; i++) a.driver.ask({ caller: 'flood', owner: 'x' });
     await fleet.pass(10);
-    const small = await ask(b, { caller: 'small', owner: 'y' });
+    const small = await fleet.ask(b, { caller: 'small', owner: 'y' });
     await fleet.pass(MINUTE_MS);
     const canary = a.driver.granted.length;
     expect([canary, small.state.kind]).toEqual([1, 'waiting']);
@@ -87,10 +81,10 @@ describe('replicas that share a ledger', () => {
   test('give a high priority at one its turn before a normal one at the other', async () => {
     await opened(10, 0);
     const normal = [];
-    for (let i = 0; i < 4; i++) normal.push(await ask(a, { caller: 'n', owner: 'x' }));
+    for (let i = 0; i < 4; i++) normal.push(await fleet.ask(a, { caller: 'n', owner: 'x' }));
     const high = [];
     for (let i = 0; i < 4; i++) {
-      high.push(await ask(b, { caller: 'h', owner: 'y', priority: 'high' }));
+      high.push(await fleet.ask(b, { caller: 'h', owner: 'y', priority: 'high' }));
     }
     await fleet.pass(MINUTE_MS);
     const canary = theFirst([...normal, ...high].filter(({ state }) => state.kind === 'granted'));
@@ -106,7 +100,7 @@ describe('replicas that share a ledger', () => {
     await opened(100, 99);
     const before = a.steps;
     for (let i = 0; i < 5; i++) {
-      const asked = await ask(a);
+      const asked = await fleet.ask(a);
       expect(asked.state).toMatchObject({ kind: 'granted', grant: { waitedFor: 'nothing' } });
       a.driver.answer(asked, { limit: 100, remaining: 98 - i, resetInMs: MINUTE_MS });
     }
@@ -145,9 +139,9 @@ describe('replicas that share a ledger', () => {
   test('report answers with a step that is taken anyway, else soon, and once', async () => {
     await opened(100, 99);
     const before = a.steps;
-    const first = await ask(a);
+    const first = await fleet.ask(a);
     a.driver.answer(first, { limit: 100, remaining: 98, resetInMs: MINUTE_MS });
-    const second = await ask(a);
+    const second = await fleet.ask(a);
     await fleet.pass(1000);
     expect(a.steps - before).toBe(2);
     a.driver.answer(second, { limit: 100, remaining: 97, resetInMs: MINUTE_MS });
@@ -155,7 +149,7 @@ describe('replicas that share a ledger', () => {
     expect(a.steps - before).toBe(2);
     await fleet.pass(10_000);
     expect(a.steps - before).toBe(3);
-    await ask(b);
+    await fleet.ask(b);
     expect(b.ledger.view('b')).toMatchObject({ remaining: 97, leases: 1 });
   });
 
@@ -182,7 +176,7 @@ describe('replicas that share a ledger', () => {
 
   test('do not take an answer for a newer one because its step was delayed', async () => {
     await opened(100, 50);
-    const [first, second] = [await ask(a), await ask(a)];
+    const [first, second] = [await fleet.ask(a), await fleet.ask(a)];
     const resetAt = fleet.clock.now() + MINUTE_MS;
     const say = (remaining: number) => ({
       limit: 100,
@@ -200,8 +194,8 @@ describe('replicas that share a ledger', () => {
 
   test('learn by heartbeat of grants whose message was lost', async () => {
     await opened(10, 1);
-    const holder = await ask(a);
-    const waiting = await ask(b);
+    const holder = await fleet.ask(a);
+    const waiting = await fleet.ask(b);
     b.losesMessages = true;
     a.driver.answer(holder, { limit: 10, remaining: 5, resetInMs: MINUTE_MS });
     await fleet.quiet();
@@ -212,11 +206,11 @@ describe('replicas that share a ledger', () => {
 
   test('learn of sheds whose message was lost', async () => {
     const [c, d] = [fleet.add('c', { maxQueue: 4 }), fleet.add('d', { maxQueue: 4 })];
-    const first = await ask(c);
+    const first = await fleet.ask(c);
     const flood = [];
-    for (let i = 0; i < 4; i++) flood.push(await ask(d, { caller: 'flood', owner: 'x' }));
+    for (let i = 0; i < 4; i++) flood.push(await fleet.ask(d, { caller: 'flood', owner: 'x' }));
     d.losesMessages = true;
-    const other = await ask(c, { caller: 'other', owner: 'y' });
+    const other = await fleet.ask(c, { caller: 'other', owner: 'y' });
     expect([first.state.kind, other.state.kind]).toEqual(['granted', 'waiting']);
     expect(flood[3]?.state.kind).toBe('waiting');
     await fleet.pass(4000);
@@ -257,7 +251,7 @@ describe('replicas that share a ledger', () => {
       await run();
       throw new Error('the connection broke');
     };
-    const asked = await ask(a);
+    const asked = await fleet.ask(a);
     expect(asked.state.kind).toBe('waiting');
     await fleet.pass(500);
     expect(asked.state.kind).toBe('granted');
@@ -278,16 +272,16 @@ describe('replicas that share a ledger', () => {
     ],
   ])('rebuild what they know when the server %s', async (_name, harm) => {
     await opened(10, 5);
-    const held = [await ask(a), await ask(b)];
+    const held = [await fleet.ask(a), await fleet.ask(b)];
     for (const [i, one] of held.entries()) {
       const driver = i === 0 ? a.driver : b.driver;
       driver.answer(one, { limit: 10, remaining: 4 - i, resetInMs: MINUTE_MS });
     }
     await fleet.pass(100);
-    const out = [await ask(a), await ask(b)];
+    const out = [await fleet.ask(a), await fleet.ask(b)];
     await harm();
     const after = [];
-    for (let i = 0; i < 6; i++) after.push(await ask(i % 2 === 0 ? a : b));
+    for (let i = 0; i < 6; i++) after.push(await fleet.ask(i % 2 === 0 ? a : b));
     // Three were left, two are in flight: at most one more and a canary may be granted.
     expect(granted(out)).toBe(2);
     expect(granted(after)).toBeLessThanOrEqual(2);
@@ -304,9 +298,9 @@ describe('replicas that share a ledger', () => {
 
   test('take back what was offered to a suspended replica, and serve others', async () => {
     await opened(10, 1);
-    const holder = await ask(a);
-    const sleeper = await ask(b);
-    const other = await ask(a);
+    const holder = await fleet.ask(a);
+    const sleeper = await fleet.ask(b);
+    const other = await fleet.ask(a);
     b.losesMessages = true;
     b.losesSteps = true;
     a.driver.answer(holder, { limit: 10, remaining: 1, resetInMs: MINUTE_MS });
@@ -326,9 +320,9 @@ describe('replicas that share a ledger', () => {
 
   test('do not use an offer of an old message', async () => {
     await opened(10, 1);
-    const holder = await ask(a);
-    const sleeper = await ask(b);
-    const other = await ask(a);
+    const holder = await fleet.ask(a);
+    const sleeper = await fleet.ask(b);
+    const other = await fleet.ask(a);
     const messages: string[] = [];
     const listen = b.ledger.receive.bind(b.ledger);
     b.ledger.receive = (text) => void messages.push(text);
@@ -344,8 +338,8 @@ describe('replicas that share a ledger', () => {
 
   test('go on when the clock of the server goes back by an hour', async () => {
     await opened(10, 1);
-    const first = await ask(a);
-    const second = await ask(b);
+    const first = await fleet.ask(a);
+    const second = await fleet.ask(b);
     fleet.serverAheadMs = -3_600_000;
     await fleet.pass(1000);
     expect(second.state.kind).toBe('waiting');
@@ -357,8 +351,8 @@ describe('replicas that share a ledger', () => {
 
   test('remove their tickets when they close, so that others are granted', async () => {
     await opened(10, 1);
-    const holder = await ask(b);
-    const waiting = [await ask(a), await ask(a), await ask(b)];
+    const holder = await fleet.ask(b);
+    const waiting = [await fleet.ask(a), await fleet.ask(a), await fleet.ask(b)];
     await a.ledger.close();
     await fleet.quiet();
     expect(waiting.map(({ state }) => state.kind)).toEqual(['shed', 'shed', 'waiting']);
@@ -369,14 +363,14 @@ describe('replicas that share a ledger', () => {
 
   test('report that they cannot work with a state of another layout', async () => {
     await fleet.redis.client.hset('h:{b}:state', 'layout', 99);
-    await ask(a);
+    await fleet.ask(a);
     expect(a.troubles[0]?.message).toMatch(/layout 99/);
   });
 
   test('do not step again and again while only a socket is missing', async () => {
     await opened(10, 5);
     a.ledger.pause('b');
-    const waiting = await ask(a, { maxWaitMs: 10 * MINUTE_MS });
+    const waiting = await fleet.ask(a, { maxWaitMs: 10 * MINUTE_MS });
     await fleet.pass(59_000);
     const before = a.steps;
     // A minute after the last grant the bucket grants one whatever it believes, if a socket is free.
@@ -391,9 +385,9 @@ describe('replicas that share a ledger', () => {
   test('pass on at once an offer to a replica that has no socket any more', async () => {
     const full = fleet.add('full', { sockets: 1 });
     await opened(10, 1);
-    const holder = await ask(a);
-    const offered = await ask(full);
-    const next = await ask(a);
+    const holder = await fleet.ask(a);
+    const offered = await fleet.ask(full);
+    const next = await fleet.ask(a);
     await fleet.pass(1100);
     // Its only socket is taken by another bucket, and the script does not know of that.
     expect(full.permits.take()).toBe(true);
@@ -403,14 +397,14 @@ describe('replicas that share a ledger', () => {
   });
 
   test('accept a name that is not valid Unicode', async () => {
-    const asked = await ask(a, { caller: 'half a \ud83d pair', owner: '\udc00' });
+    const asked = await fleet.ask(a, { caller: 'half a \ud83d pair', owner: '\udc00' });
     expect([asked.state.kind, a.troubles]).toEqual(['granted', []]);
   });
 
   test('keep the leases of a replica that only probes the server', async () => {
     await opened(10, 2);
-    const out = [await ask(a), await ask(a)];
-    const other = await ask(b);
+    const out = [await fleet.ask(a), await fleet.ask(a)];
+    const other = await fleet.ask(b);
     expect([granted(out), other.state.kind]).toEqual([2, 'waiting']);
     await a.ledger.probe('b');
     await fleet.quiet();
@@ -421,8 +415,8 @@ describe('replicas that share a ledger', () => {
 
   test('leave keys that all expire', async () => {
     await opened(10, 1);
-    await ask(a);
-    await ask(b, { caller: 'x' });
+    await fleet.ask(a);
+    await fleet.ask(b, { caller: 'x' });
     const keys = await fleet.redis.client.keys('h:*');
     expect(keys.length).toBeGreaterThan(5);
     const ttls = await Promise.all(keys.map((key) => fleet.redis.client.pttl(key)));
@@ -436,7 +430,7 @@ describe('replicas that share a ledger', () => {
       const keys = await client.keys('h:*');
       return Promise.all(keys.map((key) => client.pttl(key)));
     };
-    const invented = [await ask(a), await ask(a)];
+    const invented = [await fleet.ask(a), await fleet.ask(a)];
     expect(invented.map(({ state }) => state.kind)).toEqual(['granted', 'waiting']);
     // The lease of ten seconds does not outlast any key, nor does the ticket.
     expect(Math.min(...(await ttls()))).toBeGreaterThan(15_000);
@@ -453,7 +447,7 @@ describe('replicas that share a ledger', () => {
     const small = fleet.add('small', { maxBuckets: 50, maxBucketsPerOwner: 10 });
     const codes = new Map<string, number>();
     for (let i = 0; i < 200; i++) {
-      const asked = await ask(small, { bucket: `invented-${i}` });
+      const asked = await fleet.ask(small, { bucket: `invented-${i}` });
       if (asked.state.kind === 'granted') small.driver.answer(asked, { status: 401 });
       const outcome = asked.state.kind === 'shed' ? asked.state.code : asked.state.kind;
       codes.set(outcome, (codes.get(outcome) ?? 0) + 1);
@@ -476,11 +470,11 @@ describe('replicas that share a ledger', () => {
       }
       return shortest;
     }
-    const first = await ask(a);
+    const first = await fleet.ask(a);
     a.driver.answer(first, { status: 429, retryInMs: 5 * MINUTE_MS });
     await fleet.pass(100);
     expect(await client.pttl('h:{b}:state')).toBeGreaterThan(5 * MINUTE_MS);
-    const patient = await ask(b, { maxWaitMs: 60 * MINUTE_MS });
+    const patient = await fleet.ask(b, { maxWaitMs: 60 * MINUTE_MS });
     let shortest = Infinity;
     for (let i = 0; i < 100; i++) shortest = Math.min(shortest, await pass(2950));
     expect(patient.state.kind).toBe('waiting');
@@ -493,11 +487,11 @@ describe('replicas that share a ledger', () => {
   });
 
   test('leave no key without expiry that a replica created again', async () => {
-    const first = await ask(a);
+    const first = await fleet.ask(a);
     a.driver.answer(first, { limit: 10, remaining: 5, resetInMs: 30 * MINUTE_MS });
     await fleet.pass(11 * MINUTE_MS);
     // A replica that did not step for ten minutes is forgotten; here that is every other one.
-    await ask(fleet.add('c'));
+    await fleet.ask(fleet.add('c'));
     const keys = await fleet.redis.client.keys('h:*');
     const ttls = await Promise.all(keys.map((key) => fleet.redis.client.pttl(key)));
     expect(Math.min(...ttls)).toBeGreaterThan(MINUTE_MS);
@@ -517,13 +511,13 @@ describe('replicas that share a ledger', () => {
       return shortest;
     }
     await opened(10, 3);
-    const [holder, late] = [await ask(a), await ask(b)];
+    const [holder, late] = [await fleet.ask(a), await fleet.ask(b)];
     const patient = a.driver.ask({ maxWaitMs: 60 * MINUTE_MS, caller: 'patient' });
-    await ask(a, { maxWaitMs: 60 * MINUTE_MS });
+    await fleet.ask(a, { maxWaitMs: 60 * MINUTE_MS });
     let shortest = Infinity;
     for (let i = 0; i < 20; i++) {
       shortest = Math.min(shortest, await pass(45_000));
-      const one = await ask(b, { maxWaitMs: 1000 });
+      const one = await fleet.ask(b, { maxWaitMs: 1000 });
       if (one.state.kind === 'granted') {
         b.driver.answer(one, { limit: 10, remaining: 0, resetInMs: 2 * MINUTE_MS });
       }
