@@ -47,11 +47,11 @@ const QUEUE: LuaModule = {
 
 const OWNERS: LuaModule = {
   name: 'RecentOwners',
-  sources: ['src/queue/recent-owners.ts'],
+  sources: ['src/queue/recent-owners.ts', 'src/queue/flow.ts'],
   output: `${SCRIPT}recent-owners.lua`,
   header: `-- recent-owners: which owners used the bucket lately, and how much of it.
 --
--- Generated from src/queue/recent-owners.ts by "npm run lua". Change the source, not this file.
+-- Generated from src/queue/{recent-owners,flow}.ts by "npm run lua". Change the source, not this file.
 --
 -- Returns: the functions that the rest of the script calls, by their names in the source.
 `,

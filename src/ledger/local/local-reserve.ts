@@ -1,14 +1,8 @@
 import type { GrantKind } from '../../budget/bucket.ts';
 import { DEFAULT_SPREAD } from '../../budget/reserve.ts';
 import { type QueueItem, useOf } from '../../queue/flow.ts';
-import {
-  countWaiting,
-  hasModestOwner,
-  isModest,
-  makeRecentOwners,
-  mayModestWait,
-  seeOwner,
-} from '../../queue/recent-owners.ts';
+import { MemoryOwners } from '../../queue/memory-owners.ts';
+import { hasModestOwner, isModest, mayModestWait } from '../../queue/recent-owners.ts';
 import type { BucketOptions } from '../ledger.ts';
 import type { LocalBudget } from './local-budget.ts';
 
@@ -31,7 +25,7 @@ export type Reserved =
 export class LocalReserve {
   readonly #budget: LocalBudget;
   readonly #options: Pick<BucketOptions, 'spread'>;
-  readonly #owners = makeRecentOwners();
+  readonly #owners = new MemoryOwners();
   /** When a grant was recorded last. */
   #recordedAt = -Infinity;
 
@@ -45,12 +39,12 @@ export class LocalReserve {
   queued(item: QueueItem, now: number): void {
     if (this.#spread === 0) return;
     this.#see(item.owner, 0, now);
-    countWaiting(this.#owners, item.owner, useOf(item));
+    this.#owners.countWaiting(item.owner, useOf(item));
   }
 
   /** An item left the queue. */
   unqueued(item: QueueItem): void {
-    if (this.#spread > 0) countWaiting(this.#owners, item.owner, -useOf(item));
+    if (this.#spread > 0) this.#owners.countWaiting(item.owner, -useOf(item));
   }
 
   /** A request was granted. */
@@ -72,7 +66,7 @@ export class LocalReserve {
     if (available <= 0) return;
     // An owner alone is never kept waiting.
     const isNeeded = this.#isShared && periodMs !== undefined;
-    const has = isNeeded && hasModestOwner(this.#owners, periodMs, now);
+    const has = isNeeded && hasModestOwner(this.#owners.survey(periodMs, now));
     this.#budget.spread = has ? this.#spread : 0;
   }
 
@@ -93,7 +87,7 @@ export class LocalReserve {
   /** Whether a queued ticket may use the reserve; it need not be searched if not. */
   mayBeUsed(now: number): boolean {
     const { periodMs } = this.#budget;
-    return periodMs !== undefined && mayModestWait(this.#owners, periodMs, now);
+    return periodMs !== undefined && mayModestWait(this.#owners.survey(periodMs, now));
   }
 
   /** How many operations are kept now, if nothing waits. */
@@ -104,15 +98,14 @@ export class LocalReserve {
 
   #isModest(item: QueueItem, isQueued: boolean, now: number): boolean {
     const { periodMs } = this.#budget;
+    if (periodMs === undefined) return true;
     const own = isQueued ? useOf(item) : 0;
-    return periodMs === undefined || isModest(this.#owners, item.owner, own, periodMs, now);
+    const demand = this.#owners.demandOf(item.owner, periodMs, now) - own;
+    return isModest(this.#owners.survey(periodMs, now), demand);
   }
 
   #see(owner: string, use: number, now: number): void {
-    const { names, seenAt } = this.#owners;
-    // What an owner used alone took nothing from another one.
-    if (names.length === 1 && names[0] === owner) seenAt[0] = now;
-    else seeOwner(this.#owners, owner, names.length === 0 ? 0 : use, this.#budget.periodMs, now);
+    this.#owners.see(owner, use, this.#budget.periodMs, now);
   }
 
   /** Which part of the limit is kept at most. */
@@ -121,6 +114,6 @@ export class LocalReserve {
   }
 
   get #isShared(): boolean {
-    return this.#owners.names.length > 1;
+    return this.#owners.size > 1;
   }
 }

@@ -122,11 +122,17 @@ local function shedWaiting(ticket, code, waitMs)
   end
 end
 
+-- Brings up to date whether there is a reserve. The owners for whom something is kept may be others by
+-- now, but while nothing is available that makes no difference.
+local function updateReserve()
+  if state.owners and Model.available(bucket) > 0 then Reserve.update() end
+end
+
 -- Grants waiting tickets in the fair order, as many as the bucket, the sockets and the bounds allow.
 -- Tickets that turn out to cost more than the limit are shed when it is their turn.
 local function serve()
   waitsForBudget, isKept = false, false
-  if queue.size > 0 and state.owners then Reserve.update() end
+  if queue.size > 0 then updateReserve() end
   while queue.size > 0 and grantsLeft > 0 do
     waitsForBudget = not offer(bucket, 1, now)
     if waitsForBudget and not anyTooCostly() then break end
@@ -164,8 +170,7 @@ end
 -- How long a ticket would have to wait, if that is beyond its deadline; else nil.
 local function tooLong(ticket)
   if ticket.deadlineAt <= now then return 0 end
-  -- The owners for whom something is kept may be others by now.
-  if state.owners then Reserve.update() end
+  updateReserve()
   local cost = costOf(ticket)
   local last = Prefetch.eta(operationsWaiting() + cost)
   if not last or last <= ticket.deadlineAt then return nil end

@@ -91,8 +91,6 @@ end
 do
   revision = revision + 1
   if fresh.queue then queue:save() end
-  -- It is made when this step first uses it.
-  if type(getmetatable(Reserve).__index) == 'table' then Reserve.save() end
   Replicas.save()
   local b, slots = bucket, bucket.slots
   local leasesEnd = b.inFlight > 0 and now + Model.LEASE_MS or 0
