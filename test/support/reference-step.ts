@@ -125,6 +125,11 @@ export class ReferenceStep {
     }
     for (const id of batch.gone) this.#drop(id);
     for (const step of returned) this.#bucket.unsent(takePrefetched(prefetched, step));
+    if (batch.usedBy !== undefined) {
+      const [owner, priority, weight] = batch.usedBy;
+      const call = { owner, caller: '', priority: priorityOf(priority), weight, arrivedAt: now };
+      this.#reserve.granted(call, now);
+    }
     this.#repeatOffers(batch.replica);
     if (!batch.declares) this.#serve(batch.replica);
     for (const ticket of batch.tickets) this.#arrive(batch.replica, ticket);

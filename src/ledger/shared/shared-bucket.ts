@@ -43,6 +43,7 @@ import {
   toKnown,
   toSettled,
   toTicket,
+  toUsedBy,
   type Ids,
   type StepBatch,
   type StepDone,
@@ -333,6 +334,7 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
       settled: grants.settled.map((one) => toSettled(one, now, timeoutMs)),
       stock: grants.stock,
       wants: grants.wants,
+      ...(grants.usedBy === undefined || spread === 0 ? {} : { usedBy: toUsedBy(grants.usedBy) }),
       gone: gone.map((number) => ids.idOf(number)),
       tickets: tickets.map((waiter) => {
         const id = ids.idOf(waiter.number);

@@ -81,6 +81,7 @@ const event = fc.record({
   gone: fc.array(fc.nat(), { maxLength: 1 }),
   /** How many calls use prefetched leases before the step. */
   uses: fc.nat(3),
+  usedBy: fc.option(fc.nat(2), { nil: undefined }),
   keepsPrefetched: fc.boolean(),
   wants: fc.constantFrom<number>(0, 3, 200),
 });
@@ -201,6 +202,7 @@ const NOTHING = {
   settled: [],
   gone: [],
   uses: 0,
+  usedBy: undefined,
   keepsPrefetched: true,
   wants: 0,
 };
@@ -333,6 +335,7 @@ class Fleet {
       settled,
       stock,
       wants: it.wants,
+      ...(it.usedBy === undefined ? {} : { usedBy: [`o${it.usedBy}`, 'low', 1] }),
       gone,
       tickets: declares ? [...kept, ...fresh] : fresh,
     };

@@ -29,6 +29,7 @@
 --             losses, returns, age], …], the last three for prefetched leases
 --   stock     how many prefetched leases it has, with those that it used and that no step reports
 --   wants     how many more of them it requests
+--   usedBy    [owner, priority, weight] of a call that used one of them lately; may be absent
 --   gone      [id, …]: tickets that no longer wait
 --   tickets   [[id, owner, caller, priority, weight, age, waits, how, cost], …]
 --             how: 'new', 'again' for a retry, or 'kept', 'kept-again' for one that waited already
@@ -78,6 +79,8 @@ do
   for _, settled in ipairs(batch.settled) do settle(unpack(settled)) end
   for _, id in ipairs(batch.gone) do Report.dropTicket(id) end
   if not batch.probes then Prefetch.set(batch.stock) end
+  local usedBy = batch.usedBy
+  if usedBy then Owners.granted({ owner = usedBy[1], priority = usedBy[2], weight = usedBy[3] }) end
   if anyOffers and not batch.probes then Serve.repeatOffers() end
   -- Tickets that this step has yet to declare would count as dead.
   if not batch.declares then Serve.serve() end
