@@ -13,6 +13,8 @@ const SAMPLES_PER_PERIOD = 100;
 export type Reserved =
   /** It may be granted. */
   | 'no'
+  /** It may be granted, and spends an operation that is kept for owners like its own. */
+  | 'used'
   /** It may be granted if no ticket of a modest owner waits. */
   | 'after-modest'
   /** It waits, and only a ticket of a modest owner may be granted. */
@@ -75,8 +77,10 @@ export class LocalReserve {
     if (!this.#isShared || !this.#budget.mayKeep(kind)) return 'no';
     if (!this.#budget.isScarce(this.#spread, item.cost)) return 'no';
     this.update(now);
-    if (this.#budget.spread === 0 || this.#isModest(item, isQueued, now)) return 'no';
-    return this.#budget.isKept(now, item.cost) ? 'yes' : 'after-modest';
+    if (this.#budget.spread === 0) return 'no';
+    const isKept = this.#budget.isKept(now, item.cost);
+    if (this.#isModest(item, isQueued, now)) return isKept ? 'used' : 'no';
+    return isKept ? 'yes' : 'after-modest';
   }
 
   /** Whether a request may use the reserve that is offered a grant of this kind. */
@@ -94,6 +98,11 @@ export class LocalReserve {
   kept(now: number): number {
     this.update(now);
     return this.#budget.kept(now);
+  }
+
+  /** How many of the operations that are available are kept. */
+  keptNow(now: number): number {
+    return this.#isShared ? Math.min(this.kept(now), Math.max(0, this.#budget.available)) : 0;
   }
 
   #isModest(item: QueueItem, isQueued: boolean, now: number): boolean {

@@ -116,6 +116,7 @@ const grantedEntry = z.tuple([
   z.number(),
   z.boolean(),
   z.number(),
+  z.enum(['used', 'released']).optional(),
 ]);
 const shedEntry = z.tuple([
   z.string(),
@@ -137,6 +138,7 @@ const numbers = z.object({
   stamp: z.number().optional(),
   leases: z.number(),
   waiting: z.number(),
+  kept: z.number().optional(),
   callCost: z.number(),
   etaIn: z.number().optional(),
 });
@@ -332,7 +334,7 @@ export function toTicket(
 }
 
 /** Who made a call that used a prefetched lease. */
-export function toUsedBy({ owner, priority, weight }: Ticket): StepBatch['usedBy'] {
+export function toUsedBy({ owner, priority, weight }: Ticket): NonNullable<StepBatch['usedBy']> {
   return [name(owner), priority, weight];
 }
 

@@ -215,8 +215,17 @@ interface PrefetchedLease {
   readonly since: number;
 }
 
+/** What a grant is without a reserve, which a replica does not report. */
+type PlainGranted = readonly [
+  id: string,
+  kind: StepGranted[1],
+  observation: number,
+  trusted: boolean,
+  cost: number,
+];
+
 interface HeldLease {
-  readonly granted: StepGranted;
+  readonly granted: PlainGranted;
   readonly since: number;
   /** The ticket that it was granted for, in case the offer ends. */
   readonly waited: WaitingTicket | undefined;
@@ -354,7 +363,7 @@ class Fleet {
     for (const prefetched of all.splice(0, max)) {
       const id = `s${++this.#ids}`;
       const [, observation, trusted] = prefetched.mark;
-      const granted: StepGranted = [id, 'regular', observation, trusted, 1];
+      const granted: PlainGranted = [id, 'regular', observation, trusted, 1];
       const { since } = prefetched;
       of(this.#held, replica).set(id, { granted, since, waited: undefined, prefetched });
     }
@@ -413,8 +422,9 @@ class Fleet {
     }
   }
 
-  #granted(replica: string, granted: StepGranted, since: number): void {
-    const [id] = granted;
+  #granted(replica: string, entry: StepGranted, since: number): void {
+    const [id, kind, observation, trusted, cost] = entry;
+    const granted: PlainGranted = [id, kind, observation, trusted, cost];
     const waited = of(this.#waiting, replica).get(id);
     of(this.#waiting, replica).delete(id);
     const held = of(this.#held, replica);

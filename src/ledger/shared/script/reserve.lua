@@ -39,14 +39,16 @@ local function mayUse(ticket, isQueued)
   return RecentOwners.isModest(survey(period), demand)
 end
 
--- Whether the reserve keeps a ticket waiting that is offered a grant of this kind: 'no', 'yes', or
--- 'after-modest' if tickets of modest owners go first.
+-- Whether the reserve keeps a ticket waiting that is offered a grant of this kind: 'no', 'yes', 'used' if
+-- the ticket may spend what is kept, or 'after-modest' if tickets of modest owners go first.
 local function keeps(ticket, kind, isQueued)
   local cost = ticket.cost or bucket.callCost
   if not Model.mayKeep(bucket, kind) or not Model.isScarce(bucket, spread, cost) then return 'no' end
   update()
-  if bucket.spread == 0 or mayUse(ticket, isQueued) then return 'no' end
-  return Model.isKept(bucket, cost, now) and 'yes' or 'after-modest'
+  if bucket.spread == 0 then return 'no' end
+  local isKept = Model.isKept(bucket, cost, now)
+  if mayUse(ticket, isQueued) then return isKept and 'used' or 'no' end
+  return isKept and 'yes' or 'after-modest'
 end
 
 -- Whether a queued ticket may use the reserve; it need not be searched if not.

@@ -36,7 +36,7 @@
 -- ARGV[2]: the prefix of the names of the replicas' channels
 --
 -- Returns: JSON, { status = 'ok', lineage, revision, granted = [[id, kind, observation, trusted, cost]],
---   shed = [[id, code, retryIn]], wakeIn, free, numbers, declare, recall, stock = [added,
+--   (an entry has a sixth element for the reserve, see serve.lua), shed = [[id, code, retryIn]], wakeIn, free, numbers, declare, recall, stock = [added,
 --   observation, trusted, losses, returns] }. A step with another status has changed nothing:
 --   'stale'    a later step of this replica ran before this one
 --   'declare'  the replica must begin a new epoch and declare what it holds
@@ -120,6 +120,8 @@ elseif queue.size > 0 and Serve.waitsForBudget() then
   wakeAt = math.min(Model.nextWakeAt(bucket, oldestAt, now), Prefetch.nextExpiryAt())
 end
 local lastAt = queue.size > 0 and Prefetch.eta(Serve.operationsWaiting()) or nil
+local kept = bucket.spread > 0 and Model.available(bucket) > 0
+  and math.min(Model.available(bucket), Model.reserveAt(bucket, now).kept) or nil
 StoredSlots.save(bucket.slots)
 local b, isMetered, stock = bucket, bucket.phase == 'metered', state.stocks[me]
 return cjson.encode({
@@ -135,6 +137,7 @@ return cjson.encode({
     observedAgo = b.observedAt and now - b.observedAt or nil, uncertainty = b.uncertaintyMs,
     period = Model.periodMs(b), stamp = b.stamp,
     leases = b.inFlight, waiting = queue.size, callCost = b.callCost,
+    kept = kept,
     etaIn = lastAt and math.max(0, lastAt - now) or nil,
   },
 })
