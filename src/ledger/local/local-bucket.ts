@@ -311,8 +311,10 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
   #mayStart(ticket: Ticket, now: number): boolean {
     const kind = this.#budget.offer(now, ticket.cost);
     // While the reserve keeps the next ticket waiting, another one may be granted only from it.
-    if (this.#queued > 0)
-      return (this.#fromReserve = this.#reserve.mayUse(ticket, kind, false, now));
+    if (this.#queued > 0) {
+      this.#fromReserve = this.#reserve.mayUse(ticket, kind, false, now);
+      return this.#fromReserve;
+    }
     if (kind === undefined) return false;
     const reserved = this.#reserve.keeps(ticket, kind, false, now);
     this.#fromReserve = reserved === 'used';
