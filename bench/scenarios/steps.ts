@@ -13,6 +13,8 @@ const WAITING = 100_000;
 /** StepLoop that are sent without waiting for each other's answers. */
 const AT_ONCE = 500;
 const STEPS = 50;
+const TURNS = 100;
+const STEPS_OF_TURN = 10;
 const OPERATIONS = 4000;
 const FIRST_STEP: StepBatch = {
   bucket: '',
@@ -51,6 +53,7 @@ export async function measureSteps({ buckets }: { buckets: number }): Promise<Fi
   try {
     return [
       ...(await longQueue(client, step)),
+      ...(await waitingOwners(client, step)),
       ...(await manyBuckets(client, step, buckets)),
       ...(await batching(step)),
     ];
@@ -90,6 +93,49 @@ async function longQueue(client: Redis, step: Step): Promise<Figure[]> {
     { what: `${what}, 1 new`, value: await perStepMs(1), unit: ' ms', goal },
     { what: `${what}, 256 new`, value: await perStepMs(256), unit: ' ms', goal },
   ];
+}
+
+/**
+ * What the reserve adds to a step while tickets of ten owners wait: steps with and without one, in turns.
+ * Each step declares that a ticket is gone and that another one waits.
+ */
+async function waitingOwners(client: Redis, step: Step): Promise<Figure[]> {
+  const measured = { with: stepsOfOwners(step, {}), without: stepsOfOwners(step, { spread: 0 }) };
+  const times: Record<keyof typeof measured, number[]> = { with: [], without: [] };
+  for (let turn = 0; turn < TURNS; turn++) {
+    for (const kind of ['with', 'without'] as const) {
+      await client.config('RESETSTAT');
+      for (let i = 0; i < STEPS_OF_TURN; i++) await measured[kind]();
+      times[kind].push(await perStepUs(client));
+    }
+  }
+  const low = (kind: keyof typeof measured): number =>
+    times[kind].toSorted((a, b) => a - b)[Math.floor(TURNS / 5)] ?? Number.NaN;
+  return [
+    {
+      what: 'step in Redis, ten owners waiting: with a reserve / without',
+      value: low('with') / low('without'),
+      unit: '×',
+      goal: { at: 'most', bound: 1.1 },
+    },
+  ];
+}
+
+function stepsOfOwners(step: Step, more: Pick<StepBatch, 'spread'>): () => Promise<void> {
+  const bucket = `owners-${more.spread ?? 'auto'}`;
+  const empty: StepBatch = { ...FIRST_STEP, ...more, bucket, free: 0, belief: [200, 60_000] };
+  let [sequence, lineage, revision, ids] = [0, '', 0, 0];
+  return async () => {
+    const declares = sequence === 0;
+    const owner = `10.0.0.${++ids % 10}`;
+    const ticket: StepTicket = [`b.${ids}`, owner, owner, 'normal', 1, 0, 1e9, 'new'];
+    const gone = ids > 40 ? [`b.${ids - 40}`] : [];
+    const batch = { ...empty, sequence: ++sequence, lineage, revision, declares, gone };
+    const text = await step(bucket, JSON.stringify({ ...batch, tickets: [ticket] }));
+    const reply = readReply(text);
+    if (reply.status !== 'ok') throw new Error(`the step said ${reply.status}`);
+    ({ lineage, revision } = reply);
+  };
 }
 
 /** Microseconds of the server's own time that a step took since its statistics were reset. */

@@ -1,4 +1,5 @@
 import { globSync, readFileSync } from 'node:fs';
+import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import ts from 'typescript';
 import * as tstl from 'typescript-to-lua';
@@ -14,6 +15,8 @@ export interface LuaModule {
   readonly sources: readonly string[];
   readonly output: string;
   readonly header: string;
+  /** The files of functions that few steps need, or only those with waiting tickets. */
+  readonly lazy?: readonly string[];
   /** What the generator adds to the functions of the source. */
   readonly added?: { readonly names: readonly string[]; readonly lua: (model: Model) => string };
 }
@@ -29,6 +32,7 @@ const BUDGET: LuaModule = {
 -- Returns: the functions that the rest of the script calls, by their names in the source; and
 --   packBucket and unpackBucket, which store a bucket without its slots.
 `,
+  lazy: ['bucket', 'forecast', 'known-budget', 'reserve'],
   added: { names: ['packBucket', 'unpackBucket'], lua: packing },
 };
 
@@ -47,11 +51,11 @@ const QUEUE: LuaModule = {
 
 const OWNERS: LuaModule = {
   name: 'RecentOwners',
-  sources: ['src/queue/recent-owners.ts'],
+  sources: ['src/queue/recent-owners.ts', 'src/queue/flow.ts'],
   output: `${SCRIPT}recent-owners.lua`,
   header: `-- recent-owners: which owners used the bucket lately, and how much of it.
 --
--- Generated from src/queue/recent-owners.ts by "npm run lua". Change the source, not this file.
+-- Generated from src/queue/{recent-owners,flow}.ts by "npm run lua". Change the source, not this file.
 --
 -- Returns: the functions that the rest of the script calls, by their names in the source.
 `,
@@ -64,6 +68,8 @@ interface Model {
   readonly types: Map<string, ts.Statement>;
   readonly functions: Map<string, ts.FunctionDeclaration>;
   readonly constants: Map<string, string>;
+  /** The file that has a function, without its folder and its ending. */
+  readonly files: Map<string, string>;
 }
 
 /**
@@ -71,7 +77,8 @@ interface Model {
  * call.
  *
  * Redis makes all functions of a script anew in each step. So they are fields of one table, which is
- * then the only variable that they capture, and constants are written where they are used.
+ * then the only variable that they capture, and constants are written where they are used. Those of
+ * the `lazy` files are made when the first of them is called.
  */
 export function moduleInLua(module: LuaModule): string {
   const model = readModel(module);
@@ -99,23 +106,33 @@ export function moduleInLua(module: LuaModule): string {
     ...constants.map((name) => `export const ${name} = ${model.constants.get(name)};`),
     ...functions.map(([, declaration]) => exported(declaration, model.constants)),
   ];
-  const lua = asOneTable(module.name, toLua(source.join('\n')), module.added?.lua(model) ?? '');
-  return `${module.header}\n${lua}`;
+  const { name, lazy = [], added, header } = module;
+  let made = '';
+  const fields = fieldsInLua(name, toLua(source.join('\n'))).replaceAll(
+    /^(\w+) = function[^]*?^end,\n/gm,
+    (lua, called: string) => {
+      if (!lazy.includes(model.files.get(called) ?? '')) return lua;
+      made += lua;
+      return '';
+    },
+  );
+  const later =
+    made === ''
+      ? ''
+      : `setmetatable(${name}, getmetatable(lazily(function()\nreturn {\n${made}}\nend)))\n`;
+  const table = `${name} = {\n${fields}${added?.lua(model) ?? ''}}\n`;
+  return `${header}\nlocal ${name}\n${table}${later}return ${name}\n`;
 }
 
-/**
- * Makes one table constructor of the assignments to the module's table, because Redis then makes the
- * table in its full size.
- */
-function asOneTable(name: string, lua: string, more: string): string {
-  const fields = lua
+/** Makes fields of one table of the assignments to a module's table: Redis then makes it in its full size. */
+function fieldsInLua(name: string, lua: string): string {
+  return lua
     .replace('local ____exports = {}\n', '')
     .replace('return ____exports\n', '')
     .replaceAll(/^____exports\.(\w+) = (.*)$/gm, '$1 = $2,')
     .replaceAll(/^function ____exports\.(\w+)/gm, '$1 = function')
     .replaceAll(/^end$/gm, 'end,')
     .replaceAll('____exports', name);
-  return `local ${name}\n${name} = {\n${fields}${more}}\nreturn ${name}\n`;
 }
 
 /** The names of a record's fields, in their order. */
@@ -158,12 +175,17 @@ export function sourcesOf({ sources }: LuaModule): string[] {
 }
 
 function readModel(module: LuaModule): Model {
-  const model: Model = { types: new Map(), functions: new Map(), constants: new Map() };
+  const model: Model = {
+    types: new Map(),
+    functions: new Map(),
+    constants: new Map(),
+    files: new Map(),
+  };
   for (const path of sourcesOf(module)) readFile(path, model);
   return model;
 }
 
-function readFile(path: string, { types, functions, constants }: Model): void {
+function readFile(path: string, { types, functions, constants, files }: Model): void {
   const text = readFileSync(ROOT + path, 'utf8');
   const file = ts.createSourceFile(path, text, ts.ScriptTarget.ES2024, true);
   for (const statement of file.statements) {
@@ -175,6 +197,7 @@ function readFile(path: string, { types, functions, constants }: Model): void {
     if (functions.has(name) || constants.has(name) || types.has(name)) {
       throw new Error(`${path}: ${name} is declared in another file too`);
     }
+    files.set(name, basename(path, '.ts'));
     if (ts.isFunctionDeclaration(statement)) functions.set(name, statement);
     else if (ts.isVariableStatement(statement)) constants.set(name, valueOf(statement));
     else types.set(name, statement);

@@ -60,6 +60,10 @@ const bucket = object(
       ...MS,
       description: 'Milliseconds until the last waiting ticket can expect its grant.',
     },
+    kept: {
+      ...COUNT,
+      description: 'How many of the remaining operations are kept for owners that use little.',
+    },
     oldestWaitMs: {
       ...MS,
       description:
@@ -79,6 +83,7 @@ const bucket = object(
     'resetInMs',
     'blockedForMs',
     'etaMs',
+    'kept',
     'oldestWaitMs',
     'paused',
   ],
@@ -115,6 +120,8 @@ const call = object(
     },
     attempts: COUNT,
     waitMs: MS,
+    waitedFor: { const: 'reserve', description: 'An operation for it was kept for others.' },
+    fromReserve: { const: true, description: 'It spent an operation that was kept.' },
     retryMs: MS,
     upstreamMs: MS,
     totalMs: MS,
@@ -139,6 +146,8 @@ const call = object(
     'cost',
     'code',
     'parserError',
+    'waitedFor',
+    'fromReserve',
     'limit',
     'remaining',
     'resetInMs',

@@ -116,7 +116,7 @@ export function makeAdmit(dependencies: AdmitDependencies): Admit {
     }
     if (decision.kind === 'shed') {
       call.wouldHave({ waitMs: undefined, shed: decision.code });
-      noteBucket(call, decision);
+      noteGrant(call, decision);
     }
     if (decision.kind === 'waiting') {
       noteEta(call, ticket);
@@ -143,7 +143,7 @@ export function makeAdmit(dependencies: AdmitDependencies): Admit {
     const admission = ledger.acquire(ticket, call, retry);
     if (admission.kind !== 'waiting') {
       if (admission.kind === 'granted') observer.granted(waitedShare(ticket, requestedAt));
-      noteBucket(call, admission);
+      noteGrant(call, admission);
       return admitted(admission, ticket);
     }
     // The ledger keeps waiting requests. A request that is granted at once holds no memory for long.
@@ -159,7 +159,7 @@ export function makeAdmit(dependencies: AdmitDependencies): Admit {
       call.addRetryTime(backOff);
       call.addWait(waited - backOff);
       if (outcome.kind === 'granted') observer.granted(waitedShare(ticket, now));
-      noteBucket(call, outcome);
+      noteGrant(call, outcome);
       if (outcome.kind === 'cancelled' && call.cutOffBy === undefined) {
         clientPatience?.gaveUp(ticket, call.incoming, now);
       }
@@ -168,10 +168,14 @@ export function makeAdmit(dependencies: AdmitDependencies): Admit {
   };
 }
 
-/** Notes for the log line which of several buckets decided. */
-function noteBucket(call: Call, outcome: Granted | Shed | Cancelled): void {
-  const bucket = outcome.kind === 'granted' ? outcome.grant.keptBy : undefined;
-  if (bucket !== undefined) call.keptBy = bucket;
+/** Notes for the log line which of several buckets decided, and what a reserve was for the call. */
+function noteGrant(call: Call, outcome: Granted | Shed | Cancelled): void {
+  if (outcome.kind === 'granted') {
+    const { keptBy, waitedFor, fromReserve } = outcome.grant;
+    if (keptBy !== undefined) call.keptBy = keptBy;
+    if (waitedFor === 'reserve') call.waitedFor = 'reserve';
+    if (fromReserve === true) call.fromReserve = true;
+  }
   if (outcome.kind === 'shed' && outcome.bucket !== undefined) call.keptBy = outcome.bucket;
 }
 

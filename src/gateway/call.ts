@@ -91,6 +91,9 @@ export class Call implements CallerSignal, LinkedListItem<Call>, ReservationHold
   prefix = '';
   /** Of several buckets, the one that the call waited for longest, or that refused it. */
   keptBy: BucketName | undefined;
+  /** What the reserve was for the call's last grant. */
+  waitedFor: 'reserve' | undefined;
+  fromReserve: true | undefined;
   /** The owner for whom the call is counted. Set by `identify` alone. */
   countedFor: string | undefined;
   #trace: TraceIds | undefined;

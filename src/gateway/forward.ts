@@ -77,7 +77,8 @@ export function makeForward(dependencies: ForwardDependencies): Forward {
   }
 
   return function forward(job, grant) {
-    return grant.waitedFor === 'budget' ? sendInTurn(job, grant) : send(job);
+    const { waitedFor } = grant;
+    return waitedFor === 'budget' || waitedFor === 'reserve' ? sendInTurn(job, grant) : send(job);
   };
 
   function notSent(): Forwarded {

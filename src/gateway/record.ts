@@ -55,6 +55,8 @@ export function makeRecord(dependencies: RecordDependencies): RecordCall {
       code: end.code,
       attempts: call.attempts,
       waitMs: tenth(call.waitMs),
+      waitedFor: call.waitedFor,
+      fromReserve: call.fromReserve,
       retryMs: tenth(call.retryMs),
       upstreamMs: tenth(call.upstreamMs),
       totalMs: tenth(clock.now() - call.arrivedAt),

@@ -58,6 +58,7 @@ export class JointGrant implements Grant {
   readonly grantedAt: number;
   readonly waitedFor: Grant['waitedFor'];
   readonly keptBy: BucketName | undefined;
+  readonly fromReserve: true | undefined;
   #parts: readonly Grant[];
 
   constructor(grant: Grant, parts: readonly Grant[]) {
@@ -65,6 +66,7 @@ export class JointGrant implements Grant {
     this.grantedAt = grant.grantedAt;
     this.waitedFor = grant.waitedFor;
     this.keptBy = grant.keptBy;
+    this.fromReserve = grant.fromReserve;
     this.#parts = parts;
   }
 
@@ -77,9 +79,9 @@ export class JointGrant implements Grant {
   }
 
   with(parts: readonly Grant[]): JointGrant {
-    const { ticket, waitedFor, keptBy } = this;
+    const { ticket, waitedFor, keptBy, fromReserve } = this;
     const grantedAt = parts[0]?.grantedAt ?? this.grantedAt;
-    return new JointGrant({ ticket, grantedAt, waitedFor, keptBy }, parts);
+    return new JointGrant({ ticket, grantedAt, waitedFor, keptBy, fromReserve }, parts);
   }
 }
 
@@ -87,6 +89,9 @@ export class JointGrant implements Grant {
 const RENEW_MS = 5000;
 /** A grant that is used later than this counts as given when it is used, so its answer has time. */
 const FRESH_MS = 1000;
+
+/** What tickets wait for; of several buckets, the last of these counts. */
+const WAITS: readonly Grant['waitedFor'][] = ['nothing', 'socket', 'reserve', 'budget'];
 
 /** One ticket's way through its buckets. */
 export class Acquisition {
@@ -99,6 +104,7 @@ export class Acquisition {
   #waitedFor: Grant['waitedFor'] = 'nothing';
   #keptBy: BucketName | undefined;
   #keptMs = 0;
+  #fromReserve: true | undefined;
   #renewal: Timer | undefined;
 
   constructor(
@@ -191,8 +197,9 @@ export class Acquisition {
 
   #hold(grant: Grant): void {
     this.#held.push(grant);
+    this.#fromReserve ??= grant.fromReserve;
     // Many grants come at one moment where any of the buckets refilled.
-    if (grant.waitedFor === 'budget' || this.#waitedFor === 'nothing') {
+    if (WAITS.indexOf(grant.waitedFor) > WAITS.indexOf(this.#waitedFor)) {
       this.#waitedFor = grant.waitedFor;
     }
   }
@@ -204,7 +211,8 @@ export class Acquisition {
       now - one.grantedAt > FRESH_MS ? ledger.renew(one) : one,
     );
     const [ticket, waitedFor, keptBy] = [this.#ticket, this.#waitedFor, this.#keptBy];
-    const grant = new JointGrant({ ticket, grantedAt: now, waitedFor, keptBy }, parts);
+    const fromReserve = this.#fromReserve;
+    const grant = new JointGrant({ ticket, grantedAt: now, waitedFor, keptBy, fromReserve }, parts);
     return { kind: 'granted', grant };
   }
 

@@ -79,9 +79,12 @@ export interface Grant {
   readonly grantedAt: number;
   /**
    * What the ticket waited for last. A grant that waited for the budget uses the lane, because many
-   * such grants may be given at one moment; sockets become free one by one.
+   * such grants may be given at one moment; sockets become free one by one. `reserve`: the budget had
+   * an operation for it, which was kept for other owners.
    */
-  readonly waitedFor: 'nothing' | 'socket' | 'budget';
+  readonly waitedFor: 'nothing' | 'socket' | 'budget' | 'reserve';
+  /** It spends an operation that was kept for owners like its own. */
+  readonly fromReserve?: true | undefined;
   /** Of several buckets, the one that the ticket waited for longest; absent if it did not wait. */
   readonly keptBy?: BucketName | undefined;
 }
@@ -220,6 +223,8 @@ export interface BucketSnapshot extends BucketView {
    * when too little is known.
    */
   readonly etaMs?: number;
+  /** How many of the operations that remain are kept for owners that use little; absent for none. */
+  readonly kept?: number;
   /** How long ago the oldest ticket arrived that waits at this replica; absent when none waits. */
   readonly oldestWaitMs?: number;
   /** The tickets that wait at this replica, by caller: the busiest 100, the rest as `other`. */

@@ -123,7 +123,22 @@ export function costOf(item: QueueItem): number {
   return item.cost ?? 1;
 }
 
+/** A use has no effect any longer after this many periods. */
+const USED_PERIODS = 2;
+
 /** The use of the budget that an item is once it is granted (recent-owners.ts). */
 export function useOf(item: QueueItem): number {
   return costOf(item) / weightOf(item);
+}
+
+/** What is left at `now` of a use that was computed at `usedAt`. */
+export function fadedUse(
+  usedAt: number,
+  used: number,
+  periodMs: number | undefined,
+  now: number,
+): number {
+  return periodMs === undefined
+    ? used
+    : used * Math.max(0, 1 - (now - usedAt) / (USED_PERIODS * periodMs));
 }

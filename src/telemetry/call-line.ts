@@ -36,6 +36,10 @@ export interface CallLine {
   readonly attempts: number;
   /** Milliseconds in the queue and the lane, over all attempts. */
   readonly waitMs: number;
+  /** `reserve`: it waited while the budget had an operation for it that was kept for others. */
+  readonly waitedFor?: 'reserve' | undefined;
+  /** It spent an operation that was kept for owners like its own. */
+  readonly fromReserve?: true | undefined;
   /** Milliseconds of back-off before retries, in which the call did not queue. */
   readonly retryMs: number;
   /** Milliseconds from sending until the API's headers, over all attempts. */

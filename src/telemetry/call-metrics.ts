@@ -126,6 +126,11 @@ export function makeCallMetrics(metrics: PerCallMetrics, apis: readonly string[]
     'Further attempts, by what made them necessary.',
     ['because'],
   );
+  const reserved = metrics.counter(
+    'headgate_reserve_calls_total',
+    'Calls that used what was kept for owners that use little, or waited until it was released.',
+    ['end', ...apiLabel],
+  );
   const impatient = metrics
     .counter(
       'headgate_patience_sheds_total',
@@ -154,6 +159,7 @@ export function makeCallMetrics(metrics: PerCallMetrics, apis: readonly string[]
   }
   for (const api of apis.length === 0 ? [[]] : apis.map((name) => [name])) {
     for (const result of ATTEMPT_RESULTS) attempts.with(result, ...api);
+    for (const end of ['used', 'released']) reserved.with(end, ...api);
   }
   for (const because of ['throttled', 'stale', 'failed']) retries.with(because);
 
@@ -192,6 +198,8 @@ export function makeCallMetrics(metrics: PerCallMetrics, apis: readonly string[]
       if (outcome === 'shed' && code !== undefined) ofApi(sheds, code, api).inc();
       if (code === 'caller-quota') quotaSheds.with(caller).inc();
       if (code === 'wait-too-long' && line.patienceMs !== undefined) impatient.inc();
+      if (line.fromReserve === true) ofApi(reserved, 'used', api).inc();
+      if (line.waitedFor === 'reserve') ofApi(reserved, 'released', api).inc();
       if (outcome === 'failed' && code !== undefined) ofApi(failures, code, api).inc();
     },
     observe: (api) => ({

@@ -56,6 +56,10 @@ export function makeStateMetrics(registry: Registry, sources: StateSources): () 
 
   const limit = ofBucket('headgate_bucket_limit', 'Operations per period, as the API reported.');
   const remaining = ofBucket('headgate_bucket_remaining', 'Operations left until the reset.');
+  const kept = ofBucket(
+    'headgate_bucket_kept',
+    'Remaining operations that are kept for owners that use little.',
+  );
   const waiting = ofBucket('headgate_bucket_waiting', 'Tickets that wait for a grant.');
   const leases = ofBucket('headgate_bucket_leases', 'Requests in flight.');
   const reset = ofBucket('headgate_bucket_reset_seconds', 'Seconds until the reset.');
@@ -118,13 +122,14 @@ export function makeStateMetrics(registry: Registry, sources: StateSources): () 
   });
 
   function readBuckets(): void {
-    for (const each of [limit, remaining, waiting, leases, reset]) each.reset();
+    for (const each of [limit, remaining, kept, waiting, leases, reset]) each.reset();
     for (const bucket of bounded(ledger.snapshot())) {
       const labels = { bucket: bucket.id, class: bucket.class, ...labelOf(bucket.api) };
       waiting.set(labels, bucket.waiting);
       leases.set(labels, bucket.leases);
       if (bucket.limit !== undefined) limit.set(labels, bucket.limit);
       if (bucket.remaining !== undefined) remaining.set(labels, bucket.remaining);
+      if (bucket.limit !== undefined) kept.set(labels, bucket.kept ?? 0);
       if (bucket.resetInMs !== undefined) reset.set(labels, bucket.resetInMs / 1000);
     }
   }
@@ -167,7 +172,7 @@ export function makeStateMetrics(registry: Registry, sources: StateSources): () 
 
 type Numbers = Pick<
   BucketSnapshot,
-  'id' | 'class' | 'api' | 'limit' | 'remaining' | 'resetInMs' | 'leases' | 'waiting'
+  'id' | 'class' | 'api' | 'limit' | 'remaining' | 'kept' | 'resetInMs' | 'leases' | 'waiting'
 >;
 
 function labelOf(api: string | undefined): { readonly api?: string } {
@@ -193,6 +198,7 @@ function add(sum: Numbers, bucket: Numbers): Numbers {
     ...sum,
     limit: (sum.limit ?? 0) + (bucket.limit ?? 0),
     remaining: (sum.remaining ?? 0) + (bucket.remaining ?? 0),
+    kept: (sum.kept ?? 0) + (bucket.kept ?? 0),
     resetInMs: Math.max(sum.resetInMs ?? 0, bucket.resetInMs ?? 0),
     leases: sum.leases + bucket.leases,
     waiting: sum.waiting + bucket.waiting,

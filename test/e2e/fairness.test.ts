@@ -40,6 +40,7 @@ function makeCallers(gatewayUrl: string): {
 const PERIOD_MS = 60_000;
 
 interface Empty extends Setup {
+  readonly clock: FakeClock;
   /** Lets the window end: the API accepts `grants` calls again. */
   readonly refill: () => void;
 }
@@ -63,7 +64,7 @@ async function emptyBucket(grants: number, spread = 'off'): Promise<Empty> {
     headers: { authorization: TOKEN },
   });
   expect(first.headers['x-ratelimit-remaining']).toBe('0');
-  return { azion, gateway, refill: () => clock.advance(PERIOD_MS) };
+  return { azion, gateway, clock, refill: () => clock.advance(PERIOD_MS) };
 }
 
 async function untilWaiting(gateway: Setup['gateway'], count: number): Promise<void> {
@@ -145,7 +146,7 @@ test('300 calls of low priority delay one of high priority by at most one grant'
 });
 
 test('a person is let in at once, although a nightly job spent all but the reserve of the window', async () => {
-  const { azion, gateway, refill } = await emptyBucket(40, 'auto');
+  const { azion, gateway, clock, refill } = await emptyBucket(40, 'auto');
   const callers = makeCallers(gateway.url);
   // The opener, of this host, is known as one that uses little.
   callers.send('nightly', 100, { from: '127.0.0.2', priority: 'low' });
@@ -160,4 +161,18 @@ test('a person is let in at once, although a nightly job spent all but the reser
   expect(answer.status).toBe(200);
   expect(answer.headers['x-ratelimit-remaining']).toBe('6');
   expect((await servedAfterOpening(azion, 34)).at(-1)).toBe('person');
+
+  // What was kept, who used it, and who waited for it is seen.
+  expect(await bucketsOf(gateway)).toMatchObject([{ remaining: 6, kept: 6 }]);
+  const released = (): number =>
+    gateway.log.named('call').filter((line) => line['waitedFor'] === 'reserve').length;
+  expect(released()).toBe(0);
+  clock.advance(PERIOD_MS / 3);
+  await until('an operation is released', () => released() === 1);
+  const personLine = gateway.log.named('call').find((line) => line['fromReserve'] === true);
+  expect(personLine).toMatchObject({ query: 'by=person', waitMs: 0 });
+  const { text } = await ask(`${gateway.adminUrl}/metrics`);
+  expect(text).toMatch(/^headgate_bucket_kept\{.*\} 5$/m);
+  expect(text).toContain('headgate_reserve_calls_total{end="used"} 1\n');
+  expect(text).toContain('headgate_reserve_calls_total{end="released"} 1\n');
 });

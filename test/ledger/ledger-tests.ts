@@ -124,14 +124,19 @@ export function ledgerTests(
         };
         for (let i = 0; i < 45; i++) await flood();
         expect(all.filter(isGranted)).toHaveLength(LIMIT - 1 - 7);
+        expect(driver.ledger.snapshot()).toMatchObject([{ remaining: 7, kept: 7 }]);
         const person = await ask({ owner: 'person' });
-        expect(person.state).toMatchObject({ kind: 'granted', grant: { waitedFor: 'nothing' } });
+        const fromReserve = { waitedFor: 'nothing', fromReserve: true };
+        expect(person.state).toMatchObject({ kind: 'granted', grant: fromReserve });
         await serve(person, openedAt);
         // The person used the operation that would have been released first.
         await pass(14_999);
         expect(all.filter(isGranted)).toHaveLength(32);
         await pass(1);
         expect(all.filter(isGranted)).toHaveLength(33);
+        expect(driver.grantOf(all[31] ?? person).waitedFor).toBe('nothing');
+        expect(driver.grantOf(all[32] ?? person)).toMatchObject({ waitedFor: 'reserve' });
+        expect(driver.grantOf(all[32] ?? person).fromReserve).toBeUndefined();
         await serve(all[32] ?? person, openedAt);
         for (let i = 0; i < 5; i++) {
           await pass(7500);

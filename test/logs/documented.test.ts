@@ -15,6 +15,7 @@ import type { CapturedLog } from '../support/captured-log.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { startGateway } from '../support/gateway.ts';
 import { giveUp } from '../support/give-up.ts';
+import { bucketsOf, until } from '../support/setup.ts';
 import { ROOT } from '../support/spawned.ts';
 import { needs } from '../support/tools.ts';
 
@@ -75,6 +76,7 @@ async function linesOfEveryKind(): Promise<CapturedLog> {
   await observed(azion, gateway.log);
   await ofSeveralApis(azion, gateway.log);
   await ofKnownPatience(azion, gateway.log);
+  await ofReserve(gateway.log);
   await azion.close();
   return gateway.log;
 }
@@ -124,6 +126,26 @@ async function ofKnownPatience(azion: Azion, log: CapturedLog): Promise<void> {
   while (azion.seen.length === seen) await new Promise(setImmediate);
   await giveUp(gateway, clock, [5000, 5000, 5000, 5000, 5000, 1000], { headers });
   await gateway.stop();
+  log.write(gateway.log.text);
+}
+
+/** Adds the lines of a job that waits for the reserve, and of a call that uses it. */
+async function ofReserve(log: CapturedLog): Promise<void> {
+  const clock = new FakeClock();
+  const azion = await startAzion({ limits: { read: { limit: 10, periodMs: 60_000 } }, clock });
+  const gateway = await startGateway({ upstream: azion.url, clock });
+  const headers = { authorization: 'token 6' };
+  const job = { headers, from: '127.0.0.2' };
+  await ask(`${gateway.url}/domains`, { headers });
+  for (let n = 0; n < 7; n++) await ask(`${gateway.url}/domains`, job);
+  const waiting = ask(`${gateway.url}/domains`, job);
+  await until('it waits', async () => (await bucketsOf(gateway))[0]?.waiting === 1);
+  await ask(`${gateway.url}/domains`, { headers });
+  clock.advance(50_000);
+  await waiting;
+  await gateway.log.wait('call', 10);
+  await gateway.stop();
+  await azion.close();
   log.write(gateway.log.text);
 }
 

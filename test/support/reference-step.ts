@@ -1,5 +1,5 @@
 import { LocalBudget, type LocalLease } from '../../src/ledger/local/local-budget.ts';
-import { LocalReserve } from '../../src/ledger/local/local-reserve.ts';
+import { LocalReserve, type Reserved } from '../../src/ledger/local/local-reserve.ts';
 import { DEFAULT_SPREAD } from '../../src/budget/reserve.ts';
 import { addItem, operationsAhead, removeItem, takeItem } from '../../src/queue/fair-queue.ts';
 import type { Priority } from '../../src/queue/flow.ts';
@@ -75,8 +75,9 @@ const ANY_TIME = { low: 0, high: 0 };
 export class ReferenceStep {
   readonly #bucket: LocalBudget;
   readonly #reserve: LocalReserve;
-  /** Whether the next ticket waits only because of the reserve. */
+  /** Whether the next ticket waits only because of the reserve, and did when tickets were served last. */
   #isKept = false;
+  #wasKept = false;
   readonly #queue = new MemoryQueue<Waiting>();
   readonly #tickets = new Map<string, Waiting>();
   readonly #held = new Map<string, Held>();
@@ -125,6 +126,11 @@ export class ReferenceStep {
     }
     for (const id of batch.gone) this.#drop(id);
     for (const step of returned) this.#bucket.unsent(takePrefetched(prefetched, step));
+    if (batch.usedBy !== undefined) {
+      const [owner, priority, weight] = batch.usedBy;
+      const call = { owner, caller: '', priority: priorityOf(priority), weight, arrivedAt: now };
+      this.#reserve.granted(call, now);
+    }
     this.#repeatOffers(batch.replica);
     if (!batch.declares) this.#serve(batch.replica);
     for (const ticket of batch.tickets) this.#arrive(batch.replica, ticket);
@@ -299,8 +305,9 @@ export class ReferenceStep {
       this.#outcome.shed.push([id, 'cost-too-high', 0]);
       return;
     }
-    if (this.#mayStart(waiting)) {
-      this.#grant(waiting, replica);
+    const reserved = this.#reservedFor(waiting);
+    if (reserved !== 'yes') {
+      this.#grant(waiting, replica, reserved === 'used' ? 'used' : undefined);
       return;
     }
     const waitMs = how.startsWith('kept') ? undefined : this.#tooLong(waiting);
@@ -382,12 +389,12 @@ export class ReferenceStep {
     this.#reserve.queued(ticket, this.#now);
   }
 
-  #mayStart(ticket: Waiting): boolean {
+  #reservedFor(ticket: Waiting): Reserved {
     const kind = this.#bucket.offer(this.#now, ticket.cost);
     if (this.#queue.size > 0) {
-      return this.#isKept && this.#mayUseReserve(ticket, false);
+      return this.#isKept && this.#mayUseReserve(ticket, false) ? 'used' : 'yes';
     }
-    return kind !== undefined && this.#reserve.keeps(ticket, kind, false, this.#now) !== 'yes';
+    return kind === undefined ? 'yes' : this.#reserve.keeps(ticket, kind, false, this.#now);
   }
 
   /** The first ticket that may be granted from the reserve. */
@@ -401,6 +408,12 @@ export class ReferenceStep {
   }
 
   #serve(stepping: string): void {
+    const isReleased = this.#wasKept;
+    this.#serveAll(stepping, isReleased);
+    this.#wasKept = this.#isKept;
+  }
+
+  #serveAll(stepping: string, isReleased: boolean): void {
     this.#isKept = false;
     if (this.#queue.size > 0) this.#reserve.update(this.#now);
     for (let { head } = this.#queue; head !== undefined; { head } = this.#queue) {
@@ -419,7 +432,8 @@ export class ReferenceStep {
       const kind = this.#bucket.offer(this.#now, cost);
       if (kind === undefined) break;
       const reserved = this.#reserve.keeps(head, kind, true, this.#now);
-      const mayModest = reserved !== 'no' && this.#reserve.mayBeUsed(this.#now);
+      const isReserved = reserved === 'yes' || reserved === 'after-modest';
+      const mayModest = isReserved && this.#reserve.mayBeUsed(this.#now);
       const modest = mayModest ? this.#firstModest() : undefined;
       if (modest !== undefined && this.#isDead(modest)) {
         this.#drop(modest.id);
@@ -433,7 +447,8 @@ export class ReferenceStep {
       takeItem(this.#queue, next);
       this.#reserve.unqueued(next);
       this.#tickets.delete(next.id);
-      this.#grant(next, stepping);
+      const isUsed = modest === undefined ? reserved === 'used' : reserved === 'yes';
+      this.#grant(next, stepping, isUsed ? 'used' : isReleased ? 'released' : undefined);
     }
   }
 
@@ -444,12 +459,13 @@ export class ReferenceStep {
     return unheardMs > UNHEARD_MS;
   }
 
-  #grant(ticket: Waiting, stepping: string): void {
+  #grant(ticket: Waiting, stepping: string, reserve: StepGranted[5]): void {
     const lease = this.#bucket.grant(this.#now, ticket.cost);
     this.#reserve.granted(ticket, this.#now);
     const held: Held = { lease, replica: ticket.replica };
     this.#held.set(ticket.id, held);
-    const entry = entryOf(ticket.id, lease);
+    const plain = entryOf(ticket.id, lease);
+    const entry: StepGranted = reserve === undefined ? plain : [...plain, reserve];
     if (ticket.replica === stepping) {
       this.#outcome.granted.push(entry);
     } else {
@@ -462,6 +478,9 @@ export class ReferenceStep {
     return (this.#outcome.published[replica] ??= { granted: [], shed: [], recall: false });
   }
 }
+
+/** What a grant is without a reserve. */
+type PlainEntry = [StepGranted[0], StepGranted[1], StepGranted[2], StepGranted[3], StepGranted[4]];
 
 /** Orders leases by the end of their offer, then by name, as a sorted set does. */
 function inOrderOfEnds([a, x]: [string, Held], [b, y]: [string, Held]): number {
@@ -477,7 +496,7 @@ function takePrefetched({ all }: Prefetched, step: number): LocalLease {
   return taken.lease;
 }
 
-function entryOf(id: string, { kind, observation, trusted, cost }: LocalLease): StepGranted {
+function entryOf(id: string, { kind, observation, trusted, cost }: LocalLease): PlainEntry {
   return [id, kind, observation, trusted, cost];
 }
 

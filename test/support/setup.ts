@@ -32,6 +32,7 @@ export interface BucketLine {
   readonly class: string;
   readonly limit?: number;
   readonly remaining?: number;
+  readonly kept?: number;
   readonly resetInMs?: number;
   readonly blockedForMs?: number;
   readonly leases: number;

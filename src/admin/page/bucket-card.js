@@ -17,6 +17,7 @@ import { formatCount, formatElapsed, formatSpan } from './format.js';
  * @property {number} [resetInMs]
  * @property {number} [blockedForMs]
  * @property {number} [etaMs]
+ * @property {number} [kept] How many of the remaining operations are kept for owners that use little.
  * @property {number} [oldestWaitMs]
  * @property {number} leases
  * @property {number} waiting
@@ -81,14 +82,16 @@ export function makeCard(bucket, colourOf, onToggle) {
       toggle.hidden = !canPause;
       origin.show(bucket, isParted);
       const { limit: max, remaining, leases, waiting, resetInMs, blockedForMs } = bucket;
-      const { etaMs, oldestWaitMs } = bucket;
+      const { etaMs, kept, oldestWaitMs } = bucket;
       setText(toggle, bucket.paused === true ? 'Resume' : 'Pause');
       toggle.setAttribute('aria-label', `${toggle.textContent} bucket ${id}`);
       const measured = max !== undefined && remaining !== undefined;
       const share = measured && max > 0 ? remaining / max : 0;
       item.dataset['state'] = !measured ? 'unknown' : share === 0 ? 'empty' : 'flowing';
       setText(left, measured ? formatCount(remaining) : '–');
-      setText(limit, measured ? `of ${formatCount(max)} left` : 'not measured yet');
+      const keptText = kept === undefined ? '' : `, ${formatCount(kept)} kept`;
+      setText(limit, measured ? `of ${formatCount(max)} left${keptText}` : 'not measured yet');
+      limit.title = kept === undefined ? '' : 'Kept for callers that use little, until the reset';
       setText(reset, resetInMs === undefined ? '' : `resets in ${formatSpan(resetInMs)}`);
       level.style.width = `${share * 100}%`;
       const inFlightShare = measured && max > 0 ? Math.min(leases, remaining) / max : 0;

@@ -60,6 +60,8 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
   readonly #reserve: LocalReserve;
   /** Whether the ticket whose turn it is waits only because of the reserve. */
   #isKept = false;
+  /** Whether the ticket that was found last may be granted only from the reserve. */
+  #fromReserve = false;
   /** How many grants are not settled. */
   #held = 0;
   /** An operator withholds its grants. */
@@ -182,14 +184,17 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
 
   snapshot(): BucketSnapshot {
     const view = this.view();
-    // Most buckets are idle, and there may be thousands.
-    if (view.waiting === 0) return { ...view, waitingHereByCaller: {} };
     const now = this.#ledger.options.clock.now();
+    const kept = this.#reserve.keptNow(now);
+    const reserve = kept === 0 ? NONE_KEPT : { kept };
+    // Most buckets are idle, and there may be thousands.
+    if (view.waiting === 0) return { ...view, ...reserve, waitingHereByCaller: {} };
     const eta = this.#lastEta(now);
     const tickets = (this.#queue?.all ?? []).map(({ ticket }) => ticket);
     const oldest = oldestWaitMs(tickets, now);
     return {
       ...view,
+      ...reserve,
       ...(eta === undefined ? {} : { etaMs: Math.max(0, eta - now) }),
       ...(oldest === undefined ? {} : { oldestWaitMs: oldest }),
       waitingHereByCaller: waitingByCaller(tickets),
@@ -246,7 +251,7 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
     const next = this.#grantable(now);
     if (next !== undefined) {
       if (!this.#takeSocket(next.ticket)) return false;
-      this.#grantTo(next, now);
+      this.#grantTo(next, 'socket', now);
     }
     starved.delete(this);
     if (this.#grantable(now) !== undefined) starved.add(this);
@@ -306,15 +311,23 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
   #mayStart(ticket: Ticket, now: number): boolean {
     const kind = this.#budget.offer(now, ticket.cost);
     // While the reserve keeps the next ticket waiting, another one may be granted only from it.
-    if (this.#queued > 0) return this.#reserve.mayUse(ticket, kind, false, now);
-    return kind !== undefined && this.#reserve.keeps(ticket, kind, false, now) !== 'yes';
+    if (this.#queued > 0) {
+      this.#fromReserve = this.#reserve.mayUse(ticket, kind, false, now);
+      return this.#fromReserve;
+    }
+    if (kind === undefined) return false;
+    const reserved = this.#reserve.keeps(ticket, kind, false, now);
+    this.#fromReserve = reserved === 'used';
+    return reserved !== 'yes';
   }
 
   #grant(ticket: Ticket, now: number, waitedFor: Grant['waitedFor']): Granted {
     const lease = this.#budget.grant(now, ticket.cost);
     this.#reserve.granted(ticket, now);
     this.#held++;
-    const grant: Grant = { ticket, grantedAt: now, waitedFor };
+    const grant: Grant = this.#fromReserve
+      ? { ticket, grantedAt: now, waitedFor, fromReserve: true }
+      : { ticket, grantedAt: now, waitedFor };
     this.#ledger.grants.hold(grant, { bucket: this, lease });
     return { kind: 'granted', grant };
   }
@@ -419,13 +432,14 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
   /** Grants what the budget has now, and sets the timer for the next ticket. */
   #serve(now: number): void {
     const { starved } = this.#ledger;
+    const waitedFor = starved.has(this) ? 'socket' : this.#isKept ? 'reserve' : 'budget';
     this.#reserve.update(now);
     for (let next = this.#grantable(now); next !== undefined; next = this.#grantable(now)) {
       if (!this.#takeSocket(next.ticket)) {
         starved.add(this);
         return;
       }
-      this.#grantTo(next, now);
+      this.#grantTo(next, waitedFor, now);
     }
     this.#setWake(now);
   }
@@ -438,13 +452,16 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
   /** The ticket that can be granted now: the one whose turn it is, else one that may use the reserve. */
   #grantable(now: number): LocalWaiter | undefined {
     this.#isKept = false;
+    this.#fromReserve = false;
     const next = this.#next(now);
     if (next === undefined || this.#paused) return undefined;
     const kind = this.#budget.offer(now, next.cost);
     if (kind === undefined) return undefined;
     const reserved = this.#reserve.keeps(next, kind, true, now);
-    if (reserved === 'no') return next;
+    this.#fromReserve = reserved === 'used';
+    if (reserved === 'no' || reserved === 'used') return next;
     const modest = this.#reserve.mayBeUsed(now) ? this.#firstModest(now) : undefined;
+    this.#fromReserve = modest !== undefined && reserved === 'yes';
     if (modest !== undefined) return modest;
     this.#isKept = reserved === 'yes';
     return this.#isKept ? undefined : next;
@@ -476,8 +493,9 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
     return { kind: 'shed', code: 'cost-too-high', retryAfterMs: 0, limit };
   }
 
-  #grantTo(waiter: LocalWaiter, now: number): void {
-    const waitedFor = this.#ledger.starved.has(this) ? 'socket' : 'budget';
+  #grantTo(waiter: LocalWaiter, waited: Grant['waitedFor'], now: number): void {
+    // The reserve did not keep a ticket waiting that is granted from it.
+    const waitedFor = this.#fromReserve && waited === 'reserve' ? 'budget' : waited;
     this.#queue?.grant(waiter, (ticket) => this.#grant(ticket, now, waitedFor));
   }
 
@@ -499,6 +517,8 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
     this.#wake = undefined;
   }
 }
+
+const NONE_KEPT: Pick<BucketSnapshot, 'kept'> = {};
 
 function isSameLimit(one: ConfiguredLimit, other: ConfiguredLimit | undefined): boolean {
   return one.limit === other?.limit && one.periodMs === other.periodMs;

@@ -1,14 +1,8 @@
 import type { GrantKind } from '../../budget/bucket.ts';
 import { DEFAULT_SPREAD } from '../../budget/reserve.ts';
 import { type QueueItem, useOf } from '../../queue/flow.ts';
-import {
-  countWaiting,
-  hasModestOwner,
-  isModest,
-  makeRecentOwners,
-  mayModestWait,
-  seeOwner,
-} from '../../queue/recent-owners.ts';
+import { MemoryOwners } from '../../queue/memory-owners.ts';
+import { hasModestOwner, isModest, mayModestWait } from '../../queue/recent-owners.ts';
 import type { BucketOptions } from '../ledger.ts';
 import type { LocalBudget } from './local-budget.ts';
 
@@ -19,6 +13,8 @@ const SAMPLES_PER_PERIOD = 100;
 export type Reserved =
   /** It may be granted. */
   | 'no'
+  /** It may be granted, and spends an operation that is kept for owners like its own. */
+  | 'used'
   /** It may be granted if no ticket of a modest owner waits. */
   | 'after-modest'
   /** It waits, and only a ticket of a modest owner may be granted. */
@@ -31,7 +27,7 @@ export type Reserved =
 export class LocalReserve {
   readonly #budget: LocalBudget;
   readonly #options: Pick<BucketOptions, 'spread'>;
-  readonly #owners = makeRecentOwners();
+  readonly #owners = new MemoryOwners();
   /** When a grant was recorded last. */
   #recordedAt = -Infinity;
 
@@ -45,12 +41,12 @@ export class LocalReserve {
   queued(item: QueueItem, now: number): void {
     if (this.#spread === 0) return;
     this.#see(item.owner, 0, now);
-    countWaiting(this.#owners, item.owner, useOf(item));
+    this.#owners.countWaiting(item.owner, useOf(item));
   }
 
   /** An item left the queue. */
   unqueued(item: QueueItem): void {
-    if (this.#spread > 0) countWaiting(this.#owners, item.owner, -useOf(item));
+    if (this.#spread > 0) this.#owners.countWaiting(item.owner, -useOf(item));
   }
 
   /** A request was granted. */
@@ -72,7 +68,7 @@ export class LocalReserve {
     if (available <= 0) return;
     // An owner alone is never kept waiting.
     const isNeeded = this.#isShared && periodMs !== undefined;
-    const has = isNeeded && hasModestOwner(this.#owners, periodMs, now);
+    const has = isNeeded && hasModestOwner(this.#owners.survey(periodMs, now));
     this.#budget.spread = has ? this.#spread : 0;
   }
 
@@ -81,8 +77,10 @@ export class LocalReserve {
     if (!this.#isShared || !this.#budget.mayKeep(kind)) return 'no';
     if (!this.#budget.isScarce(this.#spread, item.cost)) return 'no';
     this.update(now);
-    if (this.#budget.spread === 0 || this.#isModest(item, isQueued, now)) return 'no';
-    return this.#budget.isKept(now, item.cost) ? 'yes' : 'after-modest';
+    if (this.#budget.spread === 0) return 'no';
+    const isKept = this.#budget.isKept(now, item.cost);
+    if (this.#isModest(item, isQueued, now)) return isKept ? 'used' : 'no';
+    return isKept ? 'yes' : 'after-modest';
   }
 
   /** Whether a request may use the reserve that is offered a grant of this kind. */
@@ -93,7 +91,7 @@ export class LocalReserve {
   /** Whether a queued ticket may use the reserve; it need not be searched if not. */
   mayBeUsed(now: number): boolean {
     const { periodMs } = this.#budget;
-    return periodMs !== undefined && mayModestWait(this.#owners, periodMs, now);
+    return periodMs !== undefined && mayModestWait(this.#owners.survey(periodMs, now));
   }
 
   /** How many operations are kept now, if nothing waits. */
@@ -102,17 +100,21 @@ export class LocalReserve {
     return this.#budget.kept(now);
   }
 
+  /** How many of the operations that are available are kept. */
+  keptNow(now: number): number {
+    return this.#isShared ? Math.min(this.kept(now), Math.max(0, this.#budget.available)) : 0;
+  }
+
   #isModest(item: QueueItem, isQueued: boolean, now: number): boolean {
     const { periodMs } = this.#budget;
+    if (periodMs === undefined) return true;
     const own = isQueued ? useOf(item) : 0;
-    return periodMs === undefined || isModest(this.#owners, item.owner, own, periodMs, now);
+    const demand = this.#owners.demandOf(item.owner, periodMs, now) - own;
+    return isModest(this.#owners.survey(periodMs, now), demand);
   }
 
   #see(owner: string, use: number, now: number): void {
-    const { names, seenAt } = this.#owners;
-    // What an owner used alone took nothing from another one.
-    if (names.length === 1 && names[0] === owner) seenAt[0] = now;
-    else seeOwner(this.#owners, owner, names.length === 0 ? 0 : use, this.#budget.periodMs, now);
+    this.#owners.see(owner, use, this.#budget.periodMs, now);
   }
 
   /** Which part of the limit is kept at most. */
@@ -121,6 +123,6 @@ export class LocalReserve {
   }
 
   get #isShared(): boolean {
-    return this.#owners.names.length > 1;
+    return this.#owners.size > 1;
   }
 }

@@ -1,6 +1,6 @@
 import type { GrantKind } from '../../budget/bucket.ts';
 import { HeldGrants } from '../held-grants.ts';
-import type { Grant, Outcome } from '../ledger.ts';
+import type { Grant, Outcome, Ticket } from '../ledger.ts';
 import type { HeldGrant, LocalObservation } from '../transfer.ts';
 import { Prefetch } from './prefetch.ts';
 import {
@@ -25,6 +25,8 @@ export interface GrantReport {
   readonly stock: number;
   /** How many more are requested. */
   readonly wants: number;
+  /** The last call since the step before that used one. */
+  readonly usedBy: Ticket | undefined;
 }
 
 /**
@@ -39,6 +41,7 @@ export class GrantBook {
   readonly #toConfirm = new Set<SharedLease>();
   readonly #settled: Settlement[] = [];
   #unreportedUses = 0;
+  #usedBy: Ticket | undefined;
 
   constructor(ids: Ids) {
     this.#ids = ids;
@@ -92,6 +95,7 @@ export class GrantBook {
     lease.prefetched = { losses, returns };
     this.#held.hold(grant, lease);
     this.#unreportedUses++;
+    this.#usedBy = grant.ticket;
   }
 
   /**
@@ -169,7 +173,9 @@ export class GrantBook {
       this.#unreportedUses--;
     }
     const stock = this.#prefetch.count + this.#unreportedUses;
-    return { settled, held, uses, stock, wants };
+    const usedBy = this.#usedBy;
+    this.#usedBy = undefined;
+    return { settled, held, uses, stock, wants, usedBy };
   }
 
   /** A step succeeded that brought these prefetched leases, if any. */

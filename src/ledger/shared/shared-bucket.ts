@@ -43,6 +43,7 @@ import {
   toKnown,
   toSettled,
   toTicket,
+  toUsedBy,
   type Ids,
   type StepBatch,
   type StepDone,
@@ -333,6 +334,7 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
       settled: grants.settled.map((one) => toSettled(one, now, timeoutMs)),
       stock: grants.stock,
       wants: grants.wants,
+      ...(grants.usedBy === undefined || spread === 0 ? {} : { usedBy: toUsedBy(grants.usedBy) }),
       gone: gone.map((number) => ids.idOf(number)),
       tickets: tickets.map((waiter) => {
         const id = ids.idOf(waiter.number);
@@ -475,7 +477,7 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
   #receiveGrant(entry: StepGranted, isOffer: boolean): void {
     const { clock } = this.#options;
     const { ids } = this.#ledger;
-    const [id] = entry;
+    const [id, , , , , reserve] = entry;
     const waiter = this.#waiting.remove(ids.numberOf(id));
     if (waiter === undefined) {
       // It was granted by message and by step, or its caller had gone before the grant arrived.
@@ -488,8 +490,13 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
       this.#freeByScript = 0;
       return;
     }
-    const waitedFor = waiter.hasWaited || isOffer ? this.#waitsFor : 'nothing';
-    const grant: Grant = { ticket: waiter.ticket, grantedAt: clock.now(), waitedFor };
+    const { ticket } = waiter;
+    const waitsFor = reserve === 'released' ? 'reserve' : this.#waitsFor;
+    const waitedFor = waiter.hasWaited || isOffer ? waitsFor : 'nothing';
+    const grant: Grant =
+      reserve === 'used'
+        ? { ticket, grantedAt: clock.now(), waitedFor, fromReserve: true }
+        : { ticket, grantedAt: clock.now(), waitedFor };
     this.#grants.hold(grant, entry, { isOffer });
     this.#waiting.resolve(waiter, { kind: 'granted', grant });
   }

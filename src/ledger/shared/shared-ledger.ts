@@ -121,6 +121,7 @@ export class SharedLedger implements Ledger, Transferable {
         {
           ...view,
           ...(numbers.etaIn === undefined ? {} : { etaMs: Math.max(0, numbers.etaIn - ageMs) }),
+          ...(numbers.kept === undefined || numbers.kept === 0 ? {} : { kept: numbers.kept }),
           ...(oldest === undefined ? {} : { oldestWaitMs: oldest }),
           waitingHereByCaller: waitingByCaller(bucket.tickets),
         },

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { ConfiguredLimit, GrantKind } from '../../budget/bucket.ts';
 import { slotEntries, type Slots } from '../../budget/slots.ts';
-import type { Outcome } from '../ledger.ts';
+import type { Outcome, Ticket } from '../ledger.ts';
 import type { KnownBucket, LocalObservation, Waiter } from '../transfer.ts';
 
 /**
@@ -28,6 +28,7 @@ export interface StepBatch {
   readonly settled: readonly StepSettled[];
   readonly stock: number;
   readonly wants: number;
+  readonly usedBy?: readonly [owner: string, priority: string, weight: number];
   readonly gone: readonly string[];
   readonly tickets: readonly StepTicket[];
 }
@@ -115,6 +116,7 @@ const grantedEntry = z.tuple([
   z.number(),
   z.boolean(),
   z.number(),
+  z.enum(['used', 'released']).optional(),
 ]);
 const shedEntry = z.tuple([
   z.string(),
@@ -136,6 +138,7 @@ const numbers = z.object({
   stamp: z.number().optional(),
   leases: z.number(),
   waiting: z.number(),
+  kept: z.number().optional(),
   callCost: z.number(),
   etaIn: z.number().optional(),
 });
@@ -328,6 +331,11 @@ export function toTicket(
   const [age, waits] = [now - arrivedAt, latest - now];
   const costs: [] | [number] = cost === undefined ? [] : [cost];
   return [id, name(owner), name(caller), priority, weight, age, waits, how, ...costs];
+}
+
+/** Who made a call that used a prefetched lease. */
+export function toUsedBy({ owner, priority, weight }: Ticket): NonNullable<StepBatch['usedBy']> {
+  return [name(owner), priority, weight];
 }
 
 /** Control characters separate names in the queue's keys, and the script reads only valid UTF-8. */

@@ -362,6 +362,18 @@ describe('the leases that a replica prefetches', () => {
     expect([used.length, await fleet.redis.client.zcard('h:{b}:leases')]).toEqual([3, 42]);
   });
 
+  test('show who used them, for whom the reserve counts them', async () => {
+    await opened(5000);
+    await busy(a);
+    const owners = async (): Promise<string | null> =>
+      fleet.redis.client.hget('h:{b}:state', 'state');
+    expect(await owners()).not.toContain('job');
+    const asked = a.driver.ask({ owner: 'job' });
+    expect(asked.state.kind).toBe('granted');
+    await fleet.pass(100);
+    expect(await owners()).toContain('\u0001job\u0002');
+  });
+
   test('report the counters of the moment in which they were used', async () => {
     await opened(5000);
     const first = await busy(a);

@@ -44,7 +44,8 @@ const event = fc.record({
   confirms: fc.boolean(),
   tickets: fc.array(
     fc.record({
-      owner: fc.nat(2),
+      // A bucket remembers 32 of them.
+      owner: fc.oneof({ weight: 4, arbitrary: fc.nat(2) }, { weight: 1, arbitrary: fc.nat(60) }),
       caller: fc.oneof(fc.nat(2), fc.nat(40)),
       priority: fc.constantFrom<Priority>('high', 'normal', 'low'),
       weight: fc.constantFrom(1, 1, 2, 0.5),
@@ -80,6 +81,7 @@ const event = fc.record({
   gone: fc.array(fc.nat(), { maxLength: 1 }),
   /** How many calls use prefetched leases before the step. */
   uses: fc.nat(3),
+  usedBy: fc.option(fc.nat(2), { nil: undefined }),
   keepsPrefetched: fc.boolean(),
   wants: fc.constantFrom<number>(0, 3, 200),
 });
@@ -200,6 +202,7 @@ const NOTHING = {
   settled: [],
   gone: [],
   uses: 0,
+  usedBy: undefined,
   keepsPrefetched: true,
   wants: 0,
 };
@@ -212,8 +215,17 @@ interface PrefetchedLease {
   readonly since: number;
 }
 
+/** What a grant is without a reserve, which a replica does not report. */
+type PlainGranted = readonly [
+  id: string,
+  kind: StepGranted[1],
+  observation: number,
+  trusted: boolean,
+  cost: number,
+];
+
 interface HeldLease {
-  readonly granted: StepGranted;
+  readonly granted: PlainGranted;
   readonly since: number;
   /** The ticket that it was granted for, in case the offer ends. */
   readonly waited: WaitingTicket | undefined;
@@ -332,6 +344,7 @@ class Fleet {
       settled,
       stock,
       wants: it.wants,
+      ...(it.usedBy === undefined ? {} : { usedBy: [`o${it.usedBy}`, 'low', 1] }),
       gone,
       tickets: declares ? [...kept, ...fresh] : fresh,
     };
@@ -350,7 +363,7 @@ class Fleet {
     for (const prefetched of all.splice(0, max)) {
       const id = `s${++this.#ids}`;
       const [, observation, trusted] = prefetched.mark;
-      const granted: StepGranted = [id, 'regular', observation, trusted, 1];
+      const granted: PlainGranted = [id, 'regular', observation, trusted, 1];
       const { since } = prefetched;
       of(this.#held, replica).set(id, { granted, since, waited: undefined, prefetched });
     }
@@ -409,8 +422,9 @@ class Fleet {
     }
   }
 
-  #granted(replica: string, granted: StepGranted, since: number): void {
-    const [id] = granted;
+  #granted(replica: string, entry: StepGranted, since: number): void {
+    const [id, kind, observation, trusted, cost] = entry;
+    const granted: PlainGranted = [id, kind, observation, trusted, cost];
     const waited = of(this.#waiting, replica).get(id);
     of(this.#waiting, replica).delete(id);
     const held = of(this.#held, replica);

@@ -101,7 +101,8 @@ describe('slots in Redis', () => {
         const { allowed, limit, remaining, resetAtMs } = limiter.take(now + i / 10);
         const resetAt = resetAtMs + Math.floor(random() * jitterMs);
         const observed = { status: allowed ? 200 : 429, limit, remaining, resetAt };
-        sent.push({ lease, entry, observed });
+        const [id, kind, observation, trusted, cost] = entry;
+        sent.push({ lease, entry: [id, kind, observation, trusted, cost], observed });
       }
       most = Math.max(most, await redis.client.hlen(bucketKeys(PREFIX, which)[0] ?? ''));
       const { remaining, leases, waiting, etaIn } = reply.numbers;

@@ -250,5 +250,8 @@ end,
 useOf = function(item)
     return FairQueue.costOf(item) / FairQueue.weightOf(item)
 end,
+fadedUse = function(usedAt, used, periodMs, now)
+    return periodMs == nil and used or used * math.max(0, 1 - (now - usedAt) / (2 * periodMs))
+end,
 }
 return FairQueue

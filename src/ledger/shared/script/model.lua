@@ -281,16 +281,6 @@ refused = function(bucket, lease, ____bindingPattern0, now, random)
         )
     end
 end,
-makeRoundedReset = function()
-    return {
-        testAt = nil,
-        openedAt = nil,
-        closedMs = 0,
-        openMs = math.huge,
-        isUneven = false,
-        failures = 0
-    }
-end,
 learnCost = function(bucket, lease, now)
     if bucket.share ~= nil then
         return
@@ -383,113 +373,6 @@ startMeasuring = function(bucket)
     bucket.costLosses = bucket.losses
     bucket.costCalls = 0
 end,
-etaUnblocked = function(bucket, rank, now)
-    if bucket.phase ~= "metered" then
-        return nil
-    end
-    local left = math.max(
-        0,
-        Model.available(bucket)
-    )
-    local ahead = rank - left - 1
-    if ahead < 0 then
-        return Model.nthAvailableAt(bucket, rank, left, now)
-    end
-    if bucket.share == nil then
-        return Model.nthGrantAt(bucket, ahead, bucket.limit)
-    end
-    local returnAt = Model.nthGrantAt(
-        bucket,
-        ahead,
-        math.max(bucket.limit, bucket.slots.size)
-    )
-    local extraAt = Model.nthExtraAt(
-        bucket,
-        ahead,
-        Model.paceMs(
-            bucket,
-            Model.totalLimit(bucket)
-        )
-    )
-    return extraAt < (returnAt or math.huge) and extraAt or returnAt
-end,
-nthAvailableAt = function(bucket, rank, left, now)
-    local period = Model.periodMs(bucket)
-    if rank <= left - Model.maxKept(bucket, bucket.spread) or period == nil then
-        return now
-    end
-    local Model_reserveAt_result_12 = Model.reserveAt(bucket, now)
-    local kept = Model_reserveAt_result_12.kept
-    local releaseAt = Model_reserveAt_result_12.releaseAt
-    local releases = kept - (left - rank)
-    return releases <= 0 and now or releaseAt + (releases - 1) * Model.releaseEveryMs(bucket, period)
-end,
-nthGrantAt = function(bucket, n, limit)
-    local at = Model.nthReturnAt(bucket, n, limit)
-    local most = Model.maxKept(bucket, bucket.spread)
-    local period = Model.periodMs(bucket)
-    if at == nil or most == 0 or period == nil then
-        return at
-    end
-    local everyMs = Model.releaseEveryMs(bucket, period)
-    local nextFrom = at + everyMs
-    if (Model.nthReturnAt(bucket, n + most, limit) or at) < nextFrom then
-        return at
-    end
-    local further = 1
-    local high = most
-    while further < high do
-        local middle = math.floor((further + high) / 2)
-        if (Model.nthReturnAt(bucket, n + middle, limit) or at) >= nextFrom then
-            high = middle
-        else
-            further = middle + 1
-        end
-    end
-    return math.max(
-        at,
-        (Model.nthReturnAt(bucket, n + further, limit) or at) - further * everyMs
-    )
-end,
-nthReturnAt = function(bucket, n, limit)
-    local ____bucket_13 = bucket
-    local slots = ____bucket_13.slots
-    local delay = Model.delayMs(bucket)
-    local refillAt = Model.fullRefillAt(bucket)
-    local check = Model.checkAt(bucket)
-    local uncounted = check == math.huge and 0 or Model.uncountedSlots(bucket)
-    if n < uncounted then
-        return check
-    end
-    local periods = math.floor((n - uncounted) / limit)
-    local rank = n - uncounted - periods * limit
-    local beforeReset = refillAt == math.huge and slots.size or Model.countSlotsBefore(
-        slots,
-        Model.fromLocal(bucket, refillAt - delay)
-    )
-    local ____temp_14
-    if rank < beforeReset then
-        ____temp_14 = Model.nthSlotAt(slots, rank)
-    else
-        ____temp_14 = nil
-    end
-    local slotAt = ____temp_14
-    local at = slotAt == nil and refillAt or Model.toLocal(bucket, slotAt) + delay
-    if at == math.huge then
-        return nil
-    end
-    if periods == 0 then
-        return at
-    end
-    local period = Model.periodMs(bucket)
-    local ____temp_15
-    if period == nil then
-        ____temp_15 = nil
-    else
-        ____temp_15 = at + periods * period
-    end
-    return ____temp_15
-end,
 regularOffer = function(bucket, cost, now)
     local ____bucket_16 = bucket
     local phase = ____bucket_16.phase
@@ -530,20 +413,6 @@ neededFor = function(____bindingPattern0, cost)
 end,
 sooner = function(at, time, now)
     return time ~= nil and time > now and time < at and time or at
-end,
-rememberPeriod = function(bucket, ____bindingPattern0)
-    local limit
-    local periodMs
-    periodMs = ____bindingPattern0.periodMs
-    limit = ____bindingPattern0.limit
-    if periodMs == nil then
-        return
-    end
-    Model.addToMax(
-        bucket.observedPeriodMs,
-        periodMs,
-        Model.observationsToRemember(limit)
-    )
 end,
 toLocal = function(____bindingPattern0, time)
     local offsetMs
@@ -810,87 +679,6 @@ refillObserved = function(bucket, lease, resetAt, uncertaintyMs, totalLimit, spe
 end,
 observationsToRemember = function(limit)
     return math.max(64, 2 * limit)
-end,
-maxKept = function(____bindingPattern0, spread)
-    local limit
-    local phase
-    phase = ____bindingPattern0.phase
-    limit = ____bindingPattern0.limit
-    if spread <= 0 or phase ~= "metered" or limit < 5 then
-        return 0
-    end
-    return math.max(
-        1,
-        math.floor(limit * spread)
-    )
-end,
-releaseEveryMs = function(bucket, period)
-    return period / math.max(4, bucket.limit * bucket.spread)
-end,
-reserveAt = function(bucket, now)
-    local most = Model.maxKept(bucket, bucket.spread)
-    local period = Model.periodMs(bucket)
-    if most == 0 or period == nil then
-        return {kept = 0, releaseAt = math.huge}
-    end
-    local everyMs = Model.releaseEveryMs(bucket, period)
-    local ____bucket_39 = bucket
-    local slots = ____bucket_39.slots
-    local refillAt = Model.fullRefillAt(bucket)
-    local lastAt = bucket.inFlight > 0 and now + period or math.huge
-    local returning = bucket.limit - Model.available(bucket) - Model.operationsInFlight(bucket)
-    local shift = now - Model.fromLocal(bucket, now) + Model.delayMs(bucket)
-    local chunk = #slots.chunks > 0 and Model.chunkAt(slots, 0) or nil
-    local entries = chunk == nil and 0 or #chunk.times
-    local kept = 0
-    local releaseAt = math.huge
-    local before = 0
-    local entry = slots.head
-    local place = 1
-    local isRefilled = false
-    while before < most do
-        local isEntry = chunk ~= nil and entry < entries
-        local ____isEntry_40
-        if isEntry then
-            ____isEntry_40 = chunk.times[entry + 1]
-        else
-            ____isEntry_40 = slots.firsts[place + 1]
-        end
-        local stored = ____isEntry_40
-        local returnAt = stored == nil and refillAt or math.min(stored + shift, refillAt)
-        local at = (isRefilled or returnAt == math.huge) and lastAt or returnAt
-        if at == math.huge then
-            return {kept = kept, releaseAt = releaseAt}
-        end
-        local needed = math.ceil((at - now) / everyMs - 0.000001) - 1 - before
-        local wanted = math.min(needed, most)
-        if wanted > 0 and wanted >= kept then
-            local lessAt = at - (wanted + before) * everyMs
-            releaseAt = wanted > kept and lessAt or math.max(releaseAt, lessAt)
-            kept = wanted
-        end
-        if at == lastAt then
-            return {kept = kept, releaseAt = releaseAt}
-        end
-        if at == refillAt then
-            isRefilled = true
-            before = math.max(before, returning)
-        else
-            local ____isEntry_41
-            if isEntry then
-                ____isEntry_41 = chunk.counts[entry + 1]
-            else
-                ____isEntry_41 = slots.totals[place + 1]
-            end
-            before = before + (____isEntry_41 or 0)
-            if isEntry then
-                entry = entry + 1
-            else
-                place = place + 1
-            end
-        end
-    end
-    return {kept = kept, releaseAt = releaseAt}
 end,
 planTest = function(bucket)
     bucket.rounded.testAt = Model.nextTestAt(bucket)
@@ -1661,86 +1449,6 @@ answered = function(bucket, lease, wasInFlight, observation, now, random)
         bucket.marginMs = bucket.marginMs * 0.99
     end
 end,
-makeBucket = function(now)
-    return {
-        phase = "unopened",
-        hasReportedLimit = false,
-        limit = 0,
-        isLimitStated = false,
-        remaining = 0,
-        share = nil,
-        spread = 0,
-        inFlight = 0,
-        extraInFlight = 0,
-        losses = 0,
-        returns = 0,
-        observations = 0,
-        observedAt = nil,
-        reportedRemaining = 0,
-        reportedResetAt = nil,
-        stamp = nil,
-        sameWithinMs = 0,
-        uncertaintyMs = 0,
-        countsBefore = false,
-        basis = "instant",
-        offsetMs = 0,
-        slots = Model.makeSlots(),
-        resetAt = nil,
-        observedPeriodMs = Model.makeWindowedMax(),
-        configuredPeriodMs = nil,
-        countedUntil = nil,
-        lastReturnAt = nil,
-        marginMs = 0,
-        noiseMs = Model.makeWindowedMax(),
-        last = {resetAt = nil, left = 0, returns = 0},
-        rounded = Model.makeRoundedReset(),
-        doubtful = 0,
-        doubtFrom = nil,
-        doubtUntil = nil,
-        unmatched = 0,
-        othersSpent = Model.makeWindowedMax(),
-        callCost = 1,
-        costFrom = nil,
-        costReturns = 0,
-        costLosses = 0,
-        costCalls = 0,
-        lastFall = nil,
-        blockedUntil = nil,
-        isRetryAfter = false,
-        blockedAt = nil,
-        blockedObservation = 0,
-        guesses = 0,
-        lastGrantAt = now,
-        canaryAt = nil,
-        heldUntil = nil,
-        isCanaryDue = false,
-        canaryDueAt = nil,
-        canaryWaitMs = 1000,
-        forcedAfterMs = 60000,
-        nextFirstAt = 0,
-        firstWaitMs = 1000,
-        taken = 0,
-        expected = 0,
-        window = 1,
-        ceiling = 1024
-    }
-end,
-eta = function(bucket, rank, now)
-    local ____bucket_10 = bucket
-    local blockedUntil = ____bucket_10.blockedUntil
-    local start = math.max(now, blockedUntil or now)
-    local unblockedAt = Model.etaUnblocked(bucket, rank, now)
-    if unblockedAt == nil then
-        local ____temp_11
-        if blockedUntil == nil then
-            ____temp_11 = nil
-        else
-            ____temp_11 = start
-        end
-        return ____temp_11
-    end
-    return math.max(start, unblockedAt)
-end,
 offer = function(bucket, cost, now)
     return Model.regularOffer(bucket, cost, now) or (now >= Model.forcedCanaryAt(bucket) and "canary" or nil)
 end,
@@ -1865,66 +1573,6 @@ nextWakeAt = function(bucket, oldestAt, now)
     end
     return math.max(at, now)
 end,
-restore = function(bucket, ____bindingPattern0, now)
-    local slots
-    local blockedUntil
-    local reported
-    reported = ____bindingPattern0.reported
-    blockedUntil = ____bindingPattern0.blockedUntil
-    slots = ____bindingPattern0.slots
-    for ____, ____value in ipairs(slots) do
-        local at = ____value[1]
-        local count = ____value[2]
-        if at > now then
-            Model.addSlots(
-                bucket.slots,
-                at,
-                count,
-                math.max(
-                    Model.periodMs(bucket) or 0,
-                    at - now
-                )
-            )
-        end
-    end
-    local at = reported and reported.at
-    local isNewer = at ~= nil and at > (bucket.observedAt or -math.huge)
-    if reported ~= nil and isNewer then
-        local ____reported_25 = reported
-        local limit = ____reported_25.limit
-        local remaining = ____reported_25.remaining
-        local resetAt = ____reported_25.resetAt
-        bucket.phase = "metered"
-        bucket.hasReportedLimit = true
-        bucket.limit = limit
-        bucket.remaining = remaining
-        bucket.observations = bucket.observations + 1
-        bucket.observedAt = at
-        bucket.uncertaintyMs = reported.uncertaintyMs
-        Model.holdOthers(bucket, now)
-        bucket.resetAt = resetAt ~= nil and resetAt > now and resetAt or nil
-        bucket.reportedRemaining = remaining
-        bucket.reportedResetAt = bucket.resetAt
-        bucket.stamp = reported.stamp
-        bucket.callCost = reported.callCost or 1
-        bucket.sameWithinMs = 0
-        Model.rememberPeriod(bucket, reported)
-        if bucket.resetAt == nil then
-            Model.scheduleCanary(bucket, now)
-        end
-    end
-    if blockedUntil ~= nil then
-        bucket.blockedUntil = blockedUntil
-        bucket.isRetryAfter = true
-        bucket.blockedObservation = bucket.observations
-    end
-    if Model.isOwnLimit(bucket) then
-        bucket.remaining = math.max(0, bucket.limit - bucket.slots.size)
-    end
-    if bucket.phase == "metered" then
-        Model.keepLastSlots(bucket.slots, bucket.limit - bucket.remaining)
-    end
-end,
 advance = function(bucket, now)
     Model.applyReturns(bucket, now, true)
     if bucket.blockedUntil ~= nil and bucket.blockedUntil <= now then
@@ -1983,22 +1631,6 @@ setConfiguredLimit = function(bucket, ____bindingPattern0)
         bucket.slots,
         Model.maxSlots(bucket)
     )
-end,
-isScarce = function(bucket, spread, cost)
-    local left = Model.available(bucket) - cost
-    local most = Model.maxKept(bucket, spread)
-    return left >= 0 and left < most and cost <= bucket.limit - most
-end,
-mayKeep = function(____bindingPattern0, kind)
-    local inFlight
-    inFlight = ____bindingPattern0.inFlight
-    return kind == "regular" or kind == "canary" and inFlight > 0
-end,
-isKept = function(bucket, cost, now)
-    if not Model.isScarce(bucket, bucket.spread, cost) then
-        return false
-    end
-    return Model.available(bucket) - cost < Model.reserveAt(bucket, now).kept
 end,
 packBucket = function(bucket)
     return cmsgpack.pack(
@@ -2186,4 +1818,376 @@ unpackBucket = function(packed)
     }
 end,
 }
+setmetatable(Model, getmetatable(lazily(function()
+return {
+makeRoundedReset = function()
+    return {
+        testAt = nil,
+        openedAt = nil,
+        closedMs = 0,
+        openMs = math.huge,
+        isUneven = false,
+        failures = 0
+    }
+end,
+etaUnblocked = function(bucket, rank, now)
+    if bucket.phase ~= "metered" then
+        return nil
+    end
+    local left = math.max(
+        0,
+        Model.available(bucket)
+    )
+    local ahead = rank - left - 1
+    if ahead < 0 then
+        return Model.nthAvailableAt(bucket, rank, left, now)
+    end
+    if bucket.share == nil then
+        return Model.nthGrantAt(bucket, ahead, bucket.limit)
+    end
+    local returnAt = Model.nthGrantAt(
+        bucket,
+        ahead,
+        math.max(bucket.limit, bucket.slots.size)
+    )
+    local extraAt = Model.nthExtraAt(
+        bucket,
+        ahead,
+        Model.paceMs(
+            bucket,
+            Model.totalLimit(bucket)
+        )
+    )
+    return extraAt < (returnAt or math.huge) and extraAt or returnAt
+end,
+nthAvailableAt = function(bucket, rank, left, now)
+    local period = Model.periodMs(bucket)
+    if rank <= left - Model.maxKept(bucket, bucket.spread) or period == nil then
+        return now
+    end
+    local Model_reserveAt_result_12 = Model.reserveAt(bucket, now)
+    local kept = Model_reserveAt_result_12.kept
+    local releaseAt = Model_reserveAt_result_12.releaseAt
+    local releases = kept - (left - rank)
+    return releases <= 0 and now or releaseAt + (releases - 1) * Model.releaseEveryMs(bucket, period)
+end,
+nthGrantAt = function(bucket, n, limit)
+    local at = Model.nthReturnAt(bucket, n, limit)
+    local most = Model.maxKept(bucket, bucket.spread)
+    local period = Model.periodMs(bucket)
+    if at == nil or most == 0 or period == nil then
+        return at
+    end
+    local everyMs = Model.releaseEveryMs(bucket, period)
+    local nextFrom = at + everyMs
+    if (Model.nthReturnAt(bucket, n + most, limit) or at) < nextFrom then
+        return at
+    end
+    local further = 1
+    local high = most
+    while further < high do
+        local middle = math.floor((further + high) / 2)
+        if (Model.nthReturnAt(bucket, n + middle, limit) or at) >= nextFrom then
+            high = middle
+        else
+            further = middle + 1
+        end
+    end
+    return math.max(
+        at,
+        (Model.nthReturnAt(bucket, n + further, limit) or at) - further * everyMs
+    )
+end,
+nthReturnAt = function(bucket, n, limit)
+    local ____bucket_13 = bucket
+    local slots = ____bucket_13.slots
+    local delay = Model.delayMs(bucket)
+    local refillAt = Model.fullRefillAt(bucket)
+    local check = Model.checkAt(bucket)
+    local uncounted = check == math.huge and 0 or Model.uncountedSlots(bucket)
+    if n < uncounted then
+        return check
+    end
+    local periods = math.floor((n - uncounted) / limit)
+    local rank = n - uncounted - periods * limit
+    local beforeReset = refillAt == math.huge and slots.size or Model.countSlotsBefore(
+        slots,
+        Model.fromLocal(bucket, refillAt - delay)
+    )
+    local ____temp_14
+    if rank < beforeReset then
+        ____temp_14 = Model.nthSlotAt(slots, rank)
+    else
+        ____temp_14 = nil
+    end
+    local slotAt = ____temp_14
+    local at = slotAt == nil and refillAt or Model.toLocal(bucket, slotAt) + delay
+    if at == math.huge then
+        return nil
+    end
+    if periods == 0 then
+        return at
+    end
+    local period = Model.periodMs(bucket)
+    local ____temp_15
+    if period == nil then
+        ____temp_15 = nil
+    else
+        ____temp_15 = at + periods * period
+    end
+    return ____temp_15
+end,
+rememberPeriod = function(bucket, ____bindingPattern0)
+    local limit
+    local periodMs
+    periodMs = ____bindingPattern0.periodMs
+    limit = ____bindingPattern0.limit
+    if periodMs == nil then
+        return
+    end
+    Model.addToMax(
+        bucket.observedPeriodMs,
+        periodMs,
+        Model.observationsToRemember(limit)
+    )
+end,
+maxKept = function(____bindingPattern0, spread)
+    local limit
+    local phase
+    phase = ____bindingPattern0.phase
+    limit = ____bindingPattern0.limit
+    if spread <= 0 or phase ~= "metered" or limit < 5 then
+        return 0
+    end
+    return math.max(
+        1,
+        math.floor(limit * spread)
+    )
+end,
+releaseEveryMs = function(bucket, period)
+    return period / math.max(4, bucket.limit * bucket.spread)
+end,
+reserveAt = function(bucket, now)
+    local most = Model.maxKept(bucket, bucket.spread)
+    local period = Model.periodMs(bucket)
+    if most == 0 or period == nil then
+        return {kept = 0, releaseAt = math.huge}
+    end
+    local everyMs = Model.releaseEveryMs(bucket, period)
+    local ____bucket_39 = bucket
+    local slots = ____bucket_39.slots
+    local refillAt = Model.fullRefillAt(bucket)
+    local lastAt = bucket.inFlight > 0 and now + period or math.huge
+    local returning = bucket.limit - Model.available(bucket) - Model.operationsInFlight(bucket)
+    local shift = now - Model.fromLocal(bucket, now) + Model.delayMs(bucket)
+    local chunk = #slots.chunks > 0 and Model.chunkAt(slots, 0) or nil
+    local entries = chunk == nil and 0 or #chunk.times
+    local kept = 0
+    local releaseAt = math.huge
+    local before = 0
+    local entry = slots.head
+    local place = 1
+    local isRefilled = false
+    while before < most do
+        local isEntry = chunk ~= nil and entry < entries
+        local ____isEntry_40
+        if isEntry then
+            ____isEntry_40 = chunk.times[entry + 1]
+        else
+            ____isEntry_40 = slots.firsts[place + 1]
+        end
+        local stored = ____isEntry_40
+        local returnAt = stored == nil and refillAt or math.min(stored + shift, refillAt)
+        local at = (isRefilled or returnAt == math.huge) and lastAt or returnAt
+        if at == math.huge then
+            return {kept = kept, releaseAt = releaseAt}
+        end
+        local needed = math.ceil((at - now) / everyMs - 0.000001) - 1 - before
+        local wanted = math.min(needed, most)
+        if wanted > 0 and wanted >= kept then
+            local lessAt = at - (wanted + before) * everyMs
+            releaseAt = wanted > kept and lessAt or math.max(releaseAt, lessAt)
+            kept = wanted
+        end
+        if at == lastAt then
+            return {kept = kept, releaseAt = releaseAt}
+        end
+        if at == refillAt then
+            isRefilled = true
+            before = math.max(before, returning)
+        else
+            local ____isEntry_41
+            if isEntry then
+                ____isEntry_41 = chunk.counts[entry + 1]
+            else
+                ____isEntry_41 = slots.totals[place + 1]
+            end
+            before = before + (____isEntry_41 or 0)
+            if isEntry then
+                entry = entry + 1
+            else
+                place = place + 1
+            end
+        end
+    end
+    return {kept = kept, releaseAt = releaseAt}
+end,
+makeBucket = function(now)
+    return {
+        phase = "unopened",
+        hasReportedLimit = false,
+        limit = 0,
+        isLimitStated = false,
+        remaining = 0,
+        share = nil,
+        spread = 0,
+        inFlight = 0,
+        extraInFlight = 0,
+        losses = 0,
+        returns = 0,
+        observations = 0,
+        observedAt = nil,
+        reportedRemaining = 0,
+        reportedResetAt = nil,
+        stamp = nil,
+        sameWithinMs = 0,
+        uncertaintyMs = 0,
+        countsBefore = false,
+        basis = "instant",
+        offsetMs = 0,
+        slots = Model.makeSlots(),
+        resetAt = nil,
+        observedPeriodMs = Model.makeWindowedMax(),
+        configuredPeriodMs = nil,
+        countedUntil = nil,
+        lastReturnAt = nil,
+        marginMs = 0,
+        noiseMs = Model.makeWindowedMax(),
+        last = {resetAt = nil, left = 0, returns = 0},
+        rounded = Model.makeRoundedReset(),
+        doubtful = 0,
+        doubtFrom = nil,
+        doubtUntil = nil,
+        unmatched = 0,
+        othersSpent = Model.makeWindowedMax(),
+        callCost = 1,
+        costFrom = nil,
+        costReturns = 0,
+        costLosses = 0,
+        costCalls = 0,
+        lastFall = nil,
+        blockedUntil = nil,
+        isRetryAfter = false,
+        blockedAt = nil,
+        blockedObservation = 0,
+        guesses = 0,
+        lastGrantAt = now,
+        canaryAt = nil,
+        heldUntil = nil,
+        isCanaryDue = false,
+        canaryDueAt = nil,
+        canaryWaitMs = 1000,
+        forcedAfterMs = 60000,
+        nextFirstAt = 0,
+        firstWaitMs = 1000,
+        taken = 0,
+        expected = 0,
+        window = 1,
+        ceiling = 1024
+    }
+end,
+eta = function(bucket, rank, now)
+    local ____bucket_10 = bucket
+    local blockedUntil = ____bucket_10.blockedUntil
+    local start = math.max(now, blockedUntil or now)
+    local unblockedAt = Model.etaUnblocked(bucket, rank, now)
+    if unblockedAt == nil then
+        local ____temp_11
+        if blockedUntil == nil then
+            ____temp_11 = nil
+        else
+            ____temp_11 = start
+        end
+        return ____temp_11
+    end
+    return math.max(start, unblockedAt)
+end,
+restore = function(bucket, ____bindingPattern0, now)
+    local slots
+    local blockedUntil
+    local reported
+    reported = ____bindingPattern0.reported
+    blockedUntil = ____bindingPattern0.blockedUntil
+    slots = ____bindingPattern0.slots
+    for ____, ____value in ipairs(slots) do
+        local at = ____value[1]
+        local count = ____value[2]
+        if at > now then
+            Model.addSlots(
+                bucket.slots,
+                at,
+                count,
+                math.max(
+                    Model.periodMs(bucket) or 0,
+                    at - now
+                )
+            )
+        end
+    end
+    local at = reported and reported.at
+    local isNewer = at ~= nil and at > (bucket.observedAt or -math.huge)
+    if reported ~= nil and isNewer then
+        local ____reported_25 = reported
+        local limit = ____reported_25.limit
+        local remaining = ____reported_25.remaining
+        local resetAt = ____reported_25.resetAt
+        bucket.phase = "metered"
+        bucket.hasReportedLimit = true
+        bucket.limit = limit
+        bucket.remaining = remaining
+        bucket.observations = bucket.observations + 1
+        bucket.observedAt = at
+        bucket.uncertaintyMs = reported.uncertaintyMs
+        Model.holdOthers(bucket, now)
+        bucket.resetAt = resetAt ~= nil and resetAt > now and resetAt or nil
+        bucket.reportedRemaining = remaining
+        bucket.reportedResetAt = bucket.resetAt
+        bucket.stamp = reported.stamp
+        bucket.callCost = reported.callCost or 1
+        bucket.sameWithinMs = 0
+        Model.rememberPeriod(bucket, reported)
+        if bucket.resetAt == nil then
+            Model.scheduleCanary(bucket, now)
+        end
+    end
+    if blockedUntil ~= nil then
+        bucket.blockedUntil = blockedUntil
+        bucket.isRetryAfter = true
+        bucket.blockedObservation = bucket.observations
+    end
+    if Model.isOwnLimit(bucket) then
+        bucket.remaining = math.max(0, bucket.limit - bucket.slots.size)
+    end
+    if bucket.phase == "metered" then
+        Model.keepLastSlots(bucket.slots, bucket.limit - bucket.remaining)
+    end
+end,
+isScarce = function(bucket, spread, cost)
+    local left = Model.available(bucket) - cost
+    local most = Model.maxKept(bucket, spread)
+    return left >= 0 and left < most and cost <= bucket.limit - most
+end,
+mayKeep = function(____bindingPattern0, kind)
+    local inFlight
+    inFlight = ____bindingPattern0.inFlight
+    return kind == "regular" or kind == "canary" and inFlight > 0
+end,
+isKept = function(bucket, cost, now)
+    if not Model.isScarce(bucket, bucket.spread, cost) then
+        return false
+    end
+    return Model.available(bucket) - cost < Model.reserveAt(bucket, now).kept
+end,
+}
+end)))
 return Model

@@ -1,119 +1,68 @@
 -- reserve: operations that are kept from owners who use much, for owners that do not wait now
 -- (docs/decisions/0028).
 --
--- Record: while one owner alone used the bucket, state.sole = { name, seenAt, waiting }; then
---   state.owners, the packed lists of RecentOwners in src/queue/recent-owners.ts, and
---   state.recordedAt, when a grant was recorded last.
--- While state.owners is absent, nothing is kept, and only `queued`, `unqueued` and `granted` may be called;
---   owners.lua does for the sole owner what they do.
--- Reads and writes: the record, and `spread` of the bucket. The lists are unpacked when they are first
---   needed, and `save` packs them if they changed.
+-- Nothing is kept before two owners used the bucket: state.owners (owners.lua) must be there.
+-- Reads: who used the bucket. Writes: `spread` of the bucket.
 -- Returns: the table Reserve.
 
--- How many grants of a period are recorded at least while much is left.
-local SAMPLES_PER_PERIOD = 100
-
 local spread = batch.spread or Model.DEFAULT_SPREAD
-local owners
-local isChanged = false
+-- The survey of all owners, and the numbers that it was made of.
+local surveyed, surveyedUses
 
-local function load()
-  if not owners then
-    local names, seenAt, used, waiting = cmsgpack.unpack(state.owners)
-    owners = { names = names, seenAt = seenAt, used = used, waiting = waiting }
-  end
-  return owners
-end
-
--- Records a request of an owner: what it used now, and what was added to its queued tickets.
-local function see(name, use, queued)
-  local sole = state.sole
-  if not state.owners then
-    if not sole then
-      state.sole = { name, now, queued }
-      return
+-- All owners, as `period` lets their use fade.
+local function survey(period)
+  local uses, addToSurvey = state.uses, RecentOwners.addToSurvey
+  if surveyedUses ~= uses then
+    surveyed, surveyedUses = RecentOwners.makeSurvey(), uses
+    for at = 1, #uses, 24 do
+      local seenAt, used, waiting = struct.unpack('<ddd', uses, at)
+      addToSurvey(surveyed, seenAt, used, waiting, period, now)
     end
-    owners = { names = { sole[1] }, seenAt = { sole[2] }, used = { 0 }, waiting = { sole[3] } }
-    state.owners, state.sole = '', nil
   end
-  RecentOwners.seeOwner(load(), name, use, Model.periodMs(bucket), now)
-  if queued > 0 then RecentOwners.countWaiting(owners, name, queued) end
-  isChanged = true
-end
-
--- A ticket was added to the queue.
-local function queued(ticket)
-  if spread > 0 then see(ticket.owner, 0, FairQueue.useOf(ticket)) end
-end
-
--- A ticket left the queue.
-local function unqueued(ticket)
-  if spread == 0 then return end
-  -- Keys can be evicted one by one: then it may be of an owner that is not known.
-  if not state.owners then return end
-  RecentOwners.countWaiting(load(), ticket.owner, -FairQueue.useOf(ticket))
-  isChanged = true
-end
-
-local function isWide()
-  return Model.available(bucket) >= 2 * Model.maxKept(bucket, spread)
-end
-
--- A ticket was granted.
-local function granted(ticket)
-  if spread == 0 then return end
-  if not state.owners then return see(ticket.owner, FairQueue.useOf(ticket), 0) end
-  -- While much is left, some of the grants show who uses the bucket.
-  local every = (Model.periodMs(bucket) or math.huge) / SAMPLES_PER_PERIOD
-  if now - (state.recordedAt or -math.huge) < every and isWide() then return end
-  state.recordedAt = now
-  see(ticket.owner, FairQueue.useOf(ticket), 0)
+  return surveyed
 end
 
 -- Brings up to date whether there is a reserve, which forecasts take into account.
 local function update()
   if Model.available(bucket) <= 0 then return end
   local period = spread > 0 and Model.periodMs(bucket)
-  bucket.spread = period and RecentOwners.hasModestOwner(load(), period, now) and spread or 0
+  bucket.spread = period and RecentOwners.hasModestOwner(survey(period)) and spread or 0
 end
 
 -- Whether a ticket may use the reserve.
 local function mayUse(ticket, isQueued)
   local period = Model.periodMs(bucket)
   if not period then return true end
-  local own = isQueued and FairQueue.useOf(ticket) or 0
-  return RecentOwners.isModest(load(), ticket.owner, own, period, now)
+  local place, seenAt, used, waiting = Owners.find(ticket.owner)
+  local demand = place and FairQueue.fadedUse(seenAt, used, period, now) + waiting or 0
+  if isQueued then demand = demand - FairQueue.useOf(ticket) end
+  return RecentOwners.isModest(survey(period), demand)
 end
 
--- Whether the reserve keeps a ticket waiting that is offered a grant of this kind: 'no', 'yes', or
--- 'after-modest' if tickets of modest owners go first.
+-- Whether the reserve keeps a ticket waiting that is offered a grant of this kind: 'no', 'yes', 'used' if
+-- the ticket may spend what is kept, or 'after-modest' if tickets of modest owners go first.
 local function keeps(ticket, kind, isQueued)
   local cost = ticket.cost or bucket.callCost
   if not Model.mayKeep(bucket, kind) or not Model.isScarce(bucket, spread, cost) then return 'no' end
   update()
-  if bucket.spread == 0 or mayUse(ticket, isQueued) then return 'no' end
-  return Model.isKept(bucket, cost, now) and 'yes' or 'after-modest'
+  if bucket.spread == 0 then return 'no' end
+  local isKept = Model.isKept(bucket, cost, now)
+  if mayUse(ticket, isQueued) then return isKept and 'used' or 'no' end
+  return isKept and 'yes' or 'after-modest'
 end
 
 -- Whether a queued ticket may use the reserve; it need not be searched if not.
 local function mayBeUsed()
   local period = Model.periodMs(bucket)
-  return period and RecentOwners.mayModestWait(load(), period, now)
+  return period and RecentOwners.mayModestWait(survey(period))
 end
 
 -- How many of the available operations are kept, if nothing waits.
 local function kept()
-  if isWide() then return 0 end
+  -- So much is left that no request takes from a reserve.
+  if Model.available(bucket) >= 2 * Model.maxKept(bucket, spread) then return 0 end
   update()
   return Model.reserveAt(bucket, now).kept
 end
 
-local function save()
-  if not isChanged then return end
-  state.owners = cmsgpack.pack(owners.names, owners.seenAt, owners.used, owners.waiting)
-end
-
-return {
-  queued = queued, unqueued = unqueued, granted = granted, update = update, mayUse = mayUse,
-  keeps = keeps, mayBeUsed = mayBeUsed, kept = kept, save = save,
-}
+return { update = update, mayUse = mayUse, keeps = keeps, mayBeUsed = mayBeUsed, kept = kept }

@@ -14,8 +14,8 @@ local grantsLeft = MAX_GRANTED - math.floor(#batch.tickets / 3)
 local dropped = 0
 -- Whether the next ticket waits for the budget, and not for a socket.
 local waitsForBudget = false
--- Whether it waits only because of the reserve.
-local isKept = false
+-- Whether it waits only because of the reserve, and whether it did when the tickets were served last.
+local isKept, wasKept = false, state.isKept
 
 -- How many operations a ticket costs.
 local function costOf(ticket)
@@ -37,8 +37,9 @@ local function operationsWaiting()
   return queue.size * bucket.callCost + queue.extra
 end
 
--- Grants a ticket; `kind` is what the model offers.
-local function grantNow(id, ticket, kind)
+-- Grants a ticket; `kind` is what the model offers. `reserve` is 'used' if that is an operation of the
+-- reserve, 'released' if the reserve kept the ticket waiting until now, or nil.
+local function grantNow(id, ticket, kind, reserve)
   grantsLeft = grantsLeft - 1
   local replica = findReplica(ticket.replica)
   replica.free, replica.dirty = replica.free - 1, true
@@ -51,7 +52,7 @@ local function grantNow(id, ticket, kind)
   Model.addLease(bucket, lease.cost)
   Model.granted(bucket, kind, now)
   Owners.granted(ticket)
-  local entry = { id, lease.kind, lease.observation, lease.trusted, lease.cost }
+  local entry = { id, lease.kind, lease.observation, lease.trusted, lease.cost, reserve }
   if ticket.replica == me then
     table.insert(granted, entry)
   else
@@ -122,11 +123,18 @@ local function shedWaiting(ticket, code, waitMs)
   end
 end
 
+-- Brings up to date whether there is a reserve. The owners for whom something is kept may be others by
+-- now, but while nothing is available that makes no difference.
+local function updateReserve()
+  if state.owners and Model.available(bucket) > 0 then Reserve.update() end
+end
+
 -- Grants waiting tickets in the fair order, as many as the bucket, the sockets and the bounds allow.
 -- Tickets that turn out to cost more than the limit are shed when it is their turn.
 local function serve()
+  local isReleased = wasKept
   waitsForBudget, isKept = false, false
-  if queue.size > 0 and state.owners then Reserve.update() end
+  if queue.size > 0 then updateReserve() end
   while queue.size > 0 and grantsLeft > 0 do
     waitsForBudget = not offer(bucket, 1, now)
     if waitsForBudget and not anyTooCostly() then break end
@@ -139,10 +147,10 @@ local function serve()
     else
       local kind = offer(bucket, costOf(ticket), now)
       local reserved = kind and state.owners and Reserve.keeps(ticket, kind, true) or 'no'
-      if reserved ~= 'no' and Reserve.mayBeUsed() then
+      if (reserved == 'yes' or reserved == 'after-modest') and Reserve.mayBeUsed() then
         local modestId, modest = nextTicket(true)
         if modestId then
-          id, ticket, reserved = modestId, modest, 'no'
+          id, ticket, reserved = modestId, modest, reserved == 'yes' and 'used' or 'no'
           kind = offer(bucket, costOf(ticket), now)
         end
       end
@@ -151,9 +159,10 @@ local function serve()
       if waitsForBudget then break end
       FairQueue.takeItem(queue, ticket)
       Owners.unqueued(ticket)
-      grantNow(id, ticket, kind)
+      grantNow(id, ticket, kind, reserved == 'used' and 'used' or isReleased and 'released' or nil)
     end
   end
+  wasKept, state.isKept = isKept, isKept or nil
 end
 
 -- Sheds the last ticket of the longest flow, since the queue is full.
@@ -164,8 +173,7 @@ end
 -- How long a ticket would have to wait, if that is beyond its deadline; else nil.
 local function tooLong(ticket)
   if ticket.deadlineAt <= now then return 0 end
-  -- The owners for whom something is kept may be others by now.
-  if state.owners then Reserve.update() end
+  updateReserve()
   local cost = costOf(ticket)
   local last = Prefetch.eta(operationsWaiting() + cost)
   if not last or last <= ticket.deadlineAt then return nil end
@@ -174,12 +182,12 @@ local function tooLong(ticket)
   return at and at > ticket.deadlineAt and at - now or nil
 end
 
--- Whether a new ticket that is offered a grant gets it at once.
-local function mayStart(ticket, kind)
+-- What the reserve is for a new ticket that is offered a grant, as `Reserve.keeps` returns it.
+local function reservedFor(ticket, kind)
   -- While the reserve keeps the next ticket waiting, another one may be granted only from it.
-  if queue.size > 0 then return mayUseReserve(ticket, false) end
+  if queue.size > 0 then return mayUseReserve(ticket, false) and 'used' or 'yes' end
   -- An owner alone is never kept waiting.
-  return not state.owners or Reserve.keeps(ticket, kind, false) ~= 'yes'
+  return state.owners and Reserve.keeps(ticket, kind, false) or 'no'
 end
 
 -- Applies an entry of `tickets`: grants it at once, queues it, or sheds it.
@@ -202,7 +210,8 @@ local function arrive(id, owner, caller, priority, weight, age, waits, how, cost
   end
   local isFree = (queue.size == 0 or isKept) and mine.free > 0 and grantsLeft > 0
   local kind = isFree and offer(bucket, costOf(ticket), now)
-  if kind and mayStart(ticket, kind) then return grantNow(id, ticket, kind) end
+  local reserved = kind and reservedFor(ticket, kind) or 'yes'
+  if reserved ~= 'yes' then return grantNow(id, ticket, kind, reserved == 'used' and 'used' or nil) end
   local isNew = how == 'new' or how == 'again'
   local waitMs = isNew and tooLong(ticket) or nil
   if waitMs then

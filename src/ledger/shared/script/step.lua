@@ -29,13 +29,14 @@
 --             losses, returns, age], …], the last three for prefetched leases
 --   stock     how many prefetched leases it has, with those that it used and that no step reports
 --   wants     how many more of them it requests
+--   usedBy    [owner, priority, weight] of a call that used one of them lately; may be absent
 --   gone      [id, …]: tickets that no longer wait
 --   tickets   [[id, owner, caller, priority, weight, age, waits, how, cost], …]
 --             how: 'new', 'again' for a retry, or 'kept', 'kept-again' for one that waited already
 -- ARGV[2]: the prefix of the names of the replicas' channels
 --
 -- Returns: JSON, { status = 'ok', lineage, revision, granted = [[id, kind, observation, trusted, cost]],
---   shed = [[id, code, retryIn]], wakeIn, free, numbers, declare, recall, stock = [added,
+--   (an entry has a sixth element for the reserve, see serve.lua), shed = [[id, code, retryIn]], wakeIn, free, numbers, declare, recall, stock = [added,
 --   observation, trusted, losses, returns] }. A step with another status has changed nothing:
 --   'stale'    a later step of this replica ran before this one
 --   'declare'  the replica must begin a new epoch and declare what it holds
@@ -78,6 +79,8 @@ do
   for _, settled in ipairs(batch.settled) do settle(unpack(settled)) end
   for _, id in ipairs(batch.gone) do Report.dropTicket(id) end
   if not batch.probes then Prefetch.set(batch.stock) end
+  local usedBy = batch.usedBy
+  if usedBy then Owners.granted({ owner = usedBy[1], priority = usedBy[2], weight = usedBy[3] }) end
   if anyOffers and not batch.probes then Serve.repeatOffers() end
   -- Tickets that this step has yet to declare would count as dead.
   if not batch.declares then Serve.serve() end
@@ -91,8 +94,6 @@ end
 do
   revision = revision + 1
   if fresh.queue then queue:save() end
-  -- It is made when this step first uses it.
-  if type(getmetatable(Reserve).__index) == 'table' then Reserve.save() end
   Replicas.save()
   local b, slots = bucket, bucket.slots
   local leasesEnd = b.inFlight > 0 and now + Model.LEASE_MS or 0
@@ -119,6 +120,8 @@ elseif queue.size > 0 and Serve.waitsForBudget() then
   wakeAt = math.min(Model.nextWakeAt(bucket, oldestAt, now), Prefetch.nextExpiryAt())
 end
 local lastAt = queue.size > 0 and Prefetch.eta(Serve.operationsWaiting()) or nil
+local kept = bucket.spread > 0 and Model.available(bucket) > 0
+  and math.min(Model.available(bucket), Model.reserveAt(bucket, now).kept) or nil
 StoredSlots.save(bucket.slots)
 local b, isMetered, stock = bucket, bucket.phase == 'metered', state.stocks[me]
 return cjson.encode({
@@ -134,6 +137,7 @@ return cjson.encode({
     observedAgo = b.observedAt and now - b.observedAt or nil, uncertainty = b.uncertaintyMs,
     period = Model.periodMs(b), stamp = b.stamp,
     leases = b.inFlight, waiting = queue.size, callCost = b.callCost,
+    kept = kept,
     etaIn = lastAt and math.max(0, lastAt - now) or nil,
   },
 })
