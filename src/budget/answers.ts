@@ -109,7 +109,7 @@ export function answered(
     refused(bucket, lease, observation, now, random);
     return;
   }
-  learnCost(bucket, lease, now);
+  if (!isThrottled) learnCost(bucket, lease, now);
   bucket.forcedAfterMs = FORCED_AFTER_MS;
   bucket.guesses = 0;
   if (lease.trusted) bucket.marginMs *= MARGIN_DECAY;

@@ -1442,7 +1442,9 @@ answered = function(bucket, lease, wasInFlight, observation, now, random)
         )
         return
     end
-    Model.learnCost(bucket, lease, now)
+    if not isThrottled then
+        Model.learnCost(bucket, lease, now)
+    end
     bucket.forcedAfterMs = 60000
     bucket.guesses = 0
     if lease.trusted then
