@@ -29,8 +29,10 @@ export interface Mix extends LimiterOptions {
   readonly shown?: 'stated' | 'bounded' | 'settled' | 'learned';
   /** Which part of the limit another consumer of the budget spends, at random times. */
   readonly others?: number;
-  /** How many requests the API works on at once; a further one gets a 429 that reports nothing. */
+  /** How many requests the API works on at once; a further one gets a 429 that reports nothing… */
   readonly ceiling?: number;
+  /** … but a limit of 0, if this is set. */
+  readonly saysZero?: boolean;
   /** The shortest and the longest time to the API, in it, and back. */
   readonly oneWayMs?: readonly [least: number, most: number];
   /** By how much the reported resets are earlier or later than the truth, at most. */
@@ -77,7 +79,13 @@ const BUCKET = { id: 'b', class: 'c' } as const;
 /** Runs a mix on a ledger, and settles as the gateway does. Times are whole milliseconds. */
 export async function playMix(mix: Mix, { clock, replicas, quiet }: MixWorld): Promise<MixResult> {
   const { semantics, limit, periodMs, costs = [1], shown = 'stated', others = 0 } = mix;
-  const { ceiling = Infinity, oneWayMs = [20, 60], jitterMs = 0, dialect = {} } = mix;
+  const {
+    ceiling = Infinity,
+    saysZero = false,
+    oneWayMs = [20, 60],
+    jitterMs = 0,
+    dialect = {},
+  } = mix;
   const { skewMs = 0, callers = 24, periods = 10, seed = 1 } = mix;
   const random = seededRandom(seed);
   const limiter = makeLimiter(semantics, { limit, periodMs });
@@ -146,9 +154,12 @@ export async function playMix(mix: Mix, { clock, replicas, quiet }: MixWorld): P
         else if (isLater) refused++;
         const dateMs = Math.floor(apiNow() / 1000) * 1000;
         const noiseMs = (2 * random() - 1) * jitterMs;
-        const headers =
+        const zero = { 'x-ratelimit-limit': '0', 'x-ratelimit-remaining': '0' };
+        const headers: Record<string, string> =
           verdict === undefined || dialect === 'none'
-            ? {}
+            ? verdict === undefined && saysZero
+              ? zero
+              : {}
             : renderHeaders(
                 { ...verdict, resetAtMs: verdict.resetAtMs + noiseMs },
                 apiNow(),

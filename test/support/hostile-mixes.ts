@@ -104,7 +104,17 @@ const JITTERS: readonly MixCase[] = ['fixed', 'sliding', 'leaky'].flatMap((name)
   );
 });
 
-export const MIX_CASES: readonly MixCase[] = [...COSTS, ...CEILINGS, ...JITTERS];
+/** Such a refusal says no more than one that reports nothing. */
+const ZEROS: readonly MixCase[] = CEILINGS.filter(({ name }) => name.includes('50-200')).map(
+  ({ name, mix, refused, used }) => ({
+    name: `${name}, refused with a limit of 0`,
+    mix: { ...mix, saysZero: true },
+    refused,
+    used,
+  }),
+);
+
+export const MIX_CASES: readonly MixCase[] = [...COSTS, ...CEILINGS, ...ZEROS, ...JITTERS];
 
 /** APIs that are exact, and whose costs are known: these refuse nothing. */
 export const exactMix: fc.Arbitrary<Mix> = fc
