@@ -219,7 +219,9 @@ export class JsonScalarScanner {
   }
 
   #endValue(at: number, found: Span[]): void {
-    if (this.#scalarAt !== undefined) found.push({ start: this.#scalarAt, end: at });
+    const start = this.#scalarAt;
+    // Where a value is missing, nothing is found.
+    if (start !== undefined && start < at) found.push({ start, end: at });
     this.#scalarAt = undefined;
     this.#state = 'after';
   }

@@ -71,6 +71,7 @@ test.each([
   ['{"a":{"b":1},"b":"}"}', '/b', ['"}"']],
   ['{"a":{"b":[1]}}', '/a/b', []],
   ['{"a":12', '/a', []],
+  ['{"a":}', '/a', []],
   ['12', '', []],
 ])('in %s, %j is %j', (text, pointer, expected) => {
   expect(find(text, [pointer])).toEqual(expected);
