@@ -132,7 +132,8 @@ export function nextWakeAt(bucket: Bucket, oldestAt: number | undefined, now: nu
   if (maxKept(bucket, bucket.spread) > 0) at = sooner(at, reserveAt(bucket, now).releaseAt, now);
   if (bucket.phase === 'unopened') at = sooner(at, bucket.nextFirstAt, now);
   const dependsOnLeases =
-    nearsUnknownLimit(bucket) ||
+    bucket.expected > 0 ||
+    (limitsInFlight(bucket) && bucket.inFlight >= maxInFlight(bucket)) ||
     bucket.share !== undefined ||
     bucket.canaryAt !== undefined ||
     bucket.phase !== 'metered' ||

@@ -1582,7 +1582,7 @@ nextWakeAt = function(bucket, oldestAt, now)
     if bucket.phase == "unopened" then
         at = Model.sooner(at, bucket.nextFirstAt, now)
     end
-    local dependsOnLeases = Model.nearsUnknownLimit(bucket) or bucket.share ~= nil or bucket.canaryAt ~= nil or bucket.phase ~= "metered" or check < math.huge
+    local dependsOnLeases = bucket.expected > 0 or Model.limitsInFlight(bucket) and bucket.inFlight >= Model.maxInFlight(bucket) or bucket.share ~= nil or bucket.canaryAt ~= nil or bucket.phase ~= "metered" or check < math.huge
     if dependsOnLeases and oldestAt ~= nil then
         at = Model.sooner(at, oldestAt + 10000, now)
     end
