@@ -5,6 +5,7 @@ import { makeAnswerReader } from '../rate-headers/answer-reader.ts';
 import { ResetUnit } from '../rate-headers/reset-unit.ts';
 import type { Random, Clock, EndOfTurn } from '../util/clock.ts';
 import type { AuthThrottle } from '../http/auth-throttle.ts';
+import { costPointer } from '../http/classify.ts';
 import { makeIsOurHost } from '../http/origin-check.ts';
 import type { CallLimits } from '../gateway/call-limits.ts';
 import { makeAdmit } from '../gateway/admit.ts';
@@ -127,7 +128,9 @@ export function makePipelines(shared: SharedParts, parts: ApiParts): (api: Serve
         authThrottle: shared.authThrottle,
         proxyKeys: shared.proxyKeys,
         viaId: config.via === 'on' ? shared.viaId : undefined,
-        readsAnswers: links.rewrite === 'on' && links.jsonLinks.length > 0,
+        readsAnswers:
+          (links.rewrite === 'on' && links.jsonLinks.length > 0) ||
+          config.classes.some((rule) => costPointer(rule) !== undefined),
         callerOfKey:
           callerKeys.length === 0 ? undefined : makeCallerOfKey(callerKeys, shared.keyHashKey),
         isOurHost: makeIsOurHost(hostNamesOf(config, [{ match, config }])),

@@ -1,6 +1,7 @@
 import {
   FIRST_REQUEST_WAIT_MS,
   FORCED_AFTER_MS,
+  MAX_WINDOW,
   type Bucket,
   type Lease,
   UNKNOWN_RESET_WAIT_MS,
@@ -29,7 +30,12 @@ import {
   holdOthers,
   scheduleCanary,
 } from './trials.ts';
-import { limitsInFlight, refusedByUnknownLimit, takenByApi } from './unknown-limit.ts';
+import {
+  limitsInFlight,
+  nearsUnknownLimit,
+  refusedByUnknownLimit,
+  takenByApi,
+} from './unknown-limit.ts';
 import { keepLastSlots } from './slots.ts';
 import { addToMax, makeWindowedMax } from './windowed-max.ts';
 
@@ -73,7 +79,7 @@ export function answered(
     // It says at most until when to wait. That is no budget, and reveals no limit.
     refusedByUnknownLimit(bucket, lease);
     // What the API reports to remain is not what refused the request.
-    if (bucket.expected === 0) bucket.remaining = 0;
+    if (!nearsUnknownLimit(bucket)) bucket.remaining = 0;
     refused(bucket, lease, observation, now, random);
     return;
   }
@@ -109,7 +115,7 @@ export function answered(
     refused(bucket, lease, observation, now, random);
     return;
   }
-  learnCost(bucket, lease, now);
+  if (!isThrottled) learnCost(bucket, lease, now);
   bucket.forcedAfterMs = FORCED_AFTER_MS;
   bucket.guesses = 0;
   if (lease.trusted) bucket.marginMs *= MARGIN_DECAY;
@@ -278,7 +284,7 @@ function observe(bucket: Bucket, lease: Lease, observation: Observation, now: nu
 
 /**
  * Applies a refusal of `lease`: it blocks the bucket until its Retry-After; else until the next slot
- * returns; else for a guess, which is exponential with full jitter.
+ * returns, if slots may have been missing; else for a guess, which is exponential with full jitter.
  *
  * The requests in flight at the first refusal count as one refusal, however many of them the API
  * refuses. A later answer among them may still add a Retry-After or a time of return.
@@ -318,15 +324,18 @@ function refused(
   bucket.isRetryAfter = hasRetryAfter;
   if (!isSameRefusal) bucket.blockedAt = now;
   const nextReturnAt = Math.min(nextSlotAt(bucket), fullRefillAt(bucket));
+  // Where others are in flight, the limit may be one on them, and their answers make room soon.
+  const isBesideOthers = bucket.inFlight > 0 || limitsInFlight(bucket);
+  // If something remains of what the API reports, its reset has nothing to do with such a refusal.
+  const isUnreported = remaining === undefined && bucket.hasReportedLimit && bucket.remaining > 0;
+  const mayBeInFlight = isUnreported && (isBesideOthers || bucket.ceiling < MAX_WINDOW);
   if (hasRetryAfter) {
     bucket.blockedUntil = retryAt;
     bucket.guesses = 0;
-  } else if (nextReturnAt > now && nextReturnAt < Infinity) {
+  } else if (nextReturnAt > now && nextReturnAt < Infinity && !mayBeInFlight) {
     bucket.blockedUntil = nextReturnAt;
     bucket.guesses = 0;
   } else if (!isSameRefusal) {
-    // Where others are in flight, the limit may be one on them, and their answers make room soon.
-    const isBesideOthers = bucket.inFlight > 0 || limitsInFlight(bucket);
     const firstMs = isBesideOthers ? WAIT_BESIDE_OTHERS_MS : UNKNOWN_RESET_WAIT_MS;
     const maxMs = Math.min(firstMs * 2 ** bucket.guesses, MAX_UNKNOWN_RESET_WAIT_MS);
     bucket.guesses = Math.min(bucket.guesses + 1, MAX_EXPONENT);

@@ -11,7 +11,7 @@ import {
 } from './refill.ts';
 import { maxKept, reserveAt } from './reserve.ts';
 import { nextExtraAt, shareGranted, totalLimit } from './share.ts';
-import { maxInFlight } from './unknown-limit.ts';
+import { limitsInFlight, maxInFlight, nearsUnknownLimit } from './unknown-limit.ts';
 import { MAX_FORCED_AFTER_MS, areOthersHeld, forcedCanaryAt, scheduleCanary } from './trials.ts';
 
 const MAX_FIRST_REQUEST_WAIT_MS = 60_000;
@@ -32,7 +32,7 @@ export function regularOffer(bucket: Bucket, cost: number, now: number): GrantKi
     return inFlight === 0 || now >= bucket.nextFirstAt ? 'first' : undefined;
   }
   if (phase === 'unmetered') return inFlight < maxInFlight(bucket) ? 'regular' : undefined;
-  if (bucket.expected > 0 && inFlight >= maxInFlight(bucket)) return undefined;
+  if (nearsUnknownLimit(bucket) && inFlight >= maxInFlight(bucket)) return undefined;
   const needed = neededFor(bucket, cost);
   const left = available(bucket);
   const isCovered = left >= needed;
@@ -60,11 +60,13 @@ export function isTooCostly(bucket: Bucket, cost: number): boolean {
   return share === undefined ? cost > limit : cost >= (limit + 1) * share.replicas;
 }
 
-/** Whether operations may be granted ahead of the requests that will spend them. */
-export function mayPrefetch(bucket: Bucket, now: number): boolean {
+/** Returns how many operations may be granted ahead of the requests that will spend them. */
+export function maxPrefetched(bucket: Bucket, now: number): number {
   // Near an unknown limit, each grant depends on the answers before it.
-  if (bucket.phase !== 'metered' || bucket.expected > 0) return false;
-  return regularOffer(bucket, 1, now) === 'regular';
+  if (bucket.phase !== 'metered' || bucket.expected > 0) return 0;
+  if (regularOffer(bucket, 1, now) !== 'regular') return 0;
+  if (!limitsInFlight(bucket)) return Infinity;
+  return Math.max(0, Math.floor(bucket.ceiling / 2) - bucket.inFlight);
 }
 
 /** Counts a lease in flight that spends `cost` operations. */
@@ -131,6 +133,7 @@ export function nextWakeAt(bucket: Bucket, oldestAt: number | undefined, now: nu
   if (bucket.phase === 'unopened') at = sooner(at, bucket.nextFirstAt, now);
   const dependsOnLeases =
     bucket.expected > 0 ||
+    (limitsInFlight(bucket) && bucket.inFlight >= maxInFlight(bucket)) ||
     bucket.share !== undefined ||
     bucket.canaryAt !== undefined ||
     bucket.phase !== 'metered' ||

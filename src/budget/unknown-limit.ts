@@ -29,6 +29,11 @@ export function maxInFlight({ expected, taken, window, ceiling }: Bucket): numbe
   return Math.min(Math.floor(ceiling), Math.max(expected - taken, window));
 }
 
+/** Whether a metered bucket is limited by more than what the API reports. */
+export function nearsUnknownLimit(bucket: Bucket): boolean {
+  return bucket.expected > 0 || limitsInFlight(bucket);
+}
+
 /** The API took the request of `lease`. */
 export function takenByApi(bucket: Bucket, lease: Lease): void {
   if (bucket.blockedAt !== undefined && lease.grantedAt <= bucket.blockedAt) {
@@ -44,7 +49,11 @@ export function takenByApi(bucket: Bucket, lease: Lease): void {
   if (bucket.taken <= bucket.expected) return;
   // One more for each accepted request doubles the window in each round trip.
   bucket.window = Math.min(bucket.window + 1, MAX_WINDOW);
-  if (bucket.phase === 'metered' && bucket.window > FORGET_WINDOW) bucket.expected = 0;
+  if (bucket.phase === 'metered' && bucket.window > FORGET_WINDOW) {
+    // From here on only the ceiling applies, and what the API reports.
+    bucket.expected = 0;
+    bucket.window = MAX_WINDOW;
+  }
 }
 
 /** The API refused the request of `lease`, whose answer reports no budget. */
@@ -56,7 +65,9 @@ export function refusedByUnknownLimit(bucket: Bucket, lease: Lease): void {
   } else {
     const inFlight = bucket.inFlight + 1;
     if (inFlight > 1) bucket.ceiling = Math.max(1, inFlight * CEILING_AFTER_REFUSAL);
-    if (bucket.taken > 0) bucket.expected = bucket.taken;
+    // No rate is known, and the reported limit is not what refused it: others in flight may be.
+    const isOther = bucket.hasReportedLimit && inFlight > 1 && bucket.remaining > 0;
+    if (bucket.taken > 0 || isOther) bucket.expected = Math.max(1, bucket.taken);
     bucket.window = 1;
   }
   bucket.taken = 0;
@@ -67,12 +78,12 @@ export function refusedByUnknownLimit(bucket: Bucket, lease: Lease): void {
  * requests in flight and not the rate.
  */
 function showsInFlightLimit(bucket: Bucket, lease: Lease): boolean {
-  const { phase, expected, taken, ceiling, guesses, blockedAt } = bucket;
-  if (phase !== 'unmetered' || expected === 0 || taken !== 1 || ceiling >= MAX_WINDOW) return false;
+  const { expected, taken, ceiling, guesses, blockedAt } = bucket;
+  if (expected === 0 || taken !== 1 || ceiling >= MAX_WINDOW) return false;
   return guesses === 1 && blockedAt !== undefined && lease.grantedAt - blockedAt <= SOON_MS;
 }
 
 /** Whether only the ceiling limits the requests in flight. */
-export function limitsInFlight({ phase, expected, window, ceiling }: Bucket): boolean {
-  return phase === 'unmetered' && expected === 0 && window === MAX_WINDOW && ceiling < MAX_WINDOW;
+export function limitsInFlight({ expected, window, ceiling }: Bucket): boolean {
+  return expected === 0 && window === MAX_WINDOW && ceiling < MAX_WINDOW;
 }

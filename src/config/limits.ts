@@ -15,10 +15,12 @@ const COST_EXPECTED = `expected a whole number from 1 to ${MAX_COST}`;
 const costNumber = z.int(COST_EXPECTED).min(1, COST_EXPECTED).max(MAX_COST, COST_EXPECTED);
 const POINTER_EXPECTED = 'expected a JSON pointer such as /urls';
 const COUNT_EXPECTED = 'expected true, or no count';
+const COST_HEADER_EXPECTED = 'expected the name of a header, such as X-Cost';
+const pointer = z.string(POINTER_EXPECTED).regex(/^(?:\/[^/]+)+$/, POINTER_EXPECTED);
 const bodyCost = z
   .strictObject(
     {
-      body: z.string(POINTER_EXPECTED).regex(/^(?:\/[^/]+)+$/, POINTER_EXPECTED),
+      body: pointer,
       count: z.literal(true, COUNT_EXPECTED).optional(),
       else: costNumber,
     },
@@ -32,6 +34,20 @@ const bodyCost = z
 export const cost = z.union(
   [costNumber, bodyCost],
   'expected a whole number from 1, or body (a JSON pointer) and else (a number)',
+);
+
+/** Where an answer states what its request did cost. */
+export const settleCost = z.union(
+  [
+    z.strictObject({
+      header: z
+        .string(COST_HEADER_EXPECTED)
+        .regex(/^[A-Za-z0-9-]{1,64}$/, COST_HEADER_EXPECTED)
+        .toLowerCase(),
+    }),
+    z.strictObject({ json: pointer }),
+  ],
+  'expected header (the name of a header of the answer) or json (a JSON pointer into its body)',
 );
 
 /** A request draws on each of them. */

@@ -14,6 +14,7 @@ import {
   hash,
   limitsOverClasses,
   name,
+  settleCost,
 } from './limits.ts';
 
 /** The lists that only a file can contain. Zod reports what is wrong with them, and where. */
@@ -71,17 +72,6 @@ const path = z
   });
 
 const METHOD = /^[A-Z]+$/;
-const COST_HEADER_EXPECTED = 'expected the name of a header, such as X-Cost';
-const settleCost = z.strictObject(
-  {
-    header: z
-      .string(COST_HEADER_EXPECTED)
-      .regex(/^[A-Za-z0-9-]{1,64}$/, COST_HEADER_EXPECTED)
-      .toLowerCase(),
-  },
-  'expected header, the name of a header of the answer',
-);
-
 const METHOD_EXPECTED = 'expected a method such as GET';
 const classRule = z
   .strictObject(

@@ -1,5 +1,6 @@
 import type { Attribution, Exchange } from '../draws/attribution.ts';
 import type { LearnedDraws } from '../draws/learned-draws.ts';
+import { costPointer } from '../http/classify.ts';
 import { ticketsAtApi, type BucketName, type Ticket } from '../ledger/ledger.ts';
 import { refusingBucket, reportsOf } from '../rate-headers/answer-by-bucket.ts';
 import type { ReportedBudget } from '../rate-headers/budget-groups.ts';
@@ -154,10 +155,23 @@ function exchangeOf(
     status,
     refusal,
     reports,
-    costsOne: cost === 1,
+    // A cost in the body is not known yet.
+    costsOne: cost === 1 && costPointer(rule) === undefined,
     grantedAt,
     receivedAt,
   };
+}
+
+/** Adds what the request did cost to what the answer says of the class's bucket. */
+export function withCost(attributed: Attributed, ticket: Ticket, cost: number): Attributed {
+  const readings = [...attributed.readings];
+  add(readings, ownPosition(ticket), { cost });
+  return { ...attributed, readings };
+}
+
+/** The position of the first ticket at a bucket of the class; -1 if there is none. */
+function ownPosition(ticket: Ticket): number {
+  return ticketsAtApi(ticket).findIndex(({ bucket }) => !isStatedLimit(bucket));
 }
 
 function add(readings: (RateLimitReading | undefined)[], at: number, more: RateLimitReading): void {

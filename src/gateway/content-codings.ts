@@ -1,6 +1,7 @@
 import type { Transform } from 'node:stream';
 import { promisify } from 'node:util';
 import * as zlib from 'node:zlib';
+import type { HeaderRecord } from '../rate-headers/rate-headers.ts';
 
 /** Decodes and encodes one content coding (RFC 9110 §8.4.1). */
 export interface Coding {
@@ -63,6 +64,12 @@ export const CODINGS: ReadonlyMap<string, Coding | undefined> = new Map([
     },
   ],
 ]);
+
+/** The content coding of an answer, as a name in {@link CODINGS}; several are no name there. */
+export function codingOf({ 'content-encoding': coding }: HeaderRecord): string {
+  const text = typeof coding === 'string' ? coding : (coding?.join(', ') ?? '');
+  return text.trim().toLowerCase();
+}
 
 /** Whether decoding failed because the result is too large. */
 export function isTooLarge(error: unknown): boolean {

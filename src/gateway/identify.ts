@@ -106,7 +106,7 @@ export interface IdentifyDependencies {
   /** The id of this gateway in Via; `undefined` omits the field. */
   readonly viaId: string | undefined;
   /**
-   * Whether answers may be rewritten, so that only encodings that Headgate can decode are
+   * Whether bodies of answers are read, so that only encodings that Headgate can decode are
    * requested.
    */
   readonly readsAnswers: boolean;

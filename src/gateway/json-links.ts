@@ -1,5 +1,5 @@
 import { Transform, type TransformCallback } from 'node:stream';
-import { findStrings, JsonStringScanner, type Span } from '../http/json-strings.ts';
+import { JsonScalarScanner, type Span } from '../http/json-scalars.ts';
 import { rewriteLink, type LinkMap } from '../http/links.ts';
 
 /** The part of a body that is kept, to rewrite links in it, in decoded bytes. */
@@ -40,7 +40,7 @@ const MAX_LINK_BYTES = 64 * 1024;
 
 /** Rewrites the links at `pointers`, and holds nothing but a link whose end has not arrived. */
 export class RewriteInPassing extends Transform {
-  readonly #scanner: JsonStringScanner;
+  readonly #scanner: JsonScalarScanner;
   readonly #map: LinkMap;
   #held = Buffer.alloc(0);
   /** The position of the held bytes in the body. */
@@ -48,7 +48,7 @@ export class RewriteInPassing extends Transform {
 
   constructor(pointers: readonly string[], map: LinkMap) {
     super();
-    this.#scanner = new JsonStringScanner(pointers);
+    this.#scanner = new JsonScalarScanner(pointers);
     this.#map = map;
   }
 
@@ -63,9 +63,9 @@ export class RewriteInPassing extends Transform {
       this.push(rewritten);
       copiedTo = end;
     }
-    let passedTo = (this.#scanner.openString ?? this.#heldAt + bytes.length) - this.#heldAt;
+    let passedTo = (this.#scanner.openScalar ?? this.#heldAt + bytes.length) - this.#heldAt;
     if (bytes.length - passedTo > MAX_LINK_BYTES) {
-      this.#scanner.ignoreOpenString();
+      this.#scanner.ignoreOpenScalar();
       passedTo = bytes.length;
     }
     this.push(bytes.subarray(copiedTo, passedTo));
@@ -92,7 +92,7 @@ export function rewriteJson(
   const json = plain.toString('latin1');
   let rewritten = '';
   let copiedTo = 0;
-  for (const span of findStrings(json, pointers)) {
+  for (const span of new JsonScalarScanner(pointers).push(json)) {
     const link = rewriteSpan(plain, span, map);
     if (link === undefined) continue;
     rewritten += json.slice(copiedTo, span.start) + link;

@@ -2,8 +2,9 @@ import type { IncomingMessage } from 'node:http';
 import type { Transform } from 'node:stream';
 import { callerOrigin } from '../http/caller-origin.ts';
 import { rewriteLink, rewriteLinkField, type LinkMap } from '../http/links.ts';
+import { isJson } from '../http/media-type.ts';
 import type { Call } from './call.ts';
-import { CODINGS, isTooLarge, type Coding } from './content-codings.ts';
+import { codingOf, CODINGS, isTooLarge, type Coding } from './content-codings.ts';
 import { MAX_REWRITTEN_BYTES, RewriteInPassing, rewriteJson, RewriteStart } from './json-links.ts';
 import type { ForwardedBy } from './trusted-proxies.ts';
 import type { Log } from '../telemetry/log.ts';
@@ -57,7 +58,6 @@ export type RewrittenBody =
 
 export const UNCHANGED = { kind: 'unchanged' } as const;
 
-const JSON_TYPE = /^(?:application|text)\/(?:[\w.+-]+\+|x-)?json(?:\s*;|$)/i;
 /** A part (206), and a body that means nothing (204, 205), have no links. */
 const WITH_LINKS: ReadonlySet<number> = new Set([200, 201, 202, 203]);
 const NO_TRANSFORM = /(?:^|,)\s*no-transform\s*(?:,|$)/i;
@@ -216,7 +216,7 @@ export function makeRewrite(options: RewriteOptions): Rewrite {
 
   function mayHaveLinks({ status, headers }: UpstreamResponse): boolean {
     if (jsonLinks.length === 0 || !WITH_LINKS.has(status)) return false;
-    if (!JSON_TYPE.test(text(headers['content-type']))) return false;
+    if (!isJson(headers['content-type'])) return false;
     // RFC 9110 §7.7 forbids any change to such a body.
     if (NO_TRANSFORM.test(text(headers['cache-control']))) return false;
     if (CODINGS.has(codingOf(headers))) return true;
@@ -257,10 +257,6 @@ function textOf(value: string): string {
 }
 
 const NON_ASCII = /[\u0080-\u00ff]/;
-
-function codingOf(headers: UpstreamResponse['headers']): string {
-  return text(headers['content-encoding']).trim().toLowerCase();
-}
 
 function text(value: string | string[] | undefined): string {
   return typeof value === 'string' ? value : (value?.join(', ') ?? '');

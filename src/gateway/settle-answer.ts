@@ -1,5 +1,6 @@
 import type { LearnedDraws } from '../draws/learned-draws.ts';
 import type { SettlesEach } from '../ledger/draws-ledger.ts';
+import { costPointer } from '../http/classify.ts';
 import {
   ticketsAtApi,
   type BucketName,
@@ -9,11 +10,9 @@ import {
 } from '../ledger/ledger.ts';
 import type { ApiClock } from '../rate-headers/api-clock.ts';
 import type { ReadAnswer } from '../rate-headers/answer-reader.ts';
-import { readCount } from '../rate-headers/header-values.ts';
 import {
   mostBinding,
   readAge,
-  type HeaderRecord,
   type RateLimitReading,
   type RateLimitReadings,
 } from '../rate-headers/rate-headers.ts';
@@ -22,7 +21,7 @@ import type { Log } from '../telemetry/log.ts';
 import type { PipelineObserver } from '../telemetry/pipeline-observer.ts';
 import type { SendResult } from '../upstream/exchange.ts';
 import type { Mode } from './admit.ts';
-import { attribute, isStatedLimit, type Attributed } from './attribute.ts';
+import { attribute, isStatedLimit, withCost, type Attributed } from './attribute.ts';
 import { traceFields } from './call.ts';
 import { outcomeAtQuota } from './caller-quota.ts';
 import { makeWarnOfDoubtful } from './doubtful-headers.ts';
@@ -31,6 +30,7 @@ import type { Job } from './identify.ts';
 import type { LoneRefusals } from './lone-refusals.ts';
 import { OwnGrant } from './own-grant.ts';
 import { GatewayError } from './problem.ts';
+import { makeWatchCost, withCostInHeader } from './settled-cost.ts';
 import type { Settled } from './settled.ts';
 import { makeReadThrottle, type Throttle, type ThrottleDependencies } from './throttle.ts';
 import { redraw } from './waiting-jobs.ts';
@@ -71,10 +71,13 @@ interface Judged {
   readonly throttle: Throttle | undefined;
   /** Absent for a preflight, which spends nothing. */
   readonly attributed: Attributed | undefined;
+  /** Where the body states what the request did cost, if it is to be read there. */
+  readonly costAt: string | undefined;
 }
 
 const UNREAD: RateLimitReadings = { budgets: [] };
 const NOTHING: RateLimitReading = {};
+const PREFLIGHT = { throttle: undefined, attributed: undefined, costAt: undefined };
 const UNSENT: Outcome = { kind: 'unsent' };
 /** The ledger knows one status of a throttled request, whatever the API's was. */
 const REFUSED = 429;
@@ -86,6 +89,7 @@ export function makeSettleAnswer(dependencies: SettleAnswerDependencies): Settle
   const { readAnswer, learned, loneRefusals } = dependencies;
   const readThrottle = makeReadThrottle(dependencies);
   const warnOfDoubtful = makeWarnOfDoubtful(log, clock);
+  const watchCost = makeWatchCost(dependencies);
   const readDate = makeHttpDateReader();
 
   /** Reads what an answer reports, and the API's clock. An answer from a cache reports nothing. */
@@ -100,7 +104,7 @@ export function makeSettleAnswer(dependencies: SettleAnswerDependencies): Settle
     const bucketId = job.ticket.bucket.id;
     const read = readAnswer(headers, bucketId, receivedAt);
     if (read.doubtful !== undefined) warnOfDoubtful(bucketId, read.doubtful, headers);
-    return withCost(read, job, headers);
+    return withCostInHeader(read, job.rule, headers);
   }
 
   /** Which bucket refused. Without one, the request waits alone, unless another was refused as well. */
@@ -139,6 +143,24 @@ export function makeSettleAnswer(dependencies: SettleAnswerDependencies): Settle
     for (const spent of settleEach(job, grant, attributed, sent, undefined)) {
       if (spent !== undefined) observer.accepted(spent.bucket.id, spent.bucket.class);
     }
+  }
+
+  /**
+   * Settles the grant when the body has stated what the request did cost, as if the answer had arrived
+   * then: it stays a lease until then.
+   */
+  function settleByBody(
+    job: Job,
+    grant: Grant,
+    sent: AnsweredAttempt,
+    attributed: Attributed,
+    pointer: string,
+  ): void {
+    const { ticket, rule } = job;
+    watchCost({ name: rule.name, pointer }, sent.response, (cost) => {
+      const known = cost === undefined ? attributed : withCost(attributed, ticket, cost);
+      settleAccepted(job, grant, sent, known);
+    });
   }
 
   /**
@@ -207,13 +229,13 @@ export function makeSettleAnswer(dependencies: SettleAnswerDependencies): Settle
     const isCached = (readAge(response.headers) ?? 0) > 0;
     const read = readReports(job, sent, isCached);
     // What refuses a preflight is no budget that could be waited for.
-    if (isPreflightGrant(grant)) return { read, throttle: undefined, attributed: undefined };
+    if (isPreflightGrant(grant)) return { read, ...PREFLIGHT };
     const throttle = readThrottle(status, read, receivedAt, job.call.attempts);
     const { grantedAt } = grant;
     const attributed = isCached
       ? unreported(job.ticket)
       : attribute(job, read, { status, refusal: throttle, grantedAt, receivedAt }, learned);
-    return { read, throttle, attributed };
+    return { read, throttle, attributed, costAt: isCached ? undefined : costPointer(job.rule) };
   }
 
   /** Settles the grant by what was judged, and decides what follows. */
@@ -221,7 +243,7 @@ export function makeSettleAnswer(dependencies: SettleAnswerDependencies): Settle
     job: Job,
     grant: Grant,
     sent: AnsweredAttempt,
-    { read, throttle, attributed }: Judged,
+    { read, throttle, attributed, costAt }: Judged,
   ): Settled {
     const { response, receivedAt } = sent;
     observer.attempted(throttle === undefined ? 'answered' : 'throttled');
@@ -230,7 +252,8 @@ export function makeSettleAnswer(dependencies: SettleAnswerDependencies): Settle
       return { kind: 'respond', response };
     }
     if (throttle === undefined) {
-      settleAccepted(job, grant, sent, attributed);
+      if (costAt === undefined) settleAccepted(job, grant, sent, attributed);
+      else settleByBody(job, grant, sent, attributed, costAt);
       return { kind: 'respond', response };
     }
     const refused = refusedBy(attributed, job, receivedAt, throttle);
@@ -335,16 +358,4 @@ function notReplayable({ receivedAt }: AnsweredAttempt, { retryAt }: Throttle): 
     'the API throttled this request, and its body was too large to keep for another attempt',
     { retryAfterMs: Math.max(1000, (retryAt ?? receivedAt) - receivedAt) },
   );
-}
-
-/** Adds what the call did cost, if a header of the answer is configured to say it. */
-function withCost(
-  read: RateLimitReadings,
-  { rule }: Job,
-  headers: HeaderRecord,
-): RateLimitReadings {
-  const { settleCost } = rule;
-  if (settleCost === undefined) return read;
-  const cost = readCount(String(headers[settleCost.header]));
-  return cost === undefined ? read : { ...read, cost };
 }

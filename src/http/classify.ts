@@ -1,4 +1,4 @@
-import type { CostRule } from './cost-rule.ts';
+import type { CostRule, SettledCost } from './cost-rule.ts';
 import type { LimitRule } from './limit-rule.ts';
 import { coversPattern, EVERY_PATH, foldPath, makePathPattern } from './path-pattern.ts';
 
@@ -11,10 +11,15 @@ export interface ClassRule {
   readonly path?: string;
   /** How many operations a request costs; 1 unless given, or unless answers show another cost. */
   readonly cost?: CostRule;
-  /** A header of the API's answer with the number of operations that the request did cost. */
-  readonly settleCost?: { readonly header: string };
+  /** Where the API's answer states the number of operations that the request did cost. */
+  readonly settleCost?: SettledCost;
   /** The limits of the class. Without any, the class has one bucket per credential. */
   readonly limits?: readonly LimitRule[];
+}
+
+/** The JSON pointer to what a call did cost, if the body of its answer is configured to state it. */
+export function costPointer({ settleCost }: ClassRule): string | undefined {
+  return settleCost === undefined || !('json' in settleCost) ? undefined : settleCost.json;
 }
 
 /** The class of a request that matches no rule. */

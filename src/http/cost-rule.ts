@@ -11,8 +11,26 @@ export interface BodyCost {
   readonly else: number;
 }
 
+/** Where the API's answer states what a request did cost. */
+export type SettledCost =
+  /** The lower-case name of a header. */
+  | { readonly header: string }
+  /** A JSON pointer (RFC 6901) to a number in the answer's body. */
+  | { readonly json: string };
+
 /** More than any API allows in one request. */
 export const MAX_COST = 1_000_000;
+
+const NUMBER = /^\d{1,7}(?:\.\d{1,15})?$/;
+
+/**
+ * Reads a cost that an answer states; `undefined` if it is none. A part of an operation counts as a
+ * whole one, because no more may be spent than remains.
+ */
+export function readSettledCost(text: string): number | undefined {
+  const cost = NUMBER.test(text) ? Math.ceil(Number(text)) : MAX_COST + 1;
+  return cost <= MAX_COST ? cost : undefined;
+}
 
 /** The cost that a JSON text states by a rule; the rule's `else` when it states none. Never throws. */
 export function costIn(text: string, { body, count, else: otherwise }: BodyCost): number {

@@ -19,6 +19,8 @@ const MAX_AHEAD_MS = 40 * 24 * 3600_000;
 export function observe(answer: Answer, offset: OffsetBounds): Observation {
   const { reading, receivedAt } = answer;
   const { reset = resetByPeriod(reading), retryAfter } = reading;
+  // APIs refuse so what exceeds a number of requests in flight, or mean that there is no limit.
+  const isNoBudget = reading.limit === 0;
   const basis: Basis = reset?.kind ?? 'instant';
   const width = basis === 'instant' ? offset.high - offset.low : receivedAt - answer.sentAt;
   const resetAt = reset === undefined ? undefined : latestAt(reset, receivedAt);
@@ -26,8 +28,8 @@ export function observe(answer: Answer, offset: OffsetBounds): Observation {
     resetAt === undefined ? 0 : resetAt - (basis === 'instant' ? offset.low : 0) - receivedAt;
   return {
     status: answer.status,
-    ...(reading.limit === undefined ? {} : { limit: reading.limit }),
-    ...(reading.remaining === undefined ? {} : { remaining: reading.remaining }),
+    ...(reading.limit === undefined || isNoBudget ? {} : { limit: reading.limit }),
+    ...(reading.remaining === undefined || isNoBudget ? {} : { remaining: reading.remaining }),
     ...(reading.cost === undefined ? {} : { cost: reading.cost }),
     ...(resetAt === undefined || aheadMs > MAX_AHEAD_MS ? {} : { resetAt }),
     basis,

@@ -26,6 +26,13 @@ export interface BodySink {
   fail(failure: BodyFailure): void;
 }
 
+/** Reads a body while it passes. */
+export interface BodyWatcher {
+  chunk(bytes: Buffer): void;
+  /** No more bytes follow. `isComplete`: the body did not break off. */
+  end(isComplete: boolean): void;
+}
+
 /** Bytes kept before a sink is attached; enough for the whole body of a small answer. */
 const MAX_UNATTACHED_BYTES = 256 * 1024;
 /**
@@ -49,6 +56,7 @@ export class UpstreamResponse {
   #chunks: Buffer[] = [];
   #kept = 0;
   #sink: BodySink | undefined;
+  #watcher: BodyWatcher | undefined;
   #trailers: readonly string[] | undefined;
   #failure: BodyFailure | undefined;
   #maxKept = MAX_UNATTACHED_BYTES;
@@ -113,6 +121,21 @@ export class UpstreamResponse {
     this.#chunks = [bytes];
   }
 
+  /**
+   * Shows the body to `watcher` as it arrives from the API, from its first byte, until {@link unwatch}.
+   * The body passes unchanged, and is not read faster. Before the body is taken.
+   */
+  watch(watcher: BodyWatcher): void {
+    this.#watcher = watcher;
+    for (const chunk of this.#chunks) this.#watcher?.chunk(chunk);
+    if (this.#failure !== undefined) this.#watcher?.end(false);
+    else if (this.#trailers !== undefined) this.#watcher?.end(true);
+  }
+
+  unwatch(): void {
+    this.#watcher = undefined;
+  }
+
   /** Passes the body to `sink`, from its first byte. */
   attach(sink: BodySink): void {
     this.#sink = sink;
@@ -152,6 +175,7 @@ export class UpstreamResponse {
 
   /** Called by the exchange: more of the body arrived. */
   received(chunk: Buffer): void {
+    this.#watcher?.chunk(chunk);
     if (this.#sink !== undefined) {
       if (!this.#sink.chunk(chunk)) this.#controller.pause();
       return;
@@ -166,6 +190,7 @@ export class UpstreamResponse {
   /** Called by the exchange: the body is complete. */
   complete(trailers: readonly string[]): void {
     this.#trailers = trailers;
+    this.#watcher?.end(true);
     this.#onGathered?.();
     this.#sink?.end(trailers);
   }
@@ -173,6 +198,7 @@ export class UpstreamResponse {
   /** Called by the exchange: the body broke off. */
   brokeOff(failure: BodyFailure): void {
     this.#failure = failure;
+    this.#watcher?.end(false);
     this.#onGathered?.();
     this.#sink?.fail(failure);
   }

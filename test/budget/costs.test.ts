@@ -107,6 +107,15 @@ describe('the learned cost of a call that follows from what remains', () => {
     expect(bucket.callCost).toBe(5);
   });
 
+  test('stays when the API refuses a call although something remains', () => {
+    const { bucket, call, reported, resetAt } = learned();
+    call(undefined, { ...reported, resetAt, status: 429, remaining: 90, retryAt: T0 + 1000 });
+    expect(bucket.callCost).toBe(5);
+    // The refused call is none of those by which `remaining` falls.
+    call(undefined, { ...reported, resetAt, remaining: 85 });
+    expect(bucket.callCost).toBe(5);
+  });
+
   test('stays when the limit is raised', () => {
     const { bucket, call, reported, resetAt } = learned();
     call(undefined, { ...reported, resetAt, limit: 200, remaining: 185 });

@@ -36,6 +36,23 @@ describe('an observation', () => {
     expect(observe(answer({ remaining: 1, reset }), offset).resetAt).toBeUndefined();
   });
 
+  test('has no budget of a limit of 0, which is one of requests in flight or none', () => {
+    const { limit, remaining, resetAt } = observe(
+      {
+        status: 429,
+        reading: {
+          limit: 0,
+          remaining: 0,
+          reset: { kind: 'delay', afterMs: 5000, resolutionMs: 0 },
+        },
+        sentAt: 0,
+        receivedAt: 1000,
+      },
+      { low: 0, high: 0 },
+    );
+    expect([limit, remaining, resetAt]).toEqual([undefined, undefined, 6000]);
+  });
+
   test('has exactly the time of Retry-After', () => {
     const retryAfter = { kind: 'delay', afterMs: 7000, resolutionMs: 1000 } as const;
     expect(observe(answer({ retryAfter }, 429), offset).retryAt).toBe(1100 + 7000);

@@ -183,13 +183,14 @@ export class ReferenceStep {
     const { limit, remaining, leases } = this.#bucket.view(this.#now);
     if (limit === undefined || remaining === undefined || this.#queue.size > 0) return 0;
     if (wants <= 0) return 0;
-    if (this.#bucket.callCost !== 1 || !this.#bucket.mayPrefetch(this.#now)) return 0;
+    if (this.#bucket.callCost !== 1) return 0;
+    const most = this.#bucket.maxPrefetched(this.#now);
     const free = remaining - this.#operationsInFlight(leases);
     const isWide = free >= 2 * this.#bucket.maxKept(DEFAULT_SPREAD);
     const available = free - (isWide ? 0 : this.#reserve.kept(this.#now));
     const max = Math.floor((available + this.#prefetchedCount) / 16);
     if (max < 8) return 0;
-    const added = Math.max(0, Math.min(wants, max - this.#prefetchedCount, available, 128));
+    const added = Math.max(0, Math.min(wants, max - this.#prefetchedCount, available, most, 128));
     for (let i = 0; i < added; i++) {
       all.push({ lease: this.#bucket.grant(this.#now, 1), grantedBy: sequence });
     }

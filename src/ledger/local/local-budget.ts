@@ -13,7 +13,7 @@ import {
   granted,
   isTooCostly,
   lost,
-  mayPrefetch,
+  maxPrefetched,
   nextWakeAt,
   offer,
   renewed,
@@ -158,9 +158,9 @@ export class LocalBudget {
     return isKept(this.#bucket, cost, now);
   }
 
-  /** Whether operations may be granted ahead of the requests that will spend them. */
-  mayPrefetch(now: number): boolean {
-    return mayPrefetch(this.#bucket, now);
+  /** How many operations may be granted ahead of the requests that will spend them. */
+  maxPrefetched(now: number): number {
+    return maxPrefetched(this.#bucket, now);
   }
 
   /** Grants one request. Throws when {@link offer} returns `undefined`. */

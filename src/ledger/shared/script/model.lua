@@ -264,14 +264,16 @@ refused = function(bucket, lease, ____bindingPattern0, now, random)
         Model.nextSlotAt(bucket),
         Model.fullRefillAt(bucket)
     )
+    local isBesideOthers = bucket.inFlight > 0 or Model.limitsInFlight(bucket)
+    local isUnreported = remaining == nil and bucket.hasReportedLimit and bucket.remaining > 0
+    local mayBeInFlight = isUnreported and (isBesideOthers or bucket.ceiling < 1024)
     if hasRetryAfter then
         bucket.blockedUntil = retryAt
         bucket.guesses = 0
-    elseif nextReturnAt > now and nextReturnAt < math.huge then
+    elseif nextReturnAt > now and nextReturnAt < math.huge and not mayBeInFlight then
         bucket.blockedUntil = nextReturnAt
         bucket.guesses = 0
     elseif not isSameRefusal then
-        local isBesideOthers = bucket.inFlight > 0 or Model.limitsInFlight(bucket)
         local firstMs = isBesideOthers and 250 or 1000
         local maxMs = math.min(firstMs * 2 ^ bucket.guesses, 60000)
         bucket.guesses = math.min(bucket.guesses + 1, 16)
@@ -386,7 +388,7 @@ regularOffer = function(bucket, cost, now)
     if phase == "unmetered" then
         return inFlight < Model.maxInFlight(bucket) and "regular" or nil
     end
-    if bucket.expected > 0 and inFlight >= Model.maxInFlight(bucket) then
+    if Model.nearsUnknownLimit(bucket) and inFlight >= Model.maxInFlight(bucket) then
         return nil
     end
     local needed = Model.neededFor(bucket, cost)
@@ -1261,6 +1263,9 @@ maxInFlight = function(____bindingPattern0)
         math.max(expected - taken, window)
     )
 end,
+nearsUnknownLimit = function(bucket)
+    return bucket.expected > 0 or Model.limitsInFlight(bucket)
+end,
 takenByApi = function(bucket, lease)
     if bucket.blockedAt ~= nil and lease.grantedAt <= bucket.blockedAt then
         if bucket.expected > 0 then
@@ -1280,6 +1285,7 @@ takenByApi = function(bucket, lease)
     bucket.window = math.min(bucket.window + 1, 1024)
     if bucket.phase == "metered" and bucket.window > 16 then
         bucket.expected = 0
+        bucket.window = 1024
     end
 end,
 refusedByUnknownLimit = function(bucket, lease)
@@ -1293,8 +1299,9 @@ refusedByUnknownLimit = function(bucket, lease)
         if inFlight > 1 then
             bucket.ceiling = math.max(1, inFlight * 0.75)
         end
-        if bucket.taken > 0 then
-            bucket.expected = bucket.taken
+        local isOther = bucket.hasReportedLimit and inFlight > 1 and bucket.remaining > 0
+        if bucket.taken > 0 or isOther then
+            bucket.expected = math.max(1, bucket.taken)
         end
         bucket.window = 1
     end
@@ -1302,13 +1309,12 @@ refusedByUnknownLimit = function(bucket, lease)
 end,
 showsInFlightLimit = function(bucket, lease)
     local ____bucket_71 = bucket
-    local phase = ____bucket_71.phase
     local expected = ____bucket_71.expected
     local taken = ____bucket_71.taken
     local ceiling = ____bucket_71.ceiling
     local guesses = ____bucket_71.guesses
     local blockedAt = ____bucket_71.blockedAt
-    if phase ~= "unmetered" or expected == 0 or taken ~= 1 or ceiling >= 1024 then
+    if expected == 0 or taken ~= 1 or ceiling >= 1024 then
         return false
     end
     return guesses == 1 and blockedAt ~= nil and lease.grantedAt - blockedAt <= 500
@@ -1317,12 +1323,10 @@ limitsInFlight = function(____bindingPattern0)
     local ceiling
     local window
     local expected
-    local phase
-    phase = ____bindingPattern0.phase
     expected = ____bindingPattern0.expected
     window = ____bindingPattern0.window
     ceiling = ____bindingPattern0.ceiling
-    return phase == "unmetered" and expected == 0 and window == 1024 and ceiling < 1024
+    return expected == 0 and window == 1024 and ceiling < 1024
 end,
 makeWindowedMax = function()
     return {previous = nil, current = nil, count = 0}
@@ -1373,7 +1377,7 @@ answered = function(bucket, lease, wasInFlight, observation, now, random)
     end
     if remaining == nil and observation.limit == nil then
         Model.refusedByUnknownLimit(bucket, lease)
-        if bucket.expected == 0 then
+        if not Model.nearsUnknownLimit(bucket) then
             bucket.remaining = 0
         end
         Model.refused(
@@ -1442,7 +1446,9 @@ answered = function(bucket, lease, wasInFlight, observation, now, random)
         )
         return
     end
-    Model.learnCost(bucket, lease, now)
+    if not isThrottled then
+        Model.learnCost(bucket, lease, now)
+    end
     bucket.forcedAfterMs = 60000
     bucket.guesses = 0
     if lease.trusted then
@@ -1469,11 +1475,20 @@ isTooCostly = function(bucket, cost)
     end
     return ____temp_18
 end,
-mayPrefetch = function(bucket, now)
+maxPrefetched = function(bucket, now)
     if bucket.phase ~= "metered" or bucket.expected > 0 then
-        return false
+        return 0
     end
-    return Model.regularOffer(bucket, 1, now) == "regular"
+    if Model.regularOffer(bucket, 1, now) ~= "regular" then
+        return 0
+    end
+    if not Model.limitsInFlight(bucket) then
+        return math.huge
+    end
+    return math.max(
+        0,
+        math.floor(bucket.ceiling / 2) - bucket.inFlight
+    )
 end,
 addLease = function(bucket, cost)
     bucket.inFlight = bucket.inFlight + 1
@@ -1567,7 +1582,7 @@ nextWakeAt = function(bucket, oldestAt, now)
     if bucket.phase == "unopened" then
         at = Model.sooner(at, bucket.nextFirstAt, now)
     end
-    local dependsOnLeases = bucket.expected > 0 or bucket.share ~= nil or bucket.canaryAt ~= nil or bucket.phase ~= "metered" or check < math.huge
+    local dependsOnLeases = bucket.expected > 0 or Model.limitsInFlight(bucket) and bucket.inFlight >= Model.maxInFlight(bucket) or bucket.share ~= nil or bucket.canaryAt ~= nil or bucket.phase ~= "metered" or check < math.huge
     if dependsOnLeases and oldestAt ~= nil then
         at = Model.sooner(at, oldestAt + 10000, now)
     end

@@ -60,11 +60,12 @@ end
 local function add(wanted)
   -- A prefetched lease is one operation, for a call that costs no more.
   if wanted <= 0 or queue.size > 0 or bucket.callCost ~= 1 then return 0 end
-  if not Model.mayPrefetch(bucket, now) then return 0 end
+  local most = Model.maxPrefetched(bucket, now)
+  if most <= 0 then return 0 end
   local available = Model.available(bucket)
   if state.owners then available = available - Reserve.kept() end
   local max = math.floor((available + total) / DIVISOR)
-  local added = math.min(wanted, max - total, available, MAX_GRANTED)
+  local added = math.min(wanted, max - total, available, most, MAX_GRANTED)
   if max < MIN_PREFETCHED or added <= 0 then return 0 end
   local entry = held[me]
   set((entry and entry.count or 0) + added)
