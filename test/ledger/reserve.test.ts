@@ -70,7 +70,6 @@ describe.each([
     ['leaky', 40],
   ])(
     'lets visitors of a %s limit of %i in soon, and costs a flood nothing',
-    { timeout: 30_000 },
     async (semantics, limit) => {
       const options: FloodOptions = {
         semantics,
@@ -95,7 +94,6 @@ describe.each([
 
   test.each<Semantics>(['fixed', 'sliding'])(
     'of a %s limit changes nothing for an owner alone',
-    { timeout: 30_000 },
     async (semantics) => {
       const options: FloodOptions = {
         semantics,
