@@ -436,6 +436,17 @@ describe('a 429', () => {
     expect(bucket.view(T0 + 100).blockedForMs).toBeLessThanOrEqual(1000);
   });
 
+  test('backs off once also for a request that was granted in the moment of the first refusal', () => {
+    const bucket = new LocalBudget(T0);
+    answerAll(bucket, grantAll(bucket, T0), T0, {});
+    const [first, second] = grantAll(bucket, T0 + 1);
+    if (first === undefined || second === undefined) throw new Error('expected two grants');
+    answerAll(bucket, [first], T0 + 1, { status: 429 });
+    const { blockedForMs = 0 } = bucket.view(T0 + 1);
+    answerAll(bucket, [second], T0 + 101, { status: 429 });
+    expect(bucket.view(T0 + 101).blockedForMs).toBe(blockedForMs - 100);
+  });
+
   test('backs off twice as long each time, up to a minute, while it reports no time', () => {
     const bucket = new LocalBudget(T0);
     let now = T0;

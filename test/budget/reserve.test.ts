@@ -4,7 +4,7 @@ import { eta } from '../../src/budget/forecast.ts';
 import { mayPrefetch, nextWakeAt, offer } from '../../src/budget/grants.ts';
 import { isKept, isScarce, maxKept, reserveAt } from '../../src/budget/reserve.ts';
 import { addSlots } from '../../src/budget/slots.ts';
-import { addToMax } from '../../src/budget/windowed-max.ts';
+import { addToMax, makeWindowedMax } from '../../src/budget/windowed-max.ts';
 
 const NOW = 1_000_000;
 const PERIOD = 60_000;
@@ -87,6 +87,13 @@ describe('the reserve of a window', () => {
     ).toEqual({ kept: 0, releaseAt: Infinity });
     expect(reserveAt(bucketOf({ limit: 40, remaining: 40 }), NOW).kept).toBe(0);
     expect(maxKept(makeBucket(NOW), 0.2)).toBe(0);
+  });
+
+  test('keeps nothing while the period is unknown: it would not be released', () => {
+    const bucket = bucketOf({ limit: 40, remaining: 1 });
+    bucket.observedPeriodMs = makeWindowedMax();
+    expect(isKept(bucket, 1, NOW)).toBe(false);
+    expect(offer(bucket, 1, NOW)).toBe('regular');
   });
 });
 

@@ -841,7 +841,6 @@ reserveAt = function(bucket, now)
     local returning = bucket.limit - Model.available(bucket) - Model.operationsInFlight(bucket)
     local shift = now - Model.fromLocal(bucket, now) + Model.delayMs(bucket)
     local chunk = #slots.chunks > 0 and Model.chunkAt(slots, 0) or nil
-    local entries = chunk == nil and 0 or #chunk.times
     local kept = 0
     local releaseAt = math.huge
     local before = 0
@@ -849,7 +848,7 @@ reserveAt = function(bucket, now)
     local place = 1
     local isRefilled = false
     while before < most do
-        local isEntry = chunk ~= nil and entry < entries
+        local isEntry = chunk ~= nil and entry < #chunk.times
         local ____isEntry_40
         if isEntry then
             ____isEntry_40 = chunk.times[entry + 1]
