@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { makeBucket, type Bucket } from '../../src/budget/bucket.ts';
 import { eta } from '../../src/budget/forecast.ts';
 import { mayPrefetch, nextWakeAt, offer } from '../../src/budget/grants.ts';
-import { isKept, isScarce, maxKept, reserveAt } from '../../src/budget/reserve.ts';
+import { isKept, isScarce, maxKept, mayKeep, reserveAt } from '../../src/budget/reserve.ts';
 import { addSlots } from '../../src/budget/slots.ts';
 import { addToMax, makeWindowedMax } from '../../src/budget/windowed-max.ts';
 
@@ -146,6 +146,13 @@ describe('a request', () => {
     expect(isScarce(left(8), 0.2, 1)).toBe(true);
     expect(isScarce(left(9), 0.2, 1)).toBe(false);
     expect(isScarce(left(0), 0.2, 1)).toBe(false);
+  });
+
+  test('that tests the budget alone is not kept waiting: no other answer would show the same', () => {
+    const bucket = left(7);
+    expect([mayKeep(bucket, 'canary'), mayKeep(bucket, 'regular')]).toEqual([false, true]);
+    bucket.inFlight = 1;
+    expect([mayKeep(bucket, 'canary'), mayKeep(bucket, 'first')]).toEqual([true, false]);
   });
 
   test('wakes the bucket when the next operation is released', () => {
