@@ -91,7 +91,7 @@ function mutantsOf(path: string): Mutant[] {
       add(node, node.text === 'min' ? 'max' : 'min');
     }
     if (ts.isIfStatement(node)) add(node.expression, `!(${node.expression.getText(file)})`);
-    if (ts.isExpressionStatement(node)) add(node, ';');
+    if (ts.isExpressionStatement(node)) add(node, '{}');
     ts.forEachChild(node, visit);
   };
   visit(file);

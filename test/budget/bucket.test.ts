@@ -243,6 +243,18 @@ describe('a metered bucket', () => {
     expect(bucket.view(T0 + 50)).toMatchObject({ remaining: 4 });
   });
 
+  test('counts as returned what the newest answer no longer counts when an older one adds its slot', () => {
+    const { bucket, now } = opened(9);
+    const [older, newer, ...others] = grantAll(bucket, now);
+    if (older === undefined || newer === undefined) throw new Error('expected two grants');
+    for (const other of others) bucket.unsent(other);
+    // Of three operations one has returned by then.
+    answerAll(bucket, [newer], now + 100, { limit: 10, remaining: 8, resetAt: T0 + 70_000 });
+    answerAll(bucket, [older], now + 101, { limit: 10, remaining: 8, resetAt: T0 + 65_000 });
+    expect(grantAll(bucket, T0 + 64_999)).toHaveLength(8);
+    expect(grantAll(bucket, T0 + 65_000)).toHaveLength(1);
+  });
+
   describe('whose slots return close together', () => {
     const uncertaintyMs = 10;
     /**
