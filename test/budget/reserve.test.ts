@@ -115,6 +115,15 @@ describe('the reserve of a sliding log', () => {
     expect(keptAfter(40)).toBe(7);
   });
 
+  test('is kept until the safety margin has passed as well, which delays all returns', () => {
+    const keptWith = (marginMs: number): number => {
+      const bucket = bucketOf({ limit: 40, remaining: 20, returns: [[52_500, 20]] });
+      bucket.marginMs = marginMs;
+      return reserveAt(bucket, NOW).kept;
+    };
+    expect([0, 1, 7500, 7501].map(keptWith)).toEqual([6, 7, 7, 8]);
+  });
+
   test('counts the chunks that it does not read', () => {
     const returns = Array.from({ length: 900 }, (_, i) => [60 * (i + 1), 1] as const);
     const bucket = bucketOf({ limit: 1000, remaining: 0, returns });
