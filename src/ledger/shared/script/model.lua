@@ -454,7 +454,7 @@ end,
 nthReturnAt = function(bucket, n, limit)
     local ____bucket_13 = bucket
     local slots = ____bucket_13.slots
-    local delay = Model.delayMs(bucket)
+    local resetAt = ____bucket_13.resetAt
     local refillAt = Model.fullRefillAt(bucket)
     local check = Model.checkAt(bucket)
     local uncounted = check == math.huge and 0 or Model.uncountedSlots(bucket)
@@ -463,10 +463,7 @@ nthReturnAt = function(bucket, n, limit)
     end
     local periods = math.floor((n - uncounted) / limit)
     local rank = n - uncounted - periods * limit
-    local beforeReset = refillAt == math.huge and slots.size or Model.countSlotsBefore(
-        slots,
-        Model.fromLocal(bucket, refillAt - delay)
-    )
+    local beforeReset = resetAt == nil and slots.size or Model.countSlotsBefore(slots, resetAt)
     local ____temp_14
     if rank < beforeReset then
         ____temp_14 = Model.nthSlotAt(slots, rank)
@@ -474,7 +471,7 @@ nthReturnAt = function(bucket, n, limit)
         ____temp_14 = nil
     end
     local slotAt = ____temp_14
-    local at = slotAt == nil and refillAt or Model.toLocal(bucket, slotAt) + delay
+    local at = slotAt == nil and refillAt or Model.toLocal(bucket, slotAt) + Model.delayMs(bucket)
     if at == math.huge then
         return nil
     end
