@@ -65,8 +65,12 @@ describe('the slots', () => {
           const before = list.filter((time) => time < probe).length;
           expected.push(list.length, list[0], list[middle], before, list.at(-1));
         }
-        actual.push(slotEntries(slots).flatMap(([time, count]) => Array<number>(count).fill(time)));
+        const entries = slotEntries(slots);
+        actual.push(entries.flatMap(([time, count]) => Array<number>(count).fill(time)));
         expected.push(list);
+        // Slots with the same time share an entry.
+        actual.push(entries.length);
+        expected.push(new Set(list).size);
         expect(actual).toEqual(expected);
       }),
     );

@@ -528,6 +528,20 @@ end,
 sooner = function(at, time, now)
     return time ~= nil and time > now and time < at and time or at
 end,
+addKnownSlots = function(bucket, slots, now)
+    local spanMs = Model.periodMs(bucket) or 0
+    for ____, ____value in ipairs(slots) do
+        local at = ____value[1]
+        spanMs = math.max(spanMs, at - now)
+    end
+    for ____, ____value in ipairs(slots) do
+        local at = ____value[1]
+        local count = ____value[2]
+        if at > now then
+            Model.addSlots(bucket.slots, at, count, spanMs)
+        end
+    end
+end,
 rememberPeriod = function(bucket, ____bindingPattern0)
     local limit
     local periodMs
@@ -1868,21 +1882,7 @@ restore = function(bucket, ____bindingPattern0, now)
     reported = ____bindingPattern0.reported
     blockedUntil = ____bindingPattern0.blockedUntil
     slots = ____bindingPattern0.slots
-    for ____, ____value in ipairs(slots) do
-        local at = ____value[1]
-        local count = ____value[2]
-        if at > now then
-            Model.addSlots(
-                bucket.slots,
-                at,
-                count,
-                math.max(
-                    Model.periodMs(bucket) or 0,
-                    at - now
-                )
-            )
-        end
-    end
+    Model.addKnownSlots(bucket, slots, now)
     local at = reported and reported.at
     local isNewer = at ~= nil and at > (bucket.observedAt or -math.huge)
     if reported ~= nil and isNewer then
