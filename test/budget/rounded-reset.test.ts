@@ -3,23 +3,9 @@ import { answered } from '../../src/budget/answers.ts';
 import { makeBucket, type Bucket, type Lease } from '../../src/budget/bucket.ts';
 import type { Observation } from '../../src/budget/observation.ts';
 import { learnFromRefusal, learnRounding, planTest } from '../../src/budget/rounded-reset.ts';
+import { leaseAt } from '../support/lease-at.ts';
 
 const NOW = 1_000_000;
-
-function leaseAt(grantedAt: number, rest: Partial<Lease> = {}): Lease {
-  return {
-    kind: 'regular',
-    grantedAt,
-    cost: 1,
-    observation: 0,
-    losses: 0,
-    returns: 0,
-    trusted: false,
-    loss: 0,
-    recorded: false,
-    ...rest,
-  };
-}
 
 test('an exact time of the same reset does not pass for another window', () => {
   const bucket = makeBucket(NOW);
