@@ -147,6 +147,23 @@ describe('a metered bucket', () => {
     expect(grantAll(bucket, now + 50)).toEqual([]);
   });
 
+  test.each([
+    [399, 4],
+    [400, 5],
+    [499, 5],
+    [500, 4],
+  ])(
+    'counts a %i without rate headers unless it is a 4xx: %i of 5 operations remain',
+    (status, remaining) => {
+      const { bucket, now } = opened(5);
+      const [lease, ...others] = grantAll(bucket, now);
+      if (lease === undefined) throw new Error('expected a grant');
+      for (const other of others) bucket.unsent(other);
+      answerAll(bucket, [lease], now + 50, { status });
+      expect(bucket.view(now + 50).remaining).toBe(remaining);
+    },
+  );
+
   test('asks with a canary after two seconds if the last operation is lost and no reset is known', () => {
     const bucket = new LocalBudget(T0);
     answerAll(bucket, grantAll(bucket, T0), T0, { limit: 2, remaining: 1 });
