@@ -591,6 +591,17 @@ describe('a forecast', () => {
     expect(bucket.eta(61, T0 + 30)).toBeLessThan(T0 + 121_000);
   });
 
+  test('knows the period of a window also at the end of a thousand answers, whose resets are near', () => {
+    const bucket = new LocalBudget(T0);
+    for (let i = 0; i < 1000; i++) {
+      const now = T0 + 59 * i;
+      bucket.advance(now, NO_OFFSET);
+      const reported = { limit: 1000, remaining: 999 - i, resetAt: T0 + 60_000 };
+      bucket.answered(bucket.grant(now), observationAt(now, reported), now, noJitter);
+    }
+    expect(bucket.periodMs).toBeGreaterThan(59_000);
+  });
+
   test('follows the slots of each period in a sliding log', () => {
     const bucket = new LocalBudget(T0);
     for (const [at, remaining] of [
