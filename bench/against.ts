@@ -17,9 +17,9 @@ import { wrk } from './support/wrk.ts';
  * 50,000 waiting tickets in 1,000 flows, and through the gateway. Both are measured in turns, so that
  * other load on the machine disturbs both. A round takes about a minute.
  *
- *     node bench/against.ts <other checkout> [--rounds 5]
+ *     node bench/against.ts <other checkout> [<checkout, this one by default>] [--rounds 5]
  *
- * The other checkout needs its dependencies installed. Ends with 1 if a figure rose by more than it may.
+ * Both need their dependencies installed. Ends with 1 if a figure rose by more than it may.
  */
 
 const SECONDS = 4;
@@ -148,7 +148,7 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: { rounds: { type: 'string', default: '5' } },
 });
-const [checkout] = positionals;
+const [checkout, measured = HERE] = positionals;
 const rounds = Number(values.rounds);
 if (checkout === undefined || !Number.isSafeInteger(rounds) || rounds < 1) {
   console.error('expected the path of another checkout, and at least one round');
@@ -159,7 +159,7 @@ const figures = await withLineUp(async (lineUp) => {
   const emptied = await lineUp.up(startRedis(lineUp.folder));
   const emptiedUrl = emptied.url.replace('http:', 'redis:');
   const redis = new Redis(lineUp.redisUrl);
-  const here = await contender(HERE, 'here', lineUp);
+  const here = await contender(measured, 'here', lineUp);
   const there = await contender(checkout, 'there', lineUp);
   const both = [here, there];
   for (let round = 0; round <= rounds; round++) {

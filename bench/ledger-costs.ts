@@ -22,7 +22,7 @@ export interface LedgerCosts {
   /** Bytes of the heap that one bucket takes, and one waiting ticket. */
   readonly localBucketBytes: number;
   readonly localTicketBytes: number;
-  /** The server's time for one step, if no ticket waits; for all steps of one call, if many do. */
+  /** The server's CPU for one step, if no ticket waits; for all steps of one call, if many do. */
   readonly redisStepUs: number;
   readonly redisWaitingUs: number;
   /** Bytes of the server's memory that one bucket takes, and one waiting ticket. */
@@ -204,10 +204,13 @@ async function measureShared(client: Redis): Promise<Partial<LedgerCosts>> {
     });
   const memory = async (): Promise<number> =>
     Number(/used_memory:(\d+)/.exec(await client.info('memory'))?.[1]);
+  // Processor time: the server's own figure for a command has what the machine did meanwhile.
   const steps = async (): Promise<{ calls: number; us: number }> => {
-    const [, calls, us] =
-      /cmdstat_evalsha:calls=(\d+),usec=(\d+)/.exec(await client.info('commandstats')) ?? [];
-    return { calls: Number(calls), us: Number(us) };
+    const info = await client.info('everything');
+    const seconds = (kind: string): number =>
+      Number(new RegExp(`used_cpu_${kind}:([\\d.]+)`).exec(info)?.[1]);
+    const calls = Number(/cmdstat_evalsha:calls=(\d+)/.exec(info)?.[1]);
+    return { calls, us: (seconds('user') + seconds('sys')) * 1e6 };
   };
   const stepsOf = async (calls: Calls): Promise<{ calls: number; us: number }> => {
     const before = await steps();
