@@ -166,7 +166,7 @@ describe('a request', () => {
 
   test('wakes the bucket when the next operation is released', () => {
     expect(nextWakeAt(left(7), undefined, NOW)).toBe(NOW + 7500);
-    expect(mayPrefetch(left(7), NOW)).toBe(true);
+    expect([1, 0].map((remaining) => mayPrefetch(left(remaining), NOW))).toEqual([true, false]);
   });
 });
 
