@@ -360,6 +360,14 @@ describe('a metered bucket', () => {
     expect(grantAll(bucket, at)).toHaveLength(9);
   });
 
+  test('grants a canary after a minute without any grant, whatever the API reported', () => {
+    const bucket = new LocalBudget(T0);
+    const first = grantAll(bucket, T0);
+    answerAll(bucket, first, T0 + 50, { limit: 10, remaining: 0, resetAt: T0 + 86_400_000 });
+    expect(grantAll(bucket, T0 + 59_999)).toEqual([]);
+    expect(grantAll(bucket, T0 + 60_000).map(({ kind }) => kind)).toEqual(['canary']);
+  });
+
   test('subtracts one where the API reports the count before the call', () => {
     const { bucket, now } = opened(10);
     expect(grantAll(bucket, now)).toHaveLength(9);
@@ -404,6 +412,16 @@ describe('a 429', () => {
       expect(grantAll(bucket, at)).toEqual([]);
     }
     expect(grantAll(bucket, T0 + 70_000).length).toBeGreaterThan(0);
+  });
+
+  test('without a budget shows that what remains is not what it says: one canary goes after it', () => {
+    const { bucket, now } = opened(5);
+    const [lease, ...others] = grantAll(bucket, now);
+    if (lease === undefined) throw new Error('expected a grant');
+    for (const other of others) bucket.unsent(other);
+    answerAll(bucket, [lease], now + 50, { status: 429, retryAt: T0 + 5000 });
+    expect(grantAll(bucket, T0 + 4999)).toEqual([]);
+    expect(grantAll(bucket, T0 + 5000).map(({ kind }) => kind)).toEqual(['canary']);
   });
 
   describe('to one of two requests in flight, while the other one is answered with some remaining', () => {
