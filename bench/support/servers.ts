@@ -95,16 +95,17 @@ export async function startUndiciProxy(upstream: string, redisUrl?: string): Pro
   return named(name, port, await start({ command: NODE, args, port }));
 }
 
-/** Headgate as users run it: logs and metrics on. */
+/** Headgate as users run it: logs and metrics on. `main` is that of this checkout unless given. */
 export async function startHeadgate(
   name: string,
   upstream: string,
   env: Readonly<Record<string, string>> = {},
+  main = MAIN,
 ): Promise<Server> {
   const port = await freePort();
   const running = await start({
     command: NODE,
-    args: [MAIN, 'serve'],
+    args: [main, 'serve'],
     port,
     env: {
       HEADGATE_UPSTREAM_URL: upstream,

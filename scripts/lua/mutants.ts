@@ -8,26 +8,39 @@ import { LUA_MODULES, sourcesOf } from './model-to-lua.ts';
 
 /**
  * Tests the tests of the budget model and of the fair queue: changes one place of its source at random, generates the Lua,
- * runs their tests and those of the ledgers, and lists the changes that no test noticed.
+ * runs their tests and those of the ledgers, and prints what noticed the change: the generator, or a
+ * test. It lists the changes that nothing noticed, and those whose tests did not end in time.
  *
- *     npm run mutants -- 70 1    how many, and the seed of the choice
+ *     npm run mutants -- 70 1                  how many, and the seed of the choice
+ *     npm run mutants -- 70 1 44               the same ones from the 45th on
+ *     npm run mutants -- 70 1 0 src/budget/    only in files whose paths start so; several may be given
  *
  * It works on a copy. A run of 70 takes about an hour on two cores.
  */
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
-/** The quickest first: most mutants need no more. */
-const TESTS = [
-  ['test/budget/bucket.test.ts', 'test/budget/share.test.ts', 'test/budget/slots.test.ts'],
-  ['test/queue'],
-  ['test/budget'],
-  ['test/ledger'],
+const vitest = (...paths: readonly string[]): readonly string[] =>
+  ['node_modules/vitest/vitest.mjs', 'run', '--bail', '1'].concat(paths);
+/** What has to succeed, as arguments of Node. The quickest first: most mutants need no more. */
+const STAGES: readonly (readonly string[])[] = [
+  ['scripts/lua/lua.ts'],
+  vitest(
+    ...['bucket', 'costs', 'reserve', 'share', 'slots', 'unknown-limit'].map(
+      (name) => `test/budget/${name}.test.ts`,
+    ),
+    'test/queue',
+  ),
+  vitest('test/budget'),
+  vitest('test/ledger'),
 ];
 /** Lets property tests end with their first failure, which they would otherwise simplify for long. */
 const ONCE = 'end-on-failure.mjs';
 const ONCE_TEXT = `import fc from 'fast-check'; fc.configureGlobal({ endOnFailure: true });`;
-/** A mutant that runs longer loops for ever, which a test would notice. */
-const MAX_MS = 150_000;
+/** How much longer than without a change a stage may take, and the least that it may take. */
+const SLOWER = 4;
+const MIN_MS = 60_000;
+/** The longest time of a stage without a change. */
+const MAX_MS = 3_600_000;
 
 interface Mutant {
   readonly path: string;
@@ -78,7 +91,7 @@ function mutantsOf(path: string): Mutant[] {
       add(node, node.text === 'min' ? 'max' : 'min');
     }
     if (ts.isIfStatement(node)) add(node.expression, `!(${node.expression.getText(file)})`);
-    if (ts.isExpressionStatement(node)) add(node, ';');
+    if (ts.isExpressionStatement(node)) add(node, '{}');
     ts.forEachChild(node, visit);
   };
   visit(file);
@@ -116,38 +129,92 @@ function copyProject(): string {
   return copy;
 }
 
-/** Whether a test fails, or the Lua cannot be generated. */
-function isNoticed(copy: string): boolean {
+interface Verdict {
+  readonly kind: 'noticed' | 'timed out' | 'survived';
+  /** The test that failed, or what failed or did not end. */
+  readonly by: string;
+}
+
+interface Run {
+  readonly hasPassed: boolean;
+  readonly output: string;
+  readonly tookMs: number;
+}
+
+/**
+ * Runs a script of the copy with Node. `timeout` (coreutils) ends it after `maxMs`, with the workers
+ * and servers that it started: those of an endless loop would run on.
+ */
+function run(copy: string, maxMs: number, args: readonly string[]): Run {
   const env = {
     ...process.env,
     HEADGATE_TEST_RUNS: '150',
     NODE_OPTIONS: `--import ${join(copy, ONCE)}`,
+    NO_COLOR: '1',
   };
-  const options = { cwd: copy, env, timeout: MAX_MS, killSignal: 'SIGKILL' } as const;
-  const generated = spawnSync(process.execPath, ['scripts/lua/lua.ts'], options);
-  if (generated.status !== 0) return true;
-  return TESTS.some((folders) => {
-    const vitest = join(copy, 'node_modules/vitest/vitest.mjs');
-    const args = [vitest, 'run', '--bail', '1', '--reporter', 'dot', ...folders];
-    return spawnSync(process.execPath, args, options).status !== 0;
+  const startedAt = performance.now();
+  const command = ['--signal=KILL', String(Math.ceil(maxMs / 1000)), process.execPath, ...args];
+  const { error, status, stdout, stderr } = spawnSync('timeout', command, {
+    cwd: copy,
+    env,
+    encoding: 'utf8',
+    maxBuffer: Infinity,
+  });
+  if (error !== undefined) throw error;
+  const tookMs = performance.now() - startedAt;
+  return { hasPassed: status === 0, output: stdout + stderr, tookMs };
+}
+
+/** Returns how long each stage may take: they all succeed without a change. */
+function timeLimits(copy: string): number[] {
+  return STAGES.map((args) => {
+    const { hasPassed, output, tookMs } = run(copy, MAX_MS, args);
+    if (!hasPassed) throw new Error(`expected success without a change, got:\n${output}`);
+    return Math.max(MIN_MS, SLOWER * tookMs);
   });
 }
 
-const [count = 70, seed = 1] = process.argv.slice(2).map(Number);
-const all = LUA_MODULES.flatMap(sourcesOf).flatMap(mutantsOf);
-const copy = copyProject();
-let noticed = 0;
-const chosen = choose(all, count, seed);
-for (const [i, { path, line, start, end, before, after }] of chosen.entries()) {
-  const text = readFileSync(ROOT + path, 'utf8');
-  writeFileSync(join(copy, path), text.slice(0, start) + after + text.slice(end));
-  const isSeen = isNoticed(copy);
-  if (isSeen) noticed++;
-  const what = `${path}:${line}: ${before.replaceAll(/\s+/g, ' ')} → ${after.replaceAll(/\s+/g, ' ')}`;
-  process.stdout.write(`${i + 1}/${chosen.length} ${isSeen ? 'noticed ' : 'SURVIVED'} ${what}\n`);
-  writeFileSync(join(copy, path), text);
+function verdictOn(copy: string, limits: readonly number[]): Verdict {
+  for (const [i, args] of STAGES.entries()) {
+    const maxMs = limits[i] ?? MAX_MS;
+    const { hasPassed, output, tookMs } = run(copy, maxMs, args);
+    if (hasPassed) continue;
+    const [, by = args.join(' ')] = /^\s*FAIL\s+(.*)$/m.exec(output) ?? [];
+    const isTimeout = tookMs >= maxMs || output.includes('Test timed out');
+    return { kind: isTimeout ? 'timed out' : 'noticed', by };
+  }
+  return { kind: 'survived', by: 'all tests' };
 }
-process.stdout.write(
-  `${noticed} of ${chosen.length} mutants (of ${all.length} possible) were noticed\n`,
-);
-rmSync(copy, { recursive: true });
+
+const [count = '70', seed = '1', skipped = '0', ...prefixes] = process.argv.slice(2);
+const isChosen = (path: string): boolean =>
+  prefixes.length === 0 || prefixes.some((prefix) => path.startsWith(prefix));
+const all = LUA_MODULES.flatMap(sourcesOf).filter(isChosen).flatMap(mutantsOf);
+const chosen = choose(all, Number(count), Number(seed));
+const copy = copyProject();
+try {
+  const limits = timeLimits(copy);
+  const seconds = limits.map((ms) => Math.ceil(ms / 1000)).join(', ');
+  process.stdout.write(
+    `time limits of the generator and of each part of the tests, in seconds: ${seconds}\n`,
+  );
+  const counts = { noticed: 0, 'timed out': 0, survived: 0 };
+  for (const [i, { path, line, start, end, before, after }] of chosen.entries()) {
+    if (i < Number(skipped)) continue;
+    const text = readFileSync(join(copy, path), 'utf8');
+    writeFileSync(join(copy, path), text.slice(0, start) + after + text.slice(end));
+    const { kind, by } = verdictOn(copy, limits);
+    writeFileSync(join(copy, path), text);
+    counts[kind]++;
+    const change = `${before} → ${after}`.replaceAll(/\s+/g, ' ');
+    process.stdout.write(
+      `${i + 1}/${chosen.length} ${path}:${line}: ${change}\n    ${kind}: ${by}\n`,
+    );
+  }
+  process.stdout.write(
+    `of ${all.length} possible mutants: ${counts.noticed} noticed, ${counts.survived} survived, ` +
+      `${counts['timed out']} timed out\n`,
+  );
+} finally {
+  rmSync(copy, { recursive: true });
+}

@@ -3,7 +3,6 @@ import {
   available,
   checkAt,
   delayMs,
-  fromLocal,
   fullRefillAt,
   paceMs,
   periodMs,
@@ -74,20 +73,16 @@ function nthGrantAt(bucket: Bucket, n: number, limit: number): number | undefine
  * first the slots, then `limit` operations at each reset. `undefined` when too little is known.
  */
 function nthReturnAt(bucket: Bucket, n: number, limit: number): number | undefined {
-  const { slots } = bucket;
-  const delay = delayMs(bucket);
+  const { slots, resetAt } = bucket;
   const refillAt = fullRefillAt(bucket);
   const check = checkAt(bucket);
   const uncounted = check === Infinity ? 0 : uncountedSlots(bucket);
   if (n < uncounted) return check;
   const periods = Math.floor((n - uncounted) / limit);
   const rank = n - uncounted - periods * limit;
-  const beforeReset =
-    refillAt === Infinity
-      ? slots.size
-      : countSlotsBefore(slots, fromLocal(bucket, refillAt - delay));
+  const beforeReset = resetAt === undefined ? slots.size : countSlotsBefore(slots, resetAt);
   const slotAt = rank < beforeReset ? nthSlotAt(slots, rank) : undefined;
-  const at = slotAt === undefined ? refillAt : toLocal(bucket, slotAt) + delay;
+  const at = slotAt === undefined ? refillAt : toLocal(bucket, slotAt) + delayMs(bucket);
   if (at === Infinity) return undefined;
   if (periods === 0) return at;
   const period = periodMs(bucket);

@@ -1,5 +1,5 @@
 import type { Bucket } from './bucket.ts';
-import { addCallSlots, observationsToRemember, periodMs } from './refill.ts';
+import { observationsToRemember, periodMs } from './refill.ts';
 import {
   makeShare,
   shareObserved,
@@ -68,9 +68,7 @@ export function startShare(
   bucket.basis = 'delay';
   bucket.resetAt = resetAt;
   rememberPeriod(bucket, reported);
-  for (const [at, count] of slots) {
-    if (at > now) addCallSlots(bucket, at, count, now);
-  }
+  addKnownSlots(bucket, slots, now);
   keepLastSlots(bucket.slots, limit - remaining);
   startSpending(bucket, now);
   if (resetAt === undefined || resetAt <= now) scheduleCanary(bucket, now);
@@ -85,9 +83,7 @@ export function restore(
   { reported, blockedUntil, slots }: KnownBudget,
   now: number,
 ): void {
-  for (const [at, count] of slots) {
-    if (at > now) addSlots(bucket.slots, at, count, Math.max(periodMs(bucket) ?? 0, at - now));
-  }
+  addKnownSlots(bucket, slots, now);
   const at = reported?.at;
   const isNewer = at !== undefined && at > (bucket.observedAt ?? -Infinity);
   if (reported !== undefined && isNewer) {
@@ -119,14 +115,20 @@ export function restore(
   if (bucket.phase === 'metered') keepLastSlots(bucket.slots, bucket.limit - bucket.remaining);
 }
 
+/** Adds slots that are still ahead. */
+function addKnownSlots(bucket: Bucket, slots: KnownBudget['slots'], now: number): void {
+  // The period may not be known yet. Too small a span would let early slots return with later ones.
+  let spanMs = periodMs(bucket) ?? 0;
+  for (const [at] of slots) spanMs = Math.max(spanMs, at - now);
+  for (const [at, count] of slots) if (at > now) addSlots(bucket.slots, at, count, spanMs);
+}
+
 /**
  * Counts what this replica spent of a limit of this gateway. What other replicas spend is not known, so
  * nothing is borrowed from them.
  */
 function countOwnSlots(bucket: Bucket, slots: KnownBudget['slots'], now: number): void {
-  for (const [at, count] of slots) {
-    if (at > now) addCallSlots(bucket, at, count, now);
-  }
+  addKnownSlots(bucket, slots, now);
   bucket.remaining = Math.max(0, bucket.limit - bucket.slots.size);
   if (bucket.share !== undefined) bucket.share.totalRemaining = -bucket.slots.size;
 }

@@ -55,7 +55,6 @@ export function reserveAt(bucket: Bucket, now: number): Reserve {
   // Converts a stored time to ours, as `toLocal` does.
   const shift = now - fromLocal(bucket, now) + delayMs(bucket);
   const chunk = slots.chunks.length > 0 ? chunkAt(slots, 0) : undefined;
-  const entries = chunk === undefined ? 0 : chunk.times.length;
   let kept = 0;
   let releaseAt = Infinity;
   // How many operations return before the time that is looked at.
@@ -65,7 +64,7 @@ export function reserveAt(bucket: Bucket, now: number): Reserve {
   let place = 1;
   let isRefilled = false;
   while (before < most) {
-    const isEntry = chunk !== undefined && entry < entries;
+    const isEntry = chunk !== undefined && entry < chunk.times.length;
     const stored = isEntry ? chunk.times[entry] : slots.firsts[place];
     const returnAt = stored === undefined ? refillAt : Math.min(stored + shift, refillAt);
     const at = isRefilled || returnAt === Infinity ? lastAt : returnAt;

@@ -147,6 +147,23 @@ describe('a metered bucket', () => {
     expect(grantAll(bucket, now + 50)).toEqual([]);
   });
 
+  test.each([
+    [399, 4],
+    [400, 5],
+    [499, 5],
+    [500, 4],
+  ])(
+    'counts a %i without rate headers unless it is a 4xx: %i of 5 operations remain',
+    (status, remaining) => {
+      const { bucket, now } = opened(5);
+      const [lease, ...others] = grantAll(bucket, now);
+      if (lease === undefined) throw new Error('expected a grant');
+      for (const other of others) bucket.unsent(other);
+      answerAll(bucket, [lease], now + 50, { status });
+      expect(bucket.view(now + 50).remaining).toBe(remaining);
+    },
+  );
+
   test('asks with a canary after two seconds if the last operation is lost and no reset is known', () => {
     const bucket = new LocalBudget(T0);
     answerAll(bucket, grantAll(bucket, T0), T0, { limit: 2, remaining: 1 });
@@ -243,6 +260,18 @@ describe('a metered bucket', () => {
     expect(bucket.view(T0 + 50)).toMatchObject({ remaining: 4 });
   });
 
+  test('counts as returned what the newest answer no longer counts when an older one adds its slot', () => {
+    const { bucket, now } = opened(9);
+    const [older, newer, ...others] = grantAll(bucket, now);
+    if (older === undefined || newer === undefined) throw new Error('expected two grants');
+    for (const other of others) bucket.unsent(other);
+    // Of three operations one has returned by then.
+    answerAll(bucket, [newer], now + 100, { limit: 10, remaining: 8, resetAt: T0 + 70_000 });
+    answerAll(bucket, [older], now + 101, { limit: 10, remaining: 8, resetAt: T0 + 65_000 });
+    expect(grantAll(bucket, T0 + 64_999)).toHaveLength(8);
+    expect(grantAll(bucket, T0 + 65_000)).toHaveLength(1);
+  });
+
   describe('whose slots return close together', () => {
     const uncertaintyMs = 10;
     /**
@@ -331,6 +360,14 @@ describe('a metered bucket', () => {
     expect(grantAll(bucket, at)).toHaveLength(9);
   });
 
+  test('grants a canary after a minute without any grant, whatever the API reported', () => {
+    const bucket = new LocalBudget(T0);
+    const first = grantAll(bucket, T0);
+    answerAll(bucket, first, T0 + 50, { limit: 10, remaining: 0, resetAt: T0 + 86_400_000 });
+    expect(grantAll(bucket, T0 + 59_999)).toEqual([]);
+    expect(grantAll(bucket, T0 + 60_000).map(({ kind }) => kind)).toEqual(['canary']);
+  });
+
   test('subtracts one where the API reports the count before the call', () => {
     const { bucket, now } = opened(10);
     expect(grantAll(bucket, now)).toHaveLength(9);
@@ -375,6 +412,16 @@ describe('a 429', () => {
       expect(grantAll(bucket, at)).toEqual([]);
     }
     expect(grantAll(bucket, T0 + 70_000).length).toBeGreaterThan(0);
+  });
+
+  test('without a budget shows that what remains is not what it says: one canary goes after it', () => {
+    const { bucket, now } = opened(5);
+    const [lease, ...others] = grantAll(bucket, now);
+    if (lease === undefined) throw new Error('expected a grant');
+    for (const other of others) bucket.unsent(other);
+    answerAll(bucket, [lease], now + 50, { status: 429, retryAt: T0 + 5000 });
+    expect(grantAll(bucket, T0 + 4999)).toEqual([]);
+    expect(grantAll(bucket, T0 + 5000).map(({ kind }) => kind)).toEqual(['canary']);
   });
 
   describe('to one of two requests in flight, while the other one is answered with some remaining', () => {
@@ -434,6 +481,17 @@ describe('a 429', () => {
     answerAll(bucket, leases, T0 + 100, { status: 429 });
     // One second at most after the first refusal, as for a single one.
     expect(bucket.view(T0 + 100).blockedForMs).toBeLessThanOrEqual(1000);
+  });
+
+  test('backs off once also for a request that was granted in the moment of the first refusal', () => {
+    const bucket = new LocalBudget(T0);
+    answerAll(bucket, grantAll(bucket, T0), T0, {});
+    const [first, second] = grantAll(bucket, T0 + 1);
+    if (first === undefined || second === undefined) throw new Error('expected two grants');
+    answerAll(bucket, [first], T0 + 1, { status: 429 });
+    const { blockedForMs = 0 } = bucket.view(T0 + 1);
+    answerAll(bucket, [second], T0 + 101, { status: 429 });
+    expect(bucket.view(T0 + 101).blockedForMs).toBe(blockedForMs - 100);
   });
 
   test('backs off twice as long each time, up to a minute, while it reports no time', () => {
@@ -549,6 +607,17 @@ describe('a forecast', () => {
     answerAll(bucket, [lease], T0 + 30, { limit: 60, remaining: 0, resetAt: T0 + 60_000 });
     expect(bucket.eta(60, T0 + 30)).toBe(T0 + 60_000);
     expect(bucket.eta(61, T0 + 30)).toBeLessThan(T0 + 121_000);
+  });
+
+  test('knows the period of a window also at the end of a thousand answers, whose resets are near', () => {
+    const bucket = new LocalBudget(T0);
+    for (let i = 0; i < 1000; i++) {
+      const now = T0 + 59 * i;
+      bucket.advance(now, NO_OFFSET);
+      const reported = { limit: 1000, remaining: 999 - i, resetAt: T0 + 60_000 };
+      bucket.answered(bucket.grant(now), observationAt(now, reported), now, noJitter);
+    }
+    expect(bucket.periodMs).toBeGreaterThan(59_000);
   });
 
   test('follows the slots of each period in a sliding log', () => {

@@ -2,9 +2,9 @@ import { describe, expect, test } from 'vitest';
 import { makeBucket, type Bucket } from '../../src/budget/bucket.ts';
 import { eta } from '../../src/budget/forecast.ts';
 import { maxPrefetched, nextWakeAt, offer } from '../../src/budget/grants.ts';
-import { isKept, isScarce, maxKept, reserveAt } from '../../src/budget/reserve.ts';
+import { isKept, isScarce, maxKept, mayKeep, reserveAt } from '../../src/budget/reserve.ts';
 import { addSlots } from '../../src/budget/slots.ts';
-import { addToMax } from '../../src/budget/windowed-max.ts';
+import { addToMax, makeWindowedMax } from '../../src/budget/windowed-max.ts';
 
 const NOW = 1_000_000;
 const PERIOD = 60_000;
@@ -88,6 +88,13 @@ describe('the reserve of a window', () => {
     expect(reserveAt(bucketOf({ limit: 40, remaining: 40 }), NOW).kept).toBe(0);
     expect(maxKept(makeBucket(NOW), 0.2)).toBe(0);
   });
+
+  test('keeps nothing while the period is unknown: it would not be released', () => {
+    const bucket = bucketOf({ limit: 40, remaining: 1 });
+    bucket.observedPeriodMs = makeWindowedMax();
+    expect(isKept(bucket, 1, NOW)).toBe(false);
+    expect(offer(bucket, 1, NOW)).toBe('regular');
+  });
 });
 
 describe('the reserve of a sliding log', () => {
@@ -106,6 +113,15 @@ describe('the reserve of a sliding log', () => {
     expect(keptAfter(32)).toBe(0);
     expect(keptAfter(35)).toBe(2);
     expect(keptAfter(40)).toBe(7);
+  });
+
+  test('is kept until the safety margin has passed as well, which delays all returns', () => {
+    const keptWith = (marginMs: number): number => {
+      const bucket = bucketOf({ limit: 40, remaining: 20, returns: [[52_500, 20]] });
+      bucket.marginMs = marginMs;
+      return reserveAt(bucket, NOW).kept;
+    };
+    expect([0, 1, 7500, 7501].map(keptWith)).toEqual([6, 7, 7, 8]);
   });
 
   test('counts the chunks that it does not read', () => {
@@ -141,9 +157,16 @@ describe('a request', () => {
     expect(isScarce(left(0), 0.2, 1)).toBe(false);
   });
 
+  test('that tests the budget alone is not kept waiting: no other answer would show the same', () => {
+    const bucket = left(7);
+    expect([mayKeep(bucket, 'canary'), mayKeep(bucket, 'regular')]).toEqual([false, true]);
+    bucket.inFlight = 1;
+    expect([mayKeep(bucket, 'canary'), mayKeep(bucket, 'first')]).toEqual([true, false]);
+  });
+
   test('wakes the bucket when the next operation is released', () => {
     expect(nextWakeAt(left(7), undefined, NOW)).toBe(NOW + 7500);
-    expect(maxPrefetched(left(7), NOW)).toBeGreaterThan(0);
+    expect([1, 0].map((remaining) => maxPrefetched(left(remaining), NOW))).toEqual([Infinity, 0]);
   });
 });
 

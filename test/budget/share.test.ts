@@ -1,6 +1,10 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { Semantics } from '../support/limiter.ts';
+import { makeBucket, type Bucket } from '../../src/budget/bucket.ts';
+import { startShare } from '../../src/budget/known-budget.ts';
+import { advance, countLost } from '../../src/budget/refill.ts';
+import { shareGranted } from '../../src/budget/share.ts';
 import { LocalBudget } from '../../src/ledger/local/local-budget.ts';
 import { runReplicas, type ReplicaPlan } from '../support/share-world.ts';
 
@@ -267,5 +271,36 @@ describe('a share', () => {
     const bucket = shareOf(90, { own: 40, remaining: 50 });
     expect(grantAll(bucket, T0)).toBe(0);
     expect(bucket.view(T0)).toMatchObject({ limit: 30, remaining: 0 });
+  });
+});
+
+describe('the record of a share', () => {
+  const NOW = 1_000_000;
+
+  /** One of three shares of `limit`, of which `remaining` remain and this replica spent one. */
+  function shareOf(limit: number, remaining: number): Bucket {
+    const bucket = makeBucket(NOW);
+    const resetAt = NOW + 60_000;
+    const reported = { limit, remaining, resetAt, uncertaintyMs: 0, periodMs: 60_000 };
+    startShare(bucket, { reported, blockedUntil: undefined, slots: [[NOW + 9000, 1]] }, 3, NOW);
+    return bucket;
+  }
+
+  test('counts what remains in all, with what returned to this replica and without what it lost', () => {
+    const bucket = shareOf(30, 12);
+    countLost(bucket, 2, NOW);
+    expect(bucket.share?.totalRemaining).toBe(10);
+    advance(bucket, NOW + 9000);
+    expect(bucket.share?.totalRemaining).toBe(11);
+  });
+
+  test('waits for the others after a grant that leaves a quarter of the share, else for its pace', () => {
+    const borrowsAfterMs = (own: number): number => {
+      const bucket = shareOf(60, 60);
+      const now = NOW + 5000;
+      shareGranted(bucket, own, 300, now);
+      return (bucket.share?.borrowAt ?? Number.NaN) - now;
+    };
+    expect([5, 4].map(borrowsAfterMs)).toEqual([1000, 300]);
   });
 });

@@ -60,12 +60,17 @@ describe('the slots', () => {
             slots.firsts[0],
             nthSlotAt(slots, middle),
             countSlotsBefore(slots, probe),
+            slots.size > 0 ? slots.lastAt : undefined,
           );
           const before = list.filter((time) => time < probe).length;
-          expected.push(list.length, list[0], list[middle], before);
+          expected.push(list.length, list[0], list[middle], before, list.at(-1));
         }
-        actual.push(slotEntries(slots).flatMap(([time, count]) => Array<number>(count).fill(time)));
+        const entries = slotEntries(slots);
+        actual.push(entries.flatMap(([time, count]) => Array<number>(count).fill(time)));
         expected.push(list);
+        // Slots with the same time share an entry.
+        actual.push(entries.length);
+        expected.push(new Set(list).size);
         expect(actual).toEqual(expected);
       }),
     );

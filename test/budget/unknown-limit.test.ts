@@ -1,5 +1,8 @@
 import { describe, expect, test } from 'vitest';
+import { makeBucket } from '../../src/budget/bucket.ts';
+import { maxInFlight, refusedByUnknownLimit, takenByApi } from '../../src/budget/unknown-limit.ts';
 import { LocalBudget, type LocalLease } from '../../src/ledger/local/local-budget.ts';
+import { leaseAt } from '../support/lease-at.ts';
 import { seededRandom } from '../support/seeded-random.ts';
 
 const NO_OFFSET = { low: 0, high: 0 };
@@ -95,4 +98,16 @@ describe('an API that reports nothing and limits', () => {
     expect(taken / (20 + 120 * 5)).toBeGreaterThan(0.95);
     expect(refused / (taken + refused)).toBeLessThan(0.35);
   });
+});
+
+test('a request that was in flight at a refusal and is taken counts to what is expected', () => {
+  const bucket = makeBucket(1000);
+  bucket.phase = 'unmetered';
+  bucket.taken = 5;
+  refusedByUnknownLimit(bucket, leaseAt(1000));
+  bucket.blockedAt = 1000;
+  takenByApi(bucket, leaseAt(1000));
+  // The first one after the refusal leaves five of six.
+  takenByApi(bucket, leaseAt(5000));
+  expect(maxInFlight(bucket)).toBe(5);
 });

@@ -1916,7 +1916,7 @@ end,
 nthReturnAt = function(bucket, n, limit)
     local ____bucket_13 = bucket
     local slots = ____bucket_13.slots
-    local delay = Model.delayMs(bucket)
+    local resetAt = ____bucket_13.resetAt
     local refillAt = Model.fullRefillAt(bucket)
     local check = Model.checkAt(bucket)
     local uncounted = check == math.huge and 0 or Model.uncountedSlots(bucket)
@@ -1925,10 +1925,7 @@ nthReturnAt = function(bucket, n, limit)
     end
     local periods = math.floor((n - uncounted) / limit)
     local rank = n - uncounted - periods * limit
-    local beforeReset = refillAt == math.huge and slots.size or Model.countSlotsBefore(
-        slots,
-        Model.fromLocal(bucket, refillAt - delay)
-    )
+    local beforeReset = resetAt == nil and slots.size or Model.countSlotsBefore(slots, resetAt)
     local ____temp_14
     if rank < beforeReset then
         ____temp_14 = Model.nthSlotAt(slots, rank)
@@ -1936,7 +1933,7 @@ nthReturnAt = function(bucket, n, limit)
         ____temp_14 = nil
     end
     local slotAt = ____temp_14
-    local at = slotAt == nil and refillAt or Model.toLocal(bucket, slotAt) + delay
+    local at = slotAt == nil and refillAt or Model.toLocal(bucket, slotAt) + Model.delayMs(bucket)
     if at == math.huge then
         return nil
     end
@@ -1951,6 +1948,20 @@ nthReturnAt = function(bucket, n, limit)
         ____temp_15 = at + periods * period
     end
     return ____temp_15
+end,
+addKnownSlots = function(bucket, slots, now)
+    local spanMs = Model.periodMs(bucket) or 0
+    for ____, ____value in ipairs(slots) do
+        local at = ____value[1]
+        spanMs = math.max(spanMs, at - now)
+    end
+    for ____, ____value in ipairs(slots) do
+        local at = ____value[1]
+        local count = ____value[2]
+        if at > now then
+            Model.addSlots(bucket.slots, at, count, spanMs)
+        end
+    end
 end,
 rememberPeriod = function(bucket, ____bindingPattern0)
     local limit
@@ -1996,7 +2007,6 @@ reserveAt = function(bucket, now)
     local returning = bucket.limit - Model.available(bucket) - Model.operationsInFlight(bucket)
     local shift = now - Model.fromLocal(bucket, now) + Model.delayMs(bucket)
     local chunk = #slots.chunks > 0 and Model.chunkAt(slots, 0) or nil
-    local entries = chunk == nil and 0 or #chunk.times
     local kept = 0
     local releaseAt = math.huge
     local before = 0
@@ -2004,7 +2014,7 @@ reserveAt = function(bucket, now)
     local place = 1
     local isRefilled = false
     while before < most do
-        local isEntry = chunk ~= nil and entry < entries
+        local isEntry = chunk ~= nil and entry < #chunk.times
         local ____isEntry_40
         if isEntry then
             ____isEntry_40 = chunk.times[entry + 1]
@@ -2134,21 +2144,7 @@ restore = function(bucket, ____bindingPattern0, now)
     reported = ____bindingPattern0.reported
     blockedUntil = ____bindingPattern0.blockedUntil
     slots = ____bindingPattern0.slots
-    for ____, ____value in ipairs(slots) do
-        local at = ____value[1]
-        local count = ____value[2]
-        if at > now then
-            Model.addSlots(
-                bucket.slots,
-                at,
-                count,
-                math.max(
-                    Model.periodMs(bucket) or 0,
-                    at - now
-                )
-            )
-        end
-    end
+    Model.addKnownSlots(bucket, slots, now)
     local at = reported and reported.at
     local isNewer = at ~= nil and at > (bucket.observedAt or -math.huge)
     if reported ~= nil and isNewer then
