@@ -15,7 +15,7 @@ import { wrk } from './support/wrk.ts';
 /**
  * Compares what a call costs in this checkout with what it costs in another one: in both ledgers, with
  * 50,000 waiting tickets in 1,000 flows, and through the gateway. Both are measured in turns, so that
- * other load on the machine disturbs both. A round takes about a minute.
+ * other load on the machine disturbs both. A round takes minutes.
  *
  *     node bench/against.ts <other checkout> [<checkout, this one by default>] [--rounds 5]
  *
