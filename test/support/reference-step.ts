@@ -185,6 +185,8 @@ export class ReferenceStep {
     if (wants <= 0) return 0;
     if (this.#bucket.callCost !== 1) return 0;
     const most = this.#bucket.maxPrefetched(this.#now);
+    // The script asks for the reserve, which is then brought up to date, only if it needs it.
+    if (most <= 0) return 0;
     const free = remaining - this.#operationsInFlight(leases);
     const isWide = free >= 2 * this.#bucket.maxKept(DEFAULT_SPREAD);
     const available = free - (isWide ? 0 : this.#reserve.kept(this.#now));
