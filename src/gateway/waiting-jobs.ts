@@ -68,14 +68,17 @@ export class WaitingJobs {
     };
     this.#waiting.add(waiting);
     this.#timer ??= this.#clock.after(LOOK_MS, this.#look);
-    let outcome = await first;
-    while (outcome.kind === 'cancelled' && !job.call.gone) {
-      redraw(job, this.#redraw);
-      outcome = await acquire();
+    try {
+      let outcome = await first;
+      while (outcome.kind === 'cancelled' && !job.call.gone) {
+        redraw(job, this.#redraw);
+        outcome = await acquire();
+      }
+      return outcome;
+    } finally {
+      this.#waiting.delete(waiting);
+      if (this.#waiting.size === 0) this.#stop();
     }
-    this.#waiting.delete(waiting);
-    if (this.#waiting.size === 0) this.#stop();
-    return outcome;
   }
 
   readonly #look = (): void => {
