@@ -13,10 +13,12 @@ let open: RedisServer;
 let locked: RedisServer;
 let replica: RedisServer;
 let tlsPort: number;
-let closedPort: number;
 let webUrl: string;
 let certificate: Certificate;
 const closers: (() => unknown)[] = [];
+
+/** A port that was free a moment ago may be another process's by now. */
+const NO_REDIS = 'redis://127.0.0.1:9';
 
 beforeAll(async () => {
   const certificates = new Certificates();
@@ -30,7 +32,6 @@ beforeAll(async () => {
   const files = `--tls-cert-file ${certPath} --tls-key-file ${keyPath} --tls-ca-cert-file ${certPath}`;
   const tls = `--tls-port ${tlsPort} --tls-auth-clients no ${files}`.split(' ');
   const secure = await startRedis({ args: tls });
-  closedPort = await freePort();
   const web = createServer((_incoming, outgoing) => outgoing.end('hello'));
   await new Promise<void>((resolve) => void web.listen(0, '127.0.0.1', resolve));
   const address = web.address();
@@ -84,7 +85,7 @@ test.each([
     'topology',
     /unknown command/,
   ],
-  ['a closed port', () => `redis://127.0.0.1:${closedPort}`, 'connect', /ECONNREFUSED/],
+  ['a closed port', () => NO_REDIS, 'connect', /ECONNREFUSED/],
   ['a name', () => 'redis://redis.invalid:6379', 'dns', /redis\.invalid/],
   ['a replica', () => replica.url, 'role', /expected a primary, got a replica/],
 ])('%s: the step and the reason', async (_name, url, step, reason) => {
@@ -103,7 +104,7 @@ test('a server that refuses differs from one that is away', async () => {
   const kindOf = async (url: string): Promise<string> => (await diagnose(url)).last.kind;
   expect(await kindOf(`redis://:wrong@127.0.0.1:${locked.port}`)).toBe('refused');
   expect(await kindOf(webUrl)).toBe('refused');
-  expect(await kindOf(`redis://127.0.0.1:${closedPort}`)).toBe('unavailable');
+  expect(await kindOf(NO_REDIS)).toBe('unavailable');
   expect(await kindOf('redis://redis.invalid:6379')).toBe('unavailable');
   expect(await kindOf(replica.url)).toBe('unavailable');
 });
