@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { Answer } from '../support/ask.ts';
-import type { SeenCall } from '../support/azion.ts';
+import { startAzion, type Azion, type SeenCall } from '../support/azion.ts';
 import type { LogLine } from '../support/captured-log.ts';
 import type { Semantics } from '../support/limiter.ts';
 import { seededRandom } from '../support/seeded-random.ts';
@@ -19,7 +19,7 @@ const WARM_UPS = 80;
 const EVERY_MS = (PERIOD_MS * CALLERS.length) / (LIMIT * 3);
 
 interface Result {
-  readonly calls: TimedCalls;
+  readonly calls: TimedCalls<Azion>;
   readonly answers: readonly Answer[];
   /** The measured calls as the API received them. */
   readonly seen: readonly SeenCall[];
@@ -29,21 +29,24 @@ interface Result {
 /** Sends `BUDGETS` budgets of calls, and lets the clock run until all are answered. */
 async function saturate(semantics: Semantics): Promise<Result> {
   const random = seededRandom(1);
-  const calls = await TimedCalls.start({
-    semantics,
-    limits: { read: { limit: LIMIT, periodMs: PERIOD_MS } },
-    latencyMs: () => 2 + Math.floor(6 * random()),
-  });
+  const calls = await TimedCalls.start((clock) =>
+    startAzion({
+      clock,
+      semantics,
+      limits: { read: { limit: LIMIT, periodMs: PERIOD_MS } },
+      latencyMs: () => 2 + Math.floor(6 * random()),
+    }),
+  );
   // The API's Date header has whole seconds. Calls on another credential's budget, over a little
   // more than a second, teach the gateway the API's clock, as a minute of ordinary use would.
   for (let i = 0; i < WARM_UPS; i++) {
-    calls.send('/domains', { authorization: 'token warm-up' });
+    calls.send('/domains', { headers: { authorization: 'token warm-up' } });
     await calls.pass(15);
   }
   for (let i = 0; i < (LIMIT * BUDGETS) / CALLERS.length; i++) {
     for (const caller of CALLERS) {
       const headers = { authorization: TOKEN, 'headgate-caller': caller };
-      calls.send(`/domains?page=1&call=${i}`, headers);
+      calls.send(`/domains?page=1&call=${i}`, { headers });
     }
     await calls.pass(EVERY_MS);
   }
@@ -51,7 +54,7 @@ async function saturate(semantics: Semantics): Promise<Result> {
   return {
     calls,
     answers: calls.answers,
-    seen: calls.azion.seen.filter(({ headers }) => headers.authorization === TOKEN),
+    seen: calls.api.seen.filter(({ headers }) => headers.authorization === TOKEN),
     lines: await calls.gateway.log.wait('call', calls.answers.length),
   };
 }
@@ -84,7 +87,7 @@ describe('five callers that send three times what the API accepts', () => {
     }
 
     // The API refuses none, serves each once, and serves them as fast as it may.
-    expect(calls.azion.throttled).toBe(0);
+    expect(calls.api.throttled).toBe(0);
     expect(seen).toHaveLength(LIMIT * BUDGETS);
     expect(utilisationSeen(seen)).toBeGreaterThanOrEqual(0.99);
 

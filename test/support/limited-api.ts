@@ -26,6 +26,8 @@ export interface LimitedApi {
   readonly meter: Meter;
   /** All requests so far, oldest first. */
   readonly calls: readonly LimitedCall[];
+  /** Requests that it holds for its latency now. */
+  readonly delayed: number;
   close(): Promise<void>;
 }
 
@@ -36,6 +38,7 @@ export async function startLimitedApi(
 ): Promise<LimitedApi> {
   const meter = makeMeter(limits);
   const calls: LimitedCall[] = [];
+  let delayed = 0;
   const api = await startApi((incoming, outgoing) => {
     const { method = 'GET', url = '/', headers } = incoming;
     const chunks: Buffer[] = [];
@@ -57,9 +60,21 @@ export async function startLimitedApi(
     incoming.on('data', (chunk: Buffer) => chunks.push(chunk));
     incoming.on('end', () => {
       const ms = latencyMs();
-      if (ms <= 0) answer();
-      else clock.after(ms, answer);
+      if (ms <= 0) return answer();
+      delayed++;
+      clock.after(ms, () => {
+        delayed--;
+        answer();
+      });
     });
   });
-  return { url: api.url, meter, calls, close: () => api.close() };
+  return {
+    url: api.url,
+    meter,
+    calls,
+    get delayed() {
+      return delayed;
+    },
+    close: () => api.close(),
+  };
 }

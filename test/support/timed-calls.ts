@@ -1,46 +1,57 @@
-import { Agent, type OutgoingHttpHeaders } from 'node:http';
+import { Agent } from 'node:http';
 import { onTestFinished } from 'vitest';
-import { ask, type Answer } from './ask.ts';
-import type { AzionOptions } from './azion.ts';
+import { ask, type Answer, type AskOptions } from './ask.ts';
 import { FakeClock } from './fake-clock.ts';
-import type { GatewayOptions } from './gateway.ts';
-import { bucketsOf, setUp, type Setup } from './setup.ts';
+import { startGateway, type GatewayOptions, type TestGateway } from './gateway.ts';
+import { bucketsOf } from './setup.ts';
+
+/** A simulated API, as far as the clock depends on it. */
+interface TimedApi {
+  readonly url: string;
+  /** Requests that it holds for its latency now. */
+  readonly delayed: number;
+  close(): Promise<void>;
+}
 
 /**
  * Calls over real sockets on one fake clock, which the callers, the gateway and the API share. The
  * clock moves only when each call is answered, waits for the budget, or is held by the API for its
  * latency. So the result does not depend on the speed of the machine.
  */
-export class TimedCalls implements Setup {
-  readonly azion: Setup['azion'];
-  readonly gateway: Setup['gateway'];
+export class TimedCalls<Api extends TimedApi> {
+  readonly api: Api;
+  readonly gateway: TestGateway;
   readonly clock: FakeClock;
   readonly answers: Answer[] = [];
   readonly #agent = new Agent({ keepAlive: true, maxSockets: Infinity });
   #sent = 0;
 
-  private constructor({ azion, gateway }: Setup, clock: FakeClock) {
-    this.azion = azion;
+  private constructor(api: Api, gateway: TestGateway, clock: FakeClock) {
+    this.api = api;
     this.gateway = gateway;
     this.clock = clock;
   }
 
   /** Starts the API and the gateway for one test; the lane must not hold calls back. */
-  static async start(
-    api: AzionOptions = {},
+  static async start<A extends TimedApi>(
+    startTimedApi: (clock: FakeClock) => Promise<A>,
     options: Omit<GatewayOptions, 'upstream' | 'clock'> = {},
-  ): Promise<TimedCalls> {
+  ): Promise<TimedCalls<A>> {
     const clock = new FakeClock();
+    const api = await startTimedApi(clock);
+    onTestFinished(() => api.close());
     const settings = { HEADGATE_LANE_CONCURRENCY: '1000', ...options.settings };
-    const calls = new TimedCalls(await setUp(api, { ...options, settings, clock }), clock);
+    const gateway = await startGateway({ ...options, upstream: api.url, settings, clock });
+    onTestFinished(() => gateway.stop());
+    const calls = new TimedCalls(api, gateway, clock);
     onTestFinished(() => calls.#agent.destroy());
     return calls;
   }
 
   /** Sends a call; its answer is in `answers` once the clock has moved far enough. */
-  send(path: string, headers: OutgoingHttpHeaders): void {
+  send(path: string, options: AskOptions): void {
     this.#sent++;
-    void ask(this.gateway.url + path, { headers, agent: this.#agent }).then((answer) =>
+    void ask(this.gateway.url + path, { ...options, agent: this.#agent }).then((answer) =>
       this.answers.push(answer),
     );
   }
@@ -82,6 +93,6 @@ export class TimedCalls implements Setup {
   }
 
   get #underWay(): number {
-    return this.#sent - this.answers.length - this.azion.delayed;
+    return this.#sent - this.answers.length - this.api.delayed;
   }
 }
