@@ -8,7 +8,7 @@ import { makeLog } from '../../src/telemetry/log.ts';
 import { countGrants } from './counted-grants.ts';
 import { FakeClock } from './fake-clock.ts';
 import { FakePermits } from './ledger-driver.ts';
-import { freePort, startRedis, type RedisServer } from './redis-server.ts';
+import { startRedis, type RedisServer } from './redis-server.ts';
 import { CHANNEL, makeTimedStep } from './redis-step.ts';
 import { seededRandom } from './seeded-random.ts';
 import type { WorldReplica } from './several-buckets-world.ts';
@@ -52,8 +52,8 @@ export class KilledRedis {
   }
 
   static async start(): Promise<KilledRedis> {
-    const port = await freePort();
-    const redis = new KilledRedis(port, await startRedis({ port }));
+    const server = await startRedis();
+    const redis = new KilledRedis(server.port, server);
     await redis.#subscriber.psubscribe(`${CHANNEL}*`);
     return redis;
   }

@@ -14,7 +14,7 @@ import {
 } from './redis-fleet.ts';
 import { ask } from './ask.ts';
 import { startFaultProxy, type FaultProxy } from './redis-proxy.ts';
-import { freePort, startRedis, type RedisServer } from './redis-server.ts';
+import { startRedis, type RedisServer } from './redis-server.ts';
 import { startCluster, startSentinels } from './redis-topologies.ts';
 import { until } from './setup.ts';
 
@@ -85,8 +85,8 @@ class Replicas {
   }
 
   static async start(defer: Defer): Promise<Replicas> {
-    const port = await freePort();
-    const redis = await startRedis({ port });
+    const redis = await startRedis();
+    const { port } = redis;
     const proxy = await startFaultProxy(port);
     defer(() => proxy.close());
     const fleet = await startFleet({ redisUrl: `redis://127.0.0.1:${proxy.port}` });

@@ -15,6 +15,8 @@ export interface RedisServerOptions {
   readonly program?: RedisProgram;
   /** The port to listen on; a free one by default. */
   readonly port?: number;
+  /** The highest free port that may be chosen. */
+  readonly maxPort?: number;
   /** Further arguments, such as `--cluster-enabled yes`. */
   readonly args?: readonly string[];
   /** The password that `args` set, for the test's own connection. */
@@ -43,7 +45,7 @@ const START_TRIES = 5;
 export async function startRedis(options: RedisServerOptions = {}): Promise<RedisServer> {
   for (let i = 1; ; i++) {
     try {
-      return await startOnce(options.port ?? (await freePort()), options);
+      return await startOnce(options.port ?? (await freePort(options.maxPort)), options);
     } catch (error) {
       // Another process may have taken the port since it was free.
       if (options.port !== undefined || i === START_TRIES) throw error;
@@ -126,14 +128,16 @@ async function end(child: ChildProcess): Promise<void> {
   await gone;
 }
 
-/** A port that was free a moment ago. */
-export async function freePort(): Promise<number> {
-  const server = createServer();
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  if (address === null || typeof address === 'string') throw new Error('no port');
-  return address.port;
+/** A port of at most `max` that was free a moment ago. */
+export async function freePort(max = 65_535): Promise<number> {
+  for (;;) {
+    const server = createServer();
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const address = server.address();
+    server.close();
+    await once(server, 'close');
+    if (address === null || typeof address === 'string') throw new Error('no port');
+    if (address.port <= max) return address.port;
+  }
 }

@@ -1,4 +1,4 @@
-import { freePort, startRedis, type RedisServer } from './redis-server.ts';
+import { startRedis, type RedisServer } from './redis-server.ts';
 import { until } from './setup.ts';
 
 export interface Sentinels {
@@ -96,11 +96,7 @@ export async function startCluster(): Promise<RedisCluster> {
 }
 
 /** The nodes talk to each other on a port that is 10,000 higher. */
-async function startNode(): Promise<RedisServer> {
-  for (;;) {
-    const port = await freePort();
-    if (port > 55_000) continue;
-    const args = ['--cluster-enabled', 'yes', '--cluster-node-timeout', '1000'];
-    return startRedis({ port, args: [...args, '--cluster-require-full-coverage', 'no'] });
-  }
+function startNode(): Promise<RedisServer> {
+  const args = ['--cluster-enabled', 'yes', '--cluster-node-timeout', '1000'];
+  return startRedis({ maxPort: 55_000, args: [...args, '--cluster-require-full-coverage', 'no'] });
 }
