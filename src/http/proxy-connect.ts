@@ -14,10 +14,17 @@ export interface ConnectFields {
 
 const AUTHORITY = /^([a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])\.?:(\d{1,5})$/i;
 const MAX_PORT = 65_535;
+/**
+ * A name whose last part is a number is an IPv4 address. There are several spellings: 2130706433,
+ * 0x7f.1 and 127.1 are all 127.0.0.1 (WHATWG URL, "ends in a number").
+ */
+const ENDS_IN_NUMBER = /(?:^|\.)(?:\d+|0x[0-9a-f]*)$/i;
+const IPV4_BYTE = '(?:25[0-5]|2[0-4]\\d|1\\d\\d|[1-9]?\\d)';
+const IPV4 = new RegExp(`^${IPV4_BYTE}(?:\\.${IPV4_BYTE}){3}$`);
 
 /**
  * Reads the target of a CONNECT: a host and a port, and nothing else (RFC 9112 §3.2.3). A name is
- * returned in lower case, an IPv6 address without brackets.
+ * returned in lower case, an IPv6 address in its shortest form and without brackets.
  *
  * A body is refused: it has no meaning (RFC 9110 §9.3.6), so the bytes behind the head could be taken
  * for it or for the tunnel. A Host field for another host is refused as well (RFC 9112 §3.2).
@@ -27,6 +34,12 @@ export function readConnect(target: string, fields: ConnectFields): ConnectTarge
   const port = Number(digits);
   if (name === '' || port === 0 || port > MAX_PORT) {
     return bad('expected CONNECT with a host and a port, such as api.example.com:443');
+  }
+  if (ENDS_IN_NUMBER.test(name) && !IPV4.test(name)) {
+    return bad('expected an IPv4 address as four decimal numbers, such as 192.0.2.1');
+  }
+  if (name.startsWith('[') && !URL.canParse(`https://${name}`)) {
+    return bad('expected an IPv6 address in brackets, such as [2001:db8::1]');
   }
   const { host, 'content-length': length = '0', 'transfer-encoding': coding } = fields;
   if (coding !== undefined || length !== '0') return bad('expected a CONNECT without a body');
@@ -43,7 +56,9 @@ export function isHost(field: string, host: string): boolean {
 }
 
 function plainHost(name: string): string {
-  return name.toLowerCase().replaceAll(/[[\]]/g, '');
+  return name.startsWith('[')
+    ? new URL(`https://${name}`).hostname.slice(1, -1)
+    : name.toLowerCase();
 }
 
 const BASIC = /^basic +([a-z0-9+/]+=*)$/i;

@@ -8,6 +8,7 @@ describe('readConnect', () => {
     ['API.Example.:443', 'api.example', 443],
     ['localhost:8443', 'localhost', 8443],
     ['[::1]:443', '::1', 443],
+    ['[0:0:0:0:0:0:0:1]:443', '::1', 443],
     ['192.0.2.1:443', '192.0.2.1', 443],
   ])('reads %s', (target, host, port) => {
     expect(readConnect(target, {})).toEqual({ kind: 'ok', host, port });
@@ -30,6 +31,16 @@ describe('readConnect', () => {
     'api.example:443,evil.example:443',
     'api.example:443\u0000',
     '',
+    '443:443',
+    '2130706433:443',
+    '0x7f.1:443',
+    '127.1:443',
+    '010.0.0.1:443',
+    '192.0.2.256:443',
+    'api.1:443',
+    '[a]:443',
+    '[a:a]:443',
+    '[::1%25eth0]:443',
   ])('refuses %j', (target) => {
     expect(readConnect(target, {}).kind).toBe('bad');
   });
@@ -38,6 +49,11 @@ describe('readConnect', () => {
     const part = fc.constantFrom(
       'a',
       'api',
+      'a.',
+      '1.',
+      '0x7f',
+      '[::',
+      ']:443',
       '.',
       ':',
       '@',
@@ -61,6 +77,7 @@ describe('readConnect', () => {
         expect(Number(url.port || 443)).toBe(read.port);
         expect(url.username + url.password + url.search + url.hash).toBe('');
       }),
+      { numRuns: Number(process.env['HEADGATE_TEST_RUNS'] ?? 2000) },
     );
   });
 });
