@@ -26,7 +26,9 @@ function playShared(mix: Mix): Promise<MixResult> {
 
 /** The model is the same as in one process: of each kind of mix, the hardest are enough. */
 const HARDEST = MIX_CASES.filter(({ name }) =>
-  /^sliding, costs|^leaky, costs (?:stated|bounded)|^5 at once, 50|± 2 ms, sliding/.test(name),
+  /^sliding, costs|^leaky, costs (?:stated|bounded)|^5 at once, 50\S* ms, (?:a|no) rate$|± 2 ms, sliding/.test(
+    name,
+  ),
 );
 
 test.each(HARDEST)('$name', async ({ mix, refused, used }) => {
