@@ -49,8 +49,8 @@ function parse(text: string): unknown {
   }
 }
 
-/** The value at a JSON pointer. Only own members are looked up. */
-function valueAt(root: unknown, pointer: string): unknown {
+/** The value at a JSON pointer (RFC 6901); `undefined` if there is none. Only own members are looked up. */
+export function valueAt(root: unknown, pointer: string): unknown {
   let value = root;
   for (const part of pointer.split('/').slice(1)) {
     const key = part.replaceAll('~1', '/').replaceAll('~0', '~');

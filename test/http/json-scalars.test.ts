@@ -1,5 +1,6 @@
 import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { valueAt } from '../../src/http/cost-rule.ts';
 import { JsonScalarScanner } from '../../src/http/json-scalars.ts';
 
 const POINTERS = [
@@ -11,20 +12,9 @@ const POINTERS = [
   '/a~1b~0',
 ];
 
-/** The value at a pointer, as a parser finds it. */
-function at(root: unknown, pointer: string): unknown {
-  let value = root;
-  for (const part of pointer.split('/').slice(1)) {
-    const key = part.replaceAll('~1', '/').replaceAll('~0', '~');
-    if (typeof value !== 'object' || value === null || !Object.hasOwn(value, key)) return undefined;
-    value = Reflect.get(value, key);
-  }
-  return value;
-}
-
 /** The scalars at the pointers, as a parser finds them. */
 function byParser(root: unknown, pointers: readonly string[] = POINTERS): unknown[] {
-  const values = pointers.map((pointer) => at(root, pointer));
+  const values = pointers.map((pointer) => valueAt(root, pointer));
   return values.filter(
     (value) => value !== undefined && (typeof value !== 'object' || value === null),
   );
