@@ -90,6 +90,8 @@ export interface Bucket {
   limit: number;
   /** Whether the limit was stated, and not only concluded from what remained. */
   isLimitStated: boolean;
+  /** Whether the limit is this gateway's own: what remains of it is known, and no canary tests it. */
+  isOwnLimit: boolean;
   remaining: number;
   /** Present while several replicas spend the budget and cannot coordinate. */
   share: Share | undefined;
@@ -183,10 +185,7 @@ export interface Bucket {
   /** When the scheduled canary becomes due, and the delay of the next one. */
   canaryDueAt: number | undefined;
   canaryWaitMs: number;
-  /**
-   * How long after the last grant a canary is granted in any state. `Infinity`: never, because the limit
-   * is this gateway's own, and no answer can correct it.
-   */
+  /** How long after the last grant a canary is granted in any state. */
   forcedAfterMs: number;
 
   /** When a further first request may be granted, and the delay of the one after it. */
@@ -289,6 +288,7 @@ export function makeBucket(now: number): Bucket {
     hasReportedLimit: false,
     limit: 0,
     isLimitStated: false,
+    isOwnLimit: false,
     remaining: 0,
     share: undefined,
     spread: 0,

@@ -8,7 +8,7 @@ import {
   startSpending,
 } from './share.ts';
 import { addSlots, keepLastSlots } from './slots.ts';
-import { holdOthers, isOwnLimit, scheduleCanary } from './trials.ts';
+import { holdOthers, scheduleCanary } from './trials.ts';
 import { addToMax } from './windowed-max.ts';
 
 /** What another ledger, or another state of this one, knew of a budget. All times are on our clock. */
@@ -54,7 +54,7 @@ export function startShare(
     if (bucket.phase !== 'metered') return;
     bucket.limit = shareOfLimit(bucket, bucket.limit);
     bucket.remaining = Math.min(bucket.remaining, bucket.limit);
-    if (isOwnLimit(bucket)) countOwnSlots(bucket, slots, now);
+    if (bucket.isOwnLimit) countOwnSlots(bucket, slots, now);
     return;
   }
   const { limit, remaining, resetAt } = reported;
@@ -111,7 +111,7 @@ export function restore(
     bucket.blockedObservation = bucket.observations;
   }
   // What is spent of this gateway's own limit is known by its slots alone.
-  if (isOwnLimit(bucket)) bucket.remaining = Math.max(0, bucket.limit - bucket.slots.size);
+  if (bucket.isOwnLimit) bucket.remaining = Math.max(0, bucket.limit - bucket.slots.size);
   if (bucket.phase === 'metered') keepLastSlots(bucket.slots, bucket.limit - bucket.remaining);
 }
 

@@ -314,7 +314,7 @@ export function setConfiguredLimit(
 ): void {
   if (bucket.hasReportedLimit) return;
   if (isOwn === true) {
-    bucket.forcedAfterMs = Infinity;
+    bucket.isOwnLimit = true;
     // Its times are ours, and do not move with what is known of the API's clock.
     bucket.basis = 'delay';
   }

@@ -34,18 +34,13 @@ export function scheduleCanary(bucket: Bucket, now: number): void {
   bucket.canaryWaitMs = Math.min(bucket.canaryWaitMs * 2, MAX_UNKNOWN_RESET_WAIT_MS);
 }
 
-/** Whether the limit is this gateway's own: what remains of it is known, and nothing is tested. */
-export function isOwnLimit({ forcedAfterMs }: Bucket): boolean {
-  return forcedAfterMs === Infinity;
-}
-
 /**
  * Returns when a canary is granted in any state, because nothing else was granted for so long.
  * `Infinity` for a limit of this gateway.
  */
 export function forcedCanaryAt(bucket: Bucket): number {
   const { blockedUntil, isRetryAfter, forcedAfterMs, lastGrantAt } = bucket;
-  if (isOwnLimit(bucket)) return Infinity;
+  if (bucket.isOwnLimit) return Infinity;
   const isUnderRetryAfter = blockedUntil !== undefined && isRetryAfter;
   return (
     lastGrantAt +

@@ -115,7 +115,7 @@ const FAULTS_OF_A_BUCKET: Fault[] = [
   [
     'has an invalid state',
     /attempt to index/,
-    (client) => client.hset('h:{b}:state', 'layout', 6, 'revision', 'x', 'state', 'nonsense'),
+    (client) => client.hset('h:{b}:state', 'layout', 7, 'revision', 'x', 'state', 'nonsense'),
   ],
   [
     'has an invalid record of its budget',

@@ -29,10 +29,11 @@ describe('the stored bucket', () => {
   test('has a layout of its own for its fields, whose order is stored', () => {
     // Where the fields change, LAYOUT must grow by one: replicas of two versions may run side by side.
     const layout = /^local LAYOUT = (\d+)$/m.exec(readFileSync(join(SCRIPT, 'begin.lua'), 'utf8'));
-    expect(layout?.[1]).toBe('6');
+    expect(layout?.[1]).toBe('7');
     expect(packedFields().join(' ')).toBe(
       [
-        'phase hasReportedLimit limit isLimitStated remaining share spread inFlight extraInFlight',
+        'phase hasReportedLimit limit isLimitStated isOwnLimit remaining share spread inFlight',
+        'extraInFlight',
         'losses returns observations observedAt reportedRemaining reportedResetAt stamp',
         'sameWithinMs uncertaintyMs countsBefore basis offsetMs resetAt observedPeriodMs',
         'configuredPeriodMs countedUntil lastReturnAt marginMs noiseMs last rounded doubtful',

@@ -5,7 +5,7 @@
 -- Defines: the locals below.
 
 -- The layout of what is stored. A version that stores it differently has a higher number.
-local LAYOUT = 6
+local LAYOUT = 7
 -- Grants of one step; each new ticket in the batch takes away a third of one.
 local MAX_GRANTED = 128
 

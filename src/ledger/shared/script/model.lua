@@ -1229,18 +1229,13 @@ scheduleCanary = function(bucket, now)
     bucket.canaryDueAt = now + bucket.canaryWaitMs
     bucket.canaryWaitMs = math.min(bucket.canaryWaitMs * 2, 60000)
 end,
-isOwnLimit = function(____bindingPattern0)
-    local forcedAfterMs
-    forcedAfterMs = ____bindingPattern0.forcedAfterMs
-    return forcedAfterMs == math.huge
-end,
 forcedCanaryAt = function(bucket)
     local ____bucket_70 = bucket
     local blockedUntil = ____bucket_70.blockedUntil
     local isRetryAfter = ____bucket_70.isRetryAfter
     local forcedAfterMs = ____bucket_70.forcedAfterMs
     local lastGrantAt = ____bucket_70.lastGrantAt
-    if Model.isOwnLimit(bucket) then
+    if bucket.isOwnLimit then
         return math.huge
     end
     local isUnderRetryAfter = blockedUntil ~= nil and isRetryAfter
@@ -1632,7 +1627,7 @@ setConfiguredLimit = function(bucket, ____bindingPattern0)
         return
     end
     if isOwn == true then
-        bucket.forcedAfterMs = math.huge
+        bucket.isOwnLimit = true
         bucket.basis = "delay"
     end
     local spent = bucket.phase == "metered" and bucket.limit - bucket.remaining or 0
@@ -1653,6 +1648,7 @@ packBucket = function(bucket)
         bucket.hasReportedLimit,
         bucket.limit,
         bucket.isLimitStated,
+        bucket.isOwnLimit,
         bucket.remaining,
         bucket.share,
         bucket.spread,
@@ -1715,6 +1711,7 @@ unpackBucket = function(packed)
         hasReportedLimit,
         limit,
         isLimitStated,
+        isOwnLimit,
         remaining,
         share,
         spread,
@@ -1775,6 +1772,7 @@ unpackBucket = function(packed)
         hasReportedLimit = hasReportedLimit,
         limit = limit,
         isLimitStated = isLimitStated,
+        isOwnLimit = isOwnLimit,
         remaining = remaining,
         share = share,
         spread = spread,
@@ -2063,6 +2061,7 @@ makeBucket = function(now)
         hasReportedLimit = false,
         limit = 0,
         isLimitStated = false,
+        isOwnLimit = false,
         remaining = 0,
         share = nil,
         spread = 0,
@@ -2176,7 +2175,7 @@ restore = function(bucket, ____bindingPattern0, now)
         bucket.isRetryAfter = true
         bucket.blockedObservation = bucket.observations
     end
-    if Model.isOwnLimit(bucket) then
+    if bucket.isOwnLimit then
         bucket.remaining = math.max(0, bucket.limit - bucket.slots.size)
     end
     if bucket.phase == "metered" then
