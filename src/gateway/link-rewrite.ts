@@ -56,7 +56,7 @@ export type RewrittenBody =
   /** The body is encoded and large: its bytes pass through these streams, one after the other. */
   | { readonly kind: 'streams'; readonly streams: readonly Transform[] };
 
-export const UNCHANGED = { kind: 'unchanged' } as const;
+const UNCHANGED = { kind: 'unchanged' } as const;
 
 /** A part (206), and a body that means nothing (204, 205), have no links. */
 const WITH_LINKS: ReadonlySet<number> = new Set([200, 201, 202, 203]);

@@ -32,7 +32,7 @@ export type WatchCost = (
 ) => void;
 
 /** How much of a body is read, decoded. */
-export const MAX_WATCHED_BYTES = 1024 * 1024;
+const MAX_WATCHED_BYTES = 1024 * 1024;
 /**
  * How long a body is read. So long the grant stays a lease, at the cost at which it was given; leases
  * expire after ten seconds.
