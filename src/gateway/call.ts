@@ -53,15 +53,20 @@ export interface CallIdentity {
   patienceMs: number | undefined;
 }
 
-const NOT_IDENTIFIED: Readonly<CallIdentity> = {
-  path: '',
-  query: '',
-  caller: '',
-  priority: undefined,
-  bucket: undefined,
-  cost: undefined,
-  patienceMs: undefined,
-};
+/** The identity of a request of which the target alone is understood. */
+export function identityOf({ path, query }: Pick<CallIdentity, 'path' | 'query'>): CallIdentity {
+  return {
+    path,
+    query,
+    caller: '',
+    priority: undefined,
+    bucket: undefined,
+    cost: undefined,
+    patienceMs: undefined,
+  };
+}
+
+const NOT_IDENTIFIED: Readonly<CallIdentity> = identityOf({ path: '', query: '' });
 
 /**
  * One call from its arrival to its log line: its request and answer, whether it still has a caller,
