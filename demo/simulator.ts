@@ -27,6 +27,10 @@ if (port <= 65_535) {
 
 async function simulate(at: number): Promise<void> {
   const azion = await startAzion({ port: at, latencyMs: () => 20 + Math.random() * 60 });
+  // npm forwards a signal that its terminal has sent to both, so there may be a second one.
+  const onStop = (): void => void azion.close();
+  process.on('SIGINT', onStop);
+  process.on('SIGTERM', onStop);
   process.stdout
     .write(`The API's simulator listens on ${azion.url}. To start a gateway in front of it:
 
@@ -38,7 +42,4 @@ or, in front of version 4 of the API:
 
 Press Ctrl-C to stop.
 `);
-  const close = (): void => void azion.close();
-  process.once('SIGINT', close);
-  process.once('SIGTERM', close);
 }

@@ -1,8 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
-import { settingsTable } from '../src/config/settings.ts';
 import { manPage } from './man-page.ts';
 import { settingsSchema } from './settings-schema.ts';
-import { withSettingsTable } from './settings-table.ts';
+import { settingsTable, withSettingsTable } from './settings-table.ts';
 
 /**
  * Writes the settings table into docs/configuration.md, docs/headgate.schema.json and the manual page,

@@ -1,3 +1,13 @@
+import { SETTINGS } from '../src/config/settings.ts';
+
+/** The settings as a Markdown table, for docs/configuration.md. */
+export function settingsTable(): string {
+  const rows = Object.values(SETTINGS).map(({ variable, fallback, doc }) => {
+    return `| \`${variable}\` | ${fallback === undefined ? '–' : `\`${fallback}\``} | ${doc} |`;
+  });
+  return ['| setting | default | what it does |', '| --- | --- | --- |', ...rows].join('\n');
+}
+
 const START = '<!-- settings -->';
 const END = '<!-- /settings -->';
 

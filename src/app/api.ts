@@ -19,7 +19,8 @@ import { makeEndOfTurn } from '../util/end-of-turn.ts';
 import { NameCounts } from '../util/name-counts.ts';
 import { makeLocalLedger, type BuiltLedger, type LedgerParts } from './ledger.ts';
 import { makeToken } from './token.ts';
-import { makePipelines, type SharedParts } from './pipeline.ts';
+import { makePipelines } from './pipeline.ts';
+import type { SharedParts } from './shared-parts.ts';
 
 export interface ApiOptions {
   /** The API at the start. */

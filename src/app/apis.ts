@@ -12,7 +12,8 @@ import type { HttpMetrics } from '../telemetry/http-metrics.ts';
 import type { LedgerMonitor } from '../telemetry/ledger-monitor.ts';
 import type { Tracing } from '../telemetry/tracing-spans.ts';
 import { makeApi, type Api, type ApiOptions } from './api.ts';
-import { hostNamesOf, type SharedParts } from './pipeline.ts';
+import { hostNamesOf } from './pipeline.ts';
+import type { SharedParts } from './shared-parts.ts';
 
 export interface ApisOptions {
   readonly currentSettings: () => Settings;
@@ -20,25 +21,25 @@ export interface ApisOptions {
   readonly ledgerMonitor: LedgerMonitor;
   readonly tracing: Tracing | undefined;
   readonly metrics: Pick<HttpMetrics, 'attemptsAt'> | undefined;
+  /** The proxy for clients with a fixed address; absent: there is none. */
+  readonly interception?: Pick<Interception, 'hostOf' | 'isOwnAuthority'> | undefined;
   readonly env?: ApiOptions['env'];
 }
 
-type RoutedInterception = Pick<Interception, 'hostOf' | 'isOwnAuthority'>;
-
-export interface Gateways {
-  /** Handles the calls of the callers' listener. */
+interface Gateways {
+  /** Handles the calls of the callers' listener, by the settings in force. */
   readonly callers: Gateway;
   /** Handles those of the proxy: each goes to the API whose URL it is for, whatever `match` says. */
-  readonly proxy: Gateway | undefined;
+  readonly proxy: Gateway;
 }
 
 /** All APIs of the gateway, and the routes to them. */
-export interface Apis {
+export interface Apis extends Gateways {
   readonly all: readonly Api[];
   /** The buckets of all APIs, as one ledger. */
   readonly ledger: Pick<Ledger, 'snapshot' | 'pause' | 'resume' | 'drain'>;
-  /** Makes the handlers of calls for the settings in force. */
-  gateways(interception?: RoutedInterception): Gateways;
+  /** Applies the settings in force to the calls that arrive from now on, and renews the tokens. */
+  reload(): void;
   /** Aborts what is under way at the APIs. */
   abort(): Promise<void>;
   close(): Promise<void>;
@@ -46,7 +47,7 @@ export interface Apis {
 
 /** Constructs every API of the settings. */
 export async function makeApis(options: ApisOptions): Promise<Apis> {
-  const { currentSettings, shared, ledgerMonitor, tracing, metrics, env } = options;
+  const { currentSettings, shared, ledgerMonitor, tracing, metrics, interception, env } = options;
   const all: Api[] = [];
   const close = async (): Promise<void> => {
     for (const api of all.toReversed()) await api.close();
@@ -54,6 +55,7 @@ export async function makeApis(options: ApisOptions): Promise<Apis> {
   // A reload makes new settings, and leaves the APIs and their order as they are.
   let known = currentSettings();
   let servedNow = servedApis(known.config);
+  let gateways: Gateways;
   function served(at: number): ServedApi {
     const settings = currentSettings();
     if (settings !== known) {
@@ -70,6 +72,7 @@ export async function makeApis(options: ApisOptions): Promise<Apis> {
       const parts = { shared, ledgerMonitor, tracing, metrics, env };
       all.push(await makeApi({ ...parts, served: api, current }));
     }
+    gateways = makeGateways();
   } catch (error) {
     await close();
     throw error;
@@ -83,6 +86,27 @@ export async function makeApis(options: ApisOptions): Promise<Apis> {
     };
   }
 
+  /** Makes the handlers of calls for the settings in force. */
+  function makeGateways(): Gateways {
+    const routes = all.map((api, at) => {
+      const { match, config } = served(at);
+      return { ...match, pipeline: api.pipeline(), upstream: config.upstream };
+    });
+    const parts = partsForNoApi(shared, known.config);
+    const callers = traced(makeRoutes({ apis: routes, ...parts }));
+    const hosts = known.config.intercept?.hosts ?? [];
+    // Without a proxy, no call comes through it.
+    if (interception === undefined) return { callers, proxy: callers };
+    const { hostOf, isOwnAuthority } = interception;
+    const apis = routes.flatMap(({ upstream, pipeline }): ApiRoute[] => {
+      const { hostname } = new URL(upstream.origin);
+      if (!hosts.includes(hostname)) return [];
+      return [{ hosts: [hostname], prefix: upstream.basePath, pipeline }];
+    });
+    const proxy = traced(makeRoutes({ ...parts, apis, hostOf, isOwnAuthority }));
+    return { callers, proxy };
+  }
+
   return {
     all,
     ledger: {
@@ -93,23 +117,15 @@ export async function makeApis(options: ApisOptions): Promise<Apis> {
         for (const { ledger } of all) ledger.drain(untilMs);
       },
     },
-    gateways(interception) {
-      const routes = all.map((api, at) => {
-        const { match, config } = served(at);
-        return { ...match, pipeline: api.pipeline(), upstream: config.upstream };
-      });
-      const parts = partsForNoApi(shared, known.config);
-      const callers = traced(makeRoutes({ apis: routes, ...parts }));
-      const hosts = known.config.intercept?.hosts ?? [];
-      if (interception === undefined) return { callers, proxy: undefined };
-      const { hostOf, isOwnAuthority } = interception;
-      const apis = routes.flatMap(({ upstream, pipeline }): ApiRoute[] => {
-        const { hostname } = new URL(upstream.origin);
-        if (!hosts.includes(hostname)) return [];
-        return [{ hosts: [hostname], prefix: upstream.basePath, pipeline }];
-      });
-      const proxy = traced(makeRoutes({ ...parts, apis, hostOf, isOwnAuthority }));
-      return { callers, proxy };
+    callers: (call) => gateways.callers(call),
+    proxy: (call) => gateways.proxy(call),
+    reload() {
+      const { logLevel } = currentSettings().config;
+      for (const api of all) {
+        api.log.level = logLevel;
+        api.renewToken();
+      }
+      gateways = makeGateways();
     },
     async abort() {
       await Promise.all(all.map(({ upstream }) => upstream.close()));
@@ -151,10 +167,10 @@ const MAX_ROUTES = 20;
 
 /** What routes need besides the APIs: the checks before them, and the end of calls of none. */
 function partsForNoApi(shared: SharedParts, config: Config) {
-  const { log, peers, watchReading, requestMemory, recorder, clock } = shared;
+  const { log, peers, watchReading, memory, recorder, clock } = shared;
   const apis = servedApis(config);
   const forwardedBy = makeForwardedBy(peers, makeIsTrustedProxy(config.trustedProxies));
-  const watchUnread = makeWatchUnread({ ...config.body, memory: requestMemory, watchReading });
+  const watchUnread = makeWatchUnread({ ...config.body, memory, watchReading });
   const hasToken = apis.some((api) => api.config.token.kind !== 'none');
   const upstreamHosts = new Set(apis.map((api) => new URL(api.config.upstream.origin).host));
   const isOurHost = makeIsOurHost(hostNamesOf(config, apis));

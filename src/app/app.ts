@@ -1,42 +1,25 @@
-import { randomBytes, randomUUID } from 'node:crypto';
-import { makeAdmin } from './admin.ts';
-import { makeApis } from './apis.ts';
+import { randomUUID } from 'node:crypto';
 import { isLocal } from '../config/checks.ts';
-import {
-  servedApis,
-  type Config,
-  type LoadResult,
-  type ServedApi,
-  type Settings,
-} from '../config/config.ts';
-import { planReload, RELOADABLE_SETTINGS } from '../config/reload.ts';
-import { SETTINGS } from '../config/settings.ts';
-import { isSocketPath } from '../config/values.ts';
-import type { Random, Clock } from '../util/clock.ts';
-import { AuthThrottle } from '../http/auth-throttle.ts';
-import { makeIsOurHost } from '../http/origin-check.ts';
-import { CallLimits } from '../gateway/call-limits.ts';
+import type { Config, LoadResult, Settings } from '../config/config.ts';
 import { makeListener } from '../gateway/listener.ts';
-import { Peers } from '../gateway/peers.ts';
-import { ProxyKeys } from '../gateway/proxy-keys.ts';
-import { makeWatchReading } from '../gateway/reading-watch.ts';
-import { makeSendQueue } from '../gateway/send-queue.ts';
-import { makeIsTrustedProxy } from '../gateway/trusted-proxies.ts';
-import { watchTls, type Tls } from '../gateway/tls.ts';
-import { combineRecorders, logCalls } from '../telemetry/call-line.ts';
-import { makeCredentialName } from '../telemetry/credential-names.ts';
+import { watchTls, type Tls, type TlsPaths } from '../gateway/tls.ts';
+import { combineRecorders, logCalls, type CallRecorder } from '../telemetry/call-line.ts';
 import { LedgerMonitor } from '../telemetry/ledger-monitor.ts';
 import type { Log } from '../telemetry/log.ts';
-import { makeMetrics } from '../telemetry/metrics.ts';
+import { makeMetrics, type Metrics, type MetricsOptions } from '../telemetry/metrics.ts';
 import { RecentActivity } from '../telemetry/recent-activity.ts';
 import type { Environment } from '../telemetry/tracing-provider.ts';
+import type { Tracing } from '../telemetry/tracing-spans.ts';
 import { startTracing } from '../telemetry/tracing.ts';
-import { RequestMemory } from '../upstream/request-memory.ts';
-import { makeTokenSource } from '../upstream/token.ts';
-import { connectionLimits } from './open-files.ts';
+import type { Random, Clock } from '../util/clock.ts';
+import { makeAdmin } from './admin.ts';
+import { makeApis } from './apis.ts';
 import { startInterception } from './interception.ts';
 import { listen } from './listen.ts';
-import type { SharedParts } from './pipeline.ts';
+import { connectionLimits } from './open-files.ts';
+import { AdminToken, makeReload, SettingsInForce } from './settings-in-force.ts';
+import { makeAuthThrottle, makeSharedParts, type Surroundings } from './shared-parts.ts';
+import { makeShutdown } from './shutdown.ts';
 
 export interface AppOptions {
   readonly settings: Settings;
@@ -86,85 +69,165 @@ export interface RunningGateway {
   reload(loaded: LoadResult): void;
 }
 
-/** After the drain timeout, the last refusals have this long to reach their callers. */
-const LAST_REFUSALS_MS = 500;
-/** The same after a second signal to stop, which asks for the end at once. */
-const CUT_OFF_MS = 100;
-
-/** Constructs every part and starts listening. Closing happens in the reverse order. */
+/** Composes the gateway and starts listening. What is open is closed in the reverse order. */
 export async function startApp(options: AppOptions): Promise<RunningGateway> {
   const closers: Close[] = [];
+  const closeAll = async (): Promise<void> => {
+    for (const close of closers.toReversed()) await close();
+  };
   try {
-    return await constructAndListen(options, closers);
+    return await compose(options, closers, closeAll);
   } catch (error) {
-    await closeAll(closers);
+    await closeAll();
     throw error;
   }
 }
 
 type Close = () => unknown;
 
-async function closeAll(closers: readonly Close[]): Promise<void> {
-  for (const close of closers.toReversed()) await close();
-}
-
-async function constructAndListen(options: AppOptions, closers: Close[]): Promise<RunningGateway> {
-  const { clock, random, log, replica } = options;
-  let { settings } = options;
+/** Adds to `closers` what closes each part, as soon as it is open. */
+async function compose(
+  options: AppOptions,
+  closers: Close[],
+  closeAll: () => Promise<void>,
+): Promise<RunningGateway> {
+  const { clock, random, log, replica, version = '', env } = options;
+  const settings = new SettingsInForce(options.settings);
   const { config } = settings;
-  const ledgerMonitor = new LedgerMonitor();
 
-  let adminToken = makeTokenSource(config.adminToken, SETTINGS.adminToken.kind, log);
+  const adminToken = new AdminToken(config.adminToken, log);
   closers.push(() => adminToken.close());
-  const { processFigures = false, version = '', logLinesLost = () => 0 } = options;
-  const callLimits = new CallLimits(config.maxCalls);
-  // All connections to a Unix socket come from this machine, and have no address.
-  const isByPath = isSocketPath(config.listen);
-  const peers = new Peers(isByPath ? 'unix' : undefined);
-  const requestMemory = new RequestMemory(config.body.memoryBytes);
-  const authThrottles = {
-    callers: makeAuthThrottle('callers', clock, log),
-    admin: makeAuthThrottle('admin', clock, log),
-  };
-  const activity = new RecentActivity(clock);
-  const scheme = config.tls === undefined ? 'http' : 'https';
-  const metrics = makeMetrics({
-    clock,
-    apiNames: config.apis.map(({ name }) => name),
+  const adminThrottle = makeAuthThrottle('admin', clock, log);
+
+  const telemetry = await startTelemetry(options, {
     apis: () => apis.all,
     ledger: { snapshot: () => apis.ledger.snapshot() },
-    ledgerMonitor,
     laneQueued: () => apis.all.reduce((sum, { lane }) => sum + lane.queued, 0),
-    bufferedBytes: () => requestMemory.bytes,
+    bufferedBytes: () => shared.memory.bytes,
     connections: () => listener.connections,
-    authFailures: () => ({
-      callers: authThrottles.callers.total,
-      admin: authThrottles.admin.total,
-    }),
+    authFailures: () => ({ callers: shared.authThrottle.total, admin: adminThrottle.total }),
+  });
+  const { observe, recorder, tracing } = telemetry;
+  closers.push(() => tracing?.close());
+
+  const shared = makeSharedParts(config, { clock, random, log, observe, recorder });
+  const interception = await startInterception({
+    config: () => settings.config,
+    shared,
+    newId: randomUUID,
+  });
+  closers.push(() => interception?.close());
+  const apis = await makeApis({
+    ...telemetry,
+    currentSettings: () => settings.now,
+    shared,
+    interception,
+    env,
+  });
+  closers.push(() => apis.close());
+
+  const tls = openTls(config.tls, log, closers);
+  const limits = connectionLimits(config);
+  const listener = makeListener({
+    ...shared,
+    ...limits,
+    gateway: apis.callers,
+    proxy: interception === undefined ? undefined : { interception, gateway: apis.proxy },
+    tls,
+    isTrustedProxy: settings.isTrustedProxy,
+    shedStatus: config.shedStatus,
+    keepAliveTimeoutMs: config.keepAliveTimeoutMs,
+    newId: randomUUID,
+  });
+  closers.push(() => listener.close());
+
+  const shutdown = makeShutdown({
+    clock,
+    log,
+    listener,
+    apis,
+    config: () => settings.config,
+    closeAll,
+  });
+  const reload = makeReload({ ...telemetry, settings, adminToken, apis, log });
+
+  let adminUrl: string | undefined;
+  if (config.adminListen !== 'off') {
+    const adminTls = openTls(config.adminTls, log, closers);
+    const admin = makeAdmin({
+      ...shared,
+      ...telemetry,
+      tls: adminTls,
+      auth: {
+        token: () => adminToken.current(),
+        throttle: adminThrottle,
+        beyondLoopback: !isLocal(config.adminListen),
+        isOurHost: settings.isOurHost,
+        isTrustedProxy: settings.isTrustedProxy,
+      },
+      ledger: apis.ledger,
+      settings: () => settings.now.effective,
+      credentialName: settings.credentialName,
+      isDraining: () => shutdown.isDraining,
+      isObserving: () => settings.config.mode === 'observe',
+      isMisconfigured: () => apis.all.some((api) => api.isMisconfigured()),
+      replica,
+      version,
+    });
+    closers.push(() => admin.close());
+    adminUrl = await listen(admin.server, config.adminListen, schemeOf(adminTls));
+  }
+  const { proxyServer } = listener;
+  const { intercept } = config;
+  const proxyUrl =
+    proxyServer === undefined || intercept === undefined
+      ? undefined
+      : await listen(proxyServer, intercept.listen);
+  const url = await listen(listener.server, config.listen, schemeOf(tls));
+  log.info({ url, adminUrl, proxyUrl, ...described(config), ...limits }, 'listening');
+  return { url, adminUrl, proxyUrl, stop: shutdown.stop, cutOff: shutdown.cutOff, reload };
+}
+
+/** What observes the gateway. */
+interface Telemetry extends Pick<Surroundings, 'observe' | 'recorder'> {
+  readonly ledgerMonitor: LedgerMonitor;
+  readonly metrics: Metrics;
+  readonly activity: RecentActivity;
+  readonly tracing: Tracing | undefined;
+}
+
+/** What metrics read of the parts that are made after them. */
+type LaterSources = Pick<
+  MetricsOptions,
+  'apis' | 'ledger' | 'laneQueued' | 'bufferedBytes' | 'connections' | 'authFailures'
+>;
+
+async function startTelemetry(options: AppOptions, sources: LaterSources): Promise<Telemetry> {
+  const { clock, log, replica, version = '', env = {} } = options;
+  const { processFigures = false, logLinesLost = () => 0 } = options;
+  const { config } = options.settings;
+  const scheme = schemeOf(config.tls);
+  const ledgerMonitor = new LedgerMonitor();
+  const activity = new RecentActivity(clock);
+  const metrics = makeMetrics({
+    ...sources,
+    clock,
+    apiNames: config.apis.map(({ name }) => name),
+    ledgerMonitor,
     logLinesLost,
     processFigures,
     version,
     scheme,
   });
-  const { env = {} } = options;
-  const tracing = await startTracing({
-    env,
-    clock,
-    log,
-    replica,
-    version,
-    scheme,
-  });
-  closers.push(() => tracing?.close());
-  const recorders = [logCalls(log), metrics.record, activity.record];
-  const recorder = combineRecorders(
-    tracing === undefined ? recorders : [...recorders, tracing.record],
-  );
-  const { shedStatus } = config;
-  const shared: SharedParts = {
-    clock,
-    random,
-    log,
+  const tracing = await startTracing({ env, clock, log, replica, version, scheme });
+  const recorders: CallRecorder[] = [logCalls(log), metrics.record, activity.record];
+  if (tracing !== undefined) recorders.push(tracing.record);
+  return {
+    ledgerMonitor,
+    metrics,
+    activity,
+    tracing,
+    recorder: combineRecorders(recorders),
     observe(api) {
       const observer = metrics.observe(api);
       return {
@@ -175,229 +238,29 @@ async function constructAndListen(options: AppOptions, closers: Close[]): Promis
         },
       };
     },
-    recorder,
-    requestMemory,
-    callLimits,
-    authThrottle: authThrottles.callers,
-    peers,
-    watchReading: makeWatchReading({ clock, sendQueue: makeSendQueue(clock) }),
-    proxyKeys: config.intercept === undefined ? undefined : new ProxyKeys(),
-    viaId: `headgate-${randomBytes(4).toString('hex')}`,
-    keyHashKey: randomBytes(32),
   };
-  const { intercept } = config;
-  const interception =
-    intercept === undefined || shared.proxyKeys === undefined
-      ? undefined
-      : await startInterception({
-          intercept,
-          proxyKeys: shared.proxyKeys,
-          config: () => settings.config,
-          shared,
-          newId: randomUUID,
-        });
-  closers.push(() => interception?.close());
-  const apis = await makeApis({
-    currentSettings: () => settings,
-    ledgerMonitor,
-    tracing,
-    metrics,
-    env: options.env,
-    shared,
-  });
-  closers.push(() => apis.close());
-  /** What is made of the settings; a reload makes it anew. */
-  const makeInForce = () => ({
-    gateways: apis.gateways(interception),
-    isOurHost: makeIsOurHost(settings.config.hosts),
-    isTrustedProxy: makeIsTrustedProxy(settings.config.trustedProxies),
-    credentialName: makeCredentialName(credentialsOf(settings.config)),
-  });
-  let inForce = makeInForce();
-  const tls = config.tls === undefined ? undefined : watchTls(config.tls, log);
-  closers.push(() => tls?.close());
-  const { keepAliveTimeoutMs } = config;
-  const { maxConnections, maxConnectionsPerAddress } = connectionLimits(config);
-  const listener = makeListener({
-    gateway: (call) => inForce.gateways.callers(call),
-    recorder,
-    clock,
-    newId: randomUUID,
-    shedStatus,
-    keepAliveTimeoutMs,
-    tls,
-    memory: requestMemory,
-    callLimits,
-    log,
-    maxConnections,
-    maxConnectionsPerAddress,
-    peers,
-    isTrustedProxy: (address) => inForce.isTrustedProxy(address),
-    proxy:
-      interception === undefined
-        ? undefined
-        : { interception, gateway: async (call) => inForce.gateways.proxy?.(call) },
-  });
-  closers.push(() => listener.close());
-
-  let draining = false;
-  let adminUrl: string | undefined;
-  if (config.adminListen !== 'off') {
-    const { adminTls } = config;
-    const certificate = adminTls === undefined ? undefined : watchTls(adminTls, log);
-    closers.push(() => certificate?.close());
-    const admin = makeAdmin({
-      tls: certificate,
-      auth: {
-        token: () => adminToken.current(),
-        throttle: authThrottles.admin,
-        beyondLoopback: !isLocal(config.adminListen),
-        isOurHost: (hostField) => inForce.isOurHost(hostField),
-        isTrustedProxy: (address) => inForce.isTrustedProxy(address),
-      },
-      clock,
-      memory: requestMemory,
-      ledger: apis.ledger,
-      ledgerMonitor,
-      metrics,
-      activity,
-      settings: () => settings.effective,
-      credentialName: (bucketId) => inForce.credentialName(bucketId),
-      isDraining: () => draining,
-      isObserving: () => settings.config.mode === 'observe',
-      log,
-      isMisconfigured: () => apis.all.some((api) => api.isMisconfigured()),
-      replica,
-      version,
-    });
-    closers.push(() => admin.close());
-    adminUrl = await listen(admin.server, config.adminListen, schemeOf(certificate));
-  }
-  const { proxyServer } = listener;
-  const proxyUrl =
-    proxyServer === undefined || intercept === undefined
-      ? undefined
-      : await listen(proxyServer, intercept.listen);
-  const url = await listen(listener.server, config.listen, schemeOf(tls));
-  log.info(
-    {
-      url,
-      adminUrl,
-      ...(proxyUrl === undefined ? {} : { proxyUrl, intercepted: intercept?.hosts }),
-      ...(config.mode === 'observe' ? { mode: config.mode } : {}),
-      ...describeUpstreams(servedApis(config)),
-      maxConnections,
-      maxConnectionsPerAddress,
-    },
-    'listening',
-  );
-  return { url, adminUrl, proxyUrl, stop, cutOff, reload };
-
-  function reload(loaded: LoadResult): void {
-    if (loaded.kind !== 'ok') return refuseReload(loaded.problems);
-    const planned = planReload(settings, loaded);
-    if (planned.kind === 'refused') return refuseReload(planned.problems);
-    const { changed, needRestart } = planned;
-    if (changed.includes(RELOADABLE_SETTINGS.adminToken)) {
-      try {
-        const { adminToken: options } = planned.settings.config;
-        const next = makeTokenSource(options, SETTINGS.adminToken.kind, log);
-        adminToken.close();
-        adminToken = next;
-      } catch (error) {
-        // The file was valid when the settings were loaded, and has been replaced since.
-        return refuseReload([`HEADGATE_ADMIN_TOKEN_FILE: ${asError(error).message}`]);
-      }
-    }
-    log.info({ changed, needRestart }, 'reloaded');
-    metrics.reloaded('applied');
-    settings = planned.settings;
-    log.level = settings.config.logLevel;
-    for (const api of apis.all) {
-      api.log.level = log.level;
-      api.renewToken();
-    }
-    inForce = makeInForce();
-  }
-
-  function refuseReload(problems: readonly string[]): void {
-    for (const problem of problems) log.error({ problem }, 'reload refused');
-    metrics.reloaded('refused');
-  }
-
-  async function cutOff(): Promise<void> {
-    const finished = listener.drain();
-    listener.refuseRest();
-    await settlesWithin(clock, CUT_OFF_MS, finished);
-  }
-
-  async function stop(pace: 'at-once' | 'after-delay' = 'at-once'): Promise<void> {
-    draining = true;
-    listener.retire();
-    const { drainTimeoutMs } = settings.config;
-    const delayMs = pace === 'after-delay' ? settings.config.drainDelayMs : 0;
-    log.info({ inFlight: listener.inFlight, delayMs, drainTimeoutMs }, 'draining');
-    apis.ledger.drain(clock.now() + delayMs + drainTimeoutMs);
-    if (delayMs > 0) await delay(clock, delayMs);
-    const finished = listener.drain();
-    const inTime = await settlesWithin(clock, drainTimeoutMs, finished);
-    if (!inTime) {
-      // The remaining calls get no answer of the API: each is refused, and its line is logged.
-      listener.refuseRest();
-      await apis.abort();
-      await settlesWithin(clock, LAST_REFUSALS_MS, finished);
-    }
-    await closeAll(closers);
-    log.info({ inTime }, 'stopped');
-  }
 }
 
-/** The names of credentials of all APIs. */
-function credentialsOf(config: Config): Config['credentials'] {
-  return servedApis(config).flatMap((api) => api.config.credentials);
+/** Watches the certificate of a listener that has one. */
+function openTls(paths: TlsPaths | undefined, log: Log, closers: Close[]): Tls | undefined {
+  if (paths === undefined) return undefined;
+  const tls = watchTls(paths, log);
+  closers.push(() => tls.close());
+  return tls;
 }
 
-/** What the first log line says of the APIs. */
-function describeUpstreams(apis: readonly ServedApi[]): Record<string, unknown> {
-  const urlOf = ({ config: { upstream } }: ServedApi): string =>
-    upstream.origin + upstream.basePath;
-  const [single] = apis;
-  if (single?.name === undefined) return { upstream: single === undefined ? '' : urlOf(single) };
-  return { apis: Object.fromEntries(apis.map((api) => [api.name, urlOf(api)])) };
-}
-
-function makeAuthThrottle(
-  listener: 'callers' | 'admin',
-  clock: Clock,
-  log: Pick<Log, 'warn'>,
-): AuthThrottle {
-  return new AuthThrottle({
-    clock,
-    report: (failure) => log.warn({ listener, ...failure }, 'auth failures'),
-  });
-}
-
-function schemeOf(tls: Tls | undefined): 'http' | 'https' {
+function schemeOf(tls: object | undefined): 'http' | 'https' {
   return tls === undefined ? 'http' : 'https';
 }
 
-function delay(clock: Clock, ms: number): Promise<void> {
-  return new Promise((resolve) => {
-    clock.after(ms, resolve);
-  });
-}
-
-function asError(thrown: unknown): Error {
-  return thrown instanceof Error ? thrown : new Error(String(thrown));
-}
-
-/** Resolves to whether `promise` resolves within `ms`. */
-function settlesWithin(clock: Clock, ms: number, promise: Promise<void>): Promise<boolean> {
-  return new Promise((resolve) => {
-    const timer = clock.after(ms, () => resolve(false));
-    void promise.then(() => {
-      timer.cancel();
-      resolve(true);
-    });
-  });
+/** What the first log line says of the settings. */
+function described(config: Config): Record<string, unknown> {
+  const { intercept, mode, upstream } = config;
+  const urlOf = ({ origin, basePath }: Config['upstream']): string => origin + basePath;
+  const apis = config.apis.map((api) => [api.name, urlOf(api.upstream)] as const);
+  return {
+    ...(intercept === undefined ? {} : { intercepted: intercept.hosts }),
+    ...(mode === 'observe' ? { mode } : {}),
+    ...(apis.length === 0 ? { upstream: urlOf(upstream) } : { apis: Object.fromEntries(apis) }),
+  };
 }

@@ -1,20 +1,15 @@
-import { randomBytes, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Settings } from '../config/config.ts';
-import { CallLimits } from '../gateway/call-limits.ts';
 import { Call } from '../gateway/call.ts';
-import { Peers } from '../gateway/peers.ts';
 import { GatewayError } from '../gateway/problem.ts';
-import { makeWatchReading } from '../gateway/reading-watch.ts';
-import { makeSendQueue } from '../gateway/send-queue.ts';
-import { AuthThrottle } from '../http/auth-throttle.ts';
 import { logCalls } from '../telemetry/call-line.ts';
 import { LedgerMonitor } from '../telemetry/ledger-monitor.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { PipelineObserver } from '../telemetry/pipeline-observer.ts';
-import { RequestMemory } from '../upstream/request-memory.ts';
 import type { Clock, Random } from '../util/clock.ts';
 import { makeApis } from './apis.ts';
+import { makeSharedParts } from './shared-parts.ts';
 
 export interface EmbeddedOptions {
   readonly settings: Settings;
@@ -47,32 +42,17 @@ const UNOBSERVED: PipelineObserver = {
 export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded> {
   const { settings, clock, random, log } = options;
   const { config } = settings;
-  const callLimits = new CallLimits(config.maxCalls);
+  const observe = (): PipelineObserver => UNOBSERVED;
+  const recorder = logCalls(log);
+  const shared = makeSharedParts(config, { clock, random, log, observe, recorder });
+  const { callLimits } = shared;
   const apis = await makeApis({
     currentSettings: () => settings,
     ledgerMonitor: new LedgerMonitor(),
     tracing: undefined,
     metrics: undefined,
-    shared: {
-      clock,
-      random,
-      log,
-      observe: () => UNOBSERVED,
-      recorder: logCalls(log),
-      requestMemory: new RequestMemory(config.body.memoryBytes),
-      callLimits,
-      authThrottle: new AuthThrottle({
-        clock,
-        report: (failure) => log.warn({ listener: 'callers', ...failure }, 'auth failures'),
-      }),
-      peers: new Peers(),
-      watchReading: makeWatchReading({ clock, sendQueue: makeSendQueue(clock) }),
-      proxyKeys: undefined,
-      viaId: `headgate-${randomBytes(4).toString('hex')}`,
-      keyHashKey: randomBytes(32),
-    },
+    shared,
   });
-  const { callers: gateway } = apis.gateways();
   let calls = 0;
 
   return {
@@ -90,7 +70,7 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
         const cause = new Error('a middleware has read the body of a request for the gateway');
         call.cutOff(new GatewayError('internal', 'the body was read before', { cause }));
       }
-      await gateway(call);
+      await apis.callers(call);
       if (outgoing.destroyed) end();
       else outgoing.once('close', end);
     },

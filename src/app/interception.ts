@@ -1,30 +1,29 @@
 import { servedApis, type Config } from '../config/config.ts';
-import type { InterceptConfig } from '../config/intercept.ts';
 import { makeCallerOfKey, type CallerOfKey } from '../gateway/credentials.ts';
 import { makeInterception, type Interception } from '../gateway/interception.ts';
 import { dialForTunnels, makeTunnels } from '../gateway/tunnels.ts';
-import type { ProxyKeys } from '../gateway/proxy-keys.ts';
 import { makeHostCertificates } from './host-certificates.ts';
-import type { SharedParts } from './pipeline.ts';
+import type { SharedParts } from './shared-parts.ts';
 
 export interface InterceptionOptions {
-  readonly intercept: InterceptConfig;
-  readonly proxyKeys: ProxyKeys;
   /** The settings in force, which a reload changes. */
   readonly config: () => Config;
-  readonly shared: Pick<SharedParts, 'clock' | 'log' | 'authThrottle' | 'peers' | 'keyHashKey'>;
+  readonly shared: Pick<
+    SharedParts,
+    'clock' | 'log' | 'authThrottle' | 'peers' | 'proxyKeys' | 'keyHashKey'
+  >;
   readonly newId: () => string;
 }
 
-/** Constructs the proxy's side for clients with a fixed address. */
+/** Constructs the proxy's side for clients with a fixed address, if the settings have it. */
 export async function startInterception({
-  intercept,
-  proxyKeys,
   config,
   shared,
   newId,
-}: InterceptionOptions): Promise<Interception & { close(): void }> {
-  const { clock, log, authThrottle, peers, keyHashKey } = shared;
+}: InterceptionOptions): Promise<(Interception & { close(): void }) | undefined> {
+  const { clock, log, authThrottle, peers, proxyKeys, keyHashKey } = shared;
+  const { intercept } = config();
+  if (intercept === undefined || proxyKeys === undefined) return undefined;
   const certificates = await makeHostCertificates({ intercept, clock, log });
   const tunnels =
     intercept.others === 'tunnel'

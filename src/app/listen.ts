@@ -1,7 +1,8 @@
 import { lstatSync, unlinkSync } from 'node:fs';
 import type { Server } from 'node:http';
-import { connect, type AddressInfo } from 'node:net';
+import { connect } from 'node:net';
 import { isSocketPath, textOfAddress, type ListenAddress } from '../config/values.ts';
+import { authorityOf } from '../http/authority.ts';
 
 /**
  * Starts listening. Resolves to the URL of the listener, or to `unix:` and the path of its socket;
@@ -20,19 +21,11 @@ export async function listen(
       server.off('error', reject);
       if (isSocketPath(address)) return resolve(textOfAddress(address));
       const bound = server.address();
-      resolve(
-        `${scheme}://${authorityOf(
-          typeof bound === 'object' && bound !== null
-            ? bound
-            : { address: address.host, port: address.port },
-        )}`,
-      );
+      const isKnown = typeof bound === 'object' && bound !== null;
+      const { host, port } = isKnown ? { host: bound.address, port: bound.port } : address;
+      resolve(`${scheme}://${authorityOf(host, port)}`);
     });
   });
-}
-
-function authorityOf({ address, port }: Pick<AddressInfo, 'address' | 'port'>): string {
-  return `${address.includes(':') ? `[${address}]` : address}:${port}`;
 }
 
 /**

@@ -30,10 +30,10 @@ export function openFilesLimit(
 }
 
 /**
- * How many connections callers may have when no setting says so: what is left of the limit of open
- * files after the sockets to the API (an aborted one may still be closing when its permit is taken
- * again, hence twice), the admin listener, the far ends of tunnels, and the rest. Where the limit is too small for that, it is
- * a quarter of the limit.
+ * How many connections callers may have when no setting says so: what the limit of open files leaves
+ * after the sockets to the API, the admin listener, the far ends of tunnels, and the rest. The sockets
+ * count twice, because an aborted one may still be closing when its permit is taken again. Where the
+ * limit is too small for that, it is a quarter of the limit.
  */
 export function defaultMaxConnections(
   filesLimit: number,

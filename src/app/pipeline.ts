@@ -3,11 +3,9 @@ import { isSocketPath } from '../config/values.ts';
 import type { ApiClock } from '../rate-headers/api-clock.ts';
 import { makeAnswerReader } from '../rate-headers/answer-reader.ts';
 import { ResetUnit } from '../rate-headers/reset-unit.ts';
-import type { Random, Clock, EndOfTurn } from '../util/clock.ts';
-import type { AuthThrottle } from '../http/auth-throttle.ts';
+import type { EndOfTurn } from '../util/clock.ts';
 import { costPointer } from '../http/classify.ts';
 import { makeIsOurHost } from '../http/origin-check.ts';
-import type { CallLimits } from '../gateway/call-limits.ts';
 import { makeAdmit } from '../gateway/admit.ts';
 import { makeQuotaOf } from '../gateway/caller-quota.ts';
 import { ClientPatience } from '../gateway/client-patience.ts';
@@ -20,10 +18,7 @@ import { makeRecord } from '../gateway/record.ts';
 import { makeRefuse, makeRespond } from '../gateway/respond.ts';
 import { makeRewrite } from '../gateway/link-rewrite.ts';
 import { LoneRefusals } from '../gateway/lone-refusals.ts';
-import type { Peers } from '../gateway/peers.ts';
-import type { ProxyKeys } from '../gateway/proxy-keys.ts';
 import { settlesOwn } from '../gateway/own-grant.ts';
-import type { WatchReading } from '../gateway/reading-watch.ts';
 import { makeSettle } from '../gateway/settle.ts';
 import type { SocketShare } from '../gateway/socket-share.ts';
 import { makeTakeBody } from '../gateway/take-body.ts';
@@ -37,36 +32,12 @@ import { WaitingJobs } from '../gateway/waiting-jobs.ts';
 import { withoutLessons, type LearnedDraws } from '../draws/learned-draws.ts';
 import type { SettlesEach } from '../ledger/draws-ledger.ts';
 import type { Ledger } from '../ledger/ledger.ts';
-import type { CallRecorder } from '../telemetry/call-line.ts';
 import { makeCredentialName } from '../telemetry/credential-names.ts';
-import type { Log } from '../telemetry/log.ts';
-import type { PipelineObserver } from '../telemetry/pipeline-observer.ts';
-import type { RequestMemory } from '../upstream/request-memory.ts';
 import type { MeasureAttempt } from '../upstream/exchange.ts';
 import type { Lane } from '../upstream/lane.ts';
 import type { TokenSource } from '../upstream/token.ts';
 import type { Upstream } from '../upstream/upstream.ts';
-
-/** What the pipelines of all APIs share, whatever settings a reload brings. */
-export interface SharedParts {
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly log: Log;
-  /** `api`: its name, if there are several. */
-  readonly observe: (api: string | undefined) => PipelineObserver;
-  readonly recorder: CallRecorder;
-  readonly requestMemory: RequestMemory;
-  readonly callLimits: CallLimits;
-  readonly authThrottle: AuthThrottle;
-  readonly peers: Peers;
-  readonly watchReading: WatchReading;
-  /** The keys that callers sent to the proxy; `undefined` where there is none. */
-  readonly proxyKeys: ProxyKeys | undefined;
-  /** Names this gateway in Via. */
-  readonly viaId: string;
-  /** The key of the hashes by which caller keys are found. */
-  readonly keyHashKey: Buffer;
-}
+import type { SharedParts } from './shared-parts.ts';
 
 /** What the pipelines of one API share. */
 export interface ApiParts {
@@ -93,7 +64,7 @@ export interface ApiParts {
 export function makePipelines(shared: SharedParts, parts: ApiParts): (api: ServedApi) => Pipeline {
   const { upstream, lane, token, ledger, apiClock } = parts;
   const { credentialHash, atEndOfTurn, socketShare, measureAttempt } = parts;
-  const { clock, random, log, recorder, requestMemory, peers, watchReading } = shared;
+  const { clock, random, log, recorder, memory, peers, watchReading } = shared;
   const settled = settlesOwn(ledger);
   const resetUnit = new ResetUnit();
   const loneRefusals = new LoneRefusals();
@@ -109,7 +80,7 @@ export function makePipelines(shared: SharedParts, parts: ApiParts): (api: Serve
     const observer = shared.observe(name);
     const isTrusted = makeIsTrustedProxy(config.trustedProxies);
     const forwardedBy = makeForwardedBy(peers, isTrusted);
-    const watchUnread = makeWatchUnread({ ...body, memory: requestMemory, watchReading });
+    const watchUnread = makeWatchUnread({ ...body, memory, watchReading });
     return makePipeline({
       identify: makeIdentify({
         ...config,
@@ -121,7 +92,7 @@ export function makePipelines(shared: SharedParts, parts: ApiParts): (api: Serve
         clientPatience,
         takeBody: makeTakeBody({
           limits: { ...body, clock },
-          memory: requestMemory,
+          memory,
           socketShare,
         }),
         callLimits: shared.callLimits,
@@ -140,7 +111,7 @@ export function makePipelines(shared: SharedParts, parts: ApiParts): (api: Serve
       admit: makeAdmit({
         ledger,
         clock,
-        memory: requestMemory,
+        memory,
         socketPermits: upstream,
         mode: config.mode,
         observer,

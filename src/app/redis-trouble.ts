@@ -1,6 +1,7 @@
 import { diagnoseRedis, type RedisTarget } from '../diagnosis/redis.ts';
 import type { Finding } from '../diagnosis/way.ts';
 import type { Log } from '../telemetry/log.ts';
+import { messageOf } from '../util/message-of.ts';
 
 /** During an outage, Redis is diagnosed after the first failed probe and after each fourth. */
 const DIAGNOSE_EVERY = 4;
@@ -51,7 +52,7 @@ export class RedisTrouble {
     const [cause] = refusal === undefined ? causes : [refusal];
     const fields =
       cause === undefined || cause.kind === 'ok'
-        ? { step: 'command', reason: error instanceof Error ? error.message : String(error) }
+        ? { step: 'command', reason: messageOf(error) }
         : { at: cause.at, step: cause.step, reason: cause.reason };
     const text = JSON.stringify(fields);
     if (text === this.#logged) return;

@@ -10,6 +10,7 @@ import { makeTokenCommand } from '../upstream/token-command.ts';
 import { makeTokenSource, type TokenSource } from '../upstream/token.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import type { Clock } from '../util/clock.ts';
+import { messageOf } from '../util/message-of.ts';
 
 export interface TokenParts {
   readonly clock: Clock;
@@ -84,7 +85,7 @@ async function renewed(
     return await makeRenewedToken(options);
   } catch (cause) {
     const place = name === undefined ? variable : `apis.${name}.${fileKey(variable)}`;
-    const problem = cause instanceof Error ? cause.message : String(cause);
+    const problem = messageOf(cause);
     throw new SettingProblem(`${place}: ${problem}`, { cause });
   }
 }

@@ -1,4 +1,5 @@
 import { createPrivateKey, X509Certificate, type KeyObject } from 'node:crypto';
+import { messageOf } from '../util/message-of.ts';
 import {
   certificatePem,
   keyPem,
@@ -60,7 +61,7 @@ export function openAuthority(
     certificate = new X509Certificate(files.cert);
     key = createPrivateKey(files.key);
   } catch (error) {
-    const got = error instanceof Error ? error.message : String(error);
+    const got = messageOf(error);
     return bad(`expected a certificate and its key in PEM, got: ${got}`);
   }
   const { subject, validFromDate, validToDate } = certificate;

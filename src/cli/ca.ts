@@ -5,6 +5,7 @@ import { servedApis } from '../config/config.ts';
 import { SETTINGS } from '../config/settings.ts';
 import { printable } from '../logs/terminal-text.ts';
 import { systemClock } from '../util/system-clock.ts';
+import { messageOf } from '../util/message-of.ts';
 import { CONFIG_OPTION, readSettings, type Command, type Invocation } from './command.ts';
 
 /** The files of one folder. The names state what each is; nothing is written anywhere else. */
@@ -190,8 +191,4 @@ function wrong(problem: string): Result {
 
 function failed(problem: string): Result {
   return { kind: 'failed', problems: [problem], code: 1 };
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

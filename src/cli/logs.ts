@@ -11,6 +11,7 @@ import { makeProgress, type Progress } from '../logs/progress.ts';
 import { bytesOf, readFileChunks } from '../logs/read-file.ts';
 import { coloured, plain, printable } from '../logs/terminal-text.ts';
 import { systemClock } from '../util/system-clock.ts';
+import { messageOf } from '../util/message-of.ts';
 import type { Command, ExitCode, Invocation } from './command.ts';
 
 /** Filters call lines from files or a pipe, and prints them or their sums. */
@@ -131,7 +132,7 @@ async function logs(invocation: Invocation, clock: Clock): Promise<ExitCode> {
   }
 
   function complain(path: string, error: unknown): void {
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = messageOf(error);
     stderr(`headgate: ${printable(`${path}: expected a readable file, got: ${reason}`)}\n`);
   }
 }

@@ -2,6 +2,7 @@ import { hostname } from 'node:os';
 import type { Config, Settings } from '../config/config.ts';
 import { SettingProblem } from '../config/setting-problem.ts';
 import { isSocketPath, type ListenAddress } from '../config/values.ts';
+import { authorityOf } from '../http/authority.ts';
 import { printable, printableJson } from '../logs/terminal-text.ts';
 import { systemRandom, systemClock } from '../util/system-clock.ts';
 import { makeLogOutput } from '../telemetry/log-output.ts';
@@ -51,7 +52,8 @@ function replicaName(): string {
  * Runs the gateway until a signal stops it. Resolves to the exit code.
  *
  * SIGTERM drains it after the drain delay, SIGINT drains it at once. A second signal cuts the calls
- * off and ends the process. SIGHUP reloads the settings. However the process ends, waiting log lines are written first.
+ * off and ends the process. SIGHUP reloads the settings. However the process ends, waiting log lines
+ * are written first.
  */
 async function runGateway(settings: Settings, invocation: Invocation): Promise<ExitCode> {
   // Imported only here: a health probe runs every few seconds and must not load the whole gateway.
@@ -175,7 +177,7 @@ function describeListenFailure(
       : intercept !== undefined && isAt(intercept.listen, host, port)
         ? 'HEADGATE_INTERCEPT_LISTEN'
         : 'HEADGATE_LISTEN';
-  const got = port === undefined ? host : `${host.includes(':') ? `[${host}]` : host}:${port}`;
+  const got = port === undefined ? host : authorityOf(host, port);
   return `${setting}: expected ${failure.expected}, got ${got}, which ${failure.fault} (${code})`;
 }
 

@@ -8,6 +8,7 @@ import { nonePreset, type Preset } from '../presets/preset.ts';
 import { PRESETS } from '../presets/presets.ts';
 import type { CallerRule } from '../queue/caller-rules.ts';
 import type { RateHeaderRule } from '../rate-headers/declared-headers.ts';
+import { messageOf } from '../util/message-of.ts';
 import type { ApiMatch } from './api-settings.ts';
 import { tokenProblems } from './checks.ts';
 import type { FileEntries } from './file.ts';
@@ -281,7 +282,7 @@ function readLogin(
     }
     return login;
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = messageOf(error);
     problems.push(`${place}: expected a readable file, got: ${reason}`);
     return undefined;
   }

@@ -1,4 +1,5 @@
 import { parseDocument } from 'yaml';
+import { messageOf } from '../util/message-of.ts';
 import { callerName, secret, type Kind } from './values.ts';
 
 /** A key that a caller sends, and the name that the key proves. A name may have several keys. */
@@ -49,9 +50,7 @@ export function readCallerKeysFile(
   try {
     text = readFile(path);
   } catch (error) {
-    return bad(
-      `expected a readable file, got: ${error instanceof Error ? error.message : String(error)}`,
-    );
+    return bad(`expected a readable file, got: ${messageOf(error)}`);
   }
   // In this schema every scalar is a text, so a key of digits is not a number. The parser's messages
   // quote the file, so a problem shows only the error's code.

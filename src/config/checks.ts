@@ -1,5 +1,6 @@
 import type { Account } from '../http/limit-rule.ts';
 import { isLoopback } from '../http/origin-check.ts';
+import { messageOf } from '../util/message-of.ts';
 import type { CallerKey } from './caller-keys.ts';
 import {
   isSocketPath,
@@ -83,7 +84,7 @@ export function tokenProblems(
       `${places.file}: expected a file with a token of ${kind.expected}, got ${content.length} characters that are not`,
     ];
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = messageOf(error);
     return [`${places.file}: expected a readable file, got: ${reason}`];
   }
 }

@@ -1,5 +1,6 @@
 import { isMap, isNode, isScalar, LineCounter, parseDocument, type YAMLMap } from 'yaml';
 import type { z } from 'zod';
+import { messageOf } from '../util/message-of.ts';
 import {
   API_NAME,
   API_NAME_EXPECTED,
@@ -70,7 +71,7 @@ export function openConfigFile(path: string, readFile: (path: string) => string)
   try {
     return readConfigFile(path, readFile(path));
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = messageOf(error);
     return {
       settings: new Map(),
       lists: {},

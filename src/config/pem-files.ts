@@ -1,4 +1,5 @@
 import { createSecureContext } from 'node:tls';
+import { messageOf } from '../util/message-of.ts';
 
 type ReadFile = (path: string) => string;
 
@@ -83,8 +84,4 @@ function tlsProblem(files: { ca: string } | { cert: string; key: string }): stri
   } catch (error) {
     return messageOf(error);
   }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

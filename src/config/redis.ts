@@ -1,3 +1,4 @@
+import { messageOf } from '../util/message-of.ts';
 import { caProblem } from './pem-files.ts';
 import type { RedisAddress } from './redis-url.ts';
 import { secret } from './values.ts';
@@ -36,7 +37,7 @@ export function redisConfig(
     try {
       return readFile(path);
     } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
+      const reason = messageOf(error);
       problems.push(`${variable}: expected a readable file, got: ${reason}`);
       return undefined;
     }
@@ -114,7 +115,7 @@ export function readSecret(
       `HEADGATE_SECRET_FILE: expected a file with ${secret.expected}, got ${content.length} characters that are not`,
     );
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = messageOf(error);
     problems.push(`HEADGATE_SECRET_FILE: expected a readable file, got: ${reason}`);
   }
   return undefined;

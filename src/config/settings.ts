@@ -514,11 +514,3 @@ export function fileKey(variable: string): string {
   const words = variable.replace('HEADGATE_', '').toLowerCase();
   return words.replaceAll(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
 }
-
-/** The settings as a Markdown table, for docs/configuration.md. */
-export function settingsTable(): string {
-  const rows = Object.values(SETTINGS).map(({ variable, fallback, doc }) => {
-    return `| \`${variable}\` | ${fallback === undefined ? '–' : `\`${fallback}\``} | ${doc} |`;
-  });
-  return ['| setting | default | what it does |', '| --- | --- | --- |', ...rows].join('\n');
-}

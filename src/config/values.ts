@@ -1,6 +1,7 @@
 import { DEFAULT_SPREAD } from '../budget/reserve.ts';
 import type { ConfiguredLimit } from '../budget/bucket.ts';
 import { isIP } from 'node:net';
+import { authorityOf } from '../http/authority.ts';
 import type { Network } from '../http/caller-origin.ts';
 import type { TokenField } from '../http/credential-fields.ts';
 import { isNeverForApi } from '../http/header-filter.ts';
@@ -27,8 +28,7 @@ export function isSocketPath(address: ListenAddress): address is SocketPath {
 /** An address as the settings write it. */
 export function textOfAddress(address: ListenAddress): string {
   if (isSocketPath(address)) return `unix:${address.path}`;
-  const { host, port } = address;
-  return `${host.includes(':') ? `[${host}]` : host}:${port}`;
+  return authorityOf(address.host, address.port);
 }
 
 /** Whether two listeners cannot both have their address. Port 0 selects a free port for each. */

@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import { messageOf } from '../util/message-of.ts';
 import {
   openWay,
   placeOf,
@@ -161,7 +162,7 @@ class Conversation {
 
   failed(error: unknown): void {
     const kind = error instanceof Unavailable ? 'unavailable' : 'refused';
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = messageOf(error);
     this.#report({ kind, at: this.#at, step: this.#step, reason });
   }
 

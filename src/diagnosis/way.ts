@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { lookup } from 'node:dns/promises';
 import { connect as connectTcp, isIP, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
+import { authorityOf } from '../http/authority.ts';
 
 /** What is tried, in this order; a step that fails is the last one. */
 export type Step =
@@ -53,7 +54,7 @@ export const STEP_TIMEOUT_MS = 5000;
 
 /** `host:port`, as the reports show it. */
 export function placeOf({ host, port }: Pick<Target, 'host' | 'port'>): string {
-  return `${host.includes(':') ? `[${host}]` : host}:${port}`;
+  return authorityOf(host, port);
 }
 
 /**

@@ -336,7 +336,7 @@ function newRoute(template: string): Route {
 }
 
 /** The class's own bucket alone, before its name is known. */
-export const OWN: readonly Counter[] = [{ bucket: '', key: '' }];
+const OWN: readonly Counter[] = [{ bucket: '', key: '' }];
 
 function isOwn(counters: readonly Counter[]): boolean {
   return counters.length === 1 && counters[0]?.bucket === '';

@@ -53,15 +53,20 @@ export interface CallIdentity {
   patienceMs: number | undefined;
 }
 
-const NOT_IDENTIFIED: Readonly<CallIdentity> = {
-  path: '',
-  query: '',
-  caller: '',
-  priority: undefined,
-  bucket: undefined,
-  cost: undefined,
-  patienceMs: undefined,
-};
+/** The identity of a request of which the target alone is understood. */
+export function identityOf({ path, query }: Pick<CallIdentity, 'path' | 'query'>): CallIdentity {
+  return {
+    path,
+    query,
+    caller: '',
+    priority: undefined,
+    bucket: undefined,
+    cost: undefined,
+    patienceMs: undefined,
+  };
+}
+
+const NOT_IDENTIFIED: Readonly<CallIdentity> = identityOf({ path: '', query: '' });
 
 /**
  * One call from its arrival to its log line: its request and answer, whether it still has a caller,
@@ -109,8 +114,10 @@ export class Call implements CallerSignal, LinkedListItem<Call>, ReservationHold
   #isSending = false;
   #gone = false;
   #cutOffBy: GatewayError | undefined;
-  /** Most calls have one listener at a time. */
-  readonly #listeners: (() => void)[] = [];
+  /** Ends the wait of the call's ticket. */
+  #endWait: (() => void) | undefined;
+  /** All others. Most calls have one at a time, for which a list of one element is small. */
+  #listeners: (() => void)[] | undefined;
 
   constructor(
     id: string,
@@ -265,21 +272,27 @@ export class Call implements CallerSignal, LinkedListItem<Call>, ReservationHold
     return this.#cutOffBy;
   }
 
-  onGone(listener: () => void): RemoveListener {
+  onGone(listener: () => void, isWait?: true): RemoveListener {
+    if (isWait === true) {
+      this.#endWait = listener;
+      return () => {
+        if (this.#endWait === listener) this.#endWait = undefined;
+      };
+    }
     const listeners = this.#listeners;
-    listeners.push(listener);
+    if (listeners === undefined) this.#listeners = [listener];
+    else listeners.push(listener);
     return () => {
-      const at = listeners.indexOf(listener);
-      if (at >= 0) listeners.splice(at, 1);
+      const at = this.#listeners?.indexOf(listener) ?? -1;
+      if (at >= 0) this.#listeners?.splice(at, 1);
     };
   }
 
-  /**
-   * Ends the wait of a call that waits for a grant, as if its caller had gone; the call goes on. The
-   * newest listener is then that of its queue.
-   */
+  /** Ends the wait of the call's ticket, as if its caller had gone; the call goes on. */
   leaveQueue(): void {
-    this.#listeners.pop()?.();
+    const endWait = this.#endWait;
+    this.#endWait = undefined;
+    endWait?.();
   }
 
   /**
@@ -295,9 +308,11 @@ export class Call implements CallerSignal, LinkedListItem<Call>, ReservationHold
   #stop(): void {
     if (this.#gone) return;
     this.#gone = true;
-    // The newest first: a ticket that waits must leave its queue before its last attempt frees a
-    // socket, which the ticket would otherwise be granted.
-    for (let next = this.#listeners.pop(); next !== undefined; next = this.#listeners.pop()) next();
+    // First: otherwise the ticket would be granted the socket that the last attempt frees.
+    this.leaveQueue();
+    // The newest first.
+    const listeners = this.#listeners ?? [];
+    for (let next = listeners.pop(); next !== undefined; next = listeners.pop()) next();
   }
 }
 

@@ -1,6 +1,7 @@
 import type { BucketName, Outcome, Ticket } from '../ledger/ledger.ts';
 import type { CallerRule } from '../queue/caller-rules.ts';
-import type { SendResult } from '../upstream/exchange.ts';
+import type { AnsweredAttempt } from '../upstream/exchange.ts';
+import { UNSENT } from './bucket-outcome.ts';
 
 /**
  * The quota of a caller as a bucket, beside those of the API: it is keyed by the caller's name, counts
@@ -38,8 +39,6 @@ export function withQuota(ticket: Ticket, quota: BucketName, cost: number | unde
   return { ...ticket, quota: { ...request, bucket: quota, cost, needsNoSocket: true } };
 }
 
-const UNSENT: Outcome = { kind: 'unsent' };
-
 /**
  * What became of an operation of the quota whose request the API answered. `cost`: as the answer reports
  * it. A request that the API refused by a limit was not executed, and spends nothing. Any other one
@@ -47,7 +46,7 @@ const UNSENT: Outcome = { kind: 'unsent' };
  */
 export function outcomeAtQuota(
   { bucket }: Ticket,
-  { response, sentAt, receivedAt }: SendResult & { readonly kind: 'answered' },
+  { response, sentAt, receivedAt }: AnsweredAttempt,
   isThrottled: boolean,
   cost: number | undefined,
 ): Outcome {

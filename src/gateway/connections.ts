@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import type { Log } from '../telemetry/log.ts';
 import type { Clock } from '../util/clock.ts';
 import { LinkedList, type LinkedListItem } from '../util/linked-list.ts';
+import { makeOncePerMinute } from '../util/once-per-minute.ts';
 import { addressOf, connectionKey } from './caller-address.ts';
 import { ConnectionsByAddress, type Connection } from './connections-by-address.ts';
 import type { IsTrustedProxy } from './trusted-proxies.ts';
@@ -60,13 +61,10 @@ interface OpenSocket extends LinkedListItem<OpenSocket> {
   connection: Connection | undefined;
 }
 
-/** A flood of connections is reported at most this often. */
-const WARN_INTERVAL_MS = 60_000;
-
 /**
- * Follows the connections of servers, which share the bounds. Ends each whose idle timeout has expired, and closes some when
- * there are too many. Connections take file descriptors, which the sockets to the API, Redis and the admin
- * listener need too.
+ * Follows the connections of servers, which share the bounds. Ends each whose idle timeout has
+ * expired, and closes some when there are too many. Connections take file descriptors, which the
+ * sockets to the API, Redis and the admin listener need too.
  *
  * When there are too many of one address, a new one is closed at once. When there are too many in
  * all, the oldest idle one of the address that has most is closed for a new one of an address that
@@ -90,13 +88,11 @@ export function followConnections(
   /** Where TLS carries the requests, by connection. */
   const withTls = new Map<string, OpenSocket>();
   const tunnels = new WeakSet<Socket>();
-  let quietUntil = Number.NEGATIVE_INFINITY;
+  const mayWarn = makeOncePerMinute(clock);
   let reported: RefusedConnections = { ...refused };
 
   function report(lastAddress: string): void {
-    const now = clock.now();
-    if (now < quietUntil) return;
-    quietUntil = now + WARN_INTERVAL_MS;
+    if (!mayWarn()) return;
     const counts = {
       tooManyInAll: refused.all - reported.all,
       tooManyOfOneAddress: refused.address - reported.address,

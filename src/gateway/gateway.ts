@@ -38,9 +38,9 @@ export interface PipelineDependencies {
 }
 
 /**
- * Makes the pipeline of one API. This is the only place that knows its order: identify → admit → forward →
- * settle → respond → record. An attempt that was throttled, or that failed and may be repeated, is
- * retried from admit. Every other step runs once, and every call ends in record.
+ * Makes the pipeline of one API. This is the only place that knows its order: identify → admit →
+ * forward → settle → respond → record. An attempt that was throttled, or that failed and may be
+ * repeated, is retried from admit. Every other step runs once, and every call ends in record.
  */
 export function makePipeline(steps: PipelineDependencies): Pipeline {
   const { identify, admit, forward, settle, respond, refuse, record } = steps;

@@ -1,29 +1,29 @@
-import { parseSecondsOrDuration } from '../util/duration.ts';
-import { decodableOnly, ensureVersion, type VersionRequest } from '../http/accept.ts';
 import type { AuthThrottle } from '../http/auth-throttle.ts';
 import { makeClassify, type ClassRule } from '../http/classify.ts';
 import { credentialOf } from '../http/credential-fields.ts';
-import { MAX_COST } from '../http/cost-rule.ts';
 import type { LearnedDraws } from '../draws/learned-draws.ts';
 import type { LearnedDraw } from '../draws/lesson.ts';
-import { readUrgency } from '../http/priority.ts';
-import { makeHeadersForApi } from '../http/header-filter.ts';
 import { isIdempotent } from '../http/methods.ts';
 import type { RelativeTarget } from '../http/target.ts';
-import { viaOnward } from '../http/via.ts';
-import { matchCallerRule, productOf, treatsCalls, type CallerRule } from '../queue/caller-rules.ts';
+import { matchCallerRule, treatsCalls, type CallerRule } from '../queue/caller-rules.ts';
 import { longestWaitMs } from '../queue/patience.ts';
-import { PRIORITIES, type Priority } from '../queue/flow.ts';
 import type { Ticket } from '../ledger/ledger.ts';
 import type { RequestBody } from '../upstream/body.ts';
 import type { CallLimits } from './call-limits.ts';
-import type { Call, CallIdentity } from './call.ts';
+import { identityOf, type Call } from './call.ts';
+import {
+  headerValue,
+  readCallerName,
+  readCost,
+  readMaxWait,
+  readPriority,
+} from './caller-headers.ts';
 import { withQuota, type QuotaOf } from './caller-quota.ts';
 import type { ClientPatience } from './client-patience.ts';
 import { makeCostOf, ticketFor, type CostOf, type DrawsOf } from './draws.ts';
 import { refuseUnknownKey, type CallerOfKey } from './credentials.ts';
+import { makeHeadersFor, type HeadersForDependencies } from './headers-for-api.ts';
 import { isPreflight } from './preflight.ts';
-import { restoreTags } from './link-rewrite.ts';
 import type { ProxyKeys } from './proxy-keys.ts';
 import { GatewayError, type ShedStatus } from './problem.ts';
 import {
@@ -79,17 +79,14 @@ export type Identified = Job | 'cancelled';
  */
 export type Identify = (call: Call, target: RelativeTarget) => Identified | Promise<Identified>;
 
-export interface IdentifyDependencies {
+export interface IdentifyDependencies extends HeadersForDependencies {
   readonly upstream: { readonly origin: string; readonly basePath: string };
-  readonly apiVersion: VersionRequest | 'off';
   /** Lower-case names of the fields besides Authorization that hold a credential. */
   readonly credentialFields: readonly string[];
   /** Whether a token is configured for requests without a credential. */
   readonly hasToken: boolean;
   /** `on`: cookies pass also with the configured token. */
   readonly cookies: 'on' | 'off';
-  /** Lower-case names of request fields that pass although they are usually dropped. */
-  readonly allowHeaders: readonly string[];
   readonly drawsOf: DrawsOf;
   readonly learned: Pick<LearnedDraws, 'drawsOf'>;
   readonly classes: readonly ClassRule[];
@@ -103,13 +100,6 @@ export interface IdentifyDependencies {
   readonly shedStatus: ShedStatus;
   readonly takeBody: TakeBody;
   readonly callLimits: CallLimits;
-  /** The id of this gateway in Via; `undefined` omits the field. */
-  readonly viaId: string | undefined;
-  /**
-   * Whether bodies of answers are read, so that only encodings that Headgate can decode are
-   * requested.
-   */
-  readonly readsAnswers: boolean;
   /** `undefined` when callers need no key. */
   readonly callerOfKey: CallerOfKey | undefined;
   /** The keys that callers sent to the proxy; `undefined` where there is none. */
@@ -122,10 +112,6 @@ export interface IdentifyDependencies {
   readonly callerAddress: CallerAddress;
 }
 
-const PRIORITY_NAMES: ReadonlyMap<string, Priority> = new Map(
-  PRIORITIES.map((priority) => [priority, priority]),
-);
-const CALLER_NAME = /^[A-Za-z0-9._/-]{1,64}$/;
 /**
  * Schemes that authenticate the connection and not the request: Microsoft's NTLM, and Negotiate
  * (RFC 4559). Servers take each later request on that connection for one of the same user.
@@ -137,64 +123,20 @@ const TRACE_DETAIL =
   'TRACE is not supported: the answer would show the fields that Headgate adds, such as its token';
 
 export function makeIdentify(dependencies: IdentifyDependencies): Identify {
-  const { upstream, apiVersion, hasToken, classes, callers, defaultCaller } = dependencies;
-  const { maxWaitMs, clientPatience, shedStatus, takeBody, viaId, readsAnswers, cookies } =
-    dependencies;
-  const { callerOfKey, isOurHost, forwardedBy, allowHeaders } = dependencies;
+  const { upstream, hasToken, classes, callers, defaultCaller } = dependencies;
+  const { maxWaitMs, clientPatience, shedStatus, takeBody, cookies } = dependencies;
+  const { callerOfKey, isOurHost, forwardedBy } = dependencies;
   const { callLimits, authThrottle, callerAddress, credentialFields, proxyKeys } = dependencies;
   const { drawsOf, quotaOf, learned } = dependencies;
   const rules = callers.filter(treatsCalls);
-  /** Fields of the caller's request that Headgate replaces. */
-  const replaced = new Set(['host']);
-  if (apiVersion !== 'off' && apiVersion.kind === 'accept') replaced.add('accept');
-  if (readsAnswers) replaced.add('accept-encoding');
-  const endToEnd = makeHeadersForApi({ replaced, allowed: allowHeaders });
-  const withoutCookies = makeHeadersForApi({
-    replaced: [...replaced, 'cookie'],
-    allowed: allowHeaders,
-  });
+  const headersFor = makeHeadersFor(dependencies);
   const refusePages = makeRefusePages(isOurHost, forwardedBy);
   const classify = makeClassify(classes);
-
-  function headersFor({ incoming }: Call, addsToken: boolean, dropsCookies: boolean): string[] {
-    const { accept, via, authorization, 'accept-encoding': encodings } = incoming.headers;
-    const headers = (dropsCookies ? withoutCookies : endToEnd)(incoming.rawHeaders);
-    if (addsToken && authorization !== undefined) removeField(headers, 'authorization');
-    if (apiVersion !== 'off' && apiVersion.kind === 'field') {
-      const { name, version } = apiVersion;
-      if (incoming.headers[name.toLowerCase()] === undefined) headers.push(name, version);
-    } else if (apiVersion !== 'off') {
-      const lines = accept === undefined ? [] : [accept];
-      headers.push('Accept', ensureVersion(lines, apiVersion.mediaType, apiVersion.version));
-    }
-    if (readsAnswers) {
-      restoreTags(headers, incoming);
-      if (typeof encodings === 'string') {
-        headers.push('Accept-Encoding', decodableOnly(encodings));
-      }
-    }
-    if (viaId !== undefined) {
-      const onward = viaOnward(via, incoming.httpVersion, viaId);
-      if (onward.kind === 'loop') {
-        throw new GatewayError('loop', 'the request has passed through this gateway before');
-      }
-      headers.push('Via', onward.value);
-    }
-    return headers;
-  }
 
   return function identify(call, target) {
     const { incoming } = call;
     const { method = 'GET', headers } = incoming;
-    const identity: CallIdentity = {
-      path: target.path,
-      query: target.query,
-      caller: '',
-      priority: undefined,
-      bucket: undefined,
-      cost: undefined,
-      patienceMs: undefined,
-    };
+    const identity = identityOf(target);
     call.identity = identity;
     refuseManyHeaders(call);
     const authorization = authorizationOf(incoming, credentialFields);
@@ -211,9 +153,7 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
     if (callerOfKey !== undefined && keyOwner === undefined) {
       return refuseUnknownKey(call, address, authThrottle);
     }
-    const caller =
-      keyOwner ??
-      callerName(headerValue(headers, 'headgate-caller'), defaultCaller, userAgent, address);
+    const caller = keyOwner ?? readCallerName(headers, defaultCaller, userAgent, address);
     identity.caller = caller;
     if (method === 'TRACE') throw new GatewayError('method-not-supported', TRACE_DETAIL);
     refuseWebSocket(incoming);
@@ -221,14 +161,9 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
     callLimits.enter(owner);
     call.countedFor = owner;
     const rule = matchCallerRule(rules, caller, userAgent);
-    const priority = capPriority(
-      readPriority(headerValue(headers, 'headgate-priority')) ??
-        readUrgency(headerValue(headers, 'priority')) ??
-        'normal',
-      rule?.maxPriority,
-    );
+    const priority = readPriority(headers, rule?.maxPriority);
     identity.priority = priority;
-    const statedMs = readMaxWait(headerValue(headers, 'headgate-max-wait'));
+    const statedMs = readMaxWait(headers);
     let waitMs = Math.min(statedMs ?? Infinity, rule?.maxWaitMs ?? Infinity, maxWaitMs);
     if (clientPatience !== undefined && statedMs === undefined) {
       const patienceMs = clientPatience.at(call.arrivedAt, owner, caller, userAgent);
@@ -244,11 +179,11 @@ export function makeIdentify(dependencies: IdentifyDependencies): Identify {
     const classRule = classify(method, target.path);
     const learnedDraws = learned.drawsOf(classRule.name, method, target.path);
     const draws = drawsOf(classRule, credential, learnedDraws);
-    const stated = readCost(headerValue(headers, 'headgate-cost'));
+    const stated = readCost(headers);
     identity.bucket = draws[0].bucket;
     if (draws.length > 1) identity.others = draws.slice(1).map(({ bucket }) => bucket);
     const quota = quotaOf?.(caller);
-    const headersForApi = headersFor(call, addsToken, dropsCookies);
+    const headersForApi = headersFor(incoming, addsToken, dropsCookies);
 
     const jobWith = (body: RequestBody): Job => {
       const costOf = makeCostOf(draws, stated, () =>
@@ -299,68 +234,4 @@ function largestCost({ cost, others }: Ticket): number | undefined {
 /** Path and query behind the base path. Without either, a request has the path `/`. */
 function baseUrlPath(basePath: string, sent: string): string {
   return basePath === '' && !sent.startsWith('/') ? `/${sent}` : basePath + sent;
-}
-
-/** Removes the lines of a field from a flat list of name, value, name, value …, in place. */
-function removeField(headers: string[], name: string): void {
-  for (let i = headers.length - 2; i >= 0; i -= 2) {
-    if (headers[i]?.toLowerCase() === name) headers.splice(i, 2);
-  }
-}
-
-/** The value of a header. Several lines become a list, which no Headgate-* header accepts. */
-function headerValue(headers: NodeJS.Dict<string | string[]>, name: string): string | undefined {
-  const value = headers[name];
-  return Array.isArray(value) ? value.join(', ') : value;
-}
-
-function readPriority(value: string | undefined): Priority | undefined {
-  if (value === undefined) return undefined;
-  const priority = PRIORITY_NAMES.get(value);
-  if (priority !== undefined) return priority;
-  throw badHeader('Headgate-Priority', 'high, normal or low', value);
-}
-
-function readMaxWait(value: string | undefined): number | undefined {
-  if (value === undefined) return undefined;
-  const waitMs = parseSecondsOrDuration(value);
-  if (waitMs !== undefined) return waitMs;
-  throw badHeader('Headgate-Max-Wait', 'seconds, or a duration such as 45s', value);
-}
-
-function readCost(value: string | undefined): number | undefined {
-  if (value === undefined) return undefined;
-  const cost = /^\d{1,7}$/.test(value) ? Number(value) : 0;
-  if (cost >= 1 && cost <= MAX_COST) return cost;
-  throw badHeader('Headgate-Cost', `a whole number from 1 to ${MAX_COST}`, value);
-}
-
-/** A caller rule may cap the priority that a caller requests. */
-function capPriority(priority: Priority, max: Priority | undefined): Priority {
-  if (max === undefined) return priority;
-  return PRIORITIES.indexOf(priority) < PRIORITIES.indexOf(max) ? max : priority;
-}
-
-/** The header, else the configured name, else the User-Agent's product, else the address. */
-function callerName(
-  header: string | undefined,
-  configured: string | undefined,
-  userAgent: string | undefined,
-  address: string,
-): string {
-  if (header !== undefined) {
-    if (CALLER_NAME.test(header)) return header;
-    throw badHeader('Headgate-Caller', 'at most 64 of A-Z a-z 0-9 . _ / -', header);
-  }
-  if (configured !== undefined) return configured;
-  const product = productOf(userAgent);
-  return product !== undefined && CALLER_NAME.test(product) ? product : address;
-}
-
-function badHeader(name: string, expected: string, got: string): GatewayError {
-  const shown = got.length > 80 ? `${got.slice(0, 80)}…` : got;
-  return new GatewayError(
-    'bad-request',
-    `${name}: expected ${expected}, got ${JSON.stringify(shown)}`,
-  );
 }

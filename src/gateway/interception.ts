@@ -2,9 +2,10 @@ import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { createServer, type Server as TlsServer, type TLSSocket } from 'node:tls';
 import type { AuthThrottle } from '../http/auth-throttle.ts';
-import { isHost, readConnect, readProxyKey } from '../http/proxy-connect.ts';
+import { ESTABLISHED, isHost, readConnect, readProxyKey } from '../http/proxy-connect.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Clock, Timer } from '../util/clock.ts';
+import { makeOncePerMinute } from '../util/once-per-minute.ts';
 import { connectionKey } from './caller-address.ts';
 import type { CallerOfKey } from './credentials.ts';
 import type { Peers } from './peers.ts';
@@ -69,9 +70,7 @@ interface Handshake {
 
 /** From the answer to a CONNECT to the end of the TLS handshake; other listeners have Node's 120 s. */
 const HANDSHAKE_MS = 60_000;
-const WARN_INTERVAL_MS = 60_000;
 const HTTPS = 443;
-const ESTABLISHED = 'HTTP/1.1 200 Connection established\r\n\r\n';
 
 export function makeInterception(dependencies: InterceptionDependencies): Interception {
   const { hosts, certificates, tunnels, callerOfKey, proxyKeys } = dependencies;
@@ -80,7 +79,7 @@ export function makeInterception(dependencies: InterceptionDependencies): Interc
   const hostBySocket = new WeakMap<Socket, string>();
   const handshakes = new Map<string, Handshake>();
   const servers = new Map([...hosts.keys()].map((host) => [host, serverFor(host)]));
-  let quietUntil = Number.NEGATIVE_INFINITY;
+  const mayWarn = makeOncePerMinute(clock);
   let failures = 0;
 
   certificates.onChange(() => {
@@ -131,8 +130,7 @@ export function makeInterception(dependencies: InterceptionDependencies): Interc
   /** A client that does not trust the authority fails here, and nowhere else. */
   function reportFailure(host: string, address: string, reason: string): void {
     failures++;
-    if (clock.now() < quietUntil) return;
-    quietUntil = clock.now() + WARN_INTERVAL_MS;
+    if (!mayWarn()) return;
     log.warn({ host, address, reason, failures }, 'intercepted handshakes failed');
     failures = 0;
   }

@@ -3,6 +3,7 @@ import type { Transform } from 'node:stream';
 import { callerOrigin } from '../http/caller-origin.ts';
 import { rewriteLink, rewriteLinkField, type LinkMap } from '../http/links.ts';
 import { isJson } from '../http/media-type.ts';
+import { makeOncePerMinute } from '../util/once-per-minute.ts';
 import type { Call } from './call.ts';
 import { codingOf, CODINGS, isTooLarge, type Coding } from './content-codings.ts';
 import { MAX_REWRITTEN_BYTES, RewriteInPassing, rewriteJson, RewriteStart } from './json-links.ts';
@@ -56,7 +57,7 @@ export type RewrittenBody =
   /** The body is encoded and large: its bytes pass through these streams, one after the other. */
   | { readonly kind: 'streams'; readonly streams: readonly Transform[] };
 
-export const UNCHANGED = { kind: 'unchanged' } as const;
+const UNCHANGED = { kind: 'unchanged' } as const;
 
 /** A part (206), and a body that means nothing (204, 205), have no links. */
 const WITH_LINKS: ReadonlySet<number> = new Set([200, 201, 202, 203]);
@@ -121,19 +122,15 @@ function makeWarnOfSkipped({
   log,
 }: Pick<RewriteOptions, 'clock' | 'log'>): (reason: 'size' | 'coding') => void {
   const answers = { size: 0, coding: 0 };
-  let quietUntil = Number.NEGATIVE_INFINITY;
+  const mayWarn = makeOncePerMinute(clock);
   return (reason) => {
     answers[reason]++;
-    const now = clock.now();
-    if (now < quietUntil) return;
-    quietUntil = now + WARN_INTERVAL_MS;
+    if (!mayWarn()) return;
     log.warn({ ...answers, maxBytes: MAX_REWRITTEN_BYTES }, 'links not rewritten');
     answers.size = 0;
     answers.coding = 0;
   };
 }
-
-const WARN_INTERVAL_MS = 60_000;
 
 export function makeRewrite(options: RewriteOptions): Rewrite {
   const { origin, basePath, jsonLinks, forwardedBy } = options;

@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import { readProxyHeader } from '../http/proxy-protocol.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Clock } from '../util/clock.ts';
+import { makeOncePerMinute } from '../util/once-per-minute.ts';
 import type { Peers } from './peers.ts';
 import type { IsTrustedProxy } from './trusted-proxies.ts';
 
@@ -15,7 +16,6 @@ export interface ProxyProtocolDependencies {
 
 /** How long a trusted proxy may take until its first byte, as any caller may. */
 const FIRST_BYTES_MS = 60_000;
-const WARN_INTERVAL_MS = 60_000;
 
 /**
  * Reads the header of the PROXY protocol at the start of connections from trusted proxies, before the
@@ -27,7 +27,7 @@ export function acceptProxyProtocol(
   { isTrustedProxy, peers, clock, log }: ProxyProtocolDependencies,
 ): void {
   const serve = server.listeners('connection');
-  let quietUntil = Number.NEGATIVE_INFINITY;
+  const mayWarn = makeOncePerMinute(clock);
   server.removeAllListeners('connection');
   server.on('connection', (socket: Socket) => {
     if (isTrustedProxy(socket.remoteAddress) || isReset(socket)) readHeader(socket);
@@ -85,8 +85,7 @@ export function acceptProxyProtocol(
   function refuse(socket: Socket, reason: string): void {
     const { remoteAddress } = socket;
     socket.destroy();
-    if (clock.now() < quietUntil) return;
-    quietUntil = clock.now() + WARN_INTERVAL_MS;
+    if (!mayWarn()) return;
     log.warn({ remoteAddress, reason }, 'bad PROXY protocol header');
   }
 }

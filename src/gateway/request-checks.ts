@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
+import { authorityOf } from '../http/authority.ts';
 import { callerOrigin } from '../http/caller-origin.ts';
 import { isCrossOrigin } from '../http/origin-check.ts';
 import { MAX_TARGET_LENGTH, normaliseTarget, type Target } from '../http/target.ts';
@@ -186,11 +187,10 @@ export function makeIsOwnAuthority(
   upstreamHosts: ReadonlySet<string>,
   isOurHost: (hostField: string) => boolean,
 ): IsOwnAuthority {
-  return (authority, { localAddress = '', localPort }) => {
+  return (authority, { localAddress = '', localPort = 0 }) => {
     if (upstreamHosts.has(authority)) return true;
     if (!ADDRESS.test(authority)) return NAME.test(authority) && isOurHost(authority);
-    const address = plainAddress(localAddress);
-    return authority === `${address.includes(':') ? `[${address}]` : address}:${localPort}`;
+    return authority === authorityOf(plainAddress(localAddress), localPort);
   };
 }
 

@@ -1,7 +1,7 @@
 import { Hono } from 'hono';
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
 import { isBelow, removePrefix, type RelativeTarget } from '../http/target.ts';
-import type { Call } from './call.ts';
+import { identityOf, type Call } from './call.ts';
 import type { Pipeline } from './gateway.ts';
 import { GatewayError, type ShedStatus } from './problem.ts';
 import type { RecordCall } from './record.ts';
@@ -106,17 +106,8 @@ export function makeRoutes(dependencies: RoutesDependencies): Gateway {
     try {
       refuseUncertainFraming(call);
       target = targetOf(incoming, isOwnAuthority);
-      const { path, query } = target;
-      call.identity = {
-        path,
-        query,
-        caller: '',
-        priority: undefined,
-        bucket: undefined,
-        cost: undefined,
-        patienceMs: undefined,
-      };
-      if (!isBelow(path, call.prefix)) throw noRoute(call);
+      call.identity = identityOf(target);
+      if (!isBelow(target.path, call.prefix)) throw noRoute(call);
     } catch (error) {
       end(call, error);
       return Promise.resolve();

@@ -1,13 +1,7 @@
 import type { LearnedDraws } from '../draws/learned-draws.ts';
 import type { SettlesEach } from '../ledger/draws-ledger.ts';
 import { costPointer } from '../http/classify.ts';
-import {
-  ticketsAtApi,
-  type BucketName,
-  type Grant,
-  type Outcome,
-  type Ticket,
-} from '../ledger/ledger.ts';
+import { ticketsAtApi, type BucketName, type Grant, type Ticket } from '../ledger/ledger.ts';
 import type { ApiClock } from '../rate-headers/api-clock.ts';
 import type { ReadAnswer } from '../rate-headers/answer-reader.ts';
 import {
@@ -19,9 +13,10 @@ import {
 import { makeHttpDateReader } from '../rate-headers/timestamps.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { PipelineObserver } from '../telemetry/pipeline-observer.ts';
-import type { SendResult } from '../upstream/exchange.ts';
+import type { AnsweredAttempt } from '../upstream/exchange.ts';
 import type { Mode } from './admit.ts';
 import { attribute, isStatedLimit, withCost, type Attributed } from './attribute.ts';
+import { outcomeAt, UNSENT, type ResultAtBucket } from './bucket-outcome.ts';
 import { traceFields } from './call.ts';
 import { outcomeAtQuota } from './caller-quota.ts';
 import { makeWarnOfDoubtful } from './doubtful-headers.ts';
@@ -34,8 +29,6 @@ import { makeWatchCost, withCostInHeader } from './settled-cost.ts';
 import type { Settled } from './settled.ts';
 import { makeReadThrottle, type Throttle, type ThrottleDependencies } from './throttle.ts';
 import { redraw } from './waiting-jobs.ts';
-
-export type AnsweredAttempt = SendResult & { readonly kind: 'answered' };
 
 /** Settles the grant of an attempt that the API answered, and decides what follows. */
 export type SettleAnswer = (job: Job, grant: Grant, sent: AnsweredAttempt) => Settled;
@@ -54,12 +47,7 @@ export interface SettleAnswerDependencies extends ThrottleDependencies {
 
 /** What a throttling answer refused. */
 interface Refused {
-  /**
-   * - `bucket`: the request, because its bucket has nothing left.
-   * - `closed`: the request, because of a limit of its bucket that the API does not report.
-   * - `request`: this request alone, or by a limit of a bucket that is not known.
-   */
-  readonly what: 'bucket' | 'closed' | 'request';
+  readonly what: Exclude<ResultAtBucket, 'accepted' | 'elsewhere'>;
   /** The position of the bucket: see {@link Attributed.refusing}. -1 if there is none. */
   readonly at: number;
 }
@@ -78,12 +66,6 @@ interface Judged {
 const UNREAD: RateLimitReadings = { budgets: [] };
 const NOTHING: RateLimitReading = {};
 const PREFLIGHT = { throttle: undefined, attributed: undefined, costAt: undefined };
-const UNSENT: Outcome = { kind: 'unsent' };
-/** The ledger knows one status of a throttled request, whatever the API's was. */
-const REFUSED = 429;
-/** To a bucket that did not refuse a request, its refusal is that of a request which proves nothing. */
-const REFUSED_ELSEWHERE = 400;
-
 export function makeSettleAnswer(dependencies: SettleAnswerDependencies): SettleAnswer {
   const { ledger, apiClock, clock, log, observer, mode } = dependencies;
   const { readAnswer, learned, loneRefusals } = dependencies;
@@ -137,7 +119,7 @@ export function makeSettleAnswer(dependencies: SettleAnswerDependencies): Settle
     const isOfOne = readings.length === 1 && unexpected.length === 0 && quota === undefined;
     if (isOfOne && only !== undefined) {
       observer.accepted(bucket.id, bucket.class);
-      ledger.settle(grant, answered(sent.response.status, only, sent));
+      ledger.settle(grant, outcomeAt(only, 'accepted', sent));
       return;
     }
     for (const spent of settleEach(job, grant, attributed, sent, undefined)) {
@@ -175,11 +157,11 @@ export function makeSettleAnswer(dependencies: SettleAnswerDependencies): Settle
     refused: Refused | undefined,
   ): (Ticket | undefined)[] {
     const tickets = ticketsAtApi(job.ticket);
-    const outcomeAt = (reading: RateLimitReading | undefined, at: number): Outcome => {
-      if (refused === undefined) return outcomeOf(reading, 'accepted', sent);
-      return outcomeOf(reading, at === refused.at ? refused.what : 'elsewhere', sent);
+    const resultAt = (at: number): ResultAtBucket => {
+      if (refused === undefined) return 'accepted';
+      return at === refused.at ? refused.what : 'elsewhere';
     };
-    const outcomes = readings.map(outcomeAt);
+    const outcomes = readings.map((reading, at) => outcomeAt(reading, resultAt(at), sent));
     const { quota } = job.ticket;
     if (quota !== undefined) {
       const cost = readings.find((reading) => reading?.cost !== undefined)?.cost;
@@ -190,7 +172,9 @@ export function makeSettleAnswer(dependencies: SettleAnswerDependencies): Settle
     if (unexpected.length > 0 || readings.includes(undefined)) redraw(job, dependencies);
     for (const { name, reading } of unexpected) {
       const ticket = ticketOfClass(job.ticket, name);
-      if (ticket !== undefined) ledger.note(ticket, outcomeAt(reading, spent.length));
+      if (ticket !== undefined) {
+        ledger.note(ticket, outcomeAt(reading, resultAt(spent.length), sent));
+      }
       spent.push(ticket);
     }
     return spent;
@@ -297,47 +281,6 @@ function isPreflightGrant(grant: Grant): boolean {
 function unreported(ticket: Ticket): Attributed {
   const readings = ticketsAtApi(ticket).map(() => NOTHING);
   return { readings, unexpected: [], refusing: readings.length === 1 ? 0 : undefined };
-}
-
-/** What became of an operation at one of the buckets; without a reading, none was spent there. */
-function outcomeOf(
-  reading: RateLimitReading | undefined,
-  result: Refused['what'] | 'accepted' | 'elsewhere',
-  sent: AnsweredAttempt,
-): Outcome {
-  if (reading === undefined) return UNSENT;
-  switch (result) {
-    case 'accepted':
-      return answered(sent.response.status, reading, sent);
-    case 'elsewhere':
-      return answered(uncountedStatus(reading), reading, sent);
-    case 'bucket':
-      return answered(REFUSED, reading, sent);
-    case 'closed':
-      // What remains is no matter of the limit that refused the bucket: it reveals only a time.
-      return answered(REFUSED, onlyWait(reading), sent);
-    case 'request':
-      return answered(uncountedStatus(reading), reading, sent);
-    default:
-      return result satisfies never;
-  }
-}
-
-/** The status that says that the request spent nothing in a bucket, and does not block it. */
-function uncountedStatus({ remaining = 0 }: RateLimitReading): number {
-  return remaining > 0 ? REFUSED : REFUSED_ELSEWHERE;
-}
-
-function answered(
-  status: number,
-  reading: RateLimitReading,
-  { sentAt, receivedAt }: AnsweredAttempt,
-): Outcome {
-  return { kind: 'answered', answer: { status, reading, sentAt, receivedAt } };
-}
-
-function onlyWait({ retryAfter }: RateLimitReading): RateLimitReading {
-  return retryAfter === undefined ? NOTHING : { retryAfter };
 }
 
 /** What an answer says of the bucket at a position: see {@link Attributed.refusing}. */

@@ -7,6 +7,7 @@ import type { HeaderRecord, RateLimitReadings } from '../rate-headers/rate-heade
 import type { Log } from '../telemetry/log.ts';
 import type { BodyWatcher, UpstreamResponse } from '../upstream/response.ts';
 import type { Clock, Timer } from '../util/clock.ts';
+import { makeOncePerMinute } from '../util/once-per-minute.ts';
 import { codingOf, CODINGS } from './content-codings.ts';
 
 /** Adds what the call did cost, if a header of the answer is configured to state it. */
@@ -32,7 +33,7 @@ export type WatchCost = (
 ) => void;
 
 /** How much of a body is read, decoded. */
-export const MAX_WATCHED_BYTES = 1024 * 1024;
+const MAX_WATCHED_BYTES = 1024 * 1024;
 /**
  * How long a body is read. So long the grant stays a lease, at the cost at which it was given; leases
  * expire after ten seconds.
@@ -151,8 +152,6 @@ interface WarnDependencies {
   readonly log: Pick<Log, 'warn'>;
 }
 
-const WARN_INTERVAL_MS = 60_000;
-
 /** Reports answers that do not show their cost, at most once a minute for each class. */
 function makeWarnOfMissed({
   clock,
@@ -161,15 +160,13 @@ function makeWarnOfMissed({
   /** One for each class of the settings that has such a pointer. */
   const classes = new Map<
     string,
-    { quietUntil: number; answers: Partial<Record<Missed, number>> }
+    { readonly mayWarn: () => boolean; answers: Partial<Record<Missed, number>> }
   >();
   return (className, pointer, why) => {
-    const known = classes.get(className) ?? { quietUntil: Number.NEGATIVE_INFINITY, answers: {} };
+    const known = classes.get(className) ?? { mayWarn: makeOncePerMinute(clock), answers: {} };
     classes.set(className, known);
     known.answers[why] = (known.answers[why] ?? 0) + 1;
-    const now = clock.now();
-    if (now < known.quietUntil) return;
-    known.quietUntil = now + WARN_INTERVAL_MS;
+    if (!known.mayWarn()) return;
     log.warn({ class: className, settleCost: pointer, ...known.answers }, 'cost not found');
     known.answers = {};
   };

@@ -40,8 +40,8 @@ const LINGER_MS = 2000;
 
 /**
  * Refuses what Node's server does not pass on as a request: malformed bytes, headers that are late
- * or too large, and CONNECT, unless `onConnect` answers it. Each gets a problem and a log line, as a refused request does. An
- * error inside the body of one of `calls` cuts off that call instead.
+ * or too large, and CONNECT, unless `onConnect` answers it. Each gets a problem and a log line, as a
+ * refused request does. An error inside the body of one of `calls` cuts off that call instead.
  */
 export function refuseNonRequests(
   server: Server,

@@ -36,7 +36,7 @@ export interface Tls {
 const POLL_INTERVAL_MS = 1000;
 
 /** Reads both files. Throws when one cannot be read, or when the key is not the certificate's. */
-export function readTlsFiles({ cert, key }: TlsPaths): TlsFiles {
+function readTlsFiles({ cert, key }: TlsPaths): TlsFiles {
   const files = { cert: readFileSync(cert), key: readFileSync(key) };
   createSecureContext(files);
   return files;

@@ -1,6 +1,7 @@
 import type { LookupFunction, Socket } from 'node:net';
 import { BlockList, connect, isIP } from 'node:net';
 import { lookup } from 'node:dns';
+import { ESTABLISHED } from '../http/proxy-connect.ts';
 import type { Clock } from '../util/clock.ts';
 import { NameCounts } from '../util/name-counts.ts';
 import { GatewayError } from './problem.ts';
@@ -50,7 +51,6 @@ const CHECK_MS = 5 * 60_000;
 /** Tunnels end all the time, so there is room again soon. */
 const RETRY_MS = 1000;
 const FORBIDDEN = 'EFORBIDDEN';
-const ESTABLISHED = 'HTTP/1.1 200 Connection established\r\n\r\n';
 
 type End = 'closed' | 'failed' | 'idle' | 'refused';
 

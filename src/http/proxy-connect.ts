@@ -12,6 +12,9 @@ export interface ConnectFields {
   readonly 'transfer-encoding'?: string | undefined;
 }
 
+/** The answer to a CONNECT whose connection is ready: a tunnel, or TLS that ends here. */
+export const ESTABLISHED = 'HTTP/1.1 200 Connection established\r\n\r\n';
+
 const AUTHORITY = /^([a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])\.?:(\d{1,5})$/i;
 const MAX_PORT = 65_535;
 /**

@@ -248,7 +248,10 @@ export class Acquisition {
   }
 }
 
-/** The caller's signal, with which the ticket can also leave by itself. */
+/**
+ * The caller's signal, with which the ticket can also leave by itself. A request that was sent already
+ * has no caller that could let it leave.
+ */
 class LeavingSignal implements CallerSignal {
   readonly #signal: CallerSignal;
   #left = false;
@@ -264,7 +267,7 @@ class LeavingSignal implements CallerSignal {
 
   onGone(listener: () => void): RemoveListener {
     this.#listener = listener;
-    const remove = this.#signal.onGone(listener);
+    const remove = this.#signal.onGone(listener, true);
     return () => {
       this.#listener = undefined;
       remove();

@@ -41,7 +41,7 @@ export interface BucketMapOptions<T> {
   readonly onForget: (bucket: T) => void;
 }
 
-export const DEFAULT_MAX_BUCKETS = 10_000;
+const DEFAULT_MAX_BUCKETS = 10_000;
 
 /** A twentieth of all buckets, but at least 100. */
 export function defaultMaxPerOwner(maxBuckets: number): number {

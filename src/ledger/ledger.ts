@@ -172,8 +172,11 @@ export type Outcome =
 export interface CallerSignal {
   /** Whether the caller has gone already. A listener that is added after that is never called. */
   readonly gone: boolean;
-  /** Adds a listener, which is called once when the caller disconnects. The result removes it. */
-  onGone(listener: () => void): RemoveListener;
+  /**
+   * Adds a listener, which is called once when the caller disconnects. The result removes it. `isWait`:
+   * it ends the wait of a ticket, which waits in one queue at a time.
+   */
+  onGone(listener: () => void, isWait?: true): RemoveListener;
 }
 
 /** The signal of a ticket whose request was sent already. */

@@ -53,7 +53,7 @@ export class Waiters<T extends WaitingTicket<T>> {
   /** Starts a wait that ends by `waiter.dueAt`. Returns whether it may queue; else it is parked. */
   add(waiter: T): boolean {
     const { clock, onOver, onUnparked } = this.#options;
-    waiter.removeListener = waiter.signal.onGone(() => onOver(waiter, 'gone'));
+    waiter.removeListener = waiter.signal.onGone(() => onOver(waiter, 'gone'), true);
     this.#deadlines.add(waiter);
     const parkedForMs = waiter.notBefore - clock.now();
     if (parkedForMs <= 0) return true;

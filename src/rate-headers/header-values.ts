@@ -45,7 +45,7 @@ export function readCount(text: string): number | undefined {
  * seconds). A value that has only parameters (`;w=60`) says nothing of the count,
  * which is not doubtful. Returns `undefined` for all other texts.
  */
-export function readCountValue(text: string): CountValue | undefined {
+function readCountValue(text: string): CountValue | undefined {
   const plain = readCount(text);
   if (plain !== undefined) return { count: plain };
   const policy = POLICY.exec(text);

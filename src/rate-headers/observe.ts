@@ -12,6 +12,9 @@ export interface Answer {
   readonly receivedAt: number;
 }
 
+/** A limit of 0 reports no budget: there is none, or it is a limit of requests in flight. */
+const NO_BUDGET: Pick<RateLimitReading, 'limit' | 'remaining'> = {};
+
 /** A reset further ahead is a mistake of the API: the longest window known is a month. */
 const MAX_AHEAD_MS = 40 * 24 * 3600_000;
 
@@ -19,8 +22,7 @@ const MAX_AHEAD_MS = 40 * 24 * 3600_000;
 export function observe(answer: Answer, offset: OffsetBounds): Observation {
   const { reading, receivedAt } = answer;
   const { reset = resetByPeriod(reading), retryAfter } = reading;
-  // APIs refuse so what exceeds a number of requests in flight, or mean that there is no limit.
-  const isNoBudget = reading.limit === 0;
+  const { limit, remaining } = reading.limit === 0 ? NO_BUDGET : reading;
   const basis: Basis = reset?.kind ?? 'instant';
   const width = basis === 'instant' ? offset.high - offset.low : receivedAt - answer.sentAt;
   const resetAt = reset === undefined ? undefined : latestAt(reset, receivedAt);
@@ -28,8 +30,8 @@ export function observe(answer: Answer, offset: OffsetBounds): Observation {
     resetAt === undefined ? 0 : resetAt - (basis === 'instant' ? offset.low : 0) - receivedAt;
   return {
     status: answer.status,
-    ...(reading.limit === undefined || isNoBudget ? {} : { limit: reading.limit }),
-    ...(reading.remaining === undefined || isNoBudget ? {} : { remaining: reading.remaining }),
+    ...(limit === undefined ? {} : { limit }),
+    ...(remaining === undefined ? {} : { remaining }),
     ...(reading.cost === undefined ? {} : { cost: reading.cost }),
     ...(resetAt === undefined || aheadMs > MAX_AHEAD_MS ? {} : { resetAt }),
     basis,

@@ -117,16 +117,6 @@ function readTriple(headers: HeaderRecord, triple: Triple): RateLimitReadings | 
 
 const NOTHING: RateLimitReadings = { budgets: [] };
 
-/** Reads one answer on its own: see {@link makeRateHeaderReader}. */
-export function readRateLimits(headers: HeaderRecord): RateLimitReadings {
-  return readPlanned(headers, planFor(Object.keys(headers), NO_RULES));
-}
-
-/** Reads the most binding budget of one answer: see {@link mostBinding}. */
-export function readRateLimit(headers: HeaderRecord): RateLimitReading {
-  return mostBinding(readRateLimits(headers));
-}
-
 /** Returns the budget with the least remaining; if equal, that with the later reset. */
 export function mostBinding({ budgets, ...rest }: RateLimitReadings): RateLimitReading {
   if (budgets.length < 2) return { ...budgets[0], ...rest };
@@ -164,8 +154,6 @@ const MAX_NAME_LENGTH = 64;
 const MAX_RATE_HEADERS = 64;
 
 type Rules = ReturnType<typeof rulesByHeader>;
-
-const NO_RULES: Rules = new Map();
 
 function planFor(names: readonly string[], rules: Rules): RateHeader[] {
   const byName = new Map(names.map((name) => [name, isField(name) ? undefined : meaningOf(name)]));

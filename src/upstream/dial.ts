@@ -2,6 +2,7 @@ import { request } from 'node:http';
 import { request as tlsRequest } from 'node:https';
 import type { Socket } from 'node:net';
 import { buildConnector } from 'undici';
+import { authorityOf } from '../http/authority.ts';
 import type { ProxyAddress } from '../http/proxy.ts';
 import type { Clock } from '../util/clock.ts';
 import { addressesOf, raceConnections, type RaceOptions } from './connection-race.ts';
@@ -159,8 +160,4 @@ function openTunnel(
   );
   connectRequest.once('error', callback);
   connectRequest.end();
-}
-
-function authorityOf(host: string, port: string): string {
-  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }

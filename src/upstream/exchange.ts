@@ -5,18 +5,20 @@ import type { HeaderRecord } from '../rate-headers/rate-headers.ts';
 import type { CallerSignal, RemoveListener } from '../ledger/ledger.ts';
 import { UpstreamResponse, type FailureReason } from './response.ts';
 
+export interface AnsweredAttempt {
+  readonly kind: 'answered';
+  readonly response: UpstreamResponse;
+  /** On `Clock.now`: when the first byte of the request was about to be written. */
+  readonly sentAt: number;
+  /** On `Clock.now`: when the final headers had arrived. */
+  readonly receivedAt: number;
+}
+
 /**
  * The result of sending a request, known when the answer's headers arrive or can no longer arrive.
  */
 export type SendResult =
-  | {
-      readonly kind: 'answered';
-      readonly response: UpstreamResponse;
-      /** On `Clock.now`: when the first byte of the request was about to be written. */
-      readonly sentAt: number;
-      /** On `Clock.now`: when the final headers had arrived. */
-      readonly receivedAt: number;
-    }
+  | AnsweredAttempt
   /** The API cannot have received the request. */
   | { readonly kind: 'unsent'; readonly reason: FailureReason; readonly error: Error }
   /** The API may have received the request, and may have executed it. */

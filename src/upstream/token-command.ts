@@ -27,8 +27,8 @@ const LEAST_HIDDEN = 6;
  * spaces around it. The shell's own quoting applies, so that there is none of ours to learn. The
  * command gets the gateway's environment without its `HEADGATE_*` variables, which hold other secrets.
  *
- * The function rejects if the command does not end within 10 s, fails, prints more than 16,384 characters, or
- * prints no token. Its error has the beginning of standard error, without the token.
+ * The function rejects if the command does not end within 10 s, fails, prints more than 16,384
+ * characters, or prints no token. Its error has the beginning of standard error, without the token.
  */
 export function makeTokenCommand(
   options: TokenCommandOptions,

@@ -3,9 +3,8 @@ import { describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
 import { manPage } from '../../scripts/man-page.ts';
 import { settingsSchema } from '../../scripts/settings-schema.ts';
-import { withSettingsTable } from '../../scripts/settings-table.ts';
+import { settingsTable, withSettingsTable } from '../../scripts/settings-table.ts';
 import { loadConfig } from '../../src/config/config.ts';
-import { settingsTable } from '../../src/config/settings.ts';
 import { headgate } from '../support/spawned.ts';
 import { read } from './markdown.ts';
 

@@ -36,3 +36,27 @@ test('the newest listener is called first, and a listener that is removed meanwh
   call.cutOff(new GatewayError('draining', 'cut off by the test'));
   expect(called).toEqual(['newest', 'middle']);
 });
+
+test('the wait of a ticket ends first, whatever listeners came after it', async () => {
+  const call = await startCall();
+  const called: string[] = [];
+  call.onGone(() => called.push('wait'), true);
+  call.onGone(() => called.push('attempt'));
+  call.cutOff(new GatewayError('draining', 'cut off by the test'));
+  expect(called).toEqual(['wait', 'attempt']);
+});
+
+test('leaving the queue ends the wait of the ticket alone, once', async () => {
+  const call = await startCall();
+  const called: string[] = [];
+  const removeFirst = call.onGone(() => called.push('first wait'), true);
+  call.onGone(() => called.push('attempt'));
+  call.leaveQueue();
+  call.leaveQueue();
+  expect(called).toEqual(['first wait']);
+  call.onGone(() => called.push('second wait'), true);
+  removeFirst();
+  call.leaveQueue();
+  expect(called).toEqual(['first wait', 'second wait']);
+  expect(call.gone).toBe(false);
+});
