@@ -1,14 +1,17 @@
 // @module-tag needs-chromium
 import { type Browser, type Page } from 'playwright-core';
-import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { accessibilityProblems } from '../support/accessibility.ts';
 import { launchBrowser } from '../support/browser.ts';
 import { OPERATOR, startSeveralBuckets, type SeveralBuckets } from '../support/several-buckets.ts';
 
 let browser: Browser;
+/** For all tests, because a new one takes a browser longer than most tests. */
+let page: Page;
 let several: SeveralBuckets;
 beforeAll(async () => {
   browser = await launchBrowser();
+  page = await browser.newPage({ httpCredentials: { username: 'me', password: OPERATOR } });
   several = await startSeveralBuckets();
   await several.send('/repos/a/b');
   for (let i = 0; i < 3; i++) await several.send('/search/issues');
@@ -23,27 +26,25 @@ afterAll(async () => {
 async function openPage(
   colorScheme: 'light' | 'dark' = 'light',
   viewport = { width: 1440, height: 900 },
-): Promise<Page> {
-  const httpCredentials = { username: 'me', password: OPERATOR };
-  const context = await browser.newContext({ httpCredentials, colorScheme, viewport });
-  onTestFinished(() => context.close());
-  const page = await context.newPage();
+): Promise<void> {
+  await page.emulateMedia({ colorScheme });
+  await page.setViewportSize(viewport);
+  await page.mouse.move(0, 0);
   await page.goto(several.gateway.adminUrl);
   await page.locator('[data-connection="live"]').waitFor();
-  return page;
 }
 
 /** The headings of each owner's buckets, in their order. */
-async function groups(page: Page): Promise<string[][]> {
+async function groups(): Promise<string[][]> {
   const owners = await page.locator('.owner').all();
   return Promise.all(owners.map((owner) => owner.locator('h3, h4').allTextContents()));
 }
 
 test('buckets are grouped by credential and class, those with least left first', async () => {
-  const page = await openPage();
+  await openPage();
   const hash = expect.stringMatching(/^[0-9a-f]{16}$/);
   // The search has nothing left, and the others almost all.
-  expect(await groups(page)).toEqual([
+  expect(await groups()).toEqual([
     [hash, 'all', 'all / search', 'gists', 'gists / day'],
     [hash, 'all'],
     ['all credentials', 'global'],
@@ -51,7 +52,7 @@ test('buckets are grouped by credential and class, those with least left first',
 });
 
 test('the credential whose requests wait is first, and stays while the pointer is there', async () => {
-  const page = await openPage();
+  await openPage();
   const first = page.locator('.owner').first().locator('h3');
   const searching = await first.textContent();
   await several.send('/search/issues', 'b');
@@ -70,7 +71,7 @@ test('the credential whose requests wait is first, and stays while the pointer i
 });
 
 test('a bucket shows which routes spend from it, and why', async () => {
-  const page = await openPage();
+  await openPage();
   const cards = page.locator('.owner', { hasText: 'gists / day' }).locator('.bucket');
   const origin = cards.nth(1).locator('.origin');
   await origin.locator('summary', { hasText: 'learned, 1 route' }).click();
@@ -99,8 +100,8 @@ test('a bucket shows which routes spend from it, and why', async () => {
 });
 
 test('a bucket whose id has a slash is paused and resumed by its button', async () => {
-  const page = await openPage();
-  page.on('dialog', (dialog) => void dialog.accept());
+  await openPage();
+  page.once('dialog', (dialog) => void dialog.accept());
   const bucket = page.locator('.bucket', { hasText: 'gists / day' });
   await bucket.getByRole('button', { name: /^Pause bucket \w+:gists\/day$/ }).click();
   await bucket.locator('.badge', { hasText: 'paused' }).waitFor();
@@ -115,7 +116,7 @@ test.for([
   ['light', 390],
   ['dark', 390],
 ] as const)('groups are accessible in the %s theme, %i px wide', async ([theme, width]) => {
-  const page = await openPage(theme, { width, height: 900 });
+  await openPage(theme, { width, height: 900 });
   for (const summary of await page.locator('.origin summary:visible').all()) await summary.click();
   expect(await accessibilityProblems(page)).toEqual([]);
   expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(width);

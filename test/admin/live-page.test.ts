@@ -1,6 +1,15 @@
 // @module-tag needs-chromium
 import { type Browser, type Page } from 'playwright-core';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import {
+  afterAll,
+  afterEach,
+  beforeAll,
+  beforeEach,
+  describe,
+  expect,
+  onTestFinished,
+  test,
+} from 'vitest';
 import { makeAdmin } from '../../src/app/admin.ts';
 import { AuthThrottle } from '../../src/http/auth-throttle.ts';
 import { systemClock } from '../../src/util/system-clock.ts';
@@ -11,26 +20,42 @@ import { accessibilityProblems } from '../support/accessibility.ts';
 import { ask } from '../support/ask.ts';
 import { launchBrowser } from '../support/browser.ts';
 import { callLine } from '../support/log-fixtures.ts';
-import { startGateway } from '../support/gateway.ts';
+import { startGateway, type TestGateway } from '../support/gateway.ts';
+import { startFaultProxy } from '../support/redis-proxy.ts';
 import { startAdminSetup, type AdminSetup } from '../support/admin-setup.ts';
 
+const OPERATOR = 'an-operator-s-token';
+/** So long that no machine sees a budget return. */
+const LIMITS = { read: { limit: 4, periodMs: 3_600_000 } };
+const MAX_WAIT = { HEADGATE_MAX_WAIT: '3h' };
+
 let browser: Browser;
+/** For all tests, because a new one takes a browser longer than most tests. */
+let page: Page;
 let watched: AdminSetup;
 beforeAll(async () => {
   browser = await launchBrowser();
+  // Sent only where the gateway asks for it.
+  page = await browser.newPage({ httpCredentials: { username: 'me', password: OPERATOR } });
 });
 afterAll(() => browser.close());
 beforeEach(async () => {
-  watched = await startAdminSetup({}, { limits: { read: { limit: 4, periodMs: 60_000 } } });
+  watched = await startAdminSetup(MAX_WAIT, { limits: LIMITS });
 });
-afterEach(() => watched.close());
+afterEach(async () => {
+  for (const event of ['console', 'pageerror', 'request', 'dialog']) page.removeAllListeners(event);
+  await page.unrouteAll();
+  await page.goto('about:blank');
+  await watched.close();
+});
 
-/** A page, its errors and warnings, and the URLs that it requested. */
+/** Opens the page and resolves when it shows the state. Collects errors and warnings, and requested URLs. */
 async function openPage(
   url: string,
-  colorScheme: 'light' | 'dark' = 'light',
-): Promise<{ page: Page; problems: string[]; requested: string[] }> {
-  const page = await browser.newPage({ colorScheme, viewport: { width: 1280, height: 800 } });
+  { colorScheme = 'light', width = 1280, height = 800 }: View = {},
+): Promise<{ problems: string[]; requested: string[] }> {
+  await page.emulateMedia({ colorScheme });
+  await page.setViewportSize({ width, height });
   const problems: string[] = [];
   const requested: string[] = [];
   page.on('console', (message) => {
@@ -40,14 +65,53 @@ async function openPage(
   page.on('request', (request) => requested.push(request.url()));
   await page.goto(url);
   await page.locator('[data-connection="live"]').waitFor();
-  return { page, problems, requested };
+  return { problems, requested };
+}
+
+interface View {
+  readonly colorScheme?: 'light' | 'dark';
+  readonly width?: number;
+  readonly height?: number;
+}
+
+/** A further gateway in front of the API, until the test ends. */
+async function startAnother(settings: Readonly<Record<string, string>> = {}): Promise<TestGateway> {
+  const gateway = await startGateway({ upstream: watched.api.url, settings });
+  onTestFinished(() => gateway.stop());
+  return gateway;
+}
+
+/** A gateway whose buckets an operator can pause, with one bucket. */
+async function startGuarded(): Promise<TestGateway> {
+  const guarded = await startAnother({ HEADGATE_ADMIN_TOKEN: OPERATOR });
+  await ask(`${guarded.url}/domains`, { headers: { Authorization: 'token abc' } });
+  return guarded;
+}
+
+function portOf(url: string): number {
+  return Number(new URL(url).port);
+}
+
+/** Sends calls that wait for the budget, and returns how to abort them. */
+function hold(callers: readonly string[]): () => Promise<unknown[]> {
+  const controller = new AbortController();
+  const held = callers.map((caller) =>
+    ask(`${watched.gateway.url}/domains`, {
+      headers: { Authorization: 'token abc', 'Headgate-Caller': caller },
+      signal: controller.signal,
+    }).catch(() => 'aborted'),
+  );
+  return () => {
+    controller.abort();
+    return Promise.all(held);
+  };
 }
 
 describe('the live page', () => {
   test('shows the replica, the ledger, the buckets and the last calls, without an error', async () => {
     await watched.call('/domains', 'reports');
     const { adminUrl } = watched.gateway;
-    const { page, problems, requested } = await openPage(adminUrl);
+    const { problems, requested } = await openPage(adminUrl);
     expect(await page.locator('#replica').textContent()).toBe('test');
     expect(await page.locator('#ledger').textContent()).toBe('in this process');
     const bucket = page.locator('.bucket');
@@ -64,42 +128,33 @@ describe('the live page', () => {
     expect(await charts.count()).toBe(3);
     expect(problems).toEqual([]);
     expect(requested.every((url) => url.startsWith(`${adminUrl}/`))).toBe(true);
-    await page.close();
   });
 
   test('shows a call when it happens, and which callers wait for how long', async () => {
-    const { page, problems } = await openPage(watched.gateway.adminUrl);
+    const { problems } = await openPage(watched.gateway.adminUrl);
     await watched.call('/edge_applications', 'cron');
     await page.locator('#rows .request', { hasText: '/edge_applications' }).waitFor();
 
-    // The budget of 4 is spent, so further calls wait for most of a minute.
+    // The budget of 4 is spent, so further calls wait for most of an hour.
     for (let i = 0; i < 3; i++) await watched.call('/domains', 'cron');
-    const signal = new AbortController();
-    const held = ['billing', 'billing', 'reports'].map((caller) =>
-      ask(`${watched.gateway.url}/domains`, {
-        headers: { Authorization: 'token abc', 'Headgate-Caller': caller },
-        signal: signal.signal,
-      }).catch(() => 'aborted'),
-    );
+    const release = hold(['billing', 'billing', 'reports']);
     const bucket = page.locator('.bucket');
     await bucket
-      .getByText(/^3 waiting, the first one for \d+ s, the last one is sent in \d+ s/)
+      .getByText(/^3 waiting, the first one for .*\d+ s, the last one is sent in \d+ min/)
       .waitFor();
     await bucket.locator('.legend', { hasText: 'billing 2' }).waitFor();
     await bucket.locator('.legend', { hasText: 'reports 1' }).waitFor();
     expect(await bucket.getAttribute('data-state')).toBe('empty');
-    signal.abort();
-    expect(await Promise.all(held)).toEqual(['aborted', 'aborted', 'aborted']);
+    expect(await release()).toEqual(['aborted', 'aborted', 'aborted']);
     await bucket.getByText('no calls waiting').waitFor();
     await page.locator('#rows tr[data-outcome="aborted"]').first().waitFor();
     expect(problems).toEqual([]);
-    await page.close();
   });
 
   test('shows only calls that match the filter, and keeps the filter in its address', async () => {
     const { adminUrl } = watched.gateway;
     for (const caller of ['cron', 'reports', 'cron']) await watched.call('/domains', caller);
-    const { page } = await openPage(`${adminUrl}/?caller=cron`);
+    await openPage(`${adminUrl}/?caller=cron`);
     expect(await page.getByLabel('Caller', { exact: true }).inputValue()).toBe('cron');
     expect(await page.locator('#rows .caller').allTextContents()).toEqual(['cron', 'cron']);
     await page.keyboard.press('/');
@@ -111,7 +166,6 @@ describe('the live page', () => {
     await page.getByRole('button', { name: 'Clear' }).click();
     await expect.poll(() => page.locator('#rows tr').count()).toBe(3);
     expect(page.url()).toBe(`${adminUrl}/`);
-    await page.close();
   });
 
   test('shows the fullest queue first, and how long its oldest call has waited', async () => {
@@ -119,32 +173,19 @@ describe('the live page', () => {
       await ask(`${watched.gateway.url}/domains`, { headers: { Authorization: `token ${token}` } });
     }
     for (let i = 0; i < 4; i++) await watched.call('/domains');
-    const { page } = await openPage(watched.gateway.adminUrl);
-    const signal = new AbortController();
-    const held = Array.from({ length: 8 }, () =>
-      ask(`${watched.gateway.url}/domains`, {
-        headers: { Authorization: 'token abc' },
-        signal: signal.signal,
-      }).catch(() => 'aborted'),
-    );
+    await openPage(watched.gateway.adminUrl);
+    const release = hold(Array.from({ length: 8 }, () => 'cron'));
     const first = page.locator('.bucket').first();
-    await first.getByText(/^\d waiting, the first one for \d+ s/).waitFor();
+    await first.getByText(/^\d waiting, the first one for .*\d+ s/).waitFor();
     await page.locator('#chart-wait .when', { hasText: 'oldest waiting now' }).waitFor();
     expect(await page.locator('#chart-wait .headline').textContent()).toMatch(/^[1-9]/);
-    signal.abort();
-    await Promise.all(held);
+    await release();
     await page.locator('#chart-wait .when', { hasText: 'last' }).waitFor();
-    await page.close();
   });
 
   test('pauses a bucket and resumes it, after a question', async () => {
-    const settings = { HEADGATE_ADMIN_TOKEN: 'an-operator-s-token' };
-    const guarded = await startGateway({ upstream: watched.api.url, settings });
-    await ask(`${guarded.url}/domains`, { headers: { Authorization: 'token abc' } });
-    const httpCredentials = { username: 'me', password: settings.HEADGATE_ADMIN_TOKEN };
-    const context = await browser.newContext({ httpCredentials });
-    const page = await context.newPage();
-    await page.goto(guarded.adminUrl);
+    const guarded = await startGuarded();
+    await openPage(guarded.adminUrl);
     const questions: string[] = [];
     page.on('dialog', (dialog) => {
       questions.push(dialog.message());
@@ -156,45 +197,34 @@ describe('the live page', () => {
     await page.getByRole('button', { name: /^Resume bucket/ }).click();
     await page.getByRole('button', { name: /^Pause bucket/ }).waitFor();
     expect(questions).toHaveLength(1);
-    await context.close();
-    await guarded.stop();
   });
 
   test('has no button to pause a bucket where no token allows it', async () => {
     await watched.call('/domains');
-    const { page } = await openPage(watched.gateway.adminUrl);
+    await openPage(watched.gateway.adminUrl);
     await page.locator('.bucket').waitFor();
     expect(await page.getByRole('button', { name: /bucket/ }).count()).toBe(0);
-    await page.close();
   });
 
   test('says why a bucket cannot be paused', async () => {
-    const settings = { HEADGATE_ADMIN_TOKEN: 'an-operator-s-token' };
-    const guarded = await startGateway({ upstream: watched.api.url, settings });
-    await ask(`${guarded.url}/domains`, { headers: { Authorization: 'token abc' } });
-    const httpCredentials = { username: 'me', password: settings.HEADGATE_ADMIN_TOKEN };
-    const context = await browser.newContext({ httpCredentials });
-    const page = await context.newPage();
+    const guarded = await startGuarded();
     await page.route('**/pause', (route) =>
       route.fulfill({ status: 404, json: { error: 'no bucket "x"' } }),
     );
-    await page.goto(guarded.adminUrl);
+    await openPage(guarded.adminUrl);
     page.on('dialog', (dialog) => void dialog.accept());
     await page.getByRole('button', { name: /^Pause bucket/ }).click();
     const problem = page.getByRole('alert').getByText('no bucket "x"');
     await expect.poll(() => problem.count()).toBe(1);
-    await context.close();
-    await guarded.stop();
   });
 
   test('says what observe mode means, and counts what would have been', async () => {
-    const settings = { HEADGATE_MODE: 'observe' };
-    const observing = await startGateway({ upstream: watched.api.url, settings });
-    for (const wait of ['60s', '60s', '60s', '60s', '100s', '1s']) {
+    const observing = await startAnother({ HEADGATE_MODE: 'observe', ...MAX_WAIT });
+    for (const wait of ['2h', '2h', '2h', '2h', '2h', '1s']) {
       const headers = { Authorization: 'token abc', 'Headgate-Max-Wait': wait };
       await ask(`${observing.url}/domains`, { headers });
     }
-    const { page } = await openPage(observing.adminUrl);
+    await openPage(observing.adminUrl);
     const notice = page.locator('#observe');
     await notice.getByText('no call waits for its budget').waitFor();
     await notice
@@ -202,18 +232,13 @@ describe('the live page', () => {
       .waitFor();
     expect(await page.locator('#chart-throttled .unit').textContent()).toBe('passed on to callers');
     expect(await accessibilityProblems(page)).toEqual([]);
-    await page.close();
-    await observing.stop();
-    const { page: enforcing } = await openPage(watched.gateway.adminUrl);
-    expect(await enforcing.locator('#observe').isHidden()).toBe(true);
-    expect(await enforcing.locator('#chart-throttled .unit').textContent()).toBe(
-      'kept from callers',
-    );
-    await enforcing.close();
+    await openPage(watched.gateway.adminUrl);
+    expect(await page.locator('#observe').isHidden()).toBe(true);
+    expect(await page.locator('#chart-throttled .unit').textContent()).toBe('kept from callers');
   });
 
   test('rounds no time to nothing, and none to more seconds than a minute has', async () => {
-    const { page } = await openPage(watched.gateway.adminUrl);
+    await openPage(watched.gateway.adminUrl);
     const shown = await page.evaluate(`import('/page/format.js').then((format) => ({
       left: [0, 400, 59_001, 59_999].map(format.formatSpan),
       elapsed: [0, 400, 1999, 59_999, 60_000].map(format.formatElapsed),
@@ -224,37 +249,33 @@ describe('the live page', () => {
       elapsed: ['under 1 s', 'under 1 s', '1 s', '59 s', '1 min 00 s'],
       measured: ['0', '400 ms', '1.0 s', '10 s', '59 s', '1 min 00 s', '1 h 00 min'],
     });
-    await page.close();
   });
 
   test('finds a call by its request id', async () => {
     await watched.call('/domains');
     const { headers } = await watched.call('/variables');
     const id = String(headers['headgate-request-id']);
-    const { page } = await openPage(`${watched.gateway.adminUrl}/?id=${id}`);
+    await openPage(`${watched.gateway.adminUrl}/?id=${id}`);
     expect(await page.locator('#rows .id').allTextContents()).toEqual([id]);
     expect(await page.locator('#rows .request').textContent()).toBe('GET /variables');
-    await page.close();
   });
 
   test('shows that the API gives no answer, since when, and when it answers again', async () => {
-    const { page } = await openPage(watched.gateway.adminUrl);
+    await openPage(watched.gateway.adminUrl);
     const api = page.locator('#api');
     expect(await api.textContent()).toBe('not called yet');
     watched.api.failNext('reset-before-read', 3);
     await watched.call('/domains');
     await api
-      .getByText(/^no answer to the last call, for \d+ s \(upstream-unreachable\)$/)
+      .getByText(/^no answer to the last call, for (?:under )?\d+ s \(upstream-unreachable\)$/)
       .waitFor();
     await watched.call('/domains');
     await api.getByText('answers').waitFor();
-    await page.close();
   });
 
   test('shows on a phone how each call ended, without scrolling sideways', async () => {
     await watched.call('/domains', 'a-caller-with-a-very-long-name/and.another.part-of-it');
-    const { page } = await openPage(watched.gateway.adminUrl);
-    await page.setViewportSize({ width: 390, height: 844 });
+    await openPage(watched.gateway.adminUrl, { width: 390, height: 844 });
     const width: unknown = await page.evaluate('document.documentElement.scrollWidth');
     expect(width).toBe(390);
     for (const cell of ['.status', '.outcome', '.request', '.id']) {
@@ -266,46 +287,37 @@ describe('the live page', () => {
       ]);
     }
     expect(await accessibilityProblems(page)).toEqual([]);
-    await page.close();
   });
 
   test.for(['light', 'dark'] as const)('is accessible in the %s theme', async (colorScheme) => {
     await watched.call('/domains');
     await watched.call('/nothing', 'cron', 'POST');
-    const { page } = await openPage(watched.gateway.adminUrl, colorScheme);
+    await openPage(watched.gateway.adminUrl, { colorScheme });
     await page.getByRole('button', { name: 'Pause the list' }).click();
     expect(await accessibilityProblems(page)).toEqual([]);
-    await page.close();
   });
 
   test('works with a token, which the browser asks for', async () => {
-    const settings = { HEADGATE_ADMIN_TOKEN: 'an-operator-s-token' };
-    const guarded = await startGateway({ upstream: watched.api.url, settings });
-    const httpCredentials = { username: 'me', password: settings.HEADGATE_ADMIN_TOKEN };
-    const context = await browser.newContext({ httpCredentials });
-    const page = await context.newPage();
-    await page.goto(guarded.adminUrl);
-    await page.locator('[data-connection="live"]').waitFor();
+    const guarded = await startGuarded();
+    await openPage(guarded.adminUrl);
     expect(await page.locator('#replica').textContent()).toBe('test');
-    await context.close();
-    await guarded.stop();
   });
 
   test('shows that the connection is lost, and continues when the replica is back', async () => {
-    const settings = { HEADGATE_ADMIN_LISTEN: '127.0.0.1:0' };
-    const before = await startGateway({ upstream: watched.api.url, settings });
-    const { page } = await openPage(before.adminUrl);
+    const before = await startAnother();
+    // It keeps its port, which another process may take from a gateway that is stopped.
+    const proxy = await startFaultProxy(portOf(before.adminUrl));
+    onTestFinished(() => proxy.close());
+    await openPage(`http://127.0.0.1:${proxy.port}`);
     await before.stop();
     await page.locator('[data-connection="lost"]').waitFor();
 
-    settings.HEADGATE_ADMIN_LISTEN = before.adminUrl.replace('http://', '');
-    const after = await startGateway({ upstream: watched.api.url, settings });
+    const after = await startAnother();
+    proxy.leadTo(portOf(after.adminUrl));
     await page.locator('[data-connection="live"]').waitFor();
     await ask(`${after.url}/variables`, { headers: { Authorization: 'token other' } });
     await page.locator('#rows .request', { hasText: '/variables' }).waitFor();
     expect(await page.locator('#total').textContent()).toBe('1');
-    await page.close();
-    await after.stop();
   });
 });
 
@@ -345,7 +357,11 @@ test('a thousand calls per second are sampled, and the page shows that and stays
       activity.record(callLine({ id: `c${++calls}`, path: `/${calls}` }));
     }
   }, 100);
-  const { page, problems } = await openPage(`http://127.0.0.1:${port}`);
+  onTestFinished(() => {
+    clearInterval(load);
+    return admin.close();
+  });
+  const { problems } = await openPage(`http://127.0.0.1:${port}`);
   await page.getByText(/a sample: 50 of [\d,]+ this second/).waitFor();
   const seen = await page.locator('#rows .request').first().textContent();
   await page
@@ -358,7 +374,4 @@ test('a thousand calls per second are sampled, and the page shows that and stays
   await page.getByRole('button', { name: 'Pause the list' }).click();
   await page.getByText(/paused, [\d,]+ new/).waitFor();
   expect(problems).toEqual([]);
-  await page.close();
-  clearInterval(load);
-  await admin.close();
 });

@@ -10,6 +10,8 @@ import {
 } from '../support/bucket-world.ts';
 import type { Semantics } from '../support/limiter.ts';
 
+/** Each run of the suite has other worlds. */
+const RUNS = Number(process.env['HEADGATE_TEST_RUNS'] ?? 30);
 const EXACT: readonly Semantics[] = ['fixed', 'aligned', 'sliding', 'leaky'];
 
 /** Each way. A round trip takes less than the second for which requests wait for a canary's answer. */
@@ -55,7 +57,7 @@ describe.each(EXACT)('a bucket in front of an exact %s limit', (semantics) => {
         const { atTheApi } = runWorld(options);
         expect(atTheApi.filter(({ kind, accepted }) => kind !== 'first' && !accepted)).toEqual([]);
       }),
-      { numRuns: 60 },
+      { numRuns: RUNS },
     );
   });
 
@@ -66,7 +68,7 @@ describe.each(EXACT)('a bucket in front of an exact %s limit', (semantics) => {
         const { atTheApi } = runWorld({ ...options, costs });
         expect(atTheApi.filter(({ kind, accepted }) => kind !== 'first' && !accepted)).toEqual([]);
       }),
-      { numRuns: 60 },
+      { numRuns: RUNS },
     );
   });
 
@@ -85,7 +87,7 @@ describe.each(EXACT)('a bucket in front of an exact %s limit', (semantics) => {
         const refused = atTheApi.filter(({ kind, accepted }) => kind === 'regular' && !accepted);
         expect(refused.length).toBeLessThanOrEqual(isWindow ? 0 : unanswered);
       }),
-      { numRuns: 60 },
+      { numRuns: RUNS },
     );
   });
 
@@ -99,7 +101,7 @@ describe.each(EXACT)('a bucket in front of an exact %s limit', (semantics) => {
         const refused = atTheApi.filter(({ accepted }) => !accepted).length;
         expect(longestWaitMs).toBeLessThanOrEqual(60_000 * 2 ** Math.min(refused, 4));
       }),
-      { numRuns: 60 },
+      { numRuns: RUNS },
     );
   });
 });
@@ -119,7 +121,7 @@ describe('a bucket in front of an exact sliding limit with no other consumer', (
         const lateMs = arrivals.slice(limit).map((at, i) => at - ((arrivals[i] ?? 0) + periodMs));
         expect(Math.max(...lateMs)).toBeLessThanOrEqual(2 * uncertainMs + 2 * 900);
       }),
-      { numRuns: 60 },
+      { numRuns: RUNS },
     );
   });
 });
@@ -230,7 +232,7 @@ describe('a bucket in front of an API that reports arbitrary numbers', () => {
         expect(result?.unannounced).toBe(0);
         expect(result?.longestWaitMs).toBeLessThanOrEqual(MAX_WAIT_MS);
       }),
-      { numRuns: 60 },
+      { numRuns: RUNS },
     );
   });
 });

@@ -18,7 +18,7 @@ const V3_HOST = 'api.azionapi.net';
 const V4_HOST = 'api.azion.com';
 
 /** More calls than a window allows, to each address. */
-const CALLS = 5;
+const CALLS = 4;
 const WINDOW = { limit: 3, periodMs: 1000 };
 const LIMITS = { read: WINDOW, 'v4-read': WINDOW, 'v4-purge': WINDOW };
 
@@ -42,7 +42,9 @@ interface Setup {
 
 /** Starts the simulator of the API, and a gateway for both of its versions with a proxy. */
 async function setUp({ onTestFinished }: TestContext): Promise<Setup> {
-  const azion = await startAzion({ limits: LIMITS, tls: ofApi });
+  // With resets as delays, no test waits until the gateway knows the API's clock.
+  const dialect = { reset: 'delta-float' } as const;
+  const azion = await startAzion({ limits: LIMITS, dialect, tls: ofApi });
   onTestFinished(() => azion.close());
   const upstream = `upstreamAddress: ${new URL(azion.url).host}, upstreamCa: ${ofApi.certPath}`;
   const gateway = await startGateway({
@@ -108,15 +110,20 @@ function wget(file: string, { proxyUrl }: TestGateway): Started {
   return { ...shell(file), env: { https_proxy: proxyUrl } };
 }
 
-/** It keeps what it compiles of its own library where Go does, for the next run. */
+/** It keeps what it compiles of its own library where Go does, for the next run. None of that is in C. */
 function go(file: string): Started {
-  return { command: pathOf('go'), args: ['run', file], env: { GOTOOLCHAIN: 'local' } };
+  const env = { GOTOOLCHAIN: 'local', CGO_ENABLED: '0' };
+  return { command: pathOf('go'), args: ['run', file], env };
 }
+
+/** For programs that end soon: neither the best code nor several collectors are worth their start. */
+const QUICK_JAVA = ['-XX:TieredStopAtLevel=1', '-XX:+UseSerialGC', '-Xshare:auto'];
 
 async function java(file: string, { proxyUrl }: TestGateway): Promise<Started> {
   const store = ['-keystore', trustStore, '-storepass', 'changeit', '-storetype', 'PKCS12'];
   const what = ['-importcert', '-noprompt', '-alias', 'headgate', '-file', authority.certPath];
-  await new Spawned('keytool', [...what, ...store]).ended();
+  const quick = QUICK_JAVA.map((option) => `-J${option}`);
+  await new Spawned('keytool', [...quick, ...what, ...store]).ended();
   const { hostname, port } = new URL(proxyUrl);
   const properties = {
     'https.proxyHost': hostname,
@@ -125,7 +132,7 @@ async function java(file: string, { proxyUrl }: TestGateway): Promise<Started> {
     'javax.net.ssl.trustStorePassword': 'changeit',
   };
   const options = Object.entries(properties).map(([name, value]) => `-D${name}=${value}`);
-  return { command: 'java', args: [...options, file] };
+  return { command: 'java', args: [...QUICK_JAVA, ...options, file] };
 }
 
 /** The clients whose addresses are in the code that uses them. */
@@ -181,12 +188,12 @@ function times<T>(count: number, value: T): T[] {
 
 test('without the gateway, such a client sees 429s', async (context) => {
   const { expect, onTestFinished } = context;
-  const azion = await startAzion({ limits: { 'v4-read': { limit: 3, periodMs: 60_000 } } });
+  const azion = await startAzion({ limits: { 'v4-read': { limit: 3, periodMs: 3_600_000 } } });
   onTestFinished(() => azion.close());
   const url = `${azion.url}/v4/workspace/workloads`;
   const { command, args } = node(join(ROOT, 'test/clients/fetch.mjs'));
   const { stdout } = await new Spawned(command, [...args, String(CALLS), url]).ended();
-  expect(stdout.match(/^\d+/gm)).toEqual(['200', '200', '200', '429', '429']);
+  expect(stdout.match(/^\d+/gm)).toEqual(['200', '200', '200', '429']);
 });
 
 describe.concurrent('sees no 429 and no error, and each of its calls has a log line:', () => {

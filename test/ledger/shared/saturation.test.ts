@@ -141,7 +141,7 @@ describe('three saturated replicas', () => {
     'prefetch from a wide %s limit, and the API refuses nothing',
     async (semantics) => {
       const wide = { limit: 800, periodMs: 1500 };
-      const result = await saturate({ semantics, ...wide, callers: 20, calls: 800 * 5 });
+      const result = await saturate({ semantics, ...wide, callers: 20, calls: 800 * 3 });
       expect(result.refused).toBe(0);
       expect(result.atOnce).toBeGreaterThan(0);
     },
