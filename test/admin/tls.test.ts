@@ -7,9 +7,9 @@ import { afterAll, beforeAll, beforeEach, expect, onTestFinished, test } from 'v
 import { Certificates, type Certificate } from '../support/certificates.ts';
 import { changeFile } from '../support/changed-file.ts';
 import { startGateway, type TestGateway } from '../support/gateway.ts';
+import { health } from '../support/health.ts';
 import { openRaw } from '../support/raw-socket.ts';
 import { until } from '../support/setup.ts';
-import { headgate } from '../support/spawned.ts';
 
 const TOKEN = 'operators-only-0123456789';
 const certificates = new Certificates();
@@ -117,13 +117,11 @@ test('headgate health asks over TLS, whatever name the certificate has', async (
   const { adminUrl } = await start();
   const elsewhere = certificates.make('DNS:headgate.example');
   const { host } = new URL(adminUrl);
-  const ended = await headgate(['health'], {
-    env: {
-      HEADGATE_ADMIN_LISTEN: host,
-      HEADGATE_ADMIN_TLS_CERT: elsewhere.certPath,
-      HEADGATE_ADMIN_TLS_KEY: elsewhere.keyPath,
-    },
-  }).ended();
+  const ended = await health({
+    HEADGATE_ADMIN_LISTEN: host,
+    HEADGATE_ADMIN_TLS_CERT: elsewhere.certPath,
+    HEADGATE_ADMIN_TLS_KEY: elsewhere.keyPath,
+  });
   expect(ended).toMatchObject({ code: 0, stdout: expect.stringMatching(/^200 /), stderr: '' });
 });
 
