@@ -51,7 +51,7 @@ describe('minor collections keep less than a tenth of what calls allocate', () =
   test('with the shared ledger', { tags: needs('redis-server') }, async () => {
     const redis = await startRedis();
     onTestFinished(() => redis.stop());
-    const settings = { HEADGATE_REDIS_URL: redis.url };
+    const settings = { HEADGATE_REDIS_URL: redis.url, HEADGATE_REDIS_TIMEOUT: '1m' };
     const gateway = await startLoaded([YOUNG_GENERATION, ...PROBE], settings);
     expect(await shareKept(gateway)).toBeLessThan(0.1);
   });
