@@ -48,6 +48,7 @@ test('connections beyond the bounds are closed at once, and admin answers meanwh
   await until('both are accepted', async () => (await openConnections(gateway)) === 2);
   await (await connectFrom(gateway, '127.0.0.1')).end();
   second.socket.destroy();
+  await until('one is left', async () => (await openConnections(gateway)) === 1);
   await connectFrom(gateway, '127.0.0.2');
   await connectFrom(gateway, '127.0.0.3');
   await until('three are accepted', async () => (await openConnections(gateway)) === 3);
