@@ -294,15 +294,17 @@ describe('a 502 says what failed', () => {
   test('a name that does not resolve', async () => {
     const name = 'no-such-host.invalid';
     // A real name server may take longer than the gateway waits.
-    const original = dns.lookup;
     const lookup = vi.spyOn(dns, 'lookup');
     onTestFinished(() => lookup.mockRestore());
     lookup.mockImplementation((...given: readonly unknown[]) => {
       const callback = given.at(-1);
-      if (given[0] !== name || typeof callback !== 'function') {
-        return Reflect.apply(original, dns, given);
-      }
-      callback(Object.assign(new Error(`getaddrinfo ENOTFOUND ${name}`), { code: 'ENOTFOUND' }));
+      if (typeof callback !== 'function') throw new Error('expected a callback');
+      const unknown = Object.assign(new Error(`getaddrinfo ENOTFOUND ${name}`), {
+        code: 'ENOTFOUND',
+      });
+      // The gateway's listeners ask for the address of their host, too.
+      if (given[0] === name) callback(unknown);
+      else callback(null, given[0], 4);
     });
     const { detail } = await detailOf(`http://${name}`);
     expect(detail).toMatch(/^the API's name does not resolve \(ENOTFOUND\); it saw no/);
