@@ -32,8 +32,9 @@ async function startLoaded(
 
 /** Resolves when `count` calls are logged, however long all of them take. */
 async function logged({ log }: GatewayProcess, count: number): Promise<void> {
-  while (log.count('call') < count)
+  while (log.count('call') < count) {
     await log.wait('call', Math.min(count, log.count('call') + 100));
+  }
 }
 
 /** The share of what the next calls allocate that minor collections keep. */
