@@ -15,6 +15,8 @@ export interface FuzzOptions {
   /** The same seed makes the same callers' bytes; what the API answers depends on the order too. */
   readonly seed: number;
   readonly concurrency?: number;
+  /** By what all time limits are multiplied, for a slow machine; 1 by default. */
+  readonly slowness?: number;
   readonly onProgress?: (done: number) => void;
 }
 
@@ -36,7 +38,7 @@ const PATIENCE_MS = 4000;
 
 /** Throws hostile callers and a hostile API at a gateway, and says what gave way. */
 export async function runFuzz(options: FuzzOptions): Promise<FuzzReport> {
-  const { cases, seed, concurrency = 64, onProgress = () => undefined } = options;
+  const { cases, seed, concurrency = 64, slowness = 1, onProgress = () => undefined } = options;
   const problems: string[] = [];
   const statuses: Record<string, number> = {};
   const note = (problem: string): void => {
@@ -64,9 +66,9 @@ export async function runFuzz(options: FuzzOptions): Promise<FuzzReport> {
     settings: {
       HEADGATE_UPSTREAM_ADDRESS: '127.0.0.1',
       HEADGATE_TOKEN: TOKEN,
-      HEADGATE_MAX_WAIT: '100ms',
-      HEADGATE_UPSTREAM_TIMEOUT: '300ms',
-      HEADGATE_BODY_IDLE_TIMEOUT: '200ms',
+      HEADGATE_MAX_WAIT: `${100 * slowness}ms`,
+      HEADGATE_UPSTREAM_TIMEOUT: `${300 * slowness}ms`,
+      HEADGATE_BODY_IDLE_TIMEOUT: `${200 * slowness}ms`,
       HEADGATE_BODY_LIMIT: '4KiB',
       HEADGATE_RETRIES: '1',
     },
@@ -79,7 +81,7 @@ export async function runFuzz(options: FuzzOptions): Promise<FuzzReport> {
       const number = started++;
       const dice = new Dice(seededRandom(seed * 1_000_003 + number));
       const bytes = makeRequest(dice, elsewhere);
-      const received = await converse(Number(port), bytes);
+      const received = await converse(Number(port), bytes, PATIENCE_MS * slowness);
       const [, status = 'none'] = /^HTTP\/1\.1 (\d{3})/.exec(received) ?? [];
       statuses[status] = (statuses[status] ?? 0) + 1;
       for (const problem of wrongAtCaller(received, bytes.startsWith('HEAD '))) {
@@ -124,11 +126,11 @@ async function isQuiet(gateway: TestGateway): Promise<boolean> {
 }
 
 /** Writes bytes, and resolves to all that came until the other side closed or patience ran out. */
-function converse(port: number, bytes: string): Promise<string> {
+function converse(port: number, bytes: string, patienceMs: number): Promise<string> {
   return new Promise((resolve) => {
     let received = '';
     const socket = connect(port, '127.0.0.1');
-    const timer = setTimeout(() => socket.destroy(), PATIENCE_MS);
+    const timer = setTimeout(() => socket.destroy(), patienceMs);
     socket.setEncoding('latin1').on('data', (text: string) => {
       received += text;
     });

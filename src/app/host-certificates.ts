@@ -1,17 +1,16 @@
-import { readFileSync, unwatchFile, watchFile } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import type { Authority, OpenedAuthority, PemPair } from '../certificates/authority.ts';
 import type { InterceptConfig } from '../config/intercept.ts';
 import { SettingProblem } from '../config/setting-problem.ts';
 import type { HostCertificates } from '../gateway/interception.ts';
 import type { Log } from '../telemetry/log.ts';
+import { watchPath } from '../upstream/watched-file.ts';
 import type { Clock, Timer } from '../util/clock.ts';
 
 const DAY_MS = 24 * 60 * 60_000;
 /** Short, since no list of revoked certificates exists; renewed each day, for clocks that are wrong. */
 const LIFETIME_MS = 7 * DAY_MS;
 const SOON_MS = 30 * DAY_MS;
-/** How often the files are checked, as those of TLS. */
-const POLL_INTERVAL_MS = 1000;
 
 export interface HostCertificatesOptions {
   readonly intercept: Pick<InterceptConfig, 'ca' | 'hosts'>;
@@ -45,9 +44,7 @@ export async function makeHostCertificates({
   let onChange = (): void => undefined;
   let timer: Timer = clock.after(DAY_MS, renew);
   warnOf(opened.authority);
-  for (const path of [ca.cert, ca.key]) {
-    watchFile(path, { interval: POLL_INTERVAL_MS, persistent: false }, reread);
-  }
+  const stops = [ca.cert, ca.key].map((path) => watchPath(path, reread));
 
   function issueAll(authority: Authority): ReadonlyMap<string, PemPair> {
     const nowMs = clock.wallMs();
@@ -97,7 +94,7 @@ export async function makeHostCertificates({
     },
     close() {
       timer.cancel();
-      for (const path of [ca.cert, ca.key]) unwatchFile(path, reread);
+      for (const stop of stops) stop();
     },
   };
 }

@@ -1,4 +1,4 @@
-import { readFileSync, unwatchFile, watchFile } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import {
   createServer,
   type IncomingMessage,
@@ -10,6 +10,7 @@ import { createServer as createTlsServer } from 'node:https';
 import type { Socket } from 'node:net';
 import { createSecureContext } from 'node:tls';
 import type { Log } from '../telemetry/log.ts';
+import { watchPath } from '../upstream/watched-file.ts';
 
 export interface TlsPaths {
   /** A certificate and the chain below it, PEM. */
@@ -31,9 +32,6 @@ export interface Tls {
   onChange(run: (files: TlsFiles) => void): void;
   close(): void;
 }
-
-/** How often the files are checked. Polling also notices mounted secrets, which replace a link. */
-const POLL_INTERVAL_MS = 1000;
 
 /** Reads both files. Throws when one cannot be read, or when the key is not the certificate's. */
 function readTlsFiles({ cert, key }: TlsPaths): TlsFiles {
@@ -58,16 +56,14 @@ export function watchTls(paths: TlsPaths, log: Log): Tls {
       log.error({ ...paths, err }, 'certificate unusable: keeping the last one');
     }
   };
-  for (const path of Object.values(paths)) {
-    watchFile(path, { interval: POLL_INTERVAL_MS, persistent: false }, reload);
-  }
+  const stops = [paths.cert, paths.key].map((path) => watchPath(path, reload));
   return {
     files: () => files,
     onChange(run) {
       onChange = run;
     },
     close() {
-      for (const path of Object.values(paths)) unwatchFile(path, reload);
+      for (const stop of stops) stop();
     },
   };
 }

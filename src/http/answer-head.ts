@@ -34,11 +34,11 @@ export function repairHead(head: string): string {
   if (PLAIN.test(head) && hasPlainFraming(head)) return head;
   const lines: string[] = [];
   for (const line of head.replaceAll(CONTROL, ' ').split(/\r?\n/)) {
-    const last = lines.length - 1;
     if (/^[ \t]/.test(line)) {
+      const field = lines.length > 1 ? (lines.pop() ?? '') : '';
       // There is no field to which it belongs.
-      if (last < 1) return head;
-      lines[last] = `${lines[last]} ${line.trim()}`;
+      if (!field.includes(':')) return head;
+      lines.push(`${field} ${line.trim()}`);
     } else lines.push(line.replace(SPACE_BEFORE_COLON, '$1:'));
   }
   return frame(lines).join('\r\n');

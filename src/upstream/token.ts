@@ -1,5 +1,6 @@
-import { readFileSync, unwatchFile, watchFile } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import type { Log } from '../telemetry/log.ts';
+import { watchPath } from './watched-file.ts';
 
 /** The current value of a configured token. */
 export interface TokenSource {
@@ -22,11 +23,6 @@ export interface TokenFormat {
   readonly expected: string;
   readonly parse: (text: string) => string | undefined;
 }
-
-/**
- * How often a token file is checked. Polling also notices mounted secrets, which replace a link.
- */
-const POLL_INTERVAL_MS = 1000;
 
 /** A token that nothing can renew. */
 const FIXED = { refused: () => undefined, renew: () => undefined, close: () => undefined };
@@ -53,8 +49,7 @@ export function makeTokenSource(
       log.error({ path, err }, 'token file unusable: keeping the last token');
     }
   };
-  watchFile(path, { interval: POLL_INTERVAL_MS, persistent: false }, reload);
-  return { ...FIXED, current: () => token, close: () => unwatchFile(path, reload) };
+  return { ...FIXED, current: () => token, close: watchPath(path, reload) };
 }
 
 function readToken(path: string, { expected, parse }: TokenFormat): string {

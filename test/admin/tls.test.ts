@@ -1,14 +1,15 @@
 // @module-tag needs-openssl
-import { copyFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync } from 'node:fs';
 import { request } from 'node:https';
 import { join } from 'node:path';
 import { TLSSocket } from 'node:tls';
 import { afterAll, beforeAll, beforeEach, expect, onTestFinished, test } from 'vitest';
 import { Certificates, type Certificate } from '../support/certificates.ts';
+import { changeFile } from '../support/changed-file.ts';
 import { startGateway, type TestGateway } from '../support/gateway.ts';
+import { health } from '../support/health.ts';
 import { openRaw } from '../support/raw-socket.ts';
 import { until } from '../support/setup.ts';
-import { headgate } from '../support/spawned.ts';
 
 const TOKEN = 'operators-only-0123456789';
 const certificates = new Certificates();
@@ -90,8 +91,11 @@ test('a change is made for the page that is served over TLS, and for no page in 
 test('a new certificate is used, and an invalid one is not', async () => {
   const { adminUrl, log } = await start();
   const before = await ask(`${adminUrl}/health/live`);
-  writeFileSync(certPath, 'nonsense');
-  await log.wait('certificate unusable: keeping the last one', 1);
+  await changeFile(
+    certPath,
+    'nonsense',
+    () => log.count('certificate unusable: keeping the last one') > 0,
+  );
   expect((await ask(`${adminUrl}/health/live`)).fingerprint).toBe(before.fingerprint);
   copyFileSync(second.certPath, certPath);
   copyFileSync(second.keyPath, keyPath);
@@ -113,13 +117,11 @@ test('headgate health asks over TLS, whatever name the certificate has', async (
   const { adminUrl } = await start();
   const elsewhere = certificates.make('DNS:headgate.example');
   const { host } = new URL(adminUrl);
-  const ended = await headgate(['health'], {
-    env: {
-      HEADGATE_ADMIN_LISTEN: host,
-      HEADGATE_ADMIN_TLS_CERT: elsewhere.certPath,
-      HEADGATE_ADMIN_TLS_KEY: elsewhere.keyPath,
-    },
-  }).ended();
+  const ended = await health({
+    HEADGATE_ADMIN_LISTEN: host,
+    HEADGATE_ADMIN_TLS_CERT: elsewhere.certPath,
+    HEADGATE_ADMIN_TLS_KEY: elsewhere.keyPath,
+  });
   expect(ended).toMatchObject({ code: 0, stdout: expect.stringMatching(/^200 /), stderr: '' });
 });
 

@@ -3,6 +3,7 @@ import { createServer, type Server } from 'node:http';
 import { afterEach, describe, expect, test } from 'vitest';
 import { SETTINGS } from '../../src/config/settings.ts';
 import { COMMANDS } from '../../src/cli/run.ts';
+import { ask } from '../support/ask.ts';
 import { headgate, ROOT, Spawned, type SpawnedOptions } from '../support/spawned.ts';
 
 /** Tests of the process, as a shell, a container or an init system sees it. */
@@ -141,7 +142,7 @@ describe('headgate', () => {
     const gateway = start(['serve'], ON_FREE_PORTS);
     const [, adminUrl = ''] = await gateway.printed(/"adminUrl":"([^"]+)"/);
     gateway.kill('SIGUSR1');
-    expect((await fetch(`${adminUrl}/health/live`)).status).toBe(200);
+    expect((await ask(`${adminUrl}/health/live`)).status).toBe(200);
     gateway.kill('SIGINT');
     expect(await gateway.ended()).toMatchObject({ code: 0, stderr: '' });
   });
@@ -194,7 +195,7 @@ describe('headgate', () => {
     const api = await silentApi(() => reached());
     const gateway = start(['serve'], { ...ON_FREE_PORTS, HEADGATE_UPSTREAM_URL: `http://${api}` });
     const [, url = ''] = await gateway.printed(/"url":"([^"]+)"/);
-    const unanswered = fetch(`${url}/domains`).catch((error: unknown) => error);
+    const unanswered = ask(`${url}/domains`).catch((error: unknown) => error);
     await atTheApi;
     gateway.kill('SIGTERM');
     await gateway.printed(/"msg":"draining"/);

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import { afterEach, describe, expect, test } from 'vitest';
+import { health as runHealth } from '../support/health.ts';
 import { headgate, type Ended } from '../support/spawned.ts';
 
 const servers: Server[] = [];
@@ -27,7 +28,7 @@ async function admin(ready: number | 'never', host = '127.0.0.1'): Promise<numbe
 }
 
 function health(listen: string, ...args: string[]): Promise<Ended> {
-  return headgate(['health', ...args], { env: { HEADGATE_ADMIN_LISTEN: listen } }).ended();
+  return runHealth({ HEADGATE_ADMIN_LISTEN: listen }, ...args);
 }
 
 describe('headgate health', () => {
@@ -71,12 +72,11 @@ describe('headgate health', () => {
   });
 
   test('exits with 1 without a listener, or without an answer in time', async () => {
-    const port = await admin(200);
-    servers.pop()?.close();
-    const refused = await health(`127.0.0.1:${port}`);
+    const refused = await health('127.0.0.1:9');
     expect(refused.code).toBe(1);
-    expect(refused.stderr).toContain(`no answer from 127.0.0.1:${port}/health/ready: connect`);
-    const silent = await health(`127.0.0.1:${await admin('never')}`);
+    expect(refused.stderr).toContain('no answer from 127.0.0.1:9/health/ready: connect');
+    const env = { HEADGATE_ADMIN_LISTEN: `127.0.0.1:${await admin('never')}` };
+    const silent = await headgate(['health'], { env }).ended();
     expect(silent.code).toBe(1);
     expect(silent.stderr).toContain('timed out after 2000 ms');
   });

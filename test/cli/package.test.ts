@@ -70,7 +70,7 @@ describe('the package', () => {
     });
     try {
       const [, adminUrl = ''] = await serving.printed(/"adminUrl":"([^"]+)"/);
-      expect((await fetch(`${adminUrl}/health/ready`)).status).toBe(200);
+      expect((await ask(`${adminUrl}/health/ready`)).status).toBe(200);
       serving.kill('SIGTERM');
       expect(await serving.ended()).toMatchObject({ code: 0, stderr: '' });
     } finally {

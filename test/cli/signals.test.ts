@@ -1,6 +1,7 @@
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { listenToSignals, type Signals } from '../../src/cli/signals.ts';
 import { FakeClock } from '../support/fake-clock.ts';
+import { until } from '../support/setup.ts';
 
 const SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const;
 
@@ -8,13 +9,24 @@ let clock: FakeClock;
 /** The codes with which the process would have ended. */
 let codes: unknown[];
 
+/** The listeners of this process itself, which must neither receive what a test sends nor be lost. */
+let others: (() => void)[];
+
 beforeEach(() => {
   clock = new FakeClock();
   codes = [];
+  others = SIGNALS.map((signal) => {
+    const listeners = process.listeners(signal);
+    process.removeAllListeners(signal);
+    return () => {
+      process.removeAllListeners(signal);
+      for (const listener of listeners) process.on(signal, listener);
+    };
+  });
 });
 
 afterEach(() => {
-  for (const signal of SIGNALS) process.removeAllListeners(signal);
+  for (const restore of others) restore();
 });
 
 /** What Node does when the process receives a signal. */
@@ -49,7 +61,8 @@ describe('a second signal', () => {
     expect(listening.second).toEqual(['SIGTERM']);
     expect(codes).toEqual([]);
     listening.finish();
-    await vi.waitFor(() => expect(codes).toEqual([143]));
+    await until('the process has ended', () => codes.length > 0);
+    expect(codes).toEqual([143]);
   });
 
   test('in the same moment, as `timeout` sends it, is the first one again', async () => {
@@ -82,7 +95,8 @@ describe('a second signal', () => {
       receive(signal);
       expect(listening.second).toEqual([signal]);
       listening.finish();
-      await vi.waitFor(() => expect(codes).toEqual([code]));
+      await until('the process has ended', () => codes.length > 0);
+      expect(codes).toEqual([code]);
     },
   );
 });

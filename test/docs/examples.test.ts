@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { ask } from '../support/ask.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { bucketsOf, setUp } from '../support/setup.ts';
 import { startGateway } from '../support/gateway.ts';
@@ -116,8 +117,8 @@ describe('examples/stand-in-api.mjs', () => {
       const [, port = ''] = await api.printed(/listens on port (\d+)/);
       const gateway = await startGateway({ upstream: `http://127.0.0.1:${port}` });
       try {
-        const answer = await fetch(`${gateway.url}/domains`);
-        expect(await answer.json()).toEqual({
+        const { text } = await ask(`${gateway.url}/domains`);
+        expect(JSON.parse(text)).toEqual({
           path: '/domains',
           accept: 'application/json; version=3',
         });

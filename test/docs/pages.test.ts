@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { COMMANDS } from '../../src/cli/run.ts';
 import { GatewayError, toProblem } from '../../src/gateway/problem.ts';
 import { PRESETS } from '../../src/presets/presets.ts';
+import { ask } from '../support/ask.ts';
 import { setUp } from '../support/setup.ts';
 import { ROOT } from '../support/spawned.ts';
 import { codeWords, read, section, tableRows } from './markdown.ts';
@@ -101,7 +102,7 @@ describe('the pages', () => {
     const lines = shown(/^\{"level".*"msg":"call"\}$/gm);
     expect(lines.map(([page]) => page).toSorted()).toEqual(['README.md', 'docs/logs.md']);
     const { gateway } = await setUp();
-    await fetch(`${gateway.url}/domains`, { headers: { authorization: 'token t' } });
+    await ask(`${gateway.url}/domains`, { headers: { authorization: 'token t' } });
     const [logged = {}] = await gateway.log.wait('call', 1);
     for (const [page, text] of lines) {
       expect([page, Object.keys(JSON.parse(text))]).toEqual([page, Object.keys(logged)]);

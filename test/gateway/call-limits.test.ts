@@ -45,7 +45,7 @@ test('one caller has at most half of all calls, and all together have no more th
     { code: 'too-many-calls', path: '/a', caller: 'a' },
     { code: 'too-many-calls', path: '/c', caller: 'c' },
   ]);
-  const metrics = await (await fetch(`${gateway.adminUrl}/metrics`)).text();
+  const { text: metrics } = await ask(`${gateway.adminUrl}/metrics`);
   expect(metrics).toContain('headgate_sheds_total{code="too-many-calls"} 2');
 });
 

@@ -1,6 +1,7 @@
 import { connect } from 'node:net';
 import { describe, expect, test } from 'vitest';
 import { ask } from '../support/ask.ts';
+import { FakeClock } from '../support/fake-clock.ts';
 import { setUp, until } from '../support/setup.ts';
 
 const AUTHORIZATION = 'token secret-of-the-test';
@@ -34,7 +35,7 @@ const ALWAYS = [
 
 describe('the line of a call', () => {
   test('has the documented fields, and no others', async () => {
-    const { gateway } = await setUp();
+    const { gateway } = await setUp({}, { clock: new FakeClock() });
     const answer = await ask(`${gateway.url}/domains?page=2`, {
       method: 'POST',
       headers: { ...headers, 'headgate-caller': 'billing', 'headgate-priority': 'high' },

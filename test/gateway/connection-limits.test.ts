@@ -36,7 +36,7 @@ async function connectFrom(gateway: TestGateway, localAddress: string): Promise<
 
 /** How many connections of callers are open, by the metrics. */
 async function openConnections(gateway: TestGateway): Promise<number> {
-  const text = await (await fetch(`${gateway.adminUrl}/metrics`)).text();
+  const { text } = await ask(`${gateway.adminUrl}/metrics`);
   return Number(/^headgate_connections (\d+)$/m.exec(text)?.[1]);
 }
 
@@ -48,13 +48,14 @@ test('connections beyond the bounds are closed at once, and admin answers meanwh
   await until('both are accepted', async () => (await openConnections(gateway)) === 2);
   await (await connectFrom(gateway, '127.0.0.1')).end();
   second.socket.destroy();
+  await until('one is left', async () => (await openConnections(gateway)) === 1);
   await connectFrom(gateway, '127.0.0.2');
   await connectFrom(gateway, '127.0.0.3');
   await until('three are accepted', async () => (await openConnections(gateway)) === 3);
   for (let i = 0; i < 3; i++) await (await connectFrom(gateway, '127.0.0.4')).end();
 
-  expect((await fetch(`${gateway.adminUrl}/health/live`)).status).toBe(200);
-  const metrics = await (await fetch(`${gateway.adminUrl}/metrics`)).text();
+  expect((await ask(`${gateway.adminUrl}/health/live`)).status).toBe(200);
+  const { text: metrics } = await ask(`${gateway.adminUrl}/metrics`);
   expect(metrics).toContain('headgate_connections_refused_total{bound="address"} 1');
   expect(metrics).toContain('headgate_connections_refused_total{bound="all"} 3');
   const refusals = (): unknown[] => gateway.log.named('connections refused');
@@ -117,7 +118,7 @@ describe('when there are too many connections in all', () => {
     for (const raw of [busy, ordinary]) {
       expect(await raw.until((text) => text.endsWith('ok'))).toMatch(/^HTTP\/1\.1 200 /);
     }
-    const metrics = await (await fetch(`${gateway.adminUrl}/metrics`)).text();
+    const { text: metrics } = await ask(`${gateway.adminUrl}/metrics`);
     expect(metrics).toContain('headgate_connections_refused_total{bound="all"} 3');
   });
 

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
-import { setUpApi } from '../http/setup.ts';
+import { setUpApi, untilWaiting } from '../http/setup.ts';
 import { ask } from '../support/ask.ts';
 import { FakeClock } from '../support/fake-clock.ts';
-import { untilStill } from '../support/setup.ts';
+import { advanceUntil, untilStill } from '../support/setup.ts';
 
 /** 42 of 60 remain, whatever the API refuses: another limit of it does. */
 const REPORTED = {
@@ -24,27 +24,25 @@ test('two requests that an unreported limit refuses close the budget until the A
     { HEADGATE_PRESET: 'none' },
     { clock },
   );
-  const still = (): Promise<void> => untilStill(() => api.seen.length);
   await ask(`${gateway.url}/first`);
   refusesUntil = clock.now() + 4000;
 
   const alone = ask(`${gateway.url}/alone`);
-  await still();
+  await gateway.log.wait('throttled', 1);
   // One refusal with something left concerns its request alone: another one is tried.
   const second = ask(`${gateway.url}/second`);
-  await still();
+  await gateway.log.wait('throttled', 2);
   expect(api.seen.map(({ url }) => url)).toEqual(['/first', '/alone', '/second']);
   expect(gateway.log.named('throttled')).toMatchObject([{ scope: 'request' }, { scope: 'bucket' }]);
   // The second one shows that it concerns all.
   const others = [1, 2, 3].map((number) => ask(`${gateway.url}/other/${number}`));
-  await still();
+  await untilWaiting(gateway, 5);
   clock.advance(3900);
-  await still();
+  await untilStill(() => api.seen.length);
   expect(api.seen).toHaveLength(3);
 
-  clock.advance(200);
-  await still();
-  for (const answer of await Promise.all([alone, second, ...others])) {
+  const answers = Promise.all([alone, second, ...others]);
+  for (const answer of await advanceUntil({ clock, gateway }, answers)) {
     expect(answer).toMatchObject({ status: 200 });
   }
   expect(gateway.log.count('throttled')).toBe(2);

@@ -172,6 +172,7 @@ test('when the memory of waiting requests is full, the connection that pipelines
   const { started, memory, raw, open } = await listening(150 * 1024);
   const modest = await open();
   modest.write(get('/modest'));
+  await until('it has started', () => started.length === 1);
   raw.write(get('/1') + get('/2').repeat(30));
   await raw.end();
   await until('its call has been told', () => started.some(({ gone }) => gone));

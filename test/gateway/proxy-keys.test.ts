@@ -11,6 +11,7 @@ import { FakeClock } from '../support/fake-clock.ts';
 import { Interceptions } from '../support/interception.ts';
 import { connectThrough, requestText, sendConnect } from '../support/proxy-client.ts';
 import { exchangeRaw } from '../support/raw-socket.ts';
+import { until } from '../support/setup.ts';
 
 /** The keys of callers that use the proxy. */
 
@@ -22,8 +23,12 @@ beforeAll(() => {
 });
 afterAll(() => interceptions.remove());
 
-function setUp(settings: Record<string, string> = {}): ReturnType<Interceptions['setUp']> {
+function setUp(
+  settings: Record<string, string> = {},
+  clock?: FakeClock,
+): ReturnType<Interceptions['setUp']> {
   return interceptions.setUp({
+    ...(clock === undefined ? {} : { clock }),
     settings: {
       HEADGATE_TOKEN: 'the-token',
       HEADGATE_CALLER_KEYS: `billing=${KEYS.billing},web=${KEYS.web}`,
@@ -89,18 +94,22 @@ describe('a CONNECT where callers need keys', () => {
   });
 
   test('is slowed like any other sender of wrong keys', async () => {
-    const { gateway } = await setUp();
-    const answers = await Promise.all(
-      Array.from({ length: 21 }, async () => {
-        const raw = await sendConnect(gateway.proxyUrl, {
-          headers: [basic('a:wrong-key-12345678')],
-        });
-        return raw.received.slice(9, 12);
-      }),
-    );
+    const clock = new FakeClock({ epochMs: Date.now() });
+    const { gateway } = await setUp({}, clock);
+    const statuses: string[] = [];
+    const sent = Array.from({ length: 21 }, async () => {
+      const headers = [basic('a:wrong-key-12345678')];
+      const raw = await sendConnect(gateway.proxyUrl, { headers });
+      statuses.push(raw.received.slice(9, 12));
+    });
+    const counts = (): number[] =>
+      ['407', '429'].map((wanted) => statuses.filter((status) => status === wanted).length);
     // Ten are answered at once, ten are delayed, and one is too many.
-    expect(answers.filter((status) => status === '407')).toHaveLength(20);
-    expect(answers.filter((status) => status === '429')).toHaveLength(1);
+    await until('eleven are answered', () => statuses.length === 11);
+    expect(counts()).toEqual([10, 1]);
+    clock.advance(1000);
+    await Promise.all(sent);
+    expect(counts()).toEqual([20, 1]);
     expect(gateway.log.named('auth failures')).toHaveLength(1);
   });
 });

@@ -3,7 +3,7 @@ import { startApi } from '../support/api.ts';
 import { ask } from '../support/ask.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { startGateway } from '../support/gateway.ts';
-import { bucketsOf, until } from '../support/setup.ts';
+import { advanceUntil, bucketsOf, until } from '../support/setup.ts';
 
 /** What the API answers to one request. */
 interface Scripted {
@@ -97,7 +97,7 @@ describe('a bucket on which the request did not draw', () => {
 
 describe('stated limits', () => {
   test('over the classes are not held by requests that wait for the budget of their class', async () => {
-    const { clock, send, bucket } = await startScripted(
+    const { clock, gateway, send, bucket } = await startScripted(
       (path, count) => ({
         headers: path === '/search' && count < 4 ? named('search', 5, 0) : named('core', 100, 90),
       }),
@@ -110,8 +110,7 @@ describe('stated limits', () => {
     await until('they wait', async () => (await bucket('~search'))?.waiting === 3);
     expect(await bucket(':global')).toMatchObject({ leases: 0, remaining: 3 });
     expect(await send('/zones')).toBe(200);
-    clock.advance(61_000);
-    await Promise.all(waiting);
+    await advanceUntil({ clock, gateway }, Promise.all(waiting));
   });
 
   test('take the reports of an API where they are the only ones, whatever their size', async () => {

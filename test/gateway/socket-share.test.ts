@@ -3,6 +3,7 @@ import type { ServerResponse } from 'node:http';
 import { connect } from 'node:net';
 import { expect, onTestFinished, test } from 'vitest';
 import { startApi } from '../support/api.ts';
+import { ask } from '../support/ask.ts';
 import type { LogLine } from '../support/captured-log.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { startGateway, type TestGateway } from '../support/gateway.ts';
@@ -108,7 +109,7 @@ async function holdAll({ send, arrived }: Scene, kinds: readonly string[]): Prom
 async function pass(seconds: number, { clock, gateway }: Scene): Promise<void> {
   for (let i = 0; i < seconds; i++) {
     clock.advance(1000);
-    await fetch(`${gateway.adminUrl}/health/live`);
+    await ask(`${gateway.adminUrl}/health/live`);
   }
 }
 

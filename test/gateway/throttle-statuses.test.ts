@@ -1,10 +1,10 @@
 import { describe, expect, test } from 'vitest';
-import { setUpApi } from '../http/setup.ts';
+import { setUpApi, untilWaiting } from '../http/setup.ts';
 import type { Api } from '../support/api.ts';
-import { ask, type Answer } from '../support/ask.ts';
+import { ask } from '../support/ask.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import type { TestGateway } from '../support/gateway.ts';
-import { until } from '../support/setup.ts';
+import { advanceUntil, until } from '../support/setup.ts';
 
 interface Refusal {
   readonly status: number;
@@ -45,15 +45,6 @@ async function setUp(
   return { api, clock, gateway };
 }
 
-/** Advances the clock until the answer is there; it may need a canary's delay besides the wait. */
-async function advanceUntilAnswered(clock: FakeClock, pending: Promise<Answer>): Promise<Answer> {
-  const isAnswered = pending.then(() => true);
-  const turn = (): Promise<false> =>
-    new Promise((resolve) => void setTimeout(() => resolve(false), 2));
-  while (!(await Promise.race([isAnswered, turn()]))) clock.advance(100);
-  return pending;
-}
-
 describe('an answer that throttles with another status than 429', () => {
   test.each<[string, Refusal]>([
     ['403 and a Retry-After', { status: 403, headers: { ...MUCH_LEFT, ...IN_TWO_SECONDS } }],
@@ -69,7 +60,8 @@ describe('an answer that throttles with another status than 429', () => {
     expect(gateway.log.named('throttled')).toMatchObject([{ status: refusal.status }]);
     clock.advance(1000);
     expect(api.seen).toHaveLength(1);
-    expect(await advanceUntilAnswered(clock, pending)).toMatchObject({ status: 200 });
+    // It may need a canary's delay besides the wait.
+    expect(await advanceUntil({ clock, gateway }, pending)).toMatchObject({ status: 200 });
     expect(api.seen).toHaveLength(2);
   });
 
@@ -101,9 +93,10 @@ describe('an answer that throttles with another status than 429', () => {
     expect(refused.headers['headgate-error']).toBeUndefined();
     // The budget waits all the same.
     const next = ask(`${gateway.url}/b`);
+    await untilWaiting(gateway, 1);
     clock.advance(1000);
     expect(api.seen).toHaveLength(1);
-    expect(await advanceUntilAnswered(clock, next)).toMatchObject({ status: 200 });
+    expect(await advanceUntil({ clock, gateway }, next)).toMatchObject({ status: 200 });
     expect(api.seen.map(({ url }) => url)).toEqual(['/a', '/b']);
   });
 });

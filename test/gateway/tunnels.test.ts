@@ -176,9 +176,8 @@ describe('a tunnel', () => {
   });
 
   test('that cannot be opened is refused, at the latest after ten seconds', async () => {
-    const gone = await startRawServer(() => undefined);
-    await gone.close();
-    const refused = await setUp(dialTo(gone));
+    // No process of a test listens on a port as low as that.
+    const refused = await setUp(() => connect({ port: 9, host: '127.0.0.1' }));
     await (await refused.open()).end();
     expect(refused.errors).toMatchObject([
       { code: 'tunnel-failed', message: 'far.example cannot be reached (ECONNREFUSED)' },

@@ -8,6 +8,7 @@ import { text } from 'node:stream/consumers';
 import { expect, onTestFinished, test } from 'vitest';
 import { startApi, type Api } from '../support/api.ts';
 import { startGateway } from '../support/gateway.ts';
+import { health } from '../support/health.ts';
 import { headgate, Spawned } from '../support/spawned.ts';
 
 /** Tests of listeners on Unix sockets. */
@@ -47,8 +48,8 @@ test('callers and operators reach the gateway by Unix sockets, which are gone af
   const [line] = await gateway.log.wait('call', 1);
   expect(line).toMatchObject({ status: 200, caller: 'unix' });
   expect((await ask(admin, '/buckets')).status).toBe(200);
-  const health = headgate(['health'], { env: { HEADGATE_ADMIN_LISTEN: `unix:${admin}` } });
-  expect(await health.ended()).toMatchObject({ code: 0, stderr: '' });
+  const ended = await health({ HEADGATE_ADMIN_LISTEN: `unix:${admin}` });
+  expect(ended).toMatchObject({ code: 0, stderr: '' });
   await gateway.stop();
   expect([existsSync(callers), existsSync(admin)]).toEqual([false, false]);
 });

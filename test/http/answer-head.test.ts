@@ -36,6 +36,7 @@ test.each([
   head('HTTP/1.1 200 OK', 'Content-Length: 5', 'Content-Length: 6'),
   head('HTTP/1.1 200 OK', 'No colon'),
   head('HTTP/1.1 200 OK', 'A: b\0c'),
+  head('HTTP/1.1 200 OK', 'No colon', '\t: but behind a fold'),
 ])('what leaves a doubt is left to the parser: %j', (doubtful) => {
   expect(repairHead(doubtful)).toBe(doubtful);
 });

@@ -122,11 +122,9 @@ test('a request behind a body that the API did not read is answered', async () =
 });
 
 test('an upload that failed leaves no timer when its caller disconnects', async () => {
-  const closed = await startRawServer(() => undefined);
-  await closed.close();
   const clock = new FakeClock();
   const settings = { ...NO_RETRIES, HEADGATE_BODY_LIMIT: '1KiB' };
-  const gateway = await startGateway({ upstream: closed.url, settings, clock });
+  const gateway = await startGateway({ settings, clock });
   const raw = await openRaw(gateway.url);
   const body = 'a'.repeat(500_000);
   raw.write(`POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n${body}`);
@@ -168,7 +166,8 @@ test('pipelined requests leave no listeners on the socket of their caller', asyn
   await raw.until((text) => text.split('HTTP/1.1 200').length === 31);
   raw.socket.destroy();
   await gateway.log.wait('call', 30);
-  expect(warnings).toEqual([]);
+  // Others may be late ones of earlier tests in this process.
+  expect(warnings.filter(({ name }) => name === 'MaxListenersExceededWarning')).toEqual([]);
 });
 
 describe('when the drain timeout is over', () => {

@@ -7,6 +7,7 @@ import { brotliCompressSync, gzipSync } from 'node:zlib';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { startApi } from '../support/api.ts';
 import { ask } from '../support/ask.ts';
+import { FakeClock } from '../support/fake-clock.ts';
 import { startGatewayProcess } from '../support/gateway-process.ts';
 import { exchangeRaw, openRaw, startRawServer } from '../support/raw-socket.ts';
 import { until } from '../support/setup.ts';
@@ -25,16 +26,21 @@ describe('an answer passes byte for byte', () => {
 
   test.each(bodies)('%s', async (_name, status, headers, body) => {
     for (const framing of ['content-length', 'chunked']) {
-      const { gateway } = await setUpApi((_incoming, outgoing) => {
-        outgoing.writeHead(status, {
-          'content-type': 'application/json',
-          ...headers,
-          ...(framing === 'chunked'
-            ? { 'transfer-encoding': 'chunked' }
-            : { 'content-length': String(body.length) }),
-        });
-        outgoing.end(body);
-      });
+      const { gateway } = await setUpApi(
+        (_incoming, outgoing) => {
+          outgoing.writeHead(status, {
+            'content-type': 'application/json',
+            ...headers,
+            ...(framing === 'chunked'
+              ? { 'transfer-encoding': 'chunked' }
+              : { 'content-length': String(body.length) }),
+          });
+          outgoing.end(body);
+        },
+        {},
+        // On this clock, the gateway holds the head of an answer for as long as its body takes.
+        { clock: new FakeClock() },
+      );
       const answer = await ask(`${gateway.url}/a`);
       expect(answer.status).toBe(status);
       expect(answer.complete).toBe(true);
@@ -152,20 +158,22 @@ describe('a failure after the headers were sent', () => {
     ['chunks', 'Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n', ''],
     ['wrong chunks', 'Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n', 'xyz\r\n'],
   ])('of an answer with %s is an error to its reader', async (_name, rest, end) => {
+    let breakOff: (() => void) | undefined;
     const api = await startRawServer((raw) => {
       void raw
         .until((text) => text.includes('\r\n\r\n'))
         .then(() => {
           raw.write(`HTTP/1.1 200 OK\r\n${rest}`);
-          setTimeout(() => {
+          breakOff = () => {
             raw.write(end);
             raw.socket.destroySoon();
-          }, 50);
+          };
         });
     });
     try {
       const gateway = await setUpGateway(api.url);
-      const { status, complete, text } = await ask(`${gateway.url}/a`);
+      const onData = (): void => breakOff?.();
+      const { status, complete, text } = await ask(`${gateway.url}/a`, { onData });
       expect({ status, complete, text }).toEqual({ status: 200, complete: false, text: 'abc' });
       const [line] = await gateway.log.wait('call', 1);
       expect(line).toMatchObject({ status: 200, outcome: 'failed', code: 'upstream-protocol' });

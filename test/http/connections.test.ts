@@ -3,6 +3,7 @@ import { connect } from 'node:net';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { ask } from '../support/ask.ts';
 import { openRaw, RawSocket, startRawServer } from '../support/raw-socket.ts';
+import { until } from '../support/setup.ts';
 import { setUpGateway, ok, setUpApi } from './setup.ts';
 
 const POST = 'POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi';
@@ -18,14 +19,23 @@ describe('an idle connection of a caller', () => {
   });
 
   test('serves a request that arrived in time, even if the gateway reads it late', async () => {
-    const { gateway } = await setUpApi(ok, { HEADGATE_KEEPALIVE_TIMEOUT: '100ms' });
-    const raw = await openRaw(gateway.url);
-    raw.write(POST);
-    await raw.until((text) => text.endsWith('ok'));
-    raw.write(POST);
+    const idleMs = 100;
+    const { gateway } = await setUpApi(ok, { HEADGATE_KEEPALIVE_TIMEOUT: `${idleMs}ms` });
+    const twice = async (): Promise<RawSocket> => {
+      const startedAt = performance.now();
+      const raw = await openRaw(gateway.url);
+      raw.write(POST);
+      await raw.until((text) => text.endsWith('ok'));
+      raw.write(POST);
+      if (performance.now() - startedAt < idleMs) return raw;
+      // The machine was too slow to send the second request in time.
+      raw.socket.destroy();
+      return twice();
+    };
+    const raw = await twice();
     // The request is in the socket while the event loop is blocked beyond the idle timeout.
-    const until = performance.now() + 1500;
-    while (performance.now() < until);
+    const blockedUntil = performance.now() + 1500;
+    while (performance.now() < blockedUntil);
     const answered = (text: string): number => text.split('HTTP/1.1 200').length - 1;
     await raw.until((text) => answered(text) === 2);
     expect(raw.ended).toBeUndefined();
@@ -41,14 +51,17 @@ describe('an idle connection of a caller', () => {
     raw.write(POST);
     await raw.until((text) => text.endsWith('ok'));
     const local = `0100007F:${port.toString(16).toUpperCase().padStart(4, '0')}`;
-    const row = readFileSync('/proc/net/tcp', 'utf8')
-      .split('\n')
-      .map((line) => line.trim().split(/\s+/))
-      .find(([, address, , state]) => address === local && state === '01');
     // The kernel's table of sockets: timer 2 is keep-alive, its time in hundredths of a second.
-    const [timer, ticks = ''] = (row?.[5] ?? '').split(':');
-    expect(timer).toBe('02');
-    expect(Number.parseInt(ticks, 16)).toBeLessThanOrEqual(1500);
+    const timerNow = (): string[] => {
+      const row = readFileSync('/proc/net/tcp', 'utf8')
+        .split('\n')
+        .map((line) => line.trim().split(/\s+/))
+        .find(([, address, , state]) => address === local && state === '01');
+      return (row?.[5] ?? '').split(':');
+    };
+    // Until the answer is acknowledged, another timer runs.
+    await until('the keep-alive timer runs', () => timerNow()[0] === '02');
+    expect(Number.parseInt(timerNow()[1] ?? '', 16)).toBeLessThanOrEqual(1500);
   });
 });
 

@@ -72,7 +72,7 @@ describe('the status of a call is the one that its caller received', () => {
     const { gateway, connections } = await setUpBytes('');
     const raw = await openRaw(gateway.url);
     raw.write(GET);
-    await until('the API has the request', () => connections[0]?.received !== undefined);
+    await until('the API has the request', () => (connections[0]?.received ?? '') !== '');
     raw.socket.destroy();
     const [line] = await gateway.log.wait('call', 1);
     expect(line).toMatchObject({ status: 0, outcome: 'aborted' });

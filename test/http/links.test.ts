@@ -13,6 +13,7 @@ import {
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { startApi, type Api } from '../support/api.ts';
 import { ask } from '../support/ask.ts';
+import { FakeClock } from '../support/fake-clock.ts';
 import type { TestGateway } from '../support/gateway.ts';
 import { setUpGateway, setUpApi } from './setup.ts';
 
@@ -37,7 +38,9 @@ async function apiOf(
     outgoing.end(body);
   });
   onTestFinished(() => api.close());
-  return { api, gateway: await setUpGateway(api.url + base, settings) };
+  // On this clock, the gateway holds the head of an answer for as long as its body takes.
+  const clock = new FakeClock();
+  return { api, gateway: await setUpGateway(api.url + base, settings, { clock }) };
 }
 
 const MIB = 1024 * 1024;
@@ -220,12 +223,16 @@ describe('links to the API are rewritten to the gateway', () => {
   });
 
   test('and the ETag of a rewritten list comes back to the API as it was', async () => {
-    const { api, gateway } = await setUpApi((incoming, outgoing) => {
-      const headers = { 'content-type': 'application/json', etag: '"abc"' };
-      const known = incoming.headers['if-none-match'] === '"x", "abc"';
-      outgoing.writeHead(known ? 304 : 200, headers);
-      outgoing.end(known ? '' : list(`${api.url}/a`));
-    });
+    const { api, gateway } = await setUpApi(
+      (incoming, outgoing) => {
+        const headers = { 'content-type': 'application/json', etag: '"abc"' };
+        const known = incoming.headers['if-none-match'] === '"x", "abc"';
+        outgoing.writeHead(known ? 304 : 200, headers);
+        outgoing.end(known ? '' : list(`${api.url}/a`));
+      },
+      {},
+      { clock: new FakeClock() },
+    );
     const { headers } = await ask(`${gateway.url}/a`);
     const { etag = '' } = headers;
     expect(etag).toBe('W/"abc-headgate"');
@@ -307,10 +314,14 @@ describe('bytes pass untouched', () => {
   });
 
   test('in a list that breaks off before any of it was sent, and the call is logged as failed', async () => {
-    const { gateway } = await setUpApi((_incoming, outgoing) => {
-      outgoing.writeHead(200, { 'content-type': 'application/json', 'content-length': '100' });
-      outgoing.write('{"links":', () => outgoing.destroy());
-    });
+    const { gateway } = await setUpApi(
+      (_incoming, outgoing) => {
+        outgoing.writeHead(200, { 'content-type': 'application/json', 'content-length': '100' });
+        outgoing.write('{"links":', () => outgoing.destroy());
+      },
+      {},
+      { clock: new FakeClock() },
+    );
     const { status, headers } = await ask(`${gateway.url}/a`);
     expect(status).toBe(502);
     expect(headers['headgate-error']).toBe('upstream-protocol');

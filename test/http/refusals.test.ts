@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { parserProblem } from '../../src/gateway/socket-refusals.ts';
+import { FakeClock } from '../support/fake-clock.ts';
 import { exchangeRaw, openRaw } from '../support/raw-socket.ts';
 import { ok, setUpApi } from './setup.ts';
 
@@ -213,7 +214,8 @@ test('a refused CONNECT does no harm if its caller resets it, and is closed if i
   resets.write('CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n');
   await resets.until((text) => text.includes('requestId'));
   resets.socket.resetAndDestroy();
-  const stays = connect({ port: Number(new URL(gateway.url).port), allowHalfOpen: true });
+  const port = Number(new URL(gateway.url).port);
+  const stays = connect({ host: '127.0.0.1', port, allowHalfOpen: true });
   onTestFinished(() => void stays.destroy());
   stays.write('CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n');
   stays.resume();
@@ -235,7 +237,8 @@ test('incomplete headers are answered with 408, a broken connection is not answe
 });
 
 test('a request that is refused before it is complete can be sent to its end', async () => {
-  const { gateway } = await setUpApi(ok);
+  // On this clock, the time that a refused caller has for its request never ends.
+  const { gateway } = await setUpApi(ok, {}, { clock: new FakeClock() });
   const raw = await openRaw(gateway.url);
   raw.write(`GET / HTTP/1.1\r\nHost: a\r\nX: ${'a'.repeat(70_000)}`);
   await raw.until((text) => text.includes('requestId'));

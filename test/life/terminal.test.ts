@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { expect, onTestFinished, test } from 'vitest';
+import { ask } from '../support/ask.ts';
 import { until } from '../support/setup.ts';
 import { ROOT } from '../support/spawned.ts';
 
@@ -47,7 +48,7 @@ async function startInTerminal(upstreamUrl = 'http://127.0.0.1:9'): Promise<Term
 async function answers(url: string, size = 0): Promise<boolean> {
   try {
     const headers = { 'headgate-priority': 'x' };
-    return (await fetch(`${url}/?${'x'.repeat(size)}`, { headers })).status === 400;
+    return (await ask(`${url}/?${'x'.repeat(size)}`, { headers })).status === 400;
   } catch {
     return false;
   }
@@ -84,7 +85,7 @@ test('an API cannot control the terminal by a header that the log shows', async 
   const address = api.address();
   if (address === null || typeof address === 'string') throw new Error('no port');
   const terminal = await startInTerminal(`http://127.0.0.1:${address.port}`);
-  await fetch(`${terminal.url}/domains`, { headers: { authorization: 'token t' } });
+  await ask(`${terminal.url}/domains`, { headers: { authorization: 'token t' } });
   await until('the log shows the header', () => terminal.shown().includes('doubtful rate headers'));
   expect(terminal.shown()).toContain('x\\u009b2J');
   expect(terminal.shown().replaceAll(/\r?\n/g, '')).not.toMatch(/[\p{Cc}\p{Cf}]/u);

@@ -74,7 +74,9 @@ function ask(
   method = 'GET',
 ): Promise<Answer> {
   return new Promise((resolve, reject) => {
-    const asked = request({ port, host: '127.0.0.1', path, method, headers }, (response) => {
+    // A connection for each request: a kept one may be used just when the server closes it.
+    const options = { port, host: '127.0.0.1', path, method, headers, agent: false };
+    const asked = request(options, (response) => {
       let text = '';
       response.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
       response.on('end', () => {

@@ -163,25 +163,30 @@ describe('a real browser', () => {
     // The browser does not show these responses to the page, nor to Playwright.
     const devTools = await context.newCDPSession(page);
     await devTools.send('Network.enable');
+    // Two processes of the browser report these events, so either may come first.
     const paths = new Map<string, string>();
     const statuses = new Map<string, number>();
     devTools.on('Network.requestWillBeSent', ({ requestId, request }) => {
       paths.set(requestId, new URL(request.url).pathname);
     });
     devTools.on('Network.responseReceivedExtraInfo', ({ requestId, statusCode }) => {
-      const path = paths.get(requestId);
-      // The browser's own requests, such as for an icon, are not announced.
-      if (path !== undefined) statuses.set(path, statusCode);
+      statuses.set(requestId, statusCode);
     });
     await page.evaluate(readFrom(adminUrl));
-    await expect
-      .poll(() => Object.fromEntries(statuses))
-      .toEqual({
-        '/buckets': 403,
-        '/calls': 403,
-        '/events': 403,
-        '/page/icon.svg': 403,
-      });
+    // The browser's own requests, such as for an icon, are not announced.
+    const statusByPath = (): Record<string, number> =>
+      Object.fromEntries(
+        [...paths].flatMap(([id, path]) => {
+          const status = statuses.get(id);
+          return status === undefined ? [] : [[path, status]];
+        }),
+      );
+    await expect.poll(statusByPath).toEqual({
+      '/buckets': 403,
+      '/calls': 403,
+      '/events': 403,
+      '/page/icon.svg': 403,
+    });
     const link = `<a href="${adminUrl}/">live page</a>`;
     await page.evaluate(`document.body.innerHTML = ${JSON.stringify(link)}`);
     await page.click('a');

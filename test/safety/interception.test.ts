@@ -1,5 +1,5 @@
 // @module-tag needs-openssl
-import { copyFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync } from 'node:fs';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { connect } from 'node:net';
@@ -8,6 +8,8 @@ import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vit
 import { createAuthority } from '../../src/certificates/authority.ts';
 import { ok } from '../http/setup.ts';
 import { startApi, type Api } from '../support/api.ts';
+import { ask } from '../support/ask.ts';
+import { changeFile } from '../support/changed-file.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { loadSettings, settingsFor, startGateway } from '../support/gateway.ts';
 import { Interceptions } from '../support/interception.ts';
@@ -128,8 +130,11 @@ describe('the authority', () => {
     const { gateway } = await setUp({
       settings: { HEADGATE_INTERCEPT_CA_CERT: certPath, HEADGATE_INTERCEPT_CA_KEY: keyPath },
     });
-    writeFileSync(certPath, 'nonsense');
-    await gateway.log.wait('certificate unusable: keeping the last one', 1);
+    await changeFile(
+      certPath,
+      'nonsense',
+      () => gateway.log.count('certificate unusable: keeping the last one') > 0,
+    );
     const { cert: ca } = interceptions.authority;
     await connectThrough(gateway.proxyUrl, { ca });
     const next = interceptions.certificates.write(createAuthority(['api.example'], Date.now()));
@@ -172,7 +177,7 @@ describe('the authority', () => {
 
 describe('the bounds', () => {
   async function connections(adminUrl: string): Promise<number> {
-    const text = await (await fetch(`${adminUrl}/metrics`)).text();
+    const { text } = await ask(`${adminUrl}/metrics`);
     return Number(/^headgate_connections (\d+)$/m.exec(text)?.[1]);
   }
 

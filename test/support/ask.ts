@@ -10,6 +10,8 @@ export interface AskOptions {
   /** Closes the connection when it is aborted. */
   readonly signal?: AbortSignal;
   readonly agent?: Agent;
+  /** Called with each part of the body as it arrives. */
+  readonly onData?: (part: Buffer) => void;
 }
 
 /** The answer as the client received it. */
@@ -36,7 +38,7 @@ const PLAIN = new Agent({ keepAlive: false, maxSockets: Infinity });
  * there is no answer.
  */
 export function ask(url: string, options: AskOptions = {}): Promise<Answer> {
-  const { method = 'GET', headers = {}, body, from, signal, agent = PLAIN } = options;
+  const { method = 'GET', headers = {}, body, from, signal, agent = PLAIN, onData } = options;
   const { hostname, port } = new URL(url);
   // The request target is sent as it is written; `new URL` would normalise it.
   const path = url.slice(url.indexOf('/', 'http://'.length)) || '/';
@@ -59,7 +61,10 @@ export function ask(url: string, options: AskOptions = {}): Promise<Answer> {
     outgoing.on('error', reject);
     outgoing.on('response', (incoming) => {
       const chunks: Buffer[] = [];
-      incoming.on('data', (chunk: Buffer) => chunks.push(chunk));
+      incoming.on('data', (chunk: Buffer) => {
+        chunks.push(chunk);
+        onData?.(chunk);
+      });
       incoming.on('error', () => undefined);
       incoming.on('close', () => {
         const bytes = Buffer.concat(chunks);

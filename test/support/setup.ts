@@ -1,7 +1,9 @@
 import { onTestFinished } from 'vitest';
 import { ask } from './ask.ts';
 import { startAzion, type Azion, type AzionOptions } from './azion.ts';
+import type { FakeClock } from './fake-clock.ts';
 import { startGateway, type GatewayOptions, type TestGateway } from './gateway.ts';
+import { openRaw, startRawServer } from './raw-socket.ts';
 
 export interface Setup {
   readonly azion: Azion;
@@ -69,13 +71,42 @@ export async function until(
 }
 
 /**
+ * Moves the clock step by step until a promise settles. Between two steps, what the last one started
+ * goes on: sockets of this process are served as often as those of the question for the health.
+ */
+export async function advanceUntil<T>(
+  { clock, gateway }: { clock: FakeClock; gateway: Pick<TestGateway, 'adminUrl'> },
+  pending: Promise<T>,
+  { stepMs = 250 } = {},
+): Promise<T> {
+  let isSettled = false;
+  const settle = (): void => void (isSettled = true);
+  void pending.then(settle, settle);
+  const step = async (): Promise<boolean> => {
+    clock.advance(stepMs);
+    await ask(`${gateway.adminUrl}/health/live`);
+    return isSettled;
+  };
+  await until('it is settled', step, { everyMs: 0 });
+  return pending;
+}
+
+/**
  * Resolves when `figure` no longer changes. All ends of all connections are in this process, so
- * nothing moves any more after some turns of its event loop without a change.
+ * nothing moves any more after some turns of its event loop without a change. In each turn a byte
+ * passes through the system, which has then delivered what was sent before.
  */
 export async function untilStill(figure: () => number): Promise<void> {
-  for (let last = -1, turns = 0; turns < 100; turns++) {
+  const echo = await startRawServer(({ socket }) => void socket.pipe(socket));
+  const raw = await openRaw(echo.url);
+  let bytes = 0;
+  for (let last = -1, turns = 0; turns < 30; turns++) {
     if (figure() !== last) turns = 0;
     last = figure();
-    await new Promise<void>((resolve) => void setImmediate(resolve));
+    raw.write('.');
+    bytes++;
+    await raw.until((received) => received.length === bytes);
   }
+  raw.socket.destroy();
+  await echo.close();
 }
