@@ -120,7 +120,8 @@ export function lost(bucket: Bucket, { kind, cost }: Lease, now: number): void {
  */
 export function nextWakeAt(bucket: Bucket, oldestAt: number | undefined, now: number): number {
   const check = checkAt(bucket);
-  let at = Math.min(forcedCanaryAt(bucket), now + MAX_FORCED_AFTER_MS);
+  // A forced canary that is due already changes nothing: only a reserve keeps tickets waiting then.
+  let at = sooner(now + MAX_FORCED_AFTER_MS, forcedCanaryAt(bucket), now);
   at = sooner(at, bucket.blockedUntil, now);
   at = sooner(at, nextSlotAt(bucket), now);
   at = sooner(at, fullRefillAt(bucket), now);

@@ -1538,9 +1538,10 @@ lost = function(bucket, ____bindingPattern0, now)
 end,
 nextWakeAt = function(bucket, oldestAt, now)
     local check = Model.checkAt(bucket)
-    local at = math.min(
+    local at = Model.sooner(
+        now + 900000,
         Model.forcedCanaryAt(bucket),
-        now + 900000
+        now
     )
     at = Model.sooner(at, bucket.blockedUntil, now)
     at = Model.sooner(
