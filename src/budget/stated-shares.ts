@@ -100,5 +100,7 @@ export function keptForOthers(bucket: Bucket, own: number, cost: number, now: nu
   const left = available(bucket) - cost;
   // Nothing is kept for others, or nothing is left anyway.
   if (others === 0 || left < 0) return 0;
+  // While much is left, it makes no difference whether some of it is released already.
+  if (left >= others + bucket.limit / 2) return others;
   return statedReserveAt(bucket, others, now).kept;
 }

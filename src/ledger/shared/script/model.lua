@@ -2386,6 +2386,9 @@ keptForOthers = function(bucket, own, cost, now)
     if others == 0 or left < 0 then
         return 0
     end
+    if left >= others + bucket.limit / 2 then
+        return others
+    end
     return Model.statedReserveAt(bucket, others, now).kept
 end,
 }
