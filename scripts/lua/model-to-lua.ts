@@ -32,7 +32,7 @@ const BUDGET: LuaModule = {
 -- Returns: the functions that the rest of the script calls, by their names in the source; and
 --   packBucket and unpackBucket, which store a bucket without its slots.
 `,
-  lazy: ['bucket', 'forecast', 'known-budget', 'reserve'],
+  lazy: ['bucket', 'forecast', 'known-budget', 'reserve', 'stated-shares'],
   added: { names: ['packBucket', 'unpackBucket'], lua: packing },
 };
 
@@ -164,9 +164,9 @@ end,
 `;
 }
 
-/** The fields of a bucket that are packed, in their order. */
+/** The fields of a bucket that are packed, in their order. Slots have keys of their own, and each step sets `stated`. */
 export function packedFields(model = readModel(BUDGET)): string[] {
-  return fieldsOf(model, 'Bucket').filter((field) => field !== 'slots');
+  return fieldsOf(model, 'Bucket').filter((field) => field !== 'slots' && field !== 'stated');
 }
 
 /** The paths of the files that a module is made of. */

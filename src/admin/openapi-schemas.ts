@@ -62,7 +62,8 @@ const bucket = object(
     },
     kept: {
       ...COUNT,
-      description: 'How many of the remaining operations are kept for owners that use little.',
+      description:
+        'How many of the remaining operations are kept for owners that use little, and by shares.',
     },
     oldestWaitMs: {
       ...MS,

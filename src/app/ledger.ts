@@ -4,6 +4,7 @@ import type { BucketBounds } from '../ledger/bucket-map.ts';
 import type { BucketOptions, Ledger, LedgerObserver, SocketPermits } from '../ledger/ledger.ts';
 import { LocalLedger, type LocalLedgerOptions } from '../ledger/local/local-ledger.ts';
 import type { LearnedDraws } from '../draws/learned-draws.ts';
+import { statedShares, type CallerRule, type StatedShares } from '../queue/caller-rules.ts';
 import type { ApiClock } from '../rate-headers/api-clock.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Random, Clock, EndOfTurn } from '../util/clock.ts';
@@ -19,6 +20,7 @@ export interface LedgerParts {
     readonly maxBucketsPerOwner: number | undefined;
     readonly limit: { readonly limit: number; readonly periodMs: number } | undefined;
     readonly spread: number;
+    readonly callers: readonly CallerRule[];
   };
   readonly clock: Clock;
   readonly atEndOfTurn: EndOfTurn;
@@ -65,6 +67,15 @@ export function bucketOptions(
   { clock, random, apiClock, currentConfig }: LedgerParts,
   socketPermits: SocketPermits,
 ): BucketOptions & BucketBounds {
+  let rules: readonly CallerRule[] = [];
+  let shares: StatedShares | undefined;
+  /** The same object until the rules change. */
+  const sharesNow = (): StatedShares | undefined => {
+    const { callers } = currentConfig();
+    if (callers !== rules) shares = statedShares(callers);
+    rules = callers;
+    return shares;
+  };
   return {
     clock,
     random,
@@ -83,7 +94,11 @@ export function bucketOptions(
       return currentConfig().limit;
     },
     get spread() {
-      return currentConfig().spread;
+      // What is stated for single callers is no part of what is kept for all.
+      return currentConfig().spread * (1 - (sharesNow()?.total ?? 0));
+    },
+    get shares() {
+      return sharesNow();
     },
   };
 }

@@ -80,8 +80,8 @@ export interface Lease {
  * Times end in `At` or `Until` and are in milliseconds on the ledger's clock, unless stated
  * otherwise; a time that is not known is undefined. The record has only plain data: the ledger in
  * this process keeps it in memory, and the one in Redis packs it. Only the functions of this folder
- * change it, except that a ledger counts `inFlight`, and sets `offsetMs` and `spread`. They are also generated into
- * Lua (`npm run lua`).
+ * change it, except that a ledger counts `inFlight`, and sets `offsetMs`, `spread` and `stated`. They are
+ * also generated into Lua (`npm run lua`).
  */
 export interface Bucket {
   phase: 'unopened' | 'unmetered' | 'metered';
@@ -97,6 +97,8 @@ export interface Bucket {
   share: Share | undefined;
   /** Which part of the limit may be kept for owners that do not wait (reserve.ts); 0 for none. */
   spread: number;
+  /** What is stated for callers (stated-shares.ts); undefined for nothing. It is not stored. */
+  stated: Stated | undefined;
 
   /** How many leases are in flight. The ledger keeps the leases themselves. */
   inFlight: number;
@@ -236,6 +238,14 @@ export interface Share {
   isMeasured: boolean;
 }
 
+/** The shares of callers that the settings state, as the ledger knows them now. */
+export interface Stated {
+  /** Which part of the limit they are together. */
+  part: number;
+  /** How many operations these callers have not used of their shares. */
+  owed: number;
+}
+
 /** The last answer that reported a budget, whether it was the newest observation or not. */
 export interface LastAnswer {
   resetAt: number | undefined;
@@ -292,6 +302,7 @@ export function makeBucket(now: number): Bucket {
     remaining: 0,
     share: undefined,
     spread: 0,
+    stated: undefined,
     inFlight: 0,
     extraInFlight: 0,
     losses: 0,

@@ -12,17 +12,33 @@ import {
 import { maxKept, releaseEveryMs, reserveAt } from './reserve.ts';
 import { nthExtraAt, totalLimit } from './share.ts';
 import { countSlotsBefore, nthSlotAt } from './slots.ts';
+import { maxStated, statedEveryMs, statedReserveAt } from './stated-shares.ts';
 
 /**
  * Forecasts when the `rank`th waiting operation (from 1) is granted; `undefined` when too little is
  * known. The forecast assumes that no other consumer spends the budget.
  */
 export function eta(bucket: Bucket, rank: number, now: number): number | undefined {
+  return afterBlock(bucket, etaUnblocked(bucket, rank, now), now);
+}
+
+/**
+ * Forecasts when the `rank`th operation is granted of a caller that has not used so much of its stated
+ * share: nothing is kept from it, and what returns is granted to it first.
+ */
+export function etaInShare(bucket: Bucket, rank: number, now: number): number | undefined {
+  if (bucket.phase !== 'metered') return afterBlock(bucket, undefined, now);
+  const left = Math.max(0, available(bucket));
+  const limit = Math.max(bucket.limit, bucket.slots.size);
+  return afterBlock(bucket, rank <= left ? now : nthReturnAt(bucket, rank - left - 1, limit), now);
+}
+
+/** A forecast without a back-off, and with it. */
+function afterBlock(bucket: Bucket, at: number | undefined, now: number): number | undefined {
   const { blockedUntil } = bucket;
   const start = Math.max(now, blockedUntil ?? now);
-  const unblockedAt = etaUnblocked(bucket, rank, now);
-  if (unblockedAt === undefined) return blockedUntil === undefined ? undefined : start;
-  return Math.max(start, unblockedAt);
+  if (at === undefined) return blockedUntil === undefined ? undefined : start;
+  return Math.max(start, at);
 }
 
 function etaUnblocked(bucket: Bucket, rank: number, now: number): number | undefined {
@@ -36,12 +52,26 @@ function etaUnblocked(bucket: Bucket, rank: number, now: number): number | undef
   return extraAt < (returnAt ?? Infinity) ? extraAt : returnAt;
 }
 
-/** Forecasts when the `rank`th of the available operations is granted: the reserve is the last part. */
+/**
+ * Forecasts when the `rank`th of the available operations is granted. Stated shares are the last part,
+ * and the reserve is the one before it.
+ */
 function nthAvailableAt(bucket: Bucket, rank: number, left: number, now: number): number {
   const period = periodMs(bucket);
-  if (rank <= left - maxKept(bucket, bucket.spread) || period === undefined) return now;
+  if (period === undefined) return now;
+  const { stated } = bucket;
+  let free = left;
+  if (stated !== undefined) {
+    const { kept, releaseAt } = statedReserveAt(bucket, stated.owed, now);
+    free -= kept;
+    if (kept > 0 && rank > free) {
+      const most = Math.min(stated.owed, maxStated(bucket));
+      return releaseAt + (rank - free - 1) * statedEveryMs(bucket, most, period);
+    }
+  }
+  if (rank <= free - maxKept(bucket, bucket.spread)) return now;
   const { kept, releaseAt } = reserveAt(bucket, now);
-  const releases = kept - (left - rank);
+  const releases = kept - (free - rank);
   return releases <= 0 ? now : releaseAt + (releases - 1) * releaseEveryMs(bucket, period);
 }
 
@@ -51,12 +81,36 @@ function nthAvailableAt(bucket: Bucket, rank: number, left: number, now: number)
  */
 function nthGrantAt(bucket: Bucket, n: number, limit: number): number | undefined {
   const at = nthReturnAt(bucket, n, limit);
-  const most = maxKept(bucket, bucket.spread);
   const period = periodMs(bucket);
-  if (at === undefined || most === 0 || period === undefined) return at;
+  if (at === undefined || period === undefined) return at;
+  const most = maxKept(bucket, bucket.spread);
   const everyMs = releaseEveryMs(bucket, period);
+  const ofCallers = maxStated(bucket);
+  if (ofCallers === 0) return nthOfLastAt(bucket, n, limit, at, most, everyMs) ?? at;
+  // Stated shares are the last part, and the reserve is the one before it.
+  const everyStatedMs = statedEveryMs(bucket, ofCallers, period);
+  const statedAt = nthOfLastAt(bucket, n, limit, at, ofCallers, everyStatedMs);
+  if (statedAt !== undefined) return statedAt;
+  const beforeAt = nthReturnAt(bucket, n + ofCallers, limit) ?? at;
+  const keptAt = nthOfLastAt(bucket, n + ofCallers, limit, beforeAt, most, everyMs) ?? at;
+  return Math.max(at, keptAt);
+}
+
+/**
+ * Returns when the `n`th operation is released, which returns at `at`, if it is one of the last `most`
+ * that return before a time in which none does: one of them is released in each `everyMs` of it.
+ */
+function nthOfLastAt(
+  bucket: Bucket,
+  n: number,
+  limit: number,
+  at: number,
+  most: number,
+  everyMs: number,
+): number | undefined {
+  if (most === 0) return undefined;
   const nextFrom = at + everyMs;
-  if ((nthReturnAt(bucket, n + most, limit) ?? at) < nextFrom) return at;
+  if ((nthReturnAt(bucket, n + most, limit) ?? at) < nextFrom) return undefined;
   // How many further operations return until that time, by bisection.
   let further = 1;
   let high = most;

@@ -10,6 +10,7 @@ import {
   uncountedSlots,
 } from './refill.ts';
 import { maxKept, reserveAt } from './reserve.ts';
+import { statedReserveAt } from './stated-shares.ts';
 import { nextExtraAt, shareGranted, totalLimit } from './share.ts';
 import { limitsInFlight, maxInFlight, nearsUnknownLimit } from './unknown-limit.ts';
 import { MAX_FORCED_AFTER_MS, areOthersHeld, forcedCanaryAt, scheduleCanary } from './trials.ts';
@@ -120,7 +121,8 @@ export function lost(bucket: Bucket, { kind, cost }: Lease, now: number): void {
  */
 export function nextWakeAt(bucket: Bucket, oldestAt: number | undefined, now: number): number {
   const check = checkAt(bucket);
-  let at = Math.min(forcedCanaryAt(bucket), now + MAX_FORCED_AFTER_MS);
+  // A forced canary that is due already changes nothing: only a reserve keeps tickets waiting then.
+  let at = sooner(now + MAX_FORCED_AFTER_MS, forcedCanaryAt(bucket), now);
   at = sooner(at, bucket.blockedUntil, now);
   at = sooner(at, nextSlotAt(bucket), now);
   at = sooner(at, fullRefillAt(bucket), now);
@@ -130,6 +132,9 @@ export function nextWakeAt(bucket: Bucket, oldestAt: number | undefined, now: nu
   at = sooner(at, bucket.share?.reservedUntil, now);
   at = sooner(at, bucket.canaryDueAt, now);
   if (maxKept(bucket, bucket.spread) > 0) at = sooner(at, reserveAt(bucket, now).releaseAt, now);
+  if (bucket.stated !== undefined) {
+    at = sooner(at, statedReserveAt(bucket, bucket.stated.owed, now).releaseAt, now);
+  }
   if (bucket.phase === 'unopened') at = sooner(at, bucket.nextFirstAt, now);
   const dependsOnLeases =
     bucket.expected > 0 ||

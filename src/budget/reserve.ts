@@ -30,6 +30,11 @@ export interface Reserve {
   readonly releaseAt: number;
 }
 
+/** Returns a reserve of nothing. */
+export function noReserve(): Reserve {
+  return { kept: 0, releaseAt: Infinity };
+}
+
 /** Returns the most operations that a reserve of `spread` keeps. */
 export function maxKept({ phase, limit }: Bucket, spread: number): number {
   if (spread <= 0 || phase !== 'metered' || limit < MIN_LIMIT) return 0;
@@ -45,12 +50,25 @@ export function releaseEveryMs(bucket: Bucket, period: number): number {
 export function reserveAt(bucket: Bucket, now: number): Reserve {
   const most = maxKept(bucket, bucket.spread);
   const period = periodMs(bucket);
-  if (most === 0 || period === undefined) return { kept: 0, releaseAt: Infinity };
-  const everyMs = releaseEveryMs(bucket, period);
-  const { slots } = bucket;
-  const refillAt = fullRefillAt(bucket);
+  if (most === 0 || period === undefined) return noReserve();
   // Operations in flight return about a period from now, wherever the reset is.
   const lastAt = bucket.inFlight > 0 ? now + period : Infinity;
+  return keptUntilReturns(bucket, most, releaseEveryMs(bucket, period), lastAt, now);
+}
+
+/**
+ * Returns what is kept at `now` of at most `most` operations, so that one becomes available in each
+ * interval until enough return. `lastAt`: when those in flight return at the latest; `Infinity` for none.
+ */
+export function keptUntilReturns(
+  bucket: Bucket,
+  most: number,
+  everyMs: number,
+  lastAt: number,
+  now: number,
+): Reserve {
+  const { slots } = bucket;
+  const refillAt = fullRefillAt(bucket);
   const returning = bucket.limit - available(bucket) - operationsInFlight(bucket);
   // Converts a stored time to ours, as `toLocal` does.
   const shift = now - fromLocal(bucket, now) + delayMs(bucket);

@@ -13,7 +13,7 @@ import {
 } from './api-config.ts';
 import { EVERY_REQUEST, type ApiMatch } from './api-settings.ts';
 import { readCallerKeysFile, type CallerKey } from './caller-keys.ts';
-import { quotaProblems } from './caller-quotas.ts';
+import { budgetProblems, sumProblems } from './caller-budgets.ts';
 import { addressProblems, credentialProblems, safetyProblems } from './checks.ts';
 import { effectiveLists, effectiveMatch, sayPerClass, type EffectiveSetting } from './effective.ts';
 import { openConfigFile, type FileEntries } from './file.ts';
@@ -221,7 +221,8 @@ export function loadConfig({ env, configPath, readFile }: LoadOptions): LoadResu
   // Keys that could not be read are one problem already. They would also count as missing keys.
   if (problems.length === 0) {
     problems.push(...safetyProblems(config), ...credentialProblems(config));
-    for (const each of [top, ...entries]) problems.push(...quotaProblems(each, config));
+    for (const each of [top, ...entries]) problems.push(...budgetProblems(each, config));
+    for (const { name, callers } of apis) problems.push(...sumProblems(name, callers));
   }
   return problems.length > 0
     ? { kind: 'bad', problems }

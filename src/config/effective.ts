@@ -70,8 +70,12 @@ export function effectiveLists(
   fromPreset: Lists,
 ): EffectiveSetting[] {
   const texts = {
-    callers: config.callers.map(({ name, quota, ...rest }) =>
-      ruleText(name ?? '*', quota === undefined ? rest : { ...rest, quota: sizeText(quota) }),
+    callers: config.callers.map(({ name, quota, reserve, ...rest }) =>
+      ruleText(name ?? '*', {
+        ...rest,
+        ...(quota === undefined ? {} : { quota: sizeText(quota) }),
+        ...(reserve === undefined ? {} : { reserve: `${Math.round(reserve * 100)}%` }),
+      }),
     ),
     classes: config.classes.map(({ name, limits, ...rest }) =>
       ruleText(name, limits === undefined ? rest : { ...rest, limits: limitsText(limits) }),

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { CallerRule } from '../queue/caller-rules.ts';
-import { quota, quotaIssues } from './caller-quotas.ts';
+import { budgetIssues, quota, reserve } from './caller-budgets.ts';
 import { METHODS } from 'node:http';
 import { coveringRule, type ClassRule } from '../http/classify.ts';
 import { normalPattern } from '../http/path-pattern.ts';
@@ -42,9 +42,10 @@ const caller = z
         .optional(),
       maxPriority: z.enum(['high', 'normal', 'low'], 'expected high, normal or low').optional(),
       quota: quota.optional(),
+      reserve: reserve.optional(),
       why: z.string('expected a text').optional(),
     },
-    'expected a rule of name, userAgent, maxWait, shedStatus, weight, maxPriority, quota and why',
+    'expected a rule of name, userAgent, maxWait, shedStatus, weight, maxPriority, quota, reserve and why',
   )
   .refine(
     (rule) => rule.name !== undefined || rule.userAgent !== undefined,
@@ -202,7 +203,7 @@ export const LISTS = {
     .array(caller, 'expected a list of rules')
     .max(1000, 'expected at most 1000 entries')
     .superRefine((rules, context) => {
-      for (const issue of quotaIssues(rules)) context.addIssue({ code: 'custom', ...issue });
+      for (const issue of budgetIssues(rules)) context.addIssue({ code: 'custom', ...issue });
     }),
   classes: z
     .array(classRule, 'expected a list of rules')

@@ -1,4 +1,5 @@
 import type { ConfiguredLimit } from '../budget/bucket.ts';
+import type { StatedShares } from '../queue/caller-rules.ts';
 import type { Priority } from '../queue/flow.ts';
 import type { ApiClock } from '../rate-headers/api-clock.ts';
 import type { Answer } from '../rate-headers/observe.ts';
@@ -310,4 +311,6 @@ export interface BucketOptions {
   readonly belief?: { readonly limit: number; readonly periodMs: number } | undefined;
   /** Which part of a limit may be kept for owners that do not wait; 0 for none. */
   readonly spread?: number | undefined;
+  /** The parts of each limit that are kept for single callers; `undefined` for none. */
+  readonly shares?: StatedShares | undefined;
 }

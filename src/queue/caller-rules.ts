@@ -19,17 +19,43 @@ export interface CallerRule {
    * rule has a `name` and no `userAgent`.
    */
   readonly quota?: { readonly limit: number; readonly periodMs: number };
+  /**
+   * Which part of every limit is kept for the caller of this name, whichever rule applies to the call:
+   * above 0, and at most 0.9. Such a rule has a `name` and no `userAgent`.
+   */
+  readonly reserve?: number;
   /** Why the rule exists, for readers of the configuration. */
   readonly why?: string;
 }
 
+/** The parts of each limit that are kept for single callers. */
+export interface StatedShares {
+  /** By the caller's name: at most 90, because each part is at least 0.01. */
+  readonly parts: ReadonlyMap<string, number>;
+  /** The sum of all parts, at most 0.9. */
+  readonly total: number;
+}
+
+/** The shares that rules state; `undefined` for none. Of two rules for one name, the first applies. */
+export function statedShares(rules: readonly CallerRule[]): StatedShares | undefined {
+  const parts = new Map<string, number>();
+  let total = 0;
+  for (const { name, reserve } of rules) {
+    if (name === undefined || reserve === undefined || parts.has(name)) continue;
+    parts.set(name, reserve);
+    total += reserve;
+  }
+  return parts.size === 0 ? undefined : { parts, total };
+}
+
 /**
- * Whether a rule says how calls are treated. One that only states a quota does not, and leaves that to
- * the rules after it.
+ * Whether a rule says how calls are treated. One that only states a quota or a share does not, and
+ * leaves that to the rules after it.
  */
 export function treatsCalls(rule: CallerRule): boolean {
-  const { quota, maxWaitMs, shedStatus, weight, maxPriority } = rule;
-  return quota === undefined || (maxWaitMs ?? shedStatus ?? weight ?? maxPriority) !== undefined;
+  const { quota, reserve, maxWaitMs, shedStatus, weight, maxPriority } = rule;
+  if (quota === undefined && reserve === undefined) return true;
+  return (maxWaitMs ?? shedStatus ?? weight ?? maxPriority) !== undefined;
 }
 
 /** The first rule that matches; `undefined` when none does. */

@@ -64,6 +64,7 @@ async function makeLedgerOn(
         maxBuckets: 100,
         maxBucketsPerOwner: undefined,
         spread: 0.2,
+        callers: [],
         limit: { limit: 5, periodMs: 60_000 },
       }),
       clock,

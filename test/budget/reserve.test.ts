@@ -164,6 +164,12 @@ describe('a request', () => {
     expect([mayKeep(bucket, 'canary'), mayKeep(bucket, 'first')]).toEqual([true, false]);
   });
 
+  test('wakes the bucket at the release also after a minute without a grant: a canary is due, and kept', () => {
+    const bucket = left(7);
+    bucket.lastGrantAt = NOW - 60_000;
+    expect(nextWakeAt(bucket, undefined, NOW)).toBe(NOW + 7500);
+  });
+
   test('wakes the bucket when the next operation is released', () => {
     expect(nextWakeAt(left(7), undefined, NOW)).toBe(NOW + 7500);
     expect([1, 0].map((remaining) => maxPrefetched(left(remaining), NOW))).toEqual([Infinity, 0]);

@@ -275,13 +275,13 @@ describe('check-config', () => {
   test('prints the lists in force, with their rules and their sources', () => {
     const file = [
       'callerKeys: dashboard=a-key-of-the-dashboard',
-      'callers: [{ name: dashboard, maxWait: 5s, weight: 3, quota: 500/1h }]',
+      'callers: [{ name: dashboard, maxWait: 5s, weight: 3, quota: 500/1h, reserve: 20% }]',
       'classes: [{ name: read, methods: [GET, HEAD] }, { name: purge, path: /purge/* }]',
       'queryMasks: [signature]',
     ].join('\n');
     const shown = describeSettings(load({}, file).effective);
     expect(shown).toMatch(
-      /^callers +dashboard \(weight: 3; maxWait: 5000ms; quota: 500\/1h\), \* \(userAgent: /m,
+      /^callers +dashboard \(weight: 3; maxWait: 5000ms; quota: 500\/1h; reserve: 20%\), \* \(userAgent: /m,
     );
     expect(shown).toMatch(/^callers .* {2}\(file and preset\)$/m);
     expect(shown).toMatch(

@@ -56,7 +56,7 @@ describe('docs/configuration.md', () => {
   test.each(examples)('has an example, number %#, that loads', (yaml) => {
     const env = {
       HEADGATE_SECRET: 'a-secret-of-the-test',
-      HEADGATE_CALLER_KEYS: 'nightly-sync=a-key-of-the-test',
+      HEADGATE_CALLER_KEYS: 'nightly-sync=a-key-of-the-test,deploy=another-key-of-it',
     };
     const loaded = loadConfig({ env, configPath: 'headgate.yaml', readFile: () => yaml });
     expect(loaded).toMatchObject({ kind: 'ok' });

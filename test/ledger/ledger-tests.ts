@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { BucketBounds } from '../../src/ledger/bucket-map.ts';
 import { DrawsLedger } from '../../src/ledger/draws-ledger.ts';
 import type { Ledger } from '../../src/ledger/ledger.ts';
+import { statedShares, type StatedShares } from '../../src/queue/caller-rules.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { LedgerDriver, FakePermits, type Asked } from '../support/ledger-driver.ts';
 
@@ -10,6 +11,7 @@ export interface LedgerParts extends BucketBounds {
   readonly socketPermits: FakePermits;
   readonly maxQueue: number;
   readonly belief?: { readonly limit: number; readonly periodMs: number } | undefined;
+  readonly shares?: StatedShares | undefined;
 }
 
 export interface LedgerUnderTest {
@@ -35,7 +37,8 @@ export function ledgerTests(
     let driver: LedgerDriver;
 
     async function open(
-      options: BucketBounds & { sockets?: number; belief?: LedgerParts['belief'] } = {},
+      options: BucketBounds &
+        Partial<Pick<LedgerParts, 'belief' | 'shares'>> & { sockets?: number } = {},
     ) {
       const { sockets = 1000, ...parts } = options;
       clock = new FakeClock();
@@ -167,6 +170,135 @@ export function ledgerTests(
         const openedAt = clock.now();
         for (let i = 0; i < LIMIT; i++) await serve(await ask({ owner: 'job' }), openedAt);
         expect(left).toBe(0);
+      });
+    });
+
+    describe('with a caller whose share is stated', () => {
+      const LIMIT = 20;
+      let left: number;
+      let openedAt: number;
+
+      async function start(reserves: Readonly<Record<string, number>>): Promise<void> {
+        await made.ledger.close();
+        const rules = Object.entries(reserves).map(([name, reserve]) => ({ name, reserve }));
+        await open({ shares: statedShares(rules) });
+        left = LIMIT;
+        openedAt = clock.now();
+      }
+
+      /** Answers a granted request at once, as a window that ends a minute after the opening. */
+      async function serve(asked: Asked, cost = 1): Promise<void> {
+        const resetInMs = openedAt + MINUTE_MS - clock.now();
+        left -= cost;
+        driver.answer(asked, { limit: LIMIT, remaining: left, resetInMs });
+        await made.quiet();
+      }
+
+      async function flood(count: number): Promise<Asked[]> {
+        const all: Asked[] = [];
+        for (let i = 0; i < count; i++) {
+          const one = await ask({ owner: 'job', caller: 'job' });
+          all.push(one);
+          if (isGranted(one)) await serve(one);
+        }
+        return all;
+      }
+
+      const isGranted = ({ state }: Asked): boolean => state.kind === 'granted';
+      const deploy = (more: object = {}): Promise<Asked> =>
+        ask({ owner: 'deploy', caller: 'deploy', ...more });
+
+      test('keeps it from an owner alone, until shortly before the reset', async () => {
+        await start({ deploy: 0.2 });
+        const all = await flood(LIMIT);
+        expect(all.filter(isGranted)).toHaveLength(16);
+        expect(driver.ledger.snapshot()).toMatchObject([{ remaining: 4, kept: 4 }]);
+        await pass(53_999);
+        expect(all.filter(isGranted)).toHaveLength(16);
+        for (let i = 0; i < 4; i++) {
+          await pass(i === 0 ? 1 : 1500);
+          const released = all[16 + i];
+          if (released === undefined) throw new Error('expected a request');
+          expect(driver.grantOf(released)).toMatchObject({ waitedFor: 'reserve' });
+          await serve(released);
+        }
+        expect(left).toBe(0);
+      });
+
+      test('grants it at once although others wait, and not more than it', async () => {
+        await start({ deploy: 0.2 });
+        const all = await flood(LIMIT);
+        await pass(50_000);
+        for (let i = 0; i < 4; i++) {
+          const one = await deploy();
+          const grant = { waitedFor: 'nothing', fromReserve: true };
+          expect(one.state).toMatchObject({ kind: 'granted', grant });
+          await serve(one);
+        }
+        const beyond = await deploy();
+        expect(beyond.state.kind).toBe('waiting');
+        expect(all.filter(isGranted)).toHaveLength(16);
+        // The next window has it again.
+        await pass(11_000);
+        const canary = all.find((one, at) => at >= 16 && isGranted(one));
+        left = LIMIT;
+        openedAt = clock.now();
+        if (canary !== undefined) await serve(canary);
+        expect(canary).toBeDefined();
+        expect(isGranted(beyond)).toBe(true);
+      });
+
+      test('keeps the shares of two callers from each other', async () => {
+        await start({ deploy: 0.2, backup: 0.3 });
+        await flood(LIMIT);
+        expect(left).toBe(10);
+        const backup = [];
+        for (let i = 0; i < 7; i++) backup.push(await ask({ owner: 'backup', caller: 'backup' }));
+        expect(kinds(backup)).toEqual([...Array(6).fill('granted'), 'waiting']);
+        for (const one of backup.slice(0, 6)) await serve(one);
+        expect(kinds([await deploy({ cost: 4 }), await deploy()])).toEqual(['granted', 'waiting']);
+      });
+
+      test('forecasts for others that it is kept, and for its caller that it is not', async () => {
+        await start({ deploy: 0.2 });
+        await flood(16);
+        const other = await ask({ owner: 'job', caller: 'job', maxWaitMs: 30_000 });
+        expect(other.state).toMatchObject({ code: 'wait-too-long', retryAfterMs: 54_000 });
+        const patient = await ask({ owner: 'job', caller: 'job', maxWaitMs: 54_500 });
+        expect(patient.state.kind).toBe('waiting');
+        const granted = [];
+        for (let i = 0; i < 4; i++) granted.push(await deploy({ maxWaitMs: 0 }));
+        expect(granted.filter(isGranted)).toHaveLength(4);
+      });
+
+      test('lets a request through that costs more than all shares leave', async () => {
+        await start({ deploy: 0.5 });
+        const first = await ask({ owner: 'job', caller: 'job' });
+        await serve(first);
+        const large = await ask({ owner: 'job', caller: 'job', cost: 11 });
+        expect(large.state.kind).toBe('granted');
+        await serve(large, 11);
+        expect((await ask({ owner: 'job', caller: 'job', cost: 10 })).state.kind).toBe('waiting');
+      });
+
+      test('serves its caller first where each operation returns by itself', async () => {
+        await start({ deploy: 0.2 });
+        const all: Asked[] = [];
+        for (let i = 0; i < 60; i++) {
+          const one = await ask({ owner: 'job', caller: 'job', maxWaitMs: 10 * MINUTE_MS });
+          all.push(one);
+          if (isGranted(one)) {
+            driver.answer(one, { limit: LIMIT, remaining: --left, resetInMs: MINUTE_MS });
+            await made.quiet();
+          }
+          await pass(3000);
+          if (all.length > 30) break;
+        }
+        const waiting = all.filter((one) => !isGranted(one));
+        for (let i = 0; i < 10; i++) waiting.push(await ask({ owner: 'job', caller: 'job' }));
+        const [first, second] = [await deploy(), await deploy()];
+        await pass(6000);
+        expect(kinds([first, second])).toEqual(['granted', 'granted']);
       });
     });
 

@@ -24,12 +24,20 @@ export interface FloodOptions extends LimiterOptions {
   }[];
   /** How many owners send a call now and then, and how many calls a period they send in all. */
   readonly visitors?: { readonly owners: number; readonly perPeriod: number };
+  /** An owner that sends so many calls at once, at these times in periods. */
+  readonly bursts?: {
+    readonly owner: string;
+    readonly calls: number;
+    readonly at: readonly number[];
+  };
   readonly seed?: number;
 }
 
 export interface FloodResult {
   /** How long each call of a visitor waited, but its first, divided by the period. */
   readonly waits: readonly number[];
+  /** How long each call of the bursts waited, divided by the period. */
+  readonly burstWaits: readonly number[];
   /** When each flood had its last answer, in periods. */
   readonly doneAt: readonly number[];
   /** When each call of the floods was granted. */
@@ -72,11 +80,12 @@ export async function simulateFlood(
   options: FloodOptions,
 ): Promise<FloodResult> {
   const { clock, replicas, quiet } = world;
-  const { semantics, limit, periodMs, floods, visitors, seed = 1 } = options;
+  const { semantics, limit, periodMs, floods, visitors, bursts, seed = 1 } = options;
   const random = seededRandom(seed);
   const limiter = makeLimiter(semantics, options);
   const start = clock.now();
   const waits: number[] = [];
+  const burstWaits: number[] = [];
   const granted: number[] = [];
   const halfAt: number[] = [];
   const doneAt = floods.map(() => 0);
@@ -164,6 +173,14 @@ export async function simulateFlood(
     };
     clock.after(0, fill);
   }
+  for (const at of bursts?.at ?? []) {
+    const { owner = '', calls = 0 } = bursts ?? {};
+    clock.after(at * periodMs, () => {
+      const burstAt = clock.now();
+      const wait = (): unknown => burstWaits.push((clock.now() - burstAt) / periodMs);
+      for (let i = 0; i < calls; i++) call(owner, 'normal', wait, () => undefined);
+    });
+  }
   if (visitors !== undefined) {
     const seen = new Set<string>();
     const visit = (): void => {
@@ -195,7 +212,7 @@ export async function simulateFlood(
   }
   const full = halfAt.filter((at) => at <= lastFullAt);
   const utilisation = utilisationOf(full, periodMs);
-  return { waits, doneAt, granted, utilisation, refused };
+  return { waits, burstWaits, doneAt, granted, utilisation, refused };
 }
 
 /** The value below which `part` of the values are. */

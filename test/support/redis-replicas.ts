@@ -1,6 +1,7 @@
 import { ApiClock } from '../../src/rate-headers/api-clock.ts';
 import type { EndOfTurn } from '../../src/util/clock.ts';
 import { SharedLedger } from '../../src/ledger/shared/shared-ledger.ts';
+import type { StatedShares } from '../../src/queue/caller-rules.ts';
 import type { StepBatch } from '../../src/ledger/shared/wire.ts';
 import { FakeClock } from './fake-clock.ts';
 import { LedgerDriver, FakePermits, type Ask, type Asked } from './ledger-driver.ts';
@@ -37,6 +38,8 @@ export interface ReplicaOptions {
   readonly apiClock?: ApiClock;
   /** Which part of a limit it keeps for owners that do not wait. */
   readonly spread?: number;
+  /** The parts of each limit that it keeps for single callers. */
+  readonly shares?: StatedShares;
   /** Steps start at once unless a test sets another end of turn. */
   readonly atEndOfTurn?: EndOfTurn;
 }
@@ -74,7 +77,13 @@ export class Replicas {
 
   add(name: string, options: ReplicaOptions = {}): Replica {
     const { sockets = 100, maxQueue = 100, apiClock = new ApiClock() } = options;
-    const { maxBuckets, maxBucketsPerOwner, spread, atEndOfTurn = (run) => run() } = options;
+    const {
+      maxBuckets,
+      maxBucketsPerOwner,
+      spread,
+      shares,
+      atEndOfTurn = (run) => run(),
+    } = options;
     const timedStep = makeTimedStep(this.redis.client);
     const { socketPermits: permits = new FakePermits(sockets) } = options;
     const troubles: Error[] = [];
@@ -88,6 +97,7 @@ export class Replicas {
       maxBuckets,
       maxBucketsPerOwner,
       spread,
+      shares,
       replica: name,
       atEndOfTurn,
       timeoutMs: 100,

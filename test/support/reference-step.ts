@@ -2,6 +2,7 @@ import { LocalBudget, type LocalLease } from '../../src/ledger/local/local-budge
 import { LocalReserve, type Reserved } from '../../src/ledger/local/local-reserve.ts';
 import { DEFAULT_SPREAD } from '../../src/budget/reserve.ts';
 import { addItem, operationsAhead, removeItem, takeItem } from '../../src/queue/fair-queue.ts';
+import type { StatedShares } from '../../src/queue/caller-rules.ts';
 import type { Priority } from '../../src/queue/flow.ts';
 import { type MemoryItem, MemoryQueue } from '../../src/queue/memory-queue.ts';
 import {
@@ -94,9 +95,14 @@ export class ReferenceStep {
     published: {},
   };
 
-  constructor(now: number, maxQueue: number, belief?: { limit: number; periodMs: number }) {
+  constructor(
+    now: number,
+    maxQueue: number,
+    belief?: { limit: number; periodMs: number },
+    shares?: StatedShares,
+  ) {
     this.#bucket = new LocalBudget(now, belief);
-    this.#reserve = new LocalReserve(this.#bucket, {});
+    this.#reserve = new LocalReserve(this.#bucket, { shares });
     this.#maxQueue = maxQueue;
   }
 
@@ -132,6 +138,7 @@ export class ReferenceStep {
       this.#reserve.granted(call, now);
     }
     this.#repeatOffers(batch.replica);
+    this.#reserve.updateShares(now);
     if (!batch.declares) this.#serve(batch.replica);
     for (const ticket of batch.tickets) this.#arrive(batch.replica, ticket);
     this.#serve(batch.replica);
@@ -189,7 +196,8 @@ export class ReferenceStep {
     if (most <= 0) return 0;
     const free = remaining - this.#operationsInFlight(leases);
     const isWide = free >= 2 * this.#bucket.maxKept(DEFAULT_SPREAD);
-    const available = free - (isWide ? 0 : this.#reserve.kept(this.#now));
+    const available =
+      free - (isWide ? this.#bucket.keptForCallers(this.#now) : this.#reserve.kept(this.#now));
     const max = Math.floor((available + this.#prefetchedCount) / 16);
     if (max < 8) return 0;
     const added = Math.max(0, Math.min(wants, max - this.#prefetchedCount, available, most, 128));
@@ -309,7 +317,7 @@ export class ReferenceStep {
       return;
     }
     const reserved = this.#reservedFor(waiting);
-    if (reserved !== 'yes') {
+    if (reserved !== 'yes' && reserved !== 'stated') {
       this.#grant(waiting, replica, reserved === 'used' ? 'used' : undefined);
       return;
     }
@@ -330,17 +338,24 @@ export class ReferenceStep {
     const cost = this.#costOf(ticket);
     const last = this.#eta(this.#operations + cost);
     if (last === undefined || last <= ticket.deadlineAt) return undefined;
+    const before = this.#reserve.waitingInShare(ticket);
+    if (this.#reserve.isInShare(ticket, now, before)) {
+      const at = this.#eta(before + cost, true);
+      if (at === undefined || at <= ticket.deadlineAt) return undefined;
+    }
     const ahead = operationsAhead(this.#queue, ticket, this.#bucket.callCost) ?? 0;
     const eta = this.#eta(ahead + cost);
     return eta !== undefined && eta > ticket.deadlineAt ? eta - now : undefined;
   }
 
   /** Prefetched leases count as available, since they are returned when tickets wait. */
-  #eta(rank: number): number | undefined {
+  #eta(rank: number, isInShare = false): number | undefined {
     const { remaining = 0, leases } = this.#bucket.view(this.#now);
     const free = remaining - this.#operationsInFlight(leases);
     const returned = Math.max(0, free + this.#prefetchedCount) - Math.max(0, free);
-    return this.#bucket.eta(rank - returned, this.#now);
+    return isInShare
+      ? this.#bucket.etaInShare(rank - returned, this.#now)
+      : this.#bucket.eta(rank - returned, this.#now);
   }
 
   #shedLast(stepping: string): void {
@@ -394,10 +409,16 @@ export class ReferenceStep {
 
   #reservedFor(ticket: Waiting): Reserved {
     const kind = this.#bucket.offer(this.#now, ticket.cost);
+    if (this.#queue.size > 0 && kind !== undefined && this.#passes(ticket)) return 'used';
     if (this.#queue.size > 0) {
       return this.#isKept && this.#mayUseReserve(ticket, false) ? 'used' : 'yes';
     }
     return kind === undefined ? 'yes' : this.#reserve.keeps(ticket, kind, false, this.#now);
+  }
+
+  #passes(ticket: Waiting): boolean {
+    const most = Math.max(this.#bucket.callCost, this.#queue.extra + 1);
+    return this.#reserve.mayPass(ticket, most, this.#now);
   }
 
   /** The first ticket that may be granted from the reserve. */
@@ -419,7 +440,8 @@ export class ReferenceStep {
   #serveAll(stepping: string, isReleased: boolean): void {
     this.#isKept = false;
     if (this.#queue.size > 0) this.#reserve.update(this.#now);
-    for (let { head } = this.#queue; head !== undefined; { head } = this.#queue) {
+    for (let next = this.#queue.head; next !== undefined; next = this.#queue.head) {
+      let head = next;
       const isAnyOffered = this.#bucket.offer(this.#now, 1) !== undefined;
       // The script looks at no ticket without need.
       if (!isAnyOffered && !this.#mayBeTooCostly) break;
@@ -432,7 +454,15 @@ export class ReferenceStep {
         this.#shed(head, 'cost-too-high', 0, stepping);
         continue;
       }
-      const kind = this.#bucket.offer(this.#now, cost);
+      if (this.#reserve.mayBePassed(head.cost)) {
+        const first = this.#queue.firstHead(16, (one) => this.#reserve.isInShare(one, this.#now));
+        if (first !== undefined && this.#isDead(first)) {
+          this.#drop(first.id);
+          continue;
+        }
+        head = first ?? head;
+      }
+      const kind = this.#bucket.offer(this.#now, this.#costOf(head));
       if (kind === undefined) break;
       const reserved = this.#reserve.keeps(head, kind, true, this.#now);
       const isReserved = reserved === 'yes' || reserved === 'after-modest';
@@ -442,16 +472,16 @@ export class ReferenceStep {
         this.#drop(modest.id);
         continue;
       }
-      if (modest === undefined && reserved === 'yes') {
+      if (reserved === 'stated' || (modest === undefined && reserved === 'yes')) {
         this.#isKept = true;
         break;
       }
-      const next = modest ?? head;
-      takeItem(this.#queue, next);
-      this.#reserve.unqueued(next);
-      this.#tickets.delete(next.id);
+      const granted = modest ?? head;
+      takeItem(this.#queue, granted);
+      this.#reserve.unqueued(granted);
+      this.#tickets.delete(granted.id);
       const isUsed = modest === undefined ? reserved === 'used' : reserved === 'yes';
-      this.#grant(next, stepping, isUsed ? 'used' : isReleased ? 'released' : undefined);
+      this.#grant(granted, stepping, isUsed ? 'used' : isReleased ? 'released' : undefined);
     }
   }
 

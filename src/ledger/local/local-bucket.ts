@@ -109,7 +109,8 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
     const isParked = retry !== undefined && retry.notBefore > now;
     // A call may be older than its deadline by its first grant, but not by a further one.
     const isLate = retry !== undefined && this.#latest(ticket) <= now;
-    const isNext = (this.#queued === 0 || this.#isKept) && !isParked && !isLate && !this.#paused;
+    const mayBeNext = this.#queued === 0 || this.#isKept || this.#passes(ticket, now);
+    const isNext = mayBeNext && !isParked && !isLate && !this.#paused;
     if (isNext && !this.#isTooCostly(ticket) && this.#mayStart(ticket, now)) {
       if (this.#takeSocket(ticket)) return this.#grant(ticket, now, 'nothing');
     }
@@ -312,13 +313,20 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
     const kind = this.#budget.offer(now, ticket.cost);
     // While the reserve keeps the next ticket waiting, another one may be granted only from it.
     if (this.#queued > 0) {
-      this.#fromReserve = this.#reserve.mayUse(ticket, kind, false, now);
+      this.#fromReserve = this.#passes(ticket, now)
+        ? kind !== undefined
+        : this.#isKept && this.#reserve.mayUse(ticket, kind, false, now);
       return this.#fromReserve;
     }
     if (kind === undefined) return false;
     const reserved = this.#reserve.keeps(ticket, kind, false, now);
     this.#fromReserve = reserved === 'used';
-    return reserved !== 'yes';
+    return reserved !== 'yes' && reserved !== 'stated';
+  }
+
+  /** Whether a new ticket goes before all queued ones. */
+  #passes(ticket: Ticket, now: number): boolean {
+    return this.#reserve.mayPass(ticket, this.#queue?.head?.cost, now);
   }
 
   #grant(ticket: Ticket, now: number, waitedFor: Grant['waitedFor']): Granted {
@@ -366,6 +374,7 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
     // Reading all flows is worth its cost only when the last rank would be too late.
     const last = this.#eta(this.#operations + cost, now);
     if (last === undefined || last <= latest) return undefined;
+    if (this.#startsInShare(ticket, this.#reserve.waitingInShare(ticket), now)) return undefined;
     const item = { ...ticket, paid: retry !== undefined };
     const eta = this.#eta((this.#queue?.ahead(item, callCost) ?? 0) + cost, now);
     return eta === undefined || eta <= latest ? undefined : this.#tooLate(ticket, eta, now);
@@ -393,9 +402,17 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
     const { callCost } = this.#budget;
     this.#queue?.judge(callCost, (ticket, ahead) => {
       const eta = this.#eta(ahead + (ticket.cost ?? callCost), now);
-      const isHopeless = eta !== undefined && eta > latest(ticket);
+      const isLate = eta !== undefined && eta > latest(ticket);
+      const isHopeless = isLate && !this.#startsInShare(ticket, 0, now);
       return isHopeless ? this.#tooLate(ticket, eta, now) : undefined;
     });
+  }
+
+  /** Whether the share of its caller lets a ticket start in time, with `before` of the caller before it. */
+  #startsInShare(ticket: Ticket, before: number, now: number): boolean {
+    if (!this.#reserve.isInShare(ticket, now, before)) return false;
+    const eta = this.#budget.etaInShare(before + (ticket.cost ?? this.#budget.callCost), now);
+    return eta === undefined || eta <= this.#latest(ticket);
   }
 
   #tooLate(ticket: Ticket, eta: number, now: number): Shed {
@@ -453,18 +470,27 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
   #grantable(now: number): LocalWaiter | undefined {
     this.#isKept = false;
     this.#fromReserve = false;
-    const next = this.#next(now);
-    if (next === undefined || this.#paused) return undefined;
+    const head = this.#next(now);
+    if (head === undefined || this.#paused) return undefined;
+    const next =
+      (this.#reserve.mayBePassed(head.cost) ? this.#firstInShare(now) : undefined) ?? head;
     const kind = this.#budget.offer(now, next.cost);
     if (kind === undefined) return undefined;
     const reserved = this.#reserve.keeps(next, kind, true, now);
     this.#fromReserve = reserved === 'used';
     if (reserved === 'no' || reserved === 'used') return next;
+    this.#isKept = reserved === 'stated';
+    if (this.#isKept) return undefined;
     const modest = this.#reserve.mayBeUsed(now) ? this.#firstModest(now) : undefined;
     this.#fromReserve = modest !== undefined && reserved === 'yes';
     if (modest !== undefined) return modest;
     this.#isKept = reserved === 'yes';
     return this.#isKept ? undefined : next;
+  }
+
+  /** The first ticket that the stated share of its caller covers. */
+  #firstInShare(now: number): LocalWaiter | undefined {
+    return this.#queue?.firstHead((waiter) => this.#reserve.isInShare(waiter, now));
   }
 
   /** The first ticket that may use the reserve. */

@@ -7,7 +7,7 @@ import {
   type GrantKind,
   type Lease,
 } from '../../budget/bucket.ts';
-import { eta } from '../../budget/forecast.ts';
+import { eta, etaInShare } from '../../budget/forecast.ts';
 import {
   addLease,
   granted,
@@ -33,6 +33,13 @@ import {
   trustsClock,
 } from '../../budget/refill.ts';
 import { ownRemaining } from '../../budget/share.ts';
+import {
+  fitsBesideShares,
+  keptForOthers,
+  owedOperations,
+  statedReserveAt,
+  usedOfShare,
+} from '../../budget/stated-shares.ts';
 import type { Random } from '../../util/clock.ts';
 import { LinkedList, type LinkedListItem } from '../../util/linked-list.ts';
 
@@ -125,6 +132,44 @@ export class LocalBudget {
     this.#bucket.spread = spread;
   }
 
+  /** Sets what is stated for callers: which part of the limit, and how much of it they have not used. */
+  setStated(part: number, owed: number): void {
+    const { stated } = this.#bucket;
+    if (stated === undefined) this.#bucket.stated = { part, owed };
+    else Object.assign(stated, { part, owed });
+  }
+
+  /** From now on, nothing is stated for callers. */
+  clearStated(): void {
+    this.#bucket.stated = undefined;
+  }
+
+  /** How much a caller has not used of its stated part, of which it had used `used` at `usedAt`. */
+  owed(part: number, used: number, usedAt: number, now: number): number {
+    return owedOperations(this.#bucket, part, this.usedOfShare(used, usedAt, now));
+  }
+
+  /** What is left at `now` of a use of a stated share. */
+  usedOfShare(used: number, usedAt: number, now: number): number {
+    return usedOfShare(this.#bucket, used, usedAt, now);
+  }
+
+  /** How many operations are kept from a request for callers other than its own. */
+  keptForOthers(own: number, cost: number, now: number): number {
+    return keptForOthers(this.#bucket, own, cost, now);
+  }
+
+  /** How many operations are kept at `now` for all callers whose share is stated. */
+  keptForCallers(now: number): number {
+    const { stated } = this.#bucket;
+    return stated === undefined ? 0 : statedReserveAt(this.#bucket, stated.owed, now).kept;
+  }
+
+  /** Whether a request fits beside all stated shares. */
+  fitsBesideShares(cost: number): boolean {
+    return fitsBesideShares(this.#bucket, cost);
+  }
+
   get available(): number {
     return available(this.#bucket);
   }
@@ -212,6 +257,11 @@ export class LocalBudget {
    */
   eta(rank: number, now: number): number | undefined {
     return eta(this.#bucket, rank, now);
+  }
+
+  /** Forecasts as {@link eta} does, for an operation that its caller's stated share covers. */
+  etaInShare(rank: number, now: number): number | undefined {
+    return etaInShare(this.#bucket, rank, now);
   }
 
   /** Returns the numbers that the admin API and the metrics show. */

@@ -2,7 +2,7 @@ import { DEFAULT_SPREAD } from '../../budget/reserve.ts';
 import { addSlots, clearSlots } from '../../budget/slots.ts';
 import { observe } from '../../rate-headers/observe.ts';
 import type { MappedBucket } from '../bucket-map.ts';
-import { shedWhile, tooLate } from '../ledger.ts';
+import { isQuota, shedWhile, tooLate } from '../ledger.ts';
 import type {
   Admission,
   BucketName,
@@ -42,6 +42,7 @@ import {
   toBelief,
   toKnown,
   toSettled,
+  toShares,
   toTicket,
   toUsedBy,
   type Ids,
@@ -154,7 +155,7 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
     if (!mayStart || (retry !== undefined && retry.notBefore > latest)) {
       return this.#tooLate(ticket, retry === undefined ? 0 : retry.notBefore - now);
     }
-    this.#grants.countCall(now);
+    if (!this.#isStated(ticket)) this.#grants.countCall(now);
     // A reload can change the limit that the settings state.
     this.#known.name = ticket.bucket;
     const isFirst = this.#waiting.queued === 0 && (retry?.notBefore ?? 0) <= now;
@@ -309,7 +310,7 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
   }
 
   collect(head: StepHead): CollectedStep {
-    const { clock, timeoutMs, socketPermits, maxQueue, replica, spread } = this.#options;
+    const { clock, timeoutMs, socketPermits, maxQueue, replica, spread, shares } = this.#options;
     const { belief = this.#options.belief } = this.#known.name;
     const { ids } = this.#ledger;
     const now = clock.now();
@@ -328,6 +329,7 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
       free: this.#paused ? 0 : socketPermits.free,
       maxQueue: Math.max(0, maxQueue - this.parked),
       ...(spread === undefined || spread === DEFAULT_SPREAD ? {} : { spread }),
+      ...(shares === undefined || isQuota(this.name) ? {} : { shares: toShares(shares) }),
       ...(belief === undefined ? {} : { belief: toBelief(belief) }),
       ...(head.declares ? { known: toKnown(this.#known, now) } : {}),
       held: grants.held,
@@ -406,9 +408,15 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
     return this.#options.clock.now() - this.#steps.lastSentAt < FRESH_MS;
   }
 
+  /** Whether a share is stated for the caller. Steps count what it spends, so it uses no prefetched lease. */
+  #isStated({ caller }: Ticket): boolean {
+    return this.#options.shares?.parts.has(caller) === true;
+  }
+
   /** Grants at once with a prefetched lease; `undefined` when that is not possible. */
   #grantPrefetched(ticket: Ticket, now: number): Grant | undefined {
     if (!this.#grants.hasUsable || this.#paused || !this.#isInTouch) return undefined;
+    if (this.#isStated(ticket)) return undefined;
     // A prefetched lease is one operation.
     if ((ticket.cost ?? this.#numbers.callCost) !== 1) return undefined;
     // A socket that became free is for the tickets that wait for it; a step decides which is next.

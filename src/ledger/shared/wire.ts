@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { ConfiguredLimit, GrantKind } from '../../budget/bucket.ts';
 import { slotEntries, type Slots } from '../../budget/slots.ts';
+import type { StatedShares } from '../../queue/caller-rules.ts';
 import type { Outcome, Ticket } from '../ledger.ts';
 import type { KnownBucket, LocalObservation, Waiter } from '../transfer.ts';
 
@@ -22,6 +23,7 @@ export interface StepBatch {
   readonly maxQueue: number;
   readonly sheds: number;
   readonly spread?: number;
+  readonly shares?: Readonly<Record<string, number>>;
   readonly belief?: StepBelief;
   readonly known?: StepKnown;
   readonly held: readonly StepHeld[];
@@ -336,6 +338,11 @@ export function toTicket(
 /** Who made a call that used a prefetched lease. */
 export function toUsedBy({ owner, priority, weight }: Ticket): NonNullable<StepBatch['usedBy']> {
   return [name(owner), priority, weight];
+}
+
+/** Which parts of the limit are kept for single callers. */
+export function toShares({ parts }: StatedShares): Readonly<Record<string, number>> {
+  return Object.fromEntries([...parts].map(([caller, part]) => [name(caller), part]));
 }
 
 /** Control characters separate names in the queue's keys, and the script reads only valid UTF-8. */

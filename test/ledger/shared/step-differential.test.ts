@@ -152,15 +152,24 @@ describe('the step in Redis and the model in this process', () => {
     // The larger one is enough for leases to be prefetched, while at times few operations remain.
     const scales = fc.constantFrom(1, 1, 60);
     const beliefs = fc.constantFrom<StepBatch['belief']>(undefined, undefined, [3, 2000]);
+    const parts = fc.constantFrom<StepBatch['shares']>(
+      undefined,
+      { c0: 0.2 },
+      { c1: 0.5, c2: 0.2 },
+    );
     await fc.assert(
-      fc.asyncProperty(stories, beliefs, scales, async (story, belief, scale) => {
+      fc.asyncProperty(stories, beliefs, scales, parts, async (story, belief, scale, shares) => {
         const bucket = `b${++world}`;
         const model = new ReferenceStep(
           START_MS,
           MAX_QUEUE,
           belief && { limit: belief[0], periodMs: belief[1] },
+          shares && {
+            parts: new Map(Object.entries(shares)),
+            total: Object.values(shares).reduce((sum, part) => sum + part, 0),
+          },
         );
-        const fleet = new Fleet(bucket, belief, scale);
+        const fleet = new Fleet(bucket, belief, shares, scale);
         let server = START_MS;
         let shift = 0;
         let now = START_MS;
@@ -243,6 +252,7 @@ interface WaitingTicket {
 class Fleet {
   readonly #bucket: string;
   readonly #belief: StepBatch['belief'];
+  readonly #shares: StepBatch['shares'];
   readonly #scale: number;
   readonly #prefetched = new Map(REPLICAS.map((name) => [name, [] as PrefetchedLease[]]));
   readonly #prefetchedEndsAt = new Map<string, number>();
@@ -256,9 +266,15 @@ class Fleet {
   #sequence = 0;
 
   /** All numbers of the budget are multiplied by `scale`. */
-  constructor(bucket: string, belief: StepBatch['belief'], scale: number) {
+  constructor(
+    bucket: string,
+    belief: StepBatch['belief'],
+    shares: StepBatch['shares'],
+    scale: number,
+  ) {
     this.#bucket = bucket;
     this.#belief = belief;
+    this.#shares = shares;
     this.#scale = scale;
   }
 
@@ -339,6 +355,7 @@ class Fleet {
       free: 1000,
       maxQueue: MAX_QUEUE,
       sheds: Number.MAX_SAFE_INTEGER,
+      ...(this.#shares === undefined ? {} : { shares: this.#shares }),
       ...(this.#belief === undefined ? {} : { belief: this.#belief }),
       held: reported,
       settled,

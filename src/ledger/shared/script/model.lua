@@ -376,9 +376,9 @@ startMeasuring = function(bucket)
     bucket.costCalls = 0
 end,
 regularOffer = function(bucket, cost, now)
-    local ____bucket_16 = bucket
-    local phase = ____bucket_16.phase
-    local inFlight = ____bucket_16.inFlight
+    local ____bucket_18 = bucket
+    local phase = ____bucket_18.phase
+    local inFlight = ____bucket_18.inFlight
     if bucket.blockedUntil ~= nil then
         return nil
     end
@@ -487,8 +487,8 @@ nextSlotAt = function(bucket)
     return first == nil and math.huge or Model.toLocal(bucket, first) + Model.delayMs(bucket)
 end,
 fullRefillAt = function(bucket)
-    local ____bucket_26 = bucket
-    local resetAt = ____bucket_26.resetAt
+    local ____bucket_28 = bucket
+    local resetAt = ____bucket_28.resetAt
     return resetAt == nil and math.huge or Model.toLocal(bucket, resetAt) + Model.delayMs(bucket)
 end,
 uncountedSlots = function(____bindingPattern0)
@@ -507,9 +507,9 @@ uncountedSlots = function(____bindingPattern0)
     )
 end,
 checkAt = function(bucket)
-    local ____bucket_27 = bucket
-    local doubtFrom = ____bucket_27.doubtFrom
-    local doubtUntil = ____bucket_27.doubtUntil
+    local ____bucket_29 = bucket
+    local doubtFrom = ____bucket_29.doubtFrom
+    local doubtUntil = ____bucket_29.doubtUntil
     if doubtFrom == nil or doubtUntil == nil or Model.uncountedSlots(bucket) == 0 then
         return math.huge
     end
@@ -542,12 +542,12 @@ countLost = function(bucket, cost, now)
     end
     bucket.remaining = math.max(0, bucket.remaining - cost)
     if bucket.share ~= nil then
-        local ____bucket_share_28, ____totalRemaining_29 = bucket.share, "totalRemaining"
-        ____bucket_share_28[____totalRemaining_29] = ____bucket_share_28[____totalRemaining_29] - cost
+        local ____bucket_share_30, ____totalRemaining_31 = bucket.share, "totalRemaining"
+        ____bucket_share_30[____totalRemaining_31] = ____bucket_share_30[____totalRemaining_31] - cost
     end
-    local ____bucket_30 = bucket
-    local resetAt = ____bucket_30.resetAt
-    local configuredPeriodMs = ____bucket_30.configuredPeriodMs
+    local ____bucket_32 = bucket
+    local resetAt = ____bucket_32.resetAt
+    local configuredPeriodMs = ____bucket_32.configuredPeriodMs
     local hasReturnTime = resetAt ~= nil or configuredPeriodMs ~= nil
     if hasReturnTime then
         local periodFromNow = Model.fromLocal(
@@ -571,9 +571,9 @@ countLost = function(bucket, cost, now)
     return hasReturnTime
 end,
 advanceShare = function(bucket, share, now)
-    local ____share_31 = share
-    local reservedUntil = ____share_31.reservedUntil
-    local observedAt = ____share_31.observedAt
+    local ____share_33 = share
+    local reservedUntil = ____share_33.reservedUntil
+    local observedAt = ____share_33.observedAt
     if reservedUntil ~= nil and reservedUntil <= now then
         share.reservedUntil = nil
     end
@@ -607,17 +607,17 @@ applyReturns = function(bucket, ____until, included)
                 bucket.returns = bucket.returns + count
                 bucket.remaining = math.min(bucket.limit, bucket.remaining + count)
                 if bucket.share ~= nil then
-                    local ____bucket_share_32, ____totalRemaining_33 = bucket.share, "totalRemaining"
-                    ____bucket_share_32[____totalRemaining_33] = ____bucket_share_32[____totalRemaining_33] + count
+                    local ____bucket_share_34, ____totalRemaining_35 = bucket.share, "totalRemaining"
+                    ____bucket_share_34[____totalRemaining_35] = ____bucket_share_34[____totalRemaining_35] + count
                 end
             end
         end
     end
 end,
 refillByReset = function(bucket, at)
-    local ____bucket_34 = bucket
-    local slots = ____bucket_34.slots
-    local resetAt = ____bucket_34.resetAt
+    local ____bucket_36 = bucket
+    local slots = ____bucket_36.slots
+    local resetAt = ____bucket_36.resetAt
     bucket.returns = bucket.returns + slots.size
     if resetAt ~= nil then
         Model.takeSlotsUntil(slots, resetAt)
@@ -637,8 +637,8 @@ refillByReset = function(bucket, at)
     Model.holdOthers(bucket, at)
 end,
 refillObserved = function(bucket, lease, resetAt, uncertaintyMs, totalLimit, spent, now)
-    local ____bucket_35 = bucket
-    local slots = ____bucket_35.slots
+    local ____bucket_37 = bucket
+    local slots = ____bucket_37.slots
     local countedAt = math.max(lease.grantedAt, now - 1000)
     local countedUntil = now + uncertaintyMs
     local alreadyCounted = Model.takeSlotsUntil(
@@ -665,14 +665,14 @@ refillObserved = function(bucket, lease, resetAt, uncertaintyMs, totalLimit, spe
     Model.addToMax(bucket.othersSpent, byOthers, span)
     bucket.countedUntil = countedUntil
     local localAt = resetAt == nil and now or Model.toLocal(bucket, resetAt)
-    local ____bucket_37 = bucket
-    local ____temp_36
+    local ____bucket_39 = bucket
+    local ____temp_38
     if localAt > now then
-        ____temp_36 = resetAt
+        ____temp_38 = resetAt
     else
-        ____temp_36 = nil
+        ____temp_38 = nil
     end
-    ____bucket_37.resetAt = ____temp_36
+    ____bucket_39.resetAt = ____temp_38
     if bucket.resetAt == nil then
         return false
     end
@@ -691,18 +691,18 @@ isTest = function(bucket, ____bindingPattern0)
     local kind
     kind = ____bindingPattern0.kind
     grantedAt = ____bindingPattern0.grantedAt
-    local ____bucket_rounded_42 = bucket.rounded
-    local testAt = ____bucket_rounded_42.testAt
+    local ____bucket_rounded_44 = bucket.rounded
+    local testAt = ____bucket_rounded_44.testAt
     local isDue = testAt ~= nil and grantedAt >= testAt and grantedAt < Model.fullRefillAt(bucket)
     return kind == "canary" and isDue and bucket.remaining == 0
 end,
 nextTestAt = function(bucket)
-    local ____bucket_43 = bucket
-    local resetAt = ____bucket_43.resetAt
-    local sameWithinMs = ____bucket_43.sameWithinMs
-    local uncertaintyMs = ____bucket_43.uncertaintyMs
-    local rounded = ____bucket_43.rounded
-    local slots = ____bucket_43.slots
+    local ____bucket_45 = bucket
+    local resetAt = ____bucket_45.resetAt
+    local sameWithinMs = ____bucket_45.sameWithinMs
+    local uncertaintyMs = ____bucket_45.uncertaintyMs
+    local rounded = ____bucket_45.rounded
+    local slots = ____bucket_45.slots
     local isRounded = sameWithinMs >= 1000 and uncertaintyMs >= 2 * 1000
     if resetAt == nil or not isRounded or uncertaintyMs > 5000 then
         return nil
@@ -726,8 +726,8 @@ nextTestAt = function(bucket)
     return at < Model.fullRefillAt(bucket) and at or nil
 end,
 learnRounding = function(bucket, lease, spent, isOther, now)
-    local ____bucket_44 = bucket
-    local rounded = ____bucket_44.rounded
+    local ____bucket_46 = bucket
+    local rounded = ____bucket_46.rounded
     local isOpening = spent > 0 and spent == lease.cost
     if Model.isTest(bucket, lease) then
         if spent > lease.cost then
@@ -735,8 +735,8 @@ learnRounding = function(bucket, lease, spent, isOther, now)
         else
             rounded.failures = math.max(0, rounded.failures - 0.25)
         end
-        local ____rounded_45 = rounded
-        local openedAt = ____rounded_45.openedAt
+        local ____rounded_47 = rounded
+        local openedAt = ____rounded_47.openedAt
         if isOpening and openedAt ~= nil then
             rounded.openMs = math.min(rounded.openMs, lease.grantedAt - openedAt)
         end
@@ -750,13 +750,13 @@ end,
 learnFromRefusal = function(bucket, ____bindingPattern0, isOther)
     local grantedAt
     grantedAt = ____bindingPattern0.grantedAt
-    local ____bucket_46 = bucket
-    local rounded = ____bucket_46.rounded
-    local resetAt = ____bucket_46.resetAt
-    local sameWithinMs = ____bucket_46.sameWithinMs
+    local ____bucket_48 = bucket
+    local rounded = ____bucket_48.rounded
+    local resetAt = ____bucket_48.resetAt
+    local sameWithinMs = ____bucket_48.sameWithinMs
     rounded.failures = rounded.failures + (isOther and 4 or 1)
-    local ____rounded_47 = rounded
-    local openedAt = ____rounded_47.openedAt
+    local ____rounded_49 = rounded
+    local openedAt = ____rounded_49.openedAt
     rounded.testAt = nil
     rounded.openedAt = nil
     if resetAt == nil then
@@ -785,24 +785,24 @@ reportedAt = function(____bindingPattern0)
     basis = ____bindingPattern0.basis
     reportedResetAt = ____bindingPattern0.reportedResetAt
     sameWithinMs = ____bindingPattern0.sameWithinMs
-    local ____stamp_49 = stamp
-    if ____stamp_49 == nil then
-        local ____temp_48
+    local ____stamp_51 = stamp
+    if ____stamp_51 == nil then
+        local ____temp_50
         if basis == "instant" then
-            ____temp_48 = reportedResetAt
+            ____temp_50 = reportedResetAt
         else
-            ____temp_48 = nil
+            ____temp_50 = nil
         end
-        ____stamp_49 = ____temp_48
+        ____stamp_51 = ____temp_50
     end
-    local at = ____stamp_49
-    local ____temp_50
+    local at = ____stamp_51
+    local ____temp_52
     if at == nil then
-        ____temp_50 = nil
+        ____temp_52 = nil
     else
-        ____temp_50 = at - sameWithinMs
+        ____temp_52 = at - sameWithinMs
     end
-    return ____temp_50
+    return ____temp_52
 end,
 isEven = function(at)
     return at ~= nil and at == math.floor(at / 10000) * 10000
@@ -849,15 +849,15 @@ operationsInFlight = function(____bindingPattern0)
     return inFlight + extraInFlight
 end,
 maxSlots = function(bucket)
-    local ____bucket_51 = bucket
-    local share = ____bucket_51.share
-    local limit = ____bucket_51.limit
-    local remaining = ____bucket_51.remaining
+    local ____bucket_53 = bucket
+    local share = ____bucket_53.share
+    local limit = ____bucket_53.limit
+    local remaining = ____bucket_53.remaining
     return share == nil and limit - remaining or Model.totalLimit(bucket)
 end,
 startSpending = function(bucket, now)
-    local ____bucket_52 = bucket
-    local share = ____bucket_52.share
+    local ____bucket_54 = bucket
+    local share = ____bucket_54.share
     if share == nil then
         return
     end
@@ -869,9 +869,9 @@ startSpending = function(bucket, now)
     end
 end,
 shareGranted = function(bucket, own, paceMs, now)
-    local ____bucket_53 = bucket
-    local share = ____bucket_53.share
-    local limit = ____bucket_53.limit
+    local ____bucket_55 = bucket
+    local share = ____bucket_55.share
+    local limit = ____bucket_55.limit
     if share == nil then
         return
     end
@@ -884,9 +884,9 @@ shareGranted = function(bucket, own, paceMs, now)
     share.reclaimAt = math.max(share.borrowAt, now + paceMs * share.replicas)
 end,
 nextExtraAt = function(bucket, cost)
-    local ____bucket_54 = bucket
-    local share = ____bucket_54.share
-    local inFlight = ____bucket_54.inFlight
+    local ____bucket_56 = bucket
+    local share = ____bucket_56.share
+    local inFlight = ____bucket_56.inFlight
     if share == nil then
         return math.huge
     end
@@ -897,13 +897,13 @@ nextExtraAt = function(bucket, cost)
     return remaining >= cost and not Model.isShareUsedUp(bucket) and share.reclaimAt or math.huge
 end,
 nthExtraAt = function(bucket, ahead, paceMs)
-    local ____bucket_55 = bucket
-    local share = ____bucket_55.share
+    local ____bucket_57 = bucket
+    local share = ____bucket_57.share
     if share == nil then
         return math.huge
     end
-    local ____share_56 = share
-    local replicas = ____share_56.replicas
+    local ____share_58 = share
+    local replicas = ____share_58.replicas
     local remaining = share.totalRemaining - Model.operationsInFlight(bucket)
     if ahead >= (Model.isShareUsedUp(bucket) and remaining - replicas + 1 or remaining) then
         return math.huge
@@ -937,8 +937,8 @@ makeSlots = function()
     }
 end,
 addSlots = function(slots, at, count, spanMs)
-    local ____slots_57 = slots
-    local chunks = ____slots_57.chunks
+    local ____slots_59 = slots
+    local chunks = ____slots_59.chunks
     local grain = spanMs / 1024
     local isCrowded = #chunks > 12
     local time = isCrowded and grain > 0 and math.ceil(at / grain) * grain or at
@@ -948,10 +948,10 @@ addSlots = function(slots, at, count, spanMs)
     end
 end,
 addEntry = function(slots, time, count)
-    local ____slots_58 = slots
-    local chunks = ____slots_58.chunks
-    local firsts = ____slots_58.firsts
-    local totals = ____slots_58.totals
+    local ____slots_60 = slots
+    local chunks = ____slots_60.chunks
+    local firsts = ____slots_60.firsts
+    local totals = ____slots_60.totals
     slots.lastAt = slots.size == 0 and time or math.max(slots.lastAt, time)
     slots.size = slots.size + count
     slots.isChanged = true
@@ -1010,9 +1010,9 @@ takeSlotsUntil = function(slots, time)
         if (slots.firsts[2] or math.huge) <= time then
             Model.dropFirstChunk(slots)
         else
-            local Model_chunkAt_result_59 = Model.chunkAt(slots, 0)
-            local times = Model_chunkAt_result_59.times
-            local counts = Model_chunkAt_result_59.counts
+            local Model_chunkAt_result_61 = Model.chunkAt(slots, 0)
+            local times = Model_chunkAt_result_61.times
+            local counts = Model_chunkAt_result_61.counts
             local taken = 0
             local head = slots.head
             while head < #times and (times[head + 1] or 0) <= time do
@@ -1049,9 +1049,9 @@ keepLastSlots = function(slots, count)
     end
 end,
 countSlotsBefore = function(slots, time)
-    local ____slots_60 = slots
-    local firsts = ____slots_60.firsts
-    local totals = ____slots_60.totals
+    local ____slots_62 = slots
+    local firsts = ____slots_62.firsts
+    local totals = ____slots_62.totals
     local count = 0
     local place = 0
     while (firsts[place + 1 + 1] or math.huge) <= time do
@@ -1061,9 +1061,9 @@ countSlotsBefore = function(slots, time)
     if (firsts[place + 1] or math.huge) >= time then
         return count
     end
-    local Model_chunkAt_result_61 = Model.chunkAt(slots, place)
-    local times = Model_chunkAt_result_61.times
-    local counts = Model_chunkAt_result_61.counts
+    local Model_chunkAt_result_63 = Model.chunkAt(slots, place)
+    local times = Model_chunkAt_result_63.times
+    local counts = Model_chunkAt_result_63.counts
     local index = place == 0 and slots.head or 0
     while index < #times and (times[index + 1] or 0) < time do
         count = count + (counts[index + 1] or 0)
@@ -1081,9 +1081,9 @@ nthSlotAt = function(slots, n)
         left = left - (slots.totals[place + 1] or 0)
         place = place + 1
     end
-    local Model_chunkAt_result_62 = Model.chunkAt(slots, place)
-    local times = Model_chunkAt_result_62.times
-    local counts = Model_chunkAt_result_62.counts
+    local Model_chunkAt_result_64 = Model.chunkAt(slots, place)
+    local times = Model_chunkAt_result_64.times
+    local counts = Model_chunkAt_result_64.counts
     local index = place == 0 and slots.head or 0
     while left >= (counts[index + 1] or math.huge) do
         left = left - (counts[index + 1] or 0)
@@ -1124,8 +1124,8 @@ chunkAt = function(slots, place)
     if known ~= nil and type(known) ~= "number" then
         return known
     end
-    local ____slots_63 = slots
-    local read = ____slots_63.read
+    local ____slots_65 = slots
+    local read = ____slots_65.read
     local isStored = known ~= nil and read ~= nil
     local chunk = isStored and read(known) or Model.makeChunk(slots, 0, 0)
     slots.chunks[place + 1] = chunk
@@ -1145,19 +1145,19 @@ insertChunk = function(slots, place, time, count)
     Model.insertAt(slots.totals, place, count)
 end,
 cutChunk = function(slots, place, index)
-    local Model_chunkAt_result_64 = Model.chunkAt(slots, place)
-    local times = Model_chunkAt_result_64.times
-    local counts = Model_chunkAt_result_64.counts
+    local Model_chunkAt_result_66 = Model.chunkAt(slots, place)
+    local times = Model_chunkAt_result_66.times
+    local counts = Model_chunkAt_result_66.counts
     Model.insertChunk(slots, place + 1, times[index + 1] or 0, counts[index + 1] or 0)
     local rest = Model.chunkAt(slots, place + 1)
     local total = counts[index + 1] or 0
     do
         local i = index + 1
         while i < #times do
-            local ____rest_times_65 = rest.times
-            ____rest_times_65[#____rest_times_65 + 1] = times[i + 1] or 0
-            local ____rest_counts_66 = rest.counts
-            ____rest_counts_66[#____rest_counts_66 + 1] = counts[i + 1] or 0
+            local ____rest_times_67 = rest.times
+            ____rest_times_67[#____rest_times_67 + 1] = times[i + 1] or 0
+            local ____rest_counts_68 = rest.counts
+            ____rest_counts_68[#____rest_counts_68 + 1] = counts[i + 1] or 0
             total = total + (counts[i + 1] or 0)
             i = i + 1
         end
@@ -1202,13 +1202,13 @@ insertAt = function(list, index, value)
     do
         local i = #list - 1
         while i > index do
-            local ____list_68 = list
-            local ____temp_69 = i + 1
-            local ____list_i_67 = list[i]
-            if ____list_i_67 == nil then
-                ____list_i_67 = value
+            local ____list_70 = list
+            local ____temp_71 = i + 1
+            local ____list_i_69 = list[i]
+            if ____list_i_69 == nil then
+                ____list_i_69 = value
             end
-            ____list_68[____temp_69] = ____list_i_67
+            ____list_70[____temp_71] = ____list_i_69
             i = i - 1
         end
     end
@@ -1230,11 +1230,11 @@ scheduleCanary = function(bucket, now)
     bucket.canaryWaitMs = math.min(bucket.canaryWaitMs * 2, 60000)
 end,
 forcedCanaryAt = function(bucket)
-    local ____bucket_70 = bucket
-    local blockedUntil = ____bucket_70.blockedUntil
-    local isRetryAfter = ____bucket_70.isRetryAfter
-    local forcedAfterMs = ____bucket_70.forcedAfterMs
-    local lastGrantAt = ____bucket_70.lastGrantAt
+    local ____bucket_74 = bucket
+    local blockedUntil = ____bucket_74.blockedUntil
+    local isRetryAfter = ____bucket_74.isRetryAfter
+    local forcedAfterMs = ____bucket_74.forcedAfterMs
+    local lastGrantAt = ____bucket_74.lastGrantAt
     if bucket.isOwnLimit then
         return math.huge
     end
@@ -1303,12 +1303,12 @@ refusedByUnknownLimit = function(bucket, lease)
     bucket.taken = 0
 end,
 showsInFlightLimit = function(bucket, lease)
-    local ____bucket_71 = bucket
-    local expected = ____bucket_71.expected
-    local taken = ____bucket_71.taken
-    local ceiling = ____bucket_71.ceiling
-    local guesses = ____bucket_71.guesses
-    local blockedAt = ____bucket_71.blockedAt
+    local ____bucket_75 = bucket
+    local expected = ____bucket_75.expected
+    local taken = ____bucket_75.taken
+    local ceiling = ____bucket_75.ceiling
+    local guesses = ____bucket_75.guesses
+    local blockedAt = ____bucket_75.blockedAt
     if expected == 0 or taken ~= 1 or ceiling >= 1024 then
         return false
     end
@@ -1454,21 +1454,21 @@ offer = function(bucket, cost, now)
     return Model.regularOffer(bucket, cost, now) or (now >= Model.forcedCanaryAt(bucket) and "canary" or nil)
 end,
 isTooCostly = function(bucket, cost)
-    local ____bucket_17 = bucket
-    local phase = ____bucket_17.phase
-    local isLimitStated = ____bucket_17.isLimitStated
-    local limit = ____bucket_17.limit
-    local share = ____bucket_17.share
+    local ____bucket_19 = bucket
+    local phase = ____bucket_19.phase
+    local isLimitStated = ____bucket_19.isLimitStated
+    local limit = ____bucket_19.limit
+    local share = ____bucket_19.share
     if phase ~= "metered" or not isLimitStated then
         return false
     end
-    local ____temp_18
+    local ____temp_20
     if share == nil then
-        ____temp_18 = cost > limit
+        ____temp_20 = cost > limit
     else
-        ____temp_18 = cost >= (limit + 1) * share.replicas
+        ____temp_20 = cost >= (limit + 1) * share.replicas
     end
-    return ____temp_18
+    return ____temp_20
 end,
 maxPrefetched = function(bucket, now)
     if bucket.phase ~= "metered" or bucket.expected > 0 then
@@ -1538,9 +1538,10 @@ lost = function(bucket, ____bindingPattern0, now)
 end,
 nextWakeAt = function(bucket, oldestAt, now)
     local check = Model.checkAt(bucket)
-    local at = math.min(
+    local at = Model.sooner(
+        now + 900000,
         Model.forcedCanaryAt(bucket),
-        now + 900000
+        now
     )
     at = Model.sooner(at, bucket.blockedUntil, now)
     at = Model.sooner(
@@ -1562,15 +1563,22 @@ nextWakeAt = function(bucket, oldestAt, now)
         Model.nextExtraAt(bucket, 1),
         now
     )
-    local Model_sooner_22 = Model.sooner
-    local ____at_21 = at
-    local ____opt_19 = bucket.share
-    at = Model_sooner_22(____at_21, ____opt_19 and ____opt_19.reservedUntil, now)
+    local Model_sooner_24 = Model.sooner
+    local ____at_23 = at
+    local ____opt_21 = bucket.share
+    at = Model_sooner_24(____at_23, ____opt_21 and ____opt_21.reservedUntil, now)
     at = Model.sooner(at, bucket.canaryDueAt, now)
     if Model.maxKept(bucket, bucket.spread) > 0 then
         at = Model.sooner(
             at,
             Model.reserveAt(bucket, now).releaseAt,
+            now
+        )
+    end
+    if bucket.stated ~= nil then
+        at = Model.sooner(
+            at,
+            Model.statedReserveAt(bucket, bucket.stated.owed, now).releaseAt,
             now
         )
     end
@@ -1608,9 +1616,9 @@ expireLease = function(bucket, lease, now)
     end
 end,
 trustsClock = function(bucket, now)
-    local ____bucket_38 = bucket
-    local lastReturnAt = ____bucket_38.lastReturnAt
-    local uncertaintyMs = ____bucket_38.uncertaintyMs
+    local ____bucket_40 = bucket
+    local lastReturnAt = ____bucket_40.lastReturnAt
+    local uncertaintyMs = ____bucket_40.uncertaintyMs
     if lastReturnAt == nil or Model.available(bucket) <= 0 then
         return false
     end
@@ -1843,6 +1851,21 @@ makeRoundedReset = function()
         failures = 0
     }
 end,
+afterBlock = function(bucket, at, now)
+    local ____bucket_10 = bucket
+    local blockedUntil = ____bucket_10.blockedUntil
+    local start = math.max(now, blockedUntil or now)
+    if at == nil then
+        local ____temp_11
+        if blockedUntil == nil then
+            ____temp_11 = nil
+        else
+            ____temp_11 = start
+        end
+        return ____temp_11
+    end
+    return math.max(start, at)
+end,
 etaUnblocked = function(bucket, rank, now)
     if bucket.phase ~= "metered" then
         return nil
@@ -1875,26 +1898,83 @@ etaUnblocked = function(bucket, rank, now)
 end,
 nthAvailableAt = function(bucket, rank, left, now)
     local period = Model.periodMs(bucket)
-    if rank <= left - Model.maxKept(bucket, bucket.spread) or period == nil then
+    if period == nil then
         return now
     end
-    local Model_reserveAt_result_12 = Model.reserveAt(bucket, now)
-    local kept = Model_reserveAt_result_12.kept
-    local releaseAt = Model_reserveAt_result_12.releaseAt
-    local releases = kept - (left - rank)
+    local ____bucket_12 = bucket
+    local stated = ____bucket_12.stated
+    local free = left
+    if stated ~= nil then
+        local Model_statedReserveAt_result_13 = Model.statedReserveAt(bucket, stated.owed, now)
+        local kept = Model_statedReserveAt_result_13.kept
+        local releaseAt = Model_statedReserveAt_result_13.releaseAt
+        free = free - kept
+        if kept > 0 and rank > free then
+            local most = math.min(
+                stated.owed,
+                Model.maxStated(bucket)
+            )
+            return releaseAt + (rank - free - 1) * Model.statedEveryMs(bucket, most, period)
+        end
+    end
+    if rank <= free - Model.maxKept(bucket, bucket.spread) then
+        return now
+    end
+    local Model_reserveAt_result_14 = Model.reserveAt(bucket, now)
+    local kept = Model_reserveAt_result_14.kept
+    local releaseAt = Model_reserveAt_result_14.releaseAt
+    local releases = kept - (free - rank)
     return releases <= 0 and now or releaseAt + (releases - 1) * Model.releaseEveryMs(bucket, period)
 end,
 nthGrantAt = function(bucket, n, limit)
     local at = Model.nthReturnAt(bucket, n, limit)
-    local most = Model.maxKept(bucket, bucket.spread)
     local period = Model.periodMs(bucket)
-    if at == nil or most == 0 or period == nil then
+    if at == nil or period == nil then
         return at
     end
+    local most = Model.maxKept(bucket, bucket.spread)
     local everyMs = Model.releaseEveryMs(bucket, period)
+    local ofCallers = Model.maxStated(bucket)
+    if ofCallers == 0 then
+        return Model.nthOfLastAt(
+            bucket,
+            n,
+            limit,
+            at,
+            most,
+            everyMs
+        ) or at
+    end
+    local everyStatedMs = Model.statedEveryMs(bucket, ofCallers, period)
+    local statedAt = Model.nthOfLastAt(
+        bucket,
+        n,
+        limit,
+        at,
+        ofCallers,
+        everyStatedMs
+    )
+    if statedAt ~= nil then
+        return statedAt
+    end
+    local beforeAt = Model.nthReturnAt(bucket, n + ofCallers, limit) or at
+    local keptAt = Model.nthOfLastAt(
+        bucket,
+        n + ofCallers,
+        limit,
+        beforeAt,
+        most,
+        everyMs
+    ) or at
+    return math.max(at, keptAt)
+end,
+nthOfLastAt = function(bucket, n, limit, at, most, everyMs)
+    if most == 0 then
+        return nil
+    end
     local nextFrom = at + everyMs
     if (Model.nthReturnAt(bucket, n + most, limit) or at) < nextFrom then
-        return at
+        return nil
     end
     local further = 1
     local high = most
@@ -1912,9 +1992,9 @@ nthGrantAt = function(bucket, n, limit)
     )
 end,
 nthReturnAt = function(bucket, n, limit)
-    local ____bucket_13 = bucket
-    local slots = ____bucket_13.slots
-    local resetAt = ____bucket_13.resetAt
+    local ____bucket_15 = bucket
+    local slots = ____bucket_15.slots
+    local resetAt = ____bucket_15.resetAt
     local refillAt = Model.fullRefillAt(bucket)
     local check = Model.checkAt(bucket)
     local uncounted = check == math.huge and 0 or Model.uncountedSlots(bucket)
@@ -1924,13 +2004,13 @@ nthReturnAt = function(bucket, n, limit)
     local periods = math.floor((n - uncounted) / limit)
     local rank = n - uncounted - periods * limit
     local beforeReset = resetAt == nil and slots.size or Model.countSlotsBefore(slots, resetAt)
-    local ____temp_14
+    local ____temp_16
     if rank < beforeReset then
-        ____temp_14 = Model.nthSlotAt(slots, rank)
+        ____temp_16 = Model.nthSlotAt(slots, rank)
     else
-        ____temp_14 = nil
+        ____temp_16 = nil
     end
-    local slotAt = ____temp_14
+    local slotAt = ____temp_16
     local at = slotAt == nil and refillAt or Model.toLocal(bucket, slotAt) + Model.delayMs(bucket)
     if at == math.huge then
         return nil
@@ -1939,13 +2019,13 @@ nthReturnAt = function(bucket, n, limit)
         return at
     end
     local period = Model.periodMs(bucket)
-    local ____temp_15
+    local ____temp_17
     if period == nil then
-        ____temp_15 = nil
+        ____temp_17 = nil
     else
-        ____temp_15 = at + periods * period
+        ____temp_17 = at + periods * period
     end
-    return ____temp_15
+    return ____temp_17
 end,
 addKnownSlots = function(bucket, slots, now)
     local spanMs = Model.periodMs(bucket) or 0
@@ -1975,6 +2055,9 @@ rememberPeriod = function(bucket, ____bindingPattern0)
         Model.observationsToRemember(limit)
     )
 end,
+noReserve = function()
+    return {kept = 0, releaseAt = math.huge}
+end,
 maxKept = function(____bindingPattern0, spread)
     local limit
     local phase
@@ -1995,13 +2078,21 @@ reserveAt = function(bucket, now)
     local most = Model.maxKept(bucket, bucket.spread)
     local period = Model.periodMs(bucket)
     if most == 0 or period == nil then
-        return {kept = 0, releaseAt = math.huge}
+        return Model.noReserve()
     end
-    local everyMs = Model.releaseEveryMs(bucket, period)
-    local ____bucket_39 = bucket
-    local slots = ____bucket_39.slots
-    local refillAt = Model.fullRefillAt(bucket)
     local lastAt = bucket.inFlight > 0 and now + period or math.huge
+    return Model.keptUntilReturns(
+        bucket,
+        most,
+        Model.releaseEveryMs(bucket, period),
+        lastAt,
+        now
+    )
+end,
+keptUntilReturns = function(bucket, most, everyMs, lastAt, now)
+    local ____bucket_41 = bucket
+    local slots = ____bucket_41.slots
+    local refillAt = Model.fullRefillAt(bucket)
     local returning = bucket.limit - Model.available(bucket) - Model.operationsInFlight(bucket)
     local shift = now - Model.fromLocal(bucket, now) + Model.delayMs(bucket)
     local chunk = #slots.chunks > 0 and Model.chunkAt(slots, 0) or nil
@@ -2013,13 +2104,13 @@ reserveAt = function(bucket, now)
     local isRefilled = false
     while before < most do
         local isEntry = chunk ~= nil and entry < #chunk.times
-        local ____isEntry_40
+        local ____isEntry_42
         if isEntry then
-            ____isEntry_40 = chunk.times[entry + 1]
+            ____isEntry_42 = chunk.times[entry + 1]
         else
-            ____isEntry_40 = slots.firsts[place + 1]
+            ____isEntry_42 = slots.firsts[place + 1]
         end
-        local stored = ____isEntry_40
+        local stored = ____isEntry_42
         local returnAt = stored == nil and refillAt or math.min(stored + shift, refillAt)
         local at = (isRefilled or returnAt == math.huge) and lastAt or returnAt
         if at == math.huge then
@@ -2039,13 +2130,13 @@ reserveAt = function(bucket, now)
             isRefilled = true
             before = math.max(before, returning)
         else
-            local ____isEntry_41
+            local ____isEntry_43
             if isEntry then
-                ____isEntry_41 = chunk.counts[entry + 1]
+                ____isEntry_43 = chunk.counts[entry + 1]
             else
-                ____isEntry_41 = slots.totals[place + 1]
+                ____isEntry_43 = slots.totals[place + 1]
             end
-            before = before + (____isEntry_41 or 0)
+            before = before + (____isEntry_43 or 0)
             if isEntry then
                 entry = entry + 1
             else
@@ -2054,6 +2145,69 @@ reserveAt = function(bucket, now)
         end
     end
     return {kept = kept, releaseAt = releaseAt}
+end,
+statedOperations = function(____bindingPattern0, part)
+    local isOwnLimit
+    local limit
+    local phase
+    phase = ____bindingPattern0.phase
+    limit = ____bindingPattern0.limit
+    isOwnLimit = ____bindingPattern0.isOwnLimit
+    if part <= 0 or phase ~= "metered" or isOwnLimit then
+        return 0
+    end
+    return math.max(
+        0,
+        math.min(
+            limit - 1,
+            math.max(
+                1,
+                math.floor(limit * part + 1e-9)
+            )
+        )
+    )
+end,
+returnsTogether = function(bucket)
+    local ____bucket_72 = bucket
+    local slots = ____bucket_72.slots
+    local resetAt = ____bucket_72.resetAt
+    local sameWithinMs = ____bucket_72.sameWithinMs
+    local first = slots.firsts[1]
+    local period = Model.periodMs(bucket)
+    if first == nil or period == nil then
+        return true
+    end
+    local last = resetAt or slots.lastAt
+    return last - first <= period * 0.05 + sameWithinMs + Model.noiseMs(bucket)
+end,
+maxStated = function(bucket)
+    return bucket.stated == nil and 0 or Model.statedOperations(bucket, bucket.stated.part)
+end,
+statedEveryMs = function(bucket, most, period)
+    local releaseMs = Model.returnsTogether(bucket) and math.min(
+        period / 2,
+        math.max(period * 0.1, 1000)
+    ) or period
+    return releaseMs / most
+end,
+statedReserveAt = function(bucket, owed, now)
+    local most = math.min(
+        owed,
+        Model.maxStated(bucket)
+    )
+    local period = Model.periodMs(bucket)
+    if most <= 0 or period == nil then
+        return Model.noReserve()
+    end
+    local isWindow = Model.returnsTogether(bucket) and Model.fullRefillAt(bucket) < math.huge
+    local lastAt = bucket.inFlight > 0 and not isWindow and now + period or math.huge
+    return Model.keptUntilReturns(
+        bucket,
+        most,
+        Model.statedEveryMs(bucket, most, period),
+        lastAt,
+        now
+    )
 end,
 makeBucket = function(now)
     return {
@@ -2065,6 +2219,7 @@ makeBucket = function(now)
         remaining = 0,
         share = nil,
         spread = 0,
+        stated = nil,
         inFlight = 0,
         extraInFlight = 0,
         losses = 0,
@@ -2121,20 +2276,26 @@ makeBucket = function(now)
     }
 end,
 eta = function(bucket, rank, now)
-    local ____bucket_10 = bucket
-    local blockedUntil = ____bucket_10.blockedUntil
-    local start = math.max(now, blockedUntil or now)
-    local unblockedAt = Model.etaUnblocked(bucket, rank, now)
-    if unblockedAt == nil then
-        local ____temp_11
-        if blockedUntil == nil then
-            ____temp_11 = nil
-        else
-            ____temp_11 = start
-        end
-        return ____temp_11
+    return Model.afterBlock(
+        bucket,
+        Model.etaUnblocked(bucket, rank, now),
+        now
+    )
+end,
+etaInShare = function(bucket, rank, now)
+    if bucket.phase ~= "metered" then
+        return Model.afterBlock(bucket, nil, now)
     end
-    return math.max(start, unblockedAt)
+    local left = math.max(
+        0,
+        Model.available(bucket)
+    )
+    local limit = math.max(bucket.limit, bucket.slots.size)
+    return Model.afterBlock(
+        bucket,
+        rank <= left and now or Model.nthReturnAt(bucket, rank - left - 1, limit),
+        now
+    )
 end,
 restore = function(bucket, ____bindingPattern0, now)
     local slots
@@ -2147,10 +2308,10 @@ restore = function(bucket, ____bindingPattern0, now)
     local at = reported and reported.at
     local isNewer = at ~= nil and at > (bucket.observedAt or -math.huge)
     if reported ~= nil and isNewer then
-        local ____reported_25 = reported
-        local limit = ____reported_25.limit
-        local remaining = ____reported_25.remaining
-        local resetAt = ____reported_25.resetAt
+        local ____reported_27 = reported
+        local limit = ____reported_27.limit
+        local remaining = ____reported_27.remaining
+        local resetAt = ____reported_27.resetAt
         bucket.phase = "metered"
         bucket.hasReportedLimit = true
         bucket.limit = limit
@@ -2197,6 +2358,38 @@ isKept = function(bucket, cost, now)
         return false
     end
     return Model.available(bucket) - cost < Model.reserveAt(bucket, now).kept
+end,
+usedOfShare = function(bucket, used, usedAt, now)
+    local period = Model.periodMs(bucket)
+    if Model.returnsTogether(bucket) or period == nil then
+        return usedAt < (bucket.lastReturnAt or 0) and 0 or used
+    end
+    return used * math.max(0, 1 - (now - usedAt) / period)
+end,
+owedOperations = function(bucket, part, used)
+    return math.max(
+        0,
+        math.floor(Model.statedOperations(bucket, part) - used + 1e-9)
+    )
+end,
+fitsBesideShares = function(bucket, cost)
+    return cost <= bucket.limit - Model.maxStated(bucket)
+end,
+keptForOthers = function(bucket, own, cost, now)
+    local ____bucket_73 = bucket
+    local stated = ____bucket_73.stated
+    if stated == nil or own >= cost or not Model.fitsBesideShares(bucket, cost) then
+        return 0
+    end
+    local others = math.max(0, stated.owed - own)
+    local left = Model.available(bucket) - cost
+    if others == 0 or left < 0 then
+        return 0
+    end
+    if left >= others + bucket.limit / 2 then
+        return others
+    end
+    return Model.statedReserveAt(bucket, others, now).kept
 end,
 }
 end)))

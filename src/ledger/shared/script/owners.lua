@@ -72,16 +72,19 @@ end
 
 -- A ticket was added to the queue.
 local function queued(ticket)
+  if batch.shares then Shares.countWaiting(ticket, 1) end
   if batch.spread ~= 0 then record(ticket.owner, 0, FairQueue.useOf(ticket)) end
 end
 
 -- A ticket left the queue.
 local function unqueued(ticket)
+  if batch.shares then Shares.countWaiting(ticket, -1) end
   if batch.spread ~= 0 then record(ticket.owner, nil, -FairQueue.useOf(ticket)) end
 end
 
 -- A ticket was granted.
 local function granted(ticket)
+  if batch.shares then Shares.granted(ticket) end
   if batch.spread == 0 then return end
   local sole = state.sole
   if sole and sole[1] == ticket.owner then

@@ -63,7 +63,7 @@ local function add(wanted)
   local most = Model.maxPrefetched(bucket, now)
   if most <= 0 then return 0 end
   local available = Model.available(bucket)
-  if state.owners then available = available - Reserve.kept() end
+  if state.owners or batch.shares then available = available - Reserve.kept() end
   local max = math.floor((available + total) / DIVISOR)
   local added = math.min(wanted, max - total, available, most, MAX_GRANTED)
   if max < MIN_PREFETCHED or added <= 0 then return 0 end
@@ -95,11 +95,13 @@ local function nextExpiryAt()
 end
 
 -- When the rank-th waiting operation (from 1) can expect its grant; nil when too little is known.
--- Prefetched leases count as available, since they are returned when tickets wait.
-local function eta(rank)
-  if total == 0 then return Model.eta(bucket, rank, now) end
+-- Prefetched leases count as available, since they are returned when tickets wait. `isInShare`: the share
+-- of its caller covers the operation.
+local function eta(rank, isInShare)
+  local forecast = isInShare and Model.etaInShare or Model.eta
+  if total == 0 then return forecast(bucket, rank, now) end
   local free = Model.available(bucket)
-  return Model.eta(bucket, rank - math.max(0, free + total) + math.max(0, free), now)
+  return forecast(bucket, rank - math.max(0, free + total) + math.max(0, free), now)
 end
 
 return {

@@ -1,7 +1,8 @@
 -- reserve: operations that are kept from owners who use much, for owners that do not wait now
--- (docs/decisions/0028).
+-- (docs/decisions/0028), and for single callers by their shares (stated-shares.lua).
 --
--- Nothing is kept before two owners used the bucket: state.owners (owners.lua) must be there.
+-- For owners nothing is kept before two used the bucket: state.owners (owners.lua) or batch.shares must be
+-- there.
 -- Reads: who used the bucket. Writes: `spread` of the bucket.
 -- Returns: the table Reserve.
 
@@ -33,6 +34,8 @@ end
 local function mayUse(ticket, isQueued)
   local period = Model.periodMs(bucket)
   if not period then return true end
+  if not state.owners then return false end
+  if batch.shares and Shares.isKeptForOthers(ticket) then return false end
   local place, seenAt, used, waiting = Owners.find(ticket.owner)
   local demand = place and FairQueue.fadedUse(seenAt, used, period, now) + waiting or 0
   if isQueued then demand = demand - FairQueue.useOf(ticket) end
@@ -40,10 +43,20 @@ local function mayUse(ticket, isQueued)
 end
 
 -- Whether the reserve keeps a ticket waiting that is offered a grant of this kind: 'no', 'yes', 'used' if
--- the ticket may spend what is kept, or 'after-modest' if tickets of modest owners go first.
+-- the ticket may spend what is kept, 'after-modest' if tickets of modest owners go first, or 'stated' if it
+-- is kept for callers whose shares are stated.
 local function keeps(ticket, kind, isQueued)
   local cost = ticket.cost or bucket.callCost
-  if not Model.mayKeep(bucket, kind) or not Model.isScarce(bucket, spread, cost) then return 'no' end
+  if not Model.mayKeep(bucket, kind) then return 'no' end
+  if batch.shares then
+    if Shares.covers(ticket) then return Shares.spendsKept(ticket) and 'used' or 'no' end
+    local isKept, forCallers = Shares.isKeptForOthers(ticket)
+    if isKept then return 'stated' end
+    if not state.owners then return 'no' end
+    -- The reserve is a part of what the shares of callers leave.
+    cost = cost + forCallers
+  end
+  if not Model.isScarce(bucket, spread, cost) then return 'no' end
   update()
   if bucket.spread == 0 then return 'no' end
   local isKept = Model.isKept(bucket, cost, now)
@@ -59,10 +72,11 @@ end
 
 -- How many of the available operations are kept, if nothing waits.
 local function kept()
+  local forCallers = batch.shares and Shares.kept() or 0
   -- So much is left that no request takes from a reserve.
-  if Model.available(bucket) >= 2 * Model.maxKept(bucket, spread) then return 0 end
+  if not state.owners or Model.available(bucket) >= 2 * Model.maxKept(bucket, spread) then return forCallers end
   update()
-  return Model.reserveAt(bucket, now).kept
+  return Model.reserveAt(bucket, now).kept + forCallers
 end
 
 return { update = update, mayUse = mayUse, keeps = keeps, mayBeUsed = mayBeUsed, kept = kept }

@@ -70,15 +70,15 @@ local function isDead(ticket)
   return true
 end
 
--- Whether a ticket may be granted from the reserve.
-local function mayUseReserve(ticket, isQueued)
-  return Model.mayKeep(bucket, offer(bucket, costOf(ticket), now)) and Reserve.mayUse(ticket, isQueued)
+-- Whether a ticket may be granted from the reserve. `isNew`: it is not queued.
+local function mayUseReserve(ticket, isNew)
+  return Model.mayKeep(bucket, offer(bucket, costOf(ticket), now)) and Reserve.mayUse(ticket, not isNew)
 end
 
 -- The id of the first ticket in the fair order whose replica has a free socket, or that can never be
 -- granted, and the ticket; nil when there is none among the tickets searched. It drops dead tickets that
--- it finds. `fromReserve`: only one that may be granted from the reserve.
-local function nextTicket(fromReserve)
+-- it finds. `isWanted`: only one for which this returns true; may be absent.
+local function nextTicket(isWanted)
   local position = 0
   while position < MAX_FLOWS_SEARCHED do
     local flow = queue:flowAt(position)
@@ -87,7 +87,7 @@ local function nextTicket(fromReserve)
     local alive = true
     while alive and id do
       local ticket = queue:find(id)
-      if fromReserve and not mayUseReserve(ticket, true) then break end
+      if isWanted and not isWanted(ticket) then break end
       if isDead(ticket) then
         if dropped >= MAX_DROPPED then return nil end
         dropped = dropped + 1
@@ -145,16 +145,20 @@ local function serve()
       dropped = dropped + 1
       shedWaiting(ticket, 'cost-too-high', 0)
     else
+      if batch.shares and Shares.mayBePassed(costOf(ticket)) then
+        local firstId, first = nextTicket(Shares.covers)
+        if firstId then id, ticket = firstId, first end
+      end
       local kind = offer(bucket, costOf(ticket), now)
-      local reserved = kind and state.owners and Reserve.keeps(ticket, kind, true) or 'no'
+      local reserved = kind and (state.owners or batch.shares) and Reserve.keeps(ticket, kind, true) or 'no'
       if (reserved == 'yes' or reserved == 'after-modest') and Reserve.mayBeUsed() then
-        local modestId, modest = nextTicket(true)
+        local modestId, modest = nextTicket(mayUseReserve)
         if modestId then
           id, ticket, reserved = modestId, modest, reserved == 'yes' and 'used' or 'no'
           kind = offer(bucket, costOf(ticket), now)
         end
       end
-      isKept = reserved == 'yes'
+      isKept = reserved == 'yes' or reserved == 'stated'
       waitsForBudget = not kind or isKept
       if waitsForBudget then break end
       FairQueue.takeItem(queue, ticket)
@@ -177,6 +181,11 @@ local function tooLong(ticket)
   local cost = costOf(ticket)
   local last = Prefetch.eta(operationsWaiting() + cost)
   if not last or last <= ticket.deadlineAt then return nil end
+  if batch.shares then
+    local before = Shares.waitingOf(ticket)
+    local at = Shares.covers(ticket, before) and (Prefetch.eta(before + cost, true) or now)
+    if at and at <= ticket.deadlineAt then return nil end
+  end
   local ahead = FairQueue.operationsAhead(queue, ticket, bucket.callCost)
   local at = ahead and Prefetch.eta(ahead + cost)
   return at and at > ticket.deadlineAt and at - now or nil
@@ -185,9 +194,9 @@ end
 -- What the reserve is for a new ticket that is offered a grant, as `Reserve.keeps` returns it.
 local function reservedFor(ticket, kind)
   -- While the reserve keeps the next ticket waiting, another one may be granted only from it.
-  if queue.size > 0 then return mayUseReserve(ticket, false) and 'used' or 'yes' end
-  -- An owner alone is never kept waiting.
-  return state.owners and Reserve.keeps(ticket, kind, false) or 'no'
+  if queue.size > 0 then return mayUseReserve(ticket, true) and 'used' or 'yes' end
+  -- An owner alone is never kept waiting, except for callers whose shares are stated.
+  return (state.owners or batch.shares) and Reserve.keeps(ticket, kind, false) or 'no'
 end
 
 -- Applies an entry of `tickets`: grants it at once, queues it, or sheds it.
@@ -208,10 +217,11 @@ local function arrive(id, owner, caller, priority, weight, age, waits, how, cost
     table.insert(shed, { id, 'cost-too-high', 0 })
     return
   end
-  local isFree = (queue.size == 0 or isKept) and mine.free > 0 and grantsLeft > 0
+  local isFirst = queue.size > 0 and batch.shares and Shares.mayPass(ticket)
+  local isFree = (queue.size == 0 or isKept or isFirst) and mine.free > 0 and grantsLeft > 0
   local kind = isFree and offer(bucket, costOf(ticket), now)
-  local reserved = kind and reservedFor(ticket, kind) or 'yes'
-  if reserved ~= 'yes' then return grantNow(id, ticket, kind, reserved == 'used' and 'used' or nil) end
+  local reserved = kind and (isFirst and 'used' or reservedFor(ticket, kind)) or 'yes'
+  if reserved ~= 'yes' and reserved ~= 'stated' then return grantNow(id, ticket, kind, reserved == 'used' and 'used' or nil) end
   local isNew = how == 'new' or how == 'again'
   local waitMs = isNew and tooLong(ticket) or nil
   if waitMs then

@@ -24,6 +24,7 @@ const PARTS: readonly Part[] = [
   { file: 'recent-owners', module: 'RecentOwners', isLazy: true },
   { file: 'replicas', module: 'Replicas' },
   { file: 'begin' },
+  { file: 'stated-shares', module: 'Shares', isLazy: true },
   { file: 'owners', module: 'Owners', isLazy: true },
   { file: 'reserve', module: 'Reserve', isLazy: true },
   { file: 'prefetch', module: 'Prefetch' },

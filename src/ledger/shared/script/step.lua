@@ -17,6 +17,7 @@
 --   maxQueue  how many tickets may wait
 --   sheds     how many tickets of this epoch it knows to be shed by others' arrival
 --   spread    which part of a limit may be kept for owners that do not wait; may be absent
+--   shares    { caller: part, … }: which parts of the limit are kept for single callers; may be absent
 --   belief    [limit, period] for an API that reports none; [limit, period, true] for a limit of the
 --             gateway, of which no answer reports anything; may be absent
 --   known     with declares: { limit, remaining, resetIn, ago, uncertainty, stamp, period,
@@ -82,6 +83,7 @@ do
   local usedBy = batch.usedBy
   if usedBy then Owners.granted({ owner = usedBy[1], priority = usedBy[2], weight = usedBy[3] }) end
   if anyOffers and not batch.probes then Serve.repeatOffers() end
+  if batch.shares then Shares.update() end
   -- Tickets that this step has yet to declare would count as dead.
   if not batch.declares then Serve.serve() end
   for _, ticket in ipairs(batch.tickets) do arrive(unpack(ticket)) end
@@ -120,8 +122,8 @@ elseif queue.size > 0 and Serve.waitsForBudget() then
   wakeAt = math.min(Model.nextWakeAt(bucket, oldestAt, now), Prefetch.nextExpiryAt())
 end
 local lastAt = queue.size > 0 and Prefetch.eta(Serve.operationsWaiting()) or nil
-local kept = bucket.spread > 0 and Model.available(bucket) > 0
-  and math.min(Model.available(bucket), Model.reserveAt(bucket, now).kept) or nil
+local kept = (bucket.spread > 0 or batch.shares) and Model.available(bucket) > 0
+  and math.min(Model.available(bucket), Model.reserveAt(bucket, now).kept + (batch.shares and Shares.kept() or 0)) or nil
 StoredSlots.save(bucket.slots)
 local b, isMetered, stock = bucket, bucket.phase == 'metered', state.stocks[me]
 return cjson.encode({
