@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { ask, type Answer } from './ask.ts';
 import { startAzion, type Azion, type AzionOptions, type SeenCall } from './azion.ts';
 import { startGatewayProcess, type GatewayProcess } from './gateway-process.ts';
+import { until } from './setup.ts';
 
 export const LIMIT = 60;
 export const PERIOD_MS = 2000;
@@ -137,6 +138,25 @@ export function statuses(answers: readonly LoadAnswer[]): Record<string, number>
   const counts: Record<string, number> = {};
   for (const { answer } of answers) counts[answer.status] = (counts[answer.status] ?? 0) + 1;
   return counts;
+}
+
+/**
+ * Resolves when each replica works with Redis. A replica whose connection takes longer than two seconds
+ * begins without it, and logs that.
+ */
+export async function untilShared(fleet: Fleet): Promise<void> {
+  await until('all replicas work with Redis', async () =>
+    (await ledgersOf(fleet)).every((ledger) => ledger === 'redis'),
+  );
+}
+
+/** Starts to watch whether replicas leave Redis; returns how many did since. */
+export function watchDepartures({ replicas }: Fleet): () => number {
+  const departures = (): number =>
+    replicas.flatMap(({ log }) => log.named('ledger')).filter(({ ledger }) => ledger === 'local')
+      .length;
+  const before = departures();
+  return () => departures() - before;
 }
 
 const ready = z.object({ ledger: z.string() });
