@@ -54,18 +54,18 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
     replicas.push(replica);
     return replica;
   };
-  await Promise.all(Array.from({ length: options.replicas ?? 3 }, add));
-  return {
-    azion,
-    replicas,
-    agent,
-    add,
-    async close() {
-      agent.destroy();
-      await Promise.all(replicas.map((replica) => replica.stop()));
-      await azion.close();
-    },
+  const close = async (): Promise<void> => {
+    agent.destroy();
+    await Promise.all(replicas.map((replica) => replica.stop()));
+    await azion.close();
   };
+  const starts = await Promise.allSettled(Array.from({ length: options.replicas ?? 3 }, add));
+  const failed = starts.find((start) => start.status === 'rejected');
+  if (failed !== undefined) {
+    await close();
+    throw failed.reason;
+  }
+  return { azion, replicas, agent, add, close };
 }
 
 /**
