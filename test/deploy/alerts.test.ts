@@ -70,6 +70,7 @@ test('an API that refuses connections: the calls that fail, and why', async () =
   onTestFinished(() => gateway.stop());
   const before = await scrape(gateway);
   for (let n = 0; n < 10; n++) await call(gateway);
+  await gateway.log.wait('call', 10);
   const after = await scrape(gateway);
   const expected = ['HeadgateApiUnreachable', 'HeadgateCallsFailing'];
   expect(await firing(before, after, expected)).toContain('SUCCESS');
@@ -83,9 +84,11 @@ test('an API that is called at its full pace, with nothing left at any scrape: n
     for (let n = 0; n < 5; n++) await call(gateway);
   };
   await spendAll();
+  await gateway.log.wait('call', 5);
   const before = await scrape(gateway);
   clock.advance(61_000);
   await spendAll();
+  await gateway.log.wait('call', 10);
   const after = await scrape(gateway);
   for (const samples of [before, after]) {
     const remaining = [...samples].find(([name]) => name.startsWith('headgate_bucket_remaining{'));
@@ -99,11 +102,13 @@ test('a budget that is used up until tomorrow: exhausted, and calls are shed', a
   const limits = { read: { limit: 5, periodMs: 86_400_000 } };
   const { gateway } = await setUp({ limits }, { clock });
   for (let n = 0; n < 5; n++) await call(gateway);
+  await gateway.log.wait('call', 5);
   const before = await scrape(gateway);
   for (let n = 0; n < 10; n++) {
     const { status } = await call(gateway);
     expect(status).toBe(503);
   }
+  await gateway.log.wait('call', 15);
   const after = await scrape(gateway);
   const expected = ['HeadgateBudgetExhausted', 'HeadgateShedding'];
   expect(await firing(before, after, expected)).toContain('SUCCESS');

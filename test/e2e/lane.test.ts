@@ -87,7 +87,8 @@ test('a request whose slot counts as spent while it waits in the lane requests a
 
 test('requests that wait for a socket alone do not pass through the lane', async () => {
   const settings = { HEADGATE_UPSTREAM_CONNECTIONS: '2', HEADGATE_LANE_INTERVAL: '10m' };
-  const plenty = { ...API, limits: { read: { limit: 100, periodMs: 60_000 } }, latencyMs: () => 5 };
+  const limits = { read: { limit: 100, periodMs: 3_600_000 } };
+  const plenty = { ...API, limits, latencyMs: () => 5 };
   const setup = await setUp(plenty, { settings });
   // The others wait for the answer to the first request of an unknown bucket, so for the budget.
   await get(setup);

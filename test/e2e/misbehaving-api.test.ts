@@ -6,6 +6,7 @@ import type { LogLine } from '../support/captured-log.ts';
 import { startGateway } from '../support/gateway.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { bucketsOf, setUp, until, type BucketLine, type Setup } from '../support/setup.ts';
+import { passTimeLimits, TIME_LIMIT } from '../support/undici-time.ts';
 
 const TOKEN = 'token shared';
 const API: AzionOptions = { semantics: 'fixed', dialect: { reset: 'delta-float' } };
@@ -125,7 +126,29 @@ describe('when the connection breaks', () => {
 });
 
 describe('when the API does not answer in time', () => {
-  const settings = { HEADGATE_UPSTREAM_TIMEOUT: '2s', HEADGATE_RETRIES: '0' };
+  const settings = { HEADGATE_UPSTREAM_TIMEOUT: TIME_LIMIT, HEADGATE_RETRIES: '0' };
+
+  /** Sends one call that meets the fault, and lets the time limit pass once the API has counted it. */
+  async function meetTooLate(setup: Setup, fault: string): Promise<Outcome> {
+    const { azion, gateway } = setup;
+    const { length } = azion.seen;
+    const failures = gateway.log.count('attempt failed');
+    let hasEnded = false;
+    const met = meet(setup, fault).finally(() => (hasEnded = true));
+    await until('the API has the call', () => azion.seen.length > length);
+    if (fault === 'stall-body') {
+      await until('the head of the answer has arrived', async () => {
+        const [bucket] = await bucketsOf(gateway);
+        return bucket?.limit !== undefined && bucket.leases === 0;
+      });
+    }
+    await until('the limit has passed', () => {
+      if (hasEnded || gateway.log.count('attempt failed') > failures) return true;
+      passTimeLimits();
+      return false;
+    });
+    return met;
+  }
 
   test('a slow answer within the timeout is passed on', async () => {
     const setup = await setUp(API);
@@ -140,7 +163,7 @@ describe('when the API does not answer in time', () => {
   test('the caller gets a 504, and the slot counts as spent', async () => {
     const setup = await setUp(API, { settings });
     await expectRecovered(setup);
-    const { answer, line, warnings } = await meet(setup, 'never-answer');
+    const { answer, line, warnings } = await meetTooLate(setup, 'never-answer');
     expect(answer.status).toBe(504);
     expect(answer.headers['headgate-error']).toBe('upstream-timeout');
     expect(line).toMatchObject({ status: 504, outcome: 'failed', code: 'upstream-timeout' });
@@ -152,7 +175,7 @@ describe('when the API does not answer in time', () => {
 
   test('a GET is retried while it has attempts left', async () => {
     const setup = await setUp(API, { settings: { ...settings, HEADGATE_RETRIES: '1' } });
-    const { answer, line } = await meet(setup, 'never-answer');
+    const { answer, line } = await meetTooLate(setup, 'never-answer');
     expect(answer.status).toBe(200);
     expect(line).toMatchObject({ outcome: 'answered', attempts: 2 });
     await expectRecovered(setup);
@@ -160,7 +183,7 @@ describe('when the API does not answer in time', () => {
 
   test('a body that stalls ends as an incomplete answer', async () => {
     const setup = await setUp(API, { settings });
-    const { answer, line } = await meet(setup, 'stall-body');
+    const { answer, line } = await meetTooLate(setup, 'stall-body');
     expect(answer).toMatchObject({ status: 200, complete: false });
     expect(line).toMatchObject({ status: 200, outcome: 'failed', code: 'upstream-timeout' });
     await expectRecovered(setup);
@@ -326,6 +349,7 @@ describe('when the API refuses', () => {
     setup.azion.failNext('throttle-route:30');
     const held = call(setup);
     await setup.gateway.log.wait('throttled', 1);
+    await until('it waits', async () => (await bucketsOf(setup.gateway))[0]?.waiting === 1);
     const other = await call(setup);
     expect(other.status).toBe(200);
     expect((await bucketsOf(setup.gateway))[0]).toMatchObject({ waiting: 1, leases: 0 });

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { ask, type Answer } from '../support/ask.ts';
 import { FakeClock } from '../support/fake-clock.ts';
-import { setUp, untilStill, type Setup } from '../support/setup.ts';
+import { bucketsOf, setUp, until, type Setup } from '../support/setup.ts';
 
 const TOKEN = 'token shared';
 const LIMITS = { read: { limit: 20, periodMs: 60_000 } };
@@ -40,18 +40,22 @@ async function attempt(
 
 /** `count` calls of a client, one every half second; resolves when each has succeeded or timed out. */
 async function burst(
-  { gateway, azion }: Setup,
+  { gateway }: Setup,
   clock: FakeClock,
   client: Client,
   count = 60,
 ): Promise<Tally> {
   const tally: Tally = { succeeded: 0, timedOut: 0, refused: 0 };
+  const before = gateway.log.count('call');
+  let underWay = 0;
   const sleep = (ms: number): Promise<void> =>
     new Promise((resolve) => void clock.after(ms, resolve));
   const one = async (number: number): Promise<void> => {
     await sleep(number * 500);
     for (;;) {
+      underWay++;
       const answer = await attempt(clock, gateway.url, client);
+      underWay--;
       if (answer === 'timed out') return void tally.timedOut++;
       if (answer.status === 200) return void tally.succeeded++;
       expect([answer.status, answer.headers['headgate-error']]).toEqual([503, 'wait-too-long']);
@@ -60,13 +64,20 @@ async function burst(
     }
   };
   const calls = Promise.all(Array.from({ length: count }, (_, number) => one(number)));
-  const events = (): number =>
-    tally.succeeded + tally.timedOut + tally.refused + azion.seen.length + gateway.log.text.length;
+  /** Whether each attempt waits for the budget, or has ended for the gateway as well. */
+  const isStill = async (): Promise<boolean> => {
+    const ended = tally.succeeded + tally.timedOut + tally.refused;
+    if (gateway.log.count('call') - before < ended) return false;
+    const still = underWay;
+    const [bucket] = await bucketsOf(gateway);
+    return still === (bucket?.waiting ?? 0) && still === underWay;
+  };
   while (tally.succeeded + tally.timedOut < count) {
-    await untilStill(events);
+    await until('no attempt can move', isStill, { everyMs: 0 });
     clock.advance(250);
   }
   await calls;
+  await until('the gateway has logged all attempts', isStill, { everyMs: 0 });
   return tally;
 }
 

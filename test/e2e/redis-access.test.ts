@@ -8,7 +8,15 @@ import { read, section } from '../docs/markdown.ts';
 import { ask } from '../support/ask.ts';
 import { startAzion } from '../support/azion.ts';
 import { startGateway } from '../support/gateway.ts';
-import { startFleet, load, statuses, type Fleet } from '../support/redis-fleet.ts';
+import { patientClock } from '../support/patient-clock.ts';
+import {
+  load,
+  startFleet,
+  statuses,
+  untilShared,
+  watchDepartures,
+  type Fleet,
+} from '../support/redis-fleet.ts';
 import { freePort, startRedis } from '../support/redis-server.ts';
 
 /** The access rules for the gateway's user in docs/redis.md, and no others. */
@@ -57,8 +65,10 @@ test.concurrent('TLS with a private certificate and a user with the documented a
     },
   });
   onTestFinished(() => fleet.close());
+  await untilShared(fleet);
+  const departures = watchDepartures(fleet);
   expect(statuses(await load(fleet, { calls: 80, pressure: 4 }))).toEqual({ 200: 80 });
-  for (const { log } of fleet.replicas) expect(log.text).not.toContain('"ledger":"local"');
+  expect(departures()).toBe(0);
   const denied = await redis.client.call('ACL', 'LOG');
   expect(denied).toEqual([]);
   expect(await redis.client.keys('headgate:*:state')).toHaveLength(1);
@@ -75,8 +85,10 @@ test.concurrent('the documented access rules suffice for a token that the replic
   for (let n = 0; n < 2; n++) {
     const gateway = await startGateway({
       upstream: azion.url,
+      clock: patientClock,
       settings: {
         HEADGATE_TOKEN_BASIC: 'ops:password',
+        HEADGATE_REDIS_TIMEOUT: '1m',
         HEADGATE_REDIS_URL: redis.url.replace('redis://', 'redis://headgate:let-me-in@'),
       },
     });
@@ -101,8 +113,10 @@ test.concurrent('a password of its own setting suffices, and without it a gatewa
     settings: { HEADGATE_REDIS_PASSWORD: 'p@ss:wörd/%' },
   });
   onTestFinished(() => fleet.close());
+  await untilShared(fleet);
+  const departures = watchDepartures(fleet);
   expect(statuses(await load(fleet, { calls: 20, pressure: 4 }))).toEqual({ 200: 20 });
-  for (const { log } of fleet.replicas) expect(log.text).not.toContain('"ledger":"local"');
+  expect(departures()).toBe(0);
   expect(await redis.client.keys('headgate:*:state')).toHaveLength(1);
 
   for (const [password, reason] of [
@@ -160,6 +174,7 @@ test.concurrent('replicas with the same secret give a credential one name, and s
   const settings = { HEADGATE_SECRET: 'sixteen-characters' };
   const fleet = await startFleet({ redisUrl: redis.url, replicas: 2, timeout: '1m', settings });
   onTestFinished(() => fleet.close());
+  await untilShared(fleet);
   await load(fleet, { calls: 4 });
   expect(await redis.client.keys('*:state')).toHaveLength(1);
   expect(await redis.client.exists('headgate:{replicas}:key')).toBe(0);

@@ -3,6 +3,7 @@ import { expect, onTestFinished, test } from 'vitest';
 import { startApi, type Api } from '../support/api.ts';
 import { ask } from '../support/ask.ts';
 import { startGateway, type TestGateway } from '../support/gateway.ts';
+import { patientClock } from '../support/patient-clock.ts';
 import { startRedis } from '../support/redis-server.ts';
 
 /** Several APIs whose budgets all replicas share in Redis. */
@@ -27,7 +28,12 @@ test('replicas share the budget of each API, and no budget with another API', as
   const [one, two] = [await api(4), await api(1000)];
   const start = async (): Promise<TestGateway> => {
     const gateway = await startGateway({
-      settings: { HEADGATE_UPSTREAM_URL: '', HEADGATE_REDIS_URL: redis.url },
+      clock: patientClock,
+      settings: {
+        HEADGATE_UPSTREAM_URL: '',
+        HEADGATE_REDIS_URL: redis.url,
+        HEADGATE_REDIS_TIMEOUT: '1m',
+      },
       files: {
         'headgate.yaml': `maxWait: 0
 apis: {one: {upstreamUrl: "${one.url}", match: {path: /one/**}}, two: {upstreamUrl: "${two.url}"}}`,

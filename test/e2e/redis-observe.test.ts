@@ -3,6 +3,7 @@ import { expect, onTestFinished, test } from 'vitest';
 import { ask } from '../support/ask.ts';
 import { startAzion } from '../support/azion.ts';
 import { startGateway } from '../support/gateway.ts';
+import { patientClock } from '../support/patient-clock.ts';
 import { startRedis } from '../support/redis-server.ts';
 
 const LIMIT = 4;
@@ -14,9 +15,11 @@ test('observe mode learns a new bucket in Redis, and says what would have been',
   onTestFinished(() => azion.close());
   const gateway = await startGateway({
     upstream: azion.url,
+    clock: patientClock,
     settings: {
       HEADGATE_MODE: 'observe',
       HEADGATE_REDIS_URL: redis.url,
+      HEADGATE_REDIS_TIMEOUT: '1m',
       HEADGATE_MAX_WAIT: '10m',
     },
   });

@@ -3,6 +3,7 @@ import { expect, onTestFinished, test } from 'vitest';
 import { startApi, type Api } from '../support/api.ts';
 import { ask } from '../support/ask.ts';
 import { startGateway, type TestGateway } from '../support/gateway.ts';
+import { patientClock } from '../support/patient-clock.ts';
 import { startRedis, type RedisServer } from '../support/redis-server.ts';
 
 const LOGIN = 'ops@example.com:password-of-the-fleet';
@@ -32,7 +33,12 @@ async function setUp(): Promise<Setup> {
   const start = async (login = LOGIN): Promise<TestGateway> => {
     const gateway = await startGateway({
       upstream: api.url,
-      settings: { HEADGATE_TOKEN_BASIC: login, HEADGATE_REDIS_URL: redis.url },
+      clock: patientClock,
+      settings: {
+        HEADGATE_TOKEN_BASIC: login,
+        HEADGATE_REDIS_URL: redis.url,
+        HEADGATE_REDIS_TIMEOUT: '1m',
+      },
     });
     onTestFinished(() => gateway.stop());
     return gateway;

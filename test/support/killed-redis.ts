@@ -112,11 +112,14 @@ export class KilledRedis {
   }
 
   async #quiet(): Promise<void> {
-    do {
+    for (;;) {
       await this.#change;
+      const wasUnderWay = this.#underWay.size > 0;
       if (!this.#isDown) await this.#subscriber.ping().catch(() => undefined);
       await turn();
-    } while (this.#underWay.size > 0);
+      // A step that ended during this round trip may have published what has not arrived yet.
+      if (!wasUnderWay && this.#underWay.size === 0) return;
+    }
   }
 
   #make(name: string, replicas: number, sockets: number): KilledReplica {

@@ -54,7 +54,8 @@ export async function startOtlpReceiver(): Promise<OtlpReceiver> {
   const spans: ReceivedSpan[] = [];
   const requests: { path: string; type: string; body: Buffer }[] = [];
   let resource: Readonly<Record<string, unknown>> = {};
-  const server = createServer((incoming, outgoing) => {
+  // By default a server closes a connection after five seconds, perhaps just when the next spans are sent.
+  const server = createServer({ keepAliveTimeout: 120_000 }, (incoming, outgoing) => {
     const chunks: Buffer[] = [];
     incoming.on('data', (chunk: Buffer) => chunks.push(chunk));
     incoming.on('end', () => {

@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { ask, type Answer } from './ask.ts';
 import { startAzion, type Azion, type AzionOptions, type SeenCall } from './azion.ts';
 import { startGatewayProcess, type GatewayProcess } from './gateway-process.ts';
+import { until } from './setup.ts';
 
 export const LIMIT = 60;
 export const PERIOD_MS = 2000;
@@ -53,18 +54,18 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
     replicas.push(replica);
     return replica;
   };
-  await Promise.all(Array.from({ length: options.replicas ?? 3 }, add));
-  return {
-    azion,
-    replicas,
-    agent,
-    add,
-    async close() {
-      agent.destroy();
-      await Promise.all(replicas.map((replica) => replica.stop()));
-      await azion.close();
-    },
+  const close = async (): Promise<void> => {
+    agent.destroy();
+    await Promise.all(replicas.map((replica) => replica.stop()));
+    await azion.close();
   };
+  const starts = await Promise.allSettled(Array.from({ length: options.replicas ?? 3 }, add));
+  const failed = starts.find((start) => start.status === 'rejected');
+  if (failed !== undefined) {
+    await close();
+    throw failed.reason;
+  }
+  return { azion, replicas, agent, add, close };
 }
 
 /**
@@ -137,6 +138,25 @@ export function statuses(answers: readonly LoadAnswer[]): Record<string, number>
   const counts: Record<string, number> = {};
   for (const { answer } of answers) counts[answer.status] = (counts[answer.status] ?? 0) + 1;
   return counts;
+}
+
+/**
+ * Resolves when each replica works with Redis. A replica whose connection takes longer than two seconds
+ * begins without it, and logs that.
+ */
+export async function untilShared(fleet: Fleet): Promise<void> {
+  await until('all replicas work with Redis', async () =>
+    (await ledgersOf(fleet)).every((ledger) => ledger === 'redis'),
+  );
+}
+
+/** Starts to watch whether replicas leave Redis; returns how many did since. */
+export function watchDepartures({ replicas }: Fleet): () => number {
+  const departures = (): number =>
+    replicas.flatMap(({ log }) => log.named('ledger')).filter(({ ledger }) => ledger === 'local')
+      .length;
+  const before = departures();
+  return () => departures() - before;
 }
 
 const ready = z.object({ ledger: z.string() });

@@ -40,6 +40,7 @@ export interface RedisServer {
 }
 
 const START_TRIES = 5;
+const START_MS = 120_000;
 
 /** Starts a server, and checks that the process that answers on the port is this one. */
 export async function startRedis(options: RedisServerOptions = {}): Promise<RedisServer> {
@@ -78,6 +79,8 @@ async function startOnce(port: number, options: RedisServerOptions): Promise<Red
     lazyConnect: true,
     ...(options.password === undefined ? {} : { password: options.password }),
     maxRetriesPerRequest: 0,
+    // Far more than a busy machine needs.
+    connectTimeout: START_MS,
     retryStrategy: (times) => Math.min(times * 20, 200),
   });
   client.on('error', () => undefined);
@@ -105,7 +108,7 @@ async function startOnce(port: number, options: RedisServerOptions): Promise<Red
 
 /** Waits until the server answers; rejects when another process does. */
 async function answers(client: Redis, child: ChildProcess): Promise<void> {
-  const giveUpAt = performance.now() + 120_000;
+  const giveUpAt = performance.now() + START_MS;
   for (;;) {
     try {
       const info = await client.info('server');
@@ -128,16 +131,24 @@ async function end(child: ChildProcess): Promise<void> {
   await gone;
 }
 
-/** A port of at most `max` that was free a moment ago. */
-export async function freePort(max = 65_535): Promise<number> {
+/** Below the ports that the operating system gives to connections and to servers that ask for any. */
+const PORTS = { least: 10_000, most: 32_000 };
+
+/**
+ * A port that is free, of at most `max`. The operating system gives it to no other process, so it stays
+ * free also while a server is away, unless another test picks the same by chance.
+ */
+export async function freePort(max = PORTS.most): Promise<number> {
   for (;;) {
+    const port = PORTS.least + Math.floor(Math.random() * (max - PORTS.least));
     const server = createServer();
-    server.listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    const address = server.address();
+    const isFree = await new Promise<boolean>((resolve) => {
+      server.once('error', () => resolve(false));
+      server.listen(port, '127.0.0.1', () => resolve(true));
+    });
+    if (!isFree) continue;
     server.close();
     await once(server, 'close');
-    if (address === null || typeof address === 'string') throw new Error('no port');
-    if (address.port <= max) return address.port;
+    return port;
   }
 }

@@ -5,6 +5,9 @@ import { FakeClock } from './fake-clock.ts';
 import { startGateway, type GatewayOptions, type TestGateway } from './gateway.ts';
 import { bucketsOf } from './setup.ts';
 
+/** How long calls may move at one moment of the clock before a test fails with where they are. */
+const PATIENCE_MS = 120_000;
+
 /** A simulated API, as far as the clock depends on it. */
 interface TimedApi {
   readonly url: string;
@@ -25,6 +28,8 @@ export class TimedCalls<Api extends TimedApi> {
   readonly answers: Answer[] = [];
   readonly #agent = new Agent({ keepAlive: true, maxSockets: Infinity });
   #sent = 0;
+  /** Why a call has no answer. */
+  #failure: unknown;
 
   private constructor(api: Api, gateway: TestGateway, clock: FakeClock) {
     this.api = api;
@@ -51,8 +56,9 @@ export class TimedCalls<Api extends TimedApi> {
   /** Sends a call; its answer is in `answers` once the clock has moved far enough. */
   send(path: string, options: AskOptions): void {
     this.#sent++;
-    void ask(this.gateway.url + path, { ...options, agent: this.#agent }).then((answer) =>
-      this.answers.push(answer),
+    ask(this.gateway.url + path, { ...options, agent: this.#agent }).then(
+      (answer) => this.answers.push(answer),
+      (error: unknown) => (this.#failure = error),
     );
   }
 
@@ -81,16 +87,28 @@ export class TimedCalls<Api extends TimedApi> {
     }
   }
 
-  /** Resolves when no call can move at this moment of the clock. */
+  /**
+   * Resolves when no call can move at this moment of the clock. While the clock stands still, fewer and
+   * fewer calls are under way. So if as many were before and after the buckets were read, then as many
+   * were when they were read.
+   */
   async #quiet(): Promise<void> {
+    const giveUpAt = performance.now() + PATIENCE_MS;
     for (;;) {
       await new Promise((resolve) => {
         setImmediate(resolve);
       });
-      if (this.#underWay === 0) return;
+      if (this.#failure !== undefined) throw new Error('a call failed', { cause: this.#failure });
+      const before = this.#underWay;
+      if (before === 0) return;
       const buckets = await bucketsOf(this.gateway);
       const waiting = buckets.reduce((sum, bucket) => sum + bucket.waiting, 0);
-      if (this.#underWay === waiting) return;
+      if (before === waiting && this.#underWay === waiting) return;
+      if (performance.now() > giveUpAt) {
+        const { length } = this.answers;
+        const calls = `${this.#sent} sent, ${length} answered, ${this.api.delayed} at the API`;
+        throw new Error(`calls neither end nor wait: ${calls}, ${JSON.stringify(buckets)}`);
+      }
     }
   }
 

@@ -58,7 +58,8 @@ async function openStore(
       username: undefined,
       password: undefined,
     },
-    timeoutMs: 1000,
+    // No machine is so busy that a command takes longer.
+    timeoutMs: 60_000,
     ca: undefined,
     cert: undefined,
     key: undefined,

@@ -16,7 +16,8 @@ function open(port: number, log = new CapturedLog()): RedisStore {
       username: undefined,
       password: undefined,
     },
-    timeoutMs: 100,
+    // No machine is so busy that a command takes longer.
+    timeoutMs: 60_000,
     ca: undefined,
     cert: undefined,
     key: undefined,
@@ -55,6 +56,8 @@ test('connections are opened again on request', async ({ onTestFinished }) => {
   await expect.poll(ids).toHaveLength(2);
   const before = await ids();
   await expect.poll(() => store.presence('').catch(() => undefined)).toMatchObject({ replicas: 1 });
+  // Only a connection that is ready is opened again; the other one subscribes when it is.
+  await expect.poll(() => redis.client.pubsub('NUMSUB', 'h:replica:r')).toEqual(['h:replica:r', 1]);
   store.renew();
   await expect.poll(async () => (await ids()).filter((id) => !before.includes(id))).toHaveLength(2);
   await expect.poll(() => store.presence('').catch(() => undefined)).toMatchObject({ replicas: 1 });

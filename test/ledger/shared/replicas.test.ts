@@ -2,6 +2,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { Asked } from '../../support/ledger-driver.ts';
 import { Replicas, type Replica } from '../../support/redis-replicas.ts';
+import { until } from '../../support/setup.ts';
 
 const MINUTE_MS = 60_000;
 const NEVER = new Promise<never>(() => undefined);
@@ -32,6 +33,38 @@ describe('replicas that share a ledger', () => {
     await fleet.pass(100);
     a.driver.granted.length = 0;
     b.driver.granted.length = 0;
+  }
+
+  /** The time of the server's own clock, by which keys expire. */
+  async function serverTime(): Promise<number> {
+    const [seconds = 0, micros = 0] = (await fleet.redis.client.time()).map(Number);
+    return 1000 * seconds + Math.floor(micros / 1000);
+  }
+
+  /**
+   * How long each key lives at least, if it was written at `writtenAt` of the server's own clock. What
+   * is left of that now depends on the machine.
+   */
+  async function lifetimes(writtenAt: number): Promise<ReadonlyMap<string, number>> {
+    const { client } = fleet.redis;
+    const found = new Map<string, number>();
+    for (const key of await client.keys('h:*')) {
+      found.set(key, Number(await client.call('PEXPIRETIME', key)) - writtenAt);
+    }
+    return found;
+  }
+
+  /** Lets the keys' time to live pass as the clock of the test does; returns the shortest left. */
+  async function passWithKeys(ms: number): Promise<number> {
+    const from = await serverTime();
+    await fleet.pass(ms);
+    let shortest = Infinity;
+    for (const [key, lifetime] of await lifetimes(from)) {
+      const left = lifetime - ms;
+      shortest = Math.min(shortest, left);
+      await fleet.redis.client.pexpire(key, Math.max(1, left));
+    }
+    return shortest;
   }
 
   function granted(all: readonly Asked[]): number {
@@ -167,7 +200,7 @@ describe('replicas that share a ledger', () => {
     };
     const asked = many.map((bucket) => a.driver.ask({ bucket }));
     await fleet.quiet();
-    await settled(() => granted(asked) > 99);
+    await until('all sockets are taken', () => granted(asked) > 99);
     expect(most).toBe(64);
     expect(a.troubles).toEqual([]);
     // There are a hundred sockets; the other tickets wait for one.
@@ -239,7 +272,7 @@ describe('replicas that share a ledger', () => {
     expect(a.troubles.map(({ message }) => message)).toEqual(['no answer within 100 ms']);
     // The step after it declares the ticket, and is granted.
     fleet.clock.advance(500);
-    await settled(() => asked.state.kind === 'granted');
+    await until('it is granted', () => asked.state.kind === 'granted');
     const before = await fleet.redis.client.hgetall('h:{b}:state');
     expect(await late?.()).toBe('{"status":"stale"}');
     expect(await fleet.redis.client.hgetall('h:{b}:state')).toEqual(before);
@@ -425,22 +458,22 @@ describe('replicas that share a ledger', () => {
   });
 
   test('leave a bucket that never learned a limit for less than half a minute', async () => {
-    const { client } = fleet.redis;
-    const ttls = async (): Promise<number[]> => {
-      const keys = await client.keys('h:*');
-      return Promise.all(keys.map((key) => client.pttl(key)));
-    };
+    const shortest = async (writtenAt: number): Promise<number> =>
+      Math.min(...(await lifetimes(writtenAt)).values());
+    const startedAt = await serverTime();
     const invented = [await fleet.ask(a), await fleet.ask(a)];
     expect(invented.map(({ state }) => state.kind)).toEqual(['granted', 'waiting']);
     // The lease of ten seconds does not outlast any key, nor does the ticket.
-    expect(Math.min(...(await ttls()))).toBeGreaterThan(15_000);
+    expect(await shortest(startedAt)).toBeGreaterThan(15_000);
+    const answeredAt = await serverTime();
     for (const one of invented) {
       a.driver.answer(one, { status: 401 });
       await fleet.pass(100);
     }
-    expect(await client.keys('h:*')).toHaveLength(2);
-    expect(Math.min(...(await ttls()))).toBeGreaterThan(5000);
-    expect(Math.max(...(await ttls()))).toBeLessThan(21_000);
+    const left = await lifetimes(await serverTime());
+    expect(left.size).toBe(2);
+    expect(await shortest(answeredAt)).toBeGreaterThan(5000);
+    expect(Math.max(...left.values())).toBeLessThan(21_000);
   });
 
   test('add no more buckets for invented credentials than one owner may have', async () => {
@@ -459,30 +492,19 @@ describe('replicas that share a ledger', () => {
 
   test('keep a bucket that never learned a limit for as long as it is blocked or has tickets', async () => {
     const { client } = fleet.redis;
-    /** Lets the keys' time to live pass as the clock of the test does; returns the shortest left. */
-    async function pass(ms: number): Promise<number> {
-      await fleet.pass(ms);
-      let shortest = Infinity;
-      for (const key of await client.keys('h:*')) {
-        const left = (await client.pttl(key)) - ms;
-        shortest = Math.min(shortest, left);
-        await client.pexpire(key, Math.max(1, left));
-      }
-      return shortest;
-    }
     const first = await fleet.ask(a);
     a.driver.answer(first, { status: 429, retryInMs: 5 * MINUTE_MS });
     await fleet.pass(100);
     expect(await client.pttl('h:{b}:state')).toBeGreaterThan(5 * MINUTE_MS);
     const patient = await fleet.ask(b, { maxWaitMs: 60 * MINUTE_MS });
     let shortest = Infinity;
-    for (let i = 0; i < 100; i++) shortest = Math.min(shortest, await pass(2950));
+    for (let i = 0; i < 100; i++) shortest = Math.min(shortest, await passWithKeys(2950));
     expect(patient.state.kind).toBe('waiting');
     expect(shortest).toBeGreaterThan(0);
-    await pass(6000);
+    await passWithKeys(6000);
     expect(patient.state.kind).toBe('granted');
     // A lease counts for ten seconds.
-    expect(await pass(4000)).toBeGreaterThan(0);
+    expect(await passWithKeys(4000)).toBeGreaterThan(0);
     expect(await client.zcard('h:{b}:leases')).toBe(1);
   });
 
@@ -498,25 +520,13 @@ describe('replicas that share a ledger', () => {
   });
 
   test('keep every key for as long as its content may matter', async () => {
-    const { client } = fleet.redis;
-    /** Lets the keys' time to live pass as the clock of the test does. */
-    async function pass(ms: number): Promise<number> {
-      await fleet.pass(ms);
-      let shortest = Infinity;
-      for (const key of await client.keys('h:*')) {
-        const left = (await client.pttl(key)) - ms;
-        shortest = Math.min(shortest, left);
-        await client.pexpire(key, Math.max(1, left));
-      }
-      return shortest;
-    }
     await opened(10, 3);
     const [holder, late] = [await fleet.ask(a), await fleet.ask(b)];
     const patient = a.driver.ask({ maxWaitMs: 60 * MINUTE_MS, caller: 'patient' });
     await fleet.ask(a, { maxWaitMs: 60 * MINUTE_MS });
     let shortest = Infinity;
     for (let i = 0; i < 20; i++) {
-      shortest = Math.min(shortest, await pass(45_000));
+      shortest = Math.min(shortest, await passWithKeys(45_000));
       const one = await fleet.ask(b, { maxWaitMs: 1000 });
       if (one.state.kind === 'granted') {
         b.driver.answer(one, { limit: 10, remaining: 0, resetInMs: 2 * MINUTE_MS });
@@ -526,7 +536,7 @@ describe('replicas that share a ledger', () => {
     expect(shortest).toBeGreaterThan(10_000);
     a.driver.answer(holder, { limit: 10, remaining: 5, resetInMs: MINUTE_MS });
     b.driver.answer(late, { limit: 10, remaining: 4, resetInMs: MINUTE_MS });
-    await pass(2000);
+    await passWithKeys(2000);
     expect(patient.state.kind).toBe('granted');
   });
 });
@@ -535,13 +545,4 @@ function theFirst(all: readonly Asked[]): Asked {
   const [first] = all;
   if (first === undefined) throw new Error('there is none');
   return first;
-}
-
-/** Waits for work that does not depend on the fake clock. */
-async function settled(done: () => boolean): Promise<void> {
-  for (let i = 0; i < 2000 && !done(); i++) {
-    await new Promise((resolve) => {
-      setImmediate(resolve);
-    });
-  }
 }

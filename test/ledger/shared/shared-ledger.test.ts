@@ -2,6 +2,7 @@
 import { afterAll, beforeAll } from 'vitest';
 import { ApiClock } from '../../../src/rate-headers/api-clock.ts';
 import { SharedLedger } from '../../../src/ledger/shared/shared-ledger.ts';
+import { quietRedis } from '../../support/redis-replicas.ts';
 import { startRedis, type RedisServer } from '../../support/redis-server.ts';
 import { CHANNEL, makeTimedStep } from '../../support/redis-step.ts';
 import { seededRandom } from '../../support/seeded-random.ts';
@@ -48,14 +49,7 @@ async function make(parts: LedgerParts): Promise<LedgerUnderTest> {
   listener = (text) => ledger.receive(text);
   return {
     ledger,
-    async quiet() {
-      do {
-        await subscriber.ping();
-        await new Promise((resolve) => {
-          setImmediate(resolve);
-        });
-      } while (underWay.size > 0);
-    },
+    quiet: () => quietRedis(subscriber, () => underWay.size > 0),
   };
 }
 

@@ -139,5 +139,5 @@ describe('the queue in Redis', () => {
       }),
       { numRuns: Number(process.env['HEADGATE_TEST_RUNS'] ?? 150) },
     );
-  }, 60_000);
+  });
 });
