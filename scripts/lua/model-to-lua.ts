@@ -3,6 +3,7 @@ import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import ts from 'typescript';
 import * as tstl from 'typescript-to-lua';
+import { withInlined } from './inline.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const SCRIPT = 'src/ledger/shared/script/';
@@ -15,11 +16,65 @@ export interface LuaModule {
   readonly sources: readonly string[];
   readonly output: string;
   readonly header: string;
-  /** The files of functions that few steps need, or only those with waiting tickets. */
-  readonly lazy?: readonly string[];
+  /**
+   * Groups of functions that few steps need, by their names or by their files. A group is made when one
+   * of its functions, or of a later group, is first called.
+   */
+  readonly lazy?: readonly (readonly string[])[];
   /** What the generator adds to the functions of the source. */
   readonly added?: { readonly names: readonly string[]; readonly lua: (model: Model) => string };
 }
+
+/** What only steps with waiting tickets need. */
+const WAITING = [
+  'forecast',
+  'reserve',
+  'stated-shares',
+  'nextWakeAt',
+  'sooner',
+  'countSlotsBefore',
+  'nthSlotAt',
+  'nthExtraAt',
+  'forcedCanaryAt',
+];
+
+/** What no step needs in which requests are granted and answered, and nothing else happens. */
+const RARE = [
+  'bucket',
+  'known-budget',
+  'answeredWithoutHeaders',
+  'refused',
+  'correctCost',
+  'maxInFlight',
+  'refusedByUnknownLimit',
+  'unsent',
+  'renewed',
+  'lost',
+  'countLost',
+  'expireLease',
+  'setConfiguredLimit',
+  'needsCanary',
+  'scheduleCanary',
+  'holdOthers',
+  'refillByReset',
+  'advanceShare',
+  'shareGranted',
+  'startSpending',
+  'isShareUsedUp',
+  'paceMs',
+  'learnFromRefusal',
+  'reportedAt',
+  'isEven',
+  'makeWindowedMax',
+  'makeSlots',
+  'makeChunk',
+  'moveSlots',
+  'clearSlots',
+  'insertChunk',
+  'cutChunk',
+  'mergeFirstChunk',
+  'dropFirstChunk',
+];
 
 const BUDGET: LuaModule = {
   name: 'Model',
@@ -32,7 +87,7 @@ const BUDGET: LuaModule = {
 -- Returns: the functions that the rest of the script calls, by their names in the source; and
 --   packBucket and unpackBucket, which store a bucket without its slots.
 `,
-  lazy: ['bucket', 'forecast', 'known-budget', 'reserve', 'stated-shares'],
+  lazy: [WAITING, RARE],
   added: { names: ['packBucket', 'unpackBucket'], lua: packing },
 };
 
@@ -107,21 +162,24 @@ export function moduleInLua(module: LuaModule): string {
     ...functions.map(([, declaration]) => exported(declaration, model.constants)),
   ];
   const { name, lazy = [], added, header } = module;
-  let made = '';
+  const groups = lazy.map(() => '');
   const fields = fieldsInLua(name, toLua(source.join('\n'))).replaceAll(
     /^(\w+) = function[^]*?^end,\n/gm,
     (lua, called: string) => {
-      if (!lazy.includes(model.files.get(called) ?? '')) return lua;
-      made += lua;
-      return '';
+      const file = model.files.get(called) ?? '';
+      const group = lazy.findIndex((names) => names.includes(called) || names.includes(file));
+      if (group >= 0) groups[group] += lua;
+      return group >= 0 ? '' : lua;
     },
   );
-  const later =
-    made === ''
-      ? ''
-      : `setmetatable(${name}, getmetatable(lazily(function()\nreturn {\n${made}}\nend)))\n`;
-  const table = `${name} = {\n${fields}${added?.lua(model) ?? ''}}\n`;
-  return `${header}\nlocal ${name}\n${table}${later}return ${name}\n`;
+  const later = groups.reduceRight(
+    (rest, made) =>
+      `, { __index = lazily(function()\nreturn ${rest === '' ? `{\n${made}}` : `setmetatable({\n${made}}${rest})`}\nend) }`,
+    '',
+  );
+  const table = `{\n${fields}${added?.lua(model) ?? ''}}`;
+  const made = later === '' ? table : `setmetatable(${table}${later})`;
+  return `${header}\nlocal ${name}\n${name} = ${made}\nreturn ${name}\n`;
 }
 
 /** Makes fields of one table of the assignments to a module's table: Redis then makes it in its full size. */
@@ -135,38 +193,65 @@ function fieldsInLua(name: string, lua: string): string {
     .replaceAll('____exports', name);
 }
 
-/** The names of a record's fields, in their order. */
-function fieldsOf({ types }: Model, name: string): string[] {
-  const type = types.get(name);
-  if (type === undefined || !ts.isInterfaceDeclaration(type)) {
-    throw new Error(`there is no record ${name}`);
-  }
-  return type.members.flatMap((member) => member.name?.getText() ?? []);
+/** A field of a record, with the fields of the record that it is, if it is one. */
+interface Field {
+  readonly name: string;
+  readonly fields: readonly Field[];
+}
+
+/** The fields of a record, in their order. */
+function fieldsOf(model: Model, name: string): Field[] {
+  const type = model.types.get(name);
+  if (type === undefined || !ts.isInterfaceDeclaration(type)) return [];
+  return type.members.filter(ts.isPropertySignature).map((member) => ({
+    name: member.name.getText(),
+    fields: fieldsOf(model, member.type?.getText() ?? ''),
+  }));
 }
 
 /**
- * The Lua that packs a bucket's fields, without their names, and unpacks them. Their order is that of
- * the source, so a change of the fields needs a higher LAYOUT in begin.lua.
+ * The Lua that packs a bucket's values, without the names of their fields, and unpacks them. Their
+ * order is that of the source, so a change of the fields needs a higher LAYOUT in begin.lua.
  */
 function packing(model: Model): string {
-  const fields = packedFields(model);
+  const paths = packedFields(model);
+  const local = (path: string): string => path.replaceAll('.', '_');
+  const record = (fields: readonly Field[], path: string): string =>
+    fields
+      .map(({ name, fields: inner }) => {
+        const value =
+          inner.length === 0 ? local(path + name) : `{${record(inner, `${path}${name}.`)}}`;
+        return `${name} = ${value}`;
+      })
+      .join(path === '' ? ',\n        ' : ', ');
   return `packBucket = function(bucket)
     return cmsgpack.pack(
-        ${fields.map((field) => `bucket.${field}`).join(',\n        ')}
+        ${paths.map((path) => `bucket.${path}`).join(',\n        ')}
     )
 end,
 unpackBucket = function(packed)
-    local ${fields.join(',\n        ')} = cmsgpack.unpack(packed)
+    local ${paths.map((path) => local(path)).join(',\n        ')} = cmsgpack.unpack(packed)
     return {
-        ${fields.map((field) => `${field} = ${field}`).join(',\n        ')}
+        ${record(storedFields(model), '')}
     }
 end,
 `;
 }
 
-/** The fields of a bucket that are packed, in their order. Slots have keys of their own, and each step sets `stated`. */
+/** Slots are stored apart (stored-slots.lua), and each step sets `stated`. */
+function storedFields(model: Model): Field[] {
+  const fields = fieldsOf(model, 'Bucket').filter(
+    ({ name }) => name !== 'slots' && name !== 'stated',
+  );
+  if (fields.length === 0) throw new Error('there is no record Bucket');
+  return fields;
+}
+
+/** The fields of a bucket that are packed, in their order; those of its records by their paths. */
 export function packedFields(model = readModel(BUDGET)): string[] {
-  return fieldsOf(model, 'Bucket').filter((field) => field !== 'slots' && field !== 'stated');
+  return storedFields(model).flatMap(({ name, fields }) =>
+    fields.length === 0 ? [name] : fields.map((inner) => `${name}.${inner.name}`),
+  );
 }
 
 /** The paths of the files that a module is made of. */
@@ -182,7 +267,12 @@ function readModel(module: LuaModule): Model {
     files: new Map(),
   };
   for (const path of sourcesOf(module)) readFile(path, model);
-  return model;
+  const texts = [...model.functions.values()].map((declaration) => declaration.getText());
+  const functions = withInlined(texts).map((each): [string, ts.FunctionDeclaration] => [
+    each.name?.text ?? '',
+    each,
+  ]);
+  return { ...model, functions: new Map(functions) };
 }
 
 function readFile(path: string, { types, functions, constants, files }: Model): void {

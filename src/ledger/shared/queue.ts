@@ -11,6 +11,8 @@ export interface SharedWaiter extends WaitingTicket<SharedWaiter> {
   readonly number: number;
   /** Whether it was in the queue before: then the forecast does not judge it again. */
   hasWaited: boolean;
+  /** Whether a step of an epoch that ended carried this number, so that the shared queue may hold it. */
+  isRepeated: boolean;
 }
 
 export interface SharedQueueOptions {
@@ -101,6 +103,7 @@ export class SharedQueue {
       decision,
       number,
       hasWaited,
+      isRepeated: from.number === number,
       parking: undefined,
       removeListener: () => undefined,
       dueAt: latestAt <= now && isFirst ? now + answerMs : latestAt,
@@ -160,7 +163,11 @@ export class SharedQueue {
   /** All has to be reported again, first the tickets of the failed step that are gone. */
   restore(gone: readonly number[]): void {
     this.#gone.unshift(...gone);
-    for (const waiter of this.#queued.all) if (!waiter.isLinked) this.#toReport.add(waiter);
+    for (const waiter of this.#queued.all) {
+      if (waiter.isLinked) continue;
+      waiter.isRepeated = true;
+      this.#toReport.add(waiter);
+    }
   }
 
   /** When the first deadline passes; `Infinity` when no ticket waits. */

@@ -342,6 +342,7 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
         const id = ids.idOf(waiter.number);
         return toTicket(id, waiter, waiter.hasWaited, this.#latest(waiter.ticket), now);
       }),
+      ...(tickets.some(({ isRepeated }) => isRepeated) ? { repeats: true } : {}),
     };
     return { batch, grants, tickets, gone };
   }

@@ -33,6 +33,7 @@ export interface StepBatch {
   readonly usedBy?: readonly [owner: string, priority: string, weight: number];
   readonly gone: readonly string[];
   readonly tickets: readonly StepTicket[];
+  readonly repeats?: true;
 }
 
 type StepBelief = readonly [limit: number, periodMs: number, ...isOwn: [] | [true]];

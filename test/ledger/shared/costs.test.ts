@@ -25,7 +25,7 @@ describe('replicas that share a budget of costly requests', () => {
     await fleet.pass(50);
   }
 
-  test.each(['state', 'leases', 'held'])(
+  test.each(['state', 'leases'])(
     'count no operation twice if the key %s is evicted',
     async (name) => {
       await answer(await fleet.ask(a), 100, 99);

@@ -2,6 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { withInlined } from '../../../scripts/lua/inline.ts';
 import { brokenRules } from '../../../scripts/lua/model-rules.ts';
 import {
   LUA_MODULES,
@@ -29,20 +30,57 @@ describe('the stored bucket', () => {
   test('has a layout of its own for its fields, whose order is stored', () => {
     // Where the fields change, LAYOUT must grow by one: replicas of two versions may run side by side.
     const layout = /^local LAYOUT = (\d+)$/m.exec(readFileSync(join(SCRIPT, 'begin.lua'), 'utf8'));
-    expect(layout?.[1]).toBe('7');
+    expect(layout?.[1]).toBe('8');
     expect(packedFields().join(' ')).toBe(
       [
         'phase hasReportedLimit limit isLimitStated isOwnLimit remaining share spread inFlight',
         'extraInFlight',
         'losses returns observations observedAt reportedRemaining reportedResetAt stamp',
-        'sameWithinMs uncertaintyMs countsBefore basis offsetMs resetAt observedPeriodMs',
-        'configuredPeriodMs countedUntil lastReturnAt marginMs noiseMs last rounded doubtful',
-        'doubtFrom doubtUntil',
-        'unmatched othersSpent callCost costFrom costReturns costLosses costCalls lastFall',
+        'sameWithinMs uncertaintyMs countsBefore basis offsetMs resetAt observedPeriodMs.previous',
+        'observedPeriodMs.current observedPeriodMs.count configuredPeriodMs countedUntil',
+        'lastReturnAt marginMs noiseMs.previous noiseMs.current noiseMs.count last.resetAt',
+        'last.left last.returns rounded.testAt rounded.openedAt rounded.closedMs rounded.openMs',
+        'rounded.isUneven rounded.failures doubtful doubtFrom doubtUntil unmatched',
+        'othersSpent.previous othersSpent.current othersSpent.count callCost costFrom costReturns costLosses costCalls lastFall',
         'blockedUntil isRetryAfter blockedAt blockedObservation guesses lastGrantAt canaryAt',
         'heldUntil isCanaryDue canaryDueAt canaryWaitMs forcedAfterMs nextFirstAt firstWaitMs',
         'taken expected window ceiling',
       ].join(' '),
+    );
+  });
+});
+
+describe('short functions', () => {
+  const inlined = (...texts: string[]): string[] =>
+    withInlined(texts).map((each) => each.getText());
+  const LEFT = 'function left({ limit, spent }: B): number { return limit - spent; }';
+
+  test('are written where they are called, with the fields of their arguments', () => {
+    const caller = 'function f(bucket: B): number { return 2 * left(bucket); }';
+    const calling =
+      'function g(bucket: B): number { const { spent } = bucket; return left(bucket) + spent; }';
+    const last = 'function h(own: B, n: number): number { if (n > 0) return g(own); return n; }';
+    expect(inlined(LEFT, caller, calling, last)).toEqual([
+      LEFT,
+      'function f(bucket: B): number { return 2 * (bucket.limit - bucket.spent); }',
+      'function g(bucket: B): number { const { spent } = bucket; return (bucket.limit - bucket.spent) + spent; }',
+      'function h(own: B, n: number): number { if (n > 0) return ((own.limit - own.spent) + own.spent); return n; }',
+    ]);
+  });
+
+  test('are called where an argument is more than a name', () => {
+    const caller = 'function f(n: number): number { return left(make(n)); }';
+    expect(inlined(LEFT, caller)[1]).toBe(caller);
+  });
+
+  test('have nothing for a share, which no bucket in Redis has', () => {
+    const all =
+      'function all({ limit, share }: B): number { return share === undefined ? limit : limit * share.n; }';
+    const extra =
+      'function extra({ share }: B): number { if (share === undefined) return Infinity; return share.n; }';
+    const caller = 'function f(bucket: B): number { return all(bucket) + extra(bucket); }';
+    expect(inlined(all, extra, caller)[2]).toBe(
+      'function f(bucket: B): number { return (bucket.limit) + (Infinity); }',
     );
   });
 });

@@ -582,7 +582,7 @@ describe('the leases that a replica prefetches', () => {
   test('are not recalled from a replica that the server forgot', async () => {
     await opened(1000);
     await busy(a);
-    await fleet.redis.client.del('h:{b}:replicas');
+    await fleet.redis.client.hdel('h:{b}:state', 'replica:a', 'replica:b');
     const rest = Array.from({ length: 1000 }, () => b.driver.ask());
     await fleet.pass(600);
     expect(b.troubles).toEqual([]);

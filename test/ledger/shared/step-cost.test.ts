@@ -135,6 +135,24 @@ describe('the cost of a step', () => {
     expect(Math.max(...sizes)).toBeLessThan(2000);
   });
 
+  test('is a few commands where little happens', async () => {
+    const call = (remaining: number, more: Partial<StepBatch> = {}): Partial<StepBatch> => {
+      const report = { status: 200, limit: 200, remaining, resetIn: 60_000 };
+      const observation = { ...report, sameWithin: 0, uncertainty: 0, random: 0 };
+      return { settled: [[`t${ids}`, 'regular', 99, false, 1, 'answered', observation]], ...more };
+    };
+    expect(await commandsIn({})).toBe(3);
+    await step(call(100));
+    await step({ tickets: tickets(1) });
+    expect(await commandsIn({})).toBe(3);
+    const settled = call(99);
+    expect(await commandsIn({ ...settled, tickets: tickets(1) })).toBe(7);
+    expect(await commandsIn(call(0))).toBe(5);
+    await step({ tickets: tickets(40) });
+    expect(await commandsIn({})).toBe(3);
+    expect(await commandsIn({ gone: [`t${ids - 39}`], tickets: tickets(1) })).toBe(15);
+  });
+
   test('is bounded when many tickets can be granted at once', async () => {
     const before = (await step({ tickets: tickets(256) })).numbers.waiting;
     const report = { status: 200, limit: 200, remaining: 200, resetIn: 60_000 };

@@ -363,7 +363,7 @@ class Fleet {
       wants: it.wants,
       ...(it.usedBy === undefined ? {} : { usedBy: [`o${it.usedBy}`, 'low', 1] }),
       gone,
-      tickets: declares ? [...kept, ...fresh] : fresh,
+      ...(declares ? { tickets: [...kept, ...fresh], repeats: true } : { tickets: fresh }),
     };
     this.#prefetchedEndsAt.set(replica, now + PREFETCH_MS);
     return { batch, returned, grantedBy };

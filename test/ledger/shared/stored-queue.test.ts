@@ -25,7 +25,7 @@ local FairQueue = (function() ${part('fair-queue')} end)()
 local StoredQueue = (function() ${part('stored-queue')} end)()
 local packed = redis.call('HGET', key.state, 'queue')
 local queue = packed and cmsgpack.unpack(packed)
-  or { virtualTime = 0, size = 0, extra = 0, order = 0 }
+  or { virtualTime = 0, size = 0, extra = 0, order = 0, idle = 0 }
 setmetatable(queue, { __index = StoredQueue })
 local ticket = cjson.decode(ARGV[2])
 local ahead, taken

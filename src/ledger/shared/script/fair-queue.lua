@@ -15,7 +15,7 @@ startIn = function(queue, own, item)
 end,
 unlinkItem = function(queue, flow, item, isTaken)
     local wasHead = queue:unlink(flow, item)
-    local extra = FairQueue.costOf(item) - 1
+    local extra = (item.cost or 1) - 1
     queue.size = queue.size - 1
     queue.extra = queue.extra - extra
     flow.length = flow.length - 1
@@ -43,9 +43,6 @@ weightOf = function(item)
     end
     return item.priority == "high" and 100 * item.weight or item.weight
 end,
-costOf = function(item)
-    return item.cost or 1
-end,
 findFlow = function(queue, item)
     local named = queue:namedFlow(item)
     if named ~= nil then
@@ -63,10 +60,7 @@ findFlow = function(queue, item)
 end,
 startOf = function(queue, item)
     local owner = queue:findOwner(item.owner)
-    if owner == nil or FairQueue.indexOf(
-        owner.known,
-        FairQueue.nameOf(item)
-    ) >= 0 then
+    if owner == nil or FairQueue.indexOf(owner.known, (item.priority .. " ") .. item.caller) >= 0 then
         return queue.virtualTime
     end
     local shared = queue:sharedFlow(owner, item.priority)
@@ -85,12 +79,9 @@ flowToJoin = function(queue, item)
     if owner.named >= 13 then
         return queue:makeSharedFlow(owner, item.priority)
     end
-    if not FairQueue.rememberName(
-        owner,
-        FairQueue.nameOf(item)
-    ) then
+    if not FairQueue.rememberName(owner, (item.priority .. " ") .. item.caller) then
         local shared = queue:sharedFlow(owner, item.priority) or queue:makeSharedFlow(owner, item.priority)
-        shared.finish = start + FairQueue.costOf(item) / FairQueue.weightOf(item)
+        shared.finish = start + (item.cost or 1) / FairQueue.weightOf(item)
         queue:moveIdle(shared)
     end
     owner.named = owner.named + 1
@@ -150,9 +141,6 @@ needsShared = function(queue, owner, priority, forgotten)
     queue:addIdle(shared)
     return true
 end,
-nameOf = function(item)
-    return (item.priority .. " ") .. item.caller
-end,
 rememberName = function(owner, name)
     local ____owner_1 = owner
     local known = ____owner_1.known
@@ -187,7 +175,7 @@ indexOf = function(names, name)
 end,
 addItem = function(queue, item)
     local flow = FairQueue.flowToJoin(queue, item)
-    local extra = FairQueue.costOf(item) - 1
+    local extra = (item.cost or 1) - 1
     queue.size = queue.size + 1
     queue.extra = queue.extra + extra
     flow.length = flow.length + 1
@@ -200,7 +188,7 @@ takeItem = function(queue, item)
     local flow = queue:flowOf(item)
     queue.virtualTime = math.max(queue.virtualTime, flow.tag)
     if not item.paid then
-        flow.finish = flow.tag + FairQueue.costOf(item) / FairQueue.weightOf(item)
+        flow.finish = flow.tag + (item.cost or 1) / FairQueue.weightOf(item)
     end
     FairQueue.unlinkItem(queue, flow, item, true)
     FairQueue.forgetIdle(queue)
@@ -213,9 +201,6 @@ removeItem = function(queue, item)
         false
     )
 end,
-operationsOf = function(length, extra, callCost)
-    return length * callCost + extra
-end,
 operationsAhead = function(queue, item, callCost)
     local own = FairQueue.findFlow(queue, item)
     local start = queue.virtualTime
@@ -224,7 +209,7 @@ operationsAhead = function(queue, item, callCost)
     if own ~= nil and own.length > 0 then
         local before = queue:countBefore(own, item) / own.length
         tagsBefore = before * (own.length + own.extra)
-        count = before * FairQueue.operationsOf(own.length, own.extra, callCost)
+        count = before * (own.length * callCost + own.extra)
     end
     if count > 0 or not item.paid then
         start = math.max(
@@ -241,14 +226,14 @@ operationsAhead = function(queue, item, callCost)
         if flow ~= own and flow.tag <= tag + 1e-9 then
             local tagCost = (flow.length + flow.extra) / flow.length
             local before = math.floor((tag - flow.tag) * flow.weight / tagCost + 1e-9) + 1
-            local operations = FairQueue.operationsOf(flow.length, flow.extra, callCost)
+            local operations = flow.length * callCost + flow.extra
             count = count + math.min(operations, before * (operations / flow.length))
         end
     end
     return math.ceil(count)
 end,
 useOf = function(item)
-    return FairQueue.costOf(item) / FairQueue.weightOf(item)
+    return (item.cost or 1) / FairQueue.weightOf(item)
 end,
 fadedUse = function(usedAt, used, periodMs, now)
     return periodMs == nil and used or used * math.max(0, 1 - (now - usedAt) / (2 * periodMs))

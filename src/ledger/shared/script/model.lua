@@ -6,29 +6,9 @@
 --   packBucket and unpackBucket, which store a bucket without its slots.
 
 local Model
-Model = {
-answeredWithoutHeaders = function(bucket, lease, status, now)
-    if bucket.phase == "metered" then
-        local isUncounted = bucket.hasReportedLimit and status >= 400 and status < 500
-        if not isUncounted then
-            Model.countLost(bucket, lease.cost, now)
-        end
-        return
-    end
-    if bucket.phase == "unopened" then
-        bucket.nextFirstAt = 0
-    end
-    if status < 200 or status >= 300 then
-        return
-    end
-    bucket.phase = "unmetered"
-    Model.takenByApi(bucket, lease)
-    if bucket.blockedAt == nil or lease.grantedAt > bucket.blockedAt then
-        bucket.guesses = 0
-    end
-end,
+Model = setmetatable({
 isNewest = function(bucket, lease, observation)
-    local left = Model.remainingInAll(bucket, lease, observation) - Model.lostSince(bucket, lease)
+    local left = Model.remainingInAll(bucket, lease, observation) - (bucket.losses - lease.losses - lease.loss)
     local laterMs = Model.resetLaterMs(bucket, observation)
     local isAfter = bucket.observations == 0 or lease.observation >= bucket.observations
     if isAfter then
@@ -38,7 +18,7 @@ isNewest = function(bucket, lease, observation)
     if isAfter then
         return true
     end
-    local known = bucket.share == nil and bucket.remaining or bucket.share.totalRemaining
+    local known = bucket.remaining
     local sameWithinMs = math.max(observation.sameWithinMs, bucket.sameWithinMs)
     local farMs = math.max(sameWithinMs, 500)
     if laterMs > farMs then
@@ -47,7 +27,7 @@ isNewest = function(bucket, lease, observation)
     if laterMs < -farMs then
         return false
     end
-    local returned = Model.noiseMs(bucket) > 0 and 0 or bucket.returns - lease.returns + bucket.doubtful
+    local returned = (Model.maxOf(bucket.noiseMs) or 0) > 0 and 0 or bucket.returns - lease.returns + bucket.doubtful
     if laterMs > sameWithinMs then
         return left <= known or left - known < returned
     end
@@ -82,7 +62,7 @@ learnNoise = function(bucket, ms)
     Model.addToMax(
         bucket.noiseMs,
         isNoise and ms or 0,
-        Model.observationsToRemember(Model.totalLimit(bucket))
+        Model.observationsToRemember(bucket.limit)
     )
 end,
 remainingInAll = function(bucket, ____bindingPattern0, ____bindingPattern1)
@@ -97,9 +77,6 @@ remainingInAll = function(bucket, ____bindingPattern0, ____bindingPattern1)
     end
     local uncounted = bucket.countsBefore and status ~= 429 and cost or 0
     return math.max(0, remaining - uncounted)
-end,
-lostSince = function(bucket, lease)
-    return bucket.losses - lease.losses - lease.loss
 end,
 resetLaterMs = function(bucket, ____bindingPattern0)
     local stamp
@@ -139,11 +116,7 @@ observe = function(bucket, lease, observation, now)
         ____keepsReset_4 = observation.resetAt
     end
     local resetAt = ____keepsReset_4
-    local limitInAll = math.max(
-        observation.limit or Model.totalLimit(bucket),
-        reported,
-        1
-    )
+    local limitInAll = math.max(observation.limit or bucket.limit, reported, 1)
     local isAlone = (isFirst or bucket.heldUntil ~= nil) and lease.kind ~= "regular"
     if isAlone and not isThrottled then
         if reported == limitInAll then
@@ -152,16 +125,20 @@ observe = function(bucket, lease, observation, now)
             bucket.countsBefore = false
         end
     end
-    local limit = Model.shareOfLimit(bucket, limitInAll)
+    local limit = limitInAll
     local leftInAll = Model.remainingInAll(bucket, lease, observation)
-    local left = Model.shareOfRemaining(bucket, leftInAll)
-    local remaining = math.max(
-        0,
-        left - Model.lostSince(bucket, lease)
-    )
+    local left = leftInAll
+    local remaining = math.max(0, left - (bucket.losses - lease.losses - lease.loss))
     if limit ~= bucket.limit then
-        bucket.observedPeriodMs = Model.makeWindowedMax()
-        bucket.rounded = Model.makeRoundedReset()
+        bucket.observedPeriodMs = {previous = nil, current = nil, count = 0}
+        bucket.rounded = {
+            testAt = nil,
+            openedAt = nil,
+            closedMs = 0,
+            openMs = math.huge,
+            isUneven = false,
+            failures = 0
+        }
         bucket.costFrom = nil
     end
     local spent = limitInAll - leftInAll
@@ -220,75 +197,12 @@ observe = function(bucket, lease, observation, now)
         Model.scheduleCanary(bucket, now)
     end
 end,
-refused = function(bucket, lease, ____bindingPattern0, now, random)
-    local uncertaintyMs
-    local basis
-    local retryAfterAt
-    local resetAt
-    local remaining
-    remaining = ____bindingPattern0.remaining
-    resetAt = ____bindingPattern0.resetAt
-    retryAfterAt = ____bindingPattern0.retryAt
-    basis = ____bindingPattern0.basis
-    uncertaintyMs = ____bindingPattern0.uncertaintyMs
-    bucket.costFrom = nil
-    if lease.trusted then
-        local widerMs = math.max(bucket.marginMs * 2, 50)
-        bucket.marginMs = math.min(widerMs, uncertaintyMs + 2000)
-    end
-    local isInstruction = retryAfterAt == nil and remaining == nil and resetAt ~= nil
-    local localResetAt = (resetAt or now) - (basis == "instant" and bucket.offsetMs or 0)
-    local retryAt = isInstruction and localResetAt or retryAfterAt
-    local ____bucket_5 = bucket
-    local blockedUntil = ____bucket_5.blockedUntil
-    local blockedAt = ____bucket_5.blockedAt
-    local isSameRefusal = blockedUntil ~= nil and blockedAt ~= nil and lease.grantedAt <= blockedAt
-    local hasRetryAfter = retryAt ~= nil and retryAt > now
-    if lease.kind == "canary" then
-        local isForced = bucket.isRetryAfter and blockedUntil ~= nil and blockedUntil > now
-        bucket.forcedAfterMs = isForced and math.min(
-            math.max(bucket.forcedAfterMs, 3600000) * 2,
-            86400000
-        ) or math.min(bucket.forcedAfterMs * 2, 900000)
-    end
-    if isSameRefusal and not hasRetryAfter and bucket.isRetryAfter then
-        return
-    end
-    bucket.canaryDueAt = nil
-    bucket.blockedObservation = bucket.observations
-    bucket.isRetryAfter = hasRetryAfter
-    if not isSameRefusal then
-        bucket.blockedAt = now
-    end
-    local nextReturnAt = math.min(
-        Model.nextSlotAt(bucket),
-        Model.fullRefillAt(bucket)
-    )
-    local isBesideOthers = bucket.inFlight > 0 or Model.limitsInFlight(bucket)
-    local isUnreported = remaining == nil and bucket.hasReportedLimit and bucket.remaining > 0
-    local mayBeInFlight = isUnreported and (isBesideOthers or bucket.ceiling < 1024)
-    if hasRetryAfter then
-        bucket.blockedUntil = retryAt
-        bucket.guesses = 0
-    elseif nextReturnAt > now and nextReturnAt < math.huge and not mayBeInFlight then
-        bucket.blockedUntil = nextReturnAt
-        bucket.guesses = 0
-    elseif not isSameRefusal then
-        local firstMs = isBesideOthers and 250 or 1000
-        local maxMs = math.min(firstMs * 2 ^ bucket.guesses, 60000)
-        bucket.guesses = math.min(bucket.guesses + 1, 16)
-        bucket.blockedUntil = now + math.max(
-            50,
-            maxMs * random()
-        )
-    end
-end,
 learnCost = function(bucket, lease, now)
     if bucket.share ~= nil then
         return
     end
     if bucket.observations == 1 then
-        bucket.lastFall = Model.totalLimit(bucket) - bucket.reportedRemaining
+        bucket.lastFall = bucket.limit - bucket.reportedRemaining
     else
         Model.countCall(bucket, lease)
     end
@@ -303,13 +217,6 @@ learnCost = function(bucket, lease, now)
     end
     Model.startMeasuring(bucket)
 end,
-correctCost = function(bucket, lease, cost)
-    if lease.cost == bucket.callCost then
-        bucket.callCost = math.max(1, cost)
-    end
-    lease.cost = cost
-    Model.boundCost(bucket)
-end,
 boundCost = function(bucket)
     local ____bucket_6 = bucket
     local phase = ____bucket_6.phase
@@ -320,10 +227,7 @@ boundCost = function(bucket)
     end
     bucket.callCost = math.min(
         callCost,
-        math.max(
-            1,
-            Model.totalLimit(bucket)
-        )
+        math.max(1, bucket.limit)
     )
 end,
 countCall = function(bucket, ____bindingPattern0)
@@ -388,40 +292,27 @@ regularOffer = function(bucket, cost, now)
     if phase == "unmetered" then
         return inFlight < Model.maxInFlight(bucket) and "regular" or nil
     end
-    if Model.nearsUnknownLimit(bucket) and inFlight >= Model.maxInFlight(bucket) then
+    if (bucket.expected > 0 or bucket.expected == 0 and bucket.window == 1024 and bucket.ceiling < 1024) and inFlight >= Model.maxInFlight(bucket) then
         return nil
     end
-    local needed = Model.neededFor(bucket, cost)
-    local left = Model.available(bucket)
+    local needed = bucket.share == nil and bucket.isLimitStated and cost or math.min(cost, bucket.limit)
+    local left = bucket.phase == "metered" and bucket.remaining - (bucket.inFlight + bucket.extraInFlight) or 0
     local isCovered = left >= needed
-    local isAllowed = isCovered or now >= Model.nextExtraAt(bucket, cost)
-    if isAllowed and not Model.areOthersHeld(bucket, now) then
+    local isAllowed = isCovered or now >= math.huge
+    if isAllowed and not (bucket.heldUntil ~= nil and now < bucket.heldUntil) then
         return "regular"
     end
     if bucket.canaryAt == nil and (isCovered or bucket.isCanaryDue) then
         return "canary"
     end
     local mayCheck = inFlight == 0 and now >= Model.checkAt(bucket)
-    return mayCheck and left + Model.uncountedSlots(bucket) >= needed and "canary" or nil
-end,
-neededFor = function(____bindingPattern0, cost)
-    local limit
-    local isLimitStated
-    local share
-    share = ____bindingPattern0.share
-    isLimitStated = ____bindingPattern0.isLimitStated
-    limit = ____bindingPattern0.limit
-    return share == nil and isLimitStated and cost or math.min(cost, limit)
-end,
-sooner = function(at, time, now)
-    return time ~= nil and time > now and time < at and time or at
-end,
-toLocal = function(____bindingPattern0, time)
-    local offsetMs
-    local basis
-    basis = ____bindingPattern0.basis
-    offsetMs = ____bindingPattern0.offsetMs
-    return basis == "instant" and time - offsetMs or time
+    return mayCheck and left + math.max(
+        0,
+        math.min(
+            bucket.doubtful,
+            bucket.unmatched - (Model.maxOf(bucket.othersSpent) or 0)
+        )
+    ) >= needed and "canary" or nil
 end,
 fromLocal = function(____bindingPattern0, localTime)
     local offsetMs
@@ -452,76 +343,32 @@ switchBasis = function(bucket, ____bindingPattern0)
     end
     bucket.last.resetAt = nil
 end,
-noiseMs = function(bucket)
-    return Model.maxOf(bucket.noiseMs) or 0
-end,
-delayMs = function(bucket)
-    return bucket.marginMs + Model.noiseMs(bucket)
-end,
-available = function(bucket)
-    return bucket.phase == "metered" and Model.ownRemaining(bucket) - Model.operationsInFlight(bucket) or 0
-end,
-needsCanary = function(bucket)
-    if Model.available(bucket) <= 0 then
-        return true
-    end
-    local nextReturnAt = math.min(
-        Model.nextSlotAt(bucket),
-        Model.fullRefillAt(bucket)
-    )
-    return bucket.inFlight == 0 and nextReturnAt == math.huge
-end,
-periodMs = function(____bindingPattern0)
-    local configuredPeriodMs
-    local observedPeriodMs
-    observedPeriodMs = ____bindingPattern0.observedPeriodMs
-    configuredPeriodMs = ____bindingPattern0.configuredPeriodMs
-    return Model.maxOf(observedPeriodMs) or configuredPeriodMs
-end,
-paceMs = function(bucket, limit)
-    local period = Model.periodMs(bucket)
-    return period == nil and 1000 or period / limit
-end,
 nextSlotAt = function(bucket)
     local first = bucket.slots.firsts[1]
-    return first == nil and math.huge or Model.toLocal(bucket, first) + Model.delayMs(bucket)
-end,
-fullRefillAt = function(bucket)
-    local ____bucket_28 = bucket
-    local resetAt = ____bucket_28.resetAt
-    return resetAt == nil and math.huge or Model.toLocal(bucket, resetAt) + Model.delayMs(bucket)
-end,
-uncountedSlots = function(____bindingPattern0)
-    local othersSpent
-    local unmatched
-    local doubtful
-    doubtful = ____bindingPattern0.doubtful
-    unmatched = ____bindingPattern0.unmatched
-    othersSpent = ____bindingPattern0.othersSpent
-    return math.max(
-        0,
-        math.min(
-            doubtful,
-            unmatched - (Model.maxOf(othersSpent) or 0)
-        )
-    )
+    return first == nil and math.huge or (bucket.basis == "instant" and first - bucket.offsetMs or first) + (bucket.marginMs + (Model.maxOf(bucket.noiseMs) or 0))
 end,
 checkAt = function(bucket)
-    local ____bucket_29 = bucket
-    local doubtFrom = ____bucket_29.doubtFrom
-    local doubtUntil = ____bucket_29.doubtUntil
-    if doubtFrom == nil or doubtUntil == nil or Model.uncountedSlots(bucket) == 0 then
+    local ____bucket_27 = bucket
+    local doubtFrom = ____bucket_27.doubtFrom
+    local doubtUntil = ____bucket_27.doubtUntil
+    if doubtFrom == nil or doubtUntil == nil or math.max(
+        0,
+        math.min(
+            bucket.doubtful,
+            bucket.unmatched - (Model.maxOf(bucket.othersSpent) or 0)
+        )
+    ) == 0 then
         return math.huge
     end
-    local at = doubtUntil + Model.delayMs(bucket)
+    local at = doubtUntil + (bucket.marginMs + (Model.maxOf(bucket.noiseMs) or 0))
     local nextReturnAt = math.min(
         Model.nextSlotAt(bucket),
-        Model.fullRefillAt(bucket)
+        bucket.resetAt == nil and math.huge or (bucket.basis == "instant" and bucket.resetAt - bucket.offsetMs or bucket.resetAt) + (bucket.marginMs + (Model.maxOf(bucket.noiseMs) or 0))
     )
     return nextReturnAt - at > doubtUntil - doubtFrom and at or math.huge
 end,
 addCallSlots = function(bucket, at, cost, now)
-    local localAt = Model.toLocal(bucket, at)
+    local localAt = bucket.basis == "instant" and at - bucket.offsetMs or at
     if cost == 0 or bucket.countedUntil ~= nil and localAt <= bucket.countedUntil then
         return
     end
@@ -530,58 +377,10 @@ addCallSlots = function(bucket, at, cost, now)
         at,
         cost,
         math.max(
-            Model.periodMs(bucket) or 0,
+            Model.maxOf(bucket.observedPeriodMs) or bucket.configuredPeriodMs or 0,
             localAt - now
         )
     )
-end,
-countLost = function(bucket, cost, now)
-    bucket.losses = bucket.losses + cost
-    if bucket.phase ~= "metered" then
-        return false
-    end
-    bucket.remaining = math.max(0, bucket.remaining - cost)
-    if bucket.share ~= nil then
-        local ____bucket_share_30, ____totalRemaining_31 = bucket.share, "totalRemaining"
-        ____bucket_share_30[____totalRemaining_31] = ____bucket_share_30[____totalRemaining_31] - cost
-    end
-    local ____bucket_32 = bucket
-    local resetAt = ____bucket_32.resetAt
-    local configuredPeriodMs = ____bucket_32.configuredPeriodMs
-    local hasReturnTime = resetAt ~= nil or configuredPeriodMs ~= nil
-    if hasReturnTime then
-        local periodFromNow = Model.fromLocal(
-            bucket,
-            now + (Model.periodMs(bucket) or 0)
-        )
-        Model.addCallSlots(
-            bucket,
-            math.max(resetAt or periodFromNow, periodFromNow),
-            cost,
-            now
-        )
-    end
-    Model.keepLastSlots(
-        bucket.slots,
-        Model.maxSlots(bucket)
-    )
-    if not hasReturnTime and bucket.inFlight == 0 then
-        Model.scheduleCanary(bucket, now)
-    end
-    return hasReturnTime
-end,
-advanceShare = function(bucket, share, now)
-    local ____share_33 = share
-    local reservedUntil = ____share_33.reservedUntil
-    local observedAt = ____share_33.observedAt
-    if reservedUntil ~= nil and reservedUntil <= now then
-        share.reservedUntil = nil
-    end
-    local isStale = observedAt ~= nil and now - observedAt > 1000
-    local isUnverified = isStale and bucket.inFlight == 0 and Model.available(bucket) > 0
-    if isUnverified and not Model.areOthersHeld(bucket, now) then
-        Model.holdOthers(bucket, now)
-    end
 end,
 endLease = function(bucket, lease)
     bucket.inFlight = bucket.inFlight - 1
@@ -594,7 +393,7 @@ applyReturns = function(bucket, ____until, included)
     do
         while true do
             local slotAt = Model.nextSlotAt(bucket)
-            local refillAt = Model.fullRefillAt(bucket)
+            local refillAt = bucket.resetAt == nil and math.huge or (bucket.basis == "instant" and bucket.resetAt - bucket.offsetMs or bucket.resetAt) + (bucket.marginMs + (Model.maxOf(bucket.noiseMs) or 0))
             local at = math.min(slotAt, refillAt)
             if at > ____until or at == ____until and not included then
                 return
@@ -607,48 +406,23 @@ applyReturns = function(bucket, ____until, included)
                 bucket.returns = bucket.returns + count
                 bucket.remaining = math.min(bucket.limit, bucket.remaining + count)
                 if bucket.share ~= nil then
-                    local ____bucket_share_34, ____totalRemaining_35 = bucket.share, "totalRemaining"
-                    ____bucket_share_34[____totalRemaining_35] = ____bucket_share_34[____totalRemaining_35] + count
+                    local ____bucket_share_32, ____totalRemaining_33 = bucket.share, "totalRemaining"
+                    ____bucket_share_32[____totalRemaining_33] = ____bucket_share_32[____totalRemaining_33] + count
                 end
             end
         end
     end
 end,
-refillByReset = function(bucket, at)
-    local ____bucket_36 = bucket
-    local slots = ____bucket_36.slots
-    local resetAt = ____bucket_36.resetAt
-    bucket.returns = bucket.returns + slots.size
-    if resetAt ~= nil then
-        Model.takeSlotsUntil(slots, resetAt)
-    end
-    local nextRefillAt = Model.fromLocal(
-        bucket,
-        at + (Model.periodMs(bucket) or 0) + 1
-    )
-    bucket.remaining = math.max(
-        0,
-        bucket.limit - Model.countSlotsBefore(slots, nextRefillAt)
-    )
-    Model.clearSlots(slots)
-    bucket.resetAt = nil
-    Model.startSpending(bucket, at)
-    bucket.isCanaryDue = Model.needsCanary(bucket)
-    Model.holdOthers(bucket, at)
-end,
 refillObserved = function(bucket, lease, resetAt, uncertaintyMs, totalLimit, spent, now)
-    local ____bucket_37 = bucket
-    local slots = ____bucket_37.slots
+    local ____bucket_35 = bucket
+    local slots = ____bucket_35.slots
     local countedAt = math.max(lease.grantedAt, now - 1000)
     local countedUntil = now + uncertaintyMs
-    local alreadyCounted = Model.takeSlotsUntil(
-        slots,
-        Model.fromLocal(bucket, countedUntil)
-    )
+    local alreadyCounted = Model.takeSlotsUntil(slots, bucket.basis == "instant" and countedUntil + bucket.offsetMs or countedUntil)
     Model.keepLastSlots(slots, spent)
-    local span = Model.observationsToRemember(totalLimit)
+    local span = math.max(64, 2 * totalLimit)
     local returned = bucket.returns - lease.returns + alreadyCounted
-    local unmatched = bucket.share == nil and spent - slots.size or 0
+    local unmatched = spent - slots.size
     if bucket.doubtUntil == nil or countedAt >= bucket.doubtUntil then
         bucket.doubtful = 0
     end
@@ -658,21 +432,18 @@ refillObserved = function(bucket, lease, resetAt, uncertaintyMs, totalLimit, spe
         bucket.doubtUntil = countedUntil
     end
     bucket.unmatched = unmatched
-    local byOthers = math.max(
-        0,
-        unmatched - Model.operationsInFlight(bucket) - bucket.doubtful
-    )
+    local byOthers = math.max(0, unmatched - (bucket.inFlight + bucket.extraInFlight) - bucket.doubtful)
     Model.addToMax(bucket.othersSpent, byOthers, span)
     bucket.countedUntil = countedUntil
-    local localAt = resetAt == nil and now or Model.toLocal(bucket, resetAt)
-    local ____bucket_39 = bucket
-    local ____temp_38
+    local localAt = resetAt == nil and now or (bucket.basis == "instant" and resetAt - bucket.offsetMs or resetAt)
+    local ____bucket_37 = bucket
+    local ____temp_36
     if localAt > now then
-        ____temp_38 = resetAt
+        ____temp_36 = resetAt
     else
-        ____temp_38 = nil
+        ____temp_36 = nil
     end
-    ____bucket_39.resetAt = ____temp_38
+    ____bucket_37.resetAt = ____temp_36
     if bucket.resetAt == nil then
         return false
     end
@@ -691,18 +462,18 @@ isTest = function(bucket, ____bindingPattern0)
     local kind
     kind = ____bindingPattern0.kind
     grantedAt = ____bindingPattern0.grantedAt
-    local ____bucket_rounded_44 = bucket.rounded
-    local testAt = ____bucket_rounded_44.testAt
-    local isDue = testAt ~= nil and grantedAt >= testAt and grantedAt < Model.fullRefillAt(bucket)
+    local ____bucket_rounded_42 = bucket.rounded
+    local testAt = ____bucket_rounded_42.testAt
+    local isDue = testAt ~= nil and grantedAt >= testAt and grantedAt < (bucket.resetAt == nil and math.huge or (bucket.basis == "instant" and bucket.resetAt - bucket.offsetMs or bucket.resetAt) + (bucket.marginMs + (Model.maxOf(bucket.noiseMs) or 0)))
     return kind == "canary" and isDue and bucket.remaining == 0
 end,
 nextTestAt = function(bucket)
-    local ____bucket_45 = bucket
-    local resetAt = ____bucket_45.resetAt
-    local sameWithinMs = ____bucket_45.sameWithinMs
-    local uncertaintyMs = ____bucket_45.uncertaintyMs
-    local rounded = ____bucket_45.rounded
-    local slots = ____bucket_45.slots
+    local ____bucket_43 = bucket
+    local resetAt = ____bucket_43.resetAt
+    local sameWithinMs = ____bucket_43.sameWithinMs
+    local uncertaintyMs = ____bucket_43.uncertaintyMs
+    local rounded = ____bucket_43.rounded
+    local slots = ____bucket_43.slots
     local isRounded = sameWithinMs >= 1000 and uncertaintyMs >= 2 * 1000
     if resetAt == nil or not isRounded or uncertaintyMs > 5000 then
         return nil
@@ -711,10 +482,10 @@ nextTestAt = function(bucket)
     if isLog or rounded.failures >= 4 or bucket.share ~= nil then
         return nil
     end
-    local latestAt = Model.toLocal(bucket, resetAt)
+    local latestAt = bucket.basis == "instant" and resetAt - bucket.offsetMs or resetAt
     local at = math.huge
     if not rounded.isUneven and Model.isEven(Model.reportedAt(bucket)) then
-        at = latestAt - sameWithinMs + Model.delayMs(bucket)
+        at = latestAt - sameWithinMs + (bucket.marginMs + (Model.maxOf(bucket.noiseMs) or 0))
     elseif rounded.openedAt ~= nil then
         local earliestMs = latestAt - uncertaintyMs - rounded.openedAt
         local isKnown = rounded.closedMs > earliestMs and rounded.closedMs < earliestMs + uncertaintyMs
@@ -723,11 +494,11 @@ nextTestAt = function(bucket)
         local openMs = rounded.openMs > closedMs and rounded.openMs or nextMs
         at = rounded.openedAt + math.min(openMs, nextMs)
     end
-    return at < Model.fullRefillAt(bucket) and at or nil
+    return at < (bucket.resetAt == nil and math.huge or (bucket.basis == "instant" and bucket.resetAt - bucket.offsetMs or bucket.resetAt) + (bucket.marginMs + (Model.maxOf(bucket.noiseMs) or 0))) and at or nil
 end,
 learnRounding = function(bucket, lease, spent, isOther, now)
-    local ____bucket_46 = bucket
-    local rounded = ____bucket_46.rounded
+    local ____bucket_44 = bucket
+    local rounded = ____bucket_44.rounded
     local isOpening = spent > 0 and spent == lease.cost
     if Model.isTest(bucket, lease) then
         if spent > lease.cost then
@@ -735,8 +506,8 @@ learnRounding = function(bucket, lease, spent, isOther, now)
         else
             rounded.failures = math.max(0, rounded.failures - 0.25)
         end
-        local ____rounded_47 = rounded
-        local openedAt = ____rounded_47.openedAt
+        local ____rounded_45 = rounded
+        local openedAt = ____rounded_45.openedAt
         if isOpening and openedAt ~= nil then
             rounded.openMs = math.min(rounded.openMs, lease.grantedAt - openedAt)
         end
@@ -746,169 +517,6 @@ learnRounding = function(bucket, lease, spent, isOther, now)
     elseif isOther then
         rounded.openedAt = nil
     end
-end,
-learnFromRefusal = function(bucket, ____bindingPattern0, isOther)
-    local grantedAt
-    grantedAt = ____bindingPattern0.grantedAt
-    local ____bucket_48 = bucket
-    local rounded = ____bucket_48.rounded
-    local resetAt = ____bucket_48.resetAt
-    local sameWithinMs = ____bucket_48.sameWithinMs
-    rounded.failures = rounded.failures + (isOther and 4 or 1)
-    local ____rounded_49 = rounded
-    local openedAt = ____rounded_49.openedAt
-    rounded.testAt = nil
-    rounded.openedAt = nil
-    if resetAt == nil then
-        return
-    end
-    local latestAt = Model.toLocal(bucket, resetAt)
-    if grantedAt >= latestAt - sameWithinMs and Model.isEven(Model.reportedAt(bucket)) then
-        rounded.isUneven = true
-    end
-    if openedAt == nil then
-        return
-    end
-    local sinceMs = grantedAt - openedAt
-    local isKnown = rounded.closedMs < latestAt - openedAt
-    rounded.closedMs = isKnown and math.max(rounded.closedMs, sinceMs) or sinceMs
-    if rounded.openMs <= rounded.closedMs then
-        rounded.openMs = rounded.closedMs + 50
-    end
-end,
-reportedAt = function(____bindingPattern0)
-    local sameWithinMs
-    local reportedResetAt
-    local basis
-    local stamp
-    stamp = ____bindingPattern0.stamp
-    basis = ____bindingPattern0.basis
-    reportedResetAt = ____bindingPattern0.reportedResetAt
-    sameWithinMs = ____bindingPattern0.sameWithinMs
-    local ____stamp_51 = stamp
-    if ____stamp_51 == nil then
-        local ____temp_50
-        if basis == "instant" then
-            ____temp_50 = reportedResetAt
-        else
-            ____temp_50 = nil
-        end
-        ____stamp_51 = ____temp_50
-    end
-    local at = ____stamp_51
-    local ____temp_52
-    if at == nil then
-        ____temp_52 = nil
-    else
-        ____temp_52 = at - sameWithinMs
-    end
-    return ____temp_52
-end,
-isEven = function(at)
-    return at ~= nil and at == math.floor(at / 10000) * 10000
-end,
-shareOfLimit = function(____bindingPattern0, totalLimit)
-    local share
-    share = ____bindingPattern0.share
-    return share == nil and totalLimit or math.max(
-        1,
-        math.floor(totalLimit / share.replicas)
-    )
-end,
-shareOfRemaining = function(____bindingPattern0, totalRemaining)
-    local share
-    share = ____bindingPattern0.share
-    return share == nil and totalRemaining or math.floor(totalRemaining / share.replicas)
-end,
-totalLimit = function(____bindingPattern0)
-    local limit
-    local share
-    share = ____bindingPattern0.share
-    limit = ____bindingPattern0.limit
-    return share == nil and limit or limit * share.replicas
-end,
-ownRemaining = function(____bindingPattern0)
-    local slots
-    local limit
-    local remaining
-    local share
-    share = ____bindingPattern0.share
-    remaining = ____bindingPattern0.remaining
-    limit = ____bindingPattern0.limit
-    slots = ____bindingPattern0.slots
-    if share == nil then
-        return remaining
-    end
-    return math.min(remaining, limit - slots.size) - (share.reservedUntil == nil and 0 or 1)
-end,
-operationsInFlight = function(____bindingPattern0)
-    local extraInFlight
-    local inFlight
-    inFlight = ____bindingPattern0.inFlight
-    extraInFlight = ____bindingPattern0.extraInFlight
-    return inFlight + extraInFlight
-end,
-maxSlots = function(bucket)
-    local ____bucket_53 = bucket
-    local share = ____bucket_53.share
-    local limit = ____bucket_53.limit
-    local remaining = ____bucket_53.remaining
-    return share == nil and limit - remaining or Model.totalLimit(bucket)
-end,
-startSpending = function(bucket, now)
-    local ____bucket_54 = bucket
-    local share = ____bucket_54.share
-    if share == nil then
-        return
-    end
-    local own = Model.ownRemaining(bucket)
-    share.measuresFrom = now + 1000
-    share.isMeasured = false
-    if own > 1 then
-        share.reservedUntil = now + 1000
-    end
-end,
-shareGranted = function(bucket, own, paceMs, now)
-    local ____bucket_55 = bucket
-    local share = ____bucket_55.share
-    local limit = ____bucket_55.limit
-    if share == nil then
-        return
-    end
-    local isBurst = own > 0 and own * 4 >= limit
-    if isBurst then
-        share.measuresFrom = now + 1000
-        share.isMeasured = false
-    end
-    share.borrowAt = math.max(share.borrowAt, now + (isBurst and 1000 or paceMs))
-    share.reclaimAt = math.max(share.borrowAt, now + paceMs * share.replicas)
-end,
-nextExtraAt = function(bucket, cost)
-    local ____bucket_56 = bucket
-    local share = ____bucket_56.share
-    local inFlight = ____bucket_56.inFlight
-    if share == nil then
-        return math.huge
-    end
-    local remaining = share.totalRemaining - Model.operationsInFlight(bucket)
-    if remaining >= share.replicas - 1 + cost then
-        return (share.isMeasured or inFlight == 0) and share.borrowAt or math.huge
-    end
-    return remaining >= cost and not Model.isShareUsedUp(bucket) and share.reclaimAt or math.huge
-end,
-nthExtraAt = function(bucket, ahead, paceMs)
-    local ____bucket_57 = bucket
-    local share = ____bucket_57.share
-    if share == nil then
-        return math.huge
-    end
-    local ____share_58 = share
-    local replicas = ____share_58.replicas
-    local remaining = share.totalRemaining - Model.operationsInFlight(bucket)
-    if ahead >= (Model.isShareUsedUp(bucket) and remaining - replicas + 1 or remaining) then
-        return math.huge
-    end
-    return remaining >= replicas and share.borrowAt + ahead * paceMs or share.reclaimAt + ahead * paceMs * replicas
 end,
 shareObserved = function(____bindingPattern0, totalRemaining, at, grantedAt)
     local share
@@ -920,25 +528,9 @@ shareObserved = function(____bindingPattern0, totalRemaining, at, grantedAt)
     share.totalRemaining = totalRemaining
     share.isMeasured = share.isMeasured or grantedAt >= share.measuresFrom
 end,
-isShareUsedUp = function(bucket)
-    return bucket.slots.size + Model.operationsInFlight(bucket) >= bucket.limit
-end,
-makeSlots = function()
-    return {
-        size = 0,
-        lastAt = 0,
-        head = 0,
-        chunks = {},
-        firsts = {},
-        totals = {},
-        isChanged = true,
-        made = 0,
-        read = nil
-    }
-end,
 addSlots = function(slots, at, count, spanMs)
-    local ____slots_59 = slots
-    local chunks = ____slots_59.chunks
+    local ____slots_55 = slots
+    local chunks = ____slots_55.chunks
     local grain = spanMs / 1024
     local isCrowded = #chunks > 12
     local time = isCrowded and grain > 0 and math.ceil(at / grain) * grain or at
@@ -948,10 +540,10 @@ addSlots = function(slots, at, count, spanMs)
     end
 end,
 addEntry = function(slots, time, count)
-    local ____slots_60 = slots
-    local chunks = ____slots_60.chunks
-    local firsts = ____slots_60.firsts
-    local totals = ____slots_60.totals
+    local ____slots_56 = slots
+    local chunks = ____slots_56.chunks
+    local firsts = ____slots_56.firsts
+    local totals = ____slots_56.totals
     slots.lastAt = slots.size == 0 and time or math.max(slots.lastAt, time)
     slots.size = slots.size + count
     slots.isChanged = true
@@ -1010,9 +602,9 @@ takeSlotsUntil = function(slots, time)
         if (slots.firsts[2] or math.huge) <= time then
             Model.dropFirstChunk(slots)
         else
-            local Model_chunkAt_result_61 = Model.chunkAt(slots, 0)
-            local times = Model_chunkAt_result_61.times
-            local counts = Model_chunkAt_result_61.counts
+            local Model_chunkAt_result_57 = Model.chunkAt(slots, 0)
+            local times = Model_chunkAt_result_57.times
+            local counts = Model_chunkAt_result_57.counts
             local taken = 0
             local head = slots.head
             while head < #times and (times[head + 1] or 0) <= time do
@@ -1048,143 +640,17 @@ keepLastSlots = function(slots, count)
         end
     end
 end,
-countSlotsBefore = function(slots, time)
-    local ____slots_62 = slots
-    local firsts = ____slots_62.firsts
-    local totals = ____slots_62.totals
-    local count = 0
-    local place = 0
-    while (firsts[place + 1 + 1] or math.huge) <= time do
-        count = count + (totals[place + 1] or 0)
-        place = place + 1
-    end
-    if (firsts[place + 1] or math.huge) >= time then
-        return count
-    end
-    local Model_chunkAt_result_63 = Model.chunkAt(slots, place)
-    local times = Model_chunkAt_result_63.times
-    local counts = Model_chunkAt_result_63.counts
-    local index = place == 0 and slots.head or 0
-    while index < #times and (times[index + 1] or 0) < time do
-        count = count + (counts[index + 1] or 0)
-        index = index + 1
-    end
-    return count
-end,
-nthSlotAt = function(slots, n)
-    if n >= slots.size then
-        return nil
-    end
-    local left = n
-    local place = 0
-    while left >= (slots.totals[place + 1] or math.huge) do
-        left = left - (slots.totals[place + 1] or 0)
-        place = place + 1
-    end
-    local Model_chunkAt_result_64 = Model.chunkAt(slots, place)
-    local times = Model_chunkAt_result_64.times
-    local counts = Model_chunkAt_result_64.counts
-    local index = place == 0 and slots.head or 0
-    while left >= (counts[index + 1] or math.huge) do
-        left = left - (counts[index + 1] or 0)
-        index = index + 1
-    end
-    return times[index + 1]
-end,
-moveSlots = function(slots, ms)
-    slots.isChanged = true
-    slots.lastAt = slots.lastAt + ms
-    do
-        local place = 0
-        while place < #slots.chunks do
-            slots.firsts[place + 1] = (slots.firsts[place + 1] or 0) + ms
-            local chunk = Model.chunkAt(slots, place)
-            do
-                local i = 0
-                while i < #chunk.times do
-                    chunk.times[i + 1] = (chunk.times[i + 1] or 0) + ms
-                    i = i + 1
-                end
-            end
-            chunk.isChanged = true
-            place = place + 1
-        end
-    end
-end,
-clearSlots = function(slots)
-    slots.isChanged = true
-    slots.size = 0
-    slots.head = 0
-    slots.chunks = {}
-    slots.firsts = {}
-    slots.totals = {}
-end,
 chunkAt = function(slots, place)
     local known = slots.chunks[place + 1]
     if known ~= nil and type(known) ~= "number" then
         return known
     end
-    local ____slots_65 = slots
-    local read = ____slots_65.read
+    local ____slots_61 = slots
+    local read = ____slots_61.read
     local isStored = known ~= nil and read ~= nil
     local chunk = isStored and read(known) or Model.makeChunk(slots, 0, 0)
     slots.chunks[place + 1] = chunk
     return chunk
-end,
-makeChunk = function(slots, time, count)
-    slots.made = slots.made + 1
-    return {id = slots.made, times = {time}, counts = {count}, isChanged = true}
-end,
-insertChunk = function(slots, place, time, count)
-    Model.insertAt(
-        slots.chunks,
-        place,
-        Model.makeChunk(slots, time, count)
-    )
-    Model.insertAt(slots.firsts, place, time)
-    Model.insertAt(slots.totals, place, count)
-end,
-cutChunk = function(slots, place, index)
-    local Model_chunkAt_result_66 = Model.chunkAt(slots, place)
-    local times = Model_chunkAt_result_66.times
-    local counts = Model_chunkAt_result_66.counts
-    Model.insertChunk(slots, place + 1, times[index + 1] or 0, counts[index + 1] or 0)
-    local rest = Model.chunkAt(slots, place + 1)
-    local total = counts[index + 1] or 0
-    do
-        local i = index + 1
-        while i < #times do
-            local ____rest_times_67 = rest.times
-            ____rest_times_67[#____rest_times_67 + 1] = times[i + 1] or 0
-            local ____rest_counts_68 = rest.counts
-            ____rest_counts_68[#____rest_counts_68 + 1] = counts[i + 1] or 0
-            total = total + (counts[i + 1] or 0)
-            i = i + 1
-        end
-    end
-    while #times > index do
-        table.remove(times)
-        table.remove(counts)
-    end
-    slots.totals[place + 1] = (slots.totals[place + 1] or 0) - total
-    slots.totals[place + 1 + 1] = total
-end,
-mergeFirstChunk = function(slots)
-    local total = slots.totals[1] or 0
-    Model.dropFirstChunk(slots)
-    local next = Model.chunkAt(slots, 0)
-    next.counts[1] = (next.counts[1] or 0) + total
-    next.isChanged = true
-    slots.totals[1] = (slots.totals[1] or 0) + total
-    slots.size = slots.size + total
-end,
-dropFirstChunk = function(slots)
-    slots.isChanged = true
-    slots.size = slots.size - (slots.totals[1] or 0)
-    slots.head = 0
-    table.remove(slots.chunks, 1)
-    table.remove(slots.firsts, 1)
-    table.remove(slots.totals, 1)
 end,
 moveHead = function(slots, times, head, taken)
     if head >= #times then
@@ -1202,64 +668,17 @@ insertAt = function(list, index, value)
     do
         local i = #list - 1
         while i > index do
-            local ____list_70 = list
-            local ____temp_71 = i + 1
-            local ____list_i_69 = list[i]
-            if ____list_i_69 == nil then
-                ____list_i_69 = value
+            local ____list_66 = list
+            local ____temp_67 = i + 1
+            local ____list_i_65 = list[i]
+            if ____list_i_65 == nil then
+                ____list_i_65 = value
             end
-            ____list_70[____temp_71] = ____list_i_69
+            ____list_66[____temp_67] = ____list_i_65
             i = i - 1
         end
     end
     list[index + 1] = value
-end,
-holdOthers = function(bucket, at)
-    bucket.heldUntil = at + bucket.uncertaintyMs + 1000
-end,
-areOthersHeld = function(____bindingPattern0, now)
-    local heldUntil
-    heldUntil = ____bindingPattern0.heldUntil
-    return heldUntil ~= nil and now < heldUntil
-end,
-scheduleCanary = function(bucket, now)
-    if bucket.canaryDueAt ~= nil then
-        return
-    end
-    bucket.canaryDueAt = now + bucket.canaryWaitMs
-    bucket.canaryWaitMs = math.min(bucket.canaryWaitMs * 2, 60000)
-end,
-forcedCanaryAt = function(bucket)
-    local ____bucket_74 = bucket
-    local blockedUntil = ____bucket_74.blockedUntil
-    local isRetryAfter = ____bucket_74.isRetryAfter
-    local forcedAfterMs = ____bucket_74.forcedAfterMs
-    local lastGrantAt = ____bucket_74.lastGrantAt
-    if bucket.isOwnLimit then
-        return math.huge
-    end
-    local isUnderRetryAfter = blockedUntil ~= nil and isRetryAfter
-    return lastGrantAt + (isUnderRetryAfter and math.max(forcedAfterMs, 3600000) or math.min(forcedAfterMs, 900000))
-end,
-maxInFlight = function(____bindingPattern0)
-    local ceiling
-    local window
-    local taken
-    local expected
-    expected = ____bindingPattern0.expected
-    taken = ____bindingPattern0.taken
-    window = ____bindingPattern0.window
-    ceiling = ____bindingPattern0.ceiling
-    if expected > 0 and taken == 0 then
-        return 1
-    end
-    return math.min(
-        math.floor(ceiling),
-        math.max(expected - taken, window)
-    )
-end,
-nearsUnknownLimit = function(bucket)
-    return bucket.expected > 0 or Model.limitsInFlight(bucket)
 end,
 takenByApi = function(bucket, lease)
     if bucket.blockedAt ~= nil and lease.grantedAt <= bucket.blockedAt then
@@ -1283,48 +702,17 @@ takenByApi = function(bucket, lease)
         bucket.window = 1024
     end
 end,
-refusedByUnknownLimit = function(bucket, lease)
-    if bucket.blockedAt ~= nil and lease.grantedAt <= bucket.blockedAt then
-        return
-    end
-    if Model.limitsInFlight(bucket) and bucket.taken > bucket.ceiling then
-        bucket.ceiling = math.max(1, bucket.ceiling * 0.75)
-    else
-        local inFlight = bucket.inFlight + 1
-        if inFlight > 1 then
-            bucket.ceiling = math.max(1, inFlight * 0.75)
-        end
-        local isOther = bucket.hasReportedLimit and inFlight > 1 and bucket.remaining > 0
-        if bucket.taken > 0 or isOther then
-            bucket.expected = math.max(1, bucket.taken)
-        end
-        bucket.window = 1
-    end
-    bucket.taken = 0
-end,
 showsInFlightLimit = function(bucket, lease)
-    local ____bucket_75 = bucket
-    local expected = ____bucket_75.expected
-    local taken = ____bucket_75.taken
-    local ceiling = ____bucket_75.ceiling
-    local guesses = ____bucket_75.guesses
-    local blockedAt = ____bucket_75.blockedAt
+    local ____bucket_71 = bucket
+    local expected = ____bucket_71.expected
+    local taken = ____bucket_71.taken
+    local ceiling = ____bucket_71.ceiling
+    local guesses = ____bucket_71.guesses
+    local blockedAt = ____bucket_71.blockedAt
     if expected == 0 or taken ~= 1 or ceiling >= 1024 then
         return false
     end
     return guesses == 1 and blockedAt ~= nil and lease.grantedAt - blockedAt <= 500
-end,
-limitsInFlight = function(____bindingPattern0)
-    local ceiling
-    local window
-    local expected
-    expected = ____bindingPattern0.expected
-    window = ____bindingPattern0.window
-    ceiling = ____bindingPattern0.ceiling
-    return expected == 0 and window == 1024 and ceiling < 1024
-end,
-makeWindowedMax = function()
-    return {previous = nil, current = nil, count = 0}
 end,
 maxOf = function(____bindingPattern0)
     local current
@@ -1372,7 +760,7 @@ answered = function(bucket, lease, wasInFlight, observation, now, random)
     end
     if remaining == nil and observation.limit == nil then
         Model.refusedByUnknownLimit(bucket, lease)
-        if not Model.nearsUnknownLimit(bucket) then
+        if not (bucket.expected > 0 or bucket.expected == 0 and bucket.window == 1024 and bucket.ceiling < 1024) then
             bucket.remaining = 0
         end
         Model.refused(
@@ -1385,8 +773,8 @@ answered = function(bucket, lease, wasInFlight, observation, now, random)
         return
     end
     Model.switchBasis(bucket, observation)
-    local isResetPast = resetAt ~= nil and Model.toLocal(bucket, resetAt) <= now
-    local knownResetAt = bucket.resetAt == nil and now or Model.toLocal(bucket, bucket.resetAt)
+    local isResetPast = resetAt ~= nil and (bucket.basis == "instant" and resetAt - bucket.offsetMs or resetAt) <= now
+    local knownResetAt = bucket.resetAt == nil and now or (bucket.basis == "instant" and bucket.resetAt - bucket.offsetMs or bucket.resetAt)
     local isRefused = isThrottled and (remaining or 0) == 0
     if isResetPast and knownResetAt > now then
         if isRefused and (retryAt or now) > now then
@@ -1421,10 +809,7 @@ answered = function(bucket, lease, wasInFlight, observation, now, random)
     end
     if not Model.isNewest(bucket, lease, observation) then
         bucket.unmatched = bucket.unmatched - lease.cost
-        Model.keepLastSlots(
-            bucket.slots,
-            Model.maxSlots(bucket)
-        )
+        Model.keepLastSlots(bucket.slots, bucket.limit - bucket.remaining)
         if not isThrottled then
             Model.learnCost(bucket, lease, now)
         end
@@ -1462,13 +847,7 @@ isTooCostly = function(bucket, cost)
     if phase ~= "metered" or not isLimitStated then
         return false
     end
-    local ____temp_20
-    if share == nil then
-        ____temp_20 = cost > limit
-    else
-        ____temp_20 = cost >= (limit + 1) * share.replicas
-    end
-    return ____temp_20
+    return cost > limit
 end,
 maxPrefetched = function(bucket, now)
     if bucket.phase ~= "metered" or bucket.expected > 0 then
@@ -1477,7 +856,7 @@ maxPrefetched = function(bucket, now)
     if Model.regularOffer(bucket, 1, now) ~= "regular" then
         return 0
     end
-    if not Model.limitsInFlight(bucket) then
+    if not (bucket.expected == 0 and bucket.window == 1024 and bucket.ceiling < 1024) then
         return math.huge
     end
     return math.max(
@@ -1495,11 +874,8 @@ granted = function(bucket, kind, now)
     if bucket.share ~= nil then
         Model.shareGranted(
             bucket,
-            Model.available(bucket),
-            Model.paceMs(
-                bucket,
-                Model.totalLimit(bucket)
-            ),
+            bucket.phase == "metered" and bucket.remaining - (bucket.inFlight + bucket.extraInFlight) or 0,
+            Model.paceMs(bucket, bucket.limit),
             now
         )
     end
@@ -1511,85 +887,18 @@ granted = function(bucket, kind, now)
         bucket.firstWaitMs = math.min(bucket.firstWaitMs * 2, 60000)
     end
 end,
-unsent = function(bucket, ____bindingPattern0)
-    local kind
-    kind = ____bindingPattern0.kind
-    if kind == "canary" then
-        bucket.isCanaryDue = Model.needsCanary(bucket) and Model.checkAt(bucket) == math.huge
-    end
-    if kind == "first" then
-        bucket.nextFirstAt = 0
-    end
+noiseMs = function(bucket)
+    return Model.maxOf(bucket.noiseMs) or 0
 end,
-renewed = function(bucket, lease)
-    if lease.kind ~= "canary" or Model.available(bucket) < 0 then
-        Model.unsent(bucket, lease)
-    end
+available = function(bucket)
+    return bucket.phase == "metered" and bucket.remaining - (bucket.inFlight + bucket.extraInFlight) or 0
 end,
-lost = function(bucket, ____bindingPattern0, now)
-    local cost
-    local kind
-    kind = ____bindingPattern0.kind
-    cost = ____bindingPattern0.cost
-    Model.countLost(bucket, cost, now)
-    if kind == "canary" then
-        Model.scheduleCanary(bucket, now)
-    end
-end,
-nextWakeAt = function(bucket, oldestAt, now)
-    local check = Model.checkAt(bucket)
-    local at = Model.sooner(
-        now + 900000,
-        Model.forcedCanaryAt(bucket),
-        now
-    )
-    at = Model.sooner(at, bucket.blockedUntil, now)
-    at = Model.sooner(
-        at,
-        Model.nextSlotAt(bucket),
-        now
-    )
-    at = Model.sooner(
-        at,
-        Model.fullRefillAt(bucket),
-        now
-    )
-    if bucket.inFlight == 0 then
-        at = Model.sooner(at, check, now)
-    end
-    at = Model.sooner(at, bucket.heldUntil, now)
-    at = Model.sooner(
-        at,
-        Model.nextExtraAt(bucket, 1),
-        now
-    )
-    local Model_sooner_24 = Model.sooner
-    local ____at_23 = at
-    local ____opt_21 = bucket.share
-    at = Model_sooner_24(____at_23, ____opt_21 and ____opt_21.reservedUntil, now)
-    at = Model.sooner(at, bucket.canaryDueAt, now)
-    if Model.maxKept(bucket, bucket.spread) > 0 then
-        at = Model.sooner(
-            at,
-            Model.reserveAt(bucket, now).releaseAt,
-            now
-        )
-    end
-    if bucket.stated ~= nil then
-        at = Model.sooner(
-            at,
-            Model.statedReserveAt(bucket, bucket.stated.owed, now).releaseAt,
-            now
-        )
-    end
-    if bucket.phase == "unopened" then
-        at = Model.sooner(at, bucket.nextFirstAt, now)
-    end
-    local dependsOnLeases = bucket.expected > 0 or Model.limitsInFlight(bucket) and bucket.inFlight >= Model.maxInFlight(bucket) or bucket.share ~= nil or bucket.canaryAt ~= nil or bucket.phase ~= "metered" or check < math.huge
-    if dependsOnLeases and oldestAt ~= nil then
-        at = Model.sooner(at, oldestAt + 10000, now)
-    end
-    return math.max(at, now)
+periodMs = function(____bindingPattern0)
+    local configuredPeriodMs
+    local observedPeriodMs
+    observedPeriodMs = ____bindingPattern0.observedPeriodMs
+    configuredPeriodMs = ____bindingPattern0.configuredPeriodMs
+    return Model.maxOf(observedPeriodMs) or configuredPeriodMs
 end,
 advance = function(bucket, now)
     Model.applyReturns(bucket, now, true)
@@ -1606,49 +915,20 @@ advance = function(bucket, now)
         bucket.isCanaryDue = Model.needsCanary(bucket)
     end
 end,
-expireLease = function(bucket, lease, now)
-    Model.applyReturns(bucket, lease.grantedAt + 10000, false)
-    Model.endLease(bucket, lease)
-    lease.loss = lease.cost
-    lease.recorded = Model.countLost(bucket, lease.cost, now)
-    if lease.kind == "canary" then
-        Model.scheduleCanary(bucket, now)
-    end
-end,
 trustsClock = function(bucket, now)
-    local ____bucket_40 = bucket
-    local lastReturnAt = ____bucket_40.lastReturnAt
-    local uncertaintyMs = ____bucket_40.uncertaintyMs
-    if lastReturnAt == nil or Model.available(bucket) <= 0 then
+    local ____bucket_38 = bucket
+    local lastReturnAt = ____bucket_38.lastReturnAt
+    local uncertaintyMs = ____bucket_38.uncertaintyMs
+    if lastReturnAt == nil or (bucket.phase == "metered" and bucket.remaining - (bucket.inFlight + bucket.extraInFlight) or 0) <= 0 then
         return false
     end
     return now - lastReturnAt <= uncertaintyMs + 2000
 end,
-setConfiguredLimit = function(bucket, ____bindingPattern0)
-    local isOwn
-    local periodMs
+totalLimit = function(____bindingPattern0)
     local limit
+    local share = ____bindingPattern0.share
     limit = ____bindingPattern0.limit
-    periodMs = ____bindingPattern0.periodMs
-    isOwn = ____bindingPattern0.isOwn
-    if bucket.hasReportedLimit then
-        return
-    end
-    if isOwn == true then
-        bucket.isOwnLimit = true
-        bucket.basis = "delay"
-    end
-    local spent = bucket.phase == "metered" and bucket.limit - bucket.remaining or 0
-    bucket.phase = "metered"
-    bucket.limit = Model.shareOfLimit(bucket, limit)
-    bucket.isLimitStated = true
-    bucket.remaining = math.max(0, bucket.limit - spent)
-    bucket.configuredPeriodMs = periodMs
-    Model.boundCost(bucket)
-    Model.keepLastSlots(
-        bucket.slots,
-        Model.maxSlots(bucket)
-    )
+    return limit
 end,
 packBucket = function(bucket)
     return cmsgpack.pack(
@@ -1675,19 +955,32 @@ packBucket = function(bucket)
         bucket.basis,
         bucket.offsetMs,
         bucket.resetAt,
-        bucket.observedPeriodMs,
+        bucket.observedPeriodMs.previous,
+        bucket.observedPeriodMs.current,
+        bucket.observedPeriodMs.count,
         bucket.configuredPeriodMs,
         bucket.countedUntil,
         bucket.lastReturnAt,
         bucket.marginMs,
-        bucket.noiseMs,
-        bucket.last,
-        bucket.rounded,
+        bucket.noiseMs.previous,
+        bucket.noiseMs.current,
+        bucket.noiseMs.count,
+        bucket.last.resetAt,
+        bucket.last.left,
+        bucket.last.returns,
+        bucket.rounded.testAt,
+        bucket.rounded.openedAt,
+        bucket.rounded.closedMs,
+        bucket.rounded.openMs,
+        bucket.rounded.isUneven,
+        bucket.rounded.failures,
         bucket.doubtful,
         bucket.doubtFrom,
         bucket.doubtUntil,
         bucket.unmatched,
-        bucket.othersSpent,
+        bucket.othersSpent.previous,
+        bucket.othersSpent.current,
+        bucket.othersSpent.count,
         bucket.callCost,
         bucket.costFrom,
         bucket.costReturns,
@@ -1738,19 +1031,32 @@ unpackBucket = function(packed)
         basis,
         offsetMs,
         resetAt,
-        observedPeriodMs,
+        observedPeriodMs_previous,
+        observedPeriodMs_current,
+        observedPeriodMs_count,
         configuredPeriodMs,
         countedUntil,
         lastReturnAt,
         marginMs,
-        noiseMs,
-        last,
-        rounded,
+        noiseMs_previous,
+        noiseMs_current,
+        noiseMs_count,
+        last_resetAt,
+        last_left,
+        last_returns,
+        rounded_testAt,
+        rounded_openedAt,
+        rounded_closedMs,
+        rounded_openMs,
+        rounded_isUneven,
+        rounded_failures,
         doubtful,
         doubtFrom,
         doubtUntil,
         unmatched,
-        othersSpent,
+        othersSpent_previous,
+        othersSpent_current,
+        othersSpent_count,
         callCost,
         costFrom,
         costReturns,
@@ -1799,19 +1105,19 @@ unpackBucket = function(packed)
         basis = basis,
         offsetMs = offsetMs,
         resetAt = resetAt,
-        observedPeriodMs = observedPeriodMs,
+        observedPeriodMs = {previous = observedPeriodMs_previous, current = observedPeriodMs_current, count = observedPeriodMs_count},
         configuredPeriodMs = configuredPeriodMs,
         countedUntil = countedUntil,
         lastReturnAt = lastReturnAt,
         marginMs = marginMs,
-        noiseMs = noiseMs,
-        last = last,
-        rounded = rounded,
+        noiseMs = {previous = noiseMs_previous, current = noiseMs_current, count = noiseMs_count},
+        last = {resetAt = last_resetAt, left = last_left, returns = last_returns},
+        rounded = {testAt = rounded_testAt, openedAt = rounded_openedAt, closedMs = rounded_closedMs, openMs = rounded_openMs, isUneven = rounded_isUneven, failures = rounded_failures},
         doubtful = doubtful,
         doubtFrom = doubtFrom,
         doubtUntil = doubtUntil,
         unmatched = unmatched,
-        othersSpent = othersSpent,
+        othersSpent = {previous = othersSpent_previous, current = othersSpent_current, count = othersSpent_count},
         callCost = callCost,
         costFrom = costFrom,
         costReturns = costReturns,
@@ -1838,19 +1144,8 @@ unpackBucket = function(packed)
         ceiling = ceiling
     }
 end,
-}
-setmetatable(Model, getmetatable(lazily(function()
-return {
-makeRoundedReset = function()
-    return {
-        testAt = nil,
-        openedAt = nil,
-        closedMs = 0,
-        openMs = math.huge,
-        isUneven = false,
-        failures = 0
-    }
-end,
+}, { __index = lazily(function()
+return setmetatable({
 afterBlock = function(bucket, at, now)
     local ____bucket_10 = bucket
     local blockedUntil = ____bucket_10.blockedUntil
@@ -1870,10 +1165,7 @@ etaUnblocked = function(bucket, rank, now)
     if bucket.phase ~= "metered" then
         return nil
     end
-    local left = math.max(
-        0,
-        Model.available(bucket)
-    )
+    local left = math.max(0, bucket.phase == "metered" and bucket.remaining - (bucket.inFlight + bucket.extraInFlight) or 0)
     local ahead = rank - left - 1
     if ahead < 0 then
         return Model.nthAvailableAt(bucket, rank, left, now)
@@ -1889,15 +1181,12 @@ etaUnblocked = function(bucket, rank, now)
     local extraAt = Model.nthExtraAt(
         bucket,
         ahead,
-        Model.paceMs(
-            bucket,
-            Model.totalLimit(bucket)
-        )
+        Model.paceMs(bucket, bucket.limit)
     )
     return extraAt < (returnAt or math.huge) and extraAt or returnAt
 end,
 nthAvailableAt = function(bucket, rank, left, now)
-    local period = Model.periodMs(bucket)
+    local period = Model.maxOf(bucket.observedPeriodMs) or bucket.configuredPeriodMs
     if period == nil then
         return now
     end
@@ -1912,7 +1201,7 @@ nthAvailableAt = function(bucket, rank, left, now)
         if kept > 0 and rank > free then
             local most = math.min(
                 stated.owed,
-                Model.maxStated(bucket)
+                bucket.stated == nil and 0 or Model.statedOperations(bucket, bucket.stated.part)
             )
             return releaseAt + (rank - free - 1) * Model.statedEveryMs(bucket, most, period)
         end
@@ -1924,17 +1213,17 @@ nthAvailableAt = function(bucket, rank, left, now)
     local kept = Model_reserveAt_result_14.kept
     local releaseAt = Model_reserveAt_result_14.releaseAt
     local releases = kept - (free - rank)
-    return releases <= 0 and now or releaseAt + (releases - 1) * Model.releaseEveryMs(bucket, period)
+    return releases <= 0 and now or releaseAt + (releases - 1) * (period / math.max(4, bucket.limit * bucket.spread))
 end,
 nthGrantAt = function(bucket, n, limit)
     local at = Model.nthReturnAt(bucket, n, limit)
-    local period = Model.periodMs(bucket)
+    local period = Model.maxOf(bucket.observedPeriodMs) or bucket.configuredPeriodMs
     if at == nil or period == nil then
         return at
     end
     local most = Model.maxKept(bucket, bucket.spread)
-    local everyMs = Model.releaseEveryMs(bucket, period)
-    local ofCallers = Model.maxStated(bucket)
+    local everyMs = period / math.max(4, bucket.limit * bucket.spread)
+    local ofCallers = bucket.stated == nil and 0 or Model.statedOperations(bucket, bucket.stated.part)
     if ofCallers == 0 then
         return Model.nthOfLastAt(
             bucket,
@@ -1995,9 +1284,15 @@ nthReturnAt = function(bucket, n, limit)
     local ____bucket_15 = bucket
     local slots = ____bucket_15.slots
     local resetAt = ____bucket_15.resetAt
-    local refillAt = Model.fullRefillAt(bucket)
+    local refillAt = bucket.resetAt == nil and math.huge or (bucket.basis == "instant" and bucket.resetAt - bucket.offsetMs or bucket.resetAt) + (bucket.marginMs + (Model.maxOf(bucket.noiseMs) or 0))
     local check = Model.checkAt(bucket)
-    local uncounted = check == math.huge and 0 or Model.uncountedSlots(bucket)
+    local uncounted = check == math.huge and 0 or math.max(
+        0,
+        math.min(
+            bucket.doubtful,
+            bucket.unmatched - (Model.maxOf(bucket.othersSpent) or 0)
+        )
+    )
     if n < uncounted then
         return check
     end
@@ -2011,14 +1306,14 @@ nthReturnAt = function(bucket, n, limit)
         ____temp_16 = nil
     end
     local slotAt = ____temp_16
-    local at = slotAt == nil and refillAt or Model.toLocal(bucket, slotAt) + Model.delayMs(bucket)
+    local at = slotAt == nil and refillAt or (bucket.basis == "instant" and slotAt - bucket.offsetMs or slotAt) + (bucket.marginMs + (Model.maxOf(bucket.noiseMs) or 0))
     if at == math.huge then
         return nil
     end
     if periods == 0 then
         return at
     end
-    local period = Model.periodMs(bucket)
+    local period = Model.maxOf(bucket.observedPeriodMs) or bucket.configuredPeriodMs
     local ____temp_17
     if period == nil then
         ____temp_17 = nil
@@ -2027,36 +1322,8 @@ nthReturnAt = function(bucket, n, limit)
     end
     return ____temp_17
 end,
-addKnownSlots = function(bucket, slots, now)
-    local spanMs = Model.periodMs(bucket) or 0
-    for ____, ____value in ipairs(slots) do
-        local at = ____value[1]
-        spanMs = math.max(spanMs, at - now)
-    end
-    for ____, ____value in ipairs(slots) do
-        local at = ____value[1]
-        local count = ____value[2]
-        if at > now then
-            Model.addSlots(bucket.slots, at, count, spanMs)
-        end
-    end
-end,
-rememberPeriod = function(bucket, ____bindingPattern0)
-    local limit
-    local periodMs
-    periodMs = ____bindingPattern0.periodMs
-    limit = ____bindingPattern0.limit
-    if periodMs == nil then
-        return
-    end
-    Model.addToMax(
-        bucket.observedPeriodMs,
-        periodMs,
-        Model.observationsToRemember(limit)
-    )
-end,
-noReserve = function()
-    return {kept = 0, releaseAt = math.huge}
+sooner = function(at, time, now)
+    return time ~= nil and time > now and time < at and time or at
 end,
 maxKept = function(____bindingPattern0, spread)
     local limit
@@ -2071,30 +1338,27 @@ maxKept = function(____bindingPattern0, spread)
         math.floor(limit * spread)
     )
 end,
-releaseEveryMs = function(bucket, period)
-    return period / math.max(4, bucket.limit * bucket.spread)
-end,
 reserveAt = function(bucket, now)
     local most = Model.maxKept(bucket, bucket.spread)
-    local period = Model.periodMs(bucket)
+    local period = Model.maxOf(bucket.observedPeriodMs) or bucket.configuredPeriodMs
     if most == 0 or period == nil then
-        return Model.noReserve()
+        return {kept = 0, releaseAt = math.huge}
     end
     local lastAt = bucket.inFlight > 0 and now + period or math.huge
     return Model.keptUntilReturns(
         bucket,
         most,
-        Model.releaseEveryMs(bucket, period),
+        period / math.max(4, bucket.limit * bucket.spread),
         lastAt,
         now
     )
 end,
 keptUntilReturns = function(bucket, most, everyMs, lastAt, now)
-    local ____bucket_41 = bucket
-    local slots = ____bucket_41.slots
-    local refillAt = Model.fullRefillAt(bucket)
-    local returning = bucket.limit - Model.available(bucket) - Model.operationsInFlight(bucket)
-    local shift = now - Model.fromLocal(bucket, now) + Model.delayMs(bucket)
+    local ____bucket_39 = bucket
+    local slots = ____bucket_39.slots
+    local refillAt = bucket.resetAt == nil and math.huge or (bucket.basis == "instant" and bucket.resetAt - bucket.offsetMs or bucket.resetAt) + (bucket.marginMs + (Model.maxOf(bucket.noiseMs) or 0))
+    local returning = bucket.limit - (bucket.phase == "metered" and bucket.remaining - (bucket.inFlight + bucket.extraInFlight) or 0) - (bucket.inFlight + bucket.extraInFlight)
+    local shift = now - (bucket.basis == "instant" and now + bucket.offsetMs or now) + (bucket.marginMs + (Model.maxOf(bucket.noiseMs) or 0))
     local chunk = #slots.chunks > 0 and Model.chunkAt(slots, 0) or nil
     local kept = 0
     local releaseAt = math.huge
@@ -2104,13 +1368,13 @@ keptUntilReturns = function(bucket, most, everyMs, lastAt, now)
     local isRefilled = false
     while before < most do
         local isEntry = chunk ~= nil and entry < #chunk.times
-        local ____isEntry_42
+        local ____isEntry_40
         if isEntry then
-            ____isEntry_42 = chunk.times[entry + 1]
+            ____isEntry_40 = chunk.times[entry + 1]
         else
-            ____isEntry_42 = slots.firsts[place + 1]
+            ____isEntry_40 = slots.firsts[place + 1]
         end
-        local stored = ____isEntry_42
+        local stored = ____isEntry_40
         local returnAt = stored == nil and refillAt or math.min(stored + shift, refillAt)
         local at = (isRefilled or returnAt == math.huge) and lastAt or returnAt
         if at == math.huge then
@@ -2130,13 +1394,13 @@ keptUntilReturns = function(bucket, most, everyMs, lastAt, now)
             isRefilled = true
             before = math.max(before, returning)
         else
-            local ____isEntry_43
+            local ____isEntry_41
             if isEntry then
-                ____isEntry_43 = chunk.counts[entry + 1]
+                ____isEntry_41 = chunk.counts[entry + 1]
             else
-                ____isEntry_43 = slots.totals[place + 1]
+                ____isEntry_41 = slots.totals[place + 1]
             end
-            before = before + (____isEntry_43 or 0)
+            before = before + (____isEntry_41 or 0)
             if isEntry then
                 entry = entry + 1
             else
@@ -2145,6 +1409,63 @@ keptUntilReturns = function(bucket, most, everyMs, lastAt, now)
         end
     end
     return {kept = kept, releaseAt = releaseAt}
+end,
+nthExtraAt = function(bucket, ahead, paceMs)
+    local ____bucket_53 = bucket
+    local share = ____bucket_53.share
+    if share == nil then
+        return math.huge
+    end
+    local ____share_54 = share
+    local replicas = ____share_54.replicas
+    local remaining = share.totalRemaining - (bucket.inFlight + bucket.extraInFlight)
+    if ahead >= (bucket.slots.size + (bucket.inFlight + bucket.extraInFlight) >= bucket.limit and remaining - replicas + 1 or remaining) then
+        return math.huge
+    end
+    return remaining >= replicas and share.borrowAt + ahead * paceMs or share.reclaimAt + ahead * paceMs * replicas
+end,
+countSlotsBefore = function(slots, time)
+    local ____slots_58 = slots
+    local firsts = ____slots_58.firsts
+    local totals = ____slots_58.totals
+    local count = 0
+    local place = 0
+    while (firsts[place + 1 + 1] or math.huge) <= time do
+        count = count + (totals[place + 1] or 0)
+        place = place + 1
+    end
+    if (firsts[place + 1] or math.huge) >= time then
+        return count
+    end
+    local Model_chunkAt_result_59 = Model.chunkAt(slots, place)
+    local times = Model_chunkAt_result_59.times
+    local counts = Model_chunkAt_result_59.counts
+    local index = place == 0 and slots.head or 0
+    while index < #times and (times[index + 1] or 0) < time do
+        count = count + (counts[index + 1] or 0)
+        index = index + 1
+    end
+    return count
+end,
+nthSlotAt = function(slots, n)
+    if n >= slots.size then
+        return nil
+    end
+    local left = n
+    local place = 0
+    while left >= (slots.totals[place + 1] or math.huge) do
+        left = left - (slots.totals[place + 1] or 0)
+        place = place + 1
+    end
+    local Model_chunkAt_result_60 = Model.chunkAt(slots, place)
+    local times = Model_chunkAt_result_60.times
+    local counts = Model_chunkAt_result_60.counts
+    local index = place == 0 and slots.head or 0
+    while left >= (counts[index + 1] or math.huge) do
+        left = left - (counts[index + 1] or 0)
+        index = index + 1
+    end
+    return times[index + 1]
 end,
 statedOperations = function(____bindingPattern0, part)
     local isOwnLimit
@@ -2168,20 +1489,17 @@ statedOperations = function(____bindingPattern0, part)
     )
 end,
 returnsTogether = function(bucket)
-    local ____bucket_72 = bucket
-    local slots = ____bucket_72.slots
-    local resetAt = ____bucket_72.resetAt
-    local sameWithinMs = ____bucket_72.sameWithinMs
+    local ____bucket_68 = bucket
+    local slots = ____bucket_68.slots
+    local resetAt = ____bucket_68.resetAt
+    local sameWithinMs = ____bucket_68.sameWithinMs
     local first = slots.firsts[1]
-    local period = Model.periodMs(bucket)
+    local period = Model.maxOf(bucket.observedPeriodMs) or bucket.configuredPeriodMs
     if first == nil or period == nil then
         return true
     end
     local last = resetAt or slots.lastAt
-    return last - first <= period * 0.05 + sameWithinMs + Model.noiseMs(bucket)
-end,
-maxStated = function(bucket)
-    return bucket.stated == nil and 0 or Model.statedOperations(bucket, bucket.stated.part)
+    return last - first <= period * 0.05 + sameWithinMs + (Model.maxOf(bucket.noiseMs) or 0)
 end,
 statedEveryMs = function(bucket, most, period)
     local releaseMs = Model.returnsTogether(bucket) and math.min(
@@ -2193,13 +1511,13 @@ end,
 statedReserveAt = function(bucket, owed, now)
     local most = math.min(
         owed,
-        Model.maxStated(bucket)
+        bucket.stated == nil and 0 or Model.statedOperations(bucket, bucket.stated.part)
     )
-    local period = Model.periodMs(bucket)
+    local period = Model.maxOf(bucket.observedPeriodMs) or bucket.configuredPeriodMs
     if most <= 0 or period == nil then
-        return Model.noReserve()
+        return {kept = 0, releaseAt = math.huge}
     end
-    local isWindow = Model.returnsTogether(bucket) and Model.fullRefillAt(bucket) < math.huge
+    local isWindow = Model.returnsTogether(bucket) and (bucket.resetAt == nil and math.huge or (bucket.basis == "instant" and bucket.resetAt - bucket.offsetMs or bucket.resetAt) + (bucket.marginMs + (Model.maxOf(bucket.noiseMs) or 0))) < math.huge
     local lastAt = bucket.inFlight > 0 and not isWindow and now + period or math.huge
     return Model.keptUntilReturns(
         bucket,
@@ -2208,6 +1526,567 @@ statedReserveAt = function(bucket, owed, now)
         lastAt,
         now
     )
+end,
+forcedCanaryAt = function(bucket)
+    local ____bucket_70 = bucket
+    local blockedUntil = ____bucket_70.blockedUntil
+    local isRetryAfter = ____bucket_70.isRetryAfter
+    local forcedAfterMs = ____bucket_70.forcedAfterMs
+    local lastGrantAt = ____bucket_70.lastGrantAt
+    if bucket.isOwnLimit then
+        return math.huge
+    end
+    local isUnderRetryAfter = blockedUntil ~= nil and isRetryAfter
+    return lastGrantAt + (isUnderRetryAfter and math.max(forcedAfterMs, 3600000) or math.min(forcedAfterMs, 900000))
+end,
+eta = function(bucket, rank, now)
+    return Model.afterBlock(
+        bucket,
+        Model.etaUnblocked(bucket, rank, now),
+        now
+    )
+end,
+etaInShare = function(bucket, rank, now)
+    if bucket.phase ~= "metered" then
+        return Model.afterBlock(bucket, nil, now)
+    end
+    local left = math.max(0, bucket.phase == "metered" and bucket.remaining - (bucket.inFlight + bucket.extraInFlight) or 0)
+    local limit = math.max(bucket.limit, bucket.slots.size)
+    return Model.afterBlock(
+        bucket,
+        rank <= left and now or Model.nthReturnAt(bucket, rank - left - 1, limit),
+        now
+    )
+end,
+nextWakeAt = function(bucket, oldestAt, now)
+    local check = Model.checkAt(bucket)
+    local at = Model.sooner(
+        now + 900000,
+        Model.forcedCanaryAt(bucket),
+        now
+    )
+    at = bucket.blockedUntil ~= nil and bucket.blockedUntil > now and bucket.blockedUntil < at and bucket.blockedUntil or at
+    at = Model.sooner(
+        at,
+        Model.nextSlotAt(bucket),
+        now
+    )
+    at = Model.sooner(
+        at,
+        bucket.resetAt == nil and math.huge or (bucket.basis == "instant" and bucket.resetAt - bucket.offsetMs or bucket.resetAt) + (bucket.marginMs + (Model.maxOf(bucket.noiseMs) or 0)),
+        now
+    )
+    if bucket.inFlight == 0 then
+        at = check ~= nil and check > now and check < at and check or at
+    end
+    at = bucket.heldUntil ~= nil and bucket.heldUntil > now and bucket.heldUntil < at and bucket.heldUntil or at
+    at = Model.sooner(at, math.huge, now)
+    local Model_sooner_23 = Model.sooner
+    local ____at_22 = at
+    local ____opt_20 = bucket.share
+    at = Model_sooner_23(____at_22, ____opt_20 and ____opt_20.reservedUntil, now)
+    at = bucket.canaryDueAt ~= nil and bucket.canaryDueAt > now and bucket.canaryDueAt < at and bucket.canaryDueAt or at
+    if Model.maxKept(bucket, bucket.spread) > 0 then
+        at = Model.sooner(
+            at,
+            Model.reserveAt(bucket, now).releaseAt,
+            now
+        )
+    end
+    if bucket.stated ~= nil then
+        at = Model.sooner(
+            at,
+            Model.statedReserveAt(bucket, bucket.stated.owed, now).releaseAt,
+            now
+        )
+    end
+    if bucket.phase == "unopened" then
+        at = bucket.nextFirstAt ~= nil and bucket.nextFirstAt > now and bucket.nextFirstAt < at and bucket.nextFirstAt or at
+    end
+    local dependsOnLeases = bucket.expected > 0 or bucket.expected == 0 and bucket.window == 1024 and bucket.ceiling < 1024 and bucket.inFlight >= Model.maxInFlight(bucket) or bucket.share ~= nil or bucket.canaryAt ~= nil or bucket.phase ~= "metered" or check < math.huge
+    if dependsOnLeases and oldestAt ~= nil then
+        at = Model.sooner(at, oldestAt + 10000, now)
+    end
+    return math.max(at, now)
+end,
+isScarce = function(bucket, spread, cost)
+    local left = (bucket.phase == "metered" and bucket.remaining - (bucket.inFlight + bucket.extraInFlight) or 0) - cost
+    local most = Model.maxKept(bucket, spread)
+    return left >= 0 and left < most and cost <= bucket.limit - most
+end,
+mayKeep = function(____bindingPattern0, kind)
+    local inFlight
+    inFlight = ____bindingPattern0.inFlight
+    return kind == "regular" or kind == "canary" and inFlight > 0
+end,
+isKept = function(bucket, cost, now)
+    if not Model.isScarce(bucket, bucket.spread, cost) then
+        return false
+    end
+    return (bucket.phase == "metered" and bucket.remaining - (bucket.inFlight + bucket.extraInFlight) or 0) - cost < Model.reserveAt(bucket, now).kept
+end,
+usedOfShare = function(bucket, used, usedAt, now)
+    local period = Model.maxOf(bucket.observedPeriodMs) or bucket.configuredPeriodMs
+    if Model.returnsTogether(bucket) or period == nil then
+        return usedAt < (bucket.lastReturnAt or 0) and 0 or used
+    end
+    return used * math.max(0, 1 - (now - usedAt) / period)
+end,
+owedOperations = function(bucket, part, used)
+    return math.max(
+        0,
+        math.floor(Model.statedOperations(bucket, part) - used + 1e-9)
+    )
+end,
+fitsBesideShares = function(bucket, cost)
+    return cost <= bucket.limit - (bucket.stated == nil and 0 or Model.statedOperations(bucket, bucket.stated.part))
+end,
+keptForOthers = function(bucket, own, cost, now)
+    local ____bucket_69 = bucket
+    local stated = ____bucket_69.stated
+    if stated == nil or own >= cost or not (cost <= bucket.limit - (bucket.stated == nil and 0 or Model.statedOperations(bucket, bucket.stated.part))) then
+        return 0
+    end
+    local others = math.max(0, stated.owed - own)
+    local left = (bucket.phase == "metered" and bucket.remaining - (bucket.inFlight + bucket.extraInFlight) or 0) - cost
+    if others == 0 or left < 0 then
+        return 0
+    end
+    if left >= others + bucket.limit / 2 then
+        return others
+    end
+    return Model.statedReserveAt(bucket, others, now).kept
+end,
+}, { __index = lazily(function()
+return {
+answeredWithoutHeaders = function(bucket, lease, status, now)
+    if bucket.phase == "metered" then
+        local isUncounted = bucket.hasReportedLimit and status >= 400 and status < 500
+        if not isUncounted then
+            Model.countLost(bucket, lease.cost, now)
+        end
+        return
+    end
+    if bucket.phase == "unopened" then
+        bucket.nextFirstAt = 0
+    end
+    if status < 200 or status >= 300 then
+        return
+    end
+    bucket.phase = "unmetered"
+    Model.takenByApi(bucket, lease)
+    if bucket.blockedAt == nil or lease.grantedAt > bucket.blockedAt then
+        bucket.guesses = 0
+    end
+end,
+refused = function(bucket, lease, ____bindingPattern0, now, random)
+    local uncertaintyMs
+    local basis
+    local retryAfterAt
+    local resetAt
+    local remaining
+    remaining = ____bindingPattern0.remaining
+    resetAt = ____bindingPattern0.resetAt
+    retryAfterAt = ____bindingPattern0.retryAt
+    basis = ____bindingPattern0.basis
+    uncertaintyMs = ____bindingPattern0.uncertaintyMs
+    bucket.costFrom = nil
+    if lease.trusted then
+        local widerMs = math.max(bucket.marginMs * 2, 50)
+        bucket.marginMs = math.min(widerMs, uncertaintyMs + 2000)
+    end
+    local isInstruction = retryAfterAt == nil and remaining == nil and resetAt ~= nil
+    local localResetAt = (resetAt or now) - (basis == "instant" and bucket.offsetMs or 0)
+    local retryAt = isInstruction and localResetAt or retryAfterAt
+    local ____bucket_5 = bucket
+    local blockedUntil = ____bucket_5.blockedUntil
+    local blockedAt = ____bucket_5.blockedAt
+    local isSameRefusal = blockedUntil ~= nil and blockedAt ~= nil and lease.grantedAt <= blockedAt
+    local hasRetryAfter = retryAt ~= nil and retryAt > now
+    if lease.kind == "canary" then
+        local isForced = bucket.isRetryAfter and blockedUntil ~= nil and blockedUntil > now
+        bucket.forcedAfterMs = isForced and math.min(
+            math.max(bucket.forcedAfterMs, 3600000) * 2,
+            86400000
+        ) or math.min(bucket.forcedAfterMs * 2, 900000)
+    end
+    if isSameRefusal and not hasRetryAfter and bucket.isRetryAfter then
+        return
+    end
+    bucket.canaryDueAt = nil
+    bucket.blockedObservation = bucket.observations
+    bucket.isRetryAfter = hasRetryAfter
+    if not isSameRefusal then
+        bucket.blockedAt = now
+    end
+    local nextReturnAt = math.min(
+        Model.nextSlotAt(bucket),
+        bucket.resetAt == nil and math.huge or (bucket.basis == "instant" and bucket.resetAt - bucket.offsetMs or bucket.resetAt) + (bucket.marginMs + (Model.maxOf(bucket.noiseMs) or 0))
+    )
+    local isBesideOthers = bucket.inFlight > 0 or bucket.expected == 0 and bucket.window == 1024 and bucket.ceiling < 1024
+    local isUnreported = remaining == nil and bucket.hasReportedLimit and bucket.remaining > 0
+    local mayBeInFlight = isUnreported and (isBesideOthers or bucket.ceiling < 1024)
+    if hasRetryAfter then
+        bucket.blockedUntil = retryAt
+        bucket.guesses = 0
+    elseif nextReturnAt > now and nextReturnAt < math.huge and not mayBeInFlight then
+        bucket.blockedUntil = nextReturnAt
+        bucket.guesses = 0
+    elseif not isSameRefusal then
+        local firstMs = isBesideOthers and 250 or 1000
+        local maxMs = math.min(firstMs * 2 ^ bucket.guesses, 60000)
+        bucket.guesses = math.min(bucket.guesses + 1, 16)
+        bucket.blockedUntil = now + math.max(
+            50,
+            maxMs * random()
+        )
+    end
+end,
+correctCost = function(bucket, lease, cost)
+    if lease.cost == bucket.callCost then
+        bucket.callCost = math.max(1, cost)
+    end
+    lease.cost = cost
+    Model.boundCost(bucket)
+end,
+addKnownSlots = function(bucket, slots, now)
+    local spanMs = Model.maxOf(bucket.observedPeriodMs) or bucket.configuredPeriodMs or 0
+    for ____, ____value in ipairs(slots) do
+        local at = ____value[1]
+        spanMs = math.max(spanMs, at - now)
+    end
+    for ____, ____value in ipairs(slots) do
+        local at = ____value[1]
+        local count = ____value[2]
+        if at > now then
+            Model.addSlots(bucket.slots, at, count, spanMs)
+        end
+    end
+end,
+rememberPeriod = function(bucket, ____bindingPattern0)
+    local limit
+    local periodMs
+    periodMs = ____bindingPattern0.periodMs
+    limit = ____bindingPattern0.limit
+    if periodMs == nil then
+        return
+    end
+    Model.addToMax(
+        bucket.observedPeriodMs,
+        periodMs,
+        math.max(64, 2 * limit)
+    )
+end,
+needsCanary = function(bucket)
+    if (bucket.phase == "metered" and bucket.remaining - (bucket.inFlight + bucket.extraInFlight) or 0) <= 0 then
+        return true
+    end
+    local nextReturnAt = math.min(
+        Model.nextSlotAt(bucket),
+        bucket.resetAt == nil and math.huge or (bucket.basis == "instant" and bucket.resetAt - bucket.offsetMs or bucket.resetAt) + (bucket.marginMs + (Model.maxOf(bucket.noiseMs) or 0))
+    )
+    return bucket.inFlight == 0 and nextReturnAt == math.huge
+end,
+paceMs = function(bucket, limit)
+    local period = Model.maxOf(bucket.observedPeriodMs) or bucket.configuredPeriodMs
+    return period == nil and 1000 or period / limit
+end,
+countLost = function(bucket, cost, now)
+    bucket.losses = bucket.losses + cost
+    if bucket.phase ~= "metered" then
+        return false
+    end
+    bucket.remaining = math.max(0, bucket.remaining - cost)
+    if bucket.share ~= nil then
+        local ____bucket_share_28, ____totalRemaining_29 = bucket.share, "totalRemaining"
+        ____bucket_share_28[____totalRemaining_29] = ____bucket_share_28[____totalRemaining_29] - cost
+    end
+    local ____bucket_30 = bucket
+    local resetAt = ____bucket_30.resetAt
+    local configuredPeriodMs = ____bucket_30.configuredPeriodMs
+    local hasReturnTime = resetAt ~= nil or configuredPeriodMs ~= nil
+    if hasReturnTime then
+        local periodFromNow = Model.fromLocal(
+            bucket,
+            now + (Model.maxOf(bucket.observedPeriodMs) or bucket.configuredPeriodMs or 0)
+        )
+        Model.addCallSlots(
+            bucket,
+            math.max(resetAt or periodFromNow, periodFromNow),
+            cost,
+            now
+        )
+    end
+    Model.keepLastSlots(bucket.slots, bucket.limit - bucket.remaining)
+    if not hasReturnTime and bucket.inFlight == 0 then
+        Model.scheduleCanary(bucket, now)
+    end
+    return hasReturnTime
+end,
+advanceShare = function(bucket, share, now)
+    local ____share_31 = share
+    local reservedUntil = ____share_31.reservedUntil
+    local observedAt = ____share_31.observedAt
+    if reservedUntil ~= nil and reservedUntil <= now then
+        share.reservedUntil = nil
+    end
+    local isStale = observedAt ~= nil and now - observedAt > 1000
+    local isUnverified = isStale and bucket.inFlight == 0 and (bucket.phase == "metered" and bucket.remaining - (bucket.inFlight + bucket.extraInFlight) or 0) > 0
+    if isUnverified and not (bucket.heldUntil ~= nil and now < bucket.heldUntil) then
+        Model.holdOthers(bucket, now)
+    end
+end,
+refillByReset = function(bucket, at)
+    local ____bucket_34 = bucket
+    local slots = ____bucket_34.slots
+    local resetAt = ____bucket_34.resetAt
+    bucket.returns = bucket.returns + slots.size
+    if resetAt ~= nil then
+        Model.takeSlotsUntil(slots, resetAt)
+    end
+    local nextRefillAt = Model.fromLocal(
+        bucket,
+        at + (Model.maxOf(bucket.observedPeriodMs) or bucket.configuredPeriodMs or 0) + 1
+    )
+    bucket.remaining = math.max(
+        0,
+        bucket.limit - Model.countSlotsBefore(slots, nextRefillAt)
+    )
+    Model.clearSlots(slots)
+    bucket.resetAt = nil
+    Model.startSpending(bucket, at)
+    bucket.isCanaryDue = Model.needsCanary(bucket)
+    Model.holdOthers(bucket, at)
+end,
+learnFromRefusal = function(bucket, ____bindingPattern0, isOther)
+    local grantedAt
+    grantedAt = ____bindingPattern0.grantedAt
+    local ____bucket_46 = bucket
+    local rounded = ____bucket_46.rounded
+    local resetAt = ____bucket_46.resetAt
+    local sameWithinMs = ____bucket_46.sameWithinMs
+    rounded.failures = rounded.failures + (isOther and 4 or 1)
+    local ____rounded_47 = rounded
+    local openedAt = ____rounded_47.openedAt
+    rounded.testAt = nil
+    rounded.openedAt = nil
+    if resetAt == nil then
+        return
+    end
+    local latestAt = bucket.basis == "instant" and resetAt - bucket.offsetMs or resetAt
+    if grantedAt >= latestAt - sameWithinMs and Model.isEven(Model.reportedAt(bucket)) then
+        rounded.isUneven = true
+    end
+    if openedAt == nil then
+        return
+    end
+    local sinceMs = grantedAt - openedAt
+    local isKnown = rounded.closedMs < latestAt - openedAt
+    rounded.closedMs = isKnown and math.max(rounded.closedMs, sinceMs) or sinceMs
+    if rounded.openMs <= rounded.closedMs then
+        rounded.openMs = rounded.closedMs + 50
+    end
+end,
+reportedAt = function(____bindingPattern0)
+    local sameWithinMs
+    local reportedResetAt
+    local basis
+    local stamp
+    stamp = ____bindingPattern0.stamp
+    basis = ____bindingPattern0.basis
+    reportedResetAt = ____bindingPattern0.reportedResetAt
+    sameWithinMs = ____bindingPattern0.sameWithinMs
+    local ____stamp_49 = stamp
+    if ____stamp_49 == nil then
+        local ____temp_48
+        if basis == "instant" then
+            ____temp_48 = reportedResetAt
+        else
+            ____temp_48 = nil
+        end
+        ____stamp_49 = ____temp_48
+    end
+    local at = ____stamp_49
+    local ____temp_50
+    if at == nil then
+        ____temp_50 = nil
+    else
+        ____temp_50 = at - sameWithinMs
+    end
+    return ____temp_50
+end,
+isEven = function(at)
+    return at ~= nil and at == math.floor(at / 10000) * 10000
+end,
+startSpending = function(bucket, now)
+    local ____bucket_51 = bucket
+    local share = ____bucket_51.share
+    if share == nil then
+        return
+    end
+    local own = bucket.remaining
+    share.measuresFrom = now + 1000
+    share.isMeasured = false
+    if own > 1 then
+        share.reservedUntil = now + 1000
+    end
+end,
+shareGranted = function(bucket, own, paceMs, now)
+    local ____bucket_52 = bucket
+    local share = ____bucket_52.share
+    local limit = ____bucket_52.limit
+    if share == nil then
+        return
+    end
+    local isBurst = own > 0 and own * 4 >= limit
+    if isBurst then
+        share.measuresFrom = now + 1000
+        share.isMeasured = false
+    end
+    share.borrowAt = math.max(share.borrowAt, now + (isBurst and 1000 or paceMs))
+    share.reclaimAt = math.max(share.borrowAt, now + paceMs * share.replicas)
+end,
+makeSlots = function()
+    return {
+        size = 0,
+        lastAt = 0,
+        head = 0,
+        chunks = {},
+        firsts = {},
+        totals = {},
+        isChanged = true,
+        made = 0,
+        read = nil
+    }
+end,
+moveSlots = function(slots, ms)
+    slots.isChanged = true
+    slots.lastAt = slots.lastAt + ms
+    do
+        local place = 0
+        while place < #slots.chunks do
+            slots.firsts[place + 1] = (slots.firsts[place + 1] or 0) + ms
+            local chunk = Model.chunkAt(slots, place)
+            do
+                local i = 0
+                while i < #chunk.times do
+                    chunk.times[i + 1] = (chunk.times[i + 1] or 0) + ms
+                    i = i + 1
+                end
+            end
+            chunk.isChanged = true
+            place = place + 1
+        end
+    end
+end,
+clearSlots = function(slots)
+    slots.isChanged = true
+    slots.size = 0
+    slots.head = 0
+    slots.chunks = {}
+    slots.firsts = {}
+    slots.totals = {}
+end,
+makeChunk = function(slots, time, count)
+    slots.made = slots.made + 1
+    return {id = slots.made, times = {time}, counts = {count}, isChanged = true}
+end,
+insertChunk = function(slots, place, time, count)
+    Model.insertAt(
+        slots.chunks,
+        place,
+        Model.makeChunk(slots, time, count)
+    )
+    Model.insertAt(slots.firsts, place, time)
+    Model.insertAt(slots.totals, place, count)
+end,
+cutChunk = function(slots, place, index)
+    local Model_chunkAt_result_62 = Model.chunkAt(slots, place)
+    local times = Model_chunkAt_result_62.times
+    local counts = Model_chunkAt_result_62.counts
+    Model.insertChunk(slots, place + 1, times[index + 1] or 0, counts[index + 1] or 0)
+    local rest = Model.chunkAt(slots, place + 1)
+    local total = counts[index + 1] or 0
+    do
+        local i = index + 1
+        while i < #times do
+            local ____rest_times_63 = rest.times
+            ____rest_times_63[#____rest_times_63 + 1] = times[i + 1] or 0
+            local ____rest_counts_64 = rest.counts
+            ____rest_counts_64[#____rest_counts_64 + 1] = counts[i + 1] or 0
+            total = total + (counts[i + 1] or 0)
+            i = i + 1
+        end
+    end
+    while #times > index do
+        table.remove(times)
+        table.remove(counts)
+    end
+    slots.totals[place + 1] = (slots.totals[place + 1] or 0) - total
+    slots.totals[place + 1 + 1] = total
+end,
+mergeFirstChunk = function(slots)
+    local total = slots.totals[1] or 0
+    Model.dropFirstChunk(slots)
+    local next = Model.chunkAt(slots, 0)
+    next.counts[1] = (next.counts[1] or 0) + total
+    next.isChanged = true
+    slots.totals[1] = (slots.totals[1] or 0) + total
+    slots.size = slots.size + total
+end,
+dropFirstChunk = function(slots)
+    slots.isChanged = true
+    slots.size = slots.size - (slots.totals[1] or 0)
+    slots.head = 0
+    table.remove(slots.chunks, 1)
+    table.remove(slots.firsts, 1)
+    table.remove(slots.totals, 1)
+end,
+holdOthers = function(bucket, at)
+    bucket.heldUntil = at + bucket.uncertaintyMs + 1000
+end,
+scheduleCanary = function(bucket, now)
+    if bucket.canaryDueAt ~= nil then
+        return
+    end
+    bucket.canaryDueAt = now + bucket.canaryWaitMs
+    bucket.canaryWaitMs = math.min(bucket.canaryWaitMs * 2, 60000)
+end,
+maxInFlight = function(____bindingPattern0)
+    local ceiling
+    local window
+    local taken
+    local expected
+    expected = ____bindingPattern0.expected
+    taken = ____bindingPattern0.taken
+    window = ____bindingPattern0.window
+    ceiling = ____bindingPattern0.ceiling
+    if expected > 0 and taken == 0 then
+        return 1
+    end
+    return math.min(
+        math.floor(ceiling),
+        math.max(expected - taken, window)
+    )
+end,
+refusedByUnknownLimit = function(bucket, lease)
+    if bucket.blockedAt ~= nil and lease.grantedAt <= bucket.blockedAt then
+        return
+    end
+    if bucket.expected == 0 and bucket.window == 1024 and bucket.ceiling < 1024 and bucket.taken > bucket.ceiling then
+        bucket.ceiling = math.max(1, bucket.ceiling * 0.75)
+    else
+        local inFlight = bucket.inFlight + 1
+        if inFlight > 1 then
+            bucket.ceiling = math.max(1, inFlight * 0.75)
+        end
+        local isOther = bucket.hasReportedLimit and inFlight > 1 and bucket.remaining > 0
+        if bucket.taken > 0 or isOther then
+            bucket.expected = math.max(1, bucket.taken)
+        end
+        bucket.window = 1
+    end
+    bucket.taken = 0
 end,
 makeBucket = function(now)
     return {
@@ -2236,19 +2115,26 @@ makeBucket = function(now)
         offsetMs = 0,
         slots = Model.makeSlots(),
         resetAt = nil,
-        observedPeriodMs = Model.makeWindowedMax(),
+        observedPeriodMs = {previous = nil, current = nil, count = 0},
         configuredPeriodMs = nil,
         countedUntil = nil,
         lastReturnAt = nil,
         marginMs = 0,
-        noiseMs = Model.makeWindowedMax(),
+        noiseMs = {previous = nil, current = nil, count = 0},
         last = {resetAt = nil, left = 0, returns = 0},
-        rounded = Model.makeRoundedReset(),
+        rounded = {
+            testAt = nil,
+            openedAt = nil,
+            closedMs = 0,
+            openMs = math.huge,
+            isUneven = false,
+            failures = 0
+        },
         doubtful = 0,
         doubtFrom = nil,
         doubtUntil = nil,
         unmatched = 0,
-        othersSpent = Model.makeWindowedMax(),
+        othersSpent = {previous = nil, current = nil, count = 0},
         callCost = 1,
         costFrom = nil,
         costReturns = 0,
@@ -2275,27 +2161,30 @@ makeBucket = function(now)
         ceiling = 1024
     }
 end,
-eta = function(bucket, rank, now)
-    return Model.afterBlock(
-        bucket,
-        Model.etaUnblocked(bucket, rank, now),
-        now
-    )
-end,
-etaInShare = function(bucket, rank, now)
-    if bucket.phase ~= "metered" then
-        return Model.afterBlock(bucket, nil, now)
+unsent = function(bucket, ____bindingPattern0)
+    local kind
+    kind = ____bindingPattern0.kind
+    if kind == "canary" then
+        bucket.isCanaryDue = Model.needsCanary(bucket) and Model.checkAt(bucket) == math.huge
     end
-    local left = math.max(
-        0,
-        Model.available(bucket)
-    )
-    local limit = math.max(bucket.limit, bucket.slots.size)
-    return Model.afterBlock(
-        bucket,
-        rank <= left and now or Model.nthReturnAt(bucket, rank - left - 1, limit),
-        now
-    )
+    if kind == "first" then
+        bucket.nextFirstAt = 0
+    end
+end,
+renewed = function(bucket, lease)
+    if lease.kind ~= "canary" or (bucket.phase == "metered" and bucket.remaining - (bucket.inFlight + bucket.extraInFlight) or 0) < 0 then
+        Model.unsent(bucket, lease)
+    end
+end,
+lost = function(bucket, ____bindingPattern0, now)
+    local cost
+    local kind
+    kind = ____bindingPattern0.kind
+    cost = ____bindingPattern0.cost
+    Model.countLost(bucket, cost, now)
+    if kind == "canary" then
+        Model.scheduleCanary(bucket, now)
+    end
 end,
 restore = function(bucket, ____bindingPattern0, now)
     local slots
@@ -2308,10 +2197,10 @@ restore = function(bucket, ____bindingPattern0, now)
     local at = reported and reported.at
     local isNewer = at ~= nil and at > (bucket.observedAt or -math.huge)
     if reported ~= nil and isNewer then
-        local ____reported_27 = reported
-        local limit = ____reported_27.limit
-        local remaining = ____reported_27.remaining
-        local resetAt = ____reported_27.resetAt
+        local ____reported_26 = reported
+        local limit = ____reported_26.limit
+        local remaining = ____reported_26.remaining
+        local resetAt = ____reported_26.resetAt
         bucket.phase = "metered"
         bucket.hasReportedLimit = true
         bucket.limit = limit
@@ -2343,54 +2232,39 @@ restore = function(bucket, ____bindingPattern0, now)
         Model.keepLastSlots(bucket.slots, bucket.limit - bucket.remaining)
     end
 end,
-isScarce = function(bucket, spread, cost)
-    local left = Model.available(bucket) - cost
-    local most = Model.maxKept(bucket, spread)
-    return left >= 0 and left < most and cost <= bucket.limit - most
-end,
-mayKeep = function(____bindingPattern0, kind)
-    local inFlight
-    inFlight = ____bindingPattern0.inFlight
-    return kind == "regular" or kind == "canary" and inFlight > 0
-end,
-isKept = function(bucket, cost, now)
-    if not Model.isScarce(bucket, bucket.spread, cost) then
-        return false
+expireLease = function(bucket, lease, now)
+    Model.applyReturns(bucket, lease.grantedAt + 10000, false)
+    Model.endLease(bucket, lease)
+    lease.loss = lease.cost
+    lease.recorded = Model.countLost(bucket, lease.cost, now)
+    if lease.kind == "canary" then
+        Model.scheduleCanary(bucket, now)
     end
-    return Model.available(bucket) - cost < Model.reserveAt(bucket, now).kept
 end,
-usedOfShare = function(bucket, used, usedAt, now)
-    local period = Model.periodMs(bucket)
-    if Model.returnsTogether(bucket) or period == nil then
-        return usedAt < (bucket.lastReturnAt or 0) and 0 or used
+setConfiguredLimit = function(bucket, ____bindingPattern0)
+    local isOwn
+    local periodMs
+    local limit
+    limit = ____bindingPattern0.limit
+    periodMs = ____bindingPattern0.periodMs
+    isOwn = ____bindingPattern0.isOwn
+    if bucket.hasReportedLimit then
+        return
     end
-    return used * math.max(0, 1 - (now - usedAt) / period)
-end,
-owedOperations = function(bucket, part, used)
-    return math.max(
-        0,
-        math.floor(Model.statedOperations(bucket, part) - used + 1e-9)
-    )
-end,
-fitsBesideShares = function(bucket, cost)
-    return cost <= bucket.limit - Model.maxStated(bucket)
-end,
-keptForOthers = function(bucket, own, cost, now)
-    local ____bucket_73 = bucket
-    local stated = ____bucket_73.stated
-    if stated == nil or own >= cost or not Model.fitsBesideShares(bucket, cost) then
-        return 0
+    if isOwn == true then
+        bucket.isOwnLimit = true
+        bucket.basis = "delay"
     end
-    local others = math.max(0, stated.owed - own)
-    local left = Model.available(bucket) - cost
-    if others == 0 or left < 0 then
-        return 0
-    end
-    if left >= others + bucket.limit / 2 then
-        return others
-    end
-    return Model.statedReserveAt(bucket, others, now).kept
+    local spent = bucket.phase == "metered" and bucket.limit - bucket.remaining or 0
+    bucket.phase = "metered"
+    bucket.limit = limit
+    bucket.isLimitStated = true
+    bucket.remaining = math.max(0, bucket.limit - spent)
+    bucket.configuredPeriodMs = periodMs
+    Model.boundCost(bucket)
+    Model.keepLastSlots(bucket.slots, bucket.limit - bucket.remaining)
 end,
 }
-end)))
+end) })
+end) })
 return Model

@@ -37,17 +37,13 @@ local function find(name)
   return place, struct.unpack(NUMBERS, state.uses, SIZE * place + 1)
 end
 
--- Changes what is recorded of an owner: what it used now, and what its queued tickets will use. `use` is nil
--- when it made no request. An owner that is not known is added, unless it made none.
+-- Records of an owner that is not the only one what it used now, and what its queued tickets will use. `use`
+-- is nil when it made no request. An owner that is not known is added, unless it made none.
 local function record(name, use, queued)
   local sole = state.sole
   if not state.owners then
     if not sole then
       if use then state.sole = { name, now, queued } end
-      return
-    elseif sole[1] == name then
-      -- What an owner used alone took nothing from another one.
-      sole[2], sole[3] = use and now or sole[2], math.max(0, sole[3] + queued)
       return
     elseif not use then
       return
@@ -70,27 +66,8 @@ local function record(name, use, queued)
     .. string.sub(uses, from + SIZE + 1)
 end
 
--- A ticket was added to the queue.
-local function queued(ticket)
-  if batch.shares then Shares.countWaiting(ticket, 1) end
-  if batch.spread ~= 0 then record(ticket.owner, 0, FairQueue.useOf(ticket)) end
-end
-
--- A ticket left the queue.
-local function unqueued(ticket)
-  if batch.shares then Shares.countWaiting(ticket, -1) end
-  if batch.spread ~= 0 then record(ticket.owner, nil, -FairQueue.useOf(ticket)) end
-end
-
--- A ticket was granted.
+-- A ticket was granted, whose owner is not the only one.
 local function granted(ticket)
-  if batch.shares then Shares.granted(ticket) end
-  if batch.spread == 0 then return end
-  local sole = state.sole
-  if sole and sole[1] == ticket.owner then
-    sole[2] = now
-    return
-  end
   if state.owners then
     -- While much is left, some of the grants show who uses the bucket.
     local every = (Model.periodMs(bucket) or math.huge) / SAMPLES_PER_PERIOD
@@ -101,4 +78,4 @@ local function granted(ticket)
   record(ticket.owner, FairQueue.useOf(ticket), 0)
 end
 
-return { find = find, queued = queued, unqueued = unqueued, granted = granted }
+return { find = find, record = record, granted = granted }

@@ -8,7 +8,7 @@
 -- for more `wants`, and a request to return them `recall`.
 --
 -- Record: state.stocks = { [replica] = { count, endsAt, recalled } }.
--- Reads and writes: the record, and the number of leases in flight (leases.lua).
+-- Reads and writes: the record, and the number of leases in flight, of which they are a part.
 -- Returns: the table Prefetch.
 
 local PREFETCH_MS = 2000
@@ -23,7 +23,6 @@ local held = state.stocks
 -- How many all replicas hold.
 local total = 0
 for _, entry in pairs(held) do total = total + entry.count end
-bucket.inFlight = bucket.inFlight + total
 
 -- Sets how many this replica holds, and renews them for PREFETCH_MS.
 local function set(count)

@@ -6,22 +6,12 @@
 
 local RecentOwners
 RecentOwners = {
-modestUse = function(____bindingPattern0)
-    local used
-    local known
-    known = ____bindingPattern0.known
-    used = ____bindingPattern0.used
-    return known < 2 and -1 or 0.5 * used / known
-end,
 MAX_OWNERS = 32,
-fadedUse = function(usedAt, used, periodMs, now)
-    return periodMs == nil and used or used * math.max(0, 1 - (now - usedAt) / (2 * periodMs))
-end,
 makeSurvey = function()
     return {known = 0, used = 0, leastDemand = math.huge, leastWaiting = math.huge}
 end,
 addToSurvey = function(survey, seenAt, used, waiting, periodMs, now)
-    local faded = RecentOwners.fadedUse(seenAt, used, periodMs, now)
+    local faded = periodMs == nil and used or used * math.max(0, 1 - (now - seenAt) / (2 * periodMs))
     if now - seenAt <= 5 * periodMs then
         survey.known = survey.known + 1
         survey.used = survey.used + faded
@@ -32,13 +22,13 @@ addToSurvey = function(survey, seenAt, used, waiting, periodMs, now)
     end
 end,
 hasModestOwner = function(survey)
-    return survey.leastDemand <= RecentOwners.modestUse(survey)
+    return survey.leastDemand <= (survey.known < 2 and -1 or 0.5 * survey.used / survey.known)
 end,
 mayModestWait = function(survey)
-    return survey.leastWaiting <= RecentOwners.modestUse(survey)
+    return survey.leastWaiting <= (survey.known < 2 and -1 or 0.5 * survey.used / survey.known)
 end,
 isModest = function(survey, demand)
-    return demand <= RecentOwners.modestUse(survey) + 1e-9
+    return demand <= (survey.known < 2 and -1 or 0.5 * survey.used / survey.known) + 1e-9
 end,
 }
 return RecentOwners

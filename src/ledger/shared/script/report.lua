@@ -34,14 +34,12 @@ local function discardUndeclared()
   local declared = {}
   for _, held in ipairs(batch.held) do declared[held[1]] = true end
   for _, settled in ipairs(batch.settled) do declared[settled[1]] = true end
-  local all = redis.call('HGETALL', key.held)
-  for i = 1, #all, 2 do
-    local lease = cmsgpack.unpack(all[i + 1])
-    if lease.replica == me and not declared[all[i]] then
-      endLease(all[i], lease)
+  Leases.each(function(id, lease)
+    if lease.replica == me and not declared[id] then
+      endLease(id, lease)
       if not lease.expired then Model.unsent(bucket, lease) end
     end
-  end
+  end)
 end
 
 -- Removes a waiting ticket. Returns it, or nil when no ticket of that id waits.
@@ -49,7 +47,7 @@ local function dropTicket(id)
   local ticket = queue.size > 0 and queue:find(id) or nil
   if ticket then
     FairQueue.removeItem(queue, ticket)
-    Owners.unqueued(ticket)
+    Grants.record(ticket, nil, -FairQueue.useOf(ticket))
   end
   return ticket
 end

@@ -27,8 +27,11 @@ const PARTS: readonly Part[] = [
   { file: 'stated-shares', module: 'Shares', isLazy: true },
   { file: 'owners', module: 'Owners', isLazy: true },
   { file: 'reserve', module: 'Reserve', isLazy: true },
-  { file: 'prefetch', module: 'Prefetch' },
+  { file: 'prefetch', module: 'Prefetch', isLazy: true },
+  { file: 'grants', module: 'Grants' },
   { file: 'report', module: 'Report' },
+  { file: 'waiting', module: 'Waiting', isLazy: true },
+  { file: 'offers', module: 'Offers', isLazy: true },
   { file: 'serve', module: 'Serve' },
   { file: 'step' },
 ];
@@ -44,10 +47,8 @@ const KEY_ENDS = [
   'owners',
   'lengths',
   'leases',
-  'held',
   'offers',
   'expired',
-  'replicas',
 ] as const;
 
 export const STEP_KEYS = KEY_ENDS.length;

@@ -4,7 +4,7 @@
 -- names beyond the bound share. A ticket's place in its flow is `arrival order`, both of fixed width,
 -- so that Redis keeps the order.
 --
--- Records:
+-- Records, each packed as its values:
 --   ticket  { owner, caller, priority, weight, cost, arrivedAt, deadlineAt, paid, replica, epoch }, and
 --           { flow, member } while it waits; `cost` is absent where it is 1. `id` is not stored with it
 --   flow    { owner, key, finish, tag, weight, length, extra, named }, and { head, active }: the members
@@ -13,20 +13,26 @@
 -- Reads and writes: key.queue, key.tickets, key.active, key.idle, key.flows, key.owners, key.lengths.
 --   Flows and owners are read once, and `save` writes those that changed.
 -- Returns: the methods of the queue: those of FairQueue in src/queue/flow.ts, and what the step needs
---   besides: save, find, last, flowAt, headId, firstIds. The queue is the record state.queue,
---   { virtualTime, size, extra, order }.
+--   besides: save, find, store, last, flowAt, headId, firstIds. The queue is the record state.queue,
+--   { virtualTime, size, extra, order, idle, isChanged }; `idle` is how many empty flows are remembered,
+--   and the last is not stored.
 
 -- How many flows forecasts may visit, per ticket and per step. There is no forecast beyond that.
 local MAX_FLOWS_VISITED, MAX_VISITED_PER_STEP = 512, 2048
 
 local flows, changedFlows, owners = {}, {}, {}
 local visited = 0
+-- How many of the tickets that waited before this step still wait, at least; nil before the first change.
+local stillThere
 
 -- Makes a flow of what is stored; false when nothing is.
 local function toFlow(packed)
-  local flow = packed and cmsgpack.unpack(packed)
-  if flow then flow.extra = flow.extra or 0 end
-  return flow
+  if not packed then return false end
+  local owner, flowKey, finish, tag, weight, length, extra, named, head, active = cmsgpack.unpack(packed)
+  return {
+    owner = owner, key = flowKey, finish = finish, tag = tag, weight = weight, length = length,
+    extra = extra, named = named, head = head, active = active,
+  }
 end
 
 local function loadFlow(flowKey)
@@ -55,34 +61,51 @@ local function findOwner(name)
   local owner = owners[name]
   if owner == nil then
     local packed = redis.call('HGET', key.owners, name)
-    owner = packed and cmsgpack.unpack(packed)
-    if owner then owner.name = name end
-    owners[name] = owner
+    if packed then
+      local named, known = cmsgpack.unpack(packed)
+      owner = { name = name, named = named, known = known }
+    end
+    owners[name] = owner or false
   end
   return owner or nil
 end
 
+-- Removes a flow from those that are remembered while they are empty.
+local function removeIdle(queue, flow)
+  if queue.idle > 0 then queue.idle = queue.idle - redis.call('ZREM', key.idle, flow.key) end
+end
+
 -- Removes an empty flow.
-local function removeFlow(flow)
+local function removeFlow(queue, flow)
   redis.call('HDEL', key.flows, flow.key)
   redis.call('ZREM', key.lengths, flow.key)
-  redis.call('ZREM', key.idle, flow.key)
+  removeIdle(queue, flow)
   flows[flow.key], changedFlows[flow.key] = false, nil
 end
 
 -- Writes the flows and owners that changed.
-local function save()
+local function save(queue)
+  queue.isChanged = false
+  local fields, lengths = {}, {}
   for flowKey in pairs(changedFlows) do
     local flow = flows[flowKey]
-    redis.call('HSET', key.flows, flowKey, cmsgpack.pack(flow))
-    if flow.length > 0 then redis.call('ZADD', key.lengths, flow.length, flowKey)
-    else redis.call('ZREM', key.lengths, flowKey) end
+    fields[#fields + 1] = flowKey
+    fields[#fields + 1] = cmsgpack.pack(flow.owner, flowKey, flow.finish, flow.tag, flow.weight, flow.length,
+      flow.extra, flow.named, flow.head, flow.active)
+    if flow.length > 0 then
+      lengths[#lengths + 1] = flow.length
+      lengths[#lengths + 1] = flowKey
+    else
+      redis.call('ZREM', key.lengths, flowKey)
+    end
   end
+  if #fields > 0 then redis.call('HSET', key.flows, unpack(fields)) end
+  if #lengths > 0 then redis.call('ZADD', key.lengths, unpack(lengths)) end
   changedFlows = {}
   for name, owner in pairs(owners) do
     if owner and owner.isChanged then
       owner.isChanged = nil
-      redis.call('HSET', key.owners, name, cmsgpack.pack({ named = owner.named, known = owner.known }))
+      redis.call('HSET', key.owners, name, cmsgpack.pack(owner.named, owner.known))
     end
   end
 end
@@ -107,15 +130,27 @@ end
 local function find(id)
   local packed = redis.call('HGET', key.tickets, id)
   if not packed then return nil end
-  local ticket = cmsgpack.unpack(packed)
-  ticket.id = id
-  return ticket
+  local owner, caller, priority, weight, cost, arrivedAt, deadlineAt, paid, replica, epoch, flow, member =
+    cmsgpack.unpack(packed)
+  return {
+    id = id, owner = owner, caller = caller, priority = priority, weight = weight, cost = cost,
+    arrivedAt = arrivedAt, deadlineAt = deadlineAt, paid = paid, replica = replica, epoch = epoch,
+    flow = flow, member = member,
+  }
 end
 
--- Marks the queue's keys as fresh: this step may empty one, which deletes it, and create it again.
-local function markFresh()
-  if fresh.queue then return end
-  for _, name in ipairs({ 'queue', 'tickets', 'active', 'idle', 'flows', 'owners', 'lengths' }) do
+local function store(ticket)
+  redis.call('HSET', key.tickets, ticket.id, cmsgpack.pack(ticket.owner, ticket.caller, ticket.priority,
+    ticket.weight, ticket.cost, ticket.arrivedAt, ticket.deadlineAt, ticket.paid, ticket.replica,
+    ticket.epoch, ticket.flow, ticket.member))
+end
+
+-- Marks the queue as changed, and its keys as fresh if this step may create them: they exist while a
+-- ticket waits.
+local function markChanged(queue)
+  queue.isChanged = true
+  if stillThere > 0 or fresh.queue then return end
+  for _, name in ipairs({ 'queue', 'tickets', 'active', 'flows', 'owners', 'lengths' }) do
     fresh[name] = true
   end
 end
@@ -140,10 +175,10 @@ return {
     owners[name] = owner
     return owner
   end,
-  dropOwner = function(_, owner)
+  dropOwner = function(self, owner)
     for _, priority in ipairs({ 'high', 'normal', 'low' }) do
       local shared = loadFlow(sharedKey(owner, priority))
-      if shared then removeFlow(shared) end
+      if shared then removeFlow(self, shared) end
     end
     redis.call('HDEL', key.owners, owner.name)
     owners[owner.name] = false
@@ -163,9 +198,9 @@ return {
   makeSharedFlow = function(_, owner, priority)
     return makeFlow(owner, sharedKey(owner, priority), 0, false)
   end,
-  dropFlow = function(_, owner, flow)
+  dropFlow = function(self, owner, flow)
     owner.isChanged = true
-    removeFlow(flow)
+    removeFlow(self, flow)
   end,
   ownerOf = function(_, flow)
     return findOwner(flow.owner)
@@ -175,20 +210,20 @@ return {
     return loadFlow(ticket.flow)
   end,
   insert = function(self, flow, ticket)
-    markFresh()
+    stillThere = stillThere or self.size - 1
+    markChanged(self)
     self.order = self.order + 1
-    local id = ticket.id
-    ticket.flow, ticket.id = flow.key, nil
+    ticket.flow = flow.key
     ticket.member = flow.key .. '\0' .. arrival(ticket)
-      .. string.format('%012.0f%d', self.order, ticket.paid and 1 or 0) .. id
-    redis.call('HSET', key.tickets, id, cmsgpack.pack(ticket))
+      .. string.format('%012.0f%d', self.order, ticket.paid and 1 or 0) .. ticket.id
+    store(ticket)
     redis.call('ZADD', key.queue, 0, ticket.member)
-    ticket.id = id
     changedFlows[flow.key] = true
     return not flow.active or ticket.member < flow.head
   end,
-  unlink = function(_, flow, ticket)
-    markFresh()
+  unlink = function(self, flow, ticket)
+    stillThere = (stillThere or self.size) - 1
+    markChanged(self)
     redis.call('ZREM', key.queue, ticket.member)
     redis.call('HDEL', key.tickets, ticket.id)
     changedFlows[flow.key] = true
@@ -204,10 +239,11 @@ return {
 
   -- The set orders equal tags by member, that is by the place of their heads.
   activate = function(_, flow, head)
-    if flow.active then redis.call('ZREM', key.active, flow.active) end
+    local before = flow.active
     flow.head = head.member
     flow.active = string.sub(head.member, #flow.key + 2, #flow.key + 29) .. flow.key
-    redis.call('ZADD', key.active, exact(flow.tag), flow.active)
+    redis.call('ZADD', key.active, flow.tag, flow.active)
+    if before and before ~= flow.active then redis.call('ZREM', key.active, before) end
     changedFlows[flow.key] = true
   end,
   deactivate = function(_, flow)
@@ -216,7 +252,7 @@ return {
   end,
   activeUpTo = function(_, tag)
     if visited >= MAX_VISITED_PER_STEP then return nil end
-    local active = redis.call('ZRANGEBYSCORE', key.active, '-inf', exact(tag),
+    local active = redis.call('ZRANGEBYSCORE', key.active, '-inf', tag,
       'LIMIT', 0, MAX_FLOWS_VISITED)
     visited = visited + #active
     if #active == MAX_FLOWS_VISITED then return nil end
@@ -226,32 +262,33 @@ return {
     return active
   end,
 
-  addIdle = function(_, flow)
-    redis.call('ZADD', key.idle, exact(flow.finish), flow.key)
+  addIdle = function(self, flow)
+    fresh.idle = true
+    self.idle = self.idle + redis.call('ZADD', key.idle, flow.finish, flow.key)
   end,
-  moveIdle = function(_, flow)
+  moveIdle = function(self, flow)
     changedFlows[flow.key] = true
-    redis.call('ZADD', key.idle, 'XX', exact(flow.finish), flow.key)
+    if self.idle > 0 then redis.call('ZADD', key.idle, 'XX', flow.finish, flow.key) end
   end,
-  removeIdle = function(_, flow)
-    redis.call('ZREM', key.idle, flow.key)
-  end,
+  removeIdle = removeIdle,
   -- It adds 0 to the score of that flow, because ZSCORE would be one more command that the server's
   -- user must be allowed.
-  isIdle = function(_, flow)
-    return not not redis.call('ZADD', key.idle, 'XX', 'INCR', 0, flow.key)
+  isIdle = function(self, flow)
+    return self.idle > 0 and not not redis.call('ZADD', key.idle, 'XX', 'INCR', 0, flow.key)
   end,
-  takeIdle = function(_, finish)
-    local first = redis.call('ZRANGEBYSCORE', key.idle, '-inf', exact(finish), 'LIMIT', 0, 1)[1]
+  takeIdle = function(self, finish)
+    if self.idle == 0 then return nil end
+    local first = redis.call('ZRANGEBYSCORE', key.idle, '-inf', finish, 'LIMIT', 0, 1)[1]
     if not first then return nil end
-    redis.call('ZREM', key.idle, first)
+    self.idle = self.idle - redis.call('ZREM', key.idle, first)
     return loadFlow(first)
   end,
-  idleCount = function()
-    return redis.call('ZCARD', key.idle)
+  idleCount = function(self)
+    return self.idle
   end,
 
-  clear = function()
+  clear = function(self)
+    self.idle = 0
     redis.call('DEL', key.idle, key.owners, key.flows, key.active, key.lengths)
     flows, changedFlows, owners = {}, {}, {}
   end,
@@ -260,10 +297,14 @@ return {
   find = function(_, id)
     return find(id)
   end,
+  -- Writes what changed of a waiting ticket.
+  store = function(_, ticket)
+    store(ticket)
+  end,
   -- The last ticket of the longest flow, which a full queue drops. Of flows with the same length, the
   -- last one by name.
-  last = function()
-    save()
+  last = function(self)
+    save(self)
     local flow = loadFlow(redis.call('ZREVRANGE', key.lengths, 0, 0)[1])
     local from, to = '[' .. flow.key .. '\0', '(' .. flow.key .. '\1'
     return find(idOf(flow, redis.call('ZREVRANGEBYLEX', key.queue, to, from, 'LIMIT', 0, 1)[1]))

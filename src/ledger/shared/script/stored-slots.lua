@@ -48,9 +48,10 @@ local function removeDropped(ids)
   end
 end
 
--- Writes what changed. The slots cannot be used after it.
+-- Writes the chunks that changed. Returns what the field `slots` is to be, or nil if that is unchanged.
+-- The slots cannot be used after it.
 local function save(slots)
-  if not slots.isChanged then return end
+  if not slots.isChanged then return nil end
   local chunks, count = slots.chunks, #slots.chunks
   local last = chunks[count]
   for i = 1, count do
@@ -63,9 +64,8 @@ local function save(slots)
     end
   end
   removeDropped(chunks)
-  redis.call('HSET', key.state, 'slots', cmsgpack.pack(slots.size, slots.lastAt, slots.head,
-    slots.made, chunks, slots.firsts, slots.totals, last and last.times or {},
-    last and last.counts or {}))
+  return cmsgpack.pack(slots.size, slots.lastAt, slots.head, slots.made, chunks, slots.firsts,
+    slots.totals, last and last.times or {}, last and last.counts or {})
 end
 
 return { load = load, save = save }
