@@ -153,6 +153,28 @@ describe('a request that costs several operations', () => {
   });
 });
 
+describe('requests of several operations to a leaky bucket', () => {
+  test('are never refused, although their answers arrive in another order', () => {
+    const answeredAfter = (toApiMs: number, backMs: number) =>
+      ({ kind: 'answered', toApiMs, backMs }) as const;
+    const { atTheApi } = runWorld({
+      semantics: 'leaky',
+      limit: 22,
+      periodMs: 4000,
+      fates: [
+        [1, 1],
+        [182, 1],
+        [136, 410],
+        [2, 1],
+      ].map(([to = 0, back = 0]) => answeredAfter(to, back)),
+      maxInFlight: 2,
+      runMs: 300_000,
+      costs: [8, 4, 3],
+    });
+    expect(atTheApi.filter(({ accepted }) => !accepted)).toEqual([]);
+  });
+});
+
 describe('a canary that asks about slots in doubt', () => {
   test('is followed by no request that they do not cover, if it was not sent', () => {
     const unsent = { toApiMs: 1, backMs: 1, kind: 'unsent' } as const;

@@ -450,6 +450,17 @@ refillObserved = function(bucket, lease, resetAt, uncertaintyMs, totalLimit, spe
     Model.addToMax(bucket.observedPeriodMs, localAt - countedAt, span)
     return true
 end,
+countedBefore = function(bucket, ____bindingPattern0)
+    local returns
+    local cost
+    cost = ____bindingPattern0.cost
+    returns = ____bindingPattern0.returns
+    bucket.unmatched = bucket.unmatched - cost
+    local excess = math.max(0, bucket.slots.size - (bucket.limit - bucket.remaining))
+    local returnedEarly = math.min(excess, bucket.returns - returns)
+    bucket.remaining = math.max(0, bucket.remaining - returnedEarly)
+    Model.keepLastSlots(bucket.slots, bucket.limit - bucket.remaining)
+end,
 observationsToRemember = function(limit)
     return math.max(64, 2 * limit)
 end,
@@ -808,8 +819,7 @@ answered = function(bucket, lease, wasInFlight, observation, now, random)
         return
     end
     if not Model.isNewest(bucket, lease, observation) then
-        bucket.unmatched = bucket.unmatched - lease.cost
-        Model.keepLastSlots(bucket.slots, bucket.limit - bucket.remaining)
+        Model.countedBefore(bucket, lease)
         if not isThrottled then
             Model.learnCost(bucket, lease, now)
         end
