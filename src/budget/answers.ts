@@ -103,6 +103,7 @@ export function answered(
     return;
   }
   if (!isNewest(bucket, lease, observation)) {
+    keepLaterReset(bucket, observation);
     countedBefore(bucket, lease);
     if (!isThrottled) learnCost(bucket, lease, now);
     return;
@@ -215,6 +216,18 @@ function resetLaterMs(bucket: Bucket, { resetAt, stamp }: Observation): number {
 function isOtherReset(bucket: Bucket, observation: Observation): boolean {
   const sameWithinMs = Math.max(bucket.sameWithinMs, observation.sameWithinMs);
   return resetLaterMs(bucket, observation) > sameWithinMs;
+}
+
+/**
+ * Applies the reset of an older observation if it is later than the newest one's. The counts may show
+ * the wrong order: a leaky bucket drains between two answers, although no slot returns.
+ */
+function keepLaterReset(bucket: Bucket, observation: Observation): void {
+  if (!isOtherReset(bucket, observation)) return;
+  const { resetAt, stamp } = observation;
+  bucket.reportedResetAt = resetAt;
+  bucket.stamp = stamp;
+  if (bucket.resetAt !== undefined) bucket.resetAt = resetAt;
 }
 
 /** Applies the newest observation, the answer to `lease`. */

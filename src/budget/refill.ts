@@ -265,7 +265,8 @@ export function refillObserved(
   const alreadyCounted = takeSlotsUntil(slots, fromLocal(bucket, countedUntil));
   keepLastSlots(slots, spent);
   const span = observationsToRemember(totalLimit);
-  const returned = bucket.returns - lease.returns + alreadyCounted;
+  bucket.returns += alreadyCounted;
+  const returned = bucket.returns - lease.returns;
   // In a share, operations without a slot show nothing: the other replicas spend as well.
   const unmatched = bucket.share === undefined ? spent - slots.size : 0;
   // A call that was counted after all doubtful slots had returned includes them.
