@@ -265,8 +265,7 @@ export function refillObserved(
   const alreadyCounted = takeSlotsUntil(slots, fromLocal(bucket, countedUntil));
   keepLastSlots(slots, spent);
   const span = observationsToRemember(totalLimit);
-  bucket.returns += alreadyCounted;
-  const returned = bucket.returns - lease.returns;
+  const returned = bucket.returns - lease.returns + alreadyCounted;
   // In a share, operations without a slot show nothing: the other replicas spend as well.
   const unmatched = bucket.share === undefined ? spent - slots.size : 0;
   // A call that was counted after all doubtful slots had returned includes them.

@@ -312,29 +312,6 @@ describe('a metered bucket', () => {
     expect(bucket.offer(T0 + 5000, 16)).toBe('canary');
   });
 
-  test('keeps what the newest answer reports if slots that returned explain an older lower count', () => {
-    const bucket = new LocalBudget(T0);
-    bucket.advance(T0, NO_OFFSET);
-    const request = (cost: number, at: number): LocalLease => {
-      bucket.advance(T0 + at, NO_OFFSET);
-      return bucket.grant(T0 + at, cost);
-    };
-    // A sliding log of ten seconds.
-    const answer = (lease: LocalLease, at: number, remaining: number, servedAt: number): void =>
-      answerAll(bucket, [lease], T0 + at, {
-        limit: 10,
-        remaining,
-        resetAt: T0 + servedAt + 10_000,
-        uncertaintyMs: 300,
-      });
-    answer(request(3, 0), 1, 7, 0);
-    const [late, quick] = [request(1, 9800), request(1, 9800)];
-    answer(quick, 9820, 6, 9810);
-    answer(request(1, 10_121), 10_130, 7, 10_125);
-    answer(late, 10_200, 5, 9820);
-    expect(bucket.view(T0 + 10_200)).toMatchObject({ remaining: 7, leases: 0 });
-  });
-
   describe('whose slots return close together', () => {
     const uncertaintyMs = 10;
     /**

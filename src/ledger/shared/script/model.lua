@@ -434,8 +434,7 @@ refillObserved = function(bucket, lease, resetAt, uncertaintyMs, totalLimit, spe
     local alreadyCounted = Model.takeSlotsUntil(slots, bucket.basis == "instant" and countedUntil + bucket.offsetMs or countedUntil)
     Model.keepLastSlots(slots, spent)
     local span = math.max(64, 2 * totalLimit)
-    bucket.returns = bucket.returns + alreadyCounted
-    local returned = bucket.returns - lease.returns
+    local returned = bucket.returns - lease.returns + alreadyCounted
     local unmatched = spent - slots.size
     if bucket.doubtUntil == nil or countedAt >= bucket.doubtUntil then
         bucket.doubtful = 0
@@ -2187,9 +2186,11 @@ makeBucket = function(now)
     }
 end,
 unsent = function(bucket, ____bindingPattern0)
+    local grantedAt
     local kind
     kind = ____bindingPattern0.kind
-    if kind == "canary" then
+    grantedAt = ____bindingPattern0.grantedAt
+    if kind == "canary" and bucket.lastGrantAt == grantedAt then
         bucket.isCanaryDue = Model.needsCanary(bucket) and Model.checkAt(bucket) == math.huge
     end
     if kind == "first" then
