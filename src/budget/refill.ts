@@ -289,9 +289,9 @@ export function refillObserved(
 /**
  * Applies an older answer, to `lease`, whose slots are added: the newest observation counts this call.
  *
- * Until now that observation's number kept so many of the earlier slots, although a leaky bucket had
- * drained them. Those that returned since were not spent, so they are taken back. While the lease was in
- * flight, its cost covered them.
+ * Until now that observation's number kept earlier slots in place of this call's, although a leaky bucket
+ * had drained them. Those that returned since were not spent, so they are taken back. While the lease was
+ * in flight, its cost covered them.
  */
 export function countedBefore(bucket: Bucket, { cost, returns }: Lease): void {
   bucket.unmatched -= cost;
