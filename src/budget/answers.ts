@@ -14,6 +14,7 @@ import {
   MAX_MARGIN_MS,
   addCallSlots,
   countLost,
+  countedBefore,
   fullRefillAt,
   nextSlotAt,
   noiseMs,
@@ -23,7 +24,7 @@ import {
   toLocal,
 } from './refill.ts';
 import { isTest, learnFromRefusal, learnRounding, planTest } from './rounded-reset.ts';
-import { maxSlots, shareObserved, shareOfLimit, shareOfRemaining, totalLimit } from './share.ts';
+import { shareObserved, shareOfLimit, shareOfRemaining, totalLimit } from './share.ts';
 import {
   FORCED_UNDER_RETRY_AFTER_MS,
   MAX_FORCED_AFTER_MS,
@@ -36,7 +37,6 @@ import {
   refusedByUnknownLimit,
   takenByApi,
 } from './unknown-limit.ts';
-import { keepLastSlots } from './slots.ts';
 import { addToMax, makeWindowedMax } from './windowed-max.ts';
 
 const FIRST_MARGIN_MS = 50;
@@ -103,10 +103,8 @@ export function answered(
     return;
   }
   if (!isNewest(bucket, lease, observation)) {
-    // The newest observation's number includes this call.
-    bucket.unmatched -= lease.cost;
-    // It counts as returned what a leaky bucket had drained of the call by then.
-    keepLastSlots(bucket.slots, maxSlots(bucket));
+    keepLaterReset(bucket, observation);
+    countedBefore(bucket, lease);
     if (!isThrottled) learnCost(bucket, lease, now);
     return;
   }
@@ -218,6 +216,18 @@ function resetLaterMs(bucket: Bucket, { resetAt, stamp }: Observation): number {
 function isOtherReset(bucket: Bucket, observation: Observation): boolean {
   const sameWithinMs = Math.max(bucket.sameWithinMs, observation.sameWithinMs);
   return resetLaterMs(bucket, observation) > sameWithinMs;
+}
+
+/**
+ * Applies the reset of an older observation if it is later than the newest one's. The counts may show
+ * the wrong order: a leaky bucket drains between two answers, although no slot returns.
+ */
+function keepLaterReset(bucket: Bucket, observation: Observation): void {
+  if (!isOtherReset(bucket, observation)) return;
+  const { resetAt, stamp } = observation;
+  bucket.reportedResetAt = resetAt;
+  bucket.stamp = stamp;
+  if (bucket.resetAt !== undefined) bucket.resetAt = resetAt;
 }
 
 /** Applies the newest observation, the answer to `lease`. */

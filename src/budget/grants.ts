@@ -92,9 +92,12 @@ export function granted(bucket: Bucket, kind: GrantKind, now: number): void {
 }
 
 /** The request of a lease that ended was never sent, and cost nothing. */
-export function unsent(bucket: Bucket, { kind }: Lease): void {
+export function unsent(bucket: Bucket, { kind, grantedAt }: Lease): void {
   // A check for slots in doubt is offered again by itself, if they cover the cost of the next request.
-  if (kind === 'canary') bucket.isCanaryDue = needsCanary(bucket) && checkAt(bucket) === Infinity;
+  // A request that was granted later tests the budget as well.
+  if (kind === 'canary' && bucket.lastGrantAt === grantedAt) {
+    bucket.isCanaryDue = needsCanary(bucket) && checkAt(bucket) === Infinity;
+  }
   if (kind === 'first') bucket.nextFirstAt = 0;
 }
 

@@ -287,6 +287,21 @@ export function refillObserved(
 }
 
 /**
+ * Applies an older answer, to `lease`, whose slots are added: the newest observation counts this call.
+ *
+ * Until now that observation's number kept earlier slots in place of this call's, although a leaky bucket
+ * had drained them. Those that returned since were not spent, so they are taken back. While the lease was
+ * in flight, its cost covered them.
+ */
+export function countedBefore(bucket: Bucket, { cost, returns }: Lease): void {
+  bucket.unmatched -= cost;
+  const excess = Math.max(0, bucket.slots.size - maxSlots(bucket));
+  const returnedEarly = Math.min(excess, bucket.returns - returns);
+  bucket.remaining = Math.max(0, bucket.remaining - returnedEarly);
+  keepLastSlots(bucket.slots, maxSlots(bucket));
+}
+
+/**
  * Returns how many observations a maximum covers: enough to outlast one extreme value, and few enough
  * to notice a change.
  */

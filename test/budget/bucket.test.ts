@@ -272,6 +272,46 @@ describe('a metered bucket', () => {
     expect(grantAll(bucket, T0 + 65_000)).toHaveLength(1);
   });
 
+  test('takes back what returned early when an older answer adds the slots that had not drained', () => {
+    const bucket = new LocalBudget(T0);
+    const request = (cost: number, at: number): LocalLease => {
+      bucket.advance(at, NO_OFFSET);
+      return bucket.grant(at, cost);
+    };
+    const answer = (lease: LocalLease, at: number, remaining: number, resetAt: number): void =>
+      answerAll(bucket, [lease], at, { limit: 16, remaining, resetAt });
+    // A leaky bucket that drains one operation a second.
+    answer(request(8, T0), T0 + 1, 8, T0 + 8000);
+    // The API has drained seven of the eight, and answers the older request first.
+    const older = request(3, T0 + 7000);
+    const newer = request(4, T0 + 7000);
+    answer(newer, T0 + 7001, 8, T0 + 15_000);
+    bucket.advance(T0 + 8000, NO_OFFSET);
+    expect(bucket.available).toBe(9);
+    answer(older, T0 + 8001, 12, T0 + 11_000);
+    // Three and four of its sixteen operations are still spent.
+    expect(bucket.available).toBe(9);
+    bucket.advance(T0 + 11_000, NO_OFFSET);
+    expect(bucket.available).toBe(12);
+  });
+
+  test('is believed full at the later of two resets, although the counts show another order', () => {
+    const bucket = new LocalBudget(T0);
+    bucket.advance(T0, NO_OFFSET);
+    // A leaky bucket that drains two operations a second.
+    const answer = (lease: LocalLease, at: number, remaining: number, resetAt: number): void =>
+      answerAll(bucket, [lease], T0 + at, { limit: 16, remaining, resetAt: T0 + resetAt });
+    answer(bucket.grant(T0, 1), 1, 15, 500);
+    const [earlier, later] = [bucket.grant(T0 + 1, 8), bucket.grant(T0 + 1, 1)];
+    answer(earlier, 501, 8, 4500);
+    // Four operations drained before this request arrived, so more remains than after the earlier one.
+    answer(later, 2501, 11, 5000);
+    bucket.advance(T0 + 4500, NO_OFFSET);
+    expect(bucket.offer(T0 + 4500, 16)).toBeUndefined();
+    bucket.advance(T0 + 5000, NO_OFFSET);
+    expect(bucket.offer(T0 + 5000, 16)).toBe('canary');
+  });
+
   describe('whose slots return close together', () => {
     const uncertaintyMs = 10;
     /**

@@ -145,11 +145,46 @@ describe('a request that costs several operations', () => {
     expect(grantedAt(50)).toBeLessThanOrEqual(T0 + 7000);
   });
 
+  test('is not the canary in place of one that was not sent, if another request took its place', () => {
+    const { bucket, at, answer, call } = makeWorld();
+    call(undefined, { limit: 10, remaining: 0, resetAt: T0 + 1000 });
+    at(T0 + 1000);
+    const canary = bucket.grant(T0 + 1000, 1);
+    at(T0 + 2000);
+    const [first] = [bucket.grant(T0 + 2000, 4), bucket.grant(T0 + 2000, 5)];
+    // The API counted both, and the other answer is still on its way.
+    answer(first, { limit: 10, remaining: 1, resetAt: T0 + 12_000 });
+    bucket.unsent(canary);
+    expect(bucket.offer(T0 + 2000, 5)).toBeUndefined();
+  });
+
   test('is not too costly for a limit that is no multiple of the number of replicas', () => {
     const { bucket, call } = makeWorld(3);
     call(1, { limit: 100, remaining: 99, resetAt: T0 + MINUTE_MS });
     expect(bucket.isTooCostly(100)).toBe(false);
     expect(bucket.isTooCostly(102)).toBe(true);
+  });
+});
+
+describe('requests of several operations to a leaky bucket', () => {
+  test('are never refused, although their answers arrive in another order', () => {
+    const answeredAfter = (toApiMs: number, backMs: number) =>
+      ({ kind: 'answered', toApiMs, backMs }) as const;
+    const { atTheApi } = runWorld({
+      semantics: 'leaky',
+      limit: 22,
+      periodMs: 4000,
+      fates: [
+        [1, 1],
+        [182, 1],
+        [136, 410],
+        [2, 1],
+      ].map(([to = 0, back = 0]) => answeredAfter(to, back)),
+      maxInFlight: 2,
+      runMs: 300_000,
+      costs: [8, 4, 3],
+    });
+    expect(atTheApi.filter(({ accepted }) => !accepted)).toEqual([]);
   });
 });
 

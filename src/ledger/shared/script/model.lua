@@ -98,24 +98,37 @@ isOtherReset = function(bucket, observation)
     local sameWithinMs = math.max(bucket.sameWithinMs, observation.sameWithinMs)
     return Model.resetLaterMs(bucket, observation) > sameWithinMs
 end,
-observe = function(bucket, lease, observation, now)
+keepLaterReset = function(bucket, observation)
+    if not Model.isOtherReset(bucket, observation) then
+        return
+    end
     local ____observation_3 = observation
-    local reported = ____observation_3.remaining
+    local resetAt = ____observation_3.resetAt
+    local stamp = ____observation_3.stamp
+    bucket.reportedResetAt = resetAt
+    bucket.stamp = stamp
+    if bucket.resetAt ~= nil then
+        bucket.resetAt = resetAt
+    end
+end,
+observe = function(bucket, lease, observation, now)
+    local ____observation_4 = observation
+    local reported = ____observation_4.remaining
     if reported == nil then
         reported = 0
     end
-    local uncertaintyMs = ____observation_3.uncertaintyMs
+    local uncertaintyMs = ____observation_4.uncertaintyMs
     local isThrottled = observation.status == 429
     local isFirst = bucket.observations == 0
     local earlierMs = -Model.resetLaterMs(bucket, observation)
     local keepsReset = earlierMs > bucket.sameWithinMs and earlierMs <= 500
-    local ____keepsReset_4
+    local ____keepsReset_5
     if keepsReset then
-        ____keepsReset_4 = bucket.reportedResetAt
+        ____keepsReset_5 = bucket.reportedResetAt
     else
-        ____keepsReset_4 = observation.resetAt
+        ____keepsReset_5 = observation.resetAt
     end
-    local resetAt = ____keepsReset_4
+    local resetAt = ____keepsReset_5
     local limitInAll = math.max(observation.limit or bucket.limit, reported, 1)
     local isAlone = (isFirst or bucket.heldUntil ~= nil) and lease.kind ~= "regular"
     if isAlone and not isThrottled then
@@ -218,10 +231,10 @@ learnCost = function(bucket, lease, now)
     Model.startMeasuring(bucket)
 end,
 boundCost = function(bucket)
-    local ____bucket_6 = bucket
-    local phase = ____bucket_6.phase
-    local isLimitStated = ____bucket_6.isLimitStated
-    local callCost = ____bucket_6.callCost
+    local ____bucket_7 = bucket
+    local phase = ____bucket_7.phase
+    local isLimitStated = ____bucket_7.isLimitStated
+    local callCost = ____bucket_7.callCost
     if phase ~= "metered" or not isLimitStated then
         return
     end
@@ -233,10 +246,10 @@ end,
 countCall = function(bucket, ____bindingPattern0)
     local cost
     cost = ____bindingPattern0.cost
-    local ____bucket_7 = bucket
-    local callCost = ____bucket_7.callCost
-    local costFrom = ____bucket_7.costFrom
-    local reportedRemaining = ____bucket_7.reportedRemaining
+    local ____bucket_8 = bucket
+    local callCost = ____bucket_8.callCost
+    local costFrom = ____bucket_8.costFrom
+    local reportedRemaining = ____bucket_8.reportedRemaining
     bucket.costCalls = bucket.costCalls + 1
     if cost ~= callCost then
         bucket.costFrom = nil
@@ -267,22 +280,22 @@ countCall = function(bucket, ____bindingPattern0)
     end
 end,
 startMeasuring = function(bucket)
-    local ____bucket_9 = bucket
-    local ____temp_8
+    local ____bucket_10 = bucket
+    local ____temp_9
     if bucket.doubtful > 0 then
-        ____temp_8 = nil
+        ____temp_9 = nil
     else
-        ____temp_8 = bucket.reportedRemaining
+        ____temp_9 = bucket.reportedRemaining
     end
-    ____bucket_9.costFrom = ____temp_8
+    ____bucket_10.costFrom = ____temp_9
     bucket.costReturns = bucket.returns
     bucket.costLosses = bucket.losses
     bucket.costCalls = 0
 end,
 regularOffer = function(bucket, cost, now)
-    local ____bucket_18 = bucket
-    local phase = ____bucket_18.phase
-    local inFlight = ____bucket_18.inFlight
+    local ____bucket_19 = bucket
+    local phase = ____bucket_19.phase
+    local inFlight = ____bucket_19.inFlight
     if bucket.blockedUntil ~= nil then
         return nil
     end
@@ -348,9 +361,9 @@ nextSlotAt = function(bucket)
     return first == nil and math.huge or (bucket.basis == "instant" and first - bucket.offsetMs or first) + (bucket.marginMs + (Model.maxOf(bucket.noiseMs) or 0))
 end,
 checkAt = function(bucket)
-    local ____bucket_27 = bucket
-    local doubtFrom = ____bucket_27.doubtFrom
-    local doubtUntil = ____bucket_27.doubtUntil
+    local ____bucket_28 = bucket
+    local doubtFrom = ____bucket_28.doubtFrom
+    local doubtUntil = ____bucket_28.doubtUntil
     if doubtFrom == nil or doubtUntil == nil or math.max(
         0,
         math.min(
@@ -406,16 +419,16 @@ applyReturns = function(bucket, ____until, included)
                 bucket.returns = bucket.returns + count
                 bucket.remaining = math.min(bucket.limit, bucket.remaining + count)
                 if bucket.share ~= nil then
-                    local ____bucket_share_32, ____totalRemaining_33 = bucket.share, "totalRemaining"
-                    ____bucket_share_32[____totalRemaining_33] = ____bucket_share_32[____totalRemaining_33] + count
+                    local ____bucket_share_33, ____totalRemaining_34 = bucket.share, "totalRemaining"
+                    ____bucket_share_33[____totalRemaining_34] = ____bucket_share_33[____totalRemaining_34] + count
                 end
             end
         end
     end
 end,
 refillObserved = function(bucket, lease, resetAt, uncertaintyMs, totalLimit, spent, now)
-    local ____bucket_35 = bucket
-    local slots = ____bucket_35.slots
+    local ____bucket_36 = bucket
+    local slots = ____bucket_36.slots
     local countedAt = math.max(lease.grantedAt, now - 1000)
     local countedUntil = now + uncertaintyMs
     local alreadyCounted = Model.takeSlotsUntil(slots, bucket.basis == "instant" and countedUntil + bucket.offsetMs or countedUntil)
@@ -436,19 +449,30 @@ refillObserved = function(bucket, lease, resetAt, uncertaintyMs, totalLimit, spe
     Model.addToMax(bucket.othersSpent, byOthers, span)
     bucket.countedUntil = countedUntil
     local localAt = resetAt == nil and now or (bucket.basis == "instant" and resetAt - bucket.offsetMs or resetAt)
-    local ____bucket_37 = bucket
-    local ____temp_36
+    local ____bucket_38 = bucket
+    local ____temp_37
     if localAt > now then
-        ____temp_36 = resetAt
+        ____temp_37 = resetAt
     else
-        ____temp_36 = nil
+        ____temp_37 = nil
     end
-    ____bucket_37.resetAt = ____temp_36
+    ____bucket_38.resetAt = ____temp_37
     if bucket.resetAt == nil then
         return false
     end
     Model.addToMax(bucket.observedPeriodMs, localAt - countedAt, span)
     return true
+end,
+countedBefore = function(bucket, ____bindingPattern0)
+    local returns
+    local cost
+    cost = ____bindingPattern0.cost
+    returns = ____bindingPattern0.returns
+    bucket.unmatched = bucket.unmatched - cost
+    local excess = math.max(0, bucket.slots.size - (bucket.limit - bucket.remaining))
+    local returnedEarly = math.min(excess, bucket.returns - returns)
+    bucket.remaining = math.max(0, bucket.remaining - returnedEarly)
+    Model.keepLastSlots(bucket.slots, bucket.limit - bucket.remaining)
 end,
 observationsToRemember = function(limit)
     return math.max(64, 2 * limit)
@@ -462,18 +486,18 @@ isTest = function(bucket, ____bindingPattern0)
     local kind
     kind = ____bindingPattern0.kind
     grantedAt = ____bindingPattern0.grantedAt
-    local ____bucket_rounded_42 = bucket.rounded
-    local testAt = ____bucket_rounded_42.testAt
+    local ____bucket_rounded_43 = bucket.rounded
+    local testAt = ____bucket_rounded_43.testAt
     local isDue = testAt ~= nil and grantedAt >= testAt and grantedAt < (bucket.resetAt == nil and math.huge or (bucket.basis == "instant" and bucket.resetAt - bucket.offsetMs or bucket.resetAt) + (bucket.marginMs + (Model.maxOf(bucket.noiseMs) or 0)))
     return kind == "canary" and isDue and bucket.remaining == 0
 end,
 nextTestAt = function(bucket)
-    local ____bucket_43 = bucket
-    local resetAt = ____bucket_43.resetAt
-    local sameWithinMs = ____bucket_43.sameWithinMs
-    local uncertaintyMs = ____bucket_43.uncertaintyMs
-    local rounded = ____bucket_43.rounded
-    local slots = ____bucket_43.slots
+    local ____bucket_44 = bucket
+    local resetAt = ____bucket_44.resetAt
+    local sameWithinMs = ____bucket_44.sameWithinMs
+    local uncertaintyMs = ____bucket_44.uncertaintyMs
+    local rounded = ____bucket_44.rounded
+    local slots = ____bucket_44.slots
     local isRounded = sameWithinMs >= 1000 and uncertaintyMs >= 2 * 1000
     if resetAt == nil or not isRounded or uncertaintyMs > 5000 then
         return nil
@@ -497,8 +521,8 @@ nextTestAt = function(bucket)
     return at < (bucket.resetAt == nil and math.huge or (bucket.basis == "instant" and bucket.resetAt - bucket.offsetMs or bucket.resetAt) + (bucket.marginMs + (Model.maxOf(bucket.noiseMs) or 0))) and at or nil
 end,
 learnRounding = function(bucket, lease, spent, isOther, now)
-    local ____bucket_44 = bucket
-    local rounded = ____bucket_44.rounded
+    local ____bucket_45 = bucket
+    local rounded = ____bucket_45.rounded
     local isOpening = spent > 0 and spent == lease.cost
     if Model.isTest(bucket, lease) then
         if spent > lease.cost then
@@ -506,8 +530,8 @@ learnRounding = function(bucket, lease, spent, isOther, now)
         else
             rounded.failures = math.max(0, rounded.failures - 0.25)
         end
-        local ____rounded_45 = rounded
-        local openedAt = ____rounded_45.openedAt
+        local ____rounded_46 = rounded
+        local openedAt = ____rounded_46.openedAt
         if isOpening and openedAt ~= nil then
             rounded.openMs = math.min(rounded.openMs, lease.grantedAt - openedAt)
         end
@@ -529,8 +553,8 @@ shareObserved = function(____bindingPattern0, totalRemaining, at, grantedAt)
     share.isMeasured = share.isMeasured or grantedAt >= share.measuresFrom
 end,
 addSlots = function(slots, at, count, spanMs)
-    local ____slots_55 = slots
-    local chunks = ____slots_55.chunks
+    local ____slots_56 = slots
+    local chunks = ____slots_56.chunks
     local grain = spanMs / 1024
     local isCrowded = #chunks > 12
     local time = isCrowded and grain > 0 and math.ceil(at / grain) * grain or at
@@ -540,10 +564,10 @@ addSlots = function(slots, at, count, spanMs)
     end
 end,
 addEntry = function(slots, time, count)
-    local ____slots_56 = slots
-    local chunks = ____slots_56.chunks
-    local firsts = ____slots_56.firsts
-    local totals = ____slots_56.totals
+    local ____slots_57 = slots
+    local chunks = ____slots_57.chunks
+    local firsts = ____slots_57.firsts
+    local totals = ____slots_57.totals
     slots.lastAt = slots.size == 0 and time or math.max(slots.lastAt, time)
     slots.size = slots.size + count
     slots.isChanged = true
@@ -602,9 +626,9 @@ takeSlotsUntil = function(slots, time)
         if (slots.firsts[2] or math.huge) <= time then
             Model.dropFirstChunk(slots)
         else
-            local Model_chunkAt_result_57 = Model.chunkAt(slots, 0)
-            local times = Model_chunkAt_result_57.times
-            local counts = Model_chunkAt_result_57.counts
+            local Model_chunkAt_result_58 = Model.chunkAt(slots, 0)
+            local times = Model_chunkAt_result_58.times
+            local counts = Model_chunkAt_result_58.counts
             local taken = 0
             local head = slots.head
             while head < #times and (times[head + 1] or 0) <= time do
@@ -645,8 +669,8 @@ chunkAt = function(slots, place)
     if known ~= nil and type(known) ~= "number" then
         return known
     end
-    local ____slots_61 = slots
-    local read = ____slots_61.read
+    local ____slots_62 = slots
+    local read = ____slots_62.read
     local isStored = known ~= nil and read ~= nil
     local chunk = isStored and read(known) or Model.makeChunk(slots, 0, 0)
     slots.chunks[place + 1] = chunk
@@ -668,13 +692,13 @@ insertAt = function(list, index, value)
     do
         local i = #list - 1
         while i > index do
-            local ____list_66 = list
-            local ____temp_67 = i + 1
-            local ____list_i_65 = list[i]
-            if ____list_i_65 == nil then
-                ____list_i_65 = value
+            local ____list_67 = list
+            local ____temp_68 = i + 1
+            local ____list_i_66 = list[i]
+            if ____list_i_66 == nil then
+                ____list_i_66 = value
             end
-            ____list_66[____temp_67] = ____list_i_65
+            ____list_67[____temp_68] = ____list_i_66
             i = i - 1
         end
     end
@@ -703,12 +727,12 @@ takenByApi = function(bucket, lease)
     end
 end,
 showsInFlightLimit = function(bucket, lease)
-    local ____bucket_71 = bucket
-    local expected = ____bucket_71.expected
-    local taken = ____bucket_71.taken
-    local ceiling = ____bucket_71.ceiling
-    local guesses = ____bucket_71.guesses
-    local blockedAt = ____bucket_71.blockedAt
+    local ____bucket_72 = bucket
+    local expected = ____bucket_72.expected
+    local taken = ____bucket_72.taken
+    local ceiling = ____bucket_72.ceiling
+    local guesses = ____bucket_72.guesses
+    local blockedAt = ____bucket_72.blockedAt
     if expected == 0 or taken ~= 1 or ceiling >= 1024 then
         return false
     end
@@ -808,8 +832,8 @@ answered = function(bucket, lease, wasInFlight, observation, now, random)
         return
     end
     if not Model.isNewest(bucket, lease, observation) then
-        bucket.unmatched = bucket.unmatched - lease.cost
-        Model.keepLastSlots(bucket.slots, bucket.limit - bucket.remaining)
+        Model.keepLaterReset(bucket, observation)
+        Model.countedBefore(bucket, lease)
         if not isThrottled then
             Model.learnCost(bucket, lease, now)
         end
@@ -839,11 +863,11 @@ offer = function(bucket, cost, now)
     return Model.regularOffer(bucket, cost, now) or (now >= Model.forcedCanaryAt(bucket) and "canary" or nil)
 end,
 isTooCostly = function(bucket, cost)
-    local ____bucket_19 = bucket
-    local phase = ____bucket_19.phase
-    local isLimitStated = ____bucket_19.isLimitStated
-    local limit = ____bucket_19.limit
-    local share = ____bucket_19.share
+    local ____bucket_20 = bucket
+    local phase = ____bucket_20.phase
+    local isLimitStated = ____bucket_20.isLimitStated
+    local limit = ____bucket_20.limit
+    local share = ____bucket_20.share
     if phase ~= "metered" or not isLimitStated then
         return false
     end
@@ -916,9 +940,9 @@ advance = function(bucket, now)
     end
 end,
 trustsClock = function(bucket, now)
-    local ____bucket_38 = bucket
-    local lastReturnAt = ____bucket_38.lastReturnAt
-    local uncertaintyMs = ____bucket_38.uncertaintyMs
+    local ____bucket_39 = bucket
+    local lastReturnAt = ____bucket_39.lastReturnAt
+    local uncertaintyMs = ____bucket_39.uncertaintyMs
     if lastReturnAt == nil or (bucket.phase == "metered" and bucket.remaining - (bucket.inFlight + bucket.extraInFlight) or 0) <= 0 then
         return false
     end
@@ -1147,17 +1171,17 @@ end,
 }, { __index = lazily(function()
 return setmetatable({
 afterBlock = function(bucket, at, now)
-    local ____bucket_10 = bucket
-    local blockedUntil = ____bucket_10.blockedUntil
+    local ____bucket_11 = bucket
+    local blockedUntil = ____bucket_11.blockedUntil
     local start = math.max(now, blockedUntil or now)
     if at == nil then
-        local ____temp_11
+        local ____temp_12
         if blockedUntil == nil then
-            ____temp_11 = nil
+            ____temp_12 = nil
         else
-            ____temp_11 = start
+            ____temp_12 = start
         end
-        return ____temp_11
+        return ____temp_12
     end
     return math.max(start, at)
 end,
@@ -1190,13 +1214,13 @@ nthAvailableAt = function(bucket, rank, left, now)
     if period == nil then
         return now
     end
-    local ____bucket_12 = bucket
-    local stated = ____bucket_12.stated
+    local ____bucket_13 = bucket
+    local stated = ____bucket_13.stated
     local free = left
     if stated ~= nil then
-        local Model_statedReserveAt_result_13 = Model.statedReserveAt(bucket, stated.owed, now)
-        local kept = Model_statedReserveAt_result_13.kept
-        local releaseAt = Model_statedReserveAt_result_13.releaseAt
+        local Model_statedReserveAt_result_14 = Model.statedReserveAt(bucket, stated.owed, now)
+        local kept = Model_statedReserveAt_result_14.kept
+        local releaseAt = Model_statedReserveAt_result_14.releaseAt
         free = free - kept
         if kept > 0 and rank > free then
             local most = math.min(
@@ -1209,9 +1233,9 @@ nthAvailableAt = function(bucket, rank, left, now)
     if rank <= free - Model.maxKept(bucket, bucket.spread) then
         return now
     end
-    local Model_reserveAt_result_14 = Model.reserveAt(bucket, now)
-    local kept = Model_reserveAt_result_14.kept
-    local releaseAt = Model_reserveAt_result_14.releaseAt
+    local Model_reserveAt_result_15 = Model.reserveAt(bucket, now)
+    local kept = Model_reserveAt_result_15.kept
+    local releaseAt = Model_reserveAt_result_15.releaseAt
     local releases = kept - (free - rank)
     return releases <= 0 and now or releaseAt + (releases - 1) * (period / math.max(4, bucket.limit * bucket.spread))
 end,
@@ -1281,9 +1305,9 @@ nthOfLastAt = function(bucket, n, limit, at, most, everyMs)
     )
 end,
 nthReturnAt = function(bucket, n, limit)
-    local ____bucket_15 = bucket
-    local slots = ____bucket_15.slots
-    local resetAt = ____bucket_15.resetAt
+    local ____bucket_16 = bucket
+    local slots = ____bucket_16.slots
+    local resetAt = ____bucket_16.resetAt
     local refillAt = bucket.resetAt == nil and math.huge or (bucket.basis == "instant" and bucket.resetAt - bucket.offsetMs or bucket.resetAt) + (bucket.marginMs + (Model.maxOf(bucket.noiseMs) or 0))
     local check = Model.checkAt(bucket)
     local uncounted = check == math.huge and 0 or math.max(
@@ -1299,13 +1323,13 @@ nthReturnAt = function(bucket, n, limit)
     local periods = math.floor((n - uncounted) / limit)
     local rank = n - uncounted - periods * limit
     local beforeReset = resetAt == nil and slots.size or Model.countSlotsBefore(slots, resetAt)
-    local ____temp_16
+    local ____temp_17
     if rank < beforeReset then
-        ____temp_16 = Model.nthSlotAt(slots, rank)
+        ____temp_17 = Model.nthSlotAt(slots, rank)
     else
-        ____temp_16 = nil
+        ____temp_17 = nil
     end
-    local slotAt = ____temp_16
+    local slotAt = ____temp_17
     local at = slotAt == nil and refillAt or (bucket.basis == "instant" and slotAt - bucket.offsetMs or slotAt) + (bucket.marginMs + (Model.maxOf(bucket.noiseMs) or 0))
     if at == math.huge then
         return nil
@@ -1314,13 +1338,13 @@ nthReturnAt = function(bucket, n, limit)
         return at
     end
     local period = Model.maxOf(bucket.observedPeriodMs) or bucket.configuredPeriodMs
-    local ____temp_17
+    local ____temp_18
     if period == nil then
-        ____temp_17 = nil
+        ____temp_18 = nil
     else
-        ____temp_17 = at + periods * period
+        ____temp_18 = at + periods * period
     end
-    return ____temp_17
+    return ____temp_18
 end,
 sooner = function(at, time, now)
     return time ~= nil and time > now and time < at and time or at
@@ -1354,8 +1378,8 @@ reserveAt = function(bucket, now)
     )
 end,
 keptUntilReturns = function(bucket, most, everyMs, lastAt, now)
-    local ____bucket_39 = bucket
-    local slots = ____bucket_39.slots
+    local ____bucket_40 = bucket
+    local slots = ____bucket_40.slots
     local refillAt = bucket.resetAt == nil and math.huge or (bucket.basis == "instant" and bucket.resetAt - bucket.offsetMs or bucket.resetAt) + (bucket.marginMs + (Model.maxOf(bucket.noiseMs) or 0))
     local returning = bucket.limit - (bucket.phase == "metered" and bucket.remaining - (bucket.inFlight + bucket.extraInFlight) or 0) - (bucket.inFlight + bucket.extraInFlight)
     local shift = now - (bucket.basis == "instant" and now + bucket.offsetMs or now) + (bucket.marginMs + (Model.maxOf(bucket.noiseMs) or 0))
@@ -1368,13 +1392,13 @@ keptUntilReturns = function(bucket, most, everyMs, lastAt, now)
     local isRefilled = false
     while before < most do
         local isEntry = chunk ~= nil and entry < #chunk.times
-        local ____isEntry_40
+        local ____isEntry_41
         if isEntry then
-            ____isEntry_40 = chunk.times[entry + 1]
+            ____isEntry_41 = chunk.times[entry + 1]
         else
-            ____isEntry_40 = slots.firsts[place + 1]
+            ____isEntry_41 = slots.firsts[place + 1]
         end
-        local stored = ____isEntry_40
+        local stored = ____isEntry_41
         local returnAt = stored == nil and refillAt or math.min(stored + shift, refillAt)
         local at = (isRefilled or returnAt == math.huge) and lastAt or returnAt
         if at == math.huge then
@@ -1394,13 +1418,13 @@ keptUntilReturns = function(bucket, most, everyMs, lastAt, now)
             isRefilled = true
             before = math.max(before, returning)
         else
-            local ____isEntry_41
+            local ____isEntry_42
             if isEntry then
-                ____isEntry_41 = chunk.counts[entry + 1]
+                ____isEntry_42 = chunk.counts[entry + 1]
             else
-                ____isEntry_41 = slots.totals[place + 1]
+                ____isEntry_42 = slots.totals[place + 1]
             end
-            before = before + (____isEntry_41 or 0)
+            before = before + (____isEntry_42 or 0)
             if isEntry then
                 entry = entry + 1
             else
@@ -1411,13 +1435,13 @@ keptUntilReturns = function(bucket, most, everyMs, lastAt, now)
     return {kept = kept, releaseAt = releaseAt}
 end,
 nthExtraAt = function(bucket, ahead, paceMs)
-    local ____bucket_53 = bucket
-    local share = ____bucket_53.share
+    local ____bucket_54 = bucket
+    local share = ____bucket_54.share
     if share == nil then
         return math.huge
     end
-    local ____share_54 = share
-    local replicas = ____share_54.replicas
+    local ____share_55 = share
+    local replicas = ____share_55.replicas
     local remaining = share.totalRemaining - (bucket.inFlight + bucket.extraInFlight)
     if ahead >= (bucket.slots.size + (bucket.inFlight + bucket.extraInFlight) >= bucket.limit and remaining - replicas + 1 or remaining) then
         return math.huge
@@ -1425,9 +1449,9 @@ nthExtraAt = function(bucket, ahead, paceMs)
     return remaining >= replicas and share.borrowAt + ahead * paceMs or share.reclaimAt + ahead * paceMs * replicas
 end,
 countSlotsBefore = function(slots, time)
-    local ____slots_58 = slots
-    local firsts = ____slots_58.firsts
-    local totals = ____slots_58.totals
+    local ____slots_59 = slots
+    local firsts = ____slots_59.firsts
+    local totals = ____slots_59.totals
     local count = 0
     local place = 0
     while (firsts[place + 1 + 1] or math.huge) <= time do
@@ -1437,9 +1461,9 @@ countSlotsBefore = function(slots, time)
     if (firsts[place + 1] or math.huge) >= time then
         return count
     end
-    local Model_chunkAt_result_59 = Model.chunkAt(slots, place)
-    local times = Model_chunkAt_result_59.times
-    local counts = Model_chunkAt_result_59.counts
+    local Model_chunkAt_result_60 = Model.chunkAt(slots, place)
+    local times = Model_chunkAt_result_60.times
+    local counts = Model_chunkAt_result_60.counts
     local index = place == 0 and slots.head or 0
     while index < #times and (times[index + 1] or 0) < time do
         count = count + (counts[index + 1] or 0)
@@ -1457,9 +1481,9 @@ nthSlotAt = function(slots, n)
         left = left - (slots.totals[place + 1] or 0)
         place = place + 1
     end
-    local Model_chunkAt_result_60 = Model.chunkAt(slots, place)
-    local times = Model_chunkAt_result_60.times
-    local counts = Model_chunkAt_result_60.counts
+    local Model_chunkAt_result_61 = Model.chunkAt(slots, place)
+    local times = Model_chunkAt_result_61.times
+    local counts = Model_chunkAt_result_61.counts
     local index = place == 0 and slots.head or 0
     while left >= (counts[index + 1] or math.huge) do
         left = left - (counts[index + 1] or 0)
@@ -1489,10 +1513,10 @@ statedOperations = function(____bindingPattern0, part)
     )
 end,
 returnsTogether = function(bucket)
-    local ____bucket_68 = bucket
-    local slots = ____bucket_68.slots
-    local resetAt = ____bucket_68.resetAt
-    local sameWithinMs = ____bucket_68.sameWithinMs
+    local ____bucket_69 = bucket
+    local slots = ____bucket_69.slots
+    local resetAt = ____bucket_69.resetAt
+    local sameWithinMs = ____bucket_69.sameWithinMs
     local first = slots.firsts[1]
     local period = Model.maxOf(bucket.observedPeriodMs) or bucket.configuredPeriodMs
     if first == nil or period == nil then
@@ -1528,11 +1552,11 @@ statedReserveAt = function(bucket, owed, now)
     )
 end,
 forcedCanaryAt = function(bucket)
-    local ____bucket_70 = bucket
-    local blockedUntil = ____bucket_70.blockedUntil
-    local isRetryAfter = ____bucket_70.isRetryAfter
-    local forcedAfterMs = ____bucket_70.forcedAfterMs
-    local lastGrantAt = ____bucket_70.lastGrantAt
+    local ____bucket_71 = bucket
+    local blockedUntil = ____bucket_71.blockedUntil
+    local isRetryAfter = ____bucket_71.isRetryAfter
+    local forcedAfterMs = ____bucket_71.forcedAfterMs
+    local lastGrantAt = ____bucket_71.lastGrantAt
     if bucket.isOwnLimit then
         return math.huge
     end
@@ -1581,10 +1605,10 @@ nextWakeAt = function(bucket, oldestAt, now)
     end
     at = bucket.heldUntil ~= nil and bucket.heldUntil > now and bucket.heldUntil < at and bucket.heldUntil or at
     at = Model.sooner(at, math.huge, now)
-    local Model_sooner_23 = Model.sooner
-    local ____at_22 = at
-    local ____opt_20 = bucket.share
-    at = Model_sooner_23(____at_22, ____opt_20 and ____opt_20.reservedUntil, now)
+    local Model_sooner_24 = Model.sooner
+    local ____at_23 = at
+    local ____opt_21 = bucket.share
+    at = Model_sooner_24(____at_23, ____opt_21 and ____opt_21.reservedUntil, now)
     at = bucket.canaryDueAt ~= nil and bucket.canaryDueAt > now and bucket.canaryDueAt < at and bucket.canaryDueAt or at
     if Model.maxKept(bucket, bucket.spread) > 0 then
         at = Model.sooner(
@@ -1642,8 +1666,8 @@ fitsBesideShares = function(bucket, cost)
     return cost <= bucket.limit - (bucket.stated == nil and 0 or Model.statedOperations(bucket, bucket.stated.part))
 end,
 keptForOthers = function(bucket, own, cost, now)
-    local ____bucket_69 = bucket
-    local stated = ____bucket_69.stated
+    local ____bucket_70 = bucket
+    local stated = ____bucket_70.stated
     if stated == nil or own >= cost or not (cost <= bucket.limit - (bucket.stated == nil and 0 or Model.statedOperations(bucket, bucket.stated.part))) then
         return 0
     end
@@ -1698,9 +1722,9 @@ refused = function(bucket, lease, ____bindingPattern0, now, random)
     local isInstruction = retryAfterAt == nil and remaining == nil and resetAt ~= nil
     local localResetAt = (resetAt or now) - (basis == "instant" and bucket.offsetMs or 0)
     local retryAt = isInstruction and localResetAt or retryAfterAt
-    local ____bucket_5 = bucket
-    local blockedUntil = ____bucket_5.blockedUntil
-    local blockedAt = ____bucket_5.blockedAt
+    local ____bucket_6 = bucket
+    local blockedUntil = ____bucket_6.blockedUntil
+    local blockedAt = ____bucket_6.blockedAt
     local isSameRefusal = blockedUntil ~= nil and blockedAt ~= nil and lease.grantedAt <= blockedAt
     local hasRetryAfter = retryAt ~= nil and retryAt > now
     if lease.kind == "canary" then
@@ -1798,12 +1822,12 @@ countLost = function(bucket, cost, now)
     end
     bucket.remaining = math.max(0, bucket.remaining - cost)
     if bucket.share ~= nil then
-        local ____bucket_share_28, ____totalRemaining_29 = bucket.share, "totalRemaining"
-        ____bucket_share_28[____totalRemaining_29] = ____bucket_share_28[____totalRemaining_29] - cost
+        local ____bucket_share_29, ____totalRemaining_30 = bucket.share, "totalRemaining"
+        ____bucket_share_29[____totalRemaining_30] = ____bucket_share_29[____totalRemaining_30] - cost
     end
-    local ____bucket_30 = bucket
-    local resetAt = ____bucket_30.resetAt
-    local configuredPeriodMs = ____bucket_30.configuredPeriodMs
+    local ____bucket_31 = bucket
+    local resetAt = ____bucket_31.resetAt
+    local configuredPeriodMs = ____bucket_31.configuredPeriodMs
     local hasReturnTime = resetAt ~= nil or configuredPeriodMs ~= nil
     if hasReturnTime then
         local periodFromNow = Model.fromLocal(
@@ -1824,9 +1848,9 @@ countLost = function(bucket, cost, now)
     return hasReturnTime
 end,
 advanceShare = function(bucket, share, now)
-    local ____share_31 = share
-    local reservedUntil = ____share_31.reservedUntil
-    local observedAt = ____share_31.observedAt
+    local ____share_32 = share
+    local reservedUntil = ____share_32.reservedUntil
+    local observedAt = ____share_32.observedAt
     if reservedUntil ~= nil and reservedUntil <= now then
         share.reservedUntil = nil
     end
@@ -1837,9 +1861,9 @@ advanceShare = function(bucket, share, now)
     end
 end,
 refillByReset = function(bucket, at)
-    local ____bucket_34 = bucket
-    local slots = ____bucket_34.slots
-    local resetAt = ____bucket_34.resetAt
+    local ____bucket_35 = bucket
+    local slots = ____bucket_35.slots
+    local resetAt = ____bucket_35.resetAt
     bucket.returns = bucket.returns + slots.size
     if resetAt ~= nil then
         Model.takeSlotsUntil(slots, resetAt)
@@ -1861,13 +1885,13 @@ end,
 learnFromRefusal = function(bucket, ____bindingPattern0, isOther)
     local grantedAt
     grantedAt = ____bindingPattern0.grantedAt
-    local ____bucket_46 = bucket
-    local rounded = ____bucket_46.rounded
-    local resetAt = ____bucket_46.resetAt
-    local sameWithinMs = ____bucket_46.sameWithinMs
+    local ____bucket_47 = bucket
+    local rounded = ____bucket_47.rounded
+    local resetAt = ____bucket_47.resetAt
+    local sameWithinMs = ____bucket_47.sameWithinMs
     rounded.failures = rounded.failures + (isOther and 4 or 1)
-    local ____rounded_47 = rounded
-    local openedAt = ____rounded_47.openedAt
+    local ____rounded_48 = rounded
+    local openedAt = ____rounded_48.openedAt
     rounded.testAt = nil
     rounded.openedAt = nil
     if resetAt == nil then
@@ -1896,31 +1920,31 @@ reportedAt = function(____bindingPattern0)
     basis = ____bindingPattern0.basis
     reportedResetAt = ____bindingPattern0.reportedResetAt
     sameWithinMs = ____bindingPattern0.sameWithinMs
-    local ____stamp_49 = stamp
-    if ____stamp_49 == nil then
-        local ____temp_48
+    local ____stamp_50 = stamp
+    if ____stamp_50 == nil then
+        local ____temp_49
         if basis == "instant" then
-            ____temp_48 = reportedResetAt
+            ____temp_49 = reportedResetAt
         else
-            ____temp_48 = nil
+            ____temp_49 = nil
         end
-        ____stamp_49 = ____temp_48
+        ____stamp_50 = ____temp_49
     end
-    local at = ____stamp_49
-    local ____temp_50
+    local at = ____stamp_50
+    local ____temp_51
     if at == nil then
-        ____temp_50 = nil
+        ____temp_51 = nil
     else
-        ____temp_50 = at - sameWithinMs
+        ____temp_51 = at - sameWithinMs
     end
-    return ____temp_50
+    return ____temp_51
 end,
 isEven = function(at)
     return at ~= nil and at == math.floor(at / 10000) * 10000
 end,
 startSpending = function(bucket, now)
-    local ____bucket_51 = bucket
-    local share = ____bucket_51.share
+    local ____bucket_52 = bucket
+    local share = ____bucket_52.share
     if share == nil then
         return
     end
@@ -1932,9 +1956,9 @@ startSpending = function(bucket, now)
     end
 end,
 shareGranted = function(bucket, own, paceMs, now)
-    local ____bucket_52 = bucket
-    local share = ____bucket_52.share
-    local limit = ____bucket_52.limit
+    local ____bucket_53 = bucket
+    local share = ____bucket_53.share
+    local limit = ____bucket_53.limit
     if share == nil then
         return
     end
@@ -2001,19 +2025,19 @@ insertChunk = function(slots, place, time, count)
     Model.insertAt(slots.totals, place, count)
 end,
 cutChunk = function(slots, place, index)
-    local Model_chunkAt_result_62 = Model.chunkAt(slots, place)
-    local times = Model_chunkAt_result_62.times
-    local counts = Model_chunkAt_result_62.counts
+    local Model_chunkAt_result_63 = Model.chunkAt(slots, place)
+    local times = Model_chunkAt_result_63.times
+    local counts = Model_chunkAt_result_63.counts
     Model.insertChunk(slots, place + 1, times[index + 1] or 0, counts[index + 1] or 0)
     local rest = Model.chunkAt(slots, place + 1)
     local total = counts[index + 1] or 0
     do
         local i = index + 1
         while i < #times do
-            local ____rest_times_63 = rest.times
-            ____rest_times_63[#____rest_times_63 + 1] = times[i + 1] or 0
-            local ____rest_counts_64 = rest.counts
-            ____rest_counts_64[#____rest_counts_64 + 1] = counts[i + 1] or 0
+            local ____rest_times_64 = rest.times
+            ____rest_times_64[#____rest_times_64 + 1] = times[i + 1] or 0
+            local ____rest_counts_65 = rest.counts
+            ____rest_counts_65[#____rest_counts_65 + 1] = counts[i + 1] or 0
             total = total + (counts[i + 1] or 0)
             i = i + 1
         end
@@ -2162,9 +2186,11 @@ makeBucket = function(now)
     }
 end,
 unsent = function(bucket, ____bindingPattern0)
+    local grantedAt
     local kind
     kind = ____bindingPattern0.kind
-    if kind == "canary" then
+    grantedAt = ____bindingPattern0.grantedAt
+    if kind == "canary" and bucket.lastGrantAt == grantedAt then
         bucket.isCanaryDue = Model.needsCanary(bucket) and Model.checkAt(bucket) == math.huge
     end
     if kind == "first" then
@@ -2197,10 +2223,10 @@ restore = function(bucket, ____bindingPattern0, now)
     local at = reported and reported.at
     local isNewer = at ~= nil and at > (bucket.observedAt or -math.huge)
     if reported ~= nil and isNewer then
-        local ____reported_26 = reported
-        local limit = ____reported_26.limit
-        local remaining = ____reported_26.remaining
-        local resetAt = ____reported_26.resetAt
+        local ____reported_27 = reported
+        local limit = ____reported_27.limit
+        local remaining = ____reported_27.remaining
+        local resetAt = ____reported_27.resetAt
         bucket.phase = "metered"
         bucket.hasReportedLimit = true
         bucket.limit = limit
