@@ -256,3 +256,8 @@ function textOf(headers: HeaderRecord, name: string): string | undefined {
   if (value === undefined || typeof value === 'string') return value;
   return value.length === 0 ? undefined : value.join(', ');
 }
+
+/** Reads the most binding budget of one answer, whatever answers came before it. */
+export function readRateLimit(headers: HeaderRecord): RateLimitReading {
+  return mostBinding(makeRateHeaderReader()(headers));
+}

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
 import { LocalBudget, type LocalLease } from '../../src/ledger/local/local-budget.ts';
 import { observe } from '../../src/rate-headers/observe.ts';
+import { readRateLimit } from '../../src/rate-headers/rate-headers.ts';
 import { readReset } from '../../src/rate-headers/reset-value.ts';
-import { readRateLimit } from '../support/read-rate-limit.ts';
 
 const NO_OFFSET = { low: 0, high: 0 };
 

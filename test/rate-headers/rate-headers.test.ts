@@ -1,8 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { readAge, type HeaderRecord } from '../../src/rate-headers/rate-headers.ts';
+import { readAge, readRateLimit, type HeaderRecord } from '../../src/rate-headers/rate-headers.ts';
 import { renderHeaders, type Family, type ResetFormat } from '../support/dialect.ts';
-import { readRateLimit } from '../support/read-rate-limit.ts';
 
 const NOW = Date.UTC(2026, 10, 24, 6, 30, 0) + 123.456;
 

@@ -3,11 +3,11 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { expect, test } from 'vitest';
 import { ApiClock } from '../../../src/rate-headers/api-clock.ts';
+import { readRateLimit } from '../../../src/rate-headers/rate-headers.ts';
 import { makeCredentialHash } from '../../../src/gateway/credentials.ts';
 import type { CallerSignal, SocketPermits, Ticket } from '../../../src/ledger/ledger.ts';
 import { LocalLedger } from '../../../src/ledger/local/local-ledger.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
-import { readRateLimit } from '../../support/read-rate-limit.ts';
 import { seededRandom } from '../../support/seeded-random.ts';
 
 const STAYS: CallerSignal = { gone: false, onGone: () => () => undefined };
