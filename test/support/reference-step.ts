@@ -5,11 +5,11 @@ import { addItem, operationsAhead, removeItem, takeItem } from '../../src/queue/
 import type { StatedShares } from '../../src/queue/caller-rules.ts';
 import type { Priority } from '../../src/queue/flow.ts';
 import { type MemoryItem, MemoryQueue } from '../../src/queue/memory-queue.ts';
-import {
-  type StepBatch,
-  type StepGranted,
-  type StepObservation,
-  type StepShed,
+import type {
+  StepBatch,
+  StepGranted,
+  StepObservation,
+  StepShed,
 } from '../../src/ledger/shared/wire.ts';
 
 /** The result of a step, in the terms of both the script and this model of it. */

@@ -1,4 +1,5 @@
-import type { PrefetchMark, StepStock } from './wire.ts';
+import type { PrefetchMark } from './lease.ts';
+import type { StepStock } from './wire.ts';
 
 /**
  * Leases that this replica holds ahead of its calls, so that a call need not wait for a step

@@ -37,6 +37,7 @@ import {
 } from './step-loop.ts';
 import type { StepScheduler } from './step-scheduler.ts';
 import { MATTERS_MS } from '../waiters.ts';
+import type { Ids } from './lease.ts';
 import {
   remember,
   toBelief,
@@ -45,7 +46,6 @@ import {
   toShares,
   toTicket,
   toUsedBy,
-  type Ids,
   type StepBatch,
   type StepDone,
   type StepGranted,

@@ -17,7 +17,8 @@ import type {
 } from '../ledger.ts';
 import { SharedBucket, type SharedBucketOptions, type SharedLedgerState } from './shared-bucket.ts';
 import { MAX_STEPS, StepScheduler } from './step-scheduler.ts';
-import { makeIds, readMessage, readReply, type StepBatch } from './wire.ts';
+import { makeIds } from './lease.ts';
+import { readMessage, readReply, type StepBatch } from './wire.ts';
 import { oldestWaitMs, waitingByCaller } from '../waiters.ts';
 
 export interface SharedLedgerOptions extends SharedBucketOptions, BucketBounds {}

@@ -1,0 +1,67 @@
+import type { GrantKind } from '../../budget/bucket.ts';
+import type { Outcome } from '../ledger.ts';
+import type { LocalObservation } from '../transfer.ts';
+
+/** What a replica keeps of its leases in Redis until a step has reported how they ended. */
+
+/**
+ * What a replica calls its tickets and leases: a number here, and `replica.number` in the shared
+ * state, which holds all replicas' names. Numbers, because V8 has to intern each new string before
+ * it can look anything up by it.
+ */
+export interface Ids {
+  /** Never the same twice. */
+  next(): number;
+  idOf(number: number): string;
+  /** NaN for an id of another replica. */
+  numberOf(id: string): number;
+}
+
+export function makeIds(replica: string): Ids {
+  const prefix = `${replica}.`;
+  let last = 0;
+  return {
+    next: () => ++last,
+    idOf: (number) => prefix + number.toString(36),
+    numberOf(id) {
+      return id.startsWith(prefix) ? Number.parseInt(id.slice(prefix.length), 36) : Number.NaN;
+    },
+  };
+}
+
+/** The bucket's counters when leases were prefetched, for the answers to their requests. */
+export interface PrefetchMark {
+  /** Number of observations, counted within a lineage. */
+  readonly observation: number;
+  /** Whether something had just refilled by the clock, which an answer then tests. */
+  readonly trusted: boolean;
+  /** How many operations had been spent without an answer, and how many slots had refilled. */
+  readonly losses: number;
+  readonly returns: number;
+}
+
+/** A lease as this replica keeps it, until it is settled. */
+export interface SharedLease {
+  readonly id: string;
+  readonly kind: GrantKind;
+  /** How many operations it spends. */
+  readonly cost: number;
+  /** Number of observations at its grant, counted within a lineage; −1 for one of another lineage. */
+  observation: number;
+  readonly trusted: boolean;
+  readonly grantedAt: number;
+  /** For a prefetched lease, until a step has reported that it is in use. */
+  prefetched: PrefetchOrigin | undefined;
+}
+
+export type PrefetchOrigin = Pick<PrefetchMark, 'losses' | 'returns'>;
+
+/** A settlement that no step has reported. Times are on this process's clock. */
+export interface Settlement {
+  readonly lease: SharedLease;
+  /** `renewed`: the same step has the lease in its place. */
+  readonly outcome: Outcome['kind'] | 'renewed';
+  readonly observed: LocalObservation | undefined;
+  /** From 0 up to but without 1: spreads the retries if the API reports no time. */
+  readonly random: number;
+}
