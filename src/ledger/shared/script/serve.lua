@@ -37,7 +37,7 @@ local function arrive(id, owner, caller, priority, weight, age, waits, how, cost
     return
   end
   local isFirst = queue.size > 0 and batch.shares and Shares.mayPass(ticket)
-  local isFree = mine.free > 0 and Grants.left > 0 and (queue.size == 0 or isFirst or Waiting.isKept())
+  local isFree = mine.free > 0 and Grants.left > 0 and (queue.size == 0 or isFirst or Waiting.isNextKept())
   local kind = isFree and Model.offer(bucket, Grants.costOf(ticket), now)
   local reserved = kind and (isFirst and 'used' or reservedFor(ticket, kind)) or 'yes'
   if reserved ~= 'yes' and reserved ~= 'stated' then

@@ -166,7 +166,7 @@ local function tooLong(ticket)
 end
 
 -- Whether only the reserve keeps the next ticket waiting. Then another one may be granted from it.
-local function isReserveMissing()
+local function isNextKept()
   return isKept
 end
 
@@ -186,6 +186,6 @@ local function isUnfinished()
 end
 
 return {
-  serve = serve, isKept = isReserveMissing, reservedFor = reservedFor, tooLong = tooLong, shedLast = shedLast, eta = eta,
+  serve = serve, isNextKept = isNextKept, reservedFor = reservedFor, tooLong = tooLong, shedLast = shedLast, eta = eta,
   operationsWaiting = operationsWaiting, waitsForBudget = waits, isUnfinished = isUnfinished,
 }
