@@ -13,11 +13,12 @@ import type { Tracing } from '../telemetry/tracing-spans.ts';
 import { startTracing } from '../telemetry/tracing.ts';
 import type { Random, Clock } from '../util/clock.ts';
 import { makeAdmin } from './admin.ts';
+import { AdminToken } from './admin-token.ts';
 import { makeApis } from './apis.ts';
 import { startInterception } from './interception.ts';
 import { listen } from './listen.ts';
 import { connectionLimits } from './open-files.ts';
-import { AdminToken, makeReload, SettingsInForce } from './settings-in-force.ts';
+import { makeReload, SettingsInForce } from './settings-in-force.ts';
 import { makeAuthThrottle, makeSharedParts, type Surroundings } from './shared-parts.ts';
 import { makeShutdown } from './shutdown.ts';
 

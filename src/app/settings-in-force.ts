@@ -1,14 +1,13 @@
 import type { Config, LoadResult, Settings } from '../config/config.ts';
 import { servedApis } from '../config/config.ts';
 import { planReload, RELOADABLE_SETTINGS } from '../config/reload.ts';
-import { SETTINGS } from '../config/settings.ts';
 import { makeIsTrustedProxy, type IsTrustedProxy } from '../gateway/trusted-proxies.ts';
 import { makeIsOurHost } from '../http/origin-check.ts';
 import { makeCredentialName, type CredentialName } from '../telemetry/credential-names.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
-import { makeTokenSource, type TokenOptions, type TokenSource } from '../upstream/token.ts';
 import { messageOf } from '../util/message-of.ts';
+import type { AdminToken } from './admin-token.ts';
 import type { Apis } from './apis.ts';
 
 /** The settings in force, and the checks that follow from them alone. A reload replaces both. */
@@ -52,36 +51,6 @@ function checksOf(config: Config) {
     isTrustedProxy: makeIsTrustedProxy(config.trustedProxies),
     credentialName: makeCredentialName(credentials),
   };
-}
-
-/** The token of operators, which a reload may replace. */
-export class AdminToken {
-  readonly #log: Log;
-  #source: TokenSource;
-
-  constructor(options: TokenOptions, log: Log) {
-    this.#log = log;
-    this.#source = this.#open(options);
-  }
-
-  current(): string | undefined {
-    return this.#source.current();
-  }
-
-  /** Throws if there is no such token; the last one then stays. */
-  replace(options: TokenOptions): void {
-    const next = this.#open(options);
-    this.#source.close();
-    this.#source = next;
-  }
-
-  close(): void {
-    this.#source.close();
-  }
-
-  #open(options: TokenOptions): TokenSource {
-    return makeTokenSource(options, SETTINGS.adminToken.kind, this.#log);
-  }
 }
 
 export interface ReloadDependencies {
