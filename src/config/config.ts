@@ -1,8 +1,7 @@
 import type { Network } from '../http/caller-origin.ts';
 import { nonePreset, type Preset } from '../presets/preset.ts';
 import { PRESETS } from '../presets/presets.ts';
-import type { LogFormat } from '../util/log-format.ts';
-import type { LogLevel } from '../util/log-level.ts';
+import type { LogFormat, LogLevel } from '../util/log-settings.ts';
 import {
   readApiConfig,
   readToken,

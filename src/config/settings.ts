@@ -1,6 +1,5 @@
 import { PRESETS } from '../presets/presets.ts';
-import { LOG_FORMATS } from '../util/log-format.ts';
-import { LOG_LEVELS } from '../util/log-level.ts';
+import { LOG_FORMATS, LOG_LEVELS } from '../util/log-settings.ts';
 import { callerKeys } from './caller-keys.ts';
 import { redisUrl } from './redis-url.ts';
 import * as kinds from './values.ts';

@@ -1,5 +1,5 @@
 import type { DestinationStream } from 'pino';
-import type { LogFormat } from '../util/log-format.ts';
+import type { LogFormat } from '../util/log-settings.ts';
 
 type Fields = Readonly<Record<string, unknown>>;
 

@@ -1,6 +1,6 @@
 import { pino, type DestinationStream, type Logger } from 'pino';
 import type { Clock } from '../util/clock.ts';
-import type { LogLevel } from '../util/log-level.ts';
+import type { LogLevel } from '../util/log-settings.ts';
 import type { LogOutput } from './log-output.ts';
 
 export interface Log extends Logger {

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { formatLines } from '../../src/telemetry/log-format.ts';
-import type { LogFormat } from '../../src/util/log-format.ts';
+import type { LogFormat } from '../../src/util/log-settings.ts';
 import { makeLog } from '../../src/telemetry/log.ts';
 import { callLine } from '../support/log-fixtures.ts';
 import { FakeClock } from '../support/fake-clock.ts';
