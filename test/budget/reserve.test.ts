@@ -3,33 +3,12 @@ import { makeBucket, type Bucket } from '../../src/budget/bucket.ts';
 import { eta } from '../../src/budget/forecast.ts';
 import { maxPrefetched, nextWakeAt, offer } from '../../src/budget/grants.ts';
 import { isKept, isScarce, maxKept, mayKeep, reserveAt } from '../../src/budget/reserve.ts';
-import { addSlots } from '../../src/budget/slots.ts';
-import { addToMax, makeWindowedMax } from '../../src/budget/windowed-max.ts';
+import { makeWindowedMax } from '../../src/budget/windowed-max.ts';
+import { meteredBucket, NOW, PERIOD, type Spent } from '../support/metered-bucket.ts';
 
-const NOW = 1_000_000;
-const PERIOD = 60_000;
-
-interface Spent {
-  readonly limit: number;
-  readonly remaining: number;
-  /** When the spent slots return, from now. */
-  readonly returns?: readonly (readonly [inMs: number, count: number])[];
-  /** When the reset returns all of them, from now. */
-  readonly resetIn?: number;
-  readonly spread?: number;
-}
-
-function bucketOf({ limit, remaining, returns = [], resetIn, spread = 0.2 }: Spent): Bucket {
-  const bucket = makeBucket(NOW);
-  bucket.phase = 'metered';
-  bucket.limit = limit;
-  bucket.isLimitStated = true;
-  bucket.remaining = remaining;
+function bucketOf({ spread = 0.2, ...spent }: Spent & { readonly spread?: number }): Bucket {
+  const bucket = meteredBucket(spent);
   bucket.spread = spread;
-  bucket.observations = 1;
-  if (resetIn !== undefined) bucket.resetAt = NOW + resetIn;
-  addToMax(bucket.observedPeriodMs, PERIOD, 64);
-  for (const [inMs, count] of returns) addSlots(bucket.slots, NOW + inMs, count, PERIOD);
   return bucket;
 }
 

@@ -16,36 +16,20 @@ import {
   usedOfShare,
 } from '../../src/budget/stated-shares.ts';
 import { addToMax, makeWindowedMax } from '../../src/budget/windowed-max.ts';
+import { meteredBucket, NOW, PERIOD, type Spent } from '../support/metered-bucket.ts';
 
-const NOW = 1_000_000;
-const PERIOD = 60_000;
-
-interface Spent {
-  readonly limit: number;
-  readonly remaining: number;
-  /** When the spent slots return, from now. */
-  readonly returns?: readonly (readonly [inMs: number, count: number])[];
-  /** When the reset returns all of them, from now. */
-  readonly resetIn?: number;
+interface Shared extends Spent {
   readonly part?: number;
   readonly owed?: number;
 }
 
-function bucketOf({ limit, remaining, returns = [], resetIn, part = 0.2, owed }: Spent): Bucket {
-  const bucket = makeBucket(NOW);
-  bucket.phase = 'metered';
-  bucket.limit = limit;
-  bucket.isLimitStated = true;
-  bucket.remaining = remaining;
+function bucketOf({ part = 0.2, owed, ...spent }: Shared): Bucket {
+  const bucket = meteredBucket(spent);
   bucket.stated = { part, owed: owed ?? statedOperations(bucket, part) };
-  bucket.observations = 1;
-  if (resetIn !== undefined) bucket.resetAt = NOW + resetIn;
-  addToMax(bucket.observedPeriodMs, PERIOD, 64);
-  for (const [inMs, count] of returns) addSlots(bucket.slots, NOW + inMs, count, PERIOD);
   return bucket;
 }
 
-const windowOf = (inMs: number, more: Partial<Spent> = {}): Bucket => {
+const windowOf = (inMs: number, more: Partial<Shared> = {}): Bucket => {
   const { limit = 60, remaining = 12 } = more;
   const returns = [[inMs, limit - remaining]] as const;
   return bucketOf({ limit, remaining, returns, resetIn: inMs, ...more });
@@ -168,7 +152,7 @@ describe('a share where slots return one by one', () => {
   });
 
   test('is released evenly as soon as one slot is known to return later', () => {
-    const burst: Partial<Spent> = { limit: 60, remaining: 11, part: 0.2 };
+    const burst: Partial<Shared> = { limit: 60, remaining: 11, part: 0.2 };
     expect(returnsTogether(windowOf(6000, burst))).toBe(true);
     const late = bucketOf({
       limit: 60,

@@ -1,57 +1,21 @@
 // @module-tag needs-redis-server
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { LocalLedger } from '../../src/ledger/local/local-ledger.ts';
-import { FakeClock } from '../support/fake-clock.ts';
-import {
-  knownApiClock,
-  quantile,
-  simulateFlood,
-  type FloodOptions,
-  type FloodResult,
-} from '../support/flood-simulation.ts';
-import { FakePermits } from '../support/ledger-driver.ts';
+import { floodLocally, floodReplicas } from '../support/flood-runs.ts';
+import { quantile, type FloodOptions, type FloodResult } from '../support/flood-simulation.ts';
 import type { Semantics } from '../support/limiter.ts';
 import { Replicas } from '../support/redis-replicas.ts';
-import { seededRandom } from '../support/seeded-random.ts';
 
 const SPREAD = 0.2;
-const SOCKETS = 100_000;
-const MAX_QUEUE = 100_000;
 const PERIOD_MS = 60_000;
 
 type Run = (options: FloodOptions, spread: number) => Promise<FloodResult>;
 
-const runLocally: Run = (options, spread) => {
-  const clock = new FakeClock({ epochMs: Date.UTC(2026, 0, 1) + 12_345.678 });
-  const permits = new FakePermits(SOCKETS);
-  const apiClock = knownApiClock(clock);
-  const ledger = new LocalLedger({
-    clock,
-    random: seededRandom(1),
-    apiClock,
-    socketPermits: permits,
-    maxQueue: MAX_QUEUE,
-    spread,
-  });
-  const quiet = async (): Promise<void> => {
-    for (let i = 0; i < 4; i++) await Promise.resolve();
-  };
-  return simulateFlood({ clock, replicas: [{ ledger, permits, apiClock }], quiet }, options);
-};
+const runLocally: Run = (options, spread) => floodLocally(options, { spread });
 
 let fleet: Replicas;
 
-const runShared: Run = async (options, spread) => {
-  const replicas = ['a', 'b', 'c'].map((name) => {
-    const apiClock = knownApiClock(fleet.clock);
-    const replica = fleet.add(name, { sockets: SOCKETS, maxQueue: MAX_QUEUE, apiClock, spread });
-    return { ledger: replica.ledger, permits: replica.permits, apiClock };
-  });
-  const quiet = (): Promise<void> => fleet.quiet();
-  const result = await simulateFlood({ clock: fleet.clock, replicas, quiet }, options);
-  await fleet.clear();
-  return result;
-};
+const runShared: Run = (options, spread) =>
+  floodReplicas(fleet, ['a', 'b', 'c'], options, { spread });
 
 beforeAll(async () => {
   fleet = await Replicas.start();

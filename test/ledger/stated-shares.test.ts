@@ -1,61 +1,29 @@
 // @module-tag needs-redis-server
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { LocalLedger } from '../../src/ledger/local/local-ledger.ts';
 import { statedShares, type StatedShares } from '../../src/queue/caller-rules.ts';
-import { FakeClock } from '../support/fake-clock.ts';
-import {
-  knownApiClock,
-  simulateFlood,
-  type FloodOptions,
-  type FloodResult,
-} from '../support/flood-simulation.ts';
-import { FakePermits } from '../support/ledger-driver.ts';
+import { floodLocally, floodReplicas, type KeptFor } from '../support/flood-runs.ts';
+import type { FloodOptions, FloodResult } from '../support/flood-simulation.ts';
 import type { Semantics } from '../support/limiter.ts';
 import { Replicas } from '../support/redis-replicas.ts';
-import { seededRandom } from '../support/seeded-random.ts';
 
 /** A caller whose share is stated, behind a flood, in front of APIs that count in several ways. */
 
-const SOCKETS = 100_000;
-const MAX_QUEUE = 100_000;
 const PERIOD_MS = 60_000;
 const PART = 0.2;
 const SHARES = statedShares([{ name: 'deploy', reserve: PART }]);
 
 type Run = (options: FloodOptions, shares: StatedShares | undefined) => Promise<FloodResult>;
 
-const runLocally: Run = (options, shares) => {
-  const clock = new FakeClock({ epochMs: Date.UTC(2026, 0, 1) + 12_345.678 });
-  const permits = new FakePermits(SOCKETS);
-  const apiClock = knownApiClock(clock);
-  const ledger = new LocalLedger({
-    clock,
-    random: seededRandom(1),
-    apiClock,
-    socketPermits: permits,
-    maxQueue: MAX_QUEUE,
-    shares,
-  });
-  const quiet = async (): Promise<void> => {
-    for (let i = 0; i < 4; i++) await Promise.resolve();
-  };
-  return simulateFlood({ clock, replicas: [{ ledger, permits, apiClock }], quiet }, options);
-};
+/** Without shares, the option is absent. */
+const keptFor = (shares: StatedShares | undefined): KeptFor =>
+  shares === undefined ? {} : { shares };
+
+const runLocally: Run = (options, shares) => floodLocally(options, keptFor(shares));
 
 let fleet: Replicas;
 
-const runShared: Run = async (options, shares) => {
-  const replicas = ['a', 'b'].map((name) => {
-    const apiClock = knownApiClock(fleet.clock);
-    const parts = { sockets: SOCKETS, maxQueue: MAX_QUEUE, apiClock };
-    const replica = fleet.add(name, shares === undefined ? parts : { ...parts, shares });
-    return { ledger: replica.ledger, permits: replica.permits, apiClock };
-  });
-  const quiet = (): Promise<void> => fleet.quiet();
-  const result = await simulateFlood({ clock: fleet.clock, replicas, quiet }, options);
-  await fleet.clear();
-  return result;
-};
+const runShared: Run = (options, shares) =>
+  floodReplicas(fleet, ['a', 'b'], options, keptFor(shares));
 
 beforeAll(async () => {
   fleet = await Replicas.start();
