@@ -106,6 +106,10 @@ class Calls {
     await answered;
   }
 
+  end(): Promise<void> {
+    return this.#ledger.close();
+  }
+
   waiting(bucket: string): number {
     return this.#ledger.view(bucket)?.waiting ?? 0;
   }
@@ -192,11 +196,13 @@ async function measureShared(client: Redis): Promise<Partial<LedgerCosts>> {
   client.defineCommand('benchStep', { numberOfKeys: STEP_KEYS, lua: stepScript() });
   const step: unknown = Reflect.get(client, 'benchStep');
   if (typeof step !== 'function') throw new Error('the client has no such command');
+  // Each ledger is a replica of its own: a step of one would end what the other one has under way.
+  let replicas = 0;
   const shared = (socketPermits: Sockets): Ledger =>
     new SharedLedger({
       ...common,
       socketPermits,
-      replica: 'bench',
+      replica: `bench-${replicas++}`,
       atEndOfTurn: (run) => void setImmediate(run),
       timeoutMs: 60_000,
       step: (bucketId, batch) =>
@@ -229,6 +235,7 @@ async function measureShared(client: Redis): Promise<Partial<LedgerCosts>> {
     const { calls, us } = await stepsOf(scarce);
     return us / calls;
   });
+  await scarce.end();
 
   await client.flushall();
   const crowded = new Calls(shared, PLENTY);

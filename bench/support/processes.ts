@@ -28,6 +28,8 @@ const TICK_MS = 10;
 const PAGE_BYTES = 4096;
 const START_TIMEOUT_MS = 10_000;
 
+const running = new Set<ChildProcess>();
+
 /**
  * Starts a server and waits until its port takes connections. Its output goes through a pipe to a
  * process that throws it away, as a container's runtime would read it: a file or /dev/null is cheaper
@@ -40,6 +42,7 @@ export async function start({ command, args, env = {}, port }: StartOptions): Pr
     stdio: ['ignore', out, 'pipe'],
   });
   closeSync(out);
+  endWithThisProcess(child);
   let errors = '';
   child.stderr?.on('data', (chunk: Buffer) => {
     errors = (errors + chunk.toString()).slice(-4000);
@@ -60,6 +63,17 @@ export async function start({ command, args, env = {}, port }: StartOptions): Pr
       }
     },
   };
+}
+
+/** Stops a server when this process ends before it stopped the server itself. */
+function endWithThisProcess(child: ChildProcess): void {
+  if (running.size === 0) {
+    process.once('exit', () => running.forEach((each) => each.kill('SIGTERM')));
+    for (const signal of ['SIGINT', 'SIGTERM'] as const)
+      process.once(signal, () => process.exit(1));
+  }
+  running.add(child);
+  child.once('exit', () => running.delete(child));
 }
 
 /** The writing end of a pipe whose reader throws everything away, and ends with the last writer. */
