@@ -10,7 +10,7 @@ interface RecentOwner {
 
 /** The owners that used a bucket lately, in this process: recent-owners.ts says what follows. */
 export class MemoryOwners {
-  readonly #owners: RecentOwner[] = [];
+  #owners: RecentOwner[] = [];
   /** The survey of {@link survey}, until an owner changes. */
   #survey: Survey | undefined;
   #surveyedAt = 0;
@@ -67,6 +67,11 @@ export class MemoryOwners {
   /** Adds an owner, in place of the one that was seen least recently if there are too many. */
   #add(name: string, now: number): RecentOwner {
     const owner: RecentOwner = { name, seenAt: now, used: 0, waiting: 0 };
+    if (this.#owners.length === 0) {
+      // An array of the right length: most buckets have one owner, and there may be thousands of them.
+      this.#owners = [owner];
+      return owner;
+    }
     if (this.#owners.length < MAX_OWNERS) {
       this.#owners.push(owner);
       return owner;
