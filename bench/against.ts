@@ -10,7 +10,7 @@ import { withLineUp, type LineUp } from './support/line-up.ts';
 import { pause } from './support/processes.ts';
 import { startHeadgate, startRedis, type Server } from './support/servers.ts';
 import { median } from './support/statistics.ts';
-import { wrk } from './support/wrk.ts';
+import { wrk, type LoadOptions } from './support/wrk.ts';
 
 /**
  * Compares what a call costs in this checkout with what it costs in another one: in both ledgers, with
@@ -100,6 +100,8 @@ async function ledgerCosts({ folder }: Contender, redisUrl: string): Promise<Led
 }
 
 async function gatewayCosts({ local, shared }: Contender, redis: Redis): Promise<GatewayCosts> {
+  // V8 throws away the code of a gateway that had no calls for minutes.
+  for (const { url } of [local, shared]) await wrk(loadOf(url));
   const ofLocal = await callUs(local, () => local.cpuMs());
   const before = await cpuOf(redis);
   const ofShared = await callUs(shared, () => shared.cpuMs());
@@ -110,14 +112,19 @@ async function gatewayCosts({ local, shared }: Contender, redis: Redis): Promise
   };
 }
 
+const loadOf = (url: string): LoadOptions => ({
+  url: `${url}/domains`,
+  connections: CONNECTIONS,
+  seconds: SECONDS,
+});
+
 /** Loads a gateway. Returns how many calls it answered, and its processor time for each. */
 async function callUs(
   { name, url }: Server,
   cpuMs: () => number,
 ): Promise<{ readonly calls: number; readonly us: number }> {
   const before = cpuMs();
-  const load = { url: `${url}/domains`, connections: CONNECTIONS, seconds: SECONDS };
-  const { requests, errors } = await wrk(load);
+  const { requests, errors } = await wrk(loadOf(url));
   await pause(50);
   if (errors > 0) throw new Error(`${name}: ${errors} answers were errors`);
   return { calls: requests, us: ((cpuMs() - before) * 1000) / requests };
@@ -162,13 +169,12 @@ const figures = await withLineUp(async (lineUp) => {
   const here = await contender(measured, 'here', lineUp);
   const there = await contender(checkout, 'there', lineUp);
   const both = [here, there];
-  for (let round = 0; round <= rounds; round++) {
+  for (let round = 1; round <= rounds; round++) {
     for (const one of round % 2 === 0 ? both : both.toReversed()) {
       const ofGateway = await gatewayCosts(one, redis);
-      // The first round warms up the gateways.
-      if (round > 0) one.measured.push({ ...ofGateway, ...(await ledgerCosts(one, emptiedUrl)) });
+      one.measured.push({ ...ofGateway, ...(await ledgerCosts(one, emptiedUrl)) });
     }
-    if (round > 0) console.log(`round ${round} of ${rounds}`);
+    console.log(`round ${round} of ${rounds}`);
   }
   redis.disconnect();
   return figuresOf(here.measured, there.measured);

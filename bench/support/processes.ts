@@ -69,8 +69,9 @@ export async function start({ command, args, env = {}, port }: StartOptions): Pr
 function endWithThisProcess(child: ChildProcess): void {
   if (running.size === 0) {
     process.once('exit', () => running.forEach((each) => each.kill('SIGTERM')));
-    for (const signal of ['SIGINT', 'SIGTERM'] as const)
-      process.once(signal, () => process.exit(1));
+    const end = (): void => process.exit(1);
+    process.once('SIGINT', end);
+    process.once('SIGTERM', end);
   }
   running.add(child);
   child.once('exit', () => running.delete(child));
