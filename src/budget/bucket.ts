@@ -358,3 +358,8 @@ export function makeBucket(now: number): Bucket {
     ceiling: MAX_WINDOW,
   };
 }
+
+/** Returns how many operations the leases in flight spend. */
+export function operationsInFlight({ inFlight, extraInFlight }: Bucket): number {
+  return inFlight + extraInFlight;
+}

@@ -1,4 +1,4 @@
-import type { Bucket, Share } from './bucket.ts';
+import { operationsInFlight, type Bucket, type Share } from './bucket.ts';
 
 /** How long the other replicas have to spend their own shares first. */
 export const OTHERS_FIRST_MS = 1000;
@@ -38,11 +38,6 @@ export function totalLimit({ share, limit }: Bucket): number {
 export function ownRemaining({ share, remaining, limit, slots }: Bucket): number {
   if (share === undefined) return remaining;
   return Math.min(remaining, limit - slots.size) - (share.reservedUntil === undefined ? 0 : 1);
-}
-
-/** Returns how many operations the leases in flight spend. */
-export function operationsInFlight({ inFlight, extraInFlight }: Bucket): number {
-  return inFlight + extraInFlight;
 }
 
 /** Returns how many slots this replica can have spent at most. */

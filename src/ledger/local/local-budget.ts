@@ -8,30 +8,12 @@ import {
   type Lease,
 } from '../../budget/bucket.ts';
 import { eta, etaInShare } from '../../budget/forecast.ts';
-import {
-  addLease,
-  granted,
-  isTooCostly,
-  lost,
-  maxPrefetched,
-  nextWakeAt,
-  offer,
-  renewed,
-  unsent,
-} from '../../budget/grants.ts';
-import { startShare, type KnownBudget } from '../../budget/known-budget.ts';
+import { granted, isTooCostly, maxPrefetched, nextWakeAt, offer } from '../../budget/grants.ts';
+import { setConfiguredLimit, startShare, type KnownBudget } from '../../budget/known-budget.ts';
+import { addLease, endLease, expireLease, lost, renewed, unsent } from '../../budget/leases.ts';
 import { isKept, isScarce, maxKept, mayKeep, reserveAt } from '../../budget/reserve.ts';
 import type { Observation, OffsetBounds } from '../../budget/observation.ts';
-import {
-  advance,
-  available,
-  endLease,
-  expireLease,
-  periodMs,
-  setConfiguredLimit,
-  toLocal,
-  trustsClock,
-} from '../../budget/refill.ts';
+import { advance, available, periodMs, toLocal, trustsClock } from '../../budget/refill.ts';
 import { ownRemaining } from '../../budget/share.ts';
 import {
   fitsBesideShares,
