@@ -3,7 +3,8 @@ import { HeldGrants } from '../held-grants.ts';
 import type { Grant, Outcome, Ticket } from '../ledger.ts';
 import type { HeldGrant, LocalObservation } from '../transfer.ts';
 import { Prefetch } from './prefetch.ts';
-import type { Ids, PrefetchOrigin, Settlement, SharedLease } from './lease.ts';
+import type { Ids } from './ids.ts';
+import type { PrefetchOrigin, Settlement, SharedLease } from './lease.ts';
 import { toHeld, toLease, type StepGranted, type StepHeld, type StepStock } from './wire.ts';
 
 /** What one step reports of grants, kept in case that it has to be reported again. */

@@ -2,11 +2,13 @@ import { DEFAULT_SPREAD } from '../../budget/reserve.ts';
 import { addSlots, clearSlots } from '../../budget/slots.ts';
 import { observe } from '../../rate-headers/observe.ts';
 import type { MappedBucket } from '../bucket-map.ts';
-import { isQuota, shedWhile, tooLate } from '../ledger.ts';
+import { isQuota, nameInView, shedWhile, tooLate } from '../ledger.ts';
 import type {
   Admission,
   BucketName,
   BucketOptions,
+  BucketSnapshot,
+  BucketView,
   CallerSignal,
   Cancelled,
   Grant,
@@ -26,7 +28,8 @@ import {
   type Transfer,
 } from '../transfer.ts';
 import { GrantBook, type GrantReport } from './grant-book.ts';
-import { SharedQueue, type SharedWaiter } from './queue.ts';
+import { LastNumbers } from './last-numbers.ts';
+import { SharedQueue, type SharedWaiter } from './shared-queue.ts';
 import {
   StepLoop,
   type Collected,
@@ -36,8 +39,8 @@ import {
   type Urgency,
 } from './step-loop.ts';
 import type { StepScheduler } from './step-scheduler.ts';
-import { MATTERS_MS } from '../waiters.ts';
-import type { Ids } from './lease.ts';
+import { MATTERS_MS, oldestWaitMs, waitingByCaller } from '../waiters.ts';
+import type { Ids } from './ids.ts';
 import {
   remember,
   toBelief,
@@ -50,7 +53,6 @@ import {
   type StepDone,
   type StepGranted,
   type StepMessage,
-  type StepNumbers,
   type StepShed,
 } from './wire.ts';
 
@@ -84,13 +86,10 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
   readonly #steps: StepLoop<CollectedStep>;
   /** Sockets that the script believes are free here. */
   #freeByScript = 0;
-  #numbers: StepNumbers = { uncertainty: 0, leases: 0, waiting: 0, callCost: 1 };
-  #numbersAt = 0;
+  readonly #numbers: LastNumbers;
   #paused = false;
   /** What tickets wait for, by the last step. */
   #waitsFor: 'socket' | 'budget' = 'budget';
-  /** Waiting tickets that the shared state is to judge again. */
-  #toJudge: SharedWaiter[] = [];
   /** A settlement since the last step changes something for others, who should learn of it now. */
   #isUrgent = false;
 
@@ -105,12 +104,13 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
     this.#options = options;
     this.#known = new KnownBucket(name, owner);
     this.#grants = new GrantBook(ids);
+    this.#numbers = new LastNumbers(options.clock);
     this.#steps = new StepLoop(this, name.id, options, scheduler);
     this.#waiting = new SharedQueue({
       clock: options.clock,
       latest: (ticket) => this.#latest(ticket),
       answerMs: 2 * options.timeoutMs,
-      tooLate: (ticket) => this.#tooLate(ticket, this.#guessMs()),
+      tooLate: (ticket) => this.#tooLate(ticket, this.#numbers.refillInMs),
       onChange: () => {
         this.#steps.schedule();
         // A ticket that no step had carried leaves nothing to report.
@@ -129,24 +129,6 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
     return this.#unreported + kept === 0 && !this.#steps.stepping && !this.#paused;
   }
 
-  get paused(): boolean {
-    return this.#paused;
-  }
-
-  /** Tickets here that may not queue yet; the shared queue does not hold them. */
-  get parked(): number {
-    return this.#waiting.parked;
-  }
-
-  get tickets(): Ticket[] {
-    return this.#waiting.all.map(({ ticket }) => ticket);
-  }
-
-  /** The numbers of the last step, and how old they are. */
-  get numbers(): { readonly numbers: StepNumbers; readonly ageMs: number } {
-    return { numbers: this.#numbers, ageMs: this.#options.clock.now() - this.#numbersAt };
-  }
-
   acquire(ticket: Ticket, signal: CallerSignal, retry?: Retry): Admission {
     const now = this.#options.clock.now();
     const latest = this.#latest(ticket);
@@ -162,13 +144,13 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
     const grant = isFirst ? this.#grantPrefetched(ticket, now) : undefined;
     if (grant !== undefined) return { kind: 'granted', grant };
     // Tickets that are kept out of the queue take as much room as those in it.
-    const waiting = Math.max(this.#waiting.size, this.#numbers.waiting + this.parked);
+    const waiting = Math.max(this.#waiting.size, this.#numbers.waiting + this.#waiting.parked);
     if (retry !== undefined && retry.notBefore > now && waiting >= this.#options.maxQueue) {
       return shedWhile(this.#paused, 'queue-full', retry.notBefore - now);
     }
     // The shared queue has its own bound; this one is for tickets that have not reached it yet.
     if (this.#waiting.size >= 2 * this.#options.maxQueue) {
-      return shedWhile(this.#paused, 'queue-full', this.#guessMs());
+      return shedWhile(this.#paused, 'queue-full', this.#numbers.refillInMs);
     }
     const decision: WaitDecision = { onWaits: undefined };
     const outcome = new Promise<Granted | Shed | Cancelled>((resolve) => {
@@ -211,14 +193,43 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
    * step that carries the ticket judges it by its turn.
    */
   refusal(ticket: Ticket): Shed | undefined {
-    const { numbers, ageMs } = this.numbers;
-    const { limit = Infinity, blockedFor = 0, callCost } = numbers;
+    const { limit = Infinity, blockedForMs: waitMs, callCost } = this.#numbers;
     if ((ticket.cost ?? callCost) > limit) {
       return { kind: 'shed', code: 'cost-too-high', retryAfterMs: 0, limit };
     }
-    const waitMs = blockedFor - ageMs;
     const allowedMs = this.#latest(ticket) - this.#options.clock.now();
     return waitMs > 0 && waitMs > allowedMs ? this.#tooLate(ticket, waitMs) : undefined;
+  }
+
+  /** The bucket's numbers by the last step; `waiting` counts the tickets of all replicas. */
+  view(): BucketView {
+    return {
+      id: this.name.id,
+      class: this.name.class,
+      ...nameInView(this.name),
+      ...this.#numbers.view,
+      // The shared queue does not hold tickets that may not queue yet.
+      waiting: this.#numbers.waiting + this.#waiting.parked,
+      ...(this.#paused ? { paused: true } : {}),
+    };
+  }
+
+  /** Milliseconds until the last waiting ticket can expect its grant. */
+  get etaMs(): number | undefined {
+    return this.#numbers.etaMs;
+  }
+
+  snapshot(): BucketSnapshot {
+    const { etaMs, kept = 0 } = this.#numbers;
+    const tickets = this.#waiting.all.map(({ ticket }) => ticket);
+    const oldest = oldestWaitMs(tickets, this.#options.clock.now());
+    return {
+      ...this.view(),
+      ...(etaMs === undefined ? {} : { etaMs }),
+      ...(kept === 0 ? {} : { kept }),
+      ...(oldest === undefined ? {} : { oldestWaitMs: oldest }),
+      waitingHereByCaller: waitingByCaller(tickets),
+    };
   }
 
   /** Takes a step although nothing happened here, to learn what others did. */
@@ -327,7 +338,7 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
       lineage,
       revision,
       free: this.#paused ? 0 : socketPermits.free,
-      maxQueue: Math.max(0, maxQueue - this.parked),
+      maxQueue: Math.max(0, maxQueue - this.#waiting.parked),
       ...(spread === undefined || spread === DEFAULT_SPREAD ? {} : { spread }),
       ...(shares === undefined || isQuota(this.name) ? {} : { shares: toShares(shares) }),
       ...(belief === undefined ? {} : { belief: toBelief(belief) }),
@@ -348,25 +359,24 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
   }
 
   apply({ batch, tickets }: CollectedStep, reply: StepDone, sentAt: number): void {
-    const { clock } = this.#options;
+    const now = this.#options.clock.now();
     const known = this.#known;
-    this.#options.observer?.step(clock.now() - sentAt, tickets.length);
+    this.#options.observer?.step(now - sentAt, tickets.length);
     if (reply.lineage !== known.lineage) this.#grants.changeLineage();
-    const [hadTickets, before] = [this.#numbers.waiting > 0, this.#lastEtaAt];
+    const [hadTickets, before] = [this.#numbers.waiting > 0, this.#numbers.lastEtaAt];
     known.lineage = reply.lineage;
     known.revision = reply.revision;
     if (batch.declares) clearSlots(known.since);
-    this.#numbers = reply.numbers;
-    this.#numbersAt = clock.now();
+    this.#numbers.receive(reply.numbers, now);
     this.#freeByScript = reply.free;
-    remember(known, reply.numbers, this.#numbersAt);
+    remember(known, reply.numbers, now);
     for (const entry of reply.granted) this.#receiveGrant(entry, false);
     this.#waitsFor = this.#nextWaitsFor(reply);
     this.#grants.receivePrefetched(reply.stock);
     for (const entry of reply.shed) this.#shed(entry);
     this.#waiting.markWaited(tickets);
     if (hadTickets) this.#judgeIfLater(before);
-    this.#judgeSome();
+    if (this.#waiting.reportToJudge(MAX_TICKETS, this.#ledger.ids)) this.#steps.schedule();
     if (reply.recall === true) this.#returnPrefetched();
     this.#servePrefetched();
     this.#planNext(reply);
@@ -377,8 +387,6 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
   restore(failed: CollectedStep | undefined): void {
     this.#grants.restore(failed?.grants);
     this.#waiting.restore(failed?.gone ?? []);
-    // The next step declares the tickets as those that waited before.
-    this.#toJudge = [];
   }
 
   /** How much the next step has to report. */
@@ -392,12 +400,6 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
 
   #tooLate(ticket: Ticket, retryAfterMs: number): Shed {
     return tooLate(ticket, this.#ledger.drainUntil, retryAfterMs, this.#paused);
-  }
-
-  /** Estimates when there is budget again, by the last numbers. */
-  #guessMs(): number {
-    const { numbers, ageMs } = this.numbers;
-    return Math.max(0, (numbers.blockedFor ?? numbers.resetIn ?? ageMs) - ageMs);
   }
 
   /**
@@ -431,36 +433,16 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
     return grant;
   }
 
-  /** When the last ticket of the shared queue can expect its grant, by the last step. */
-  get #lastEtaAt(): number | undefined {
-    const { etaIn } = this.#numbers;
-    return etaIn === undefined ? undefined : this.#numbersAt + etaIn;
-  }
-
   /**
    * Judges the tickets that may not succeed by a forecast that became later: by an answer, or by tickets
    * of other flows, which may go first. Without it, tickets that arrived before anything was known would
    * wait in vain. A ticket is judged by its own place, so later tickets of its flow do not matter.
    */
   #judgeIfLater(before: number | undefined): void {
-    const last = this.#lastEtaAt;
+    const last = this.#numbers.lastEtaAt;
     if (last === undefined || last <= this.#waiting.firstDueAt) return;
     if (before !== undefined && last <= before + MATTERS_MS) return;
-    if (this.#toJudge.length === 0) this.#toJudge = this.#waiting.dueBefore(last);
-  }
-
-  /**
-   * The next step carries some of the tickets to judge as new ones, which the script sheds if they are
-   * hopeless. A step removes no more of them than it adds: if the queue became shorter meanwhile, the
-   * forecast would seem to get later when they are added, and would be judged for ever.
-   */
-  #judgeSome(): void {
-    const room = MAX_TICKETS - this.#waiting.newTickets;
-    if (this.#toJudge.length === 0 || room <= 0) return;
-    for (const waiter of this.#toJudge.splice(0, room)) {
-      this.#waiting.reportAnew(waiter, this.#ledger.ids.next());
-    }
-    this.#steps.schedule();
+    this.#waiting.judgeAgain(last);
   }
 
   /** Tickets that arrived while a step was under way need no step if it brought leases for them. */
