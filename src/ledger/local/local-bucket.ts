@@ -25,7 +25,8 @@ import { toLocalObservation, type HeldGrant, type KnownBucket, type Waiter } fro
 import { MATTERS_MS, oldestWaitMs, waitingByCaller } from '../waiters.ts';
 import { LocalBudget, type LocalLease } from './local-budget.ts';
 import { LocalReserve } from './local-reserve.ts';
-import { LocalQueue, type LocalWaiter } from './queue.ts';
+import { LocalQueue, type LocalWaiter } from './local-queue.ts';
+import { NO_TURN, nextTurn, startOf, type Turn } from './local-turn.ts';
 
 /** What all buckets of one local ledger have in common. */
 export interface LocalLedgerState {
@@ -60,8 +61,6 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
   readonly #reserve: LocalReserve;
   /** Whether the ticket whose turn it is waits only because of the reserve. */
   #isKept = false;
-  /** Whether the ticket that was found last may be granted only from the reserve. */
-  #fromReserve = false;
   /** How many grants are not settled. */
   #held = 0;
   /** An operator withholds its grants. */
@@ -109,10 +108,13 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
     const isParked = retry !== undefined && retry.notBefore > now;
     // A call may be older than its deadline by its first grant, but not by a further one.
     const isLate = retry !== undefined && this.#latest(ticket) <= now;
-    const mayBeNext = this.#queued === 0 || this.#isKept || this.#passes(ticket, now);
+    const mayBeNext = this.#queued === 0 || this.#isKept || this.#mayPass(ticket, now);
     const isNext = mayBeNext && !isParked && !isLate && !this.#paused;
-    if (isNext && !this.#isTooCostly(ticket) && this.#mayStart(ticket, now)) {
-      if (this.#takeSocket(ticket)) return this.#grant(ticket, now, 'nothing');
+    if (isNext && !this.#isTooCostly(ticket)) {
+      const start = startOf(ticket, this.#queue, this.#isKept, this.#budget, this.#reserve, now);
+      if (start !== 'waits' && this.#takeSocket(ticket)) {
+        return this.#grant(ticket, now, 'nothing', start === 'from-reserve');
+      }
     }
     const refused = this.#refusal(ticket, now, retry);
     return refused ?? this.#wait(ticket, signal, now, retry);
@@ -249,13 +251,13 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
     const { starved } = this.#ledger;
     const now = this.#advance();
     this.#reserve.update(now);
-    const next = this.#grantable(now);
-    if (next !== undefined) {
-      if (!this.#takeSocket(next.ticket)) return false;
-      this.#grantTo(next, 'socket', now);
+    const turn = this.#turn(now);
+    if (turn.kind === 'next') {
+      if (!this.#takeSocket(turn.waiter.ticket)) return false;
+      this.#grantTo(turn, 'socket', now);
     }
     starved.delete(this);
-    if (this.#grantable(now) !== undefined) starved.add(this);
+    if (this.#turn(now).kind === 'next') starved.add(this);
     else this.#setWake(now);
     return true;
   }
@@ -308,32 +310,21 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
     return now;
   }
 
-  /** Whether a ticket that has just arrived gets its grant at once. */
-  #mayStart(ticket: Ticket, now: number): boolean {
-    const kind = this.#budget.offer(now, ticket.cost);
-    // While the reserve keeps the next ticket waiting, another one may be granted only from it.
-    if (this.#queued > 0) {
-      this.#fromReserve = this.#passes(ticket, now)
-        ? kind !== undefined
-        : this.#isKept && this.#reserve.mayUse(ticket, kind, false, now);
-      return this.#fromReserve;
-    }
-    if (kind === undefined) return false;
-    const reserved = this.#reserve.keeps(ticket, kind, false, now);
-    this.#fromReserve = reserved === 'used';
-    return reserved !== 'yes' && reserved !== 'stated';
-  }
-
-  /** Whether a new ticket goes before all queued ones. */
-  #passes(ticket: Ticket, now: number): boolean {
+  /** Whether a new ticket goes before all queued ones, by the stated share of its caller. */
+  #mayPass(ticket: Ticket, now: number): boolean {
     return this.#reserve.mayPass(ticket, this.#queue?.head?.cost, now);
   }
 
-  #grant(ticket: Ticket, now: number, waitedFor: Grant['waitedFor']): Granted {
+  #grant(
+    ticket: Ticket,
+    now: number,
+    waitedFor: Grant['waitedFor'],
+    fromReserve: boolean,
+  ): Granted {
     const lease = this.#budget.grant(now, ticket.cost);
     this.#reserve.granted(ticket, now);
     this.#held++;
-    const grant: Grant = this.#fromReserve
+    const grant: Grant = fromReserve
       ? { ticket, grantedAt: now, waitedFor, fromReserve: true }
       : { ticket, grantedAt: now, waitedFor };
     this.#ledger.grants.hold(grant, { bucket: this, lease });
@@ -451,12 +442,12 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
     const { starved } = this.#ledger;
     const waitedFor = starved.has(this) ? 'socket' : this.#isKept ? 'reserve' : 'budget';
     this.#reserve.update(now);
-    for (let next = this.#grantable(now); next !== undefined; next = this.#grantable(now)) {
-      if (!this.#takeSocket(next.ticket)) {
+    for (let turn = this.#turn(now); turn.kind === 'next'; turn = this.#turn(now)) {
+      if (!this.#takeSocket(turn.waiter.ticket)) {
         starved.add(this);
         return;
       }
-      this.#grantTo(next, waitedFor, now);
+      this.#grantTo(turn, waitedFor, now);
     }
     this.#setWake(now);
   }
@@ -466,38 +457,15 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
     return needsNoSocket === true || this.#ledger.options.socketPermits.take();
   }
 
-  /** The ticket that can be granted now: the one whose turn it is, else one that may use the reserve. */
-  #grantable(now: number): LocalWaiter | undefined {
-    this.#isKept = false;
-    this.#fromReserve = false;
+  /** Finds the ticket that can be granted now. */
+  #turn(now: number): Turn {
     const head = this.#next(now);
-    if (head === undefined || this.#paused) return undefined;
-    const next =
-      (this.#reserve.mayBePassed(head.cost) ? this.#firstInShare(now) : undefined) ?? head;
-    const kind = this.#budget.offer(now, next.cost);
-    if (kind === undefined) return undefined;
-    const reserved = this.#reserve.keeps(next, kind, true, now);
-    this.#fromReserve = reserved === 'used';
-    if (reserved === 'no' || reserved === 'used') return next;
-    this.#isKept = reserved === 'stated';
-    if (this.#isKept) return undefined;
-    const modest = this.#reserve.mayBeUsed(now) ? this.#firstModest(now) : undefined;
-    this.#fromReserve = modest !== undefined && reserved === 'yes';
-    if (modest !== undefined) return modest;
-    this.#isKept = reserved === 'yes';
-    return this.#isKept ? undefined : next;
-  }
-
-  /** The first ticket that the stated share of its caller covers. */
-  #firstInShare(now: number): LocalWaiter | undefined {
-    return this.#queue?.firstHead((waiter) => this.#reserve.isInShare(waiter, now));
-  }
-
-  /** The first ticket that may use the reserve. */
-  #firstModest(now: number): LocalWaiter | undefined {
-    return this.#queue?.firstHead((waiter) =>
-      this.#reserve.mayUse(waiter, this.#budget.offer(now, waiter.cost), true, now),
-    );
+    const turn =
+      head === undefined || this.#paused
+        ? NO_TURN
+        : nextTurn(this.#ownQueue, head, this.#budget, this.#reserve, now);
+    this.#isKept = turn.kind === 'kept';
+    return turn;
   }
 
   /** The ticket whose turn it is. Those that turn out to cost more than the limit are shed. */
@@ -519,10 +487,14 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
     return { kind: 'shed', code: 'cost-too-high', retryAfterMs: 0, limit };
   }
 
-  #grantTo(waiter: LocalWaiter, waited: Grant['waitedFor'], now: number): void {
+  #grantTo(
+    { waiter, fromReserve }: Turn & { kind: 'next' },
+    waited: Grant['waitedFor'],
+    now: number,
+  ): void {
     // The reserve did not keep a ticket waiting that is granted from it.
-    const waitedFor = this.#fromReserve && waited === 'reserve' ? 'budget' : waited;
-    this.#queue?.grant(waiter, (ticket) => this.#grant(ticket, now, waitedFor));
+    const waitedFor = fromReserve && waited === 'reserve' ? 'budget' : waited;
+    this.#queue?.grant(waiter, (ticket) => this.#grant(ticket, now, waitedFor, fromReserve));
   }
 
   #setWake(now: number): void {
