@@ -224,8 +224,8 @@ export interface Share {
   borrowAt: number;
   /** When this replica may next reclaim an operation of its own share that others borrowed. */
   reclaimAt: number;
-  /** Until when one operation of the share is reserved; undefined when none is. */
-  reservedUntil: number | undefined;
+  /** Until when one operation of the share is set aside; undefined when none is. */
+  setAsideUntil: number | undefined;
   observedAt: number | undefined;
   /**
    * What remains of the whole budget, as far as this replica knows: what the API reported, plus own

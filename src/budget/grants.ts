@@ -90,7 +90,7 @@ export function nextWakeAt(bucket: Bucket, oldestAt: number | undefined, now: nu
   if (bucket.inFlight === 0) at = sooner(at, check, now);
   at = sooner(at, bucket.heldUntil, now);
   at = sooner(at, nextExtraAt(bucket, 1), now);
-  at = sooner(at, bucket.share?.reservedUntil, now);
+  at = sooner(at, bucket.share?.setAsideUntil, now);
   at = sooner(at, bucket.canaryDueAt, now);
   if (maxKept(bucket, bucket.spread) > 0) at = sooner(at, reserveAt(bucket, now).releaseAt, now);
   if (bucket.stated !== undefined) {

@@ -43,14 +43,15 @@ export function setConfiguredLimit(
 /** What another ledger, or another state of this one, knew of a budget. All times are on our clock. */
 export interface KnownBudget {
   /** What the API reported last; `undefined` when it reported nothing. */
-  readonly reported: ReportedBudget | undefined;
+  readonly reported: LastReport | undefined;
   /** When the API's Retry-After ends. */
   readonly blockedUntil: number | undefined;
   /** This replica's slots: when they return, and how many at that time. */
   readonly slots: readonly (readonly [at: number, count: number])[];
 }
 
-export interface ReportedBudget {
+/** What the API reported last of a bucket. */
+export interface LastReport {
   readonly limit: number;
   readonly remaining: number;
   /** When it was reported; the start of the share unless given. */
@@ -162,7 +163,7 @@ function countOwnSlots(bucket: Bucket, slots: KnownBudget['slots'], now: number)
   if (bucket.share !== undefined) bucket.share.totalRemaining = -bucket.slots.size;
 }
 
-function rememberPeriod(bucket: Bucket, { periodMs, limit }: ReportedBudget): void {
+function rememberPeriod(bucket: Bucket, { periodMs, limit }: LastReport): void {
   if (periodMs === undefined) return;
   addToMax(bucket.observedPeriodMs, periodMs, observationsToRemember(limit));
 }

@@ -174,10 +174,10 @@ export function advance(bucket: Bucket, now: number): void {
   }
 }
 
-/** Ends the reservation of a share, and tests what remains if the last report is old. */
+/** Ends the time for which an operation is set aside, and tests what remains if the report is old. */
 function advanceShare(bucket: Bucket, share: Share, now: number): void {
-  const { reservedUntil, observedAt } = share;
-  if (reservedUntil !== undefined && reservedUntil <= now) share.reservedUntil = undefined;
+  const { setAsideUntil: reservedUntil, observedAt } = share;
+  if (reservedUntil !== undefined && reservedUntil <= now) share.setAsideUntil = undefined;
   // Other replicas may have spent what was reported, so a canary tests it, as after a reset.
   const isStale = observedAt !== undefined && now - observedAt > OTHERS_FIRST_MS;
   const isUnverified = isStale && bucket.inFlight === 0 && available(bucket) > 0;

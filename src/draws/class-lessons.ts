@@ -1,4 +1,4 @@
-import { NONE, type Attribution } from './attribution.ts';
+import { NO_OTHERS, type Attribution } from './attribution.ts';
 import { bucketName, byBucket, MAX_DRAWS } from './lesson.ts';
 import type { LearnedCounter, LearnedDraw, Lesson, LessonReason } from './lesson.ts';
 
@@ -33,8 +33,8 @@ export interface Route {
   newNames: number;
   newNamesSince: number;
   /** How many answers in a row reported less than its draws, or no name. */
-  less: number;
-  lessKeys: string;
+  fewer: number;
+  fewerKeys: string;
   /** How many answers in a row reported the limit of the bucket from which it was split. */
   sameLimit: number;
 }
@@ -62,11 +62,11 @@ export class ClassLessons {
   /** The buckets that stand for one counter per id. */
   readonly perId = new Set<string>();
   /** The API's name of the class's own bucket; `undefined` before the first report. */
-  own: string | undefined;
+  ownKey: string | undefined;
   /** On what a route without a lesson draws. */
   base: RouteLesson | undefined;
   /** How many routes have a lesson. */
-  lessons = 0;
+  routesWithLesson = 0;
   /** How often the draws of some route have changed. */
   changes = 0;
   /** The route whose lesson has these draws, so that its path need not be read again. */
@@ -83,7 +83,7 @@ export class ClassLessons {
 
   /** Whether a route may draw on anything else than the class's own bucket alone. */
   get isLearned(): boolean {
-    return this.lessons > 0 || (this.base !== undefined && this.base.counters.length > 1);
+    return this.routesWithLesson > 0 || (this.base !== undefined && this.base.counters.length > 1);
   }
 
   /** What a request to the route draws on; `undefined` for the class's own bucket alone. */
@@ -98,7 +98,7 @@ export class ClassLessons {
 
   /** The bucket of the counter that the API calls `key`. */
   bucketOf(key: string): string {
-    return key === this.own || key === '' ? '' : bucketName(key);
+    return key === this.ownKey || key === '' ? '' : bucketName(key);
   }
 
   /** The API counts per id what `bucket` stands for. */
@@ -120,7 +120,7 @@ export class ClassLessons {
   }
 
   setBase(keys: readonly string[], learnedAt: number, confirmedAt = learnedAt): void {
-    this.own = keys[0] ?? '';
+    this.ownKey = keys[0] ?? '';
     this.changes++;
     this.#addNames(keys);
     this.base = this.#lesson(this.#counters(keys), 'named', learnedAt, confirmedAt);
@@ -133,12 +133,12 @@ export class ClassLessons {
     learnedAt: number,
     confirmedAt = learnedAt,
   ): void {
-    if (route.lesson === undefined) this.lessons++;
+    if (route.lesson === undefined) this.routesWithLesson++;
     this.changes++;
     route.lesson = this.#lesson(counters, why, learnedAt, confirmedAt);
     this.routeByDraws.set(route.lesson.draws, route);
     this.#addNames(counters.map(({ key }) => key));
-    route.less = 0;
+    route.fewer = 0;
     route.sameLimit = 0;
   }
 
@@ -164,11 +164,11 @@ export class ClassLessons {
   forget(route: Route, contradictedAt = Number.NEGATIVE_INFINITY): void {
     route.contradictedAt = Math.max(route.contradictedAt, contradictedAt);
     if (route.lesson !== undefined) {
-      this.lessons--;
+      this.routesWithLesson--;
       this.changes++;
     }
     route.lesson = undefined;
-    route.less = 0;
+    route.fewer = 0;
     route.sameLimit = 0;
   }
 
@@ -188,7 +188,7 @@ export class ClassLessons {
     const isUnnamed = keys.length === 1 && keys[0] === '';
     const fresh = keys.filter((key) => !known.has(key));
     if (fresh.length === 0 && keys.length === known.size) {
-      route.less = 0;
+      route.fewer = 0;
       if (lesson !== undefined) lesson.confirmedAt = now;
       return;
     }
@@ -196,11 +196,11 @@ export class ClassLessons {
       // A refusal may report nothing but the limit that refused.
       if (isThrottled) return;
       const lessKeys = keys.join(' ');
-      route.less = lessKeys === route.lessKeys ? route.less + 1 : 1;
-      route.lessKeys = lessKeys;
+      route.fewer = lessKeys === route.fewerKeys ? route.fewer + 1 : 1;
+      route.fewerKeys = lessKeys;
       if (isUnnamed && fresh.length > 0) {
-        if (lesson?.why === 'named' && route.less >= STEADY.unnamed) this.forget(route, now);
-      } else if (route.less >= STEADY.less) this.#draw(route, keys, now);
+        if (lesson?.why === 'named' && route.fewer >= STEADY.unnamed) this.forget(route, now);
+      } else if (route.fewer >= STEADY.less) this.#draw(route, keys, now);
       return;
     }
     if (now < route.namesBlockedUntil || !this.#takesNames(route, fresh, now)) return;
@@ -214,7 +214,7 @@ export class ClassLessons {
     }
     // The API renamed a counter of which it has one for each id.
     const wasPerId = counters.some(({ bucket }) => this.perId.has(bucket));
-    if (wasPerId) for (const key of fresh) if (key !== this.own) this.addPerId(bucketName(key));
+    if (wasPerId) for (const key of fresh) if (key !== this.ownKey) this.addPerId(bucketName(key));
     this.#draw(route, next.slice(0, MAX_DRAWS), now);
   }
 
@@ -313,7 +313,7 @@ export class ClassLessons {
       .filter(({ bucket }, at) => counters.findIndex((one) => one.bucket === bucket) === at)
       .toSorted(byBucket);
     const draws = ordered.map(({ bucket }) => ({ name: bucket }));
-    const inOrder = { drawn: ordered.map((_, at) => at), others: NONE };
+    const inOrder = { drawn: ordered.map((_, at) => at), others: NO_OTHERS };
     return { counters: ordered, draws, inOrder, why, learnedAt, confirmedAt };
   }
 }
@@ -329,8 +329,8 @@ function newRoute(template: string): Route {
     former: [],
     newNames: 0,
     newNamesSince: Number.NEGATIVE_INFINITY,
-    less: 0,
-    lessKeys: '',
+    fewer: 0,
+    fewerKeys: '',
     sameLimit: 0,
   };
 }

@@ -2,9 +2,9 @@ import { moreBinding } from '../rate-headers/rate-headers.ts';
 import {
   attributed,
   attributedByPosition,
-  FIRST,
+  FIRST_REPORT,
   keysOf,
-  NONE,
+  NO_OTHERS,
   UNREPORTED,
   type Attribution,
   type Exchange,
@@ -76,7 +76,7 @@ export class LearnedDraws {
   drawsOf(className: string, method: string, path: string): readonly LearnedDraw[] | undefined {
     const lessons = this.#classes.get(className);
     if (lessons === undefined || !lessons.isLearned) return undefined;
-    if (lessons.lessons === 0 && lessons.perId.size === 0) return lessons.base?.draws;
+    if (lessons.routesWithLesson === 0 && lessons.perId.size === 0) return lessons.base?.draws;
     const { template, id } = this.#readRoute(method, path);
     const lesson = lessons.lessonOf(template);
     if (lesson === undefined || lessons.perId.size === 0) return lesson?.draws;
@@ -102,12 +102,12 @@ export class LearnedDraws {
     const isOrdinary =
       evidence !== undefined &&
       reports.length === 1 &&
-      (report.name ?? '') === lessons.own &&
+      (report.name ?? '') === lessons.ownKey &&
       report.limit === evidence.limits?.limit &&
       isQuiet(evidence);
     if (!isOrdinary) return this.#study(exchange, false);
     remember(evidence, exchange);
-    return isOdd(evidence, report, exchange) ? this.#study(exchange, true) : FIRST;
+    return isOdd(evidence, report, exchange) ? this.#study(exchange, true) : FIRST_REPORT;
   }
 
   /** Learns from an answer to a request that drew on learned buckets. */
@@ -135,7 +135,7 @@ export class LearnedDraws {
       return this.#study(exchange, false);
     }
     remember(evidence, exchange);
-    return isOdd(evidence, report, exchange) ? this.#study(exchange, true) : FIRST;
+    return isOdd(evidence, report, exchange) ? this.#study(exchange, true) : FIRST_REPORT;
   }
 
   /**
@@ -179,7 +179,7 @@ export class LearnedDraws {
       if (own === undefined) return;
       if (lessons.base !== undefined && !isEarlier(learnedAt, own.key, lessons)) return;
       // What the own bucket stands for changes, and with it what the lessons of routes mean.
-      if (lessons.own !== undefined && lessons.own !== own.key) {
+      if (lessons.ownKey !== undefined && lessons.ownKey !== own.key) {
         lessons.forgetWhere(({ why }) => why === 'named');
       }
       const others = counters.filter((one) => one !== own).map(({ key }) => key);
@@ -211,9 +211,9 @@ export class LearnedDraws {
     const unreported =
       draws === undefined
         ? UNREPORTED
-        : { drawn: draws.map(() => 'unreported' as const), others: NONE };
+        : { drawn: draws.map(() => 'unreported' as const), others: NO_OTHERS };
     // The API reports numbers elsewhere, so this answer shows nothing.
-    if (lessons?.own !== undefined) return unreported;
+    if (lessons?.ownKey !== undefined) return unreported;
     const evidence = known ?? this.#evidence.of(ownBucketId, '');
     if (refusal === undefined) {
       if (exchange.status < 400) evidence.refusals.accepted(method, path, grantedAt, receivedAt);
@@ -254,7 +254,7 @@ export class LearnedDraws {
     const keys = keysOf(reports);
     const distinct = [...new Set(keys)];
     const { template, id } = this.#readRoute(method, path);
-    if (lessons.own === undefined) {
+    if (lessons.ownKey === undefined) {
       // Until now the API reported nothing. Lessons from refusals stay, and get names.
       // Requests that wait for the class's own bucket are bound by the scarcest of them.
       const scarcest = keys[reports.indexOf(reports.reduce(moreBinding))] ?? '';
@@ -308,7 +308,11 @@ export class LearnedDraws {
  * Whether another process's lesson on a class counts and not ours. Times of different processes are not
  * exact, so the name decides between two of the same minute, the same way everywhere.
  */
-function isEarlier(learnedAt: number, key: string, { base, own = '' }: ClassLessons): boolean {
+function isEarlier(
+  learnedAt: number,
+  key: string,
+  { base, ownKey: own = '' }: ClassLessons,
+): boolean {
   const earlierByMs = (base?.learnedAt ?? Number.POSITIVE_INFINITY) - learnedAt;
   return Math.abs(earlierByMs) > MINUTE_MS ? earlierByMs > 0 : key < own;
 }
@@ -329,6 +333,6 @@ export const withoutLessons: Pick<LearnedDraws, 'drawsOf' | 'learn' | 'changesOf
   learn({ reports }) {
     const [first] = reports;
     if (first === undefined) return UNREPORTED;
-    return { drawn: [reports.indexOf(reports.reduce(moreBinding, first))], others: NONE };
+    return { drawn: [reports.indexOf(reports.reduce(moreBinding, first))], others: NO_OTHERS };
   },
 };

@@ -125,7 +125,7 @@ function attributeToAll(
 
 /** Whether a bucket is that of a stated limit with a name. */
 export function isStatedLimit(bucket: BucketName | undefined): boolean {
-  return bucket?.name !== undefined && bucket.belief !== undefined;
+  return bucket?.name !== undefined && bucket.configuredLimit !== undefined;
 }
 
 /** The report of the only bucket, which has a stated limit: any report is one of it. */

@@ -95,7 +95,7 @@ export class Call implements CallerSignal, LinkedListItem<Call>, ReservationHold
    */
   prefix = '';
   /** Of several buckets, the one that the call waited for longest, or that refused it. */
-  keptBy: BucketName | undefined;
+  decisiveBucket: BucketName | undefined;
   /** What the reserve was for the call's last grant. */
   waitedFor: 'reserve' | undefined;
   fromReserve: true | undefined;

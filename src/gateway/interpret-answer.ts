@@ -14,7 +14,7 @@ import type { AnsweredAttempt } from '../upstream/exchange.ts';
 import { attribute, type Attributed } from './attribute.ts';
 import { makeWarnOfDoubtful } from './doubtful-headers.ts';
 import type { Job } from './identify.ts';
-import { OwnGrant } from './own-grant.ts';
+import { FreeGrant } from './free-grant.ts';
 import { withCostInHeader } from './settled-cost.ts';
 import { makeReadThrottle, type Throttle, type ThrottleDependencies } from './throttle.ts';
 
@@ -81,7 +81,7 @@ export function makeInterpretAnswer(dependencies: InterpretAnswerDependencies): 
 }
 
 function isPreflightGrant(grant: Grant): boolean {
-  return grant instanceof OwnGrant && grant.reason === 'preflight';
+  return grant instanceof FreeGrant && grant.reason === 'preflight';
 }
 
 /** An answer from a cache does not say from which of several buckets its request spent. */

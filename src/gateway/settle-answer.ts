@@ -131,7 +131,7 @@ export function makeSettleAnswer(dependencies: SettleAnswerDependencies): Settle
     for (const { name, reading } of unexpected) {
       const ticket = ticketOfClass(job.ticket, name);
       if (ticket !== undefined) {
-        ledger.note(ticket, outcomeAt(reading, resultAt(spent.length), sent));
+        ledger.spendUngranted(ticket, outcomeAt(reading, resultAt(spent.length), sent));
       }
       spent.push(ticket);
     }

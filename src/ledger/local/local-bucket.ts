@@ -1,6 +1,6 @@
 import type { ConfiguredLimit } from '../../budget/bucket.ts';
 import { slotEntries } from '../../budget/slots.ts';
-import { observe } from '../../rate-headers/observe.ts';
+import { toObservation } from '../../rate-headers/answer.ts';
 import type { Timer } from '../../util/clock.ts';
 import type { MappedBucket } from '../bucket-map.ts';
 import type { HeldGrants } from '../held-grants.ts';
@@ -21,8 +21,13 @@ import type {
   Ticket,
   Waiting,
 } from '../ledger.ts';
-import { toLocalObservation, type HeldGrant, type KnownBucket, type Waiter } from '../transfer.ts';
-import { MATTERS_MS, oldestWaitMs, waitingByCaller } from '../waiters.ts';
+import {
+  toLocalObservation,
+  type TransferredGrant,
+  type KnownBucket,
+  type Waiter,
+} from '../transfer.ts';
+import { JUDGED_ANEW_MS, oldestWaitMs, waitingByCaller } from '../waiters.ts';
 import { LocalBudget, type LocalLease } from './local-budget.ts';
 import { LocalReserve } from './local-reserve.ts';
 import { LocalQueue, type LocalWaiter } from './local-queue.ts';
@@ -30,7 +35,7 @@ import { NO_TURN, nextTurn, startOf, type Turn } from './local-turn.ts';
 
 /** What all buckets of one local ledger have in common. */
 export interface LocalLedgerState {
-  /** `maxQueue` and `belief` may change while a bucket lives. */
+  /** `maxQueue` and `configuredLimit` may change while a bucket lives. */
   readonly options: BucketOptions;
   /** No ticket waits beyond this moment. */
   drainUntil: number;
@@ -55,7 +60,7 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
   /** What this replica learns of the bucket, for the ledger that this one stands in for. */
   readonly known: KnownBucket | undefined;
   /** The configured limit that the budget uses. */
-  #belief: BucketOptions['belief'];
+  #configuredLimit: BucketOptions['configuredLimit'];
   /** Created with the first waiting ticket: of thousands of buckets only few have any. */
   #queue: LocalQueue | undefined;
   readonly #reserve: LocalReserve;
@@ -82,8 +87,8 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
     const now = ledger.options.clock.now();
     this.#name = name;
     this.#ledger = ledger;
-    this.#belief = name.belief ?? ledger.options.belief;
-    this.#budget = new LocalBudget(now, this.#belief);
+    this.#configuredLimit = name.configuredLimit ?? ledger.options.configuredLimit;
+    this.#budget = new LocalBudget(now, this.#configuredLimit);
     this.#reserve = new LocalReserve(this.#budget, ledger.options);
     this.known = standsIn?.known;
     if (standsIn === undefined) return;
@@ -146,7 +151,7 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
     switch (outcome.kind) {
       case 'answered': {
         const offset = apiClock.bounds(now, clock.wallMs());
-        const observation = observe(outcome.answer, offset);
+        const observation = toObservation(outcome.answer, offset);
         this.#budget.answered(lease, observation, now, random);
         this.known?.learn(toLocalObservation(observation, offset), lease.cost, now, false);
         break;
@@ -230,7 +235,7 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
   }
 
   /** Continues with a grant of another ledger. */
-  adopt({ grant, kind, cost }: HeldGrant): void {
+  adopt({ grant, kind, cost }: TransferredGrant): void {
     const lease = this.#budget.addLease(kind, grant.grantedAt, cost);
     this.#held++;
     this.#ledger.grants.hold(grant, { bucket: this, lease });
@@ -296,15 +301,15 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
 
   /** Brings the budget up to now, which it returns. */
   #advance(): number {
-    const { apiClock, clock, belief: commonBelief } = this.#ledger.options;
-    const { belief = commonBelief } = this.#name;
+    const { apiClock, clock, configuredLimit: ofAll } = this.#ledger.options;
+    const { configuredLimit = ofAll } = this.#name;
     const now = clock.now();
-    if (belief !== this.#belief) {
+    if (configuredLimit !== this.#configuredLimit) {
       // Several rules may state the same limit of a bucket.
-      if (belief !== undefined && !isSameLimit(belief, this.#belief)) {
-        this.#budget.setConfiguredLimit(belief);
+      if (configuredLimit !== undefined && !isSameLimit(configuredLimit, this.#configuredLimit)) {
+        this.#budget.setConfiguredLimit(configuredLimit);
       }
-      this.#belief = belief;
+      this.#configuredLimit = configuredLimit;
     }
     this.#budget.advance(now, apiClock.bounds(now, clock.wallMs()));
     return now;
@@ -383,7 +388,7 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
   #judgeIfLater(before: number | undefined, now: number): void {
     const last = this.#lastEta(now);
     if (last === undefined || last <= (this.#queue?.firstDueAt ?? Infinity)) return;
-    if (before === undefined || last > before + MATTERS_MS) {
+    if (before === undefined || last > before + JUDGED_ANEW_MS) {
       this.#judge(now, (ticket) => this.#latest(ticket));
     }
   }

@@ -1,7 +1,7 @@
 import type { GrantKind } from '../../budget/bucket.ts';
 import { HeldGrants } from '../held-grants.ts';
 import type { Grant, Outcome, Ticket } from '../ledger.ts';
-import type { HeldGrant, LocalObservation } from '../transfer.ts';
+import type { TransferredGrant, LocalObservation } from '../transfer.ts';
 import { Prefetch } from './prefetch.ts';
 import type { Ids } from './ids.ts';
 import type { PrefetchOrigin, Settlement, SharedLease } from './lease.ts';
@@ -110,7 +110,7 @@ export class GrantBook {
   }
 
   /** Holds a grant of another ledger. */
-  adopt({ grant, kind, cost }: HeldGrant): void {
+  adopt({ grant, kind, cost }: TransferredGrant): void {
     this.#held.hold(grant, this.#makeLease(kind, cost, grant.grantedAt, -1, false));
   }
 
@@ -205,7 +205,7 @@ export class GrantBook {
     return operations;
   }
 
-  handOver(): HeldGrant[] {
+  handOver(): TransferredGrant[] {
     return this.#held.all.map(({ grant, known }) => ({
       grant,
       kind: known.kind,

@@ -1,6 +1,6 @@
 import { DEFAULT_SPREAD } from '../../budget/reserve.ts';
 import { addSlots, clearSlots } from '../../budget/slots.ts';
-import { observe } from '../../rate-headers/observe.ts';
+import { toObservation } from '../../rate-headers/answer.ts';
 import type { MappedBucket } from '../bucket-map.ts';
 import { isQuota, nameInView, shedWhile, tooLate } from '../ledger.ts';
 import type {
@@ -39,7 +39,7 @@ import {
   type Urgency,
 } from './step-loop.ts';
 import type { StepScheduler } from './step-scheduler.ts';
-import { MATTERS_MS, oldestWaitMs, waitingByCaller } from '../waiters.ts';
+import { JUDGED_ANEW_MS, oldestWaitMs, waitingByCaller } from '../waiters.ts';
 import type { Ids } from './ids.ts';
 import {
   remember,
@@ -63,14 +63,14 @@ export interface SharedBucketOptions extends BucketOptions, StepLoopOptions {
 
 /** What all buckets of one shared ledger have in common at this replica. */
 export interface SharedLedgerState {
-  /** `maxQueue` and `belief` may change while a bucket lives. */
+  /** `maxQueue` and `configuredLimit` may change while a bucket lives. */
   readonly options: SharedBucketOptions;
   readonly ids: Ids;
   readonly scheduler: StepScheduler;
   /** No ticket waits beyond this moment. */
   drainUntil: number;
   /** Something ended in the bucket, which may be idle now. */
-  readonly onRest: (bucket: SharedBucket) => void;
+  readonly onRelease: (bucket: SharedBucket) => void;
 }
 
 /**
@@ -114,7 +114,7 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
       onChange: () => {
         this.#steps.schedule();
         // A ticket that no step had carried leaves nothing to report.
-        this.#ledger.onRest(this);
+        this.#ledger.onRelease(this);
       },
     });
   }
@@ -169,7 +169,7 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
     let observed: LocalObservation | undefined;
     if (outcome.kind === 'answered') {
       const offset = apiClock.bounds(now, clock.wallMs());
-      observed = toLocalObservation(observe(outcome.answer, offset), offset);
+      observed = toLocalObservation(toObservation(outcome.answer, offset), offset);
     }
     const lease = this.#grants.settle(grant, outcome.kind, observed, random());
     if (observed !== undefined) this.#known.learn(observed, lease.cost, now, true);
@@ -244,7 +244,7 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
     for (const entry of message.shed) this.#shed(entry);
     this.#freeByScript = message.free;
     if (message.recall === true) this.#returnPrefetched();
-    if (message.granted.length === 0) return this.#ledger.onRest(this);
+    if (message.granted.length === 0) return this.#ledger.onRelease(this);
     if (!this.#isInTouch) return this.step();
     for (const entry of message.granted) this.#receiveGrant(entry, true);
     // Others may use at once what could not be used here; grants in use are confirmed later.
@@ -282,8 +282,8 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
       this.#known.lastReport = { ...lastReport, remaining };
     }
     // No later answer reports what is spent of a quota, so the shared state has to receive all of it.
-    if (name.belief?.isOwn === true && unshared > 0) {
-      const { periodMs } = name.belief;
+    if (name.configuredLimit?.isOwn === true && unshared > 0) {
+      const { periodMs } = name.configuredLimit;
       addSlots(since, this.#options.clock.now() + periodMs, unshared, periodMs);
     }
     return { waiting, held: this.#grants.handOver(), known: [this.#known] };
@@ -322,7 +322,7 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
 
   collect(head: StepHead): CollectedStep {
     const { clock, timeoutMs, socketPermits, maxQueue, replica, spread, shares } = this.#options;
-    const { belief = this.#options.belief } = this.#known.name;
+    const { configuredLimit = this.#options.configuredLimit } = this.#known.name;
     const { ids } = this.#ledger;
     const now = clock.now();
     if (this.#paused) this.#grants.recall();
@@ -341,7 +341,7 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
       maxQueue: Math.max(0, maxQueue - this.#waiting.parked),
       ...(spread === undefined || spread === DEFAULT_SPREAD ? {} : { spread }),
       ...(shares === undefined || isQuota(this.name) ? {} : { shares: toShares(shares) }),
-      ...(belief === undefined ? {} : { belief: toBelief(belief) }),
+      ...(configuredLimit === undefined ? {} : { belief: toBelief(configuredLimit) }),
       ...(head.declares ? { known: toKnown(this.#known, now) } : {}),
       held: grants.held,
       settled: grants.settled.map((one) => toSettled(one, now, timeoutMs)),
@@ -381,7 +381,7 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
     this.#servePrefetched();
     this.#planNext(reply);
     this.#lookForSocket();
-    this.#ledger.onRest(this);
+    this.#ledger.onRelease(this);
   }
 
   restore(failed: CollectedStep | undefined): void {
@@ -441,7 +441,7 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
   #judgeIfLater(before: number | undefined): void {
     const last = this.#numbers.lastEtaAt;
     if (last === undefined || last <= this.#waiting.firstDueAt) return;
-    if (before !== undefined && last <= before + MATTERS_MS) return;
+    if (before !== undefined && last <= before + JUDGED_ANEW_MS) return;
     this.#waiting.judgeAgain(last);
   }
 

@@ -46,7 +46,7 @@ export class SharedLedger implements Ledger, Transferable {
       ids: makeIds(options.replica),
       scheduler: this.#scheduler,
       drainUntil: Number.POSITIVE_INFINITY,
-      onRest: (bucket) => this.#buckets.rest(bucket),
+      onRelease: (bucket) => this.#buckets.release(bucket),
     };
     this.#buckets = new BucketMap({
       clock: options.clock,
@@ -60,7 +60,7 @@ export class SharedLedger implements Ledger, Transferable {
     const bucket = this.#buckets.use(ticket.bucket.id) ?? this.#create(ticket);
     if (!(bucket instanceof SharedBucket)) return bucket;
     const admission = bucket.acquire(ticket, signal, retry);
-    if (admission.kind === 'shed') this.#buckets.rest(bucket);
+    if (admission.kind === 'shed') this.#buckets.release(bucket);
     return admission;
   }
 
@@ -193,7 +193,7 @@ export class SharedLedger implements Ledger, Transferable {
       // A bucket with nothing to declare now declares what it knows with its next step.
       const hasSpent = transfer.known.some(({ since }) => since.size > 0);
       if (hasSpent || transfer.waiting.length + transfer.held.length > 0) bucket.step();
-      this.#buckets.rest(bucket);
+      this.#buckets.release(bucket);
     }
   }
 

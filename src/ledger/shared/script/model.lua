@@ -1608,7 +1608,7 @@ nextWakeAt = function(bucket, oldestAt, now)
     local Model_sooner_25 = Model.sooner
     local ____at_24 = at
     local ____opt_22 = bucket.share
-    at = Model_sooner_25(____at_24, ____opt_22 and ____opt_22.reservedUntil, now)
+    at = Model_sooner_25(____at_24, ____opt_22 and ____opt_22.setAsideUntil, now)
     at = bucket.canaryDueAt ~= nil and bucket.canaryDueAt > now and bucket.canaryDueAt < at and bucket.canaryDueAt or at
     if Model.maxKept(bucket, bucket.spread) > 0 then
         at = Model.sooner(
@@ -1863,10 +1863,10 @@ countLost = function(bucket, cost, now)
 end,
 advanceShare = function(bucket, share, now)
     local ____share_33 = share
-    local reservedUntil = ____share_33.reservedUntil
+    local reservedUntil = ____share_33.setAsideUntil
     local observedAt = ____share_33.observedAt
     if reservedUntil ~= nil and reservedUntil <= now then
-        share.reservedUntil = nil
+        share.setAsideUntil = nil
     end
     local isStale = observedAt ~= nil and now - observedAt > 1000
     local isUnverified = isStale and bucket.inFlight == 0 and (bucket.phase == "metered" and bucket.remaining - (bucket.inFlight + bucket.extraInFlight) or 0) > 0
@@ -1966,7 +1966,7 @@ startSpending = function(bucket, now)
     share.measuresFrom = now + 1000
     share.isMeasured = false
     if own > 1 then
-        share.reservedUntil = now + 1000
+        share.setAsideUntil = now + 1000
     end
 end,
 shareGranted = function(bucket, own, paceMs, now)
