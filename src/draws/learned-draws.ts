@@ -58,7 +58,7 @@ export class LearnedDraws {
   readonly #maxRoutes: number;
   readonly #readRoute: ReadRoute;
   #sweptAt = Number.NEGATIVE_INFINITY;
-  #kept: ReadonlySet<string> | undefined;
+  #keptClasses: ReadonlySet<string> | undefined;
 
   constructor(options: LearnedDrawsOptions = {}) {
     const { maxClasses = 64, maxRoutes = 1000, maxBuckets = 2000 } = options;
@@ -143,7 +143,7 @@ export class LearnedDraws {
    * can rename classes.
    */
   keepOnly(classNames: ReadonlySet<string>): void {
-    this.#kept = classNames;
+    this.#keptClasses = classNames;
     for (const name of this.#classes.keys()) if (!classNames.has(name)) this.#classes.delete(name);
   }
 
@@ -168,7 +168,7 @@ export class LearnedDraws {
   }
 
   #apply(lesson: Lesson, now: number): void {
-    if (this.#kept?.has(lesson.class) === false) return;
+    if (this.#keptClasses?.has(lesson.class) === false) return;
     const lessons = this.#lessonsOf(lesson.class);
     if (lessons === undefined) return;
     const learnedAt = now - lesson.learnedMsAgo;

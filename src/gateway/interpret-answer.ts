@@ -3,11 +3,7 @@ import { costPointer } from '../http/classify.ts';
 import { ticketsAtApi, type Grant, type Ticket } from '../ledger/ledger.ts';
 import type { ReadAnswer } from '../rate-headers/answer-reader.ts';
 import type { ApiClock } from '../rate-headers/api-clock.ts';
-import {
-  readAge,
-  type RateLimitReading,
-  type RateLimitReadings,
-} from '../rate-headers/rate-headers.ts';
+import { readAge, type RateLimitReading, type RateHeaders } from '../rate-headers/rate-headers.ts';
 import { makeHttpDateReader } from '../rate-headers/timestamps.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { AnsweredAttempt } from '../upstream/exchange.ts';
@@ -20,7 +16,7 @@ import { makeReadThrottle, type Throttle, type ThrottleDependencies } from './th
 
 /** What an answer says of a limit, and of the buckets from which its request spent. */
 export interface InterpretedAnswer {
-  readonly read: RateLimitReadings;
+  readonly rateHeaders: RateHeaders;
   /** Absent if the answer does not throttle. */
   readonly throttle: Throttle | undefined;
   /** Absent for a preflight, which spends nothing. */
@@ -39,7 +35,7 @@ export interface InterpretAnswerDependencies extends ThrottleDependencies {
   readonly log: Log;
 }
 
-const UNREAD: RateLimitReadings = { budgets: [] };
+const UNREAD: RateHeaders = { budgets: [] };
 const NOTHING: RateLimitReading = {};
 const PREFLIGHT = { throttle: undefined, attributed: undefined, costAt: undefined };
 
@@ -54,29 +50,34 @@ export function makeInterpretAnswer(dependencies: InterpretAnswerDependencies): 
     job: Job,
     { response: { headers }, sentAt, receivedAt }: AnsweredAttempt,
     isCached: boolean,
-  ): RateLimitReadings {
+  ): RateHeaders {
     if (isCached) return UNREAD;
     const date = typeof headers['date'] === 'string' ? readDate(headers['date']) : undefined;
     if (date !== undefined) apiClock.observe({ dateMs: date, sentAt, receivedAt });
     const bucketId = job.ticket.bucket.id;
-    const read = readAnswer(headers, bucketId, receivedAt);
-    if (read.doubtful !== undefined) warnOfDoubtful(bucketId, read.doubtful, headers);
-    return withCostInHeader(read, job.rule, headers);
+    const rateHeaders = readAnswer(headers, bucketId, receivedAt);
+    if (rateHeaders.doubtful !== undefined) warnOfDoubtful(bucketId, rateHeaders.doubtful, headers);
+    return withCostInHeader(rateHeaders, job.rule, headers);
   }
 
   return function interpretAnswer(job, grant, sent) {
     const { response, receivedAt } = sent;
     const { status } = response;
     const isCached = (readAge(response.headers) ?? 0) > 0;
-    const read = readReports(job, sent, isCached);
+    const rateHeaders = readReports(job, sent, isCached);
     // What refuses a preflight is no budget that could be waited for.
-    if (isPreflightGrant(grant)) return { read, ...PREFLIGHT };
-    const throttle = readThrottle(status, read, receivedAt, job.call.attempts);
+    if (isPreflightGrant(grant)) return { rateHeaders, ...PREFLIGHT };
+    const throttle = readThrottle(status, rateHeaders, receivedAt, job.call.attempts);
     const { grantedAt } = grant;
     const attributed = isCached
       ? unreported(job.ticket)
-      : attribute(job, read, { status, refusal: throttle, grantedAt, receivedAt }, learned);
-    return { read, throttle, attributed, costAt: isCached ? undefined : costPointer(job.rule) };
+      : attribute(job, rateHeaders, { status, refusal: throttle, grantedAt, receivedAt }, learned);
+    return {
+      rateHeaders,
+      throttle,
+      attributed,
+      costAt: isCached ? undefined : costPointer(job.rule),
+    };
   };
 }
 

@@ -169,7 +169,7 @@ export function makeSettleAnswer(dependencies: SettleAnswerDependencies): Settle
     job: Job,
     grant: Grant,
     sent: AnsweredAttempt,
-    { read, throttle, attributed, costAt }: InterpretedAnswer,
+    { rateHeaders, throttle, attributed, costAt }: InterpretedAnswer,
   ): Settled {
     const { response, receivedAt } = sent;
     observer.attempted(throttle === undefined ? 'answered' : 'throttled');
@@ -191,7 +191,7 @@ export function makeSettleAnswer(dependencies: SettleAnswerDependencies): Settle
       return { kind: 'respond', response };
     }
     response.discard();
-    const reading = readingAt(attributed, refused.at) ?? mostBinding(read);
+    const reading = readingAt(attributed, refused.at) ?? mostBinding(rateHeaders);
     logThrottle(job, bucket, reading, sent, throttle, refused);
     if (!job.body.replayable) return { kind: 'failed', error: notReplayable(sent, throttle) };
     // A bucket that refused blocks all its requests. One of which this request had no grant may

@@ -3,7 +3,7 @@ import type { ClassRule } from '../http/classify.ts';
 import { readSettledCost } from '../http/cost-rule.ts';
 import { JsonScalarScanner } from '../http/json-scalars.ts';
 import { isJson } from '../http/media-type.ts';
-import type { HeaderRecord, RateLimitReadings } from '../rate-headers/rate-headers.ts';
+import type { HeaderRecord, RateHeaders } from '../rate-headers/rate-headers.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { BodyWatcher, UpstreamResponse } from '../upstream/response.ts';
 import type { Clock, Timer } from '../util/clock.ts';
@@ -12,13 +12,13 @@ import { codingOf, CODINGS } from './content-codings.ts';
 
 /** Adds what the call did cost, if a header of the answer is configured to state it. */
 export function withCostInHeader(
-  read: RateLimitReadings,
+  rateHeaders: RateHeaders,
   { settleCost }: ClassRule,
   headers: HeaderRecord,
-): RateLimitReadings {
-  if (settleCost === undefined || !('header' in settleCost)) return read;
+): RateHeaders {
+  if (settleCost === undefined || !('header' in settleCost)) return rateHeaders;
   const cost = readSettledCost(String(headers[settleCost.header]));
-  return cost === undefined ? read : { ...read, cost };
+  return cost === undefined ? rateHeaders : { ...rateHeaders, cost };
 }
 
 /**
