@@ -162,8 +162,9 @@ function isNewest(bucket: Bucket, lease: Lease, observation: Observation): boole
 }
 
 /**
- * Compares an answer to the one before it, with `left` operations. If nothing returned while the two
- * requests were in flight, their counts show which one the API answered first.
+ * Compares an answer to the one before it, and remembers it. `left` is what remained after it. If
+ * nothing returned while the two requests were in flight, their counts show which one the API answered
+ * first.
  */
 function compareToLast(
   bucket: Bucket,
@@ -222,8 +223,8 @@ function isOtherReset(bucket: Bucket, observation: Observation): boolean {
 }
 
 /**
- * Applies the reset of an older observation if it is later than the newest one's. The counts may show
- * the wrong order: a leaky bucket drains between two answers, although no slot returns.
+ * Applies the reset of an answer that seems to be older, if it is later than the newest one's. A leaky
+ * bucket drains between two answers although no slot returns, so the counts can show the wrong order.
  */
 function keepLaterReset(bucket: Bucket, observation: Observation): void {
   if (!isOtherReset(bucket, observation)) return;

@@ -87,7 +87,7 @@ export function periodMs({ observedPeriodMs, configuredPeriodMs }: Bucket): numb
   return maxOf(observedPeriodMs) ?? configuredPeriodMs;
 }
 
-/** Returns the interval between operations when all replicas spend `limit` of them evenly. */
+/** Returns the interval between operations if `limit` of them are spent evenly over a period. */
 export function paceMs(bucket: Bucket, limit: number): number {
   const period = periodMs(bucket);
   return period === undefined ? UNKNOWN_PACE_MS : period / limit;
@@ -220,7 +220,10 @@ function refillByReset(bucket: Bucket, at: number): void {
   holdOthers(bucket, at);
 }
 
-/** Applies the newest observation, the answer to `lease`. Returns whether its reset is ahead. */
+/**
+ * Applies what the newest observation, the answer to `lease`, shows of returns. `totalLimit` and `spent`
+ * are those of the whole budget, not of a share. Returns whether the reset is ahead.
+ */
 export function refillObserved(
   bucket: Bucket,
   lease: Lease,

@@ -44,6 +44,7 @@ export const FIRST_REPORT: Attribution = { drawn: [0], others: [] };
 /** The only bucket drawn on has no report. */
 export const UNREPORTED: Attribution = { drawn: ['unreported'], others: [] };
 export const NO_OTHERS: Attribution['others'] = [];
+
 /**
  * What the counters of an answer's reports are called: by the API, or by their position. Two reports of
  * the same name and limit are one counter's: some APIs report it in two families of headers.
@@ -76,7 +77,7 @@ export function attributed(
   return drawn[0] === 'unreported' ? UNREPORTED : { drawn, others: NO_OTHERS };
 }
 
-/** Beyond the bounds of classes nothing is learned. */
+/** Attributes reports by their position, where nothing is learned: beyond the bound of classes. */
 export function attributedByPosition({ draws, reports }: Exchange): Attribution {
   const count = draws?.length ?? 1;
   return {

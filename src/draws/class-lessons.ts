@@ -32,7 +32,7 @@ export interface Route {
   /** How many new names it brought since a time. */
   newNames: number;
   newNamesSince: number;
-  /** How many answers in a row reported less than its draws, or no name. */
+  /** How many answers in a row reported the same fewer names than it draws on, or no name. */
   fewer: number;
   fewerKeys: string;
   /** How many answers in a row reported the limit of the bucket from which it was split. */
@@ -47,8 +47,8 @@ const MAX_NEW_NAMES = 4;
 /** How many routes are looked at to find one that can be forgotten without loss. */
 const MAX_LOOKED = 16;
 const HOUR_MS = 3_600_000;
-/** How many answers in a row without a name, or without one of several, contradict a lesson. */
-const STEADY = { unnamed: 8, less: 32 };
+/** How many answers in a row without a name, or with fewer names, contradict a lesson. */
+const CONTRADICTIONS = { unnamed: 8, fewer: 32 };
 
 /**
  * What was learned of the routes of one class, and what follows from the names in their answers.
@@ -199,8 +199,9 @@ export class ClassLessons {
       route.fewer = lessKeys === route.fewerKeys ? route.fewer + 1 : 1;
       route.fewerKeys = lessKeys;
       if (isUnnamed && fresh.length > 0) {
-        if (lesson?.why === 'named' && route.fewer >= STEADY.unnamed) this.forget(route, now);
-      } else if (route.fewer >= STEADY.less) this.#draw(route, keys, now);
+        const isRefuted = lesson?.why === 'named' && route.fewer >= CONTRADICTIONS.unnamed;
+        if (isRefuted) this.forget(route, now);
+      } else if (route.fewer >= CONTRADICTIONS.fewer) this.#draw(route, keys, now);
       return;
     }
     if (now < route.namesBlockedUntil || !this.#takesNames(route, fresh, now)) return;

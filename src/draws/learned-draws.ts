@@ -83,7 +83,7 @@ export class LearnedDraws {
     return lesson.draws.map(({ name }) => ({ name: nameFor(lessons, name, id) }));
   }
 
-  /** How often what requests of a class draw on has changed, for whichever of its routes. */
+  /** How often the draws of any route of a class have changed. */
   changesOf(className: string): number {
     return this.#classes.get(className)?.changes ?? 0;
   }
@@ -96,8 +96,8 @@ export class LearnedDraws {
     if (exchange.receivedAt - this.#sweptAt >= HOUR_MS) this.#sweep(exchange.receivedAt);
     const [report] = reports;
     if (report === undefined) return this.#unreported(lessons, evidence, exchange);
-    const isStudied = lessons === undefined || exchange.refusal !== undefined;
-    if (isStudied) return this.#study(exchange, false);
+    const mustStudy = lessons === undefined || exchange.refusal !== undefined;
+    if (mustStudy) return this.#study(exchange, false);
     if (exchange.draws !== undefined) return this.#learnDrawn(lessons, exchange, exchange.draws);
     const isOrdinary =
       evidence !== undefined &&
@@ -280,7 +280,7 @@ export class LearnedDraws {
       const reportAt = keys.indexOf(key);
       return reportAt === -1 || !isOwnReport ? { name } : { name, reportAt };
     });
-    // A report with no name that a draw has is that of whatever the request drew on.
+    // If no draw has a report by its name, the first report is that of what the request drew on.
     const isNameless = targets.every(({ reportAt }) => reportAt === undefined);
     return attributed(
       exchange.draws,

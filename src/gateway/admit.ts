@@ -168,7 +168,7 @@ export function makeAdmit(dependencies: AdmitDependencies): Admit {
   };
 }
 
-/** Notes for the log line which of several buckets decided, and what a reserve was for the call. */
+/** Notes for the log line which of several buckets decided, and what the reserve did for the call. */
 function noteGrant(call: Call, outcome: Granted | Shed | Cancelled): void {
   if (outcome.kind === 'granted') {
     const { longestWaitAt, waitedFor, fromReserve } = outcome.grant;

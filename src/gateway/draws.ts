@@ -76,8 +76,8 @@ export function makeDrawsOf(options: DrawsOptions): DrawsOf {
     return made;
   }
 
-  /** Whose bucket it is. No two APIs share one. */
-  function ownerOf(scope: LimitScope, credential: string): string {
+  /** The first part of a bucket's id: whose it is. No two APIs share one. */
+  function scopeId(scope: LimitScope, credential: string): string {
     if (scope === 'api' || budgetPer === 'upstream') return `${ofApi}upstream`;
     const account = scope === 'account' ? accountOf.get(credential) : undefined;
     return ofApi + (account === undefined ? credential : `account/${account}`);
@@ -85,7 +85,7 @@ export function makeDrawsOf(options: DrawsOptions): DrawsOf {
 
   function drawOf(plan: Plan, credential: string): Draw {
     const { scope, suffix, name, configuredLimit, cost } = plan;
-    const id = `${ownerOf(scope, credential)}:${suffix}`;
+    const id = `${scopeId(scope, credential)}:${suffix}`;
     const kind = name === undefined ? 'class' : 'stated';
     return { bucket: { id, class: plan.class, name, configuredLimit }, cost, kind };
   }

@@ -35,8 +35,8 @@ export type WatchCost = (
 /** How much of a body is read, decoded. */
 const MAX_WATCHED_BYTES = 1024 * 1024;
 /**
- * How long a body is read. So long the grant stays a lease, at the cost at which it was given; leases
- * expire after ten seconds.
+ * How long a body is read. The grant stays a lease for that time, at the cost that it was given for;
+ * leases expire after ten seconds.
  */
 const MAX_WATCHED_MS = 5000;
 

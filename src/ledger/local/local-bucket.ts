@@ -404,7 +404,7 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
     });
   }
 
-  /** Whether the share of its caller lets a ticket start in time, with `before` of the caller before it. */
+  /** Whether its caller's stated share lets a ticket start in time, after `before` of its operations. */
   #startsInShare(ticket: Ticket, before: number, now: number): boolean {
     if (!this.#reserve.isInShare(ticket, now, before)) return false;
     const eta = this.#budget.etaInShare(before + (ticket.cost ?? this.#budget.callCost), now);

@@ -126,12 +126,12 @@ export class LocalBudget {
     this.#bucket.stated = undefined;
   }
 
-  /** How much a caller has not used of its stated part, of which it had used `used` at `usedAt`. */
+  /** How many operations of its stated part a caller has left, if it had used `used` at `usedAt`. */
   owed(part: number, used: number, usedAt: number, now: number): number {
     return owedOperations(this.#bucket, part, this.usedOfShare(used, usedAt, now));
   }
 
-  /** What is left at `now` of a use of a stated share. */
+  /** How much of its stated part a caller has used at `now`, if it had used `used` at `usedAt`. */
   usedOfShare(used: number, usedAt: number, now: number): number {
     return usedOfShare(this.#bucket, used, usedAt, now);
   }

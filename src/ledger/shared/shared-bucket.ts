@@ -345,7 +345,7 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
       ...(head.declares ? { known: toKnown(this.#known, now) } : {}),
       held: grants.held,
       settled: grants.settled.map((one) => toSettled(one, now, timeoutMs)),
-      stock: grants.stock,
+      stock: grants.prefetched,
       wants: grants.wants,
       ...(grants.usedBy === undefined || spread === 0 ? {} : { usedBy: toUsedBy(grants.usedBy) }),
       gone: gone.map((number) => ids.idOf(number)),
