@@ -180,31 +180,50 @@ export class ClassLessons {
     }
   }
 
-  /** Reads the names in an answer; `keys` are those of its counters, without repetition. */
+  /** Learns from the names in an answer; `keys` are those of its counters, without repetition. */
   learnNames(route: Route, keys: readonly string[], isThrottled: boolean, now: number): void {
-    const { lesson } = route;
-    const counters = this.countersOf(route);
-    const known = new Set(counters.map(({ key }) => key));
-    const isUnnamed = keys.length === 1 && keys[0] === '';
+    const known = new Set(this.countersOf(route).map(({ key }) => key));
     const fresh = keys.filter((key) => !known.has(key));
     if (fresh.length === 0 && keys.length === known.size) {
       route.fewer = 0;
-      if (lesson !== undefined) lesson.confirmedAt = now;
+      if (route.lesson !== undefined) route.lesson.confirmedAt = now;
       return;
     }
-    if (isUnnamed || fresh.length === 0) {
-      // A refusal may report nothing but the limit that refused.
-      if (isThrottled) return;
-      const lessKeys = keys.join(' ');
-      route.fewer = lessKeys === route.fewerKeys ? route.fewer + 1 : 1;
-      route.fewerKeys = lessKeys;
-      if (isUnnamed && fresh.length > 0) {
-        const isRefuted = lesson?.why === 'named' && route.fewer >= CONTRADICTIONS.unnamed;
-        if (isRefuted) this.forget(route, now);
-      } else if (route.fewer >= CONTRADICTIONS.fewer) this.#draw(route, keys, now);
+    const isUnnamed = keys.length === 1 && keys[0] === '';
+    if (!isUnnamed && fresh.length > 0) {
+      this.#learnNewNames(route, keys, fresh, now);
       return;
     }
+    // A refusal may report nothing but the limit that refused.
+    if (!isThrottled) this.#learnFewerNames(route, keys, isUnnamed && fresh.length > 0, now);
+  }
+
+  /** Learns from an answer without a name (`isUnnamed`), or with some of the known names only. */
+  #learnFewerNames(route: Route, keys: readonly string[], isUnnamed: boolean, now: number): void {
+    const names = keys.join(' ');
+    route.fewer = names === route.fewerKeys ? route.fewer + 1 : 1;
+    route.fewerKeys = names;
+    if (!isUnnamed) {
+      if (route.fewer >= CONTRADICTIONS.fewer) this.#draw(route, keys, now);
+    } else if (route.lesson?.why === 'named' && route.fewer >= CONTRADICTIONS.unnamed) {
+      this.forget(route, now);
+    }
+  }
+
+  /**
+   * Learns from an answer with names that the route did not have, `fresh`. The route draws on these
+   * instead of the known ones; on both if the answer has some of the known ones too, or if a former name
+   * returns.
+   */
+  #learnNewNames(
+    route: Route,
+    keys: readonly string[],
+    fresh: readonly string[],
+    now: number,
+  ): void {
     if (now < route.namesBlockedUntil || !this.#takesNames(route, fresh, now)) return;
+    const counters = this.countersOf(route);
+    const known = new Set(counters.map(({ key }) => key));
     const overlaps = fresh.length < keys.length;
     const returns = fresh.some((key) => route.former.includes(key));
     const next = overlaps || returns ? [...new Set([...known, ...keys])] : keys;
