@@ -277,28 +277,6 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
     this.#cancelWake();
   }
 
-  get #waiting(): number {
-    return this.#queue?.size ?? 0;
-  }
-
-  get #queued(): number {
-    return this.#queue?.queued ?? 0;
-  }
-
-  get #ownQueue(): LocalQueue {
-    return (this.#queue ??= new LocalQueue({
-      clock: this.#ledger.options.clock,
-      reserve: this.#reserve,
-      latest: (ticket) => this.#latest(ticket),
-      tooLate: (ticket) => {
-        const now = this.#advance();
-        return this.#tooLate(ticket, this.#eta(1, now) ?? now, now);
-      },
-      onUnparked: () => this.#queuedAnother(this.#advance()),
-      onEmpty: () => this.#becomeEmpty(),
-    }));
-  }
-
   /** Brings the budget up to now, which it returns. */
   #advance(): number {
     const { apiClock, clock, configuredLimit: ofAll } = this.#ledger.options;
@@ -315,26 +293,7 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
     return now;
   }
 
-  /** Whether a new ticket goes before all queued ones, by the stated share of its caller. */
-  #mayPass(ticket: Ticket, now: number): boolean {
-    return this.#reserve.mayPass(ticket, this.#queue?.head?.cost, now);
-  }
-
-  #grant(
-    ticket: Ticket,
-    now: number,
-    waitedFor: Grant['waitedFor'],
-    fromReserve: boolean,
-  ): Granted {
-    const lease = this.#budget.grant(now, ticket.cost);
-    this.#reserve.granted(ticket, now);
-    this.#held++;
-    const grant: Grant = fromReserve
-      ? { ticket, grantedAt: now, waitedFor, fromReserve: true }
-      : { ticket, grantedAt: now, waitedFor };
-    this.#ledger.grants.hold(grant, { bucket: this, lease });
-    return { kind: 'granted', grant };
-  }
+  // What waiting tickets can expect, and which of them are shed.
 
   /** How many operations the waiting tickets cost. */
   get #operations(): number {
@@ -344,6 +303,11 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
   /** When the `rank`th waiting operation can expect its grant; unknown during a pause. */
   #eta(rank: number, now: number): number | undefined {
     return this.#paused ? undefined : this.#budget.eta(rank, now);
+  }
+
+  /** When the last queued ticket can expect its grant; `undefined` when none is queued. */
+  #lastEta(now: number): number | undefined {
+    return this.#queued === 0 ? undefined : this.#eta(this.#operations, now);
   }
 
   /** The last moment at which this ticket's attempt may start, here. */
@@ -376,9 +340,11 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
     return eta === undefined || eta <= latest ? undefined : this.#tooLate(ticket, eta, now);
   }
 
-  /** When the last queued ticket can expect its grant; `undefined` when none is queued. */
-  #lastEta(now: number): number | undefined {
-    return this.#queued === 0 ? undefined : this.#eta(this.#operations, now);
+  /** Whether its caller's stated share lets a ticket start in time, after `before` of its operations. */
+  #startsInShare(ticket: Ticket, before: number, now: number): boolean {
+    if (!this.#reserve.isInShare(ticket, now, before)) return false;
+    const eta = this.#budget.etaInShare(before + (ticket.cost ?? this.#budget.callCost), now);
+    return eta === undefined || eta <= this.#latest(ticket);
   }
 
   /**
@@ -404,15 +370,42 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
     });
   }
 
-  /** Whether its caller's stated share lets a ticket start in time, after `before` of its operations. */
-  #startsInShare(ticket: Ticket, before: number, now: number): boolean {
-    if (!this.#reserve.isInShare(ticket, now, before)) return false;
-    const eta = this.#budget.etaInShare(before + (ticket.cost ?? this.#budget.callCost), now);
-    return eta === undefined || eta <= this.#latest(ticket);
-  }
-
   #tooLate(ticket: Ticket, eta: number, now: number): Shed {
     return tooLate(ticket, this.#ledger.drainUntil, eta - now, this.#paused);
+  }
+
+  #isTooCostly({ cost }: Ticket): boolean {
+    return this.#budget.isTooCostly(cost ?? this.#budget.callCost);
+  }
+
+  #tooCostly(now: number): Shed {
+    // A share is no limit of the API.
+    const limit = this.known === undefined ? this.#budget.view(now).limit : undefined;
+    return { kind: 'shed', code: 'cost-too-high', retryAfterMs: 0, limit };
+  }
+
+  // Tickets that wait.
+
+  get #waiting(): number {
+    return this.#queue?.size ?? 0;
+  }
+
+  get #queued(): number {
+    return this.#queue?.queued ?? 0;
+  }
+
+  get #ownQueue(): LocalQueue {
+    return (this.#queue ??= new LocalQueue({
+      clock: this.#ledger.options.clock,
+      reserve: this.#reserve,
+      latest: (ticket) => this.#latest(ticket),
+      tooLate: (ticket) => {
+        const now = this.#advance();
+        return this.#tooLate(ticket, this.#eta(1, now) ?? now, now);
+      },
+      onUnparked: () => this.#queuedAnother(this.#advance()),
+      onEmpty: () => this.#becomeEmpty(),
+    }));
   }
 
   #wait(ticket: Ticket, signal: CallerSignal, now: number, retry?: Retry): Waiting {
@@ -442,6 +435,8 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
     this.#ledger.onEmpty(this);
   }
 
+  // Grants, and the timer for the next one.
+
   /** Grants what the budget has now, and sets the timer for the next ticket. */
   #serve(now: number): void {
     const { starved } = this.#ledger;
@@ -455,11 +450,6 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
       this.#grantTo(turn, waitedFor, now);
     }
     this.#setWake(now);
-  }
-
-  /** Whether the ticket needs no socket here, or has one now. */
-  #takeSocket({ needsNoSocket }: Ticket): boolean {
-    return needsNoSocket === true || this.#ledger.options.socketPermits.take();
   }
 
   /** Finds the ticket that can be granted now. */
@@ -482,14 +472,14 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
     }
   }
 
-  #isTooCostly({ cost }: Ticket): boolean {
-    return this.#budget.isTooCostly(cost ?? this.#budget.callCost);
+  /** Whether a new ticket goes before all queued ones, by the stated share of its caller. */
+  #mayPass(ticket: Ticket, now: number): boolean {
+    return this.#reserve.mayPass(ticket, this.#queue?.head?.cost, now);
   }
 
-  #tooCostly(now: number): Shed {
-    // A share is no limit of the API.
-    const limit = this.known === undefined ? this.#budget.view(now).limit : undefined;
-    return { kind: 'shed', code: 'cost-too-high', retryAfterMs: 0, limit };
+  /** Whether the ticket needs no socket here, or has one now. */
+  #takeSocket({ needsNoSocket }: Ticket): boolean {
+    return needsNoSocket === true || this.#ledger.options.socketPermits.take();
   }
 
   #grantTo(
@@ -500,6 +490,22 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
     // The reserve did not keep a ticket waiting that is granted from it.
     const waitedFor = fromReserve && waited === 'reserve' ? 'budget' : waited;
     this.#queue?.grant(waiter, (ticket) => this.#grant(ticket, now, waitedFor, fromReserve));
+  }
+
+  #grant(
+    ticket: Ticket,
+    now: number,
+    waitedFor: Grant['waitedFor'],
+    fromReserve: boolean,
+  ): Granted {
+    const lease = this.#budget.grant(now, ticket.cost);
+    this.#reserve.granted(ticket, now);
+    this.#held++;
+    const grant: Grant = fromReserve
+      ? { ticket, grantedAt: now, waitedFor, fromReserve: true }
+      : { ticket, grantedAt: now, waitedFor };
+    this.#ledger.grants.hold(grant, { bucket: this, lease });
+    return { kind: 'granted', grant };
   }
 
   #setWake(now: number): void {

@@ -307,6 +307,8 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
     await this.#steps.finish();
   }
 
+  // What a step carries, and what its reply changes.
+
   get urgency(): Urgency {
     // With prefetched leases no call waits for a step, and answers gather.
     const gathers = this.#grants.prefetched > 0 && !this.#isUrgent;
@@ -389,10 +391,7 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
     this.#waiting.restore(failed?.gone ?? []);
   }
 
-  /** How much the next step has to report. */
-  get #unreported(): number {
-    return this.#grants.unreported + this.#waiting.unreported;
-  }
+  // Sheds.
 
   #latest(ticket: Ticket): number {
     return Math.min(ticket.deadlineAt, this.#ledger.drainUntil);
@@ -400,37 +399,6 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
 
   #tooLate(ticket: Ticket, retryAfterMs: number): Shed {
     return tooLate(ticket, this.#ledger.drainUntil, retryAfterMs, this.#paused);
-  }
-
-  /**
-   * Whether the last step is so recent that what it granted is certainly valid. Offers and prefetched
-   * leases last two seconds, and were granted after the step was sent. Later, this process may have
-   * been suspended, and only a further step shows what is still valid.
-   */
-  get #isInTouch(): boolean {
-    return this.#options.clock.now() - this.#steps.lastSentAt < FRESH_MS;
-  }
-
-  /** Whether a share is stated for the caller. Steps count what it spends, so it uses no prefetched lease. */
-  #isStated({ caller }: Ticket): boolean {
-    return this.#options.shares?.parts.has(caller) === true;
-  }
-
-  /** Grants at once with a prefetched lease; `undefined` when that is not possible. */
-  #grantPrefetched(ticket: Ticket, now: number): Grant | undefined {
-    if (!this.#grants.hasUsable || this.#paused || !this.#isInTouch) return undefined;
-    if (this.#isStated(ticket)) return undefined;
-    // A prefetched lease is one operation.
-    if ((ticket.cost ?? this.#numbers.callCost) !== 1) return undefined;
-    // A socket that became free is for the tickets that wait for it; a step decides which is next.
-    const needsSocket = ticket.needsNoSocket === undefined;
-    if (needsSocket && this.#ledger.scheduler.hasStarved) return undefined;
-    if (!this.#takeSocket(ticket)) return undefined;
-    const grant: Grant = { ticket, grantedAt: now, waitedFor: 'nothing' };
-    this.#grants.holdPrefetched(grant);
-    if (this.#grants.isLow && !this.#steps.stepping) this.#steps.request();
-    else this.#steps.linger();
-    return grant;
   }
 
   /**
@@ -445,24 +413,19 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
     this.#waiting.judgeAgain(last);
   }
 
-  /** Tickets that arrived while a step was under way need no step if it brought leases for them. */
-  #servePrefetched(): void {
-    const now = this.#options.clock.now();
-    let waiter = this.#waiting.firstUnreported;
-    while (waiter !== undefined) {
-      const grant = this.#grantPrefetched(waiter.ticket, now);
-      if (grant === undefined) return;
-      this.#waiting.remove(waiter.number);
-      this.#waiting.resolve(waiter, { kind: 'granted', grant });
-      waiter = this.#waiting.firstUnreported;
-    }
+  #shed([id, code, retryAfterMs]: StepShed): void {
+    const waiter = this.#waiting.remove(this.#ledger.ids.numberOf(id));
+    if (waiter === undefined) return;
+    this.#waiting.resolve(waiter, this.#shedOutcome(waiter.ticket, code, retryAfterMs));
   }
 
-  #returnPrefetched(): void {
-    this.#grants.recall();
-    // A step under way may bring more of them.
-    if (this.#grants.prefetched > 0 || this.#steps.stepping) this.#steps.request();
+  #shedOutcome(ticket: Ticket, code: ShedCode, retryAfterMs: number): Shed {
+    if (code === 'wait-too-long') return this.#tooLate(ticket, retryAfterMs);
+    if (code === 'queue-full') return shedWhile(this.#paused, code, retryAfterMs);
+    return { kind: 'shed', code, retryAfterMs, limit: this.#numbers.limit };
   }
+
+  // Grants of steps.
 
   /** Gives a step's grant to the ticket that it is for. `isOffer`: another replica's step. */
   #receiveGrant(entry: StepGranted, isOffer: boolean): void {
@@ -492,26 +455,73 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
     this.#waiting.resolve(waiter, { kind: 'granted', grant });
   }
 
-  /** Whether the ticket needs no socket here, or has one now. */
-  #takeSocket({ needsNoSocket }: Ticket): boolean {
-    return needsNoSocket === true || this.#options.socketPermits.take();
-  }
-
   #returnGrant(entry: StepGranted): void {
     this.#grants.returnGrant(entry, this.#options.clock.now());
     this.#steps.markDue();
   }
 
-  #shed([id, code, retryAfterMs]: StepShed): void {
-    const waiter = this.#waiting.remove(this.#ledger.ids.numberOf(id));
-    if (waiter === undefined) return;
-    this.#waiting.resolve(waiter, this.#shedOutcome(waiter.ticket, code, retryAfterMs));
+  /** Whether the ticket needs no socket here, or has one now. */
+  #takeSocket({ needsNoSocket }: Ticket): boolean {
+    return needsNoSocket === true || this.#options.socketPermits.take();
   }
 
-  #shedOutcome(ticket: Ticket, code: ShedCode, retryAfterMs: number): Shed {
-    if (code === 'wait-too-long') return this.#tooLate(ticket, retryAfterMs);
-    if (code === 'queue-full') return shedWhile(this.#paused, code, retryAfterMs);
-    return { kind: 'shed', code, retryAfterMs, limit: this.#numbers.limit };
+  // Prefetched leases.
+
+  /** Grants at once with a prefetched lease; `undefined` when that is not possible. */
+  #grantPrefetched(ticket: Ticket, now: number): Grant | undefined {
+    if (!this.#grants.hasUsable || this.#paused || !this.#isInTouch) return undefined;
+    if (this.#isStated(ticket)) return undefined;
+    // A prefetched lease is one operation.
+    if ((ticket.cost ?? this.#numbers.callCost) !== 1) return undefined;
+    // A socket that became free is for the tickets that wait for it; a step decides which is next.
+    const needsSocket = ticket.needsNoSocket === undefined;
+    if (needsSocket && this.#ledger.scheduler.hasStarved) return undefined;
+    if (!this.#takeSocket(ticket)) return undefined;
+    const grant: Grant = { ticket, grantedAt: now, waitedFor: 'nothing' };
+    this.#grants.holdPrefetched(grant);
+    if (this.#grants.isLow && !this.#steps.stepping) this.#steps.request();
+    else this.#steps.linger();
+    return grant;
+  }
+
+  /** Tickets that arrived while a step was under way need no step if it brought leases for them. */
+  #servePrefetched(): void {
+    const now = this.#options.clock.now();
+    let waiter = this.#waiting.firstUnreported;
+    while (waiter !== undefined) {
+      const grant = this.#grantPrefetched(waiter.ticket, now);
+      if (grant === undefined) return;
+      this.#waiting.remove(waiter.number);
+      this.#waiting.resolve(waiter, { kind: 'granted', grant });
+      waiter = this.#waiting.firstUnreported;
+    }
+  }
+
+  #returnPrefetched(): void {
+    this.#grants.recall();
+    // A step under way may bring more of them.
+    if (this.#grants.prefetched > 0 || this.#steps.stepping) this.#steps.request();
+  }
+
+  /** Whether a share is stated for the caller. Steps count what it spends, so it uses no prefetched lease. */
+  #isStated({ caller }: Ticket): boolean {
+    return this.#options.shares?.parts.has(caller) === true;
+  }
+
+  /**
+   * Whether the last step is so recent that what it granted is certainly valid. Offers and prefetched
+   * leases last two seconds, and were granted after the step was sent. Later, this process may have
+   * been suspended, and only a further step shows what is still valid.
+   */
+  get #isInTouch(): boolean {
+    return this.#options.clock.now() - this.#steps.lastSentAt < FRESH_MS;
+  }
+
+  // When the next step is taken.
+
+  /** How much the next step has to report. */
+  get #unreported(): number {
+    return this.#grants.unreported + this.#waiting.unreported;
   }
 
   #nextWaitsFor({ wakeIn }: StepDone): 'socket' | 'budget' {
