@@ -43,7 +43,11 @@ const LIMITS = {
 } as const;
 
 /** A further limit of a class, which the settings state. */
-const DAILY = { class: 'purge', name: 'day', belief: { limit: 25_000, periodMs: 86_400_000 } };
+const DAILY = {
+  class: 'purge',
+  name: 'day',
+  configuredLimit: { limit: 25_000, periodMs: 86_400_000 },
+};
 /** A bucket that answers showed to be apart from that of its class. */
 const LEARNED = {
   name: 'functions',

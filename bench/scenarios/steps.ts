@@ -198,7 +198,7 @@ async function batching(step: Step): Promise<Figure[]> {
       apiClock: new ApiClock(),
       socketPermits: { free: 1000, take: () => true, onFree: () => undefined },
       maxQueue: 10_000,
-      belief: ENOUGH,
+      configuredLimit: ENOUGH,
       replica: `bench-${callers}`,
       atEndOfTurn: (run) => void setImmediate(run),
       timeoutMs: 1000,

@@ -90,7 +90,7 @@ export function bucketOptions(
     get maxBucketsPerOwner() {
       return currentConfig().maxBucketsPerOwner;
     },
-    get belief() {
+    get configuredLimit() {
       return currentConfig().limit;
     },
     get spread() {

@@ -18,7 +18,7 @@ import { makeRecord } from '../gateway/record.ts';
 import { makeRefuse, makeRespond } from '../gateway/respond.ts';
 import { makeRewrite } from '../gateway/link-rewrite.ts';
 import { LoneRefusals } from '../gateway/lone-refusals.ts';
-import { settlesOwn } from '../gateway/own-grant.ts';
+import { settlesLedgerGrants } from '../gateway/free-grant.ts';
 import { makeSettle } from '../gateway/settle.ts';
 import type { SocketShare } from '../gateway/socket-share.ts';
 import { makeTakeBody } from '../gateway/take-body.ts';
@@ -65,7 +65,7 @@ export function makePipelines(shared: SharedParts, parts: ApiParts): (api: Serve
   const { upstream, lane, token, ledger, apiClock } = parts;
   const { credentialHash, atEndOfTurn, socketShare, measureAttempt } = parts;
   const { clock, random, log, recorder, memory, peers, watchReading } = shared;
-  const settled = settlesOwn(ledger);
+  const settled = settlesLedgerGrants(ledger);
   const resetUnit = new ResetUnit();
   const loneRefusals = new LoneRefusals();
   const learnedPatience = new ClientPatience(log);

@@ -144,7 +144,7 @@ function answeredWithoutHeaders(bucket: Bucket, lease: Lease, status: number, no
  * unless returns explain the counts and no difference was ever found.
  */
 function isNewest(bucket: Bucket, lease: Lease, observation: Observation): boolean {
-  const left = remainingInAll(bucket, lease, observation) - lostSince(bucket, lease);
+  const left = totalRemainingOf(bucket, lease, observation) - lostSince(bucket, lease);
   const laterMs = resetLaterMs(bucket, observation);
   const isAfter = bucket.observations === 0 || lease.observation >= bucket.observations;
   if (isAfter) learnNoise(bucket, -laterMs - bucket.sameWithinMs);
@@ -162,8 +162,9 @@ function isNewest(bucket: Bucket, lease: Lease, observation: Observation): boole
 }
 
 /**
- * Compares an answer to the one before it, with `left` operations. If nothing returned while the two
- * requests were in flight, their counts show which one the API answered first.
+ * Compares an answer to the one before it, and remembers it. `left` is what remained after it. If
+ * nothing returned while the two requests were in flight, their counts show which one the API answered
+ * first.
  */
 function compareToLast(
   bucket: Bucket,
@@ -189,8 +190,11 @@ function learnNoise(bucket: Bucket, ms: number): void {
   addToMax(bucket.noiseMs, isNoise ? ms : 0, observationsToRemember(totalLimit(bucket)));
 }
 
-/** Returns what the API reports to remain of the whole budget, with the call that it answers counted. */
-function remainingInAll(
+/**
+ * Returns what the API reports to remain of the whole budget, and not only of a share of it. The call
+ * that it answers is counted.
+ */
+function totalRemainingOf(
   bucket: Bucket,
   { cost }: Lease,
   { status, remaining = 0 }: Observation,
@@ -219,8 +223,8 @@ function isOtherReset(bucket: Bucket, observation: Observation): boolean {
 }
 
 /**
- * Applies the reset of an older observation if it is later than the newest one's. The counts may show
- * the wrong order: a leaky bucket drains between two answers, although no slot returns.
+ * Applies the reset of an answer that seems to be older, if it is later than the newest one's. A leaky
+ * bucket drains between two answers although no slot returns, so the counts can show the wrong order.
  */
 function keepLaterReset(bucket: Bucket, observation: Observation): void {
   if (!isOtherReset(bucket, observation)) return;
@@ -230,7 +234,10 @@ function keepLaterReset(bucket: Bucket, observation: Observation): void {
   if (bucket.resetAt !== undefined) bucket.resetAt = resetAt;
 }
 
-/** Applies the newest observation, the answer to `lease`. */
+/**
+ * Applies the newest observation, the answer to `lease`: what the comparison with the state before it
+ * shows, then the numbers that it reports, then what follows from them.
+ */
 function observe(bucket: Bucket, lease: Lease, observation: Observation, now: number): void {
   const { remaining: reported = 0, uncertaintyMs } = observation;
   const isThrottled = observation.status === 429;
@@ -239,24 +246,24 @@ function observe(bucket: Bucket, lease: Lease, observation: Observation, now: nu
   const earlierMs = -resetLaterMs(bucket, observation);
   const keepsReset = earlierMs > bucket.sameWithinMs && earlierMs <= MAX_NOISE_MS;
   const resetAt = keepsReset ? bucket.reportedResetAt : observation.resetAt;
-  const limitInAll = Math.max(observation.limit ?? totalLimit(bucket), reported, 1);
+  const reportedLimit = Math.max(observation.limit ?? totalLimit(bucket), reported, 1);
   // The answer to a single request in a full budget shows whether it is counted.
   const isAlone = (isFirst || bucket.heldUntil !== undefined) && lease.kind !== 'regular';
   if (isAlone && !isThrottled) {
-    if (reported === limitInAll) bucket.countsBefore = true;
-    else if (reported === limitInAll - lease.cost) bucket.countsBefore = false;
+    if (reported === reportedLimit) bucket.countsBefore = true;
+    else if (reported === reportedLimit - lease.cost) bucket.countsBefore = false;
   }
-  const limit = shareOfLimit(bucket, limitInAll);
-  const leftInAll = remainingInAll(bucket, lease, observation);
-  const left = shareOfRemaining(bucket, leftInAll);
-  const remaining = Math.max(0, left - lostSince(bucket, lease));
+  const totalRemaining = totalRemainingOf(bucket, lease, observation);
+  const spent = reportedLimit - totalRemaining;
+  const limit = shareOfLimit(bucket, reportedLimit);
+  const remainingOfShare = shareOfRemaining(bucket, totalRemaining);
+  const remaining = Math.max(0, remainingOfShare - lostSince(bucket, lease));
   // The periods that were observed belong to the limit that the API reported with them.
   if (limit !== bucket.limit) {
     bucket.observedPeriodMs = makeWindowedMax();
     bucket.rounded = makeRoundedReset();
     bucket.costFrom = undefined;
   }
-  const spent = limitInAll - leftInAll;
   if (isThrottled) bucket.rounded.openedAt = undefined;
   else learnRounding(bucket, lease, spent, isOtherReset(bucket, observation), now);
   const isOtherLimit = !isFirst && limit !== bucket.limit && remaining > bucket.remaining;
@@ -273,10 +280,11 @@ function observe(bucket: Bucket, lease: Lease, observation: Observation, now: nu
   }
   bucket.limit = limit;
   bucket.isLimitStated = bucket.isLimitStated || observation.limit !== undefined;
-  boundCost(bucket);
   bucket.remaining = remaining;
   bucket.uncertaintyMs = uncertaintyMs;
-  shareObserved(bucket, leftInAll, now, lease.grantedAt);
+  boundCost(bucket);
+  shareObserved(bucket, totalRemaining, now, lease.grantedAt);
+
   bucket.heldUntil = undefined;
   bucket.isCanaryDue = false;
   // A higher `remaining` under another limit is a raised quota, or the budget of another route. A
@@ -285,8 +293,7 @@ function observe(bucket: Bucket, lease: Lease, observation: Observation, now: nu
   // A Retry-After stands until a request that was granted after it is answered.
   const mayLift = !bucket.isRetryAfter || lease.observation >= bucket.blockedObservation;
   if (remaining > 0 && mayLift) bucket.blockedUntil = undefined;
-
-  const hasReset = refillObserved(bucket, lease, resetAt, uncertaintyMs, limitInAll, spent, now);
+  const hasReset = refillObserved(bucket, lease, resetAt, uncertaintyMs, reportedLimit, spent, now);
   if (hasReset || remaining > 0) bucket.canaryWaitMs = UNKNOWN_RESET_WAIT_MS;
   if (hasReset) bucket.canaryDueAt = planTest(bucket);
   else scheduleCanary(bucket, now);
@@ -302,43 +309,34 @@ function observe(bucket: Bucket, lease: Lease, observation: Observation, now: nu
 function refused(
   bucket: Bucket,
   lease: Lease,
-  { remaining, resetAt, retryAt: retryAfterAt, basis, uncertaintyMs }: Observation,
+  observation: Observation,
   now: number,
   random: () => number,
 ): void {
+  const { blockedUntil, blockedAt } = bucket;
   bucket.costFrom = undefined;
   if (lease.trusted) {
     const widerMs = Math.max(bucket.marginMs * 2, FIRST_MARGIN_MS);
-    bucket.marginMs = Math.min(widerMs, uncertaintyMs + MAX_MARGIN_MS);
+    bucket.marginMs = Math.min(widerMs, observation.uncertaintyMs + MAX_MARGIN_MS);
   }
-  // Without a count of what remains, the reset is an instruction to wait, as a Retry-After is.
-  const isInstruction =
-    retryAfterAt === undefined && remaining === undefined && resetAt !== undefined;
-  const localResetAt = (resetAt ?? now) - (basis === 'instant' ? bucket.offsetMs : 0);
-  const retryAt = isInstruction ? localResetAt : retryAfterAt;
-  const { blockedUntil, blockedAt } = bucket;
+  if (lease.kind === 'canary') delayForcedCanary(bucket, now);
   const isSameRefusal =
     blockedUntil !== undefined && blockedAt !== undefined && lease.grantedAt <= blockedAt;
+  const retryAt = instructedRetryAt(bucket, observation);
   const hasRetryAfter = retryAt !== undefined && retryAt > now;
-  if (lease.kind === 'canary') {
-    // A canary that was forced under a Retry-After: the next one follows ever later.
-    const isForced = bucket.isRetryAfter && blockedUntil !== undefined && blockedUntil > now;
-    bucket.forcedAfterMs = isForced
-      ? Math.min(Math.max(bucket.forcedAfterMs, FORCED_UNDER_RETRY_AFTER_MS) * 2, MAX_FORCED_MS)
-      : Math.min(bucket.forcedAfterMs * 2, MAX_FORCED_AFTER_MS);
-  }
   // It was in flight before the current Retry-After, and adds nothing.
   if (isSameRefusal && !hasRetryAfter && bucket.isRetryAfter) return;
   bucket.canaryDueAt = undefined;
   bucket.blockedObservation = bucket.observations;
   bucket.isRetryAfter = hasRetryAfter;
   if (!isSameRefusal) bucket.blockedAt = now;
-  const nextReturnAt = Math.min(nextSlotAt(bucket), fullRefillAt(bucket));
-  // Where others are in flight, the limit may be one on them, and their answers make room soon.
+  // Where other requests are in flight, the limit may be on those, and their answers make room soon.
   const isBesideOthers = bucket.inFlight > 0 || limitsInFlight(bucket);
   // If something remains of what the API reports, its reset has nothing to do with such a refusal.
-  const isUnreported = remaining === undefined && bucket.hasReportedLimit && bucket.remaining > 0;
+  const isUnreported =
+    observation.remaining === undefined && bucket.hasReportedLimit && bucket.remaining > 0;
   const mayBeInFlight = isUnreported && (isBesideOthers || bucket.ceiling < MAX_WINDOW);
+  const nextReturnAt = Math.min(nextSlotAt(bucket), fullRefillAt(bucket));
   if (hasRetryAfter) {
     bucket.blockedUntil = retryAt;
     bucket.guesses = 0;
@@ -346,9 +344,35 @@ function refused(
     bucket.blockedUntil = nextReturnAt;
     bucket.guesses = 0;
   } else if (!isSameRefusal) {
-    const firstMs = isBesideOthers ? WAIT_BESIDE_OTHERS_MS : UNKNOWN_RESET_WAIT_MS;
-    const maxMs = Math.min(firstMs * 2 ** bucket.guesses, MAX_UNKNOWN_RESET_WAIT_MS);
-    bucket.guesses = Math.min(bucket.guesses + 1, MAX_EXPONENT);
-    bucket.blockedUntil = now + Math.max(MIN_GUESS_MS, maxMs * random());
+    bucket.blockedUntil = now + nextGuessMs(bucket, isBesideOthers, random);
   }
+}
+
+/**
+ * Returns until when the answer says to wait, on our clock; `undefined` if it does not. Without a count
+ * of what remains, a reset is such an instruction, as a Retry-After is.
+ */
+function instructedRetryAt(
+  { offsetMs }: Bucket,
+  { remaining, resetAt, retryAt, basis }: Observation,
+): number | undefined {
+  if (retryAt !== undefined || remaining !== undefined || resetAt === undefined) return retryAt;
+  return basis === 'instant' ? resetAt - offsetMs : resetAt;
+}
+
+/** Doubles the time after which a canary is forced, because one was refused. */
+function delayForcedCanary(bucket: Bucket, now: number): void {
+  const { blockedUntil, isRetryAfter, forcedAfterMs } = bucket;
+  const isUnderRetryAfter = isRetryAfter && blockedUntil !== undefined && blockedUntil > now;
+  bucket.forcedAfterMs = isUnderRetryAfter
+    ? Math.min(Math.max(forcedAfterMs, FORCED_UNDER_RETRY_AFTER_MS) * 2, MAX_FORCED_MS)
+    : Math.min(forcedAfterMs * 2, MAX_FORCED_AFTER_MS);
+}
+
+/** Returns how long a refusal without a time blocks: with each one in a row, up to twice as long. */
+function nextGuessMs(bucket: Bucket, isBesideOthers: boolean, random: () => number): number {
+  const firstMs = isBesideOthers ? WAIT_BESIDE_OTHERS_MS : UNKNOWN_RESET_WAIT_MS;
+  const maxMs = Math.min(firstMs * 2 ** bucket.guesses, MAX_UNKNOWN_RESET_WAIT_MS);
+  bucket.guesses = Math.min(bucket.guesses + 1, MAX_EXPONENT);
+  return Math.max(MIN_GUESS_MS, maxMs * random());
 }

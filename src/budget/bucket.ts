@@ -79,9 +79,11 @@ export interface Lease {
  *
  * Times end in `At` or `Until` and are in milliseconds on the ledger's clock, unless stated
  * otherwise; a time that is not known is undefined. The record has only plain data: the ledger in
- * this process keeps it in memory, and the one in Redis packs it. Only the functions of this folder
- * change it, except that a ledger counts `inFlight`, and sets `offsetMs`, `spread` and `stated`. They are
- * also generated into Lua (`npm run lua`).
+ * this process keeps it in memory, and the one in Redis packs it in the order of its fields.
+ *
+ * Only the functions of this folder change it, which are also generated into Lua (`npm run lua`). But
+ * a ledger sets `offsetMs`, `spread` and `stated`, and `canaryAt` for a lease that another ledger
+ * granted; and the step in Redis counts prefetched leases in `inFlight`.
  */
 export interface Bucket {
   phase: 'unopened' | 'unmetered' | 'metered';
@@ -224,8 +226,8 @@ export interface Share {
   borrowAt: number;
   /** When this replica may next reclaim an operation of its own share that others borrowed. */
   reclaimAt: number;
-  /** Until when one operation of the share is reserved; undefined when none is. */
-  reservedUntil: number | undefined;
+  /** Until when one operation of the share is set aside; undefined when none is. */
+  setAsideUntil: number | undefined;
   observedAt: number | undefined;
   /**
    * What remains of the whole budget, as far as this replica knows: what the API reported, plus own
@@ -357,4 +359,9 @@ export function makeBucket(now: number): Bucket {
     window: 1,
     ceiling: MAX_WINDOW,
   };
+}
+
+/** Returns how many operations the leases in flight spend. */
+export function operationsInFlight({ inFlight, extraInFlight }: Bucket): number {
+  return inFlight + extraInFlight;
 }

@@ -23,8 +23,8 @@ export function eta(bucket: Bucket, rank: number, now: number): number | undefin
 }
 
 /**
- * Forecasts when the `rank`th operation is granted of a caller that has not used so much of its stated
- * share: nothing is kept from it, and what returns is granted to it first.
+ * Forecasts when the `rank`th operation (from 1) of a caller is granted that its stated share covers:
+ * nothing is kept from it, and what returns is granted to it first. `undefined` when too little is known.
  */
 export function etaInShare(bucket: Bucket, rank: number, now: number): number | undefined {
   if (bucket.phase !== 'metered') return afterBlock(bucket, undefined, now);
@@ -33,7 +33,7 @@ export function etaInShare(bucket: Bucket, rank: number, now: number): number | 
   return afterBlock(bucket, rank <= left ? now : nthReturnAt(bucket, rank - left - 1, limit), now);
 }
 
-/** A forecast without a back-off, and with it. */
+/** Returns the forecast `at`, but not before the end of a back-off. */
 function afterBlock(bucket: Bucket, at: number | undefined, now: number): number | undefined {
   const { blockedUntil } = bucket;
   const start = Math.max(now, blockedUntil ?? now);
@@ -76,8 +76,8 @@ function nthAvailableAt(bucket: Bucket, rank: number, left: number, now: number)
 }
 
 /**
- * Forecasts when the `n`th operation from now (from 0) is granted after its return. Of those that
- * return before a time in which none does, the last ones are kept, and released in that time.
+ * Forecasts when the `n`th operation to return from now (from 0) is granted. Where operations return and
+ * then none does for a while, the last of them are kept, and released in that while.
  */
 function nthGrantAt(bucket: Bucket, n: number, limit: number): number | undefined {
   const at = nthReturnAt(bucket, n, limit);
@@ -97,8 +97,9 @@ function nthGrantAt(bucket: Bucket, n: number, limit: number): number | undefine
 }
 
 /**
- * Returns when the `n`th operation is released, which returns at `at`, if it is one of the last `most`
- * that return before a time in which none does: one of them is released in each `everyMs` of it.
+ * Returns when the `n`th operation is released, if it is one that is kept; else `undefined`. It returns
+ * at `at`. Kept are the last `most` operations before a while in which none returns, and one of them is
+ * released in each `everyMs` of that while.
  */
 function nthOfLastAt(
   bucket: Bucket,

@@ -1,19 +1,10 @@
-import { LEASE_MS, type Bucket, type GrantKind, type Lease } from './bucket.ts';
-import {
-  available,
-  checkAt,
-  countLost,
-  fullRefillAt,
-  needsCanary,
-  nextSlotAt,
-  paceMs,
-  uncountedSlots,
-} from './refill.ts';
+import { LEASE_MS, type Bucket, type GrantKind } from './bucket.ts';
+import { available, checkAt, fullRefillAt, nextSlotAt, paceMs, uncountedSlots } from './refill.ts';
 import { maxKept, reserveAt } from './reserve.ts';
 import { statedReserveAt } from './stated-shares.ts';
 import { nextExtraAt, shareGranted, totalLimit } from './share.ts';
 import { limitsInFlight, maxInFlight, nearsUnknownLimit } from './unknown-limit.ts';
-import { MAX_FORCED_AFTER_MS, areOthersHeld, forcedCanaryAt, scheduleCanary } from './trials.ts';
+import { MAX_FORCED_AFTER_MS, areOthersHeld, forcedCanaryAt } from './trials.ts';
 
 const MAX_FIRST_REQUEST_WAIT_MS = 60_000;
 
@@ -70,12 +61,6 @@ export function maxPrefetched(bucket: Bucket, now: number): number {
   return Math.max(0, Math.floor(bucket.ceiling / 2) - bucket.inFlight);
 }
 
-/** Counts a lease in flight that spends `cost` operations. */
-export function addLease(bucket: Bucket, cost: number): void {
-  bucket.inFlight++;
-  bucket.extraInFlight += cost - 1;
-}
-
 /** Records grants that {@link offer} allowed, whose leases are counted already. */
 export function granted(bucket: Bucket, kind: GrantKind, now: number): void {
   bucket.lastGrantAt = now;
@@ -89,33 +74,6 @@ export function granted(bucket: Bucket, kind: GrantKind, now: number): void {
     bucket.nextFirstAt = now + bucket.firstWaitMs;
     bucket.firstWaitMs = Math.min(bucket.firstWaitMs * 2, MAX_FIRST_REQUEST_WAIT_MS);
   }
-}
-
-/** The request of a lease that ended was never sent, and cost nothing. */
-export function unsent(bucket: Bucket, { kind, grantedAt }: Lease): void {
-  // A check for slots in doubt is offered again by itself, if they cover the cost of the next request.
-  // A request that was granted later tests the budget as well.
-  if (kind === 'canary' && bucket.lastGrantAt === grantedAt) {
-    bucket.isCanaryDue = needsCanary(bucket) && checkAt(bucket) === Infinity;
-  }
-  if (kind === 'first') bucket.nextFirstAt = 0;
-}
-
-/**
- * A lease ended whose request is sent later, with another lease that is counted already. Meanwhile
- * another request may be the test, unless what is assumed to remain covers this one as well.
- */
-export function renewed(bucket: Bucket, lease: Lease): void {
-  if (lease.kind !== 'canary' || available(bucket) < 0) unsent(bucket, lease);
-}
-
-/**
- * The request of a lease that ended may have reached the API and will have no answer. It counts as
- * spent.
- */
-export function lost(bucket: Bucket, { kind, cost }: Lease, now: number): void {
-  countLost(bucket, cost, now);
-  if (kind === 'canary') scheduleCanary(bucket, now);
 }
 
 /**
@@ -132,7 +90,7 @@ export function nextWakeAt(bucket: Bucket, oldestAt: number | undefined, now: nu
   if (bucket.inFlight === 0) at = sooner(at, check, now);
   at = sooner(at, bucket.heldUntil, now);
   at = sooner(at, nextExtraAt(bucket, 1), now);
-  at = sooner(at, bucket.share?.reservedUntil, now);
+  at = sooner(at, bucket.share?.setAsideUntil, now);
   at = sooner(at, bucket.canaryDueAt, now);
   if (maxKept(bucket, bucket.spread) > 0) at = sooner(at, reserveAt(bucket, now).releaseAt, now);
   if (bucket.stated !== undefined) {

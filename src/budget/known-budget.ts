@@ -1,7 +1,9 @@
-import type { Bucket } from './bucket.ts';
+import type { Bucket, ConfiguredLimit } from './bucket.ts';
+import { boundCost } from './costs.ts';
 import { observationsToRemember, periodMs } from './refill.ts';
 import {
   makeShare,
+  maxSlots,
   shareObserved,
   shareOfLimit,
   shareOfRemaining,
@@ -11,17 +13,45 @@ import { addSlots, keepLastSlots } from './slots.ts';
 import { holdOthers, scheduleCanary } from './trials.ts';
 import { addToMax } from './windowed-max.ts';
 
+/* What a bucket knows without an answer: the configured limit, and what another ledger knew. */
+
+/**
+ * Applies a limit from the configuration, at first or after a reload. A limit that the API reported
+ * takes precedence: then this does nothing.
+ */
+export function setConfiguredLimit(
+  bucket: Bucket,
+  { limit, periodMs, isOwn }: ConfiguredLimit,
+): void {
+  if (bucket.hasReportedLimit) return;
+  if (isOwn === true) {
+    bucket.isOwnLimit = true;
+    // Its times are ours, and do not move with what is known of the API's clock.
+    bucket.basis = 'delay';
+  }
+  // What is spent stays spent under the new limit.
+  const spent = bucket.phase === 'metered' ? bucket.limit - bucket.remaining : 0;
+  bucket.phase = 'metered';
+  bucket.limit = shareOfLimit(bucket, limit);
+  bucket.isLimitStated = true;
+  bucket.remaining = Math.max(0, bucket.limit - spent);
+  bucket.configuredPeriodMs = periodMs;
+  boundCost(bucket);
+  keepLastSlots(bucket.slots, maxSlots(bucket));
+}
+
 /** What another ledger, or another state of this one, knew of a budget. All times are on our clock. */
 export interface KnownBudget {
   /** What the API reported last; `undefined` when it reported nothing. */
-  readonly reported: ReportedBudget | undefined;
+  readonly reported: LastReport | undefined;
   /** When the API's Retry-After ends. */
   readonly blockedUntil: number | undefined;
   /** This replica's slots: when they return, and how many at that time. */
   readonly slots: readonly (readonly [at: number, count: number])[];
 }
 
-export interface ReportedBudget {
+/** What the API reported last of a bucket. */
+export interface LastReport {
   readonly limit: number;
   readonly remaining: number;
   /** When it was reported; the start of the share unless given. */
@@ -133,7 +163,7 @@ function countOwnSlots(bucket: Bucket, slots: KnownBudget['slots'], now: number)
   if (bucket.share !== undefined) bucket.share.totalRemaining = -bucket.slots.size;
 }
 
-function rememberPeriod(bucket: Bucket, { periodMs, limit }: ReportedBudget): void {
+function rememberPeriod(bucket: Bucket, { periodMs, limit }: LastReport): void {
   if (periodMs === undefined) return;
   addToMax(bucket.observedPeriodMs, periodMs, observationsToRemember(limit));
 }

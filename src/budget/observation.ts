@@ -1,8 +1,9 @@
 /**
- * What one answer reports of a budget, as the model needs it. All times are on one clock, and each is
- * the latest possible.
+ * What one answer reports of a budget, as the model needs it. Times are in milliseconds, each the latest
+ * possible; all but the reset are on our clock.
  */
 export interface Observation {
+  /** 429 for a request that the API throttled, whatever its own status was. */
   readonly status: number;
   readonly limit?: number;
   readonly remaining?: number;

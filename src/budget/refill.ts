@@ -1,14 +1,6 @@
-import { LEASE_MS, type Bucket, type ConfiguredLimit, type Lease, type Share } from './bucket.ts';
-import { boundCost } from './costs.ts';
+import { operationsInFlight, type Bucket, type Lease, type Share } from './bucket.ts';
 import type { Observation } from './observation.ts';
-import {
-  OTHERS_FIRST_MS,
-  maxSlots,
-  operationsInFlight,
-  ownRemaining,
-  shareOfLimit,
-  startSpending,
-} from './share.ts';
+import { OTHERS_FIRST_MS, maxSlots, ownRemaining, startSpending } from './share.ts';
 import {
   addSlots,
   clearSlots,
@@ -95,7 +87,7 @@ export function periodMs({ observedPeriodMs, configuredPeriodMs }: Bucket): numb
   return maxOf(observedPeriodMs) ?? configuredPeriodMs;
 }
 
-/** Returns the interval between operations when all replicas spend `limit` of them evenly. */
+/** Returns the interval between operations if `limit` of them are spent evenly over a period. */
 export function paceMs(bucket: Bucket, limit: number): number {
   const period = periodMs(bucket);
   return period === undefined ? UNKNOWN_PACE_MS : period / limit;
@@ -164,7 +156,8 @@ export function countLost(bucket: Bucket, cost: number, now: number): boolean {
 
 /**
  * Applies what the time up to `now` changes: slots that returned, the reset, the end of a back-off.
- * Ledgers must call it before any other function at the same `now`, and expire leases before it.
+ * Ledgers must call it before any other function at the same `now`, and expire leases before it
+ * (`expireLease` in leases.ts).
  */
 export function advance(bucket: Bucket, now: number): void {
   applyReturns(bucket, now, true);
@@ -181,38 +174,18 @@ export function advance(bucket: Bucket, now: number): void {
   }
 }
 
-/** Ends the reservation of a share, and tests what remains if the last report is old. */
+/** Ends the time for which an operation is set aside, and tests what remains if the report is old. */
 function advanceShare(bucket: Bucket, share: Share, now: number): void {
-  const { reservedUntil, observedAt } = share;
-  if (reservedUntil !== undefined && reservedUntil <= now) share.reservedUntil = undefined;
+  const { setAsideUntil: reservedUntil, observedAt } = share;
+  if (reservedUntil !== undefined && reservedUntil <= now) share.setAsideUntil = undefined;
   // Other replicas may have spent what was reported, so a canary tests it, as after a reset.
   const isStale = observedAt !== undefined && now - observedAt > OTHERS_FIRST_MS;
   const isUnverified = isStale && bucket.inFlight === 0 && available(bucket) > 0;
   if (isUnverified && !areOthersHeld(bucket, now)) holdOthers(bucket, now);
 }
 
-/**
- * Counts the oldest lease as lost. It has had no answer for {@link LEASE_MS}; a later answer may
- * still arrive. Ledgers must expire all such leases, oldest first, before they call {@link advance}.
- */
-export function expireLease(bucket: Bucket, lease: Lease, now: number): void {
-  // The order matters: the reset also returns the slot of a lease that expired before it.
-  applyReturns(bucket, lease.grantedAt + LEASE_MS, false);
-  endLease(bucket, lease);
-  lease.loss = lease.cost;
-  lease.recorded = countLost(bucket, lease.cost, now);
-  if (lease.kind === 'canary') scheduleCanary(bucket, now);
-}
-
-/** Ends a lease in flight. */
-export function endLease(bucket: Bucket, lease: Lease): void {
-  bucket.inFlight--;
-  bucket.extraInFlight -= lease.cost - 1;
-  if (lease.kind === 'canary' && bucket.canaryAt === lease.grantedAt) bucket.canaryAt = undefined;
-}
-
 /** Applies the returns before `until`, or at it if it is `included`. */
-function applyReturns(bucket: Bucket, until: number, included: boolean): void {
+export function applyReturns(bucket: Bucket, until: number, included: boolean): void {
   for (;;) {
     const slotAt = nextSlotAt(bucket);
     const refillAt = fullRefillAt(bucket);
@@ -247,7 +220,10 @@ function refillByReset(bucket: Bucket, at: number): void {
   holdOthers(bucket, at);
 }
 
-/** Applies the newest observation, the answer to `lease`. Returns whether its reset is ahead. */
+/**
+ * Applies what the newest observation, the answer to `lease`, shows of returns. `totalLimit` and `spent`
+ * are those of the whole budget, not of a share. Returns whether the reset is ahead.
+ */
 export function refillObserved(
   bucket: Bucket,
   lease: Lease,
@@ -317,29 +293,4 @@ export function trustsClock(bucket: Bucket, now: number): boolean {
   const { lastReturnAt, uncertaintyMs } = bucket;
   if (lastReturnAt === undefined || available(bucket) <= 0) return false;
   return now - lastReturnAt <= uncertaintyMs + MAX_MARGIN_MS;
-}
-
-/**
- * Applies a limit from the configuration, at first or after a reload. A limit that the API reported
- * takes precedence: then this does nothing.
- */
-export function setConfiguredLimit(
-  bucket: Bucket,
-  { limit, periodMs, isOwn }: ConfiguredLimit,
-): void {
-  if (bucket.hasReportedLimit) return;
-  if (isOwn === true) {
-    bucket.isOwnLimit = true;
-    // Its times are ours, and do not move with what is known of the API's clock.
-    bucket.basis = 'delay';
-  }
-  // What is spent stays spent under the new limit.
-  const spent = bucket.phase === 'metered' ? bucket.limit - bucket.remaining : 0;
-  bucket.phase = 'metered';
-  bucket.limit = shareOfLimit(bucket, limit);
-  bucket.isLimitStated = true;
-  bucket.remaining = Math.max(0, bucket.limit - spent);
-  bucket.configuredPeriodMs = periodMs;
-  boundCost(bucket);
-  keepLastSlots(bucket.slots, maxSlots(bucket));
 }

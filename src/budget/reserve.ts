@@ -1,6 +1,5 @@
-import type { Bucket, GrantKind } from './bucket.ts';
+import { operationsInFlight, type Bucket, type GrantKind } from './bucket.ts';
 import { available, delayMs, fromLocal, fullRefillAt, periodMs } from './refill.ts';
-import { operationsInFlight } from './share.ts';
 import { chunkAt } from './slots.ts';
 
 /** Which part of the limit is kept, unless the settings say otherwise. */

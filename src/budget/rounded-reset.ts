@@ -67,7 +67,8 @@ function nextTestAt(bucket: Bucket): number | undefined {
 
 /**
  * Learns from the answer to `lease`, before it becomes the newest observation. `spent` is how many
- * operations it counts as spent; those of `lease` alone if it opened the window. `isOther`: it reports another reset.
+ * operations it counts as spent; if these are those of `lease`, it opened the window. `isOther`: it
+ * reports another reset.
  */
 export function learnRounding(
   bucket: Bucket,

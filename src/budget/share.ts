@@ -1,4 +1,4 @@
-import type { Bucket, Share } from './bucket.ts';
+import { operationsInFlight, type Bucket, type Share } from './bucket.ts';
 
 /** How long the other replicas have to spend their own shares first. */
 export const OTHERS_FIRST_MS = 1000;
@@ -11,7 +11,7 @@ export function makeShare(replicas: number, now: number): Share {
     replicas,
     borrowAt: now + OTHERS_FIRST_MS,
     reclaimAt: now + OTHERS_FIRST_MS,
-    reservedUntil: undefined,
+    setAsideUntil: undefined,
     observedAt: undefined,
     totalRemaining: 0,
     measuresFrom: now + OTHERS_FIRST_MS,
@@ -37,12 +37,7 @@ export function totalLimit({ share, limit }: Bucket): number {
 /** Returns what remains of this replica's share; without other replicas, of the budget. */
 export function ownRemaining({ share, remaining, limit, slots }: Bucket): number {
   if (share === undefined) return remaining;
-  return Math.min(remaining, limit - slots.size) - (share.reservedUntil === undefined ? 0 : 1);
-}
-
-/** Returns how many operations the leases in flight spend. */
-export function operationsInFlight({ inFlight, extraInFlight }: Bucket): number {
-  return inFlight + extraInFlight;
+  return Math.min(remaining, limit - slots.size) - (share.setAsideUntil === undefined ? 0 : 1);
 }
 
 /** Returns how many slots this replica can have spent at most. */
@@ -52,7 +47,7 @@ export function maxSlots(bucket: Bucket): number {
 }
 
 /**
- * All replicas may start to spend their shares at `now`. Reserves one operation, whose answer shows
+ * All replicas may start to spend their shares at `now`. Sets one operation aside, whose answer shows
  * later what the others leave.
  */
 export function startSpending(bucket: Bucket, now: number): void {
@@ -61,7 +56,7 @@ export function startSpending(bucket: Bucket, now: number): void {
   const own = ownRemaining(bucket);
   share.measuresFrom = now + OTHERS_FIRST_MS;
   share.isMeasured = false;
-  if (own > 1) share.reservedUntil = now + OTHERS_FIRST_MS;
+  if (own > 1) share.setAsideUntil = now + OTHERS_FIRST_MS;
 }
 
 /** Records a grant, after which `own` operations of the share are available. */

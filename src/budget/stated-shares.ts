@@ -26,7 +26,7 @@ const ROUNDED = 1e-9;
  * the difference, as its slot returns later than the others.
  */
 
-/** Returns how many operations a stated part of the limit is: at least one, and never the whole limit. */
+/** Returns how many operations a stated part of the limit is: at least one, but not the whole limit. */
 export function statedOperations({ phase, limit, isOwnLimit }: Bucket, part: number): number {
   // Of a caller's quota nothing is kept for another caller.
   if (part <= 0 || phase !== 'metered' || isOwnLimit) return 0;
@@ -43,7 +43,10 @@ export function returnsTogether(bucket: Bucket): boolean {
   return last - first <= period * TOGETHER_PART + sameWithinMs + noiseMs(bucket);
 }
 
-/** Returns what is left at `now` of a use that was computed at `usedAt`: that of the present period. */
+/**
+ * Returns how many operations of its share a caller has used in the present period, if it had used
+ * `used` of them at `usedAt`.
+ */
 export function usedOfShare(bucket: Bucket, used: number, usedAt: number, now: number): number {
   const period = periodMs(bucket);
   if (returnsTogether(bucket) || period === undefined) {

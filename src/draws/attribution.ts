@@ -40,10 +40,11 @@ export interface OtherBucket {
 }
 
 /** The only bucket drawn on has the first report. */
-export const FIRST: Attribution = { drawn: [0], others: [] };
+export const FIRST_REPORT: Attribution = { drawn: [0], others: [] };
 /** The only bucket drawn on has no report. */
 export const UNREPORTED: Attribution = { drawn: ['unreported'], others: [] };
-export const NONE: Attribution['others'] = [];
+export const NO_OTHERS: Attribution['others'] = [];
+
 /**
  * What the counters of an answer's reports are called: by the API, or by their position. Two reports of
  * the same name and limit are one counter's: some APIs report it in two families of headers.
@@ -72,15 +73,15 @@ export function attributed(
   });
   const others = targets.filter(({ name }) => !names.includes(name));
   if (others.length > 0 || drawn.length !== 1) return { drawn, others };
-  if (drawn[0] === 0) return FIRST;
-  return drawn[0] === 'unreported' ? UNREPORTED : { drawn, others: NONE };
+  if (drawn[0] === 0) return FIRST_REPORT;
+  return drawn[0] === 'unreported' ? UNREPORTED : { drawn, others: NO_OTHERS };
 }
 
-/** Beyond the bounds of classes nothing is learned. */
+/** Attributes reports by their position, where nothing is learned: beyond the bound of classes. */
 export function attributedByPosition({ draws, reports }: Exchange): Attribution {
   const count = draws?.length ?? 1;
   return {
     drawn: Array.from({ length: count }, (_, at) => (at < reports.length ? at : 'unreported')),
-    others: NONE,
+    others: NO_OTHERS,
   };
 }

@@ -120,7 +120,7 @@ export class EvidenceTable {
     if (isContradiction) doubt(route, receivedAt);
     if (finding === 'changed') return 'learned';
     if (finding !== 'split') return finding;
-    const bucket = below(lessons.bucketOf(counter.key), String(limit));
+    const bucket = bucketWithin(lessons.bucketOf(counter.key), String(limit));
     lessons.setLesson(route, [{ bucket, key: counter.key }], 'limit', receivedAt);
     return 'learned';
   }
@@ -156,7 +156,7 @@ export class EvidenceTable {
       return;
     }
     const isNamed = finding === 'split-ids' && counter.key !== '';
-    const bucket = isNamed ? bucketName(counter.key) : below(parentBucket, template);
+    const bucket = isNamed ? bucketName(counter.key) : bucketWithin(parentBucket, template);
     if (finding === 'split-ids') lessons.addPerId(bucket);
     lessons.setLesson(route, [{ bucket, key: counter.key }], 'counts', receivedAt);
   }
@@ -203,6 +203,6 @@ function doubt(route: Route, now: number): void {
 }
 
 /** The name of a bucket within another one. */
-function below(parent: string, name: string): string {
+function bucketWithin(parent: string, name: string): string {
   return parent === '' ? bucketName(name) : bucketName(`${parent}.${name}`);
 }

@@ -1,4 +1,4 @@
-import { NONE, type Attribution } from './attribution.ts';
+import { NO_OTHERS, type Attribution } from './attribution.ts';
 import { bucketName, byBucket, MAX_DRAWS } from './lesson.ts';
 import type { LearnedCounter, LearnedDraw, Lesson, LessonReason } from './lesson.ts';
 
@@ -32,9 +32,9 @@ export interface Route {
   /** How many new names it brought since a time. */
   newNames: number;
   newNamesSince: number;
-  /** How many answers in a row reported less than its draws, or no name. */
-  less: number;
-  lessKeys: string;
+  /** How many answers in a row reported the same fewer names than it draws on, or no name. */
+  fewer: number;
+  fewerKeys: string;
   /** How many answers in a row reported the limit of the bucket from which it was split. */
   sameLimit: number;
 }
@@ -47,8 +47,8 @@ const MAX_NEW_NAMES = 4;
 /** How many routes are looked at to find one that can be forgotten without loss. */
 const MAX_LOOKED = 16;
 const HOUR_MS = 3_600_000;
-/** How many answers in a row without a name, or without one of several, contradict a lesson. */
-const STEADY = { unnamed: 8, less: 32 };
+/** How many answers in a row without a name, or with fewer names, contradict a lesson. */
+const CONTRADICTIONS = { unnamed: 8, fewer: 32 };
 
 /**
  * What was learned of the routes of one class, and what follows from the names in their answers.
@@ -62,11 +62,11 @@ export class ClassLessons {
   /** The buckets that stand for one counter per id. */
   readonly perId = new Set<string>();
   /** The API's name of the class's own bucket; `undefined` before the first report. */
-  own: string | undefined;
+  ownKey: string | undefined;
   /** On what a route without a lesson draws. */
   base: RouteLesson | undefined;
   /** How many routes have a lesson. */
-  lessons = 0;
+  routesWithLesson = 0;
   /** How often the draws of some route have changed. */
   changes = 0;
   /** The route whose lesson has these draws, so that its path need not be read again. */
@@ -83,7 +83,7 @@ export class ClassLessons {
 
   /** Whether a route may draw on anything else than the class's own bucket alone. */
   get isLearned(): boolean {
-    return this.lessons > 0 || (this.base !== undefined && this.base.counters.length > 1);
+    return this.routesWithLesson > 0 || (this.base !== undefined && this.base.counters.length > 1);
   }
 
   /** What a request to the route draws on; `undefined` for the class's own bucket alone. */
@@ -98,7 +98,7 @@ export class ClassLessons {
 
   /** The bucket of the counter that the API calls `key`. */
   bucketOf(key: string): string {
-    return key === this.own || key === '' ? '' : bucketName(key);
+    return key === this.ownKey || key === '' ? '' : bucketName(key);
   }
 
   /** The API counts per id what `bucket` stands for. */
@@ -120,7 +120,7 @@ export class ClassLessons {
   }
 
   setBase(keys: readonly string[], learnedAt: number, confirmedAt = learnedAt): void {
-    this.own = keys[0] ?? '';
+    this.ownKey = keys[0] ?? '';
     this.changes++;
     this.#addNames(keys);
     this.base = this.#lesson(this.#counters(keys), 'named', learnedAt, confirmedAt);
@@ -133,12 +133,12 @@ export class ClassLessons {
     learnedAt: number,
     confirmedAt = learnedAt,
   ): void {
-    if (route.lesson === undefined) this.lessons++;
+    if (route.lesson === undefined) this.routesWithLesson++;
     this.changes++;
     route.lesson = this.#lesson(counters, why, learnedAt, confirmedAt);
     this.routeByDraws.set(route.lesson.draws, route);
     this.#addNames(counters.map(({ key }) => key));
-    route.less = 0;
+    route.fewer = 0;
     route.sameLimit = 0;
   }
 
@@ -164,11 +164,11 @@ export class ClassLessons {
   forget(route: Route, contradictedAt = Number.NEGATIVE_INFINITY): void {
     route.contradictedAt = Math.max(route.contradictedAt, contradictedAt);
     if (route.lesson !== undefined) {
-      this.lessons--;
+      this.routesWithLesson--;
       this.changes++;
     }
     route.lesson = undefined;
-    route.less = 0;
+    route.fewer = 0;
     route.sameLimit = 0;
   }
 
@@ -180,30 +180,50 @@ export class ClassLessons {
     }
   }
 
-  /** Reads the names in an answer; `keys` are those of its counters, without repetition. */
+  /** Learns from the names in an answer; `keys` are those of its counters, without repetition. */
   learnNames(route: Route, keys: readonly string[], isThrottled: boolean, now: number): void {
-    const { lesson } = route;
-    const counters = this.countersOf(route);
-    const known = new Set(counters.map(({ key }) => key));
-    const isUnnamed = keys.length === 1 && keys[0] === '';
+    const known = new Set(this.countersOf(route).map(({ key }) => key));
     const fresh = keys.filter((key) => !known.has(key));
     if (fresh.length === 0 && keys.length === known.size) {
-      route.less = 0;
-      if (lesson !== undefined) lesson.confirmedAt = now;
+      route.fewer = 0;
+      if (route.lesson !== undefined) route.lesson.confirmedAt = now;
       return;
     }
-    if (isUnnamed || fresh.length === 0) {
-      // A refusal may report nothing but the limit that refused.
-      if (isThrottled) return;
-      const lessKeys = keys.join(' ');
-      route.less = lessKeys === route.lessKeys ? route.less + 1 : 1;
-      route.lessKeys = lessKeys;
-      if (isUnnamed && fresh.length > 0) {
-        if (lesson?.why === 'named' && route.less >= STEADY.unnamed) this.forget(route, now);
-      } else if (route.less >= STEADY.less) this.#draw(route, keys, now);
+    const isUnnamed = keys.length === 1 && keys[0] === '';
+    if (!isUnnamed && fresh.length > 0) {
+      this.#learnNewNames(route, keys, fresh, now);
       return;
     }
+    // A refusal may report nothing but the limit that refused.
+    if (!isThrottled) this.#learnFewerNames(route, keys, isUnnamed && fresh.length > 0, now);
+  }
+
+  /** Learns from an answer without a name (`isUnnamed`), or with some of the known names only. */
+  #learnFewerNames(route: Route, keys: readonly string[], isUnnamed: boolean, now: number): void {
+    const names = keys.join(' ');
+    route.fewer = names === route.fewerKeys ? route.fewer + 1 : 1;
+    route.fewerKeys = names;
+    if (!isUnnamed) {
+      if (route.fewer >= CONTRADICTIONS.fewer) this.#draw(route, keys, now);
+    } else if (route.lesson?.why === 'named' && route.fewer >= CONTRADICTIONS.unnamed) {
+      this.forget(route, now);
+    }
+  }
+
+  /**
+   * Learns from an answer with names that the route did not have, `fresh`. The route draws on these
+   * instead of the known ones; on both if the answer has some of the known ones too, or if a former name
+   * returns.
+   */
+  #learnNewNames(
+    route: Route,
+    keys: readonly string[],
+    fresh: readonly string[],
+    now: number,
+  ): void {
     if (now < route.namesBlockedUntil || !this.#takesNames(route, fresh, now)) return;
+    const counters = this.countersOf(route);
+    const known = new Set(counters.map(({ key }) => key));
     const overlaps = fresh.length < keys.length;
     const returns = fresh.some((key) => route.former.includes(key));
     const next = overlaps || returns ? [...new Set([...known, ...keys])] : keys;
@@ -214,7 +234,7 @@ export class ClassLessons {
     }
     // The API renamed a counter of which it has one for each id.
     const wasPerId = counters.some(({ bucket }) => this.perId.has(bucket));
-    if (wasPerId) for (const key of fresh) if (key !== this.own) this.addPerId(bucketName(key));
+    if (wasPerId) for (const key of fresh) if (key !== this.ownKey) this.addPerId(bucketName(key));
     this.#draw(route, next.slice(0, MAX_DRAWS), now);
   }
 
@@ -313,7 +333,7 @@ export class ClassLessons {
       .filter(({ bucket }, at) => counters.findIndex((one) => one.bucket === bucket) === at)
       .toSorted(byBucket);
     const draws = ordered.map(({ bucket }) => ({ name: bucket }));
-    const inOrder = { drawn: ordered.map((_, at) => at), others: NONE };
+    const inOrder = { drawn: ordered.map((_, at) => at), others: NO_OTHERS };
     return { counters: ordered, draws, inOrder, why, learnedAt, confirmedAt };
   }
 }
@@ -329,8 +349,8 @@ function newRoute(template: string): Route {
     former: [],
     newNames: 0,
     newNamesSince: Number.NEGATIVE_INFINITY,
-    less: 0,
-    lessKeys: '',
+    fewer: 0,
+    fewerKeys: '',
     sameLimit: 0,
   };
 }

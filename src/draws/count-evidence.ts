@@ -16,7 +16,8 @@ export interface CountKey {
 
 export type CountFinding = 'nothing' | 'split-routes' | 'split-ids';
 
-interface Sight extends CountKey {
+/** The latest answer of one route and id. */
+interface Sample extends CountKey {
   readonly remaining: number;
   readonly at: number;
   /** By how much `at` may be off. */
@@ -27,8 +28,8 @@ interface Sight extends CountKey {
   readonly receivedAt: number;
 }
 
-/** More routes and ids that are compared at a time. */
-const MAX_SIGHTS = 16;
+/** How many routes and ids are compared at a time: more than differ at once. */
+const MAX_SAMPLES = 16;
 /** An older answer is no longer compared. */
 const MAX_AGE_MS = 600_000;
 /** How much evidence is enough, and how much at most after contradictions. */
@@ -72,7 +73,7 @@ export class CountEvidence {
   #watched = 0;
   #pause = 0;
   #nextPause = WATCHED;
-  #sights: Sight[] = [];
+  #samples: Sample[] = [];
   #evidence = 0;
   /** How much of it no other consumer can cause. */
   #strong = 0;
@@ -107,7 +108,7 @@ export class CountEvidence {
 
   /** Adds an answer while it is watching, and returns what all of them show. */
   add(key: CountKey, { remaining, reset, grantedAt, receivedAt }: CountReport): CountFinding {
-    const sight: Sight = {
+    const sample: Sample = {
       template: key.template,
       id: key.id,
       remaining,
@@ -117,31 +118,31 @@ export class CountEvidence {
       grantedAt,
       receivedAt,
     };
-    const finding = this.#study(sight);
-    this.#sights = this.#sights.filter(
+    const finding = this.#study(sample);
+    this.#samples = this.#samples.filter(
       (one) => !isSame(one, key) && receivedAt - one.receivedAt < MAX_AGE_MS,
     );
-    this.#sights.push(sight);
-    if (this.#sights.length > MAX_SIGHTS) this.#sights.shift();
+    this.#samples.push(sample);
+    if (this.#samples.length > MAX_SAMPLES) this.#samples.shift();
     if (--this.#watched === 0) this.#endWatch();
     return finding;
   }
 
-  #study(sight: Sight): CountFinding {
-    const { at, noise, remaining, grantedAt } = sight;
-    const before = this.#sights.find((one) => isSame(one, sight));
+  #study(sample: Sample): CountFinding {
+    const { at, noise, remaining, grantedAt } = sample;
+    const before = this.#samples.find((one) => isSame(one, sample));
     if (before === undefined || before.receivedAt >= grantedAt) return 'nothing';
     const moved = at - before.firstAt;
     const isSameReset = Math.abs(moved) <= SAME_MS + Math.max(noise, before.noise);
     // The next window has begun.
     if (!isSameReset && moved > 0 && remaining >= before.remaining) return 'nothing';
     if (!isSameReset || remaining > before.remaining) return this.#contradict();
-    sight.firstAt = before.firstAt;
+    sample.firstAt = before.firstAt;
     const isNext = remaining === before.remaining - 1;
     if (!isNext) this.#evidence = Math.max(0, this.#evidence - 1);
-    const between = this.#sights.findLast(
+    const between = this.#samples.findLast(
       (one) =>
-        !isSame(one, sight) && one.grantedAt > before.receivedAt && one.receivedAt < grantedAt,
+        !isSame(one, sample) && one.grantedAt > before.receivedAt && one.receivedAt < grantedAt,
     );
     if (between === undefined || remaining >= before.remaining) return 'nothing';
     const uncertainty = Math.max(noise, before.noise) + between.noise;
@@ -152,7 +153,7 @@ export class CountEvidence {
     if (this.#evidence === 0) this.#idsOnly = true;
     this.#evidence++;
     if (isOtherReset || rise > 0) this.#strong++;
-    if (between.template !== sight.template) this.#idsOnly = false;
+    if (between.template !== sample.template) this.#idsOnly = false;
     this.#watched = WATCHED;
     if (this.#evidence < this.#enough || this.#strong < 2) return 'nothing';
     this.#forget();
@@ -168,7 +169,7 @@ export class CountEvidence {
   #forget(): void {
     this.#evidence = 0;
     this.#strong = 0;
-    this.#sights = [];
+    this.#samples = [];
   }
 
   #endWatch(): void {

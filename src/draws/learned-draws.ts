@@ -2,9 +2,9 @@ import { moreBinding } from '../rate-headers/rate-headers.ts';
 import {
   attributed,
   attributedByPosition,
-  FIRST,
+  FIRST_REPORT,
   keysOf,
-  NONE,
+  NO_OTHERS,
   UNREPORTED,
   type Attribution,
   type Exchange,
@@ -58,7 +58,7 @@ export class LearnedDraws {
   readonly #maxRoutes: number;
   readonly #readRoute: ReadRoute;
   #sweptAt = Number.NEGATIVE_INFINITY;
-  #kept: ReadonlySet<string> | undefined;
+  #keptClasses: ReadonlySet<string> | undefined;
 
   constructor(options: LearnedDrawsOptions = {}) {
     const { maxClasses = 64, maxRoutes = 1000, maxBuckets = 2000 } = options;
@@ -76,14 +76,14 @@ export class LearnedDraws {
   drawsOf(className: string, method: string, path: string): readonly LearnedDraw[] | undefined {
     const lessons = this.#classes.get(className);
     if (lessons === undefined || !lessons.isLearned) return undefined;
-    if (lessons.lessons === 0 && lessons.perId.size === 0) return lessons.base?.draws;
+    if (lessons.routesWithLesson === 0 && lessons.perId.size === 0) return lessons.base?.draws;
     const { template, id } = this.#readRoute(method, path);
     const lesson = lessons.lessonOf(template);
     if (lesson === undefined || lessons.perId.size === 0) return lesson?.draws;
     return lesson.draws.map(({ name }) => ({ name: nameFor(lessons, name, id) }));
   }
 
-  /** How often what requests of a class draw on has changed, for whichever of its routes. */
+  /** How often the draws of any route of a class have changed. */
   changesOf(className: string): number {
     return this.#classes.get(className)?.changes ?? 0;
   }
@@ -96,18 +96,18 @@ export class LearnedDraws {
     if (exchange.receivedAt - this.#sweptAt >= HOUR_MS) this.#sweep(exchange.receivedAt);
     const [report] = reports;
     if (report === undefined) return this.#unreported(lessons, evidence, exchange);
-    const isStudied = lessons === undefined || exchange.refusal !== undefined;
-    if (isStudied) return this.#study(exchange, false);
+    const mustStudy = lessons === undefined || exchange.refusal !== undefined;
+    if (mustStudy) return this.#study(exchange, false);
     if (exchange.draws !== undefined) return this.#learnDrawn(lessons, exchange, exchange.draws);
     const isOrdinary =
       evidence !== undefined &&
       reports.length === 1 &&
-      (report.name ?? '') === lessons.own &&
+      (report.name ?? '') === lessons.ownKey &&
       report.limit === evidence.limits?.limit &&
       isQuiet(evidence);
     if (!isOrdinary) return this.#study(exchange, false);
     remember(evidence, exchange);
-    return isOdd(evidence, report, exchange) ? this.#study(exchange, true) : FIRST;
+    return isOdd(evidence, report, exchange) ? this.#study(exchange, true) : FIRST_REPORT;
   }
 
   /** Learns from an answer to a request that drew on learned buckets. */
@@ -135,7 +135,7 @@ export class LearnedDraws {
       return this.#study(exchange, false);
     }
     remember(evidence, exchange);
-    return isOdd(evidence, report, exchange) ? this.#study(exchange, true) : FIRST;
+    return isOdd(evidence, report, exchange) ? this.#study(exchange, true) : FIRST_REPORT;
   }
 
   /**
@@ -143,7 +143,7 @@ export class LearnedDraws {
    * can rename classes.
    */
   keepOnly(classNames: ReadonlySet<string>): void {
-    this.#kept = classNames;
+    this.#keptClasses = classNames;
     for (const name of this.#classes.keys()) if (!classNames.has(name)) this.#classes.delete(name);
   }
 
@@ -168,7 +168,7 @@ export class LearnedDraws {
   }
 
   #apply(lesson: Lesson, now: number): void {
-    if (this.#kept?.has(lesson.class) === false) return;
+    if (this.#keptClasses?.has(lesson.class) === false) return;
     const lessons = this.#lessonsOf(lesson.class);
     if (lessons === undefined) return;
     const learnedAt = now - lesson.learnedMsAgo;
@@ -179,7 +179,7 @@ export class LearnedDraws {
       if (own === undefined) return;
       if (lessons.base !== undefined && !isEarlier(learnedAt, own.key, lessons)) return;
       // What the own bucket stands for changes, and with it what the lessons of routes mean.
-      if (lessons.own !== undefined && lessons.own !== own.key) {
+      if (lessons.ownKey !== undefined && lessons.ownKey !== own.key) {
         lessons.forgetWhere(({ why }) => why === 'named');
       }
       const others = counters.filter((one) => one !== own).map(({ key }) => key);
@@ -211,9 +211,9 @@ export class LearnedDraws {
     const unreported =
       draws === undefined
         ? UNREPORTED
-        : { drawn: draws.map(() => 'unreported' as const), others: NONE };
+        : { drawn: draws.map(() => 'unreported' as const), others: NO_OTHERS };
     // The API reports numbers elsewhere, so this answer shows nothing.
-    if (lessons?.own !== undefined) return unreported;
+    if (lessons?.ownKey !== undefined) return unreported;
     const evidence = known ?? this.#evidence.of(ownBucketId, '');
     if (refusal === undefined) {
       if (exchange.status < 400) evidence.refusals.accepted(method, path, grantedAt, receivedAt);
@@ -254,7 +254,7 @@ export class LearnedDraws {
     const keys = keysOf(reports);
     const distinct = [...new Set(keys)];
     const { template, id } = this.#readRoute(method, path);
-    if (lessons.own === undefined) {
+    if (lessons.ownKey === undefined) {
       // Until now the API reported nothing. Lessons from refusals stay, and get names.
       // Requests that wait for the class's own bucket are bound by the scarcest of them.
       const scarcest = keys[reports.indexOf(reports.reduce(moreBinding))] ?? '';
@@ -280,7 +280,7 @@ export class LearnedDraws {
       const reportAt = keys.indexOf(key);
       return reportAt === -1 || !isOwnReport ? { name } : { name, reportAt };
     });
-    // A report with no name that a draw has is that of whatever the request drew on.
+    // If no draw has a report by its name, the first report is that of what the request drew on.
     const isNameless = targets.every(({ reportAt }) => reportAt === undefined);
     return attributed(
       exchange.draws,
@@ -308,7 +308,11 @@ export class LearnedDraws {
  * Whether another process's lesson on a class counts and not ours. Times of different processes are not
  * exact, so the name decides between two of the same minute, the same way everywhere.
  */
-function isEarlier(learnedAt: number, key: string, { base, own = '' }: ClassLessons): boolean {
+function isEarlier(
+  learnedAt: number,
+  key: string,
+  { base, ownKey: own = '' }: ClassLessons,
+): boolean {
   const earlierByMs = (base?.learnedAt ?? Number.POSITIVE_INFINITY) - learnedAt;
   return Math.abs(earlierByMs) > MINUTE_MS ? earlierByMs > 0 : key < own;
 }
@@ -329,6 +333,6 @@ export const withoutLessons: Pick<LearnedDraws, 'drawsOf' | 'learn' | 'changesOf
   learn({ reports }) {
     const [first] = reports;
     if (first === undefined) return UNREPORTED;
-    return { drawn: [reports.indexOf(reports.reduce(moreBinding, first))], others: NONE };
+    return { drawn: [reports.indexOf(reports.reduce(moreBinding, first))], others: NO_OTHERS };
   },
 };

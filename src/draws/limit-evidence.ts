@@ -10,7 +10,7 @@ interface Suspect {
   isReaffirmed: boolean;
 }
 
-/** More routes at a time that differ from one bucket. */
+/** The most routes at a time that differ from one bucket. */
 const MAX_SUSPECTS = 8;
 /** After this time, a route has to differ again. */
 const MAX_AGE_MS = 600_000;

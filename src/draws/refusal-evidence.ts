@@ -21,7 +21,7 @@ export interface Refusal {
   readonly isStated: boolean;
 }
 
-/** More routes that wait at a time. */
+/** The most routes that wait at a time. */
 const MAX_WAITS = 32;
 /** How many of the last requests are remembered, each of another path than the one before. */
 const MAX_RECENT = 8;
@@ -32,7 +32,7 @@ const RECENT_MS = 600_000;
 const ROUNDING_MS = 1000;
 /** How many answers to others show that a refused route waits alone. */
 const CONFIRMED = 2;
-/** How many refusals together show the opposite, before and after that. */
+/** How many refusals during another route's wait refute that, before and after it is confirmed. */
 const TOGETHER = { unconfirmed: 1, confirmed: 3 };
 
 export type RefusalFinding =

@@ -20,7 +20,7 @@ import type { RequestMemory } from '../upstream/request-memory.ts';
 import type { Call } from './call.ts';
 import type { ClientPatience } from './client-patience.ts';
 import type { Job } from './identify.ts';
-import { OwnGrant } from './own-grant.ts';
+import { FreeGrant } from './free-grant.ts';
 import { DRAINING_DETAIL, GatewayError, retryAfterSeconds } from './problem.ts';
 import type { WaitingJobs } from './waiting-jobs.ts';
 
@@ -99,7 +99,7 @@ export function makeAdmit(dependencies: AdmitDependencies): Admit {
       const etaMs = ledger.etaMs(bucket.id);
       if (etaMs === undefined || etaMs <= (longestMs ?? -1)) continue;
       longestMs = etaMs;
-      call.keptBy = bucket;
+      call.decisiveBucket = bucket;
     }
     call.wouldHave({ waitMs: longestMs, shed: undefined });
   }
@@ -127,7 +127,7 @@ export function makeAdmit(dependencies: AdmitDependencies): Admit {
         socketPermits.release();
       });
     }
-    return { kind: 'granted', grant: new OwnGrant(ticket, requestedAt, 'observe') };
+    return { kind: 'granted', grant: new FreeGrant(ticket, requestedAt, 'observe') };
   }
 
   return function admit(job, retry) {
@@ -136,7 +136,7 @@ export function makeAdmit(dependencies: AdmitDependencies): Admit {
     const requestedAt = clock.now();
     // Without a free socket, a preflight waits in its queue like any request.
     if (job.isPreflight && socketPermits.take()) {
-      return { kind: 'granted', grant: new OwnGrant(ticket, requestedAt, 'preflight') };
+      return { kind: 'granted', grant: new FreeGrant(ticket, requestedAt, 'preflight') };
     }
     // Without a free socket, even an observed request has to wait.
     if (mode === 'observe' && socketPermits.free > 0) return observe(job, requestedAt);
@@ -168,15 +168,15 @@ export function makeAdmit(dependencies: AdmitDependencies): Admit {
   };
 }
 
-/** Notes for the log line which of several buckets decided, and what a reserve was for the call. */
+/** Notes for the log line which of several buckets decided, and what the reserve did for the call. */
 function noteGrant(call: Call, outcome: Granted | Shed | Cancelled): void {
   if (outcome.kind === 'granted') {
-    const { keptBy, waitedFor, fromReserve } = outcome.grant;
-    if (keptBy !== undefined) call.keptBy = keptBy;
+    const { longestWaitAt, waitedFor, fromReserve } = outcome.grant;
+    if (longestWaitAt !== undefined) call.decisiveBucket = longestWaitAt;
     if (waitedFor === 'reserve') call.waitedFor = 'reserve';
     if (fromReserve === true) call.fromReserve = true;
   }
-  if (outcome.kind === 'shed' && outcome.bucket !== undefined) call.keptBy = outcome.bucket;
+  if (outcome.kind === 'shed' && outcome.bucket !== undefined) call.decisiveBucket = outcome.bucket;
 }
 
 /** The share of the time until its deadline that a ticket has waited, over all attempts. */
@@ -222,8 +222,11 @@ function shedError(
 }
 
 /** The quota of a caller, for people. */
-function quotaText({ name = '', belief }: BucketName): string {
-  const size = belief === undefined ? '' : ` of ${belief.limit}/${durationText(belief.periodMs)}`;
+function quotaText({ name = '', configuredLimit }: BucketName): string {
+  const size =
+    configuredLimit === undefined
+      ? ''
+      : ` of ${configuredLimit.limit}/${durationText(configuredLimit.periodMs)}`;
   return `the quota${size} of the caller ${name}`;
 }
 

@@ -7,7 +7,7 @@ import type { ReportedBudget } from '../rate-headers/budget-groups.ts';
 import {
   moreBinding,
   type RateLimitReading,
-  type RateLimitReadings,
+  type RateHeaders,
 } from '../rate-headers/rate-headers.ts';
 import type { Job } from './identify.ts';
 
@@ -33,25 +33,25 @@ const NOTHING: RateLimitReading = {};
 const NONE: Attributed['unexpected'] = [];
 
 /**
- * Decides which report of an answer is which bucket's. Those of stated limits with a name are found by
- * what is stated; the rest is the class's, and `learned` decides which of its buckets.
+ * Decides which report of an answer is which bucket's. The reports of named limits in the settings are
+ * found by what the settings state. The others are the class's, and `learned` decides which bucket's.
  */
 export function attribute(
   job: Job,
-  read: RateLimitReadings,
+  rateHeaders: RateHeaders,
   circumstances: Circumstances,
   learned: Pick<LearnedDraws, 'learn'>,
 ): Attributed {
   const { ticket } = job;
-  const { budgets } = read;
+  const { budgets } = rateHeaders;
   if (ticket.others === undefined && !isStatedLimit(ticket.bucket)) {
-    const learnedHere = learned.learn(exchangeOf(job, ticket, read, budgets, circumstances));
+    const attribution = learned.learn(exchangeOf(job, ticket, rateHeaders, budgets, circumstances));
     return (
-      attributeToOne(read, circumstances, learnedHere) ??
+      attributeToOne(rateHeaders, circumstances, attribution) ??
       attributeToAll(
-        { tickets: [ticket], places: [], left: budgets, own: ticket },
-        read,
-        learnedHere,
+        { tickets: [ticket], places: [], ofClass: budgets, own: ticket },
+        rateHeaders,
+        attribution,
       )
     );
   }
@@ -60,54 +60,61 @@ export function attribute(
   const places =
     tickets.length === 1 ? [onlyReport(budgets, buckets)] : reportsOf(budgets, buckets);
   const ofStated = new Set(places.filter((_, i) => isStatedLimit(buckets[i])));
-  const left = budgets.filter((_, place) => !ofStated.has(place));
+  const ofClass = budgets.filter((_, place) => !ofStated.has(place));
   const own = tickets.find(({ bucket }) => !isStatedLimit(bucket));
-  const learnedHere =
-    own === undefined ? undefined : learned.learn(exchangeOf(job, own, read, left, circumstances));
-  return attributeToAll({ tickets, places, left, own }, read, learnedHere);
+  const attribution =
+    own === undefined
+      ? undefined
+      : learned.learn(exchangeOf(job, own, rateHeaders, ofClass, circumstances));
+  return attributeToAll({ tickets, places, ofClass, own }, rateHeaders, attribution);
 }
 
-/** Most requests spend from one bucket, as their ticket says. Finding that out costs next to nothing. */
+/**
+ * Attributes an answer to the only bucket of its request, as most are, at next to no cost. Returns
+ * `undefined` if the answer refuses, spends elsewhere, or says more than its reports.
+ */
 function attributeToOne(
-  read: RateLimitReadings,
+  rateHeaders: RateHeaders,
   { refusal }: Circumstances,
   { drawn, others }: Attribution,
 ): Attributed | undefined {
   const place = drawn[0];
   if (place === 'elsewhere' || others.length > 0 || refusal !== undefined) return undefined;
-  const { retryAfter, cost, doubtful } = read;
+  const { retryAfter, cost, doubtful } = rateHeaders;
   if (retryAfter !== undefined || cost !== undefined || doubtful !== undefined) return undefined;
-  const report = typeof place === 'number' ? read.budgets[place] : undefined;
+  const report = typeof place === 'number' ? rateHeaders.budgets[place] : undefined;
   return { readings: [report ?? NOTHING], unexpected: NONE, refusing: undefined };
 }
 
+/** The tickets of a request, and the reports of its answer. */
 interface Places {
   readonly tickets: readonly Ticket[];
   /** The positions of the reports of the tickets' buckets, as far as what is stated shows them. */
   readonly places: readonly (number | undefined)[];
   /** The reports of the class. */
-  readonly left: readonly ReportedBudget[];
+  readonly ofClass: readonly ReportedBudget[];
   /** The first ticket at a bucket of the class. */
   readonly own: Ticket | undefined;
 }
 
+/** Attributes an answer to all buckets of its request, and to those from which it spent as well. */
 function attributeToAll(
-  { tickets, places, left, own }: Places,
-  { budgets, scope, cost, ...rest }: RateLimitReadings,
-  learned: Attribution | undefined,
+  { tickets, places, ofClass, own }: Places,
+  { budgets, scope, cost, ...rest }: RateHeaders,
+  attribution: Attribution | undefined,
 ): Attributed {
   const buckets = tickets.map(({ bucket }) => bucket);
-  const drawn = learned?.drawn.values();
+  const drawn = attribution?.drawn.values();
   const readings = buckets.map((bucket, i): RateLimitReading | undefined => {
     if (isStatedLimit(bucket)) return budgets[places[i] ?? -1] ?? NOTHING;
     const place = drawn?.next().value;
     if (place === 'elsewhere') return undefined;
-    return typeof place === 'number' ? (left[place] ?? NOTHING) : NOTHING;
+    return typeof place === 'number' ? (ofClass[place] ?? NOTHING) : NOTHING;
   });
-  const unexpected = learned?.others ?? [];
+  const unexpected = attribution?.others ?? [];
   const all = [
     ...readings,
-    ...unexpected.map(({ reportAt }) => (reportAt === undefined ? NOTHING : left[reportAt])),
+    ...unexpected.map(({ reportAt }) => (reportAt === undefined ? NOTHING : ofClass[reportAt])),
   ];
   const refusing = refusingBucket(all, [...buckets, ...unexpected], scope);
   // What else the answer says is of the bucket that refused, and its cost is that of the class.
@@ -123,9 +130,9 @@ function attributeToAll(
   };
 }
 
-/** Whether a bucket is that of a stated limit with a name. */
+/** Whether a bucket is that of a limit that the settings state under a name. */
 export function isStatedLimit(bucket: BucketName | undefined): boolean {
-  return bucket?.name !== undefined && bucket.belief !== undefined;
+  return bucket?.name !== undefined && bucket.configuredLimit !== undefined;
 }
 
 /** The report of the only bucket, which has a stated limit: any report is one of it. */
@@ -142,7 +149,7 @@ function onlyReport(
 function exchangeOf(
   { rule, method, call, learned }: Job,
   own: Ticket,
-  { cost = own.cost ?? 1 }: RateLimitReadings,
+  { cost = own.cost ?? 1 }: RateHeaders,
   reports: readonly ReportedBudget[],
   { status, refusal, grantedAt, receivedAt }: Circumstances,
 ): Exchange {

@@ -17,7 +17,7 @@ export const UNSENT: Outcome = { kind: 'unsent' };
 
 /** The ledger knows one status of a throttled request, whatever the API's was. */
 const REFUSED = 429;
-/** To a bucket that did not refuse a request, its refusal is that of a request which proves nothing. */
+/** For a bucket that did not refuse the request: a failure that was not counted, and shows nothing. */
 const REFUSED_ELSEWHERE = 400;
 
 /**

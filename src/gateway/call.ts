@@ -95,9 +95,10 @@ export class Call implements CallerSignal, LinkedListItem<Call>, ReservationHold
    */
   prefix = '';
   /** Of several buckets, the one that the call waited for longest, or that refused it. */
-  keptBy: BucketName | undefined;
-  /** What the reserve was for the call's last grant. */
+  decisiveBucket: BucketName | undefined;
+  /** Whether the reserve kept the call waiting, at any of its attempts. */
   waitedFor: 'reserve' | undefined;
+  /** Whether an attempt spent an operation that was kept for owners like its own. */
   fromReserve: true | undefined;
   /** The owner for whom the call is counted. Set by `identify` alone. */
   countedFor: string | undefined;

@@ -27,8 +27,8 @@ export function makeQuotaOf(
   for (const { name, quota } of rules) {
     if (name === undefined || quota === undefined || quotas.has(name)) continue;
     const { limit, periodMs } = quota;
-    const belief = { limit, periodMs, isOwn: true } as const;
-    quotas.set(name, { id: `${prefix}:${name}`, class: QUOTA, name, belief });
+    const configuredLimit = { limit, periodMs, isOwn: true } as const;
+    quotas.set(name, { id: `${prefix}:${name}`, class: QUOTA, name, configuredLimit });
   }
   return quotas.size === 0 ? undefined : (caller) => quotas.get(caller);
 }
@@ -50,8 +50,12 @@ export function outcomeAtQuota(
   isThrottled: boolean,
   cost: number | undefined,
 ): Outcome {
-  if (isThrottled || bucket.belief === undefined) return UNSENT;
-  const reset = { kind: 'delay', afterMs: bucket.belief.periodMs, resolutionMs: 0 } as const;
+  if (isThrottled || bucket.configuredLimit === undefined) return UNSENT;
+  const reset = {
+    kind: 'delay',
+    afterMs: bucket.configuredLimit.periodMs,
+    resolutionMs: 0,
+  } as const;
   const reading = cost === undefined ? { reset } : { reset, cost };
   const answer = { status: response.status, reading, sentAt, receivedAt };
   return { kind: 'answered', answer };

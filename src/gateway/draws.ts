@@ -54,7 +54,7 @@ interface Plan {
   readonly suffix: string;
   readonly class: string;
   readonly name: string | undefined;
-  readonly belief: BucketName['belief'];
+  readonly configuredLimit: BucketName['configuredLimit'];
   readonly cost: CostRule | undefined;
 }
 
@@ -76,18 +76,18 @@ export function makeDrawsOf(options: DrawsOptions): DrawsOf {
     return made;
   }
 
-  /** Whose bucket it is. No two APIs share one. */
-  function ownerOf(scope: LimitScope, credential: string): string {
+  /** The first part of a bucket's id: whose it is. No two APIs share one. */
+  function scopeId(scope: LimitScope, credential: string): string {
     if (scope === 'api' || budgetPer === 'upstream') return `${ofApi}upstream`;
     const account = scope === 'account' ? accountOf.get(credential) : undefined;
     return ofApi + (account === undefined ? credential : `account/${account}`);
   }
 
   function drawOf(plan: Plan, credential: string): Draw {
-    const { scope, suffix, name, belief, cost } = plan;
-    const id = `${ownerOf(scope, credential)}:${suffix}`;
+    const { scope, suffix, name, configuredLimit, cost } = plan;
+    const id = `${scopeId(scope, credential)}:${suffix}`;
     const kind = name === undefined ? 'class' : 'stated';
-    return { bucket: { id, class: plan.class, name, belief }, cost, kind };
+    return { bucket: { id, class: plan.class, name, configuredLimit }, cost, kind };
   }
 
   return (rule, credential, learned) => {
@@ -150,7 +150,8 @@ function planOf({ name, scope, limit, periodMs, cost, classes }: Partial<LimitRu
     suffix: name ?? '',
     class: name ?? '',
     name,
-    belief: limit === undefined || periodMs === undefined ? undefined : { limit, periodMs },
+    configuredLimit:
+      limit === undefined || periodMs === undefined ? undefined : { limit, periodMs },
     cost,
   };
 }
@@ -162,7 +163,10 @@ function breadthOf({ scope }: Plan, hasAccounts: boolean): number {
 
 /** The longest first. */
 function byPeriod(one: Plan, other: Plan): number {
-  const [first = Infinity, second = Infinity] = [one.belief?.periodMs, other.belief?.periodMs];
+  const [first = Infinity, second = Infinity] = [
+    one.configuredLimit?.periodMs,
+    other.configuredLimit?.periodMs,
+  ];
   return first === second ? 0 : second - first;
 }
 

@@ -67,7 +67,7 @@ export function makeForward(dependencies: ForwardDependencies): Forward {
 
   async function sendInTurn(job: Job, grant: Grant): Promise<Forwarded> {
     const { call, ticket } = job;
-    const ran = await lane.run((grant.keptBy ?? ticket.bucket).id, call, () => {
+    const ran = await lane.run((grant.longestWaitAt ?? ticket.bucket).id, call, () => {
       call.addWait(clock.now() - grant.grantedAt);
       if (clock.now() - grant.grantedAt <= GRANT_FRESH_MS) return send(job);
       upstream.release();

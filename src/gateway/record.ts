@@ -24,10 +24,11 @@ export interface RecordDependencies {
 export function makeRecord(dependencies: RecordDependencies): RecordCall {
   const { api, recorder, ledger, clock, pathMasks, queryMasks, credentialName } = dependencies;
   const maskQuery = makeQueryMask(queryMasks);
-  /** Of several buckets, the one that the call waited for, else the one that has the least left. */
-  function decisive({ keptBy, identity: { bucket, others } }: Call): BucketName | undefined {
-    if (keptBy !== undefined || bucket === undefined || others === undefined) {
-      return keptBy ?? bucket;
+  /** Of several buckets, the one that decided, else the one that has the least left. */
+  function bucketOf({ decisiveBucket, identity }: Call): BucketName | undefined {
+    const { bucket, others } = identity;
+    if (decisiveBucket !== undefined || bucket === undefined || others === undefined) {
+      return decisiveBucket ?? bucket;
     }
     const left = ({ id }: BucketName): number => ledger.view(id)?.remaining ?? Infinity;
     return others.reduce((least, one) => (left(one) < left(least) ? one : least), bucket);
@@ -36,7 +37,7 @@ export function makeRecord(dependencies: RecordDependencies): RecordCall {
   return function record(call, end) {
     const { caller, priority, cost, path, query, patienceMs } = call.identity;
     const { observed } = call;
-    const bucket = decisive(call);
+    const bucket = bucketOf(call);
     const view = bucket === undefined ? undefined : ledger.view(bucket.id);
     recorder({
       id: call.id,

@@ -1,46 +1,36 @@
 import type { LearnedDraws } from '../draws/learned-draws.ts';
 import type { SettlesEach } from '../ledger/draws-ledger.ts';
-import { costPointer } from '../http/classify.ts';
 import { ticketsAtApi, type BucketName, type Grant, type Ticket } from '../ledger/ledger.ts';
-import type { ApiClock } from '../rate-headers/api-clock.ts';
-import type { ReadAnswer } from '../rate-headers/answer-reader.ts';
-import {
-  mostBinding,
-  readAge,
-  type RateLimitReading,
-  type RateLimitReadings,
-} from '../rate-headers/rate-headers.ts';
-import { makeHttpDateReader } from '../rate-headers/timestamps.ts';
-import type { Log } from '../telemetry/log.ts';
+import { mostBinding, type RateLimitReading } from '../rate-headers/rate-headers.ts';
 import type { PipelineObserver } from '../telemetry/pipeline-observer.ts';
 import type { AnsweredAttempt } from '../upstream/exchange.ts';
 import type { Mode } from './admit.ts';
-import { attribute, isStatedLimit, withCost, type Attributed } from './attribute.ts';
+import { isStatedLimit, withCost, type Attributed } from './attribute.ts';
 import { outcomeAt, UNSENT, type ResultAtBucket } from './bucket-outcome.ts';
 import { traceFields } from './call.ts';
 import { outcomeAtQuota } from './caller-quota.ts';
-import { makeWarnOfDoubtful } from './doubtful-headers.ts';
 import type { DrawsOf } from './draws.ts';
 import type { Job } from './identify.ts';
+import {
+  makeInterpretAnswer,
+  type InterpretedAnswer,
+  type InterpretAnswerDependencies,
+} from './interpret-answer.ts';
 import type { LoneRefusals } from './lone-refusals.ts';
-import { OwnGrant } from './own-grant.ts';
 import { GatewayError } from './problem.ts';
-import { makeWatchCost, withCostInHeader } from './settled-cost.ts';
+import { makeWatchCost } from './settled-cost.ts';
 import type { Settled } from './settled.ts';
-import { makeReadThrottle, type Throttle, type ThrottleDependencies } from './throttle.ts';
+import type { Throttle } from './throttle.ts';
 import { redraw } from './waiting-jobs.ts';
 
 /** Settles the grant of an attempt that the API answered, and decides what follows. */
 export type SettleAnswer = (job: Job, grant: Grant, sent: AnsweredAttempt) => Settled;
 
-export interface SettleAnswerDependencies extends ThrottleDependencies {
+export interface SettleAnswerDependencies extends InterpretAnswerDependencies {
   readonly ledger: SettlesEach;
-  readonly readAnswer: ReadAnswer;
   readonly learned: Pick<LearnedDraws, 'drawsOf' | 'learn' | 'changesOf'>;
   readonly drawsOf: DrawsOf;
   readonly loneRefusals: LoneRefusals;
-  readonly apiClock: ApiClock;
-  readonly log: Log;
   readonly observer: Pick<PipelineObserver, 'attempted' | 'accepted' | 'throttled'>;
   readonly mode: Mode;
 }
@@ -52,42 +42,10 @@ interface Refused {
   readonly at: number;
 }
 
-/** What an answer says. */
-interface Judged {
-  readonly read: RateLimitReadings;
-  /** Absent if the answer does not throttle. */
-  readonly throttle: Throttle | undefined;
-  /** Absent for a preflight, which spends nothing. */
-  readonly attributed: Attributed | undefined;
-  /** Where the body states what the request did cost, if it is to be read there. */
-  readonly costAt: string | undefined;
-}
-
-const UNREAD: RateLimitReadings = { budgets: [] };
-const NOTHING: RateLimitReading = {};
-const PREFLIGHT = { throttle: undefined, attributed: undefined, costAt: undefined };
 export function makeSettleAnswer(dependencies: SettleAnswerDependencies): SettleAnswer {
-  const { ledger, apiClock, clock, log, observer, mode } = dependencies;
-  const { readAnswer, learned, loneRefusals } = dependencies;
-  const readThrottle = makeReadThrottle(dependencies);
-  const warnOfDoubtful = makeWarnOfDoubtful(log, clock);
+  const { ledger, log, observer, mode, loneRefusals } = dependencies;
+  const interpretAnswer = makeInterpretAnswer(dependencies);
   const watchCost = makeWatchCost(dependencies);
-  const readDate = makeHttpDateReader();
-
-  /** Reads what an answer reports, and the API's clock. An answer from a cache reports nothing. */
-  function readReports(
-    job: Job,
-    { response: { headers }, sentAt, receivedAt }: AnsweredAttempt,
-    isCached: boolean,
-  ): RateLimitReadings {
-    if (isCached) return UNREAD;
-    const date = typeof headers['date'] === 'string' ? readDate(headers['date']) : undefined;
-    if (date !== undefined) apiClock.observe({ dateMs: date, sentAt, receivedAt });
-    const bucketId = job.ticket.bucket.id;
-    const read = readAnswer(headers, bucketId, receivedAt);
-    if (read.doubtful !== undefined) warnOfDoubtful(bucketId, read.doubtful, headers);
-    return withCostInHeader(read, job.rule, headers);
-  }
 
   /** Which bucket refused. Without one, the request waits alone, unless another was refused as well. */
   function refusedBy(
@@ -173,7 +131,7 @@ export function makeSettleAnswer(dependencies: SettleAnswerDependencies): Settle
     for (const { name, reading } of unexpected) {
       const ticket = ticketOfClass(job.ticket, name);
       if (ticket !== undefined) {
-        ledger.note(ticket, outcomeAt(reading, resultAt(spent.length), sent));
+        ledger.spendUngranted(ticket, outcomeAt(reading, resultAt(spent.length), sent));
       }
       spent.push(ticket);
     }
@@ -206,28 +164,12 @@ export function makeSettleAnswer(dependencies: SettleAnswerDependencies): Settle
     );
   }
 
-  /** What an answer says, before anything is settled. */
-  function judge(job: Job, grant: Grant, sent: AnsweredAttempt): Judged {
-    const { response, receivedAt } = sent;
-    const { status } = response;
-    const isCached = (readAge(response.headers) ?? 0) > 0;
-    const read = readReports(job, sent, isCached);
-    // What refuses a preflight is no budget that could be waited for.
-    if (isPreflightGrant(grant)) return { read, ...PREFLIGHT };
-    const throttle = readThrottle(status, read, receivedAt, job.call.attempts);
-    const { grantedAt } = grant;
-    const attributed = isCached
-      ? unreported(job.ticket)
-      : attribute(job, read, { status, refusal: throttle, grantedAt, receivedAt }, learned);
-    return { read, throttle, attributed, costAt: isCached ? undefined : costPointer(job.rule) };
-  }
-
-  /** Settles the grant by what was judged, and decides what follows. */
+  /** Settles the grant by what the answer says, and decides what follows. */
   function decide(
     job: Job,
     grant: Grant,
     sent: AnsweredAttempt,
-    { read, throttle, attributed, costAt }: Judged,
+    { rateHeaders, throttle, attributed, costAt }: InterpretedAnswer,
   ): Settled {
     const { response, receivedAt } = sent;
     observer.attempted(throttle === undefined ? 'answered' : 'throttled');
@@ -249,7 +191,7 @@ export function makeSettleAnswer(dependencies: SettleAnswerDependencies): Settle
       return { kind: 'respond', response };
     }
     response.discard();
-    const reading = readingAt(attributed, refused.at) ?? mostBinding(read);
+    const reading = readingAt(attributed, refused.at) ?? mostBinding(rateHeaders);
     logThrottle(job, bucket, reading, sent, throttle, refused);
     if (!job.body.replayable) return { kind: 'failed', error: notReplayable(sent, throttle) };
     // A bucket that refused blocks all its requests. One of which this request had no grant may
@@ -260,27 +202,17 @@ export function makeSettleAnswer(dependencies: SettleAnswerDependencies): Settle
   }
 
   return function settleAnswer(job, grant, sent) {
-    let judged: Judged;
+    let interpreted: InterpretedAnswer;
     try {
-      judged = judge(job, grant, sent);
+      interpreted = interpretAnswer(job, grant, sent);
     } catch (error) {
       // The API has executed the request, and the caller receives a problem instead of its answer.
       ledger.settle(grant, { kind: 'lost' });
       sent.response.discard();
       throw error;
     }
-    return decide(job, grant, sent, judged);
+    return decide(job, grant, sent, interpreted);
   };
-}
-
-function isPreflightGrant(grant: Grant): boolean {
-  return grant instanceof OwnGrant && grant.reason === 'preflight';
-}
-
-/** An answer from a cache does not say from which of several buckets its request spent. */
-function unreported(ticket: Ticket): Attributed {
-  const readings = ticketsAtApi(ticket).map(() => NOTHING);
-  return { readings, unexpected: [], refusing: readings.length === 1 ? 0 : undefined };
 }
 
 /** What an answer says of the bucket at a position: see {@link Attributed.refusing}. */

@@ -3,7 +3,7 @@ import type { ClassRule } from '../http/classify.ts';
 import { readSettledCost } from '../http/cost-rule.ts';
 import { JsonScalarScanner } from '../http/json-scalars.ts';
 import { isJson } from '../http/media-type.ts';
-import type { HeaderRecord, RateLimitReadings } from '../rate-headers/rate-headers.ts';
+import type { HeaderRecord, RateHeaders } from '../rate-headers/rate-headers.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { BodyWatcher, UpstreamResponse } from '../upstream/response.ts';
 import type { Clock, Timer } from '../util/clock.ts';
@@ -12,13 +12,13 @@ import { codingOf, CODINGS } from './content-codings.ts';
 
 /** Adds what the call did cost, if a header of the answer is configured to state it. */
 export function withCostInHeader(
-  read: RateLimitReadings,
+  rateHeaders: RateHeaders,
   { settleCost }: ClassRule,
   headers: HeaderRecord,
-): RateLimitReadings {
-  if (settleCost === undefined || !('header' in settleCost)) return read;
+): RateHeaders {
+  if (settleCost === undefined || !('header' in settleCost)) return rateHeaders;
   const cost = readSettledCost(String(headers[settleCost.header]));
-  return cost === undefined ? read : { ...read, cost };
+  return cost === undefined ? rateHeaders : { ...rateHeaders, cost };
 }
 
 /**
@@ -35,8 +35,8 @@ export type WatchCost = (
 /** How much of a body is read, decoded. */
 const MAX_WATCHED_BYTES = 1024 * 1024;
 /**
- * How long a body is read. So long the grant stays a lease, at the cost at which it was given; leases
- * expire after ten seconds.
+ * How long a body is read. The grant stays a lease for that time, at the cost that it was given for;
+ * leases expire after ten seconds.
  */
 const MAX_WATCHED_MS = 5000;
 

@@ -1,5 +1,5 @@
 import type { ApiClock } from '../rate-headers/api-clock.ts';
-import { mostBinding, type RateLimitReadings } from '../rate-headers/rate-headers.ts';
+import { mostBinding, type RateHeaders } from '../rate-headers/rate-headers.ts';
 import type { Reset } from '../rate-headers/reset-value.ts';
 import type { Clock, Random } from '../util/clock.ts';
 import { retryDelay } from './retry-delay.ts';
@@ -21,7 +21,7 @@ export interface Throttle {
  */
 export type ReadThrottle = (
   status: number,
-  read: RateLimitReadings,
+  rateHeaders: RateHeaders,
   receivedAt: number,
   attempt: number,
 ) => Throttle | undefined;
@@ -40,10 +40,10 @@ const MIN_WAIT_MS = 1000;
 export function makeReadThrottle(dependencies: ThrottleDependencies): ReadThrottle {
   const { apiClock, clock, random, throttleStatuses } = dependencies;
 
-  function throttles(status: number, read: RateLimitReadings, receivedAt: number): boolean {
+  function throttles(status: number, rateHeaders: RateHeaders, receivedAt: number): boolean {
     if (status === 429) return true;
     if (!throttleStatuses.includes(status)) return false;
-    const { remaining, reset, retryAfter } = mostBinding(read);
+    const { remaining, reset, retryAfter } = mostBinding(rateHeaders);
     if (retryAfter !== undefined) return true;
     return remaining === 0 && (timeOf(reset, receivedAt) ?? 0) > receivedAt;
   }
@@ -54,9 +54,9 @@ export function makeReadThrottle(dependencies: ThrottleDependencies): ReadThrott
     return time.atMs - apiClock.bounds(receivedAt, clock.wallMs()).low;
   }
 
-  return (status, read, receivedAt, attempt) => {
-    if (!throttles(status, read, receivedAt)) return undefined;
-    const retryAt = timeOf(read.retryAfter, receivedAt);
+  return (status, rateHeaders, receivedAt, attempt) => {
+    if (!throttles(status, rateHeaders, receivedAt)) return undefined;
+    const retryAt = timeOf(rateHeaders.retryAfter, receivedAt);
     const until = retryAt ?? receivedAt + MIN_WAIT_MS + retryDelay(attempt, random);
     return { retryAt, until, isStated: retryAt !== undefined };
   };

@@ -57,7 +57,7 @@ export class JointGrant implements Grant {
   readonly ticket: Ticket;
   readonly grantedAt: number;
   readonly waitedFor: Grant['waitedFor'];
-  readonly keptBy: BucketName | undefined;
+  readonly longestWaitAt: BucketName | undefined;
   readonly fromReserve: true | undefined;
   #parts: readonly Grant[];
 
@@ -65,7 +65,7 @@ export class JointGrant implements Grant {
     this.ticket = grant.ticket;
     this.grantedAt = grant.grantedAt;
     this.waitedFor = grant.waitedFor;
-    this.keptBy = grant.keptBy;
+    this.longestWaitAt = grant.longestWaitAt;
     this.fromReserve = grant.fromReserve;
     this.#parts = parts;
   }
@@ -79,9 +79,9 @@ export class JointGrant implements Grant {
   }
 
   with(parts: readonly Grant[]): JointGrant {
-    const { ticket, waitedFor, keptBy, fromReserve } = this;
+    const { ticket, waitedFor, longestWaitAt, fromReserve } = this;
     const grantedAt = parts[0]?.grantedAt ?? this.grantedAt;
-    return new JointGrant({ ticket, grantedAt, waitedFor, keptBy, fromReserve }, parts);
+    return new JointGrant({ ticket, grantedAt, waitedFor, longestWaitAt, fromReserve }, parts);
   }
 }
 
@@ -102,8 +102,8 @@ export class Acquisition {
   readonly #retry: Retry | undefined;
   #held: Grant[] = [];
   #waitedFor: Grant['waitedFor'] = 'nothing';
-  #keptBy: BucketName | undefined;
-  #keptMs = 0;
+  #longestWaitAt: BucketName | undefined;
+  #longestWaitMs = 0;
   #fromReserve: true | undefined;
   #renewal: Timer | undefined;
 
@@ -185,7 +185,10 @@ export class Acquisition {
       if (outcome.kind === 'cancelled') return this.#cancelled();
       const { grant } = outcome;
       const waitedMs = grant.waitedFor === 'nothing' ? 0 : clock.now() - since;
-      if (waitedMs > this.#keptMs) [this.#keptBy, this.#keptMs] = [bucket, waitedMs];
+      if (waitedMs > this.#longestWaitMs) {
+        this.#longestWaitAt = bucket;
+        this.#longestWaitMs = waitedMs;
+      }
       this.#hold(grant);
       // The caller can go between a grant and the next request.
       if (this.#held.length < this.#tickets.length && this.#signal.gone) return this.#cancelled();
@@ -210,9 +213,12 @@ export class Acquisition {
     const parts = this.#held.map((one) =>
       now - one.grantedAt > FRESH_MS ? ledger.renew(one) : one,
     );
-    const [ticket, waitedFor, keptBy] = [this.#ticket, this.#waitedFor, this.#keptBy];
+    const [ticket, waitedFor, longestWaitAt] = [this.#ticket, this.#waitedFor, this.#longestWaitAt];
     const fromReserve = this.#fromReserve;
-    const grant = new JointGrant({ ticket, grantedAt: now, waitedFor, keptBy, fromReserve }, parts);
+    const grant = new JointGrant(
+      { ticket, grantedAt: now, waitedFor, longestWaitAt, fromReserve },
+      parts,
+    );
     return { kind: 'granted', grant };
   }
 

@@ -56,7 +56,7 @@ const BUSY_RETRY_MS = 5000;
  * takes O(1), however many buckets are in use.
  *
  * A bucket is in use, or it is in the list of idle buckets, the longest unused first. {@link use}
- * removes it from the list, and {@link rest} adds it again. The ledger calls `rest` after each call of
+ * removes it from the list, and {@link release} adds it again. The ledger calls `release` after each call of
  * its contract that may end a use. The bucket causes it after what ends a use without such a call: a
  * deadline, a caller that has gone, a step. A bucket in the list may be in use again, for example when
  * it is paused or takes a step by itself. So a bucket is checked before it is forgotten.
@@ -80,15 +80,15 @@ export class BucketMap<T extends MappedBucket<T>> {
     return this.#buckets.get(id);
   }
 
-  /** Uses a bucket, until {@link rest}; `undefined` when there is none. */
+  /** Uses a bucket, until {@link release}; `undefined` when there is none. */
   use(id: string): T | undefined {
     const bucket = this.#buckets.get(id);
     if (bucket !== undefined) this.#unlink(bucket);
     return bucket;
   }
 
-  /** The use of a bucket may have ended. */
-  rest(bucket: T): void {
+  /** Ends the use of a bucket, unless it is still in use for another reason. */
+  release(bucket: T): void {
     const { account } = bucket;
     if (account === undefined || bucket.isLinked || !bucket.idle) return;
     // What is spent of a quota is known here alone, and the settings bound their number.

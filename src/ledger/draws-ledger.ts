@@ -21,7 +21,7 @@ export interface SettlesEach {
    * Reports the outcome of a request for a bucket from which it spent without a grant. It counts if the
    * bucket has an operation to spare now; else the bucket's next answers correct it.
    */
-  note(ticket: Ticket, outcome: Outcome): void;
+  spendUngranted(ticket: Ticket, outcome: Outcome): void;
 }
 
 /**
@@ -63,7 +63,7 @@ export class DrawsLedger implements Ledger, SettlesEach {
     }
   }
 
-  note(ticket: Ticket, outcome: Outcome): void {
+  spendUngranted(ticket: Ticket, outcome: Outcome): void {
     const now = this.#options.clock.now();
     const { others: _, quota: __, ...alone } = ticket;
     const once: Ticket = { ...alone, deadlineAt: now, needsNoSocket: true };

@@ -2,7 +2,7 @@ import type { ConfiguredLimit } from '../budget/bucket.ts';
 import type { StatedShares } from '../queue/caller-rules.ts';
 import type { Priority } from '../queue/flow.ts';
 import type { ApiClock } from '../rate-headers/api-clock.ts';
-import type { Answer } from '../rate-headers/observe.ts';
+import type { Answer } from '../rate-headers/answer.ts';
 import type { Clock, Random } from '../util/clock.ts';
 
 /** Names one budget at the API: whose it is, and which class of routes spends it. */
@@ -12,8 +12,8 @@ export interface BucketName {
   readonly class: string;
   /** Its name among the buckets of the class, by the settings or by the API; absent for the first. */
   readonly name?: string | undefined;
-  /** The limit to assume until the API reports its own; else {@link BucketOptions.belief}. */
-  readonly belief?: ConfiguredLimit | undefined;
+  /** The limit to assume until the API reports its own; else {@link BucketOptions.configuredLimit}. */
+  readonly configuredLimit?: ConfiguredLimit | undefined;
 }
 
 /**
@@ -63,8 +63,8 @@ export function ticketsAtApi(ticket: Ticket): readonly Ticket[] {
 }
 
 /** Whether a bucket is the quota of a caller, of which no answer of the API reports anything. */
-export function isQuota({ belief }: BucketName): boolean {
-  return belief?.isOwn === true;
+export function isQuota({ configuredLimit }: BucketName): boolean {
+  return configuredLimit?.isOwn === true;
 }
 
 /** A further attempt of a ticket that had a grant before. */
@@ -87,7 +87,7 @@ export interface Grant {
   /** It spends an operation that was kept for owners like its own. */
   readonly fromReserve?: true | undefined;
   /** Of several buckets, the one that the ticket waited for longest; absent if it did not wait. */
-  readonly keptBy?: BucketName | undefined;
+  readonly longestWaitAt?: BucketName | undefined;
 }
 
 /** Why a request was shed. */
@@ -211,10 +211,10 @@ const UNNAMED: NameInView = {};
 
 /** What a view shows of a bucket's name. */
 export function nameInView(bucket: BucketName): NameInView {
-  const { name, belief } = bucket;
+  const { name, configuredLimit } = bucket;
   if (name === undefined) return UNNAMED;
   if (isQuota(bucket)) return { name, stated: true, quota: true };
-  return belief === undefined ? { name } : { name, stated: true };
+  return configuredLimit === undefined ? { name } : { name, stated: true };
 }
 
 export interface BucketSnapshot extends BucketView {
@@ -308,7 +308,7 @@ export interface BucketOptions {
   /** How many tickets may wait in one bucket. */
   readonly maxQueue: number;
   /** The limit of an API that reports none. A new value applies to existing buckets too. */
-  readonly belief?: { readonly limit: number; readonly periodMs: number } | undefined;
+  readonly configuredLimit?: { readonly limit: number; readonly periodMs: number } | undefined;
   /** Which part of a limit may be kept for owners that do not wait; 0 for none. */
   readonly spread?: number | undefined;
   /** The parts of each limit that are kept for single callers; `undefined` for none. */

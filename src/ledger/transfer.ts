@@ -1,4 +1,5 @@
 import type { GrantKind } from '../budget/bucket.ts';
+import type { LastReport } from '../budget/known-budget.ts';
 import type { Observation, OffsetBounds } from '../budget/observation.ts';
 import { addSlots, makeSlots, takeSlotsUntil } from '../budget/slots.ts';
 import type {
@@ -27,7 +28,7 @@ export interface Transferable {
 export interface Transfer {
   /** The oldest first. */
   readonly waiting: readonly Waiter[];
-  readonly held: readonly HeldGrant[];
+  readonly held: readonly TransferredGrant[];
   readonly known: readonly KnownBucket[];
 }
 
@@ -47,7 +48,8 @@ export interface Waiter {
   readonly decision?: WaitDecision | undefined;
 }
 
-export interface HeldGrant {
+/** A grant that has no answer yet, with what another ledger needs to keep it. */
+export interface TransferredGrant {
   readonly grant: Grant;
   readonly kind: GrantKind;
   /** How many operations it spends. */
@@ -63,7 +65,7 @@ export class KnownBucket {
   /** The owner of the ticket that created the bucket. */
   readonly owner: string;
   /** The API's last report that this replica received; `undefined` when there was none. */
-  lastReport: LastReport | undefined;
+  lastReport: TimedReport | undefined;
   /** Until when the API asked for no more requests. */
   blockedUntil: number | undefined;
   /** The shared state that this replica saw last, and its revision. */
@@ -116,16 +118,9 @@ export class KnownBucket {
   }
 }
 
-export interface LastReport {
-  readonly limit: number;
-  readonly remaining: number;
-  readonly resetAt?: number | undefined;
+/** The API's last report of a bucket, and when it arrived. Times are on `Clock.now`. */
+export interface TimedReport extends LastReport {
   readonly at: number;
-  readonly uncertaintyMs: number;
-  readonly periodMs?: number | undefined;
-  readonly stamp?: number | undefined;
-  /** How many operations a call costs that does not state it. */
-  readonly callCost?: number | undefined;
 }
 
 /** An observation whose times are all on this process's clock, which another process cannot use. */

@@ -5,7 +5,7 @@ import type { Cancelled, Granted, RemoveListener, Shed } from './ledger.ts';
 import type { Waiter } from './transfer.ts';
 
 /** Waiting tickets are judged anew when the forecast gets later by more than this. */
-export const MATTERS_MS = 1000;
+export const JUDGED_ANEW_MS = 1000;
 
 /** A ticket that waits at one bucket. The fields of this interface belong to {@link Waiters}. */
 export interface WaitingTicket<T> extends Waiter, Deadline, LinkedListItem<T> {
@@ -153,10 +153,11 @@ export class Deadlines<T extends Deadline> {
   #setTimer(at: number): void {
     this.#timer?.cancel();
     this.#timerAt = at;
-    this.#timer = this.#clock.after(at - this.#clock.now(), () => this.#ring());
+    this.#timer = this.#clock.after(at - this.#clock.now(), () => this.#endPassed());
   }
 
-  #ring(): void {
+  /** Reports the items whose deadline has passed, and sets the timer for the next one. */
+  #endPassed(): void {
     this.#timerAt = Number.POSITIVE_INFINITY;
     const now = this.#clock.now();
     for (let { first } = this.#items; first !== undefined; { first } = this.#items) {

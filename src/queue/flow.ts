@@ -19,15 +19,15 @@ export interface QueueItem {
 /** An item that can wait in a fair queue. */
 export interface QueuedItem extends QueueItem {
   /**
-   * Its flow was charged for it before: a retry. As the head of its flow it goes at the current
-   * virtual time, and it is not charged again. Must not change while the item waits.
+   * Its flow was charged for it before: a retry. As the head of its flow it has the current virtual
+   * time as its tag, and it is not charged again. Must not change while the item waits.
    */
   paid: boolean;
 }
 
 /** The items of one caller at one priority, in the order of their arrival. */
 export interface Flow {
-  /** False for a flow that its owner's names beyond the bound share. */
+  /** Whether it is the flow of one name. Beyond a bound, the names of an owner share a flow. */
   readonly named: boolean;
   /** The start tag of the head, in virtual time; without meaning while the flow is empty. */
   tag: number;
@@ -52,8 +52,8 @@ export interface Owner {
 /**
  * A fair queue: its numbers, and how the functions of the queue reach its items, flows and owners.
  *
- * Each function stores what it is given. A flow or an owner that changes without such a call is
- * passed to one right after it.
+ * A function stores the flow or the owner that it is given, so a store in Redis writes those alone.
+ * After each change of a flow or an owner, such a call follows.
  */
 export interface FairQueue<I extends QueuedItem, F extends Flow, O extends Owner> {
   virtualTime: number;
@@ -69,7 +69,7 @@ export interface FairQueue<I extends QueuedItem, F extends Flow, O extends Owner
 
   /** The flow of the item's own name. */
   readonly namedFlow: (item: QueueItem) => F | undefined;
-  /** The flow of one priority for the owner's names beyond the bound. */
+  /** The flow of one priority that the owner's further names share. */
   readonly sharedFlow: (owner: O, priority: Priority) => F | undefined;
   readonly makeNamedFlow: (owner: O, item: I, finish: number) => F;
   /** Makes a shared flow, whose finish is 0. */
@@ -122,6 +122,9 @@ export function weightOf(item: QueueItem): number {
 export function costOf(item: QueueItem): number {
   return item.cost ?? 1;
 }
+
+// How owners use the budget is the matter of recent-owners.ts. These two functions are here because a
+// step in Redis needs them for each ticket, and the rest of that file only where there is a reserve.
 
 /** A use has no effect any longer after this many periods. */
 const USED_PERIODS = 2;

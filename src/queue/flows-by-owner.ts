@@ -21,7 +21,7 @@ import {
  * caller could empty its flow to start again without debt.
  */
 
-/** One owner's named flows, and its known names; its further callers share a flow per priority. */
+/** The most named flows, and the most known names, of an owner. Further names share a flow. */
 const NAMED_FLOWS_PER_OWNER = 13;
 const MAX_IDLE_FLOWS = 4096;
 

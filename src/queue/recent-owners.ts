@@ -29,7 +29,7 @@ export interface Survey {
   used: number;
   /** The least that a known owner used and waits for. */
   leastDemand: number;
-  /** The least that an owner used of which tickets are queued. */
+  /** The least use of an owner that has queued tickets. */
   leastWaiting: number;
 }
 
@@ -64,7 +64,7 @@ export function mayModestWait(survey: Survey): boolean {
   return survey.leastWaiting <= modestUse(survey);
 }
 
-/** Whether an owner is modest that used and waits for so much. */
+/** Whether an owner is modest that has this demand: what it used, and what it waits for. */
 export function isModest(survey: Survey, demand: number): boolean {
   return demand <= modestUse(survey) + ROUNDING;
 }

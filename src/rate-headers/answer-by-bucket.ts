@@ -7,17 +7,18 @@ export interface DrawnBucket {
   /** Absent for a class's own bucket. */
   readonly name?: string | undefined;
   /** The limit that the settings state. */
-  readonly belief?: ConfiguredLimit | undefined;
+  readonly configuredLimit?: ConfiguredLimit | undefined;
 }
 
 /** Rules by which a report is a bucket's, the surest first. */
 const RULES: readonly ((report: ReportedBudget, bucket: DrawnBucket) => boolean)[] = [
   ({ name }, bucket) => name !== undefined && name === bucket.name,
-  ({ limit, periodMs }, { belief }) =>
-    belief !== undefined &&
-    limit === belief.limit &&
-    (periodMs === undefined || periodMs === belief.periodMs),
-  ({ periodMs }, { belief }) => belief !== undefined && periodMs === belief.periodMs,
+  ({ limit, periodMs }, { configuredLimit }) =>
+    configuredLimit !== undefined &&
+    limit === configuredLimit.limit &&
+    (periodMs === undefined || periodMs === configuredLimit.periodMs),
+  ({ periodMs }, { configuredLimit }) =>
+    configuredLimit !== undefined && periodMs === configuredLimit.periodMs,
 ];
 
 /**

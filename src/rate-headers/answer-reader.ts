@@ -1,5 +1,5 @@
 import type { ReportedBudget } from './budget-groups.ts';
-import { makeRateHeaderReader, type HeaderRecord, type RateLimitReadings } from './rate-headers.ts';
+import { makeRateHeaderReader, type HeaderRecord, type RateHeaders } from './rate-headers.ts';
 import type { RateHeaderRule } from './declared-headers.ts';
 import type { ResetUnit } from './reset-unit.ts';
 
@@ -11,7 +11,7 @@ export type ReadAnswer = (
   headers: HeaderRecord,
   bucketId: string,
   receivedAt: number,
-) => RateLimitReadings;
+) => RateHeaders;
 
 export interface AnswerReaderOptions {
   /** What is declared of the API's rate headers. */
@@ -21,8 +21,8 @@ export interface AnswerReaderOptions {
 }
 
 /** Makes the reader of one API's answers. */
-export function makeAnswerReader({ rateHeaders, unit }: AnswerReaderOptions): ReadAnswer {
-  const readRateLimits = makeRateHeaderReader(rateHeaders);
+export function makeAnswerReader({ rateHeaders: rules, unit }: AnswerReaderOptions): ReadAnswer {
+  const readRateHeaders = makeRateHeaderReader(rules);
 
   /** The report with its reset in the unit that earlier answers show. */
   function inUnit(report: ReportedBudget, bucketId: string, receivedAt: number): ReportedBudget {
@@ -33,9 +33,12 @@ export function makeAnswerReader({ rateHeaders, unit }: AnswerReaderOptions): Re
   }
 
   return (headers, bucketId, receivedAt) => {
-    const read = readRateLimits(headers);
-    if (!read.budgets.some(isPlain)) return read;
-    return { ...read, budgets: read.budgets.map((one) => inUnit(one, bucketId, receivedAt)) };
+    const rateHeaders = readRateHeaders(headers);
+    if (!rateHeaders.budgets.some(isPlain)) return rateHeaders;
+    return {
+      ...rateHeaders,
+      budgets: rateHeaders.budgets.map((one) => inUnit(one, bucketId, receivedAt)),
+    };
   };
 }
 

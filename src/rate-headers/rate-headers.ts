@@ -6,7 +6,7 @@ import { readQuotaPolicies, readServiceLimits } from './ratelimit-fields.ts';
 import { readInUnit, readReset, readRetryAfter, type Reset } from './reset-value.ts';
 
 /** What an answer's headers report of the API's rate limits. */
-export interface RateLimitReadings {
+export interface RateHeaders {
   /** In the order of the headers. Numbers of different budgets are never mixed. */
   readonly budgets: readonly ReportedBudget[];
   readonly retryAfter?: Reset;
@@ -19,7 +19,7 @@ export interface RateLimitReadings {
 }
 
 /** The most binding budget of an answer, and its other instructions. */
-export type RateLimitReading = ReportedBudget & Omit<RateLimitReadings, 'budgets'>;
+export type RateLimitReading = ReportedBudget & Omit<RateHeaders, 'budgets'>;
 
 /** Headers by lower-case name, as Node and undici give them. */
 export type HeaderRecord = Readonly<Record<string, string | string[] | undefined>>;
@@ -27,10 +27,10 @@ export type HeaderRecord = Readonly<Record<string, string | string[] | undefined
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
 /** Reads what an answer's headers report. Never throws, whatever the bytes. */
-export type RateHeaderReader = (headers: HeaderRecord) => RateLimitReadings;
+export type RateHeaderReader = (headers: HeaderRecord) => RateHeaders;
 
 /** A header of an answer that says something of a rate limit. */
-interface RateHeader {
+interface PlannedHeader {
   readonly name: string;
   /** `fields`: `RateLimit` or `RateLimit-Policy`. */
   readonly meaning: NameMeaning | 'fields';
@@ -56,7 +56,7 @@ interface RateHeader {
 export function makeRateHeaderReader(declared: readonly RateHeaderRule[] = []): RateHeaderReader {
   const rules = rulesByHeader(declared);
   let names: string[] = [];
-  let plan: RateHeader[] = [];
+  let plan: PlannedHeader[] = [];
   let triple: Triple | undefined;
   return (headers) => {
     let count = 0;
@@ -83,7 +83,7 @@ interface Triple {
   readonly reset: string;
 }
 
-function tripleOf(plan: readonly RateHeader[]): Triple | undefined {
+function tripleOf(plan: readonly PlannedHeader[]): Triple | undefined {
   const names: Record<string, string> = {};
   let family: string | undefined;
   for (const { name, meaning } of plan) {
@@ -99,7 +99,7 @@ function tripleOf(plan: readonly RateHeader[]): Triple | undefined {
 }
 
 /** Reads plain values, at a third of the cost; `undefined` if any value is another one. */
-function readTriple(headers: HeaderRecord, triple: Triple): RateLimitReadings | undefined {
+function readTriple(headers: HeaderRecord, triple: Triple): RateHeaders | undefined {
   const [one, two, three] = [
     headers[triple.limit],
     headers[triple.remaining],
@@ -115,10 +115,10 @@ function readTriple(headers: HeaderRecord, triple: Triple): RateLimitReadings | 
   return { budgets: [{ limit, remaining, reset }] };
 }
 
-const NOTHING: RateLimitReadings = { budgets: [] };
+const NOTHING: RateHeaders = { budgets: [] };
 
 /** Returns the budget with the least remaining; if equal, that with the later reset. */
-export function mostBinding({ budgets, ...rest }: RateLimitReadings): RateLimitReading {
+export function mostBinding({ budgets, ...rest }: RateHeaders): RateLimitReading {
   if (budgets.length < 2) return { ...budgets[0], ...rest };
   return { ...budgets.reduce(moreBinding), ...rest };
 }
@@ -155,7 +155,7 @@ const MAX_RATE_HEADERS = 64;
 
 type Rules = ReturnType<typeof rulesByHeader>;
 
-function planFor(names: readonly string[], rules: Rules): RateHeader[] {
+function planFor(names: readonly string[], rules: Rules): PlannedHeader[] {
   const byName = new Map(names.map((name) => [name, isField(name) ? undefined : meaningOf(name)]));
   const familyOf = (bucket: string): string | undefined => {
     for (const [name, meaning] of byName) {
@@ -164,7 +164,7 @@ function planFor(names: readonly string[], rules: Rules): RateHeader[] {
     }
     return undefined;
   };
-  const plan: RateHeader[] = [];
+  const plan: PlannedHeader[] = [];
   for (const [name, known] of byName) {
     const rule = rules.get(name);
     const undeclared = isField(name) ? 'fields' : known;
@@ -179,7 +179,7 @@ function isField(name: string): boolean {
   return name === 'ratelimit' || name === 'ratelimit-policy';
 }
 
-function readPlanned(headers: HeaderRecord, plan: readonly RateHeader[]): RateLimitReadings {
+function readPlanned(headers: HeaderRecord, plan: readonly PlannedHeader[]): RateHeaders {
   const doubtful: string[] = [];
   const groups = new BudgetGroups();
   let retryAfter: Reset | undefined;

@@ -1,8 +1,13 @@
 import { describe, expect, test } from 'vitest';
 import { makeBucket, type Bucket } from '../../src/budget/bucket.ts';
 import { isTooCostly, offer } from '../../src/budget/grants.ts';
-import { restore, startShare, type KnownBudget } from '../../src/budget/known-budget.ts';
-import { advance, setConfiguredLimit } from '../../src/budget/refill.ts';
+import {
+  restore,
+  setConfiguredLimit,
+  startShare,
+  type KnownBudget,
+} from '../../src/budget/known-budget.ts';
+import { advance } from '../../src/budget/refill.ts';
 import { nextExtraAt } from '../../src/budget/share.ts';
 import { slotEntries } from '../../src/budget/slots.ts';
 

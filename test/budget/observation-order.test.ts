@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { LocalBudget, type LocalLease } from '../../src/ledger/local/local-budget.ts';
-import { observe } from '../../src/rate-headers/observe.ts';
+import { toObservation } from '../../src/rate-headers/answer.ts';
 import { readRateLimit } from '../../src/rate-headers/rate-headers.ts';
 import { readReset } from '../../src/rate-headers/reset-value.ts';
 
@@ -20,7 +20,7 @@ function answer(
   });
   bucket.advance(times.receivedAt, NO_OFFSET);
   const { sentAt, receivedAt } = times;
-  const observation = observe({ status: 200, reading, sentAt, receivedAt }, NO_OFFSET);
+  const observation = toObservation({ status: 200, reading, sentAt, receivedAt }, NO_OFFSET);
   bucket.answered(lease, observation, receivedAt, () => 0.5);
 }
 

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { makeBucket, type Bucket } from '../../src/budget/bucket.ts';
 import { eta, etaInShare } from '../../src/budget/forecast.ts';
 import { nextWakeAt } from '../../src/budget/grants.ts';
-import { setConfiguredLimit } from '../../src/budget/refill.ts';
+import { setConfiguredLimit } from '../../src/budget/known-budget.ts';
 import { addSlots } from '../../src/budget/slots.ts';
 import {
   fitsBesideShares,

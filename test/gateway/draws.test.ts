@@ -107,7 +107,9 @@ test('each bucket has its own cost and its stated limit', () => {
     'a',
     undefined,
   );
-  expect(draws.map(({ cost, kind, bucket }) => [cost, kind, bucket.name, bucket.belief])).toEqual([
+  expect(
+    draws.map(({ cost, kind, bucket }) => [cost, kind, bucket.name, bucket.configuredLimit]),
+  ).toEqual([
     [3, 'class', undefined, { limit: 200, periodMs: MINUTE_MS }],
     [7, 'stated', 'objects', { limit: 10_000, periodMs: MINUTE_MS }],
     [undefined, 'stated', 'global', { limit: 50, periodMs: SECOND_MS }],

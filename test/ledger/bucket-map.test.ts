@@ -13,8 +13,10 @@ class FakeBucket implements MappedBucket<FakeBucket> {
   next: FakeBucket | undefined;
 
   constructor(id: string, onLook: () => void) {
-    const belief = { limit: 5, periodMs: 3_600_000, isOwn: true } as const;
-    this.name = id.startsWith('quota:') ? { id, class: 'quota', belief } : { id, class: 'read' };
+    const configuredLimit = { limit: 5, periodMs: 3_600_000, isOwn: true } as const;
+    this.name = id.startsWith('quota:')
+      ? { id, class: 'quota', configuredLimit }
+      : { id, class: 'read' };
     this.#onLook = onLook;
   }
 
@@ -45,7 +47,7 @@ function setUp(bounds: { maxBuckets?: number; maxBucketsPerOwner?: number }, aft
   const rest = (bucket: unknown): void => {
     if (!(bucket instanceof FakeBucket)) throw new Error('expected a bucket, got a refusal');
     bucket.busy = false;
-    map.rest(bucket);
+    map.release(bucket);
   };
   return {
     clock,
@@ -155,7 +157,7 @@ describe('a bucket map', () => {
     create('b', 'second');
     if (!(bucket instanceof FakeBucket)) throw new Error('expected a bucket');
     expect(bucket.account).toBeUndefined();
-    map.rest(bucket);
+    map.release(bucket);
     expect(bucket.isLinked).toBe(false);
   });
 

@@ -122,7 +122,10 @@ export function drawsLedgerTests(
         await pass(MINUTE_MS - 1);
         expect(asked.state.kind).toBe('waiting');
         await pass(1);
-        expect(asked.state).toMatchObject({ kind: 'granted', grant: { keptBy: { id: 'day' } } });
+        expect(asked.state).toMatchObject({
+          kind: 'granted',
+          grant: { longestWaitAt: { id: 'day' } },
+        });
       });
 
       test('for the second, is granted at its refill, and holds the first beyond a lease', async () => {
@@ -132,7 +135,10 @@ export function drawsLedgerTests(
         expect(asked.state.kind).toBe('waiting');
         expect(leases('day', 'minute')).toEqual([1, 0]);
         await pass(MINUTE_MS / 2);
-        expect(asked.state).toMatchObject({ kind: 'granted', grant: { keptBy: { id: 'minute' } } });
+        expect(asked.state).toMatchObject({
+          kind: 'granted',
+          grant: { longestWaitAt: { id: 'minute' } },
+        });
         driver.unsent(asked);
         await pass(1000);
         expect(made.ledger.view('day')).toMatchObject({ remaining: 50, leases: 0 });
@@ -198,7 +204,10 @@ export function drawsLedgerTests(
         await opened({ day: { remaining: 50 }, minute: { remaining: 50 } });
         const asked = await ask(BOTH);
         await pass(100);
-        expect(driver.grantOf(asked)).toMatchObject({ waitedFor: 'nothing', keptBy: undefined });
+        expect(driver.grantOf(asked)).toMatchObject({
+          waitedFor: 'nothing',
+          longestWaitAt: undefined,
+        });
       });
     });
 
@@ -346,7 +355,7 @@ export function drawsLedgerTests(
         expect(asked.state.kind).toBe('waiting');
         ledger.resume(id);
         await pass(0);
-        expect(asked.state).toMatchObject({ kind: 'granted', grant: { keptBy: { id } } });
+        expect(asked.state).toMatchObject({ kind: 'granted', grant: { longestWaitAt: { id } } });
         driver.unsent(asked);
         await made.quiet();
       }
@@ -532,7 +541,10 @@ export function drawsLedgerTests(
         expect(patient.state.kind).toBe('waiting');
         expect((await ask({ quota: QUOTA, maxWaitMs: 0 })).state.kind).toBe('shed');
         await pass(2000);
-        expect(patient.state).toMatchObject({ kind: 'granted', grant: { keptBy: { id: ID } } });
+        expect(patient.state).toMatchObject({
+          kind: 'granted',
+          grant: { longestWaitAt: { id: ID } },
+        });
       });
 
       test('has each operation back a period after it was spent', async () => {
@@ -610,7 +622,7 @@ export function drawsLedgerTests(
         const reset = { kind: 'delay', afterMs, resolutionMs: 0 } as const;
         const reading = { limit, remaining, reset };
         const answer = { status: 200, reading, sentAt: now, receivedAt: now };
-        ledger.note(ticket, { kind: 'answered', answer });
+        ledger.spendUngranted(ticket, { kind: 'answered', answer });
       }
 
       test('of a bucket that is not known yet', async () => {

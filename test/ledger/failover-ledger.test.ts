@@ -22,7 +22,7 @@ describe('a failover ledger', () => {
   let socketPermits: FakePermits;
   let lines: string[];
   let modes: string[];
-  let belief: ConfiguredLimit | undefined;
+  let configuredLimit: ConfiguredLimit | undefined;
   /** Whether probes find the server away. */
   let isAway: boolean;
   let renewals = 0;
@@ -38,7 +38,7 @@ describe('a failover ledger', () => {
     modes = [];
     isAway = false;
     renewals = 0;
-    belief = undefined;
+    configuredLimit = undefined;
     shared = fleet.add('r1');
     socketPermits = new FakePermits(100);
     const local = new LocalLedger({
@@ -47,8 +47,8 @@ describe('a failover ledger', () => {
       apiClock: new ApiClock(),
       socketPermits,
       maxQueue: 100,
-      get belief() {
-        return belief;
+      get configuredLimit() {
+        return configuredLimit;
       },
       standIn: { replicas: () => REPLICAS },
     });
@@ -156,16 +156,16 @@ describe('a failover ledger', () => {
   test('prefers the limit that the API reported to the configured one', async () => {
     await opened(90, 60);
     lose();
-    belief = { limit: 600, periodMs: MINUTE_MS };
+    configuredLimit = { limit: 600, periodMs: MINUTE_MS };
     expect(failover.view('b')).toMatchObject({ limit: 30, remaining: 19 });
   });
 
   test('has a share of a configured limit where the API reports none', async () => {
-    belief = { limit: 90, periodMs: MINUTE_MS };
+    configuredLimit = { limit: 90, periodMs: MINUTE_MS };
     lose();
     const asked = Array.from({ length: 40 }, () => driver.ask());
     expect(granted(asked)).toBe(30);
-    belief = { limit: 60, periodMs: MINUTE_MS };
+    configuredLimit = { limit: 60, periodMs: MINUTE_MS };
     expect(failover.view('b')).toMatchObject({ limit: 20 });
   });
 

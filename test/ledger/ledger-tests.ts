@@ -10,7 +10,7 @@ export interface LedgerParts extends BucketBounds {
   readonly clock: FakeClock;
   readonly socketPermits: FakePermits;
   readonly maxQueue: number;
-  readonly belief?: { readonly limit: number; readonly periodMs: number } | undefined;
+  readonly configuredLimit?: { readonly limit: number; readonly periodMs: number } | undefined;
   readonly shares?: StatedShares | undefined;
 }
 
@@ -38,7 +38,7 @@ export function ledgerTests(
 
     async function open(
       options: BucketBounds &
-        Partial<Pick<LedgerParts, 'belief' | 'shares'>> & { sockets?: number } = {},
+        Partial<Pick<LedgerParts, 'configuredLimit' | 'shares'>> & { sockets?: number } = {},
     ) {
       const { sockets = 1000, ...parts } = options;
       clock = new FakeClock();
@@ -641,7 +641,7 @@ export function ledgerTests(
 
     test('starts from the configured limit where the API reports none', async () => {
       await made.ledger.close();
-      await open({ belief: { limit: 2, periodMs: 1000 } });
+      await open({ configuredLimit: { limit: 2, periodMs: 1000 } });
       const asked = [await ask(), await ask(), await ask()];
       expect(kinds(asked)).toEqual(['granted', 'granted', 'waiting']);
       for (const one of asked.slice(0, 2)) driver.answer(one);

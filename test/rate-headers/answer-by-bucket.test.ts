@@ -8,9 +8,12 @@ import type { ReportedBudget } from '../../src/rate-headers/budget-groups.ts';
 
 const MINUTE_MS = 60_000;
 const DAY_MS = 86_400_000;
-const OWN: DrawnBucket = { belief: { limit: 200, periodMs: MINUTE_MS } };
-const OBJECTS: DrawnBucket = { name: 'objects', belief: { limit: 10_000, periodMs: MINUTE_MS } };
-const DAILY: DrawnBucket = { name: 'daily', belief: { limit: 2000, periodMs: DAY_MS } };
+const OWN: DrawnBucket = { configuredLimit: { limit: 200, periodMs: MINUTE_MS } };
+const OBJECTS: DrawnBucket = {
+  name: 'objects',
+  configuredLimit: { limit: 10_000, periodMs: MINUTE_MS },
+};
+const DAILY: DrawnBucket = { name: 'daily', configuredLimit: { limit: 2000, periodMs: DAY_MS } };
 
 function reset(afterMs: number): Pick<ReportedBudget, 'reset'> {
   return { reset: { kind: 'delay', afterMs, resolutionMs: 0 } };

@@ -11,7 +11,7 @@ import type {
 import { withQuota } from '../../src/gateway/caller-quota.ts';
 import { DrawsLedger } from '../../src/ledger/draws-ledger.ts';
 import type { SocketPermits } from '../../src/ledger/ledger.ts';
-import type { Answer } from '../../src/rate-headers/observe.ts';
+import type { Answer } from '../../src/rate-headers/answer.ts';
 import type { Priority } from '../../src/queue/flow.ts';
 import type { Clock } from '../../src/util/clock.ts';
 
@@ -121,8 +121,8 @@ export class LedgerDriver {
     };
     if (ask.quota === undefined) return this.#acquire(ticket);
     const { limit, periodMs, cost } = ask.quota;
-    const belief = { limit, periodMs, isOwn: true } as const;
-    const name = { id: `quota:${caller}`, class: 'quota', name: caller, belief };
+    const configuredLimit = { limit, periodMs, isOwn: true } as const;
+    const name = { id: `quota:${caller}`, class: 'quota', name: caller, configuredLimit };
     return this.#acquire(withQuota(ticket, name, cost));
   }
 
@@ -147,7 +147,7 @@ export class LedgerDriver {
 
   /** The API accepted the request, and what it reports is of the other buckets than the quota. */
   answerWithQuota(asked: Asked, ...reports: readonly ApiReport[]): void {
-    const periodMs = asked.ticket.quota?.bucket.belief?.periodMs ?? 0;
+    const periodMs = asked.ticket.quota?.bucket.configuredLimit?.periodMs ?? 0;
     this.answer(asked, { resetInMs: periodMs }, ...reports);
   }
 

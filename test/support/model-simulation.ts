@@ -1,7 +1,7 @@
 import { LocalBudget, type LocalLease } from '../../src/ledger/local/local-budget.ts';
 import { ApiClock } from '../../src/rate-headers/api-clock.ts';
 import type { Timer } from '../../src/util/clock.ts';
-import { observe } from '../../src/rate-headers/observe.ts';
+import { toObservation } from '../../src/rate-headers/answer.ts';
 import { makeRateHeaderReader, mostBinding } from '../../src/rate-headers/rate-headers.ts';
 import { renderHeaders, type Dialect } from './dialect.ts';
 import { FakeClock } from './fake-clock.ts';
@@ -132,7 +132,7 @@ export function simulate(options: SimulationOptions): SimulationResult {
       bucket.advance(receivedAt, offset());
       const reading = mostBinding(readRateLimits(headers));
       const answer = { status, reading, sentAt, receivedAt };
-      bucket.answered(lease, observe(answer, offset()), receivedAt, random);
+      bucket.answered(lease, toObservation(answer, offset()), receivedAt, random);
       inFlight--;
       if (status === 429) throttled++;
       pump();

@@ -1,5 +1,5 @@
 import type { ReportedBudget } from '../../src/rate-headers/budget-groups.ts';
-import type { RateLimitReadings } from '../../src/rate-headers/rate-headers.ts';
+import type { RateHeaders } from '../../src/rate-headers/rate-headers.ts';
 import type { Reset } from '../../src/rate-headers/reset-value.ts';
 
 const NOW = Date.UTC(2026, 10, 28, 10);
@@ -21,7 +21,7 @@ function inWords({ name, limit, remaining, reset, periodMs }: ReportedBudget): s
 }
 
 /** What the headers of an answer of Sat, 28 Nov 2026 10:00:00 GMT report, as docs/rate-headers.md says it. */
-export function readingsInWords({ budgets, retryAfter, doubtful }: RateLimitReadings): string {
+export function readingsInWords({ budgets, retryAfter, doubtful }: RateHeaders): string {
   const said = [
     ...budgets.map(inWords),
     ...(retryAfter === undefined ? [] : [`wait ${secondsTo(retryAfter)} s`]),

@@ -9,7 +9,7 @@ import type {
   Shed,
   Ticket,
 } from '../../src/ledger/ledger.ts';
-import type { Answer } from '../../src/rate-headers/observe.ts';
+import type { Answer } from '../../src/rate-headers/answer.ts';
 import type { FakeClock } from './fake-clock.ts';
 import type { FakePermits } from './ledger-driver.ts';
 import { makeLimiter, type Limiter, type LimiterOptions, type Semantics } from './limiter.ts';
@@ -134,7 +134,12 @@ export class SeveralBucketsWorld {
       const { limit } = this.#of(id);
       return {
         id: `${owner}-${this.calls.length}`,
-        bucket: { id, class: 'c', name: id, belief: limit.isStated === true ? limit : undefined },
+        bucket: {
+          id,
+          class: 'c',
+          name: id,
+          configuredLimit: limit.isStated === true ? limit : undefined,
+        },
         owner,
         caller: owner,
         priority: 'normal',

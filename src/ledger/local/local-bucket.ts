@@ -1,6 +1,6 @@
 import type { ConfiguredLimit } from '../../budget/bucket.ts';
 import { slotEntries } from '../../budget/slots.ts';
-import { observe } from '../../rate-headers/observe.ts';
+import { toObservation } from '../../rate-headers/answer.ts';
 import type { Timer } from '../../util/clock.ts';
 import type { MappedBucket } from '../bucket-map.ts';
 import type { HeldGrants } from '../held-grants.ts';
@@ -21,15 +21,21 @@ import type {
   Ticket,
   Waiting,
 } from '../ledger.ts';
-import { toLocalObservation, type HeldGrant, type KnownBucket, type Waiter } from '../transfer.ts';
-import { MATTERS_MS, oldestWaitMs, waitingByCaller } from '../waiters.ts';
+import {
+  toLocalObservation,
+  type TransferredGrant,
+  type KnownBucket,
+  type Waiter,
+} from '../transfer.ts';
+import { JUDGED_ANEW_MS, oldestWaitMs, waitingByCaller } from '../waiters.ts';
 import { LocalBudget, type LocalLease } from './local-budget.ts';
 import { LocalReserve } from './local-reserve.ts';
-import { LocalQueue, type LocalWaiter } from './queue.ts';
+import { LocalQueue, type LocalWaiter } from './local-queue.ts';
+import { NO_TURN, nextTurn, startOf, type Turn } from './local-turn.ts';
 
 /** What all buckets of one local ledger have in common. */
 export interface LocalLedgerState {
-  /** `maxQueue` and `belief` may change while a bucket lives. */
+  /** `maxQueue` and `configuredLimit` may change while a bucket lives. */
   readonly options: BucketOptions;
   /** No ticket waits beyond this moment. */
   drainUntil: number;
@@ -54,14 +60,12 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
   /** What this replica learns of the bucket, for the ledger that this one stands in for. */
   readonly known: KnownBucket | undefined;
   /** The configured limit that the budget uses. */
-  #belief: BucketOptions['belief'];
+  #configuredLimit: BucketOptions['configuredLimit'];
   /** Created with the first waiting ticket: of thousands of buckets only few have any. */
   #queue: LocalQueue | undefined;
   readonly #reserve: LocalReserve;
   /** Whether the ticket whose turn it is waits only because of the reserve. */
   #isKept = false;
-  /** Whether the ticket that was found last may be granted only from the reserve. */
-  #fromReserve = false;
   /** How many grants are not settled. */
   #held = 0;
   /** An operator withholds its grants. */
@@ -83,8 +87,8 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
     const now = ledger.options.clock.now();
     this.#name = name;
     this.#ledger = ledger;
-    this.#belief = name.belief ?? ledger.options.belief;
-    this.#budget = new LocalBudget(now, this.#belief);
+    this.#configuredLimit = name.configuredLimit ?? ledger.options.configuredLimit;
+    this.#budget = new LocalBudget(now, this.#configuredLimit);
     this.#reserve = new LocalReserve(this.#budget, ledger.options);
     this.known = standsIn?.known;
     if (standsIn === undefined) return;
@@ -109,10 +113,13 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
     const isParked = retry !== undefined && retry.notBefore > now;
     // A call may be older than its deadline by its first grant, but not by a further one.
     const isLate = retry !== undefined && this.#latest(ticket) <= now;
-    const mayBeNext = this.#queued === 0 || this.#isKept || this.#passes(ticket, now);
+    const mayBeNext = this.#queued === 0 || this.#isKept || this.#mayPass(ticket, now);
     const isNext = mayBeNext && !isParked && !isLate && !this.#paused;
-    if (isNext && !this.#isTooCostly(ticket) && this.#mayStart(ticket, now)) {
-      if (this.#takeSocket(ticket)) return this.#grant(ticket, now, 'nothing');
+    if (isNext && !this.#isTooCostly(ticket)) {
+      const start = startOf(ticket, this.#queue, this.#isKept, this.#budget, this.#reserve, now);
+      if (start !== 'waits' && this.#takeSocket(ticket)) {
+        return this.#grant(ticket, now, 'nothing', start === 'from-reserve');
+      }
     }
     const refused = this.#refusal(ticket, now, retry);
     return refused ?? this.#wait(ticket, signal, now, retry);
@@ -144,7 +151,7 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
     switch (outcome.kind) {
       case 'answered': {
         const offset = apiClock.bounds(now, clock.wallMs());
-        const observation = observe(outcome.answer, offset);
+        const observation = toObservation(outcome.answer, offset);
         this.#budget.answered(lease, observation, now, random);
         this.known?.learn(toLocalObservation(observation, offset), lease.cost, now, false);
         break;
@@ -228,7 +235,7 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
   }
 
   /** Continues with a grant of another ledger. */
-  adopt({ grant, kind, cost }: HeldGrant): void {
+  adopt({ grant, kind, cost }: TransferredGrant): void {
     const lease = this.#budget.addLease(kind, grant.grantedAt, cost);
     this.#held++;
     this.#ledger.grants.hold(grant, { bucket: this, lease });
@@ -249,13 +256,13 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
     const { starved } = this.#ledger;
     const now = this.#advance();
     this.#reserve.update(now);
-    const next = this.#grantable(now);
-    if (next !== undefined) {
-      if (!this.#takeSocket(next.ticket)) return false;
-      this.#grantTo(next, 'socket', now);
+    const turn = this.#turn(now);
+    if (turn.kind === 'next') {
+      if (!this.#takeSocket(turn.waiter.ticket)) return false;
+      this.#grantTo(turn, 'socket', now);
     }
     starved.delete(this);
-    if (this.#grantable(now) !== undefined) starved.add(this);
+    if (this.#turn(now).kind === 'next') starved.add(this);
     else this.#setWake(now);
     return true;
   }
@@ -270,75 +277,23 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
     this.#cancelWake();
   }
 
-  get #waiting(): number {
-    return this.#queue?.size ?? 0;
-  }
-
-  get #queued(): number {
-    return this.#queue?.queued ?? 0;
-  }
-
-  get #ownQueue(): LocalQueue {
-    return (this.#queue ??= new LocalQueue({
-      clock: this.#ledger.options.clock,
-      reserve: this.#reserve,
-      latest: (ticket) => this.#latest(ticket),
-      tooLate: (ticket) => {
-        const now = this.#advance();
-        return this.#tooLate(ticket, this.#eta(1, now) ?? now, now);
-      },
-      onUnparked: () => this.#queuedAnother(this.#advance()),
-      onEmpty: () => this.#becomeEmpty(),
-    }));
-  }
-
   /** Brings the budget up to now, which it returns. */
   #advance(): number {
-    const { apiClock, clock, belief: commonBelief } = this.#ledger.options;
-    const { belief = commonBelief } = this.#name;
+    const { apiClock, clock, configuredLimit: ofAll } = this.#ledger.options;
+    const { configuredLimit = ofAll } = this.#name;
     const now = clock.now();
-    if (belief !== this.#belief) {
+    if (configuredLimit !== this.#configuredLimit) {
       // Several rules may state the same limit of a bucket.
-      if (belief !== undefined && !isSameLimit(belief, this.#belief)) {
-        this.#budget.setConfiguredLimit(belief);
+      if (configuredLimit !== undefined && !isSameLimit(configuredLimit, this.#configuredLimit)) {
+        this.#budget.setConfiguredLimit(configuredLimit);
       }
-      this.#belief = belief;
+      this.#configuredLimit = configuredLimit;
     }
     this.#budget.advance(now, apiClock.bounds(now, clock.wallMs()));
     return now;
   }
 
-  /** Whether a ticket that has just arrived gets its grant at once. */
-  #mayStart(ticket: Ticket, now: number): boolean {
-    const kind = this.#budget.offer(now, ticket.cost);
-    // While the reserve keeps the next ticket waiting, another one may be granted only from it.
-    if (this.#queued > 0) {
-      this.#fromReserve = this.#passes(ticket, now)
-        ? kind !== undefined
-        : this.#isKept && this.#reserve.mayUse(ticket, kind, false, now);
-      return this.#fromReserve;
-    }
-    if (kind === undefined) return false;
-    const reserved = this.#reserve.keeps(ticket, kind, false, now);
-    this.#fromReserve = reserved === 'used';
-    return reserved !== 'yes' && reserved !== 'stated';
-  }
-
-  /** Whether a new ticket goes before all queued ones. */
-  #passes(ticket: Ticket, now: number): boolean {
-    return this.#reserve.mayPass(ticket, this.#queue?.head?.cost, now);
-  }
-
-  #grant(ticket: Ticket, now: number, waitedFor: Grant['waitedFor']): Granted {
-    const lease = this.#budget.grant(now, ticket.cost);
-    this.#reserve.granted(ticket, now);
-    this.#held++;
-    const grant: Grant = this.#fromReserve
-      ? { ticket, grantedAt: now, waitedFor, fromReserve: true }
-      : { ticket, grantedAt: now, waitedFor };
-    this.#ledger.grants.hold(grant, { bucket: this, lease });
-    return { kind: 'granted', grant };
-  }
+  // What waiting tickets can expect, and which of them are shed.
 
   /** How many operations the waiting tickets cost. */
   get #operations(): number {
@@ -348,6 +303,11 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
   /** When the `rank`th waiting operation can expect its grant; unknown during a pause. */
   #eta(rank: number, now: number): number | undefined {
     return this.#paused ? undefined : this.#budget.eta(rank, now);
+  }
+
+  /** When the last queued ticket can expect its grant; `undefined` when none is queued. */
+  #lastEta(now: number): number | undefined {
+    return this.#queued === 0 ? undefined : this.#eta(this.#operations, now);
   }
 
   /** The last moment at which this ticket's attempt may start, here. */
@@ -380,9 +340,11 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
     return eta === undefined || eta <= latest ? undefined : this.#tooLate(ticket, eta, now);
   }
 
-  /** When the last queued ticket can expect its grant; `undefined` when none is queued. */
-  #lastEta(now: number): number | undefined {
-    return this.#queued === 0 ? undefined : this.#eta(this.#operations, now);
+  /** Whether its caller's stated share lets a ticket start in time, after `before` of its operations. */
+  #startsInShare(ticket: Ticket, before: number, now: number): boolean {
+    if (!this.#reserve.isInShare(ticket, now, before)) return false;
+    const eta = this.#budget.etaInShare(before + (ticket.cost ?? this.#budget.callCost), now);
+    return eta === undefined || eta <= this.#latest(ticket);
   }
 
   /**
@@ -392,7 +354,7 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
   #judgeIfLater(before: number | undefined, now: number): void {
     const last = this.#lastEta(now);
     if (last === undefined || last <= (this.#queue?.firstDueAt ?? Infinity)) return;
-    if (before === undefined || last > before + MATTERS_MS) {
+    if (before === undefined || last > before + JUDGED_ANEW_MS) {
       this.#judge(now, (ticket) => this.#latest(ticket));
     }
   }
@@ -408,15 +370,42 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
     });
   }
 
-  /** Whether the share of its caller lets a ticket start in time, with `before` of the caller before it. */
-  #startsInShare(ticket: Ticket, before: number, now: number): boolean {
-    if (!this.#reserve.isInShare(ticket, now, before)) return false;
-    const eta = this.#budget.etaInShare(before + (ticket.cost ?? this.#budget.callCost), now);
-    return eta === undefined || eta <= this.#latest(ticket);
-  }
-
   #tooLate(ticket: Ticket, eta: number, now: number): Shed {
     return tooLate(ticket, this.#ledger.drainUntil, eta - now, this.#paused);
+  }
+
+  #isTooCostly({ cost }: Ticket): boolean {
+    return this.#budget.isTooCostly(cost ?? this.#budget.callCost);
+  }
+
+  #tooCostly(now: number): Shed {
+    // A share is no limit of the API.
+    const limit = this.known === undefined ? this.#budget.view(now).limit : undefined;
+    return { kind: 'shed', code: 'cost-too-high', retryAfterMs: 0, limit };
+  }
+
+  // Tickets that wait.
+
+  get #waiting(): number {
+    return this.#queue?.size ?? 0;
+  }
+
+  get #queued(): number {
+    return this.#queue?.queued ?? 0;
+  }
+
+  get #ownQueue(): LocalQueue {
+    return (this.#queue ??= new LocalQueue({
+      clock: this.#ledger.options.clock,
+      reserve: this.#reserve,
+      latest: (ticket) => this.#latest(ticket),
+      tooLate: (ticket) => {
+        const now = this.#advance();
+        return this.#tooLate(ticket, this.#eta(1, now) ?? now, now);
+      },
+      onUnparked: () => this.#queuedAnother(this.#advance()),
+      onEmpty: () => this.#becomeEmpty(),
+    }));
   }
 
   #wait(ticket: Ticket, signal: CallerSignal, now: number, retry?: Retry): Waiting {
@@ -446,58 +435,32 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
     this.#ledger.onEmpty(this);
   }
 
+  // Grants, and the timer for the next one.
+
   /** Grants what the budget has now, and sets the timer for the next ticket. */
   #serve(now: number): void {
     const { starved } = this.#ledger;
     const waitedFor = starved.has(this) ? 'socket' : this.#isKept ? 'reserve' : 'budget';
     this.#reserve.update(now);
-    for (let next = this.#grantable(now); next !== undefined; next = this.#grantable(now)) {
-      if (!this.#takeSocket(next.ticket)) {
+    for (let turn = this.#turn(now); turn.kind === 'next'; turn = this.#turn(now)) {
+      if (!this.#takeSocket(turn.waiter.ticket)) {
         starved.add(this);
         return;
       }
-      this.#grantTo(next, waitedFor, now);
+      this.#grantTo(turn, waitedFor, now);
     }
     this.#setWake(now);
   }
 
-  /** Whether the ticket needs no socket here, or has one now. */
-  #takeSocket({ needsNoSocket }: Ticket): boolean {
-    return needsNoSocket === true || this.#ledger.options.socketPermits.take();
-  }
-
-  /** The ticket that can be granted now: the one whose turn it is, else one that may use the reserve. */
-  #grantable(now: number): LocalWaiter | undefined {
-    this.#isKept = false;
-    this.#fromReserve = false;
+  /** Finds the ticket that can be granted now. */
+  #turn(now: number): Turn {
     const head = this.#next(now);
-    if (head === undefined || this.#paused) return undefined;
-    const next =
-      (this.#reserve.mayBePassed(head.cost) ? this.#firstInShare(now) : undefined) ?? head;
-    const kind = this.#budget.offer(now, next.cost);
-    if (kind === undefined) return undefined;
-    const reserved = this.#reserve.keeps(next, kind, true, now);
-    this.#fromReserve = reserved === 'used';
-    if (reserved === 'no' || reserved === 'used') return next;
-    this.#isKept = reserved === 'stated';
-    if (this.#isKept) return undefined;
-    const modest = this.#reserve.mayBeUsed(now) ? this.#firstModest(now) : undefined;
-    this.#fromReserve = modest !== undefined && reserved === 'yes';
-    if (modest !== undefined) return modest;
-    this.#isKept = reserved === 'yes';
-    return this.#isKept ? undefined : next;
-  }
-
-  /** The first ticket that the stated share of its caller covers. */
-  #firstInShare(now: number): LocalWaiter | undefined {
-    return this.#queue?.firstHead((waiter) => this.#reserve.isInShare(waiter, now));
-  }
-
-  /** The first ticket that may use the reserve. */
-  #firstModest(now: number): LocalWaiter | undefined {
-    return this.#queue?.firstHead((waiter) =>
-      this.#reserve.mayUse(waiter, this.#budget.offer(now, waiter.cost), true, now),
-    );
+    const turn =
+      head === undefined || this.#paused
+        ? NO_TURN
+        : nextTurn(this.#ownQueue, head, this.#budget, this.#reserve, now);
+    this.#isKept = turn.kind === 'kept';
+    return turn;
   }
 
   /** The ticket whose turn it is. Those that turn out to cost more than the limit are shed. */
@@ -509,20 +472,40 @@ export class LocalBucket implements MappedBucket<LocalBucket> {
     }
   }
 
-  #isTooCostly({ cost }: Ticket): boolean {
-    return this.#budget.isTooCostly(cost ?? this.#budget.callCost);
+  /** Whether a new ticket goes before all queued ones, by the stated share of its caller. */
+  #mayPass(ticket: Ticket, now: number): boolean {
+    return this.#reserve.mayPass(ticket, this.#queue?.head?.cost, now);
   }
 
-  #tooCostly(now: number): Shed {
-    // A share is no limit of the API.
-    const limit = this.known === undefined ? this.#budget.view(now).limit : undefined;
-    return { kind: 'shed', code: 'cost-too-high', retryAfterMs: 0, limit };
+  /** Whether the ticket needs no socket here, or has one now. */
+  #takeSocket({ needsNoSocket }: Ticket): boolean {
+    return needsNoSocket === true || this.#ledger.options.socketPermits.take();
   }
 
-  #grantTo(waiter: LocalWaiter, waited: Grant['waitedFor'], now: number): void {
+  #grantTo(
+    { waiter, fromReserve }: Turn & { kind: 'next' },
+    waited: Grant['waitedFor'],
+    now: number,
+  ): void {
     // The reserve did not keep a ticket waiting that is granted from it.
-    const waitedFor = this.#fromReserve && waited === 'reserve' ? 'budget' : waited;
-    this.#queue?.grant(waiter, (ticket) => this.#grant(ticket, now, waitedFor));
+    const waitedFor = fromReserve && waited === 'reserve' ? 'budget' : waited;
+    this.#queue?.grant(waiter, (ticket) => this.#grant(ticket, now, waitedFor, fromReserve));
+  }
+
+  #grant(
+    ticket: Ticket,
+    now: number,
+    waitedFor: Grant['waitedFor'],
+    fromReserve: boolean,
+  ): Granted {
+    const lease = this.#budget.grant(now, ticket.cost);
+    this.#reserve.granted(ticket, now);
+    this.#held++;
+    const grant: Grant = fromReserve
+      ? { ticket, grantedAt: now, waitedFor, fromReserve: true }
+      : { ticket, grantedAt: now, waitedFor };
+    this.#ledger.grants.hold(grant, { bucket: this, lease });
+    return { kind: 'granted', grant };
   }
 
   #setWake(now: number): void {

@@ -8,30 +8,12 @@ import {
   type Lease,
 } from '../../budget/bucket.ts';
 import { eta, etaInShare } from '../../budget/forecast.ts';
-import {
-  addLease,
-  granted,
-  isTooCostly,
-  lost,
-  maxPrefetched,
-  nextWakeAt,
-  offer,
-  renewed,
-  unsent,
-} from '../../budget/grants.ts';
-import { startShare, type KnownBudget } from '../../budget/known-budget.ts';
+import { granted, isTooCostly, maxPrefetched, nextWakeAt, offer } from '../../budget/grants.ts';
+import { setConfiguredLimit, startShare, type KnownBudget } from '../../budget/known-budget.ts';
+import { addLease, endLease, expireLease, lost, renewed, unsent } from '../../budget/leases.ts';
 import { isKept, isScarce, maxKept, mayKeep, reserveAt } from '../../budget/reserve.ts';
 import type { Observation, OffsetBounds } from '../../budget/observation.ts';
-import {
-  advance,
-  available,
-  endLease,
-  expireLease,
-  periodMs,
-  setConfiguredLimit,
-  toLocal,
-  trustsClock,
-} from '../../budget/refill.ts';
+import { advance, available, periodMs, toLocal, trustsClock } from '../../budget/refill.ts';
 import { ownRemaining } from '../../budget/share.ts';
 import {
   fitsBesideShares,
@@ -144,12 +126,12 @@ export class LocalBudget {
     this.#bucket.stated = undefined;
   }
 
-  /** How much a caller has not used of its stated part, of which it had used `used` at `usedAt`. */
+  /** How many operations of its stated part a caller has left, if it had used `used` at `usedAt`. */
   owed(part: number, used: number, usedAt: number, now: number): number {
     return owedOperations(this.#bucket, part, this.usedOfShare(used, usedAt, now));
   }
 
-  /** What is left at `now` of a use of a stated share. */
+  /** How much of its stated part a caller has used at `now`, if it had used `used` at `usedAt`. */
   usedOfShare(used: number, usedAt: number, now: number): number {
     return usedOfShare(this.#bucket, used, usedAt, now);
   }

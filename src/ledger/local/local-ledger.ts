@@ -14,7 +14,12 @@ import type {
   Shed,
   Ticket,
 } from '../ledger.ts';
-import { KnownBucket, type HeldGrant, type Transfer, type Transferable } from '../transfer.ts';
+import {
+  KnownBucket,
+  type TransferredGrant,
+  type Transfer,
+  type Transferable,
+} from '../transfer.ts';
 import { LocalBucket, type LocalLedgerState } from './local-bucket.ts';
 
 export interface LocalLedgerOptions extends BucketOptions, BucketBounds {
@@ -47,7 +52,7 @@ export class LocalLedger implements Ledger, Transferable {
       drainUntil: Number.POSITIVE_INFINITY,
       grants: new HeldGrants(),
       starved: new Set(),
-      onEmpty: (bucket) => this.#buckets.rest(bucket),
+      onEmpty: (bucket) => this.#buckets.release(bucket),
     };
     options.socketPermits.onFree(() => this.#serveStarved());
   }
@@ -56,14 +61,14 @@ export class LocalLedger implements Ledger, Transferable {
     const bucket = this.#buckets.use(ticket.bucket.id) ?? this.#create(ticket);
     if (!(bucket instanceof LocalBucket)) return bucket;
     const admission = bucket.acquire(ticket, signal, retry);
-    if (admission.kind === 'shed') this.#buckets.rest(bucket);
+    if (admission.kind === 'shed') this.#buckets.release(bucket);
     return admission;
   }
 
   settle(grant: Grant, outcome: Outcome): void {
     const { bucket, lease } = this.#state.grants.take(grant);
     bucket.settle(lease, outcome);
-    this.#buckets.rest(bucket);
+    this.#buckets.release(bucket);
   }
 
   renew(grant: Grant): Grant {
@@ -108,7 +113,7 @@ export class LocalLedger implements Ledger, Transferable {
     const { grants, starved } = this.#state;
     const buckets = this.#buckets.select(bucketId);
     const waiting = buckets.flatMap((bucket) => bucket.handOver());
-    const held: HeldGrant[] = [];
+    const held: TransferredGrant[] = [];
     for (const { grant, known } of grants.all) {
       if (bucketId !== undefined && grant.ticket.bucket.id !== bucketId) continue;
       held.push({ grant, kind: known.lease.kind, cost: known.lease.cost });
@@ -139,7 +144,7 @@ export class LocalLedger implements Ledger, Transferable {
     for (const bucket of this.#buckets.values()) {
       if (paused.has(bucket.name.id)) bucket.pause();
       bucket.serve();
-      this.#buckets.rest(bucket);
+      this.#buckets.release(bucket);
     }
   }
 
@@ -188,6 +193,6 @@ export class LocalLedger implements Ledger, Transferable {
   }
 }
 
-function byGrantTime(a: HeldGrant, b: HeldGrant): number {
+function byGrantTime(a: TransferredGrant, b: TransferredGrant): number {
   return a.grant.grantedAt - b.grant.grantedAt;
 }

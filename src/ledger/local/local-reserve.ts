@@ -11,7 +11,7 @@ import { LocalStatedShares } from './local-stated-shares.ts';
 /** How many grants of a period are recorded at least while much is left. */
 const SAMPLES_PER_PERIOD = 100;
 
-/** What the reserve of a bucket is, for one request. */
+/** What the reserve and the stated shares of a bucket mean for one request. */
 export type Reserved =
   /** It may be granted. */
   | 'no'
@@ -153,7 +153,7 @@ export class LocalReserve {
     return periodMs !== undefined && mayModestWait(this.#owners.survey(periodMs, now));
   }
 
-  /** How many operations are kept now, if nothing waits. */
+  /** How many operations the reserve and the stated shares keep at `now`. */
   kept(now: number): number {
     this.update(now);
     return this.#budget.kept(now) + this.#budget.keptForCallers(now);

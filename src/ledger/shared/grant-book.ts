@@ -1,10 +1,11 @@
 import type { GrantKind } from '../../budget/bucket.ts';
 import { HeldGrants } from '../held-grants.ts';
 import type { Grant, Outcome, Ticket } from '../ledger.ts';
-import type { HeldGrant, LocalObservation } from '../transfer.ts';
+import type { TransferredGrant, LocalObservation } from '../transfer.ts';
 import { Prefetch } from './prefetch.ts';
-import type { Ids, PrefetchOrigin, Settlement, SharedLease } from './lease.ts';
-import { toHeld, toLease, type StepGranted, type StepHeld, type StepStock } from './wire.ts';
+import type { Ids } from './ids.ts';
+import type { PrefetchOrigin, Settlement, SharedLease } from './lease.ts';
+import { toHeld, toLease, type StepGranted, type StepHeld, type StepPrefetch } from './wire.ts';
 
 /** What one step reports of grants, kept in case that it has to be reported again. */
 export interface GrantReport {
@@ -13,7 +14,7 @@ export interface GrantReport {
   /** The held leases that were prefetched, whose use is reported once. */
   readonly uses: readonly (readonly [lease: SharedLease, from: PrefetchOrigin])[];
   /** Prefetched leases, with those used here that the shared state does not know of. */
-  readonly stock: number;
+  readonly prefetched: number;
   /** How many more are requested. */
   readonly wants: number;
   /** The last call since the step before that used one. */
@@ -109,7 +110,7 @@ export class GrantBook {
   }
 
   /** Holds a grant of another ledger. */
-  adopt({ grant, kind, cost }: HeldGrant): void {
+  adopt({ grant, kind, cost }: TransferredGrant): void {
     this.#held.hold(grant, this.#makeLease(kind, cost, grant.grantedAt, -1, false));
   }
 
@@ -163,15 +164,15 @@ export class GrantBook {
       lease.prefetched = undefined;
       this.#unreportedUses--;
     }
-    const stock = this.#prefetch.count + this.#unreportedUses;
+    const prefetched = this.#prefetch.count + this.#unreportedUses;
     const usedBy = this.#usedBy;
     this.#usedBy = undefined;
-    return { settled, held, uses, stock, wants, usedBy };
+    return { settled, held, uses, prefetched, wants, usedBy };
   }
 
   /** A step succeeded that brought these prefetched leases, if any. */
-  receivePrefetched(stock: StepStock | undefined): void {
-    this.#prefetch.receive(stock);
+  receivePrefetched(prefetched: StepPrefetch | undefined): void {
+    this.#prefetch.receive(prefetched);
   }
 
   /** The epoch ended, and prefetched leases with it. A failed step's report has to be repeated. */
@@ -204,7 +205,7 @@ export class GrantBook {
     return operations;
   }
 
-  handOver(): HeldGrant[] {
+  handOver(): TransferredGrant[] {
     return this.#held.all.map(({ grant, known }) => ({
       grant,
       kind: known.kind,

@@ -2,33 +2,6 @@ import type { GrantKind } from '../../budget/bucket.ts';
 import type { Outcome } from '../ledger.ts';
 import type { LocalObservation } from '../transfer.ts';
 
-/** What a replica keeps of its leases in Redis until a step has reported how they ended. */
-
-/**
- * What a replica calls its tickets and leases: a number here, and `replica.number` in the shared
- * state, which holds all replicas' names. Numbers, because V8 has to intern each new string before
- * it can look anything up by it.
- */
-export interface Ids {
-  /** Never the same twice. */
-  next(): number;
-  idOf(number: number): string;
-  /** NaN for an id of another replica. */
-  numberOf(id: string): number;
-}
-
-export function makeIds(replica: string): Ids {
-  const prefix = `${replica}.`;
-  let last = 0;
-  return {
-    next: () => ++last,
-    idOf: (number) => prefix + number.toString(36),
-    numberOf(id) {
-      return id.startsWith(prefix) ? Number.parseInt(id.slice(prefix.length), 36) : Number.NaN;
-    },
-  };
-}
-
 /** The bucket's counters when leases were prefetched, for the answers to their requests. */
 export interface PrefetchMark {
   /** Number of observations, counted within a lineage. */
@@ -40,7 +13,7 @@ export interface PrefetchMark {
   readonly returns: number;
 }
 
-/** A lease as this replica keeps it, until it is settled. */
+/** A lease in the shared state, as this replica keeps it until a step has reported how it ended. */
 export interface SharedLease {
   readonly id: string;
   readonly kind: GrantKind;

@@ -1,5 +1,5 @@
 import type { PrefetchMark } from './lease.ts';
-import type { StepStock } from './wire.ts';
+import type { StepPrefetch } from './wire.ts';
 
 /**
  * Leases that this replica holds ahead of its calls, so that a call need not wait for a step
@@ -59,9 +59,9 @@ export class Prefetch {
   }
 
   /** A step succeeded. Leases kept from before get its mark too, as their calls come later. */
-  receive(stock: StepStock | undefined): void {
-    if (stock === undefined) return this.clear();
-    const [added, observation, trusted, losses, returns] = stock;
+  receive(prefetched: StepPrefetch | undefined): void {
+    if (prefetched === undefined) return this.clear();
+    const [added, observation, trusted, losses, returns] = prefetched;
     this.#count += added;
     this.#filled = this.#count;
     this.#mark = { observation, trusted, losses, returns };

@@ -1,12 +1,14 @@
 import { DEFAULT_SPREAD } from '../../budget/reserve.ts';
 import { addSlots, clearSlots } from '../../budget/slots.ts';
-import { observe } from '../../rate-headers/observe.ts';
+import { toObservation } from '../../rate-headers/answer.ts';
 import type { MappedBucket } from '../bucket-map.ts';
-import { isQuota, shedWhile, tooLate } from '../ledger.ts';
+import { isQuota, nameInView, shedWhile, tooLate } from '../ledger.ts';
 import type {
   Admission,
   BucketName,
   BucketOptions,
+  BucketSnapshot,
+  BucketView,
   CallerSignal,
   Cancelled,
   Grant,
@@ -26,7 +28,8 @@ import {
   type Transfer,
 } from '../transfer.ts';
 import { GrantBook, type GrantReport } from './grant-book.ts';
-import { SharedQueue, type SharedWaiter } from './queue.ts';
+import { LastNumbers } from './last-numbers.ts';
+import { SharedQueue, type SharedWaiter } from './shared-queue.ts';
 import {
   StepLoop,
   type Collected,
@@ -36,8 +39,8 @@ import {
   type Urgency,
 } from './step-loop.ts';
 import type { StepScheduler } from './step-scheduler.ts';
-import { MATTERS_MS } from '../waiters.ts';
-import type { Ids } from './lease.ts';
+import { JUDGED_ANEW_MS, oldestWaitMs, waitingByCaller } from '../waiters.ts';
+import type { Ids } from './ids.ts';
 import {
   remember,
   toBelief,
@@ -50,7 +53,6 @@ import {
   type StepDone,
   type StepGranted,
   type StepMessage,
-  type StepNumbers,
   type StepShed,
 } from './wire.ts';
 
@@ -61,14 +63,14 @@ export interface SharedBucketOptions extends BucketOptions, StepLoopOptions {
 
 /** What all buckets of one shared ledger have in common at this replica. */
 export interface SharedLedgerState {
-  /** `maxQueue` and `belief` may change while a bucket lives. */
+  /** `maxQueue` and `configuredLimit` may change while a bucket lives. */
   readonly options: SharedBucketOptions;
   readonly ids: Ids;
   readonly scheduler: StepScheduler;
   /** No ticket waits beyond this moment. */
   drainUntil: number;
   /** Something ended in the bucket, which may be idle now. */
-  readonly onRest: (bucket: SharedBucket) => void;
+  readonly onRelease: (bucket: SharedBucket) => void;
 }
 
 /**
@@ -84,13 +86,10 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
   readonly #steps: StepLoop<CollectedStep>;
   /** Sockets that the script believes are free here. */
   #freeByScript = 0;
-  #numbers: StepNumbers = { uncertainty: 0, leases: 0, waiting: 0, callCost: 1 };
-  #numbersAt = 0;
+  readonly #numbers: LastNumbers;
   #paused = false;
   /** What tickets wait for, by the last step. */
   #waitsFor: 'socket' | 'budget' = 'budget';
-  /** Waiting tickets that the shared state is to judge again. */
-  #toJudge: SharedWaiter[] = [];
   /** A settlement since the last step changes something for others, who should learn of it now. */
   #isUrgent = false;
 
@@ -105,16 +104,17 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
     this.#options = options;
     this.#known = new KnownBucket(name, owner);
     this.#grants = new GrantBook(ids);
+    this.#numbers = new LastNumbers(options.clock);
     this.#steps = new StepLoop(this, name.id, options, scheduler);
     this.#waiting = new SharedQueue({
       clock: options.clock,
       latest: (ticket) => this.#latest(ticket),
       answerMs: 2 * options.timeoutMs,
-      tooLate: (ticket) => this.#tooLate(ticket, this.#guessMs()),
+      tooLate: (ticket) => this.#tooLate(ticket, this.#numbers.refillInMs),
       onChange: () => {
         this.#steps.schedule();
         // A ticket that no step had carried leaves nothing to report.
-        this.#ledger.onRest(this);
+        this.#ledger.onRelease(this);
       },
     });
   }
@@ -127,24 +127,6 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
   get idle(): boolean {
     const kept = this.#waiting.size + this.#grants.size;
     return this.#unreported + kept === 0 && !this.#steps.stepping && !this.#paused;
-  }
-
-  get paused(): boolean {
-    return this.#paused;
-  }
-
-  /** Tickets here that may not queue yet; the shared queue does not hold them. */
-  get parked(): number {
-    return this.#waiting.parked;
-  }
-
-  get tickets(): Ticket[] {
-    return this.#waiting.all.map(({ ticket }) => ticket);
-  }
-
-  /** The numbers of the last step, and how old they are. */
-  get numbers(): { readonly numbers: StepNumbers; readonly ageMs: number } {
-    return { numbers: this.#numbers, ageMs: this.#options.clock.now() - this.#numbersAt };
   }
 
   acquire(ticket: Ticket, signal: CallerSignal, retry?: Retry): Admission {
@@ -162,13 +144,13 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
     const grant = isFirst ? this.#grantPrefetched(ticket, now) : undefined;
     if (grant !== undefined) return { kind: 'granted', grant };
     // Tickets that are kept out of the queue take as much room as those in it.
-    const waiting = Math.max(this.#waiting.size, this.#numbers.waiting + this.parked);
+    const waiting = Math.max(this.#waiting.size, this.#numbers.waiting + this.#waiting.parked);
     if (retry !== undefined && retry.notBefore > now && waiting >= this.#options.maxQueue) {
       return shedWhile(this.#paused, 'queue-full', retry.notBefore - now);
     }
     // The shared queue has its own bound; this one is for tickets that have not reached it yet.
     if (this.#waiting.size >= 2 * this.#options.maxQueue) {
-      return shedWhile(this.#paused, 'queue-full', this.#guessMs());
+      return shedWhile(this.#paused, 'queue-full', this.#numbers.refillInMs);
     }
     const decision: WaitDecision = { onWaits: undefined };
     const outcome = new Promise<Granted | Shed | Cancelled>((resolve) => {
@@ -187,7 +169,7 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
     let observed: LocalObservation | undefined;
     if (outcome.kind === 'answered') {
       const offset = apiClock.bounds(now, clock.wallMs());
-      observed = toLocalObservation(observe(outcome.answer, offset), offset);
+      observed = toLocalObservation(toObservation(outcome.answer, offset), offset);
     }
     const lease = this.#grants.settle(grant, outcome.kind, observed, random());
     if (observed !== undefined) this.#known.learn(observed, lease.cost, now, true);
@@ -211,14 +193,43 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
    * step that carries the ticket judges it by its turn.
    */
   refusal(ticket: Ticket): Shed | undefined {
-    const { numbers, ageMs } = this.numbers;
-    const { limit = Infinity, blockedFor = 0, callCost } = numbers;
+    const { limit = Infinity, blockedForMs: waitMs, callCost } = this.#numbers;
     if ((ticket.cost ?? callCost) > limit) {
       return { kind: 'shed', code: 'cost-too-high', retryAfterMs: 0, limit };
     }
-    const waitMs = blockedFor - ageMs;
     const allowedMs = this.#latest(ticket) - this.#options.clock.now();
     return waitMs > 0 && waitMs > allowedMs ? this.#tooLate(ticket, waitMs) : undefined;
+  }
+
+  /** The bucket's numbers by the last step; `waiting` counts the tickets of all replicas. */
+  view(): BucketView {
+    return {
+      id: this.name.id,
+      class: this.name.class,
+      ...nameInView(this.name),
+      ...this.#numbers.view,
+      // The shared queue does not hold tickets that may not queue yet.
+      waiting: this.#numbers.waiting + this.#waiting.parked,
+      ...(this.#paused ? { paused: true } : {}),
+    };
+  }
+
+  /** Milliseconds until the last waiting ticket can expect its grant. */
+  get etaMs(): number | undefined {
+    return this.#numbers.etaMs;
+  }
+
+  snapshot(): BucketSnapshot {
+    const { etaMs, kept = 0 } = this.#numbers;
+    const tickets = this.#waiting.all.map(({ ticket }) => ticket);
+    const oldest = oldestWaitMs(tickets, this.#options.clock.now());
+    return {
+      ...this.view(),
+      ...(etaMs === undefined ? {} : { etaMs }),
+      ...(kept === 0 ? {} : { kept }),
+      ...(oldest === undefined ? {} : { oldestWaitMs: oldest }),
+      waitingHereByCaller: waitingByCaller(tickets),
+    };
   }
 
   /** Takes a step although nothing happened here, to learn what others did. */
@@ -233,7 +244,7 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
     for (const entry of message.shed) this.#shed(entry);
     this.#freeByScript = message.free;
     if (message.recall === true) this.#returnPrefetched();
-    if (message.granted.length === 0) return this.#ledger.onRest(this);
+    if (message.granted.length === 0) return this.#ledger.onRelease(this);
     if (!this.#isInTouch) return this.step();
     for (const entry of message.granted) this.#receiveGrant(entry, true);
     // Others may use at once what could not be used here; grants in use are confirmed later.
@@ -271,8 +282,8 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
       this.#known.lastReport = { ...lastReport, remaining };
     }
     // No later answer reports what is spent of a quota, so the shared state has to receive all of it.
-    if (name.belief?.isOwn === true && unshared > 0) {
-      const { periodMs } = name.belief;
+    if (name.configuredLimit?.isOwn === true && unshared > 0) {
+      const { periodMs } = name.configuredLimit;
       addSlots(since, this.#options.clock.now() + periodMs, unshared, periodMs);
     }
     return { waiting, held: this.#grants.handOver(), known: [this.#known] };
@@ -296,6 +307,8 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
     await this.#steps.finish();
   }
 
+  // What a step carries, and what its reply changes.
+
   get urgency(): Urgency {
     // With prefetched leases no call waits for a step, and answers gather.
     const gathers = this.#grants.prefetched > 0 && !this.#isUrgent;
@@ -311,7 +324,7 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
 
   collect(head: StepHead): CollectedStep {
     const { clock, timeoutMs, socketPermits, maxQueue, replica, spread, shares } = this.#options;
-    const { belief = this.#options.belief } = this.#known.name;
+    const { configuredLimit = this.#options.configuredLimit } = this.#known.name;
     const { ids } = this.#ledger;
     const now = clock.now();
     if (this.#paused) this.#grants.recall();
@@ -327,14 +340,14 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
       lineage,
       revision,
       free: this.#paused ? 0 : socketPermits.free,
-      maxQueue: Math.max(0, maxQueue - this.parked),
+      maxQueue: Math.max(0, maxQueue - this.#waiting.parked),
       ...(spread === undefined || spread === DEFAULT_SPREAD ? {} : { spread }),
       ...(shares === undefined || isQuota(this.name) ? {} : { shares: toShares(shares) }),
-      ...(belief === undefined ? {} : { belief: toBelief(belief) }),
+      ...(configuredLimit === undefined ? {} : { belief: toBelief(configuredLimit) }),
       ...(head.declares ? { known: toKnown(this.#known, now) } : {}),
       held: grants.held,
       settled: grants.settled.map((one) => toSettled(one, now, timeoutMs)),
-      stock: grants.stock,
+      stock: grants.prefetched,
       wants: grants.wants,
       ...(grants.usedBy === undefined || spread === 0 ? {} : { usedBy: toUsedBy(grants.usedBy) }),
       gone: gone.map((number) => ids.idOf(number)),
@@ -348,43 +361,37 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
   }
 
   apply({ batch, tickets }: CollectedStep, reply: StepDone, sentAt: number): void {
-    const { clock } = this.#options;
+    const now = this.#options.clock.now();
     const known = this.#known;
-    this.#options.observer?.step(clock.now() - sentAt, tickets.length);
+    this.#options.observer?.step(now - sentAt, tickets.length);
     if (reply.lineage !== known.lineage) this.#grants.changeLineage();
-    const [hadTickets, before] = [this.#numbers.waiting > 0, this.#lastEtaAt];
+    const [hadTickets, before] = [this.#numbers.waiting > 0, this.#numbers.lastEtaAt];
     known.lineage = reply.lineage;
     known.revision = reply.revision;
     if (batch.declares) clearSlots(known.since);
-    this.#numbers = reply.numbers;
-    this.#numbersAt = clock.now();
+    this.#numbers.receive(reply.numbers, now);
     this.#freeByScript = reply.free;
-    remember(known, reply.numbers, this.#numbersAt);
+    remember(known, reply.numbers, now);
     for (const entry of reply.granted) this.#receiveGrant(entry, false);
     this.#waitsFor = this.#nextWaitsFor(reply);
     this.#grants.receivePrefetched(reply.stock);
     for (const entry of reply.shed) this.#shed(entry);
     this.#waiting.markWaited(tickets);
     if (hadTickets) this.#judgeIfLater(before);
-    this.#judgeSome();
+    if (this.#waiting.reportToJudge(MAX_TICKETS, this.#ledger.ids)) this.#steps.schedule();
     if (reply.recall === true) this.#returnPrefetched();
     this.#servePrefetched();
     this.#planNext(reply);
     this.#lookForSocket();
-    this.#ledger.onRest(this);
+    this.#ledger.onRelease(this);
   }
 
   restore(failed: CollectedStep | undefined): void {
     this.#grants.restore(failed?.grants);
     this.#waiting.restore(failed?.gone ?? []);
-    // The next step declares the tickets as those that waited before.
-    this.#toJudge = [];
   }
 
-  /** How much the next step has to report. */
-  get #unreported(): number {
-    return this.#grants.unreported + this.#waiting.unreported;
-  }
+  // Sheds.
 
   #latest(ticket: Ticket): number {
     return Math.min(ticket.deadlineAt, this.#ledger.drainUntil);
@@ -394,93 +401,31 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
     return tooLate(ticket, this.#ledger.drainUntil, retryAfterMs, this.#paused);
   }
 
-  /** Estimates when there is budget again, by the last numbers. */
-  #guessMs(): number {
-    const { numbers, ageMs } = this.numbers;
-    return Math.max(0, (numbers.blockedFor ?? numbers.resetIn ?? ageMs) - ageMs);
-  }
-
-  /**
-   * Whether the last step is so recent that what it granted is certainly valid. Offers and prefetched
-   * leases last two seconds, and were granted after the step was sent. Later, this process may have
-   * been suspended, and only a further step shows what is still valid.
-   */
-  get #isInTouch(): boolean {
-    return this.#options.clock.now() - this.#steps.lastSentAt < FRESH_MS;
-  }
-
-  /** Whether a share is stated for the caller. Steps count what it spends, so it uses no prefetched lease. */
-  #isStated({ caller }: Ticket): boolean {
-    return this.#options.shares?.parts.has(caller) === true;
-  }
-
-  /** Grants at once with a prefetched lease; `undefined` when that is not possible. */
-  #grantPrefetched(ticket: Ticket, now: number): Grant | undefined {
-    if (!this.#grants.hasUsable || this.#paused || !this.#isInTouch) return undefined;
-    if (this.#isStated(ticket)) return undefined;
-    // A prefetched lease is one operation.
-    if ((ticket.cost ?? this.#numbers.callCost) !== 1) return undefined;
-    // A socket that became free is for the tickets that wait for it; a step decides which is next.
-    const needsSocket = ticket.needsNoSocket === undefined;
-    if (needsSocket && this.#ledger.scheduler.hasStarved) return undefined;
-    if (!this.#takeSocket(ticket)) return undefined;
-    const grant: Grant = { ticket, grantedAt: now, waitedFor: 'nothing' };
-    this.#grants.holdPrefetched(grant);
-    if (this.#grants.isLow && !this.#steps.stepping) this.#steps.request();
-    else this.#steps.linger();
-    return grant;
-  }
-
-  /** When the last ticket of the shared queue can expect its grant, by the last step. */
-  get #lastEtaAt(): number | undefined {
-    const { etaIn } = this.#numbers;
-    return etaIn === undefined ? undefined : this.#numbersAt + etaIn;
-  }
-
   /**
    * Judges the tickets that may not succeed by a forecast that became later: by an answer, or by tickets
    * of other flows, which may go first. Without it, tickets that arrived before anything was known would
    * wait in vain. A ticket is judged by its own place, so later tickets of its flow do not matter.
    */
   #judgeIfLater(before: number | undefined): void {
-    const last = this.#lastEtaAt;
+    const last = this.#numbers.lastEtaAt;
     if (last === undefined || last <= this.#waiting.firstDueAt) return;
-    if (before !== undefined && last <= before + MATTERS_MS) return;
-    if (this.#toJudge.length === 0) this.#toJudge = this.#waiting.dueBefore(last);
+    if (before !== undefined && last <= before + JUDGED_ANEW_MS) return;
+    this.#waiting.judgeAgain(last);
   }
 
-  /**
-   * The next step carries some of the tickets to judge as new ones, which the script sheds if they are
-   * hopeless. A step removes no more of them than it adds: if the queue became shorter meanwhile, the
-   * forecast would seem to get later when they are added, and would be judged for ever.
-   */
-  #judgeSome(): void {
-    const room = MAX_TICKETS - this.#waiting.newTickets;
-    if (this.#toJudge.length === 0 || room <= 0) return;
-    for (const waiter of this.#toJudge.splice(0, room)) {
-      this.#waiting.reportAnew(waiter, this.#ledger.ids.next());
-    }
-    this.#steps.schedule();
+  #shed([id, code, retryAfterMs]: StepShed): void {
+    const waiter = this.#waiting.remove(this.#ledger.ids.numberOf(id));
+    if (waiter === undefined) return;
+    this.#waiting.resolve(waiter, this.#shedOutcome(waiter.ticket, code, retryAfterMs));
   }
 
-  /** Tickets that arrived while a step was under way need no step if it brought leases for them. */
-  #servePrefetched(): void {
-    const now = this.#options.clock.now();
-    let waiter = this.#waiting.firstUnreported;
-    while (waiter !== undefined) {
-      const grant = this.#grantPrefetched(waiter.ticket, now);
-      if (grant === undefined) return;
-      this.#waiting.remove(waiter.number);
-      this.#waiting.resolve(waiter, { kind: 'granted', grant });
-      waiter = this.#waiting.firstUnreported;
-    }
+  #shedOutcome(ticket: Ticket, code: ShedCode, retryAfterMs: number): Shed {
+    if (code === 'wait-too-long') return this.#tooLate(ticket, retryAfterMs);
+    if (code === 'queue-full') return shedWhile(this.#paused, code, retryAfterMs);
+    return { kind: 'shed', code, retryAfterMs, limit: this.#numbers.limit };
   }
 
-  #returnPrefetched(): void {
-    this.#grants.recall();
-    // A step under way may bring more of them.
-    if (this.#grants.prefetched > 0 || this.#steps.stepping) this.#steps.request();
-  }
+  // Grants of steps.
 
   /** Gives a step's grant to the ticket that it is for. `isOffer`: another replica's step. */
   #receiveGrant(entry: StepGranted, isOffer: boolean): void {
@@ -510,26 +455,73 @@ export class SharedBucket implements StepSource<CollectedStep>, MappedBucket<Sha
     this.#waiting.resolve(waiter, { kind: 'granted', grant });
   }
 
-  /** Whether the ticket needs no socket here, or has one now. */
-  #takeSocket({ needsNoSocket }: Ticket): boolean {
-    return needsNoSocket === true || this.#options.socketPermits.take();
-  }
-
   #returnGrant(entry: StepGranted): void {
     this.#grants.returnGrant(entry, this.#options.clock.now());
     this.#steps.markDue();
   }
 
-  #shed([id, code, retryAfterMs]: StepShed): void {
-    const waiter = this.#waiting.remove(this.#ledger.ids.numberOf(id));
-    if (waiter === undefined) return;
-    this.#waiting.resolve(waiter, this.#shedOutcome(waiter.ticket, code, retryAfterMs));
+  /** Whether the ticket needs no socket here, or has one now. */
+  #takeSocket({ needsNoSocket }: Ticket): boolean {
+    return needsNoSocket === true || this.#options.socketPermits.take();
   }
 
-  #shedOutcome(ticket: Ticket, code: ShedCode, retryAfterMs: number): Shed {
-    if (code === 'wait-too-long') return this.#tooLate(ticket, retryAfterMs);
-    if (code === 'queue-full') return shedWhile(this.#paused, code, retryAfterMs);
-    return { kind: 'shed', code, retryAfterMs, limit: this.#numbers.limit };
+  // Prefetched leases.
+
+  /** Grants at once with a prefetched lease; `undefined` when that is not possible. */
+  #grantPrefetched(ticket: Ticket, now: number): Grant | undefined {
+    if (!this.#grants.hasUsable || this.#paused || !this.#isInTouch) return undefined;
+    if (this.#isStated(ticket)) return undefined;
+    // A prefetched lease is one operation.
+    if ((ticket.cost ?? this.#numbers.callCost) !== 1) return undefined;
+    // A socket that became free is for the tickets that wait for it; a step decides which is next.
+    const needsSocket = ticket.needsNoSocket === undefined;
+    if (needsSocket && this.#ledger.scheduler.hasStarved) return undefined;
+    if (!this.#takeSocket(ticket)) return undefined;
+    const grant: Grant = { ticket, grantedAt: now, waitedFor: 'nothing' };
+    this.#grants.holdPrefetched(grant);
+    if (this.#grants.isLow && !this.#steps.stepping) this.#steps.request();
+    else this.#steps.linger();
+    return grant;
+  }
+
+  /** Tickets that arrived while a step was under way need no step if it brought leases for them. */
+  #servePrefetched(): void {
+    const now = this.#options.clock.now();
+    let waiter = this.#waiting.firstUnreported;
+    while (waiter !== undefined) {
+      const grant = this.#grantPrefetched(waiter.ticket, now);
+      if (grant === undefined) return;
+      this.#waiting.remove(waiter.number);
+      this.#waiting.resolve(waiter, { kind: 'granted', grant });
+      waiter = this.#waiting.firstUnreported;
+    }
+  }
+
+  #returnPrefetched(): void {
+    this.#grants.recall();
+    // A step under way may bring more of them.
+    if (this.#grants.prefetched > 0 || this.#steps.stepping) this.#steps.request();
+  }
+
+  /** Whether a share is stated for the caller. Steps count what it spends, so it uses no prefetched lease. */
+  #isStated({ caller }: Ticket): boolean {
+    return this.#options.shares?.parts.has(caller) === true;
+  }
+
+  /**
+   * Whether the last step is so recent that what it granted is certainly valid. Offers and prefetched
+   * leases last two seconds, and were granted after the step was sent. Later, this process may have
+   * been suspended, and only a further step shows what is still valid.
+   */
+  get #isInTouch(): boolean {
+    return this.#options.clock.now() - this.#steps.lastSentAt < FRESH_MS;
+  }
+
+  // When the next step is taken.
+
+  /** How much the next step has to report. */
+  get #unreported(): number {
+    return this.#grants.unreported + this.#waiting.unreported;
   }
 
   #nextWaitsFor({ wakeIn }: StepDone): 'socket' | 'budget' {

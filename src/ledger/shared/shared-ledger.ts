@@ -1,5 +1,4 @@
 import { BucketMap, type BucketBounds } from '../bucket-map.ts';
-import { nameInView } from '../ledger.ts';
 import type { Transfer, Transferable } from '../transfer.ts';
 import { inTime } from './in-time.ts';
 import type {
@@ -17,9 +16,8 @@ import type {
 } from '../ledger.ts';
 import { SharedBucket, type SharedBucketOptions, type SharedLedgerState } from './shared-bucket.ts';
 import { MAX_STEPS, StepScheduler } from './step-scheduler.ts';
-import { makeIds } from './lease.ts';
+import { makeIds } from './ids.ts';
 import { readMessage, readReply, type StepBatch } from './wire.ts';
-import { oldestWaitMs, waitingByCaller } from '../waiters.ts';
 
 export interface SharedLedgerOptions extends SharedBucketOptions, BucketBounds {}
 
@@ -48,7 +46,7 @@ export class SharedLedger implements Ledger, Transferable {
       ids: makeIds(options.replica),
       scheduler: this.#scheduler,
       drainUntil: Number.POSITIVE_INFINITY,
-      onRest: (bucket) => this.#buckets.rest(bucket),
+      onRelease: (bucket) => this.#buckets.release(bucket),
     };
     this.#buckets = new BucketMap({
       clock: options.clock,
@@ -62,7 +60,7 @@ export class SharedLedger implements Ledger, Transferable {
     const bucket = this.#buckets.use(ticket.bucket.id) ?? this.#create(ticket);
     if (!(bucket instanceof SharedBucket)) return bucket;
     const admission = bucket.acquire(ticket, signal, retry);
-    if (admission.kind === 'shed') this.#buckets.rest(bucket);
+    if (admission.kind === 'shed') this.#buckets.release(bucket);
     return admission;
   }
 
@@ -82,52 +80,16 @@ export class SharedLedger implements Ledger, Transferable {
     return this.#buckets.get(ticket.bucket.id)?.refusal(ticket);
   }
 
-  /** The bucket's numbers by the last step of this replica. */
   view(bucketId: string): BucketView | undefined {
-    const bucket = this.#buckets.get(bucketId);
-    if (bucket === undefined) return undefined;
-    const { numbers, ageMs } = bucket.numbers;
-    const { limit, remaining, leases, waiting } = numbers;
-    const resetInMs = (numbers.resetIn ?? 0) - ageMs;
-    const blockedForMs = (numbers.blockedFor ?? 0) - ageMs;
-    return {
-      id: bucket.name.id,
-      class: bucket.name.class,
-      ...nameInView(bucket.name),
-      ...(limit === undefined ? {} : { limit }),
-      ...(remaining === undefined ? {} : { remaining }),
-      ...(resetInMs > 0 ? { resetInMs } : {}),
-      ...(blockedForMs > 0 ? { blockedForMs } : {}),
-      leases,
-      waiting: waiting + bucket.parked,
-      ...(bucket.paused ? { paused: true } : {}),
-    };
+    return this.#buckets.get(bucketId)?.view();
   }
 
   etaMs(bucketId: string): number | undefined {
-    const bucket = this.#buckets.get(bucketId);
-    if (bucket === undefined) return undefined;
-    const { numbers, ageMs } = bucket.numbers;
-    return numbers.etaIn === undefined ? undefined : Math.max(0, numbers.etaIn - ageMs);
+    return this.#buckets.get(bucketId)?.etaMs;
   }
 
-  /** `waiting` counts all replicas' tickets, `waitingHereByCaller` only those of this replica. */
   snapshot(): BucketSnapshot[] {
-    return [...this.#buckets.values()].flatMap((bucket) => {
-      const view = this.view(bucket.name.id);
-      if (view === undefined) return [];
-      const { numbers, ageMs } = bucket.numbers;
-      const oldest = oldestWaitMs(bucket.tickets, this.#options.clock.now());
-      return [
-        {
-          ...view,
-          ...(numbers.etaIn === undefined ? {} : { etaMs: Math.max(0, numbers.etaIn - ageMs) }),
-          ...(numbers.kept === undefined || numbers.kept === 0 ? {} : { kept: numbers.kept }),
-          ...(oldest === undefined ? {} : { oldestWaitMs: oldest }),
-          waitingHereByCaller: waitingByCaller(bucket.tickets),
-        },
-      ];
-    });
+    return [...this.#buckets.values()].map((bucket) => bucket.snapshot());
   }
 
   pause(bucketId: string): boolean {
@@ -231,7 +193,7 @@ export class SharedLedger implements Ledger, Transferable {
       // A bucket with nothing to declare now declares what it knows with its next step.
       const hasSpent = transfer.known.some(({ since }) => since.size > 0);
       if (hasSpent || transfer.waiting.length + transfer.held.length > 0) bucket.step();
-      this.#buckets.rest(bucket);
+      this.#buckets.release(bucket);
     }
   }
 

@@ -180,7 +180,7 @@ export type StepDone = Extract<StepReply, { status: 'ok' }>;
 export type StepNumbers = z.output<typeof numbers>;
 export type StepGranted = z.output<typeof grantedEntry>;
 export type StepShed = z.output<typeof shedEntry>;
-export type StepStock = z.output<typeof stock>;
+export type StepPrefetch = z.output<typeof stock>;
 export type StepMessage = z.output<typeof message>;
 
 /** Reads what a step returned; throws when it is not a step's reply. */
@@ -260,16 +260,16 @@ function toObservation(
   };
 }
 
-/** `isKept`: the shared queue held the ticket before. `latest`: when an attempt may last start. */
+/** `hasWaited`: the shared queue held the ticket before. `latest`: when an attempt may last start. */
 export function toTicket(
   id: string,
   { ticket, isRetry }: Waiter,
-  isKept: boolean,
+  hasWaited: boolean,
   latest: number,
   now: number,
 ): StepTicket {
   const { owner, caller, priority, weight, cost, arrivedAt } = ticket;
-  const how = isKept ? (isRetry ? 'kept-again' : 'kept') : isRetry ? 'again' : 'new';
+  const how = hasWaited ? (isRetry ? 'kept-again' : 'kept') : isRetry ? 'again' : 'new';
   const [age, waits] = [now - arrivedAt, latest - now];
   const costs: [] | [number] = cost === undefined ? [] : [cost];
   return [id, name(owner), name(caller), priority, weight, age, waits, how, ...costs];

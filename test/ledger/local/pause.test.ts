@@ -15,7 +15,7 @@ function setUp() {
     apiClock: new ApiClock(),
     socketPermits: { free: 1, take: () => true, onFree: () => undefined },
     maxQueue: 100,
-    belief: { limit: 10, periodMs: 60_000 },
+    configuredLimit: { limit: 10, periodMs: 60_000 },
   });
   let tickets = 0;
   const ticket = (waitMs = 60_000): Ticket => ({

@@ -9,7 +9,7 @@ import {
   type StepGranted,
   type StepHeld,
   type StepSettled,
-  type StepStock,
+  type StepPrefetch,
   type StepTicket,
 } from '../../../src/ledger/shared/wire.ts';
 import { startRedis, type RedisServer } from '../../support/redis-server.ts';
@@ -218,7 +218,7 @@ const NOTHING = {
 
 /** A lease that a replica may use without a step, with the bucket's counters at its grant. */
 interface PrefetchedLease {
-  readonly mark: StepStock;
+  readonly mark: StepPrefetch;
   /** The sequence number of the step that granted it, and the time of that step. */
   readonly grantedBy: number;
   readonly since: number;
@@ -416,7 +416,7 @@ class Fleet {
   receive(
     { replica, sequence }: StepBatch,
     outcome: StepOutcome,
-    state: { lineage: string; revision: number; mark: StepStock | undefined },
+    state: { lineage: string; revision: number; mark: StepPrefetch | undefined },
     now: number,
   ): void {
     const { lineage, revision, mark } = state;

@@ -8,7 +8,7 @@
 local Model
 Model = setmetatable({
 isNewest = function(bucket, lease, observation)
-    local left = Model.remainingInAll(bucket, lease, observation) - (bucket.losses - lease.losses - lease.loss)
+    local left = Model.totalRemainingOf(bucket, lease, observation) - (bucket.losses - lease.losses - lease.loss)
     local laterMs = Model.resetLaterMs(bucket, observation)
     local isAfter = bucket.observations == 0 or lease.observation >= bucket.observations
     if isAfter then
@@ -65,7 +65,7 @@ learnNoise = function(bucket, ms)
         Model.observationsToRemember(bucket.limit)
     )
 end,
-remainingInAll = function(bucket, ____bindingPattern0, ____bindingPattern1)
+totalRemainingOf = function(bucket, ____bindingPattern0, ____bindingPattern1)
     local cost
     cost = ____bindingPattern0.cost
     local remaining
@@ -129,19 +129,20 @@ observe = function(bucket, lease, observation, now)
         ____keepsReset_5 = observation.resetAt
     end
     local resetAt = ____keepsReset_5
-    local limitInAll = math.max(observation.limit or bucket.limit, reported, 1)
+    local reportedLimit = math.max(observation.limit or bucket.limit, reported, 1)
     local isAlone = (isFirst or bucket.heldUntil ~= nil) and lease.kind ~= "regular"
     if isAlone and not isThrottled then
-        if reported == limitInAll then
+        if reported == reportedLimit then
             bucket.countsBefore = true
-        elseif reported == limitInAll - lease.cost then
+        elseif reported == reportedLimit - lease.cost then
             bucket.countsBefore = false
         end
     end
-    local limit = limitInAll
-    local leftInAll = Model.remainingInAll(bucket, lease, observation)
-    local left = leftInAll
-    local remaining = math.max(0, left - (bucket.losses - lease.losses - lease.loss))
+    local totalRemaining = Model.totalRemainingOf(bucket, lease, observation)
+    local spent = reportedLimit - totalRemaining
+    local limit = reportedLimit
+    local remainingOfShare = totalRemaining
+    local remaining = math.max(0, remainingOfShare - (bucket.losses - lease.losses - lease.loss))
     if limit ~= bucket.limit then
         bucket.observedPeriodMs = {previous = nil, current = nil, count = 0}
         bucket.rounded = {
@@ -154,7 +155,6 @@ observe = function(bucket, lease, observation, now)
         }
         bucket.costFrom = nil
     end
-    local spent = limitInAll - leftInAll
     if isThrottled then
         bucket.rounded.openedAt = nil
     else
@@ -179,10 +179,10 @@ observe = function(bucket, lease, observation, now)
     end
     bucket.limit = limit
     bucket.isLimitStated = bucket.isLimitStated or observation.limit ~= nil
-    Model.boundCost(bucket)
     bucket.remaining = remaining
     bucket.uncertaintyMs = uncertaintyMs
-    Model.shareObserved(bucket, leftInAll, now, lease.grantedAt)
+    Model.boundCost(bucket)
+    Model.shareObserved(bucket, totalRemaining, now, lease.grantedAt)
     bucket.heldUntil = nil
     bucket.isCanaryDue = false
     if isOtherLimit then
@@ -197,7 +197,7 @@ observe = function(bucket, lease, observation, now)
         lease,
         resetAt,
         uncertaintyMs,
-        limitInAll,
+        reportedLimit,
         spent,
         now
     )
@@ -231,10 +231,10 @@ learnCost = function(bucket, lease, now)
     Model.startMeasuring(bucket)
 end,
 boundCost = function(bucket)
-    local ____bucket_7 = bucket
-    local phase = ____bucket_7.phase
-    local isLimitStated = ____bucket_7.isLimitStated
-    local callCost = ____bucket_7.callCost
+    local ____bucket_8 = bucket
+    local phase = ____bucket_8.phase
+    local isLimitStated = ____bucket_8.isLimitStated
+    local callCost = ____bucket_8.callCost
     if phase ~= "metered" or not isLimitStated then
         return
     end
@@ -246,10 +246,10 @@ end,
 countCall = function(bucket, ____bindingPattern0)
     local cost
     cost = ____bindingPattern0.cost
-    local ____bucket_8 = bucket
-    local callCost = ____bucket_8.callCost
-    local costFrom = ____bucket_8.costFrom
-    local reportedRemaining = ____bucket_8.reportedRemaining
+    local ____bucket_9 = bucket
+    local callCost = ____bucket_9.callCost
+    local costFrom = ____bucket_9.costFrom
+    local reportedRemaining = ____bucket_9.reportedRemaining
     bucket.costCalls = bucket.costCalls + 1
     if cost ~= callCost then
         bucket.costFrom = nil
@@ -280,22 +280,22 @@ countCall = function(bucket, ____bindingPattern0)
     end
 end,
 startMeasuring = function(bucket)
-    local ____bucket_10 = bucket
-    local ____temp_9
+    local ____bucket_11 = bucket
+    local ____temp_10
     if bucket.doubtful > 0 then
-        ____temp_9 = nil
+        ____temp_10 = nil
     else
-        ____temp_9 = bucket.reportedRemaining
+        ____temp_10 = bucket.reportedRemaining
     end
-    ____bucket_10.costFrom = ____temp_9
+    ____bucket_11.costFrom = ____temp_10
     bucket.costReturns = bucket.returns
     bucket.costLosses = bucket.losses
     bucket.costCalls = 0
 end,
 regularOffer = function(bucket, cost, now)
-    local ____bucket_19 = bucket
-    local phase = ____bucket_19.phase
-    local inFlight = ____bucket_19.inFlight
+    local ____bucket_20 = bucket
+    local phase = ____bucket_20.phase
+    local inFlight = ____bucket_20.inFlight
     if bucket.blockedUntil ~= nil then
         return nil
     end
@@ -361,9 +361,9 @@ nextSlotAt = function(bucket)
     return first == nil and math.huge or (bucket.basis == "instant" and first - bucket.offsetMs or first) + (bucket.marginMs + (Model.maxOf(bucket.noiseMs) or 0))
 end,
 checkAt = function(bucket)
-    local ____bucket_28 = bucket
-    local doubtFrom = ____bucket_28.doubtFrom
-    local doubtUntil = ____bucket_28.doubtUntil
+    local ____bucket_29 = bucket
+    local doubtFrom = ____bucket_29.doubtFrom
+    local doubtUntil = ____bucket_29.doubtUntil
     if doubtFrom == nil or doubtUntil == nil or math.max(
         0,
         math.min(
@@ -395,13 +395,6 @@ addCallSlots = function(bucket, at, cost, now)
         )
     )
 end,
-endLease = function(bucket, lease)
-    bucket.inFlight = bucket.inFlight - 1
-    bucket.extraInFlight = bucket.extraInFlight - (lease.cost - 1)
-    if lease.kind == "canary" and bucket.canaryAt == lease.grantedAt then
-        bucket.canaryAt = nil
-    end
-end,
 applyReturns = function(bucket, ____until, included)
     do
         while true do
@@ -419,16 +412,16 @@ applyReturns = function(bucket, ____until, included)
                 bucket.returns = bucket.returns + count
                 bucket.remaining = math.min(bucket.limit, bucket.remaining + count)
                 if bucket.share ~= nil then
-                    local ____bucket_share_33, ____totalRemaining_34 = bucket.share, "totalRemaining"
-                    ____bucket_share_33[____totalRemaining_34] = ____bucket_share_33[____totalRemaining_34] + count
+                    local ____bucket_share_34, ____totalRemaining_35 = bucket.share, "totalRemaining"
+                    ____bucket_share_34[____totalRemaining_35] = ____bucket_share_34[____totalRemaining_35] + count
                 end
             end
         end
     end
 end,
 refillObserved = function(bucket, lease, resetAt, uncertaintyMs, totalLimit, spent, now)
-    local ____bucket_36 = bucket
-    local slots = ____bucket_36.slots
+    local ____bucket_37 = bucket
+    local slots = ____bucket_37.slots
     local countedAt = math.max(lease.grantedAt, now - 1000)
     local countedUntil = now + uncertaintyMs
     local alreadyCounted = Model.takeSlotsUntil(slots, bucket.basis == "instant" and countedUntil + bucket.offsetMs or countedUntil)
@@ -449,14 +442,14 @@ refillObserved = function(bucket, lease, resetAt, uncertaintyMs, totalLimit, spe
     Model.addToMax(bucket.othersSpent, byOthers, span)
     bucket.countedUntil = countedUntil
     local localAt = resetAt == nil and now or (bucket.basis == "instant" and resetAt - bucket.offsetMs or resetAt)
-    local ____bucket_38 = bucket
-    local ____temp_37
+    local ____bucket_39 = bucket
+    local ____temp_38
     if localAt > now then
-        ____temp_37 = resetAt
+        ____temp_38 = resetAt
     else
-        ____temp_37 = nil
+        ____temp_38 = nil
     end
-    ____bucket_38.resetAt = ____temp_37
+    ____bucket_39.resetAt = ____temp_38
     if bucket.resetAt == nil then
         return false
     end
@@ -486,18 +479,18 @@ isTest = function(bucket, ____bindingPattern0)
     local kind
     kind = ____bindingPattern0.kind
     grantedAt = ____bindingPattern0.grantedAt
-    local ____bucket_rounded_43 = bucket.rounded
-    local testAt = ____bucket_rounded_43.testAt
+    local ____bucket_rounded_44 = bucket.rounded
+    local testAt = ____bucket_rounded_44.testAt
     local isDue = testAt ~= nil and grantedAt >= testAt and grantedAt < (bucket.resetAt == nil and math.huge or (bucket.basis == "instant" and bucket.resetAt - bucket.offsetMs or bucket.resetAt) + (bucket.marginMs + (Model.maxOf(bucket.noiseMs) or 0)))
     return kind == "canary" and isDue and bucket.remaining == 0
 end,
 nextTestAt = function(bucket)
-    local ____bucket_44 = bucket
-    local resetAt = ____bucket_44.resetAt
-    local sameWithinMs = ____bucket_44.sameWithinMs
-    local uncertaintyMs = ____bucket_44.uncertaintyMs
-    local rounded = ____bucket_44.rounded
-    local slots = ____bucket_44.slots
+    local ____bucket_45 = bucket
+    local resetAt = ____bucket_45.resetAt
+    local sameWithinMs = ____bucket_45.sameWithinMs
+    local uncertaintyMs = ____bucket_45.uncertaintyMs
+    local rounded = ____bucket_45.rounded
+    local slots = ____bucket_45.slots
     local isRounded = sameWithinMs >= 1000 and uncertaintyMs >= 2 * 1000
     if resetAt == nil or not isRounded or uncertaintyMs > 5000 then
         return nil
@@ -521,8 +514,8 @@ nextTestAt = function(bucket)
     return at < (bucket.resetAt == nil and math.huge or (bucket.basis == "instant" and bucket.resetAt - bucket.offsetMs or bucket.resetAt) + (bucket.marginMs + (Model.maxOf(bucket.noiseMs) or 0))) and at or nil
 end,
 learnRounding = function(bucket, lease, spent, isOther, now)
-    local ____bucket_45 = bucket
-    local rounded = ____bucket_45.rounded
+    local ____bucket_46 = bucket
+    local rounded = ____bucket_46.rounded
     local isOpening = spent > 0 and spent == lease.cost
     if Model.isTest(bucket, lease) then
         if spent > lease.cost then
@@ -530,8 +523,8 @@ learnRounding = function(bucket, lease, spent, isOther, now)
         else
             rounded.failures = math.max(0, rounded.failures - 0.25)
         end
-        local ____rounded_46 = rounded
-        local openedAt = ____rounded_46.openedAt
+        local ____rounded_47 = rounded
+        local openedAt = ____rounded_47.openedAt
         if isOpening and openedAt ~= nil then
             rounded.openMs = math.min(rounded.openMs, lease.grantedAt - openedAt)
         end
@@ -553,8 +546,8 @@ shareObserved = function(____bindingPattern0, totalRemaining, at, grantedAt)
     share.isMeasured = share.isMeasured or grantedAt >= share.measuresFrom
 end,
 addSlots = function(slots, at, count, spanMs)
-    local ____slots_56 = slots
-    local chunks = ____slots_56.chunks
+    local ____slots_57 = slots
+    local chunks = ____slots_57.chunks
     local grain = spanMs / 1024
     local isCrowded = #chunks > 12
     local time = isCrowded and grain > 0 and math.ceil(at / grain) * grain or at
@@ -564,10 +557,10 @@ addSlots = function(slots, at, count, spanMs)
     end
 end,
 addEntry = function(slots, time, count)
-    local ____slots_57 = slots
-    local chunks = ____slots_57.chunks
-    local firsts = ____slots_57.firsts
-    local totals = ____slots_57.totals
+    local ____slots_58 = slots
+    local chunks = ____slots_58.chunks
+    local firsts = ____slots_58.firsts
+    local totals = ____slots_58.totals
     slots.lastAt = slots.size == 0 and time or math.max(slots.lastAt, time)
     slots.size = slots.size + count
     slots.isChanged = true
@@ -626,9 +619,9 @@ takeSlotsUntil = function(slots, time)
         if (slots.firsts[2] or math.huge) <= time then
             Model.dropFirstChunk(slots)
         else
-            local Model_chunkAt_result_58 = Model.chunkAt(slots, 0)
-            local times = Model_chunkAt_result_58.times
-            local counts = Model_chunkAt_result_58.counts
+            local Model_chunkAt_result_59 = Model.chunkAt(slots, 0)
+            local times = Model_chunkAt_result_59.times
+            local counts = Model_chunkAt_result_59.counts
             local taken = 0
             local head = slots.head
             while head < #times and (times[head + 1] or 0) <= time do
@@ -669,8 +662,8 @@ chunkAt = function(slots, place)
     if known ~= nil and type(known) ~= "number" then
         return known
     end
-    local ____slots_62 = slots
-    local read = ____slots_62.read
+    local ____slots_63 = slots
+    local read = ____slots_63.read
     local isStored = known ~= nil and read ~= nil
     local chunk = isStored and read(known) or Model.makeChunk(slots, 0, 0)
     slots.chunks[place + 1] = chunk
@@ -692,13 +685,13 @@ insertAt = function(list, index, value)
     do
         local i = #list - 1
         while i > index do
-            local ____list_67 = list
-            local ____temp_68 = i + 1
-            local ____list_i_66 = list[i]
-            if ____list_i_66 == nil then
-                ____list_i_66 = value
+            local ____list_68 = list
+            local ____temp_69 = i + 1
+            local ____list_i_67 = list[i]
+            if ____list_i_67 == nil then
+                ____list_i_67 = value
             end
-            ____list_67[____temp_68] = ____list_i_66
+            ____list_68[____temp_69] = ____list_i_67
             i = i - 1
         end
     end
@@ -727,12 +720,12 @@ takenByApi = function(bucket, lease)
     end
 end,
 showsInFlightLimit = function(bucket, lease)
-    local ____bucket_72 = bucket
-    local expected = ____bucket_72.expected
-    local taken = ____bucket_72.taken
-    local ceiling = ____bucket_72.ceiling
-    local guesses = ____bucket_72.guesses
-    local blockedAt = ____bucket_72.blockedAt
+    local ____bucket_73 = bucket
+    local expected = ____bucket_73.expected
+    local taken = ____bucket_73.taken
+    local ceiling = ____bucket_73.ceiling
+    local guesses = ____bucket_73.guesses
+    local blockedAt = ____bucket_73.blockedAt
     if expected == 0 or taken ~= 1 or ceiling >= 1024 then
         return false
     end
@@ -863,11 +856,11 @@ offer = function(bucket, cost, now)
     return Model.regularOffer(bucket, cost, now) or (now >= Model.forcedCanaryAt(bucket) and "canary" or nil)
 end,
 isTooCostly = function(bucket, cost)
-    local ____bucket_20 = bucket
-    local phase = ____bucket_20.phase
-    local isLimitStated = ____bucket_20.isLimitStated
-    local limit = ____bucket_20.limit
-    local share = ____bucket_20.share
+    local ____bucket_21 = bucket
+    local phase = ____bucket_21.phase
+    local isLimitStated = ____bucket_21.isLimitStated
+    local limit = ____bucket_21.limit
+    local share = ____bucket_21.share
     if phase ~= "metered" or not isLimitStated then
         return false
     end
@@ -888,10 +881,6 @@ maxPrefetched = function(bucket, now)
         math.floor(bucket.ceiling / 2) - bucket.inFlight
     )
 end,
-addLease = function(bucket, cost)
-    bucket.inFlight = bucket.inFlight + 1
-    bucket.extraInFlight = bucket.extraInFlight + (cost - 1)
-end,
 granted = function(bucket, kind, now)
     bucket.lastGrantAt = now
     bucket.isCanaryDue = false
@@ -909,6 +898,17 @@ granted = function(bucket, kind, now)
     if kind == "first" then
         bucket.nextFirstAt = now + bucket.firstWaitMs
         bucket.firstWaitMs = math.min(bucket.firstWaitMs * 2, 60000)
+    end
+end,
+addLease = function(bucket, cost)
+    bucket.inFlight = bucket.inFlight + 1
+    bucket.extraInFlight = bucket.extraInFlight + (cost - 1)
+end,
+endLease = function(bucket, lease)
+    bucket.inFlight = bucket.inFlight - 1
+    bucket.extraInFlight = bucket.extraInFlight - (lease.cost - 1)
+    if lease.kind == "canary" and bucket.canaryAt == lease.grantedAt then
+        bucket.canaryAt = nil
     end
 end,
 noiseMs = function(bucket)
@@ -940,9 +940,9 @@ advance = function(bucket, now)
     end
 end,
 trustsClock = function(bucket, now)
-    local ____bucket_39 = bucket
-    local lastReturnAt = ____bucket_39.lastReturnAt
-    local uncertaintyMs = ____bucket_39.uncertaintyMs
+    local ____bucket_40 = bucket
+    local lastReturnAt = ____bucket_40.lastReturnAt
+    local uncertaintyMs = ____bucket_40.uncertaintyMs
     if lastReturnAt == nil or (bucket.phase == "metered" and bucket.remaining - (bucket.inFlight + bucket.extraInFlight) or 0) <= 0 then
         return false
     end
@@ -1171,17 +1171,17 @@ end,
 }, { __index = lazily(function()
 return setmetatable({
 afterBlock = function(bucket, at, now)
-    local ____bucket_11 = bucket
-    local blockedUntil = ____bucket_11.blockedUntil
+    local ____bucket_12 = bucket
+    local blockedUntil = ____bucket_12.blockedUntil
     local start = math.max(now, blockedUntil or now)
     if at == nil then
-        local ____temp_12
+        local ____temp_13
         if blockedUntil == nil then
-            ____temp_12 = nil
+            ____temp_13 = nil
         else
-            ____temp_12 = start
+            ____temp_13 = start
         end
-        return ____temp_12
+        return ____temp_13
     end
     return math.max(start, at)
 end,
@@ -1214,13 +1214,13 @@ nthAvailableAt = function(bucket, rank, left, now)
     if period == nil then
         return now
     end
-    local ____bucket_13 = bucket
-    local stated = ____bucket_13.stated
+    local ____bucket_14 = bucket
+    local stated = ____bucket_14.stated
     local free = left
     if stated ~= nil then
-        local Model_statedReserveAt_result_14 = Model.statedReserveAt(bucket, stated.owed, now)
-        local kept = Model_statedReserveAt_result_14.kept
-        local releaseAt = Model_statedReserveAt_result_14.releaseAt
+        local Model_statedReserveAt_result_15 = Model.statedReserveAt(bucket, stated.owed, now)
+        local kept = Model_statedReserveAt_result_15.kept
+        local releaseAt = Model_statedReserveAt_result_15.releaseAt
         free = free - kept
         if kept > 0 and rank > free then
             local most = math.min(
@@ -1233,9 +1233,9 @@ nthAvailableAt = function(bucket, rank, left, now)
     if rank <= free - Model.maxKept(bucket, bucket.spread) then
         return now
     end
-    local Model_reserveAt_result_15 = Model.reserveAt(bucket, now)
-    local kept = Model_reserveAt_result_15.kept
-    local releaseAt = Model_reserveAt_result_15.releaseAt
+    local Model_reserveAt_result_16 = Model.reserveAt(bucket, now)
+    local kept = Model_reserveAt_result_16.kept
+    local releaseAt = Model_reserveAt_result_16.releaseAt
     local releases = kept - (free - rank)
     return releases <= 0 and now or releaseAt + (releases - 1) * (period / math.max(4, bucket.limit * bucket.spread))
 end,
@@ -1305,9 +1305,9 @@ nthOfLastAt = function(bucket, n, limit, at, most, everyMs)
     )
 end,
 nthReturnAt = function(bucket, n, limit)
-    local ____bucket_16 = bucket
-    local slots = ____bucket_16.slots
-    local resetAt = ____bucket_16.resetAt
+    local ____bucket_17 = bucket
+    local slots = ____bucket_17.slots
+    local resetAt = ____bucket_17.resetAt
     local refillAt = bucket.resetAt == nil and math.huge or (bucket.basis == "instant" and bucket.resetAt - bucket.offsetMs or bucket.resetAt) + (bucket.marginMs + (Model.maxOf(bucket.noiseMs) or 0))
     local check = Model.checkAt(bucket)
     local uncounted = check == math.huge and 0 or math.max(
@@ -1323,13 +1323,13 @@ nthReturnAt = function(bucket, n, limit)
     local periods = math.floor((n - uncounted) / limit)
     local rank = n - uncounted - periods * limit
     local beforeReset = resetAt == nil and slots.size or Model.countSlotsBefore(slots, resetAt)
-    local ____temp_17
+    local ____temp_18
     if rank < beforeReset then
-        ____temp_17 = Model.nthSlotAt(slots, rank)
+        ____temp_18 = Model.nthSlotAt(slots, rank)
     else
-        ____temp_17 = nil
+        ____temp_18 = nil
     end
-    local slotAt = ____temp_17
+    local slotAt = ____temp_18
     local at = slotAt == nil and refillAt or (bucket.basis == "instant" and slotAt - bucket.offsetMs or slotAt) + (bucket.marginMs + (Model.maxOf(bucket.noiseMs) or 0))
     if at == math.huge then
         return nil
@@ -1338,13 +1338,13 @@ nthReturnAt = function(bucket, n, limit)
         return at
     end
     local period = Model.maxOf(bucket.observedPeriodMs) or bucket.configuredPeriodMs
-    local ____temp_18
+    local ____temp_19
     if period == nil then
-        ____temp_18 = nil
+        ____temp_19 = nil
     else
-        ____temp_18 = at + periods * period
+        ____temp_19 = at + periods * period
     end
-    return ____temp_18
+    return ____temp_19
 end,
 sooner = function(at, time, now)
     return time ~= nil and time > now and time < at and time or at
@@ -1378,8 +1378,8 @@ reserveAt = function(bucket, now)
     )
 end,
 keptUntilReturns = function(bucket, most, everyMs, lastAt, now)
-    local ____bucket_40 = bucket
-    local slots = ____bucket_40.slots
+    local ____bucket_41 = bucket
+    local slots = ____bucket_41.slots
     local refillAt = bucket.resetAt == nil and math.huge or (bucket.basis == "instant" and bucket.resetAt - bucket.offsetMs or bucket.resetAt) + (bucket.marginMs + (Model.maxOf(bucket.noiseMs) or 0))
     local returning = bucket.limit - (bucket.phase == "metered" and bucket.remaining - (bucket.inFlight + bucket.extraInFlight) or 0) - (bucket.inFlight + bucket.extraInFlight)
     local shift = now - (bucket.basis == "instant" and now + bucket.offsetMs or now) + (bucket.marginMs + (Model.maxOf(bucket.noiseMs) or 0))
@@ -1392,13 +1392,13 @@ keptUntilReturns = function(bucket, most, everyMs, lastAt, now)
     local isRefilled = false
     while before < most do
         local isEntry = chunk ~= nil and entry < #chunk.times
-        local ____isEntry_41
+        local ____isEntry_42
         if isEntry then
-            ____isEntry_41 = chunk.times[entry + 1]
+            ____isEntry_42 = chunk.times[entry + 1]
         else
-            ____isEntry_41 = slots.firsts[place + 1]
+            ____isEntry_42 = slots.firsts[place + 1]
         end
-        local stored = ____isEntry_41
+        local stored = ____isEntry_42
         local returnAt = stored == nil and refillAt or math.min(stored + shift, refillAt)
         local at = (isRefilled or returnAt == math.huge) and lastAt or returnAt
         if at == math.huge then
@@ -1418,13 +1418,13 @@ keptUntilReturns = function(bucket, most, everyMs, lastAt, now)
             isRefilled = true
             before = math.max(before, returning)
         else
-            local ____isEntry_42
+            local ____isEntry_43
             if isEntry then
-                ____isEntry_42 = chunk.counts[entry + 1]
+                ____isEntry_43 = chunk.counts[entry + 1]
             else
-                ____isEntry_42 = slots.totals[place + 1]
+                ____isEntry_43 = slots.totals[place + 1]
             end
-            before = before + (____isEntry_42 or 0)
+            before = before + (____isEntry_43 or 0)
             if isEntry then
                 entry = entry + 1
             else
@@ -1435,13 +1435,13 @@ keptUntilReturns = function(bucket, most, everyMs, lastAt, now)
     return {kept = kept, releaseAt = releaseAt}
 end,
 nthExtraAt = function(bucket, ahead, paceMs)
-    local ____bucket_54 = bucket
-    local share = ____bucket_54.share
+    local ____bucket_55 = bucket
+    local share = ____bucket_55.share
     if share == nil then
         return math.huge
     end
-    local ____share_55 = share
-    local replicas = ____share_55.replicas
+    local ____share_56 = share
+    local replicas = ____share_56.replicas
     local remaining = share.totalRemaining - (bucket.inFlight + bucket.extraInFlight)
     if ahead >= (bucket.slots.size + (bucket.inFlight + bucket.extraInFlight) >= bucket.limit and remaining - replicas + 1 or remaining) then
         return math.huge
@@ -1449,9 +1449,9 @@ nthExtraAt = function(bucket, ahead, paceMs)
     return remaining >= replicas and share.borrowAt + ahead * paceMs or share.reclaimAt + ahead * paceMs * replicas
 end,
 countSlotsBefore = function(slots, time)
-    local ____slots_59 = slots
-    local firsts = ____slots_59.firsts
-    local totals = ____slots_59.totals
+    local ____slots_60 = slots
+    local firsts = ____slots_60.firsts
+    local totals = ____slots_60.totals
     local count = 0
     local place = 0
     while (firsts[place + 1 + 1] or math.huge) <= time do
@@ -1461,9 +1461,9 @@ countSlotsBefore = function(slots, time)
     if (firsts[place + 1] or math.huge) >= time then
         return count
     end
-    local Model_chunkAt_result_60 = Model.chunkAt(slots, place)
-    local times = Model_chunkAt_result_60.times
-    local counts = Model_chunkAt_result_60.counts
+    local Model_chunkAt_result_61 = Model.chunkAt(slots, place)
+    local times = Model_chunkAt_result_61.times
+    local counts = Model_chunkAt_result_61.counts
     local index = place == 0 and slots.head or 0
     while index < #times and (times[index + 1] or 0) < time do
         count = count + (counts[index + 1] or 0)
@@ -1481,9 +1481,9 @@ nthSlotAt = function(slots, n)
         left = left - (slots.totals[place + 1] or 0)
         place = place + 1
     end
-    local Model_chunkAt_result_61 = Model.chunkAt(slots, place)
-    local times = Model_chunkAt_result_61.times
-    local counts = Model_chunkAt_result_61.counts
+    local Model_chunkAt_result_62 = Model.chunkAt(slots, place)
+    local times = Model_chunkAt_result_62.times
+    local counts = Model_chunkAt_result_62.counts
     local index = place == 0 and slots.head or 0
     while left >= (counts[index + 1] or math.huge) do
         left = left - (counts[index + 1] or 0)
@@ -1513,10 +1513,10 @@ statedOperations = function(____bindingPattern0, part)
     )
 end,
 returnsTogether = function(bucket)
-    local ____bucket_69 = bucket
-    local slots = ____bucket_69.slots
-    local resetAt = ____bucket_69.resetAt
-    local sameWithinMs = ____bucket_69.sameWithinMs
+    local ____bucket_70 = bucket
+    local slots = ____bucket_70.slots
+    local resetAt = ____bucket_70.resetAt
+    local sameWithinMs = ____bucket_70.sameWithinMs
     local first = slots.firsts[1]
     local period = Model.maxOf(bucket.observedPeriodMs) or bucket.configuredPeriodMs
     if first == nil or period == nil then
@@ -1552,11 +1552,11 @@ statedReserveAt = function(bucket, owed, now)
     )
 end,
 forcedCanaryAt = function(bucket)
-    local ____bucket_71 = bucket
-    local blockedUntil = ____bucket_71.blockedUntil
-    local isRetryAfter = ____bucket_71.isRetryAfter
-    local forcedAfterMs = ____bucket_71.forcedAfterMs
-    local lastGrantAt = ____bucket_71.lastGrantAt
+    local ____bucket_72 = bucket
+    local blockedUntil = ____bucket_72.blockedUntil
+    local isRetryAfter = ____bucket_72.isRetryAfter
+    local forcedAfterMs = ____bucket_72.forcedAfterMs
+    local lastGrantAt = ____bucket_72.lastGrantAt
     if bucket.isOwnLimit then
         return math.huge
     end
@@ -1605,10 +1605,10 @@ nextWakeAt = function(bucket, oldestAt, now)
     end
     at = bucket.heldUntil ~= nil and bucket.heldUntil > now and bucket.heldUntil < at and bucket.heldUntil or at
     at = Model.sooner(at, math.huge, now)
-    local Model_sooner_24 = Model.sooner
-    local ____at_23 = at
-    local ____opt_21 = bucket.share
-    at = Model_sooner_24(____at_23, ____opt_21 and ____opt_21.reservedUntil, now)
+    local Model_sooner_25 = Model.sooner
+    local ____at_24 = at
+    local ____opt_22 = bucket.share
+    at = Model_sooner_25(____at_24, ____opt_22 and ____opt_22.setAsideUntil, now)
     at = bucket.canaryDueAt ~= nil and bucket.canaryDueAt > now and bucket.canaryDueAt < at and bucket.canaryDueAt or at
     if Model.maxKept(bucket, bucket.spread) > 0 then
         at = Model.sooner(
@@ -1666,8 +1666,8 @@ fitsBesideShares = function(bucket, cost)
     return cost <= bucket.limit - (bucket.stated == nil and 0 or Model.statedOperations(bucket, bucket.stated.part))
 end,
 keptForOthers = function(bucket, own, cost, now)
-    local ____bucket_70 = bucket
-    local stated = ____bucket_70.stated
+    local ____bucket_71 = bucket
+    local stated = ____bucket_71.stated
     if stated == nil or own >= cost or not (cost <= bucket.limit - (bucket.stated == nil and 0 or Model.statedOperations(bucket, bucket.stated.part))) then
         return 0
     end
@@ -1703,37 +1703,21 @@ answeredWithoutHeaders = function(bucket, lease, status, now)
         bucket.guesses = 0
     end
 end,
-refused = function(bucket, lease, ____bindingPattern0, now, random)
-    local uncertaintyMs
-    local basis
-    local retryAfterAt
-    local resetAt
-    local remaining
-    remaining = ____bindingPattern0.remaining
-    resetAt = ____bindingPattern0.resetAt
-    retryAfterAt = ____bindingPattern0.retryAt
-    basis = ____bindingPattern0.basis
-    uncertaintyMs = ____bindingPattern0.uncertaintyMs
-    bucket.costFrom = nil
-    if lease.trusted then
-        local widerMs = math.max(bucket.marginMs * 2, 50)
-        bucket.marginMs = math.min(widerMs, uncertaintyMs + 2000)
-    end
-    local isInstruction = retryAfterAt == nil and remaining == nil and resetAt ~= nil
-    local localResetAt = (resetAt or now) - (basis == "instant" and bucket.offsetMs or 0)
-    local retryAt = isInstruction and localResetAt or retryAfterAt
+refused = function(bucket, lease, observation, now, random)
     local ____bucket_6 = bucket
     local blockedUntil = ____bucket_6.blockedUntil
     local blockedAt = ____bucket_6.blockedAt
-    local isSameRefusal = blockedUntil ~= nil and blockedAt ~= nil and lease.grantedAt <= blockedAt
-    local hasRetryAfter = retryAt ~= nil and retryAt > now
-    if lease.kind == "canary" then
-        local isForced = bucket.isRetryAfter and blockedUntil ~= nil and blockedUntil > now
-        bucket.forcedAfterMs = isForced and math.min(
-            math.max(bucket.forcedAfterMs, 3600000) * 2,
-            86400000
-        ) or math.min(bucket.forcedAfterMs * 2, 900000)
+    bucket.costFrom = nil
+    if lease.trusted then
+        local widerMs = math.max(bucket.marginMs * 2, 50)
+        bucket.marginMs = math.min(widerMs, observation.uncertaintyMs + 2000)
     end
+    if lease.kind == "canary" then
+        Model.delayForcedCanary(bucket, now)
+    end
+    local isSameRefusal = blockedUntil ~= nil and blockedAt ~= nil and lease.grantedAt <= blockedAt
+    local retryAt = Model.instructedRetryAt(bucket, observation)
+    local hasRetryAfter = retryAt ~= nil and retryAt > now
     if isSameRefusal and not hasRetryAfter and bucket.isRetryAfter then
         return
     end
@@ -1743,13 +1727,13 @@ refused = function(bucket, lease, ____bindingPattern0, now, random)
     if not isSameRefusal then
         bucket.blockedAt = now
     end
+    local isBesideOthers = bucket.inFlight > 0 or bucket.expected == 0 and bucket.window == 1024 and bucket.ceiling < 1024
+    local isUnreported = observation.remaining == nil and bucket.hasReportedLimit and bucket.remaining > 0
+    local mayBeInFlight = isUnreported and (isBesideOthers or bucket.ceiling < 1024)
     local nextReturnAt = math.min(
         Model.nextSlotAt(bucket),
         bucket.resetAt == nil and math.huge or (bucket.basis == "instant" and bucket.resetAt - bucket.offsetMs or bucket.resetAt) + (bucket.marginMs + (Model.maxOf(bucket.noiseMs) or 0))
     )
-    local isBesideOthers = bucket.inFlight > 0 or bucket.expected == 0 and bucket.window == 1024 and bucket.ceiling < 1024
-    local isUnreported = remaining == nil and bucket.hasReportedLimit and bucket.remaining > 0
-    local mayBeInFlight = isUnreported and (isBesideOthers or bucket.ceiling < 1024)
     if hasRetryAfter then
         bucket.blockedUntil = retryAt
         bucket.guesses = 0
@@ -1757,14 +1741,44 @@ refused = function(bucket, lease, ____bindingPattern0, now, random)
         bucket.blockedUntil = nextReturnAt
         bucket.guesses = 0
     elseif not isSameRefusal then
-        local firstMs = isBesideOthers and 250 or 1000
-        local maxMs = math.min(firstMs * 2 ^ bucket.guesses, 60000)
-        bucket.guesses = math.min(bucket.guesses + 1, 16)
-        bucket.blockedUntil = now + math.max(
-            50,
-            maxMs * random()
-        )
+        bucket.blockedUntil = now + Model.nextGuessMs(bucket, isBesideOthers, random)
     end
+end,
+instructedRetryAt = function(____bindingPattern0, ____bindingPattern1)
+    local offsetMs
+    offsetMs = ____bindingPattern0.offsetMs
+    local basis
+    local retryAt
+    local resetAt
+    local remaining
+    remaining = ____bindingPattern1.remaining
+    resetAt = ____bindingPattern1.resetAt
+    retryAt = ____bindingPattern1.retryAt
+    basis = ____bindingPattern1.basis
+    if retryAt ~= nil or remaining ~= nil or resetAt == nil then
+        return retryAt
+    end
+    return basis == "instant" and resetAt - offsetMs or resetAt
+end,
+delayForcedCanary = function(bucket, now)
+    local ____bucket_7 = bucket
+    local blockedUntil = ____bucket_7.blockedUntil
+    local isRetryAfter = ____bucket_7.isRetryAfter
+    local forcedAfterMs = ____bucket_7.forcedAfterMs
+    local isUnderRetryAfter = isRetryAfter and blockedUntil ~= nil and blockedUntil > now
+    bucket.forcedAfterMs = isUnderRetryAfter and math.min(
+        math.max(forcedAfterMs, 3600000) * 2,
+        86400000
+    ) or math.min(forcedAfterMs * 2, 900000)
+end,
+nextGuessMs = function(bucket, isBesideOthers, random)
+    local firstMs = isBesideOthers and 250 or 1000
+    local maxMs = math.min(firstMs * 2 ^ bucket.guesses, 60000)
+    bucket.guesses = math.min(bucket.guesses + 1, 16)
+    return math.max(
+        50,
+        maxMs * random()
+    )
 end,
 correctCost = function(bucket, lease, cost)
     if lease.cost == bucket.callCost then
@@ -1822,12 +1836,12 @@ countLost = function(bucket, cost, now)
     end
     bucket.remaining = math.max(0, bucket.remaining - cost)
     if bucket.share ~= nil then
-        local ____bucket_share_29, ____totalRemaining_30 = bucket.share, "totalRemaining"
-        ____bucket_share_29[____totalRemaining_30] = ____bucket_share_29[____totalRemaining_30] - cost
+        local ____bucket_share_30, ____totalRemaining_31 = bucket.share, "totalRemaining"
+        ____bucket_share_30[____totalRemaining_31] = ____bucket_share_30[____totalRemaining_31] - cost
     end
-    local ____bucket_31 = bucket
-    local resetAt = ____bucket_31.resetAt
-    local configuredPeriodMs = ____bucket_31.configuredPeriodMs
+    local ____bucket_32 = bucket
+    local resetAt = ____bucket_32.resetAt
+    local configuredPeriodMs = ____bucket_32.configuredPeriodMs
     local hasReturnTime = resetAt ~= nil or configuredPeriodMs ~= nil
     if hasReturnTime then
         local periodFromNow = Model.fromLocal(
@@ -1848,11 +1862,11 @@ countLost = function(bucket, cost, now)
     return hasReturnTime
 end,
 advanceShare = function(bucket, share, now)
-    local ____share_32 = share
-    local reservedUntil = ____share_32.reservedUntil
-    local observedAt = ____share_32.observedAt
+    local ____share_33 = share
+    local reservedUntil = ____share_33.setAsideUntil
+    local observedAt = ____share_33.observedAt
     if reservedUntil ~= nil and reservedUntil <= now then
-        share.reservedUntil = nil
+        share.setAsideUntil = nil
     end
     local isStale = observedAt ~= nil and now - observedAt > 1000
     local isUnverified = isStale and bucket.inFlight == 0 and (bucket.phase == "metered" and bucket.remaining - (bucket.inFlight + bucket.extraInFlight) or 0) > 0
@@ -1861,9 +1875,9 @@ advanceShare = function(bucket, share, now)
     end
 end,
 refillByReset = function(bucket, at)
-    local ____bucket_35 = bucket
-    local slots = ____bucket_35.slots
-    local resetAt = ____bucket_35.resetAt
+    local ____bucket_36 = bucket
+    local slots = ____bucket_36.slots
+    local resetAt = ____bucket_36.resetAt
     bucket.returns = bucket.returns + slots.size
     if resetAt ~= nil then
         Model.takeSlotsUntil(slots, resetAt)
@@ -1885,13 +1899,13 @@ end,
 learnFromRefusal = function(bucket, ____bindingPattern0, isOther)
     local grantedAt
     grantedAt = ____bindingPattern0.grantedAt
-    local ____bucket_47 = bucket
-    local rounded = ____bucket_47.rounded
-    local resetAt = ____bucket_47.resetAt
-    local sameWithinMs = ____bucket_47.sameWithinMs
+    local ____bucket_48 = bucket
+    local rounded = ____bucket_48.rounded
+    local resetAt = ____bucket_48.resetAt
+    local sameWithinMs = ____bucket_48.sameWithinMs
     rounded.failures = rounded.failures + (isOther and 4 or 1)
-    local ____rounded_48 = rounded
-    local openedAt = ____rounded_48.openedAt
+    local ____rounded_49 = rounded
+    local openedAt = ____rounded_49.openedAt
     rounded.testAt = nil
     rounded.openedAt = nil
     if resetAt == nil then
@@ -1920,31 +1934,31 @@ reportedAt = function(____bindingPattern0)
     basis = ____bindingPattern0.basis
     reportedResetAt = ____bindingPattern0.reportedResetAt
     sameWithinMs = ____bindingPattern0.sameWithinMs
-    local ____stamp_50 = stamp
-    if ____stamp_50 == nil then
-        local ____temp_49
+    local ____stamp_51 = stamp
+    if ____stamp_51 == nil then
+        local ____temp_50
         if basis == "instant" then
-            ____temp_49 = reportedResetAt
+            ____temp_50 = reportedResetAt
         else
-            ____temp_49 = nil
+            ____temp_50 = nil
         end
-        ____stamp_50 = ____temp_49
+        ____stamp_51 = ____temp_50
     end
-    local at = ____stamp_50
-    local ____temp_51
+    local at = ____stamp_51
+    local ____temp_52
     if at == nil then
-        ____temp_51 = nil
+        ____temp_52 = nil
     else
-        ____temp_51 = at - sameWithinMs
+        ____temp_52 = at - sameWithinMs
     end
-    return ____temp_51
+    return ____temp_52
 end,
 isEven = function(at)
     return at ~= nil and at == math.floor(at / 10000) * 10000
 end,
 startSpending = function(bucket, now)
-    local ____bucket_52 = bucket
-    local share = ____bucket_52.share
+    local ____bucket_53 = bucket
+    local share = ____bucket_53.share
     if share == nil then
         return
     end
@@ -1952,13 +1966,13 @@ startSpending = function(bucket, now)
     share.measuresFrom = now + 1000
     share.isMeasured = false
     if own > 1 then
-        share.reservedUntil = now + 1000
+        share.setAsideUntil = now + 1000
     end
 end,
 shareGranted = function(bucket, own, paceMs, now)
-    local ____bucket_53 = bucket
-    local share = ____bucket_53.share
-    local limit = ____bucket_53.limit
+    local ____bucket_54 = bucket
+    local share = ____bucket_54.share
+    local limit = ____bucket_54.limit
     if share == nil then
         return
     end
@@ -2025,19 +2039,19 @@ insertChunk = function(slots, place, time, count)
     Model.insertAt(slots.totals, place, count)
 end,
 cutChunk = function(slots, place, index)
-    local Model_chunkAt_result_63 = Model.chunkAt(slots, place)
-    local times = Model_chunkAt_result_63.times
-    local counts = Model_chunkAt_result_63.counts
+    local Model_chunkAt_result_64 = Model.chunkAt(slots, place)
+    local times = Model_chunkAt_result_64.times
+    local counts = Model_chunkAt_result_64.counts
     Model.insertChunk(slots, place + 1, times[index + 1] or 0, counts[index + 1] or 0)
     local rest = Model.chunkAt(slots, place + 1)
     local total = counts[index + 1] or 0
     do
         local i = index + 1
         while i < #times do
-            local ____rest_times_64 = rest.times
-            ____rest_times_64[#____rest_times_64 + 1] = times[i + 1] or 0
-            local ____rest_counts_65 = rest.counts
-            ____rest_counts_65[#____rest_counts_65 + 1] = counts[i + 1] or 0
+            local ____rest_times_65 = rest.times
+            ____rest_times_65[#____rest_times_65 + 1] = times[i + 1] or 0
+            local ____rest_counts_66 = rest.counts
+            ____rest_counts_66[#____rest_counts_66 + 1] = counts[i + 1] or 0
             total = total + (counts[i + 1] or 0)
             i = i + 1
         end
@@ -2185,32 +2199,28 @@ makeBucket = function(now)
         ceiling = 1024
     }
 end,
-unsent = function(bucket, ____bindingPattern0)
-    local grantedAt
-    local kind
-    kind = ____bindingPattern0.kind
-    grantedAt = ____bindingPattern0.grantedAt
-    if kind == "canary" and bucket.lastGrantAt == grantedAt then
-        bucket.isCanaryDue = Model.needsCanary(bucket) and Model.checkAt(bucket) == math.huge
+setConfiguredLimit = function(bucket, ____bindingPattern0)
+    local isOwn
+    local periodMs
+    local limit
+    limit = ____bindingPattern0.limit
+    periodMs = ____bindingPattern0.periodMs
+    isOwn = ____bindingPattern0.isOwn
+    if bucket.hasReportedLimit then
+        return
     end
-    if kind == "first" then
-        bucket.nextFirstAt = 0
+    if isOwn == true then
+        bucket.isOwnLimit = true
+        bucket.basis = "delay"
     end
-end,
-renewed = function(bucket, lease)
-    if lease.kind ~= "canary" or (bucket.phase == "metered" and bucket.remaining - (bucket.inFlight + bucket.extraInFlight) or 0) < 0 then
-        Model.unsent(bucket, lease)
-    end
-end,
-lost = function(bucket, ____bindingPattern0, now)
-    local cost
-    local kind
-    kind = ____bindingPattern0.kind
-    cost = ____bindingPattern0.cost
-    Model.countLost(bucket, cost, now)
-    if kind == "canary" then
-        Model.scheduleCanary(bucket, now)
-    end
+    local spent = bucket.phase == "metered" and bucket.limit - bucket.remaining or 0
+    bucket.phase = "metered"
+    bucket.limit = limit
+    bucket.isLimitStated = true
+    bucket.remaining = math.max(0, bucket.limit - spent)
+    bucket.configuredPeriodMs = periodMs
+    Model.boundCost(bucket)
+    Model.keepLastSlots(bucket.slots, bucket.limit - bucket.remaining)
 end,
 restore = function(bucket, ____bindingPattern0, now)
     local slots
@@ -2223,10 +2233,10 @@ restore = function(bucket, ____bindingPattern0, now)
     local at = reported and reported.at
     local isNewer = at ~= nil and at > (bucket.observedAt or -math.huge)
     if reported ~= nil and isNewer then
-        local ____reported_27 = reported
-        local limit = ____reported_27.limit
-        local remaining = ____reported_27.remaining
-        local resetAt = ____reported_27.resetAt
+        local ____reported_28 = reported
+        local limit = ____reported_28.limit
+        local remaining = ____reported_28.remaining
+        local resetAt = ____reported_28.resetAt
         bucket.phase = "metered"
         bucket.hasReportedLimit = true
         bucket.limit = limit
@@ -2258,6 +2268,33 @@ restore = function(bucket, ____bindingPattern0, now)
         Model.keepLastSlots(bucket.slots, bucket.limit - bucket.remaining)
     end
 end,
+unsent = function(bucket, ____bindingPattern0)
+    local grantedAt
+    local kind
+    kind = ____bindingPattern0.kind
+    grantedAt = ____bindingPattern0.grantedAt
+    if kind == "canary" and bucket.lastGrantAt == grantedAt then
+        bucket.isCanaryDue = Model.needsCanary(bucket) and Model.checkAt(bucket) == math.huge
+    end
+    if kind == "first" then
+        bucket.nextFirstAt = 0
+    end
+end,
+renewed = function(bucket, lease)
+    if lease.kind ~= "canary" or (bucket.phase == "metered" and bucket.remaining - (bucket.inFlight + bucket.extraInFlight) or 0) < 0 then
+        Model.unsent(bucket, lease)
+    end
+end,
+lost = function(bucket, ____bindingPattern0, now)
+    local cost
+    local kind
+    kind = ____bindingPattern0.kind
+    cost = ____bindingPattern0.cost
+    Model.countLost(bucket, cost, now)
+    if kind == "canary" then
+        Model.scheduleCanary(bucket, now)
+    end
+end,
 expireLease = function(bucket, lease, now)
     Model.applyReturns(bucket, lease.grantedAt + 10000, false)
     Model.endLease(bucket, lease)
@@ -2266,29 +2303,6 @@ expireLease = function(bucket, lease, now)
     if lease.kind == "canary" then
         Model.scheduleCanary(bucket, now)
     end
-end,
-setConfiguredLimit = function(bucket, ____bindingPattern0)
-    local isOwn
-    local periodMs
-    local limit
-    limit = ____bindingPattern0.limit
-    periodMs = ____bindingPattern0.periodMs
-    isOwn = ____bindingPattern0.isOwn
-    if bucket.hasReportedLimit then
-        return
-    end
-    if isOwn == true then
-        bucket.isOwnLimit = true
-        bucket.basis = "delay"
-    end
-    local spent = bucket.phase == "metered" and bucket.limit - bucket.remaining or 0
-    bucket.phase = "metered"
-    bucket.limit = limit
-    bucket.isLimitStated = true
-    bucket.remaining = math.max(0, bucket.limit - spent)
-    bucket.configuredPeriodMs = periodMs
-    Model.boundCost(bucket)
-    Model.keepLastSlots(bucket.slots, bucket.limit - bucket.remaining)
 end,
 }
 end) })

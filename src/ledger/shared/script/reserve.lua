@@ -73,7 +73,7 @@ end
 -- How many of the available operations are kept, if nothing waits.
 local function kept()
   local forCallers = batch.shares and Shares.kept() or 0
-  -- So much is left that no request takes from a reserve.
+  -- With this much left, no request takes from a reserve.
   if not state.owners or Model.available(bucket) >= 2 * Model.maxKept(bucket, spread) then return forCallers end
   update()
   return Model.reserveAt(bucket, now).kept + forCallers

@@ -1,7 +1,7 @@
 -- stored-queue: the data of the bucket's fair queue in Redis, whose order fair-queue.lua decides.
 --
--- A flow's key is `owner \1 priority caller`, or `owner \1 *priority` for the flow that an owner's
--- names beyond the bound share. A ticket's place in its flow is `arrival order`, both of fixed width,
+-- A flow's key is `owner \1 priority caller`, or `owner \1 *priority` for the flow that the further
+-- names of an owner share. A ticket's place in its flow is `arrival order`, both of fixed width,
 -- so that Redis keeps the order.
 --
 -- Records, each packed as its values:

@@ -4,6 +4,7 @@ import { LinkedList } from '../../util/linked-list.ts';
 import type { Cancelled, Granted, Shed, Ticket } from '../ledger.ts';
 import type { Waiter } from '../transfer.ts';
 import { Waiters, type WaitingTicket } from '../waiters.ts';
+import type { Ids } from './ids.ts';
 
 /** A ticket that waits in the shared queue, or has yet to be reported to it. */
 export interface SharedWaiter extends WaitingTicket<SharedWaiter> {
@@ -38,6 +39,8 @@ export class SharedQueue {
   /** Queued tickets that no step has carried in this epoch. */
   readonly #toReport = new LinkedList<SharedWaiter>();
   readonly #gone: number[] = [];
+  /** Tickets of the shared queue that the script is to judge again, the oldest first. */
+  #toJudge: SharedWaiter[] = [];
 
   constructor(options: SharedQueueOptions) {
     this.#options = options;
@@ -67,11 +70,6 @@ export class SharedQueue {
 
   get size(): number {
     return this.#queued.size + this.#waiters.parkedCount;
-  }
-
-  /** How many tickets no step has carried. */
-  get newTickets(): number {
-    return this.#toReport.size;
   }
 
   /** How much the next step has to report. */
@@ -160,8 +158,12 @@ export class SharedQueue {
     return this.#gone.splice(0, most);
   }
 
-  /** All has to be reported again, first the tickets of the failed step that are gone. */
+  /**
+   * All has to be reported again, first the tickets of the failed step that are gone. The next step
+   * declares the others as those that waited before, so none is judged again.
+   */
   restore(gone: readonly number[]): void {
+    this.#toJudge = [];
     this.#gone.unshift(...gone);
     for (const waiter of this.#queued.all) {
       if (waiter.isLinked) continue;
@@ -175,14 +177,32 @@ export class SharedQueue {
     return this.#waiters.firstDueAt;
   }
 
-  /** Returns the tickets of the shared queue whose deadline is before `time`, in the order of their age. */
-  dueBefore(time: number): SharedWaiter[] {
+  /**
+   * Has the script judge the tickets of the shared queue again whose deadline is before `time`, the
+   * oldest first. Has no effect before all earlier ones are judged.
+   */
+  judgeAgain(time: number): void {
+    if (this.#toJudge.length > 0) return;
     const due = this.#queued.all.filter(({ hasWaited, dueAt }) => hasWaited && dueAt < time);
-    return due.sort((a, b) => a.ticket.arrivedAt - b.ticket.arrivedAt);
+    this.#toJudge = due.sort((a, b) => a.ticket.arrivedAt - b.ticket.arrivedAt);
+  }
+
+  /**
+   * Reports tickets to judge again as gone and as new ones, which the script sheds if they are hopeless.
+   * With them the next step carries at most `most` new tickets. Returns whether it reported any.
+   *
+   * A step removes no more tickets than it adds: if the queue became shorter meanwhile, the forecast
+   * would seem to get later when they are added, and would be judged for ever.
+   */
+  reportToJudge(most: number, ids: Pick<Ids, 'next'>): boolean {
+    const room = most - this.#toReport.size;
+    if (this.#toJudge.length === 0 || room <= 0) return false;
+    for (const waiter of this.#toJudge.splice(0, room)) this.#reportAnew(waiter, ids.next());
+    return true;
   }
 
   /** Makes the next step carry a ticket as a new one, if it still waits in the shared queue. */
-  reportAnew(waiter: SharedWaiter, number: number): void {
+  #reportAnew(waiter: SharedWaiter, number: number): void {
     if (this.#queued.get(waiter.number) !== waiter) return;
     this.remove(waiter.number);
     waiter.removeListener();

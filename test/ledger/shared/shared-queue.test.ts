@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { SharedQueue } from '../../../src/ledger/shared/queue.ts';
+import { SharedQueue } from '../../../src/ledger/shared/shared-queue.ts';
 import type { Waiter } from '../../../src/ledger/transfer.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 

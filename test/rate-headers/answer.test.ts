@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { observe, type Answer } from '../../src/rate-headers/observe.ts';
+import { toObservation, type Answer } from '../../src/rate-headers/answer.ts';
 
 const NOW = Date.UTC(2026, 10, 24, 6, 30, 0) + 123.456;
 
@@ -15,7 +15,7 @@ describe('an observation', () => {
   test('has the latest time that a reset can mean, on the API’s clock if it is an instant', () => {
     const reset = { kind: 'instant', atMs: NOW, resolutionMs: 1000 } as const;
     const near = { low: NOW - 5000, high: NOW - 4970 };
-    expect(observe(answer({ reset }), near)).toMatchObject({
+    expect(toObservation(answer({ reset }), near)).toMatchObject({
       resetAt: NOW + 1000,
       basis: 'instant',
       uncertaintyMs: 30 + 2000,
@@ -24,7 +24,7 @@ describe('an observation', () => {
 
   test('has a reset on our clock if it is a delay', () => {
     const reset = { kind: 'delay', afterMs: 30_000, resolutionMs: 1000 } as const;
-    expect(observe(answer({ reset }), offset)).toMatchObject({
+    expect(toObservation(answer({ reset }), offset)).toMatchObject({
       resetAt: 1100 + 31_000,
       basis: 'delay',
       uncertaintyMs: 100 + 2000,
@@ -33,11 +33,11 @@ describe('an observation', () => {
 
   test('has no reset that is more than forty days ahead', () => {
     const reset = { kind: 'delay', afterMs: 41 * 86_400_000, resolutionMs: 0 } as const;
-    expect(observe(answer({ remaining: 1, reset }), offset).resetAt).toBeUndefined();
+    expect(toObservation(answer({ remaining: 1, reset }), offset).resetAt).toBeUndefined();
   });
 
   test('has no budget of a limit of 0, which is one of requests in flight or none', () => {
-    const { limit, remaining, resetAt } = observe(
+    const { limit, remaining, resetAt } = toObservation(
       {
         status: 429,
         reading: {
@@ -55,6 +55,6 @@ describe('an observation', () => {
 
   test('has exactly the time of Retry-After', () => {
     const retryAfter = { kind: 'delay', afterMs: 7000, resolutionMs: 1000 } as const;
-    expect(observe(answer({ retryAfter }, 429), offset).retryAt).toBe(1100 + 7000);
+    expect(toObservation(answer({ retryAfter }, 429), offset).retryAt).toBe(1100 + 7000);
   });
 });

@@ -19,7 +19,7 @@ const NO_BUDGET: Pick<RateLimitReading, 'limit' | 'remaining'> = {};
 const MAX_AHEAD_MS = 40 * 24 * 3600_000;
 
 /** Turns an answer into an observation, given the bounds of the API clock's offset. */
-export function observe(answer: Answer, offset: OffsetBounds): Observation {
+export function toObservation(answer: Answer, offset: OffsetBounds): Observation {
   const { reading, receivedAt } = answer;
   const { reset = resetByPeriod(reading), retryAfter } = reading;
   const { limit, remaining } = reading.limit === 0 ? NO_BUDGET : reading;

@@ -5,13 +5,13 @@ import type { Grant, Ticket } from '../ledger/ledger.ts';
  * The permission to send a request that spends no budget of the ledger, so no ledger knows it: a
  * preflight, or in observe mode a request for which the budget has nothing left.
  */
-export class OwnGrant implements Grant {
+export class FreeGrant implements Grant {
   readonly ticket: Ticket;
   readonly grantedAt: number;
   readonly reason: 'preflight' | 'observe';
   readonly waitedFor = 'nothing';
 
-  constructor(ticket: Ticket, grantedAt: number, reason: OwnGrant['reason']) {
+  constructor(ticket: Ticket, grantedAt: number, reason: FreeGrant['reason']) {
     this.ticket = ticket;
     this.grantedAt = grantedAt;
     this.reason = reason;
@@ -19,11 +19,11 @@ export class OwnGrant implements Grant {
 }
 
 /** Settles the grants of a ledger, and none that it does not know. */
-export function settlesOwn(ledger: SettlesEach): SettlesEach {
+export function settlesLedgerGrants(ledger: SettlesEach): SettlesEach {
   return {
     settle(grant, outcome) {
-      if (!(grant instanceof OwnGrant)) ledger.settle(grant, outcome);
+      if (!(grant instanceof FreeGrant)) ledger.settle(grant, outcome);
     },
-    note: (ticket, outcome) => ledger.note(ticket, outcome),
+    spendUngranted: (ticket, outcome) => ledger.spendUngranted(ticket, outcome),
   };
 }
