@@ -5,7 +5,6 @@ import type { RateLimitReading } from '../rate-headers/rate-headers.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { PipelineObserver } from '../telemetry/pipeline-observer.ts';
 import type { AnsweredAttempt } from '../upstream/exchange.ts';
-import type { Mode } from './admit.ts';
 import { withCost, type Attributed } from './attribute.ts';
 import { UNSENT } from './bucket-outcome.ts';
 import { traceFields } from './call.ts';
@@ -17,6 +16,7 @@ import {
   type InterpretAnswerDependencies,
   type Refused,
 } from './interpret-answer.ts';
+import type { Mode } from './observe-mode.ts';
 import { GatewayError } from './problem.ts';
 import { makeSettleBuckets } from './settle-buckets.ts';
 import { makeWatchCost } from './settled-cost.ts';
