@@ -235,8 +235,8 @@ function keepLaterReset(bucket: Bucket, observation: Observation): void {
 }
 
 /**
- * Applies the newest observation, the answer to `lease`: what the comparison with the state before it
- * shows, then the numbers that it reports, then what follows from them.
+ * Applies the newest observation, the answer to `lease`. First comes what a comparison with the state
+ * before it shows, then the numbers that it reports, then what follows from them.
  */
 function observe(bucket: Bucket, lease: Lease, observation: Observation, now: number): void {
   const { remaining: reported = 0, uncertaintyMs } = observation;
@@ -300,8 +300,9 @@ function observe(bucket: Bucket, lease: Lease, observation: Observation, now: nu
 }
 
 /**
- * Applies a refusal of `lease`: it blocks the bucket until its Retry-After; else until the next slot
- * returns, if slots may have been missing; else for a guess, which is exponential with full jitter.
+ * Applies a refusal of `lease`. It blocks the bucket until its Retry-After. Without one, it blocks until
+ * the next slot returns, if slots may have been missing; else for a guess, which is exponential with
+ * full jitter.
  *
  * The requests in flight at the first refusal count as one refusal, however many of them the API
  * refuses. A later answer among them may still add a Retry-After or a time of return.
