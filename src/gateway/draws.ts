@@ -24,7 +24,7 @@ export type Draws = readonly [Draw, ...Draw[]];
  * Returns the buckets from which a request spends, in their order: first those that the fewest classes
  * share, then from the narrowest scope to the widest, then the longest period. A request holds what it
  * has acquired while it waits for the next one. So it holds what few others need, and the longest wait
- * comes first. A bucket without a stated limit comes before all others, as its period is not known.
+ * comes first. A bucket without a stated limit comes first in its scope, as its period is not known.
  * `learned`: what stands for the class's own bucket.
  */
 export type DrawsOf = (
