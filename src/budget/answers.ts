@@ -102,7 +102,10 @@ export function answered(
     refused(bucket, lease, observation, now, random);
     return;
   }
-  if (!isNewest(bucket, lease, observation)) {
+  const left = totalRemainingOf(bucket, lease, observation) - lostSince(bucket, lease);
+  const laterMs = resetLaterMs(bucket, observation);
+  learnFromOrder(bucket, lease, observation, left, laterMs);
+  if (!isNewest(bucket, lease, observation, left, laterMs)) {
     keepLaterReset(bucket, observation);
     countedBefore(bucket, lease);
     if (!isThrottled) learnCost(bucket, lease, now);
@@ -136,48 +139,60 @@ function answeredWithoutHeaders(bucket: Bucket, lease: Lease, status: number, no
 
 /**
  * Whether `observation`, the answer to `lease`, is newer than the newest. Answers can arrive in
- * another order than the API gave them in.
+ * another order than the API gave them in. `left` is what remains after it, and `laterMs` is by how
+ * much its reset is later.
  *
  * An answer to a request that was granted after the newest observation is newer. Otherwise the later
  * reset is newer, if the counts do not contradict it. An API that computes a reset for each answer
  * reports the same reset with differences. So where resets differ by little, the lower count is newer,
  * unless returns explain the counts and no difference was ever found.
  */
-function isNewest(bucket: Bucket, lease: Lease, observation: Observation): boolean {
-  const left = totalRemainingOf(bucket, lease, observation) - lostSince(bucket, lease);
-  const laterMs = resetLaterMs(bucket, observation);
-  const isAfter = bucket.observations === 0 || lease.observation >= bucket.observations;
-  if (isAfter) learnNoise(bucket, -laterMs - bucket.sameWithinMs);
-  compareToLast(bucket, lease, observation, left);
-  if (isAfter) return true;
-  const known = bucket.share === undefined ? bucket.remaining : bucket.share.totalRemaining;
+function isNewest(
+  bucket: Bucket,
+  lease: Lease,
+  observation: Observation,
+  left: number,
+  laterMs: number,
+): boolean {
+  if (isAfterNewest(bucket, lease)) return true;
   // The coarser of the two limits how far apart reports of the same reset can be.
   const sameWithinMs = Math.max(observation.sameWithinMs, bucket.sameWithinMs);
   const farMs = Math.max(sameWithinMs, MAX_NOISE_MS);
   if (laterMs > farMs) return true;
   if (laterMs < -farMs) return false;
+  const known = bucket.share === undefined ? bucket.remaining : bucket.share.totalRemaining;
   const returned = noiseMs(bucket) > 0 ? 0 : bucket.returns - lease.returns + bucket.doubtful;
+  // The later reset is newer, unless more is left than returns explain.
   if (laterMs > sameWithinMs) return left <= known || left - known < returned;
+  // Of the same reset, the lower count is newer; of an earlier one, only if returns do not explain it.
   return left < known && (laterMs >= -sameWithinMs || known - left >= returned);
 }
 
+/** Whether the request of `lease` was granted after the newest observation. */
+function isAfterNewest({ observations }: Bucket, { observation }: Lease): boolean {
+  return observations === 0 || observation >= observations;
+}
+
 /**
- * Compares an answer to the one before it, and remembers it. `left` is what remained after it. If
- * nothing returned while the two requests were in flight, their counts show which one the API answered
- * first.
+ * Learns by how much reports of the same reset differ, from an answer whose order is known: one to a
+ * request that was granted after the newest observation, and one whose count shows the order. The count
+ * shows it if nothing returned while the request and the one answered before were in flight.
  */
-function compareToLast(
+function learnFromOrder(
   bucket: Bucket,
-  { returns }: Lease,
+  lease: Lease,
   { resetAt, stamp, sameWithinMs }: Observation,
   left: number,
+  laterMs: number,
 ): void {
+  if (isAfterNewest(bucket, lease)) learnNoise(bucket, -laterMs - bucket.sameWithinMs);
+  const { returns } = lease;
   const at = stamp ?? resetAt;
   const { last } = bucket;
   const isOrdered = returns === bucket.returns && last.returns === returns && bucket.doubtful === 0;
   if (isOrdered && at !== undefined && last.resetAt !== undefined && left !== last.left) {
-    const laterMs = left < last.left ? at - last.resetAt : last.resetAt - at;
-    learnNoise(bucket, -laterMs - Math.max(sameWithinMs, bucket.sameWithinMs));
+    const laterThanLastMs = left < last.left ? at - last.resetAt : last.resetAt - at;
+    learnNoise(bucket, -laterThanLastMs - Math.max(sameWithinMs, bucket.sameWithinMs));
   }
   last.resetAt = at;
   last.left = left;
@@ -235,8 +250,8 @@ function keepLaterReset(bucket: Bucket, observation: Observation): void {
 }
 
 /**
- * Applies the newest observation, the answer to `lease`: what the comparison with the state before it
- * shows, then the numbers that it reports, then what follows from them.
+ * Applies the newest observation, the answer to `lease`. First comes what a comparison with the state
+ * before it shows, then the numbers that it reports, then what follows from them.
  */
 function observe(bucket: Bucket, lease: Lease, observation: Observation, now: number): void {
   const { remaining: reported = 0, uncertaintyMs } = observation;
@@ -300,8 +315,9 @@ function observe(bucket: Bucket, lease: Lease, observation: Observation, now: nu
 }
 
 /**
- * Applies a refusal of `lease`: it blocks the bucket until its Retry-After; else until the next slot
- * returns, if slots may have been missing; else for a guess, which is exponential with full jitter.
+ * Applies a refusal of `lease`. It blocks the bucket until its Retry-After. Without one, it blocks until
+ * the next slot returns, if slots may have been missing; else for a guess, which is exponential with
+ * full jitter.
  *
  * The requests in flight at the first refusal count as one refusal, however many of them the API
  * refuses. A later answer among them may still add a Retry-After or a time of return.

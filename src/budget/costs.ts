@@ -10,9 +10,9 @@ const LEAST_CALLS = 4;
 
 /*
  * How many operations a call costs that does not state it. The cost follows from how much `remaining`
- * falls by own calls. Other consumers make it fall as well, so the evidence for a higher cost is strict:
- * two single calls, one after the other, by which it fell by the same number. Any lower number per call
- * is evidence for a lower cost.
+ * falls by own calls. Other consumers make it fall as well, so the evidence for a higher cost is strict.
+ * It has to fall by the same number with two single calls, one after the other. Any lower number per
+ * call is evidence for a lower cost.
  *
  * The first answer often shows at once that more was spent than one operation. Then up to two further
  * requests go alone, so that the cost is known before a burst.

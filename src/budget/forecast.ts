@@ -23,8 +23,9 @@ export function eta(bucket: Bucket, rank: number, now: number): number | undefin
 }
 
 /**
- * Forecasts when the `rank`th operation (from 1) of a caller is granted that its stated share covers:
- * nothing is kept from it, and what returns is granted to it first. `undefined` when too little is known.
+ * Forecasts when the `rank`th operation (from 1) of a caller is granted, if its stated share covers it.
+ * Nothing is kept from such an operation, and what returns is granted to it first. `undefined` when too
+ * little is known.
  */
 export function etaInShare(bucket: Bucket, rank: number, now: number): number | undefined {
   if (bucket.phase !== 'metered') return afterBlock(bucket, undefined, now);

@@ -73,8 +73,8 @@ export function available(bucket: Bucket): number {
 }
 
 /**
- * Whether a canary has to find out what is available: nothing is, or what is may be too little for the
- * next request, and nothing is known to return.
+ * Whether a canary has to find out what is available. It has to if nothing is. It has to as well if
+ * nothing is in flight or known to return, as what is available may be too little for a request.
  */
 export function needsCanary(bucket: Bucket): boolean {
   if (available(bucket) <= 0) return true;

@@ -19,8 +19,8 @@ const INEXACT_MS = 1;
  * When a window whose reset the API reports in whole seconds is open again.
  *
  * Such a reset is up to a second later or earlier than reported, and the model must assume the latest
- * time. Two facts make it more exact. Windows have a length of whole seconds; so if it is known which
- * request opened the window, its reset is a number of seconds after that request's answer at the latest.
+ * time. Two facts make it more exact. Windows have a length of whole seconds. So if it is known which
+ * request opened the window, the window ends n seconds after that request's answer at the latest.
  * And a window that is aligned to the clock ends exactly at the reported time, which is then a multiple
  * of ten seconds. At the earliest such time a canary tests whether the window has ended. There is one
  * test in a window, and what it shows is remembered.

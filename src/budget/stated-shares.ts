@@ -93,8 +93,8 @@ export function fitsBesideShares(bucket: Bucket, cost: number): boolean {
 }
 
 /**
- * Returns how many operations are kept at `now` from a request that costs `cost`, for other callers than
- * its own, which has not used `own` of its share.
+ * Returns how many operations are kept at `now` from a request that costs `cost`, for callers other than
+ * its own. `own` is how much its own caller has not used of its share.
  */
 export function keptForOthers(bucket: Bucket, own: number, cost: number, now: number): number {
   const { stated } = bucket;

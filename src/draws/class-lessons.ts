@@ -211,9 +211,8 @@ export class ClassLessons {
   }
 
   /**
-   * Learns from an answer with names that the route did not have, `fresh`. The route draws on these
-   * instead of the known ones; on both if the answer has some of the known ones too, or if a former name
-   * returns.
+   * Learns from an answer with names that the route did not have, `fresh`. They replace the known names.
+   * The route draws on both if the answer has some of the known names too, or if a former name returns.
    */
   #learnNewNames(
     route: Route,

@@ -28,8 +28,8 @@ export type LimitFinding =
   | 'changed';
 
 /**
- * Finds out what it means that an answer reports another limit than the bucket's: that the API has
- * changed the limit, or that the route has another counter. There is one for each bucket, because
+ * Finds out what it means that an answer reports another limit than the bucket's. Either the API has
+ * changed the limit, or the route has another counter. There is one for each bucket, because
  * credentials may have different limits.
  *
  * The route has another counter if it reports the other limit several times in a row, while another

@@ -2,7 +2,6 @@ import type { Clock } from '../util/clock.ts';
 import { durationText } from '../util/duration.ts';
 import {
   isQuota,
-  NEVER_GONE,
   ticketsOf,
   type BucketName,
   type Retry,
@@ -12,8 +11,6 @@ import {
   type Shed,
   type SocketPermits,
   type Ticket,
-  type WaitDecision,
-  type Waiting,
 } from '../ledger/ledger.ts';
 import type { PipelineObserver } from '../telemetry/pipeline-observer.ts';
 import type { RequestMemory } from '../upstream/request-memory.ts';
@@ -21,6 +18,7 @@ import type { Call } from './call.ts';
 import type { ClientPatience } from './client-patience.ts';
 import type { Job } from './identify.ts';
 import { FreeGrant } from './free-grant.ts';
+import { makeObserve, type Mode } from './observe-mode.ts';
 import { DRAINING_DETAIL, GatewayError, retryAfterSeconds } from './problem.ts';
 import type { WaitingJobs } from './waiting-jobs.ts';
 
@@ -48,87 +46,10 @@ export interface AdmitDependencies {
   readonly clientPatience?: Pick<ClientPatience, 'gaveUp'> | undefined;
 }
 
-/**
- * `observe`: no request waits for its budget or is shed for it. The queue is kept as if it did, and
- * the log and the metrics say what would have happened.
- */
-export type Mode = 'enforce' | 'observe';
-
-/** How long an observed request is kept at most until a ledger has asked Redis whether it waits. */
-const DECISION_MS = 1000;
-
 export function makeAdmit(dependencies: AdmitDependencies): Admit {
   const { ledger, clock, memory, socketPermits, mode, observer } = dependencies;
   const { waitingJobs, clientPatience } = dependencies;
-
-  /** Sends at once, with a grant of the ledger if it has one, and notes what would have been. */
-  function observe(job: Job, requestedAt: number): Admitted | Promise<Admitted> {
-    const admission = ledger.acquire(job.ticket, NEVER_GONE);
-    if (admission.kind !== 'waiting' || admission.decision === undefined) {
-      if (admission.kind !== 'granted') socketPermits.take();
-      return observed(job, admission, requestedAt);
-    }
-    // The grant of the ledger takes a socket as well, and this one is then released.
-    socketPermits.take();
-    return decided(admission, admission.decision).then((decision) => {
-      if (decision.kind === 'granted') socketPermits.release();
-      return observed(job, decision, requestedAt);
-    });
-  }
-
-  /** What the ledger decides; that the ticket waits, if it decides nothing in time. */
-  function decided(
-    waiting: Waiting,
-    decision: WaitDecision,
-  ): Promise<Granted | Shed | Cancelled | Waiting> {
-    return new Promise((resolve) => {
-      const end = (outcome: Granted | Shed | Cancelled | Waiting): void => {
-        timer.cancel();
-        resolve(outcome);
-      };
-      const timer = clock.after(DECISION_MS, () => resolve(waiting));
-      decision.onWaits = () => end(waiting);
-      void waiting.outcome.then(end);
-    });
-  }
-
-  /** Notes when the last ticket of the bucket that takes longest can expect its grant. */
-  function noteEta(call: Call, ticket: Ticket): void {
-    let longestMs: number | undefined;
-    for (const { bucket } of ticketsOf(ticket)) {
-      const etaMs = ledger.etaMs(bucket.id);
-      if (etaMs === undefined || etaMs <= (longestMs ?? -1)) continue;
-      longestMs = etaMs;
-      call.decisiveBucket = bucket;
-    }
-    call.wouldHave({ waitMs: longestMs, shed: undefined });
-  }
-
-  /** The request has a socket. */
-  function observed(
-    { call, ticket }: Job,
-    decision: Granted | Shed | Cancelled | Waiting,
-    requestedAt: number,
-  ): Admitted {
-    if (decision.kind === 'granted') {
-      call.wouldHave({ waitMs: 0, shed: undefined });
-      return decision;
-    }
-    if (decision.kind === 'shed') {
-      call.wouldHave({ waitMs: undefined, shed: decision.code });
-      noteGrant(call, decision);
-    }
-    if (decision.kind === 'waiting') {
-      noteEta(call, ticket);
-      void decision.outcome.then((outcome) => {
-        if (outcome.kind !== 'granted') return;
-        // The operation counts as spent now, as it would be if the request had waited.
-        ledger.settle(outcome.grant, { kind: 'lost' });
-        socketPermits.release();
-      });
-    }
-    return { kind: 'granted', grant: new FreeGrant(ticket, requestedAt, 'observe') };
-  }
+  const observe = makeObserve(dependencies);
 
   return function admit(job, retry) {
     const { call, ticket } = job;
@@ -142,7 +63,7 @@ export function makeAdmit(dependencies: AdmitDependencies): Admit {
     if (mode === 'observe' && socketPermits.free > 0) return observe(job, requestedAt);
     const admission = ledger.acquire(ticket, call, retry);
     if (admission.kind !== 'waiting') {
-      if (admission.kind === 'granted') observer.granted(waitedShare(ticket, requestedAt));
+      if (admission.kind === 'granted') observer.granted(waitedFraction(ticket, requestedAt));
       noteGrant(call, admission);
       return admitted(admission, ticket);
     }
@@ -158,7 +79,7 @@ export function makeAdmit(dependencies: AdmitDependencies): Admit {
       const backOff = Math.min(waited, Math.max(0, (retry?.notBefore ?? 0) - requestedAt));
       call.addRetryTime(backOff);
       call.addWait(waited - backOff);
-      if (outcome.kind === 'granted') observer.granted(waitedShare(ticket, now));
+      if (outcome.kind === 'granted') observer.granted(waitedFraction(ticket, now));
       noteGrant(call, outcome);
       if (outcome.kind === 'cancelled' && call.cutOffBy === undefined) {
         clientPatience?.gaveUp(ticket, call.incoming, now);
@@ -179,8 +100,8 @@ function noteGrant(call: Call, outcome: Granted | Shed | Cancelled): void {
   if (outcome.kind === 'shed' && outcome.bucket !== undefined) call.decisiveBucket = outcome.bucket;
 }
 
-/** The share of the time until its deadline that a ticket has waited, over all attempts. */
-function waitedShare({ arrivedAt, deadlineAt }: Ticket, now: number): number {
+/** The fraction of the time until its deadline that a ticket has waited, over all attempts. */
+function waitedFraction({ arrivedAt, deadlineAt }: Ticket, now: number): number {
   const allowedMs = deadlineAt - arrivedAt;
   return allowedMs > 0 ? (now - arrivedAt) / allowedMs : 0;
 }

@@ -4,8 +4,8 @@ import type { AnsweredAttempt } from '../upstream/exchange.ts';
 import { UNSENT } from './bucket-outcome.ts';
 
 /**
- * The quota of a caller as a bucket, beside those of the API: it is keyed by the caller's name, counts
- * the calls with all credentials, and no answer of the API reports anything of it.
+ * The quota of a caller as a bucket, beside those of the API. Its key is the caller's name, and it counts
+ * the calls with all credentials. No answer of the API reports anything of it.
  */
 
 /** The name that the quotas of callers have in place of a credential, and of a class. */

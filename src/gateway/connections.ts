@@ -67,8 +67,8 @@ interface OpenSocket extends LinkedListItem<OpenSocket> {
  * sockets to the API, Redis and the admin listener need too.
  *
  * When there are too many of one address, a new one is closed at once. When there are too many in
- * all, the oldest idle one of the address that has most is closed for a new one of an address that
- * has fewer: a flood from one address must not shut the others out. Callers may open a connection
+ * all, the address that has most loses its oldest idle one to a new one of an address that has
+ * fewer. So a flood from one address does not shut the others out. Callers may open a connection
  * for each call, so every decision takes O(1).
  */
 export function followConnections(

@@ -21,11 +21,11 @@ export interface Draw {
 export type Draws = readonly [Draw, ...Draw[]];
 
 /**
- * Returns the buckets from which a request spends: those that the fewest classes share first, then from
- * the narrowest scope to the widest, then the longest period first. A request holds what it has acquired
- * while it waits for the next one, so it holds what few others need, and the longest wait comes first.
- * The period of a bucket without a stated limit is not known, and it comes before all others. `learned`:
- * what stands for the class's own bucket.
+ * Returns the buckets from which a request spends, in their order: first those that the fewest classes
+ * share, then from the narrowest scope to the widest, then the longest period. A request holds what it
+ * has acquired while it waits for the next one. So it holds what few others need, and the longest wait
+ * comes first. A bucket without a stated limit comes first in its scope, as its period is not known.
+ * `learned`: what stands for the class's own bucket.
  */
 export type DrawsOf = (
   rule: ClassRule,

@@ -2,8 +2,8 @@ import type { SettlesEach } from '../ledger/draws-ledger.ts';
 import type { Grant, Ticket } from '../ledger/ledger.ts';
 
 /**
- * The permission to send a request that spends no budget of the ledger, so no ledger knows it: a
- * preflight, or in observe mode a request for which the budget has nothing left.
+ * The permission to send a request that spends no budget, which no ledger knows. It is for a preflight,
+ * and in observe mode for a request for which the budget has nothing left.
  */
 export class FreeGrant implements Grant {
   readonly ticket: Ticket;

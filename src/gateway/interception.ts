@@ -102,7 +102,7 @@ export function makeInterception(dependencies: InterceptionDependencies): Interc
     const key = readProxyKey(headers['proxy-authorization']);
     const isAllowed = (): boolean => {
       const known = callerOfKey();
-      return known === undefined || known(key) !== undefined;
+      return known === undefined || (key !== undefined && known(key) !== undefined);
     };
     tunnels.open(socket, head, { host, port, address: peers.of(socket), isAllowed }, steps);
     return undefined;

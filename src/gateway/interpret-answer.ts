@@ -3,26 +3,48 @@ import { costPointer } from '../http/classify.ts';
 import { ticketsAtApi, type Grant, type Ticket } from '../ledger/ledger.ts';
 import type { ReadAnswer } from '../rate-headers/answer-reader.ts';
 import type { ApiClock } from '../rate-headers/api-clock.ts';
-import { readAge, type RateLimitReading, type RateHeaders } from '../rate-headers/rate-headers.ts';
+import {
+  mostBinding,
+  readAge,
+  type RateHeaders,
+  type RateLimitReading,
+} from '../rate-headers/rate-headers.ts';
 import { makeHttpDateReader } from '../rate-headers/timestamps.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { AnsweredAttempt } from '../upstream/exchange.ts';
 import { attribute, type Attributed } from './attribute.ts';
+import type { ResultAtBucket } from './bucket-outcome.ts';
 import { makeWarnOfDoubtful } from './doubtful-headers.ts';
 import type { Job } from './identify.ts';
 import { FreeGrant } from './free-grant.ts';
+import type { LoneRefusals } from './lone-refusals.ts';
 import { withCostInHeader } from './settled-cost.ts';
 import { makeReadThrottle, type Throttle, type ThrottleDependencies } from './throttle.ts';
 
 /** What an answer says of a limit, and of the buckets from which its request spent. */
-export interface InterpretedAnswer {
-  readonly rateHeaders: RateHeaders;
-  /** Absent if the answer does not throttle. */
-  readonly throttle: Throttle | undefined;
-  /** Absent for a preflight, which spends nothing. */
-  readonly attributed: Attributed | undefined;
-  /** Where the body states what the request did cost, if it is to be read there. */
-  readonly costAt: string | undefined;
+export type InterpretedAnswer =
+  /** It answers a preflight, which spends nothing. No budget that could be waited for refuses one. */
+  | { readonly kind: 'preflight' }
+  | {
+      readonly kind: 'accepted';
+      readonly attributed: Attributed;
+      /** Where the body states what the request did cost, if it is to be read there. */
+      readonly costAt: string | undefined;
+    }
+  | {
+      readonly kind: 'throttled';
+      readonly attributed: Attributed;
+      readonly throttle: Throttle;
+      readonly refused: Refused;
+      /** What it reports of the bucket that refused, else the most binding of its reports. */
+      readonly reading: RateLimitReading;
+    };
+
+/** What a throttling answer refused. */
+export interface Refused {
+  readonly what: Exclude<ResultAtBucket, 'accepted' | 'elsewhere'>;
+  /** The position of the bucket: see {@link Attributed.refusing}. -1 if there is none. */
+  readonly at: number;
 }
 
 /** Finds out what an answer says. Settles nothing, but the API's clock and the lessons learn from it. */
@@ -31,16 +53,17 @@ export type InterpretAnswer = (job: Job, grant: Grant, sent: AnsweredAttempt) =>
 export interface InterpretAnswerDependencies extends ThrottleDependencies {
   readonly readAnswer: ReadAnswer;
   readonly learned: Pick<LearnedDraws, 'learn'>;
+  readonly loneRefusals: LoneRefusals;
   readonly apiClock: ApiClock;
   readonly log: Log;
 }
 
 const UNREAD: RateHeaders = { budgets: [] };
 const NOTHING: RateLimitReading = {};
-const PREFLIGHT = { throttle: undefined, attributed: undefined, costAt: undefined };
+const PREFLIGHT: InterpretedAnswer = { kind: 'preflight' };
 
 export function makeInterpretAnswer(dependencies: InterpretAnswerDependencies): InterpretAnswer {
-  const { readAnswer, learned, apiClock, clock, log } = dependencies;
+  const { readAnswer, learned, loneRefusals, apiClock, clock, log } = dependencies;
   const readThrottle = makeReadThrottle(dependencies);
   const warnOfDoubtful = makeWarnOfDoubtful(log, clock);
   const readDate = makeHttpDateReader();
@@ -60,24 +83,41 @@ export function makeInterpretAnswer(dependencies: InterpretAnswerDependencies): 
     return withCostInHeader(rateHeaders, job.rule, headers);
   }
 
+  /** Which bucket refused. Without one, the request waits alone, unless another was refused as well. */
+  function refusedBy(
+    { refusing, readings, unexpected }: Attributed,
+    { call, ticket }: Job,
+    receivedAt: number,
+    { until }: Throttle,
+  ): Refused {
+    if (refusing !== undefined) return { what: 'bucket', at: refusing };
+    // It concerns a bucket of which the request has no grant, and says nothing of the others.
+    if (unexpected.length > 0) return { what: 'request', at: -1 };
+    const at = readings.findIndex((reading) => reading !== undefined);
+    const bucket = ticketsAtApi(ticket)[at]?.bucket;
+    const isLone =
+      bucket === undefined || loneRefusals.isLone(bucket.id, call.id, receivedAt, until);
+    return { what: isLone ? 'request' : 'closed', at };
+  }
+
   return function interpretAnswer(job, grant, sent) {
     const { response, receivedAt } = sent;
     const { status } = response;
     const isCached = (readAge(response.headers) ?? 0) > 0;
     const rateHeaders = readReports(job, sent, isCached);
-    // What refuses a preflight is no budget that could be waited for.
-    if (isPreflightGrant(grant)) return { rateHeaders, ...PREFLIGHT };
+    if (isPreflightGrant(grant)) return PREFLIGHT;
     const throttle = readThrottle(status, rateHeaders, receivedAt, job.call.attempts);
     const { grantedAt } = grant;
+    const circumstances = { status, refusal: throttle, grantedAt, receivedAt };
     const attributed = isCached
       ? unreported(job.ticket)
-      : attribute(job, rateHeaders, { status, refusal: throttle, grantedAt, receivedAt }, learned);
-    return {
-      rateHeaders,
-      throttle,
-      attributed,
-      costAt: isCached ? undefined : costPointer(job.rule),
-    };
+      : attribute(job, rateHeaders, circumstances, learned);
+    if (throttle === undefined) {
+      return { kind: 'accepted', attributed, costAt: isCached ? undefined : costPointer(job.rule) };
+    }
+    const refused = refusedBy(attributed, job, receivedAt, throttle);
+    const reading = readingAt(attributed, refused.at) ?? mostBinding(rateHeaders);
+    return { kind: 'throttled', attributed, throttle, refused, reading };
   };
 }
 
@@ -89,4 +129,9 @@ function isPreflightGrant(grant: Grant): boolean {
 function unreported(ticket: Ticket): Attributed {
   const readings = ticketsAtApi(ticket).map(() => NOTHING);
   return { readings, unexpected: [], refusing: readings.length === 1 ? 0 : undefined };
+}
+
+/** What an answer says of the bucket at a position: see {@link Attributed.refusing}. */
+function readingAt({ readings, unexpected }: Attributed, at: number): RateLimitReading | undefined {
+  return at < readings.length ? readings[at] : unexpected[at - readings.length]?.reading;
 }

@@ -34,8 +34,8 @@ export interface FailoverLedgerOptions {
 /** The longest delay of the first probe. It doubles with each failed probe, up to the last. */
 const BACKOFF_MS = { first: 500, last: 10_000 };
 /**
- * The connections are opened again after each fourth failed probe: a connection that lives may
- * lead to a server that a failover has replaced, and its name to another one by now.
+ * The connections are opened again after each fourth failed probe. An open connection may lead to a
+ * server that a failover has replaced, while its name leads to the new one by now.
  */
 const RENEW_EVERY = 4;
 /** After working for this long the shared ledger has recovered: the next outage starts a new backoff. */
@@ -65,8 +65,8 @@ interface TroubledBucket {
  *     └───────┘ ◀───────────────────────────────── └───────┘ ◀─┘ the next delay is longer
  *                 a probe succeeds
  *
- * Trouble with the data of one bucket ({@link BucketTrouble}) opens the circuit for this bucket only:
- * it moves to the local ledger, is probed by a step of its own with the same delays, and moves back.
+ * Trouble with the data of one bucket ({@link BucketTrouble}) opens the circuit for this bucket only.
+ * It moves to the local ledger, is probed by a step of its own with the same delays, and moves back.
  * All others stay in Redis. With more than 100 such buckets, or when the server fails, all move.
  */
 export class FailoverLedger implements Ledger {

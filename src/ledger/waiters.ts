@@ -106,9 +106,9 @@ export interface Deadline extends HeapItem {
 }
 
 /**
- * Any number of deadlines on one timer. Nearly all deadlines are removed before they pass, so the
- * cost of adding and removing one counts: while others are left, the timer stays where it is, and
- * may find nothing to do.
+ * Any number of deadlines on one timer. Nearly all deadlines are removed before they pass, so adding
+ * and removing one must be cheap. So the timer stays as it is while other deadlines are left, and may
+ * find nothing to do.
  */
 export class Deadlines<T extends Deadline> {
   readonly #clock: Clock;

@@ -182,8 +182,8 @@ function readResets(
 }
 
 /**
- * Returns the groups that are budgets. What a family says without naming a bucket belongs to its only
- * named bucket; and a limit that was named alone belongs to the count without a name.
+ * Returns the groups that are budgets. Some are completed by another group of their family: headers that
+ * name no bucket belong to its only named bucket, and a limit alone belongs to the count without a name.
  */
 function completed(groups: readonly Group[]): Group[] {
   const whole: Group[] = [];

@@ -2,6 +2,7 @@
 import { IncomingMessage } from 'node:http';
 import { Socket } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { makeCallerOfKey, type CallerOfKey } from '../../src/gateway/credentials.ts';
 import { makeInterception } from '../../src/gateway/interception.ts';
 import { Peers } from '../../src/gateway/peers.ts';
 import { ProxyKeys } from '../../src/gateway/proxy-keys.ts';
@@ -139,35 +140,60 @@ describe('a key that a reload removes', () => {
   });
 
   test('is no longer that of the tunnels which it opened', () => {
-    const clock = new FakeClock();
-    const keys = new Set([KEYS.billing]);
-    let target: TunnelTarget | undefined;
-    const interception = makeInterception({
-      hosts: new Map(),
-      certificates: { of: () => ({ cert: '', key: '' }), onChange: () => undefined },
-      tunnels: { open: (_socket, _head, to) => void (target = to), close: () => undefined },
-      callerOfKey: () => (key) => (key !== undefined && keys.has(key) ? 'a caller' : undefined),
-      proxyKeys: new ProxyKeys(),
-      authThrottle: new AuthThrottle({ clock, report: () => undefined }),
-      peers: new Peers(),
-      clock,
-      log: { warn: () => undefined },
-    });
-    const incoming = new IncomingMessage(new Socket());
-    incoming.url = 'far.example:443';
+    let known: CallerOfKey | undefined = makeCallerOfKey(
+      [{ caller: 'billing', key: KEYS.billing }],
+      Buffer.from('hash key'),
+    );
     const credentials = Buffer.from(`billing:${KEYS.billing}`).toString('base64');
-    incoming.headers['proxy-authorization'] = `Basic ${credentials}`;
-    interception.connect(incoming, Buffer.alloc(0), {
-      isFirst: true,
-      refuse: (error) => expect(error).toBeUndefined(),
-      handOver: () => undefined,
-      carry: () => undefined,
-    });
+    const target = tunnelOf(() => known, `Basic ${credentials}`);
     expect(target?.isAllowed()).toBe(true);
-    keys.clear();
+    known = makeCallerOfKey([], Buffer.from('hash key'));
     expect(target?.isAllowed()).toBe(false);
   });
 });
+
+describe('a reload that adds the first key', () => {
+  test('ends the tunnels that were opened without a key', () => {
+    const keys: { caller: string; key: string }[] = [];
+    const target = tunnelOf(
+      () => (keys.length === 0 ? undefined : makeCallerOfKey(keys, Buffer.from('hash key'))),
+      undefined,
+    );
+    expect(target?.isAllowed()).toBe(true);
+    keys.push({ caller: 'billing', key: KEYS.billing });
+    expect(target?.isAllowed()).toBe(false);
+  });
+});
+
+/** Opens a tunnel by a CONNECT, and returns where it leads. */
+function tunnelOf(
+  callerOfKey: () => CallerOfKey | undefined,
+  credentials: string | undefined,
+): TunnelTarget | undefined {
+  const clock = new FakeClock();
+  let target: TunnelTarget | undefined;
+  const interception = makeInterception({
+    hosts: new Map(),
+    certificates: { of: () => ({ cert: '', key: '' }), onChange: () => undefined },
+    tunnels: { open: (_socket, _head, to) => void (target = to), close: () => undefined },
+    callerOfKey,
+    proxyKeys: new ProxyKeys(),
+    authThrottle: new AuthThrottle({ clock, report: () => undefined }),
+    peers: new Peers(),
+    clock,
+    log: { warn: () => undefined },
+  });
+  const incoming = new IncomingMessage(new Socket());
+  incoming.url = 'far.example:443';
+  if (credentials !== undefined) incoming.headers['proxy-authorization'] = credentials;
+  interception.connect(incoming, Buffer.alloc(0), {
+    isFirst: true,
+    refuse: (error) => expect(error).toBeUndefined(),
+    handOver: () => undefined,
+    carry: () => undefined,
+  });
+  return target;
+}
 
 describe('a plain request through the proxy where callers need keys', () => {
   const TARGET = 'http://api.example/a';

@@ -43,6 +43,8 @@ export class LocalReserve {
     this.#options = options;
   }
 
+  // What happened at the bucket.
+
   /** An item was added to the queue. */
   queued(item: QueueItem, now: number): void {
     this.#countInShare(item, 1);
@@ -83,6 +85,19 @@ export class LocalReserve {
     this.#budget.spread = has ? this.#spread : 0;
   }
 
+  /** Brings up to date what is kept for callers whose shares are stated. */
+  updateShares(now: number): void {
+    const { shares } = this.#options;
+    if (shares !== undefined) {
+      this.#ofCallers.update(shares, now);
+    } else if (this.#shares !== undefined) {
+      this.#shares = undefined;
+      this.#budget.clearStated();
+    }
+  }
+
+  // Whether a request waits, and whether it may go before others.
+
   /** Whether the reserve keeps a request waiting that is offered a grant of this kind. */
   keeps(item: QueueItem, kind: GrantKind, isQueued: boolean, now: number): Reserved {
     const { shares } = this.#options;
@@ -119,6 +134,12 @@ export class LocalReserve {
     return forCallers === 0 || this.#budget.available - cost >= forCallers;
   }
 
+  /** Whether a queued ticket may use the reserve; it need not be searched if not. */
+  mayBeUsed(now: number): boolean {
+    const { periodMs } = this.#budget;
+    return periodMs !== undefined && mayModestWait(this.#owners.survey(periodMs, now));
+  }
+
   /**
    * Whether the stated share of its caller covers a request, with `before` operations of the caller before
    * it. The request then goes before those of all others.
@@ -147,11 +168,7 @@ export class LocalReserve {
     return this.#shares?.waitingOf(caller) ?? 0;
   }
 
-  /** Whether a queued ticket may use the reserve; it need not be searched if not. */
-  mayBeUsed(now: number): boolean {
-    const { periodMs } = this.#budget;
-    return periodMs !== undefined && mayModestWait(this.#owners.survey(periodMs, now));
-  }
+  // How much is kept.
 
   /** How many operations the reserve and the stated shares keep at `now`. */
   kept(now: number): number {
@@ -165,6 +182,15 @@ export class LocalReserve {
     return Math.min(this.kept(now), Math.max(0, this.#budget.available));
   }
 
+  /** How many operations are kept from a request for callers other than its own. */
+  #keptForOthers(shares: StatedShares, item: QueueItem, now: number): number {
+    const { cost = this.#budget.callCost } = item;
+    const own = this.#ofCallers.owed(shares, item.caller, now);
+    return this.#budget.keptForOthers(own, cost, now);
+  }
+
+  // Who used the bucket.
+
   #isModest(item: QueueItem, isQueued: boolean, now: number): boolean {
     const { periodMs } = this.#budget;
     if (periodMs === undefined) return true;
@@ -173,8 +199,8 @@ export class LocalReserve {
     return isModest(this.#owners.survey(periodMs, now), demand);
   }
 
-  get #ofCallers(): LocalStatedShares {
-    return (this.#shares ??= new LocalStatedShares(this.#budget));
+  #see(owner: string, use: number, now: number): void {
+    this.#owners.see(owner, use, this.#budget.periodMs, now);
   }
 
   #countInShare(item: QueueItem, change: number): void {
@@ -182,34 +208,16 @@ export class LocalReserve {
     if (shares !== undefined) this.#ofCallers.countWaiting(shares, item, change);
   }
 
-  /** Brings up to date what is kept for callers whose shares are stated. */
-  updateShares(now: number): void {
-    const { shares } = this.#options;
-    if (shares !== undefined) {
-      this.#ofCallers.update(shares, now);
-    } else if (this.#shares !== undefined) {
-      this.#shares = undefined;
-      this.#budget.clearStated();
-    }
+  get #ofCallers(): LocalStatedShares {
+    return (this.#shares ??= new LocalStatedShares(this.#budget));
   }
 
-  /** How many operations are kept from a request for callers other than its own. */
-  #keptForOthers(shares: StatedShares, item: QueueItem, now: number): number {
-    const { cost = this.#budget.callCost } = item;
-    const own = this.#ofCallers.owed(shares, item.caller, now);
-    return this.#budget.keptForOthers(own, cost, now);
-  }
-
-  #see(owner: string, use: number, now: number): void {
-    this.#owners.see(owner, use, this.#budget.periodMs, now);
+  get #isShared(): boolean {
+    return this.#owners.size > 1;
   }
 
   /** Which part of the limit is kept at most. */
   get #spread(): number {
     return this.#options.spread ?? DEFAULT_SPREAD;
-  }
-
-  get #isShared(): boolean {
-    return this.#owners.size > 1;
   }
 }

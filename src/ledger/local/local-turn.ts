@@ -57,8 +57,8 @@ export function nextTurn(
 export type Start = 'waits' | 'at-once' | 'from-reserve';
 
 /**
- * Decides whether a ticket that has just arrived is granted at once. Beside queued tickets it is only if
- * its caller's stated share lets it pass them, or from the reserve while that alone keeps the next one
+ * Decides whether a ticket that has just arrived is granted at once. There are two ways past queued
+ * tickets: the stated share of its caller, and the reserve, while that alone keeps the next ticket
  * waiting (`isNextKept`).
  */
 export function startOf(

@@ -13,8 +13,8 @@ export interface ScheduledSteps {
 }
 
 /**
- * What all buckets of one shared ledger have in common at this replica: the numbers of their epochs,
- * a bound on the steps under way, and the order in which they use sockets that become free.
+ * What the steps of all buckets of one shared ledger have in common at this replica. It numbers their
+ * epochs, bounds the steps under way, and orders the buckets that wait for a socket.
  */
 export class StepScheduler {
   readonly #permits: SocketPermits;

@@ -53,8 +53,8 @@ export interface RedisStoreOptions extends RedisConnectionOptions {
 }
 
 /**
- * Errors by which the server says that the data of a step's keys is not as expected: a key of another
- * kind, a number that is none, or an error of Lua itself. An error that a command reported to the
+ * Errors which show that the data of a step's keys is not as expected: a key of another kind, a value
+ * that is no number, or an error of Lua itself. An error that a command reported to the
  * script is no error of Lua; `@user_script:155` at its end only says where it was called.
  */
 const CONCERNS_ONE_BUCKET = /\bWRONGTYPE\b|is not a valid float|(?<!@)user_script:\d+: /;

@@ -29,8 +29,8 @@ local function believe(belief)
   Model.setConfiguredLimit(bucket, { limit = belief[1], periodMs = belief[2], isOwn = belief[3] })
 end
 
--- The record of the state: the clock of its steps, the lineage, when its keys end, how many leases are in
--- flight, whether there may be offers, and the records of the parts that the files after this describe.
+-- The record of the state. It has the clock of its steps, the lineage, when its keys end, how many leases
+-- are in flight, whether there may be offers, and the records that the files after this describe.
 local function unpackState(packed)
   local clock, clockShift, lineage, livesUntil, leases, mayHaveOffers, virtualTime, size, extra, order,
     idle, stocks, isKept, sole, owners, uses, recordedAt, shares = cmsgpack.unpack(packed)

@@ -7,18 +7,10 @@
 
 local Model
 Model = setmetatable({
-isNewest = function(bucket, lease, observation)
-    local left = Model.totalRemainingOf(bucket, lease, observation) - (bucket.losses - lease.losses - lease.loss)
-    local laterMs = Model.resetLaterMs(bucket, observation)
-    local isAfter = bucket.observations == 0 or lease.observation >= bucket.observations
-    if isAfter then
-        Model.learnNoise(bucket, -laterMs - bucket.sameWithinMs)
-    end
-    Model.compareToLast(bucket, lease, observation, left)
-    if isAfter then
+isNewest = function(bucket, lease, observation, left, laterMs)
+    if bucket.observations == 0 or lease.observation >= bucket.observations then
         return true
     end
-    local known = bucket.remaining
     local sameWithinMs = math.max(observation.sameWithinMs, bucket.sameWithinMs)
     local farMs = math.max(sameWithinMs, 500)
     if laterMs > farMs then
@@ -27,30 +19,34 @@ isNewest = function(bucket, lease, observation)
     if laterMs < -farMs then
         return false
     end
+    local known = bucket.remaining
     local returned = (Model.maxOf(bucket.noiseMs) or 0) > 0 and 0 or bucket.returns - lease.returns + bucket.doubtful
     if laterMs > sameWithinMs then
         return left <= known or left - known < returned
     end
     return left < known and (laterMs >= -sameWithinMs or known - left >= returned)
 end,
-compareToLast = function(bucket, ____bindingPattern0, ____bindingPattern1, left)
-    local returns
-    returns = ____bindingPattern0.returns
+learnFromOrder = function(bucket, lease, ____bindingPattern0, left, laterMs)
     local sameWithinMs
     local stamp
     local resetAt
-    resetAt = ____bindingPattern1.resetAt
-    stamp = ____bindingPattern1.stamp
-    sameWithinMs = ____bindingPattern1.sameWithinMs
+    resetAt = ____bindingPattern0.resetAt
+    stamp = ____bindingPattern0.stamp
+    sameWithinMs = ____bindingPattern0.sameWithinMs
+    if bucket.observations == 0 or lease.observation >= bucket.observations then
+        Model.learnNoise(bucket, -laterMs - bucket.sameWithinMs)
+    end
+    local ____lease_1 = lease
+    local returns = ____lease_1.returns
     local at = stamp or resetAt
-    local ____bucket_1 = bucket
-    local last = ____bucket_1.last
+    local ____bucket_2 = bucket
+    local last = ____bucket_2.last
     local isOrdered = returns == bucket.returns and last.returns == returns and bucket.doubtful == 0
     if isOrdered and at ~= nil and last.resetAt ~= nil and left ~= last.left then
-        local laterMs = left < last.left and at - last.resetAt or last.resetAt - at
+        local laterThanLastMs = left < last.left and at - last.resetAt or last.resetAt - at
         Model.learnNoise(
             bucket,
-            -laterMs - math.max(sameWithinMs, bucket.sameWithinMs)
+            -laterThanLastMs - math.max(sameWithinMs, bucket.sameWithinMs)
         )
     end
     last.resetAt = at
@@ -85,13 +81,13 @@ resetLaterMs = function(bucket, ____bindingPattern0)
     stamp = ____bindingPattern0.stamp
     local hasStamps = stamp ~= nil and bucket.stamp ~= nil
     local at = hasStamps and stamp or resetAt
-    local ____hasStamps_2
+    local ____hasStamps_3
     if hasStamps then
-        ____hasStamps_2 = bucket.stamp
+        ____hasStamps_3 = bucket.stamp
     else
-        ____hasStamps_2 = bucket.reportedResetAt
+        ____hasStamps_3 = bucket.reportedResetAt
     end
-    local newestAt = ____hasStamps_2
+    local newestAt = ____hasStamps_3
     return (at == nil or newestAt == nil) and 0 or at - newestAt
 end,
 isOtherReset = function(bucket, observation)
@@ -102,9 +98,9 @@ keepLaterReset = function(bucket, observation)
     if not Model.isOtherReset(bucket, observation) then
         return
     end
-    local ____observation_3 = observation
-    local resetAt = ____observation_3.resetAt
-    local stamp = ____observation_3.stamp
+    local ____observation_4 = observation
+    local resetAt = ____observation_4.resetAt
+    local stamp = ____observation_4.stamp
     bucket.reportedResetAt = resetAt
     bucket.stamp = stamp
     if bucket.resetAt ~= nil then
@@ -112,23 +108,23 @@ keepLaterReset = function(bucket, observation)
     end
 end,
 observe = function(bucket, lease, observation, now)
-    local ____observation_4 = observation
-    local reported = ____observation_4.remaining
+    local ____observation_5 = observation
+    local reported = ____observation_5.remaining
     if reported == nil then
         reported = 0
     end
-    local uncertaintyMs = ____observation_4.uncertaintyMs
+    local uncertaintyMs = ____observation_5.uncertaintyMs
     local isThrottled = observation.status == 429
     local isFirst = bucket.observations == 0
     local earlierMs = -Model.resetLaterMs(bucket, observation)
     local keepsReset = earlierMs > bucket.sameWithinMs and earlierMs <= 500
-    local ____keepsReset_5
+    local ____keepsReset_6
     if keepsReset then
-        ____keepsReset_5 = bucket.reportedResetAt
+        ____keepsReset_6 = bucket.reportedResetAt
     else
-        ____keepsReset_5 = observation.resetAt
+        ____keepsReset_6 = observation.resetAt
     end
-    local resetAt = ____keepsReset_5
+    local resetAt = ____keepsReset_6
     local reportedLimit = math.max(observation.limit or bucket.limit, reported, 1)
     local isAlone = (isFirst or bucket.heldUntil ~= nil) and lease.kind ~= "regular"
     if isAlone and not isThrottled then
@@ -231,10 +227,10 @@ learnCost = function(bucket, lease, now)
     Model.startMeasuring(bucket)
 end,
 boundCost = function(bucket)
-    local ____bucket_8 = bucket
-    local phase = ____bucket_8.phase
-    local isLimitStated = ____bucket_8.isLimitStated
-    local callCost = ____bucket_8.callCost
+    local ____bucket_9 = bucket
+    local phase = ____bucket_9.phase
+    local isLimitStated = ____bucket_9.isLimitStated
+    local callCost = ____bucket_9.callCost
     if phase ~= "metered" or not isLimitStated then
         return
     end
@@ -246,10 +242,10 @@ end,
 countCall = function(bucket, ____bindingPattern0)
     local cost
     cost = ____bindingPattern0.cost
-    local ____bucket_9 = bucket
-    local callCost = ____bucket_9.callCost
-    local costFrom = ____bucket_9.costFrom
-    local reportedRemaining = ____bucket_9.reportedRemaining
+    local ____bucket_10 = bucket
+    local callCost = ____bucket_10.callCost
+    local costFrom = ____bucket_10.costFrom
+    local reportedRemaining = ____bucket_10.reportedRemaining
     bucket.costCalls = bucket.costCalls + 1
     if cost ~= callCost then
         bucket.costFrom = nil
@@ -280,22 +276,22 @@ countCall = function(bucket, ____bindingPattern0)
     end
 end,
 startMeasuring = function(bucket)
-    local ____bucket_11 = bucket
-    local ____temp_10
+    local ____bucket_12 = bucket
+    local ____temp_11
     if bucket.doubtful > 0 then
-        ____temp_10 = nil
+        ____temp_11 = nil
     else
-        ____temp_10 = bucket.reportedRemaining
+        ____temp_11 = bucket.reportedRemaining
     end
-    ____bucket_11.costFrom = ____temp_10
+    ____bucket_12.costFrom = ____temp_11
     bucket.costReturns = bucket.returns
     bucket.costLosses = bucket.losses
     bucket.costCalls = 0
 end,
 regularOffer = function(bucket, cost, now)
-    local ____bucket_20 = bucket
-    local phase = ____bucket_20.phase
-    local inFlight = ____bucket_20.inFlight
+    local ____bucket_21 = bucket
+    local phase = ____bucket_21.phase
+    local inFlight = ____bucket_21.inFlight
     if bucket.blockedUntil ~= nil then
         return nil
     end
@@ -361,9 +357,9 @@ nextSlotAt = function(bucket)
     return first == nil and math.huge or (bucket.basis == "instant" and first - bucket.offsetMs or first) + (bucket.marginMs + (Model.maxOf(bucket.noiseMs) or 0))
 end,
 checkAt = function(bucket)
-    local ____bucket_29 = bucket
-    local doubtFrom = ____bucket_29.doubtFrom
-    local doubtUntil = ____bucket_29.doubtUntil
+    local ____bucket_30 = bucket
+    local doubtFrom = ____bucket_30.doubtFrom
+    local doubtUntil = ____bucket_30.doubtUntil
     if doubtFrom == nil or doubtUntil == nil or math.max(
         0,
         math.min(
@@ -412,16 +408,16 @@ applyReturns = function(bucket, ____until, included)
                 bucket.returns = bucket.returns + count
                 bucket.remaining = math.min(bucket.limit, bucket.remaining + count)
                 if bucket.share ~= nil then
-                    local ____bucket_share_34, ____totalRemaining_35 = bucket.share, "totalRemaining"
-                    ____bucket_share_34[____totalRemaining_35] = ____bucket_share_34[____totalRemaining_35] + count
+                    local ____bucket_share_35, ____totalRemaining_36 = bucket.share, "totalRemaining"
+                    ____bucket_share_35[____totalRemaining_36] = ____bucket_share_35[____totalRemaining_36] + count
                 end
             end
         end
     end
 end,
 refillObserved = function(bucket, lease, resetAt, uncertaintyMs, totalLimit, spent, now)
-    local ____bucket_37 = bucket
-    local slots = ____bucket_37.slots
+    local ____bucket_38 = bucket
+    local slots = ____bucket_38.slots
     local countedAt = math.max(lease.grantedAt, now - 1000)
     local countedUntil = now + uncertaintyMs
     local alreadyCounted = Model.takeSlotsUntil(slots, bucket.basis == "instant" and countedUntil + bucket.offsetMs or countedUntil)
@@ -442,14 +438,14 @@ refillObserved = function(bucket, lease, resetAt, uncertaintyMs, totalLimit, spe
     Model.addToMax(bucket.othersSpent, byOthers, span)
     bucket.countedUntil = countedUntil
     local localAt = resetAt == nil and now or (bucket.basis == "instant" and resetAt - bucket.offsetMs or resetAt)
-    local ____bucket_39 = bucket
-    local ____temp_38
+    local ____bucket_40 = bucket
+    local ____temp_39
     if localAt > now then
-        ____temp_38 = resetAt
+        ____temp_39 = resetAt
     else
-        ____temp_38 = nil
+        ____temp_39 = nil
     end
-    ____bucket_39.resetAt = ____temp_38
+    ____bucket_40.resetAt = ____temp_39
     if bucket.resetAt == nil then
         return false
     end
@@ -479,18 +475,18 @@ isTest = function(bucket, ____bindingPattern0)
     local kind
     kind = ____bindingPattern0.kind
     grantedAt = ____bindingPattern0.grantedAt
-    local ____bucket_rounded_44 = bucket.rounded
-    local testAt = ____bucket_rounded_44.testAt
+    local ____bucket_rounded_45 = bucket.rounded
+    local testAt = ____bucket_rounded_45.testAt
     local isDue = testAt ~= nil and grantedAt >= testAt and grantedAt < (bucket.resetAt == nil and math.huge or (bucket.basis == "instant" and bucket.resetAt - bucket.offsetMs or bucket.resetAt) + (bucket.marginMs + (Model.maxOf(bucket.noiseMs) or 0)))
     return kind == "canary" and isDue and bucket.remaining == 0
 end,
 nextTestAt = function(bucket)
-    local ____bucket_45 = bucket
-    local resetAt = ____bucket_45.resetAt
-    local sameWithinMs = ____bucket_45.sameWithinMs
-    local uncertaintyMs = ____bucket_45.uncertaintyMs
-    local rounded = ____bucket_45.rounded
-    local slots = ____bucket_45.slots
+    local ____bucket_46 = bucket
+    local resetAt = ____bucket_46.resetAt
+    local sameWithinMs = ____bucket_46.sameWithinMs
+    local uncertaintyMs = ____bucket_46.uncertaintyMs
+    local rounded = ____bucket_46.rounded
+    local slots = ____bucket_46.slots
     local isRounded = sameWithinMs >= 1000 and uncertaintyMs >= 2 * 1000
     if resetAt == nil or not isRounded or uncertaintyMs > 5000 then
         return nil
@@ -514,8 +510,8 @@ nextTestAt = function(bucket)
     return at < (bucket.resetAt == nil and math.huge or (bucket.basis == "instant" and bucket.resetAt - bucket.offsetMs or bucket.resetAt) + (bucket.marginMs + (Model.maxOf(bucket.noiseMs) or 0))) and at or nil
 end,
 learnRounding = function(bucket, lease, spent, isOther, now)
-    local ____bucket_46 = bucket
-    local rounded = ____bucket_46.rounded
+    local ____bucket_47 = bucket
+    local rounded = ____bucket_47.rounded
     local isOpening = spent > 0 and spent == lease.cost
     if Model.isTest(bucket, lease) then
         if spent > lease.cost then
@@ -523,8 +519,8 @@ learnRounding = function(bucket, lease, spent, isOther, now)
         else
             rounded.failures = math.max(0, rounded.failures - 0.25)
         end
-        local ____rounded_47 = rounded
-        local openedAt = ____rounded_47.openedAt
+        local ____rounded_48 = rounded
+        local openedAt = ____rounded_48.openedAt
         if isOpening and openedAt ~= nil then
             rounded.openMs = math.min(rounded.openMs, lease.grantedAt - openedAt)
         end
@@ -546,8 +542,8 @@ shareObserved = function(____bindingPattern0, totalRemaining, at, grantedAt)
     share.isMeasured = share.isMeasured or grantedAt >= share.measuresFrom
 end,
 addSlots = function(slots, at, count, spanMs)
-    local ____slots_57 = slots
-    local chunks = ____slots_57.chunks
+    local ____slots_58 = slots
+    local chunks = ____slots_58.chunks
     local grain = spanMs / 1024
     local isCrowded = #chunks > 12
     local time = isCrowded and grain > 0 and math.ceil(at / grain) * grain or at
@@ -557,10 +553,10 @@ addSlots = function(slots, at, count, spanMs)
     end
 end,
 addEntry = function(slots, time, count)
-    local ____slots_58 = slots
-    local chunks = ____slots_58.chunks
-    local firsts = ____slots_58.firsts
-    local totals = ____slots_58.totals
+    local ____slots_59 = slots
+    local chunks = ____slots_59.chunks
+    local firsts = ____slots_59.firsts
+    local totals = ____slots_59.totals
     slots.lastAt = slots.size == 0 and time or math.max(slots.lastAt, time)
     slots.size = slots.size + count
     slots.isChanged = true
@@ -619,9 +615,9 @@ takeSlotsUntil = function(slots, time)
         if (slots.firsts[2] or math.huge) <= time then
             Model.dropFirstChunk(slots)
         else
-            local Model_chunkAt_result_59 = Model.chunkAt(slots, 0)
-            local times = Model_chunkAt_result_59.times
-            local counts = Model_chunkAt_result_59.counts
+            local Model_chunkAt_result_60 = Model.chunkAt(slots, 0)
+            local times = Model_chunkAt_result_60.times
+            local counts = Model_chunkAt_result_60.counts
             local taken = 0
             local head = slots.head
             while head < #times and (times[head + 1] or 0) <= time do
@@ -662,8 +658,8 @@ chunkAt = function(slots, place)
     if known ~= nil and type(known) ~= "number" then
         return known
     end
-    local ____slots_63 = slots
-    local read = ____slots_63.read
+    local ____slots_64 = slots
+    local read = ____slots_64.read
     local isStored = known ~= nil and read ~= nil
     local chunk = isStored and read(known) or Model.makeChunk(slots, 0, 0)
     slots.chunks[place + 1] = chunk
@@ -685,13 +681,13 @@ insertAt = function(list, index, value)
     do
         local i = #list - 1
         while i > index do
-            local ____list_68 = list
-            local ____temp_69 = i + 1
-            local ____list_i_67 = list[i]
-            if ____list_i_67 == nil then
-                ____list_i_67 = value
+            local ____list_69 = list
+            local ____temp_70 = i + 1
+            local ____list_i_68 = list[i]
+            if ____list_i_68 == nil then
+                ____list_i_68 = value
             end
-            ____list_68[____temp_69] = ____list_i_67
+            ____list_69[____temp_70] = ____list_i_68
             i = i - 1
         end
     end
@@ -720,12 +716,12 @@ takenByApi = function(bucket, lease)
     end
 end,
 showsInFlightLimit = function(bucket, lease)
-    local ____bucket_73 = bucket
-    local expected = ____bucket_73.expected
-    local taken = ____bucket_73.taken
-    local ceiling = ____bucket_73.ceiling
-    local guesses = ____bucket_73.guesses
-    local blockedAt = ____bucket_73.blockedAt
+    local ____bucket_74 = bucket
+    local expected = ____bucket_74.expected
+    local taken = ____bucket_74.taken
+    local ceiling = ____bucket_74.ceiling
+    local guesses = ____bucket_74.guesses
+    local blockedAt = ____bucket_74.blockedAt
     if expected == 0 or taken ~= 1 or ceiling >= 1024 then
         return false
     end
@@ -824,7 +820,22 @@ answered = function(bucket, lease, wasInFlight, observation, now, random)
         )
         return
     end
-    if not Model.isNewest(bucket, lease, observation) then
+    local left = Model.totalRemainingOf(bucket, lease, observation) - (bucket.losses - lease.losses - lease.loss)
+    local laterMs = Model.resetLaterMs(bucket, observation)
+    Model.learnFromOrder(
+        bucket,
+        lease,
+        observation,
+        left,
+        laterMs
+    )
+    if not Model.isNewest(
+        bucket,
+        lease,
+        observation,
+        left,
+        laterMs
+    ) then
         Model.keepLaterReset(bucket, observation)
         Model.countedBefore(bucket, lease)
         if not isThrottled then
@@ -856,11 +867,11 @@ offer = function(bucket, cost, now)
     return Model.regularOffer(bucket, cost, now) or (now >= Model.forcedCanaryAt(bucket) and "canary" or nil)
 end,
 isTooCostly = function(bucket, cost)
-    local ____bucket_21 = bucket
-    local phase = ____bucket_21.phase
-    local isLimitStated = ____bucket_21.isLimitStated
-    local limit = ____bucket_21.limit
-    local share = ____bucket_21.share
+    local ____bucket_22 = bucket
+    local phase = ____bucket_22.phase
+    local isLimitStated = ____bucket_22.isLimitStated
+    local limit = ____bucket_22.limit
+    local share = ____bucket_22.share
     if phase ~= "metered" or not isLimitStated then
         return false
     end
@@ -940,9 +951,9 @@ advance = function(bucket, now)
     end
 end,
 trustsClock = function(bucket, now)
-    local ____bucket_40 = bucket
-    local lastReturnAt = ____bucket_40.lastReturnAt
-    local uncertaintyMs = ____bucket_40.uncertaintyMs
+    local ____bucket_41 = bucket
+    local lastReturnAt = ____bucket_41.lastReturnAt
+    local uncertaintyMs = ____bucket_41.uncertaintyMs
     if lastReturnAt == nil or (bucket.phase == "metered" and bucket.remaining - (bucket.inFlight + bucket.extraInFlight) or 0) <= 0 then
         return false
     end
@@ -1171,17 +1182,17 @@ end,
 }, { __index = lazily(function()
 return setmetatable({
 afterBlock = function(bucket, at, now)
-    local ____bucket_12 = bucket
-    local blockedUntil = ____bucket_12.blockedUntil
+    local ____bucket_13 = bucket
+    local blockedUntil = ____bucket_13.blockedUntil
     local start = math.max(now, blockedUntil or now)
     if at == nil then
-        local ____temp_13
+        local ____temp_14
         if blockedUntil == nil then
-            ____temp_13 = nil
+            ____temp_14 = nil
         else
-            ____temp_13 = start
+            ____temp_14 = start
         end
-        return ____temp_13
+        return ____temp_14
     end
     return math.max(start, at)
 end,
@@ -1214,13 +1225,13 @@ nthAvailableAt = function(bucket, rank, left, now)
     if period == nil then
         return now
     end
-    local ____bucket_14 = bucket
-    local stated = ____bucket_14.stated
+    local ____bucket_15 = bucket
+    local stated = ____bucket_15.stated
     local free = left
     if stated ~= nil then
-        local Model_statedReserveAt_result_15 = Model.statedReserveAt(bucket, stated.owed, now)
-        local kept = Model_statedReserveAt_result_15.kept
-        local releaseAt = Model_statedReserveAt_result_15.releaseAt
+        local Model_statedReserveAt_result_16 = Model.statedReserveAt(bucket, stated.owed, now)
+        local kept = Model_statedReserveAt_result_16.kept
+        local releaseAt = Model_statedReserveAt_result_16.releaseAt
         free = free - kept
         if kept > 0 and rank > free then
             local most = math.min(
@@ -1233,9 +1244,9 @@ nthAvailableAt = function(bucket, rank, left, now)
     if rank <= free - Model.maxKept(bucket, bucket.spread) then
         return now
     end
-    local Model_reserveAt_result_16 = Model.reserveAt(bucket, now)
-    local kept = Model_reserveAt_result_16.kept
-    local releaseAt = Model_reserveAt_result_16.releaseAt
+    local Model_reserveAt_result_17 = Model.reserveAt(bucket, now)
+    local kept = Model_reserveAt_result_17.kept
+    local releaseAt = Model_reserveAt_result_17.releaseAt
     local releases = kept - (free - rank)
     return releases <= 0 and now or releaseAt + (releases - 1) * (period / math.max(4, bucket.limit * bucket.spread))
 end,
@@ -1305,9 +1316,9 @@ nthOfLastAt = function(bucket, n, limit, at, most, everyMs)
     )
 end,
 nthReturnAt = function(bucket, n, limit)
-    local ____bucket_17 = bucket
-    local slots = ____bucket_17.slots
-    local resetAt = ____bucket_17.resetAt
+    local ____bucket_18 = bucket
+    local slots = ____bucket_18.slots
+    local resetAt = ____bucket_18.resetAt
     local refillAt = bucket.resetAt == nil and math.huge or (bucket.basis == "instant" and bucket.resetAt - bucket.offsetMs or bucket.resetAt) + (bucket.marginMs + (Model.maxOf(bucket.noiseMs) or 0))
     local check = Model.checkAt(bucket)
     local uncounted = check == math.huge and 0 or math.max(
@@ -1323,13 +1334,13 @@ nthReturnAt = function(bucket, n, limit)
     local periods = math.floor((n - uncounted) / limit)
     local rank = n - uncounted - periods * limit
     local beforeReset = resetAt == nil and slots.size or Model.countSlotsBefore(slots, resetAt)
-    local ____temp_18
+    local ____temp_19
     if rank < beforeReset then
-        ____temp_18 = Model.nthSlotAt(slots, rank)
+        ____temp_19 = Model.nthSlotAt(slots, rank)
     else
-        ____temp_18 = nil
+        ____temp_19 = nil
     end
-    local slotAt = ____temp_18
+    local slotAt = ____temp_19
     local at = slotAt == nil and refillAt or (bucket.basis == "instant" and slotAt - bucket.offsetMs or slotAt) + (bucket.marginMs + (Model.maxOf(bucket.noiseMs) or 0))
     if at == math.huge then
         return nil
@@ -1338,13 +1349,13 @@ nthReturnAt = function(bucket, n, limit)
         return at
     end
     local period = Model.maxOf(bucket.observedPeriodMs) or bucket.configuredPeriodMs
-    local ____temp_19
+    local ____temp_20
     if period == nil then
-        ____temp_19 = nil
+        ____temp_20 = nil
     else
-        ____temp_19 = at + periods * period
+        ____temp_20 = at + periods * period
     end
-    return ____temp_19
+    return ____temp_20
 end,
 sooner = function(at, time, now)
     return time ~= nil and time > now and time < at and time or at
@@ -1378,8 +1389,8 @@ reserveAt = function(bucket, now)
     )
 end,
 keptUntilReturns = function(bucket, most, everyMs, lastAt, now)
-    local ____bucket_41 = bucket
-    local slots = ____bucket_41.slots
+    local ____bucket_42 = bucket
+    local slots = ____bucket_42.slots
     local refillAt = bucket.resetAt == nil and math.huge or (bucket.basis == "instant" and bucket.resetAt - bucket.offsetMs or bucket.resetAt) + (bucket.marginMs + (Model.maxOf(bucket.noiseMs) or 0))
     local returning = bucket.limit - (bucket.phase == "metered" and bucket.remaining - (bucket.inFlight + bucket.extraInFlight) or 0) - (bucket.inFlight + bucket.extraInFlight)
     local shift = now - (bucket.basis == "instant" and now + bucket.offsetMs or now) + (bucket.marginMs + (Model.maxOf(bucket.noiseMs) or 0))
@@ -1392,13 +1403,13 @@ keptUntilReturns = function(bucket, most, everyMs, lastAt, now)
     local isRefilled = false
     while before < most do
         local isEntry = chunk ~= nil and entry < #chunk.times
-        local ____isEntry_42
+        local ____isEntry_43
         if isEntry then
-            ____isEntry_42 = chunk.times[entry + 1]
+            ____isEntry_43 = chunk.times[entry + 1]
         else
-            ____isEntry_42 = slots.firsts[place + 1]
+            ____isEntry_43 = slots.firsts[place + 1]
         end
-        local stored = ____isEntry_42
+        local stored = ____isEntry_43
         local returnAt = stored == nil and refillAt or math.min(stored + shift, refillAt)
         local at = (isRefilled or returnAt == math.huge) and lastAt or returnAt
         if at == math.huge then
@@ -1418,13 +1429,13 @@ keptUntilReturns = function(bucket, most, everyMs, lastAt, now)
             isRefilled = true
             before = math.max(before, returning)
         else
-            local ____isEntry_43
+            local ____isEntry_44
             if isEntry then
-                ____isEntry_43 = chunk.counts[entry + 1]
+                ____isEntry_44 = chunk.counts[entry + 1]
             else
-                ____isEntry_43 = slots.totals[place + 1]
+                ____isEntry_44 = slots.totals[place + 1]
             end
-            before = before + (____isEntry_43 or 0)
+            before = before + (____isEntry_44 or 0)
             if isEntry then
                 entry = entry + 1
             else
@@ -1435,13 +1446,13 @@ keptUntilReturns = function(bucket, most, everyMs, lastAt, now)
     return {kept = kept, releaseAt = releaseAt}
 end,
 nthExtraAt = function(bucket, ahead, paceMs)
-    local ____bucket_55 = bucket
-    local share = ____bucket_55.share
+    local ____bucket_56 = bucket
+    local share = ____bucket_56.share
     if share == nil then
         return math.huge
     end
-    local ____share_56 = share
-    local replicas = ____share_56.replicas
+    local ____share_57 = share
+    local replicas = ____share_57.replicas
     local remaining = share.totalRemaining - (bucket.inFlight + bucket.extraInFlight)
     if ahead >= (bucket.slots.size + (bucket.inFlight + bucket.extraInFlight) >= bucket.limit and remaining - replicas + 1 or remaining) then
         return math.huge
@@ -1449,9 +1460,9 @@ nthExtraAt = function(bucket, ahead, paceMs)
     return remaining >= replicas and share.borrowAt + ahead * paceMs or share.reclaimAt + ahead * paceMs * replicas
 end,
 countSlotsBefore = function(slots, time)
-    local ____slots_60 = slots
-    local firsts = ____slots_60.firsts
-    local totals = ____slots_60.totals
+    local ____slots_61 = slots
+    local firsts = ____slots_61.firsts
+    local totals = ____slots_61.totals
     local count = 0
     local place = 0
     while (firsts[place + 1 + 1] or math.huge) <= time do
@@ -1461,9 +1472,9 @@ countSlotsBefore = function(slots, time)
     if (firsts[place + 1] or math.huge) >= time then
         return count
     end
-    local Model_chunkAt_result_61 = Model.chunkAt(slots, place)
-    local times = Model_chunkAt_result_61.times
-    local counts = Model_chunkAt_result_61.counts
+    local Model_chunkAt_result_62 = Model.chunkAt(slots, place)
+    local times = Model_chunkAt_result_62.times
+    local counts = Model_chunkAt_result_62.counts
     local index = place == 0 and slots.head or 0
     while index < #times and (times[index + 1] or 0) < time do
         count = count + (counts[index + 1] or 0)
@@ -1481,9 +1492,9 @@ nthSlotAt = function(slots, n)
         left = left - (slots.totals[place + 1] or 0)
         place = place + 1
     end
-    local Model_chunkAt_result_62 = Model.chunkAt(slots, place)
-    local times = Model_chunkAt_result_62.times
-    local counts = Model_chunkAt_result_62.counts
+    local Model_chunkAt_result_63 = Model.chunkAt(slots, place)
+    local times = Model_chunkAt_result_63.times
+    local counts = Model_chunkAt_result_63.counts
     local index = place == 0 and slots.head or 0
     while left >= (counts[index + 1] or math.huge) do
         left = left - (counts[index + 1] or 0)
@@ -1513,10 +1524,10 @@ statedOperations = function(____bindingPattern0, part)
     )
 end,
 returnsTogether = function(bucket)
-    local ____bucket_70 = bucket
-    local slots = ____bucket_70.slots
-    local resetAt = ____bucket_70.resetAt
-    local sameWithinMs = ____bucket_70.sameWithinMs
+    local ____bucket_71 = bucket
+    local slots = ____bucket_71.slots
+    local resetAt = ____bucket_71.resetAt
+    local sameWithinMs = ____bucket_71.sameWithinMs
     local first = slots.firsts[1]
     local period = Model.maxOf(bucket.observedPeriodMs) or bucket.configuredPeriodMs
     if first == nil or period == nil then
@@ -1552,11 +1563,11 @@ statedReserveAt = function(bucket, owed, now)
     )
 end,
 forcedCanaryAt = function(bucket)
-    local ____bucket_72 = bucket
-    local blockedUntil = ____bucket_72.blockedUntil
-    local isRetryAfter = ____bucket_72.isRetryAfter
-    local forcedAfterMs = ____bucket_72.forcedAfterMs
-    local lastGrantAt = ____bucket_72.lastGrantAt
+    local ____bucket_73 = bucket
+    local blockedUntil = ____bucket_73.blockedUntil
+    local isRetryAfter = ____bucket_73.isRetryAfter
+    local forcedAfterMs = ____bucket_73.forcedAfterMs
+    local lastGrantAt = ____bucket_73.lastGrantAt
     if bucket.isOwnLimit then
         return math.huge
     end
@@ -1605,10 +1616,10 @@ nextWakeAt = function(bucket, oldestAt, now)
     end
     at = bucket.heldUntil ~= nil and bucket.heldUntil > now and bucket.heldUntil < at and bucket.heldUntil or at
     at = Model.sooner(at, math.huge, now)
-    local Model_sooner_25 = Model.sooner
-    local ____at_24 = at
-    local ____opt_22 = bucket.share
-    at = Model_sooner_25(____at_24, ____opt_22 and ____opt_22.setAsideUntil, now)
+    local Model_sooner_26 = Model.sooner
+    local ____at_25 = at
+    local ____opt_23 = bucket.share
+    at = Model_sooner_26(____at_25, ____opt_23 and ____opt_23.setAsideUntil, now)
     at = bucket.canaryDueAt ~= nil and bucket.canaryDueAt > now and bucket.canaryDueAt < at and bucket.canaryDueAt or at
     if Model.maxKept(bucket, bucket.spread) > 0 then
         at = Model.sooner(
@@ -1666,8 +1677,8 @@ fitsBesideShares = function(bucket, cost)
     return cost <= bucket.limit - (bucket.stated == nil and 0 or Model.statedOperations(bucket, bucket.stated.part))
 end,
 keptForOthers = function(bucket, own, cost, now)
-    local ____bucket_71 = bucket
-    local stated = ____bucket_71.stated
+    local ____bucket_72 = bucket
+    local stated = ____bucket_72.stated
     if stated == nil or own >= cost or not (cost <= bucket.limit - (bucket.stated == nil and 0 or Model.statedOperations(bucket, bucket.stated.part))) then
         return 0
     end
@@ -1704,9 +1715,9 @@ answeredWithoutHeaders = function(bucket, lease, status, now)
     end
 end,
 refused = function(bucket, lease, observation, now, random)
-    local ____bucket_6 = bucket
-    local blockedUntil = ____bucket_6.blockedUntil
-    local blockedAt = ____bucket_6.blockedAt
+    local ____bucket_7 = bucket
+    local blockedUntil = ____bucket_7.blockedUntil
+    local blockedAt = ____bucket_7.blockedAt
     bucket.costFrom = nil
     if lease.trusted then
         local widerMs = math.max(bucket.marginMs * 2, 50)
@@ -1761,10 +1772,10 @@ instructedRetryAt = function(____bindingPattern0, ____bindingPattern1)
     return basis == "instant" and resetAt - offsetMs or resetAt
 end,
 delayForcedCanary = function(bucket, now)
-    local ____bucket_7 = bucket
-    local blockedUntil = ____bucket_7.blockedUntil
-    local isRetryAfter = ____bucket_7.isRetryAfter
-    local forcedAfterMs = ____bucket_7.forcedAfterMs
+    local ____bucket_8 = bucket
+    local blockedUntil = ____bucket_8.blockedUntil
+    local isRetryAfter = ____bucket_8.isRetryAfter
+    local forcedAfterMs = ____bucket_8.forcedAfterMs
     local isUnderRetryAfter = isRetryAfter and blockedUntil ~= nil and blockedUntil > now
     bucket.forcedAfterMs = isUnderRetryAfter and math.min(
         math.max(forcedAfterMs, 3600000) * 2,
@@ -1836,12 +1847,12 @@ countLost = function(bucket, cost, now)
     end
     bucket.remaining = math.max(0, bucket.remaining - cost)
     if bucket.share ~= nil then
-        local ____bucket_share_30, ____totalRemaining_31 = bucket.share, "totalRemaining"
-        ____bucket_share_30[____totalRemaining_31] = ____bucket_share_30[____totalRemaining_31] - cost
+        local ____bucket_share_31, ____totalRemaining_32 = bucket.share, "totalRemaining"
+        ____bucket_share_31[____totalRemaining_32] = ____bucket_share_31[____totalRemaining_32] - cost
     end
-    local ____bucket_32 = bucket
-    local resetAt = ____bucket_32.resetAt
-    local configuredPeriodMs = ____bucket_32.configuredPeriodMs
+    local ____bucket_33 = bucket
+    local resetAt = ____bucket_33.resetAt
+    local configuredPeriodMs = ____bucket_33.configuredPeriodMs
     local hasReturnTime = resetAt ~= nil or configuredPeriodMs ~= nil
     if hasReturnTime then
         local periodFromNow = Model.fromLocal(
@@ -1862,9 +1873,9 @@ countLost = function(bucket, cost, now)
     return hasReturnTime
 end,
 advanceShare = function(bucket, share, now)
-    local ____share_33 = share
-    local reservedUntil = ____share_33.setAsideUntil
-    local observedAt = ____share_33.observedAt
+    local ____share_34 = share
+    local reservedUntil = ____share_34.setAsideUntil
+    local observedAt = ____share_34.observedAt
     if reservedUntil ~= nil and reservedUntil <= now then
         share.setAsideUntil = nil
     end
@@ -1875,9 +1886,9 @@ advanceShare = function(bucket, share, now)
     end
 end,
 refillByReset = function(bucket, at)
-    local ____bucket_36 = bucket
-    local slots = ____bucket_36.slots
-    local resetAt = ____bucket_36.resetAt
+    local ____bucket_37 = bucket
+    local slots = ____bucket_37.slots
+    local resetAt = ____bucket_37.resetAt
     bucket.returns = bucket.returns + slots.size
     if resetAt ~= nil then
         Model.takeSlotsUntil(slots, resetAt)
@@ -1899,13 +1910,13 @@ end,
 learnFromRefusal = function(bucket, ____bindingPattern0, isOther)
     local grantedAt
     grantedAt = ____bindingPattern0.grantedAt
-    local ____bucket_48 = bucket
-    local rounded = ____bucket_48.rounded
-    local resetAt = ____bucket_48.resetAt
-    local sameWithinMs = ____bucket_48.sameWithinMs
+    local ____bucket_49 = bucket
+    local rounded = ____bucket_49.rounded
+    local resetAt = ____bucket_49.resetAt
+    local sameWithinMs = ____bucket_49.sameWithinMs
     rounded.failures = rounded.failures + (isOther and 4 or 1)
-    local ____rounded_49 = rounded
-    local openedAt = ____rounded_49.openedAt
+    local ____rounded_50 = rounded
+    local openedAt = ____rounded_50.openedAt
     rounded.testAt = nil
     rounded.openedAt = nil
     if resetAt == nil then
@@ -1934,31 +1945,31 @@ reportedAt = function(____bindingPattern0)
     basis = ____bindingPattern0.basis
     reportedResetAt = ____bindingPattern0.reportedResetAt
     sameWithinMs = ____bindingPattern0.sameWithinMs
-    local ____stamp_51 = stamp
-    if ____stamp_51 == nil then
-        local ____temp_50
+    local ____stamp_52 = stamp
+    if ____stamp_52 == nil then
+        local ____temp_51
         if basis == "instant" then
-            ____temp_50 = reportedResetAt
+            ____temp_51 = reportedResetAt
         else
-            ____temp_50 = nil
+            ____temp_51 = nil
         end
-        ____stamp_51 = ____temp_50
+        ____stamp_52 = ____temp_51
     end
-    local at = ____stamp_51
-    local ____temp_52
+    local at = ____stamp_52
+    local ____temp_53
     if at == nil then
-        ____temp_52 = nil
+        ____temp_53 = nil
     else
-        ____temp_52 = at - sameWithinMs
+        ____temp_53 = at - sameWithinMs
     end
-    return ____temp_52
+    return ____temp_53
 end,
 isEven = function(at)
     return at ~= nil and at == math.floor(at / 10000) * 10000
 end,
 startSpending = function(bucket, now)
-    local ____bucket_53 = bucket
-    local share = ____bucket_53.share
+    local ____bucket_54 = bucket
+    local share = ____bucket_54.share
     if share == nil then
         return
     end
@@ -1970,9 +1981,9 @@ startSpending = function(bucket, now)
     end
 end,
 shareGranted = function(bucket, own, paceMs, now)
-    local ____bucket_54 = bucket
-    local share = ____bucket_54.share
-    local limit = ____bucket_54.limit
+    local ____bucket_55 = bucket
+    local share = ____bucket_55.share
+    local limit = ____bucket_55.limit
     if share == nil then
         return
     end
@@ -2039,19 +2050,19 @@ insertChunk = function(slots, place, time, count)
     Model.insertAt(slots.totals, place, count)
 end,
 cutChunk = function(slots, place, index)
-    local Model_chunkAt_result_64 = Model.chunkAt(slots, place)
-    local times = Model_chunkAt_result_64.times
-    local counts = Model_chunkAt_result_64.counts
+    local Model_chunkAt_result_65 = Model.chunkAt(slots, place)
+    local times = Model_chunkAt_result_65.times
+    local counts = Model_chunkAt_result_65.counts
     Model.insertChunk(slots, place + 1, times[index + 1] or 0, counts[index + 1] or 0)
     local rest = Model.chunkAt(slots, place + 1)
     local total = counts[index + 1] or 0
     do
         local i = index + 1
         while i < #times do
-            local ____rest_times_65 = rest.times
-            ____rest_times_65[#____rest_times_65 + 1] = times[i + 1] or 0
-            local ____rest_counts_66 = rest.counts
-            ____rest_counts_66[#____rest_counts_66 + 1] = counts[i + 1] or 0
+            local ____rest_times_66 = rest.times
+            ____rest_times_66[#____rest_times_66 + 1] = times[i + 1] or 0
+            local ____rest_counts_67 = rest.counts
+            ____rest_counts_67[#____rest_counts_67 + 1] = counts[i + 1] or 0
             total = total + (counts[i + 1] or 0)
             i = i + 1
         end
@@ -2233,10 +2244,10 @@ restore = function(bucket, ____bindingPattern0, now)
     local at = reported and reported.at
     local isNewer = at ~= nil and at > (bucket.observedAt or -math.huge)
     if reported ~= nil and isNewer then
-        local ____reported_28 = reported
-        local limit = ____reported_28.limit
-        local remaining = ____reported_28.remaining
-        local resetAt = ____reported_28.resetAt
+        local ____reported_29 = reported
+        local limit = ____reported_29.limit
+        local remaining = ____reported_29.remaining
+        local resetAt = ____reported_29.resetAt
         bucket.phase = "metered"
         bucket.hasReportedLimit = true
         bucket.limit = limit

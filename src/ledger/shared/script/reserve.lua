@@ -42,9 +42,9 @@ local function mayUse(ticket, isQueued)
   return RecentOwners.isModest(survey(period), demand)
 end
 
--- Whether the reserve keeps a ticket waiting that is offered a grant of this kind: 'no', 'yes', 'used' if
--- the ticket may spend what is kept, 'after-modest' if tickets of modest owners go first, or 'stated' if it
--- is kept for callers whose shares are stated.
+-- Whether the reserve keeps a ticket waiting that is offered a grant of this kind: 'no'; 'yes'; 'used': it
+-- may spend what is kept; 'after-modest': tickets of modest owners go first; 'stated': what is left is kept
+-- for callers whose shares are stated.
 local function keeps(ticket, kind, isQueued)
   local cost = ticket.cost or bucket.callCost
   if not Model.mayKeep(bucket, kind) then return 'no' end

@@ -41,9 +41,9 @@ local function mayUseReserve(ticket, isNew)
   return Model.mayKeep(bucket, offer(bucket, costOf(ticket), now)) and Reserve.mayUse(ticket, not isNew)
 end
 
--- The id of the first ticket in the fair order whose replica has a free socket, or that can never be
--- granted, and the ticket; nil when there is none among the tickets searched. It drops dead tickets that
--- it finds. `isWanted`: only one for which this returns true; may be absent.
+-- The first ticket in the fair order whose replica has a free socket, or that can never be granted. Returns
+-- its id and the ticket; nil when there is none among the tickets searched. It drops dead tickets that it
+-- finds. `isWanted`: only one for which this returns true; may be absent.
 local function nextTicket(isWanted)
   local position = 0
   while position < MAX_FLOWS_SEARCHED do
