@@ -75,8 +75,8 @@ export function answered(
     if (wasInFlight) answeredWithoutHeaders(bucket, lease, status, now);
     return;
   }
-  if (remaining === undefined && observation.limit === undefined) {
-    // It says at most until when to wait. That is no budget, and reveals no limit.
+  if (!reportsCount(bucket, observation)) {
+    // It says at most a limit, or until when to wait. That is no budget.
     refusedByUnknownLimit(bucket, lease);
     // What the API reports to remain is not what refused the request.
     if (!nearsUnknownLimit(bucket)) bucket.remaining = 0;
@@ -117,6 +117,18 @@ export function answered(
   bucket.forcedAfterMs = FORCED_AFTER_MS;
   bucket.guesses = 0;
   if (lease.trusted) bucket.marginMs *= MARGIN_DECAY;
+}
+
+/**
+ * Whether a refusal, or an answer that reports what remains, shows the budget. A refusal that says only
+ * that nothing remains does not, if no answer has reported a count: accepted ones may never do.
+ */
+function reportsCount(
+  { hasReportedLimit }: Bucket,
+  { status, limit, remaining, resetAt }: Observation,
+): boolean {
+  if (resetAt !== undefined) return (remaining ?? limit) !== undefined;
+  return remaining !== undefined && (status !== 429 || remaining > 0 || hasReportedLimit);
 }
 
 function answeredWithoutHeaders(bucket: Bucket, lease: Lease, status: number, now: number): void {
