@@ -252,9 +252,11 @@ function observe(bucket: Bucket, lease: Lease, observation: Observation, now: nu
   const keepsReset = earlierMs > bucket.sameWithinMs && earlierMs <= MAX_NOISE_MS;
   const resetAt = keepsReset ? bucket.reportedResetAt : observation.resetAt;
   const limitInAll = Math.max(observation.limit ?? totalLimit(bucket), reported, 1);
-  // The answer to a single request in a full budget shows whether it is counted.
+  // The answer to a single request in a full budget shows whether it is counted. A limit that is only
+  // concluded from what remained is no measure of that.
+  const isStated = bucket.isLimitStated || observation.limit !== undefined;
   const isAlone = (isFirst || bucket.heldUntil !== undefined) && lease.kind !== 'regular';
-  if (isAlone && !isThrottled) {
+  if (isAlone && isStated && !isThrottled) {
     if (reported === limitInAll) bucket.countsBefore = true;
     else if (reported === limitInAll - lease.cost) bucket.countsBefore = false;
   }

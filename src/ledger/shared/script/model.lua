@@ -146,8 +146,9 @@ observe = function(bucket, lease, observation, now)
     end
     local resetAt = ____keepsReset_5
     local limitInAll = math.max(observation.limit or bucket.limit, reported, 1)
+    local isStated = bucket.isLimitStated or observation.limit ~= nil
     local isAlone = (isFirst or bucket.heldUntil ~= nil) and lease.kind ~= "regular"
-    if isAlone and not isThrottled then
+    if isAlone and isStated and not isThrottled then
         if reported == limitInAll then
             bucket.countsBefore = true
         elseif reported == limitInAll - lease.cost then
