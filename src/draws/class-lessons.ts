@@ -32,6 +32,8 @@ export interface Route {
   /** How many new names it brought since a time. */
   newNames: number;
   newNamesSince: number;
+  /** Whether an answer of its own reported all of its counters. */
+  isWhole: boolean;
   /** How many answers in a row reported less than its draws, or no name. */
   less: number;
   lessKeys: string;
@@ -47,8 +49,13 @@ const MAX_NEW_NAMES = 4;
 /** How many routes are looked at to find one that can be forgotten without loss. */
 const MAX_LOOKED = 16;
 const HOUR_MS = 3_600_000;
-/** How many answers in a row without a name, or without one of several, contradict a lesson. */
-const STEADY = { unnamed: 8, less: 32 };
+/**
+ * How many answers in a row without a name, or without one of several, contradict a lesson. `never`: of a
+ * route that has never reported them all.
+ */
+const STEADY = { unnamed: 8, less: 32, never: 3 };
+/** What the counter without a name is called where it is not the class's own bucket. */
+const UNNAMED = 'requests';
 
 /**
  * What was learned of the routes of one class, and what follows from the names in their answers.
@@ -74,6 +81,8 @@ export class ClassLessons {
   /** Until when refusals are believed to concern the whole class. */
   refusalsBlockedUntil = 0;
   readonly #names = new Set<string>();
+  /** Whether the counter without a name is another one than the class's own bucket. */
+  #isUnnamedApart = false;
   /** When names that no lesson has any more were last forgotten. */
   #namesReadAt = Number.NEGATIVE_INFINITY;
 
@@ -98,7 +107,9 @@ export class ClassLessons {
 
   /** The bucket of the counter that the API calls `key`. */
   bucketOf(key: string): string {
-    return key === this.own || key === '' ? '' : bucketName(key);
+    if (key === this.own) return '';
+    if (key === '') return this.#isUnnamedApart ? UNNAMED : '';
+    return bucketName(key);
   }
 
   /** The API counts per id what `bucket` stands for. */
@@ -122,6 +133,7 @@ export class ClassLessons {
   setBase(keys: readonly string[], learnedAt: number, confirmedAt = learnedAt): void {
     this.own = keys[0] ?? '';
     this.changes++;
+    this.#isUnnamedApart = false;
     this.#addNames(keys);
     this.base = this.#lesson(this.#counters(keys), 'named', learnedAt, confirmedAt);
   }
@@ -188,6 +200,7 @@ export class ClassLessons {
     const isUnnamed = keys.length === 1 && keys[0] === '';
     const fresh = keys.filter((key) => !known.has(key));
     if (fresh.length === 0 && keys.length === known.size) {
+      route.isWhole = true;
       route.less = 0;
       if (lesson !== undefined) lesson.confirmedAt = now;
       return;
@@ -200,7 +213,9 @@ export class ClassLessons {
       route.lessKeys = lessKeys;
       if (isUnnamed && fresh.length > 0) {
         if (lesson?.why === 'named' && route.less >= STEADY.unnamed) this.forget(route, now);
-      } else if (route.less >= STEADY.less) this.#draw(route, keys, now);
+      } else if (route.less >= (route.isWhole ? STEADY.less : STEADY.never)) {
+        this.#draw(route, keys, now);
+      }
       return;
     }
     if (now < route.namesBlockedUntil || !this.#takesNames(route, fresh, now)) return;
@@ -215,6 +230,7 @@ export class ClassLessons {
     // The API renamed a counter of which it has one for each id.
     const wasPerId = counters.some(({ bucket }) => this.perId.has(bucket));
     if (wasPerId) for (const key of fresh) if (key !== this.own) this.addPerId(bucketName(key));
+    route.isWhole = true;
     this.#draw(route, next.slice(0, MAX_DRAWS), now);
   }
 
@@ -300,6 +316,7 @@ export class ClassLessons {
   }
 
   #counters(keys: readonly string[]): Counter[] {
+    if (keys.length > 1 && keys.includes('') && this.own !== '') this.#isUnnamedApart = true;
     return keys.map((key) => ({ bucket: this.bucketOf(key), key }));
   }
 
@@ -327,6 +344,7 @@ function newRoute(template: string): Route {
     contradictedAt: Number.NEGATIVE_INFINITY,
     namesBlockedUntil: 0,
     former: [],
+    isWhole: false,
     newNames: 0,
     newNamesSince: Number.NEGATIVE_INFINITY,
     less: 0,
