@@ -75,8 +75,8 @@ export function answered(
     if (wasInFlight) answeredWithoutHeaders(bucket, lease, status, now);
     return;
   }
-  if (remaining === undefined && observation.limit === undefined) {
-    // It says at most until when to wait. That is no budget, and reveals no limit.
+  if (!reportsCount(bucket, observation)) {
+    // It says at most a limit, or until when to wait. That is no budget.
     refusedByUnknownLimit(bucket, lease);
     // What the API reports to remain is not what refused the request.
     if (!nearsUnknownLimit(bucket)) bucket.remaining = 0;
@@ -120,6 +120,18 @@ export function answered(
   bucket.forcedAfterMs = FORCED_AFTER_MS;
   bucket.guesses = 0;
   if (lease.trusted) bucket.marginMs *= MARGIN_DECAY;
+}
+
+/**
+ * Whether a refusal, or an answer that reports what remains, shows the budget. A refusal that says only
+ * that nothing remains does not, if no answer has reported a count: accepted ones may never do.
+ */
+function reportsCount(
+  { hasReportedLimit }: Bucket,
+  { status, limit, remaining, resetAt }: Observation,
+): boolean {
+  if (resetAt !== undefined) return (remaining ?? limit) !== undefined;
+  return remaining !== undefined && (status !== 429 || remaining > 0 || hasReportedLimit);
 }
 
 function answeredWithoutHeaders(bucket: Bucket, lease: Lease, status: number, now: number): void {
@@ -262,9 +274,11 @@ function observe(bucket: Bucket, lease: Lease, observation: Observation, now: nu
   const keepsReset = earlierMs > bucket.sameWithinMs && earlierMs <= MAX_NOISE_MS;
   const resetAt = keepsReset ? bucket.reportedResetAt : observation.resetAt;
   const reportedLimit = Math.max(observation.limit ?? totalLimit(bucket), reported, 1);
-  // The answer to a single request in a full budget shows whether it is counted.
+  // The answer to a single request in a full budget shows whether it is counted. A limit that is only
+  // concluded from what remained is no measure of that.
+  const isStated = bucket.isLimitStated || observation.limit !== undefined;
   const isAlone = (isFirst || bucket.heldUntil !== undefined) && lease.kind !== 'regular';
-  if (isAlone && !isThrottled) {
+  if (isAlone && isStated && !isThrottled) {
     if (reported === reportedLimit) bucket.countsBefore = true;
     else if (reported === reportedLimit - lease.cost) bucket.countsBefore = false;
   }

@@ -32,6 +32,8 @@ export interface Route {
   /** How many new names it brought since a time. */
   newNames: number;
   newNamesSince: number;
+  /** Whether an answer of its own reported all of its counters. */
+  isWhole: boolean;
   /** How many answers in a row reported the same fewer names than it draws on, or no name. */
   fewer: number;
   fewerKeys: string;
@@ -47,8 +49,13 @@ const MAX_NEW_NAMES = 4;
 /** How many routes are looked at to find one that can be forgotten without loss. */
 const MAX_LOOKED = 16;
 const HOUR_MS = 3_600_000;
-/** How many answers in a row without a name, or with fewer names, contradict a lesson. */
-const CONTRADICTIONS = { unnamed: 8, fewer: 32 };
+/**
+ * How many answers in a row without a name, or with fewer names, contradict a lesson. `never`: of a route
+ * that has never reported them all.
+ */
+const CONTRADICTIONS = { unnamed: 8, fewer: 32, never: 3 };
+/** What the counter without a name is called where it is not the class's own bucket. */
+const UNNAMED = 'requests';
 
 /**
  * What was learned of the routes of one class, and what follows from the names in their answers.
@@ -74,6 +81,8 @@ export class ClassLessons {
   /** Until when refusals are believed to concern the whole class. */
   refusalsBlockedUntil = 0;
   readonly #names = new Set<string>();
+  /** Whether the counter without a name is another one than the class's own bucket. */
+  #isUnnamedApart = false;
   /** When names that no lesson has any more were last forgotten. */
   #namesReadAt = Number.NEGATIVE_INFINITY;
 
@@ -98,7 +107,9 @@ export class ClassLessons {
 
   /** The bucket of the counter that the API calls `key`. */
   bucketOf(key: string): string {
-    return key === this.ownKey || key === '' ? '' : bucketName(key);
+    if (key === this.ownKey) return '';
+    if (key === '') return this.#isUnnamedApart ? UNNAMED : '';
+    return bucketName(key);
   }
 
   /** The API counts per id what `bucket` stands for. */
@@ -122,6 +133,7 @@ export class ClassLessons {
   setBase(keys: readonly string[], learnedAt: number, confirmedAt = learnedAt): void {
     this.ownKey = keys[0] ?? '';
     this.changes++;
+    this.#isUnnamedApart = false;
     this.#addNames(keys);
     this.base = this.#lesson(this.#counters(keys), 'named', learnedAt, confirmedAt);
   }
@@ -185,6 +197,7 @@ export class ClassLessons {
     const known = new Set(this.countersOf(route).map(({ key }) => key));
     const fresh = keys.filter((key) => !known.has(key));
     if (fresh.length === 0 && keys.length === known.size) {
+      route.isWhole = true;
       route.fewer = 0;
       if (route.lesson !== undefined) route.lesson.confirmedAt = now;
       return;
@@ -204,7 +217,8 @@ export class ClassLessons {
     route.fewer = names === route.fewerKeys ? route.fewer + 1 : 1;
     route.fewerKeys = names;
     if (!isUnnamed) {
-      if (route.fewer >= CONTRADICTIONS.fewer) this.#draw(route, keys, now);
+      const most = route.isWhole ? CONTRADICTIONS.fewer : CONTRADICTIONS.never;
+      if (route.fewer >= most) this.#draw(route, keys, now);
     } else if (route.lesson?.why === 'named' && route.fewer >= CONTRADICTIONS.unnamed) {
       this.forget(route, now);
     }
@@ -234,6 +248,7 @@ export class ClassLessons {
     // The API renamed a counter of which it has one for each id.
     const wasPerId = counters.some(({ bucket }) => this.perId.has(bucket));
     if (wasPerId) for (const key of fresh) if (key !== this.ownKey) this.addPerId(bucketName(key));
+    route.isWhole = true;
     this.#draw(route, next.slice(0, MAX_DRAWS), now);
   }
 
@@ -319,6 +334,7 @@ export class ClassLessons {
   }
 
   #counters(keys: readonly string[]): Counter[] {
+    if (keys.length > 1 && keys.includes('') && this.ownKey !== '') this.#isUnnamedApart = true;
     return keys.map((key) => ({ bucket: this.bucketOf(key), key }));
   }
 
@@ -346,6 +362,7 @@ function newRoute(template: string): Route {
     contradictedAt: Number.NEGATIVE_INFINITY,
     namesBlockedUntil: 0,
     former: [],
+    isWhole: false,
     newNames: 0,
     newNamesSince: Number.NEGATIVE_INFINITY,
     fewer: 0,

@@ -19,6 +19,9 @@ type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 /** More names of buckets than one answer lists. */
 const MAX_NAMES = 64;
 
+/** `total=100; remaining=99; resets=41` */
+const PAIRS = /^[a-z][a-z_-]{0,30}=[^=;,]{1,40}(?:[;,] ?[a-z][a-z_-]{0,30}=[^=;,]{1,40}){1,9}$/i;
+
 type CountRole = 'limit' | 'remaining' | 'used';
 
 /** The headers of one family that concern one bucket, with their values by position. */
@@ -42,6 +45,8 @@ export class BudgetGroups {
 
   /** Adds the value of one header. Returns false if the value is doubtful. */
   add(meaning: NameMeaning, name: string, text: string): boolean {
+    // A name without a role concerns no budget, unless its value states roles.
+    if (meaning.role === 'members' && !PAIRS.test(text)) return true;
     return addTo(this.#groupOf(meaning), meaning, name, text);
   }
 
@@ -92,7 +97,7 @@ function addTo(group: Group, meaning: NameMeaning, name: string, text: string): 
     case 'remaining':
     case 'used': {
       const values = text.startsWith('{') ? undefined : readCountValues(text);
-      if (values === undefined) return readJson(group, text);
+      if (values === undefined) return readMembers(group, text);
       addCounts(group, role, name, values);
       return true;
     }
@@ -110,6 +115,8 @@ function addTo(group: Group, meaning: NameMeaning, name: string, text: string): 
     case 'bucket':
       group.names = text.split(',', MAX_NAMES).map((one) => one.trim().slice(0, 64));
       return true;
+    case 'members':
+      return readMembers(group, text);
     case 'scope':
     case 'retryAfter':
       return true;
@@ -141,11 +148,14 @@ function addCounts(
   if (values.length === 1) group.periodMs ??= periodMs;
 }
 
-/** Reads an object such as `{"limit":100,"remaining":99}`. Returns whether it could be read. */
-function readJson(group: Group, text: string): boolean {
-  if (!text.startsWith('{') || text.length > MAX_LENGTH) return false;
+/**
+ * Reads a value that states the roles itself: `{"limit":100,"remaining":99}`, or
+ * `total=100; remaining=99`. Returns whether it could be read.
+ */
+function readMembers(group: Group, text: string): boolean {
+  if (text.length > MAX_LENGTH) return false;
   let found = false;
-  for (const [key, value] of jsonEntries(text)) {
+  for (const [key, value] of text.startsWith('{') ? jsonEntries(text) : pairsIn(text)) {
     const meaning = meaningOf(`ratelimit-${key.toLowerCase()}`);
     const isPlain = typeof value === 'number' || typeof value === 'string';
     if (meaning === undefined || meaning.bucket !== '' || !isPlain) continue;
@@ -153,6 +163,14 @@ function readJson(group: Group, text: string): boolean {
     if (!one.startsWith('{') && addTo(group, meaning, key, one)) found = true;
   }
   return found;
+}
+
+function pairsIn(text: string): [string, string][] {
+  if (!PAIRS.test(text)) return [];
+  return text.split(/[;,]/).map((pair) => {
+    const at = pair.indexOf('=');
+    return [pair.slice(0, at).trim(), pair.slice(at + 1).trim()];
+  });
 }
 
 function jsonEntries(text: string): [string, unknown][] {

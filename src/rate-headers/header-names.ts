@@ -12,6 +12,8 @@ export type Role =
   | 'bucket'
   /** The name of the bucket that refused the request, which may be another than the others report. */
   | 'scope'
+  /** The name has no role. Its value may state several: `total=100; remaining=99`. */
+  | 'members'
   /** An instruction to wait, outside of any family. */
   | 'retryAfter';
 
@@ -106,6 +108,8 @@ const PERIODS = new Map<string, readonly [name: string, ms: number]>([
   ['day', ['day', DAY_MS]],
   ['daily', ['day', DAY_MS]],
   ['today', ['day', DAY_MS]],
+  ['24hour', ['day', DAY_MS]],
+  ['24h', ['day', DAY_MS]],
   ['1d', ['day', DAY_MS]],
 ]);
 
@@ -161,7 +165,8 @@ export function meaningOf(name: string): NameMeaning | undefined {
   if (after.length === 0) {
     return words[mark.start] === 'quota' ? undefined : named('limit', family, before, false);
   }
-  return meaningOfWords(family, [...before, ...after.flatMap(splitCompound)], false);
+  const all = [...before, ...after.flatMap(splitCompound)];
+  return meaningOfWords(family, all, false) ?? meaningWithoutRole(family, all);
 }
 
 const UNNAMED: NameMeaning = {
@@ -195,8 +200,8 @@ function findMark(words: readonly string[]): { start: number; end: number } | un
 }
 
 /**
- * Reads names without a mark: `x-limit-per-second` beside `x-remaining-this-second`, and
- * `x-minlimit-remaining`.
+ * Reads names without a mark: `x-limit-per-second` beside `x-remaining-this-second`,
+ * `x-minlimit-remaining`, and `x-app-limit-24hour-remaining`.
  */
 function weakMeaning(all: readonly string[]): NameMeaning | undefined {
   const words = all[0] === 'x' ? all.slice(1) : all;
@@ -204,6 +209,10 @@ function weakMeaning(all: readonly string[]): NameMeaning | undefined {
   if (first === 'limit' || first === 'remaining') {
     return words.some((word) => PERIODS.has(word)) ? meaningOfWords('', words, true) : undefined;
   }
+  const limitAt = words.findIndex(
+    (word, at) => word === 'limit' && PERIODS.has(words[at + 1] ?? ''),
+  );
+  if (limitAt > 0) return meaningOfWords('', words.toSpliced(limitAt, 1), true);
   const [name] = splitCompound(first);
   const isPair = name !== first && words.length === 2 && ROLES.get(words[1] ?? '') === 'remaining';
   return isPair && name !== undefined ? named('remaining', '', [name], false) : undefined;
@@ -229,6 +238,13 @@ function meaningOfWords(
   if (role === undefined || words.some((word) => OTHER_LIMITS.test(word))) return undefined;
   const isAfter = role === 'reset' && words.some((word) => word === 'after' || word === 'in');
   return named(isAfter ? 'resetAfter' : role, family, words, isWeak);
+}
+
+/** The words name a budget, if the value has the roles. */
+function meaningWithoutRole(family: string, words: readonly string[]): NameMeaning | undefined {
+  return words.some((word) => ROLES.has(word) || OTHER_LIMITS.test(word))
+    ? undefined
+    : named('members', family, words, false);
 }
 
 function named(role: Role, family: string, words: readonly string[], isWeak: boolean): NameMeaning {

@@ -2,7 +2,7 @@ import { BudgetGroups, type ReportedBudget } from './budget-groups.ts';
 import { declaredMeaning, rulesByHeader, type RateHeaderRule } from './declared-headers.ts';
 import { meaningOf, type NameMeaning } from './header-names.ts';
 import { readCount, readRepeated } from './header-values.ts';
-import { readQuotaPolicies, readServiceLimits } from './ratelimit-fields.ts';
+import { RateLimitFields } from './ratelimit-fields.ts';
 import { readInUnit, readReset, readRetryAfter, type Reset } from './reset-value.ts';
 
 /** What an answer's headers report of the API's rate limits. */
@@ -24,8 +24,6 @@ export type RateLimitReading = ReportedBudget & Omit<RateHeaders, 'budgets'>;
 /** Headers by lower-case name, as Node and undici give them. */
 export type HeaderRecord = Readonly<Record<string, string | string[] | undefined>>;
 
-type Mutable<T> = { -readonly [K in keyof T]: T[K] };
-
 /** Reads what an answer's headers report. Never throws, whatever the bytes. */
 export type RateHeaderReader = (headers: HeaderRecord) => RateHeaders;
 
@@ -34,6 +32,8 @@ interface PlannedHeader {
   readonly name: string;
   /** `fields`: `RateLimit` or `RateLimit-Policy`. */
   readonly meaning: NameMeaning | 'fields';
+  /** What the name says if the value is no structured field, for a field with a prefix. */
+  readonly otherwise?: NameMeaning | undefined;
 }
 
 /**
@@ -44,7 +44,8 @@ interface PlannedHeader {
  *
  * - the names that {@link meaningOf} understands, with the values that header-values.ts and
  *   reset-value.ts describe;
- * - `RateLimit` and `RateLimit-Policy`: draft-ietf-httpapi-ratelimit-headers from 07 on;
+ * - `RateLimit` and `RateLimit-Policy`: draft-ietf-httpapi-ratelimit-headers from 07 on, also with a
+ *   prefix (`Beta-RateLimit`);
  * - `Retry-After` (RFC 9110 §10.2.3), and `retry-after-ms`, which is more exact.
  *
  * A doubtful value is left out, and its header is listed in `doubtful`. Doubtful are: negative,
@@ -159,22 +160,26 @@ function planFor(names: readonly string[], rules: Rules): PlannedHeader[] {
   const byName = new Map(names.map((name) => [name, isField(name) ? undefined : meaningOf(name)]));
   const familyOf = (bucket: string): string | undefined => {
     for (const [name, meaning] of byName) {
-      const isUndeclared = !rules.has(name) && meaning?.role !== 'retryAfter';
-      if (isUndeclared && meaning?.bucket === bucket) return meaning.family;
+      const isOfBudget = meaning?.role !== 'retryAfter' && meaning?.role !== 'members';
+      if (isOfBudget && !rules.has(name) && meaning?.bucket === bucket) return meaning.family;
     }
     return undefined;
   };
   const plan: PlannedHeader[] = [];
   for (const [name, known] of byName) {
     const rule = rules.get(name);
-    const undeclared = isField(name) ? 'fields' : known;
+    const undeclared = FIELD.test(name) ? 'fields' : known;
     const meaning = rule === undefined ? undeclared : declaredMeaning(rule, known, familyOf);
-    if (meaning !== undefined && plan.length < MAX_RATE_HEADERS) plan.push({ name, meaning });
+    if (meaning === undefined || plan.length >= MAX_RATE_HEADERS) continue;
+    plan.push(meaning === 'fields' ? { name, meaning, otherwise: known } : { name, meaning });
   }
   return plan;
 }
 
-/** Whether a header is one of the structured fields of the IETF drafts. */
+/** Some APIs send the structured fields of the IETF drafts with a prefix. */
+const FIELD = /^(?:[a-z\d]{1,20}-){0,3}ratelimit(?:-policy)?$/;
+
+/** Whether a header is one of the structured fields of the IETF drafts, without a prefix. */
 function isField(name: string): boolean {
   return name === 'ratelimit' || name === 'ratelimit-policy';
 }
@@ -184,11 +189,14 @@ function readPlanned(headers: HeaderRecord, plan: readonly PlannedHeader[]): Rat
   const groups = new BudgetGroups();
   let retryAfter: Reset | undefined;
   let scope: string | undefined;
-  let hasFields = false;
-  for (const { name, meaning } of plan) {
+  const fields = new RateLimitFields();
+  for (const { name, meaning: known, otherwise } of plan) {
     const text = textOf(headers, name);
     if (text === undefined) continue;
-    if (meaning === 'fields') hasFields = true;
+    const isRead = known === 'fields' && fields.add(name, text);
+    const meaning = known === 'fields' ? otherwise : known;
+    if (isRead) continue;
+    if (meaning === undefined) doubtful.push(name);
     else if (meaning.role === 'scope') scope ??= text.slice(0, MAX_NAME_LENGTH);
     else if (meaning.role === 'retryAfter') {
       const value = readWait(text, meaning);
@@ -197,8 +205,7 @@ function readPlanned(headers: HeaderRecord, plan: readonly PlannedHeader[]): Rat
       else if (retryAfter === undefined || meaning.unitMs === 1) retryAfter = value;
     } else if (!groups.add(meaning, name, text)) doubtful.push(name);
   }
-  const fields = hasFields ? readFields(headers, doubtful) : [];
-  const budgets = [...fields, ...groups.budgets(doubtful)];
+  const budgets = joined([...fields.budgets(), ...groups.budgets(doubtful)]);
   const wait = retryAfter ?? groups.wait;
   return {
     budgets,
@@ -213,41 +220,43 @@ function readWait(text: string, meaning: NameMeaning): Reset | undefined {
   return read(text) ?? readRepeated(text, read);
 }
 
-/** Reads `RateLimit`, with the limits from `RateLimit-Policy` where it has none. */
-function readFields(headers: HeaderRecord, doubtful: string[]): ReportedBudget[] {
-  const limits = readField(headers, 'ratelimit', readServiceLimits, doubtful);
-  const policies = readField(headers, 'ratelimit-policy', readQuotaPolicies, doubtful) ?? [];
-  if (limits === undefined) {
-    // A single policy gives the limit, even if no header gives what remains of it.
-    const [only, ...others] = policies.filter((policy) => policy.countsOperations);
-    return only !== undefined && others.length === 0 ? [{ limit: only.quota }] : [];
+/**
+ * Joins the reports of one counter. Some APIs report it in two families of headers, and one of them may
+ * be incomplete.
+ */
+function joined(budgets: readonly ReportedBudget[]): readonly ReportedBudget[] {
+  if (budgets.length < 2) return budgets;
+  const counters: ReportedBudget[] = [];
+  for (const budget of budgets) {
+    const at = counters.findIndex((one) => isSameCounter(one, budget));
+    const known = counters[at];
+    if (known === undefined) counters.push(budget);
+    else counters[at] = { ...budget, ...known, ...lowerRemaining(known, budget) };
   }
-  const budgets: ReportedBudget[] = [];
-  for (const { policy, limit, remaining, reset } of limits) {
-    const known = policies.find(({ name }) => name !== undefined && name === policy);
-    if (known?.countsOperations === false) continue;
-    const budget: Mutable<ReportedBudget> = { remaining };
-    if (policy !== undefined) budget.name = policy;
-    const most = limit ?? known?.quota;
-    if (most !== undefined) budget.limit = most;
-    if (reset !== undefined) budget.reset = reset;
-    budgets.push(budget);
-  }
-  return budgets;
+  // Beside a count, a limit alone says nothing that could be used.
+  const counts = counters.filter(({ remaining, reset }) => (remaining ?? reset) !== undefined);
+  return counts.length === 0 ? counters : counts;
 }
 
-/** Reads one header; adds its name to `doubtful` when it is present and cannot be read. */
-function readField<T>(
-  headers: HeaderRecord,
-  name: string,
-  parse: (text: string) => T | undefined,
-  doubtful: string[],
-): T | undefined {
-  const text = textOf(headers, name);
-  if (text === undefined) return undefined;
-  const value = parse(text) ?? readRepeated(text, parse);
-  if (value === undefined) doubtful.push(name);
-  return value;
+/** Whether two reports can be of one counter: nothing that both say differs, but what remains of one limit. */
+function isSameCounter(one: ReportedBudget, other: ReportedBudget): boolean {
+  const isSame = (key: 'name' | 'limit' | 'remaining' | 'periodMs'): boolean =>
+    one[key] === undefined || other[key] === undefined || one[key] === other[key];
+  const isOneLimit = one.limit === other.limit;
+  return (
+    (one.name ?? '') === (other.name ?? '') &&
+    isSame('limit') &&
+    isSame('periodMs') &&
+    (isOneLimit || isSame('remaining'))
+  );
+}
+
+function lowerRemaining(
+  { remaining: one }: ReportedBudget,
+  { remaining: other }: ReportedBudget,
+): Pick<ReportedBudget, 'remaining'> {
+  if (one === undefined || other === undefined) return {};
+  return { remaining: Math.min(one, other) };
 }
 
 /** Joins lines of the same name to one list (RFC 9110 §5.3). Node joins them, undici does not. */

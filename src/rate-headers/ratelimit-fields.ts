@@ -1,5 +1,6 @@
 import { parseDictionary, parseList, Token, type Parameters } from 'structured-headers';
-import { MAX_COUNT } from './header-values.ts';
+import type { ReportedBudget } from './budget-groups.ts';
+import { MAX_COUNT, readRepeated } from './header-values.ts';
 import { delayOfSeconds, type Reset } from './reset-value.ts';
 
 /**
@@ -22,6 +23,8 @@ export interface QuotaPolicy {
   /** `undefined` in draft 07, in which policies have no names. */
   readonly name: string | undefined;
   readonly quota: number;
+  /** The length of its window, in milliseconds. */
+  readonly periodMs?: number;
   /** False for quotas of bytes or of concurrent requests, which are not budgets of operations. */
   readonly countsOperations: boolean;
 }
@@ -30,6 +33,50 @@ export interface QuotaPolicy {
 const MAX_LENGTH = 2048;
 /** What follows is cut off, as in other headers: names are kept, and stored for other replicas. */
 const MAX_NAME_LENGTH = 64;
+
+/** Collects the structured fields of one answer, and makes budgets of them. */
+export class RateLimitFields {
+  #limits: readonly ServiceLimit[] | undefined;
+  #policies: readonly QuotaPolicy[] = [];
+
+  /** Adds the value of one field. Returns false if it is no such field, or doubtful. */
+  add(name: string, text: string): boolean {
+    if (name.endsWith('-policy')) {
+      const policies = readQuotaPolicies(text) ?? readRepeated(text, readQuotaPolicies);
+      this.#policies = policies ?? this.#policies;
+      return policies !== undefined;
+    }
+    const limits = readServiceLimits(text) ?? readRepeated(text, readServiceLimits);
+    this.#limits ??= limits;
+    return limits !== undefined;
+  }
+
+  /** The budgets of `RateLimit`, with what `RateLimit-Policy` says of them. */
+  budgets(): ReportedBudget[] {
+    if (this.#limits === undefined) {
+      // A single policy gives the limit, even if no header gives what remains of it.
+      const [only, ...others] = this.#policies.filter((policy) => policy.countsOperations);
+      return only !== undefined && others.length === 0 ? [limitOf(only)] : [];
+    }
+    const budgets: ReportedBudget[] = [];
+    for (const { policy, limit, remaining, reset } of this.#limits) {
+      const known = this.#policies.find(({ name: one }) => one !== undefined && one === policy);
+      if (known?.countsOperations === false) continue;
+      budgets.push({
+        ...(policy === undefined ? {} : { name: policy }),
+        ...(known === undefined ? {} : limitOf(known)),
+        ...(limit === undefined ? {} : { limit }),
+        remaining,
+        ...(reset === undefined ? {} : { reset }),
+      });
+    }
+    return budgets;
+  }
+}
+
+function limitOf({ quota, periodMs }: QuotaPolicy): ReportedBudget {
+  return { limit: quota, ...(periodMs === undefined ? {} : { periodMs }) };
+}
 
 /** Reads a whole `RateLimit` field; `undefined` if any of its members is doubtful. Never throws. */
 export function readServiceLimits(text: string): readonly ServiceLimit[] | undefined {
@@ -71,7 +118,13 @@ function readQuotaPolicy(item: unknown, parameters: Parameters): QuotaPolicy | u
   const policy = unnamed === undefined ? name(item) : undefined;
   if (quota === undefined || (unnamed === undefined && policy === undefined)) return undefined;
   const unit = parameters.get('qu') ?? 'requests';
-  return { name: policy, quota, countsOperations: unit === 'requests' };
+  const window = count(parameters.get('w')) ?? 0;
+  return {
+    name: policy,
+    quota,
+    ...(window === 0 ? {} : { periodMs: window * 1000 }),
+    countsOperations: unit === 'requests',
+  };
 }
 
 function everyMember<T>(

@@ -413,6 +413,13 @@ describe('a metered bucket', () => {
     expect(grantAll(bucket, now)).toHaveLength(9);
   });
 
+  test('subtracts none where the API reports no limit, whose first count seems to be all of it', () => {
+    const bucket = new LocalBudget(T0);
+    bucket.advance(T0, NO_OFFSET);
+    answerAll(bucket, [bucket.grant(T0)], T0 + 50, { remaining: 9, resetAt: T0 + 60_000 });
+    expect(grantAll(bucket, T0 + 50)).toHaveLength(9);
+  });
+
   test('allows each lease to end once', () => {
     const { bucket, now } = opened(9);
     const [a, b, c] = grantAll(bucket, now);

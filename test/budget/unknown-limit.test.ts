@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { makeBucket } from '../../src/budget/bucket.ts';
+import type { Observation } from '../../src/budget/observation.ts';
 import { maxInFlight, refusedByUnknownLimit, takenByApi } from '../../src/budget/unknown-limit.ts';
 import { LocalBudget, type LocalLease } from '../../src/ledger/local/local-budget.ts';
 import { leaseAt } from '../support/lease-at.ts';
@@ -10,16 +11,24 @@ const NO_OFFSET = { low: 0, high: 0 };
 /** Whether the API takes a request that arrives at `now` while `inFlight` others are under way. */
 type Limit = (now: number, inFlight: number) => boolean;
 
+/** What an answer reports at `now`, besides its status. */
+type Report = (isTaken: boolean, now: number) => Partial<Observation>;
+
 interface Result {
   readonly taken: number;
   readonly refused: number;
 }
 
 /**
- * Runs callers that always have another request against an API that reports nothing, for
- * `durationMs`. An answer takes `latencyMs`.
+ * Runs callers that always have another request against an API that reports nothing, unless `report`
+ * says so, for `durationMs`. An answer takes `latencyMs`.
  */
-function run(limit: Limit, latencyMs: number, durationMs: number): Result {
+function run(
+  limit: Limit,
+  latencyMs: number,
+  durationMs: number,
+  report: Report = () => ({}),
+): Result {
   const random = seededRandom(7);
   const bucket = new LocalBudget(0);
   let sent: { lease: LocalLease; isTaken: boolean; at: number }[] = [];
@@ -30,7 +39,8 @@ function run(limit: Limit, latencyMs: number, durationMs: number): Result {
     for (const { lease, isTaken } of sent.filter(({ at }) => at <= now)) {
       const status = isTaken ? 200 : 429;
       const observation = { status, sameWithinMs: 0, uncertaintyMs: 0, receivedAt: now };
-      bucket.answered(lease, { ...observation, basis: 'instant' }, now, random);
+      const reported = report(isTaken, now);
+      bucket.answered(lease, { ...observation, basis: 'instant', ...reported }, now, random);
     }
     sent = sent.filter(({ at }) => at > now);
     while (sent.length < 100 && bucket.offer(now) !== undefined) {
@@ -110,4 +120,58 @@ test('a request that was in flight at a refusal and is taken counts to what is e
   // The first one after the refusal leaves five of six.
   takenByApi(bucket, leaseAt(5000));
   expect(maxInFlight(bucket)).toBe(5);
+});
+
+describe('an API that reports no count with the requests that it takes', () => {
+  const limit = 40;
+  const periodMs = 10_000;
+  const windows = 20;
+  const reports: [string, Report][] = [
+    ['its limit with each answer', () => ({ limit })],
+    [
+      'its limit, its count and its reset with refusals',
+      (isTaken, now) =>
+        isTaken
+          ? {}
+          : { limit, remaining: 0, resetAt: (Math.floor(now / periodMs) + 1) * periodMs },
+    ],
+    [
+      'its limit and its reset with refusals',
+      (isTaken, now) =>
+        isTaken ? {} : { limit, resetAt: (Math.floor(now / periodMs) + 1) * periodMs },
+    ],
+    [
+      'its limit with each answer, and its count with refusals',
+      (isTaken) => (isTaken ? { limit } : { limit, remaining: 0 }),
+    ],
+    [
+      'its count and a Retry-After with refusals',
+      (isTaken, now) =>
+        isTaken ? {} : { remaining: 0, retryAt: (Math.floor(now / periodMs) + 1) * periodMs },
+    ],
+    [
+      'its limit and a Retry-After with refusals',
+      (isTaken, now) =>
+        isTaken ? {} : { limit, retryAt: (Math.floor(now / periodMs) + 1) * periodMs },
+    ],
+  ];
+
+  test.each(reports)('but %s is used as one that reports nothing', (_what, report) => {
+    let window = -1;
+    let used = 0;
+    const { taken, refused } = run(
+      (now) => {
+        if (Math.floor(now / periodMs) !== window) {
+          window = Math.floor(now / periodMs);
+          used = 0;
+        }
+        return used++ < limit;
+      },
+      50,
+      windows * periodMs,
+      report,
+    );
+    expect(taken / (windows * limit)).toBeGreaterThan(0.7);
+    expect(refused / windows).toBeLessThan(8);
+  });
 });

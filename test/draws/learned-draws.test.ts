@@ -97,6 +97,33 @@ describe('a bucket that the API names', () => {
     expect(sender.send('POST /messages', []).drawn).toEqual(['unreported', 'unreported']);
   });
 
+  test('is not the one without a name that the same answer reports, whichever is scarcer', () => {
+    const sender = new Sender();
+    const both = [
+      { limit: 60, remaining: 59 },
+      { name: 'list', limit: 15, remaining: 14 },
+    ];
+    expect(sender.send('GET /tickets', both)).toEqual({
+      drawn: [1],
+      others: [{ name: 'requests', reportAt: 0 }],
+    });
+    expect(sender.names('GET /tickets')).toEqual(['', 'requests']);
+    const other = new Sender();
+    other.draws.apply(sender.draws.lessons(sender.nowMs), other.nowMs);
+    expect(other.names('GET /tickets')).toEqual(['', 'requests']);
+  });
+
+  test('is not drawn on by another route whose first three answers do not report it', () => {
+    const sender = new Sender();
+    sender.repeat(40, 'GET /tickets', [{ limit: 60 }, { name: 'list', limit: 15 }]);
+    sender.repeat(2, 'GET /users', [{ limit: 60 }]);
+    expect(sender.names('GET /users')).toEqual(['', 'list']);
+    sender.send('GET /users', [{ limit: 60 }]);
+    expect(sender.names('GET /users')).toEqual(['']);
+    sender.repeat(10, 'GET /tickets', [{ limit: 60 }]);
+    expect(sender.names('GET /tickets')).toEqual(['', 'list']);
+  });
+
   test('has a name by its position if the API gives it none', () => {
     const sender = new Sender();
     sender.send('GET /a', [{ limit: 10 }, { limit: 500 }]);

@@ -44,7 +44,6 @@ describe('a declared header', () => {
     expect(read(rules, TOKENS)).toEqual({
       budgets: [
         { name: 'tokens', limit: 1000, remaining: 400 },
-        { limit: 10 },
         { name: 'month', remaining: 9 },
       ],
     });

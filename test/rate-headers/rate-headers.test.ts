@@ -74,6 +74,36 @@ describe('rate limit headers', () => {
       { limit: 10, remaining: 3 },
     ],
     [
+      'two families of one counter, of which one has no reset',
+      {
+        'x-rate-limit': '60',
+        'ratelimit-limit': '60',
+        'x-rate-limit-remaining': '51',
+        'ratelimit-remaining': '50',
+        'ratelimit-reset': '41',
+      },
+      {
+        limit: 60,
+        remaining: 50,
+        reset: { kind: 'delay', afterMs: 41_000, resolutionMs: 1000, isPlainNumber: true },
+      },
+    ],
+    [
+      'a policy of another limit than the count beside it',
+      { 'ratelimit-policy': '5000;w=3600', 'ratelimit-limit': '30', 'ratelimit-remaining': '7' },
+      { limit: 30, remaining: 7 },
+    ],
+    [
+      'a field with a prefix whose value is none',
+      { 'x-ratelimit': '60', 'x-ratelimit-remaining': '7', 'x-ratelimit-policy': 'gold' },
+      { name: 'gold', limit: 60, remaining: 7 },
+    ],
+    [
+      'a name without a role whose value has none either',
+      { 'x-ratelimit-type': 'low', 'x-ratelimit-limit': '60', 'x-ratelimit-remaining': '7' },
+      { limit: 60, remaining: 7 },
+    ],
+    [
       'a structured field with several policies',
       {
         ratelimit: '"minute";r=5;t=30, "day";r=2;t=900',
@@ -84,6 +114,7 @@ describe('rate limit headers', () => {
         limit: 100,
         remaining: 2,
         reset: { kind: 'delay', afterMs: 900_000, resolutionMs: 1000 },
+        periodMs: 86_400_000,
       },
     ],
     [
@@ -96,7 +127,11 @@ describe('rate limit headers', () => {
       { ratelimit: '"bytes";r=1', 'ratelimit-policy': '"bytes";q=1000;qu="content-bytes"' },
       {},
     ],
-    ['only a policy', { 'ratelimit-policy': '"default";q=100;w=60' }, { limit: 100 }],
+    [
+      'only a policy',
+      { 'ratelimit-policy': '"default";q=100;w=60' },
+      { limit: 100, periodMs: 60_000 },
+    ],
     [
       'Retry-After beside an invalid reset',
       { 'retry-after': '30', 'x-ratelimit-reset': 'soon' },

@@ -7,6 +7,22 @@
 
 local Model
 Model = setmetatable({
+reportsCount = function(____bindingPattern0, ____bindingPattern1)
+    local hasReportedLimit
+    hasReportedLimit = ____bindingPattern0.hasReportedLimit
+    local resetAt
+    local remaining
+    local limit
+    local status
+    status = ____bindingPattern1.status
+    limit = ____bindingPattern1.limit
+    remaining = ____bindingPattern1.remaining
+    resetAt = ____bindingPattern1.resetAt
+    if resetAt ~= nil then
+        return (remaining or limit) ~= nil
+    end
+    return remaining ~= nil and (status ~= 429 or remaining > 0 or hasReportedLimit)
+end,
 isNewest = function(bucket, lease, observation, left, laterMs)
     if bucket.observations == 0 or lease.observation >= bucket.observations then
         return true
@@ -126,8 +142,9 @@ observe = function(bucket, lease, observation, now)
     end
     local resetAt = ____keepsReset_6
     local reportedLimit = math.max(observation.limit or bucket.limit, reported, 1)
+    local isStated = bucket.isLimitStated or observation.limit ~= nil
     local isAlone = (isFirst or bucket.heldUntil ~= nil) and lease.kind ~= "regular"
-    if isAlone and not isThrottled then
+    if isAlone and isStated and not isThrottled then
         if reported == reportedLimit then
             bucket.countsBefore = true
         elseif reported == reportedLimit - lease.cost then
@@ -771,7 +788,7 @@ answered = function(bucket, lease, wasInFlight, observation, now, random)
         end
         return
     end
-    if remaining == nil and observation.limit == nil then
+    if not Model.reportsCount(bucket, observation) then
         Model.refusedByUnknownLimit(bucket, lease)
         if not (bucket.expected > 0 or bucket.expected == 0 and bucket.window == 1024 and bucket.ceiling < 1024) then
             bucket.remaining = 0
