@@ -80,12 +80,23 @@ function withField([status = '', ...fields]: readonly string[], field: string): 
   return [status, field, ...fields];
 }
 
+/**
+ * Returns the head of an interim answer (1xx) as a strict parser takes it. Such a head says nothing of
+ * a body or of the end of the connection, whatever its fields say.
+ */
+export function interimHead(head: string): string {
+  const lines = repairHead(head).split('\r\n');
+  return lines.filter((line) => !CLOSE.test(line) && !LENGTH_OR_CODING.test(line)).join('\r\n');
+}
+
 /** Returns a head after which the connection is not used again. */
 export function closingHead(head: string): string {
   const lines = head.split('\r\n').filter((line) => !CONNECTION.test(line));
   return withField(lines, 'Connection: close').join('\r\n');
 }
 
+const CLOSE = /^connection:.*\bclose\b/i;
+const LENGTH_OR_CODING = /^(?:content-length|transfer-encoding):/i;
 /** Fields about the use of the connection. */
 const CONNECTION = /^(?:connection|keep-alive)[ \t]*:/i;
 

@@ -24,6 +24,9 @@ export type SendResult =
   /** The API may have received the request, and may have executed it. */
   | { readonly kind: 'lost'; readonly reason: FailureReason; readonly error: Error };
 
+/** Called with each interim answer (1xx) before the final one; headers: name, value, name, value … */
+export type OnInterim = (status: number, rawHeaders: readonly string[]) => void;
+
 /** Measures an attempt, from its sending until the answer's headers or its failure. Must not throw. */
 export type MeasureAttempt = (method: string, sent: SendResult, durationMs: number) => void;
 
@@ -45,8 +48,7 @@ export interface ExchangeOptions {
    * Whether a 407 is from our proxy: it concerns our credentials and is not passed to the caller.
    */
   readonly throughProxy: boolean;
-  /** Called with the headers of early hints (103). */
-  readonly onEarlyHints: (rawHeaders: string[]) => void;
+  readonly onInterim: OnInterim;
   /** Called with the result; calls after the first have no effect. */
   readonly onResult: (sent: SendResult) => void;
   /** Called once, when the exchange has ended and its socket permit is free. */
@@ -93,8 +95,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
   ): void {
     const rawHeaders = flatten(controller.rawHeaders);
     if (status < 200) {
-      // Early hints are for the caller; 100 and 102 concern this hop only (RFC 9110 §15.2).
-      if (status === 103) this.#options.onEarlyHints(rawHeaders);
+      this.#options.onInterim(status, rawHeaders);
       return;
     }
     if (status === 407 && this.#options.throughProxy) {

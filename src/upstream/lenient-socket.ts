@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import { beginsWithPlainHead, closingHead, repairHead } from '../http/answer-head.ts';
+import { beginsWithPlainHead, closingHead, interimHead, repairHead } from '../http/answer-head.ts';
 import type { Clock } from '../util/clock.ts';
 
 /** A longer head is left to the parser to reject. */
@@ -69,7 +69,7 @@ export function makeLenient(socket: Socket, { clock, maxAgeMs, maxRequests }: So
         const body = rest.subarray(head.length);
         return push(Buffer.concat([Buffer.from(repaired, 'latin1'), body]));
       }
-      if (interim !== '00') push(rest.subarray(0, head.length));
+      if (interim !== '00') push(Buffer.from(interimHead(head), 'latin1'));
       rest = rest.subarray(head.length);
     }
     awaitsHead = false;
