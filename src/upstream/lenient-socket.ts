@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
-import { beginsWithPlainHead, closingHead, interimHead, repairHead } from '../http/answer-head.ts';
+import { closingHead, interimHead, plainHeadOf, repairHead } from '../http/answer-head.ts';
+import { ChunkedBody } from '../http/chunked-body.ts';
 import type { Clock } from '../util/clock.ts';
 
 /** A longer head is left to the parser to reject. */
@@ -8,6 +9,7 @@ const MAX_HEAD_BYTES = 128 * 1024;
 const MIN_HEAD_LENGTH = 20;
 const INTERIM = /^HTTP\/1\.[01] 1(\d\d)/;
 const EMPTY_LINE = '\n\r\n';
+const CHUNKED = /\ntransfer-encoding:[ \t]*chunked/i;
 /** The other side has closed the connection, or reset it. */
 const CLOSED: ReadonlySet<unknown> = new Set(['EPIPE', 'ECONNRESET']);
 
@@ -25,7 +27,8 @@ type WriteCallback = (error?: Error | null) => void;
  * socket and the HTTP client library, which has no settings for it.
  *
  * - Heads are repaired before the library's strict parser reads them (`http/answer-head.ts`), and an
- *   interim `100 Continue`, for which Headgate never asks, is dropped.
+ *   interim `100 Continue`, for which Headgate never asks, is dropped. The
+ *   framing of chunks is repaired as well (`http/chunked-body.ts`).
  * - An answer that has arrived is read although the API did not read the whole request, closed the
  *   connection and reset it: a failed write does not close the socket before that.
  * - A socket that has reached its age or number of requests is closed after its answer, so that
@@ -43,15 +46,17 @@ export function makeLenient(socket: Socket, { clock, maxAgeMs, maxRequests }: So
   let awaitsHead = false;
   let hasEnded = false;
   let partialHead: Buffer | undefined;
+  let chunkedBody: ChunkedBody | undefined;
   let onWritten: WriteCallback | undefined;
   let writeError: Error | undefined;
 
   /** Passes `bytes`, which begin with the head of an answer, to the library. */
   function pushHead(bytes: Buffer): boolean {
     const isLast = requests >= maxRequests || clock.now() >= expiresAt;
-    if (!isLast && beginsWithPlainHead(bytes)) {
+    const plain = isLast ? undefined : plainHeadOf(bytes);
+    if (plain !== undefined) {
       awaitsHead = false;
-      return push(bytes);
+      return plain === 'chunked' ? pushChunked(bytes) : push(bytes);
     }
     let rest = bytes;
     for (;;) {
@@ -65,9 +70,9 @@ export function makeLenient(socket: Socket, { clock, maxAgeMs, maxRequests }: So
       if (interim === undefined || interim === '01') {
         awaitsHead = false;
         const repaired = isLast ? closingHead(repairHead(head)) : repairHead(head);
-        if (repaired === head) return push(rest);
         const body = rest.subarray(head.length);
-        return push(Buffer.concat([Buffer.from(repaired, 'latin1'), body]));
+        const whole = Buffer.concat([Buffer.from(repaired, 'latin1'), body]);
+        return CHUNKED.test(repaired) ? pushChunked(whole) : push(whole);
       }
       if (interim !== '00') push(Buffer.from(interimHead(head), 'latin1'));
       rest = rest.subarray(head.length);
@@ -76,9 +81,23 @@ export function makeLenient(socket: Socket, { clock, maxAgeMs, maxRequests }: So
     return push(rest);
   }
 
+  /** Passes `bytes`, which begin with a head in its usual form and a chunked body behind it. */
+  function pushChunked(bytes: Buffer): boolean {
+    const bodyAt = bytes.indexOf(EMPTY_LINE, 0, 'latin1') + EMPTY_LINE.length;
+    chunkedBody = new ChunkedBody();
+    const body = chunkedBody.repair(bytes.subarray(bodyAt));
+    return push(body === undefined ? bytes : Buffer.concat([bytes.subarray(0, bodyAt), ...body]));
+  }
+
+  function pushBody(bytes: Buffer): boolean {
+    const repaired = chunkedBody?.repair(bytes);
+    return push(repaired === undefined ? bytes : Buffer.concat(repaired));
+  }
+
   socket.push = (chunk: unknown, encoding?: BufferEncoding): boolean => {
     if (chunk === null) return pushEnd();
-    if (!awaitsHead || !(chunk instanceof Buffer)) return push(chunk, encoding);
+    if (!(chunk instanceof Buffer)) return push(chunk, encoding);
+    if (!awaitsHead) return pushBody(chunk);
     const bytes = partialHead === undefined ? chunk : Buffer.concat([partialHead, chunk]);
     partialHead = undefined;
     return pushHead(bytes);
@@ -110,6 +129,7 @@ export function makeLenient(socket: Socket, { clock, maxAgeMs, maxRequests }: So
   function look(chunk: unknown): void {
     if (typeof chunk !== 'string' || chunk.length < MIN_HEAD_LENGTH) return;
     awaitsHead = true;
+    chunkedBody = undefined;
     requests++;
   }
 
