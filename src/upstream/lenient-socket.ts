@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import { errors } from 'undici';
 import { closingHead, interimHead, plainHeadOf, repairHead } from '../http/answer-head.ts';
 import { ChunkedBody } from '../http/chunked-body.ts';
 import type { Clock } from '../util/clock.ts';
@@ -31,6 +32,8 @@ type WriteCallback = (error?: Error | null) => void;
  *   framing of chunks is repaired as well (`http/chunked-body.ts`).
  * - An answer that has arrived is read although the API did not read the whole request, closed the
  *   connection and reset it: a failed write does not close the socket before that.
+ * - An answer that ends with its connection is incomplete if the API resets it. Only behind a request
+ *   with a body, of which the API may have left bytes unread, a reset counts as the end.
  * - A socket that has reached its age or number of requests is closed after its answer, so that
  *   Headgate resolves the API's name again.
  *
@@ -43,6 +46,9 @@ export function makeLenient(socket: Socket, { clock, maxAgeMs, maxRequests }: So
   const push = socket.push.bind(socket);
   const write = socket._write.bind(socket);
   const writeMany = socket._writev?.bind(socket);
+  const destroy = socket.destroy.bind(socket);
+  /** How many strings and buffers of the latest request were written: 1 for a head alone. */
+  let parts = 0;
   let awaitsHead = false;
   let hasEnded = false;
   let partialHead: Buffer | undefined;
@@ -115,6 +121,13 @@ export function makeLenient(socket: Socket, { clock, maxAgeMs, maxRequests }: So
     return push(null);
   }
 
+  socket.destroy = (error) => {
+    const isReset = error !== undefined && 'code' in error && error.code === 'ECONNRESET';
+    // The library takes this code for the end of the answer.
+    if (!isReset || awaitsHead || parts > 1) return destroy(error);
+    return destroy(new errors.SocketError('the API reset the connection', undefined));
+  };
+
   /** One for all writes of the socket, which come one after the other. */
   function written(error?: Error | null): void {
     if (error && !hasEnded && 'code' in error && CLOSED.has(error.code)) {
@@ -126,21 +139,23 @@ export function makeLenient(socket: Socket, { clock, maxAgeMs, maxRequests }: So
   }
 
   /** Looks for the head of a request in what is written. */
-  function look(chunk: unknown): void {
+  function look(chunk: unknown, count: number): void {
+    parts += count;
     if (typeof chunk !== 'string' || chunk.length < MIN_HEAD_LENGTH) return;
+    parts = count;
     awaitsHead = true;
     chunkedBody = undefined;
     requests++;
   }
 
   socket._write = (chunk: unknown, encoding, callback) => {
-    look(chunk);
+    look(chunk, 1);
     onWritten = callback;
     write(chunk, encoding, written);
   };
   if (writeMany !== undefined) {
     socket._writev = (chunks, callback) => {
-      look(chunks[0]?.chunk);
+      look(chunks[0]?.chunk, chunks.length);
       onWritten = callback;
       writeMany(chunks, written);
     };

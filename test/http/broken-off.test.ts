@@ -90,6 +90,21 @@ test('an answer with the transfer coding identity passes', async () => {
   expect([status, text]).toEqual([200, 'ok']);
 });
 
+test('an answer that ends with its connection is incomplete if the API resets it', async () => {
+  const gateway = await setUpBytes((raw) => {
+    raw.write('HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nabc');
+    reset = () => raw.socket.resetAndDestroy();
+  });
+  let reset: (() => void) | undefined;
+  const answer = await ask(`${gateway.url}/a`, { onData: () => reset?.() });
+  expect({ text: answer.text, complete: answer.complete }).toEqual({
+    text: 'abc',
+    complete: false,
+  });
+  const [line] = await gateway.log.wait('call', 1);
+  expect(line).toMatchObject({ status: 200, outcome: 'failed', code: 'upstream-protocol' });
+});
+
 test('an answer of unknown length that breaks off resets the connection of an HTTP/1.0 caller', async () => {
   let breakOff: (() => void) | undefined;
   const gateway = await setUpBytes((raw) => {
