@@ -3,6 +3,7 @@ import type { Dispatcher } from 'undici';
 import type { Clock } from '../util/clock.ts';
 import type { HeaderRecord } from '../rate-headers/rate-headers.ts';
 import type { CallerSignal, RemoveListener } from '../ledger/ledger.ts';
+import { LateTimeoutError } from './lenient-socket.ts';
 import { UpstreamResponse, type FailureReason } from './response.ts';
 
 export interface AnsweredAttempt {
@@ -155,11 +156,11 @@ export class Exchange implements Dispatcher.DispatchHandler {
 }
 
 /**
- * EPIPE means that a write failed because the other side had closed, so the request was incomplete.
- * The API has at most a part of it, which it must not execute (RFC 9112 §8).
+ * Whether the API cannot have a whole request. EPIPE means that a write failed because the other side
+ * had closed, so the API has at most a part of it, which it must not execute (RFC 9112 §8).
  */
 function isUnfinished(error: Error): boolean {
-  return 'code' in error && error.code === 'EPIPE';
+  return error instanceof LateTimeoutError || ('code' in error && error.code === 'EPIPE');
 }
 
 /** Maps the error codes of Node and undici to the kinds that Headgate treats differently. */
