@@ -96,7 +96,7 @@ export function makeLenient(socket: Socket, { clock, maxAgeMs, maxRequests }: So
     for (;;) {
       const head = headOf(rest);
       if (head === undefined) {
-        if (rest.length > MAX_HEAD_BYTES) break;
+        if (rest.length > MAX_HEAD_BYTES || !mayBeHead(rest)) break;
         partialHead = rest.length === 0 ? undefined : rest;
         return true;
       }
@@ -206,6 +206,12 @@ export function makeLenient(socket: Socket, { clock, maxAgeMs, maxRequests }: So
 function isTimeout(bytes: Buffer): boolean {
   const head = headOf(bytes);
   return head !== undefined && TIMEOUT.test(head) && CLOSES.test(head);
+}
+
+/** Whether `bytes` can be the beginning of a head, perhaps behind empty lines. */
+function mayBeHead(bytes: Buffer): boolean {
+  const start = bytes.toString('latin1', 0, 'HTTP/'.length);
+  return 'HTTP/'.startsWith(start) || /^[\r\n]/.test(start);
 }
 
 /** The head at the start of `bytes` with its empty line; `undefined` if it is incomplete. */

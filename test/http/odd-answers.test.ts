@@ -101,6 +101,7 @@ describe('an answer is replaced by a 502, with', () => {
     ['a space in a name', `HTTP/1.1 200 OK\r\nX A: b\r\n${HELLO}`],
     ['an unrequested upgrade', 'HTTP/1.1 101 X\r\nUpgrade: b\r\nConnection: Upgrade\r\n\r\n'],
     ['no status line', `200 OK\r\n${HELLO}`],
+    ['bytes of another protocol, and the connection stays open', '\x15\x03\x01\x00\x02\x02\x2a'],
     ['a space within the size of a chunk', `${CHUNKED}0 5\r\nhello\r\n0\r\n\r\n`],
   ])('%s', async (_name, bytes) => {
     const { gateway } = await setUpBytes(bytes);
