@@ -141,8 +141,11 @@ export function makeUpstream(options: UpstreamOptions): Upstream {
                 headers: [...dial.headers, ...headers],
                 body,
               };
-        // undici sends `Connection: close`, and closes the socket even if the API does not.
-        pool.dispatch(closesSocket ? { ...toApi, reset: true } : toApi, exchange);
+        // With `reset`, undici sends `Connection: close`, and closes the socket even if the API does
+        // not. By default it does so for HEAD, which some servers answer with a body. Bytes behind an
+        // answer close the socket anyway.
+        const hasOwnReset = closesSocket || method === 'HEAD';
+        pool.dispatch(hasOwnReset ? { ...toApi, reset: closesSocket } : toApi, exchange);
       });
     },
     async close() {
