@@ -1,4 +1,4 @@
-import { STATUS_CODES, type IncomingMessage, type Server } from 'node:http';
+import { METHODS, STATUS_CODES, type IncomingMessage, type Server } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Clock } from '../util/clock.ts';
 import type { LinkedList } from '../util/linked-list.ts';
@@ -173,6 +173,15 @@ function parserErrorOf({ cause }: GatewayError): { parserError?: string } {
 /** An error of Node's parser, with the bytes in which it occurred. */
 type ParserError = Error & { readonly code?: string; readonly rawPacket?: Buffer };
 
+/** The beginning of a request line. */
+const METHOD = /^([\w!#$%&'*+.^`|~-]{1,30}) [/*h]/i;
+
+/** A well-formed method at the start of `bytes` that Node's parser does not know. */
+function unknownMethodIn(bytes: Buffer | undefined): string | undefined {
+  const [, method = ''] = METHOD.exec(bytes?.toString('latin1', 0, 40) ?? '') ?? [];
+  return method === '' || METHODS.includes(method) ? undefined : method;
+}
+
 /**
  * The problem that an error of Node's parser stands for; `undefined` for an error of the connection
  * itself, which leaves no caller to answer.
@@ -181,6 +190,11 @@ export function parserProblem(cause: ParserError): GatewayError | undefined {
   const { code = '', rawPacket } = cause;
   if (code === 'HPE_INVALID_METHOD' && rawPacket?.toString('latin1', 0, 6) === 'TRACK ') {
     const detail = 'TRACK is not supported: the answer would show the fields that Headgate adds';
+    return new GatewayError('method-not-supported', detail, { cause });
+  }
+  const method = code === 'HPE_INVALID_METHOD' ? unknownMethodIn(rawPacket) : undefined;
+  if (method !== undefined) {
+    const detail = `${method} is not supported: expected a method of HTTP or WebDAV, in upper case`;
     return new GatewayError('method-not-supported', detail, { cause });
   }
   if (code === 'HPE_HEADER_OVERFLOW') {

@@ -92,6 +92,14 @@ describe('bytes that are not a request are refused with a problem and logged onc
     ],
     ['TRACE', `TRACE /a HTTP/1.1\r\nHost: a\r\n${CLOSE}`, 501, 'method-not-supported'],
     ['TRACK', `TRACK /a HTTP/1.1\r\nHost: a\r\n${CLOSE}`, 501, 'method-not-supported'],
+    ['an unknown method', `BAN /a HTTP/1.1\r\nHost: a\r\n${CLOSE}`, 501, 'method-not-supported'],
+    [
+      'a method in lower case',
+      `get /a HTTP/1.1\r\nHost: a\r\n${CLOSE}`,
+      501,
+      'method-not-supported',
+    ],
+    ['a method that is none', `G@T /a HTTP/1.1\r\nHost: a\r\n${CLOSE}`, 400, 'bad-request'],
     [
       'another host',
       `GET http://evil.example/ HTTP/1.1\r\nHost: evil.example\r\n${CLOSE}`,
