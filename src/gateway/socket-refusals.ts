@@ -60,7 +60,8 @@ export function refuseNonRequests(
   });
 
   server.on('clientError', (cause: ParserError, socket: Duplex) => {
-    if (refused.has(socket)) return;
+    // What follows a request that ends its connection is ignored (RFC 9112 §9.6).
+    if (refused.has(socket) || cause.code === 'HPE_CLOSED_CONNECTION') return;
     const error = parserProblem(cause);
     // A connection that merely closed sent no request, so there is no call to answer or to log.
     if (error === undefined || !socket.writable || isSilent(cause, socket)) {

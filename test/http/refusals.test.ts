@@ -273,3 +273,15 @@ test('the API receives a target byte for byte', async () => {
   }
   expect(api.seen.map(({ url }) => url)).toEqual([targets[0], targets[1], '/x?y']);
 });
+
+test('bytes behind a request that ends its connection are ignored, and earlier requests answered', async () => {
+  const { api, gateway } = await setUpApi(ok);
+  const get = (path: string, fields = ''): string =>
+    `GET ${path} HTTP/1.1\r\nHost: a\r\n${fields}\r\n`;
+  const bytes = get('/1') + get('/2', 'Connection: close\r\n') + get('/3');
+  const received = await exchangeRaw(gateway.url, bytes);
+  expect(received.split('HTTP/1.1 200 OK')).toHaveLength(3);
+  expect(api.seen.map(({ url }) => url)).toEqual(['/1', '/2']);
+  const lines = await gateway.log.wait('call', 2);
+  expect(lines.map(({ path }) => path)).toEqual(['/1', '/2']);
+});
