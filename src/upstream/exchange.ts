@@ -3,6 +3,7 @@ import type { Dispatcher } from 'undici';
 import type { Clock } from '../util/clock.ts';
 import type { HeaderRecord } from '../rate-headers/rate-headers.ts';
 import type { CallerSignal, RemoveListener } from '../ledger/ledger.ts';
+import { ProxyRefusalError } from './connect-failure.ts';
 import { LateTimeoutError } from './lenient-socket.ts';
 import { UpstreamResponse, type FailureReason } from './response.ts';
 
@@ -100,7 +101,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
       return;
     }
     if (status === 407 && this.#options.throughProxy) {
-      return controller.abort(new Error('the proxy refused our credentials (407)'));
+      return controller.abort(new ProxyRefusalError(407, 'the request'));
     }
     const receivedAt = this.#options.clock.now();
     const response = new UpstreamResponse(
@@ -160,12 +161,14 @@ export class Exchange implements Dispatcher.DispatchHandler {
  * had closed, so the API has at most a part of it, which it must not execute (RFC 9112 §8).
  */
 function isUnfinished(error: Error): boolean {
-  return error instanceof LateTimeoutError || ('code' in error && error.code === 'EPIPE');
+  if (error instanceof LateTimeoutError || error instanceof ProxyRefusalError) return true;
+  return 'code' in error && error.code === 'EPIPE';
 }
 
 /** Maps the error codes of Node and undici to the kinds that Headgate treats differently. */
 function reasonOf(error: Error, started: boolean, gone: boolean): FailureReason {
   if (gone) return 'aborted';
+  if (error instanceof ProxyRefusalError) return 'unreachable';
   const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
   if (code === 'UND_ERR_HEADERS_TIMEOUT' || code === 'UND_ERR_BODY_TIMEOUT') return 'timeout';
   // undici's parser error always has a name, but not always a code.

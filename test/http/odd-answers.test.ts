@@ -109,3 +109,12 @@ describe('an answer is replaced by a 502, with', () => {
     expect([status, headers['content-type']]).toEqual([502, 'application/problem+json']);
   });
 });
+
+test('an answer with more than 64 KiB of headers is a 502 that says so', async () => {
+  const { gateway } = await setUpBytes(`HTTP/1.1 200 OK\r\nX-A: ${'b'.repeat(70_000)}\r\n${HELLO}`);
+  const { status, text } = await ask(`${gateway.url}/a`);
+  expect(status).toBe(502);
+  expect(JSON.parse(text).detail).toBe(
+    "the API's answer has more than 64 KiB of headers; it may have executed the request",
+  );
+});
