@@ -165,11 +165,14 @@ function makeStream(source: BodySource, limits: BodyLimits, head: readonly Buffe
    * of no bytes sends nothing, but fails if the other side has reset the connection or has stopped
    * answering TCP keep-alive. Node then closes the socket, which the call notices. An orderly close
    * behind unread bytes cannot be seen before they are read.
+   *
+   * With TLS, such a write also delivers bytes that have arrived. While the parser is reporting the
+   * request, it must not get them, so the write waits for the end of the turn.
    */
   function checkSocket({ ended }: BodySource): Promise<void> {
     if (ended || socket.destroyed) return Promise.resolve();
     return new Promise((resolve) => {
-      socket.write('', () => resolve());
+      setImmediate(() => socket.write('', () => resolve()));
     });
   }
 }

@@ -112,3 +112,36 @@ test('a certificate without a key, or with another certificate’s key, is refus
     }),
   ).rejects.toThrow('HEADGATE_TLS_CERT: expected a certificate that matches HEADGATE_TLS_KEY');
 });
+
+test('a body that is streamed arrives whole', async () => {
+  const { gateway } = await setUpApi(
+    (incoming, outgoing) => {
+      let bytes = 0;
+      incoming.on('data', (part: Buffer) => (bytes += part.length));
+      incoming.on('end', () => outgoing.end(String(bytes)));
+    },
+    { HEADGATE_TLS_CERT: first.certPath, HEADGATE_TLS_KEY: first.keyPath },
+  );
+  const size = 3_000_000;
+  const { text } = await upload(gateway.url, Buffer.alloc(size));
+  expect(text).toBe(String(size));
+});
+
+/** Sends a body of known length, and resolves to the answer. */
+function upload(url: string, body: Buffer): Promise<{ text: string }> {
+  return new Promise((resolve, reject) => {
+    const outgoing = request(url, {
+      method: 'POST',
+      ca: first.cert,
+      agent: false,
+      headers: { 'content-length': body.length },
+    });
+    outgoing.on('error', reject);
+    outgoing.on('response', (incoming) => {
+      let text = '';
+      incoming.on('data', (part: Buffer) => (text += String(part)));
+      incoming.on('end', () => resolve({ text }));
+    });
+    outgoing.end(body);
+  });
+}
