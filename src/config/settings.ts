@@ -355,7 +355,7 @@ export const SETTINGS = {
     'HEADGATE_REWRITE_LINKS',
     kinds.choice('on', 'off'),
     'on',
-    "`on`: links to the API in answers (Location, Link, the preset's JSON links) point to the gateway. `off`: the bytes of answers do not change.",
+    "`on`: links to the API in answers (Location, Content-Location, Link, the preset's JSON links) point to the gateway. `off`: the bytes of answers do not change.",
   ),
   laneConcurrency: setting(
     'HEADGATE_LANE_CONCURRENCY',

@@ -53,7 +53,7 @@ export function makeForward(dependencies: ForwardDependencies): Forward {
         closesSocket: job.authenticatesSocket,
       },
       call,
-      (rawHeaders) => forwardEarlyHints(job, rawHeaders),
+      (status, rawHeaders) => forwardInterim(job, status, rawHeaders),
     );
     const endedAt = sent.kind === 'answered' ? sent.receivedAt : clock.now();
     const durationMs = endedAt - startedAt;
@@ -98,14 +98,21 @@ function withToken({ headers }: Job, token: string | undefined, field: TokenFiel
 }
 
 /**
- * Passes early hints on before the answer (RFC 8297). An HTTP/1.0 caller gets none, because it
- * would take them for the answer (RFC 9110 §15.2). Node's `writeEarlyHints` throws for a Link field
- * with several links or a quoted word, which RFC 8288 allows, so it is not used.
+ * Passes an interim answer on, such as early hints (103) or a sign of life (102). A gateway must
+ * pass them on unless it requested them (RFC 9110 §15.2). An HTTP/1.0 caller gets none, because it
+ * would take them for the answer. Node's `writeEarlyHints` throws for a Link field with several
+ * links or a quoted word, which RFC 8288 allows, so it is not used.
  */
-function forwardEarlyHints({ call, dropsCookies }: Job, rawHeaders: readonly string[]): void {
+function forwardInterim(
+  { call, dropsCookies }: Job,
+  status: number,
+  rawHeaders: readonly string[],
+): void {
   const { incoming, outgoing } = call;
   if (outgoing.headersSent || outgoing.destroyed || incoming.httpVersionMinor === 0) return;
-  const hints = headersForCaller(rawHeaders, dropsCookies ? SET_COOKIE : undefined);
-  // Older versions of Node do not have the function, and a hint can be omitted.
-  if (hints.length > 0) outgoing.writeInformation?.(103, hints);
+  // A caller that does not read must not fill the memory.
+  if (outgoing.socket?.writableNeedDrain === true) return;
+  const headers = headersForCaller(rawHeaders, dropsCookies ? SET_COOKIE : undefined);
+  // Older versions of Node do not have the function, and an interim answer can be omitted.
+  outgoing.writeInformation?.(status, headers);
 }

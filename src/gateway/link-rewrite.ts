@@ -25,7 +25,7 @@ export interface RewriteOptions {
 
 /** Rewrites links in the API's answers to lead through the gateway, so that pagination uses it. */
 export interface Rewrite {
-  /** Rewrites Location and Link in place, in a flat list of name, value, name, value … */
+  /** Rewrites Location, Content-Location and Link in place, in a flat list of name, value, name, value … */
   headers(headers: string[], response: UpstreamResponse, call: LinkingCall): void;
   /** Whether the body may have links, so that it must be complete before it is sent. */
   needsBody(response: UpstreamResponse, call: LinkingCall): boolean;
@@ -154,20 +154,19 @@ export function makeRewrite(options: RewriteOptions): Rewrite {
   return {
     headers(headers, response, call) {
       const { incoming } = call;
-      const { location, link, etag } = response.headers;
+      const { location, 'content-location': ownLocation, link, etag } = response.headers;
       // The length of a rewritten body is known only when it was rewritten.
       if (incoming.method === 'HEAD' && mayHaveLinks(response)) remove(headers, 'content-length');
       if (response.status === 304 && typeof etag === 'string') markAgain(headers, etag, incoming);
-      if (location === undefined && link === undefined) return;
+      if (location === undefined && ownLocation === undefined && link === undefined) return;
       const map = mapFor(call);
       if (map === undefined) return;
       for (let i = 0; i + 1 < headers.length; i += 2) {
         const name = headers[i]?.toLowerCase();
         const value = headers[i + 1] ?? '';
-        if (name !== 'location' && name !== 'link') continue;
+        if (name !== 'location' && name !== 'content-location' && name !== 'link') continue;
         const text = textOf(value);
-        const rewritten =
-          name === 'location' ? rewriteLink(text, map) : rewriteLinkField(text, map);
+        const rewritten = name === 'link' ? rewriteLinkField(text, map) : rewriteLink(text, map);
         if (rewritten !== text) headers[i + 1] = rewritten;
       }
     },

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
+import { testConnection } from '../upstream/connection-test.ts';
 import type { RequestMemory } from '../upstream/request-memory.ts';
 import type { Clock, Timer } from '../util/clock.ts';
 import { LinkedList, type LinkedListItem } from '../util/linked-list.ts';
@@ -136,14 +137,10 @@ class HeldRequests {
     this.#checking ??= this.#clock.after(CHECK_EVERY_MS, () => this.#check());
   }
 
-  /**
-   * Finds out whether the connection is broken. A socket that is not read reports nothing. A write of
-   * no bytes sends nothing, but fails if the other side has reset the connection.
-   */
   #check(): void {
     this.#checking = undefined;
     if (this.#socket.destroyed) return;
-    this.#socket.write('');
+    testConnection(this.#socket);
     this.#checking = this.#clock.after(CHECK_EVERY_MS, () => this.#check());
   }
 

@@ -59,7 +59,7 @@ export function makeRespond(dependencies: RespondDependencies): Respond {
     writeHead(job, response, rewrite);
     const whole = response.takeWhole();
     if (whole !== undefined) return end(job.call, whole);
-    return streamAnswer(job.call, response, dependencies);
+    return streamAnswer(job, response, dependencies);
   }
 
   function endOfTurn(): Promise<void> {
@@ -106,7 +106,7 @@ export function makeRespond(dependencies: RespondDependencies): Respond {
     const streams = rewriter.streams(response, job.call);
     if (streams !== undefined) return streamThrough(job, response, rewriter, streams);
     writeHead(job, response, rewriter);
-    return streamAnswer(job.call, response, dependencies);
+    return streamAnswer(job, response, dependencies);
   }
 
   /** Sends a body with the links in its gathered beginning rewritten, and streams the rest. */
@@ -131,7 +131,7 @@ export function makeRespond(dependencies: RespondDependencies): Respond {
         length: length === undefined ? undefined : length + change,
       });
     } else writeHead(job, response, rewriter);
-    return streamAnswer(call, response, dependencies);
+    return streamAnswer(job, response, dependencies);
   }
 
   function streamThrough(
@@ -141,7 +141,7 @@ export function makeRespond(dependencies: RespondDependencies): Respond {
     streams: readonly Transform[],
   ): Promise<CallEnd> {
     writeHead(job, response, rewriter, { length: undefined });
-    return streamAnswer(job.call, response, dependencies, streams);
+    return streamAnswer(job, response, dependencies, streams);
   }
 
   /** Waits for the whole body, if it is small enough, and sends it with its links rewritten. */

@@ -76,8 +76,12 @@ const FAILURES: Readonly<Record<FailureReason, { code: ProblemCode; detail: stri
   },
 };
 
+const TOO_LARGE = "the API's answer has more than 64 KiB of headers";
+
 function problemOf({ kind, reason, error }: FailedAttempt): GatewayError {
-  const { code, detail: usual } = FAILURES[reason];
+  const { code, detail: ofReason } = FAILURES[reason];
+  const isTooLarge = 'code' in error && error.code === 'UND_ERR_HEADERS_OVERFLOW';
+  const usual = isTooLarge ? TOO_LARGE : ofReason;
   const { detail, proxyError } =
     reason === 'unreachable' ? describeConnectFailure(error) : { detail: usual };
   const executed = kind === 'lost' ? 'it may have executed the request' : 'it saw no request';

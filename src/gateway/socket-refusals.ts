@@ -1,4 +1,4 @@
-import { STATUS_CODES, type IncomingMessage, type Server } from 'node:http';
+import { METHODS, STATUS_CODES, type IncomingMessage, type Server } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Clock } from '../util/clock.ts';
 import type { LinkedList } from '../util/linked-list.ts';
@@ -60,7 +60,8 @@ export function refuseNonRequests(
   });
 
   server.on('clientError', (cause: ParserError, socket: Duplex) => {
-    if (refused.has(socket)) return;
+    // What follows a request that ends its connection is ignored (RFC 9112 §9.6).
+    if (refused.has(socket) || cause.code === 'HPE_CLOSED_CONNECTION') return;
     const error = parserProblem(cause);
     // A connection that merely closed sent no request, so there is no call to answer or to log.
     if (error === undefined || !socket.writable || isSilent(cause, socket)) {
@@ -173,6 +174,15 @@ function parserErrorOf({ cause }: GatewayError): { parserError?: string } {
 /** An error of Node's parser, with the bytes in which it occurred. */
 type ParserError = Error & { readonly code?: string; readonly rawPacket?: Buffer };
 
+/** The beginning of a request line. */
+const METHOD = /^([\w!#$%&'*+.^`|~-]{1,30}) [/*h]/i;
+
+/** A well-formed method at the start of `bytes` that Node's parser does not know. */
+function unknownMethodIn(bytes: Buffer | undefined): string | undefined {
+  const [, method = ''] = METHOD.exec(bytes?.toString('latin1', 0, 40) ?? '') ?? [];
+  return method === '' || METHODS.includes(method) ? undefined : method;
+}
+
 /**
  * The problem that an error of Node's parser stands for; `undefined` for an error of the connection
  * itself, which leaves no caller to answer.
@@ -181,6 +191,11 @@ export function parserProblem(cause: ParserError): GatewayError | undefined {
   const { code = '', rawPacket } = cause;
   if (code === 'HPE_INVALID_METHOD' && rawPacket?.toString('latin1', 0, 6) === 'TRACK ') {
     const detail = 'TRACK is not supported: the answer would show the fields that Headgate adds';
+    return new GatewayError('method-not-supported', detail, { cause });
+  }
+  const method = code === 'HPE_INVALID_METHOD' ? unknownMethodIn(rawPacket) : undefined;
+  if (method !== undefined) {
+    const detail = `${method} is not supported: expected a method of HTTP or WebDAV, in upper case`;
     return new GatewayError('method-not-supported', detail, { cause });
   }
   if (code === 'HPE_HEADER_OVERFLOW') {

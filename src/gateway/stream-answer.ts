@@ -1,6 +1,8 @@
 import type { Writable } from 'node:stream';
+import { headersForCaller, SET_COOKIE } from '../http/header-filter.ts';
 import type { BodyFailure, UpstreamResponse } from '../upstream/response.ts';
 import { ABORTED, ANSWERED, type Call, type CallEnd } from './call.ts';
+import type { Job } from './identify.ts';
 import type { RewrittenBody } from './link-rewrite.ts';
 import { GatewayError } from './problem.ts';
 import type { WatchReading } from './reading-watch.ts';
@@ -20,7 +22,7 @@ export interface StreamDependencies {
  * without the body. `through`: streams through which the body passes, which change it.
  */
 export function streamAnswer(
-  call: Call,
+  { call, dropsCookies }: Pick<Job, 'call' | 'dropsCookies'>,
   response: UpstreamResponse,
   { idleTimeoutMs, socketShare, watchReading, watchUnread }: StreamDependencies,
   through?: Streams,
@@ -51,7 +53,10 @@ export function streamAnswer(
       },
       end(trailers) {
         onArrived();
-        if (trailers.length > 0) outgoing.addTrailers(pairs(trailers));
+        if (trailers.length > 0) {
+          const dropped = dropsCookies ? SET_COOKIE : undefined;
+          outgoing.addTrailers(pairs(headersForCaller(trailers, dropped)));
+        }
         unread?.();
         target.end();
         if (through !== undefined) {

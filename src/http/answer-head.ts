@@ -80,12 +80,23 @@ function withField([status = '', ...fields]: readonly string[], field: string): 
   return [status, field, ...fields];
 }
 
+/**
+ * Returns the head of an interim answer (1xx) as a strict parser takes it. Such a head says nothing of
+ * a body or of the end of the connection, whatever its fields say.
+ */
+export function interimHead(head: string): string {
+  const lines = repairHead(head).split('\r\n');
+  return lines.filter((line) => !CLOSE.test(line) && !LENGTH_OR_CODING.test(line)).join('\r\n');
+}
+
 /** Returns a head after which the connection is not used again. */
 export function closingHead(head: string): string {
   const lines = head.split('\r\n').filter((line) => !CONNECTION.test(line));
   return withField(lines, 'Connection: close').join('\r\n');
 }
 
+const CLOSE = /^connection:.*\bclose\b/i;
+const LENGTH_OR_CODING = /^(?:content-length|transfer-encoding):/i;
 /** Fields about the use of the connection. */
 const CONNECTION = /^(?:connection|keep-alive)[ \t]*:/i;
 
@@ -100,46 +111,50 @@ const LOWER = 32;
 const LENGTH_NAME = 'content-length';
 const CODING_NAME = 'transfer-encoding';
 
+/** A head without faults: whether a chunked body follows it. */
+export type PlainHead = 'chunked' | 'not chunked';
+
 /**
- * Whether `bytes` begin with a complete head of a final answer that {@link repairHead} would not
- * change; a doubt gives false. Nearly every answer has such a head, so this reads its bytes once, in
- * two short loops: one for what follows a colon, one for a name.
+ * Reads the head of a final answer at the beginning of `bytes`. Returns `undefined` for one that is
+ * incomplete, that {@link repairHead} would change, or that leaves a doubt. Nearly every answer has
+ * a plain head, so this reads its bytes once, in two short loops: one for what follows a colon, one
+ * for a name.
  */
-export function beginsWithPlainHead(bytes: Uint8Array): boolean {
+export function plainHeadOf(bytes: Uint8Array): PlainHead | undefined {
   // A status line, `HTTP/1.1 200 OK`, and no interim one.
-  if (bytes[8] !== SPACE || bytes[9] === 49) return false;
+  if (bytes[8] !== SPACE || bytes[9] === 49) return undefined;
   const { length } = bytes;
-  let hasFraming = false;
+  let framing: PlainHead | undefined;
   for (let at = 9; at < length; at++) {
     let byte = bytes[at] ?? 0;
     while ((byte >= SPACE && byte !== DELETE) || byte === TAB) {
       at++;
-      if (at >= length) return false;
+      if (at >= length) return undefined;
       byte = bytes[at] ?? 0;
     }
-    if (byte !== CR || bytes[at + 1] !== LF) return false;
+    if (byte !== CR || bytes[at + 1] !== LF) return undefined;
     at += 2;
-    if (at >= length) return false;
+    if (at >= length) return undefined;
     const nameAt = at;
     byte = bytes[at] ?? 0;
-    if (byte === CR) return bytes[at + 1] === LF;
+    if (byte === CR) return bytes[at + 1] === LF ? (framing ?? 'not chunked') : undefined;
     while (byte > SPACE && byte !== COLON && byte !== DELETE) {
       at++;
-      if (at >= length) return false;
+      if (at >= length) return undefined;
       byte = bytes[at] ?? 0;
     }
-    if (byte !== COLON) return false;
+    if (byte !== COLON) return undefined;
     const nameLength = at - nameAt;
     const isLength = nameLength === LENGTH_NAME.length && isAt(bytes, nameAt, LENGTH_NAME);
     if (!isLength && (nameLength !== CODING_NAME.length || !isAt(bytes, nameAt, CODING_NAME))) {
       continue;
     }
-    if (hasFraming) return false;
-    hasFraming = true;
+    if (framing !== undefined) return undefined;
+    framing = isLength ? 'not chunked' : 'chunked';
     const valueAt = bytes[at + 1] === SPACE ? at + 2 : at + 1;
-    if (isLength ? !isNumber(bytes, valueAt) : !isChunked(bytes, valueAt)) return false;
+    if (isLength ? !isNumber(bytes, valueAt) : !isChunked(bytes, valueAt)) return undefined;
   }
-  return false;
+  return undefined;
 }
 
 /** Whether `text`, in lower case, is at a place in `bytes`, in any case. */

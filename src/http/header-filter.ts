@@ -9,10 +9,13 @@
  *   or to an HTTP/1.0 caller.
  * - `Proxy-*` (§11.7) is between a client and a proxy that it has configured. If it were forwarded,
  *   an API could ask for proxy credentials and receive the caller's.
+ * - `Alt-Svc` (RFC 7838) names other ways to the API, which lead past the gateway, or to a port that
+ *   it does not have.
  * - `HTTP2-Settings` (RFC 7540 §3.2.1) belongs to an upgrade to h2c, which the gateway does not
  *   accept.
  */
 const HOP_BY_HOP: ReadonlySet<string> = new Set([
+  'alt-svc',
   'connection',
   'http2-settings',
   'keep-alive',

@@ -70,9 +70,10 @@ export function makeIsOurHost(
   const known = new Set(names.map((name) => name.toLowerCase()));
 
   function isOurs(hostField: string): boolean {
-    const host = hostField.toLowerCase().replace(/:\d*$/, '');
+    // A dot at the end only states that a name is absolute.
+    const host = hostField.toLowerCase().replace(/\.?(?::\d*)?$/, '');
     if (/^\[[0-9a-f:.]+\]$/.test(host) || IPV4.test(host)) return true;
-    if (known.has(host.replace(/\.$/, ''))) return true;
+    if (known.has(host)) return true;
     return PRIVATE_NAME.test(host) && !COUNTRY.test(host);
   }
 

@@ -179,9 +179,9 @@ export function makeTracing({ tracer, clock, close, scheme }: TracingDependencie
       const { path, query } = api.masked(identity.path, identity.query);
       return `${api.origin}${api.basePath}${path}${query === '' ? '' : `?${query}`}`;
     };
-    return withSend(upstream, (request, signal, onEarlyHints) => {
+    return withSend(upstream, (request, signal, onInterim) => {
       const call = byCall.get(signal);
-      if (call === undefined) return upstream.send(request, signal, onEarlyHints);
+      if (call === undefined) return upstream.send(request, signal, onInterim);
       const resent = call.attempts++;
       const span = tracer.startSpan(
         `attempt ${isKnownMethod(request.method) ? request.method : 'HTTP'}`,
@@ -200,7 +200,7 @@ export function makeTracing({ tracer, clock, close, scheme }: TracingDependencie
       );
       const headers = withoutTraceContext(request.headers);
       propagator.inject(trace.setSpan(call.context, span), headers, headerSetter);
-      return upstream.send({ ...request, headers }, signal, onEarlyHints).then((sent) => {
+      return upstream.send({ ...request, headers }, signal, onInterim).then((sent) => {
         endAttempt(span, sent, wall(clock.now()));
         return sent;
       });

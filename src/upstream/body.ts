@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import { Transform, type Readable } from 'node:stream';
 import type { Clock, Timer } from '../util/clock.ts';
 import type { CallerSignal } from '../ledger/ledger.ts';
+import { testConnection } from './connection-test.ts';
 import { ChunkBuffer } from './request-memory.ts';
 
 /** The body of a request to the API. */
@@ -161,15 +162,13 @@ function makeStream(source: BodySource, limits: BodyLimits, head: readonly Buffe
   };
 
   /**
-   * Finds out whether the connection is broken. A socket that is not read reports nothing. A write
-   * of no bytes sends nothing, but fails if the other side has reset the connection or has stopped
-   * answering TCP keep-alive. Node then closes the socket, which the call notices. An orderly close
-   * behind unread bytes cannot be seen before they are read.
+   * Finds out whether the connection is broken, which the call notices. An orderly close behind unread
+   * bytes cannot be seen before they are read.
    */
   function checkSocket({ ended }: BodySource): Promise<void> {
     if (ended || socket.destroyed) return Promise.resolve();
     return new Promise((resolve) => {
-      socket.write('', () => resolve());
+      testConnection(socket, resolve);
     });
   }
 }

@@ -17,6 +17,18 @@ export type ConnectProxyError =
   | 'tls_protocol_error'
   | 'destination_unavailable';
 
+/** The proxy on the way to the API answered for itself, so the API has no request. */
+export class ProxyRefusalError extends Error {
+  override readonly name = 'ProxyRefusalError';
+  readonly status: number;
+
+  /** `what`: what it refused. */
+  constructor(status: number, what: string) {
+    super(`the proxy answered ${status} to ${what}`);
+    this.status = status;
+  }
+}
+
 /** The certificate's issuer is unknown (OpenSSL's X509_V_ERR_* codes, as Node names them). */
 const UNTRUSTED = new Set([
   'SELF_SIGNED_CERT_IN_CHAIN',
@@ -62,8 +74,18 @@ const DETAILS: readonly (readonly [
   [/^E\w+$/, 'destination_unavailable', 'the connection to the API failed'],
 ];
 
+const PROXY_HINT =
+  'expected the name and the password that the proxy accepts, in the URL of HTTPS_PROXY or HTTP_PROXY';
+
 /** Describes the error of a connection that could not be opened. */
 export function describeConnectFailure(error: Error): ConnectFailure {
+  if (error instanceof ProxyRefusalError) {
+    return {
+      detail: `the proxy answered ${error.status}`,
+      proxyError: 'destination_unavailable',
+      ...(error.status === 407 ? { hint: PROXY_HINT } : {}),
+    };
+  }
   const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
   if (UNTRUSTED.has(code)) {
     return {

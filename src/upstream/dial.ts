@@ -5,6 +5,7 @@ import { buildConnector } from 'undici';
 import { authorityOf } from '../http/authority.ts';
 import type { ProxyAddress } from '../http/proxy.ts';
 import type { Clock } from '../util/clock.ts';
+import { ProxyRefusalError } from './connect-failure.ts';
 import { addressesOf, raceConnections, type RaceOptions } from './connection-race.ts';
 import { makeLenient, type SocketLimits } from './lenient-socket.ts';
 
@@ -153,7 +154,7 @@ function openTunnel(
       return;
     }
     socket.on('error', () => undefined).destroy();
-    callback(new Error(`the proxy answered ${statusCode} to CONNECT ${authority}`));
+    callback(new ProxyRefusalError(statusCode, `CONNECT ${authority}`));
   });
   connectRequest.once('timeout', () =>
     connectRequest.destroy(new Error('the proxy did not answer in time')),

@@ -3,6 +3,8 @@ import type { Dispatcher } from 'undici';
 import type { Clock } from '../util/clock.ts';
 import type { HeaderRecord } from '../rate-headers/rate-headers.ts';
 import type { CallerSignal, RemoveListener } from '../ledger/ledger.ts';
+import { ProxyRefusalError } from './connect-failure.ts';
+import { LateTimeoutError } from './lenient-socket.ts';
 import { UpstreamResponse, type FailureReason } from './response.ts';
 
 export interface AnsweredAttempt {
@@ -23,6 +25,9 @@ export type SendResult =
   | { readonly kind: 'unsent'; readonly reason: FailureReason; readonly error: Error }
   /** The API may have received the request, and may have executed it. */
   | { readonly kind: 'lost'; readonly reason: FailureReason; readonly error: Error };
+
+/** Called with each interim answer (1xx) before the final one; headers: name, value, name, value … */
+export type OnInterim = (status: number, rawHeaders: readonly string[]) => void;
 
 /** Measures an attempt, from its sending until the answer's headers or its failure. Must not throw. */
 export type MeasureAttempt = (method: string, sent: SendResult, durationMs: number) => void;
@@ -45,8 +50,7 @@ export interface ExchangeOptions {
    * Whether a 407 is from our proxy: it concerns our credentials and is not passed to the caller.
    */
   readonly throughProxy: boolean;
-  /** Called with the headers of early hints (103). */
-  readonly onEarlyHints: (rawHeaders: string[]) => void;
+  readonly onInterim: OnInterim;
   /** Called with the result; calls after the first have no effect. */
   readonly onResult: (sent: SendResult) => void;
   /** Called once, when the exchange has ended and its socket permit is free. */
@@ -93,12 +97,11 @@ export class Exchange implements Dispatcher.DispatchHandler {
   ): void {
     const rawHeaders = flatten(controller.rawHeaders);
     if (status < 200) {
-      // Early hints are for the caller; 100 and 102 concern this hop only (RFC 9110 §15.2).
-      if (status === 103) this.#options.onEarlyHints(rawHeaders);
+      this.#options.onInterim(status, rawHeaders);
       return;
     }
     if (status === 407 && this.#options.throughProxy) {
-      return controller.abort(new Error('the proxy refused our credentials (407)'));
+      return controller.abort(new ProxyRefusalError(407, 'the request'));
     }
     const receivedAt = this.#options.clock.now();
     const response = new UpstreamResponse(
@@ -154,16 +157,18 @@ export class Exchange implements Dispatcher.DispatchHandler {
 }
 
 /**
- * EPIPE means that a write failed because the other side had closed, so the request was incomplete.
- * The API has at most a part of it, which it must not execute (RFC 9112 §8).
+ * Whether the API cannot have a whole request. EPIPE means that a write failed because the other side
+ * had closed, so the API has at most a part of it, which it must not execute (RFC 9112 §8).
  */
 function isUnfinished(error: Error): boolean {
+  if (error instanceof LateTimeoutError || error instanceof ProxyRefusalError) return true;
   return 'code' in error && error.code === 'EPIPE';
 }
 
 /** Maps the error codes of Node and undici to the kinds that Headgate treats differently. */
 function reasonOf(error: Error, started: boolean, gone: boolean): FailureReason {
   if (gone) return 'aborted';
+  if (error instanceof ProxyRefusalError) return 'unreachable';
   const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
   if (code === 'UND_ERR_HEADERS_TIMEOUT' || code === 'UND_ERR_BODY_TIMEOUT') return 'timeout';
   // undici's parser error always has a name, but not always a code.

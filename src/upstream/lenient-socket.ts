@@ -1,5 +1,7 @@
 import type { Socket } from 'node:net';
-import { beginsWithPlainHead, closingHead, repairHead } from '../http/answer-head.ts';
+import { errors } from 'undici';
+import { closingHead, interimHead, plainHeadOf, repairHead } from '../http/answer-head.ts';
+import { ChunkedBody } from '../http/chunked-body.ts';
 import type { Clock } from '../util/clock.ts';
 
 /** A longer head is left to the parser to reject. */
@@ -7,7 +9,14 @@ const MAX_HEAD_BYTES = 128 * 1024;
 /** Longer than the size line of a chunk, the only other string that the library writes. */
 const MIN_HEAD_LENGTH = 20;
 const INTERIM = /^HTTP\/1\.[01] 1(\d\d)/;
+const TIMEOUT = /^HTTP\/1\.[01] 408[ \r\n]/;
+const LENGTH = /\ncontent-length: (\d+)/i;
+const STREAMED = /\ntransfer-encoding:/i;
+const CLOSES = /\nconnection:.*\bclose\b/i;
+/** The last digit of 408, which few answers have. */
+const EIGHT = 56;
 const EMPTY_LINE = '\n\r\n';
+const CHUNKED = /\ntransfer-encoding:[ \t]*chunked/i;
 /** The other side has closed the connection, or reset it. */
 const CLOSED: ReadonlySet<unknown> = new Set(['EPIPE', 'ECONNRESET']);
 
@@ -18,6 +27,18 @@ export interface SocketLimits {
   readonly maxRequests: number;
 }
 
+/**
+ * The API ended a connection that had been used with a 408, which crossed the request: it means that
+ * the API received no request in time, and that the request may be repeated (RFC 9110 §15.5.9).
+ */
+export class LateTimeoutError extends Error {
+  override readonly name = 'LateTimeoutError';
+
+  constructor() {
+    super('the API had ended the connection with a 408 before the request arrived');
+  }
+}
+
 type WriteCallback = (error?: Error | null) => void;
 
 /**
@@ -25,9 +46,14 @@ type WriteCallback = (error?: Error | null) => void;
  * socket and the HTTP client library, which has no settings for it.
  *
  * - Heads are repaired before the library's strict parser reads them (`http/answer-head.ts`), and an
- *   interim `100 Continue`, for which Headgate never asks, is dropped.
+ *   interim `100 Continue`, for which Headgate never asks, is dropped. The framing of chunks is
+ *   repaired as well (`http/chunked-body.ts`).
  * - An answer that has arrived is read although the API did not read the whole request, closed the
  *   connection and reset it: a failed write does not close the socket before that.
+ * - An answer that ends with its connection is incomplete if the API resets it. Only behind a request
+ *   with a body, of which the API may have left bytes unread, a reset counts as the end.
+ * - A 408 that crosses a request on its way is no answer to it. Browsers and other clients repeat the
+ *   request as well. It is one to an incomplete request, because an upload can be too slow.
  * - A socket that has reached its age or number of requests is closed after its answer, so that
  *   Headgate resolves the API's name again.
  *
@@ -40,24 +66,37 @@ export function makeLenient(socket: Socket, { clock, maxAgeMs, maxRequests }: So
   const push = socket.push.bind(socket);
   const write = socket._write.bind(socket);
   const writeMany = socket._writev?.bind(socket);
+  const destroy = socket.destroy.bind(socket);
+  let requestHead = '';
+  /** Written behind that head. */
+  let bodyBytes = 0;
   let awaitsHead = false;
   let hasEnded = false;
   let partialHead: Buffer | undefined;
+  let chunkedBody: ChunkedBody | undefined;
   let onWritten: WriteCallback | undefined;
   let writeError: Error | undefined;
 
-  /** Passes `bytes`, which begin with the head of an answer, to the library. */
+  /**
+   * Passes `bytes`, which begin with the head of an answer, to the library. Destroys the socket if the
+   * API had given the connection up before it had the request.
+   */
   function pushHead(bytes: Buffer): boolean {
+    if (requests > 1 && bytes[11] === EIGHT && isTimeout(bytes) && isWhole()) {
+      destroy(new LateTimeoutError());
+      return false;
+    }
     const isLast = requests >= maxRequests || clock.now() >= expiresAt;
-    if (!isLast && beginsWithPlainHead(bytes)) {
+    const plain = isLast ? undefined : plainHeadOf(bytes);
+    if (plain !== undefined) {
       awaitsHead = false;
-      return push(bytes);
+      return plain === 'chunked' ? pushChunked(bytes) : push(bytes);
     }
     let rest = bytes;
     for (;;) {
       const head = headOf(rest);
       if (head === undefined) {
-        if (rest.length > MAX_HEAD_BYTES) break;
+        if (rest.length > MAX_HEAD_BYTES || !mayBeHead(rest)) break;
         partialHead = rest.length === 0 ? undefined : rest;
         return true;
       }
@@ -65,20 +104,34 @@ export function makeLenient(socket: Socket, { clock, maxAgeMs, maxRequests }: So
       if (interim === undefined || interim === '01') {
         awaitsHead = false;
         const repaired = isLast ? closingHead(repairHead(head)) : repairHead(head);
-        if (repaired === head) return push(rest);
         const body = rest.subarray(head.length);
-        return push(Buffer.concat([Buffer.from(repaired, 'latin1'), body]));
+        const whole = Buffer.concat([Buffer.from(repaired, 'latin1'), body]);
+        return CHUNKED.test(repaired) ? pushChunked(whole) : push(whole);
       }
-      if (interim !== '00') push(rest.subarray(0, head.length));
+      if (interim !== '00') push(Buffer.from(interimHead(head), 'latin1'));
       rest = rest.subarray(head.length);
     }
     awaitsHead = false;
     return push(rest);
   }
 
+  /** Passes `bytes`, which begin with a head in its usual form and a chunked body behind it. */
+  function pushChunked(bytes: Buffer): boolean {
+    const bodyAt = bytes.indexOf(EMPTY_LINE, 0, 'latin1') + EMPTY_LINE.length;
+    chunkedBody = new ChunkedBody();
+    const body = chunkedBody.repair(bytes.subarray(bodyAt));
+    return push(body === undefined ? bytes : Buffer.concat([bytes.subarray(0, bodyAt), ...body]));
+  }
+
+  function pushBody(bytes: Buffer): boolean {
+    const repaired = chunkedBody?.repair(bytes);
+    return push(repaired === undefined ? bytes : Buffer.concat(repaired));
+  }
+
   socket.push = (chunk: unknown, encoding?: BufferEncoding): boolean => {
     if (chunk === null) return pushEnd();
-    if (!awaitsHead || !(chunk instanceof Buffer)) return push(chunk, encoding);
+    if (!(chunk instanceof Buffer)) return push(chunk, encoding);
+    if (!awaitsHead) return pushBody(chunk);
     const bytes = partialHead === undefined ? chunk : Buffer.concat([partialHead, chunk]);
     partialHead = undefined;
     return pushHead(bytes);
@@ -96,6 +149,13 @@ export function makeLenient(socket: Socket, { clock, maxAgeMs, maxRequests }: So
     return push(null);
   }
 
+  socket.destroy = (error) => {
+    const isReset = error !== undefined && 'code' in error && error.code === 'ECONNRESET';
+    // The library takes this code for the end of the answer.
+    if (!isReset || awaitsHead || bodyBytes > 0) return destroy(error);
+    return destroy(new errors.SocketError('the API reset the connection', undefined));
+  };
+
   /** One for all writes of the socket, which come one after the other. */
   function written(error?: Error | null): void {
     if (error && !hasEnded && 'code' in error && CLOSED.has(error.code)) {
@@ -108,9 +168,21 @@ export function makeLenient(socket: Socket, { clock, maxAgeMs, maxRequests }: So
 
   /** Looks for the head of a request in what is written. */
   function look(chunk: unknown): void {
-    if (typeof chunk !== 'string' || chunk.length < MIN_HEAD_LENGTH) return;
+    if (typeof chunk !== 'string' || chunk.length < MIN_HEAD_LENGTH) {
+      if (chunk instanceof Buffer) bodyBytes += chunk.length;
+      return;
+    }
+    requestHead = chunk;
+    bodyBytes = 0;
     awaitsHead = true;
+    chunkedBody = undefined;
     requests++;
+  }
+
+  /** Whether the whole request was written, as far as its head shows its length. */
+  function isWhole(): boolean {
+    const [, length = '0'] = LENGTH.exec(requestHead) ?? [];
+    return bodyBytes >= Number(length) && !STREAMED.test(requestHead);
   }
 
   socket._write = (chunk: unknown, encoding, callback) => {
@@ -120,11 +192,26 @@ export function makeLenient(socket: Socket, { clock, maxAgeMs, maxRequests }: So
   };
   if (writeMany !== undefined) {
     socket._writev = (chunks, callback) => {
-      look(chunks[0]?.chunk);
+      for (const { chunk } of chunks) look(chunk);
       onWritten = callback;
       writeMany(chunks, written);
     };
   }
+}
+
+/**
+ * Whether an answer that ends a connection is a 408. Servers send it when no request has arrived for a
+ * time, also on a connection that is idle.
+ */
+function isTimeout(bytes: Buffer): boolean {
+  const head = headOf(bytes);
+  return head !== undefined && TIMEOUT.test(head) && CLOSES.test(head);
+}
+
+/** Whether `bytes` can be the beginning of a head, perhaps behind empty lines. */
+function mayBeHead(bytes: Buffer): boolean {
+  const start = bytes.toString('latin1', 0, 'HTTP/'.length);
+  return 'HTTP/'.startsWith(start) || /^[\r\n]/.test(start);
 }
 
 /** The head at the start of `bytes` with its empty line; `undefined` if it is incomplete. */

@@ -4,7 +4,7 @@ import type { Clock } from '../util/clock.ts';
 import type { CallerSignal, SocketPermits } from '../ledger/ledger.ts';
 import type { ProxyAddress } from '../http/proxy.ts';
 import { makeDial, type DialAddress } from './dial.ts';
-import { Exchange, type SendResult, type UpstreamRequest } from './exchange.ts';
+import { Exchange, type OnInterim, type SendResult, type UpstreamRequest } from './exchange.ts';
 
 export interface UpstreamOptions {
   readonly origin: string;
@@ -30,11 +30,7 @@ export interface Upstream extends SocketPermits {
    * Sends a request once, with a permit from {@link SocketPermits.take}, which is released when the
    * exchange ends. Resolves when headers have arrived or can no longer arrive. Never rejects.
    */
-  send(
-    request: UpstreamRequest,
-    signal: CallerSignal,
-    onEarlyHints: (rawHeaders: string[]) => void,
-  ): Promise<SendResult>;
+  send(request: UpstreamRequest, signal: CallerSignal, onInterim: OnInterim): Promise<SendResult>;
   /** Releases a permit that was taken and not used. */
   release(): void;
   close(): Promise<void>;
@@ -122,13 +118,13 @@ export function makeUpstream(options: UpstreamOptions): Upstream {
     onFree(run) {
       onFree = run;
     },
-    send({ method, path, headers, body, closesSocket }, signal, onEarlyHints) {
+    send({ method, path, headers, body, closesSocket }, signal, onInterim) {
       return new Promise((resolve) => {
         const exchange = new Exchange({
           clock,
           signal,
           throughProxy: pathPrefix !== '',
-          onEarlyHints,
+          onInterim,
           onResult: resolve,
           onEnd() {
             // undici does not destroy a body that it has not begun to send.
@@ -145,8 +141,11 @@ export function makeUpstream(options: UpstreamOptions): Upstream {
                 headers: [...dial.headers, ...headers],
                 body,
               };
-        // undici sends `Connection: close`, and closes the socket even if the API does not.
-        pool.dispatch(closesSocket ? { ...toApi, reset: true } : toApi, exchange);
+        // With `reset`, undici sends `Connection: close`, and closes the socket even if the API does
+        // not. By default it does so for HEAD, which some servers answer with a body. Bytes behind an
+        // answer close the socket anyway.
+        const hasOwnReset = closesSocket || method === 'HEAD';
+        pool.dispatch(hasOwnReset ? { ...toApi, reset: closesSocket } : toApi, exchange);
       });
     },
     async close() {

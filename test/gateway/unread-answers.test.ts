@@ -175,7 +175,7 @@ test('the rest of an answer that passes through streams has a time limit when th
   const { call, raw } = await callBehindFullBuffers();
   const response = answerWith();
   const ended = streamAnswer(
-    call,
+    { call, dropsCookies: false },
     response,
     {
       idleTimeoutMs: 30_000,

@@ -45,6 +45,32 @@ describe('an early hint', () => {
   });
 });
 
+test('an interim answer that the gateway does not know passes', async () => {
+  const location = 'https://up.example/1';
+  const gateway = await setUpBytes((raw) =>
+    raw.write(
+      `HTTP/1.1 104 Upload Resumption Supported\r\nLocation: ${location}\r\n\r\n` +
+        'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok',
+    ),
+  );
+  const { text, early } = await ask(`${gateway.url}/a`);
+  expect({ text, early }).toEqual({ text: 'ok', early: [{ status: 104, headers: { location } }] });
+});
+
+test('an interim answer does not end the connection, whatever its fields say', async () => {
+  const gateway = await setUpBytes((raw) =>
+    raw.write(
+      'HTTP/1.1 103 Early Hints\r\nConnection: close\r\nContent-Length: 9\r\nX-A: b\r\n\r\n' +
+        'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok',
+    ),
+  );
+  const { text, early } = await ask(`${gateway.url}/a`);
+  expect({ text, early }).toEqual({
+    text: 'ok',
+    early: [{ status: 103, headers: { 'x-a': 'b' } }],
+  });
+});
+
 test('an answer in a transfer coding that the gateway cannot pass on is replaced by a 502', async () => {
   const gateway = await setUpBytes((raw) =>
     raw.write('HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n'),
@@ -62,6 +88,21 @@ test('an answer with the transfer coding identity passes', async () => {
   });
   const { status, text } = await ask(`${gateway.url}/a`);
   expect([status, text]).toEqual([200, 'ok']);
+});
+
+test('an answer that ends with its connection is incomplete if the API resets it', async () => {
+  const gateway = await setUpBytes((raw) => {
+    raw.write('HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nabc');
+    reset = () => raw.socket.resetAndDestroy();
+  });
+  let reset: (() => void) | undefined;
+  const answer = await ask(`${gateway.url}/a`, { onData: () => reset?.() });
+  expect({ text: answer.text, complete: answer.complete }).toEqual({
+    text: 'abc',
+    complete: false,
+  });
+  const [line] = await gateway.log.wait('call', 1);
+  expect(line).toMatchObject({ status: 200, outcome: 'failed', code: 'upstream-protocol' });
 });
 
 test('an answer of unknown length that breaks off resets the connection of an HTTP/1.0 caller', async () => {

@@ -126,6 +126,26 @@ describe('an answer passes byte for byte', () => {
     expect(trailers).toEqual({ 'x-sum': 'abc' });
   });
 
+  test('with trailers, of which those of the connection and those of Headgate are dropped', async () => {
+    const { gateway } = await setUpApi(
+      (_incoming, outgoing) => {
+        outgoing.write('half');
+        outgoing.addTrailers([
+          ['X-Sum', 'abc'],
+          ['Headgate-Error', 'queue-full'],
+          ['Proxy-Authenticate', 'Basic'],
+          ['Set-Cookie', 'session=of-the-token'],
+        ]);
+        outgoing.end('half');
+      },
+      { HEADGATE_TOKEN: 'secret-token' },
+    );
+    const { text, trailers } = await ask(`${gateway.url}/a`);
+    expect({ text, trailers }).toEqual({ text: 'halfhalf', trailers: { 'x-sum': 'abc' } });
+    const own = await ask(`${gateway.url}/a`, { headers: { authorization: 'token mine' } });
+    expect(own.trailers).toEqual({ 'x-sum': 'abc', 'set-cookie': ['session=of-the-token'] });
+  });
+
   test('to an HTTP/1.0 caller, without chunks', async () => {
     const { gateway } = await setUpApi((_incoming, outgoing) => {
       outgoing.write('one');
@@ -184,7 +204,7 @@ describe('a failure after the headers were sent', () => {
 });
 
 describe('informational answers', () => {
-  test('103 passes, and others do not', async () => {
+  test('102 and 103 pass', async () => {
     const { gateway } = await setUpApi((_incoming, outgoing) => {
       outgoing.writeProcessing();
       outgoing.writeEarlyHints({ link: '</a.css>; rel=preload', 'x-hint': 'b' });
@@ -192,8 +212,8 @@ describe('informational answers', () => {
     });
     const { early, text } = await ask(`${gateway.url}/a`);
     expect(text).toBe('ok');
-    expect(early.map(({ status }) => status)).toEqual([103]);
-    expect(early[0]?.headers).toMatchObject({ link: '</a.css>; rel=preload', 'x-hint': 'b' });
+    expect(early.map(({ status }) => status)).toEqual([102, 103]);
+    expect(early[1]?.headers).toMatchObject({ link: '</a.css>; rel=preload', 'x-hint': 'b' });
   });
 });
 

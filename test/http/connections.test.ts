@@ -8,6 +8,30 @@ import { setUpGateway, ok, setUpApi } from './setup.ts';
 
 const POST = 'POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi';
 
+describe('a connection to the API', () => {
+  test('serves further requests behind a HEAD', async () => {
+    const { api, gateway } = await setUpApi((incoming, outgoing) => {
+      outgoing.setHeader('content-length', '5');
+      outgoing.end(incoming.method === 'HEAD' ? undefined : 'hello');
+    });
+    for (const method of ['HEAD', 'HEAD', 'GET']) {
+      const { status, headers } = await ask(`${gateway.url}/a`, { method });
+      expect([status, headers['content-length']]).toEqual([200, '5']);
+    }
+    expect(api.connections).toBe(1);
+  });
+
+  test('is closed if a body follows a HEAD, which is not taken for the next answer', async () => {
+    const hello = 'HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello';
+    const api = await startRawServer((raw) => raw.socket.on('data', () => raw.write(hello)));
+    onTestFinished(() => api.close());
+    const gateway = await setUpGateway(api.url, { HEADGATE_RETRIES: '0' });
+    expect((await ask(`${gateway.url}/a`, { method: 'HEAD' })).status).toBe(200);
+    expect((await ask(`${gateway.url}/a`, { method: 'POST' })).text).toBe('hello');
+    expect(api.connections.length).toBe(2);
+  });
+});
+
 describe('an idle connection of a caller', () => {
   test('receives the idle timeout, and is closed with a FIN after it', async () => {
     const { gateway } = await setUpApi(ok, { HEADGATE_KEEPALIVE_TIMEOUT: '1s' });

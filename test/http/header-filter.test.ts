@@ -33,6 +33,11 @@ describe('header fields', () => {
     expect(headersForApi(headers)).toEqual(['X-Kept', 'yes']);
   });
 
+  test('that name other ways to the API are not forwarded to callers', () => {
+    const headers = ['Alt-Svc', 'h3=":443"; ma=86400', 'X-A', '1'];
+    expect(headersForCaller(headers)).toEqual(['X-A', '1']);
+  });
+
   test('that a later Connection line lists are not forwarded either', () => {
     expect(headersForCaller(['X-A', '1', 'Connection', 'x-a'])).toEqual([]);
   });

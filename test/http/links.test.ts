@@ -50,17 +50,19 @@ const list = (next: string | null): string =>
   `  "results":[{"id":12345678901234567890,"name":"\u00e9\u4e2d","url":"https://elsewhere.example/"}]}`;
 
 describe('links to the API are rewritten to the gateway', () => {
-  test('in Location and in every target of Link, and in no other header', async () => {
+  test('in Location, Content-Location and every target of Link, and in no other header', async () => {
     const { gateway } = await apiOf((origin) => ({
       status: 201,
       headers: {
         location: `${origin}/domains/7?x=1#part`,
+        'content-location': `${origin}/domains/7.json`,
         link: `<${origin}/domains?page=2>; rel="next", <https://elsewhere.example/a>; rel="help"`,
         'x-note': `${origin}/domains/7`,
       },
     }));
     const { headers } = await ask(`${gateway.url}/domains`);
     expect(headers.location).toBe(`${gateway.url}/domains/7?x=1#part`);
+    expect(headers['content-location']).toBe(`${gateway.url}/domains/7.json`);
     expect(headers['link']).toBe(
       `<${gateway.url}/domains?page=2>; rel="next", <https://elsewhere.example/a>; rel="help"`,
     );

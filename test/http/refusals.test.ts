@@ -92,6 +92,14 @@ describe('bytes that are not a request are refused with a problem and logged onc
     ],
     ['TRACE', `TRACE /a HTTP/1.1\r\nHost: a\r\n${CLOSE}`, 501, 'method-not-supported'],
     ['TRACK', `TRACK /a HTTP/1.1\r\nHost: a\r\n${CLOSE}`, 501, 'method-not-supported'],
+    ['an unknown method', `BAN /a HTTP/1.1\r\nHost: a\r\n${CLOSE}`, 501, 'method-not-supported'],
+    [
+      'a method in lower case',
+      `get /a HTTP/1.1\r\nHost: a\r\n${CLOSE}`,
+      501,
+      'method-not-supported',
+    ],
+    ['a method that is none', `G@T /a HTTP/1.1\r\nHost: a\r\n${CLOSE}`, 400, 'bad-request'],
     [
       'another host',
       `GET http://evil.example/ HTTP/1.1\r\nHost: evil.example\r\n${CLOSE}`,
@@ -264,4 +272,16 @@ test('the API receives a target byte for byte', async () => {
     await exchangeRaw(gateway.url, `GET ${target} HTTP/1.1\r\nHost: headgate:8080\r\n${CLOSE}`);
   }
   expect(api.seen.map(({ url }) => url)).toEqual([targets[0], targets[1], '/x?y']);
+});
+
+test('bytes behind a request that ends its connection are ignored, and earlier requests answered', async () => {
+  const { api, gateway } = await setUpApi(ok);
+  const get = (path: string, fields = ''): string =>
+    `GET ${path} HTTP/1.1\r\nHost: a\r\n${fields}\r\n`;
+  const bytes = get('/1') + get('/2', 'Connection: close\r\n') + get('/3');
+  const received = await exchangeRaw(gateway.url, bytes);
+  expect(received.split('HTTP/1.1 200 OK')).toHaveLength(3);
+  expect(api.seen.map(({ url }) => url)).toEqual(['/1', '/2']);
+  const lines = await gateway.log.wait('call', 2);
+  expect(lines.map(({ path }) => path)).toEqual(['/1', '/2']);
 });

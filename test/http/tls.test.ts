@@ -1,14 +1,16 @@
 // @module-tag needs-openssl
 import { copyFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { ServerResponse } from 'node:http';
 import { request } from 'node:https';
+import { connect } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Certificates, type Certificate } from '../support/certificates.ts';
 import { changeFile } from '../support/changed-file.ts';
 import { openRaw } from '../support/raw-socket.ts';
 import { until } from '../support/setup.ts';
-import { setUpGateway, ok, setUpApi } from './setup.ts';
+import { setUpGateway, ok, setUpApi, untilWaiting } from './setup.ts';
 
 const certificates = new Certificates();
 let first: Certificate;
@@ -112,3 +114,58 @@ test('a certificate without a key, or with another certificate’s key, is refus
     }),
   ).rejects.toThrow('HEADGATE_TLS_CERT: expected a certificate that matches HEADGATE_TLS_KEY');
 });
+
+test('a body that is streamed arrives whole', async () => {
+  const { gateway } = await setUpApi(
+    (incoming, outgoing) => {
+      let bytes = 0;
+      incoming.on('data', (part: Buffer) => (bytes += part.length));
+      incoming.on('end', () => outgoing.end(String(bytes)));
+    },
+    { HEADGATE_TLS_CERT: first.certPath, HEADGATE_TLS_KEY: first.keyPath },
+  );
+  const size = 3_000_000;
+  const { text } = await upload(gateway.url, Buffer.alloc(size));
+  expect(text).toBe(String(size));
+});
+
+test('a caller that resets its connection while its upload waits is noticed', async () => {
+  let held: ServerResponse | undefined;
+  const { gateway } = await setUpApi((_incoming, outgoing) => void (held = outgoing), {
+    HEADGATE_TLS_CERT: first.certPath,
+    HEADGATE_TLS_KEY: first.keyPath,
+    HEADGATE_UPSTREAM_CONNECTIONS: '1',
+    HEADGATE_MAX_WAIT: '1m',
+  });
+  const holds = await openRaw(gateway.url, { ca: first.cert });
+  holds.write('GET /held HTTP/1.1\r\nHost: a\r\n\r\n');
+  await until('the API has the first request', () => held !== undefined);
+  const below = connect(Number(new URL(gateway.url).port), '127.0.0.1');
+  const waits = await openRaw(gateway.url, { ca: first.cert, socket: below });
+  waits.write('POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 4000000\r\n\r\n');
+  waits.write(Buffer.alloc(4_000_000));
+  await untilWaiting(gateway, 1);
+  below.resetAndDestroy();
+  const [line] = await gateway.log.wait('call', 1);
+  expect(line).toMatchObject({ path: '/a', outcome: 'aborted', attempts: 0, waiting: 0 });
+  holds.socket.destroy();
+});
+
+/** Sends a body of known length, and resolves to the answer. */
+function upload(url: string, body: Buffer): Promise<{ text: string }> {
+  return new Promise((resolve, reject) => {
+    const outgoing = request(url, {
+      method: 'POST',
+      ca: first.cert,
+      agent: false,
+      headers: { 'content-length': body.length },
+    });
+    outgoing.on('error', reject);
+    outgoing.on('response', (incoming) => {
+      let text = '';
+      incoming.on('data', (part: Buffer) => (text += String(part)));
+      incoming.on('end', () => resolve({ text }));
+    });
+    outgoing.end(body);
+  });
+}

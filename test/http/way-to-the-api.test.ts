@@ -148,8 +148,11 @@ describe('a proxy from the environment', () => {
       const answer = await ask(`${gateway.url}/a`, { method: 'POST', body: 'hi' });
       expect(answer.status).toBe(502);
       expect(answer.headers['headgate-error']).toBe('upstream-unreachable');
+      expect(JSON.parse(answer.text).detail).toBe('the proxy answered 407; it saw no request');
       expect(api.seen).toEqual([]);
-      expect(gateway.log.text).toContain('407');
+      const [failed] = await gateway.log.wait('attempt failed', 1);
+      expect(failed).toMatchObject({ sent: 'unsent', reason: 'unreachable' });
+      expect(failed?.['hint']).toContain('HTTPS_PROXY');
     },
   );
 

@@ -60,6 +60,7 @@ describe('with a configured token, a web page', () => {
     '127.0.0.1@evil.example.com',
     'ai',
     'AI:8080',
+    'ai.',
     'xn--p1ai',
   ])('whose name %j resolves to this address cannot use it', async (host) => {
     const refused = await ask(`${gateway.url}/domains`, { headers: { host } });
@@ -91,6 +92,8 @@ describe('with a configured token, a service', () => {
     'headgate:8080',
     'headgate.platform.svc',
     'headgate.platform.svc.cluster.local:8080',
+    'headgate.platform.svc.cluster.local.:8080',
+    'headgate.',
     'headgate.corp.internal',
     'gate.example.com',
     'Gate.Example.Com.:8080',
