@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import { errors } from 'undici';
 import { closingHead, interimHead, plainHeadOf, repairHead } from '../http/answer-head.ts';
 import { ChunkedBody } from '../http/chunked-body.ts';
+import { isIdempotent } from '../http/methods.ts';
 import type { Clock } from '../util/clock.ts';
 
 /** A longer head is left to the parser to reject. */
@@ -10,8 +11,7 @@ const MAX_HEAD_BYTES = 128 * 1024;
 const MIN_HEAD_LENGTH = 20;
 const INTERIM = /^HTTP\/1\.[01] 1(\d\d)/;
 const TIMEOUT = /^HTTP\/1\.[01] 408[ \r\n]/;
-const LENGTH = /\ncontent-length: (\d+)/i;
-const STREAMED = /\ntransfer-encoding:/i;
+const HAS_BODY = /\n(?:content-length: [1-9]|transfer-encoding:)/i;
 const CLOSES = /\nconnection:.*\bclose\b/i;
 /** The last digit of 408, which few answers have. */
 const EIGHT = 56;
@@ -52,8 +52,8 @@ type WriteCallback = (error?: Error | null) => void;
  *   connection and reset it: a failed write does not close the socket before that.
  * - An answer that ends with its connection is incomplete if the API resets it. Only behind a request
  *   with a body, of which the API may have left bytes unread, a reset counts as the end.
- * - A 408 that crosses a request on its way is no answer to it. Browsers and other clients repeat the
- *   request as well. It is one to an incomplete request, because an upload can be too slow.
+ * - A 408 that crosses a request on its way is no answer to it. It is one to a request with a body,
+ *   because an upload can be too slow, and to a POST: some APIs say with a 408 that they took too long.
  * - A socket that has reached its age or number of requests is closed after its answer, so that
  *   Headgate resolves the API's name again.
  *
@@ -68,8 +68,6 @@ export function makeLenient(socket: Socket, { clock, maxAgeMs, maxRequests }: So
   const writeMany = socket._writev?.bind(socket);
   const destroy = socket.destroy.bind(socket);
   let requestHead = '';
-  /** Written behind that head. */
-  let bodyBytes = 0;
   let awaitsHead = false;
   let hasEnded = false;
   let partialHead: Buffer | undefined;
@@ -82,7 +80,7 @@ export function makeLenient(socket: Socket, { clock, maxAgeMs, maxRequests }: So
    * API had given the connection up before it had the request.
    */
   function pushHead(bytes: Buffer): boolean {
-    if (requests > 1 && bytes[11] === EIGHT && isTimeout(bytes) && isWhole()) {
+    if (requests > 1 && bytes[11] === EIGHT && isTimeout(bytes) && mayRepeat()) {
       destroy(new LateTimeoutError());
       return false;
     }
@@ -152,7 +150,7 @@ export function makeLenient(socket: Socket, { clock, maxAgeMs, maxRequests }: So
   socket.destroy = (error) => {
     const isReset = error !== undefined && 'code' in error && error.code === 'ECONNRESET';
     // The library takes this code for the end of the answer.
-    if (!isReset || awaitsHead || bodyBytes > 0) return destroy(error);
+    if (!isReset || awaitsHead || HAS_BODY.test(requestHead)) return destroy(error);
     return destroy(new errors.SocketError('the API reset the connection', undefined));
   };
 
@@ -168,21 +166,17 @@ export function makeLenient(socket: Socket, { clock, maxAgeMs, maxRequests }: So
 
   /** Looks for the head of a request in what is written. */
   function look(chunk: unknown): void {
-    if (typeof chunk !== 'string' || chunk.length < MIN_HEAD_LENGTH) {
-      if (chunk instanceof Buffer) bodyBytes += chunk.length;
-      return;
-    }
+    if (typeof chunk !== 'string' || chunk.length < MIN_HEAD_LENGTH) return;
     requestHead = chunk;
-    bodyBytes = 0;
     awaitsHead = true;
     chunkedBody = undefined;
     requests++;
   }
 
-  /** Whether the whole request was written, as far as its head shows its length. */
-  function isWhole(): boolean {
-    const [, length = '0'] = LENGTH.exec(requestHead) ?? [];
-    return bodyBytes >= Number(length) && !STREAMED.test(requestHead);
+  /** Whether the request can be sent again: it has no body, and may be executed twice. */
+  function mayRepeat(): boolean {
+    const [method = ''] = requestHead.split(' ', 1);
+    return isIdempotent(method) && !HAS_BODY.test(requestHead);
   }
 
   socket._write = (chunk: unknown, encoding, callback) => {
