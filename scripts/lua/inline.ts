@@ -1,8 +1,8 @@
 import ts from 'typescript';
 
 /**
- * Writes short functions where they are called. Redis makes all functions of a script anew in each
- * step, and a call takes as long as some ten operations.
+ * Writes short functions, and `Math.max` and `Math.min`, where they are called. Redis makes all functions
+ * of a script anew in each step, and a call takes as long as some ten operations.
  *
  * A bucket in Redis has no share, so what a function would do with one is left out.
  */
@@ -112,7 +112,8 @@ function replacement(
     const isField = ts.isPropertyAccessExpression(parent) && parent.name === node;
     return isField ? undefined : names.get(node.text);
   }
-  if (!ts.isCallExpression(node) || !ts.isIdentifier(node.expression)) return undefined;
+  if (!ts.isCallExpression(node)) return undefined;
+  if (!ts.isIdentifier(node.expression)) return comparison(node, short, names);
   const called = short.get(node.expression.text);
   if (called === undefined) return undefined;
   const inner = new Map<string, string>();
@@ -135,4 +136,22 @@ function replacement(
     inner.set(field, `${inner.get(parameter) ?? parameter}.${field}`);
   }
   return `(${rewritten(called.value, short, inner)})`;
+}
+
+/**
+ * `Math.max` or `Math.min` of two terms as a comparison, since a call of Lua's library takes as long as
+ * some twenty operations. The terms are written twice, so they must be short and call nothing.
+ */
+function comparison(
+  { expression, arguments: terms }: ts.CallExpression,
+  short: ReadonlyMap<string, Short>,
+  names: ReadonlyMap<string, string>,
+): string | undefined {
+  const called = expression.getText();
+  const [one, other, more] = terms.map((term) => `(${rewritten(term, short, names)})`);
+  if (one === undefined || other === undefined || more !== undefined) return undefined;
+  if (/\w\(/.test(one + other) || (one + other).length > MAX_LENGTH) return undefined;
+  // Without `>`, which might end what looks like the arguments of a generic function.
+  if (called === 'Math.max') return `(${other} < ${one} ? ${one} : ${other})`;
+  return called === 'Math.min' ? `(${one} < ${other} ? ${one} : ${other})` : undefined;
 }

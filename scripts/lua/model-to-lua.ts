@@ -28,8 +28,6 @@ export interface LuaModule {
 /** What only steps with waiting tickets need. */
 const WAITING = [
   'forecast',
-  'reserve',
-  'stated-shares',
   'nextWakeAt',
   'sooner',
   'countSlotsBefore',
@@ -37,6 +35,9 @@ const WAITING = [
   'nthExtraAt',
   'forcedCanaryAt',
 ];
+
+/** What only steps need in which operations may be kept for some callers. */
+const KEEPING = ['reserveAt', 'keptUntilReturns', 'isKept', 'stated-shares'];
 
 /** What no step needs in which requests are granted and answered, and nothing else happens. */
 const RARE = [
@@ -60,6 +61,7 @@ const RARE = [
   'scheduleCanary',
   'holdOthers',
   'refillByReset',
+  'fromLocal',
   'advanceShare',
   'shareGranted',
   'startSpending',
@@ -90,9 +92,21 @@ const BUDGET: LuaModule = {
 -- Returns: the functions that the rest of the script calls, by their names in the source; and
 --   packBucket and unpackBucket, which store a bucket without its slots.
 `,
-  lazy: [WAITING, RARE],
+  lazy: [WAITING, KEEPING, RARE],
   added: { names: ['packBucket', 'unpackBucket'], lua: packing },
 };
+
+/** What the queue needs for a new flow, for one that becomes empty, and for a ticket that may be shed. */
+const NEW_OR_EMPTY = [
+  'startOf',
+  'startIn',
+  'onEmptyFlow',
+  'forget',
+  'needsShared',
+  'rememberName',
+  'indexOf',
+  'operationsAhead',
+];
 
 const QUEUE: LuaModule = {
   name: 'FairQueue',
@@ -105,6 +119,7 @@ const QUEUE: LuaModule = {
 --
 -- Returns: the functions that the rest of the script calls, by their names in the source.
 `,
+  lazy: [NEW_OR_EMPTY],
 };
 
 const OWNERS: LuaModule = {
@@ -145,7 +160,7 @@ export function moduleInLua(module: LuaModule): string {
     const declaration = model.functions.get(name);
     if (declaration === undefined || used.has(name)) return;
     used.add(name);
-    for (const mentioned of identifiersIn(declaration)) use(mentioned);
+    for (const called of callsIn(declaration)) use(called);
   };
   const roots = calledNames(module);
   for (const name of roots) {
@@ -175,13 +190,12 @@ export function moduleInLua(module: LuaModule): string {
       return group >= 0 ? '' : lua;
     },
   );
-  const later = groups.reduceRight(
-    (rest, made) =>
-      `, { __index = lazily(function()\nreturn ${rest === '' ? `{\n${made}}` : `setmetatable({\n${made}}${rest})`}\nend) }`,
+  const eager = `${fields}${added?.lua(model) ?? ''}`;
+  const made = [eager, ...groups].reduceRight(
+    (rest, lua) =>
+      rest === '' ? `{\n${lua}}` : `lazily({\n${lua}function()\nreturn ${rest}\nend })`,
     '',
   );
-  const table = `{\n${fields}${added?.lua(model) ?? ''}}`;
-  const made = later === '' ? table : `setmetatable(${table}${later})`;
   return `${header}\nlocal ${name}\n${name} = ${made}\nreturn ${name}\n`;
 }
 
@@ -326,10 +340,11 @@ function namesOf(statement: ts.Statement): string[] {
   return isNamed && statement.name !== undefined ? [statement.name.text] : [];
 }
 
-function identifiersIn(node: ts.Node): Set<string> {
+/** The names of the functions that a function calls. */
+function callsIn(node: ts.Node): Set<string> {
   const names = new Set<string>();
   const visit = (child: ts.Node): void => {
-    if (ts.isIdentifier(child)) names.add(child.text);
+    if (ts.isCallExpression(child)) names.add(child.expression.getText());
     ts.forEachChild(child, visit);
   };
   visit(node);

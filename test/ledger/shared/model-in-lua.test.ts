@@ -73,6 +73,18 @@ describe('short functions', () => {
     expect(inlined(LEFT, caller)[1]).toBe(caller);
   });
 
+  test('include Math.max and Math.min of two terms that call nothing', () => {
+    const more = 'function more(b: B, n: number): number { return Math.max(0, b.limit - n); }';
+    const less = 'function less(n: number): number { return Math.min(n, 9); }';
+    const other =
+      'function other(n: number): number { return Math.max(f(n), 0) + Math.max(1, n, 2); }';
+    expect(inlined(more, less, other)).toEqual([
+      'function more(b: B, n: number): number { return ((b.limit - n) < (0) ? (0) : (b.limit - n)); }',
+      'function less(n: number): number { return ((n) < (9) ? (n) : (9)); }',
+      other,
+    ]);
+  });
+
   test('have nothing for a share, which no bucket in Redis has', () => {
     const all =
       'function all({ limit, share }: B): number { return share === undefined ? limit : limit * share.n; }';

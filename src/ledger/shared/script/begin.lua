@@ -110,7 +110,7 @@ do
     if batch.belief then believe(batch.belief) end
   end
   bucket.slots = StoredSlots.load(packedSlots, not rebuilt)
-  Leases.load(rebuilt and 0 or state.leases)
+  Leases.load(not rebuilt and state.leases or nil)
   bucket.inFlight = Leases.stored.count
   -- Keys can be evicted one by one.
   if not packedBucket or bucket.inFlight == 0 then bucket.extraInFlight = Leases.extra() end

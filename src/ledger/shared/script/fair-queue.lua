@@ -6,13 +6,7 @@
 -- Returns: the functions that the rest of the script calls, by their names in the source.
 
 local FairQueue
-FairQueue = {
-startIn = function(queue, own, item)
-    if own == nil then
-        return FairQueue.startOf(queue, item)
-    end
-    return own.length > 0 and own.tag or own.finish
-end,
+FairQueue = lazily({
 unlinkItem = function(queue, flow, item, isTaken)
     local wasHead = queue:unlink(flow, item)
     local extra = (item.cost or 1) - 1
@@ -33,7 +27,7 @@ unlinkItem = function(queue, flow, item, isTaken)
     end
 end,
 placeHead = function(queue, flow, head)
-    flow.tag = head.paid and queue.virtualTime or math.max(queue.virtualTime, flow.finish)
+    flow.tag = head.paid and queue.virtualTime or (flow.finish < queue.virtualTime and queue.virtualTime or flow.finish)
     flow.weight = FairQueue.weightOf(head)
     queue:activate(flow, head)
 end,
@@ -58,14 +52,6 @@ findFlow = function(queue, item)
     end
     return ____hasMany_0
 end,
-startOf = function(queue, item)
-    local owner = queue:findOwner(item.owner)
-    if owner == nil or FairQueue.indexOf(owner.known, (item.priority .. " ") .. item.caller) >= 0 then
-        return queue.virtualTime
-    end
-    local shared = queue:sharedFlow(owner, item.priority)
-    return shared == nil and queue.virtualTime or math.max(queue.virtualTime, shared.finish)
-end,
 flowToJoin = function(queue, item)
     local existing = FairQueue.findFlow(queue, item)
     if existing ~= nil then
@@ -87,6 +73,63 @@ flowToJoin = function(queue, item)
     owner.named = owner.named + 1
     return queue:makeNamedFlow(owner, item, start)
 end,
+forgetIdle = function(queue)
+    local first = queue:takeIdle(queue.virtualTime)
+    while first ~= nil do
+        FairQueue.forget(queue, first)
+        first = queue:takeIdle(queue.virtualTime)
+    end
+end,
+addItem = function(queue, item)
+    local flow = FairQueue.flowToJoin(queue, item)
+    local extra = (item.cost or 1) - 1
+    queue.size = queue.size + 1
+    queue.extra = queue.extra + extra
+    flow.length = flow.length + 1
+    flow.extra = flow.extra + extra
+    if queue:insert(flow, item) then
+        FairQueue.placeHead(queue, flow, item)
+    end
+end,
+takeItem = function(queue, item)
+    local flow = queue:flowOf(item)
+    queue.virtualTime = flow.tag < queue.virtualTime and queue.virtualTime or flow.tag
+    if not item.paid then
+        flow.finish = flow.tag + (item.cost or 1) / FairQueue.weightOf(item)
+    end
+    FairQueue.unlinkItem(queue, flow, item, true)
+    FairQueue.forgetIdle(queue)
+end,
+removeItem = function(queue, item)
+    FairQueue.unlinkItem(
+        queue,
+        queue:flowOf(item),
+        item,
+        false
+    )
+end,
+useOf = function(item)
+    return (item.cost or 1) / FairQueue.weightOf(item)
+end,
+fadedUse = function(usedAt, used, periodMs, now)
+    return periodMs == nil and used or used * (1 - (now - usedAt) / (2 * periodMs) < 0 and 0 or 1 - (now - usedAt) / (2 * periodMs))
+end,
+function()
+return {
+startIn = function(queue, own, item)
+    if own == nil then
+        return FairQueue.startOf(queue, item)
+    end
+    return own.length > 0 and own.tag or own.finish
+end,
+startOf = function(queue, item)
+    local owner = queue:findOwner(item.owner)
+    if owner == nil or FairQueue.indexOf(owner.known, (item.priority .. " ") .. item.caller) >= 0 then
+        return queue.virtualTime
+    end
+    local shared = queue:sharedFlow(owner, item.priority)
+    return shared == nil and queue.virtualTime or (shared.finish < queue.virtualTime and queue.virtualTime or shared.finish)
+end,
 onEmptyFlow = function(queue, flow)
     if flow.finish > queue.virtualTime then
         queue:addIdle(flow)
@@ -99,13 +142,6 @@ onEmptyFlow = function(queue, flow)
             return
         end
         FairQueue.forget(queue, first)
-    end
-end,
-forgetIdle = function(queue)
-    local first = queue:takeIdle(queue.virtualTime)
-    while first ~= nil do
-        FairQueue.forget(queue, first)
-        first = queue:takeIdle(queue.virtualTime)
     end
 end,
 forget = function(queue, flow)
@@ -173,34 +209,6 @@ indexOf = function(names, name)
     end
     return -1
 end,
-addItem = function(queue, item)
-    local flow = FairQueue.flowToJoin(queue, item)
-    local extra = (item.cost or 1) - 1
-    queue.size = queue.size + 1
-    queue.extra = queue.extra + extra
-    flow.length = flow.length + 1
-    flow.extra = flow.extra + extra
-    if queue:insert(flow, item) then
-        FairQueue.placeHead(queue, flow, item)
-    end
-end,
-takeItem = function(queue, item)
-    local flow = queue:flowOf(item)
-    queue.virtualTime = math.max(queue.virtualTime, flow.tag)
-    if not item.paid then
-        flow.finish = flow.tag + (item.cost or 1) / FairQueue.weightOf(item)
-    end
-    FairQueue.unlinkItem(queue, flow, item, true)
-    FairQueue.forgetIdle(queue)
-end,
-removeItem = function(queue, item)
-    FairQueue.unlinkItem(
-        queue,
-        queue:flowOf(item),
-        item,
-        false
-    )
-end,
 operationsAhead = function(queue, item, callCost)
     local own = FairQueue.findFlow(queue, item)
     local start = queue.virtualTime
@@ -227,16 +235,11 @@ operationsAhead = function(queue, item, callCost)
             local tagCost = (flow.length + flow.extra) / flow.length
             local before = math.floor((tag - flow.tag) * flow.weight / tagCost + 1e-9) + 1
             local operations = flow.length * callCost + flow.extra
-            count = count + math.min(operations, before * (operations / flow.length))
+            count = count + (operations < before * (operations / flow.length) and operations or before * (operations / flow.length))
         end
     end
     return math.ceil(count)
 end,
-useOf = function(item)
-    return (item.cost or 1) / FairQueue.weightOf(item)
-end,
-fadedUse = function(usedAt, used, periodMs, now)
-    return periodMs == nil and used or used * math.max(0, 1 - (now - usedAt) / (2 * periodMs))
-end,
 }
+end })
 return FairQueue

@@ -21,15 +21,16 @@ local key = {
 -- The names of keys that this step may have created, which have no lifetime yet.
 local fresh = {}
 
--- The metatable of modules that are not made yet.
+-- The metatable of modules of which a part is not made yet.
 local unmade = {}
 function unmade.__index(module, name)
-  local made = module[1]()
-  setmetatable(module, { __index = made })
-  return made[name]
+  local rest = module[1]()
+  setmetatable(module, { __index = rest })
+  return rest[name]
 end
 
--- The module that `make` returns, made when a field of it is first read.
-local function lazily(make)
-  return setmetatable({ make }, unmade)
+-- Returns a module of which the function `module[1]` makes a part, once a field of that is read. Redis
+-- makes all functions of a script anew in each step, and few steps need all of them.
+local function lazily(module)
+  return setmetatable(module, unmade)
 end

@@ -63,11 +63,12 @@ local function readOldest()
   oldestId, oldestAt = first[1], tonumber(first[2])
 end
 
--- Reads how many are in flight. `count` is their number by the state; 0 when it does not know.
+-- Reads how many are in flight. `count` is their number by the state; nil when it does not know.
 local function load(count)
+  if count == 0 then return end
   readOldest()
   -- Keys can be evicted one by one.
-  if oldestId then stored.count = count > 0 and count or redis.call('ZCARD', key.leases) end
+  if oldestId then stored.count = count or redis.call('ZCARD', key.leases) end
 end
 
 -- The id of the oldest lease and the time of its grant; nil when none is in flight.

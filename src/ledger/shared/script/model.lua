@@ -6,7 +6,7 @@
 --   packBucket and unpackBucket, which store a bucket without its slots.
 
 local Model
-Model = setmetatable({
+Model = lazily({
 reportsCount = function(____bindingPattern0, ____bindingPattern1)
     local hasReportedLimit
     hasReportedLimit = ____bindingPattern0.hasReportedLimit
@@ -27,8 +27,8 @@ isNewest = function(bucket, lease, observation, left, laterMs)
     if bucket.observations == 0 or lease.observation >= bucket.observations then
         return true
     end
-    local sameWithinMs = math.max(observation.sameWithinMs, bucket.sameWithinMs)
-    local farMs = math.max(sameWithinMs, 500)
+    local sameWithinMs = bucket.sameWithinMs < observation.sameWithinMs and observation.sameWithinMs or bucket.sameWithinMs
+    local farMs = 500 < sameWithinMs and sameWithinMs or 500
     if laterMs > farMs then
         return true
     end
@@ -60,10 +60,7 @@ learnFromOrder = function(bucket, lease, ____bindingPattern0, left, laterMs)
     local isOrdered = returns == bucket.returns and last.returns == returns and bucket.doubtful == 0
     if isOrdered and at ~= nil and last.resetAt ~= nil and left ~= last.left then
         local laterThanLastMs = left < last.left and at - last.resetAt or last.resetAt - at
-        Model.learnNoise(
-            bucket,
-            -laterThanLastMs - math.max(sameWithinMs, bucket.sameWithinMs)
-        )
+        Model.learnNoise(bucket, -laterThanLastMs - (bucket.sameWithinMs < sameWithinMs and sameWithinMs or bucket.sameWithinMs))
     end
     last.resetAt = at
     last.left = left
@@ -88,7 +85,7 @@ totalRemainingOf = function(bucket, ____bindingPattern0, ____bindingPattern1)
         remaining = 0
     end
     local uncounted = bucket.countsBefore and status ~= 429 and cost or 0
-    return math.max(0, remaining - uncounted)
+    return remaining - uncounted < 0 and 0 or remaining - uncounted
 end,
 resetLaterMs = function(bucket, ____bindingPattern0)
     local stamp
@@ -107,7 +104,7 @@ resetLaterMs = function(bucket, ____bindingPattern0)
     return (at == nil or newestAt == nil) and 0 or at - newestAt
 end,
 isOtherReset = function(bucket, observation)
-    local sameWithinMs = math.max(bucket.sameWithinMs, observation.sameWithinMs)
+    local sameWithinMs = observation.sameWithinMs < bucket.sameWithinMs and bucket.sameWithinMs or observation.sameWithinMs
     return Model.resetLaterMs(bucket, observation) > sameWithinMs
 end,
 keepLaterReset = function(bucket, observation)
@@ -155,7 +152,7 @@ observe = function(bucket, lease, observation, now)
     local spent = reportedLimit - totalRemaining
     local limit = reportedLimit
     local remainingOfShare = totalRemaining
-    local remaining = math.max(0, remainingOfShare - (bucket.losses - lease.losses - lease.loss))
+    local remaining = remainingOfShare - (bucket.losses - lease.losses - lease.loss) < 0 and 0 or remainingOfShare - (bucket.losses - lease.losses - lease.loss)
     if limit ~= bucket.limit then
         bucket.observedPeriodMs = {previous = nil, current = nil, count = 0}
         bucket.rounded = {
@@ -236,7 +233,7 @@ learnCost = function(bucket, lease, now)
         return
     end
     local fall = bucket.lastFall or 0
-    local most = math.min(100, bucket.limit / 4)
+    local most = 100 < bucket.limit / 4 and 100 or bucket.limit / 4
     local isPlausible = fall > bucket.callCost and fall <= most
     if isPlausible and bucket.observations < 3 then
         Model.holdOthers(bucket, now)
@@ -251,10 +248,7 @@ boundCost = function(bucket)
     if phase ~= "metered" or not isLimitStated then
         return
     end
-    bucket.callCost = math.min(
-        callCost,
-        math.max(1, bucket.limit)
-    )
+    bucket.callCost = callCost < (bucket.limit < 1 and 1 or bucket.limit) and callCost or (bucket.limit < 1 and 1 or bucket.limit)
 end,
 countCall = function(bucket, ____bindingPattern0)
     local cost
@@ -321,7 +315,7 @@ regularOffer = function(bucket, cost, now)
     if (bucket.expected > 0 or bucket.expected == 0 and bucket.window == 1024 and bucket.ceiling < 1024) and inFlight >= Model.maxInFlight(bucket) then
         return nil
     end
-    local needed = bucket.share == nil and bucket.isLimitStated and cost or math.min(cost, bucket.limit)
+    local needed = bucket.share == nil and bucket.isLimitStated and cost or (cost < bucket.limit and cost or bucket.limit)
     local left = bucket.phase == "metered" and bucket.remaining - (bucket.inFlight + bucket.extraInFlight) or 0
     local isCovered = left >= needed
     local isAllowed = isCovered or now >= math.huge
@@ -339,13 +333,6 @@ regularOffer = function(bucket, cost, now)
             bucket.unmatched - (Model.maxOf(bucket.othersSpent) or 0)
         )
     ) >= needed and "canary" or nil
-end,
-fromLocal = function(____bindingPattern0, localTime)
-    local offsetMs
-    local basis
-    basis = ____bindingPattern0.basis
-    offsetMs = ____bindingPattern0.offsetMs
-    return basis == "instant" and localTime + offsetMs or localTime
 end,
 switchBasis = function(bucket, ____bindingPattern0)
     local resetAt
@@ -413,7 +400,7 @@ applyReturns = function(bucket, ____until, included)
         while true do
             local slotAt = Model.nextSlotAt(bucket)
             local refillAt = bucket.resetAt == nil and math.huge or (bucket.basis == "instant" and bucket.resetAt - bucket.offsetMs or bucket.resetAt) + (bucket.marginMs + (Model.maxOf(bucket.noiseMs) or 0))
-            local at = math.min(slotAt, refillAt)
+            local at = slotAt < refillAt and slotAt or refillAt
             if at > ____until or at == ____until and not included then
                 return
             end
@@ -423,7 +410,7 @@ applyReturns = function(bucket, ____until, included)
             else
                 local count = Model.takeSlotsUntil(bucket.slots, bucket.slots.firsts[1] or 0)
                 bucket.returns = bucket.returns + count
-                bucket.remaining = math.min(bucket.limit, bucket.remaining + count)
+                bucket.remaining = bucket.limit < bucket.remaining + count and bucket.limit or bucket.remaining + count
                 if bucket.share ~= nil then
                     local ____bucket_share_35, ____totalRemaining_36 = bucket.share, "totalRemaining"
                     ____bucket_share_35[____totalRemaining_36] = ____bucket_share_35[____totalRemaining_36] + count
@@ -435,11 +422,11 @@ end,
 refillObserved = function(bucket, lease, resetAt, uncertaintyMs, totalLimit, spent, now)
     local ____bucket_38 = bucket
     local slots = ____bucket_38.slots
-    local countedAt = math.max(lease.grantedAt, now - 1000)
+    local countedAt = now - 1000 < lease.grantedAt and lease.grantedAt or now - 1000
     local countedUntil = now + uncertaintyMs
     local alreadyCounted = Model.takeSlotsUntil(slots, bucket.basis == "instant" and countedUntil + bucket.offsetMs or countedUntil)
     Model.keepLastSlots(slots, spent)
-    local span = math.max(64, 2 * totalLimit)
+    local span = 2 * totalLimit < 64 and 64 or 2 * totalLimit
     local returned = bucket.returns - lease.returns + alreadyCounted
     local unmatched = spent - slots.size
     if bucket.doubtUntil == nil or countedAt >= bucket.doubtUntil then
@@ -451,7 +438,7 @@ refillObserved = function(bucket, lease, resetAt, uncertaintyMs, totalLimit, spe
         bucket.doubtUntil = countedUntil
     end
     bucket.unmatched = unmatched
-    local byOthers = math.max(0, unmatched - (bucket.inFlight + bucket.extraInFlight) - bucket.doubtful)
+    local byOthers = unmatched - (bucket.inFlight + bucket.extraInFlight) - bucket.doubtful < 0 and 0 or unmatched - (bucket.inFlight + bucket.extraInFlight) - bucket.doubtful
     Model.addToMax(bucket.othersSpent, byOthers, span)
     bucket.countedUntil = countedUntil
     local localAt = resetAt == nil and now or (bucket.basis == "instant" and resetAt - bucket.offsetMs or resetAt)
@@ -475,13 +462,26 @@ countedBefore = function(bucket, ____bindingPattern0)
     cost = ____bindingPattern0.cost
     returns = ____bindingPattern0.returns
     bucket.unmatched = bucket.unmatched - cost
-    local excess = math.max(0, bucket.slots.size - (bucket.limit - bucket.remaining))
-    local returnedEarly = math.min(excess, bucket.returns - returns)
-    bucket.remaining = math.max(0, bucket.remaining - returnedEarly)
+    local excess = bucket.slots.size - (bucket.limit - bucket.remaining) < 0 and 0 or bucket.slots.size - (bucket.limit - bucket.remaining)
+    local returnedEarly = excess < bucket.returns - returns and excess or bucket.returns - returns
+    bucket.remaining = bucket.remaining - returnedEarly < 0 and 0 or bucket.remaining - returnedEarly
     Model.keepLastSlots(bucket.slots, bucket.limit - bucket.remaining)
 end,
 observationsToRemember = function(limit)
-    return math.max(64, 2 * limit)
+    return 2 * limit < 64 and 64 or 2 * limit
+end,
+maxKept = function(____bindingPattern0, spread)
+    local limit
+    local phase
+    phase = ____bindingPattern0.phase
+    limit = ____bindingPattern0.limit
+    if spread <= 0 or phase ~= "metered" or limit < 5 then
+        return 0
+    end
+    return math.max(
+        1,
+        math.floor(limit * spread)
+    )
 end,
 planTest = function(bucket)
     bucket.rounded.testAt = Model.nextTestAt(bucket)
@@ -522,7 +522,7 @@ nextTestAt = function(bucket)
         local closedMs = isKnown and rounded.closedMs or earliestMs
         local nextMs = (math.floor((closedMs + 1) / 1000) + 1) * 1000
         local openMs = rounded.openMs > closedMs and rounded.openMs or nextMs
-        at = rounded.openedAt + math.min(openMs, nextMs)
+        at = rounded.openedAt + (openMs < nextMs and openMs or nextMs)
     end
     return at < (bucket.resetAt == nil and math.huge or (bucket.basis == "instant" and bucket.resetAt - bucket.offsetMs or bucket.resetAt) + (bucket.marginMs + (Model.maxOf(bucket.noiseMs) or 0))) and at or nil
 end,
@@ -534,12 +534,12 @@ learnRounding = function(bucket, lease, spent, isOther, now)
         if spent > lease.cost then
             rounded.failures = 4
         else
-            rounded.failures = math.max(0, rounded.failures - 0.25)
+            rounded.failures = rounded.failures - 0.25 < 0 and 0 or rounded.failures - 0.25
         end
         local ____rounded_48 = rounded
         local openedAt = ____rounded_48.openedAt
         if isOpening and openedAt ~= nil then
-            rounded.openMs = math.min(rounded.openMs, lease.grantedAt - openedAt)
+            rounded.openMs = rounded.openMs < lease.grantedAt - openedAt and rounded.openMs or lease.grantedAt - openedAt
         end
     end
     if isOpening then
@@ -574,7 +574,7 @@ addEntry = function(slots, time, count)
     local chunks = ____slots_59.chunks
     local firsts = ____slots_59.firsts
     local totals = ____slots_59.totals
-    slots.lastAt = slots.size == 0 and time or math.max(slots.lastAt, time)
+    slots.lastAt = slots.size == 0 and time or (time < slots.lastAt and slots.lastAt or time)
     slots.size = slots.size + count
     slots.isChanged = true
     local place = #chunks - 1
@@ -718,7 +718,7 @@ takenByApi = function(bucket, lease)
         return
     end
     bucket.taken = bucket.taken + 1
-    bucket.ceiling = math.min(bucket.ceiling + 0.35 / bucket.ceiling, 1024)
+    bucket.ceiling = bucket.ceiling + 0.35 / bucket.ceiling < 1024 and bucket.ceiling + 0.35 / bucket.ceiling or 1024
     if Model.showsInFlightLimit(bucket, lease) then
         bucket.expected = 0
         bucket.window = 1024
@@ -726,7 +726,7 @@ takenByApi = function(bucket, lease)
     if bucket.taken <= bucket.expected then
         return
     end
-    bucket.window = math.min(bucket.window + 1, 1024)
+    bucket.window = bucket.window + 1 < 1024 and bucket.window + 1 or 1024
     if bucket.phase == "metered" and bucket.window > 16 then
         bucket.expected = 0
         bucket.window = 1024
@@ -752,10 +752,10 @@ maxOf = function(____bindingPattern0)
     if previous == nil or current == nil then
         return current or previous
     end
-    return math.max(previous, current)
+    return current < previous and previous or current
 end,
 addToMax = function(max, value, span)
-    max.current = math.max(value, max.current or value)
+    max.current = (max.current or value) < value and value or (max.current or value)
     max.count = max.count + 1
     if max.count < span then
         return
@@ -925,7 +925,7 @@ granted = function(bucket, kind, now)
     end
     if kind == "first" then
         bucket.nextFirstAt = now + bucket.firstWaitMs
-        bucket.firstWaitMs = math.min(bucket.firstWaitMs * 2, 60000)
+        bucket.firstWaitMs = bucket.firstWaitMs * 2 < 60000 and bucket.firstWaitMs * 2 or 60000
     end
 end,
 addLease = function(bucket, cost)
@@ -938,9 +938,6 @@ endLease = function(bucket, lease)
     if lease.kind == "canary" and bucket.canaryAt == lease.grantedAt then
         bucket.canaryAt = nil
     end
-end,
-noiseMs = function(bucket)
-    return Model.maxOf(bucket.noiseMs) or 0
 end,
 available = function(bucket)
     return bucket.phase == "metered" and bucket.remaining - (bucket.inFlight + bucket.extraInFlight) or 0
@@ -976,11 +973,15 @@ trustsClock = function(bucket, now)
     end
     return now - lastReturnAt <= uncertaintyMs + 2000
 end,
-totalLimit = function(____bindingPattern0)
-    local limit
-    local share = ____bindingPattern0.share
-    limit = ____bindingPattern0.limit
-    return limit
+isScarce = function(bucket, spread, cost)
+    local left = (bucket.phase == "metered" and bucket.remaining - (bucket.inFlight + bucket.extraInFlight) or 0) - cost
+    local most = Model.maxKept(bucket, spread)
+    return left >= 0 and left < most and cost <= bucket.limit - most
+end,
+mayKeep = function(____bindingPattern0, kind)
+    local inFlight
+    inFlight = ____bindingPattern0.inFlight
+    return kind == "regular" or kind == "canary" and inFlight > 0
 end,
 packBucket = function(bucket)
     return cmsgpack.pack(
@@ -1196,12 +1197,12 @@ unpackBucket = function(packed)
         ceiling = ceiling
     }
 end,
-}, { __index = lazily(function()
-return setmetatable({
+function()
+return lazily({
 afterBlock = function(bucket, at, now)
     local ____bucket_13 = bucket
     local blockedUntil = ____bucket_13.blockedUntil
-    local start = math.max(now, blockedUntil or now)
+    local start = (blockedUntil or now) < now and now or (blockedUntil or now)
     if at == nil then
         local ____temp_14
         if blockedUntil == nil then
@@ -1211,13 +1212,13 @@ afterBlock = function(bucket, at, now)
         end
         return ____temp_14
     end
-    return math.max(start, at)
+    return at < start and start or at
 end,
 etaUnblocked = function(bucket, rank, now)
     if bucket.phase ~= "metered" then
         return nil
     end
-    local left = math.max(0, bucket.phase == "metered" and bucket.remaining - (bucket.inFlight + bucket.extraInFlight) or 0)
+    local left = (bucket.phase == "metered" and bucket.remaining - (bucket.inFlight + bucket.extraInFlight) or 0) < 0 and 0 or (bucket.phase == "metered" and bucket.remaining - (bucket.inFlight + bucket.extraInFlight) or 0)
     local ahead = rank - left - 1
     if ahead < 0 then
         return Model.nthAvailableAt(bucket, rank, left, now)
@@ -1225,11 +1226,7 @@ etaUnblocked = function(bucket, rank, now)
     if bucket.share == nil then
         return Model.nthGrantAt(bucket, ahead, bucket.limit)
     end
-    local returnAt = Model.nthGrantAt(
-        bucket,
-        ahead,
-        math.max(bucket.limit, bucket.slots.size)
-    )
+    local returnAt = Model.nthGrantAt(bucket, ahead, bucket.slots.size < bucket.limit and bucket.limit or bucket.slots.size)
     local extraAt = Model.nthExtraAt(
         bucket,
         ahead,
@@ -1265,7 +1262,7 @@ nthAvailableAt = function(bucket, rank, left, now)
     local kept = Model_reserveAt_result_17.kept
     local releaseAt = Model_reserveAt_result_17.releaseAt
     local releases = kept - (free - rank)
-    return releases <= 0 and now or releaseAt + (releases - 1) * (period / math.max(4, bucket.limit * bucket.spread))
+    return releases <= 0 and now or releaseAt + (releases - 1) * (period / (bucket.limit * bucket.spread < 4 and 4 or bucket.limit * bucket.spread))
 end,
 nthGrantAt = function(bucket, n, limit)
     local at = Model.nthReturnAt(bucket, n, limit)
@@ -1274,7 +1271,7 @@ nthGrantAt = function(bucket, n, limit)
         return at
     end
     local most = Model.maxKept(bucket, bucket.spread)
-    local everyMs = period / math.max(4, bucket.limit * bucket.spread)
+    local everyMs = period / (bucket.limit * bucket.spread < 4 and 4 or bucket.limit * bucket.spread)
     local ofCallers = bucket.stated == nil and 0 or Model.statedOperations(bucket, bucket.stated.part)
     if ofCallers == 0 then
         return Model.nthOfLastAt(
@@ -1307,7 +1304,7 @@ nthGrantAt = function(bucket, n, limit)
         most,
         everyMs
     ) or at
-    return math.max(at, keptAt)
+    return keptAt < at and at or keptAt
 end,
 nthOfLastAt = function(bucket, n, limit, at, most, everyMs)
     if most == 0 then
@@ -1377,91 +1374,6 @@ end,
 sooner = function(at, time, now)
     return time ~= nil and time > now and time < at and time or at
 end,
-maxKept = function(____bindingPattern0, spread)
-    local limit
-    local phase
-    phase = ____bindingPattern0.phase
-    limit = ____bindingPattern0.limit
-    if spread <= 0 or phase ~= "metered" or limit < 5 then
-        return 0
-    end
-    return math.max(
-        1,
-        math.floor(limit * spread)
-    )
-end,
-reserveAt = function(bucket, now)
-    local most = Model.maxKept(bucket, bucket.spread)
-    local period = Model.maxOf(bucket.observedPeriodMs) or bucket.configuredPeriodMs
-    if most == 0 or period == nil then
-        return {kept = 0, releaseAt = math.huge}
-    end
-    local lastAt = bucket.inFlight > 0 and now + period or math.huge
-    return Model.keptUntilReturns(
-        bucket,
-        most,
-        period / math.max(4, bucket.limit * bucket.spread),
-        lastAt,
-        now
-    )
-end,
-keptUntilReturns = function(bucket, most, everyMs, lastAt, now)
-    local ____bucket_42 = bucket
-    local slots = ____bucket_42.slots
-    local refillAt = bucket.resetAt == nil and math.huge or (bucket.basis == "instant" and bucket.resetAt - bucket.offsetMs or bucket.resetAt) + (bucket.marginMs + (Model.maxOf(bucket.noiseMs) or 0))
-    local returning = bucket.limit - (bucket.phase == "metered" and bucket.remaining - (bucket.inFlight + bucket.extraInFlight) or 0) - (bucket.inFlight + bucket.extraInFlight)
-    local shift = now - (bucket.basis == "instant" and now + bucket.offsetMs or now) + (bucket.marginMs + (Model.maxOf(bucket.noiseMs) or 0))
-    local chunk = #slots.chunks > 0 and Model.chunkAt(slots, 0) or nil
-    local kept = 0
-    local releaseAt = math.huge
-    local before = 0
-    local entry = slots.head
-    local place = 1
-    local isRefilled = false
-    while before < most do
-        local isEntry = chunk ~= nil and entry < #chunk.times
-        local ____isEntry_43
-        if isEntry then
-            ____isEntry_43 = chunk.times[entry + 1]
-        else
-            ____isEntry_43 = slots.firsts[place + 1]
-        end
-        local stored = ____isEntry_43
-        local returnAt = stored == nil and refillAt or math.min(stored + shift, refillAt)
-        local at = (isRefilled or returnAt == math.huge) and lastAt or returnAt
-        if at == math.huge then
-            return {kept = kept, releaseAt = releaseAt}
-        end
-        local needed = math.ceil((at - now) / everyMs - 0.000001) - 1 - before
-        local wanted = math.min(needed, most)
-        if wanted > 0 and wanted >= kept then
-            local lessAt = at - (wanted + before) * everyMs
-            releaseAt = wanted > kept and lessAt or math.max(releaseAt, lessAt)
-            kept = wanted
-        end
-        if at == lastAt then
-            return {kept = kept, releaseAt = releaseAt}
-        end
-        if at == refillAt then
-            isRefilled = true
-            before = math.max(before, returning)
-        else
-            local ____isEntry_44
-            if isEntry then
-                ____isEntry_44 = chunk.counts[entry + 1]
-            else
-                ____isEntry_44 = slots.totals[place + 1]
-            end
-            before = before + (____isEntry_44 or 0)
-            if isEntry then
-                entry = entry + 1
-            else
-                place = place + 1
-            end
-        end
-    end
-    return {kept = kept, releaseAt = releaseAt}
-end,
 nthExtraAt = function(bucket, ahead, paceMs)
     local ____bucket_56 = bucket
     local share = ____bucket_56.share
@@ -1519,66 +1431,6 @@ nthSlotAt = function(slots, n)
     end
     return times[index + 1]
 end,
-statedOperations = function(____bindingPattern0, part)
-    local isOwnLimit
-    local limit
-    local phase
-    phase = ____bindingPattern0.phase
-    limit = ____bindingPattern0.limit
-    isOwnLimit = ____bindingPattern0.isOwnLimit
-    if part <= 0 or phase ~= "metered" or isOwnLimit then
-        return 0
-    end
-    return math.max(
-        0,
-        math.min(
-            limit - 1,
-            math.max(
-                1,
-                math.floor(limit * part + 1e-9)
-            )
-        )
-    )
-end,
-returnsTogether = function(bucket)
-    local ____bucket_71 = bucket
-    local slots = ____bucket_71.slots
-    local resetAt = ____bucket_71.resetAt
-    local sameWithinMs = ____bucket_71.sameWithinMs
-    local first = slots.firsts[1]
-    local period = Model.maxOf(bucket.observedPeriodMs) or bucket.configuredPeriodMs
-    if first == nil or period == nil then
-        return true
-    end
-    local last = resetAt or slots.lastAt
-    return last - first <= period * 0.05 + sameWithinMs + (Model.maxOf(bucket.noiseMs) or 0)
-end,
-statedEveryMs = function(bucket, most, period)
-    local releaseMs = Model.returnsTogether(bucket) and math.min(
-        period / 2,
-        math.max(period * 0.1, 1000)
-    ) or period
-    return releaseMs / most
-end,
-statedReserveAt = function(bucket, owed, now)
-    local most = math.min(
-        owed,
-        bucket.stated == nil and 0 or Model.statedOperations(bucket, bucket.stated.part)
-    )
-    local period = Model.maxOf(bucket.observedPeriodMs) or bucket.configuredPeriodMs
-    if most <= 0 or period == nil then
-        return {kept = 0, releaseAt = math.huge}
-    end
-    local isWindow = Model.returnsTogether(bucket) and (bucket.resetAt == nil and math.huge or (bucket.basis == "instant" and bucket.resetAt - bucket.offsetMs or bucket.resetAt) + (bucket.marginMs + (Model.maxOf(bucket.noiseMs) or 0))) < math.huge
-    local lastAt = bucket.inFlight > 0 and not isWindow and now + period or math.huge
-    return Model.keptUntilReturns(
-        bucket,
-        most,
-        Model.statedEveryMs(bucket, most, period),
-        lastAt,
-        now
-    )
-end,
 forcedCanaryAt = function(bucket)
     local ____bucket_73 = bucket
     local blockedUntil = ____bucket_73.blockedUntil
@@ -1589,7 +1441,7 @@ forcedCanaryAt = function(bucket)
         return math.huge
     end
     local isUnderRetryAfter = blockedUntil ~= nil and isRetryAfter
-    return lastGrantAt + (isUnderRetryAfter and math.max(forcedAfterMs, 3600000) or math.min(forcedAfterMs, 900000))
+    return lastGrantAt + (isUnderRetryAfter and (3600000 < forcedAfterMs and forcedAfterMs or 3600000) or (forcedAfterMs < 900000 and forcedAfterMs or 900000))
 end,
 eta = function(bucket, rank, now)
     return Model.afterBlock(
@@ -1602,8 +1454,8 @@ etaInShare = function(bucket, rank, now)
     if bucket.phase ~= "metered" then
         return Model.afterBlock(bucket, nil, now)
     end
-    local left = math.max(0, bucket.phase == "metered" and bucket.remaining - (bucket.inFlight + bucket.extraInFlight) or 0)
-    local limit = math.max(bucket.limit, bucket.slots.size)
+    local left = (bucket.phase == "metered" and bucket.remaining - (bucket.inFlight + bucket.extraInFlight) or 0) < 0 and 0 or (bucket.phase == "metered" and bucket.remaining - (bucket.inFlight + bucket.extraInFlight) or 0)
+    local limit = bucket.slots.size < bucket.limit and bucket.limit or bucket.slots.size
     return Model.afterBlock(
         bucket,
         rank <= left and now or Model.nthReturnAt(bucket, rank - left - 1, limit),
@@ -1659,17 +1511,138 @@ nextWakeAt = function(bucket, oldestAt, now)
     if dependsOnLeases and oldestAt ~= nil then
         at = Model.sooner(at, oldestAt + 10000, now)
     end
-    return math.max(at, now)
+    return now < at and at or now
 end,
-isScarce = function(bucket, spread, cost)
-    local left = (bucket.phase == "metered" and bucket.remaining - (bucket.inFlight + bucket.extraInFlight) or 0) - cost
-    local most = Model.maxKept(bucket, spread)
-    return left >= 0 and left < most and cost <= bucket.limit - most
+function()
+return lazily({
+reserveAt = function(bucket, now)
+    local most = Model.maxKept(bucket, bucket.spread)
+    local period = Model.maxOf(bucket.observedPeriodMs) or bucket.configuredPeriodMs
+    if most == 0 or period == nil then
+        return {kept = 0, releaseAt = math.huge}
+    end
+    local lastAt = bucket.inFlight > 0 and now + period or math.huge
+    return Model.keptUntilReturns(
+        bucket,
+        most,
+        period / (bucket.limit * bucket.spread < 4 and 4 or bucket.limit * bucket.spread),
+        lastAt,
+        now
+    )
 end,
-mayKeep = function(____bindingPattern0, kind)
-    local inFlight
-    inFlight = ____bindingPattern0.inFlight
-    return kind == "regular" or kind == "canary" and inFlight > 0
+keptUntilReturns = function(bucket, most, everyMs, lastAt, now)
+    local ____bucket_42 = bucket
+    local slots = ____bucket_42.slots
+    local refillAt = bucket.resetAt == nil and math.huge or (bucket.basis == "instant" and bucket.resetAt - bucket.offsetMs or bucket.resetAt) + (bucket.marginMs + (Model.maxOf(bucket.noiseMs) or 0))
+    local returning = bucket.limit - (bucket.phase == "metered" and bucket.remaining - (bucket.inFlight + bucket.extraInFlight) or 0) - (bucket.inFlight + bucket.extraInFlight)
+    local shift = now - (bucket.basis == "instant" and now + bucket.offsetMs or now) + (bucket.marginMs + (Model.maxOf(bucket.noiseMs) or 0))
+    local chunk = #slots.chunks > 0 and Model.chunkAt(slots, 0) or nil
+    local kept = 0
+    local releaseAt = math.huge
+    local before = 0
+    local entry = slots.head
+    local place = 1
+    local isRefilled = false
+    while before < most do
+        local isEntry = chunk ~= nil and entry < #chunk.times
+        local ____isEntry_43
+        if isEntry then
+            ____isEntry_43 = chunk.times[entry + 1]
+        else
+            ____isEntry_43 = slots.firsts[place + 1]
+        end
+        local stored = ____isEntry_43
+        local returnAt = stored == nil and refillAt or (stored + shift < refillAt and stored + shift or refillAt)
+        local at = (isRefilled or returnAt == math.huge) and lastAt or returnAt
+        if at == math.huge then
+            return {kept = kept, releaseAt = releaseAt}
+        end
+        local needed = math.ceil((at - now) / everyMs - 0.000001) - 1 - before
+        local wanted = needed < most and needed or most
+        if wanted > 0 and wanted >= kept then
+            local lessAt = at - (wanted + before) * everyMs
+            releaseAt = wanted > kept and lessAt or (lessAt < releaseAt and releaseAt or lessAt)
+            kept = wanted
+        end
+        if at == lastAt then
+            return {kept = kept, releaseAt = releaseAt}
+        end
+        if at == refillAt then
+            isRefilled = true
+            before = returning < before and before or returning
+        else
+            local ____isEntry_44
+            if isEntry then
+                ____isEntry_44 = chunk.counts[entry + 1]
+            else
+                ____isEntry_44 = slots.totals[place + 1]
+            end
+            before = before + (____isEntry_44 or 0)
+            if isEntry then
+                entry = entry + 1
+            else
+                place = place + 1
+            end
+        end
+    end
+    return {kept = kept, releaseAt = releaseAt}
+end,
+statedOperations = function(____bindingPattern0, part)
+    local isOwnLimit
+    local limit
+    local phase
+    phase = ____bindingPattern0.phase
+    limit = ____bindingPattern0.limit
+    isOwnLimit = ____bindingPattern0.isOwnLimit
+    if part <= 0 or phase ~= "metered" or isOwnLimit then
+        return 0
+    end
+    return math.max(
+        0,
+        math.min(
+            limit - 1,
+            math.max(
+                1,
+                math.floor(limit * part + 1e-9)
+            )
+        )
+    )
+end,
+returnsTogether = function(bucket)
+    local ____bucket_71 = bucket
+    local slots = ____bucket_71.slots
+    local resetAt = ____bucket_71.resetAt
+    local sameWithinMs = ____bucket_71.sameWithinMs
+    local first = slots.firsts[1]
+    local period = Model.maxOf(bucket.observedPeriodMs) or bucket.configuredPeriodMs
+    if first == nil or period == nil then
+        return true
+    end
+    local last = resetAt or slots.lastAt
+    return last - first <= period * 0.05 + sameWithinMs + (Model.maxOf(bucket.noiseMs) or 0)
+end,
+statedEveryMs = function(bucket, most, period)
+    local releaseMs = Model.returnsTogether(bucket) and (period / 2 < (1000 < period * 0.1 and period * 0.1 or 1000) and period / 2 or (1000 < period * 0.1 and period * 0.1 or 1000)) or period
+    return releaseMs / most
+end,
+statedReserveAt = function(bucket, owed, now)
+    local most = math.min(
+        owed,
+        bucket.stated == nil and 0 or Model.statedOperations(bucket, bucket.stated.part)
+    )
+    local period = Model.maxOf(bucket.observedPeriodMs) or bucket.configuredPeriodMs
+    if most <= 0 or period == nil then
+        return {kept = 0, releaseAt = math.huge}
+    end
+    local isWindow = Model.returnsTogether(bucket) and (bucket.resetAt == nil and math.huge or (bucket.basis == "instant" and bucket.resetAt - bucket.offsetMs or bucket.resetAt) + (bucket.marginMs + (Model.maxOf(bucket.noiseMs) or 0))) < math.huge
+    local lastAt = bucket.inFlight > 0 and not isWindow and now + period or math.huge
+    return Model.keptUntilReturns(
+        bucket,
+        most,
+        Model.statedEveryMs(bucket, most, period),
+        lastAt,
+        now
+    )
 end,
 isKept = function(bucket, cost, now)
     if not Model.isScarce(bucket, bucket.spread, cost) then
@@ -1682,7 +1655,7 @@ usedOfShare = function(bucket, used, usedAt, now)
     if Model.returnsTogether(bucket) or period == nil then
         return usedAt < (bucket.lastReturnAt or 0) and 0 or used
     end
-    return used * math.max(0, 1 - (now - usedAt) / period)
+    return used * (1 - (now - usedAt) / period < 0 and 0 or 1 - (now - usedAt) / period)
 end,
 owedOperations = function(bucket, part, used)
     return math.max(
@@ -1699,7 +1672,7 @@ keptForOthers = function(bucket, own, cost, now)
     if stated == nil or own >= cost or not (cost <= bucket.limit - (bucket.stated == nil and 0 or Model.statedOperations(bucket, bucket.stated.part))) then
         return 0
     end
-    local others = math.max(0, stated.owed - own)
+    local others = stated.owed - own < 0 and 0 or stated.owed - own
     local left = (bucket.phase == "metered" and bucket.remaining - (bucket.inFlight + bucket.extraInFlight) or 0) - cost
     if others == 0 or left < 0 then
         return 0
@@ -1709,7 +1682,7 @@ keptForOthers = function(bucket, own, cost, now)
     end
     return Model.statedReserveAt(bucket, others, now).kept
 end,
-}, { __index = lazily(function()
+function()
 return {
 answeredWithoutHeaders = function(bucket, lease, status, now)
     if bucket.phase == "metered" then
@@ -1737,8 +1710,8 @@ refused = function(bucket, lease, observation, now, random)
     local blockedAt = ____bucket_7.blockedAt
     bucket.costFrom = nil
     if lease.trusted then
-        local widerMs = math.max(bucket.marginMs * 2, 50)
-        bucket.marginMs = math.min(widerMs, observation.uncertaintyMs + 2000)
+        local widerMs = 50 < bucket.marginMs * 2 and bucket.marginMs * 2 or 50
+        bucket.marginMs = widerMs < observation.uncertaintyMs + 2000 and widerMs or observation.uncertaintyMs + 2000
     end
     if lease.kind == "canary" then
         Model.delayForcedCanary(bucket, now)
@@ -1794,15 +1767,12 @@ delayForcedCanary = function(bucket, now)
     local isRetryAfter = ____bucket_8.isRetryAfter
     local forcedAfterMs = ____bucket_8.forcedAfterMs
     local isUnderRetryAfter = isRetryAfter and blockedUntil ~= nil and blockedUntil > now
-    bucket.forcedAfterMs = isUnderRetryAfter and math.min(
-        math.max(forcedAfterMs, 3600000) * 2,
-        86400000
-    ) or math.min(forcedAfterMs * 2, 900000)
+    bucket.forcedAfterMs = isUnderRetryAfter and ((3600000 < forcedAfterMs and forcedAfterMs or 3600000) * 2 < 86400000 and (3600000 < forcedAfterMs and forcedAfterMs or 3600000) * 2 or 86400000) or (forcedAfterMs * 2 < 900000 and forcedAfterMs * 2 or 900000)
 end,
 nextGuessMs = function(bucket, isBesideOthers, random)
     local firstMs = isBesideOthers and 250 or 1000
-    local maxMs = math.min(firstMs * 2 ^ bucket.guesses, 60000)
-    bucket.guesses = math.min(bucket.guesses + 1, 16)
+    local maxMs = firstMs * 2 ^ bucket.guesses < 60000 and firstMs * 2 ^ bucket.guesses or 60000
+    bucket.guesses = bucket.guesses + 1 < 16 and bucket.guesses + 1 or 16
     return math.max(
         50,
         maxMs * random()
@@ -1810,7 +1780,7 @@ nextGuessMs = function(bucket, isBesideOthers, random)
 end,
 correctCost = function(bucket, lease, cost)
     if lease.cost == bucket.callCost then
-        bucket.callCost = math.max(1, cost)
+        bucket.callCost = cost < 1 and 1 or cost
     end
     lease.cost = cost
     Model.boundCost(bucket)
@@ -1819,7 +1789,7 @@ addKnownSlots = function(bucket, slots, now)
     local spanMs = Model.maxOf(bucket.observedPeriodMs) or bucket.configuredPeriodMs or 0
     for ____, ____value in ipairs(slots) do
         local at = ____value[1]
-        spanMs = math.max(spanMs, at - now)
+        spanMs = at - now < spanMs and spanMs or at - now
     end
     for ____, ____value in ipairs(slots) do
         local at = ____value[1]
@@ -1837,11 +1807,14 @@ rememberPeriod = function(bucket, ____bindingPattern0)
     if periodMs == nil then
         return
     end
-    Model.addToMax(
-        bucket.observedPeriodMs,
-        periodMs,
-        math.max(64, 2 * limit)
-    )
+    Model.addToMax(bucket.observedPeriodMs, periodMs, 2 * limit < 64 and 64 or 2 * limit)
+end,
+fromLocal = function(____bindingPattern0, localTime)
+    local offsetMs
+    local basis
+    basis = ____bindingPattern0.basis
+    offsetMs = ____bindingPattern0.offsetMs
+    return basis == "instant" and localTime + offsetMs or localTime
 end,
 needsCanary = function(bucket)
     if (bucket.phase == "metered" and bucket.remaining - (bucket.inFlight + bucket.extraInFlight) or 0) <= 0 then
@@ -1862,7 +1835,7 @@ countLost = function(bucket, cost, now)
     if bucket.phase ~= "metered" then
         return false
     end
-    bucket.remaining = math.max(0, bucket.remaining - cost)
+    bucket.remaining = bucket.remaining - cost < 0 and 0 or bucket.remaining - cost
     if bucket.share ~= nil then
         local ____bucket_share_31, ____totalRemaining_32 = bucket.share, "totalRemaining"
         ____bucket_share_31[____totalRemaining_32] = ____bucket_share_31[____totalRemaining_32] - cost
@@ -1876,12 +1849,7 @@ countLost = function(bucket, cost, now)
             bucket,
             now + (Model.maxOf(bucket.observedPeriodMs) or bucket.configuredPeriodMs or 0)
         )
-        Model.addCallSlots(
-            bucket,
-            math.max(resetAt or periodFromNow, periodFromNow),
-            cost,
-            now
-        )
+        Model.addCallSlots(bucket, periodFromNow < (resetAt or periodFromNow) and (resetAt or periodFromNow) or periodFromNow, cost, now)
     end
     Model.keepLastSlots(bucket.slots, bucket.limit - bucket.remaining)
     if not hasReturnTime and bucket.inFlight == 0 then
@@ -1948,7 +1916,7 @@ learnFromRefusal = function(bucket, ____bindingPattern0, isOther)
     end
     local sinceMs = grantedAt - openedAt
     local isKnown = rounded.closedMs < latestAt - openedAt
-    rounded.closedMs = isKnown and math.max(rounded.closedMs, sinceMs) or sinceMs
+    rounded.closedMs = isKnown and (sinceMs < rounded.closedMs and rounded.closedMs or sinceMs) or sinceMs
     if rounded.openMs <= rounded.closedMs then
         rounded.openMs = rounded.closedMs + 50
     end
@@ -2009,8 +1977,8 @@ shareGranted = function(bucket, own, paceMs, now)
         share.measuresFrom = now + 1000
         share.isMeasured = false
     end
-    share.borrowAt = math.max(share.borrowAt, now + (isBurst and 1000 or paceMs))
-    share.reclaimAt = math.max(share.borrowAt, now + paceMs * share.replicas)
+    share.borrowAt = now + (isBurst and 1000 or paceMs) < share.borrowAt and share.borrowAt or now + (isBurst and 1000 or paceMs)
+    share.reclaimAt = now + paceMs * share.replicas < share.borrowAt and share.borrowAt or now + paceMs * share.replicas
 end,
 makeSlots = function()
     return {
@@ -2116,7 +2084,7 @@ scheduleCanary = function(bucket, now)
         return
     end
     bucket.canaryDueAt = now + bucket.canaryWaitMs
-    bucket.canaryWaitMs = math.min(bucket.canaryWaitMs * 2, 60000)
+    bucket.canaryWaitMs = bucket.canaryWaitMs * 2 < 60000 and bucket.canaryWaitMs * 2 or 60000
 end,
 maxInFlight = function(____bindingPattern0)
     local ceiling
@@ -2132,7 +2100,7 @@ maxInFlight = function(____bindingPattern0)
     end
     return math.min(
         math.floor(ceiling),
-        math.max(expected - taken, window)
+        window < expected - taken and expected - taken or window
     )
 end,
 refusedByUnknownLimit = function(bucket, lease)
@@ -2140,15 +2108,15 @@ refusedByUnknownLimit = function(bucket, lease)
         return
     end
     if bucket.expected == 0 and bucket.window == 1024 and bucket.ceiling < 1024 and bucket.taken > bucket.ceiling then
-        bucket.ceiling = math.max(1, bucket.ceiling * 0.75)
+        bucket.ceiling = bucket.ceiling * 0.75 < 1 and 1 or bucket.ceiling * 0.75
     else
         local inFlight = bucket.inFlight + 1
         if inFlight > 1 then
-            bucket.ceiling = math.max(1, inFlight * 0.75)
+            bucket.ceiling = inFlight * 0.75 < 1 and 1 or inFlight * 0.75
         end
         local isOther = bucket.hasReportedLimit and inFlight > 1 and bucket.remaining > 0
         if bucket.taken > 0 or isOther then
-            bucket.expected = math.max(1, bucket.taken)
+            bucket.expected = bucket.taken < 1 and 1 or bucket.taken
         end
         bucket.window = 1
     end
@@ -2245,7 +2213,7 @@ setConfiguredLimit = function(bucket, ____bindingPattern0)
     bucket.phase = "metered"
     bucket.limit = limit
     bucket.isLimitStated = true
-    bucket.remaining = math.max(0, bucket.limit - spent)
+    bucket.remaining = bucket.limit - spent < 0 and 0 or bucket.limit - spent
     bucket.configuredPeriodMs = periodMs
     Model.boundCost(bucket)
     Model.keepLastSlots(bucket.slots, bucket.limit - bucket.remaining)
@@ -2290,7 +2258,7 @@ restore = function(bucket, ____bindingPattern0, now)
         bucket.blockedObservation = bucket.observations
     end
     if bucket.isOwnLimit then
-        bucket.remaining = math.max(0, bucket.limit - bucket.slots.size)
+        bucket.remaining = bucket.limit - bucket.slots.size < 0 and 0 or bucket.limit - bucket.slots.size
     end
     if bucket.phase == "metered" then
         Model.keepLastSlots(bucket.slots, bucket.limit - bucket.remaining)
@@ -2333,6 +2301,7 @@ expireLease = function(bucket, lease, now)
     end
 end,
 }
-end) })
-end) })
+end })
+end })
+end })
 return Model

@@ -11,14 +11,14 @@ makeSurvey = function()
     return {known = 0, used = 0, leastDemand = math.huge, leastWaiting = math.huge}
 end,
 addToSurvey = function(survey, seenAt, used, waiting, periodMs, now)
-    local faded = periodMs == nil and used or used * math.max(0, 1 - (now - seenAt) / (2 * periodMs))
+    local faded = periodMs == nil and used or used * (1 - (now - seenAt) / (2 * periodMs) < 0 and 0 or 1 - (now - seenAt) / (2 * periodMs))
     if now - seenAt <= 5 * periodMs then
         survey.known = survey.known + 1
         survey.used = survey.used + faded
-        survey.leastDemand = math.min(survey.leastDemand, faded + waiting)
+        survey.leastDemand = survey.leastDemand < faded + waiting and survey.leastDemand or faded + waiting
     end
     if waiting > 1e-9 then
-        survey.leastWaiting = math.min(survey.leastWaiting, faded)
+        survey.leastWaiting = survey.leastWaiting < faded and survey.leastWaiting or faded
     end
 end,
 hasModestOwner = function(survey)

@@ -64,7 +64,8 @@ export function stepScript(serverTime?: string): string {
     if (file === 'server-time' && serverTime !== undefined) return serverTime;
     const text = readFileSync(new URL(`./${file}.lua`, import.meta.url), 'utf8');
     if (module === undefined) return text;
-    return `local ${module} = ${isLazy ? 'lazily' : ''}(function()\n${text}end)${isLazy ? '' : '()'}\n`;
+    const made = `function()\n${text}end`;
+    return `local ${module} = ${isLazy ? `lazily({ ${made} })` : `(${made})()`}\n`;
   }).join('\n');
 }
 

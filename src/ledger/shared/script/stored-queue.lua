@@ -8,7 +8,8 @@
 --   ticket  { owner, caller, priority, weight, cost, arrivedAt, deadlineAt, paid, replica, epoch }, and
 --           { flow, member } while it waits; `cost` is absent where it is 1. `id` is not stored with it
 --   flow    { owner, key, finish, tag, weight, length, extra, named }, and { head, active }: the members
---           of its head and of its own in key.queue and key.active
+--           of its head and of its own in key.queue and key.active; `storedLength`, its length in
+--           key.lengths, is not stored with it
 --   owner   { named, known }; `name` and `isChanged` are not stored
 -- Reads and writes: key.queue, key.tickets, key.active, key.idle, key.flows, key.owners, key.lengths.
 --   Flows and owners are read once, and `save` writes those that changed.
@@ -31,7 +32,7 @@ local function toFlow(packed)
   local owner, flowKey, finish, tag, weight, length, extra, named, head, active = cmsgpack.unpack(packed)
   return {
     owner = owner, key = flowKey, finish = finish, tag = tag, weight = weight, length = length,
-    extra = extra, named = named, head = head, active = active,
+    extra = extra, named = named, head = head, active = active, storedLength = length,
   }
 end
 
@@ -44,45 +45,6 @@ local function loadFlow(flowKey)
   return flow or nil
 end
 
-local function makeFlow(owner, flowKey, finish, named)
-  local flow = {
-    owner = owner.name, key = flowKey, finish = finish, tag = finish, weight = 1, length = 0, extra = 0,
-    named = named,
-  }
-  flows[flowKey], changedFlows[flowKey] = flow, true
-  return flow
-end
-
-local function sharedKey(owner, priority)
-  return owner.name .. '\1*' .. priority
-end
-
-local function findOwner(name)
-  local owner = owners[name]
-  if owner == nil then
-    local packed = redis.call('HGET', key.owners, name)
-    if packed then
-      local named, known = cmsgpack.unpack(packed)
-      owner = { name = name, named = named, known = known }
-    end
-    owners[name] = owner or false
-  end
-  return owner or nil
-end
-
--- Removes a flow from those that are remembered while they are empty.
-local function removeIdle(queue, flow)
-  if queue.idle > 0 then queue.idle = queue.idle - redis.call('ZREM', key.idle, flow.key) end
-end
-
--- Removes an empty flow.
-local function removeFlow(queue, flow)
-  redis.call('HDEL', key.flows, flow.key)
-  redis.call('ZREM', key.lengths, flow.key)
-  removeIdle(queue, flow)
-  flows[flow.key], changedFlows[flow.key] = false, nil
-end
-
 -- Writes the flows and owners that changed.
 local function save(queue)
   queue.isChanged = false
@@ -92,12 +54,13 @@ local function save(queue)
     fields[#fields + 1] = flowKey
     fields[#fields + 1] = cmsgpack.pack(flow.owner, flowKey, flow.finish, flow.tag, flow.weight, flow.length,
       flow.extra, flow.named, flow.head, flow.active)
-    if flow.length > 0 then
+    if flow.length == 0 then
+      redis.call('ZREM', key.lengths, flowKey)
+    elseif flow.length ~= flow.storedLength then
       lengths[#lengths + 1] = flow.length
       lengths[#lengths + 1] = flowKey
-    else
-      redis.call('ZREM', key.lengths, flowKey)
     end
+    flow.storedLength = flow.length
   end
   if #fields > 0 then redis.call('HSET', key.flows, unpack(fields)) end
   if #lengths > 0 then redis.call('ZADD', key.lengths, unpack(lengths)) end
@@ -155,57 +118,155 @@ local function markChanged(queue)
   end
 end
 
--- Reads the flows that were not read before, with one command.
-local function loadFlows(flowKeys)
-  local missing = {}
-  for _, flowKey in ipairs(flowKeys) do
-    if flows[flowKey] == nil then missing[#missing + 1] = flowKey end
+-- What few steps need: those that add or remove a flow or forecast, and those whose queue is full.
+local function rare()
+  local function makeFlow(owner, flowKey, finish, named)
+    local flow = {
+      owner = owner.name, key = flowKey, finish = finish, tag = finish, weight = 1, length = 0, extra = 0,
+      named = named,
+    }
+    flows[flowKey], changedFlows[flowKey] = flow, true
+    return flow
   end
-  if #missing == 0 then return end
-  local packed = redis.call('HMGET', key.flows, unpack(missing))
-  for i, flowKey in ipairs(missing) do flows[flowKey] = toFlow(packed[i]) end
+
+  local function sharedKey(owner, priority)
+    return owner.name .. '\1*' .. priority
+  end
+
+  local function findOwner(name)
+    local owner = owners[name]
+    if owner == nil then
+      local packed = redis.call('HGET', key.owners, name)
+      if packed then
+        local named, known = cmsgpack.unpack(packed)
+        owner = { name = name, named = named, known = known }
+      end
+      owners[name] = owner or false
+    end
+    return owner or nil
+  end
+
+  -- Removes a flow from those that are remembered while they are empty.
+  local function removeIdle(queue, flow)
+    if queue.idle > 0 then queue.idle = queue.idle - redis.call('ZREM', key.idle, flow.key) end
+  end
+
+  -- Removes an empty flow.
+  local function removeFlow(queue, flow)
+    redis.call('HDEL', key.flows, flow.key)
+    redis.call('ZREM', key.lengths, flow.key)
+    removeIdle(queue, flow)
+    flows[flow.key], changedFlows[flow.key] = false, nil
+  end
+
+  -- Reads the flows that were not read before, with one command.
+  local function loadFlows(flowKeys)
+    local missing = {}
+    for _, flowKey in ipairs(flowKeys) do
+      if flows[flowKey] == nil then missing[#missing + 1] = flowKey end
+    end
+    if #missing == 0 then return end
+    local packed = redis.call('HMGET', key.flows, unpack(missing))
+    for i, flowKey in ipairs(missing) do flows[flowKey] = toFlow(packed[i]) end
+  end
+
+  return {
+    findOwner = function(_, name)
+      return findOwner(name)
+    end,
+    makeOwner = function(_, name)
+      local owner = { name = name, named = 0, known = {} }
+      owners[name] = owner
+      return owner
+    end,
+    dropOwner = function(self, owner)
+      for _, priority in ipairs({ 'high', 'normal', 'low' }) do
+        local shared = loadFlow(sharedKey(owner, priority))
+        if shared then removeFlow(self, shared) end
+      end
+      redis.call('HDEL', key.owners, owner.name)
+      owners[owner.name] = false
+    end,
+    sharedFlow = function(_, owner, priority)
+      return loadFlow(sharedKey(owner, priority))
+    end,
+    makeNamedFlow = function(_, owner, ticket, finish)
+      owner.isChanged = true
+      local flowKey = ticket.owner .. '\1' .. ticket.priority .. ' ' .. ticket.caller
+      return makeFlow(owner, flowKey, finish, true)
+    end,
+    makeSharedFlow = function(_, owner, priority)
+      return makeFlow(owner, sharedKey(owner, priority), 0, false)
+    end,
+    dropFlow = function(self, owner, flow)
+      owner.isChanged = true
+      removeFlow(self, flow)
+    end,
+    ownerOf = function(_, flow)
+      return findOwner(flow.owner)
+    end,
+    countBefore = function(_, flow, ticket)
+      local from = '[' .. flow.key .. '\0'
+      return redis.call('ZLEXCOUNT', key.queue, from, '(' .. flow.key .. '\0' .. arrival(ticket) .. ':')
+    end,
+    deactivate = function(_, flow)
+      redis.call('ZREM', key.active, flow.active)
+      flow.active = nil
+    end,
+    activeUpTo = function(_, tag)
+      if visited >= MAX_VISITED_PER_STEP then return nil end
+      local active = redis.call('ZRANGEBYSCORE', key.active, '-inf', tag,
+        'LIMIT', 0, MAX_FLOWS_VISITED)
+      visited = visited + #active
+      if #active == MAX_FLOWS_VISITED then return nil end
+      for i, member in ipairs(active) do active[i] = string.sub(member, 29) end
+      loadFlows(active)
+      for i, flowKey in ipairs(active) do active[i] = flows[flowKey] end
+      return active
+    end,
+    addIdle = function(self, flow)
+      fresh.idle = true
+      self.idle = self.idle + redis.call('ZADD', key.idle, flow.finish, flow.key)
+    end,
+    moveIdle = function(self, flow)
+      changedFlows[flow.key] = true
+      if self.idle > 0 then redis.call('ZADD', key.idle, 'XX', flow.finish, flow.key) end
+    end,
+    removeIdle = removeIdle,
+    -- It adds 0 to the score of that flow, because ZSCORE would be one more command that the server's
+    -- user must be allowed.
+    isIdle = function(self, flow)
+      return self.idle > 0 and not not redis.call('ZADD', key.idle, 'XX', 'INCR', 0, flow.key)
+    end,
+    idleCount = function(self)
+      return self.idle
+    end,
+    clear = function(self)
+      self.idle = 0
+      redis.call('DEL', key.idle, key.owners, key.flows, key.active, key.lengths)
+      flows, changedFlows, owners = {}, {}, {}
+    end,
+    -- The last ticket of the longest flow, which a full queue drops. Of flows with the same length, the
+    -- last one by name.
+    last = function(self)
+      save(self)
+      local flow = loadFlow(redis.call('ZREVRANGE', key.lengths, 0, 0)[1])
+      local from, to = '[' .. flow.key .. '\0', '(' .. flow.key .. '\1'
+      return find(idOf(flow, redis.call('ZREVRANGEBYLEX', key.queue, to, from, 'LIMIT', 0, 1)[1]))
+    end,
+    -- The ids of a flow's first `count` tickets.
+    firstIds = function(_, flow, count)
+      local ids = firstMembers(flow, count)
+      for i, member in ipairs(ids) do ids[i] = idOf(flow, member) end
+      return ids
+    end,
+  }
 end
 
-return {
-  findOwner = function(_, name)
-    return findOwner(name)
-  end,
-  makeOwner = function(_, name)
-    local owner = { name = name, named = 0, known = {} }
-    owners[name] = owner
-    return owner
-  end,
-  dropOwner = function(self, owner)
-    for _, priority in ipairs({ 'high', 'normal', 'low' }) do
-      local shared = loadFlow(sharedKey(owner, priority))
-      if shared then removeFlow(self, shared) end
-    end
-    redis.call('HDEL', key.owners, owner.name)
-    owners[owner.name] = false
-  end,
-
+return lazily({
   namedFlow = function(_, ticket)
     return loadFlow(ticket.owner .. '\1' .. ticket.priority .. ' ' .. ticket.caller)
   end,
-  sharedFlow = function(_, owner, priority)
-    return loadFlow(sharedKey(owner, priority))
-  end,
-  makeNamedFlow = function(_, owner, ticket, finish)
-    owner.isChanged = true
-    local flowKey = ticket.owner .. '\1' .. ticket.priority .. ' ' .. ticket.caller
-    return makeFlow(owner, flowKey, finish, true)
-  end,
-  makeSharedFlow = function(_, owner, priority)
-    return makeFlow(owner, sharedKey(owner, priority), 0, false)
-  end,
-  dropFlow = function(self, owner, flow)
-    owner.isChanged = true
-    removeFlow(self, flow)
-  end,
-  ownerOf = function(_, flow)
-    return findOwner(flow.owner)
-  end,
-
   flowOf = function(_, ticket)
     return loadFlow(ticket.flow)
   end,
@@ -217,7 +278,7 @@ return {
     ticket.member = flow.key .. '\0' .. arrival(ticket)
       .. string.format('%012.0f%d', self.order, ticket.paid and 1 or 0) .. ticket.id
     store(ticket)
-    redis.call('ZADD', key.queue, 0, ticket.member)
+    redis.call('ZADD', key.queue, '0', ticket.member)
     changedFlows[flow.key] = true
     return not flow.active or ticket.member < flow.head
   end,
@@ -232,11 +293,6 @@ return {
   headOf = function(_, flow)
     return find(idOf(flow, firstMembers(flow, 1)[1]))
   end,
-  countBefore = function(_, flow, ticket)
-    local from = '[' .. flow.key .. '\0'
-    return redis.call('ZLEXCOUNT', key.queue, from, '(' .. flow.key .. '\0' .. arrival(ticket) .. ':')
-  end,
-
   -- The set orders equal tags by member, that is by the place of their heads.
   activate = function(_, flow, head)
     local before = flow.active
@@ -246,36 +302,6 @@ return {
     if before and before ~= flow.active then redis.call('ZREM', key.active, before) end
     changedFlows[flow.key] = true
   end,
-  deactivate = function(_, flow)
-    redis.call('ZREM', key.active, flow.active)
-    flow.active = nil
-  end,
-  activeUpTo = function(_, tag)
-    if visited >= MAX_VISITED_PER_STEP then return nil end
-    local active = redis.call('ZRANGEBYSCORE', key.active, '-inf', tag,
-      'LIMIT', 0, MAX_FLOWS_VISITED)
-    visited = visited + #active
-    if #active == MAX_FLOWS_VISITED then return nil end
-    for i, member in ipairs(active) do active[i] = string.sub(member, 29) end
-    loadFlows(active)
-    for i, flowKey in ipairs(active) do active[i] = flows[flowKey] end
-    return active
-  end,
-
-  addIdle = function(self, flow)
-    fresh.idle = true
-    self.idle = self.idle + redis.call('ZADD', key.idle, flow.finish, flow.key)
-  end,
-  moveIdle = function(self, flow)
-    changedFlows[flow.key] = true
-    if self.idle > 0 then redis.call('ZADD', key.idle, 'XX', flow.finish, flow.key) end
-  end,
-  removeIdle = removeIdle,
-  -- It adds 0 to the score of that flow, because ZSCORE would be one more command that the server's
-  -- user must be allowed.
-  isIdle = function(self, flow)
-    return self.idle > 0 and not not redis.call('ZADD', key.idle, 'XX', 'INCR', 0, flow.key)
-  end,
   takeIdle = function(self, finish)
     if self.idle == 0 then return nil end
     local first = redis.call('ZRANGEBYSCORE', key.idle, '-inf', finish, 'LIMIT', 0, 1)[1]
@@ -283,16 +309,6 @@ return {
     self.idle = self.idle - redis.call('ZREM', key.idle, first)
     return loadFlow(first)
   end,
-  idleCount = function(self)
-    return self.idle
-  end,
-
-  clear = function(self)
-    self.idle = 0
-    redis.call('DEL', key.idle, key.owners, key.flows, key.active, key.lengths)
-    flows, changedFlows, owners = {}, {}, {}
-  end,
-
   save = save,
   find = function(_, id)
     return find(id)
@@ -300,14 +316,6 @@ return {
   -- Writes what changed of a waiting ticket.
   store = function(_, ticket)
     store(ticket)
-  end,
-  -- The last ticket of the longest flow, which a full queue drops. Of flows with the same length, the
-  -- last one by name.
-  last = function(self)
-    save(self)
-    local flow = loadFlow(redis.call('ZREVRANGE', key.lengths, 0, 0)[1])
-    local from, to = '[' .. flow.key .. '\0', '(' .. flow.key .. '\1'
-    return find(idOf(flow, redis.call('ZREVRANGEBYLEX', key.queue, to, from, 'LIMIT', 0, 1)[1]))
   end,
   -- The flow at a position (from 0) of the fair order; nil beyond the last.
   flowAt = function(_, position)
@@ -318,10 +326,5 @@ return {
   headId = function(_, flow)
     return idOf(flow, flow.head)
   end,
-  -- The ids of a flow's first `count` tickets.
-  firstIds = function(_, flow, count)
-    local ids = firstMembers(flow, count)
-    for i, member in ipairs(ids) do ids[i] = idOf(flow, member) end
-    return ids
-  end,
-}
+  rare
+})
