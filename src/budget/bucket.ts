@@ -183,11 +183,14 @@ export interface Bucket {
 
   // The block after a refusal (answers.ts).
 
-  /** When the back-off after a 429 ends; undefined when there is none. */
+  /** When the back-off after a refusal ends; undefined when there is none. */
   blockedUntil: number | undefined;
   /** Whether that is the API's Retry-After. */
   isRetryAfter: boolean;
-  /** When the back-off started, and how many observations there were. */
+  /**
+   * When the last refusal arrived, or the first of several that count as one; and how many observations
+   * there were. Both stay when the back-off has ended.
+   */
   blockedAt: number | undefined;
   blockedObservation: number;
   /** How many back-offs in a row were guessed. */
