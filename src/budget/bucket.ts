@@ -86,6 +86,8 @@ export interface Lease {
  * granted; and the step in Redis counts prefetched leases in `inFlight`.
  */
 export interface Bucket {
+  // The limit, and what remains of it.
+
   phase: 'unopened' | 'unmetered' | 'metered';
   /** Whether the API reported a limit, to this bucket or to the ledger that it continues. */
   hasReportedLimit: boolean;
@@ -102,6 +104,8 @@ export interface Bucket {
   /** What is stated for callers (stated-shares.ts); undefined for nothing. It is not stored. */
   stated: Stated | undefined;
 
+  // What happened so far: an answer to a lease counts what happened before its grant (leases.ts).
+
   /** How many leases are in flight. The ledger keeps the leases themselves. */
   inFlight: number;
   /** How many operations these leases spend beyond one each. */
@@ -110,6 +114,8 @@ export interface Bucket {
   losses: number;
   /** How many slots have returned. */
   returns: number;
+
+  // The newest observation (answers.ts).
 
   /** How many observations were the newest until now. Each lease records it when granted. */
   observations: number;
@@ -124,6 +130,8 @@ export interface Bucket {
   uncertaintyMs: number;
   /** Whether the API reports `remaining` before it counts the call that it answers. */
   countsBefore: boolean;
+
+  // When spent operations return (refill.ts, slots.ts, rounded-reset.ts).
 
   /** How the API reports resets, and its clock minus ours: at least this many milliseconds. */
   basis: Basis;
@@ -144,6 +152,8 @@ export interface Bucket {
   last: LastAnswer;
   rounded: RoundedReset;
 
+  // What the newest observation may not count (refill.ts).
+
   /** Slots in doubt: it is unknown whether the newest observation counts their return. */
   doubtful: number;
   /** They return between these times. */
@@ -153,6 +163,8 @@ export interface Bucket {
   unmatched: number;
   /** The recent maximum of what other consumers certainly had spent. */
   othersSpent: WindowedMax;
+
+  // What a call costs (costs.ts).
 
   /** How many operations a request costs that does not state it, as far as answers showed it. */
   callCost: number;
@@ -169,15 +181,22 @@ export interface Bucket {
   /** How much `remaining` fell by the last single call. */
   lastFall: number | undefined;
 
-  /** When the back-off after a 429 ends; undefined when there is none. */
+  // The block after a refusal (answers.ts).
+
+  /** When the back-off after a refusal ends; undefined when there is none. */
   blockedUntil: number | undefined;
   /** Whether that is the API's Retry-After. */
   isRetryAfter: boolean;
-  /** When the back-off started, and how many observations there were. */
+  /**
+   * When the last refusal arrived, or the first of several that count as one; and how many observations
+   * there were. Both stay when the back-off has ended.
+   */
   blockedAt: number | undefined;
   blockedObservation: number;
   /** How many back-offs in a row were guessed. */
   guesses: number;
+
+  // Canaries (trials.ts).
 
   lastGrantAt: number;
   /** When the canary in flight was granted. */
@@ -191,6 +210,8 @@ export interface Bucket {
   canaryWaitMs: number;
   /** How long after the last grant a canary is granted in any state. */
   forcedAfterMs: number;
+
+  // First requests, and limits that the API does not report (grants.ts, unknown-limit.ts).
 
   /** When a further first request may be granted, and the delay of the one after it. */
   nextFirstAt: number;

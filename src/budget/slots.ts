@@ -210,6 +210,7 @@ export function moveSlots(slots: Slots, ms: number): void {
   }
 }
 
+/** Removes all slots. */
 export function clearSlots(slots: Slots): void {
   slots.isChanged = true;
   slots.size = 0;

@@ -20,6 +20,7 @@ export function maxOf({ previous, current }: WindowedMax): number | undefined {
   return Math.max(previous, current);
 }
 
+/** Adds a value. `span`: how many values the maximum covers at least. */
 export function addToMax(max: WindowedMax, value: number, span: number): void {
   max.current = Math.max(value, max.current ?? value);
   max.count++;

@@ -33,6 +33,7 @@ export interface Attribution {
   readonly others: readonly OtherBucket[];
 }
 
+/** A bucket that a request spent from, by its learned name. */
 export interface OtherBucket {
   readonly name: string;
   /** The position of its report; absent if the answer has none. */
@@ -43,6 +44,7 @@ export interface OtherBucket {
 export const FIRST_REPORT: Attribution = { drawn: [0], others: [] };
 /** The only bucket drawn on has no report. */
 export const UNREPORTED: Attribution = { drawn: ['unreported'], others: [] };
+/** The request spent from no other bucket. */
 export const NO_OTHERS: Attribution['others'] = [];
 
 /**

@@ -82,7 +82,10 @@ export class EvidenceTable {
     return evidence;
   }
 
-  /** Learns from an answer with one report. Returns whether that is surely one of its bucket. */
+  /**
+   * Learns from an answer with one report. Returns whether that is surely one of its bucket.
+   * `isCompared`: its count was compared to that of the answer before.
+   */
   study(studied: Studied, isCompared: boolean): boolean {
     const finding = this.#studyLimit(studied);
     if (finding !== 'same') return finding !== 'undecided';

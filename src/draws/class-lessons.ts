@@ -5,6 +5,7 @@ import type { LearnedCounter, LearnedDraw, Lesson, LessonReason } from './lesson
 /** A counter and its bucket; whether it is one per id is known of the class. */
 export type Counter = Omit<LearnedCounter, 'perId'>;
 
+/** A lesson on one route, or on all routes of a class without one. Times are on `Clock.now`. */
 export interface RouteLesson {
   /** In a fixed order: see {@link byBucket}. */
   readonly counters: readonly Counter[];

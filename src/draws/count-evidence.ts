@@ -14,6 +14,7 @@ export interface CountKey {
   readonly id: string;
 }
 
+/** What the counts of answers show: there is a counter for each route, for each id, or neither. */
 export type CountFinding = 'nothing' | 'split-routes' | 'split-ids';
 
 /** The latest answer of one route and id. */

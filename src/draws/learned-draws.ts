@@ -246,7 +246,10 @@ export class LearnedDraws {
     }
   }
 
-  /** Learns from an answer that is not known to be an ordinary one. */
+  /**
+   * Learns from an answer that is not known to be an ordinary one. `isCompared`: its count was compared
+   * to that of the answer before.
+   */
   #study(exchange: Exchange, isCompared: boolean): Attribution {
     const { className, ownBucketId, method, path, reports, refusal, receivedAt } = exchange;
     const lessons = this.#lessonsOf(className);

@@ -17,6 +17,7 @@ const MAX_AGE_MS = 600_000;
 /** How many answers in a row have to report the other limit. */
 const ENOUGH = 3;
 
+/** What it means that an answer reports its limit. */
 export type LimitFinding =
   /** It is the bucket's limit. */
   | 'same'

@@ -13,6 +13,7 @@ interface Recent {
   at: number;
 }
 
+/** When the API refused a request, and until when that holds. Times are on `Clock.now`. */
 export interface Refusal {
   readonly receivedAt: number;
   /** Until when requests to the route wait. */
@@ -35,6 +36,7 @@ const CONFIRMED = 2;
 /** How many refusals during another route's wait refute that, before and after it is confirmed. */
 const TOGETHER = { unconfirmed: 1, confirmed: 3 };
 
+/** What a refusal without numbers concerns. */
 export type RefusalFinding =
   /** The refusal concerns all routes of the bucket. */
   | 'all'

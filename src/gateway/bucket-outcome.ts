@@ -13,6 +13,7 @@ import type { AnsweredAttempt } from '../upstream/exchange.ts';
  */
 export type ResultAtBucket = 'accepted' | 'bucket' | 'closed' | 'request' | 'elsewhere';
 
+/** The request spent nothing at the bucket. */
 export const UNSENT: Outcome = { kind: 'unsent' };
 
 /** The ledger knows one status of a throttled request, whatever the API's was. */

@@ -20,7 +20,7 @@ export interface FollowedServer {
 /** The open connections of callers. */
 export interface Connections {
   readonly open: number;
-  /** Connections that were closed, by the bound that was exceeded, since the start. */
+  /** Since the start. */
   readonly refused: Readonly<RefusedConnections>;
   /**
    * States that a connection carries no requests of its own any more: it begins TLS, or became a
@@ -33,6 +33,7 @@ export interface Connections {
   destroyAll(): void;
 }
 
+/** How many connections were closed, by the bound that was exceeded. */
 export interface RefusedConnections {
   /** There were too many connections in all: the new one was closed, or an idle one for it. */
   all: number;

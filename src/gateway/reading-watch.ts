@@ -12,6 +12,7 @@ export type WatchReading = (
   onStalled: () => void,
 ) => () => void;
 
+/** When a caller counts as one that does not read. */
 export interface ReadingLimits {
   /** How long the caller may read nothing. */
   readonly idleMs: number;

@@ -12,6 +12,7 @@ import { createSecureContext } from 'node:tls';
 import type { Log } from '../telemetry/log.ts';
 import { watchPath } from '../upstream/watched-file.ts';
 
+/** The files of a listener's certificate. */
 export interface TlsPaths {
   /** A certificate and the chain below it, PEM. */
   readonly cert: string;

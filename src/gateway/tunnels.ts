@@ -16,6 +16,7 @@ export interface TunnelTarget {
   readonly isAllowed: () => boolean;
 }
 
+/** What the listener does for a tunnel. */
 export interface TunnelSteps {
   readonly refuse: (error: GatewayError, request: Omit<RefusedRequest, 'method'>) => void;
   readonly handOver: (to: 'tunnel') => void;

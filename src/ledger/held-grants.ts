@@ -38,6 +38,7 @@ export class HeldGrants<Known extends object> {
   }
 }
 
+/** A grant that is not settled, and what the ledger keeps for it. */
 export interface HeldEntry<Known> {
   readonly grant: Grant;
   readonly known: Known;

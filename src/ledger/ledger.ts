@@ -138,6 +138,7 @@ export function shedWhile(paused: boolean, code: ShedCode, retryAfterMs: number)
     : { kind: 'shed', code, retryAfterMs };
 }
 
+/** A ticket got its grant. */
 export interface Granted {
   readonly kind: 'granted';
   readonly grant: Grant;
@@ -148,6 +149,7 @@ export interface Cancelled {
   readonly kind: 'cancelled';
 }
 
+/** A ticket waits in its queue. */
 export interface Waiting {
   readonly kind: 'waiting';
   /** Never rejects. */
@@ -161,6 +163,7 @@ export interface WaitDecision {
   onWaits: (() => void) | undefined;
 }
 
+/** What a ledger answers to a request for a grant, without a wait. */
 export type Admission = Granted | Waiting | Shed;
 
 /** How a grant ended. `unsent`: the API cannot have seen the request. `lost`: it may have. */
@@ -217,6 +220,7 @@ export function nameInView(bucket: BucketName): NameInView {
   return configuredLimit === undefined ? { name } : { name, stated: true };
 }
 
+/** A bucket's numbers and its waiting tickets, for `/buckets`, the live page and the metrics. */
 export interface BucketSnapshot extends BucketView {
   /** The API's name; absent where there is one API. */
   readonly api?: string;

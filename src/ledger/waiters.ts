@@ -100,6 +100,7 @@ export class Waiters<T extends WaitingTicket<T>> {
   }
 }
 
+/** An item with a deadline. */
 export interface Deadline extends HeapItem {
   /** On `Clock.now`. Must not change while {@link Deadlines} holds it. */
   dueAt: number;

@@ -1,6 +1,7 @@
 /** How urgent a call is. A priority is a weight, so a low one is never starved. */
 export type Priority = 'high' | 'normal' | 'low';
 
+/** The highest first. */
 export const PRIORITIES: readonly Priority[] = ['high', 'normal', 'low'];
 
 /** What the fair queue orders items by: their flow, weight, cost and time of arrival. */

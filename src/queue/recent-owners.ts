@@ -37,6 +37,7 @@ export function makeSurvey(): Survey {
   return { known: 0, used: 0, leastDemand: Infinity, leastWaiting: Infinity };
 }
 
+/** Adds an owner to the survey of the time `now`, by its three numbers. */
 export function addToSurvey(
   survey: Survey,
   seenAt: number,

@@ -27,6 +27,7 @@ export interface SharedLease {
   prefetched: PrefetchOrigin | undefined;
 }
 
+/** The counters that the answer to a prefetched lease is judged by, beside those of {@link SharedLease}. */
 export type PrefetchOrigin = Pick<PrefetchMark, 'losses' | 'returns'>;
 
 /** A settlement that no step has reported. Times are on this process's clock. */

@@ -57,6 +57,7 @@ export interface StepKnown {
   readonly since: StepSlots;
 }
 
+/** A lease that the replica has. */
 export type StepHeld = readonly [
   id: string,
   kind: GrantKind,
@@ -67,6 +68,7 @@ export type StepHeld = readonly [
   ...prefetched: [] | [losses: number, returns: number],
 ];
 
+/** A lease that ended, and how. The last three values are those of a prefetched lease. */
 export type StepSettled = readonly [
   id: string,
   kind: GrantKind,
@@ -97,6 +99,7 @@ export interface StepObservation {
   readonly random?: number;
 }
 
+/** A ticket that joins the shared queue, or that declares itself again. */
 export type StepTicket = readonly [
   id: string,
   owner: string,
@@ -175,6 +178,7 @@ const message = z.object({
   recall: z.boolean().optional(),
 });
 
+/** What a step returns: the first status has changed the state, the others have not. */
 export type StepReply = z.output<typeof reply>;
 export type StepDone = Extract<StepReply, { status: 'ok' }>;
 export type StepNumbers = z.output<typeof numbers>;
@@ -213,6 +217,7 @@ export function toLease(entry: StepGranted, grantedAt: number): SharedLease {
   };
 }
 
+/** A lease as a step reports it. */
 export function toHeld(lease: SharedLease, now: number): StepHeld {
   const { id, kind, observation, trusted, cost, prefetched, grantedAt } = lease;
   const age = now - grantedAt;
@@ -295,10 +300,12 @@ function name(text: string): string {
 const CONTROL = /[\0-\x1f]/;
 const CONTROLS = new RegExp(CONTROL, 'g');
 
+/** A configured limit as a step states it. */
 export function toBelief({ limit, periodMs, isOwn }: ConfiguredLimit): StepBelief {
   return isOwn === true ? [limit, periodMs, true] : [limit, periodMs];
 }
 
+/** What this replica knows of a bucket, as a step declares it. */
 export function toKnown(known: KnownBucket, now: number): StepKnown {
   const { lastReport, blockedUntil, own, since } = known;
   const blockedFor = blockedUntil === undefined ? 0 : blockedUntil - now;

@@ -32,12 +32,14 @@ export interface RedisStore {
   close(): void;
 }
 
+/** The reply to an announcement. */
 export interface Presence {
   readonly replicas: number;
   /** The key that the replicas agreed on; `undefined` when none was proposed. */
   readonly agreedKey: string | undefined;
 }
 
+/** The lessons in Redis; none if the replica knows their revision. */
 export interface StoredLessons {
   readonly revision: string;
   /** As JSON, and how long ago each was stored. */
@@ -62,6 +64,7 @@ const CONCERNS_ONE_BUCKET = /\bWRONGTYPE\b|is not a valid float|(?<!@)user_scrip
 const lessonsReply = z.tuple([z.string()], z.string());
 const presenceReply = z.tuple([z.number(), z.string()]);
 
+/** Opens two connections, for scripts and for messages. Each reconnects by itself. */
 export function openRedisStore(options: RedisStoreOptions): RedisStore {
   const { prefix, replica, onMessage, log } = options;
   const client = connectRedis(options);
