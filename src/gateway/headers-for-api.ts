@@ -44,6 +44,7 @@ export function makeHeadersFor(dependencies: HeadersForDependencies): HeadersFor
     const { accept, via, authorization, 'accept-encoding': encodings } = incoming.headers;
     const headers = (dropsCookies ? withoutCookies : endToEnd)(incoming.rawHeaders);
     if (addsToken && authorization !== undefined) removeField(headers, 'authorization');
+    if (incoming.method === 'OPTIONS') countForward(headers, incoming);
     if (apiVersion !== 'off' && apiVersion.kind === 'field') {
       const { name, version } = apiVersion;
       if (incoming.headers[name.toLowerCase()] === undefined) headers.push(name, version);
@@ -66,6 +67,23 @@ export function makeHeadersFor(dependencies: HeadersForDependencies): HeadersFor
     }
     return headers;
   };
+}
+
+/**
+ * Counts this hop in the Max-Forwards of an OPTIONS request, in place, as every hop must (RFC 9110
+ * §7.6.2). Throws a {@link GatewayError} for one that must not be forwarded.
+ */
+function countForward(headers: string[], { headers: fields }: IncomingMessage): void {
+  const left = fields['max-forwards'];
+  if (typeof left !== 'string' || !/^\d{1,9}$/.test(left)) return;
+  if (Number(left) === 0) {
+    throw new GatewayError(
+      'method-not-supported',
+      'OPTIONS with Max-Forwards: 0 concerns the gateway itself, which has no options',
+    );
+  }
+  removeField(headers, 'max-forwards');
+  headers.push('Max-Forwards', String(Number(left) - 1));
 }
 
 /** Removes the lines of a field from a flat list of name, value, name, value …, in place. */

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { ask } from '../support/ask.ts';
+import { ok, setUpApi } from '../http/setup.ts';
+import { ask, type Answer } from '../support/ask.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { bucketsOf, setUp, until } from '../support/setup.ts';
 
@@ -224,4 +225,16 @@ test('HEADGATE_SHED_STATUS is the status of every shed request', async () => {
   const shed = await ask(`${gateway.url}/domains`, { headers });
   expect(shed.status).toBe(429);
   expect(shed.headers['retry-after']).toMatch(/^[1-9]\d*$/);
+});
+
+test('Max-Forwards of OPTIONS is counted, and at 0 the request is not sent', async () => {
+  const { api, gateway } = await setUpApi(ok);
+  const send = (method: string, left: string): Promise<Answer> =>
+    ask(`${gateway.url}/a`, { method, headers: { 'max-forwards': left } });
+  await send('OPTIONS', '5');
+  await send('GET', '5');
+  expect(api.seen.map(({ headers }) => headers['max-forwards'])).toEqual(['4', '5']);
+  const { status, headers } = await send('OPTIONS', '0');
+  expect([status, headers['headgate-error']]).toEqual([501, 'method-not-supported']);
+  expect(api.seen).toHaveLength(2);
 });
