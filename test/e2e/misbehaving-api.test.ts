@@ -396,14 +396,14 @@ describe('when the API refuses', () => {
 });
 
 describe('unusual answers', () => {
-  test('103 passes, and other informational answers do not', async () => {
+  test('interim answers pass', async () => {
     const setup = await setUp(API);
     const hints = await meet(setup, 'early-hints');
     expect(hints.answer.early).toMatchObject([
       { status: 103, headers: { link: '</style.css>; rel=preload; as=style' } },
     ]);
     const processing = await meet(setup, 'processing');
-    expect(processing.answer).toMatchObject({ status: 200, early: [] });
+    expect(processing.answer).toMatchObject({ status: 200, early: [{ status: 102 }] });
     expect(processing.line).toMatchObject({ status: 200, outcome: 'answered' });
     await expectRecovered(setup);
   });
