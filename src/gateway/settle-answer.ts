@@ -22,12 +22,14 @@ import { makeSettleBuckets } from './settle-buckets.ts';
 import { makeWatchCost } from './settled-cost.ts';
 import type { Settled } from './settled.ts';
 import type { Throttle } from './throttle.ts';
+import type { WaitingJobs } from './waiting-jobs.ts';
 
 /** Settles the grant of an attempt that the API answered, and decides what follows. */
 export type SettleAnswer = (job: Job, grant: Grant, sent: AnsweredAttempt) => Settled;
 
 export interface SettleAnswerDependencies extends InterpretAnswerDependencies {
   readonly ledger: SettlesEach;
+  readonly waitingJobs: Pick<WaitingJobs, 'move'>;
   readonly learned: Pick<LearnedDraws, 'drawsOf' | 'learn' | 'changesOf'>;
   readonly drawsOf: DrawsOf;
   readonly observer: Pick<PipelineObserver, 'attempted' | 'accepted' | 'throttled'>;
