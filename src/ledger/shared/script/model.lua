@@ -233,8 +233,7 @@ learnCost = function(bucket, lease, now)
         return
     end
     local fall = bucket.lastFall or 0
-    local most = 100 < bucket.limit / 4 and 100 or bucket.limit / 4
-    local isPlausible = fall > bucket.callCost and fall <= most
+    local isPlausible = fall > bucket.callCost and fall <= bucket.limit / 4
     if isPlausible and bucket.observations < 3 then
         Model.holdOthers(bucket, now)
     end
@@ -279,8 +278,11 @@ countCall = function(bucket, ____bindingPattern0)
             1,
             math.floor(fall)
         )
-    elseif bucket.costCalls == 1 and fall == bucket.lastFall and fall == math.floor(fall) then
-        bucket.callCost = fall
+    elseif bucket.costCalls == 1 and fall == math.floor(fall) then
+        local least = fall < (bucket.lastFall or 0) and fall or (bucket.lastFall or 0)
+        if fall == bucket.lastFall or least > 50 then
+            bucket.callCost = least
+        end
     end
     if bucket.costCalls == 1 then
         bucket.lastFall = fall
