@@ -28,6 +28,9 @@ const MAX_NAMES = 64;
 /** `total=100; remaining=99; resets=41` */
 const PAIRS = /^[a-z][a-z_-]{0,30}=[^=;,]{1,40}(?:[;,] ?[a-z][a-z_-]{0,30}=[^=;,]{1,40}){0,9}$/i;
 
+/** What a pair is about: `usage=17/250(appName=sample)`. */
+const IN_PARENTHESES = /\([^()]{0,64}\)/g;
+
 type CountRole = 'limit' | 'remaining' | 'used';
 
 /** The headers of one family that concern one bucket, with their values by position. */
@@ -180,8 +183,9 @@ function readMembers(group: Group, text: string): boolean {
 }
 
 function pairsIn(text: string): [string, string][] {
-  if (!PAIRS.test(text)) return [];
-  return text.split(/[;,]/).map((pair) => {
+  const plain = text.replace(IN_PARENTHESES, '');
+  if (!PAIRS.test(plain)) return [];
+  return plain.split(/[;,]/).map((pair) => {
     const at = pair.indexOf('=');
     return [pair.slice(0, at).trim(), pair.slice(at + 1).trim()];
   });

@@ -70,7 +70,7 @@ const ROLES = new Map<string, Role>([
   ['duration', 'interval'],
 ]);
 
-/** The last words of names without a mark, which count as a pair: `x-vendor-limit`, `x-vendor-remaining`. */
+/** How names without a mark end that count as a pair: `x-vendor-limit`, `x-vendor-remaining`. */
 const PAIRED: ReadonlySet<string> = new Set(['limit', 'remaining', 'left', 'reset']);
 
 /** Of several roles in one name the first of these counts: `limit-remaining`, `time-reset`. */
