@@ -75,6 +75,7 @@ export function makePipelines(shared: SharedParts, parts: ApiParts): (api: Serve
     const { body, links, callerKeys } = config;
     const learned = config.learnBuckets === 'on' ? parts.learned : withoutLessons;
     const drawsOf = makeDrawsOf({ ...config, api: name, hasToken, credentialHash });
+    const waitingJobs = new WaitingJobs(clock, { drawsOf, learned });
     const learns = config.patience === 'auto' && config.mode === 'enforce';
     const clientPatience = learns ? learnedPatience : undefined;
     const observer = shared.observe(name);
@@ -115,7 +116,7 @@ export function makePipelines(shared: SharedParts, parts: ApiParts): (api: Serve
         socketPermits: upstream,
         mode: config.mode,
         observer,
-        waitingJobs: new WaitingJobs(clock, { drawsOf, learned }),
+        waitingJobs,
         clientPatience,
       }),
       forward: makeForward({
@@ -133,6 +134,7 @@ export function makePipelines(shared: SharedParts, parts: ApiParts): (api: Serve
         learned,
         readAnswer: makeAnswerReader({ ...config, unit: resetUnit }),
         loneRefusals,
+        waitingJobs,
         apiClock,
         clock,
         random,

@@ -13,7 +13,7 @@ import type { Observation } from './observation.ts';
 import {
   MAX_MARGIN_MS,
   addCallSlots,
-  countLost,
+  countUnreported,
   countedBefore,
   fullRefillAt,
   nextSlotAt,
@@ -28,6 +28,7 @@ import { shareObserved, shareOfLimit, shareOfRemaining, totalLimit } from './sha
 import {
   FORCED_UNDER_RETRY_AFTER_MS,
   MAX_FORCED_AFTER_MS,
+  areOthersHeld,
   holdOthers,
   scheduleCanary,
 } from './trials.ts';
@@ -72,7 +73,7 @@ export function answered(
   const isThrottled = status === 429;
   if (bucket.phase === 'metered' && !isThrottled) takenByApi(bucket, lease);
   if (remaining === undefined && !isThrottled) {
-    if (wasInFlight) answeredWithoutHeaders(bucket, lease, status, now);
+    if (wasInFlight) answeredWithoutHeaders(bucket, lease, observation, now);
     return;
   }
   if (!reportsCount(bucket, observation)) {
@@ -134,12 +135,26 @@ function reportsCount(
   return remaining !== undefined && (status !== 429 || remaining > 0 || hasReportedLimit);
 }
 
-function answeredWithoutHeaders(bucket: Bucket, lease: Lease, status: number, now: number): void {
+/** Applies an answer that does not report what remains. */
+function answeredWithoutHeaders(
+  bucket: Bucket,
+  lease: Lease,
+  observation: Observation,
+  now: number,
+): void {
+  const { status, resetAt } = observation;
   if (bucket.phase === 'metered') {
     // An API that reports its limit does so on every answer that it counts. A 4xx without rate
     // headers was refused before it was counted. A 5xx may have failed after it was counted.
     const isUncounted = bucket.hasReportedLimit && status >= 400 && status < 500;
-    if (!isUncounted) countLost(bucket, lease.cost, now);
+    if (isUncounted) return;
+    switchBasis(bucket, observation);
+    // The canary has found that the API takes requests again, and its answer says no more.
+    if (lease.kind === 'canary' && status < 400 && areOthersHeld(bucket, now)) {
+      bucket.heldUntil = undefined;
+      if (bucket.share === undefined) bucket.remaining = bucket.limit;
+    }
+    countUnreported(bucket, lease.cost, now, resetAt);
     return;
   }
   if (bucket.phase === 'unopened') bucket.nextFirstAt = 0;

@@ -4,15 +4,17 @@ import { holdOthers } from './trials.ts';
 
 /** How many single calls may measure the cost of a call before the others follow. */
 const MAX_MEASURED = 3;
-/** More, or more than the limit divided by {@link LEAST_CALLS}, is hardly the cost of one call. */
-const MAX_PLAUSIBLE = 100;
+/** More than the limit divided by this is hardly the cost of one call. */
 const LEAST_CALLS = 4;
+/** Other consumers hardly spend more between two single calls. */
+const MAX_BY_OTHERS = 50;
 
 /*
  * How many operations a call costs that does not state it. The cost follows from how much `remaining`
  * falls by own calls. Other consumers make it fall as well, so the evidence for a higher cost is strict.
- * It has to fall by the same number with two single calls, one after the other. Any lower number per
- * call is evidence for a lower cost.
+ * It has to fall by the same number with two single calls, one after the other, or by dozens: calls that
+ * spend tokens each have another cost, and the lower of the two counts. Any lower number per call is
+ * evidence for a lower cost.
  *
  * The first answer often shows at once that more was spent than one operation. Then up to two further
  * requests go alone, so that the cost is known before a burst.
@@ -29,8 +31,7 @@ export function learnCost(bucket: Bucket, lease: Lease, now: number): void {
   }
   if (bucket.inFlight > 0) return;
   const fall = bucket.lastFall ?? 0;
-  const most = Math.min(MAX_PLAUSIBLE, bucket.limit / LEAST_CALLS);
-  const isPlausible = fall > bucket.callCost && fall <= most;
+  const isPlausible = fall > bucket.callCost && fall <= bucket.limit / LEAST_CALLS;
   if (isPlausible && bucket.observations < MAX_MEASURED) holdOthers(bucket, now);
   startMeasuring(bucket);
 }
@@ -64,8 +65,9 @@ function countCall(bucket: Bucket, { cost }: Lease): void {
   if (fall < 0) return;
   if (fall < callCost) {
     bucket.callCost = Math.max(1, Math.floor(fall));
-  } else if (bucket.costCalls === 1 && fall === bucket.lastFall && fall === Math.floor(fall)) {
-    bucket.callCost = fall;
+  } else if (bucket.costCalls === 1 && fall === Math.floor(fall)) {
+    const least = Math.min(fall, bucket.lastFall ?? 0);
+    if (fall === bucket.lastFall || least > MAX_BY_OTHERS) bucket.callCost = least;
   }
   if (bucket.costCalls === 1) bucket.lastFall = fall;
 }

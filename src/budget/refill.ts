@@ -137,21 +137,48 @@ export function addCallSlots(bucket: Bucket, at: number, cost: number, now: numb
  * Returns whether that time is known, which needs a reset or a configured period.
  */
 export function countLost(bucket: Bucket, cost: number, now: number): boolean {
-  bucket.losses += cost;
-  if (bucket.phase !== 'metered') return false;
-  bucket.remaining = Math.max(0, bucket.remaining - cost);
-  if (bucket.share !== undefined) bucket.share.totalRemaining -= cost;
   const { resetAt, configuredPeriodMs } = bucket;
   const hasReturnTime = resetAt !== undefined || configuredPeriodMs !== undefined;
-  if (hasReturnTime) {
-    const periodFromNow = fromLocal(bucket, now + (periodMs(bucket) ?? 0));
-    // The call's own reset may be later than the newest that was reported.
-    addCallSlots(bucket, Math.max(resetAt ?? periodFromNow, periodFromNow), cost, now);
-  }
+  const periodFromNow = fromLocal(bucket, now + (periodMs(bucket) ?? 0));
+  // The call's own reset may be later than the newest that was reported.
+  const latestAt = Math.max(resetAt ?? periodFromNow, periodFromNow);
+  countUntil(bucket, cost, now, hasReturnTime ? latestAt : undefined);
+  return hasReturnTime && bucket.phase === 'metered';
+}
+
+/**
+ * Counts a call as spent whose answer does not report what remains. Its slots return at the reset that
+ * it reports, else a period from now. The period is known from earlier resets, if from nothing else: no
+ * answer of such an API shows more.
+ */
+export function countUnreported(
+  bucket: Bucket,
+  cost: number,
+  now: number,
+  reportedAt: number | undefined,
+): void {
+  const isAhead = reportedAt !== undefined && toLocal(bucket, reportedAt) > now;
+  const period = periodMs(bucket);
+  if (isAhead) countUntil(bucket, cost, now, reportedAt);
+  else if (period === undefined || bucket.resetAt !== undefined) countLost(bucket, cost, now);
+  else countUntil(bucket, cost, now, fromLocal(bucket, now + period));
+}
+
+/** Counts a call as spent until `returnsAt`, on the clock of the API's resets, if that is known. */
+function countUntil(
+  bucket: Bucket,
+  cost: number,
+  now: number,
+  returnsAt: number | undefined,
+): void {
+  bucket.losses += cost;
+  if (bucket.phase !== 'metered') return;
+  bucket.remaining = Math.max(0, bucket.remaining - cost);
+  if (bucket.share !== undefined) bucket.share.totalRemaining -= cost;
+  if (returnsAt !== undefined) addCallSlots(bucket, returnsAt, cost, now);
   keepLastSlots(bucket.slots, maxSlots(bucket));
   // What remains may be too little for a request that costs more than one operation.
-  if (!hasReturnTime && bucket.inFlight === 0) scheduleCanary(bucket, now);
-  return hasReturnTime;
+  if (returnsAt === undefined && bucket.inFlight === 0) scheduleCanary(bucket, now);
 }
 
 /**

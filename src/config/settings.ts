@@ -217,7 +217,7 @@ export const SETTINGS = {
     'HEADGATE_THROTTLE_STATUSES',
     kinds.orOff(kinds.errorStatuses),
     '400,403,418,420,503',
-    'The statuses besides 429 with which the API may throttle: with a Retry-After, or with 0 remaining and a reset. `off`: 429 alone.',
+    'The statuses besides 429 with which the API may throttle: with a Retry-After, with 0 remaining and a reset, or with a code in the body. `off`: 429 alone.',
   ),
   retries: setting(
     'HEADGATE_RETRIES',

@@ -65,7 +65,8 @@ export function makePipeline(steps: PipelineDependencies): Pipeline {
         ledger.settle(grant, { kind: 'lost' });
         throw error;
       }
-      const settled = settle(job, grant, forwarded, retriesLeft);
+      const settling = settle(job, grant, forwarded, retriesLeft);
+      const settled = settling instanceof Promise ? await settling : settling;
       switch (settled.kind) {
         case 'respond':
           return respond(job, settled.response);

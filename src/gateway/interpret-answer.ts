@@ -47,8 +47,16 @@ export interface Refused {
   readonly at: number;
 }
 
-/** Finds out what an answer says. Settles nothing, but the API's clock and the lessons learn from it. */
-export type InterpretAnswer = (job: Job, grant: Grant, sent: AnsweredAttempt) => InterpretedAnswer;
+/**
+ * Finds out what an answer says. `throttlesInBody`: its body says that it throttles. Settles nothing, but
+ * the API's clock and the lessons learn from it.
+ */
+export type InterpretAnswer = (
+  job: Job,
+  grant: Grant,
+  sent: AnsweredAttempt,
+  throttlesInBody: boolean,
+) => InterpretedAnswer;
 
 export interface InterpretAnswerDependencies extends ThrottleDependencies {
   readonly readAnswer: ReadAnswer;
@@ -100,13 +108,15 @@ export function makeInterpretAnswer(dependencies: InterpretAnswerDependencies): 
     return { what: isLone ? 'request' : 'closed', at };
   }
 
-  return function interpretAnswer(job, grant, sent) {
+  return function interpretAnswer(job, grant, sent, throttlesInBody) {
     const { response, receivedAt } = sent;
     const { status } = response;
     const isCached = (readAge(response.headers) ?? 0) > 0;
     const rateHeaders = readReports(job, sent, isCached);
     if (isPreflightGrant(grant)) return PREFLIGHT;
-    const throttle = readThrottle(status, rateHeaders, receivedAt, job.call.attempts);
+    // What the body says counts as a 429 does.
+    const said = throttlesInBody ? 429 : status;
+    const throttle = readThrottle(said, rateHeaders, receivedAt, job.call.attempts);
     const { grantedAt } = grant;
     const circumstances = { status, refusal: throttle, grantedAt, receivedAt };
     const attributed = isCached

@@ -22,12 +22,22 @@ import { makeSettleBuckets } from './settle-buckets.ts';
 import { makeWatchCost } from './settled-cost.ts';
 import type { Settled } from './settled.ts';
 import type { Throttle } from './throttle.ts';
+import type { WaitingJobs } from './waiting-jobs.ts';
 
-/** Settles the grant of an attempt that the API answered, and decides what follows. */
-export type SettleAnswer = (job: Job, grant: Grant, sent: AnsweredAttempt) => Settled;
+/**
+ * Settles the grant of an attempt that the API answered, and decides what follows. `throttlesInBody`: the
+ * body of the answer says that it throttles.
+ */
+export type SettleAnswer = (
+  job: Job,
+  grant: Grant,
+  sent: AnsweredAttempt,
+  throttlesInBody: boolean,
+) => Settled;
 
 export interface SettleAnswerDependencies extends InterpretAnswerDependencies {
   readonly ledger: SettlesEach;
+  readonly waitingJobs: Pick<WaitingJobs, 'move'>;
   readonly learned: Pick<LearnedDraws, 'drawsOf' | 'learn' | 'changesOf'>;
   readonly drawsOf: DrawsOf;
   readonly observer: Pick<PipelineObserver, 'attempted' | 'accepted' | 'throttled'>;
@@ -83,11 +93,11 @@ export function makeSettleAnswer(dependencies: SettleAnswerDependencies): Settle
     return { kind: 'retry', cause: 'throttled', retry: { notBefore } };
   }
 
-  return function settleAnswer(job, grant, sent) {
+  return function settleAnswer(job, grant, sent, throttlesInBody) {
     const { response } = sent;
     let answer: InterpretedAnswer;
     try {
-      answer = interpretAnswer(job, grant, sent);
+      answer = interpretAnswer(job, grant, sent, throttlesInBody);
     } catch (error) {
       // The API has executed the request, and the caller receives a problem instead of its answer.
       ledger.settle(grant, { kind: 'lost' });

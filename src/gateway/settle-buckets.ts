@@ -7,7 +7,7 @@ import { outcomeAt, type ResultAtBucket } from './bucket-outcome.ts';
 import { outcomeAtQuota } from './caller-quota.ts';
 import type { Job } from './identify.ts';
 import type { Refused } from './interpret-answer.ts';
-import { redraw, type RedrawDependencies } from './waiting-jobs.ts';
+import { redraw, type RedrawDependencies, type WaitingJobs } from './waiting-jobs.ts';
 
 /** Reports to each of a request's buckets what its answer means there. Each settles the grant. */
 export interface SettleBuckets {
@@ -29,10 +29,11 @@ export interface SettleBuckets {
 export interface SettleBucketsDependencies extends RedrawDependencies {
   readonly ledger: SettlesEach;
   readonly observer: Pick<PipelineObserver, 'accepted'>;
+  readonly waitingJobs: Pick<WaitingJobs, 'move'>;
 }
 
 export function makeSettleBuckets(dependencies: SettleBucketsDependencies): SettleBuckets {
-  const { ledger, observer } = dependencies;
+  const { ledger, observer, waitingJobs } = dependencies;
 
   /** Settles the grant of an accepted request. Most of them spent from one bucket, as expected. */
   function settleAccepted(
@@ -77,9 +78,12 @@ export function makeSettleBuckets(dependencies: SettleBucketsDependencies): Sett
       const cost = readings.find((reading) => reading?.cost !== undefined)?.cost;
       outcomes.unshift(outcomeAtQuota(quota, sent, refused !== undefined, cost));
     }
+    const hasLearned = unexpected.length > 0 || readings.includes(undefined);
+    // Requests that wait for this bucket alone are granted next, unless they spend from others as well.
+    if (hasLearned) waitingJobs.move();
     ledger.settle(grant, outcomes);
     const spent = tickets.map((ticket, at) => (readings[at] === undefined ? undefined : ticket));
-    if (unexpected.length > 0 || readings.includes(undefined)) redraw(job, dependencies);
+    if (hasLearned) redraw(job, dependencies);
     for (const { name, reading } of unexpected) {
       const ticket = ticketOfClass(job.ticket, name);
       if (ticket !== undefined) {

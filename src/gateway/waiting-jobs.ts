@@ -31,7 +31,7 @@ interface WaitingJob extends LinkedListItem<WaitingJob> {
   changes: number;
 }
 
-/** How long a lesson is not known to the requests that wait. */
+/** How long a lesson of another replica is not known to the requests that wait. */
 const LOOK_MS = 500;
 
 /**
@@ -81,7 +81,8 @@ export class WaitingJobs {
     }
   }
 
-  readonly #look = (): void => {
+  /** Moves the requests that spend from other buckets than those at which they wait. */
+  move(): void {
     const { learned } = this.#redraw;
     for (const waiting of this.#waiting.all) {
       const { rule, method, call, learned: before } = waiting.job;
@@ -91,6 +92,10 @@ export class WaitingJobs {
       const now = learned.drawsOf(rule.name, method, call.identity.path);
       if (!isSame(before, now)) call.leaveQueue();
     }
+  }
+
+  readonly #look = (): void => {
+    this.move();
     this.#timer = this.#clock.after(LOOK_MS, this.#look);
   };
 

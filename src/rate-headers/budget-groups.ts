@@ -1,5 +1,11 @@
 import { meaningOf, type NameMeaning } from './header-names.ts';
-import { MAX_LENGTH, readCountValues, readRepeated, type CountValue } from './header-values.ts';
+import {
+  MAX_LENGTH,
+  membersOf,
+  readCountValues,
+  readRepeated,
+  type CountValue,
+} from './header-values.ts';
 import { readInUnit, readReset, type Reset } from './reset-value.ts';
 import { parseDuration } from '../util/duration.ts';
 
@@ -20,7 +26,10 @@ type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 const MAX_NAMES = 64;
 
 /** `total=100; remaining=99; resets=41` */
-const PAIRS = /^[a-z][a-z_-]{0,30}=[^=;,]{1,40}(?:[;,] ?[a-z][a-z_-]{0,30}=[^=;,]{1,40}){1,9}$/i;
+const PAIRS = /^[a-z][a-z_-]{0,30}=[^=;,]{1,40}(?:[;,] ?[a-z][a-z_-]{0,30}=[^=;,]{1,40}){0,9}$/i;
+
+/** What a pair is about: `usage=17/250(appName=sample)`. */
+const IN_PARENTHESES = /\([^()]{0,64}\)/g;
 
 type CountRole = 'limit' | 'remaining' | 'used';
 
@@ -97,8 +106,14 @@ function addTo(group: Group, meaning: NameMeaning, name: string, text: string): 
     case 'remaining':
     case 'used': {
       const values = text.startsWith('{') ? undefined : readCountValues(text);
-      if (values === undefined) return readMembers(group, text);
-      addCounts(group, role, name, values);
+      if (values !== undefined) {
+        addCounts(group, role, name, values);
+        return true;
+      }
+      // Some frameworks report the length of the period there: `15m`.
+      const periodMs = role === 'limit' ? parseDuration(text) : undefined;
+      if (periodMs === undefined) return readMembers(group, text);
+      group.periodMs ??= periodMs;
       return true;
     }
     case 'reset':
@@ -116,7 +131,9 @@ function addTo(group: Group, meaning: NameMeaning, name: string, text: string): 
       group.names = text.split(',', MAX_NAMES).map((one) => one.trim().slice(0, 64));
       return true;
     case 'members':
-      return readMembers(group, text);
+      // Such a name may as well hold something else, such as the rule that applied.
+      readMembers(group, text);
+      return true;
     case 'scope':
     case 'retryAfter':
       return true;
@@ -166,8 +183,9 @@ function readMembers(group: Group, text: string): boolean {
 }
 
 function pairsIn(text: string): [string, string][] {
-  if (!PAIRS.test(text)) return [];
-  return text.split(/[;,]/).map((pair) => {
+  const plain = text.replace(IN_PARENTHESES, '');
+  if (!PAIRS.test(plain)) return [];
+  return plain.split(/[;,]/).map((pair) => {
     const at = pair.indexOf('=');
     return [pair.slice(0, at).trim(), pair.slice(at + 1).trim()];
   });
@@ -189,10 +207,11 @@ function readResets(
 ): readonly Reset[] | undefined {
   const single = read(text) ?? readRepeated(text, read);
   if (single !== undefined) return [single];
-  if (text.length > MAX_LENGTH || !text.includes(',')) return undefined;
+  const members = membersOf(text);
+  if (members === undefined) return undefined;
   const resets: Reset[] = [];
-  for (const member of text.split(',')) {
-    const reset = read(member.trim());
+  for (const member of members) {
+    const reset = read(member);
     if (reset === undefined) return undefined;
     resets.push(reset);
   }
@@ -228,10 +247,26 @@ function completed(groups: readonly Group[]): Group[] {
         continue;
       }
     }
-    if (group.isWeak && (counts.limit === undefined || counts.remaining === undefined)) continue;
+    const isPair = counts.limit !== undefined && (counts.remaining ?? counts.used) !== undefined;
+    if (group.isWeak && !isPair) continue;
+    const isTime = bucket === '' && isPart && counts.limit === undefined;
+    if (isTime && spreadReset(group, relatives)) continue;
     whole.push(group);
   }
   return whole;
+}
+
+/**
+ * Adds a reset that names no bucket to those buckets of its family that have no reset and no period.
+ * Returns whether there is any.
+ */
+function spreadReset({ resets: { reset } }: Group, relatives: readonly Group[]): boolean {
+  if (reset === undefined) return false;
+  const without = relatives.filter(({ resets, periodMs }) => {
+    return (resets.reset ?? resets.resetAfter ?? periodMs) === undefined;
+  });
+  for (const { resets } of without) resets.reset = reset;
+  return without.length > 0;
 }
 
 /** Adds the budgets of a group: one, or one for each position. */

@@ -63,10 +63,15 @@ const ROLES = new Map<string, Role>([
   ['resets', 'reset'],
   ['next', 'reset'],
   ['until', 'reset'],
+  ['expire', 'reset'],
   ['interval', 'interval'],
   ['window', 'interval'],
   ['period', 'interval'],
+  ['duration', 'interval'],
 ]);
+
+/** How names without a mark end that count as a pair: `x-vendor-limit`, `x-vendor-remaining`. */
+const PAIRED: ReadonlySet<string> = new Set(['limit', 'remaining', 'left', 'reset']);
 
 /** Of several roles in one name the first of these counts: `limit-remaining`, `time-reset`. */
 const PRECEDENCE: readonly Role[] = ['reset', 'remaining', 'used', 'interval', 'limit'];
@@ -135,7 +140,7 @@ const NOISE: ReadonlySet<string> = new Set([
 
 /** Limits that do not count operations, and flags: reading them would mistake the budget. */
 const OTHER_LIMITS =
-  /^(?:concurrent|concurrency|parallel|error|errors|near|bytes|bandwidth|size|upload|memory)$/;
+  /^(?:concurrent|concurrency|parallel|error|errors|near|bytes|bandwidth|size|upload|memory|storage|disk|pages?|pagination)$/;
 
 const COMPOUND = /^([a-z\d]+?)(limit|remaining|remain|resettime|reset|used|left|max)$/;
 
@@ -158,7 +163,7 @@ export function meaningOf(name: string): NameMeaning | undefined {
     if (retry !== undefined) return { ...UNNAMED, role: 'retryAfter', unitMs: retry.unitMs };
     return weakMeaning(words);
   }
-  const family = words.slice(0, mark.end).join('-');
+  const family = words.slice(0, mark.start + 1).join('-');
   if (retry !== undefined) return { ...UNNAMED, role: 'resetAfter', family, unitMs: retry.unitMs };
   const before = words.slice(0, mark.start).filter((word) => PERIODS.has(word));
   const after = words.slice(mark.end);
@@ -190,18 +195,22 @@ function retryAfterIn(words: readonly string[]): { unitMs: number | undefined } 
 function findMark(words: readonly string[]): { start: number; end: number } | undefined {
   for (const [start, word] of words.entries()) {
     const next = words[start + 1] ?? '';
-    if (/^rate-?limit(?:s|ing)?$/.test(word)) return { start, end: start + 1 };
+    if (/ratelimit(?:s|ing)?$/.test(word)) return { start, end: start + 1 };
     if (/^(?:rate|calls?)$/.test(word) && /^limit(?:s|ing)?$/.test(next)) {
       return { start, end: start + 2 };
     }
+    if (/^calls?$/.test(word) && /^(?:remaining|left)$/.test(next)) {
+      return { start, end: start + 1 };
+    }
+    if (word === 'limit' && next === 'info') return { start, end: start + 2 };
     if (word === 'quota') return { start, end: start + 1 };
   }
   return undefined;
 }
 
 /**
- * Reads names without a mark: `x-limit-per-second` beside `x-remaining-this-second`,
- * `x-minlimit-remaining`, and `x-app-limit-24hour-remaining`.
+ * Reads names without a mark: `x-limit-per-second` beside `x-remaining-this-second`, `x-vendor-limit`
+ * beside `x-vendor-remaining`, `x-minlimit-remaining`, and `x-app-limit-24hour-remaining`.
  */
 function weakMeaning(all: readonly string[]): NameMeaning | undefined {
   const words = all[0] === 'x' ? all.slice(1) : all;
@@ -215,7 +224,9 @@ function weakMeaning(all: readonly string[]): NameMeaning | undefined {
   if (limitAt > 0) return meaningOfWords('', words.toSpliced(limitAt, 1), true);
   const [name] = splitCompound(first);
   const isPair = name !== first && words.length === 2 && ROLES.get(words[1] ?? '') === 'remaining';
-  return isPair && name !== undefined ? named('remaining', '', [name], false) : undefined;
+  if (isPair && name !== undefined) return named('remaining', '', [name], false);
+  const isOneOfPair = words.length > 1 && PAIRED.has(words.at(-1) ?? '');
+  return isOneOfPair ? meaningOfWords(words.slice(0, -1).join('-'), words, true) : undefined;
 }
 
 function splitCompound(word: string): string[] {

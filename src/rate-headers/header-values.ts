@@ -20,6 +20,7 @@ const WINDOW = /; ?w=(\d{1,9})(?:;|$)/;
 const OF = /^(\d{1,15})\/(\d{1,15})$/;
 const PER = /^(\d{1,15})\/(?:(\d{1,9})?([a-z]{1,8}))$/;
 const WITHIN = /^(\d{1,15}):(\d{1,9})$/;
+const LIST = /^\d{1,15}(?:\/\d{1,15}){2,8}$/;
 const UNITS = new Map([
   ['s', 's'],
   ['sec', 's'],
@@ -65,6 +66,16 @@ function readCountValue(text: string): CountValue | undefined {
 }
 
 /**
+ * Splits a value that lists several: `600,30000`, or three and more as `300/3000/12000`. Returns
+ * `undefined` for a single one.
+ */
+export function membersOf(text: string): readonly string[] | undefined {
+  if (text.length > MAX_LENGTH) return undefined;
+  if (LIST.test(text)) return text.split('/');
+  return text.includes(',') ? text.split(',').map((member) => member.trim()) : undefined;
+}
+
+/**
  * Reads the counts of a header, by position: a header that was sent in several lines, or that lists
  * the values of several limits (`600,30000`). Equal values are one, sent by an API and its edge.
  * The policies that may follow a limit (`100, 100;w=60, 5000;w=3600`, IETF drafts up to 06, and
@@ -73,8 +84,8 @@ function readCountValue(text: string): CountValue | undefined {
 export function readCountValues(text: string): readonly CountValue[] | undefined {
   const single = readCountValue(text);
   if (single !== undefined) return [single];
-  if (text.length > MAX_LENGTH || !text.includes(',')) return undefined;
-  const members = text.split(',').map((member) => member.trim());
+  const members = membersOf(text);
+  if (members === undefined) return undefined;
   const [first = '', ...others] = members;
   if (others.every((other) => other === first || POLICY.test(other))) {
     const value = readCountValue(first);

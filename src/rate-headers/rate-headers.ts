@@ -203,7 +203,7 @@ function readPlanned(headers: HeaderRecord, plan: readonly PlannedHeader[]): Rat
       if (value === undefined) doubtful.push(name);
       // The one in milliseconds is more exact, and APIs round the other one up.
       else if (retryAfter === undefined || meaning.unitMs === 1) retryAfter = value;
-    } else if (!groups.add(meaning, name, text)) doubtful.push(name);
+    } else if (!groups.add(meaning, name, text) && !meaning.isWeak) doubtful.push(name);
   }
   const budgets = joined([...fields.budgets(), ...groups.budgets(doubtful)]);
   const wait = retryAfter ?? groups.wait;

@@ -33,6 +33,7 @@ export interface QuotaPolicy {
 const MAX_LENGTH = 2048;
 /** What follows is cut off, as in other headers: names are kept, and stored for other replicas. */
 const MAX_NAME_LENGTH = 64;
+const KIND_BEFORE_NAME = /"[^"]{0,64}"; ?(?=")/g;
 
 /** Collects the structured fields of one answer, and makes budgets of them. */
 export class RateLimitFields {
@@ -89,7 +90,9 @@ export function readServiceLimits(text: string): readonly ServiceLimit[] | undef
  * Reads a whole `RateLimit-Policy`; `undefined` if any of its members is doubtful. Never throws.
  */
 export function readQuotaPolicies(text: string): readonly QuotaPolicy[] | undefined {
-  return structured(text, (value) => everyMember(value, readQuotaPolicy));
+  // Some servers write the kind of the policy before its name, which no structured field allows.
+  const named = text.replace(KIND_BEFORE_NAME, '');
+  return structured(named, (value) => everyMember(value, readQuotaPolicy));
 }
 
 function readDraft07(text: string): readonly ServiceLimit[] | undefined {
@@ -165,6 +168,6 @@ function count(item: unknown): number | undefined {
 }
 
 function seconds(item: unknown): Reset | undefined {
-  const whole = count(item);
-  return whole === undefined ? undefined : delayOfSeconds(whole);
+  const isDelay = typeof item === 'number' && (item > 0 || Object.is(item, 0));
+  return isDelay ? delayOfSeconds(item) : undefined;
 }

@@ -82,9 +82,9 @@ export function readRetryAfter(text: string): Reset | undefined {
   return instant(readHttpDate(text), false);
 }
 
-/** The delay of a whole number of seconds; `undefined` if it is implausibly long. */
+/** The delay of a number of seconds; `undefined` if it is implausibly long. */
 export function delayOfSeconds(seconds: number): Reset | undefined {
-  return delay(seconds * 1000, WHOLE_SECONDS_MS);
+  return delay(seconds * 1000, resolutionOf(String(seconds)));
 }
 
 /** The unit of a plain number, if it is known, in milliseconds, and whether the number counts from 1970. */

@@ -99,6 +99,30 @@ describe('the learned cost of a call that follows from what remains', () => {
     }
   });
 
+  test('is found where a budget of tokens falls by hundreds, before the others follow', () => {
+    const { bucket, call, grantedAt } = makeWorld();
+    const tokens = { limit: 6000, resetAt: T0 + MINUTE_MS };
+    call(undefined, { ...tokens, remaining: 5750 });
+    // One request at a time, until the cost is known.
+    expect(bucket.offer(grantedAt())).toBe('canary');
+    call(undefined, { ...tokens, remaining: 5500 });
+    expect(bucket.callCost).toBe(250);
+  });
+
+  test('is the lower of two calls where each costs another number of tokens', () => {
+    const { bucket, call } = makeWorld();
+    const tokens = { limit: 10_000, resetAt: T0 + MINUTE_MS };
+    for (const remaining of [9700, 9263]) call(undefined, { ...tokens, remaining });
+    expect(bucket.callCost).toBe(300);
+  });
+
+  test('is not what other consumers spend between two calls', () => {
+    const { bucket, call } = makeWorld();
+    const reported = { limit: 5000, resetAt: T0 + MINUTE_MS };
+    for (const remaining of [4000, 3990, 3975]) call(undefined, { ...reported, remaining });
+    expect(bucket.callCost).toBe(1);
+  });
+
   test('stays when operations return that may return later', () => {
     const { bucket, at, call, reported, resetAt } = learned();
     at(resetAt - 1500);

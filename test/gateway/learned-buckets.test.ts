@@ -1,4 +1,5 @@
 import { describe, expect, onTestFinished, test } from 'vitest';
+import { setUpApi } from '../http/setup.ts';
 import { ask } from '../support/ask.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { startGateway } from '../support/gateway.ts';
@@ -83,6 +84,41 @@ test('requests that wait when their bucket is learned wait for it from then on',
   expect(statuses).toEqual([200, 200, 200, 200]);
   // Long before the core's hour is over.
   expect(clock.now() - before).toBeLessThan(MINUTE_MS);
+});
+
+test('requests that wait for the first answer spend from all the buckets that it reports', async () => {
+  const clock = new FakeClock();
+  const held: (() => void)[] = [];
+  let tokens = 1000;
+  const { api, gateway } = await setUpApi(
+    (incoming, outgoing) => {
+      incoming.resume();
+      const isTaken = tokens >= 250;
+      if (isTaken) tokens -= 250;
+      outgoing.statusCode = isTaken ? 200 : 429;
+      const reported = { requests: [500, 490], tokens: [1000, tokens] };
+      for (const [name, [limit, remaining]] of Object.entries(reported)) {
+        outgoing.setHeader(`X-RateLimit-Limit-${name}`, String(limit));
+        outgoing.setHeader(`X-RateLimit-Remaining-${name}`, String(remaining));
+        outgoing.setHeader(`X-RateLimit-Reset-${name}`, '60s');
+      }
+      if (api.seen.length === 1) held.push(() => outgoing.end('{}'));
+      else outgoing.end('{}');
+    },
+    { HEADGATE_PRESET: 'none', HEADGATE_MAX_WAIT: '2h' },
+    { clock },
+  );
+  const sent = Array.from({ length: 9 }, () => ask(`${gateway.url}/chat`).catch(() => undefined));
+  await until('they wait', async () => (await bucketsOf(gateway))[0]?.waiting === 8);
+  held[0]?.();
+  await until('the tokens are used up', () => tokens === 0);
+  await until('the others wait', async () => {
+    return (await bucketsOf(gateway)).reduce((sum, { waiting }) => sum + waiting, 0) === 5;
+  });
+  expect(gateway.log.count('throttled')).toBe(0);
+  expect(api.seen).toHaveLength(4);
+  await gateway.stop();
+  await Promise.all(sent);
 });
 
 describe('without any class,', () => {

@@ -1,3 +1,4 @@
+import { gzipSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
 import { setUpApi, untilWaiting } from '../http/setup.ts';
 import type { Api } from '../support/api.ts';
@@ -9,7 +10,13 @@ import { advanceUntil, until } from '../support/setup.ts';
 interface Refusal {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
+  readonly body?: string | Buffer;
 }
+
+const JSON_TYPE = { 'Content-Type': 'application/json' };
+const AWS = '{"__type":"com.amazonaws.dynamodb#ThrottlingException","message":"Rate exceeded"}';
+const GOOGLE =
+  '{"error":{"errors":[{"domain":"usageLimits","reason":"userRateLimitExceeded"}],"code":403}}';
 
 const IN_TWO_SECONDS = { 'Retry-After': '2' };
 const NOTHING_LEFT = {
@@ -27,7 +34,7 @@ interface Scene {
 
 /** A gateway before an API that answers the first request with `refusal`, and each other with 200. */
 async function setUp(
-  { status, headers }: Refusal,
+  { status, headers, body = '{}' }: Refusal,
   settings: Record<string, string> = {},
 ): Promise<Scene> {
   const clock = new FakeClock();
@@ -37,7 +44,7 @@ async function setUp(
       incoming.resume();
       outgoing.setHeaders(new Headers(requests++ === 0 ? headers : MUCH_LEFT));
       outgoing.statusCode = requests === 1 ? status : 200;
-      outgoing.end('{}');
+      outgoing.end(requests === 1 ? body : '{}');
     },
     { HEADGATE_PRESET: 'none', ...settings },
     { clock },
@@ -53,6 +60,24 @@ describe('an answer that throttles with another status than 429', () => {
     ['420 with nothing left', { status: 420, headers: NOTHING_LEFT }],
     ['418 and a Retry-After', { status: 418, headers: IN_TWO_SECONDS }],
     ['400 with nothing left', { status: 400, headers: NOTHING_LEFT }],
+    ['400 and a code in the body', { status: 400, headers: JSON_TYPE, body: AWS }],
+    ['403 and a code in the body', { status: 403, headers: JSON_TYPE, body: GOOGLE }],
+    [
+      '403 and a code in a compressed body',
+      {
+        status: 403,
+        headers: { ...JSON_TYPE, 'Content-Encoding': 'gzip' },
+        body: gzipSync(GOOGLE),
+      },
+    ],
+    [
+      '503 and a code in XML',
+      {
+        status: 503,
+        headers: { 'Content-Type': 'application/xml' },
+        body: '<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>',
+      },
+    ],
   ])('is not seen by the caller: %s', async (_name, refusal) => {
     const { api, clock, gateway } = await setUp(refusal);
     const pending = ask(`${gateway.url}/a`);
@@ -69,6 +94,29 @@ describe('an answer that throttles with another status than 429', () => {
     ['a missing permission', { status: 403, headers: MUCH_LEFT }, {}],
     ['a fault of the API', { status: 503, headers: {} }, {}],
     ['a bad request', { status: 400, headers: {} }, {}],
+    [
+      'a body that speaks of limits',
+      {
+        status: 403,
+        headers: JSON_TYPE,
+        body: '{"throttled":false,"code":"forbidden","message":"no access to rate limits"}',
+      },
+      {},
+    ],
+    [
+      'a body that is no text',
+      {
+        status: 403,
+        headers: { ...JSON_TYPE, 'Content-Encoding': 'gzip' },
+        body: Buffer.from('no gzip'),
+      },
+      {},
+    ],
+    [
+      'a code in the body, if the setting is off',
+      { status: 400, headers: JSON_TYPE, body: AWS },
+      { HEADGATE_THROTTLE_STATUSES: 'off' },
+    ],
     [
       'a status that the setting does not list',
       { status: 403, headers: IN_TWO_SECONDS },

@@ -53,6 +53,14 @@ describe('rate limit headers', () => {
       { 'x-ratelimit-limit': '100, 100;w=60, 5000;w=3600', 'x-ratelimit-remaining': '9' },
       { limit: 100, remaining: 9 },
     ],
+    ['half of a pair without a mark', { 'x-page-limit': '50', 'x-items-remaining': '4' }, {}],
+    [
+      'a pair without a mark that counts no operations',
+      { 'x-storage-limit': '50', 'x-storage-remaining': '4' },
+      {},
+    ],
+    ['a name without a mark and a text', { 'x-send-limit': 'daily' }, {}],
+    ['a mark and a text', { 'x-ratelimit-type': 'QPS', 'x-ratelimit-rule': 'a=b' }, {}],
     [
       'the same line twice',
       { 'x-ratelimit-remaining': ['7', '7'], 'x-ratelimit-limit': '10, 10' },

@@ -52,11 +52,11 @@ learnFromOrder = function(bucket, lease, ____bindingPattern0, left, laterMs)
     if bucket.observations == 0 or lease.observation >= bucket.observations then
         Model.learnNoise(bucket, -laterMs - bucket.sameWithinMs)
     end
-    local ____lease_1 = lease
-    local returns = ____lease_1.returns
+    local ____lease_2 = lease
+    local returns = ____lease_2.returns
     local at = stamp or resetAt
-    local ____bucket_2 = bucket
-    local last = ____bucket_2.last
+    local ____bucket_3 = bucket
+    local last = ____bucket_3.last
     local isOrdered = returns == bucket.returns and last.returns == returns and bucket.doubtful == 0
     if isOrdered and at ~= nil and last.resetAt ~= nil and left ~= last.left then
         local laterThanLastMs = left < last.left and at - last.resetAt or last.resetAt - at
@@ -94,13 +94,13 @@ resetLaterMs = function(bucket, ____bindingPattern0)
     stamp = ____bindingPattern0.stamp
     local hasStamps = stamp ~= nil and bucket.stamp ~= nil
     local at = hasStamps and stamp or resetAt
-    local ____hasStamps_3
+    local ____hasStamps_4
     if hasStamps then
-        ____hasStamps_3 = bucket.stamp
+        ____hasStamps_4 = bucket.stamp
     else
-        ____hasStamps_3 = bucket.reportedResetAt
+        ____hasStamps_4 = bucket.reportedResetAt
     end
-    local newestAt = ____hasStamps_3
+    local newestAt = ____hasStamps_4
     return (at == nil or newestAt == nil) and 0 or at - newestAt
 end,
 isOtherReset = function(bucket, observation)
@@ -111,9 +111,9 @@ keepLaterReset = function(bucket, observation)
     if not Model.isOtherReset(bucket, observation) then
         return
     end
-    local ____observation_4 = observation
-    local resetAt = ____observation_4.resetAt
-    local stamp = ____observation_4.stamp
+    local ____observation_5 = observation
+    local resetAt = ____observation_5.resetAt
+    local stamp = ____observation_5.stamp
     bucket.reportedResetAt = resetAt
     bucket.stamp = stamp
     if bucket.resetAt ~= nil then
@@ -121,23 +121,23 @@ keepLaterReset = function(bucket, observation)
     end
 end,
 observe = function(bucket, lease, observation, now)
-    local ____observation_5 = observation
-    local reported = ____observation_5.remaining
+    local ____observation_6 = observation
+    local reported = ____observation_6.remaining
     if reported == nil then
         reported = 0
     end
-    local uncertaintyMs = ____observation_5.uncertaintyMs
+    local uncertaintyMs = ____observation_6.uncertaintyMs
     local isThrottled = observation.status == 429
     local isFirst = bucket.observations == 0
     local earlierMs = -Model.resetLaterMs(bucket, observation)
     local keepsReset = earlierMs > bucket.sameWithinMs and earlierMs <= 500
-    local ____keepsReset_6
+    local ____keepsReset_7
     if keepsReset then
-        ____keepsReset_6 = bucket.reportedResetAt
+        ____keepsReset_7 = bucket.reportedResetAt
     else
-        ____keepsReset_6 = observation.resetAt
+        ____keepsReset_7 = observation.resetAt
     end
-    local resetAt = ____keepsReset_6
+    local resetAt = ____keepsReset_7
     local reportedLimit = math.max(observation.limit or bucket.limit, reported, 1)
     local isStated = bucket.isLimitStated or observation.limit ~= nil
     local isAlone = (isFirst or bucket.heldUntil ~= nil) and lease.kind ~= "regular"
@@ -233,18 +233,17 @@ learnCost = function(bucket, lease, now)
         return
     end
     local fall = bucket.lastFall or 0
-    local most = 100 < bucket.limit / 4 and 100 or bucket.limit / 4
-    local isPlausible = fall > bucket.callCost and fall <= most
+    local isPlausible = fall > bucket.callCost and fall <= bucket.limit / 4
     if isPlausible and bucket.observations < 3 then
         Model.holdOthers(bucket, now)
     end
     Model.startMeasuring(bucket)
 end,
 boundCost = function(bucket)
-    local ____bucket_9 = bucket
-    local phase = ____bucket_9.phase
-    local isLimitStated = ____bucket_9.isLimitStated
-    local callCost = ____bucket_9.callCost
+    local ____bucket_10 = bucket
+    local phase = ____bucket_10.phase
+    local isLimitStated = ____bucket_10.isLimitStated
+    local callCost = ____bucket_10.callCost
     if phase ~= "metered" or not isLimitStated then
         return
     end
@@ -253,10 +252,10 @@ end,
 countCall = function(bucket, ____bindingPattern0)
     local cost
     cost = ____bindingPattern0.cost
-    local ____bucket_10 = bucket
-    local callCost = ____bucket_10.callCost
-    local costFrom = ____bucket_10.costFrom
-    local reportedRemaining = ____bucket_10.reportedRemaining
+    local ____bucket_11 = bucket
+    local callCost = ____bucket_11.callCost
+    local costFrom = ____bucket_11.costFrom
+    local reportedRemaining = ____bucket_11.reportedRemaining
     bucket.costCalls = bucket.costCalls + 1
     if cost ~= callCost then
         bucket.costFrom = nil
@@ -279,30 +278,33 @@ countCall = function(bucket, ____bindingPattern0)
             1,
             math.floor(fall)
         )
-    elseif bucket.costCalls == 1 and fall == bucket.lastFall and fall == math.floor(fall) then
-        bucket.callCost = fall
+    elseif bucket.costCalls == 1 and fall == math.floor(fall) then
+        local least = fall < (bucket.lastFall or 0) and fall or (bucket.lastFall or 0)
+        if fall == bucket.lastFall or least > 50 then
+            bucket.callCost = least
+        end
     end
     if bucket.costCalls == 1 then
         bucket.lastFall = fall
     end
 end,
 startMeasuring = function(bucket)
-    local ____bucket_12 = bucket
-    local ____temp_11
+    local ____bucket_13 = bucket
+    local ____temp_12
     if bucket.doubtful > 0 then
-        ____temp_11 = nil
+        ____temp_12 = nil
     else
-        ____temp_11 = bucket.reportedRemaining
+        ____temp_12 = bucket.reportedRemaining
     end
-    ____bucket_12.costFrom = ____temp_11
+    ____bucket_13.costFrom = ____temp_12
     bucket.costReturns = bucket.returns
     bucket.costLosses = bucket.losses
     bucket.costCalls = 0
 end,
 regularOffer = function(bucket, cost, now)
-    local ____bucket_21 = bucket
-    local phase = ____bucket_21.phase
-    local inFlight = ____bucket_21.inFlight
+    local ____bucket_22 = bucket
+    local phase = ____bucket_22.phase
+    local inFlight = ____bucket_22.inFlight
     if bucket.blockedUntil ~= nil then
         return nil
     end
@@ -361,9 +363,9 @@ nextSlotAt = function(bucket)
     return first == nil and math.huge or (bucket.basis == "instant" and first - bucket.offsetMs or first) + (bucket.marginMs + (Model.maxOf(bucket.noiseMs) or 0))
 end,
 checkAt = function(bucket)
-    local ____bucket_30 = bucket
-    local doubtFrom = ____bucket_30.doubtFrom
-    local doubtUntil = ____bucket_30.doubtUntil
+    local ____bucket_31 = bucket
+    local doubtFrom = ____bucket_31.doubtFrom
+    local doubtUntil = ____bucket_31.doubtUntil
     if doubtFrom == nil or doubtUntil == nil or math.max(
         0,
         math.min(
@@ -395,6 +397,40 @@ addCallSlots = function(bucket, at, cost, now)
         )
     )
 end,
+countUnreported = function(bucket, cost, now, reportedAt)
+    local isAhead = reportedAt ~= nil and (bucket.basis == "instant" and reportedAt - bucket.offsetMs or reportedAt) > now
+    local period = Model.maxOf(bucket.observedPeriodMs) or bucket.configuredPeriodMs
+    if isAhead then
+        Model.countUntil(bucket, cost, now, reportedAt)
+    elseif period == nil or bucket.resetAt ~= nil then
+        Model.countLost(bucket, cost, now)
+    else
+        Model.countUntil(
+            bucket,
+            cost,
+            now,
+            Model.fromLocal(bucket, now + period)
+        )
+    end
+end,
+countUntil = function(bucket, cost, now, returnsAt)
+    bucket.losses = bucket.losses + cost
+    if bucket.phase ~= "metered" then
+        return
+    end
+    bucket.remaining = bucket.remaining - cost < 0 and 0 or bucket.remaining - cost
+    if bucket.share ~= nil then
+        local ____bucket_share_33, ____totalRemaining_34 = bucket.share, "totalRemaining"
+        ____bucket_share_33[____totalRemaining_34] = ____bucket_share_33[____totalRemaining_34] - cost
+    end
+    if returnsAt ~= nil then
+        Model.addCallSlots(bucket, returnsAt, cost, now)
+    end
+    Model.keepLastSlots(bucket.slots, bucket.limit - bucket.remaining)
+    if returnsAt == nil and bucket.inFlight == 0 then
+        Model.scheduleCanary(bucket, now)
+    end
+end,
 applyReturns = function(bucket, ____until, included)
     do
         while true do
@@ -412,16 +448,16 @@ applyReturns = function(bucket, ____until, included)
                 bucket.returns = bucket.returns + count
                 bucket.remaining = bucket.limit < bucket.remaining + count and bucket.limit or bucket.remaining + count
                 if bucket.share ~= nil then
-                    local ____bucket_share_35, ____totalRemaining_36 = bucket.share, "totalRemaining"
-                    ____bucket_share_35[____totalRemaining_36] = ____bucket_share_35[____totalRemaining_36] + count
+                    local ____bucket_share_36, ____totalRemaining_37 = bucket.share, "totalRemaining"
+                    ____bucket_share_36[____totalRemaining_37] = ____bucket_share_36[____totalRemaining_37] + count
                 end
             end
         end
     end
 end,
 refillObserved = function(bucket, lease, resetAt, uncertaintyMs, totalLimit, spent, now)
-    local ____bucket_38 = bucket
-    local slots = ____bucket_38.slots
+    local ____bucket_39 = bucket
+    local slots = ____bucket_39.slots
     local countedAt = now - 1000 < lease.grantedAt and lease.grantedAt or now - 1000
     local countedUntil = now + uncertaintyMs
     local alreadyCounted = Model.takeSlotsUntil(slots, bucket.basis == "instant" and countedUntil + bucket.offsetMs or countedUntil)
@@ -442,14 +478,14 @@ refillObserved = function(bucket, lease, resetAt, uncertaintyMs, totalLimit, spe
     Model.addToMax(bucket.othersSpent, byOthers, span)
     bucket.countedUntil = countedUntil
     local localAt = resetAt == nil and now or (bucket.basis == "instant" and resetAt - bucket.offsetMs or resetAt)
-    local ____bucket_40 = bucket
-    local ____temp_39
+    local ____bucket_41 = bucket
+    local ____temp_40
     if localAt > now then
-        ____temp_39 = resetAt
+        ____temp_40 = resetAt
     else
-        ____temp_39 = nil
+        ____temp_40 = nil
     end
-    ____bucket_40.resetAt = ____temp_39
+    ____bucket_41.resetAt = ____temp_40
     if bucket.resetAt == nil then
         return false
     end
@@ -492,18 +528,18 @@ isTest = function(bucket, ____bindingPattern0)
     local kind
     kind = ____bindingPattern0.kind
     grantedAt = ____bindingPattern0.grantedAt
-    local ____bucket_rounded_45 = bucket.rounded
-    local testAt = ____bucket_rounded_45.testAt
+    local ____bucket_rounded_46 = bucket.rounded
+    local testAt = ____bucket_rounded_46.testAt
     local isDue = testAt ~= nil and grantedAt >= testAt and grantedAt < (bucket.resetAt == nil and math.huge or (bucket.basis == "instant" and bucket.resetAt - bucket.offsetMs or bucket.resetAt) + (bucket.marginMs + (Model.maxOf(bucket.noiseMs) or 0)))
     return kind == "canary" and isDue and bucket.remaining == 0
 end,
 nextTestAt = function(bucket)
-    local ____bucket_46 = bucket
-    local resetAt = ____bucket_46.resetAt
-    local sameWithinMs = ____bucket_46.sameWithinMs
-    local uncertaintyMs = ____bucket_46.uncertaintyMs
-    local rounded = ____bucket_46.rounded
-    local slots = ____bucket_46.slots
+    local ____bucket_47 = bucket
+    local resetAt = ____bucket_47.resetAt
+    local sameWithinMs = ____bucket_47.sameWithinMs
+    local uncertaintyMs = ____bucket_47.uncertaintyMs
+    local rounded = ____bucket_47.rounded
+    local slots = ____bucket_47.slots
     local isRounded = sameWithinMs >= 1000 and uncertaintyMs >= 2 * 1000
     if resetAt == nil or not isRounded or uncertaintyMs > 5000 then
         return nil
@@ -527,8 +563,8 @@ nextTestAt = function(bucket)
     return at < (bucket.resetAt == nil and math.huge or (bucket.basis == "instant" and bucket.resetAt - bucket.offsetMs or bucket.resetAt) + (bucket.marginMs + (Model.maxOf(bucket.noiseMs) or 0))) and at or nil
 end,
 learnRounding = function(bucket, lease, spent, isOther, now)
-    local ____bucket_47 = bucket
-    local rounded = ____bucket_47.rounded
+    local ____bucket_48 = bucket
+    local rounded = ____bucket_48.rounded
     local isOpening = spent > 0 and spent == lease.cost
     if Model.isTest(bucket, lease) then
         if spent > lease.cost then
@@ -536,8 +572,8 @@ learnRounding = function(bucket, lease, spent, isOther, now)
         else
             rounded.failures = rounded.failures - 0.25 < 0 and 0 or rounded.failures - 0.25
         end
-        local ____rounded_48 = rounded
-        local openedAt = ____rounded_48.openedAt
+        local ____rounded_49 = rounded
+        local openedAt = ____rounded_49.openedAt
         if isOpening and openedAt ~= nil then
             rounded.openMs = rounded.openMs < lease.grantedAt - openedAt and rounded.openMs or lease.grantedAt - openedAt
         end
@@ -559,8 +595,8 @@ shareObserved = function(____bindingPattern0, totalRemaining, at, grantedAt)
     share.isMeasured = share.isMeasured or grantedAt >= share.measuresFrom
 end,
 addSlots = function(slots, at, count, spanMs)
-    local ____slots_58 = slots
-    local chunks = ____slots_58.chunks
+    local ____slots_59 = slots
+    local chunks = ____slots_59.chunks
     local grain = spanMs / 1024
     local isCrowded = #chunks > 12
     local time = isCrowded and grain > 0 and math.ceil(at / grain) * grain or at
@@ -570,10 +606,10 @@ addSlots = function(slots, at, count, spanMs)
     end
 end,
 addEntry = function(slots, time, count)
-    local ____slots_59 = slots
-    local chunks = ____slots_59.chunks
-    local firsts = ____slots_59.firsts
-    local totals = ____slots_59.totals
+    local ____slots_60 = slots
+    local chunks = ____slots_60.chunks
+    local firsts = ____slots_60.firsts
+    local totals = ____slots_60.totals
     slots.lastAt = slots.size == 0 and time or (time < slots.lastAt and slots.lastAt or time)
     slots.size = slots.size + count
     slots.isChanged = true
@@ -632,9 +668,9 @@ takeSlotsUntil = function(slots, time)
         if (slots.firsts[2] or math.huge) <= time then
             Model.dropFirstChunk(slots)
         else
-            local Model_chunkAt_result_60 = Model.chunkAt(slots, 0)
-            local times = Model_chunkAt_result_60.times
-            local counts = Model_chunkAt_result_60.counts
+            local Model_chunkAt_result_61 = Model.chunkAt(slots, 0)
+            local times = Model_chunkAt_result_61.times
+            local counts = Model_chunkAt_result_61.counts
             local taken = 0
             local head = slots.head
             while head < #times and (times[head + 1] or 0) <= time do
@@ -675,8 +711,8 @@ chunkAt = function(slots, place)
     if known ~= nil and type(known) ~= "number" then
         return known
     end
-    local ____slots_64 = slots
-    local read = ____slots_64.read
+    local ____slots_65 = slots
+    local read = ____slots_65.read
     local isStored = known ~= nil and read ~= nil
     local chunk = isStored and read(known) or Model.makeChunk(slots, 0, 0)
     slots.chunks[place + 1] = chunk
@@ -698,13 +734,13 @@ insertAt = function(list, index, value)
     do
         local i = #list - 1
         while i > index do
-            local ____list_69 = list
-            local ____temp_70 = i + 1
-            local ____list_i_68 = list[i]
-            if ____list_i_68 == nil then
-                ____list_i_68 = value
+            local ____list_70 = list
+            local ____temp_71 = i + 1
+            local ____list_i_69 = list[i]
+            if ____list_i_69 == nil then
+                ____list_i_69 = value
             end
-            ____list_69[____temp_70] = ____list_i_68
+            ____list_70[____temp_71] = ____list_i_69
             i = i - 1
         end
     end
@@ -733,12 +769,12 @@ takenByApi = function(bucket, lease)
     end
 end,
 showsInFlightLimit = function(bucket, lease)
-    local ____bucket_74 = bucket
-    local expected = ____bucket_74.expected
-    local taken = ____bucket_74.taken
-    local ceiling = ____bucket_74.ceiling
-    local guesses = ____bucket_74.guesses
-    local blockedAt = ____bucket_74.blockedAt
+    local ____bucket_75 = bucket
+    local expected = ____bucket_75.expected
+    local taken = ____bucket_75.taken
+    local ceiling = ____bucket_75.ceiling
+    local guesses = ____bucket_75.guesses
+    local blockedAt = ____bucket_75.blockedAt
     if expected == 0 or taken ~= 1 or ceiling >= 1024 then
         return false
     end
@@ -784,7 +820,7 @@ answered = function(bucket, lease, wasInFlight, observation, now, random)
     end
     if remaining == nil and not isThrottled then
         if wasInFlight then
-            Model.answeredWithoutHeaders(bucket, lease, status, now)
+            Model.answeredWithoutHeaders(bucket, lease, observation, now)
         end
         return
     end
@@ -884,11 +920,11 @@ offer = function(bucket, cost, now)
     return Model.regularOffer(bucket, cost, now) or (now >= Model.forcedCanaryAt(bucket) and "canary" or nil)
 end,
 isTooCostly = function(bucket, cost)
-    local ____bucket_22 = bucket
-    local phase = ____bucket_22.phase
-    local isLimitStated = ____bucket_22.isLimitStated
-    local limit = ____bucket_22.limit
-    local share = ____bucket_22.share
+    local ____bucket_23 = bucket
+    local phase = ____bucket_23.phase
+    local isLimitStated = ____bucket_23.isLimitStated
+    local limit = ____bucket_23.limit
+    local share = ____bucket_23.share
     if phase ~= "metered" or not isLimitStated then
         return false
     end
@@ -965,9 +1001,9 @@ advance = function(bucket, now)
     end
 end,
 trustsClock = function(bucket, now)
-    local ____bucket_41 = bucket
-    local lastReturnAt = ____bucket_41.lastReturnAt
-    local uncertaintyMs = ____bucket_41.uncertaintyMs
+    local ____bucket_42 = bucket
+    local lastReturnAt = ____bucket_42.lastReturnAt
+    local uncertaintyMs = ____bucket_42.uncertaintyMs
     if lastReturnAt == nil or (bucket.phase == "metered" and bucket.remaining - (bucket.inFlight + bucket.extraInFlight) or 0) <= 0 then
         return false
     end
@@ -1200,17 +1236,17 @@ end,
 function()
 return lazily({
 afterBlock = function(bucket, at, now)
-    local ____bucket_13 = bucket
-    local blockedUntil = ____bucket_13.blockedUntil
+    local ____bucket_14 = bucket
+    local blockedUntil = ____bucket_14.blockedUntil
     local start = (blockedUntil or now) < now and now or (blockedUntil or now)
     if at == nil then
-        local ____temp_14
+        local ____temp_15
         if blockedUntil == nil then
-            ____temp_14 = nil
+            ____temp_15 = nil
         else
-            ____temp_14 = start
+            ____temp_15 = start
         end
-        return ____temp_14
+        return ____temp_15
     end
     return at < start and start or at
 end,
@@ -1239,13 +1275,13 @@ nthAvailableAt = function(bucket, rank, left, now)
     if period == nil then
         return now
     end
-    local ____bucket_15 = bucket
-    local stated = ____bucket_15.stated
+    local ____bucket_16 = bucket
+    local stated = ____bucket_16.stated
     local free = left
     if stated ~= nil then
-        local Model_statedReserveAt_result_16 = Model.statedReserveAt(bucket, stated.owed, now)
-        local kept = Model_statedReserveAt_result_16.kept
-        local releaseAt = Model_statedReserveAt_result_16.releaseAt
+        local Model_statedReserveAt_result_17 = Model.statedReserveAt(bucket, stated.owed, now)
+        local kept = Model_statedReserveAt_result_17.kept
+        local releaseAt = Model_statedReserveAt_result_17.releaseAt
         free = free - kept
         if kept > 0 and rank > free then
             local most = math.min(
@@ -1258,9 +1294,9 @@ nthAvailableAt = function(bucket, rank, left, now)
     if rank <= free - Model.maxKept(bucket, bucket.spread) then
         return now
     end
-    local Model_reserveAt_result_17 = Model.reserveAt(bucket, now)
-    local kept = Model_reserveAt_result_17.kept
-    local releaseAt = Model_reserveAt_result_17.releaseAt
+    local Model_reserveAt_result_18 = Model.reserveAt(bucket, now)
+    local kept = Model_reserveAt_result_18.kept
+    local releaseAt = Model_reserveAt_result_18.releaseAt
     local releases = kept - (free - rank)
     return releases <= 0 and now or releaseAt + (releases - 1) * (period / (bucket.limit * bucket.spread < 4 and 4 or bucket.limit * bucket.spread))
 end,
@@ -1330,9 +1366,9 @@ nthOfLastAt = function(bucket, n, limit, at, most, everyMs)
     )
 end,
 nthReturnAt = function(bucket, n, limit)
-    local ____bucket_18 = bucket
-    local slots = ____bucket_18.slots
-    local resetAt = ____bucket_18.resetAt
+    local ____bucket_19 = bucket
+    local slots = ____bucket_19.slots
+    local resetAt = ____bucket_19.resetAt
     local refillAt = bucket.resetAt == nil and math.huge or (bucket.basis == "instant" and bucket.resetAt - bucket.offsetMs or bucket.resetAt) + (bucket.marginMs + (Model.maxOf(bucket.noiseMs) or 0))
     local check = Model.checkAt(bucket)
     local uncounted = check == math.huge and 0 or math.max(
@@ -1348,13 +1384,13 @@ nthReturnAt = function(bucket, n, limit)
     local periods = math.floor((n - uncounted) / limit)
     local rank = n - uncounted - periods * limit
     local beforeReset = resetAt == nil and slots.size or Model.countSlotsBefore(slots, resetAt)
-    local ____temp_19
+    local ____temp_20
     if rank < beforeReset then
-        ____temp_19 = Model.nthSlotAt(slots, rank)
+        ____temp_20 = Model.nthSlotAt(slots, rank)
     else
-        ____temp_19 = nil
+        ____temp_20 = nil
     end
-    local slotAt = ____temp_19
+    local slotAt = ____temp_20
     local at = slotAt == nil and refillAt or (bucket.basis == "instant" and slotAt - bucket.offsetMs or slotAt) + (bucket.marginMs + (Model.maxOf(bucket.noiseMs) or 0))
     if at == math.huge then
         return nil
@@ -1363,25 +1399,25 @@ nthReturnAt = function(bucket, n, limit)
         return at
     end
     local period = Model.maxOf(bucket.observedPeriodMs) or bucket.configuredPeriodMs
-    local ____temp_20
+    local ____temp_21
     if period == nil then
-        ____temp_20 = nil
+        ____temp_21 = nil
     else
-        ____temp_20 = at + periods * period
+        ____temp_21 = at + periods * period
     end
-    return ____temp_20
+    return ____temp_21
 end,
 sooner = function(at, time, now)
     return time ~= nil and time > now and time < at and time or at
 end,
 nthExtraAt = function(bucket, ahead, paceMs)
-    local ____bucket_56 = bucket
-    local share = ____bucket_56.share
+    local ____bucket_57 = bucket
+    local share = ____bucket_57.share
     if share == nil then
         return math.huge
     end
-    local ____share_57 = share
-    local replicas = ____share_57.replicas
+    local ____share_58 = share
+    local replicas = ____share_58.replicas
     local remaining = share.totalRemaining - (bucket.inFlight + bucket.extraInFlight)
     if ahead >= (bucket.slots.size + (bucket.inFlight + bucket.extraInFlight) >= bucket.limit and remaining - replicas + 1 or remaining) then
         return math.huge
@@ -1389,9 +1425,9 @@ nthExtraAt = function(bucket, ahead, paceMs)
     return remaining >= replicas and share.borrowAt + ahead * paceMs or share.reclaimAt + ahead * paceMs * replicas
 end,
 countSlotsBefore = function(slots, time)
-    local ____slots_61 = slots
-    local firsts = ____slots_61.firsts
-    local totals = ____slots_61.totals
+    local ____slots_62 = slots
+    local firsts = ____slots_62.firsts
+    local totals = ____slots_62.totals
     local count = 0
     local place = 0
     while (firsts[place + 1 + 1] or math.huge) <= time do
@@ -1401,9 +1437,9 @@ countSlotsBefore = function(slots, time)
     if (firsts[place + 1] or math.huge) >= time then
         return count
     end
-    local Model_chunkAt_result_62 = Model.chunkAt(slots, place)
-    local times = Model_chunkAt_result_62.times
-    local counts = Model_chunkAt_result_62.counts
+    local Model_chunkAt_result_63 = Model.chunkAt(slots, place)
+    local times = Model_chunkAt_result_63.times
+    local counts = Model_chunkAt_result_63.counts
     local index = place == 0 and slots.head or 0
     while index < #times and (times[index + 1] or 0) < time do
         count = count + (counts[index + 1] or 0)
@@ -1421,9 +1457,9 @@ nthSlotAt = function(slots, n)
         left = left - (slots.totals[place + 1] or 0)
         place = place + 1
     end
-    local Model_chunkAt_result_63 = Model.chunkAt(slots, place)
-    local times = Model_chunkAt_result_63.times
-    local counts = Model_chunkAt_result_63.counts
+    local Model_chunkAt_result_64 = Model.chunkAt(slots, place)
+    local times = Model_chunkAt_result_64.times
+    local counts = Model_chunkAt_result_64.counts
     local index = place == 0 and slots.head or 0
     while left >= (counts[index + 1] or math.huge) do
         left = left - (counts[index + 1] or 0)
@@ -1432,11 +1468,11 @@ nthSlotAt = function(slots, n)
     return times[index + 1]
 end,
 forcedCanaryAt = function(bucket)
-    local ____bucket_73 = bucket
-    local blockedUntil = ____bucket_73.blockedUntil
-    local isRetryAfter = ____bucket_73.isRetryAfter
-    local forcedAfterMs = ____bucket_73.forcedAfterMs
-    local lastGrantAt = ____bucket_73.lastGrantAt
+    local ____bucket_74 = bucket
+    local blockedUntil = ____bucket_74.blockedUntil
+    local isRetryAfter = ____bucket_74.isRetryAfter
+    local forcedAfterMs = ____bucket_74.forcedAfterMs
+    local lastGrantAt = ____bucket_74.lastGrantAt
     if bucket.isOwnLimit then
         return math.huge
     end
@@ -1485,10 +1521,10 @@ nextWakeAt = function(bucket, oldestAt, now)
     end
     at = bucket.heldUntil ~= nil and bucket.heldUntil > now and bucket.heldUntil < at and bucket.heldUntil or at
     at = Model.sooner(at, math.huge, now)
-    local Model_sooner_26 = Model.sooner
-    local ____at_25 = at
-    local ____opt_23 = bucket.share
-    at = Model_sooner_26(____at_25, ____opt_23 and ____opt_23.setAsideUntil, now)
+    local Model_sooner_27 = Model.sooner
+    local ____at_26 = at
+    local ____opt_24 = bucket.share
+    at = Model_sooner_27(____at_26, ____opt_24 and ____opt_24.setAsideUntil, now)
     at = bucket.canaryDueAt ~= nil and bucket.canaryDueAt > now and bucket.canaryDueAt < at and bucket.canaryDueAt or at
     if Model.maxKept(bucket, bucket.spread) > 0 then
         at = Model.sooner(
@@ -1531,8 +1567,8 @@ reserveAt = function(bucket, now)
     )
 end,
 keptUntilReturns = function(bucket, most, everyMs, lastAt, now)
-    local ____bucket_42 = bucket
-    local slots = ____bucket_42.slots
+    local ____bucket_43 = bucket
+    local slots = ____bucket_43.slots
     local refillAt = bucket.resetAt == nil and math.huge or (bucket.basis == "instant" and bucket.resetAt - bucket.offsetMs or bucket.resetAt) + (bucket.marginMs + (Model.maxOf(bucket.noiseMs) or 0))
     local returning = bucket.limit - (bucket.phase == "metered" and bucket.remaining - (bucket.inFlight + bucket.extraInFlight) or 0) - (bucket.inFlight + bucket.extraInFlight)
     local shift = now - (bucket.basis == "instant" and now + bucket.offsetMs or now) + (bucket.marginMs + (Model.maxOf(bucket.noiseMs) or 0))
@@ -1545,13 +1581,13 @@ keptUntilReturns = function(bucket, most, everyMs, lastAt, now)
     local isRefilled = false
     while before < most do
         local isEntry = chunk ~= nil and entry < #chunk.times
-        local ____isEntry_43
+        local ____isEntry_44
         if isEntry then
-            ____isEntry_43 = chunk.times[entry + 1]
+            ____isEntry_44 = chunk.times[entry + 1]
         else
-            ____isEntry_43 = slots.firsts[place + 1]
+            ____isEntry_44 = slots.firsts[place + 1]
         end
-        local stored = ____isEntry_43
+        local stored = ____isEntry_44
         local returnAt = stored == nil and refillAt or (stored + shift < refillAt and stored + shift or refillAt)
         local at = (isRefilled or returnAt == math.huge) and lastAt or returnAt
         if at == math.huge then
@@ -1571,13 +1607,13 @@ keptUntilReturns = function(bucket, most, everyMs, lastAt, now)
             isRefilled = true
             before = returning < before and before or returning
         else
-            local ____isEntry_44
+            local ____isEntry_45
             if isEntry then
-                ____isEntry_44 = chunk.counts[entry + 1]
+                ____isEntry_45 = chunk.counts[entry + 1]
             else
-                ____isEntry_44 = slots.totals[place + 1]
+                ____isEntry_45 = slots.totals[place + 1]
             end
-            before = before + (____isEntry_44 or 0)
+            before = before + (____isEntry_45 or 0)
             if isEntry then
                 entry = entry + 1
             else
@@ -1609,10 +1645,10 @@ statedOperations = function(____bindingPattern0, part)
     )
 end,
 returnsTogether = function(bucket)
-    local ____bucket_71 = bucket
-    local slots = ____bucket_71.slots
-    local resetAt = ____bucket_71.resetAt
-    local sameWithinMs = ____bucket_71.sameWithinMs
+    local ____bucket_72 = bucket
+    local slots = ____bucket_72.slots
+    local resetAt = ____bucket_72.resetAt
+    local sameWithinMs = ____bucket_72.sameWithinMs
     local first = slots.firsts[1]
     local period = Model.maxOf(bucket.observedPeriodMs) or bucket.configuredPeriodMs
     if first == nil or period == nil then
@@ -1667,8 +1703,8 @@ fitsBesideShares = function(bucket, cost)
     return cost <= bucket.limit - (bucket.stated == nil and 0 or Model.statedOperations(bucket, bucket.stated.part))
 end,
 keptForOthers = function(bucket, own, cost, now)
-    local ____bucket_72 = bucket
-    local stated = ____bucket_72.stated
+    local ____bucket_73 = bucket
+    local stated = ____bucket_73.stated
     if stated == nil or own >= cost or not (cost <= bucket.limit - (bucket.stated == nil and 0 or Model.statedOperations(bucket, bucket.stated.part))) then
         return 0
     end
@@ -1684,12 +1720,23 @@ keptForOthers = function(bucket, own, cost, now)
 end,
 function()
 return {
-answeredWithoutHeaders = function(bucket, lease, status, now)
+answeredWithoutHeaders = function(bucket, lease, observation, now)
+    local ____observation_1 = observation
+    local status = ____observation_1.status
+    local resetAt = ____observation_1.resetAt
     if bucket.phase == "metered" then
         local isUncounted = bucket.hasReportedLimit and status >= 400 and status < 500
-        if not isUncounted then
-            Model.countLost(bucket, lease.cost, now)
+        if isUncounted then
+            return
         end
+        Model.switchBasis(bucket, observation)
+        if lease.kind == "canary" and status < 400 and (bucket.heldUntil ~= nil and now < bucket.heldUntil) then
+            bucket.heldUntil = nil
+            if bucket.share == nil then
+                bucket.remaining = bucket.limit
+            end
+        end
+        Model.countUnreported(bucket, lease.cost, now, resetAt)
         return
     end
     if bucket.phase == "unopened" then
@@ -1705,9 +1752,9 @@ answeredWithoutHeaders = function(bucket, lease, status, now)
     end
 end,
 refused = function(bucket, lease, observation, now, random)
-    local ____bucket_7 = bucket
-    local blockedUntil = ____bucket_7.blockedUntil
-    local blockedAt = ____bucket_7.blockedAt
+    local ____bucket_8 = bucket
+    local blockedUntil = ____bucket_8.blockedUntil
+    local blockedAt = ____bucket_8.blockedAt
     bucket.costFrom = nil
     if lease.trusted then
         local widerMs = 50 < bucket.marginMs * 2 and bucket.marginMs * 2 or 50
@@ -1762,10 +1809,10 @@ instructedRetryAt = function(____bindingPattern0, ____bindingPattern1)
     return basis == "instant" and resetAt - offsetMs or resetAt
 end,
 delayForcedCanary = function(bucket, now)
-    local ____bucket_8 = bucket
-    local blockedUntil = ____bucket_8.blockedUntil
-    local isRetryAfter = ____bucket_8.isRetryAfter
-    local forcedAfterMs = ____bucket_8.forcedAfterMs
+    local ____bucket_9 = bucket
+    local blockedUntil = ____bucket_9.blockedUntil
+    local isRetryAfter = ____bucket_9.isRetryAfter
+    local forcedAfterMs = ____bucket_9.forcedAfterMs
     local isUnderRetryAfter = isRetryAfter and blockedUntil ~= nil and blockedUntil > now
     bucket.forcedAfterMs = isUnderRetryAfter and ((3600000 < forcedAfterMs and forcedAfterMs or 3600000) * 2 < 86400000 and (3600000 < forcedAfterMs and forcedAfterMs or 3600000) * 2 or 86400000) or (forcedAfterMs * 2 < 900000 and forcedAfterMs * 2 or 900000)
 end,
@@ -1831,36 +1878,22 @@ paceMs = function(bucket, limit)
     return period == nil and 1000 or period / limit
 end,
 countLost = function(bucket, cost, now)
-    bucket.losses = bucket.losses + cost
-    if bucket.phase ~= "metered" then
-        return false
-    end
-    bucket.remaining = bucket.remaining - cost < 0 and 0 or bucket.remaining - cost
-    if bucket.share ~= nil then
-        local ____bucket_share_31, ____totalRemaining_32 = bucket.share, "totalRemaining"
-        ____bucket_share_31[____totalRemaining_32] = ____bucket_share_31[____totalRemaining_32] - cost
-    end
-    local ____bucket_33 = bucket
-    local resetAt = ____bucket_33.resetAt
-    local configuredPeriodMs = ____bucket_33.configuredPeriodMs
+    local ____bucket_32 = bucket
+    local resetAt = ____bucket_32.resetAt
+    local configuredPeriodMs = ____bucket_32.configuredPeriodMs
     local hasReturnTime = resetAt ~= nil or configuredPeriodMs ~= nil
-    if hasReturnTime then
-        local periodFromNow = Model.fromLocal(
-            bucket,
-            now + (Model.maxOf(bucket.observedPeriodMs) or bucket.configuredPeriodMs or 0)
-        )
-        Model.addCallSlots(bucket, periodFromNow < (resetAt or periodFromNow) and (resetAt or periodFromNow) or periodFromNow, cost, now)
-    end
-    Model.keepLastSlots(bucket.slots, bucket.limit - bucket.remaining)
-    if not hasReturnTime and bucket.inFlight == 0 then
-        Model.scheduleCanary(bucket, now)
-    end
-    return hasReturnTime
+    local periodFromNow = Model.fromLocal(
+        bucket,
+        now + (Model.maxOf(bucket.observedPeriodMs) or bucket.configuredPeriodMs or 0)
+    )
+    local latestAt = periodFromNow < (resetAt or periodFromNow) and (resetAt or periodFromNow) or periodFromNow
+    Model.countUntil(bucket, cost, now, hasReturnTime and latestAt or nil)
+    return hasReturnTime and bucket.phase == "metered"
 end,
 advanceShare = function(bucket, share, now)
-    local ____share_34 = share
-    local reservedUntil = ____share_34.setAsideUntil
-    local observedAt = ____share_34.observedAt
+    local ____share_35 = share
+    local reservedUntil = ____share_35.setAsideUntil
+    local observedAt = ____share_35.observedAt
     if reservedUntil ~= nil and reservedUntil <= now then
         share.setAsideUntil = nil
     end
@@ -1871,9 +1904,9 @@ advanceShare = function(bucket, share, now)
     end
 end,
 refillByReset = function(bucket, at)
-    local ____bucket_37 = bucket
-    local slots = ____bucket_37.slots
-    local resetAt = ____bucket_37.resetAt
+    local ____bucket_38 = bucket
+    local slots = ____bucket_38.slots
+    local resetAt = ____bucket_38.resetAt
     bucket.returns = bucket.returns + slots.size
     if resetAt ~= nil then
         Model.takeSlotsUntil(slots, resetAt)
@@ -1895,13 +1928,13 @@ end,
 learnFromRefusal = function(bucket, ____bindingPattern0, isOther)
     local grantedAt
     grantedAt = ____bindingPattern0.grantedAt
-    local ____bucket_49 = bucket
-    local rounded = ____bucket_49.rounded
-    local resetAt = ____bucket_49.resetAt
-    local sameWithinMs = ____bucket_49.sameWithinMs
+    local ____bucket_50 = bucket
+    local rounded = ____bucket_50.rounded
+    local resetAt = ____bucket_50.resetAt
+    local sameWithinMs = ____bucket_50.sameWithinMs
     rounded.failures = rounded.failures + (isOther and 4 or 1)
-    local ____rounded_50 = rounded
-    local openedAt = ____rounded_50.openedAt
+    local ____rounded_51 = rounded
+    local openedAt = ____rounded_51.openedAt
     rounded.testAt = nil
     rounded.openedAt = nil
     if resetAt == nil then
@@ -1930,31 +1963,31 @@ reportedAt = function(____bindingPattern0)
     basis = ____bindingPattern0.basis
     reportedResetAt = ____bindingPattern0.reportedResetAt
     sameWithinMs = ____bindingPattern0.sameWithinMs
-    local ____stamp_52 = stamp
-    if ____stamp_52 == nil then
-        local ____temp_51
+    local ____stamp_53 = stamp
+    if ____stamp_53 == nil then
+        local ____temp_52
         if basis == "instant" then
-            ____temp_51 = reportedResetAt
+            ____temp_52 = reportedResetAt
         else
-            ____temp_51 = nil
+            ____temp_52 = nil
         end
-        ____stamp_52 = ____temp_51
+        ____stamp_53 = ____temp_52
     end
-    local at = ____stamp_52
-    local ____temp_53
+    local at = ____stamp_53
+    local ____temp_54
     if at == nil then
-        ____temp_53 = nil
+        ____temp_54 = nil
     else
-        ____temp_53 = at - sameWithinMs
+        ____temp_54 = at - sameWithinMs
     end
-    return ____temp_53
+    return ____temp_54
 end,
 isEven = function(at)
     return at ~= nil and at == math.floor(at / 10000) * 10000
 end,
 startSpending = function(bucket, now)
-    local ____bucket_54 = bucket
-    local share = ____bucket_54.share
+    local ____bucket_55 = bucket
+    local share = ____bucket_55.share
     if share == nil then
         return
     end
@@ -1966,9 +1999,9 @@ startSpending = function(bucket, now)
     end
 end,
 shareGranted = function(bucket, own, paceMs, now)
-    local ____bucket_55 = bucket
-    local share = ____bucket_55.share
-    local limit = ____bucket_55.limit
+    local ____bucket_56 = bucket
+    local share = ____bucket_56.share
+    local limit = ____bucket_56.limit
     if share == nil then
         return
     end
@@ -2035,19 +2068,19 @@ insertChunk = function(slots, place, time, count)
     Model.insertAt(slots.totals, place, count)
 end,
 cutChunk = function(slots, place, index)
-    local Model_chunkAt_result_65 = Model.chunkAt(slots, place)
-    local times = Model_chunkAt_result_65.times
-    local counts = Model_chunkAt_result_65.counts
+    local Model_chunkAt_result_66 = Model.chunkAt(slots, place)
+    local times = Model_chunkAt_result_66.times
+    local counts = Model_chunkAt_result_66.counts
     Model.insertChunk(slots, place + 1, times[index + 1] or 0, counts[index + 1] or 0)
     local rest = Model.chunkAt(slots, place + 1)
     local total = counts[index + 1] or 0
     do
         local i = index + 1
         while i < #times do
-            local ____rest_times_66 = rest.times
-            ____rest_times_66[#____rest_times_66 + 1] = times[i + 1] or 0
-            local ____rest_counts_67 = rest.counts
-            ____rest_counts_67[#____rest_counts_67 + 1] = counts[i + 1] or 0
+            local ____rest_times_67 = rest.times
+            ____rest_times_67[#____rest_times_67 + 1] = times[i + 1] or 0
+            local ____rest_counts_68 = rest.counts
+            ____rest_counts_68[#____rest_counts_68 + 1] = counts[i + 1] or 0
             total = total + (counts[i + 1] or 0)
             i = i + 1
         end
@@ -2229,10 +2262,10 @@ restore = function(bucket, ____bindingPattern0, now)
     local at = reported and reported.at
     local isNewer = at ~= nil and at > (bucket.observedAt or -math.huge)
     if reported ~= nil and isNewer then
-        local ____reported_29 = reported
-        local limit = ____reported_29.limit
-        local remaining = ____reported_29.remaining
-        local resetAt = ____reported_29.resetAt
+        local ____reported_30 = reported
+        local limit = ____reported_30.limit
+        local remaining = ____reported_30.remaining
+        local resetAt = ____reported_30.resetAt
         bucket.phase = "metered"
         bucket.hasReportedLimit = true
         bucket.limit = limit
