@@ -7,8 +7,16 @@
 /** Longer bodies are no error messages. */
 export const MAX_ERROR_BODY = 16 * 1024;
 
-/** A JSON string that is no key, or the text of an XML element, without spaces: prose is not read. */
-const CODE = /(?:"([a-z][\w.:#-]{2,80})"(?!\s*:)|>([a-z][\w.:#-]{2,80})<)/gi;
+/**
+ * A code in a member or an XML element that has codes: `"errorCode": "…"`, `<Code>…</Code>`. Other members
+ * may repeat what the caller sent, and prose is not read.
+ */
+const KEY =
+  '_*(?:(?:(?:error|exception)[_-]?)?(?:code|type|id)|error[_-]?name|error|exception|reason|status)';
+const CODE = new RegExp(
+  `"${KEY}"\\s*:\\s*"([a-z][\\w.:#-]{2,80})"|<${KEY}>([a-z][\\w.:#-]{2,80})<`,
+  'gi',
+);
 /** Quotas of a day are not among them, because waiting does not help. */
 const THROTTLES =
   /throttl(?:ed|ing)|throttleviolation|ratelimit(?:ed|exceeded|reached|hit|error|exception)|toomanyrequests|^slowdown$|requestlimitexceeded|throughputexceeded/;

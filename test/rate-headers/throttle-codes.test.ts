@@ -10,6 +10,8 @@ test.each([
   '[{"errorCode":"REQUEST_LIMIT_EXCEEDED"}]',
   '{"error_id":502,"error_name":"throttle_violation"}',
   '{"type":"error","error":{"type":"rate_limit_error"}}',
+  '{"ok":false,"error":"ratelimited"}',
+  '{"id": "too_many_requests"}',
 ])('an error body says that the API throttles: %s', (body) => {
   expect(hasThrottleCode(body)).toBe(true);
 });
@@ -22,6 +24,8 @@ test.each([
   '{"scope":"rate_limit.read"}',
   '{"message":"You may be throttled: rateLimitExceeded"}',
   '{"reason":"dailyLimitExceeded"}',
+  '{"error":"unknown field","value":"rate_limit_exceeded"}',
+  '<Error><Code>InvalidArgument</Code><Value>TooManyRequests</Value></Error>',
   `{"reason":"rateLimitExceeded","more":"${'x'.repeat(16_384)}"}`,
 ])('other bodies do not: %s', (body) => {
   expect(hasThrottleCode(body)).toBe(false);
