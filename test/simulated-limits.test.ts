@@ -177,8 +177,8 @@ describe('the answer of an API with several limits reports', () => {
     [
       'draft 11',
       reportDraft11(),
-      'name requests, limit 10, remaining 9, reset in 60 s; name tokens, limit 100, remaining 55, reset in 3600 s',
-      'name requests, limit 10, remaining 8, reset in 60 s; name tokens, limit 100, remaining 10, reset in 3600 s',
+      'name requests, limit 10, remaining 9, reset in 60 s, period 60 s; name tokens, limit 100, remaining 55, reset in 3600 s, period 3600 s',
+      'name requests, limit 10, remaining 8, reset in 60 s, period 60 s; name tokens, limit 100, remaining 10, reset in 3600 s, period 3600 s',
     ],
     [
       'lists by position',
@@ -207,7 +207,7 @@ describe('the answer of an API with several limits reports', () => {
     expect(answers).toEqual([
       'nothing',
       'nothing',
-      'name tokens, limit 100, remaining 10, reset in 3600 s',
+      'name tokens, limit 100, remaining 10, reset in 3600 s, period 3600 s',
     ]);
   });
 });

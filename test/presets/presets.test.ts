@@ -209,7 +209,7 @@ const RECORDED: Readonly<Record<string, readonly Recorded[]>> = {
       request: 'GET /zones',
       headers: { ratelimit: '"default";r=50;t=30', 'ratelimit-policy': '"default";q=1200;w=300' },
       className: 'rest',
-      readAs: 'name default, limit 1200, remaining 50, reset in 30 s',
+      readAs: 'name default, limit 1200, remaining 50, reset in 30 s, period 300 s',
     },
     {
       request: 'POST /graphql',
