@@ -193,9 +193,40 @@ export class ClassLessons {
     }
   }
 
-  /** Learns from the names in an answer; `keys` are those of its counters, without repetition. */
+  /** As {@link countersOf}, for a route of which nothing may be known. */
+  countersAt(template: string): readonly Counter[] {
+    return this.routes.get(template)?.lesson?.counters ?? this.base?.counters ?? OWN;
+  }
+
+  /** Whether it was learned that refusals concern a route alone. */
+  isRefusedAlone(template: string): boolean {
+    return this.routes.get(template)?.lesson?.why === 'refused';
+  }
+
+  /**
+   * Learns that refusals concern the route alone, by a limit that no answer reports. Returns the bucket
+   * of that limit; `undefined` if the route draws on too many others.
+   */
+  setRefused(route: Route, now: number): string | undefined {
+    const bucket = bucketName(route.template);
+    const { lesson } = route;
+    if (lesson !== undefined && lesson.counters.some((one) => one.bucket === bucket)) {
+      lesson.confirmedAt = now;
+      return bucket;
+    }
+    // Where the API reports nothing, that limit is the only one.
+    const counters =
+      this.ownKey === undefined
+        ? [{ bucket, key: '' }]
+        : [...this.countersOf(route), { bucket, key: route.template }];
+    if (counters.length > MAX_DRAWS) return undefined;
+    this.setLesson(route, counters, 'refused', now);
+    return bucket;
+  }
+
+  /** Reads the names in an answer; `keys` are those of its counters, without repetition. */
   learnNames(route: Route, keys: readonly string[], isThrottled: boolean, now: number): void {
-    const known = new Set(this.countersOf(route).map(({ key }) => key));
+    const known = new Set(this.#namesOf(route));
     const fresh = keys.filter((key) => !known.has(key));
     if (fresh.length === 0 && keys.length === known.size) {
       route.isWhole = true;
@@ -210,6 +241,13 @@ export class ClassLessons {
     }
     // A refusal may report nothing but the limit that refused.
     if (!isThrottled) this.#learnFewerNames(route, keys, isUnnamed && fresh.length > 0, now);
+  }
+
+  /** The names of the route's counters that answers report: not of one that has the route's name. */
+  #namesOf(route: Route): string[] {
+    return this.countersOf(route)
+      .map(({ key }) => key)
+      .filter((key) => key !== route.template);
   }
 
   /** Learns from an answer without a name (`isUnnamed`), or with some of the known names only. */
@@ -237,7 +275,7 @@ export class ClassLessons {
   ): void {
     if (now < route.namesBlockedUntil || !this.#takesNames(route, fresh, now)) return;
     const counters = this.countersOf(route);
-    const known = new Set(counters.map(({ key }) => key));
+    const known = new Set(this.#namesOf(route));
     const overlaps = fresh.length < keys.length;
     const returns = fresh.some((key) => route.former.includes(key));
     const next = overlaps || returns ? [...new Set([...known, ...keys])] : keys;

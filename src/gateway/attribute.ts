@@ -116,7 +116,7 @@ function attributeToAll(
     ...readings,
     ...unexpected.map(({ reportAt }) => (reportAt === undefined ? NOTHING : ofClass[reportAt])),
   ];
-  const refusing = refusingBucket(all, [...buckets, ...unexpected], scope);
+  const refusing = refusingBucket(all, [...buckets, ...unexpected], scope ?? attribution?.refusing);
   // What else the answer says is of the bucket that refused, and its cost is that of the class.
   add(all, refusing ?? all.findIndex((reading) => reading !== undefined), rest);
   if (cost !== undefined && own !== undefined) add(all, tickets.indexOf(own), { cost });
