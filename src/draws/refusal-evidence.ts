@@ -36,7 +36,7 @@ const ROUNDING_MS = 1000;
 /** How many answers to others show that a refused route waits alone. */
 const CONFIRMED = 2;
 /** How many refusals during another route's wait refute that, before and after it is confirmed. */
-const TOGETHER = { unconfirmed: 1, confirmed: 3 };
+const TOGETHER = { unconfirmed: 2, confirmed: 3 };
 
 /** What a refusal without numbers concerns. */
 export type RefusalFinding =
@@ -53,8 +53,9 @@ export type RefusalFinding =
  *
  * Where requests to several routes are sent, a refusal is believed to concern its route alone. Answers
  * to other routes during its wait confirm this. Beside reports of another limit, it takes a second
- * refusal of the route. A refusal of another route during the wait contradicts
- * it: at once if nothing has confirmed it, else if that happens three times without an answer between.
+ * refusal of the route. Refusals of other routes during the wait contradict it: two of them, or three
+ * without an answer between if something has confirmed it. One is chance: two routes may reach limits of
+ * their own at the same time.
  */
 export class RefusalEvidence {
   readonly #readRoute: ReadRoute;

@@ -366,12 +366,14 @@ describe('refusals without numbers', () => {
     expect(sender.learned).toEqual([]);
   });
 
-  test('concern the class if another route is refused meanwhile, and then for an hour', () => {
+  test('concern the class if two others are refused meanwhile, and then for an hour', () => {
     const sender = new Sender();
     sender.send('POST /a', []);
     sender.send('POST /b', []);
     refused(sender, 'POST /a');
-    expect(refused(sender, 'POST /b')).toEqual({ drawn: ['unreported'], others: [] });
+    refused(sender, 'POST /b');
+    expect(sender.learned).toHaveLength(2);
+    expect(refused(sender, 'POST /c')).toEqual({ drawn: ['unreported'], others: [] });
     expect(sender.learned).toEqual([]);
     sender.nowMs += 60_000;
     refused(sender, 'POST /a');
@@ -456,12 +458,13 @@ describe('refusals beside a reported limit of which much is left', () => {
     expect(sender.learned).toEqual([]);
   });
 
-  test('concern the class if another route is refused meanwhile', () => {
+  test('concern the class if two other routes are refused meanwhile', () => {
     const sender = new Sender();
     sender.send('GET /a', left(99));
     refuse(sender, 'POST /a');
     refuse(sender, 'POST /a');
-    expect(refuse(sender, 'GET /a').refusing).toBeUndefined();
+    refuse(sender, 'GET /a');
+    expect(refuse(sender, 'GET /b').refusing).toBeUndefined();
     expect(sender.learned).toEqual([]);
   });
 });
