@@ -1,46 +1,7 @@
-import { NO_OTHERS, type Attribution } from './attribution.ts';
+import { NO_OTHERS } from './attribution.ts';
 import { bucketName, byBucket, MAX_DRAWS } from './lesson.ts';
-import type { LearnedCounter, LearnedDraw, Lesson, LessonReason } from './lesson.ts';
-
-/** A counter and its bucket; whether it is one per id is known of the class. */
-export type Counter = Omit<LearnedCounter, 'perId'>;
-
-/** A lesson on one route, or on all routes of a class without one. Times are on `Clock.now`. */
-export interface RouteLesson {
-  /** In a fixed order: see {@link byBucket}. */
-  readonly counters: readonly Counter[];
-  /** The buckets of the counters, in the same order. */
-  readonly draws: readonly LearnedDraw[];
-  /** What an answer means that reports the counters in this order. */
-  readonly inOrder: Attribution;
-  readonly why: LessonReason;
-  readonly learnedAt: number;
-  confirmedAt: number;
-}
-
-/** What is known of one route of a class. */
-export interface Route {
-  readonly template: string;
-  lesson: RouteLesson | undefined;
-  /** How often its answers contradicted what had been learned from their limits, lately. */
-  doubts: number;
-  doubtedAt: number;
-  /** When answers last contradicted a lesson: what others learned before that is not adopted. */
-  contradictedAt: number;
-  namesBlockedUntil: number;
-  /** Names that it reported before others. */
-  readonly former: string[];
-  /** How many new names it brought since a time. */
-  newNames: number;
-  newNamesSince: number;
-  /** Whether an answer of its own reported all of its counters. */
-  isWhole: boolean;
-  /** How many answers in a row reported the same fewer names than it draws on, or no name. */
-  fewer: number;
-  fewerKeys: string;
-  /** How many answers in a row reported the limit of the bucket from which it was split. */
-  sameLimit: number;
-}
+import type { LearnedDraw, Lesson, LessonReason } from './lesson.ts';
+import { newRoute, type Counter, type Route, type RouteLesson } from './route.ts';
 
 /** More names of buckets than one class has. */
 const MAX_NAMES = 256;
@@ -390,24 +351,6 @@ export class ClassLessons {
     const inOrder = { drawn: ordered.map((_, at) => at), others: NO_OTHERS };
     return { counters: ordered, draws, inOrder, why, learnedAt, confirmedAt };
   }
-}
-
-function newRoute(template: string): Route {
-  return {
-    template,
-    lesson: undefined,
-    doubts: 0,
-    doubtedAt: Number.NEGATIVE_INFINITY,
-    contradictedAt: Number.NEGATIVE_INFINITY,
-    namesBlockedUntil: 0,
-    former: [],
-    isWhole: false,
-    newNames: 0,
-    newNamesSince: Number.NEGATIVE_INFINITY,
-    fewer: 0,
-    fewerKeys: '',
-    sameLimit: 0,
-  };
 }
 
 /** The class's own bucket alone, before its name is known. */
