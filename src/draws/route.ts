@@ -4,7 +4,7 @@ import type { LearnedCounter, LearnedDraw, LessonReason } from './lesson.ts';
 /** A counter and its bucket; whether it is one per id is known of the class. */
 export type Counter = Omit<LearnedCounter, 'perId'>;
 
-/** What is learned of a route, or of the class. */
+/** A lesson on one route, or on all routes of a class without one. Times are on `Clock.now`. */
 export interface RouteLesson {
   /** In a fixed order, the same at every replica. */
   readonly counters: readonly Counter[];
