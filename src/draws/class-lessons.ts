@@ -346,7 +346,11 @@ export class ClassLessons {
   ): RouteLesson {
     const ordered = counters
       .filter(({ bucket }, at) => counters.findIndex((one) => one.bucket === bucket) === at)
-      .toSorted(byBucket);
+      .toSorted((one, other) => {
+        // A request holds what it has while it waits: what no other route needs comes first.
+        const first = Number(isOfRoute(other)) - Number(isOfRoute(one));
+        return first === 0 ? byBucket(one, other) : first;
+      });
     const draws = ordered.map(({ bucket }) => ({ name: bucket }));
     const inOrder = { drawn: ordered.map((_, at) => at), others: NO_OTHERS };
     return { counters: ordered, draws, inOrder, why, learnedAt, confirmedAt };
@@ -355,6 +359,11 @@ export class ClassLessons {
 
 /** The class's own bucket alone, before its name is known. */
 const OWN: readonly Counter[] = [{ bucket: '', key: '' }];
+
+/** Whether a counter is a route's alone, of which it has the name: see {@link ClassLessons.setRefused}. */
+function isOfRoute({ key }: Counter): boolean {
+  return /^[A-Z]+ \//.test(key);
+}
 
 function isOwn(counters: readonly Counter[]): boolean {
   return counters.length === 1 && counters[0]?.bucket === '';

@@ -54,7 +54,7 @@ export type RefusalFinding =
  * Where requests to several routes are sent, a refusal is believed to concern its route alone. Answers
  * to other routes during its wait confirm this. Beside reports of another limit, it takes a second
  * refusal of the route. Refusals of other routes during the wait contradict it: two of them, or three
- * without an answer between if something has confirmed it. One is chance: two routes may reach limits of
+ * without an answer between if something has confirmed it. One is not enough: two routes may reach limits of
  * their own at the same time.
  */
 export class RefusalEvidence {

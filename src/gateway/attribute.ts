@@ -61,7 +61,7 @@ export function attribute(
     tickets.length === 1 ? [onlyReport(budgets, buckets)] : reportsOf(budgets, buckets);
   const ofStated = new Set(places.filter((_, i) => isStatedLimit(buckets[i])));
   const ofClass = budgets.filter((_, place) => !ofStated.has(place));
-  const own = tickets.find(({ bucket }) => !isStatedLimit(bucket));
+  const own = tickets[ownPosition(ticket)];
   const attribution =
     own === undefined
       ? undefined
@@ -176,9 +176,11 @@ export function withCost(attributed: Attributed, ticket: Ticket, cost: number): 
   return { ...attributed, readings };
 }
 
-/** The position of the first ticket at a bucket of the class; -1 if there is none. */
+/** The position of the ticket at the class's own bucket, else of the first one at a bucket of the class; -1 if there is none. */
 function ownPosition(ticket: Ticket): number {
-  return ticketsAtApi(ticket).findIndex(({ bucket }) => !isStatedLimit(bucket));
+  const buckets = ticketsAtApi(ticket).map(({ bucket }) => bucket);
+  const at = buckets.findIndex(({ name }) => name === undefined);
+  return at === -1 ? buckets.findIndex((bucket) => !isStatedLimit(bucket)) : at;
 }
 
 function add(readings: (RateLimitReading | undefined)[], at: number, more: RateLimitReading): void {

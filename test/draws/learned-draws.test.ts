@@ -421,9 +421,9 @@ describe('refusals beside a reported limit of which much is left', () => {
       others: [{ name: second.refusing }],
       refusing: expect.stringMatching(/^POST_a/),
     });
-    expect(sender.names('POST /a')).toEqual(['', second.refusing]);
+    expect(sender.names('POST /a')).toEqual([second.refusing, '']);
     expect(sender.names('GET /a')).toEqual(['']);
-    expect(sender.send('POST /a', left(80))).toEqual({ drawn: [0, 'unreported'], others: [] });
+    expect(sender.send('POST /a', left(80))).toEqual({ drawn: ['unreported', 0], others: [] });
     expect(refuse(sender, 'POST /a').refusing).toBe(second.refusing);
   });
 
@@ -433,7 +433,7 @@ describe('refusals beside a reported limit of which much is left', () => {
     refuse(sender, 'POST /a', []);
     const { refusing, drawn } = refuse(sender, 'POST /a', []);
     expect(drawn).toEqual(['unreported']);
-    expect(sender.names('POST /a')).toEqual(['', refusing]);
+    expect(sender.names('POST /a')).toEqual([refusing, '']);
   });
 
   test('stay the route of its own while its answers report the other limit', () => {
