@@ -216,7 +216,7 @@ export const SETTINGS = {
   throttleStatuses: setting(
     'HEADGATE_THROTTLE_STATUSES',
     kinds.orOff(kinds.errorStatuses),
-    '400,403,418,420,503',
+    '400,403,418,420,503,529',
     'The statuses besides 429 with which the API may throttle: with a Retry-After, with 0 remaining and a reset, or with a code in the body. `off`: 429 alone.',
   ),
   retries: setting(

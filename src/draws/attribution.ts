@@ -31,6 +31,8 @@ export interface Attribution {
   readonly drawn: readonly (number | 'unreported' | 'elsewhere')[];
   /** Buckets that the request spent from without drawing on them. */
   readonly others: readonly OtherBucket[];
+  /** The bucket that refused the request, if it is one that no answer reports. */
+  readonly refusing?: string;
 }
 
 /** A bucket that a request spent from, by its learned name. */

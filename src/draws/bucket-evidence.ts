@@ -1,11 +1,12 @@
 import type { ReportedBudget } from '../rate-headers/budget-groups.ts';
 import type { Exchange } from './attribution.ts';
-import type { ClassLessons, Counter, Route, RouteLesson } from './class-lessons.ts';
+import type { ClassLessons } from './class-lessons.ts';
 import { CountEvidence, SiblingEvidence } from './count-evidence.ts';
 import { bucketName } from './lesson.ts';
 import { LimitEvidence } from './limit-evidence.ts';
 import { RefusalEvidence } from './refusal-evidence.ts';
 import type { ReadRoute } from './route-template.ts';
+import type { Counter, Route, RouteLesson } from './route.ts';
 
 /** What the answers to one credential show of one bucket. */
 export interface Evidence {

@@ -1,46 +1,7 @@
-import { NO_OTHERS, type Attribution } from './attribution.ts';
+import { NO_OTHERS } from './attribution.ts';
 import { bucketName, byBucket, MAX_DRAWS } from './lesson.ts';
-import type { LearnedCounter, LearnedDraw, Lesson, LessonReason } from './lesson.ts';
-
-/** A counter and its bucket; whether it is one per id is known of the class. */
-export type Counter = Omit<LearnedCounter, 'perId'>;
-
-/** A lesson on one route, or on all routes of a class without one. Times are on `Clock.now`. */
-export interface RouteLesson {
-  /** In a fixed order: see {@link byBucket}. */
-  readonly counters: readonly Counter[];
-  /** The buckets of the counters, in the same order. */
-  readonly draws: readonly LearnedDraw[];
-  /** What an answer means that reports the counters in this order. */
-  readonly inOrder: Attribution;
-  readonly why: LessonReason;
-  readonly learnedAt: number;
-  confirmedAt: number;
-}
-
-/** What is known of one route of a class. */
-export interface Route {
-  readonly template: string;
-  lesson: RouteLesson | undefined;
-  /** How often its answers contradicted what had been learned from their limits, lately. */
-  doubts: number;
-  doubtedAt: number;
-  /** When answers last contradicted a lesson: what others learned before that is not adopted. */
-  contradictedAt: number;
-  namesBlockedUntil: number;
-  /** Names that it reported before others. */
-  readonly former: string[];
-  /** How many new names it brought since a time. */
-  newNames: number;
-  newNamesSince: number;
-  /** Whether an answer of its own reported all of its counters. */
-  isWhole: boolean;
-  /** How many answers in a row reported the same fewer names than it draws on, or no name. */
-  fewer: number;
-  fewerKeys: string;
-  /** How many answers in a row reported the limit of the bucket from which it was split. */
-  sameLimit: number;
-}
+import type { LearnedDraw, Lesson, LessonReason } from './lesson.ts';
+import { newRoute, type Counter, type Route, type RouteLesson } from './route.ts';
 
 /** More names of buckets than one class has. */
 const MAX_NAMES = 256;
@@ -193,9 +154,40 @@ export class ClassLessons {
     }
   }
 
-  /** Learns from the names in an answer; `keys` are those of its counters, without repetition. */
+  /** As {@link countersOf}, for a route of which nothing may be known. */
+  countersAt(template: string): readonly Counter[] {
+    return this.routes.get(template)?.lesson?.counters ?? this.base?.counters ?? OWN;
+  }
+
+  /** Whether it was learned that refusals concern a route alone. */
+  isRefusedAlone(template: string): boolean {
+    return this.routes.get(template)?.lesson?.why === 'refused';
+  }
+
+  /**
+   * Learns that refusals concern the route alone, by a limit that no answer reports. Returns the bucket
+   * of that limit; `undefined` if the route draws on too many others.
+   */
+  setRefused(route: Route, now: number): string | undefined {
+    const bucket = bucketName(route.template);
+    const { lesson } = route;
+    if (lesson !== undefined && lesson.counters.some((one) => one.bucket === bucket)) {
+      lesson.confirmedAt = now;
+      return bucket;
+    }
+    // Where the API reports nothing, that limit is the only one.
+    const counters =
+      this.ownKey === undefined
+        ? [{ bucket, key: '' }]
+        : [...this.countersOf(route), { bucket, key: route.template }];
+    if (counters.length > MAX_DRAWS) return undefined;
+    this.setLesson(route, counters, 'refused', now);
+    return bucket;
+  }
+
+  /** Reads the names in an answer; `keys` are those of its counters, without repetition. */
   learnNames(route: Route, keys: readonly string[], isThrottled: boolean, now: number): void {
-    const known = new Set(this.countersOf(route).map(({ key }) => key));
+    const known = new Set(this.#namesOf(route));
     const fresh = keys.filter((key) => !known.has(key));
     if (fresh.length === 0 && keys.length === known.size) {
       route.isWhole = true;
@@ -210,6 +202,13 @@ export class ClassLessons {
     }
     // A refusal may report nothing but the limit that refused.
     if (!isThrottled) this.#learnFewerNames(route, keys, isUnnamed && fresh.length > 0, now);
+  }
+
+  /** The names of the route's counters that answers report: not of one that has the route's name. */
+  #namesOf(route: Route): string[] {
+    return this.countersOf(route)
+      .map(({ key }) => key)
+      .filter((key) => key !== route.template);
   }
 
   /** Learns from an answer without a name (`isUnnamed`), or with some of the known names only. */
@@ -237,7 +236,7 @@ export class ClassLessons {
   ): void {
     if (now < route.namesBlockedUntil || !this.#takesNames(route, fresh, now)) return;
     const counters = this.countersOf(route);
-    const known = new Set(counters.map(({ key }) => key));
+    const known = new Set(this.#namesOf(route));
     const overlaps = fresh.length < keys.length;
     const returns = fresh.some((key) => route.former.includes(key));
     const next = overlaps || returns ? [...new Set([...known, ...keys])] : keys;
@@ -347,33 +346,24 @@ export class ClassLessons {
   ): RouteLesson {
     const ordered = counters
       .filter(({ bucket }, at) => counters.findIndex((one) => one.bucket === bucket) === at)
-      .toSorted(byBucket);
+      .toSorted((one, other) => {
+        // A request holds what it has while it waits: what no other route needs comes first.
+        const first = Number(isOfRoute(other)) - Number(isOfRoute(one));
+        return first === 0 ? byBucket(one, other) : first;
+      });
     const draws = ordered.map(({ bucket }) => ({ name: bucket }));
     const inOrder = { drawn: ordered.map((_, at) => at), others: NO_OTHERS };
     return { counters: ordered, draws, inOrder, why, learnedAt, confirmedAt };
   }
 }
 
-function newRoute(template: string): Route {
-  return {
-    template,
-    lesson: undefined,
-    doubts: 0,
-    doubtedAt: Number.NEGATIVE_INFINITY,
-    contradictedAt: Number.NEGATIVE_INFINITY,
-    namesBlockedUntil: 0,
-    former: [],
-    isWhole: false,
-    newNames: 0,
-    newNamesSince: Number.NEGATIVE_INFINITY,
-    fewer: 0,
-    fewerKeys: '',
-    sameLimit: 0,
-  };
-}
-
 /** The class's own bucket alone, before its name is known. */
 const OWN: readonly Counter[] = [{ bucket: '', key: '' }];
+
+/** Whether a counter is a route's alone, of which it has the name: see {@link ClassLessons.setRefused}. */
+function isOfRoute({ key }: Counter): boolean {
+  return /^[A-Z]+ \//.test(key);
+}
 
 function isOwn(counters: readonly Counter[]): boolean {
   return counters.length === 1 && counters[0]?.bucket === '';

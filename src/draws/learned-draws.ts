@@ -1,3 +1,4 @@
+import type { ReportedBudget } from '../rate-headers/budget-groups.ts';
 import { moreBinding } from '../rate-headers/rate-headers.ts';
 import {
   attributed,
@@ -10,7 +11,7 @@ import {
   type Exchange,
   type OtherBucket,
 } from './attribution.ts';
-import { EvidenceTable, isOdd, isQuiet, remember, type Evidence } from './bucket-evidence.ts';
+import { EvidenceTable, isOdd, isQuiet, remember } from './bucket-evidence.ts';
 import { ClassLessons } from './class-lessons.ts';
 import { bucketName, readLesson, type LearnedDraw, type Lesson } from './lesson.ts';
 import { routeTemplate, type ReadRoute } from './route-template.ts';
@@ -41,7 +42,8 @@ const DROPPED_AFTER_MS = 7 * 24 * HOUR_MS;
  * - `named`: the API names its buckets, or reports several in one answer. One answer is enough.
  * - `limit`: the route reports another limit than other routes (limit-evidence.ts).
  * - `counts`: what is reported cannot be one counter (count-evidence.ts).
- * - `refused`: the API reports nothing, and refuses one route only (refusal-evidence.ts).
+ * - `refused`: the API refuses one route only, by a limit that it does not report
+ *   (refusal-evidence.ts). The route draws on a bucket for it, beside those that are reported.
  *
  * Limits and counts are read from answers with one report, that neither throttle nor fail, to requests
  * that cost one operation. Reports of one bucket by two names, and orders of headers, do not matter.
@@ -95,7 +97,11 @@ export class LearnedDraws {
     const evidence = this.#evidence.get(ownBucketId);
     if (exchange.receivedAt - this.#sweptAt >= HOUR_MS) this.#sweep(exchange.receivedAt);
     const [report] = reports;
-    if (report === undefined) return this.#unreported(lessons, evidence, exchange);
+    if (report === undefined) return this.#unreported(lessons, exchange);
+    if (evidence?.refusals.isWatching === true && exchange.refusal === undefined) {
+      const { method, path, grantedAt, receivedAt } = exchange;
+      evidence.refusals.accepted(method, path, grantedAt, receivedAt);
+    }
     const mustStudy = lessons === undefined || exchange.refusal !== undefined;
     if (mustStudy) return this.#study(exchange, false);
     if (exchange.draws !== undefined) return this.#learnDrawn(lessons, exchange, exchange.draws);
@@ -201,49 +207,53 @@ export class LearnedDraws {
   }
 
   /** An answer without any numbers. */
-  #unreported(
-    lessons: ClassLessons | undefined,
-    known: Evidence | undefined,
-    exchange: Exchange,
-  ): Attribution {
+  #unreported(lessons: ClassLessons | undefined, exchange: Exchange): Attribution {
     const { className, ownBucketId, method, path, draws, refusal } = exchange;
-    const { grantedAt, receivedAt } = exchange;
-    const unreported =
-      draws === undefined
-        ? UNREPORTED
-        : { drawn: draws.map(() => 'unreported' as const), others: NO_OTHERS };
-    // The API reports numbers elsewhere, so this answer shows nothing.
-    if (lessons?.ownKey !== undefined) return unreported;
-    const evidence = known ?? this.#evidence.of(ownBucketId, '');
-    if (refusal === undefined) {
-      if (exchange.status < 400) evidence.refusals.accepted(method, path, grantedAt, receivedAt);
-      return unreported;
+    if (refusal !== undefined) {
+      const ofClass = lessons ?? this.#lessonsOf(className);
+      if (ofClass !== undefined) return this.#refused(ofClass, exchange);
     }
-    const ofClass = lessons ?? this.#lessonsOf(className);
-    if (ofClass === undefined) return unreported;
-    const { template } = this.#readRoute(method, path);
-    const finding = evidence.refusals.refused(method, path, template, { ...refusal, receivedAt });
-    const target = { bucket: bucketName(template), key: '' };
-    switch (finding) {
-      case 'all':
-        return unreported;
-      case 'never-alone':
-        ofClass.refusalsBlockedUntil = receivedAt + HOUR_MS;
-        ofClass.forgetWhere(({ why }) => why === 'refused', receivedAt);
-        return attributed(draws, [{ name: '' }]);
-      case 'route': {
-        if (receivedAt < ofClass.refusalsBlockedUntil) return unreported;
-        const route = ofClass.routeOf(template, this.#maxRoutes);
-        if (route.lesson === undefined) {
-          ofClass.setLesson(route, [target], 'refused', receivedAt);
-        } else {
-          route.lesson.confirmedAt = receivedAt;
-        }
-        return attributed(draws, [{ name: target.bucket }]);
-      }
-      default:
-        return finding satisfies never;
+    // If the API reports numbers elsewhere, an accepted request without them shows nothing.
+    if (refusal === undefined && lessons?.ownKey === undefined && exchange.status < 400) {
+      const { refusals } = this.#evidence.of(ownBucketId, '');
+      refusals.accepted(method, path, exchange.grantedAt, exchange.receivedAt);
     }
+    if (draws === undefined) return UNREPORTED;
+    return { drawn: draws.map(() => 'unreported' as const), others: NO_OTHERS };
+  }
+
+  /** A refusal without any numbers. */
+  #refused(lessons: ClassLessons, exchange: Exchange): Attribution {
+    const { template, id } = this.#readRoute(exchange.method, exchange.path);
+    const refusing = this.#studyRefusal(lessons, template, exchange);
+    const counters = lessons.countersAt(template);
+    const targets = counters.map(({ bucket }) => ({ name: nameFor(lessons, bucket, id) }));
+    const found = attributed(exchange.draws, targets);
+    return refusing === undefined ? found : { ...found, refusing };
+  }
+
+  /**
+   * Learns from a refusal by a limit that no answer reports. Returns the bucket that refused, if the
+   * limit is the route's alone.
+   */
+  #studyRefusal(
+    lessons: ClassLessons,
+    template: string,
+    { ownBucketId, method, path, refusal, receivedAt }: Exchange,
+  ): string | undefined {
+    if (refusal === undefined) return undefined;
+    const { refusals, lastMethod, lastPath } = this.#evidence.of(ownBucketId, '');
+    refusals.saw(lastMethod, lastPath, receivedAt);
+    // Beside a reported limit, one refusal may be of that limit after all.
+    const isDoubtful = lessons.ownKey !== undefined && !lessons.isRefusedAlone(template);
+    const refused = { ...refusal, receivedAt, isDoubtful };
+    const finding = refusals.refused(method, path, template, refused);
+    if (finding === 'never-alone') {
+      lessons.refusalsBlockedUntil = receivedAt + HOUR_MS;
+      lessons.forgetWhere(({ why }) => why === 'refused', receivedAt);
+    }
+    if (finding !== 'route' || receivedAt < lessons.refusalsBlockedUntil) return undefined;
+    return lessons.setRefused(lessons.routeOf(template, this.#maxRoutes), receivedAt);
   }
 
   /**
@@ -278,6 +288,8 @@ export class LearnedDraws {
         isOwnReport = this.#evidence.study(studied, isCompared);
       }
     }
+    const isByOther = exchange.costsOne && reports.every(hasMuchLeft);
+    const refusing = isByOther ? this.#studyRefusal(lessons, template, exchange) : undefined;
     const targets = lessons.countersOf(route).map(({ bucket, key }): OtherBucket => {
       const name = nameFor(lessons, bucket, id);
       const reportAt = keys.indexOf(key);
@@ -285,10 +297,11 @@ export class LearnedDraws {
     });
     // If no draw has a report by its name, the first report is that of what the request drew on.
     const isNameless = targets.every(({ reportAt }) => reportAt === undefined);
-    return attributed(
+    const found = attributed(
       exchange.draws,
       isNameless && isOwnReport ? targets.map(withFirstReport) : targets,
     );
+    return refusing === undefined ? found : { ...found, refusing };
   }
 
   #sweep(now: number): void {
@@ -323,6 +336,11 @@ function isEarlier(
 /** The bucket of a counter for a request: one per id where the API counts so. */
 function nameFor({ perId }: ClassLessons, bucket: string, id: string): string {
   return id !== '' && perId.has(bucket) ? `${bucket}/${bucketName(id)}` : bucket;
+}
+
+/** Whether a report shows that its counter refuses nothing, also if a request costs more than was thought. */
+function hasMuchLeft({ remaining = 0, limit = remaining }: ReportedBudget): boolean {
+  return remaining > 0 && remaining >= limit / 2;
 }
 
 function withFirstReport({ name }: OtherBucket, at: number): OtherBucket {

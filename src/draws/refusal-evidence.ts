@@ -20,6 +20,8 @@ export interface Refusal {
   readonly until: number;
   /** Whether the API stated that time. If not, answers before it show little. */
   readonly isStated: boolean;
+  /** Whether one refusal is not enough. */
+  readonly isDoubtful: boolean;
 }
 
 /** The most routes that wait at a time. */
@@ -34,7 +36,7 @@ const ROUNDING_MS = 1000;
 /** How many answers to others show that a refused route waits alone. */
 const CONFIRMED = 2;
 /** How many refusals during another route's wait refute that, before and after it is confirmed. */
-const TOGETHER = { unconfirmed: 1, confirmed: 3 };
+const TOGETHER = { unconfirmed: 2, confirmed: 3 };
 
 /** What a refusal without numbers concerns. */
 export type RefusalFinding =
@@ -46,12 +48,14 @@ export type RefusalFinding =
   | 'never-alone';
 
 /**
- * Finds out whether refusals without any numbers concern one route or all of a class. There is one of
- * these for each class of a credential.
+ * Finds out whether refusals by a limit that no answer reports concern one route or all of a class.
+ * There is one of these for each class of a credential.
  *
  * Where requests to several routes are sent, a refusal is believed to concern its route alone. Answers
- * to other routes during its wait confirm this. A refusal of another route during the wait contradicts
- * it: at once if nothing has confirmed it, else if that happens three times without an answer between.
+ * to other routes during its wait confirm this. Beside reports of another limit, it takes a second
+ * refusal of the route. Refusals of other routes during the wait contradict it: two of them, or three
+ * without an answer between if something has confirmed it. One is not enough: two routes may reach limits of
+ * their own at the same time.
  */
 export class RefusalEvidence {
   readonly #readRoute: ReadRoute;
@@ -59,14 +63,26 @@ export class RefusalEvidence {
   #recent: Recent[] = [];
   #confirmed = 0;
   #together = 0;
+  #watchedUntil = 0;
 
   constructor(readRoute: ReadRoute) {
     this.#readRoute = readRoute;
   }
 
+  /** Whether accepted requests have to be {@link accepted}, where the API reports numbers otherwise. */
+  get isWatching(): boolean {
+    return this.#watchedUntil > 0;
+  }
+
+  /** Adds a request that was accepted before; an empty path is none. */
+  saw(method: string, path: string, receivedAt: number): void {
+    if (path !== '') this.#remember(method, path, receivedAt);
+  }
+
   /** Adds an accepted request. */
   accepted(method: string, path: string, grantedAt: number, receivedAt: number): void {
     this.#remember(method, path, receivedAt);
+    if (receivedAt > this.#watchedUntil) this.#watchedUntil = 0;
     if (this.#waits.size === 0) return;
     const { template } = this.#readRoute(method, path);
     for (const [waiting, { refusedAt, until, isStated }] of this.#waits) {
@@ -81,13 +97,14 @@ export class RefusalEvidence {
     }
   }
 
-  /** Adds a request that the API refused until a time, without any numbers. */
+  /** Adds a request that the API refused until a time, by a limit that no answer reports. */
   refused(
     method: string,
     path: string,
     template: string,
-    { receivedAt, until, isStated }: Refusal,
+    { receivedAt, until, isStated, isDoubtful }: Refusal,
   ): RefusalFinding {
+    this.#watchedUntil = receivedAt + RECENT_MS;
     const isWaiting = (this.#waits.get(template)?.until ?? 0) > receivedAt;
     let othersWait = false;
     for (const [waiting, wait] of this.#waits) {
@@ -109,7 +126,7 @@ export class RefusalEvidence {
         this.#readRoute(one.method, one.path).template !== template,
     );
     this.#remember(method, path, receivedAt);
-    return isOneOfSeveral ? 'route' : 'all';
+    return isOneOfSeveral && (isWaiting || !isDoubtful) ? 'route' : 'all';
   }
 
   forget(): void {

@@ -61,7 +61,7 @@ export function attribute(
     tickets.length === 1 ? [onlyReport(budgets, buckets)] : reportsOf(budgets, buckets);
   const ofStated = new Set(places.filter((_, i) => isStatedLimit(buckets[i])));
   const ofClass = budgets.filter((_, place) => !ofStated.has(place));
-  const own = tickets.find(({ bucket }) => !isStatedLimit(bucket));
+  const own = tickets[ownPosition(ticket)];
   const attribution =
     own === undefined
       ? undefined
@@ -116,7 +116,7 @@ function attributeToAll(
     ...readings,
     ...unexpected.map(({ reportAt }) => (reportAt === undefined ? NOTHING : ofClass[reportAt])),
   ];
-  const refusing = refusingBucket(all, [...buckets, ...unexpected], scope);
+  const refusing = refusingBucket(all, [...buckets, ...unexpected], scope ?? attribution?.refusing);
   // What else the answer says is of the bucket that refused, and its cost is that of the class.
   add(all, refusing ?? all.findIndex((reading) => reading !== undefined), rest);
   if (cost !== undefined && own !== undefined) add(all, tickets.indexOf(own), { cost });
@@ -176,9 +176,11 @@ export function withCost(attributed: Attributed, ticket: Ticket, cost: number): 
   return { ...attributed, readings };
 }
 
-/** The position of the first ticket at a bucket of the class; -1 if there is none. */
+/** The position of the ticket at the class's own bucket, else of the first one at a bucket of the class; -1 if there is none. */
 function ownPosition(ticket: Ticket): number {
-  return ticketsAtApi(ticket).findIndex(({ bucket }) => !isStatedLimit(bucket));
+  const buckets = ticketsAtApi(ticket).map(({ bucket }) => bucket);
+  const at = buckets.findIndex(({ name }) => name === undefined);
+  return at === -1 ? buckets.findIndex((bucket) => !isStatedLimit(bucket)) : at;
 }
 
 function add(readings: (RateLimitReading | undefined)[], at: number, more: RateLimitReading): void {

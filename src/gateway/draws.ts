@@ -108,16 +108,21 @@ export function makeDrawsOf(options: DrawsOptions): DrawsOf {
 }
 
 /**
- * Replaces the class's own bucket by what was learned of it. The first has the cost of the class. A name
+ * Replaces the class's own bucket by what was learned of it. If it is none of them, the first has
+ * the cost of the class. A name
  * that was learned follows a `~`, which no name in the settings has, so no two buckets have one id.
  */
 function expand(draw: Draw, learned: readonly LearnedDraw[]): Draw[] {
   if (draw.kind === 'stated') return [draw];
   const { bucket, cost } = draw;
+  const ownAt = Math.max(
+    0,
+    learned.findIndex(({ name }) => name === ''),
+  );
   return learned.map(({ name }, i) => ({
     bucket: name === '' ? bucket : { id: `${bucket.id}~${name}`, class: bucket.class, name },
-    cost: i === 0 ? cost : undefined,
-    kind: i === 0 ? 'class' : 'learned',
+    cost: i === ownAt ? cost : undefined,
+    kind: i === ownAt ? 'class' : 'learned',
   }));
 }
 

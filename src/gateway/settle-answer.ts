@@ -79,8 +79,8 @@ export function makeSettleAnswer(dependencies: SettleAnswerDependencies): Settle
     const spent = settleBuckets.refused(job, grant, attributed, sent, refused);
     const { bucket } = spent[refused.at] ?? job.ticket;
     observer.throttled(bucket.class);
-    // A 503 does not prove that the request was not executed. In observe mode nothing is sent again.
-    if (mode === 'observe' || (response.status === 503 && !job.idempotent)) {
+    // A 5xx does not prove that the request was not executed. In observe mode nothing is sent again.
+    if (mode === 'observe' || (response.status >= 500 && !job.idempotent)) {
       return { kind: 'respond', response };
     }
     response.discard();

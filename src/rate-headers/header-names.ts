@@ -167,6 +167,10 @@ export function meaningOf(name: string): NameMeaning | undefined {
   if (retry !== undefined) return { ...UNNAMED, role: 'resetAfter', family, unitMs: retry.unitMs };
   const before = words.slice(0, mark.start).filter((word) => PERIODS.has(word));
   const after = words.slice(mark.end);
+  // Without a mark, such a word has been seen to hold milliseconds.
+  if (after.length === 1 && after[0] === 'retryafter') {
+    return { ...UNNAMED, role: 'resetAfter', family };
+  }
   if (after.length === 0) {
     return words[mark.start] === 'quota' ? undefined : named('limit', family, before, false);
   }

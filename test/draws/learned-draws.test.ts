@@ -366,12 +366,14 @@ describe('refusals without numbers', () => {
     expect(sender.learned).toEqual([]);
   });
 
-  test('concern the class if another route is refused meanwhile, and then for an hour', () => {
+  test('concern the class if two others are refused meanwhile, and then for an hour', () => {
     const sender = new Sender();
     sender.send('POST /a', []);
     sender.send('POST /b', []);
     refused(sender, 'POST /a');
-    expect(refused(sender, 'POST /b')).toEqual({ drawn: ['unreported'], others: [] });
+    refused(sender, 'POST /b');
+    expect(sender.learned).toHaveLength(2);
+    expect(refused(sender, 'POST /c')).toEqual({ drawn: ['unreported'], others: [] });
     expect(sender.learned).toEqual([]);
     sender.nowMs += 60_000;
     refused(sender, 'POST /a');
@@ -398,6 +400,71 @@ describe('refusals without numbers', () => {
     sender.send('POST /a', limited(10));
     sender.send('POST /b', limited(10));
     refused(sender, 'POST /a');
+    expect(sender.learned).toEqual([]);
+  });
+});
+
+describe('refusals beside a reported limit of which much is left', () => {
+  const left = (remaining: number): readonly ReportedBudget[] => [{ limit: 100, remaining }];
+  const refuse = (sender: Sender, route: string, reports = left(90)): Attribution =>
+    sender.send(route, reports, {
+      refusal: { until: sender.nowMs + 30_000, isStated: true },
+    });
+
+  test('concern the route alone from its second one on: the reported limit stays open', () => {
+    const sender = new Sender();
+    sender.send('GET /a', left(99));
+    expect(refuse(sender, 'POST /a')).toEqual(OWN);
+    const second = refuse(sender, 'POST /a');
+    expect(second).toEqual({
+      drawn: [0],
+      others: [{ name: second.refusing }],
+      refusing: expect.stringMatching(/^POST_a/),
+    });
+    expect(sender.names('POST /a')).toEqual([second.refusing, '']);
+    expect(sender.names('GET /a')).toEqual(['']);
+    expect(sender.send('POST /a', left(80))).toEqual({ drawn: ['unreported', 0], others: [] });
+    expect(refuse(sender, 'POST /a').refusing).toBe(second.refusing);
+  });
+
+  test('concern it also where they report nothing', () => {
+    const sender = new Sender();
+    sender.send('GET /a', left(99));
+    refuse(sender, 'POST /a', []);
+    const { refusing, drawn } = refuse(sender, 'POST /a', []);
+    expect(drawn).toEqual(['unreported']);
+    expect(sender.names('POST /a')).toEqual([refusing, '']);
+  });
+
+  test('stay the route of its own while its answers report the other limit', () => {
+    const sender = new Sender();
+    sender.send('GET /a', left(99));
+    refuse(sender, 'POST /a');
+    refuse(sender, 'POST /a');
+    sender.repeat(100, 'POST /a', left(80));
+    expect(sender.names('POST /a')).toHaveLength(2);
+  });
+
+  test.each([
+    ['little of the limit is left, as the request may cost more', left(40), {}],
+    ['the request costs several operations', left(90), { costsOne: false }],
+  ])('teach nothing where %s', (_why, reports, more) => {
+    const sender = new Sender();
+    sender.send('GET /a', left(99));
+    for (let at = 0; at < 3; at++) {
+      const refusal = { until: sender.nowMs + 30_000, isStated: true };
+      sender.send('POST /a', reports, { refusal, ...more });
+    }
+    expect(sender.learned).toEqual([]);
+  });
+
+  test('concern the class if two other routes are refused meanwhile', () => {
+    const sender = new Sender();
+    sender.send('GET /a', left(99));
+    refuse(sender, 'POST /a');
+    refuse(sender, 'POST /a');
+    refuse(sender, 'GET /a');
+    expect(refuse(sender, 'GET /b').refusing).toBeUndefined();
     expect(sender.learned).toEqual([]);
   });
 });

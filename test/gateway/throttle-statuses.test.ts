@@ -57,6 +57,7 @@ describe('an answer that throttles with another status than 429', () => {
     ['403 and a Retry-After', { status: 403, headers: { ...MUCH_LEFT, ...IN_TWO_SECONDS } }],
     ['403 with nothing left', { status: 403, headers: NOTHING_LEFT }],
     ['503 and a Retry-After', { status: 503, headers: IN_TWO_SECONDS }],
+    ['529 and a Retry-After', { status: 529, headers: IN_TWO_SECONDS }],
     ['420 with nothing left', { status: 420, headers: NOTHING_LEFT }],
     ['418 and a Retry-After', { status: 418, headers: IN_TWO_SECONDS }],
     ['400 with nothing left', { status: 400, headers: NOTHING_LEFT }],
@@ -134,17 +135,20 @@ describe('an answer that throttles with another status than 429', () => {
     expect(gateway.log.count('throttled')).toBe(0);
   });
 
-  test('reaches the caller if it is a 503 to a POST, which may have been executed', async () => {
-    const { api, clock, gateway } = await setUp({ status: 503, headers: IN_TWO_SECONDS });
-    const refused = await ask(`${gateway.url}/a`, { method: 'POST', body: 'x' });
-    expect(refused).toMatchObject({ status: 503, headers: { 'retry-after': '2' } });
-    expect(refused.headers['headgate-error']).toBeUndefined();
-    // The budget waits all the same.
-    const next = ask(`${gateway.url}/b`);
-    await untilWaiting(gateway, 1);
-    clock.advance(1000);
-    expect(api.seen).toHaveLength(1);
-    expect(await advanceUntil({ clock, gateway }, next)).toMatchObject({ status: 200 });
-    expect(api.seen.map(({ url }) => url)).toEqual(['/a', '/b']);
-  });
+  test.each([503, 529])(
+    'reaches the caller if it is a %d to a POST, which may have been executed',
+    async (status) => {
+      const { api, clock, gateway } = await setUp({ status, headers: IN_TWO_SECONDS });
+      const refused = await ask(`${gateway.url}/a`, { method: 'POST', body: 'x' });
+      expect(refused).toMatchObject({ status, headers: { 'retry-after': '2' } });
+      expect(refused.headers['headgate-error']).toBeUndefined();
+      // The budget waits all the same.
+      const next = ask(`${gateway.url}/b`);
+      await untilWaiting(gateway, 1);
+      clock.advance(1000);
+      expect(api.seen).toHaveLength(1);
+      expect(await advanceUntil({ clock, gateway }, next)).toMatchObject({ status: 200 });
+      expect(api.seen.map(({ url }) => url)).toEqual(['/a', '/b']);
+    },
+  );
 });
