@@ -83,7 +83,7 @@ test('a request of several buckets takes no step while leases of each are prefet
   const { ledger: shared, permits } = fleet.add('r2', { sockets: 1000 });
   const ledger = new DrawsLedger({ ledger: shared, clock, socketPermits: permits });
   const driver = new LedgerDriver(ledger, clock, permits);
-  let remaining = 50_000;
+  let remaining = 40_000;
   const answer = (asked: Asked): void => {
     const report = { limit: 60_000, remaining: --remaining, resetInMs: 3_600_000 };
     driver.answer(asked, report, report, report);

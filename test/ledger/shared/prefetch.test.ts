@@ -25,10 +25,13 @@ describe('the leases that a replica prefetches', () => {
   });
   afterEach(() => fleet.clear());
 
-  /** The first answer reports `remaining` and a reset in a minute; `b` knows of it by a step. */
+  /**
+   * The first answers report `remaining` and a reset in a minute; `b` knows of it by a step. The second
+   * one shows that a call costs one operation.
+   */
   async function opened(remaining: number): Promise<void> {
-    const first = await fleet.ask(a);
-    a.driver.answer(first, report(remaining));
+    a.driver.answer(await fleet.ask(a), report(remaining + 1));
+    a.driver.answer(await fleet.ask(a), report(remaining));
     await fleet.quiet();
     b.driver.unsent(await fleet.ask(b));
     await fleet.pass(200);
@@ -391,7 +394,7 @@ describe('the leases that a replica prefetches', () => {
     await fleet.quiet();
     // The opening's answer and these forty; nothing was lost, and nothing refilled.
     const [, , observation, , , outcome, , losses, returns, age] = batches[0]?.settled[0] ?? [];
-    expect([observation, outcome, losses, returns, age]).toEqual([41, 'answered', 0, 0, 7]);
+    expect([observation, outcome, losses, returns, age]).toEqual([42, 'answered', 0, 0, 7]);
   });
 
   test('cost their slots if the calls were lost before a step reported them', async () => {
