@@ -5,7 +5,7 @@ import { LearnedDraws } from '../draws/learned-draws.ts';
 import type { Lesson } from '../draws/lesson.ts';
 import { DEFAULT_CLASS } from '../http/classify.ts';
 import { makeQueryMask, maskPath } from '../http/target.ts';
-import { SocketShare } from '../gateway/socket-share.ts';
+import { SocketShare } from '../gateway/connections/socket-share.ts';
 import { DrawsLedger } from '../ledger/draws-ledger.ts';
 import type { Ledger } from '../ledger/ledger.ts';
 import { ApiClock } from '../rate-headers/api-clock.ts';

@@ -1,11 +1,11 @@
 import { servedApis, type Config, type ServedApi, type Settings } from '../config/config.ts';
 import { makeRecord } from '../gateway/record.ts';
-import { makeIsOwnAuthority } from '../gateway/request-checks.ts';
+import { makeIsOwnAuthority } from '../gateway/identify/request-checks.ts';
 import { makeRefuse } from '../gateway/respond.ts';
-import type { Interception } from '../gateway/interception.ts';
+import type { Interception } from '../gateway/proxy/interception.ts';
 import { makeRoutes, type ApiRoute, type Gateway } from '../gateway/routes.ts';
-import { makeForwardedBy, makeIsTrustedProxy } from '../gateway/trusted-proxies.ts';
-import { makeWatchUnread } from '../gateway/unread-answers.ts';
+import { makeForwardedBy, makeIsTrustedProxy } from '../gateway/identify/trusted-proxies.ts';
+import { makeWatchUnread } from '../gateway/respond/unread-answers.ts';
 import { makeIsOurHost } from '../http/origin-check.ts';
 import type { BucketSnapshot, Ledger } from '../ledger/ledger.ts';
 import type { HttpMetrics } from '../telemetry/http-metrics.ts';

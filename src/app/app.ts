@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { isLocal } from '../config/checks.ts';
 import type { Config, LoadResult, Settings } from '../config/config.ts';
-import { makeListener } from '../gateway/listener.ts';
-import { watchTls, type Tls, type TlsPaths } from '../gateway/tls.ts';
+import { makeListener } from '../gateway/connections/listener.ts';
+import { watchTls, type Tls, type TlsPaths } from '../gateway/connections/tls.ts';
 import { combineRecorders, logCalls, type CallRecorder } from '../telemetry/call-line.ts';
 import { LedgerMonitor } from '../telemetry/ledger-monitor.ts';
 import type { Log } from '../telemetry/log.ts';

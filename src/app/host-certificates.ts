@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import type { Authority, OpenedAuthority, PemPair } from '../certificates/authority.ts';
 import type { InterceptConfig } from '../config/intercept.ts';
 import { SettingProblem } from '../config/setting-problem.ts';
-import type { HostCertificates } from '../gateway/host-tls.ts';
+import type { HostCertificates } from '../gateway/proxy/host-tls.ts';
 import type { Log } from '../telemetry/log.ts';
 import { watchPath } from '../upstream/watched-file.ts';
 import type { Clock, Timer } from '../util/clock.ts';

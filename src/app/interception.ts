@@ -1,7 +1,7 @@
 import { servedApis, type Config } from '../config/config.ts';
-import { makeCallerOfKey, type CallerOfKey } from '../gateway/credentials.ts';
-import { makeInterception, type Interception } from '../gateway/interception.ts';
-import { dialForTunnels, makeTunnels } from '../gateway/tunnels.ts';
+import { makeCallerOfKey, type CallerOfKey } from '../gateway/identify/credentials.ts';
+import { makeInterception, type Interception } from '../gateway/proxy/interception.ts';
+import { dialForTunnels, makeTunnels } from '../gateway/proxy/tunnels.ts';
 import { makeHostCertificates } from './host-certificates.ts';
 import type { SharedParts } from './shared-parts.ts';
 

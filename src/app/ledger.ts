@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { makeCredentialHash, type CredentialHash } from '../gateway/credentials.ts';
+import { makeCredentialHash, type CredentialHash } from '../gateway/identify/credentials.ts';
 import type { BucketBounds } from '../ledger/bucket-map.ts';
 import type { BucketOptions, Ledger, LedgerObserver, SocketPermits } from '../ledger/ledger.ts';
 import { LocalLedger, type LocalLedgerOptions } from '../ledger/local/local-ledger.ts';

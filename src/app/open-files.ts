@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { servedApis, type Config } from '../config/config.ts';
 import { isSocketPath } from '../config/values.ts';
-import type { ConnectionLimits } from '../gateway/connections.ts';
-import { MAX_TUNNELS } from '../gateway/tunnels.ts';
+import type { ConnectionLimits } from '../gateway/connections/connections.ts';
+import { MAX_TUNNELS } from '../gateway/proxy/tunnels.ts';
 
 /** The limit that is assumed where the host does not state one. */
 const ASSUMED_LIMIT = 1024;

@@ -7,28 +7,28 @@ import type { EndOfTurn } from '../util/clock.ts';
 import { costPointer } from '../http/classify.ts';
 import { makeIsOurHost } from '../http/origin-check.ts';
 import { makeAdmit } from '../gateway/admit.ts';
-import { makeQuotaOf } from '../gateway/caller-quota.ts';
-import { ClientPatience } from '../gateway/client-patience.ts';
-import { makeCallerOfKey, type CredentialHash } from '../gateway/credentials.ts';
-import { makeDrawsOf } from '../gateway/draws.ts';
+import { makeQuotaOf } from '../gateway/identify/caller-quota.ts';
+import { ClientPatience } from '../gateway/identify/client-patience.ts';
+import { makeCallerOfKey, type CredentialHash } from '../gateway/identify/credentials.ts';
+import { makeDrawsOf } from '../gateway/identify/draws.ts';
 import { makeForward } from '../gateway/forward.ts';
 import { makePipeline, type Pipeline } from '../gateway/gateway.ts';
 import { makeIdentify } from '../gateway/identify.ts';
 import { makeRecord } from '../gateway/record.ts';
 import { makeRefuse, makeRespond } from '../gateway/respond.ts';
-import { makeRewrite } from '../gateway/link-rewrite.ts';
-import { LoneRefusals } from '../gateway/lone-refusals.ts';
-import { settlesLedgerGrants } from '../gateway/free-grant.ts';
+import { makeRewrite } from '../gateway/respond/link-rewrite.ts';
+import { LoneRefusals } from '../gateway/settle/lone-refusals.ts';
+import { settlesLedgerGrants } from '../gateway/admit/free-grant.ts';
 import { makeSettle } from '../gateway/settle.ts';
-import type { SocketShare } from '../gateway/socket-share.ts';
-import { makeTakeBody } from '../gateway/take-body.ts';
+import type { SocketShare } from '../gateway/connections/socket-share.ts';
+import { makeTakeBody } from '../gateway/identify/take-body.ts';
 import {
   makeCallerAddress,
   makeForwardedBy,
   makeIsTrustedProxy,
-} from '../gateway/trusted-proxies.ts';
-import { makeWatchUnread } from '../gateway/unread-answers.ts';
-import { WaitingJobs } from '../gateway/waiting-jobs.ts';
+} from '../gateway/identify/trusted-proxies.ts';
+import { makeWatchUnread } from '../gateway/respond/unread-answers.ts';
+import { WaitingJobs } from '../gateway/admit/waiting-jobs.ts';
 import { withoutLessons, type LearnedDraws } from '../draws/learned-draws.ts';
 import type { SettlesEach } from '../ledger/draws-ledger.ts';
 import type { Ledger } from '../ledger/ledger.ts';

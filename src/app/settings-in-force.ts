@@ -1,7 +1,7 @@
 import type { Config, LoadResult, Settings } from '../config/config.ts';
 import { servedApis } from '../config/config.ts';
 import { planReload, RELOADABLE_SETTINGS } from '../config/reload.ts';
-import { makeIsTrustedProxy, type IsTrustedProxy } from '../gateway/trusted-proxies.ts';
+import { makeIsTrustedProxy, type IsTrustedProxy } from '../gateway/identify/trusted-proxies.ts';
 import { makeIsOurHost } from '../http/origin-check.ts';
 import { makeCredentialName, type CredentialName } from '../telemetry/credential-names.ts';
 import type { Log } from '../telemetry/log.ts';

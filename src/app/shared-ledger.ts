@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { RedisConfig } from '../config/redis.ts';
-import { makeCredentialHash, type CredentialHash } from '../gateway/credentials.ts';
+import { makeCredentialHash, type CredentialHash } from '../gateway/identify/credentials.ts';
 import { FailoverLedger } from '../ledger/failover-ledger.ts';
 import type { SocketPermits } from '../ledger/ledger.ts';
 import { SharedLessons } from '../ledger/shared/lessons.ts';

@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import type { Config } from '../config/config.ts';
 import { isSocketPath } from '../config/values.ts';
-import { CallLimits } from '../gateway/call-limits.ts';
-import { Peers } from '../gateway/peers.ts';
-import { ProxyKeys } from '../gateway/proxy-keys.ts';
-import { makeWatchReading, type WatchReading } from '../gateway/reading-watch.ts';
-import { makeSendQueue } from '../gateway/send-queue.ts';
+import { CallLimits } from '../gateway/identify/call-limits.ts';
+import { Peers } from '../gateway/connections/peers.ts';
+import { ProxyKeys } from '../gateway/proxy/proxy-keys.ts';
+import { makeWatchReading, type WatchReading } from '../gateway/connections/reading-watch.ts';
+import { makeSendQueue } from '../gateway/connections/send-queue.ts';
 import { AuthThrottle } from '../http/auth-throttle.ts';
 import type { CallRecorder } from '../telemetry/call-line.ts';
 import type { Log } from '../telemetry/log.ts';

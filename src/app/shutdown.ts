@@ -1,5 +1,5 @@
 import type { Config } from '../config/config.ts';
-import type { Listener } from '../gateway/listener.ts';
+import type { Listener } from '../gateway/connections/listener.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Clock } from '../util/clock.ts';
 import type { Apis } from './apis.ts';

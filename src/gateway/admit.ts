@@ -15,12 +15,12 @@ import {
 import type { PipelineObserver } from '../telemetry/pipeline-observer.ts';
 import type { RequestMemory } from '../upstream/request-memory.ts';
 import type { Call } from './call.ts';
-import type { ClientPatience } from './client-patience.ts';
+import type { ClientPatience } from './identify/client-patience.ts';
 import type { Job } from './identify.ts';
-import { FreeGrant } from './free-grant.ts';
-import { makeObserve, type Mode } from './observe-mode.ts';
+import { FreeGrant } from './admit/free-grant.ts';
+import { makeObserve, type Mode } from './admit/observe-mode.ts';
 import { DRAINING_DETAIL, GatewayError, retryAfterSeconds } from './problem.ts';
-import type { WaitingJobs } from './waiting-jobs.ts';
+import type { WaitingJobs } from './admit/waiting-jobs.ts';
 
 /** How the request for a grant ended; `error` is what the caller of a shed ticket receives. */
 export type Admitted =

@@ -9,7 +9,7 @@ import type {
   ReservationHolder,
 } from '../upstream/request-memory.ts';
 import { GatewayError, type ProblemCode } from './problem.ts';
-import { requestBytes } from './request-bytes.ts';
+import { requestBytes } from './connections/request-bytes.ts';
 
 /** How a call ended, as its log line states it. */
 export type CallEnd =

@@ -3,7 +3,7 @@ import type { RelativeTarget } from '../http/target.ts';
 import type { PipelineObserver } from '../telemetry/pipeline-observer.ts';
 import type { Admit } from './admit.ts';
 import { ABORTED, type Call, type CallEnd } from './call.ts';
-import type { ClientPatience } from './client-patience.ts';
+import type { ClientPatience } from './identify/client-patience.ts';
 import type { Forward, Forwarded } from './forward.ts';
 import type { Identify, Job } from './identify.ts';
 import type { ShedStatus } from './problem.ts';

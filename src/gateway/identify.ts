@@ -9,7 +9,7 @@ import { matchCallerRule, treatsCalls, type CallerRule } from '../queue/caller-r
 import { longestWaitMs } from '../queue/patience.ts';
 import type { Ticket } from '../ledger/ledger.ts';
 import type { RequestBody } from '../upstream/body.ts';
-import type { CallLimits } from './call-limits.ts';
+import type { CallLimits } from './identify/call-limits.ts';
 import { identityOf, type Call } from './call.ts';
 import {
   headerValue,
@@ -17,23 +17,23 @@ import {
   readCost,
   readMaxWait,
   readPriority,
-} from './caller-headers.ts';
-import { withQuota, type QuotaOf } from './caller-quota.ts';
-import type { ClientPatience } from './client-patience.ts';
-import { makeCostOf, ticketFor, type CostOf, type DrawsOf } from './draws.ts';
-import { refuseUnknownKey, type CallerOfKey } from './credentials.ts';
-import { makeHeadersFor, type HeadersForDependencies } from './headers-for-api.ts';
-import { isPreflight } from './preflight.ts';
-import type { ProxyKeys } from './proxy-keys.ts';
+} from './identify/caller-headers.ts';
+import { withQuota, type QuotaOf } from './identify/caller-quota.ts';
+import type { ClientPatience } from './identify/client-patience.ts';
+import { makeCostOf, ticketFor, type CostOf, type DrawsOf } from './identify/draws.ts';
+import { refuseUnknownKey, type CallerOfKey } from './identify/credentials.ts';
+import { makeHeadersFor, type HeadersForDependencies } from './identify/headers-for-api.ts';
+import { isPreflight } from './identify/preflight.ts';
+import type { ProxyKeys } from './proxy/proxy-keys.ts';
 import { GatewayError, type ShedStatus } from './problem.ts';
 import {
   authorizationOf,
   makeRefusePages,
   refuseManyHeaders,
   refuseWebSocket,
-} from './request-checks.ts';
-import type { TakeBody } from './take-body.ts';
-import type { CallerAddress, ForwardedBy } from './trusted-proxies.ts';
+} from './identify/request-checks.ts';
+import type { TakeBody } from './identify/take-body.ts';
+import type { CallerAddress, ForwardedBy } from './identify/trusted-proxies.ts';
 
 /** An identified request: everything that the later steps of the pipeline need. */
 export interface Job {

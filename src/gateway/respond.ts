@@ -7,12 +7,17 @@ import type { Log } from '../telemetry/log.ts';
 import type { BodyFailure, UpstreamResponse } from '../upstream/response.ts';
 import { ABORTED, ANSWERED, type Call, type CallEnd } from './call.ts';
 import type { Job } from './identify.ts';
-import { corsFields } from './preflight.ts';
+import { corsFields } from './identify/preflight.ts';
 import { asGatewayError, GatewayError, PROBLEMS, toProblem, type ShedStatus } from './problem.ts';
-import { MAX_REWRITTEN_BYTES } from './json-links.ts';
-import { headersForRewritten, type Rewrite, type RewrittenBody } from './link-rewrite.ts';
-import { breakOff, brokenBody, streamAnswer, type StreamDependencies } from './stream-answer.ts';
-import type { WatchUnread } from './unread-answers.ts';
+import { MAX_REWRITTEN_BYTES } from './respond/json-links.ts';
+import { headersForRewritten, type Rewrite, type RewrittenBody } from './respond/link-rewrite.ts';
+import {
+  breakOff,
+  brokenBody,
+  streamAnswer,
+  type StreamDependencies,
+} from './respond/stream-answer.ts';
+import type { WatchUnread } from './respond/unread-answers.ts';
 
 /** Streams the API's answer to the caller, and returns how the call ended. */
 export type Respond = (job: Job, response: UpstreamResponse) => Promise<CallEnd> | CallEnd;

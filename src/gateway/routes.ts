@@ -5,9 +5,13 @@ import { identityOf, type Call } from './call.ts';
 import type { Pipeline } from './gateway.ts';
 import { GatewayError, type ShedStatus } from './problem.ts';
 import type { RecordCall } from './record.ts';
-import { makeRefuseUncertainFraming, targetOf, type IsOwnAuthority } from './request-checks.ts';
+import {
+  makeRefuseUncertainFraming,
+  targetOf,
+  type IsOwnAuthority,
+} from './identify/request-checks.ts';
 import type { Refuse } from './respond.ts';
-import type { ForwardedBy } from './trusted-proxies.ts';
+import type { ForwardedBy } from './identify/trusted-proxies.ts';
 
 /** Handles one call from its arrival to its log line. Never rejects. */
 export type Gateway = (call: Call) => Promise<void>;

@@ -1,10 +1,10 @@
 import type { Grant } from '../ledger/ledger.ts';
 import type { Forwarded } from './forward.ts';
 import type { Job } from './identify.ts';
-import { makeSettleAnswer, type SettleAnswerDependencies } from './settle-answer.ts';
-import { makeSettleFailure, type SettleFailureDependencies } from './settle-failure.ts';
-import type { Settled } from './settled.ts';
-import { mayThrottleInBody, throttlesInBody } from './throttle-in-body.ts';
+import { makeSettleAnswer, type SettleAnswerDependencies } from './settle/settle-answer.ts';
+import { makeSettleFailure, type SettleFailureDependencies } from './settle/settle-failure.ts';
+import type { Settled } from './settle/settled.ts';
+import { mayThrottleInBody, throttlesInBody } from './settle/throttle-in-body.ts';
 
 /**
  * Reports the outcome of a grant to the ledger, once for each grant, and decides what follows. It waits

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { ClientPatience } from '../../src/gateway/client-patience.ts';
+import { ClientPatience } from '../../src/gateway/identify/client-patience.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { ask } from '../support/ask.ts';
 import { giveUp, type Abandoned } from '../support/give-up.ts';

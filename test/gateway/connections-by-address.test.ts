@@ -1,6 +1,9 @@
 import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { ConnectionsByAddress, type Connection } from '../../src/gateway/connections-by-address.ts';
+import {
+  ConnectionsByAddress,
+  type Connection,
+} from '../../src/gateway/connections/connections-by-address.ts';
 
 /** No socket is used: the list only keeps it. */
 function connectionOf(address: string): Connection {

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { makeCostOf, makeDrawsOf, type DrawsOptions } from '../../src/gateway/draws.ts';
+import { makeCostOf, makeDrawsOf, type DrawsOptions } from '../../src/gateway/identify/draws.ts';
 import type { ClassRule } from '../../src/http/classify.ts';
 import type { LimitRule } from '../../src/http/limit-rule.ts';
 

@@ -2,11 +2,11 @@
 import { IncomingMessage } from 'node:http';
 import { Socket } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { makeCallerOfKey, type CallerOfKey } from '../../src/gateway/credentials.ts';
-import { makeInterception } from '../../src/gateway/interception.ts';
-import { Peers } from '../../src/gateway/peers.ts';
-import { ProxyKeys } from '../../src/gateway/proxy-keys.ts';
-import type { TunnelTarget } from '../../src/gateway/tunnels.ts';
+import { makeCallerOfKey, type CallerOfKey } from '../../src/gateway/identify/credentials.ts';
+import { makeInterception } from '../../src/gateway/proxy/interception.ts';
+import { Peers } from '../../src/gateway/connections/peers.ts';
+import { ProxyKeys } from '../../src/gateway/proxy/proxy-keys.ts';
+import type { TunnelTarget } from '../../src/gateway/proxy/tunnels.ts';
 import { AuthThrottle } from '../../src/http/auth-throttle.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { Interceptions } from '../support/interception.ts';

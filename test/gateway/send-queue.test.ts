@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
 import { endianness } from 'node:os';
 import { expect, onTestFinished, test } from 'vitest';
-import { makeSendQueue } from '../../src/gateway/send-queue.ts';
+import { makeSendQueue } from '../../src/gateway/connections/send-queue.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { until } from '../support/setup.ts';
 

@@ -9,7 +9,7 @@ import {
   makeTunnels,
   MAX_TUNNELS,
   type Dial,
-} from '../../src/gateway/tunnels.ts';
+} from '../../src/gateway/proxy/tunnels.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { openRaw, startRawServer, type RawServer, type RawSocket } from '../support/raw-socket.ts';
 import { until } from '../support/setup.ts';

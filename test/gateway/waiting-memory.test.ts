@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { ask } from '../support/ask.ts';
 import { ok, setUpApi, setUpHeldApi, untilWaiting } from '../http/setup.ts';
-import { requestBytes } from '../../src/gateway/request-bytes.ts';
+import { requestBytes } from '../../src/gateway/connections/request-bytes.ts';
 
 const LONG = { 'x-long': 'x'.repeat(15_000) };
 

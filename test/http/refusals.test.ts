@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { parserProblem } from '../../src/gateway/socket-refusals.ts';
+import { parserProblem } from '../../src/gateway/connections/socket-refusals.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { exchangeRaw, openRaw } from '../support/raw-socket.ts';
 import { ok, setUpApi } from './setup.ts';

@@ -1,8 +1,8 @@
 import { createServer } from 'node:http';
 import { expect, onTestFinished, test } from 'vitest';
-import { CallLimits } from '../../src/gateway/call-limits.ts';
+import { CallLimits } from '../../src/gateway/identify/call-limits.ts';
 import { Call } from '../../src/gateway/call.ts';
-import { makeCallerOfKey } from '../../src/gateway/credentials.ts';
+import { makeCallerOfKey } from '../../src/gateway/identify/credentials.ts';
 import { makeIdentify } from '../../src/gateway/identify.ts';
 import { AuthThrottle } from '../../src/http/auth-throttle.ts';
 import { NO_BODY } from '../../src/upstream/body.ts';

@@ -1,5 +1,5 @@
-import { LoneRefusals } from '../../src/gateway/lone-refusals.ts';
-import { makeReadThrottle } from '../../src/gateway/throttle.ts';
+import { LoneRefusals } from '../../src/gateway/settle/lone-refusals.ts';
+import { makeReadThrottle } from '../../src/gateway/settle/throttle.ts';
 import {
   NEVER_GONE,
   type Grant,

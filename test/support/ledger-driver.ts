@@ -8,7 +8,7 @@ import type {
   Shed,
   Ticket,
 } from '../../src/ledger/ledger.ts';
-import { withQuota } from '../../src/gateway/caller-quota.ts';
+import { withQuota } from '../../src/gateway/identify/caller-quota.ts';
 import { DrawsLedger } from '../../src/ledger/draws-ledger.ts';
 import type { SocketPermits } from '../../src/ledger/ledger.ts';
 import type { Answer } from '../../src/rate-headers/answer.ts';

@@ -4,7 +4,7 @@ import { runInNewContext } from 'node:vm';
 import { expect, test } from 'vitest';
 import { ApiClock } from '../../../src/rate-headers/api-clock.ts';
 import { readRateLimit } from '../../../src/rate-headers/rate-headers.ts';
-import { makeCredentialHash } from '../../../src/gateway/credentials.ts';
+import { makeCredentialHash } from '../../../src/gateway/identify/credentials.ts';
 import type { CallerSignal, SocketPermits, Ticket } from '../../../src/ledger/ledger.ts';
 import { LocalLedger } from '../../../src/ledger/local/local-ledger.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
