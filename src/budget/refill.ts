@@ -203,8 +203,8 @@ export function advance(bucket: Bucket, now: number): void {
 
 /** Ends the time for which an operation is set aside, and tests what remains if the report is old. */
 function advanceShare(bucket: Bucket, share: Share, now: number): void {
-  const { setAsideUntil: reservedUntil, observedAt } = share;
-  if (reservedUntil !== undefined && reservedUntil <= now) share.setAsideUntil = undefined;
+  const { setAsideUntil, observedAt } = share;
+  if (setAsideUntil !== undefined && setAsideUntil <= now) share.setAsideUntil = undefined;
   // Other replicas may have spent what was reported, so a canary tests it, as after a reset.
   const isStale = observedAt !== undefined && now - observedAt > OTHERS_FIRST_MS;
   const isUnverified = isStale && bucket.inFlight === 0 && available(bucket) > 0;

@@ -1892,9 +1892,9 @@ countLost = function(bucket, cost, now)
 end,
 advanceShare = function(bucket, share, now)
     local ____share_35 = share
-    local reservedUntil = ____share_35.setAsideUntil
+    local setAsideUntil = ____share_35.setAsideUntil
     local observedAt = ____share_35.observedAt
-    if reservedUntil ~= nil and reservedUntil <= now then
+    if setAsideUntil ~= nil and setAsideUntil <= now then
         share.setAsideUntil = nil
     end
     local isStale = observedAt ~= nil and now - observedAt > 1000
