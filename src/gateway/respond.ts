@@ -4,7 +4,7 @@ import type { Clock, EndOfTurn } from '../util/clock.ts';
 import { credentialOf } from '../http/credential-fields.ts';
 import { headersForCaller, SET_COOKIE } from '../http/header-filter.ts';
 import type { Log } from '../telemetry/log.ts';
-import type { BodyFailure, UpstreamResponse } from '../upstream/response.ts';
+import type { UpstreamResponse } from '../upstream/response.ts';
 import { ABORTED, ANSWERED, type Call, type CallEnd } from './call.ts';
 import type { Job } from './identify.ts';
 import { corsFields } from './identify/preflight.ts';
@@ -86,7 +86,7 @@ export function makeRespond(dependencies: RespondDependencies): Respond {
 
   /** Waits for the body, as far as links are rewritten in it. */
   async function gather(job: Job, response: UpstreamResponse, rewriter: Rewrite): Promise<CallEnd> {
-    const gathered = await gatheredInTime(response);
+    const gathered = await response.gatherInTime(MAX_REWRITTEN_BYTES, HOLD_MS, clock);
     if (job.call.gone) return ABORTED;
     if (gathered === 'slow') return respondSlow(job, response, rewriter);
     // Nothing was sent yet, so the caller can still receive a problem.
@@ -94,16 +94,6 @@ export function makeRespond(dependencies: RespondDependencies): Respond {
     return response.isWhole
       ? respondRewritten(job, response, rewriter)
       : respondLarge(job, response, rewriter);
-  }
-
-  function gatheredInTime(response: UpstreamResponse): Promise<BodyFailure | 'slow' | undefined> {
-    return new Promise((resolve) => {
-      const timer = clock.after(HOLD_MS, () => resolve('slow'));
-      void response.gather(MAX_REWRITTEN_BYTES).then((failure) => {
-        timer.cancel();
-        resolve(failure);
-      });
-    });
   }
 
   /** Sends the head at once, and each part of the body as it arrives. */

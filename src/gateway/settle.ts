@@ -20,7 +20,7 @@ export type Settle = (
 export type SettleDependencies = SettleAnswerDependencies & SettleFailureDependencies;
 
 export function makeSettle(dependencies: SettleDependencies): Settle {
-  const { ledger, throttleStatuses } = dependencies;
+  const { ledger, throttleStatuses, clock } = dependencies;
   const settleAnswer = makeSettleAnswer(dependencies);
   const settleFailure = makeSettleFailure(dependencies);
 
@@ -30,7 +30,7 @@ export function makeSettle(dependencies: SettleDependencies): Settle {
       if (!mayThrottleInBody(response, throttleStatuses)) {
         return settleAnswer(job, grant, forwarded, false);
       }
-      return throttlesInBody(response).then((throttles) => {
+      return throttlesInBody(response, clock).then((throttles) => {
         return settleAnswer(job, grant, forwarded, throttles);
       });
     }

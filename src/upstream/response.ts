@@ -1,5 +1,6 @@
 import type { Dispatcher } from 'undici';
 import type { HeaderRecord } from '../rate-headers/rate-headers.ts';
+import type { Clock } from '../util/clock.ts';
 
 /** Why there is no answer, or no complete one. */
 export type FailureReason =
@@ -108,6 +109,21 @@ export class UpstreamResponse {
       if (this.#kept > maxBytes || this.#trailers !== undefined || this.#failure !== undefined) {
         this.#onGathered();
       } else this.#controller.resume();
+    });
+  }
+
+  /** As {@link gather}, but resolves to `slow` if that takes longer than `withinMs`. */
+  gatherInTime(
+    maxBytes: number,
+    withinMs: number,
+    clock: Clock,
+  ): Promise<BodyFailure | 'slow' | undefined> {
+    return new Promise((resolve) => {
+      const timer = clock.after(withinMs, () => resolve('slow'));
+      void this.gather(maxBytes).then((failure) => {
+        timer.cancel();
+        resolve(failure);
+      });
     });
   }
 

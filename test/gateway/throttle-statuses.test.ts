@@ -1,5 +1,6 @@
+import { get } from 'node:http';
 import { gzipSync } from 'node:zlib';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { setUpApi, untilWaiting } from '../http/setup.ts';
 import type { Api } from '../support/api.ts';
 import { ask } from '../support/ask.ts';
@@ -133,6 +134,24 @@ describe('an answer that throttles with another status than 429', () => {
     expect(await ask(`${gateway.url}/a`)).toMatchObject({ status: refusal.status });
     expect(api.seen).toHaveLength(1);
     expect(gateway.log.count('throttled')).toBe(0);
+  });
+
+  test('reaches the caller soon if its body does not end', async () => {
+    const clock = new FakeClock();
+    const { gateway } = await setUpApi(
+      (_incoming, outgoing) => {
+        outgoing.writeHead(403, JSON_TYPE);
+        outgoing.write('{"code":');
+      },
+      { HEADGATE_PRESET: 'none' },
+      { clock },
+    );
+    const head = new Promise((resolve, reject) => {
+      const request = get(`${gateway.url}/a`, { agent: false }, resolve);
+      request.on('error', reject);
+      onTestFinished(() => void request.destroy());
+    });
+    expect(await advanceUntil({ clock, gateway }, head)).toMatchObject({ statusCode: 403 });
   });
 
   test.each([503, 529])(

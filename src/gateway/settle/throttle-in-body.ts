@@ -2,6 +2,7 @@ import { hasThrottleCode, MAX_ERROR_BODY } from '../../rate-headers/throttle-cod
 import type { HeaderRecord } from '../../rate-headers/rate-headers.ts';
 import { isJson } from '../../http/media-type.ts';
 import type { UpstreamResponse } from '../../upstream/response.ts';
+import type { Clock } from '../../util/clock.ts';
 import { codingOf, CODINGS } from '../respond/content-codings.ts';
 
 const XML_TYPE = /^(?:application|text)\/(?:[\w.+-]+\+)?xml(?:\s*;|$)/i;
@@ -22,12 +23,15 @@ export function mayThrottleInBody(
   return isJson(headers['content-type']) || isXml(headers);
 }
 
+/** How long the body may take. Error messages arrive with their heads; others must not wait for it. */
+const MAX_BODY_MS = 1000;
+
 /**
  * Waits for the body of such an answer, which stays there for the caller, and reads whether it says that
  * the API throttles. Never rejects.
  */
-export async function throttlesInBody(response: UpstreamResponse): Promise<boolean> {
-  await response.gather(MAX_ERROR_BODY);
+export async function throttlesInBody(response: UpstreamResponse, clock: Clock): Promise<boolean> {
+  await response.gatherInTime(MAX_ERROR_BODY, MAX_BODY_MS, clock);
   if (response.failure !== undefined || !response.isWhole) return false;
   const bytes = response.gathered;
   const coding = CODINGS.get(codingOf(response.headers));
