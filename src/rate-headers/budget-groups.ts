@@ -55,7 +55,7 @@ export class BudgetGroups {
   /** Adds the value of one header. Returns false if the value is doubtful. */
   add(meaning: NameMeaning, name: string, text: string): boolean {
     // A name without a role concerns no budget, unless its value states roles.
-    if (meaning.role === 'members' && !PAIRS.test(text)) return true;
+    if (meaning.role === 'members' && pairsIn(text).length === 0) return true;
     return addTo(this.#groupOf(meaning), meaning, name, text);
   }
 
